@@ -1,0 +1,233 @@
+//! The access token as it was presented: exactly one Authorization field, one scheme, one token (RFC 6750 §2.1).
+//!
+//! Reads no other place: a token in the query is refused (FAPI 2.0 §5.3.4 (2)), cookies and other fields are not looked
+//! at. Does not judge the token.
+
+use std::fmt;
+
+use http::{HeaderMap, header};
+
+use super::rejection::Code;
+
+/// An access token as the client sent it: nothing about it is known.
+#[derive(Clone, Copy)]
+pub struct PresentedToken<'r>(&'r str);
+
+impl<'r> PresentedToken<'r> {
+    /// The token's text; a secret, never to be written anywhere.
+    pub const fn as_str(&self) -> &'r str {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn for_test(text: &'r str) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for PresentedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedToken(..)")
+    }
+}
+
+/// What the client presented, by authentication scheme.
+#[derive(Clone, Copy, Debug)]
+pub enum Credentials<'r> {
+    /// `Authorization: Bearer`, for tokens that are bound to a certificate.
+    Bearer {
+        /// The token.
+        token: PresentedToken<'r>,
+    },
+}
+
+/// Why there is no token to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialsError {
+    /// No Authorization field at all.
+    #[error("no Authorization field")]
+    Missing,
+    /// The only token stands in the query.
+    #[error("the only access token stands in the query")]
+    InQuery,
+    /// The only token stands in the body.
+    #[error("the only access token stands in the form body")]
+    InBody,
+    /// More than one field line.
+    #[error("more than one Authorization field")]
+    Repeated,
+    /// A token in the field and another in the query.
+    #[error("an access token in the Authorization field and in the query")]
+    FieldAndQuery,
+    /// A token in the field and another in the body.
+    #[error("an access token in the Authorization field and in the form body")]
+    FieldAndBody,
+    /// Not `scheme SP token68`.
+    #[error("the Authorization field is not one scheme and one token")]
+    Malformed,
+    /// A scheme that the route does not accept.
+    #[error("the route does not accept this authentication scheme")]
+    SchemeUnsupported,
+}
+
+impl CredentialsError {
+    /// The stable code.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::Missing => Code::CredentialsMissing,
+            Self::InQuery => Code::CredentialsInQuery,
+            Self::InBody => Code::CredentialsInBody,
+            Self::Repeated | Self::FieldAndQuery | Self::FieldAndBody => Code::CredentialsRepeated,
+            Self::Malformed => Code::CredentialsMalformed,
+            Self::SchemeUnsupported => Code::SchemeUnsupported,
+        }
+    }
+}
+
+impl<'r> Credentials<'r> {
+    /// Takes the credentials from header and query.
+    ///
+    /// # Errors
+    /// [`CredentialsError`]; the body is the caller's to look at ([`form_has_token`]).
+    pub fn from_request(headers: &'r HeaderMap, query: Option<&str>) -> Result<Self, CredentialsError> {
+        let in_query = query.is_some_and(|query| form_has_token(query.as_bytes()));
+        let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(field) = fields.next() else {
+            return Err(if in_query { CredentialsError::InQuery } else { CredentialsError::Missing });
+        };
+        // RFC 6750 §3.1: "invalid_request … uses more than one method for including an access token".
+        if fields.next().is_some() {
+            return Err(CredentialsError::Repeated);
+        }
+        if in_query {
+            return Err(CredentialsError::FieldAndQuery);
+        }
+        let text = field.to_str().map_err(|_| CredentialsError::Malformed)?;
+        let (scheme, rest) = text.split_once(' ').ok_or(CredentialsError::Malformed)?;
+        if scheme.is_empty() || !scheme.bytes().all(is_token_byte) {
+            return Err(CredentialsError::Malformed);
+        }
+        // RFC 9110 §11.1: "It uses a case-insensitive token to identify the authentication scheme".
+        if !scheme.eq_ignore_ascii_case("Bearer") {
+            return Err(CredentialsError::SchemeUnsupported);
+        }
+        let token = rest.trim_start_matches(' ');
+        if !is_b64token(token) {
+            return Err(CredentialsError::Malformed);
+        }
+        Ok(Self::Bearer { token: PresentedToken(token) })
+    }
+
+    /// The token, whatever the scheme.
+    pub const fn token(&self) -> PresentedToken<'r> {
+        match self {
+            Self::Bearer { token } => *token,
+        }
+    }
+}
+
+/// Whether form-encoded text has a parameter named `access_token` (RFC 6750 §2.2, §2.3), however it is escaped.
+pub fn form_has_token(form: &[u8]) -> bool {
+    form.split(|&b| b == b'&' || b == b';').any(|pair| {
+        let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
+        decoded(name).eq(b"access_token".iter().copied())
+    })
+}
+
+/// The bytes of a form name: `+` is a space, `%XX` a byte, anything else itself.
+fn decoded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut bytes = name.iter().copied();
+    std::iter::from_fn(move || {
+        let byte = bytes.next()?;
+        if byte == b'+' {
+            return Some(b' ');
+        }
+        if byte == b'%' {
+            let mut ahead = bytes.clone();
+            if let (Some(high), Some(low)) = (ahead.next().and_then(hex), ahead.next().and_then(hex)) {
+                bytes = ahead;
+                return Some((high << 4) | low);
+            }
+        }
+        Some(byte)
+    })
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+pub(super) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 §2.1).
+fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty()
+        && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(fields: &[&str], query: Option<&str>) -> Option<Code> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::AUTHORIZATION, field.parse().unwrap());
+        }
+        Credentials::from_request(&headers, query).err().map(CredentialsError::code)
+    }
+
+    #[test]
+    fn fapi2_rs_23_scheme_is_case_insensitive() {
+        for scheme in ["Bearer", "bearer", "bEARER", "BEARER"] {
+            assert_eq!(code(&[&format!("{scheme} abc")], None), None, "{scheme}");
+        }
+    }
+
+    #[test]
+    fn bear_01_refuses_what_is_no_b64token() {
+        assert_eq!(code(&["Bearer abc.def~x+/=="], None), None); // control
+        for field in
+            ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer \"x\"", "Bearer =", "Bearer a=b", " Bearer a"]
+        {
+            assert_eq!(code(&[field], None), Some(Code::CredentialsMalformed), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn bear_03_refuses_two_fields_even_if_equal() {
+        assert_eq!(code(&["Bearer a"], None), None); // control
+        assert_eq!(code(&["Bearer a", "Bearer a"], None), Some(Code::CredentialsRepeated));
+        assert_eq!(code(&["Bearer a, DPoP a"], None), Some(Code::CredentialsMalformed));
+    }
+
+    #[test]
+    fn fapi2_rs_02_refuses_a_token_in_the_query() {
+        assert_eq!(code(&["Bearer a"], Some("page=2&my_access_token=1")), None); // control
+        assert_eq!(code(&[], Some("page=2")), Some(Code::CredentialsMissing)); // control
+        assert_eq!(code(&[], Some("access_token=a")), Some(Code::CredentialsInQuery));
+        assert_eq!(code(&[], Some("x=1;access_token=a")), Some(Code::CredentialsInQuery));
+        assert_eq!(code(&[], Some("acc%65ss_token=a")), Some(Code::CredentialsInQuery));
+        assert_eq!(code(&["Bearer a"], Some("access_token=a")), Some(Code::CredentialsRepeated));
+    }
+
+    #[test]
+    fn refuses_schemes_it_does_not_know() {
+        for field in ["Basic abc", "DPoP abc", "Negotiate abc"] {
+            assert_eq!(code(&[field], None), Some(Code::SchemeUnsupported), "{field}");
+        }
+    }
+
+    #[test]
+    fn debug_of_a_presented_token_hides_it() {
+        assert_eq!(format!("{:?}", PresentedToken("secret")), "PresentedToken(..)");
+    }
+}

@@ -1,0 +1,296 @@
+//! What leaves, to the upstream and to the client, as lists of edits (RFC 9440, RFC 7239, RFC 9110 §7.6, W3C Trace Context).
+//!
+//! Every name that the gateway or anyone behind it could take for the gateway's word is removed from what the client sent,
+//! on every route, and only then is ours set. Names are compared by class: after lower-casing, and with every character that
+//! is no letter or digit read as `-`, since servers behind us may do so.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::peer::Peer;
+use super::policy::Permit;
+use super::route::Origin;
+
+/// The header that joins what a client saw with what audit wrote (FAPI Implementation Advice).
+pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
+
+/// The identity of one exchange: the client's UUID, or a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InteractionId(Uuid);
+
+impl InteractionId {
+    /// An id of our own.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The client's, if it sent exactly one and that is a UUID in its canonical form (RFC 9562 §4).
+    pub fn from_request(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(INTERACTION_ID).iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        let text = value.to_str().ok().filter(|text| text.len() == 36)?;
+        Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// The value of the header.
+    pub fn header_value(&self) -> HeaderValue {
+        let mut buffer = Uuid::encode_buffer();
+        HeaderValue::from_str(self.0.hyphenated().encode_lower(&mut buffer))
+            .unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-0000-0000-000000000000"))
+    }
+}
+
+impl std::fmt::Display for InteractionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// The trace a request belongs to (W3C Trace Context §3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    traceparent: HeaderValue,
+    trace_id: Box<str>,
+    continued: bool,
+}
+
+impl TraceContext {
+    /// Goes on with the client's trace, if it sent a well-formed one.
+    pub fn from_request(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all("traceparent").iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        let text = value.to_str().ok()?;
+        let mut parts = text.split('-');
+        let (version, trace_id, parent_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |part: &str, length: usize| {
+            part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+        };
+        let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
+        let well_formed = version == "00"
+            && parts.next().is_none()
+            && hex(trace_id, 32)
+            && nonzero(trace_id)
+            && hex(parent_id, 16)
+            && nonzero(parent_id)
+            && hex(flags, 2);
+        well_formed.then(|| Self { traceparent: value.clone(), trace_id: trace_id.into(), continued: true })
+    }
+
+    /// Starts a trace from random numbers, not sampled.
+    pub fn start(trace: Uuid, parent: Uuid) -> Self {
+        let trace_id = trace.simple().to_string();
+        let (_, parent_id) = parent.as_u64_pair();
+        let traceparent = HeaderValue::try_from(format!("00-{trace_id}-{parent_id:016x}-00"))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { traceparent, trace_id: trace_id.into(), continued: false }
+    }
+
+    /// Its 32 hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        &self.trace_id
+    }
+}
+
+/// The classes of names that a client may not send on: those of the contract, and what the routes add.
+#[derive(Clone, Debug, Default)]
+pub struct StripList {
+    own: Vec<Box<str>>,
+}
+
+impl StripList {
+    /// The list with the names that routes give to forwarded claims.
+    pub fn new<'n>(names: impl IntoIterator<Item = &'n HeaderName>) -> Self {
+        let mut own: Vec<Box<str>> = names.into_iter().map(|name| class_of(name.as_str()).into()).collect();
+        own.sort_unstable();
+        own.dedup();
+        Self { own }
+    }
+
+    /// Whether a field of this name must not reach the upstream.
+    fn holds(&self, name: &str) -> bool {
+        let odd = name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b == b'-'));
+        if odd {
+            let class = class_of(name);
+            // A look-alike of a field that frames or routes the message is as dangerous as one that names a person.
+            self.holds_class(&class) || FRAMING.contains(&class.as_str()) || class == "authorization"
+        } else {
+            self.holds_class(name)
+        }
+    }
+
+    fn holds_class(&self, class: &str) -> bool {
+        PREFIXES.iter().any(|prefix| class.starts_with(prefix))
+            || NAMES.contains(&class)
+            || self.own.binary_search_by(|own| (**own).cmp(class)).is_ok()
+    }
+}
+
+/// Names whose whole class is the gateway's to write.
+const PREFIXES: &[&str] = &[
+    "client-cert",
+    "x-token-",
+    "x-forwarded-",
+    "x-ssl-",
+    "ssl-client-",
+    "x-client-cert",
+    "x-original-",
+    "x-rewrite-",
+    "x-http-method",
+    "x-method-override",
+    "x-envoy-",
+];
+
+const NAMES: &[&str] = &[
+    "dpop",
+    "forwarded",
+    "x-arr-clientcert",
+    "x-real-ip",
+    "x-client-id",
+    "x-client-dn",
+    "x-consent-id",
+    "x-userinfo",
+    "x-forwarded",
+    "proxy-authorization",
+    "proxy-connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "connection",
+    "proxy-authenticate",
+    "http2-settings",
+    "x-fapi-interaction-id",
+    "traceparent",
+];
+
+const FRAMING: &[&str] = &["content-length", "transfer-encoding", "host"];
+
+/// Lower case, with `-` for everything that is no letter or digit.
+fn class_of(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+}
+
+/// Changes to a header section: first everything in `remove`, then everything in `set`, each replacing its name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Names to remove, all their lines.
+    pub remove: Vec<HeaderName>,
+    /// Names to set to one value.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What is known of the connection and the exchange when a request is sent on.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The other end's certificate.
+    pub peer: &'a Peer,
+    /// The other end's address.
+    pub client_address: IpAddr,
+    /// The origin the request was sent to.
+    pub origin: &'a Origin,
+    /// The exchange.
+    pub interaction: &'a InteractionId,
+    /// The trace.
+    pub trace: &'a TraceContext,
+}
+
+/// The edits that make a client's header section the gateway's.
+///
+/// `received` is what is about to be sent: hop-by-hop fields and those that `Connection` names are expected to be gone, so
+/// that the client can name nothing of ours (RFC 9110 §7.6.1).
+pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop: &Hop<'_>) -> HeaderEdits {
+    let forward = &permit.route().forward;
+    let mut edits = HeaderEdits::default();
+    for name in received.keys() {
+        let authorization = *name == header::AUTHORIZATION && !forward.access_token;
+        let orphaned = name.as_str() == "tracestate" && !hop.trace.continued;
+        if authorization || orphaned || strip.holds(name.as_str()) {
+            edits.remove.push(name.clone());
+        }
+    }
+    let set = &mut edits.set;
+    set.push((INTERACTION_ID, hop.interaction.header_value()));
+    set.push((HeaderName::from_static("traceparent"), hop.trace.traceparent.clone()));
+    push_forwarded(set, hop);
+    if forward.client_certificate
+        && let Some(certificate) = hop.peer.certificate()
+    {
+        set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
+    }
+    if let Some(token) = permit.token() {
+        for (claim, name) in &forward.claims {
+            if let Some(value) = token.claims().get(claim).and_then(claim_value) {
+                set.push((name.clone(), value));
+            }
+        }
+    }
+    edits
+}
+
+/// RFC 7239 §4 and its older kin, from what the connection shows.
+fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, hop: &Hop<'_>) {
+    let host = hop.origin.authority();
+    let address = hop.client_address.to_canonical();
+    // RFC 7239 §6: "an IPv6 address is always enclosed in square brackets", and then quoted.
+    let node = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let mut push = |name: &'static str, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            set.push((HeaderName::from_static(name), value));
+        }
+    };
+    push("forwarded", format!("for={node};host=\"{host}\";proto=https"));
+    push("x-forwarded-for", address.to_string());
+    push("x-forwarded-host", host.to_owned());
+    push("host", host.to_owned());
+    set.push((HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")));
+}
+
+/// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, and
+/// `%` itself, percent-encoded, so that no claim can end a field or be read as two values (CC-12).
+fn claim_value(claim: &Value) -> Option<HeaderValue> {
+    let text = match claim {
+        Value::String(text) => text.clone(),
+        Value::Null => return None,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => claim.to_string(),
+    };
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (byte.is_ascii_graphic() || byte == b' ') && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    HeaderValue::try_from(encoded).ok()
+}
+
+/// The edits that make an upstream's header section fit to leave (FWD-10, CC-05, RFC 9111 §3.5).
+pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &InteractionId) -> HeaderEdits {
+    let mut edits = HeaderEdits::default();
+    for name in received.keys() {
+        let class = name.as_str();
+        if class.starts_with("client-cert") || matches!(class, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc") {
+            edits.remove.push(name.clone());
+        }
+    }
+    edits.set.push((INTERACTION_ID, interaction.header_value()));
+    let protected = permit.is_some_and(|permit| permit.token().is_some());
+    if protected && !received.contains_key(header::CACHE_CONTROL) {
+        edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    }
+    // RFC 9440 §2.4: a response chosen by Client-Cert must not be reused for another client.
+    let varies = received
+        .get_all(header::VARY)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("client-cert")));
+    if varies {
+        edits.set.push((header::VARY, HeaderValue::from_static("*")));
+    }
+    edits
+}

@@ -1,0 +1,321 @@
+//! An issuer's keys: a JWK Set as a list of keys that may verify, each for one algorithm (RFC 7517 §5, RFC 8725 §3.1).
+//!
+//! Entries that cannot serve are skipped and break nothing; what is left is chosen by `kid` and algorithm together, so
+//! that a set may repeat a `kid` for keys of different types (FAPI 2.0 §5.4.3).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::Jwk;
+use serde_json::{Map, Value};
+
+use super::json::parse_object;
+
+/// A signature algorithm that FAPI 2.0 §5.4.1 allows; there is no value for any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// RSASSA-PSS with SHA-256, a salt of 32 bytes, keys from 2048 bits (RFC 7518 §3.5).
+    Ps256,
+    /// ECDSA on P-256 with SHA-256, 64 bytes of R and S (RFC 7518 §3.4).
+    Es256,
+    /// Ed25519 under its old name `EdDSA` (RFC 8037) or its own (RFC 9864).
+    EdDsa,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Ps256, Self::Es256, Self::EdDsa];
+
+    /// The algorithm of this registered name; names compare with case (RFC 7515 §4.1.1).
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "PS256" => Some(Self::Ps256),
+            "ES256" => Some(Self::Es256),
+            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
+            _ => None,
+        }
+    }
+
+    /// Its registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ps256 => "PS256",
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+}
+
+/// A public key that verifies with exactly one algorithm.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    key: DecodingKey,
+    algorithm: Algorithm,
+    strength: Strength,
+}
+
+/// Whether a key is large enough to be believed (FAPI 2.0 §5.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strength {
+    Sufficient,
+    Weak,
+}
+
+/// Why an entry of a JWK Set cannot verify anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Its `use`, `key_ops` or `alg` are for something else, or its type is not one we verify with.
+    #[error("the key is not for PS256, ES256 or EdDSA signatures")]
+    NotForVerifying,
+    /// It holds a private or symmetric member.
+    #[error("the key holds private members")]
+    Private,
+    /// Its numbers are missing or malformed.
+    #[error("the key's parameters are malformed")]
+    Malformed,
+}
+
+impl VerifyingKey {
+    /// Takes a public JWK (RFC 7517 §4).
+    ///
+    /// # Errors
+    /// [`KeyError`]. A point off the curve is only found when a signature is verified, which then fails.
+    pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
+        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].iter().any(|name| jwk.contains_key(*name)) {
+            return Err(KeyError::Private);
+        }
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let algorithm = match (text("kty"), text("crv")) {
+            (Some("RSA"), None) => Algorithm::Ps256,
+            (Some("EC"), Some("P-256")) => Algorithm::Es256,
+            (Some("OKP"), Some("Ed25519")) => Algorithm::EdDsa,
+            _ => return Err(KeyError::NotForVerifying),
+        };
+        // RFC 7517 §4.4: "The "alg" (algorithm) parameter identifies the algorithm intended for use with the key."
+        let alg_fits = match jwk.get("alg") {
+            None => true,
+            Some(Value::String(name)) => Algorithm::from_name(name) == Some(algorithm),
+            Some(_) => false,
+        };
+        let use_fits = jwk.get("use").is_none_or(|usage| usage == "sig");
+        let operations_fit = jwk.get("key_ops").is_none_or(|operations| {
+            operations.as_array().is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
+        });
+        if !(alg_fits && use_fits && operations_fit) {
+            return Err(KeyError::NotForVerifying);
+        }
+        let bytes =
+            |name: &str| text(name).and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).ok_or(KeyError::Malformed);
+        let strength = match algorithm {
+            Algorithm::Ps256 => rsa_strength(&bytes("n")?, &bytes("e")?)?,
+            Algorithm::Es256 if bytes("x")?.len() == 32 && bytes("y")?.len() == 32 => Strength::Sufficient,
+            Algorithm::EdDsa if bytes("x")?.len() == 32 => Strength::Sufficient,
+            Algorithm::Es256 | Algorithm::EdDsa => return Err(KeyError::Malformed),
+        };
+        // Only what the key needs goes to the library, so that a member it cannot read does not spoil a good key.
+        let needed: Map<String, Value> = ["kty", "crv", "n", "e", "x", "y"]
+            .iter()
+            .filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone())))
+            .collect();
+        let jwk: Jwk = serde_json::from_value(Value::Object(needed)).map_err(|_| KeyError::Malformed)?;
+        let key = DecodingKey::from_jwk(&jwk).map_err(|_| KeyError::Malformed)?;
+        Ok(Self { key, algorithm, strength })
+    }
+
+    /// The one algorithm it verifies with.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether it is an RSA key below 2048 bits.
+    pub(super) const fn is_weak(&self) -> bool {
+        matches!(self.strength, Strength::Weak)
+    }
+
+    /// Whether `signature`, in base64url, is this key's over `message`.
+    pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        let algorithm = match self.algorithm {
+            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
+            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        };
+        jsonwebtoken::crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
+    }
+}
+
+impl std::fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerifyingKey").field("algorithm", &self.algorithm).field("strength", &self.strength).finish()
+    }
+}
+
+/// FAPI 2.0 §5.4.1: RSA keys "shall have a minimum length of 2048 bits".
+fn rsa_strength(modulus: &[u8], exponent: &[u8]) -> Result<Strength, KeyError> {
+    let significant: Vec<u8> = modulus.iter().copied().skip_while(|byte| *byte == 0).collect();
+    let Some(first) = significant.first() else { return Err(KeyError::Malformed) };
+    let bits = significant.len().saturating_mul(8).saturating_sub(first.leading_zeros() as usize);
+    // Beyond 8192 bits, or with an exponent beyond 32 bits, one verification costs too much to offer to strangers.
+    if bits > 8192 || exponent.is_empty() || exponent.len() > 4 {
+        return Err(KeyError::Malformed);
+    }
+    Ok(if bits < 2048 { Strength::Weak } else { Strength::Sufficient })
+}
+
+/// The keys of one issuer, as of one reading of its JWK Set.
+#[derive(Clone, Debug, Default)]
+pub struct KeySet {
+    keys: Vec<(Option<Box<str>>, VerifyingKey)>,
+    skipped: usize,
+}
+
+/// The document is no JWK Set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeySetError {
+    /// Not a JSON object with an array `keys`.
+    #[error("the document is not a JWK Set")]
+    Malformed,
+    /// More than 100 keys.
+    #[error("the JWK Set has more than 100 keys")]
+    TooMany,
+    /// Nothing in it can verify a signature that FAPI allows.
+    #[error("the JWK Set has no key for PS256, ES256 or EdDSA signatures")]
+    NoUsableKey,
+}
+
+impl KeySet {
+    /// Reads a JWK Set; keys of unknown type, for other uses, or broken are left out (RFC 7517 §5).
+    ///
+    /// # Errors
+    /// [`KeySetError`] when it is no JWK Set or nothing usable is left.
+    pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
+        let document = parse_object(document).map_err(|_| KeySetError::Malformed)?;
+        let entries = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
+        if entries.len() > 100 {
+            return Err(KeySetError::TooMany);
+        }
+        let mut keys = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(jwk) = entry.as_object() else { continue };
+            if let Ok(key) = VerifyingKey::from_jwk(jwk) {
+                keys.push((jwk.get("kid").and_then(Value::as_str).map(Box::from), key));
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeySetError::NoUsableKey);
+        }
+        let skipped = entries.len().saturating_sub(keys.len());
+        Ok(Self { keys, skipped })
+    }
+
+    /// The keys that a JWS with this `kid` and algorithm may have been signed with.
+    ///
+    /// Without a `kid`, all keys of the algorithm are candidates; with one, only those that carry it.
+    pub fn candidates<'s>(
+        &'s self,
+        key_id: Option<&'s str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'s VerifyingKey> + 's {
+        self.keys
+            .iter()
+            .filter(move |(kid, key)| key.algorithm == algorithm && (key_id.is_none() || kid.as_deref() == key_id))
+            .map(|(_, key)| key)
+    }
+
+    /// How many usable keys it has.
+    pub const fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether it has none; never so for a set that was read.
+    pub const fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// How many entries were left out.
+    pub const fn skipped(&self) -> usize {
+        self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EC: &str = r#"{"kty":"EC","crv":"P-256","kid":"a","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+    const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    fn set(keys: &[&str]) -> Result<KeySet, KeySetError> {
+        KeySet::parse(format!("{{\"keys\":[{}]}}", keys.join(",")).as_bytes())
+    }
+
+    fn with(member: &str) -> String {
+        EC.replacen('{', &format!("{{{member},"), 1)
+    }
+
+    #[test]
+    fn fapi2_cr_07_skips_what_cannot_serve_and_keeps_the_rest() {
+        let keys = set(&[
+            r#"{"kty":"XYZ"}"#,
+            r#"{"kty":"RSA","n":"!","e":"AQAB"}"#,
+            "7",
+            r#"{"kty":"AKP","alg":"ML-DSA-44"}"#,
+            EC,
+        ])
+        .unwrap();
+        assert_eq!((keys.len(), keys.skipped()), (1, 4));
+        assert_eq!(set(&[r#"{"kty":"XYZ"}"#]).unwrap_err(), KeySetError::NoUsableKey);
+    }
+
+    #[test]
+    fn fapi2_rs_11_a_repeated_kid_is_told_apart_by_algorithm() {
+        let keys = set(&[EC, OKP]).unwrap();
+        assert_eq!(keys.candidates(Some("a"), Algorithm::Es256).count(), 1);
+        assert_eq!(keys.candidates(Some("a"), Algorithm::EdDsa).count(), 1);
+        assert_eq!(keys.candidates(Some("b"), Algorithm::Es256).count(), 0);
+        assert_eq!(keys.candidates(None, Algorithm::Ps256).count(), 0);
+    }
+
+    #[test]
+    fn fapi2_cr_06_honours_use_key_ops_and_alg() {
+        for good in [r#""use":"sig""#, r#""key_ops":["verify"]"#, r#""alg":"ES256""#] {
+            assert!(set(&[&with(good)]).is_ok(), "{good}"); // control
+        }
+        for bad in [
+            r#""use":"enc""#,
+            r#""use":1"#,
+            r#""key_ops":["sign"]"#,
+            r#""key_ops":"verify""#,
+            r#""alg":"ES384""#,
+            r#""alg":["ES256"]"#,
+        ] {
+            assert_eq!(set(&[&with(bad)]).unwrap_err(), KeySetError::NoUsableKey, "{bad}");
+        }
+    }
+
+    #[test]
+    fn refuses_private_and_symmetric_keys() {
+        assert_eq!(set(&[&with(r#""d":"AAAA""#)]).unwrap_err(), KeySetError::NoUsableKey);
+        assert_eq!(set(&[r#"{"kty":"oct","k":"AAAA"}"#]).unwrap_err(), KeySetError::NoUsableKey);
+    }
+
+    #[test]
+    fn fapi2_rs_10_marks_rsa_keys_below_2048_bits() {
+        let rsa = |bytes: usize| {
+            let n = URL_SAFE_NO_PAD.encode(vec![0xff_u8; bytes]);
+            set(&[&format!(r#"{{"kty":"RSA","n":"{n}","e":"AQAB"}}"#)])
+        };
+        let weak = |keys: &KeySet| keys.candidates(None, Algorithm::Ps256).next().unwrap().is_weak();
+        assert!(!weak(&rsa(256).unwrap())); // control
+        assert!(weak(&rsa(255).unwrap()));
+        assert_eq!(rsa(1025).unwrap_err(), KeySetError::NoUsableKey);
+    }
+
+    #[test]
+    fn fapi2_cr_02_algorithm_names_compare_with_case() {
+        assert_eq!(Algorithm::from_name("PS256"), Some(Algorithm::Ps256)); // control
+        assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDsa));
+        for name in ["ps256", "none", "None", "noNE", "RS256", "PS384", "HS256", "ES256K", "Ed448", ""] {
+            assert_eq!(Algorithm::from_name(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Who is at the other end of the connection: the client's certificate as facts, made once for each connection.
+//!
+//! The binding of RFC 8705 §3 compares the SHA-256 of the leaf's DER; validity is looked at again on each request, since
+//! a connection may outlive a certificate.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http::HeaderValue;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{UnixTime, sha256};
+
+/// The value of `x5t#S256`: SHA-256 over the DER of the end-entity certificate (RFC 8705 §3.1).
+///
+/// Never a string and never empty; `==` takes the same time for any two values.
+#[derive(Clone, Copy)]
+pub struct CertificateThumbprint([u8; 32]);
+
+impl CertificateThumbprint {
+    /// The thumbprint of a certificate.
+    pub fn of_der(der: &[u8]) -> Self {
+        Self(sha256(der))
+    }
+
+    /// A thumbprint that a token names.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl PartialEq for CertificateThumbprint {
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Eq for CertificateThumbprint {}
+
+impl fmt::Display for CertificateThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for CertificateThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The end-entity certificate of a TLS connection whose handshake proved possession of its key.
+///
+/// Does not say that a chain was verified: that is the listener's `trust`.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    thumbprint: CertificateThumbprint,
+    subject: Box<str>,
+    serial: Box<str>,
+    not_before: UnixTime,
+    not_after: UnixTime,
+    header: HeaderValue,
+}
+
+/// Why a certificate cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate is not a readable X.509 certificate")]
+pub struct UnreadableCertificate;
+
+impl ClientCertificate {
+    /// Reads a certificate (RFC 5280 §4.1).
+    ///
+    /// # Errors
+    /// [`UnreadableCertificate`] for anything that is not exactly one certificate in DER.
+    pub fn from_der(der: &[u8]) -> Result<Self, UnreadableCertificate> {
+        let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| UnreadableCertificate)?;
+        if !rest.is_empty() {
+            return Err(UnreadableCertificate);
+        }
+        let seconds = |time: x509_parser::time::ASN1Time| UnixTime(u64::try_from(time.timestamp()).unwrap_or(0));
+        // RFC 9440 §2.1: "Client-Cert" is a structured field whose value is a byte sequence of the leaf's DER.
+        let header = HeaderValue::try_from(format!(":{}:", STANDARD.encode(der))).map_err(|_| UnreadableCertificate)?;
+        Ok(Self {
+            thumbprint: CertificateThumbprint::of_der(der),
+            subject: certificate.subject().to_string().into(),
+            serial: certificate.raw_serial_as_string().into(),
+            not_before: seconds(certificate.validity().not_before),
+            not_after: seconds(certificate.validity().not_after),
+            header,
+        })
+    }
+
+    /// SHA-256 of the DER.
+    pub const fn thumbprint(&self) -> &CertificateThumbprint {
+        &self.thumbprint
+    }
+
+    /// The subject's distinguished name, for people.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The serial number in hexadecimal with colons, for people.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// Whether `now` lies within the certificate's validity, both ends included (RFC 5280 §4.1.2.5).
+    pub fn valid_at(&self, now: UnixTime) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// The last second of its validity.
+    pub const fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    /// The value of `Client-Cert` (RFC 9440 §2.1).
+    pub const fn header_value(&self) -> &HeaderValue {
+        &self.header
+    }
+}
+
+/// Why a connection has no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCertificate {
+    /// The listener does not ask for one.
+    NotRequested,
+    /// The client had none to show.
+    NotPresented,
+}
+
+impl fmt::Display for NoCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotRequested => "the listener does not ask for one",
+            Self::NotPresented => "the client presented none",
+        })
+    }
+}
+
+/// The other end of the connection.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// It proved possession of this certificate's key in the handshake.
+    Certificate(Arc<ClientCertificate>),
+    /// It has not, and why.
+    Anonymous(NoCertificate),
+}
+
+impl Peer {
+    /// The certificate, if there is one.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        match self {
+            Self::Certificate(certificate) => Some(certificate),
+            Self::Anonymous(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn der() -> Vec<u8> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn reads_exactly_one_certificate() {
+        let good = der();
+        assert!(ClientCertificate::from_der(&good).is_ok()); // control
+        let mut trailing = good.clone();
+        trailing.push(0);
+        assert_eq!(ClientCertificate::from_der(&trailing).unwrap_err(), UnreadableCertificate);
+        assert!(ClientCertificate::from_der(&good[..good.len() - 1]).is_err());
+        assert!(ClientCertificate::from_der(b"").is_err());
+    }
+
+    #[test]
+    fn thumbprint_of_rfc_8705_appendix_a_is_43_characters_of_base64url() {
+        let text = CertificateThumbprint::of_der(&der()).to_string();
+        assert_eq!(text.len(), 43);
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn client_cert_header_is_one_byte_sequence() {
+        let der = der();
+        let certificate = ClientCertificate::from_der(&der).unwrap();
+        let value = certificate.header_value().to_str().unwrap();
+        let inner = value.strip_prefix(':').and_then(|v| v.strip_suffix(':')).unwrap();
+        assert_eq!(STANDARD.decode(inner).unwrap(), der);
+    }
+}

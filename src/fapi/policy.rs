@@ -1,0 +1,228 @@
+//! What a bound token may do on a route, and the permit that names the upstream (RFC 6750 §3.1).
+//!
+//! The last types of the line: a [`Guard`] stands before a protected route and turns a [`BoundToken`] into
+//! [`Authorized`]; redeeming that gives a [`Permit`], the only thing from which an upstream can be learnt. No code outside
+//! this room can make one:
+//!
+//! ```compile_fail
+//! use fapi_gateway::fapi::{policy::Permit, route::Route};
+//! fn forge(route: std::sync::Arc<Route>) -> Permit {
+//!     Permit { route, token: None } // the fields are private
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! use fapi_gateway::fapi::{policy::Permit, route::Route};
+//! fn forge(route: std::sync::Arc<Route>) -> Permit {
+//!     Permit::public(route) // and so is the constructor
+//! }
+//! ```
+
+use std::sync::Arc;
+
+use super::rejection::Code;
+use super::route::{Requirement, Route, UpstreamRef};
+use super::sender::BoundToken;
+
+/// Which scopes a route wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScopeRule {
+    /// Every one of these.
+    All(Vec<Box<str>>),
+    /// At least one of these.
+    Any(Vec<Box<str>>),
+}
+
+/// The place of an issuer among those configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IssuerIndex(pub usize);
+
+/// What a protected route asks of a token.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    scopes: ScopeRule,
+    scope_text: Box<str>,
+    issuers: Vec<IssuerIndex>,
+}
+
+/// A policy that would let through what nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmptyPolicy {
+    /// No scope at all.
+    #[error("no scope is named; name at least one, or write `public: true`")]
+    Scopes,
+    /// No issuer at all.
+    #[error("no issuer is named; name at least one")]
+    Issuers,
+    /// A scope that RFC 6749 §3.3 cannot spell.
+    #[error("a scope is empty or has characters that RFC 6749 section 3.3 does not allow")]
+    ScopeSyntax,
+}
+
+impl Policy {
+    /// A policy that names at least one scope and one issuer.
+    ///
+    /// # Errors
+    /// [`EmptyPolicy`]: absence never permits.
+    pub fn new(scopes: ScopeRule, issuers: Vec<IssuerIndex>) -> Result<Self, EmptyPolicy> {
+        let names = match &scopes {
+            ScopeRule::All(names) | ScopeRule::Any(names) => names,
+        };
+        if names.is_empty() {
+            return Err(EmptyPolicy::Scopes);
+        }
+        // scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+        let spelled =
+            |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+        if !names.iter().all(|name| spelled(name)) {
+            return Err(EmptyPolicy::ScopeSyntax);
+        }
+        if issuers.is_empty() {
+            return Err(EmptyPolicy::Issuers);
+        }
+        let scope_text = names.join(" ").into();
+        Ok(Self { scopes, scope_text, issuers })
+    }
+
+    /// The issuers whose tokens count here.
+    pub fn issuers(&self) -> &[IssuerIndex] {
+        &self.issuers
+    }
+
+    /// The scopes as one value of the challenge's `scope` (RFC 6750 §3).
+    pub fn scope_text(&self) -> &str {
+        &self.scope_text
+    }
+
+    fn check_scopes(&self, token: &BoundToken) -> Result<(), PolicyError> {
+        let granted = |wanted: &str| token.claims().scopes().any(|scope| scope == wanted);
+        let covered = match &self.scopes {
+            ScopeRule::All(names) => names.iter().all(|name| granted(name)),
+            ScopeRule::Any(names) => names.iter().any(|name| granted(name)),
+        };
+        if covered {
+            return Ok(());
+        }
+        Err(PolicyError::ScopeInsufficient {
+            found: token.claims().scopes().take(32).map(super::jws::printable).collect(),
+            needed: self.scope_text.clone(),
+        })
+    }
+}
+
+/// Why a bound token may not do this.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Its scope does not cover the route.
+    #[error("scope is {found:?}, the route needs {needed:?}")]
+    ScopeInsufficient {
+        /// The token's scopes, cut and made printable.
+        found: Vec<Box<str>>,
+        /// The route's.
+        needed: Box<str>,
+    },
+}
+
+impl PolicyError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::ScopeInsufficient { .. } => Code::ScopeInsufficient,
+        }
+    }
+}
+
+/// Stands before a protected route.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    route: Arc<Route>,
+}
+
+impl Guard {
+    pub(super) const fn new(route: Arc<Route>) -> Self {
+        Self { route }
+    }
+
+    /// The issuers whose tokens count here; none on a route that is not protected, which has no guard.
+    pub fn issuers(&self) -> &[IssuerIndex] {
+        match &self.route.requirement {
+            Requirement::Protected(policy) => policy.issuers(),
+            Requirement::Public => &[],
+        }
+    }
+
+    /// Judges what the token may do on this route.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn authorize(self, token: BoundToken) -> Result<Authorized, PolicyError> {
+        match &self.route.requirement {
+            Requirement::Protected(policy) => policy.check_scopes(&token)?,
+            Requirement::Public => {}
+        }
+        Ok(Authorized { route: self.route, token })
+    }
+}
+
+/// A request that passed every check that changes nothing.
+#[must_use]
+#[derive(Debug)]
+pub struct Authorized {
+    route: Arc<Route>,
+    token: BoundToken,
+}
+
+impl Authorized {
+    /// Gives the permit. What a token's proof uses up is used up here, last, so that only requests that would pass can
+    /// do so; a certificate uses up nothing.
+    pub fn redeem(self) -> Permit {
+        Permit { route: self.route, token: Some(self.token) }
+    }
+}
+
+/// The right to forward one request; the only thing that can name an upstream.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Permit {
+    route: Arc<Route>,
+    token: Option<BoundToken>,
+}
+
+impl Permit {
+    pub(super) const fn public(route: Arc<Route>) -> Self {
+        Self { route, token: None }
+    }
+
+    /// Where the request may go.
+    pub fn upstream(&self) -> &UpstreamRef {
+        &self.route.upstream
+    }
+
+    /// The route it was given for.
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The token, unless the route is public.
+    pub const fn token(&self) -> Option<&BoundToken> {
+        self.token.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_without_scopes_or_issuers_does_not_exist() {
+        let names = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Vec<Box<str>>>();
+        assert!(Policy::new(ScopeRule::All(names(&["accounts"])), vec![IssuerIndex(0)]).is_ok()); // control
+        assert_eq!(Policy::new(ScopeRule::All(vec![]), vec![IssuerIndex(0)]).unwrap_err(), EmptyPolicy::Scopes);
+        assert_eq!(Policy::new(ScopeRule::Any(vec![]), vec![IssuerIndex(0)]).unwrap_err(), EmptyPolicy::Scopes);
+        assert_eq!(Policy::new(ScopeRule::All(names(&["accounts"])), vec![]).unwrap_err(), EmptyPolicy::Issuers);
+        for scope in ["", "a b", "a\"", "a\\", "é"] {
+            let policy = Policy::new(ScopeRule::All(names(&[scope])), vec![IssuerIndex(0)]);
+            assert_eq!(policy.unwrap_err(), EmptyPolicy::ScopeSyntax, "{scope:?}");
+        }
+    }
+}
