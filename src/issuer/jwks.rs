@@ -1,0 +1,272 @@
+//! One issuer's keys over time: read before they are needed, kept until better ones are there (RFC 7517 §5).
+//!
+//! Requests read the current set without a lock. Three things read it anew: the background loop, its retries, and a token
+//! with a `kid` that is not in it, which is how a new key works on its first use. All of them share one flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use reqwest::Url;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::http::{Client, FetchError};
+use super::metadata::{Discovery, MetadataError};
+use super::{Observer, RefreshOutcome, Timing};
+use crate::fapi::keys::{KeySet, KeySetError};
+use crate::fapi::sha256;
+
+/// The keys as of one reading.
+#[derive(Clone, Debug)]
+pub struct KeySetSnapshot {
+    /// The keys themselves.
+    pub keys: Arc<KeySet>,
+    /// Another number for every document whose bytes differ from the one before; what was verified with one generation
+    /// says nothing about the next.
+    pub generation: u64,
+    /// When the issuer last sent them.
+    pub read_at: Instant,
+    digest: [u8; 32],
+}
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// At the configured `jwks_uri`.
+    Configured(Url),
+    /// Where its metadata says.
+    Discovered(Discovery),
+}
+
+/// Reads one issuer's keys and holds the last good set, however old.
+pub struct KeySource {
+    name: Arc<str>,
+    location: Location,
+    client: Client,
+    timing: Timing,
+    observer: Arc<dyn Observer>,
+    current: ArcSwapOption<KeySetSnapshot>,
+    asked_for_unknown_kid: ArcSwapOption<Instant>,
+    flight: Arc<Mutex<Flight>>,
+}
+
+/// Why a reading gave no keys; those from before stay.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefreshError {
+    /// It is not known where they are.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The document could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The document has no usable key.
+    #[error(transparent)]
+    KeySet(#[from] KeySetError),
+}
+
+impl KeySource {
+    /// The keys of the issuer called `name`; nothing is read yet.
+    pub fn new(
+        name: Arc<str>,
+        location: Location,
+        client: Client,
+        timing: Timing,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            name,
+            location,
+            client,
+            timing,
+            observer,
+            current: ArcSwapOption::empty(),
+            asked_for_unknown_kid: ArcSwapOption::empty(),
+            flight: Arc::default(),
+        }
+    }
+
+    /// The last good set; `None` only before the first.
+    pub fn current(&self) -> Option<Arc<KeySetSnapshot>> {
+        self.current.load_full()
+    }
+
+    /// Reads the keys at once, then again and again, for ever; after a failure sooner, each time a little less so.
+    ///
+    /// An issuer that is down, or sends something else, takes no keys away: its tokens are still its tokens.
+    pub async fn keep_fresh(&self) {
+        let mut failures = 0;
+        loop {
+            let wait = match self.refresh().await {
+                Ok(()) => {
+                    failures = 0;
+                    self.timing.refresh_interval
+                }
+                Err(error) => {
+                    let wait = self.timing.retry_after(failures);
+                    failures = failures.saturating_add(1);
+                    warn!(issuer = %self.name, host = %self.location.host(), %error, retry_seconds = wait.as_secs_f64(),
+                        "key set could not be read");
+                    wait
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Reads the keys now, unless someone else did so while this call waited for its turn.
+    ///
+    /// # Errors
+    /// [`RefreshError`]; the current set is then as before.
+    pub async fn refresh(&self) -> Result<(), RefreshError> {
+        let asked_at = instant();
+        let mut flight = self.flight.lock().await;
+        if self.current().is_some_and(|keys| keys.read_at > asked_at) {
+            return Ok(());
+        }
+        self.read(&mut flight, Occasion::Schedule).await
+    }
+
+    /// Reads the keys because a token names one that is not in generation `seen`; gives the newer set, if there is one.
+    ///
+    /// Anyone can send such a token. So there is one reading for all that ask at the same time, and none within the
+    /// cooldown after it, whatever came of it; those who ask then do not wait.
+    pub async fn refresh_for_unknown_kid(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
+        if self.newer_than(seen).is_some() || self.is_cooling_down() {
+            return self.newer_than(seen);
+        }
+        let mut flight = self.flight.clone().lock_owned().await;
+        if self.newer_than(seen).is_none() && !self.is_cooling_down() {
+            let source = self.clone();
+            // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
+            // cooldown.
+            let reading = tokio::spawn(async move {
+                let outcome = source.read(&mut flight, Occasion::UnknownKid).await;
+                source.asked_for_unknown_kid.store(Some(Arc::new(instant())));
+                if let Err(error) = outcome {
+                    warn!(issuer = %source.name, host = %source.location.host(), %error,
+                        "key set could not be read for an unknown kid");
+                }
+            });
+            // It only fails by a panic, and then there are no newer keys.
+            let _ = reading.await;
+        }
+        self.newer_than(seen)
+    }
+
+    fn newer_than(&self, seen: u64) -> Option<Arc<KeySetSnapshot>> {
+        self.current().filter(|keys| keys.generation != seen)
+    }
+
+    fn is_cooling_down(&self) -> bool {
+        self.asked_for_unknown_kid.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.unknown_kid_cooldown)
+    }
+
+    async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {
+        let outcome = match self.locate(flight, occasion).await {
+            Ok(url) => self.read_from(&url).await,
+            Err(error) => Err(error.into()),
+        };
+        let observed = if outcome.is_ok() { RefreshOutcome::Success } else { RefreshOutcome::Failure };
+        self.observer.jwks_refresh(&self.name, observed);
+        outcome
+    }
+
+    /// Where to read; the metadata is asked again on schedule, and what it said before holds while it does not answer.
+    async fn locate(&self, flight: &mut Flight, occasion: Occasion) -> Result<Url, MetadataError> {
+        let discovery = match &self.location {
+            Location::Configured(url) => return Ok(url.clone()),
+            Location::Discovered(discovery) => discovery,
+        };
+        if let (Occasion::UnknownKid, Some(known)) = (occasion, &flight.jwks_uri) {
+            return Ok(known.clone());
+        }
+        match (discovery.jwks_uri(&self.client).await, &flight.jwks_uri) {
+            (Ok(found), _) => {
+                flight.jwks_uri = Some(found.clone());
+                Ok(found)
+            }
+            (Err(error), Some(known)) => {
+                warn!(issuer = %self.name, host = %discovery.host(), %error,
+                    "metadata could not be read; the jwks_uri it named before is used");
+                Ok(known.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn read_from(&self, url: &Url) -> Result<(), RefreshError> {
+        let document = self.client.get_json_bytes(url).await?;
+        let digest = sha256(&document);
+        let read_at = instant();
+        let before = self.current();
+        let snapshot = match before {
+            Some(before) if before.digest == digest => KeySetSnapshot { read_at, ..(*before).clone() },
+            before => {
+                let keys = Arc::new(KeySet::parse(&document)?);
+                let generation = before.map_or(0, |before| before.generation).wrapping_add(1);
+                let host = super::http::host(url);
+                let (usable, skipped) = (keys.len(), keys.skipped());
+                if generation == 1 {
+                    info!(issuer = %self.name, %host, keys = usable, skipped, "key set read");
+                } else {
+                    info!(issuer = %self.name, %host, keys = usable, skipped, generation, "key set changed");
+                }
+                KeySetSnapshot { keys, generation, read_at, digest }
+            }
+        };
+        self.current.store(Some(Arc::new(snapshot)));
+        Ok(())
+    }
+}
+
+impl Location {
+    fn host(&self) -> Box<str> {
+        match self {
+            Self::Configured(url) => super::http::host(url),
+            Self::Discovered(discovery) => discovery.host(),
+        }
+    }
+}
+
+impl Timing {
+    /// How long to wait after the failure that had `failures` before it in a row.
+    fn retry_after(&self, failures: u32) -> Duration {
+        2_u32
+            .checked_pow(failures)
+            .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest))
+    }
+}
+
+/// Monotonic time, for ages and pauses alone: no token is judged by it.
+#[expect(clippy::disallowed_methods, reason = "how long ago something was cannot be told by the time of a request")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+/// What only the one who reads may touch.
+#[derive(Debug, Default)]
+struct Flight {
+    jwks_uri: Option<Url>,
+}
+
+/// Why the keys are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    Schedule,
+    UnknownKid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_after_1_2_4_up_to_30_seconds() {
+        let timing = Timing::default();
+        let seconds: Vec<_> = (0..7).map(|failures| timing.retry_after(failures).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(timing.retry_after(u32::MAX).as_secs(), 30);
+    }
+}

@@ -1,0 +1,167 @@
+//! Where an issuer's keys are, by its metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+//!
+//! The document must say of itself that it is the configured issuer's; nothing else in it is used but `jwks_uri`.
+
+use reqwest::Url;
+use serde_json::Value;
+
+use super::http::{Client, FetchError};
+use crate::fapi::json::parse_object;
+
+/// The two places where one issuer's metadata may be.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    issuer: Box<str>,
+    authorization_server: Url,
+    openid: Url,
+}
+
+/// The issuer identifier does not say where its metadata is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not an https URL without query and fragment, so its metadata cannot be found; say jwks_uri")]
+pub struct NotDiscoverable;
+
+impl Discovery {
+    /// The places for `issuer`.
+    ///
+    /// # Errors
+    /// [`NotDiscoverable`].
+    pub fn new(issuer: &str) -> Result<Self, NotDiscoverable> {
+        // RFC 8414 §2: "a URL that uses the "https" scheme and has no query or fragment components".
+        let url = Url::parse(issuer).map_err(|_| NotDiscoverable)?;
+        if url.scheme() != "https" || url.query().is_some() || url.fragment().is_some() {
+            return Err(NotDiscoverable);
+        }
+        // RFC 8414 §3.1: "any terminating "/" MUST be removed before inserting "/.well-known/" and the well-known URI
+        // suffix between the host component and the path component."
+        let path = url.path().strip_suffix('/').unwrap_or(url.path());
+        let mut authorization_server = url.clone();
+        authorization_server.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
+        let mut openid = url.clone();
+        openid.set_path(&format!("{path}/.well-known/openid-configuration"));
+        Ok(Self { issuer: issuer.into(), authorization_server, openid })
+    }
+
+    /// The host that is asked.
+    pub fn host(&self) -> Box<str> {
+        super::http::host(&self.openid)
+    }
+
+    /// The `jwks_uri` of the issuer's metadata: of RFC 8414's place or, if there is no usable document, of OpenID's.
+    ///
+    /// # Errors
+    /// [`MetadataError`]. A document of another issuer ends the search: that place is answered by someone else.
+    pub async fn jwks_uri(&self, client: &Client) -> Result<Url, MetadataError> {
+        let first = match self.read(client, &self.authorization_server).await {
+            Err(error) if !matches!(error, MetadataError::IssuerMismatch { .. }) => error,
+            decided => return decided,
+        };
+        match self.read(client, &self.openid).await {
+            Err(second) if !matches!(second, MetadataError::IssuerMismatch { .. }) => {
+                Err(MetadataError::Neither { authorization_server: Box::new(first), openid: Box::new(second) })
+            }
+            decided => decided,
+        }
+    }
+
+    async fn read(&self, client: &Client, url: &Url) -> Result<Url, MetadataError> {
+        let document = client.get_json_bytes(url).await?;
+        let document = parse_object(&document).map_err(|_| MetadataError::Malformed)?;
+        let text = |name: &str| document.get(name).and_then(Value::as_str);
+        // RFC 8414 §3.3: "The "issuer" value returned MUST be identical to the authorization server's issuer identifier
+        // value into which the well-known URI string was inserted … If these values are not identical, the data
+        // contained in the response MUST NOT be used."
+        let issuer = text("issuer").ok_or(MetadataError::IssuerMissing)?;
+        if issuer != &*self.issuer {
+            return Err(MetadataError::IssuerMismatch { found: short(issuer), expected: self.issuer.clone() });
+        }
+        let jwks_uri = text("jwks_uri").ok_or(MetadataError::JwksUriMissing)?;
+        // RFC 8414 §2: "This URL MUST use the "https" scheme."
+        match Url::parse(jwks_uri) {
+            Ok(url) if url.scheme() == "https" => Ok(url),
+            Ok(_) | Err(_) => Err(MetadataError::JwksUriNotHttps { found: short(jwks_uri) }),
+        }
+    }
+}
+
+/// Why the metadata does not tell where the keys are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// The document could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Not a JSON object with one reading.
+    #[error("the metadata is not a JSON object with one reading")]
+    Malformed,
+    /// No `issuer`, or one that is no text.
+    #[error("the metadata has no issuer")]
+    IssuerMissing,
+    /// The metadata of another issuer.
+    #[error("the metadata is of issuer {found:?}, expected {expected:?}")]
+    IssuerMismatch {
+        /// The document's `issuer`, cut.
+        found: Box<str>,
+        /// The configured one.
+        expected: Box<str>,
+    },
+    /// No `jwks_uri`, or one that is no text.
+    #[error("the metadata has no jwks_uri")]
+    JwksUriMissing,
+    /// A `jwks_uri` without TLS.
+    #[error("the metadata's jwks_uri is {found:?}, expected an https URL")]
+    JwksUriNotHttps {
+        /// What it says, cut.
+        found: Box<str>,
+    },
+    /// Neither place has a usable document.
+    #[error("no metadata by RFC 8414 ({authorization_server}), none by OpenID discovery ({openid})")]
+    Neither {
+        /// What was wrong at the first place.
+        authorization_server: Box<Self>,
+        /// What was wrong at the second.
+        openid: Box<Self>,
+    },
+}
+
+/// Text of the issuer's, short enough for a line; it is always shown quoted and escaped.
+fn short(text: &str) -> Box<str> {
+    text.chars().take(200).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc8414_3_1_the_well_known_part_stands_between_host_and_path() {
+        for (issuer, authorization_server, openid) in [
+            (
+                "https://as.example",
+                "https://as.example/.well-known/oauth-authorization-server",
+                "https://as.example/.well-known/openid-configuration",
+            ),
+            (
+                "https://as.example:8443/",
+                "https://as.example:8443/.well-known/oauth-authorization-server",
+                "https://as.example:8443/.well-known/openid-configuration",
+            ),
+            (
+                "https://as.example/tenant/1/",
+                "https://as.example/.well-known/oauth-authorization-server/tenant/1",
+                "https://as.example/tenant/1/.well-known/openid-configuration",
+            ),
+        ] {
+            let discovery = Discovery::new(issuer).unwrap();
+            assert_eq!(discovery.authorization_server.as_str(), authorization_server);
+            assert_eq!(discovery.openid.as_str(), openid);
+        }
+    }
+
+    #[test]
+    fn fapi2_rs_13_an_issuer_without_tls_is_not_asked() {
+        assert!(Discovery::new("https://as.example/a").is_ok()); // control
+        for issuer in ["http://as.example/a", "https://as.example/a?b", "https://as.example/a#b", "as.example", ""] {
+            assert_eq!(Discovery::new(issuer).unwrap_err(), NotDiscoverable, "{issuer}");
+        }
+    }
+}

@@ -1,0 +1,736 @@
+//! The room against a real authorization server over real TLS, which errs when told to.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ::http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::http::{FetchError, MAX_BODY_BYTES};
+use super::jwks::RefreshError;
+use super::metadata::MetadataError;
+use super::*;
+use crate::commands::demo::authorization_server::AuthorizationServer;
+use crate::commands::demo::https::{Answer, HttpServer, tls_config};
+use crate::commands::demo::pki::{self, Authority};
+use crate::commands::demo::tokens::{KeyKind, SigningKey, jwks};
+use crate::fapi::keys::{Algorithm, KeySetError};
+use crate::fapi::rejection::Code;
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const DEADLINE: Duration = Duration::from_secs(5);
+const A: IssuerIndex = IssuerIndex(0);
+const B: IssuerIndex = IssuerIndex(1);
+
+/// Authorization servers of one authority, and the room that trusts them.
+struct World {
+    servers: Vec<AuthorizationServer>,
+    issuers: Arc<Issuers>,
+    seen: Arc<Seen>,
+}
+
+impl World {
+    /// With the keys of `count` servers read once, and a clean record.
+    async fn new(count: usize) -> Self {
+        Self::with(count, Timing::default(), CACHE).await
+    }
+
+    async fn with(count: usize, timing: Timing, cache: CacheSettings) -> Self {
+        let world = Self::unread(count, timing, cache);
+        for index in 0..count {
+            world.refresh(index).await.unwrap();
+            world.servers[index].clear();
+        }
+        world.seen.lock().clear();
+        world
+    }
+
+    fn unread(count: usize, timing: Timing, cache: CacheSettings) -> Self {
+        let authority = Authority::new("issuers");
+        let servers: Vec<_> = (0..count).map(|_| AuthorizationServer::start(&authority).unwrap()).collect();
+        let settings = servers.iter().zip(["a", "b"]).map(|(server, name)| settings(server, name, &authority));
+        let seen = Arc::new(Seen::default());
+        let issuers = Issuers::with_timing(settings.collect(), cache, timing, seen.clone()).unwrap();
+        Self { servers, issuers: Arc::new(issuers), seen }
+    }
+
+    async fn refresh(&self, index: usize) -> Result<(), RefreshError> {
+        self.issuers.entries[index].keys.refresh().await
+    }
+
+    fn generation(&self, index: usize) -> Option<u64> {
+        self.issuers.entries[index].keys.current().map(|keys| keys.generation)
+    }
+
+    fn token(&self, index: usize) -> String {
+        let server = &self.servers[index];
+        server.token(NOW.0).sign(server.key(KeyKind::Es256))
+    }
+
+    async fn validate(&self, token: &str, accepted: &[IssuerIndex]) -> Result<Arc<ActiveToken>, Code> {
+        validate(&self.issuers, token, accepted).await
+    }
+}
+
+async fn validate(issuers: &Issuers, token: &str, accepted: &[IssuerIndex]) -> Result<Arc<ActiveToken>, Code> {
+    let token = PresentedToken::for_test(token);
+    let outcome = issuers.validate(token, &TokenHash::of(token), accepted, NOW).await;
+    outcome.map_err(|error| Cause::from(error).code())
+}
+
+fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> Settings {
+    let expected = Expected {
+        name: name.into(),
+        issuer: server.issuer().into(),
+        audiences: vec![AuthorizationServer::AUDIENCE.into()],
+        algorithms: Algorithm::ALL.to_vec(),
+    };
+    Settings { expected, jwks_uri: None, trust_anchors: TrustAnchors::Given(vec![authority.der().clone()]) }
+}
+
+const CACHE: CacheSettings = CacheSettings { max_entries: 100, max_age: Duration::from_secs(300) };
+
+/// Remembers what was observed, in order.
+#[derive(Default)]
+struct Seen {
+    events: Mutex<Vec<Event>>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Event {
+    Cache(String, CacheOutcome),
+    Refresh(String, RefreshOutcome),
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: Event) {
+        self.lock().push(event);
+        self.count.send_modify(|count| *count += 1);
+    }
+
+    async fn wait_until(&self, enough: impl Fn(&[Event]) -> bool) {
+        let mut changes = self.count.subscribe();
+        let reached = changes.wait_for(|_| enough(&self.lock()));
+        assert!(tokio::time::timeout(DEADLINE, reached).await.is_ok(), "{:?}", self.lock());
+    }
+}
+
+impl Observer for Seen {
+    fn token_cache(&self, issuer: &str, outcome: CacheOutcome) {
+        self.push(Event::Cache(issuer.to_owned(), outcome));
+    }
+
+    fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome) {
+        self.push(Event::Refresh(issuer.to_owned(), outcome));
+    }
+}
+
+fn success() -> Event {
+    Event::Refresh("a".to_owned(), RefreshOutcome::Success)
+}
+
+fn failure() -> Event {
+    Event::Refresh("a".to_owned(), RefreshOutcome::Failure)
+}
+
+fn paths(server: &AuthorizationServer) -> Vec<String> {
+    let paths = server.requests().iter().map(|request| request.path().to_owned()).collect();
+    server.clear();
+    paths
+}
+
+const METADATA: &str = AuthorizationServer::METADATA;
+const OPENID: &str = AuthorizationServer::OPENID_CONFIGURATION;
+const JWKS: &str = AuthorizationServer::JWKS;
+
+fn ok(document: Value) -> Answer {
+    Answer::json(StatusCode::OK, document)
+}
+
+// http.rs
+
+fn client(authority: &Authority) -> Client {
+    Client::new(&TrustAnchors::Given(vec![authority.der().clone()]), DEADLINE, DEADLINE).unwrap()
+}
+
+/// Fetches from a TLS server that answers every request with `answer`.
+async fn fetch(answer: Answer) -> Result<usize, FetchError> {
+    let authority = Authority::new("ours");
+    let tls = tls_config(&authority.server(&["localhost"]), None);
+    let server = HttpServer::start(None, Some(tls), Arc::new(move |_| answer.clone())).unwrap();
+    let url = Url::parse(&server.url("/jwks")).unwrap();
+    client(&authority).get_json_bytes(&url).await.map(|body| body.len())
+}
+
+/// Fetches from a server that writes `bytes`, then `again` until nobody reads, and never closes.
+async fn fetch_raw(bytes: &'static [u8], again: &'static [u8], timeout: Duration) -> Result<usize, FetchError> {
+    let authority = Authority::new("ours");
+    let acceptor = TlsAcceptor::from(tls_config(&authority.server(&["localhost"]), None));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(stream).await.unwrap();
+        stream.read_buf(&mut Vec::with_capacity(4096)).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.flush().await.unwrap();
+        while !again.is_empty() && stream.write_all(again).await.is_ok() {}
+        std::future::pending::<()>().await;
+    });
+    let anchors = TrustAnchors::Given(vec![authority.der().clone()]);
+    let client = Client::new(&anchors, DEADLINE, timeout).unwrap();
+    let outcome = client.get_json_bytes(&Url::parse(&url).unwrap()).await;
+    server.abort();
+    outcome.map(|body| body.len())
+}
+
+#[tokio::test]
+async fn net_17_believes_only_a_valid_certificate_for_the_name_that_was_asked() {
+    let (ours, other) = (Authority::new("ours"), Authority::new("other"));
+    for (case, credential, believed) in [
+        ("control", ours.server(&["localhost"]), true),
+        ("another authority", other.server(&["localhost"]), false),
+        ("another name", ours.server(&["other.example"]), false),
+        ("name only in the subject", ours.server_with(&["localhost"], |p| p.subject_alt_names.clear()), false),
+        ("expired", ours.server_with(&["localhost"], pki::expired), false),
+        ("not yet valid", ours.server_with(&["localhost"], pki::not_yet_valid), false),
+        ("a client's", ours.client("localhost"), false),
+    ] {
+        let handler = Arc::new(|_| Answer::status(StatusCode::OK));
+        let server = HttpServer::start(None, Some(tls_config(&credential, None)), handler).unwrap();
+        let outcome = client(&ours).get_json_bytes(&Url::parse(&server.url("/")).unwrap()).await;
+        match outcome {
+            Ok(_) => assert!(believed, "{case}"),
+            Err(error) => assert!(!believed && matches!(error, FetchError::Unreachable { .. }), "{case}: {error}"),
+        }
+        assert_eq!(server.requests().len(), usize::from(believed), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn fapi2_rs_13_asks_nobody_without_tls() {
+    let server = HttpServer::start(None, None, Arc::new(|_| Answer::status(StatusCode::OK))).unwrap();
+    let url = Url::parse(&server.url("/jwks")).unwrap();
+    let outcome = client(&Authority::new("ours")).get_json_bytes(&url).await;
+    assert_eq!(outcome, Err(FetchError::NotHttps { host: server.address().to_string().into() }));
+    assert_eq!(server.heads(), 0);
+}
+
+#[tokio::test]
+async fn fapi2_cr_10_takes_only_200() {
+    assert_eq!(fetch(Answer::text(StatusCode::OK, "{}")).await, Ok(2)); // control
+    for status in [201, 204, 304, 404, 500] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let outcome = fetch(Answer::status(status)).await;
+        assert!(matches!(&outcome, Err(FetchError::Status { status: found, .. }) if *found == status), "{outcome:?}");
+    }
+    assert!(matches!(fetch(Answer::resetting()).await, Err(FetchError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn fapi2_cr_10_does_not_follow_redirects() {
+    let world = World::unread(1, Timing::default(), CACHE);
+    let server = &world.servers[0];
+    server.script("/elsewhere", ok(server.jwks()));
+    for target in ["/elsewhere".to_owned(), server.url("/elsewhere")] {
+        let location = HeaderValue::try_from(target).unwrap();
+        server.script(JWKS, Answer::status(StatusCode::FOUND).header(header::LOCATION, location));
+        let outcome = world.refresh(0).await;
+        assert!(
+            matches!(&outcome, Err(RefreshError::Fetch(FetchError::Status { status: StatusCode::FOUND, .. }))),
+            "{outcome:?}"
+        );
+    }
+    assert_eq!(server.requests_to("/elsewhere"), 0);
+    assert_eq!(server.requests_to(JWKS), 2);
+}
+
+#[tokio::test]
+async fn fapi2_cr_10_reads_at_most_1_mib() {
+    let body = |length: usize| Answer::status(StatusCode::OK).body(vec![b' '; length]);
+    assert_eq!(fetch(body(MAX_BODY_BYTES)).await, Ok(MAX_BODY_BYTES)); // control
+    assert!(matches!(fetch(body(MAX_BODY_BYTES + 1)).await, Err(FetchError::TooLarge { .. })));
+    let endless = fetch_raw(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"10\r\n                \r\n10\r\n                \r\n10\r\n                \r\n10\r\n                \r\n",
+        DEADLINE,
+    );
+    assert!(matches!(endless.await, Err(FetchError::TooLarge { .. })));
+    let announced = fetch_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n", b"", DEADLINE);
+    assert!(matches!(announced.await, Err(FetchError::TooLarge { .. })));
+}
+
+#[tokio::test]
+async fn fapi2_cr_10_gives_up_on_slow_answers() {
+    let quickly = Duration::from_millis(100);
+    let slow_body = fetch_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", b"", quickly).await;
+    assert!(matches!(slow_body, Err(FetchError::TimedOut { .. })), "{slow_body:?}");
+    let slow_head = fetch_raw(b"HTTP/1.1 200 OK\r\nContent", b"", quickly).await;
+    assert!(matches!(slow_head, Err(FetchError::TimedOut { .. })), "{slow_head:?}");
+}
+
+#[tokio::test]
+async fn says_what_it_wants_and_who_it_is() {
+    let world = World::unread(1, Timing::default(), CACHE);
+    world.refresh(0).await.unwrap();
+    for request in world.servers[0].requests() {
+        assert_eq!(request.header("accept"), Some("application/json"));
+        assert_eq!(request.header("user-agent"), Some(concat!("fapi-gateway/", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(request.header("authorization"), None);
+    }
+}
+
+// metadata.rs
+
+#[tokio::test]
+async fn fapi2_as_01_asks_rfc_8414_first_and_openid_only_without_an_answer() {
+    let world = World::unread(1, Timing::default(), CACHE);
+    let server = &world.servers[0];
+    world.refresh(0).await.unwrap();
+    assert_eq!(paths(server), [METADATA, JWKS]);
+    let without = |name: &str| {
+        let mut metadata = server.metadata();
+        metadata.as_object_mut().unwrap().remove(name);
+        ok(metadata)
+    };
+    for unusable in [
+        Answer::status(StatusCode::NOT_FOUND),
+        Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
+        Answer::text(StatusCode::OK, "<html>"),
+        without("issuer"),
+        without("jwks_uri"),
+    ] {
+        server.script(METADATA, unusable);
+        world.refresh(0).await.unwrap();
+        assert_eq!(paths(server), [METADATA, OPENID, JWKS]);
+    }
+}
+
+#[tokio::test]
+async fn fapi2_as_01_refuses_metadata_of_another_issuer() {
+    let world = World::unread(1, Timing::default(), CACHE);
+    let server = &world.servers[0];
+    for other in [format!("{}/", server.issuer()), server.issuer().to_uppercase(), "https://other.example".to_owned()] {
+        let mut metadata = server.metadata();
+        metadata["issuer"] = json!(other);
+        let mismatch = RefreshError::Metadata(MetadataError::IssuerMismatch {
+            found: other.into(),
+            expected: server.issuer().into(),
+        });
+        server.script(METADATA, ok(metadata.clone()));
+        server.unscript(OPENID);
+        assert_eq!(world.refresh(0).await, Err(mismatch.clone()));
+        assert_eq!(paths(server), [METADATA]);
+
+        server.script(METADATA, Answer::status(StatusCode::NOT_FOUND));
+        server.script(OPENID, ok(metadata));
+        assert_eq!(world.refresh(0).await, Err(mismatch));
+        assert_eq!(paths(server), [METADATA, OPENID]);
+    }
+    assert!(!world.issuers.ready());
+}
+
+#[tokio::test]
+async fn fapi2_rs_13_refuses_a_discovered_jwks_uri_without_tls() {
+    let world = World::unread(1, Timing::default(), CACHE);
+    let server = &world.servers[0];
+    for uri in ["http://localhost/jwks", "file:///jwks", "/jwks", ""] {
+        let mut metadata = server.metadata();
+        metadata["jwks_uri"] = json!(uri);
+        server.script(METADATA, ok(metadata.clone()));
+        server.script(OPENID, ok(metadata));
+        let error = Box::new(MetadataError::JwksUriNotHttps { found: uri.into() });
+        let neither = MetadataError::Neither { authorization_server: error.clone(), openid: error };
+        assert_eq!(world.refresh(0).await, Err(neither.into()), "{uri}");
+    }
+    assert_eq!(server.requests_to(JWKS), 0);
+}
+
+#[tokio::test]
+async fn follows_a_jwks_uri_that_moves_and_keeps_it_while_there_is_no_metadata() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    let mut metadata = server.metadata();
+    metadata["jwks_uri"] = json!(server.url("/keys"));
+    server.script("/keys", ok(server.jwks()));
+    server.script(METADATA, ok(metadata));
+    world.refresh(0).await.unwrap();
+    assert_eq!(paths(server), [METADATA, "/keys"]);
+    server.script(METADATA, Answer::status(StatusCode::NOT_FOUND));
+    server.script(OPENID, Answer::status(StatusCode::NOT_FOUND));
+    world.refresh(0).await.unwrap();
+    assert_eq!(paths(server), [METADATA, OPENID, "/keys"]);
+}
+
+#[tokio::test]
+async fn a_configured_jwks_uri_needs_no_metadata() {
+    let authority = Authority::new("ours");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    let settings = |jwks_uri: &str, issuer: &str, trust_anchors| {
+        let mut settings = settings(&server, "a", &authority);
+        settings.expected.issuer = issuer.into();
+        settings.jwks_uri = (!jwks_uri.is_empty()).then(|| Url::parse(jwks_uri).unwrap());
+        settings.trust_anchors = trust_anchors;
+        Issuers::new(vec![settings], CACHE, Arc::new(()))
+    };
+    let given = || TrustAnchors::Given(vec![authority.der().clone()]);
+    let issuers = settings(&server.url("/jwks"), server.issuer(), given()).unwrap(); // control
+    issuers.entries[0].keys.refresh().await.unwrap();
+    assert_eq!(paths(&server), [JWKS]);
+
+    let issuer = || Arc::<str>::from("a");
+    assert_eq!(
+        settings("http://localhost/jwks", server.issuer(), given()).err(),
+        Some(IssuerError::JwksUriNotHttps { issuer: issuer() })
+    );
+    assert_eq!(
+        settings("", "http://localhost", given()).err(),
+        Some(IssuerError::NotDiscoverable { issuer: issuer(), error: NotDiscoverable })
+    );
+    assert_eq!(
+        settings("", server.issuer(), TrustAnchors::Given(vec![])).err(),
+        Some(IssuerError::Client { issuer: issuer(), error: ClientError::NoAnchors })
+    );
+    let broken = TrustAnchors::Given(vec![CertificateDer::from(vec![0x30, 0x00])]);
+    let broken = settings("", server.issuer(), broken).err();
+    assert!(matches!(broken, Some(IssuerError::Client { error: ClientError::Anchor(_), .. })), "{broken:?}");
+}
+
+// jwks.rs
+
+#[tokio::test]
+async fn ops_10_waits_for_an_issuer_that_is_down_at_start_and_stays_ready_when_it_is_down_later() {
+    let timing = Timing { retry_first: Duration::from_millis(5), ..Timing::default() };
+    let mut world = World::unread(1, timing, CACHE);
+    world.servers[0].stop().await.unwrap();
+    let token = world.token(0);
+    let background = tokio::spawn({
+        let issuers = Arc::clone(&world.issuers);
+        async move { issuers.keep_fresh().await }
+    });
+    world.seen.wait_until(|events| events.len() >= 2).await;
+    assert!(world.seen.lock().iter().all(|event| *event == failure()));
+    assert!(!world.issuers.ready());
+    assert_eq!(world.issuers.key_ages(), [("a".into(), None)]);
+    assert_eq!(world.validate(&token, &[A]).await.unwrap_err(), Code::KeysUnavailable);
+
+    world.servers[0].restart().await.unwrap();
+    world.seen.wait_until(|events| events.contains(&success())).await;
+    assert!(world.issuers.ready());
+    assert!(matches!(&world.issuers.key_ages()[..], [(_, Some(age))] if *age < DEADLINE.as_secs_f64()));
+    assert!(world.validate(&token, &[A]).await.is_ok());
+    background.abort();
+
+    world.servers[0].stop().await.unwrap();
+    assert!(world.refresh(0).await.is_err());
+    assert!(world.issuers.ready());
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+}
+
+#[tokio::test]
+async fn keeps_reading_in_the_background_until_dropped() {
+    let timing = Timing { refresh_interval: Duration::from_millis(1), ..Timing::default() };
+    let world = World::with(2, timing, CACHE).await;
+    let background = tokio::spawn({
+        let issuers = Arc::clone(&world.issuers);
+        async move { issuers.keep_fresh().await }
+    });
+    let b = Event::Refresh("b".to_owned(), RefreshOutcome::Success);
+    let times = |events: &[Event], wanted: &Event| events.iter().filter(|event| *event == wanted).count();
+    world.seen.wait_until(|events| times(events, &success()) > 2 && times(events, &b) > 2).await;
+    assert_eq!((world.generation(0), world.generation(1)), (Some(1), Some(1)));
+    let keys = Arc::downgrade(&world.issuers.entries[0].keys);
+    background.abort();
+    let _ = background.await;
+    drop(world);
+    let gone = async {
+        while keys.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, gone).await.is_ok());
+}
+
+#[tokio::test]
+async fn fapi2_cr_08_old_keys_stay_until_the_new_set_is_good() {
+    let mut world = World::new(1).await;
+    let too_many = vec![json!({"kty": "oct"}); 101];
+    for (answer, expected) in [
+        (ok(json!({})), Some(KeySetError::Malformed)),
+        (ok(json!({"keys": []})), Some(KeySetError::NoUsableKey)),
+        (ok(json!({"keys": [{"kty": "XYZ"}]})), Some(KeySetError::NoUsableKey)),
+        (ok(json!({"keys": too_many})), Some(KeySetError::TooMany)),
+        (Answer::text(StatusCode::OK, "<html>"), Some(KeySetError::Malformed)),
+        (Answer::status(StatusCode::INTERNAL_SERVER_ERROR), None),
+        (Answer::resetting(), None),
+    ] {
+        world.servers[0].script(JWKS, answer);
+        match (world.refresh(0).await, expected) {
+            (Err(RefreshError::KeySet(error)), Some(expected)) => assert_eq!(error, expected),
+            (Err(RefreshError::Fetch(_)), None) => {}
+            (outcome, _) => panic!("{outcome:?}"),
+        }
+        assert_eq!(world.seen.lock().pop(), Some(failure()));
+        assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    }
+    world.servers[0].stop().await.unwrap();
+    assert!(world.refresh(0).await.is_err());
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    assert_eq!(world.generation(0), Some(1));
+}
+
+#[tokio::test]
+async fn all_who_want_the_keys_at_once_share_one_flight() {
+    let world = World::new(1).await;
+    let (one, two, three) = tokio::join!(world.refresh(0), world.refresh(0), world.refresh(0));
+    assert_eq!((one, two, three), (Ok(()), Ok(()), Ok(())));
+    assert_eq!(world.servers[0].requests_to(JWKS), 1);
+    world.refresh(0).await.unwrap();
+    assert_eq!(world.servers[0].requests_to(JWKS), 2);
+}
+
+/// A good token but for its key, which the issuer does not have.
+fn strange_token(server: &AuthorizationServer, number: usize) -> String {
+    let key = server.key(KeyKind::Es256).with_kid(&format!("unknown-{number}"));
+    server.token(NOW.0).sign(&key)
+}
+
+async fn flood(world: &World, numbers: std::ops::Range<usize>) {
+    let mut tasks = JoinSet::new();
+    for number in numbers {
+        let (issuers, token) = (Arc::clone(&world.issuers), strange_token(&world.servers[0], number));
+        tasks.spawn(async move { validate(&issuers, &token, &[A]).await.unwrap_err() });
+    }
+    let codes = tokio::time::timeout(DEADLINE, tasks.join_all()).await.unwrap();
+    assert!(codes.iter().all(|code| *code == Code::TokenKeyUnknown), "{codes:?}");
+}
+
+#[tokio::test]
+async fn atk_sz_05_a_flood_of_unknown_kids_costs_one_fetch() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    server.script(JWKS, ok(server.jwks()).delayed(Duration::from_millis(20)));
+    flood(&world, 0..100).await;
+    assert_eq!(paths(server), [JWKS]);
+    server.script(JWKS, Answer::hanging());
+    flood(&world, 100..200).await; // within the cooldown, and nobody waits
+    assert!(paths(server).is_empty());
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    assert_eq!(world.generation(0), Some(1));
+}
+
+#[tokio::test]
+async fn atk_sz_05_a_failed_fetch_begins_the_cooldown_too() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    server.script(JWKS, Answer::status(StatusCode::SERVICE_UNAVAILABLE));
+    flood(&world, 0..100).await;
+    flood(&world, 100..200).await;
+    assert_eq!(paths(server), [JWKS]);
+    assert!(world.seen.lock().contains(&failure()));
+}
+
+#[tokio::test]
+async fn after_the_cooldown_an_unknown_kid_is_asked_for_again() {
+    let world = World::with(1, Timing { unknown_kid_cooldown: Duration::ZERO, ..Timing::default() }, CACHE).await;
+    flood(&world, 0..1).await;
+    flood(&world, 1..2).await;
+    assert_eq!(paths(&world.servers[0]), [JWKS, JWKS]);
+}
+
+#[tokio::test]
+async fn only_an_unknown_kid_is_worth_a_fetch() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    let key = server.key(KeyKind::Es256);
+    let stranger = SigningKey::generate(KeyKind::Es256, key.kid());
+    for (token, code) in [
+        (server.token(NOW.0).sign(&stranger), Code::TokenSignatureInvalid),
+        (server.token(NOW.0).without_header("kid").sign(&stranger), Code::TokenSignatureInvalid),
+        (server.token(NOW.0).header("typ", "JWT").sign(&key.with_kid("unknown")), Code::TokenTypeWrong),
+        (
+            server.token(NOW.0).claim("iss", "https://other.example").sign(&key.with_kid("unknown")),
+            Code::TokenIssuerUnknown,
+        ),
+    ] {
+        assert_eq!(world.validate(&token, &[A]).await.unwrap_err(), code);
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_neither_ends_the_flight_nor_escapes_the_cooldown() {
+    let mut world = World::new(1).await;
+    world.servers[0].rotate(KeyKind::Es256);
+    let server = &world.servers[0];
+    server.script(JWKS, ok(server.jwks()).delayed(Duration::from_millis(50)));
+    let token = strange_token(server, 0);
+    let issuers = Arc::clone(&world.issuers);
+    let impatient = tokio::spawn(async move { validate(&issuers, &token, &[A]).await });
+    server.wait_for(JWKS, 1, DEADLINE).await.unwrap();
+    impatient.abort();
+    assert!(impatient.await.unwrap_err().is_cancelled());
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok()); // the rotated key, which came with that flight
+    flood(&world, 1..3).await;
+    assert_eq!(server.requests_to(JWKS), 1);
+}
+
+// mod.rs
+
+#[tokio::test]
+async fn fapi2_cr_09_a_new_key_works_on_its_first_use_and_a_removed_one_no_more() {
+    let mut world = World::new(1).await;
+    let old = world.token(0);
+    assert!(world.validate(&old, &[A]).await.is_ok()); // control, and remembered
+    let former = world.servers[0].rotate(KeyKind::Es256);
+    assert!(world.validate(&old, &[A]).await.is_ok()); // nobody has asked yet
+    let new = world.token(0);
+    assert!(world.validate(&new, &[A]).await.is_ok());
+    assert!(world.validate(&new, &[A]).await.is_ok());
+    assert_eq!(world.seen.lock().pop(), Some(Event::Cache("a".to_owned(), CacheOutcome::Hit)));
+    assert_eq!(paths(&world.servers[0]), [JWKS]);
+    assert_eq!(world.generation(0), Some(2));
+    assert_eq!(world.validate(&old, &[A]).await.unwrap_err(), Code::TokenKeyUnknown);
+
+    world.servers[0].script(JWKS, ok(jwks(&[&former])));
+    world.refresh(0).await.unwrap();
+    assert_eq!(world.generation(0), Some(3)); // not 1 again
+    assert!(world.validate(&old, &[A]).await.is_ok());
+}
+
+#[tokio::test]
+async fn jwt_03_a_key_of_one_issuer_signs_nothing_for_another() {
+    let world = World::new(2).await;
+    let [a, b] = &world.servers[..] else { panic!("two servers") };
+    let (key_a, key_b) = (a.key(KeyKind::Es256), b.key(KeyKind::Es256));
+    assert_eq!(key_a.kid(), key_b.kid());
+    let issuer = |token: Arc<ActiveToken>| token.issuer().to_string();
+    assert_eq!(world.validate(&a.token(NOW.0).sign(key_a), &[A, B]).await.map(issuer), Ok("a".to_owned())); // control
+    assert_eq!(world.validate(&b.token(NOW.0).sign(key_b), &[A, B]).await.map(issuer), Ok("b".to_owned())); // control
+    assert_eq!(world.validate(&a.token(NOW.0).sign(key_b), &[A, B]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    assert_eq!(world.validate(&b.token(NOW.0).sign(key_a), &[B, A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+}
+
+#[tokio::test]
+async fn att_a1a_a_token_counts_only_where_its_issuer_is_accepted_remembered_or_not() {
+    let world = World::new(2).await;
+    let token = world.token(1);
+    assert_eq!(world.validate(&token, &[A]).await.unwrap_err(), Code::TokenIssuerUnknown);
+    assert!(world.validate(&token, &[A, B]).await.is_ok()); // control, and remembered
+    assert!(world.validate(&token, &[B]).await.is_ok());
+    assert_eq!(world.validate(&token, &[A]).await.unwrap_err(), Code::TokenIssuerUnknown);
+    assert_eq!(world.validate(&token, &[]).await.unwrap_err(), Code::TokenIssuerUnknown);
+    assert_eq!(world.validate(&token, &[IssuerIndex(2)]).await.unwrap_err(), Code::TokenIssuerUnknown);
+}
+
+#[tokio::test]
+async fn atk_ca_08_a_remembered_token_is_found_whole_and_not_verified_again() {
+    let world = World::new(1).await;
+    let token = world.token(0);
+    let first = world.validate(&token, &[A]).await.unwrap();
+    let second = world.validate(&token, &[A]).await.unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(world.issuers.cache_entries(), 1);
+    let (head, tail) = token.split_at(token.rfind('.').unwrap() + 1);
+    let forged = format!("{head}{}{}", if tail.starts_with('A') { 'B' } else { 'A' }, &tail[1..]);
+    assert_eq!(world.validate(&forged, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    assert_eq!(world.validate(&forged, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    let cache = |outcome| Event::Cache("a".to_owned(), outcome);
+    assert_eq!(
+        *world.seen.lock(),
+        [CacheOutcome::Miss, CacheOutcome::Hit, CacheOutcome::Miss, CacheOutcome::Miss].map(cache)
+    );
+    assert_eq!(world.issuers.cache_entries(), 1);
+}
+
+#[tokio::test]
+async fn atk_ca_04_a_remembered_token_has_no_claims_after_exp() {
+    let world = World::new(1).await;
+    let token = world.token(0);
+    assert!(world.validate(&token, &[A]).await.is_ok());
+    let later = NOW.plus(300);
+    let presented = PresentedToken::for_test(&token);
+    let found = world.issuers.validate(presented, &TokenHash::of(presented), &[A], later).await.unwrap();
+    assert!(found.claims_at(NOW).is_ok()); // control
+    assert_eq!(found.claims_at(later).err(), Some(TokenError::Expired { at: later, now: later }));
+}
+
+#[tokio::test]
+async fn atk_ca_04_is_remembered_until_exp_or_the_maximum_age() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    for (lives, remembered) in [(10, 10), (300, 300), (301, 300), (86400, 300)] {
+        let token = server.token(NOW.0).expires_at(NOW.0 + lives).sign(server.key(KeyKind::Es256));
+        world.validate(&token, &[A]).await.unwrap();
+        let key = CacheKey { issuer: A, generation: 1, token: TokenHash::of(PresentedToken::for_test(&token)) };
+        assert_eq!(world.issuers.tokens.get(&key).map(|found| found.lifetime.as_secs()), Some(remembered));
+    }
+    let cache = CacheSettings { max_age: Duration::ZERO, ..CACHE };
+    let world = World::with(1, Timing::default(), cache).await;
+    let token = world.token(0);
+    world.validate(&token, &[A]).await.unwrap();
+    assert_eq!(world.issuers.cache_entries(), 0);
+}
+
+#[tokio::test]
+async fn atk_ca_09_what_has_ended_is_gone_and_what_takes_its_place_stays() {
+    let world = World::new(1).await;
+    let text = world.token(0);
+    let token = world.validate(&text, &[A]).await.unwrap();
+    let key = CacheKey { issuer: A, generation: 1, token: TokenHash::of(PresentedToken::for_test(&text)) };
+    let tokens = &world.issuers.tokens;
+    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), lifetime });
+    insert(Duration::from_millis(1));
+    let gone = async {
+        while tokens.get(&key).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, gone).await.is_ok());
+    insert(DEADLINE);
+    assert!(tokens.get(&key).is_some());
+}
+
+#[tokio::test]
+async fn atk_ca_06_tokens_do_not_cross_over() {
+    let world = World::new(2).await;
+    let mut tasks = JoinSet::new();
+    let tokens: Vec<Arc<str>> = (0..2)
+        .map(|index| {
+            let server = &world.servers[index];
+            let token = server.token(NOW.0).claim("client_id", format!("client-{index}"));
+            token.sign(server.key(KeyKind::Es256)).into()
+        })
+        .collect();
+    for number in 0..400 {
+        let (issuers, token) = (Arc::clone(&world.issuers), Arc::clone(&tokens[number % 2]));
+        tasks.spawn(async move {
+            let found = validate(&issuers, &token, &[A, B]).await.unwrap();
+            let client_id = found.claims_at(NOW).unwrap().text("client_id").map(str::to_owned);
+            assert_eq!(client_id, Some(format!("client-{}", number % 2)));
+        });
+    }
+    assert_eq!(tokio::time::timeout(DEADLINE, tasks.join_all()).await.unwrap().len(), 400);
+}
+
+#[tokio::test]
+async fn each_error_names_its_issuer_and_its_host_and_quotes_nothing_secret() {
+    let mut world = World::new(1).await;
+    let host = world.servers[0].url("").replace("https://", "");
+    world.servers[0].script(JWKS, Answer::text(StatusCode::BAD_GATEWAY, "do not repeat me"));
+    assert_eq!(
+        world.refresh(0).await.unwrap_err().to_string(),
+        format!("{host} answered with status 502, expected 200")
+    );
+    world.servers[0].stop().await.unwrap();
+    let error = world.refresh(0).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{host} cannot be reached: ")) && error.contains("refused"), "{error}");
+    assert_eq!(world.issuers.names().map(|name| &**name).collect::<Vec<_>>(), ["a"]);
+}
