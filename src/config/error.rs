@@ -1,0 +1,178 @@
+//! What is wrong with gateway.yaml, and where: every problem with its line, its key path and the way out.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The place of a value in gateway.yaml, such as `routes[2].scopes`; empty for the file as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyPath(Vec<Segment>);
+
+/// One step of a [`KeyPath`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Segment {
+    /// The value of this key.
+    Key(Box<str>),
+    /// The entry of a list, counted from zero.
+    Index(usize),
+}
+
+impl KeyPath {
+    pub(super) fn of(key: &str) -> Self {
+        Self::default().key(key)
+    }
+
+    pub(super) fn key(&self, key: &str) -> Self {
+        self.then(Segment::Key(key.into()))
+    }
+
+    pub(super) fn index(&self, index: usize) -> Self {
+        self.then(Segment::Index(index))
+    }
+
+    pub(super) fn then(&self, segment: Segment) -> Self {
+        let mut segments = self.0.clone();
+        segments.push(segment);
+        Self(segments)
+    }
+
+    pub(super) fn parent(&self) -> Option<Self> {
+        let (_, parents) = self.0.split_last()?;
+        Some(Self(parents.to_vec()))
+    }
+
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+
+    pub(super) fn starts_with(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+}
+
+impl fmt::Display for KeyPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key(key) if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') => {
+                    let dot = if place == 0 { "" } else { "." };
+                    write!(f, "{dot}{key}")?;
+                }
+                Segment::Key(key) => write!(f, "[{key:?}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One problem of gateway.yaml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key it is about; of a key that is missing, the path that it would have.
+    pub path: KeyPath,
+    /// Its line, from 1; of a key that is missing, the line of what should hold it.
+    pub line: usize,
+    /// Its column, from 1.
+    pub column: usize,
+    /// What is wrong, and the way out.
+    pub problem: String,
+}
+
+/// Every problem of gateway.yaml, in the order of its lines; at least one.
+///
+/// Prints as one line for each, as compilers do, and a last one with their number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors {
+    file: PathBuf,
+    errors: Vec<ConfigError>,
+}
+
+impl ConfigErrors {
+    pub(super) fn new(file: PathBuf, mut errors: Vec<ConfigError>) -> Self {
+        errors.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
+        Self { file, errors }
+    }
+
+    /// The problems, in the order of their lines.
+    pub fn errors(&self) -> &[ConfigError] {
+        &self.errors
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = self.file.display();
+        for error in &self.errors {
+            write!(f, "{file}:{}:{}: ", error.line, error.column)?;
+            if !error.path.segments().is_empty() {
+                write!(f, "{}: ", error.path)?;
+            }
+            writeln!(f, "{}", error.problem)?;
+        }
+        match self.errors.len() {
+            1 => write!(f, "1 problem in {file}"),
+            count => write!(f, "{count} problems in {file}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// The known name that `name` is most likely meant to be: at most one letter in three is different.
+pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let limit = (name.chars().count() / 3).max(1);
+    let distances = known.into_iter().map(|candidate| (distance(name, candidate), candidate));
+    distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
+/// How many letters must be added, removed, changed or swapped with their neighbour, whatever their case.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.to_lowercase().chars().collect());
+    // Names are short; what is not is no typing error, and would be dear to compare.
+    if a.len() > 64 || b.len() > 64 {
+        return usize::MAX;
+    }
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// Names as a list for a sentence: each between backquotes, with commas.
+pub(super) fn quoted<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_name_that_was_meant() {
+        let known = ["scopes", "issuers", "sender_constraint"];
+        assert_eq!(nearest("scope", known), Some("scopes"));
+        assert_eq!(nearest("scoeps", known), Some("scopes"));
+        assert_eq!(nearest("sender-constraint", known), Some("sender_constraint"));
+        assert_eq!(nearest("SCOPES", known), Some("scopes"));
+        assert_eq!(nearest("nonce", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest(&"scopes".repeat(1000), known), None);
+    }
+
+    #[test]
+    fn a_key_path_reads_like_the_file() {
+        let path = KeyPath::of("routes").index(2).key("forward").key("claims").key("https://bank.example/sub");
+        assert_eq!(path.to_string(), r#"routes[2].forward.claims["https://bank.example/sub"]"#);
+        assert_eq!(KeyPath::default().to_string(), "");
+    }
+}

@@ -1,0 +1,592 @@
+//! gateway.yaml as it is written: strings, numbers and choices, nothing looked up yet.
+//!
+//! Every key is optional here, so that [`build`](super::build) can report all that are absent at once. A doc comment of this
+//! file is the description of its key in the JSON Schema.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// The floor that every route stands on.
+    #[schemars(required)]
+    pub(super) profile: Option<Profile>,
+    /// Where clients connect; at least one.
+    #[schemars(required)]
+    pub(super) listeners: Option<Vec<Listener>>,
+    /// Metrics and probes. Without it there are none.
+    pub(super) admin: Option<Admin>,
+    /// The authorization servers whose tokens count. Needed as soon as one route is not public.
+    pub(super) issuers: Option<Vec<Issuer>>,
+    /// Memory of verified tokens.
+    pub(super) token_cache: Option<TokenCache>,
+    /// Bounds on what a peer may cost.
+    pub(super) limits: Option<Limits>,
+    /// The resource servers, by name.
+    #[schemars(required)]
+    pub(super) upstreams: Option<BTreeMap<String, Upstream>>,
+    /// What may be asked for; everything else is refused. At least one.
+    #[schemars(required)]
+    pub(super) routes: Option<Vec<Route>>,
+    /// One JSON line for each exchange.
+    pub(super) audit: Option<Audit>,
+}
+
+/// The FAPI profile in force.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+pub(super) enum Profile {
+    /// FAPI 2.0 Security Profile.
+    #[serde(rename = "fapi2-security")]
+    Fapi2Security,
+    /// FAPI 1.0 Security Profile, part 2: Advanced.
+    #[serde(rename = "fapi1-advanced")]
+    Fapi1Advanced,
+}
+
+/// One address that clients connect to.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`.
+    #[schemars(required)]
+    pub(super) address: Option<String>,
+    /// The public origins served here, such as `https://api.bank.example`, with a path prefix where an outer proxy removes
+    /// one. Requests for any other host are refused.
+    #[schemars(required, length(min = 1))]
+    pub(super) origins: Option<Vec<String>>,
+    /// What the handshake shows and asks.
+    #[schemars(required)]
+    pub(super) tls: Option<ListenerTls>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerTls {
+    /// PEM file with the certificate chain, leaf first.
+    #[schemars(required)]
+    pub(super) certificate: Option<FilePath>,
+    /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
+    #[schemars(required)]
+    pub(super) private_key: Option<FilePath>,
+    /// What is asked of clients.
+    #[schemars(required)]
+    pub(super) client_certificates: Option<ClientCertificates>,
+}
+
+/// What a listener asks of clients.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientCertificates {
+    /// Whether a client must show a certificate.
+    #[schemars(required)]
+    pub(super) mode: Option<Mode>,
+    /// What makes a certificate acceptable.
+    #[schemars(extend("default" = "chain"))]
+    pub(super) trust: Option<Trust>,
+    /// PEM files with the authorities of client certificates; needed with `trust: chain`.
+    #[schemars(length(min = 1))]
+    pub(super) trust_anchors: Option<Vec<FilePath>>,
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. None: revocation is not looked at.
+    #[schemars(extend("default" = []))]
+    pub(super) revocation_lists: Option<Vec<FilePath>>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mode {
+    /// The handshake fails without one.
+    Required,
+    /// A client may come without; it can then only use public routes.
+    Optional,
+    /// None is asked for.
+    None,
+}
+
+/// What makes a client certificate acceptable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Trust {
+    /// A chain to one of the trust anchors.
+    Chain,
+    /// Possession of its key: any certificate, self-signed too (RFC 8705 section 6.2).
+    Possession,
+}
+
+/// The operators' own listener; plain HTTP.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    /// Address and port of /metrics, /livez and /readyz; never one of a listener.
+    #[schemars(required)]
+    pub(super) address: Option<String>,
+}
+
+/// One authorization server.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    /// How routes, metrics and the audit name it. Default: the issuer's host.
+    pub(super) name: Option<String>,
+    /// The exact value of `iss`; https, without query and fragment.
+    #[schemars(required)]
+    pub(super) issuer: Option<String>,
+    /// The values of `aud` that mean this resource; a token must have one of them.
+    #[schemars(required, length(min = 1))]
+    pub(super) audiences: Option<Vec<String>>,
+    /// How its tokens are judged.
+    #[schemars(extend("default" = "jwt"))]
+    pub(super) tokens: Option<Tokens>,
+    /// The algorithms it may sign with. Default: PS256, ES256 and EdDSA; with `profile: fapi1-advanced`, PS256 and ES256.
+    #[schemars(length(min = 1))]
+    pub(super) algorithms: Option<Vec<Algorithm>>,
+    /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
+    pub(super) jwks_uri: Option<String>,
+    /// PEM files with the authorities that calls to this issuer rely on. Default: the system's.
+    #[schemars(length(min = 1))]
+    pub(super) trust_anchors: Option<Vec<FilePath>>,
+}
+
+/// How an issuer's tokens are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Tokens {
+    /// Validated here with the issuer's keys.
+    Jwt,
+    /// Asked of the issuer; understood, so that it can be refused in clear words.
+    Introspection,
+}
+
+impl JsonSchema for Tokens {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Tokens".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How an issuer's tokens are judged. jwt: validated here with the issuer's keys.",
+            "type": "string",
+            "enum": ["jwt"],
+        })
+    }
+}
+
+/// A signature algorithm that FAPI 2.0 allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(super) enum Algorithm {
+    /// RSASSA-PSS with SHA-256.
+    #[serde(rename = "PS256")]
+    Ps256,
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519, under its older name.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// Ed25519, under its own name; the same as `EdDSA`.
+    #[serde(rename = "Ed25519")]
+    Ed25519,
+}
+
+/// Memory of verified tokens; never past their `exp`.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenCache {
+    /// How many tokens are remembered; the least used go first.
+    #[schemars(range(min = 1), extend("default" = 100_000))]
+    pub(super) max_entries: Option<u64>,
+    /// How long a token is remembered at most.
+    #[schemars(extend("default" = "300s"))]
+    pub(super) max_age: Option<Duration>,
+}
+
+/// Bounds on what a peer may cost.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Largest header section, target included; from 1KiB to 1MiB.
+    #[schemars(extend("default" = "32KiB"))]
+    pub(super) header_bytes: Option<Size>,
+    /// Largest request body.
+    #[schemars(extend("default" = "10MiB"))]
+    pub(super) body_bytes: Option<Size>,
+    /// How long a header section may take, from its first byte.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) header_timeout: Option<Duration>,
+    /// How long a request body may take, from the end of its header section.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) body_timeout: Option<Duration>,
+    /// How long a connection may lie idle between requests.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) idle_timeout: Option<Duration>,
+    /// How long a TLS handshake may take.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) handshake_timeout: Option<Duration>,
+    /// How many connections a listener holds at a time.
+    #[schemars(range(min = 1), extend("default" = 10_000))]
+    pub(super) connections: Option<u64>,
+}
+
+/// A group of equal resource servers.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    /// Their addresses: `http://` or `https://` with host and port, all alike, without path.
+    #[schemars(required, length(min = 1))]
+    pub(super) servers: Option<Vec<String>>,
+    /// How TLS is spoken with them; only with `https://`.
+    pub(super) tls: Option<UpstreamTls>,
+    /// How long a connection may take, TLS included.
+    #[schemars(extend("default" = "2s"))]
+    pub(super) connect_timeout: Option<Duration>,
+    /// How long a server may be silent.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) response_timeout: Option<Duration>,
+}
+
+/// TLS towards resource servers.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamTls {
+    /// PEM files with the authorities of the servers. Default: the system's.
+    #[schemars(length(min = 1))]
+    pub(super) trust_anchors: Option<Vec<FilePath>>,
+    /// PEM file with the certificate chain that the gateway shows; needs `private_key`. Default: it shows none.
+    pub(super) certificate: Option<FilePath>,
+    /// PEM file with the key of that certificate.
+    pub(super) private_key: Option<FilePath>,
+    /// The name that the servers' certificates must have. Default: each server's host.
+    pub(super) server_name: Option<String>,
+}
+
+/// What may be asked for, of whom, and by whom. Has `scopes` or `public: true`, never both.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    /// How metrics and the audit name it; unique.
+    #[schemars(required)]
+    pub(super) name: Option<String>,
+    /// Literal segments, `*` for one segment, `**` for the rest; the most specific route wins.
+    #[schemars(required)]
+    pub(super) path: Option<String>,
+    /// The hosts it answers for, among those of the listeners' origins. Default: all of them.
+    #[schemars(length(min = 1))]
+    pub(super) hosts: Option<Vec<String>>,
+    /// The methods it takes, in upper case.
+    #[schemars(required, length(min = 1))]
+    pub(super) methods: Option<Vec<String>>,
+    /// `true`: no token is needed, nor looked at.
+    #[schemars(extend("default" = false))]
+    pub(super) public: Option<bool>,
+    /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
+    pub(super) scopes: Option<Scopes>,
+    /// The ways of binding a token to its sender that count here.
+    #[schemars(length(min = 1), extend("default" = ["certificate"]))]
+    pub(super) sender_constraint: Option<Vec<SenderConstraint>>,
+    /// The issuers whose tokens count here, by name. Default: all.
+    #[schemars(length(min = 1))]
+    pub(super) issuers: Option<Vec<String>>,
+    /// The name of the upstream that answers.
+    #[schemars(required)]
+    pub(super) upstream: Option<String>,
+    /// What of the sender the upstream sees.
+    pub(super) forward: Option<Forward>,
+}
+
+/// A way of binding a token to its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SenderConstraint {
+    /// To a client certificate (RFC 8705).
+    Certificate,
+    /// To a proof key (RFC 9449); understood, so that it can be refused in clear words.
+    Dpop,
+}
+
+impl JsonSchema for SenderConstraint {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SenderConstraint".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A way of binding a token to its sender. certificate: to a client certificate (RFC 8705).",
+            "type": "string",
+            "enum": ["certificate"],
+        })
+    }
+}
+
+/// What of the sender the upstream sees.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forward {
+    /// Whether Authorization is handed on, as received.
+    #[schemars(extend("default" = false))]
+    pub(super) access_token: Option<bool>,
+    /// Whether the client's certificate is handed on in Client-Cert (RFC 9440).
+    #[schemars(extend("default" = false))]
+    pub(super) client_certificate: Option<bool>,
+    /// Claims of the token and the headers that carry them.
+    #[schemars(extend("default" = {}))]
+    pub(super) claims: Option<BTreeMap<String, String>>,
+}
+
+/// One JSON line for each exchange.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Audit {
+    /// `stdout`, or the path of a file that lines are added to.
+    #[schemars(extend("default" = "stdout"))]
+    pub(super) destination: Option<FilePath>,
+}
+
+/// Which scopes a token must have.
+#[derive(Debug)]
+pub(super) enum Scopes {
+    /// All, written as a plain list.
+    List(Vec<String>),
+    /// All, said so.
+    All(Vec<String>),
+    /// At least one.
+    Any(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Scopes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list such as [accounts], or { all: [...] }, or { any: [...] }")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scopes, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(Scopes::List(names))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scopes, A::Error> {
+                let scopes = match map.next_key::<String>()?.as_deref() {
+                    Some("all") => Scopes::All(map.next_value()?),
+                    Some("any") => Scopes::Any(map.next_value()?),
+                    Some(_) | None => return Err(A::Error::invalid_value(Unexpected::Map, &self)),
+                };
+                match map.next_entry::<String, IgnoredAny>()? {
+                    None => Ok(scopes),
+                    Some(_) => Err(A::Error::invalid_value(Unexpected::Map, &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::List(names) => names.serialize(serializer),
+            Self::All(names) => BTreeMap::from([("all", names)]).serialize(serializer),
+            Self::Any(names) => BTreeMap::from([("any", names)]).serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Scopes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scopes".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut names = generator.subschema_for::<Vec<String>>();
+        names.insert("minItems".to_owned(), 1.into());
+        let one_of = |key: &str| {
+            json_schema!({
+                "type": "object",
+                "properties": { key: names },
+                "required": [key],
+                "additionalProperties": false,
+            })
+        };
+        json_schema!({
+            "description": "Which scopes a token must have: all of a list, or one of `any`.",
+            "oneOf": [names, one_of("all"), one_of("any")],
+        })
+    }
+}
+
+/// A time with its unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Duration(pub(super) std::time::Duration);
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WithUnit;
+
+        impl Visitor<'_> for WithUnit {
+            type Value = Duration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a time with its unit, such as `60s` or `250ms`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+                humantime::parse_duration(text)
+                    .map(Duration)
+                    .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(WithUnit)
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_secs(), self.0.subsec_nanos()) {
+            (seconds, 0) => write!(f, "{seconds}s"),
+            _ => humantime::format_duration(self.0).fmt(f),
+        }
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A time with its unit, such as `60s` or `250ms`.",
+            "type": "string",
+            "pattern": r"^\s*[0-9]+\s*[a-zA-Z]+(\s*[0-9]+\s*[a-zA-Z]+)*\s*$",
+        })
+    }
+}
+
+/// A number of bytes with its unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WithUnit;
+
+        impl Visitor<'_> for WithUnit {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size with its unit, such as `16KiB` or `10MiB`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
+                let size = text.parse::<bytesize::ByteSize>().ok().filter(|_| text.ends_with(['B', 'b']));
+                size.map(|size| Size(size.as_u64())).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(WithUnit)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, name) in [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")] {
+            if self.0 >= unit && self.0 % unit == 0 {
+                return write!(f, "{}{name}", self.0 / unit);
+            }
+        }
+        write!(f, "{}B", self.0)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Size {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of bytes with its unit, such as `16KiB` or `10MiB`.",
+            "type": "string",
+            "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmMgG][iI]?)?[bB]$",
+        })
+    }
+}
+
+/// The path of a file, as written; relative to the configuration file.
+#[derive(Clone, Debug)]
+pub(super) struct FilePath(pub(super) PathBuf);
+
+impl<'de> Deserialize<'de> for FilePath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Path;
+
+        impl Visitor<'_> for Path {
+            type Value = FilePath;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of a file")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<FilePath, E> {
+                // Whoever writes a key here must not find it in a log.
+                if text.contains("-----BEGIN") || text.contains(['\n', '\r', '\0']) {
+                    return Err(E::custom("this is the content of a file; write it to a file and give its path here"));
+                }
+                if text.is_empty() {
+                    return Err(E::custom("the path is empty; name a file or remove the key"));
+                }
+                Ok(FilePath(text.into()))
+            }
+        }
+
+        deserializer.deserialize_any(Path)
+    }
+}
+
+impl Serialize for FilePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.display())
+    }
+}
+
+impl JsonSchema for FilePath {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FilePath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The path of a file; relative to the configuration file.",
+            "type": "string",
+            "minLength": 1,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! gateway.yaml, from its text to the types of the other rooms; the only room that knows the format.
+//!
+//! ```text
+//! gateway.yaml ──source──▶ File      strings and numbers; unknown keys refused; every choice an enum
+//!              ──build───▶ Config    routes, issuers, TLS: every file opened, every certificate and key parsed
+//! ```
+//!
+//! Every problem is reported, not the first, each with line, key path and the way out. What needs the network, such as an
+//! issuer's keys, is not looked at: that is readiness.
+
+mod build;
+mod error;
+mod file;
+mod source;
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::fapi::UnixTime;
+use crate::fapi::headers::StripList;
+use crate::fapi::route::{Origins, Routes};
+use crate::limits::Limits;
+use crate::{audit, issuer, tls, upstream};
+
+pub use error::{ConfigError, ConfigErrors, KeyPath};
+
+/// Everything that gateway.yaml says, checked; each part goes to the room that owns its type.
+///
+/// Holds private keys, so it has no `Debug`.
+pub struct Config {
+    /// The floor that every route stands on.
+    pub profile: Profile,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect.
+    pub admin: Option<SocketAddr>,
+    /// The authorization servers; an [`IssuerIndex`](crate::fapi::policy::IssuerIndex) of a route counts in this list.
+    pub issuers: Vec<issuer::Settings>,
+    /// The memory of verified tokens.
+    pub token_cache: issuer::CacheSettings,
+    /// What a peer may cost.
+    pub limits: Limits,
+    /// The resource servers; the index of a route's [`UpstreamRef`](crate::fapi::route::UpstreamRef) counts in this list.
+    pub upstreams: Vec<upstream::Settings>,
+    /// What may be asked for.
+    pub routes: Routes,
+    /// The names of headers that no client may send on, with those of every route's `forward.claims`.
+    pub strip: StripList,
+    /// Where the audit goes.
+    pub audit: audit::Destination,
+    /// Every file with certificates, as it is written, and when the first of them ends.
+    pub certificates: Vec<(String, UnixTime)>,
+    /// What is allowed and should be known, each with its key path.
+    pub warnings: Vec<String>,
+    summary: Vec<String>,
+    effective: String,
+}
+
+/// One entry of `listeners` in gateway.yaml.
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The origins it serves.
+    pub origins: Origins,
+    /// Its TLS; [`server_config`](tls::Settings::server_config) succeeded once.
+    pub tls: tls::Settings,
+}
+
+/// The FAPI profile in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// FAPI 2.0 Security Profile.
+    Fapi2Security,
+    /// FAPI 1.0 Security Profile, part 2: Advanced.
+    Fapi1Advanced,
+}
+
+impl Profile {
+    /// Its name in gateway.yaml.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fapi2Security => "fapi2-security",
+            Self::Fapi1Advanced => "fapi1-advanced",
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file and every file that it names.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`], with every problem that was found.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let fail = |errors| ConfigErrors::new(path.to_owned(), errors);
+        // One byte more than is allowed, so that a file that is too large shows.
+        let limit = u64::try_from(source::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Vec::new();
+        if let Err(error) = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+            let problem =
+                format!("the file cannot be read: {error}; name another with --config, or correct its permissions");
+            return Err(fail(vec![ConfigError { path: KeyPath::default(), line: 1, column: 1, problem }]));
+        }
+        let (file, report) = source::read(&bytes);
+        let Some(file) = file else { return Err(fail(report.into_errors())) };
+        build::build(file, report, path.parent().unwrap_or(Path::new(""))).map_err(fail)
+    }
+
+    /// One line for each listener, issuer and route.
+    pub fn summary(&self) -> &[String] {
+        &self.summary
+    }
+
+    /// The configuration in force as YAML: what the file says, with every default written out. Files are named, not shown.
+    pub fn effective(&self) -> &str {
+        &self.effective
+    }
+}
+
+/// The JSON Schema (2020-12) of gateway.yaml.
+pub fn schema() -> Value {
+    let mut schema =
+        schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<file::File>();
+    schema.insert("title".to_owned(), "gateway.yaml".into());
+    let mut schema = schema.to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// In Rust an absent key is `None`; in the file it is absent, and a key without a value is an error.
+fn without_null(schema: &mut Value) {
+    let Value::Object(members) = schema else {
+        if let Value::Array(entries) = schema {
+            entries.iter_mut().for_each(without_null);
+        }
+        return;
+    };
+    if let Some(Value::Array(types)) = members.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_mut_slice() {
+            let only = only.take();
+            members.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = members.get_mut("anyOf") {
+        choices.retain(|choice| choice.get("type").is_none_or(|name| name != "null"));
+        if let [Value::Object(only)] = choices.as_mut_slice() {
+            let only = std::mem::take(only);
+            members.remove("anyOf");
+            members.extend(only);
+        }
+    }
+    members.values_mut().for_each(without_null);
+}

@@ -1,0 +1,514 @@
+//! Reading gateway.yaml: text to [`File`], with every problem of its shape and the line of every key.
+//!
+//! serde stops at the first problem. So each one is recorded, the entry it is about is taken out, and what is left is read
+//! again, until it fits or nothing is left; what was taken out is remembered, so that its absence is not reported as well.
+
+use std::collections::{BTreeSet, HashMap};
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_path_to_error::Segment as SerdeSegment;
+use serde_yaml::Value;
+
+use super::error::{ConfigError, KeyPath, Segment, nearest, quoted};
+use super::file::File;
+
+/// The problems found so far, and where the keys are.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    errors: Vec<ConfigError>,
+    positions: HashMap<KeyPath, (usize, usize)>,
+    /// What was taken out or is known to be wrong: nothing at or under it is reported again.
+    covered: Vec<KeyPath>,
+    /// Lists that lost an entry: that they are too short is not reported.
+    shortened: Vec<KeyPath>,
+    /// The places, as written, of the entries that each list lost.
+    removed: HashMap<KeyPath, BTreeSet<usize>>,
+}
+
+/// The largest file that is read, in bytes.
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
+
+/// How deep lists and mappings may be nested; the format itself needs seven.
+const MAX_DEPTH: usize = 32;
+
+/// Reads the text of gateway.yaml. Without a [`File`] there is at least one problem in the report.
+pub(super) fn read(bytes: &[u8]) -> (Option<File>, Report) {
+    let mut report = Report::default();
+    let file = parse(bytes, &mut report);
+    (file, report)
+}
+
+fn parse(bytes: &[u8], report: &mut Report) -> Option<File> {
+    let root = KeyPath::default();
+    if bytes.len() > MAX_BYTES {
+        report.problem(&root, "the file is larger than 1MiB; make it smaller");
+        return None;
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            report.problem_at(&root, (line, 1), "the file is not UTF-8 from here on; save it as UTF-8");
+            return None;
+        }
+    };
+    locate(text, report);
+    if !report.errors.is_empty() {
+        return None;
+    }
+    let mut value = match serde_yaml::from_str::<Value>(text) {
+        Ok(value) => value,
+        Err(error) => {
+            let position = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+            report.problem_at(&root, position, "this is not YAML; look for a wrong indent or a missing quote");
+            return None;
+        }
+    };
+    if value.is_null() {
+        report.problem(&root, "the file is empty; begin with the example gateway.yaml");
+        return None;
+    }
+    take_out_odd_keys(&mut value, &root, report);
+    let file = deserialize(&mut value, report)?;
+    // Only now, so that an unknown key without a value is reported as unknown.
+    refuse_nulls(&value, &root, report);
+    Some(file)
+}
+
+/// Deserializes what fits, taking out what does not.
+fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
+    loop {
+        let error = match serde_path_to_error::deserialize::<_, File>(&*value) {
+            Ok(file) => return Some(file),
+            Err(error) => error,
+        };
+        let mut place = KeyPath::default();
+        for segment in error.path() {
+            place = match segment {
+                SerdeSegment::Seq { index } => place.index(*index),
+                SerdeSegment::Map { key } => place.key(key),
+                SerdeSegment::Enum { .. } | SerdeSegment::Unknown => break,
+            };
+        }
+        report.shape(&place, &error.inner().to_string());
+        // Every turn takes something out, so there is an end; when it is the root, nothing is left.
+        loop {
+            let parent = place.parent()?;
+            if take_out(value, &place) {
+                report.took_out(&place);
+                break;
+            }
+            place = parent;
+        }
+    }
+}
+
+fn take_out(value: &mut Value, place: &KeyPath) -> bool {
+    let Some((last, parents)) = place.segments().split_last() else { return false };
+    let mut here = value;
+    for segment in parents {
+        let next = match segment {
+            Segment::Key(key) => here.get_mut(&**key),
+            Segment::Index(index) => here.get_mut(*index),
+        };
+        let Some(next) = next else { return false };
+        here = next;
+    }
+    match (last, here) {
+        (Segment::Key(key), Value::Mapping(mapping)) => mapping.shift_remove(&**key).is_some(),
+        (Segment::Index(index), Value::Sequence(list)) if *index < list.len() => {
+            list.remove(*index);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
+    match value {
+        Value::Sequence(list) => {
+            for (index, entry) in list.iter_mut().enumerate() {
+                take_out_odd_keys(entry, &place.index(index), report);
+            }
+        }
+        Value::Mapping(mapping) => {
+            let odd: Vec<Value> = mapping.keys().filter(|key| !key.is_string()).cloned().collect();
+            for key in odd {
+                mapping.shift_remove(&key);
+                let text = serde_yaml::to_string(&key).unwrap_or_default();
+                let problem = format!("the key `{}` is not text; put it in quotes", text.trim());
+                report.problem(&place.key(text.trim()), &problem);
+            }
+            for (key, entry) in mapping.iter_mut() {
+                if let Some(key) = key.as_str() {
+                    take_out_odd_keys(entry, &place.key(key), report);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
+    }
+}
+
+/// A key without a value would read as if it were absent, and so as its default; `issuers:` with every entry commented out
+/// would mean all of them.
+fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
+    match value {
+        Value::Null => {
+            report.problem(place, "the key has no value; write one or remove the key");
+            report.took_out(place);
+        }
+        Value::Sequence(list) => {
+            for (index, entry) in list.iter().enumerate() {
+                refuse_nulls(entry, &place.index(index), report);
+            }
+        }
+        Value::Mapping(mapping) => {
+            for (key, entry) in mapping {
+                if let Some(key) = key.as_str() {
+                    refuse_nulls(entry, &place.key(key), report);
+                }
+            }
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
+    }
+}
+
+/// A list or mapping that has begun and not ended.
+enum Open {
+    List { place: KeyPath, next: usize },
+    Mapping { place: KeyPath, key: Option<Box<str>>, seen: BTreeSet<Box<str>> },
+}
+
+/// Finds the line of every key, and refuses what YAML allows and nobody needs here: aliases, tags, merge keys, repeated keys,
+/// a second document.
+fn locate(text: &str, report: &mut Report) {
+    let mut open: Vec<Open> = Vec::new();
+    let mut documents = 0;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let position = (error.marker().line(), error.marker().col() + 1);
+                let problem =
+                    format!("this is not YAML ({}); look for a wrong indent or a missing quote", error.info());
+                report.problem_at(&KeyPath::default(), position, &problem);
+                return;
+            }
+        };
+        let position = (span.start.line(), span.start.col() + 1);
+        if matches!(event, Event::SequenceEnd | Event::MappingEnd) {
+            open.pop();
+            continue;
+        }
+        if let Event::DocumentStart(_) = event {
+            documents += 1;
+            if documents > 1 {
+                report.problem_at(&KeyPath::default(), position, "a second document begins here; keep one");
+                return;
+            }
+        }
+        let tag = match &event {
+            Event::Scalar(_, _, _, tag) | Event::SequenceStart(_, tag) | Event::MappingStart(_, tag) => tag.is_some(),
+            Event::Alias(_) => false,
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd
+            | Event::SequenceEnd
+            | Event::MappingEnd => continue,
+        };
+        // What begins here is a key, the value of one, an entry of a list, or the whole file.
+        let place = match open.last_mut() {
+            None => KeyPath::default(),
+            Some(Open::List { place, next }) => {
+                let entry = place.index(*next);
+                *next += 1;
+                report.positions.insert(entry.clone(), position);
+                entry
+            }
+            Some(Open::Mapping { place, key: key @ Some(_), .. }) => place.key(&key.take().unwrap_or_default()),
+            Some(Open::Mapping { place, key, seen }) => {
+                let Event::Scalar(name, style, _, None) = &event else {
+                    report.problem_at(
+                        place,
+                        position,
+                        "a key is plain text; write it without tag, alias, list or mapping",
+                    );
+                    return;
+                };
+                let entry = place.key(name);
+                if **name == *"<<" && *style == ScalarStyle::Plain {
+                    report.problem_at(&entry, position, "merge keys are not read; write the entries out");
+                }
+                if seen.insert((&**name).into()) {
+                    report.positions.insert(entry, position);
+                } else {
+                    report.problem_at(&entry, position, "the key is written twice; keep one");
+                }
+                *key = Some((&**name).into());
+                continue;
+            }
+        };
+        if tag {
+            report.problem_at(&place, position, "tags are not read; write the value without `!`");
+        }
+        match event {
+            // An alias can make a small file a large one.
+            Event::Alias(_) => report.problem_at(&place, position, "aliases are not read; write the value out"),
+            Event::SequenceStart(..) => open.push(Open::List { place, next: 0 }),
+            Event::MappingStart(..) => open.push(Open::Mapping { place, key: None, seen: BTreeSet::new() }),
+            Event::Scalar(..)
+            | Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd
+            | Event::SequenceEnd
+            | Event::MappingEnd => {}
+        }
+        if open.len() > MAX_DEPTH {
+            report.problem_at(
+                &KeyPath::default(),
+                position,
+                "lists and mappings are nested too deep; nothing needs that",
+            );
+            return;
+        }
+    }
+}
+
+impl Report {
+    /// Records a problem, unless it follows from one that is already recorded.
+    pub(super) fn problem(&mut self, place: &KeyPath, problem: &str) {
+        self.problem_unless(std::slice::from_ref(place), place, problem);
+    }
+
+    /// Records a problem that follows from any fault already recorded at one of `causes`.
+    pub(super) fn problem_unless(&mut self, causes: &[KeyPath], place: &KeyPath, problem: &str) {
+        let known = |place: &KeyPath| {
+            let written = self.as_written(place);
+            self.covered.iter().any(|covered| written.starts_with(covered))
+        };
+        if known(place) || causes.iter().any(known) {
+            return;
+        }
+        let written = self.as_written(place);
+        let position = self.position(&written);
+        self.problem_at(&written, position, problem);
+    }
+
+    /// Records that a list is too short, unless it lost an entry.
+    pub(super) fn empty(&mut self, place: &KeyPath, problem: &str) {
+        if !self.shortened.contains(&self.as_written(place)) {
+            self.problem(place, problem);
+        }
+    }
+
+    /// Whether something at or under this place was taken out, so that a name may be missing for that reason.
+    pub(super) fn lost_under(&self, place: &KeyPath) -> bool {
+        self.covered.iter().any(|covered| covered.starts_with(place) || place.starts_with(covered))
+    }
+
+    /// The problems, if there are any.
+    pub(super) fn errors(&self) -> &[ConfigError] {
+        &self.errors
+    }
+
+    /// The problems.
+    pub(super) fn into_errors(self) -> Vec<ConfigError> {
+        self.errors
+    }
+
+    fn problem_at(&mut self, place: &KeyPath, (line, column): (usize, usize), problem: &str) {
+        let error = ConfigError { path: place.clone(), line, column, problem: problem.to_owned() };
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
+    }
+
+    fn position(&self, written: &KeyPath) -> (usize, usize) {
+        let mut place = Some(written.clone());
+        while let Some(here) = place {
+            if let Some(position) = self.positions.get(&here) {
+                return *position;
+            }
+            place = here.parent();
+        }
+        (1, 1)
+    }
+
+    /// Turns a place in what is left into the place in the file.
+    fn as_written(&self, place: &KeyPath) -> KeyPath {
+        let mut written = KeyPath::default();
+        for segment in place.segments() {
+            written = match segment {
+                Segment::Key(key) => written.key(key),
+                Segment::Index(index) => {
+                    let mut index = *index;
+                    for removed in self.removed.get(&written).into_iter().flatten() {
+                        if *removed <= index {
+                            index += 1;
+                        }
+                    }
+                    written.index(index)
+                }
+            };
+        }
+        written
+    }
+
+    fn took_out(&mut self, place: &KeyPath) {
+        let written = self.as_written(place);
+        if let (Some(Segment::Index(index)), Some(parent)) = (written.segments().last(), written.parent()) {
+            self.shortened.push(parent.clone());
+            self.removed.entry(parent).or_default().insert(*index);
+        }
+        self.covered.push(written);
+    }
+
+    /// Records what serde says of one entry, in our words.
+    fn shape(&mut self, place: &KeyPath, message: &str) {
+        if let Some(rest) = message.strip_prefix("unknown field `") {
+            let (found, known) = names(rest);
+            let meant = nearest(found, known.iter().copied());
+            let problem = match meant {
+                _ if NOT_YET.contains(&found) => "the key is not supported by this version; remove it".to_owned(),
+                Some(meant) => format!("unknown key `{found}`; did you mean `{meant}`?"),
+                None => format!("unknown key `{found}`; known here are {}", quoted(known.iter().copied())),
+            };
+            self.problem(place, &problem);
+            if let (Some(meant), Some(parent)) = (meant, place.parent()) {
+                self.covered.push(self.as_written(&parent.key(meant)));
+            }
+            return;
+        }
+        if let Some(rest) = message.strip_prefix("unknown variant `") {
+            let (found, mut known) = names(rest);
+            known.retain(|name| !NOT_YET.contains(name));
+            let problem = match nearest(found, known.iter().copied()) {
+                Some(meant) => format!("`{}` is not known; did you mean `{meant}`?", shown(found)),
+                None => format!("`{}` is not known; write one of {}", shown(found), quoted(known)),
+            };
+            self.problem(place, &problem);
+            return;
+        }
+        let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+        let problem = match value.and_then(|rest| rest.rsplit_once(", expected ")) {
+            Some((found, expected)) => format!("expected {}, found {}", wanted(expected), received(found)),
+            None => message.to_owned(),
+        };
+        self.problem(place, &problem);
+    }
+}
+
+/// Values and keys that the format has a place for and this version does not serve.
+const NOT_YET: &[&str] = &["dpop", "introspection", "replay"];
+
+/// What serde found and what it knows, from "found`, expected one of `a`, `b`".
+fn names(rest: &str) -> (&str, Vec<&str>) {
+    let Some((found, known)) = rest.rsplit_once("`, expected ") else { return (rest, Vec::new()) };
+    (found, known.split('`').skip(1).step_by(2).collect())
+}
+
+fn wanted(expected: &str) -> String {
+    match expected {
+        "a sequence" => "a list, such as `[a, b]`".to_owned(),
+        "a map" => "a mapping".to_owned(),
+        "a string" => "text".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        "u64" => "a whole number, not below zero".to_owned(),
+        _ if expected.starts_with("struct ") => "a mapping".to_owned(),
+        _ if expected.contains("enum ") || expected == "variant identifier" => "text".to_owned(),
+        _ => expected.to_owned(),
+    }
+}
+
+/// What was found, without text that might be a secret in the wrong place.
+fn received(found: &str) -> String {
+    match found {
+        "map" => "a mapping of another form".to_owned(),
+        "sequence" => "a list".to_owned(),
+        "unit value" => "nothing".to_owned(),
+        _ => match found.strip_prefix("string \"").and_then(|text| text.strip_suffix('"')) {
+            Some(text) => format!("`{}`", shown(text)),
+            None => found.to_owned(),
+        },
+    }
+}
+
+/// A short text as it is; of a longer one, only that it is there.
+fn shown(text: &str) -> &str {
+    if text.len() <= 40 && !text.contains("-----") { text } else { "(a longer text)" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        let (_, report) = read(text.as_bytes());
+        let print = |error: &ConfigError| format!("{}:{}: {}: {}", error.line, error.column, error.path, error.problem);
+        report.errors().iter().map(print).collect()
+    }
+
+    #[test]
+    fn reports_every_problem_of_shape_with_its_line() {
+        let text =
+            "profil: x\nlisteners:\n  - {address: 1}\n  - 5\n  - {adress: x, tls: []}\nlimits:\n  connections: -1\n";
+        let problems = problems(text);
+        assert_eq!(problems.len(), 6, "{problems:#?}");
+        for (line, found) in
+            ["1:1: profil:", "3:6: listeners[0].address:", "4:5: listeners[1]:", "5:6: listeners[2].adress:"]
+                .iter()
+                .zip(&problems)
+        {
+            assert!(found.starts_with(line), "{found}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_yaml_allows_and_nobody_needs() {
+        for (text, wanted) in [
+            ("a: &x 1\nb: *x\n", "2:4: b: aliases"),
+            ("a: 1\na: 2\n", "2:1: a: the key is written twice"),
+            ("a:\n  <<: {b: 1}\n", "2:3: a[\"<<\"]: merge keys"),
+            ("a: !x 1\n", "1:4: a: tags"),
+            ("a: 1\n---\nb: 1\n", "2:1: : a second document"),
+            ("a: [1\n", "this is not YAML"),
+            ("? [a]\n: 1\n", "a key is plain text"),
+            ("", "the file is empty"),
+            ("- a\n", "expected a mapping"),
+            ("1: 2\n", "put it in quotes"),
+        ] {
+            let problems = problems(text);
+            assert!(problems[0].contains(wanted), "{text:?}: {problems:?}");
+        }
+        assert!(problems(&"[".repeat(40))[0].contains("nested too deep"));
+        assert!(problems(&format!("a: {}", "x".repeat(MAX_BYTES)))[0].contains("larger than 1MiB"));
+        let (_, report) = read(b"a: 1\nb: \xff\n");
+        assert_eq!((report.errors()[0].line, report.errors()[0].column), (2, 1));
+    }
+
+    #[test]
+    fn refuses_keys_without_a_value() {
+        let problems = problems("profile:\nroutes:\n  - issuers:\n");
+        assert_eq!(problems.len(), 2, "{problems:#?}");
+        assert!(problems.iter().all(|problem| problem.contains("the key has no value")));
+    }
+
+    #[test]
+    fn never_prints_a_key_written_in_the_wrong_place() {
+        let key = "\"-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIE\"";
+        for text in [
+            format!("listeners: [{{tls: {{private_key: {key}}}}}]"),
+            format!("listeners: [{{tls: {key}}}]"),
+            format!("profile: {key}"),
+            format!("limits: {{idle_timeout: {key}}}"),
+        ] {
+            let problems = problems(&text);
+            assert!(!problems.is_empty() && !problems.iter().any(|problem| problem.contains("BEGIN")), "{problems:?}");
+        }
+    }
+}
