@@ -1,0 +1,77 @@
+//! `/livez`, `/readyz` and `/metrics`, on a listener of their own that outlives the data listeners.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::{Method, Response, StatusCode, header};
+use pingora::apps::http_app::ServeHttp;
+use pingora::protocols::http::ServerSession;
+
+use crate::metrics::Metrics;
+use crate::proxy::Service;
+
+/// Whether the gateway wants traffic: from the first key set of every issuer until a drain begins.
+#[derive(Debug, Default)]
+pub struct Drain(AtomicBool);
+
+impl Drain {
+    /// Begins the drain; there is no way back.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has begun.
+    pub fn began(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What the admin listener serves.
+pub struct Admin {
+    /// The service in force, whose issuers' keys must have been read.
+    pub service: Arc<ArcSwap<Service>>,
+    /// What is scraped.
+    pub metrics: Arc<Metrics>,
+    /// Whether the gateway is on its way out.
+    pub drain: Arc<Drain>,
+}
+
+impl Admin {
+    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+        let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
+            ("/livez" | "/readyz" | "/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new()),
+            ("/livez", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            ("/readyz", true) if self.drain.began() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec()),
+            ("/readyz", true) if !self.service.load().gateway.issuers.ready() => {
+                (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"waiting for the first keys of every issuer\n".to_vec())
+            }
+            ("/readyz", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            ("/metrics", true) => (StatusCode::OK, METRICS, self.metrics.render(&self.service.load().gateway.issuers)),
+            _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let length = response.body().len();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        if *method == Method::HEAD {
+            response.body_mut().clear();
+        }
+        response
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Admin {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        self.answer(&request.method, request.uri.path())
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,45 @@
+//! `fapi-gateway demo`: an authorization server, an accounts API and the gateway in one process on loopback, a play of honest
+//! and hostile calls in front of them, and then the same gateway to try by hand.
+
+use std::process::ExitCode;
+
+pub mod accounts;
+pub mod authorization_server;
+pub mod https;
+pub mod pki;
+mod play;
+mod stage;
+pub mod tokens;
+
+/// Plays, prints, and serves on unless `once`; the exit code says whether every call went as it should.
+pub fn run(once: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let stage = match runtime.block_on(stage::Stage::set()) {
+        Ok(stage) => stage,
+        Err(error) => return failed(&error),
+    };
+    let right = runtime.block_on(async {
+        let outcome = play::perform(&stage).await;
+        if !once {
+            stage.print_curl_lines();
+            if let Err(error) = tokio::signal::ctrl_c().await {
+                eprintln!("fapi-gateway: {error}");
+            }
+        }
+        outcome
+    });
+    stage.strike();
+    match right {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("fapi-gateway demo: {error}");
+    ExitCode::FAILURE
+}

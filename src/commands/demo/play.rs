@@ -1,0 +1,187 @@
+//! The play: each call with what must come of it, over a TLS connection of its own.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+
+use super::pki::Credential;
+use super::stage::{Stage, now};
+use super::tokens::{self, AccessToken, KeyKind};
+
+/// One call of the play.
+struct Call {
+    what: &'static str,
+    certificate: Option<Credential>,
+    token: Option<String>,
+    target: String,
+    headers: Vec<(&'static str, &'static str)>,
+    status: u16,
+    code: &'static str,
+    /// What the accounts API must have seen in a field, for calls that reach it.
+    seen: Option<(&'static str, &'static str)>,
+}
+
+impl Call {
+    /// The honest call; every other differs from it in what its name says.
+    fn honest(stage: &Stage, what: &'static str) -> Self {
+        Self {
+            what,
+            certificate: Some(stage.client.clone()),
+            token: Some(sign(stage, honest_token(stage))),
+            target: "/accounts".into(),
+            headers: Vec::new(),
+            status: 200,
+            code: "ok",
+            seen: None,
+        }
+    }
+
+    fn refused(mut self, status: u16, code: &'static str) -> Self {
+        (self.status, self.code) = (status, code);
+        self
+    }
+
+    fn with_token(mut self, token: impl Into<Option<String>>) -> Self {
+        self.token = token.into();
+        self
+    }
+
+    fn with_certificate(mut self, certificate: impl Into<Option<Credential>>) -> Self {
+        self.certificate = certificate.into();
+        self
+    }
+}
+
+fn honest_token(stage: &Stage) -> AccessToken {
+    stage.issuer.token(now()).bound_to_certificate(&stage.client)
+}
+
+fn sign(stage: &Stage, token: AccessToken) -> String {
+    token.sign(stage.issuer.key(KeyKind::Ps256))
+}
+
+fn calls(stage: &Stage) -> Vec<Call> {
+    let honest = |what| Call::honest(stage, what);
+    let token = || honest_token(stage);
+    let claims = token().claims();
+    let key = stage.issuer.key(KeyKind::Ps256);
+    let header = |algorithm: &str| json!({"typ": "at+jwt", "alg": algorithm, "kid": key.kid()});
+    let mut query = honest("the token in the query").refused(401, "credentials_in_query");
+    query.target = format!("/accounts?access_token={}", query.token.take().unwrap_or_default());
+    let mut spoofed = honest("right certificate, spoofed identity header");
+    spoofed.headers = vec![("x-token-client-id", "the-bank-itself"), ("x_token_client_id", "the-bank-itself")];
+    spoofed.seen = Some(("x-token-client-id", "client-1"));
+    let mut path = honest("a path with two readings").refused(400, "path_ambiguous");
+    path.target = "/health/..%2faccounts".into();
+    let mut public = honest("a public route, without anything").with_token(None).with_certificate(None);
+    public.target = "/health".into();
+    let mut unknown = honest("a path that no route names").refused(404, "route_not_found");
+    unknown.target = "/admin".into();
+    vec![
+        honest("right certificate"),
+        honest("no certificate").with_certificate(None).refused(401, "certificate_missing"),
+        honest("another certificate, stolen token")
+            .with_certificate(stage.thief.clone())
+            .refused(401, "certificate_mismatch"),
+        honest("no token").with_token(None).refused(401, "credentials_missing"),
+        honest("expired").with_token(sign(stage, token().expires_at(now() - 1))).refused(401, "token_expired"),
+        honest("wrong audience")
+            .with_token(sign(stage, token().audience("https://api.other.example")))
+            .refused(401, "token_audience_mismatch"),
+        honest("missing scope").with_token(sign(stage, token().scope("payments"))).refused(403, "scope_insufficient"),
+        honest("a token that is bound to nothing")
+            .with_token(sign(stage, token().without("cnf")))
+            .refused(401, "token_unbound"),
+        honest("alg: none")
+            .with_token(tokens::unsigned(&header("none"), &claims))
+            .refused(401, "token_algorithm_refused"),
+        honest("HS256 with the public key as secret")
+            .with_token(tokens::hs256(key.public_key_pem().as_bytes(), &header("HS256"), &claims))
+            .refused(401, "token_algorithm_refused"),
+        honest("signed by somebody else")
+            .with_token(token().sign(&tokens::SigningKey::generate(KeyKind::Ps256, key.kid())))
+            .refused(401, "token_signature_invalid"),
+        query,
+        spoofed,
+        path,
+        unknown,
+        public,
+    ]
+}
+
+/// Plays every call and prints the table; true if all went as they should.
+pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
+    let calls = calls(stage);
+    println!("{:<44} {:>6}  {:<26} REASON", "CALL", "STATUS", "CODE");
+    let mut all_right = true;
+    for call in &calls {
+        let (status, record, seen) = place(stage, call).await.map_err(|error| format!("{}: {error}", call.what))?;
+        let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
+        let code = text("code");
+        let reason = match call.seen {
+            Some((field, value)) => format!("the resource server saw {field}: {}", seen.as_deref().unwrap_or(value)),
+            None if code == "ok" => "let through".to_owned(),
+            None => text("detail").to_owned(),
+        };
+        let right = status == call.status
+            && code == call.code
+            && call.seen.is_none_or(|(_, value)| seen.as_deref() == Some(value));
+        all_right &= right;
+        let mark = if right { "" } else { "   <-- WRONG" };
+        println!("{:<44} {status:>6}  {code:<26} {reason}{mark}", call.what);
+        if !right {
+            println!("{:<44} {:>6}  {:<26} was expected", "", call.status, call.code);
+        }
+    }
+    println!(
+        "\n{} calls, {}",
+        calls.len(),
+        if all_right { "all as they should be" } else { "NOT all as they should be" }
+    );
+    Ok(all_right)
+}
+
+/// Makes one call and looks up what the gateway recorded of it.
+async fn place(stage: &Stage, call: &Call) -> Result<(u16, Value, Option<String>), String> {
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(stage, call.certificate.as_ref())?)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| error.to_string())?;
+    let mut request = client.get(format!("{}{}", stage.origin, call.target));
+    if let Some(token) = &call.token {
+        request = request.bearer_auth(token);
+    }
+    for (name, value) in &call.headers {
+        request = request.header(*name, *value);
+    }
+    let response = request.send().await.map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    let interaction = response.headers().get("x-fapi-interaction-id").and_then(|value| value.to_str().ok());
+    let interaction = interaction.ok_or("the response has no x-fapi-interaction-id")?.to_owned();
+    let body: Value =
+        serde_json::from_str(&response.text().await.map_err(|error| error.to_string())?).unwrap_or_default();
+    let seen = call.seen.and_then(|(field, _)| {
+        body.get("seen").and_then(|seen| seen.get(field)).and_then(Value::as_str).map(str::to_owned)
+    });
+    let record = stage.record(&interaction).await.ok_or("the gateway wrote no audit line")?;
+    Ok((status, record, seen))
+}
+
+fn tls(stage: &Stage, certificate: Option<&Credential>) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(stage.authority.der().to_vec())).map_err(|error| error.to_string())?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    match certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some(certificate) => builder
+            .with_client_auth_cert(certificate.chain_der.clone(), certificate.private_key())
+            .map_err(|error| error.to_string()),
+    }
+}

@@ -1,0 +1,262 @@
+//! The scene of the demo: certificates made for the occasion, two servers, a gateway.yaml on disk, and the gateway itself,
+//! started from that file as `run` would.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::accounts::AccountsApi;
+use super::authorization_server::AuthorizationServer;
+use super::pki::{Authority, Credential};
+use super::tokens::KeyKind;
+use crate::config::Config;
+use crate::proxy::Clock;
+use crate::server::{Bound, Control, Options};
+
+/// Everything that stands around the play.
+pub(super) struct Stage {
+    /// Who vouches for every certificate here.
+    pub(super) authority: Authority,
+    /// The honest client's certificate.
+    pub(super) client: Credential,
+    /// Another client's certificate, from the same authority.
+    pub(super) thief: Credential,
+    /// The authorization server.
+    pub(super) issuer: AuthorizationServer,
+    /// The gateway's public origin.
+    pub(super) origin: String,
+    audit: AuditLines,
+    _accounts: AccountsApi,
+    folder: PathBuf,
+    control: Control,
+    gateway: Option<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// Starts everything and waits until the gateway is ready.
+    pub(super) async fn set() -> Result<Self, String> {
+        let authority = Authority::new("Demo CA");
+        let client = authority.client("demo-client");
+        let thief = authority.client("another-client");
+        let issuer = AuthorizationServer::start(&authority).map_err(|error| error.to_string())?;
+        let accounts = AccountsApi::start(None, None).map_err(|error| error.to_string())?;
+        let folder = std::env::temp_dir().join(format!("fapi-gateway-demo-{}", std::process::id()));
+        let port = free_port().map_err(|error| format!("no free port on 127.0.0.1: {error}"))?;
+        let origin = format!("https://localhost:{port}");
+        let server = authority.server(&["localhost", "127.0.0.1"]);
+        let file = write_files(
+            &folder,
+            &authority,
+            &server,
+            &client,
+            &Scene { port, issuer: issuer.issuer(), accounts: &accounts },
+        )
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+        let config = Config::load(&file).map_err(|errors| errors.to_string())?;
+        let audit = AuditLines::default();
+        let options = Options {
+            clock: Clock::system(),
+            audit: Some(Box::new(audit.clone())),
+            lame_duck: Duration::ZERO,
+            drain: Duration::from_secs(2),
+            reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),
+        };
+        let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
+        let control = bound.control();
+        let admin = bound.admin_address().ok_or("the demo's gateway has no admin listener")?;
+        let gateway = std::thread::spawn(move || {
+            if let Err(error) = bound.run() {
+                eprintln!("fapi-gateway demo: {error}");
+            }
+        });
+        let stage = Self {
+            authority,
+            client,
+            thief,
+            issuer,
+            origin,
+            audit,
+            _accounts: accounts,
+            folder,
+            control,
+            gateway: Some(gateway),
+        };
+        wait_until_ready(&format!("http://{admin}/readyz")).await?;
+        Ok(stage)
+    }
+
+    /// The record of one exchange, by its interaction id.
+    pub(super) async fn record(&self, interaction: &str) -> Option<Value> {
+        for _ in 0..200 {
+            if let Some(line) = self.audit.find(interaction) {
+                return Some(line);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        None
+    }
+
+    /// Lines to paste into another terminal while the demo runs.
+    pub(super) fn print_curl_lines(&self) {
+        let token = self.folder.join("token");
+        let long_lived = self.issuer.token(now()).bound_to_certificate(&self.client).expires_at(now() + 8 * 3600);
+        let written = std::fs::write(&token, long_lived.sign(self.issuer.key(KeyKind::Ps256)));
+        if let Err(error) = written {
+            eprintln!("fapi-gateway demo: {}: {error}", token.display());
+            return;
+        }
+        let (folder, origin) = (self.folder.display(), &self.origin);
+        let token = "-H \"Authorization: Bearer $(cat token)\"";
+        println!("\nThe gateway goes on serving {origin} with {folder}/gateway.yaml. In another terminal:\n");
+        println!("cd {folder}");
+        println!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {token} {origin}/accounts");
+        println!("curl -i --cacert ca.pem {token} {origin}/accounts");
+        println!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {origin}/accounts");
+        println!("curl -i --cacert ca.pem {origin}/health");
+        println!("\nCtrl-C ends the demo.");
+    }
+
+    /// Ends the gateway and removes the files.
+    pub(super) fn strike(mut self) {
+        self.control.stop();
+        if let Some(gateway) = self.gateway.take() {
+            let _ = gateway.join();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+struct Scene<'a> {
+    port: u16,
+    issuer: &'a str,
+    accounts: &'a AccountsApi,
+}
+
+fn write_files(
+    folder: &Path,
+    authority: &Authority,
+    server: &Credential,
+    client: &Credential,
+    scene: &Scene<'_>,
+) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    std::fs::DirBuilder::new().mode(0o700).create(folder)?;
+    let write = |name: &str, text: &str| -> std::io::Result<PathBuf> {
+        let path = folder.join(name);
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(text.as_bytes())?;
+        Ok(path)
+    };
+    write("ca.pem", &authority.pem())?;
+    write("server.pem", &server.certificate_pem())?;
+    write("server-key.pem", &server.key_pem())?;
+    write("client.pem", &client.certificate_pem())?;
+    write("client-key.pem", &client.key_pem())?;
+    let Scene { port, issuer, accounts } = scene;
+    let accounts = accounts.address();
+    write(
+        "gateway.yaml",
+        &format!(
+            r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:{port}
+    origins: ["https://localhost:{port}"]
+    tls:
+      certificate: server.pem
+      private_key: server-key.pem
+      client_certificates: {{ mode: optional, trust: chain, trust_anchors: [ca.pem] }}
+admin: {{ address: "127.0.0.1:0" }}
+issuers:
+  - name: demo
+    issuer: {issuer}
+    audiences: ["https://api.bank.example"]
+    tokens: jwt
+    trust_anchors: [ca.pem]
+upstreams:
+  accounts: {{ servers: ["http://{accounts}"] }}
+routes:
+  - name: accounts
+    path: /accounts/**
+    methods: [GET, HEAD]
+    scopes: [accounts]
+    upstream: accounts
+    forward:
+      client_certificate: true
+      claims: {{ client_id: X-Token-Client-Id, sub: X-Token-Subject, scope: X-Token-Scope }}
+  - name: payments
+    path: /payments
+    methods: [POST]
+    scopes: [payments]
+    upstream: accounts
+  - name: health
+    path: /health
+    methods: [GET]
+    public: true
+    upstream: accounts
+"#
+        ),
+    )
+}
+
+/// 8443 if it is free, since it reads well in a terminal; else one that the system gives.
+fn free_port() -> std::io::Result<u16> {
+    let socket = TcpListener::bind(("127.0.0.1", 8443)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+    Ok(socket.local_addr()?.port())
+}
+
+async fn wait_until_ready(url: &str) -> Result<(), String> {
+    let client = reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
+    for _ in 0..500 {
+        if client.get(url).send().await.is_ok_and(|response| response.status().is_success()) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err("the gateway did not become ready within 10 seconds".into())
+}
+
+/// Seconds since 1970 on the wall clock that the gateway checks tokens against.
+#[expect(clippy::disallowed_methods, reason = "the demo mints tokens for the wall clock")]
+pub(super) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The audit stream, kept by interaction id so that the play can show what an operator would see.
+#[derive(Clone, Default)]
+struct AuditLines(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    partial: Vec<u8>,
+    lines: HashMap<String, Value>,
+}
+
+impl AuditLines {
+    fn find(&self, interaction: &str) -> Option<Value> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lines.get(interaction).cloned()
+    }
+}
+
+impl Write for AuditLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.partial.extend_from_slice(bytes);
+        while let Some(end) = kept.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = kept.partial.drain(..=end).collect();
+            let Ok(line) = serde_json::from_slice::<Value>(&line) else { continue };
+            if let Some(id) = line.get("interaction_id").and_then(Value::as_str).map(str::to_owned) {
+                kept.lines.insert(id, line);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! What the program does besides serving: each command is one file that ends in an exit code.
+
+pub mod check;
+pub mod demo;
+pub mod run;
+pub mod schema;
+
+/// The exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
+pub const BAD_CONFIGURATION: u8 = 64;

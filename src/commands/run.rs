@@ -1,0 +1,76 @@
+//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::proxy::Clock;
+use crate::server::{Bound, Control, Options};
+
+/// Loads the configuration, serves, and says with the exit code how it ended.
+pub fn run(path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(super::BAD_CONFIGURATION);
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let again: PathBuf = path.to_owned();
+    let options = Options {
+        clock: Clock::system(),
+        audit: None,
+        lame_duck: Duration::from_secs(5),
+        drain: Duration::from_secs(30),
+        reload: Box::new(move || Config::load(&again).map_err(|errors| errors.to_string())),
+    };
+    let bound = match Bound::new(config, options) {
+        Ok(bound) => bound,
+        Err(error) => return failed(&error),
+    };
+    for address in bound.addresses() {
+        tracing::info!(%address, "listening");
+    }
+    if let Some(address) = bound.admin_address() {
+        tracing::info!(%address, "admin listening");
+    }
+    if let Err(error) = obey_signals(bound.control()) {
+        return failed(&error);
+    }
+    match bound.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("fapi-gateway: {error}");
+    ExitCode::FAILURE
+}
+
+/// Listens for signals on a thread of its own, from before the gateway serves.
+fn obey_signals(control: Control) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt, mut hangup) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break control.stop(),
+                    _ = interrupt.recv() => break control.stop(),
+                    _ = hangup.recv() => control.reload(),
+                }
+            }
+        });
+    })?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! The straight line of one request, and the record of what came of it.
+//!
+//! Order and nothing else: each step is a call into [`fapi`](crate::fapi), the one wait is for the token. What a step
+//! proves is a type that the next step needs, so that leaving one out does not compile.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::fapi::UnixTime;
+use crate::fapi::credentials::Credentials;
+use crate::fapi::headers::{InteractionId, StripList, TraceContext};
+use crate::fapi::message::{self, Facts};
+use crate::fapi::peer::Peer;
+use crate::fapi::policy::Permit;
+use crate::fapi::rejection::{Cause, Rejection, Seen};
+use crate::fapi::route::{Admission, Origins, Routes, Target};
+use crate::fapi::sender::BoundToken;
+use crate::fapi::token::TokenHash;
+use crate::issuer::Issuers;
+
+/// Everything a decision depends on, except the request and the time.
+pub struct Gateway {
+    /// What may be called, and by whom.
+    pub routes: Routes,
+    /// Whose tokens count.
+    pub issuers: Arc<Issuers>,
+    /// How large a message may be.
+    pub limits: message::Limits,
+    /// Which names a client may not send on.
+    pub strip: StripList,
+}
+
+impl Gateway {
+    /// Decides about one request; the whole line.
+    ///
+    /// `seen` keeps what the record will want to tell, also of a request that is permitted. Does not look at the body.
+    ///
+    /// # Errors
+    /// [`Rejection`], for the first step that refuses.
+    pub async fn authorize(
+        &self,
+        request: &Parts,
+        facts: &Facts<'_>,
+        origins: &Origins,
+        peer: &Peer,
+        now: UnixTime,
+    ) -> Result<(Permit, Seen), Rejection> {
+        let mut seen = Seen::default();
+        match self.line(request, facts, origins, peer, now, &mut seen).await {
+            Ok(permit) => Ok((permit, seen)),
+            Err(cause) => Err(Rejection::new(cause, seen)),
+        }
+    }
+
+    async fn line(
+        &self,
+        request: &Parts,
+        facts: &Facts<'_>,
+        origins: &Origins,
+        peer: &Peer,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Permit, Cause> {
+        let origin = message::check(request, facts, &self.limits, origins)?;
+        seen.origin = Some(origin.clone());
+        let target = Target::parse(request, &origin)?;
+        let guard = match self.routes.find(&target) {
+            Ok((route, admission)) => {
+                seen.route = Some(route);
+                match admission {
+                    Admission::Public(permit) => return Ok(permit),
+                    Admission::Protected(guard) => guard,
+                }
+            }
+            Err((route, error)) => {
+                seen.route = route;
+                return Err(error.into());
+            }
+        };
+        let credentials = Credentials::from_request(&request.headers, target.query())?;
+        let hash = TokenHash::of(credentials.token());
+        seen.token_id = Some(hash.id());
+        let token = self.issuers.validate(credentials.token(), &hash, guard.issuers(), now).await?;
+        seen.token = Some(token.clone());
+        let bound = BoundToken::prove(token, peer, now)?;
+        Ok(guard.authorize(bound)?.redeem())
+    }
+}
+
+/// One request from its first to its last moment; what audit and metrics read.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The id that the client, the upstream and the audit share.
+    pub interaction: InteractionId,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What was known of it.
+    pub seen: Seen,
+}
+
+/// What came of a request; created as [`Outcome::Pending`], from which no upstream can be learnt.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Not decided.
+    Pending,
+    /// Let through.
+    Permit(Permit),
+    /// Refused, or let through and then failed.
+    Reject(Rejection),
+}
+
+impl Exchange {
+    /// An exchange of which nothing is decided.
+    pub fn new(interaction: InteractionId, trace: TraceContext) -> Self {
+        Self { interaction, trace, outcome: Outcome::Pending, seen: Seen::default() }
+    }
+
+    /// The permit, if there is one and nothing failed since.
+    pub const fn permit(&self) -> Option<&Permit> {
+        match &self.outcome {
+            Outcome::Permit(permit) => Some(permit),
+            Outcome::Pending | Outcome::Reject(_) => None,
+        }
+    }
+
+    /// Settles the outcome as refused or failed.
+    pub fn reject(&mut self, cause: impl Into<Cause>) -> &Rejection {
+        let seen = std::mem::take(&mut self.seen);
+        self.settle(Rejection::new(cause, seen))
+    }
+
+    /// Settles the outcome with a rejection that the line made.
+    pub fn settle(&mut self, rejection: Rejection) -> &Rejection {
+        self.seen = rejection.seen().clone();
+        self.outcome = Outcome::Reject(rejection);
+        match &self.outcome {
+            Outcome::Reject(rejection) => rejection,
+            Outcome::Pending | Outcome::Permit(_) => unreachable!("it was set on the line before"),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A reverse proxy that enforces FAPI in front of resource servers.
+//!
+//! # The story of one request
+//!
+//! A client opens a connection and shows its certificate. [`tls`] ends the handshake and makes, once, the facts of the
+//! connection: the certificate's SHA-256, its validity, the name that was asked for.
+//!
+//! A request arrives. [`proxy`] hands Pingora's header, which is an `http::request::Parts`, to
+//! [`Gateway::authorize`](gateway::Gateway::authorize) together with those facts and the time. What follows is one line;
+//! each step gives a value that says what is known by now, and the next step asks for that value:
+//!
+//! 1. [`fapi::message`]: one host, one framing, bounded sizes; the host is an origin of the listener.
+//! 2. [`fapi::route`]: the path has one reading, and a route names it with this method. A public route ends here.
+//! 3. [`fapi::credentials`]: exactly one `Authorization` gives a
+//!    [`PresentedToken`](fapi::credentials::PresentedToken), of which nothing is known.
+//! 4. [`issuer`]: the token's issuer is one the route accepts, its keys are at hand, and [`fapi::jws`] and [`fapi::token`]
+//!    make it an [`ActiveToken`](fapi::token::ActiveToken): authentic, for this resource. That is a fact, and is remembered.
+//! 5. [`fapi::sender`]: the certificate of this connection is the one the token names. Now it is a
+//!    [`BoundToken`](fapi::sender::BoundToken).
+//! 6. [`fapi::policy`]: its scope covers the route. [`Authorized`](fapi::policy::Authorized) is redeemed for a
+//!    [`Permit`](fapi::policy::Permit).
+//!
+//! Only a permit names an upstream. [`fapi::headers`] removes everything that could speak in the gateway's name and sets
+//! what the gateway has to say; [`upstream`] makes the connection.
+//!
+//! A step that refuses gives a [`Rejection`](fapi::rejection::Rejection): a stable code for [`audit`] and [`metrics`], an
+//! OAuth error for the client. Whose fault it is decides between 4xx with a challenge and 5xx without.
+//!
+//! # The rooms
+//!
+//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers; [`stream`], [`tls`], [`proxy`],
+//! [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is. [`config`] turns gateway.yaml into the types of the
+//! other rooms and is known only to [`server`] and [`commands`].
+
+pub mod admin;
+pub mod audit;
+pub mod commands;
+pub mod config;
+pub mod fapi;
+pub mod gateway;
+pub mod issuer;
+pub mod limits;
+pub mod metrics;
+pub mod proxy;
+pub mod server;
+pub mod stream;
+pub mod tls;
+pub mod upstream;

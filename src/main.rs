@@ -1,0 +1,72 @@
+//! Arguments, logging, the crypto provider, and which command to run; no decisions.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fapi_gateway::{commands, tls};
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// A reverse proxy that enforces FAPI 2.0 and FAPI 1.0 Advanced in front of resource servers.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+    Run {
+        /// The configuration; relative paths inside it are relative to its folder.
+        #[arg(long, default_value = "gateway.yaml")]
+        config: PathBuf,
+    },
+    /// Load the configuration as `run` would and print every problem, or what it would serve.
+    Check {
+        /// The configuration; relative paths inside it are relative to its folder.
+        #[arg(long, default_value = "gateway.yaml")]
+        config: PathBuf,
+        /// Print the configuration in force, with every default written out.
+        #[arg(long)]
+        print_effective: bool,
+    },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Play honest and hostile calls against a gateway on loopback and print what came of each.
+    Demo {
+        /// Exit after the play, with 0 only if every call went as it should.
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = tls::install_provider() {
+        eprintln!("fapi-gateway: {error}");
+        return ExitCode::FAILURE;
+    }
+    let arguments = Arguments::parse();
+    start_logging(matches!(arguments.command, Command::Demo { .. }));
+    match arguments.command {
+        Command::Run { config } => commands::run::run(&config),
+        Command::Check { config, print_effective } => commands::check::run(&config, print_effective),
+        Command::Schema => commands::schema::run(),
+        Command::Demo { once } => commands::demo::run(once),
+    }
+}
+
+/// `RUST_LOG` filters; the log goes to stderr. Libraries print whole requests, tokens included, at `debug` and `trace`, so
+/// their targets never go beyond `info`, whatever the filter says.
+fn start_logging(quiet: bool) {
+    let default = if quiet { "error" } else { "info,pingora_core=warn,pingora_proxy=error" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let ours = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("fapi_gateway"));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(filter).with(ours).with(lines).init();
+}

@@ -1,0 +1,229 @@
+//! What Prometheus reads: counters and histograms from the same record as the audit; labels only from closed sets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::issuer::{CacheOutcome, Issuers, Observer, RefreshOutcome};
+
+/// All metrics of one gateway, in a registry of their own.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    decision_duration: HistogramVec,
+    upstream_duration: HistogramVec,
+    upstream_errors: IntCounterVec,
+    token_cache_requests: IntCounterVec,
+    token_cache_entries: Gauge,
+    jwks_refreshes: IntCounterVec,
+    jwks_age: GaugeVec,
+    handshakes: IntCounterVec,
+    connections: IntGaugeVec,
+    certificate_not_after: GaugeVec,
+    reloads: IntCounterVec,
+    last_reload: Gauge,
+}
+
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Handshake {
+    /// It succeeded.
+    Success,
+    /// It failed: version, suite, certificate.
+    Failure,
+    /// It took too long.
+    Timeout,
+    /// The listener held all the connections it may.
+    Refused,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// When two metrics would have one name, which is a fault of the program.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let requests = counter(
+            "fapi_gateway_requests_total",
+            "Exchanges by route, decision and code.",
+            &["route", "decision", "code"],
+        )?;
+        let request_duration = histogram(
+            "fapi_gateway_request_duration_seconds",
+            "From the end of the request's header to the end of the response.",
+            &["route"],
+            LONG,
+        )?;
+        let decision_duration = histogram(
+            "fapi_gateway_decision_duration_seconds",
+            "The gateway's own work before a request goes on or is refused.",
+            &["route"],
+            SHORT,
+        )?;
+        let upstream_duration = histogram(
+            "fapi_gateway_upstream_duration_seconds",
+            "From the decision to the first byte of the upstream's answer.",
+            &["upstream"],
+            LONG,
+        )?;
+        let upstream_errors =
+            counter("fapi_gateway_upstream_errors_total", "Upstream failures by kind.", &["upstream", "kind"])?;
+        let token_cache_requests = counter(
+            "fapi_gateway_token_cache_requests_total",
+            "Look-ups of verified tokens by outcome.",
+            &["issuer", "outcome"],
+        )?;
+        let jwks_refreshes =
+            counter("fapi_gateway_jwks_refreshes_total", "Readings of key sets by outcome.", &["issuer", "outcome"])?;
+        let handshakes =
+            counter("fapi_gateway_tls_handshakes_total", "TLS handshakes by outcome.", &["listener", "outcome"])?;
+        let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Age of the key set in use.", &["issuer"])?;
+        let certificate_not_after = gauge(
+            "fapi_gateway_certificate_not_after_timestamp_seconds",
+            "End of validity of the certificates in use.",
+            &["file"],
+        )?;
+        let connections =
+            IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
+        registry.register(Box::new(connections.clone()))?;
+        let token_cache_entries = Gauge::new("fapi_gateway_token_cache_entries", "Verified tokens remembered.")?;
+        registry.register(Box::new(token_cache_entries.clone()))?;
+        let reloads =
+            counter("fapi_gateway_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"])?;
+        let last_reload = Gauge::new(
+            "fapi_gateway_config_last_reload_success",
+            "1 if the configuration in force is the newest that was read.",
+        )?;
+        last_reload.set(1.0);
+        registry.register(Box::new(last_reload.clone()))?;
+        let build = GaugeVec::new(Opts::new("fapi_gateway_build_info", "The program's version."), &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self {
+            registry,
+            requests,
+            request_duration,
+            decision_duration,
+            upstream_duration,
+            upstream_errors,
+            token_cache_requests,
+            token_cache_entries,
+            jwks_refreshes,
+            jwks_age,
+            handshakes,
+            connections,
+            certificate_not_after,
+            reloads,
+            last_reload,
+        })
+    }
+
+    /// Counts an exchange at its end. `route` is a configured name, or empty when none matched.
+    pub fn exchange(&self, route: &str, decision: &str, code: &str, duration: Duration, own: Duration) {
+        self.requests.with_label_values(&[route, decision, code]).inc();
+        self.request_duration.with_label_values(&[route]).observe(duration.as_secs_f64());
+        self.decision_duration.with_label_values(&[route]).observe(own.as_secs_f64());
+    }
+
+    /// Notes how long an upstream took to answer.
+    pub fn upstream_answered(&self, upstream: &str, duration: Duration) {
+        self.upstream_duration.with_label_values(&[upstream]).observe(duration.as_secs_f64());
+    }
+
+    /// Counts an upstream's failure.
+    pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
+        self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// Counts a handshake.
+    pub fn handshake(&self, listener: &str, outcome: Handshake) {
+        let outcome = match outcome {
+            Handshake::Success => "success",
+            Handshake::Failure => "failure",
+            Handshake::Timeout => "timeout",
+            Handshake::Refused => "refused",
+        };
+        self.handshakes.with_label_values(&[listener, outcome]).inc();
+    }
+
+    /// The gauge of a listener's open connections.
+    pub fn connections(&self, listener: &str) -> prometheus::IntGauge {
+        self.connections.with_label_values(&[listener])
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, success: bool) {
+        self.reloads.with_label_values(&[if success { "success" } else { "failure" }]).inc();
+        self.last_reload.set(if success { 1.0 } else { 0.0 });
+    }
+
+    /// Notes until when a certificate is valid.
+    pub fn certificate(&self, file: &str, not_after: crate::fapi::UnixTime) {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
+        self.certificate_not_after.with_label_values(&[file]).set(not_after.0 as f64);
+    }
+
+    /// The text that Prometheus scrapes, with the gauges that are read on demand.
+    pub fn render(&self, issuers: &Issuers) -> Vec<u8> {
+        for (issuer, age) in issuers.key_ages() {
+            if let Some(age) = age {
+                self.jwks_age.with_label_values(&[&*issuer]).set(age);
+            }
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a count of cache entries")]
+        self.token_cache_entries.set(issuers.cache_entries() as f64);
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+/// Lets the issuers tell what they do.
+pub struct IssuerMetrics(pub Arc<Metrics>);
+
+impl Observer for IssuerMetrics {
+    fn token_cache(&self, issuer: &str, outcome: CacheOutcome) {
+        let outcome = match outcome {
+            CacheOutcome::Hit => "hit",
+            CacheOutcome::Miss => "miss",
+        };
+        self.0.token_cache_requests.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome) {
+        let outcome = match outcome {
+            RefreshOutcome::Success => "success",
+            RefreshOutcome::Failure => "failure",
+        };
+        self.0.jwks_refreshes.with_label_values(&[issuer, outcome]).inc();
+    }
+}
+
+const LONG: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const SHORT: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
+    5.0,
+];

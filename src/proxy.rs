@@ -1,0 +1,524 @@
+//! Pingora's phases and the gateway's line: one calls the other, and nothing is judged here.
+//!
+//! The only clock of the program is here. A request is decided in `request_filter`, once; `upstream_peer` can only learn an
+//! address from a [`Permit`](crate::fapi::policy::Permit); headers are set in `upstream_request_filter`, after Pingora has
+//! removed what the client's `Connection` field names.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::audit::{self, AuditSender, Ending};
+use crate::fapi::UnixTime;
+use crate::fapi::credentials::{CredentialsError, form_has_token};
+use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
+use crate::fapi::message::{Facts, MessageError};
+use crate::fapi::peer::Peer;
+use crate::fapi::rejection::{Cause, Rejection, Unavailable};
+use crate::fapi::route::Origins;
+use crate::gateway::{Exchange, Gateway, Outcome};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::stream::{EarlyFault, Phase};
+use crate::upstream::Upstream;
+
+/// The time since 1970, from the system or, in tests, from a fixed point.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl Clock {
+    /// The system's clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub fn system() -> Self {
+        Self(Arc::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
+    }
+
+    /// A clock that shows what `time` says.
+    pub fn from_fn(time: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(time))
+    }
+
+    fn now(&self) -> Duration {
+        (self.0)()
+    }
+}
+
+/// A point in time from which durations are measured; not affected by the system's clock being set.
+#[derive(Clone, Copy, Debug)]
+struct Moment(Instant);
+
+impl Moment {
+    #[expect(clippy::disallowed_methods, reason = "durations are measured here and nowhere else")]
+    fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// What a handshake taught about its connection; made once, read by every request on it.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    /// The client's certificate, or why there is none.
+    pub peer: Peer,
+    /// The name that the client asked TLS for.
+    pub server_name: Option<Box<str>>,
+    /// The client's address.
+    pub client_address: IpAddr,
+    /// Where the connection stands.
+    pub phase: Arc<Phase>,
+}
+
+/// What a reload replaces as a whole.
+pub struct Service {
+    /// What decides.
+    pub gateway: Gateway,
+    /// Where permits lead, by the index that routes name.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The bounds of a message.
+    pub limits: Limits,
+}
+
+/// The proxy behind one listener.
+#[derive(Clone)]
+pub struct Proxy {
+    /// The service in force; an exchange takes it once.
+    pub service: Arc<ArcSwap<Service>>,
+    /// The listener's public origins.
+    pub origins: Arc<ArcSwap<Origins>>,
+    /// The listener's address, for the record.
+    pub listener: Arc<str>,
+    /// The clock.
+    pub clock: Clock,
+    /// Where exchanges are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where exchanges are recorded.
+    pub audit: AuditSender,
+}
+
+/// One request on its way through the phases.
+pub struct Context {
+    exchange: Exchange,
+    service: Arc<Service>,
+    began: Moment,
+    began_at: Duration,
+    decision: Duration,
+    body_bytes: u64,
+    body_done: bool,
+    upstream_status: Option<u16>,
+    settled: bool,
+}
+
+impl Proxy {
+    /// Answers a connection that never came to a request, and records it.
+    pub fn refuse_early(&self, fault: EarlyFault, facts: &ConnectionFacts) -> Bytes {
+        let limit = self.service.load().limits.header_bytes;
+        let error = match fault {
+            EarlyFault::Malformed => MessageError::HeaderMalformed { why: "it cannot be parsed" },
+            EarlyFault::TooLarge { bytes } => MessageError::HeaderTooLarge { bytes, limit },
+            EarlyFault::TimedOut => MessageError::HeaderTimeout,
+        };
+        let mut exchange = self.exchange(None);
+        let interaction = exchange.interaction;
+        let response = exchange.reject(error).response(&interaction);
+        let status = response.status().as_u16();
+        self.record(
+            &exchange,
+            &Ending {
+                time: rfc3339(self.clock.now()),
+                listener: &self.listener,
+                client_address: Some(facts.client_address),
+                certificate_subject: facts.peer.certificate().map(|certificate| certificate.subject()),
+                method: None,
+                path: None,
+                status: Some(status),
+                upstream_status: None,
+                duration: Duration::ZERO,
+                decision: Duration::ZERO,
+            },
+        );
+        http1_bytes(&response, self.clock.now())
+    }
+
+    fn exchange(&self, request: Option<&RequestHeader>) -> Exchange {
+        let headers = request.map(|request| &request.headers);
+        let interaction =
+            headers.and_then(InteractionId::from_request).unwrap_or_else(|| InteractionId::from_uuid(Uuid::new_v4()));
+        let trace = headers
+            .and_then(TraceContext::from_request)
+            .unwrap_or_else(|| TraceContext::start(Uuid::new_v4(), Uuid::new_v4()));
+        Exchange::new(interaction, trace)
+    }
+
+    fn record(&self, exchange: &Exchange, ending: &Ending<'_>) {
+        let (decision, code) = audit::decision(&exchange.outcome);
+        let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
+        self.metrics.exchange(route, decision, code, ending.duration, ending.decision);
+        self.audit.send(audit::line(exchange, ending));
+    }
+
+    /// Judges one request and, when its form body could hide a second token, that body too.
+    async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
+        let now = UnixTime(context.began_at.as_secs());
+        let raw = (!session.is_http2()).then(|| session.to_h1_raw());
+        let origins = self.origins.load_full();
+        let Some(facts) = connection(session) else {
+            let detail = "the connection has no facts".to_owned();
+            return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
+        };
+        let request: &http::request::Parts = session.req_header();
+        let message =
+            Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
+        let decided = context.service.gateway.authorize(request, &message, &origins, &facts.peer, now).await;
+        let form = is_form(request);
+        match decided {
+            Ok((permit, seen)) => {
+                if form && permit.token().is_some() {
+                    match read_form(session, context.service.limits.body_timeout).await {
+                        Ok(false) => {}
+                        Ok(true) => return Err(Rejection::new(CredentialsError::FieldAndBody, seen)),
+                        Err(error) => return Err(Rejection::new(error, seen)),
+                    }
+                }
+                context.exchange.seen = seen;
+                context.exchange.outcome = Outcome::Permit(permit);
+                Ok(())
+            }
+            Err(rejection) => {
+                let missing = matches!(rejection.cause(), Cause::Credentials(CredentialsError::Missing));
+                if missing && form && read_form(session, context.service.limits.body_timeout).await == Ok(true) {
+                    return Err(Rejection::new(CredentialsError::InBody, rejection.seen().clone()));
+                }
+                Err(rejection)
+            }
+        }
+    }
+
+    /// Writes the answer to what was refused; the connection lives on only when nothing of the request is left on it.
+    async fn answer(&self, session: &mut Session, context: &Context) -> pingora::Result<u16> {
+        let Outcome::Reject(rejection) = &context.exchange.outcome else {
+            return Error::e_explain(ErrorType::InternalError, "there is nothing to answer");
+        };
+        let response = rejection.response(&context.exchange.interaction);
+        let status = response.status().as_u16();
+        let (parts, body) = response.into_parts();
+        let mut head = ResponseHeader::build(status, Some(12))?;
+        for (name, value) in &parts.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        let closing = matches!(rejection.cause(), Cause::Message(_)) || !session.is_body_done();
+        if closing {
+            session.set_keepalive(None);
+        }
+        let without_body = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head), without_body).await?;
+        if !without_body {
+            session.write_response_body(Some(Bytes::from(body)), true).await?;
+        }
+        Ok(status)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            exchange: self.exchange(None),
+            service: self.service.load_full(),
+            began: Moment::now(),
+            began_at: self.clock.now(),
+            decision: Duration::ZERO,
+            body_bytes: 0,
+            body_done: false,
+            upstream_status: None,
+            settled: false,
+        }
+    }
+
+    /// Nothing here compresses or caches; Pingora's default would add a compression module.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+        if let Some(facts) = connection(session) {
+            facts.phase.busy();
+        }
+        context.exchange = self.exchange(Some(session.req_header()));
+        session.set_read_timeout(Some(context.service.limits.body_timeout));
+        session.set_write_timeout(Some(context.service.limits.idle_timeout));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let decided = self.decide(session, context).await;
+        context.decision = context.began.elapsed();
+        let Err(rejection) = decided else { return Ok(false) };
+        context.exchange.settle(rejection);
+        self.answer(session, context).await?;
+        Ok(true)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let limits = &context.service.limits;
+        context.body_done |= end_of_stream;
+        context.body_bytes = context.body_bytes.saturating_add(body.as_ref().map_or(0, |body| body.len() as u64));
+        let fault = if context.body_bytes > limits.body_bytes {
+            MessageError::BodyTooLarge { limit: limits.body_bytes }
+        } else if !end_of_stream && context.began.elapsed() > limits.body_timeout {
+            MessageError::BodyTimeout
+        } else {
+            return Ok(());
+        };
+        *body = None;
+        let status = context.exchange.reject(fault).code().status().as_u16();
+        context.settled = true;
+        Err(Error::explain(ErrorType::HTTPStatus(status), "the body was refused").into_down())
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        let Some(permit) = context.exchange.permit() else {
+            return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
+        };
+        let upstream = context.service.upstreams.get(permit.upstream().index);
+        match upstream.and_then(|upstream| upstream.peer()) {
+            Some(peer) => Ok(Box::new(peer)),
+            None => Err(Error::explain(ErrorType::ConnectNoRoute, "no address of the upstream is known").into_up()),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let (Some(permit), Some(facts), Some(origin)) =
+            (context.exchange.permit(), connection(session), context.exchange.seen.origin.as_deref())
+        else {
+            return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
+        };
+        let hop = Hop {
+            peer: &facts.peer,
+            client_address: facts.client_address,
+            origin,
+            interaction: &context.exchange.interaction,
+            trace: &context.exchange.trace,
+        };
+        let edits = headers::to_upstream(&upstream_request.headers, permit, &context.service.gateway.strip, &hop);
+        for name in &edits.remove {
+            upstream_request.remove_header(name);
+        }
+        for (name, value) in edits.set {
+            upstream_request.insert_header(name, value)?;
+        }
+        // What goes up is what was decided on: path and query, also when the client sent an absolute target.
+        let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
+        if upstream_request.raw_path() != target.as_bytes() {
+            upstream_request.set_raw_path(target.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        context.upstream_status = Some(response.status.as_u16());
+        if let Some(permit) = context.exchange.permit() {
+            let elapsed = context.began.elapsed().saturating_sub(context.decision);
+            self.metrics.upstream_answered(&permit.upstream().name, elapsed);
+        }
+        let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
+        for name in &edits.remove {
+            response.remove_header(name);
+        }
+        for (name, value) in edits.set {
+            response.insert_header(name, value)?;
+        }
+        if !response.headers.contains_key(header::DATE) {
+            response.insert_header(header::DATE, http_date(self.clock.now()))?;
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, mut e: Box<Error>) -> Box<Error> {
+        if let Some(permit) = context.exchange.permit() {
+            self.metrics.upstream_failed(&permit.upstream().name, "connect");
+        }
+        // Nothing was sent yet, so another server may be asked, whatever the method.
+        e.set_retry(true);
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
+        let gone = *e.esource() == ErrorSource::Downstream
+            && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed);
+        if !context.settled {
+            let cause = self.cause_of(e, context);
+            context.exchange.reject(cause);
+        }
+        let mut error_code = 0;
+        if !gone && session.response_written().is_none() {
+            session.set_keepalive(None);
+            match self.answer(session, context).await {
+                Ok(status) => error_code = status,
+                Err(error) => tracing::debug!(%error, "the client was gone before it could be answered"),
+            }
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+        let facts = connection(session);
+        let request = session.req_header();
+        let ending = Ending {
+            time: rfc3339(context.began_at),
+            listener: &self.listener,
+            client_address: facts.map(|facts| facts.client_address),
+            certificate_subject: facts
+                .and_then(|facts| facts.peer.certificate())
+                .map(|certificate| certificate.subject()),
+            method: Some(request.method.as_str()),
+            path: Some(request.uri.path()),
+            status: session.response_written().map(|response| response.status.as_u16()),
+            upstream_status: context.upstream_status,
+            duration: context.began.elapsed(),
+            decision: context.decision,
+        };
+        self.record(&context.exchange, &ending);
+        if let Some(facts) = facts {
+            facts.phase.idle();
+        }
+    }
+
+    /// The record is the audit's; Pingora's own line would repeat it without the code.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, context: &Context) -> String {
+        context.exchange.interaction.to_string()
+    }
+}
+
+impl Proxy {
+    /// Whose fault a failure is decides between 4xx, 502, 504 and 500.
+    fn cause_of(&self, e: &Error, context: &Context) -> Cause {
+        let upstream = context.exchange.permit().map_or_else(|| "".into(), |permit| permit.upstream().name.clone());
+        let late = matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::ConnectTimedout);
+        let detail = e.etype().as_str().to_owned();
+        match e.esource() {
+            ErrorSource::Downstream if late => MessageError::BodyTimeout.into(),
+            ErrorSource::Downstream => MessageError::BodyMalformed.into(),
+            // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
+            ErrorSource::Upstream if late && !context.body_done && context.body_bytes > 0 => {
+                MessageError::BodyTimeout.into()
+            }
+            ErrorSource::Upstream if late || matches!(e.etype(), ErrorType::TLSHandshakeTimedout) => {
+                self.metrics.upstream_failed(&upstream, "timeout");
+                Unavailable::UpstreamTimeout { upstream, detail }.into()
+            }
+            ErrorSource::Upstream if matches!(e.etype(), ErrorType::InvalidHTTPHeader | ErrorType::H2Error) => {
+                self.metrics.upstream_failed(&upstream, "protocol");
+                Unavailable::UpstreamInvalid { upstream, detail }.into()
+            }
+            ErrorSource::Upstream => {
+                self.metrics.upstream_failed(&upstream, "connection");
+                Unavailable::Upstream { upstream, detail }.into()
+            }
+            ErrorSource::Internal | ErrorSource::Unset => Unavailable::Internal { detail }.into(),
+        }
+    }
+}
+
+fn connection(session: &Session) -> Option<&ConnectionFacts> {
+    session.digest()?.ssl_digest.as_ref()?.extension.get::<ConnectionFacts>()
+}
+
+/// RFC 6750 §2.2: a form body is where a token could stand.
+fn is_form(request: &http::request::Parts) -> bool {
+    request.headers.get_all(header::CONTENT_TYPE).iter().any(|value| {
+        let kind = value.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
+        kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    })
+}
+
+/// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
+async fn read_form(session: &mut Session, within: Duration) -> Result<bool, MessageError> {
+    let mut form = Vec::new();
+    session.enable_retry_buffering();
+    let read = async {
+        while let Some(chunk) = session.read_request_body().await? {
+            form.extend_from_slice(&chunk);
+            if form.len() > FORM_LIMIT {
+                break;
+            }
+        }
+        Ok::<_, Box<Error>>(())
+    };
+    match tokio::time::timeout(within, read).await {
+        Err(_) => Err(MessageError::BodyTimeout),
+        Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => Err(MessageError::BodyTimeout),
+        Ok(Err(_)) => Err(MessageError::BodyMalformed),
+        Ok(Ok(())) if form.len() > FORM_LIMIT => Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 }),
+        Ok(Ok(())) => Ok(form_has_token(&form)),
+    }
+}
+
+/// The largest form that can be read and still be sent on: what Pingora's buffer holds.
+const FORM_LIMIT: usize = 64 * 1024;
+
+fn rfc3339(time: Duration) -> String {
+    i128::try_from(time.as_millis())
+        .ok()
+        .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(millis.saturating_mul(1_000_000)).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+/// RFC 9110 §5.6.7.
+fn http_date(time: Duration) -> String {
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + time)
+}
+
+/// A whole HTTP/1.1 response that ends its connection.
+fn http1_bytes(response: &http::Response<String>, now: Duration) -> Bytes {
+    let mut text = format!("HTTP/1.1 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        text.push_str(name.as_str());
+        text.push_str(": ");
+        text.push_str(value.to_str().unwrap_or_default());
+        text.push_str("\r\n");
+    }
+    let (date, body) = (http_date(now), response.body());
+    text.push_str(&format!("date: {date}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()));
+    Bytes::from(text)
+}

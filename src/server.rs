@@ -1,0 +1,557 @@
+//! Assembles listeners, admin and background work into a gateway that runs until it is told to stop.
+//!
+//! Sockets are bound before anything starts, so that a port in use is an error with a sentence and not a panic, and so that
+//! port 0 works. TLS is ended here, on Pingora's plain TCP listener, with a configuration of our own (see [`crate::tls`]).
+//! On the way out the gateway first says that it is not ready while it still serves, then stops accepting, and ends when the
+//! last connection has.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::listeners::TlsAccept;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::tls::TlsRef;
+use pingora::protocols::tls::server::handshake_with_callback;
+use pingora::protocols::{GetSocketDigest, Ssl, Stream};
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::{Service as PingoraService, ServiceReadyNotifier, listening};
+use rustls::ServerConfig;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::admin::{Admin, Drain};
+use crate::audit::Audit;
+use crate::config::{Config, Listener};
+use crate::fapi::message;
+use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use crate::fapi::route::Origins;
+use crate::gateway::Gateway;
+use crate::issuer::Issuers;
+use crate::metrics::{Handshake, IssuerMetrics, Metrics};
+use crate::proxy::{Clock, ConnectionFacts, Proxy, Service};
+use crate::stream::{ClientStream, HeaderLimits, Phase};
+use crate::tls::ClientCertificates;
+use crate::upstream::{self, Upstream};
+
+/// What a gateway needs besides its configuration.
+pub struct Options {
+    /// The time.
+    pub clock: Clock,
+    /// Where the audit goes, instead of the configured destination.
+    pub audit: Option<Box<dyn Write + Send>>,
+    /// How long it goes on accepting after it said that it is not ready, so that balancers can notice.
+    pub lame_duck: Duration,
+    /// How long open connections may take to end after that.
+    pub drain: Duration,
+    /// How the configuration is read again when a reload is asked for.
+    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be had.
+    #[error("cannot listen on {address}: {error}; free the port or change the address")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The audit's destination cannot be opened.
+    #[error("cannot write the audit: {0}; make the file's directory writable or change audit.destination")]
+    Audit(std::io::Error),
+    /// An issuer's client cannot be made.
+    #[error("{0}")]
+    Issuer(#[from] crate::issuer::IssuerError),
+    /// A listener's TLS cannot be set up.
+    #[error("{0}")]
+    Tls(#[from] crate::tls::TlsError),
+    /// A fault of the program.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Lets others stop and reload a running gateway.
+#[derive(Clone, Default)]
+pub struct Control(Arc<ControlState>);
+
+#[derive(Default)]
+struct ControlState {
+    stop: Notify,
+    reload: Notify,
+    reloads: AtomicUsize,
+    reloaded: Notify,
+}
+
+impl Control {
+    /// Asks the gateway to drain and end.
+    pub fn stop(&self) {
+        self.0.stop.notify_one();
+    }
+
+    /// Asks the gateway to read its configuration again.
+    pub fn reload(&self) {
+        self.0.reload.notify_one();
+    }
+
+    /// Waits until `count` reloads were tried since the start, whatever came of them.
+    pub async fn reloads(&self, count: usize) {
+        while self.0.reloads.load(Ordering::Acquire) < count {
+            self.0.reloaded.notified().await;
+        }
+    }
+}
+
+/// A gateway whose sockets are bound; connections queue until [`Bound::run`].
+pub struct Bound {
+    listeners: Vec<(TcpListener, Arc<str>, Listener)>,
+    admin: Option<TcpListener>,
+    service: Arc<ArcSwap<Service>>,
+    metrics: Arc<Metrics>,
+    audit: Audit,
+    options: Options,
+    control: Control,
+    limits: crate::limits::Limits,
+}
+
+impl Bound {
+    /// Binds every socket and builds everything that the configuration names.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn new(mut config: Config, mut options: Options) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new()?);
+        let output = match options.audit.take() {
+            Some(output) => output,
+            None => config.audit.open().map_err(StartError::Audit)?,
+        };
+        let bind =
+            |address: SocketAddr| TcpListener::bind(address).map_err(|error| StartError::Bind { address, error });
+        let mut listeners = Vec::new();
+        for listener in std::mem::take(&mut config.listeners) {
+            let socket = bind(listener.address)?;
+            listeners.push((socket, listener.address.to_string().into(), listener));
+        }
+        let admin = config.admin.map(bind).transpose()?;
+        let limits = config.limits.clone();
+        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics)?));
+        let audit = Audit::start(output).map_err(StartError::Audit)?;
+        Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), limits })
+    }
+
+    /// The addresses of the data listeners, with the ports that were given for port 0.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|(socket, ..)| socket.local_addr().ok()).collect()
+    }
+
+    /// The address of the admin listener.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|socket| socket.local_addr().ok())
+    }
+
+    /// The handle to stop and reload it.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Serves until [`Control::stop`], then drains. Blocks; must not be called from within an async runtime.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`].
+    pub fn run(self) -> Result<(), StartError> {
+        let Self { listeners, admin, service, metrics, audit, options, control, limits } = self;
+        let drain = Arc::new(Drain::default());
+        let (accepting, _) = watch::channel(false);
+        // The admin listener must see the end of all others: its own signal never comes.
+        let (admin_end, _) = watch::channel(false);
+        let mut server = Server::new_with_opt_and_conf(None, server_conf());
+        server.bootstrap();
+        let mut reloadable = Vec::new();
+        let mut connections = Vec::new();
+        let mut doors = Vec::new();
+        for (socket, name, listener) in listeners {
+            let tls = Arc::new(ArcSwap::from_pointee(listener.tls.server_config()?));
+            let origins = Arc::new(ArcSwap::from_pointee(listener.origins));
+            let proxy = Proxy {
+                service: service.clone(),
+                origins: origins.clone(),
+                listener: name.clone(),
+                clock: options.clock.clone(),
+                metrics: metrics.clone(),
+                audit: audit.sender(),
+            };
+            let mut http = http_proxy(&server.configuration, proxy.clone());
+            let mut http_options = HttpServerOptions::default();
+            http_options.h2_idle_timeout = Some(limits.idle_timeout);
+            // The line refuses CONNECT itself, so that this refusal too has an interaction id and a record.
+            http_options.allow_connect_method_proxying = true;
+            http.server_options = Some(http_options);
+            let mut h2 = default_h2_options();
+            let list = limits.header_bytes.saturating_mul(2).max(64 * 1024);
+            h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
+            http.h2_options = Some(h2);
+            let slots = Arc::new(Semaphore::new(limits.connections));
+            connections.push((slots.clone(), limits.connections));
+            let door = Door {
+                tls: tls.clone(),
+                asks: AsksForCertificates::from(&listener.tls.client_certificates),
+                http: Arc::new(http),
+                proxy,
+                slots,
+                limits: limits.clone(),
+                metrics: metrics.clone(),
+                gauge: metrics.connections(&name),
+                listener: name.clone(),
+            };
+            reloadable.push(Reloadable { address: listener.address, tls, origins });
+            doors.push(server.add_service(Prebound::new(name.to_string(), socket, door, accepting.subscribe())));
+        }
+        let keeper = Keeper {
+            service: service.clone(),
+            metrics: metrics.clone(),
+            reloadable,
+            control: control.clone(),
+            reload: options.reload,
+        };
+        let keeper = server.add_service(background_service("keeper", keeper));
+        for door in &doors {
+            door.add_dependency(&keeper);
+        }
+        if let Some(socket) = admin {
+            let admin = Admin { service: service.clone(), metrics, drain: drain.clone() };
+            let outlives = admin_end.subscribe();
+            server.add_service(Prebound::new("admin".into(), socket, admin, outlives));
+        }
+        let shutdown =
+            Shutdown { control, drain, accepting, connections, lame_duck: options.lame_duck, patience: options.drain };
+        server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
+        drop(admin_end);
+        audit.close();
+        Ok(())
+    }
+}
+
+/// One service out of a configuration; what a reload builds anew.
+fn service(config: Config, metrics: &Arc<Metrics>) -> Result<Service, StartError> {
+    let issuers = Issuers::new(config.issuers, config.token_cache, Arc::new(IssuerMetrics(metrics.clone())))?;
+    Ok(Service {
+        gateway: Gateway {
+            routes: config.routes,
+            issuers: Arc::new(issuers),
+            limits: message::Limits { header_bytes: config.limits.header_bytes, body_bytes: config.limits.body_bytes },
+            strip: config.strip,
+        },
+        upstreams: config.upstreams.into_iter().map(|settings| Arc::new(Upstream::new(settings))).collect(),
+        limits: config.limits,
+    })
+}
+
+fn server_conf() -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        // The drain has waited already when Pingora is told to end.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        // One more server may be asked when a connection cannot be made.
+        max_retries: 2,
+        ..ServerConf::default()
+    }
+}
+
+/// Whether a listener asks for certificates, which tells why a client has none.
+#[derive(Clone, Copy)]
+enum AsksForCertificates {
+    Yes,
+    No,
+}
+
+impl From<&ClientCertificates> for AsksForCertificates {
+    fn from(settings: &ClientCertificates) -> Self {
+        match settings {
+            ClientCertificates::None => Self::No,
+            ClientCertificates::Requested { .. } => Self::Yes,
+        }
+    }
+}
+
+/// Ends TLS and hands the connection to HTTP.
+struct Door {
+    tls: Arc<ArcSwap<ServerConfig>>,
+    asks: AsksForCertificates,
+    http: Arc<HttpProxy<Proxy>>,
+    proxy: Proxy,
+    slots: Arc<Semaphore>,
+    limits: crate::limits::Limits,
+    metrics: Arc<Metrics>,
+    gauge: prometheus::IntGauge,
+    listener: Arc<str>,
+}
+
+/// A connection's place under the cap, and in the gauge.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    gauge: prometheus::IntGauge,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}
+
+/// Makes the facts of a connection, once.
+struct Capture {
+    client_address: IpAddr,
+    asks: AsksForCertificates,
+}
+
+#[async_trait]
+impl TlsAccept for Capture {
+    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        let peer = match (tls.peer_certificate_der(), self.asks) {
+            // The verifier has read it before; without facts every request on the connection is refused.
+            (Some(der), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(der).ok()?)),
+            (None, AsksForCertificates::Yes) => Peer::Anonymous(NoCertificate::NotPresented),
+            (None, AsksForCertificates::No) => Peer::Anonymous(NoCertificate::NotRequested),
+        };
+        Some(Arc::new(ConnectionFacts {
+            peer,
+            server_name: tls.server_name().map(Box::from),
+            client_address: self.client_address,
+            phase: Arc::new(Phase::default()),
+        }))
+    }
+}
+
+impl Door {
+    async fn open(&self, stream: TcpStream) -> Option<Stream> {
+        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
+        let acceptor = Acceptor::from_server_config(self.tls.load_full());
+        let capture = Capture { client_address, asks: self.asks };
+        let handshake = handshake_with_callback(&acceptor, stream, &capture);
+        let (tls, outcome) = match tokio::time::timeout(self.limits.handshake_timeout, handshake).await {
+            Ok(Ok(tls)) => (Some(tls), Handshake::Success),
+            Ok(Err(error)) => {
+                tracing::debug!(client = %client_address, %error, "handshake failed");
+                (None, Handshake::Failure)
+            }
+            Err(_) => (None, Handshake::Timeout),
+        };
+        self.metrics.handshake(&self.listener, outcome);
+        let tls = tls?;
+        let digest = tls.get_ssl_digest()?;
+        let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
+        let limits = HeaderLimits {
+            timeout: self.limits.header_timeout,
+            // What belongs to the body may arrive in the same read as the end of the header.
+            bytes: self.limits.header_bytes.saturating_add(64 * 1024),
+            idle: self.limits.idle_timeout,
+        };
+        let proxy = self.proxy.clone();
+        let refuse = Arc::new(move |fault| match digest.extension.get::<ConnectionFacts>() {
+            Some(facts) => proxy.refuse_early(fault, facts),
+            None => bytes::Bytes::new(),
+        });
+        Some(Box::new(ClientStream::new(tls, phase, limits, refuse)))
+    }
+}
+
+#[async_trait]
+impl ServerApp for Door {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            self.metrics.handshake(&self.listener, Handshake::Refused);
+            return None;
+        };
+        self.gauge.inc();
+        let _slot = Slot { _permit: permit, gauge: self.gauge.clone() };
+        let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
+        let stream = self.open(stream).await?;
+        self.http.process_new(stream, shutdown).await
+    }
+
+    async fn cleanup(&self) {
+        ServerApp::cleanup(&*self.http).await;
+    }
+}
+
+/// Pingora's listening service on a socket that is bound already, with a shutdown signal of its own.
+struct Prebound<A> {
+    inner: listening::Service<A>,
+    address: String,
+    socket: Option<TcpListener>,
+    shutdown: ShutdownWatch,
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
+    fn new(name: String, socket: TcpListener, app: A, shutdown: ShutdownWatch) -> Self {
+        let address = socket.local_addr().map_or_else(|_| name.clone(), |address| address.to_string());
+        let mut inner = listening::Service::new(name, app);
+        inner.add_tcp(&address);
+        Self { inner, address, socket: Some(socket), shutdown }
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
+    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, listeners: usize) {
+        let (Some(socket), Some(table)) = (self.socket.take(), fds.as_ref()) else {
+            tracing::error!(address = %self.address, "the listener has no socket to start with");
+            return;
+        };
+        if let Err(error) = socket.set_nonblocking(true) {
+            tracing::error!(address = %self.address, %error, "the listener's socket cannot be used");
+            return;
+        }
+        table.lock().add(self.address.clone(), socket.into_raw_fd());
+        PingoraService::start_service(&mut self.inner, fds, self.shutdown.clone(), listeners).await;
+    }
+
+    fn name(&self) -> &str {
+        PingoraService::name(&self.inner)
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        PingoraService::listen_addresses(&self.inner)
+    }
+}
+
+/// What of a listener a reload may change.
+struct Reloadable {
+    address: SocketAddr,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    origins: Arc<ArcSwap<Origins>>,
+}
+
+/// Keeps the service's keys and addresses fresh, and replaces the service when asked.
+struct Keeper {
+    service: Arc<ArcSwap<Service>>,
+    metrics: Arc<Metrics>,
+    reloadable: Vec<Reloadable>,
+    control: Control,
+    reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+}
+
+impl Keeper {
+    /// The background work of one service; ends when dropped.
+    async fn tend(service: &Service) -> JoinSet<()> {
+        let mut work = JoinSet::new();
+        let mut first = JoinSet::new();
+        for upstream in service.upstreams.iter().cloned() {
+            let once = upstream.clone();
+            first.spawn(async move { once.resolve().await });
+            work.spawn(async move {
+                loop {
+                    tokio::time::sleep(upstream::RESOLVE_EVERY).await;
+                    upstream.resolve().await;
+                }
+            });
+        }
+        let issuers = service.gateway.issuers.clone();
+        work.spawn(async move { issuers.keep_fresh().await });
+        // A name server that does not answer must not keep the gateway from starting.
+        let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;
+        work
+    }
+
+    /// Builds and warms a new service; everything old stays in force until all of it is good.
+    async fn replace(&self, work: &mut JoinSet<()>) -> Result<(), String> {
+        let mut config = (self.reload)()?;
+        let listeners = std::mem::take(&mut config.listeners);
+        let same = listeners.len() == self.reloadable.len()
+            && listeners.iter().zip(&self.reloadable).all(|(new, old)| new.address == old.address);
+        if !same {
+            return Err("the listeners' addresses cannot change in a reload; restart the gateway".into());
+        }
+        let mut tls = Vec::new();
+        for listener in &listeners {
+            tls.push(listener.tls.server_config().map_err(|error| error.to_string())?);
+        }
+        let new = Arc::new(service(config, &self.metrics).map_err(|error| error.to_string())?);
+        let tending = Self::tend(&new).await;
+        let ready = async {
+            while !new.gateway.issuers.ready() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
+            return Err("the keys of an issuer could not be read in time".into());
+        }
+        for ((old, listener), tls) in self.reloadable.iter().zip(listeners).zip(tls) {
+            old.tls.store(Arc::new(tls));
+            old.origins.store(Arc::new(listener.origins));
+        }
+        self.service.store(new);
+        *work = tending;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Keeper {
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+        let mut work = Self::tend(&self.service.load_full()).await;
+        ready.notify_ready();
+        loop {
+            tokio::select! {
+                () = self.control.0.reload.notified() => {}
+                _ = shutdown.changed() => return,
+            }
+            let outcome = self.replace(&mut work).await;
+            self.metrics.reloaded(outcome.is_ok());
+            match outcome {
+                Ok(()) => tracing::info!("the configuration was reloaded"),
+                Err(error) => tracing::error!(%error, "the configuration was not reloaded, the old one stays in force"),
+            }
+            self.control.0.reloads.fetch_add(1, Ordering::AcqRel);
+            self.control.0.reloaded.notify_one();
+        }
+    }
+}
+
+/// Drains, then lets Pingora end at once; its own graceful end sleeps a fixed time and then cuts what is left.
+struct Shutdown {
+    control: Control,
+    drain: Arc<Drain>,
+    accepting: watch::Sender<bool>,
+    connections: Vec<(Arc<Semaphore>, usize)>,
+    lame_duck: Duration,
+    patience: Duration,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Shutdown {
+    async fn recv(&self) -> ShutdownSignal {
+        self.control.0.stop.notified().await;
+        tracing::info!("draining");
+        self.drain.begin();
+        tokio::time::sleep(self.lame_duck).await;
+        let _ = self.accepting.send(true);
+        let ended = async {
+            for (slots, count) in &self.connections {
+                let _ = slots.acquire_many(u32::try_from(*count).unwrap_or(u32::MAX)).await;
+            }
+        };
+        match tokio::time::timeout(self.patience, ended).await {
+            Ok(()) => tracing::info!("every connection ended"),
+            Err(_) => tracing::warn!("connections were cut at the end of the drain"),
+        }
+        ShutdownSignal::FastShutdown
+    }
+}
+
+const FIRST_RESOLVE: Duration = Duration::from_secs(5);
+const FIRST_KEYS: Duration = Duration::from_secs(30);

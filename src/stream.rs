@@ -1,0 +1,254 @@
+//! The client's connection above TLS: deadlines that HTTP/1 has no other place for, and the one answer that is ours before
+//! a request exists.
+//!
+//! Pingora waits 60 seconds for each read of a header, so a header dripped byte by byte lives for ever; here the whole
+//! header has one deadline and one size. Pingora also answers what it cannot parse by itself, without interaction id and
+//! without a record; those answers are replaced by the gateway's. HTTP/2 connections pass through: their frames have limits
+//! of their own.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType, raw_connect::ProxyDigest,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// Where an HTTP/1 connection stands; the proxy's phases move it on and back.
+#[derive(Debug, Default)]
+pub struct Phase(AtomicU8);
+
+impl Phase {
+    const IDLE: u8 = 0;
+    const HEADER: u8 = 1;
+    const BUSY: u8 = 2;
+
+    /// A whole header section was read; its request has limits of its own.
+    pub fn busy(&self) {
+        self.0.store(Self::BUSY, Ordering::Relaxed);
+    }
+
+    /// The exchange is over; the next request may come.
+    pub fn idle(&self) {
+        self.0.store(Self::IDLE, Ordering::Relaxed);
+    }
+}
+
+/// What goes wrong before there is a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EarlyFault {
+    /// The header section cannot be parsed.
+    Malformed,
+    /// It is too large.
+    TooLarge {
+        /// What had arrived by then.
+        bytes: usize,
+    },
+    /// It took too long.
+    TimedOut,
+}
+
+/// The limits of a header section.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderLimits {
+    /// How long it may take from its first byte.
+    pub timeout: Duration,
+    /// How many bytes may arrive before it ends.
+    pub bytes: usize,
+    /// How long the connection may wait for it.
+    pub idle: Duration,
+}
+
+/// Makes the bytes of the answer to an early fault, and records it.
+pub type Refuse = Arc<dyn Fn(EarlyFault) -> Bytes + Send + Sync>;
+
+/// A client's connection above TLS.
+pub struct ClientStream<S> {
+    inner: S,
+    phase: Arc<Phase>,
+    limits: HeaderLimits,
+    refuse: Refuse,
+    timer: Pin<Box<Sleep>>,
+    armed_for: u8,
+    received: usize,
+    refusal: Option<Bytes>,
+    framed: bool,
+}
+
+impl<S: IO> ClientStream<S> {
+    /// Wraps a connection whose handshake is over.
+    pub fn new(inner: S, phase: Arc<Phase>, limits: HeaderLimits, refuse: Refuse) -> Self {
+        let framed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
+        let timer = Box::pin(tokio::time::sleep(limits.idle));
+        Self { inner, phase, limits, refuse, timer, armed_for: Phase::IDLE, received: 0, refusal: None, framed }
+    }
+
+    fn arm(&mut self, phase: u8, after: Duration) {
+        self.armed_for = phase;
+        self.timer.as_mut().reset(Instant::now() + after);
+    }
+
+    /// Writes what is left of the refusal; ready when all of it is with the peer.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            bytes.advance(written);
+        }
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    /// Refuses while the other side still reads; the read then fails, which ends the connection.
+    fn poll_refuse_read(&mut self, cx: &mut Context<'_>, fault: EarlyFault) -> Poll<io::Result<()>> {
+        if self.refusal.is_none() {
+            self.refusal = Some((self.refuse)(fault));
+        }
+        ready!(self.poll_refusal(cx))?;
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+    }
+}
+
+impl<S: IO> AsyncRead for ClientStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = &mut *self;
+        if me.framed {
+            return Pin::new(&mut me.inner).poll_read(cx, buffer);
+        }
+        if me.refusal.is_some() {
+            return me.poll_refuse_read(cx, EarlyFault::Malformed);
+        }
+        let phase = me.phase.0.load(Ordering::Relaxed);
+        if phase == Phase::BUSY {
+            me.armed_for = Phase::BUSY;
+            return Pin::new(&mut me.inner).poll_read(cx, buffer);
+        }
+        if phase != me.armed_for {
+            me.received = 0;
+            me.arm(phase, me.limits.idle);
+        }
+        if me.timer.as_mut().poll(cx).is_ready() {
+            return match phase {
+                Phase::HEADER => me.poll_refuse_read(cx, EarlyFault::TimedOut),
+                _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            };
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut me.inner).poll_read(cx, buffer))?;
+        let read = buffer.filled().len().saturating_sub(before);
+        if read > 0 && phase == Phase::IDLE {
+            me.phase.0.store(Phase::HEADER, Ordering::Relaxed);
+            me.arm(Phase::HEADER, me.limits.timeout);
+        }
+        me.received = me.received.saturating_add(read);
+        if me.received > me.limits.bytes {
+            let bytes = me.received;
+            return me.poll_refuse_read(cx, EarlyFault::TooLarge { bytes });
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: IO> AsyncWrite for ClientStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let me = &mut *self;
+        // A response while the header is still being read is Pingora's own, to what it could not parse.
+        if !me.framed && me.refusal.is_none() && me.phase.0.load(Ordering::Relaxed) == Phase::HEADER {
+            me.refusal = Some((me.refuse)(EarlyFault::Malformed));
+        }
+        if me.refusal.is_some() {
+            ready!(me.poll_refusal(cx))?;
+            return Poll::Ready(Ok(buffer.len()));
+        }
+        Pin::new(&mut me.inner).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.framed || (self.refusal.is_none() && self.phase.0.load(Ordering::Relaxed) != Phase::HEADER) {
+            return Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+        }
+        let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
+        self.poll_write(cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+impl<S: IO> fmt::Debug for ClientStream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Shutdown for ClientStream<S> {
+    async fn shutdown(&mut self) {
+        Shutdown::shutdown(&mut self.inner).await;
+    }
+}
+
+impl<S: IO> UniqueID for ClientStream<S> {
+    fn id(&self) -> UniqueIDType {
+        self.inner.id()
+    }
+}
+
+impl<S: IO> Ssl for ClientStream<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
+
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
+    }
+}
+
+impl<S: IO> GetTimingDigest for ClientStream<S> {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.inner.get_timing_digest()
+    }
+}
+
+impl<S: IO> GetProxyDigest for ClientStream<S> {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.inner.get_proxy_digest()
+    }
+}
+
+impl<S: IO> GetSocketDigest for ClientStream<S> {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.inner.get_socket_digest()
+    }
+}
+
+#[async_trait]
+impl<S: IO> Peek for ClientStream<S> {}
