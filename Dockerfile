@@ -1,0 +1,33 @@
+# syntax=docker/dockerfile:1
+
+# Both base images are named by their tag. Where your pipeline can resolve digests, pin them: NAME:TAG@sha256:...
+FROM rust:1.95-bookworm AS builder
+WORKDIR /build
+
+# Dependencies first, with empty sources in place of ours: this layer is built anew only when a manifest, the lock file
+# or a patched crate changes. The manifest's path dependencies and members have to be there for cargo to read it.
+COPY Cargo.toml Cargo.lock ./
+COPY patches patches
+COPY fuzz/Cargo.toml fuzz/Cargo.toml
+RUN mkdir src \
+ && echo 'fn main() {}' > src/main.rs \
+ && touch src/lib.rs \
+ && cargo build --release --locked --bin fapi-gateway
+
+# cargo compares times, and those of a checkout can be older than the layer above: without `touch`, the empty program
+# would count as up to date.
+COPY src src
+RUN touch src/main.rs src/lib.rs \
+ && cargo build --release --locked --bin fapi-gateway
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=builder --chown=0:0 --chmod=0555 /build/target/release/fapi-gateway /usr/local/bin/fapi-gateway
+
+# By number, since `runAsNonRoot` cannot judge a name. No shell, no package manager; the program writes no file unless
+# `audit.destination` names one, so the root file system may be read-only.
+USER 65532:65532
+# 8443: https, 9464: /metrics, /livez and /readyz
+EXPOSE 8443 9464
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/fapi-gateway"]
+CMD ["run", "--config", "/etc/fapi-gateway/gateway.yaml"]
