@@ -1,0 +1,7 @@
+#![no_main]
+
+use fapi_gateway::fapi::peer::ClientCertificate;
+
+libfuzzer_sys::fuzz_target!(|der: &[u8]| {
+    let _ = ClientCertificate::from_der(der);
+});

@@ -1,0 +1,10 @@
+#![no_main]
+
+use fapi_gateway::fapi::route::{CanonicalPath, Pattern};
+
+libfuzzer_sys::fuzz_target!(|path: &str| {
+    let _ = Pattern::parse(path);
+    if let Ok(accepted) = CanonicalPath::parse(path) {
+        assert_eq!(accepted.as_str(), path);
+    }
+});

@@ -1,0 +1,475 @@
+//! One good request, one thing broken at a time: every code has its case here, over a real socket, and a code without one
+//! fails the run.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::https::Answer;
+use fapi_gateway::commands::demo::pki::{Authority, self_signed};
+use fapi_gateway::commands::demo::tokens::{self, AccessToken, KeyKind, SigningKey};
+use fapi_gateway::fapi::headers::InteractionId;
+use fapi_gateway::fapi::rejection::{Code, Rejection, Seen, Unavailable};
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::{ORIGIN, World, remember, request};
+
+/// The codes that a case has produced.
+#[derive(Default)]
+struct Covered(Mutex<BTreeSet<Code>>);
+
+impl Covered {
+    fn note(&self, code: Code) {
+        self.0.lock().expect("no panic").insert(code);
+    }
+
+    fn missing(&self) -> Vec<Code> {
+        let seen = self.0.lock().expect("no panic");
+        Code::ALL.iter().copied().filter(|code| !seen.contains(code)).collect()
+    }
+}
+
+/// Expects `code` with its status, a record, and that nothing went up.
+async fn refused(world: &World, covered: &Covered, code: Code, what: &str, client: &Client, request: Request<Bytes>) {
+    let before = world.accounts.server().heads();
+    let response = client.send(request).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let record = world.gateway.record_of(&response);
+    assert_eq!(record["code"], code.as_str(), "{what}: {record}");
+    assert_eq!(response.status(), code.status(), "{what}");
+    assert_eq!(record["status"], code.status().as_u16(), "{what}");
+    assert_eq!(response.headers()["cache-control"], "no-store", "{what}");
+    assert_eq!(world.accounts.server().heads(), before, "{what}: nothing may reach the upstream");
+    let challenges = response.headers().get_all("www-authenticate").iter().count();
+    let wanted = usize::from(code.status() == StatusCode::UNAUTHORIZED || code.oauth_error().is_some());
+    assert_eq!(challenges, wanted, "{what}: challenges");
+    let body: Value = serde_json::from_slice(response.body()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    match code.oauth_error() {
+        Some(error) => assert_eq!(body["error"], error.as_str(), "{what}"),
+        None => assert!(body["error"].is_string(), "{what}"),
+    }
+    covered.note(code);
+}
+
+/// The same for exact bytes on HTTP/1.1.
+async fn refused_raw(world: &World, covered: &Covered, code: Code, what: &str, bytes: &[u8]) {
+    let before = world.accounts.server().heads();
+    let answer = String::from_utf8(world.client().raw(bytes).await).expect("an answer is text");
+    let status = format!("HTTP/1.1 {} ", code.status().as_u16());
+    assert!(answer.starts_with(&status), "{what}: {answer:?}");
+    let id = answer.to_ascii_lowercase().split("x-fapi-interaction-id: ").nth(1).map(|rest| rest[..36].to_owned());
+    let record = world.gateway.record(&id.unwrap_or_else(|| panic!("{what}: no interaction id in {answer:?}")));
+    assert_eq!(record["code"], code.as_str(), "{what}: {record}");
+    assert_eq!(world.accounts.server().heads(), before, "{what}: nothing may reach the upstream");
+    covered.note(code);
+}
+
+async fn passes(world: &World, what: &str, request: Request<Bytes>) {
+    assert_eq!(world.judge(request).await, (200, "ok".to_owned()), "control of {what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_code_has_a_case() {
+    let covered = Covered::default();
+    let world = World::start().await;
+    passes(&world, "all", world.request()).await;
+    credentials(&world, &covered).await;
+    tokens_and_claims(&world, &covered).await;
+    confirmations(&world, &covered).await;
+    certificates(&world, &covered).await;
+    routes(&world, &covered).await;
+    messages(&world, &covered).await;
+    passes(&world, "all, once more", world.request()).await;
+    slow_and_large(&covered).await;
+    upstreams(&covered).await;
+    issuers(&covered).await;
+    // Nothing that a peer sends leads here; what would be answered is looked at all the same.
+    let internal = Rejection::new(Unavailable::Internal { detail: "x".into() }, Seen::default());
+    let answer = internal.response(&InteractionId::from_uuid(uuid::Uuid::nil()));
+    assert_eq!(
+        (answer.status(), answer.headers().contains_key("www-authenticate")),
+        (StatusCode::INTERNAL_SERVER_ERROR, false)
+    );
+    covered.note(Code::Internal);
+    assert_eq!(covered.missing(), [], "codes without a case");
+}
+
+async fn credentials(world: &World, covered: &Covered) {
+    let token = world.sign(&world.token());
+    let bare = |path: &str| Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap();
+    let with = |value: &str| {
+        Request::get(format!("{ORIGIN}/accounts")).header("authorization", value).body(Bytes::new()).unwrap()
+    };
+    let client = world.client();
+    refused(world, covered, Code::CredentialsMissing, "no Authorization", &client, bare("/accounts")).await;
+    for (name, value) in [("cookie", format!("access_token={token}")), ("x-access-token", token.clone())] {
+        let request = Request::get(format!("{ORIGIN}/accounts")).header(name, value).body(Bytes::new()).unwrap();
+        refused(world, covered, Code::CredentialsMissing, "FAPI2-RS-03 elsewhere", &client, request).await;
+    }
+    let query = format!("/accounts?access_token={token}");
+    refused(world, covered, Code::CredentialsInQuery, "FAPI2-RS-02", &client, bare(&query)).await;
+    refused(world, covered, Code::CredentialsRepeated, "field and query", &client, request(&query, &token)).await;
+    let twice = Request::get(format!("{ORIGIN}/accounts"))
+        .header("authorization", format!("Bearer {token}"))
+        .header("authorization", format!("Bearer {token}"))
+        .body(Bytes::new())
+        .unwrap();
+    refused(world, covered, Code::CredentialsRepeated, "BEAR-03", &client, twice).await;
+    let form = |authorization: Option<&str>, body: &str| {
+        let mut request =
+            Request::post(format!("{ORIGIN}/payments")).header("content-type", "application/x-www-form-urlencoded");
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        request.body(Bytes::from(body.to_owned())).unwrap()
+    };
+    let bearer = format!("Bearer {token}");
+    assert_eq!(world.judge(form(Some(&bearer), "amount=1")).await, (201, "ok".into()), "control of BEAR-02");
+    let body = format!("amount=1&access_token={token}");
+    refused(world, covered, Code::CredentialsRepeated, "BEAR-02", &client, form(Some(&bearer), &body)).await;
+    refused(world, covered, Code::CredentialsInBody, "FAPI2-RS-03 form", &client, form(None, &body)).await;
+    for value in ["Bearer", "Bearer a b", "Bearer a,b", "Bearer \"x\"", "Bearer a=b"] {
+        refused(world, covered, Code::CredentialsMalformed, value, &client, with(value)).await;
+    }
+    for value in ["Basic YTpi", &format!("DPoP {token}")] {
+        refused(world, covered, Code::SchemeUnsupported, "another scheme", &client, with(value)).await;
+    }
+}
+
+async fn tokens_and_claims(world: &World, covered: &Covered) {
+    let client = world.client();
+    let now = world.clock.now();
+    let key = world.issuer.key(KeyKind::Ps256);
+    let claims = world.token().claims();
+    let header = |name: &str, value: Value| {
+        let mut header = json!({"typ": "at+jwt", "alg": "PS256", "kid": key.kid()});
+        header[name] = value;
+        header
+    };
+    for kind in KeyKind::ALL {
+        let token = remember(world.token().sign(world.issuer.key(kind)));
+        passes(world, "FAPI2-RS-09", request("/accounts", &token)).await;
+    }
+    passes(world, "AT-01", request("/accounts", &key.sign(&header("typ", json!("application/AT+JWT")), &claims))).await;
+    let signed = |header: Value| remember(key.sign(&header, &claims));
+    let cases: Vec<(Code, &str, String)> = vec![
+        (Code::TokenMalformed, "not a JWS", "abc".into()),
+        (
+            Code::TokenMalformed,
+            "JWT-10",
+            remember(key.sign_raw(header("typ", json!("at+jwt")).to_string().as_bytes(), br#"{"iss":"a","iss":"a"}"#)),
+        ),
+        (Code::TokenTooLarge, "BEAR-15", "a".repeat(17 * 1024)),
+        (Code::TokenEncrypted, "JWT-14", "a.b.c.d.e".into()),
+        (Code::TokenCriticalHeader, "FAPI2-CR-11", signed(header("crit", json!(["exp"])))),
+        (Code::TokenKeySupplied, "ATK-TK-02 jwk", signed(header("jwk", key.jwk()))),
+        (Code::TokenKeySupplied, "FAPI2-RS-12 jku", signed(header("jku", json!("https://localhost:1/jwks")))),
+        (Code::TokenAlgorithmRefused, "alg none", tokens::unsigned(&header("alg", json!("none")), &claims)),
+        (Code::TokenAlgorithmRefused, "FAPI2-CR-02", signed(header("alg", json!("ps256")))),
+        (Code::TokenAlgorithmRefused, "RS256", signed(header("alg", json!("RS256")))),
+        (
+            Code::TokenAlgorithmRefused,
+            "JWT-01",
+            tokens::hs256(key.public_key_pem().as_bytes(), &header("alg", json!("HS256")), &claims),
+        ),
+        (Code::TokenTypeWrong, "AT-01 JWT", signed(header("typ", json!("JWT")))),
+        (Code::TokenTypeWrong, "AT-17 id token", signed(json!({"alg": "PS256", "kid": key.kid()}))),
+        (Code::TokenTypeWrong, "JWT-06", signed(header("typ", json!("dpop+jwt")))),
+        (Code::TokenKeyUnknown, "unknown kid", signed(header("kid", json!("nobody")))),
+        (
+            Code::TokenSignatureInvalid,
+            "another key",
+            remember(world.token().sign(&SigningKey::generate(KeyKind::Ps256, key.kid()))),
+        ),
+    ];
+    for (code, what, token) in cases {
+        refused(world, covered, code, what, &client, request("/accounts", &token)).await;
+    }
+    let good = || world.token();
+    let cases: Vec<(Code, &str, AccessToken)> = vec![
+        (Code::TokenIssuerUnknown, "AT-02", good().claim("iss", format!("{}/", world.issuer.issuer()))),
+        (Code::TokenIssuerUnknown, "no iss", good().without("iss")),
+        (Code::TokenAudienceMismatch, "AT-03", good().audience("https://api.bank.example.evil")),
+        (Code::TokenAudienceMismatch, "AT-03 empty", good().audience(json!([]))),
+        (Code::TokenClaimMalformed, "AT-03 number", good().audience(json!(7))),
+        (Code::TokenClaimMissing, "no aud", good().without("aud")),
+        (Code::TokenClaimMissing, "AT-06 sub", good().without("sub")),
+        (Code::TokenClaimMissing, "AT-06 client_id", good().without("client_id")),
+        (Code::TokenClaimMissing, "AT-06 iat", good().without("iat")),
+        (Code::TokenClaimMissing, "AT-06 jti", good().without("jti")),
+        (Code::TokenClaimMissing, "AT-06 exp", good().without("exp")),
+        (Code::TokenClaimMalformed, "AT-07 exp text", good().claim("exp", (now + 300).to_string())),
+        (Code::TokenClaimMalformed, "AT-07 exp null", good().claim("exp", Value::Null)),
+        (Code::TokenClaimMalformed, "AT-07 exp negative", good().claim("exp", -1)),
+        (Code::TokenClaimMalformed, "AT-07 nbf", good().claim("nbf", "future")),
+        (Code::TokenClaimMalformed, "AT-08 scope list", good().claim("scope", json!(["accounts"]))),
+        (Code::TokenExpired, "AT-05", good().expires_at(now)),
+        (Code::TokenNotYetValid, "AT-14 nbf", good().claim("nbf", now + 11)),
+        (Code::TokenIssuedInFuture, "AT-14 iat", good().claim("iat", now + 11)),
+        (Code::ScopeInsufficient, "FAPI2-RS-06", good().scope("payments")),
+        (Code::ScopeInsufficient, "AT-08 prefix", good().scope("accountsX Accounts account")),
+        (Code::ScopeInsufficient, "no scope", good().without("scope")),
+    ];
+    for control in [
+        good().claim("nbf", now + 10),
+        good().claim("iat", now + 10),
+        good().expires_at(now + 1),
+        good().audience(json!(["x", world.token().claims()["aud"]])),
+    ] {
+        passes(world, "claims", request("/accounts", &world.sign(&control))).await;
+    }
+    for (code, what, token) in cases {
+        refused(world, covered, code, what, &client, request("/accounts", &world.sign(&token))).await;
+    }
+}
+
+async fn confirmations(world: &World, covered: &Covered) {
+    let client = world.client();
+    let x5t = world.c1.x5t_s256();
+    let hex: String = world.c1.thumbprint_sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    let standard = format!("+{}", &x5t[1..]);
+    passes(
+        world,
+        "MTLS-06",
+        request("/accounts", &world.sign(&world.token().claim("cnf", json!({"x5t#S256": x5t, "other": 1})))),
+    )
+    .await;
+    let cases = [
+        (Code::ConfirmationEmpty, json!({})),
+        (Code::ConfirmationSha1, json!({"x5t": x5t})),
+        (Code::ConfirmationHex, json!({"x5t#S256": hex})),
+        (Code::ConfirmationPadded, json!({"x5t#S256": format!("{x5t}=")})),
+        (Code::ConfirmationStandardBase64, json!({"x5t#S256": standard})),
+        (Code::ConfirmationMalformed, json!({"x5t#S256": [x5t]})),
+        (Code::ConfirmationMalformed, json!(x5t)),
+        (Code::ConfirmationUnsupported, json!({"jkt": x5t})),
+        (Code::ConfirmationUnsupported, json!({"jkt": x5t, "x5t#S256": x5t})),
+    ];
+    for (code, cnf) in cases {
+        let token = world.sign(&world.token().claim("cnf", cnf.clone()));
+        refused(world, covered, code, &format!("MTLS-03 {cnf}"), &client, request("/accounts", &token)).await;
+    }
+    let unbound = world.sign(&world.token().without("cnf"));
+    refused(world, covered, Code::TokenUnbound, "FAPI2-RS-07", &client, request("/accounts", &unbound)).await;
+    refused(
+        world,
+        covered,
+        Code::TokenUnbound,
+        "FAPI2-RS-07 anonymous",
+        &world.anonymous(),
+        request("/accounts", &unbound),
+    )
+    .await;
+}
+
+async fn certificates(world: &World, covered: &Covered) {
+    let token = world.sign(&world.token());
+    refused(world, covered, Code::CertificateMissing, "MTLS-05", &world.anonymous(), request("/accounts", &token))
+        .await;
+    let other = world.anonymous().certificate(&world.c2);
+    refused(world, covered, Code::CertificateMismatch, "MTLS-01", &other, request("/accounts", &token)).await;
+    let authority = AccessToken::claim(world.token(), "cnf", json!({"x5t#S256": authority_x5t(&world.authority)}));
+    refused(
+        world,
+        covered,
+        Code::CertificateMismatch,
+        "MTLS-04",
+        &world.client(),
+        request("/accounts", &world.sign(&authority)),
+    )
+    .await;
+    // MTLS-15: the wall clock of the handshake accepts what the request's clock no longer does.
+    let short = world
+        .authority
+        .client_with("short", |params| params.not_after = time::OffsetDateTime::now_utc() + time::Duration::hours(2));
+    let bound = world.issuer.token(world.clock.now()).bound_to_certificate(&short).expires_at(world.clock.now() + 9000);
+    let token = world.sign(&bound);
+    let client = world.anonymous().certificate(&short);
+    assert_eq!(world.judge_from(&client, request("/accounts", &token)).await.0, 200, "control of MTLS-15");
+    world.clock.advance(7300);
+    refused(world, covered, Code::CertificateExpired, "MTLS-15", &client, request("/accounts", &token)).await;
+}
+
+fn authority_x5t(authority: &Authority) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(fapi_gateway::fapi::sha256(authority.der()))
+}
+
+async fn routes(world: &World, covered: &Covered) {
+    let client = world.client();
+    let token = world.sign(&world.token());
+    for path in [
+        "/accounts/%2e%2e/health",
+        "/accounts//1",
+        "/accounts/..;/x",
+        "/accounts%2F1",
+        "/accounts/a%5cb",
+        "/accounts/%00",
+        "/Accounts",
+        "/accounts.json",
+    ] {
+        refused(world, covered, Code::PathAmbiguous, path, &client, request(path, &token)).await;
+    }
+    for path in ["/", "/nothing", "/account", "/accountsx"] {
+        refused(world, covered, Code::RouteNotFound, path, &client, request(path, &token)).await;
+    }
+    for method in [Method::DELETE, Method::OPTIONS, Method::from_bytes(b"PROPFIND").unwrap()] {
+        let mut request = request("/accounts", &token);
+        *request.method_mut() = method;
+        refused(world, covered, Code::MethodNotAllowed, "method", &client, request).await;
+    }
+}
+
+async fn messages(world: &World, covered: &Covered) {
+    let token = world.sign(&world.token());
+    let head = |extra: &str| {
+        format!("GET /accounts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{extra}\r\n")
+    };
+    let answer = world.client().raw(head("Connection: close\r\n").as_bytes()).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "control of the raw requests: {}", String::from_utf8_lossy(&answer));
+    let long = "a".repeat(33 * 1024);
+    let cases: Vec<(Code, &str, String)> = vec![
+        (Code::FramingAmbiguous, "ATK-SM-01", head("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n")),
+        (Code::FramingAmbiguous, "ATK-SM-02", head("Content-Length: 0\r\nContent-Length: 0\r\n")),
+        (Code::HeaderMalformed, "ATK-SM-08 bare LF", head("").replacen("Host: localhost\r\n", "Host: localhost\n", 1)),
+        (Code::HeaderMalformed, "not HTTP", "GARBAGE\r\n\r\n".into()),
+        (Code::HeaderTooLarge, "ATK-SZ-01", head(&format!("X-Long: {long}\r\n"))),
+        (Code::TargetTooLong, "414", head("").replacen("/accounts", &format!("/accounts/{long}"), 1)),
+        (Code::HostMissing, "ATK-HD-13", head("").replacen("Host: localhost\r\n", "", 1)),
+        (Code::HostMalformed, "ATK-HD-13", head("").replacen("Host: localhost", "Host: local host", 1)),
+        (Code::HostUnknown, "NET-21", head("").replacen("Host: localhost", "Host: other.example", 1)),
+        (Code::HostUnknown, "NET-21 port", head("").replacen("Host: localhost", "Host: localhost:1", 1)),
+        (Code::MethodRefused, "FWD-04", head("").replacen("GET", "TRACE", 1)),
+        (Code::MethodRefused, "FWD-03", head("").replacen("GET /accounts", "CONNECT localhost:443", 1)),
+        (Code::UpgradeRefused, "FWD-03", head("Connection: upgrade\r\nUpgrade: websocket\r\n")),
+        (
+            Code::UpgradeRefused,
+            "ATK-SM-15",
+            head("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+        ),
+        (Code::BodyTooLarge, "413", head("Content-Length: 10485761\r\n").replacen("GET", "POST", 1)),
+    ];
+    for (code, what, bytes) in cases {
+        refused_raw(world, covered, code, what, bytes.as_bytes()).await;
+    }
+}
+
+async fn slow_and_large(covered: &Covered) {
+    let world = World::with(|scene| {
+        scene.replace(
+            "header_bytes: 32KiB",
+            "{ header_bytes: 32KiB, header_timeout: 300ms, body_timeout: 300ms, body_bytes: 1KiB }",
+        )
+    })
+    .await;
+    let token = world.sign(&world.token());
+    refused_raw(&world, covered, Code::HeaderTimeout, "FWD-14", b"GET /accounts HTTP/1.1\r\nHost: lo").await;
+    let post = |framing: &str, body: &str| {
+        format!(
+            "POST /payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{framing}\r\n\r\n{body}"
+        )
+    };
+    let good = world.client().raw(post("Content-Length: 5", "hello").as_bytes()).await;
+    assert!(good.starts_with(b"HTTP/1.1 201 "), "control of the bodies: {}", String::from_utf8_lossy(&good));
+    for (code, framing, body) in [
+        (Code::BodyTimeout, "Content-Length: 5", "hel"),
+        (Code::BodyMalformed, "Transfer-Encoding: chunked", "zz\r\nhello\r\n"),
+        (Code::BodyTooLarge, "Transfer-Encoding: chunked", &format!("800\r\n{}\r\n0\r\n\r\n", "a".repeat(0x800))),
+    ] {
+        let answer = String::from_utf8(world.client().raw(post(framing, body).as_bytes()).await).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {} ", code.status().as_u16())), "{code}: {answer:?}");
+        let record = world.gateway.record_where(|record| record["code"] == code.as_str());
+        assert_eq!(record["status"], code.status().as_u16(), "{record}");
+        covered.note(code);
+    }
+}
+
+async fn upstreams(covered: &Covered) {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = closed.local_addr().unwrap();
+    drop(closed);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let babbling = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (silent_at, babbling_at) = (silent.local_addr().unwrap(), babbling.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = babbling.accept() {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH\r\n\r\n");
+        }
+    });
+    let world = World::with(|scene| {
+        let extra = [("gone", gone), ("silent", silent_at), ("babbling", babbling_at)];
+        let upstreams = extra
+            .map(|(name, at)| format!("  {name}: {{ servers: [\"http://{at}\"], response_timeout: 300ms }}\n"))
+            .concat();
+        let routes = extra
+            .map(|(name, _)| {
+                format!("  - {{ name: {name}, path: /{name}, methods: [GET], scopes: [accounts], upstream: {name} }}\n")
+            })
+            .concat();
+        scene.replace("routes:\n", &format!("{upstreams}routes:\n{routes}"))
+    })
+    .await;
+    let client = world.client();
+    for (path, code) in
+        [("/gone", Code::UpstreamUnreachable), ("/silent", Code::UpstreamTimeout), ("/babbling", Code::UpstreamInvalid)]
+    {
+        refused(&world, covered, code, path, &client, request(path, &world.sign(&world.token()))).await;
+    }
+}
+
+async fn issuers(covered: &Covered) {
+    let weak = json!({"kty": "RSA", "kid": "weak", "use": "sig", "e": "AQAB", "n": base64_of(&[0xff; 128])});
+    let world = World::start().await;
+    let mut keys = world.issuer.jwks();
+    keys["keys"].as_array_mut().unwrap().push(weak);
+    world.issuer.script("/jwks", Answer::json(StatusCode::OK, keys));
+    let token = remember(world.token().header("kid", "weak").sign(world.issuer.key(KeyKind::Ps256)));
+    refused(&world, covered, Code::TokenKeyWeak, "FAPI2-RS-10", &world.client(), request("/accounts", &token)).await;
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let world = World::with(|scene| {
+        scene
+            .replace("tokens: jwt", &format!("tokens: jwt\n    jwks_uri: https://localhost:{}/jwks", address.port()))
+            .never_ready()
+    })
+    .await;
+    let response = world.client().send(world.request()).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "5");
+    refused(&world, covered, Code::KeysUnavailable, "OPS-10", &world.client(), world.request()).await;
+    let health = Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();
+    assert_eq!(world.judge(health).await, (200, "ok".into()), "control of OPS-10: a public route needs no keys");
+    assert_eq!(world.gateway.admin("/readyz").await.0, 503);
+    assert_eq!(world.gateway.admin("/livez").await.0, 200);
+}
+
+fn base64_of(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mtls_09_possession_takes_self_signed_and_chain_refuses_them() {
+    let stranger = self_signed("stranger");
+    let world = World::with(|scene| {
+        scene.replace("mode: optional, trust: chain, trust_anchors: [ca.pem]", "mode: optional, trust: possession")
+    })
+    .await;
+    let token = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&stranger));
+    assert_eq!(
+        world.judge_from(&world.anonymous().certificate(&stranger), request("/accounts", &token)).await,
+        (200, "ok".into())
+    );
+    let stolen = request("/accounts", &world.sign(&world.token()));
+    assert_eq!(
+        world.judge_from(&world.anonymous().certificate(&stranger), stolen).await,
+        (401, "certificate_mismatch".into())
+    );
+    let strict = World::start().await;
+    assert!(strict.anonymous().certificate(&stranger).handshake().await.is_err());
+    assert!(strict.client().handshake().await.is_ok(), "control");
+}

@@ -1,0 +1,423 @@
+//! The world of a test: a real authorization server, a recording resource server, clients with certificates, and the
+//! gateway itself on port 0 inside the test process, with a clock that the test holds.
+
+pub mod client;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::accounts::AccountsApi;
+use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::pki::{Authority, Credential};
+use fapi_gateway::commands::demo::tokens::{AccessToken, KeyKind};
+use fapi_gateway::config::Config;
+use fapi_gateway::proxy::Clock;
+use fapi_gateway::server::{Bound, Control, Options};
+use http::{Request, Response};
+use serde_json::Value;
+
+use client::Client;
+
+/// How long anything that should happen may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Everything around one gateway.
+pub struct World {
+    pub authority: Authority,
+    pub c1: Credential,
+    pub c2: Credential,
+    pub issuer: AuthorizationServer,
+    pub accounts: AccountsApi,
+    pub gateway: Running,
+    pub clock: TestClock,
+}
+
+impl World {
+    /// The usual world.
+    pub async fn start() -> Self {
+        Self::with(|scene| scene).await
+    }
+
+    /// A world whose gateway.yaml was changed by `adjust`.
+    pub async fn with(adjust: impl FnOnce(Scene) -> Scene) -> Self {
+        let authority = Authority::new("Test CA");
+        let issuer = AuthorizationServer::start(&authority).expect("the authorization server starts");
+        let accounts = AccountsApi::start(None, None).expect("the accounts API starts");
+        let scene = Scene::new(&authority, issuer.issuer(), accounts.address());
+        let clock = TestClock::new();
+        let scene = adjust(scene);
+        let ready = scene.becomes_ready;
+        let gateway = Running::start(scene, &clock).await;
+        if ready {
+            gateway.ready().await;
+        }
+        let (c1, c2) = (authority.client("client-1"), authority.client("client-2"));
+        Self { authority, c1, c2, issuer, accounts, gateway, clock }
+    }
+
+    /// A client that shows `C1`.
+    pub fn client(&self) -> Client {
+        self.anonymous().certificate(&self.c1)
+    }
+
+    /// A client that shows no certificate.
+    pub fn anonymous(&self) -> Client {
+        Client::new(self.gateway.address(), &self.authority).origin(ORIGIN)
+    }
+
+    /// `T(C1)`, before it is signed.
+    pub fn token(&self) -> AccessToken {
+        self.issuer.token(self.clock.now()).bound_to_certificate(&self.c1)
+    }
+
+    /// Signs with the issuer's PS256 key.
+    pub fn sign(&self, token: &AccessToken) -> String {
+        remember(token.sign(self.issuer.key(KeyKind::Ps256)))
+    }
+
+    /// The good request: `GET /accounts` with `T(C1)`.
+    pub fn request(&self) -> Request<Bytes> {
+        request("/accounts", &self.sign(&self.token()))
+    }
+
+    /// Sends the request over `C1`'s connection and gives status and code.
+    pub async fn judge(&self, request: Request<Bytes>) -> (u16, String) {
+        self.judge_from(&self.client(), request).await
+    }
+
+    /// Sends a request and gives status and code.
+    pub async fn judge_from(&self, client: &Client, request: Request<Bytes>) -> (u16, String) {
+        let response = client.send(request).await.expect("the gateway answers");
+        let record = self.gateway.record_of(&response);
+        (response.status().as_u16(), record["code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// The public origin in the usual gateway.yaml; its port is not the socket's, as behind a service.
+pub const ORIGIN: &str = "https://localhost";
+
+/// `GET path` with a bearer token.
+pub fn request(path: &str, token: &str) -> Request<Bytes> {
+    Request::get(format!("{ORIGIN}{path}"))
+        .header("authorization", format!("Bearer {token}"))
+        .body(Bytes::new())
+        .expect("a request")
+}
+
+/// A gateway.yaml and the files it names.
+pub struct Scene {
+    folder: Folder,
+    yaml: String,
+    becomes_ready: bool,
+}
+
+impl Scene {
+    fn new(authority: &Authority, issuer: &str, accounts: SocketAddr) -> Self {
+        let folder = Folder::new();
+        let server = authority.server(&["localhost", "127.0.0.1"]);
+        folder.write("ca.pem", &authority.pem());
+        folder.write("server.pem", &server.certificate_pem());
+        folder.write("server-key.pem", &server.key_pem());
+        let audience = AuthorizationServer::AUDIENCE;
+        let yaml = format!(
+            r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:0
+    origins: ["{ORIGIN}"]
+    tls:
+      certificate: server.pem
+      private_key: server-key.pem
+      client_certificates: {{ mode: optional, trust: chain, trust_anchors: [ca.pem] }}
+admin: {{ address: "127.0.0.1:0" }}
+issuers:
+  - name: bank
+    issuer: {issuer}
+    audiences: ["{audience}"]
+    tokens: jwt
+    trust_anchors: [ca.pem]
+limits:
+  header_bytes: 32KiB
+upstreams:
+  accounts: {{ servers: ["http://{accounts}"], response_timeout: 5s }}
+routes:
+  - name: accounts
+    path: /accounts/**
+    methods: [GET, HEAD, POST]
+    scopes: [accounts]
+    upstream: accounts
+    forward:
+      client_certificate: true
+      claims: {{ client_id: X-Token-Client-Id, sub: X-Token-Subject, scope: X-Token-Scope, iss: X-Token-Issuer }}
+  - name: payments
+    path: /payments
+    methods: [POST]
+    scopes: {{ any: [payments, accounts] }}
+    upstream: accounts
+  - name: health
+    path: /health
+    methods: [GET, POST]
+    public: true
+    upstream: accounts
+"#
+        );
+        Self { folder, yaml, becomes_ready: true }
+    }
+
+    /// Replaces text that must be there.
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        assert!(self.yaml.contains(from), "gateway.yaml of the tests has no {from:?}");
+        self.yaml = self.yaml.replace(from, to);
+        self
+    }
+
+    /// Appends routes, or anything else that may come last.
+    pub fn append(mut self, text: &str) -> Self {
+        let _ = write!(self.yaml, "{text}");
+        self
+    }
+
+    /// Does not wait for readiness, which will not come.
+    pub fn never_ready(mut self) -> Self {
+        self.becomes_ready = false;
+        self
+    }
+
+    /// Writes a file beside gateway.yaml.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        self.folder.write(name, text);
+        self
+    }
+}
+
+/// A gateway that serves on threads of its own.
+pub struct Running {
+    address: SocketAddr,
+    admin: SocketAddr,
+    control: Control,
+    audit: Lines,
+    folder: Folder,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Loads the scene as `run` would, binds, serves.
+    pub async fn start(scene: Scene, clock: &TestClock) -> Self {
+        Self::start_with(scene, clock, Duration::ZERO, Duration::from_secs(2)).await
+    }
+
+    /// The same with a lame-duck time and a patience for open connections.
+    pub async fn start_with(scene: Scene, clock: &TestClock, lame_duck: Duration, drain: Duration) -> Self {
+        fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+        let file = scene.folder.write("gateway.yaml", &scene.yaml);
+        let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
+        let audit = Lines::default();
+        let time = clock.clone();
+        let options = Options {
+            clock: Clock::from_fn(move || Duration::from_secs(time.now())),
+            audit: Some(Box::new(audit.clone())),
+            lame_duck,
+            drain,
+            reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),
+        };
+        let bound = Bound::new(config, options).expect("the gateway binds");
+        let address = bound.addresses()[0];
+        let admin = bound.admin_address().expect("an admin listener");
+        let control = bound.control();
+        let thread = std::thread::spawn(move || bound.run().expect("the gateway ends well"));
+        Self { address, admin, control, audit, folder: scene.folder, thread: Some(thread) }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub const fn control(&self) -> &Control {
+        &self.control
+    }
+
+    pub const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub async fn ready(&self) {
+        let ready = async {
+            while self.admin("/readyz").await.0 != 200 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, ready).await.expect("the gateway becomes ready");
+    }
+
+    /// `GET` on the admin listener.
+    pub async fn admin(&self, path: &str) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let response =
+            client.get(format!("http://{}{path}", self.admin)).send().await.expect("the admin listener answers");
+        (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+
+    /// The audit line of the exchange that a response belongs to.
+    pub fn record_of<B>(&self, response: &Response<B>) -> Value {
+        let id = response.headers().get("x-fapi-interaction-id").expect("every response has an interaction id");
+        self.audit.wait_for(id.to_str().expect("a UUID"))
+    }
+
+    /// The audit line of an exchange.
+    pub fn record(&self, interaction: &str) -> Value {
+        self.audit.wait_for(interaction)
+    }
+
+    /// Everything that was audited so far, as text.
+    pub fn audit_text(&self) -> String {
+        self.audit.text()
+    }
+
+    /// Waits for the first line of which `predicate` holds.
+    pub fn record_where(&self, predicate: impl Fn(&Value) -> bool) -> Value {
+        self.audit.wait_where(predicate)
+    }
+
+    /// Stops it and waits for its end.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.control.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The time that a gateway sees; it stands still until the test moves it.
+#[derive(Clone)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    /// Stands at the wall clock's present, since certificates are made for it.
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(client::now())))
+    }
+
+    pub fn now(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+/// The audit stream of one gateway.
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<Kept>, Condvar)>);
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    read: usize,
+    lines: Vec<Value>,
+    by_id: HashMap<String, usize>,
+}
+
+impl Lines {
+    fn wait_for(&self, interaction: &str) -> Value {
+        let (kept, came) = &*self.0;
+        let kept = kept.lock().expect("no panic while writing");
+        let (kept, late) =
+            came.wait_timeout_while(kept, DEADLINE, |kept| !kept.by_id.contains_key(interaction)).expect("no panic");
+        assert!(!late.timed_out(), "no audit line with interaction id {interaction}");
+        kept.lines[kept.by_id[interaction]].clone()
+    }
+
+    fn wait_where(&self, predicate: impl Fn(&Value) -> bool) -> Value {
+        let (kept, came) = &*self.0;
+        let kept = kept.lock().expect("no panic while writing");
+        let (kept, late) =
+            came.wait_timeout_while(kept, DEADLINE, |kept| !kept.lines.iter().any(&predicate)).expect("no panic");
+        assert!(!late.timed_out(), "no such audit line");
+        kept.lines.iter().find(|line| predicate(line)).expect("it was just there").clone()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.0.lock().expect("no panic").bytes.clone()).expect("audit is UTF-8")
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let (kept, came) = &*self.0;
+        let mut kept = kept.lock().expect("no panic while waiting");
+        kept.bytes.extend_from_slice(bytes);
+        while let Some(length) = kept.bytes[kept.read..].iter().position(|byte| *byte == b'\n') {
+            let (start, end) = (kept.read, kept.read + length);
+            let line: Value = serde_json::from_slice(&kept.bytes[start..end]).expect("an audit line is JSON");
+            let id = line["interaction_id"].as_str().expect("an interaction id").to_owned();
+            let index = kept.lines.len();
+            kept.lines.push(line);
+            kept.by_id.insert(id, index);
+            kept.read = end + 1;
+        }
+        came.notify_all();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A folder that goes away with its value.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("fapi-gateway-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("a temporary file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Keeps every token that a test made, so that the output of a whole run can be searched for them.
+pub fn remember(token: String) -> String {
+    if let Ok(path) = std::env::var("FAPI_GATEWAY_TEST_TOKENS") {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the list of tokens");
+        writeln!(file, "{token}").expect("the list of tokens");
+    }
+    token
+}
