@@ -1,1 +1,120 @@
-fn main() {}
+//! What a decision costs when everything that can be remembered is: a certificate-bound JWT with a warm cache.
+//!
+//! Beside it, in the same run: SHA-256 of the token, which every decision includes, and one ES256 verification, against
+//! which ratios between machines can be compared.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use criterion::{Criterion, criterion_group, criterion_main};
+use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::pki::Authority;
+use fapi_gateway::commands::demo::tokens::KeyKind;
+use fapi_gateway::config::Config;
+use fapi_gateway::fapi::message::{Facts, Limits};
+use fapi_gateway::fapi::peer::{ClientCertificate, Peer};
+use fapi_gateway::fapi::{UnixTime, sha256};
+use fapi_gateway::gateway::Gateway;
+use fapi_gateway::issuer::Issuers;
+use http::{Request, Version};
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("a temporary file");
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens are made for the wall clock")]
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+fn authorize(criterion: &mut Criterion) {
+    fapi_gateway::tls::install_provider().expect("the first provider");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _inside = runtime.enter();
+    let authority = Authority::new("Bench CA");
+    let issuer = AuthorizationServer::start(&authority).expect("an authorization server");
+    let client = authority.client("client-1");
+    let folder = std::env::temp_dir().join(format!("fapi-gateway-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let server = authority.server(&["localhost"]);
+    write(&folder, "ca.pem", &authority.pem());
+    write(&folder, "server.pem", &server.certificate_pem());
+    write(&folder, "server-key.pem", &server.key_pem());
+    write(
+        &folder,
+        "gateway.yaml",
+        &format!(
+            r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:0
+    origins: ["https://api.bank.example"]
+    tls: {{ certificate: server.pem, private_key: server-key.pem, client_certificates: {{ mode: required, trust_anchors: [ca.pem] }} }}
+issuers:
+  - {{ name: bank, issuer: "{}", audiences: ["{}"], tokens: jwt, trust_anchors: [ca.pem] }}
+upstreams:
+  accounts: {{ servers: ["http://127.0.0.1:9"] }}
+routes:
+  - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], upstream: accounts }}
+"#,
+            issuer.issuer(),
+            AuthorizationServer::AUDIENCE
+        ),
+    );
+    let mut config = Config::load(&folder.join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+    std::fs::remove_dir_all(&folder).expect("the temporary folder");
+    let issuers = Arc::new(Issuers::new(config.issuers, config.token_cache, Arc::new(())).expect("issuers"));
+    let background = issuers.clone();
+    runtime.spawn(async move { background.keep_fresh().await });
+    runtime.block_on(async {
+        while !issuers.ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let origins = config.listeners.remove(0).origins;
+    let limits = Limits { header_bytes: 32 * 1024, body_bytes: 1024 };
+    let gateway = Gateway { routes: config.routes, issuers, limits, strip: config.strip };
+    let peer = Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));
+    let now = now();
+    let token = issuer.token(now).bound_to_certificate(&client).sign(issuer.key(KeyKind::Es256));
+    let head = format!("GET /accounts/1 HTTP/1.1\r\nHost: api.bank.example\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let request = Request::get("/accounts/1")
+        .version(Version::HTTP_11)
+        .header("host", "api.bank.example")
+        .header("authorization", format!("Bearer {token}"))
+        .body(())
+        .expect("a request");
+    let (request, ()) = request.into_parts();
+    let facts = Facts { version: Version::HTTP_11, raw_h1: Some(head.as_bytes()), server_name: Some("api.bank.example") };
+    let decide = || {
+        let decision = pin!(gateway.authorize(&request, &facts, &origins, &peer, UnixTime(now)));
+        match decision.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok((permit, _))) => permit,
+            Poll::Ready(Err(rejection)) => panic!("{}", rejection.cause()),
+            Poll::Pending => panic!("a warm decision waits for nothing"),
+        }
+    };
+    drop(decide());
+
+    let mut group = criterion.benchmark_group(format!("certificate-bound JWT of {} bytes", token.len()));
+    group.bench_function("authorize, warm cache", |bencher| bencher.iter(decide));
+    group.bench_function("SHA-256 of the token", |bencher| bencher.iter(|| sha256(token.as_bytes())));
+    let jwk = issuer.key(KeyKind::Es256).jwk();
+    let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("a coordinate")).expect("base64url");
+    let point = [vec![4], part("x"), part("y")].concat();
+    let (signed, signature) = token.rsplit_once('.').expect("a JWS");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+    group.bench_function("ES256 verification", |bencher| {
+        bencher.iter(|| key.verify(signed.as_bytes(), &signature).expect("it verifies"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, authorize);
+criterion_main!(benches);

@@ -1,10 +1,12 @@
 //! What Prometheus reads: counters and histograms from the same record as the audit; labels only from closed sets.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::issuer::{CacheOutcome, Issuers, Observer, RefreshOutcome};
@@ -26,6 +28,28 @@ pub struct Metrics {
     certificate_not_after: GaugeVec,
     reloads: IntCounterVec,
     last_reload: Gauge,
+}
+
+/// The metrics of one route, looked up beforehand so that an exchange waits for no lock.
+pub struct RouteMetrics {
+    requests: IntCounterVec,
+    name: Box<str>,
+    permitted: IntCounter,
+    duration: Histogram,
+    decision: Histogram,
+}
+
+impl RouteMetrics {
+    /// Counts an exchange at its end.
+    pub fn exchange(&self, decision: &str, code: &str, duration: Duration, own: Duration) {
+        if code == "ok" {
+            self.permitted.inc();
+        } else {
+            self.requests.with_label_values(&[&*self.name, decision, code]).inc();
+        }
+        self.duration.observe(duration.as_secs_f64());
+        self.decision.observe(own.as_secs_f64());
+    }
 }
 
 /// How a TLS handshake ended.
@@ -139,16 +163,20 @@ impl Metrics {
         })
     }
 
-    /// Counts an exchange at its end. `route` is a configured name, or empty when none matched.
-    pub fn exchange(&self, route: &str, decision: &str, code: &str, duration: Duration, own: Duration) {
-        self.requests.with_label_values(&[route, decision, code]).inc();
-        self.request_duration.with_label_values(&[route]).observe(duration.as_secs_f64());
-        self.decision_duration.with_label_values(&[route]).observe(own.as_secs_f64());
+    /// The metrics of one route, by its configured name; the empty name is for exchanges that matched none.
+    pub fn route(&self, name: &str) -> RouteMetrics {
+        RouteMetrics {
+            requests: self.requests.clone(),
+            name: name.into(),
+            permitted: self.requests.with_label_values(&[name, "permit", "ok"]),
+            duration: self.request_duration.with_label_values(&[name]),
+            decision: self.decision_duration.with_label_values(&[name]),
+        }
     }
 
-    /// Notes how long an upstream took to answer.
-    pub fn upstream_answered(&self, upstream: &str, duration: Duration) {
-        self.upstream_duration.with_label_values(&[upstream]).observe(duration.as_secs_f64());
+    /// How long an upstream of this configured name takes to answer.
+    pub fn upstream(&self, name: &str) -> Histogram {
+        self.upstream_duration.with_label_values(&[name])
     }
 
     /// Counts an upstream's failure.
@@ -201,16 +229,29 @@ impl Metrics {
     }
 }
 
-/// Lets the issuers tell what they do.
-pub struct IssuerMetrics(pub Arc<Metrics>);
+/// Lets the issuers tell what they do; the counters of every request are looked up beforehand.
+pub struct IssuerMetrics {
+    metrics: Arc<Metrics>,
+    token_cache: HashMap<Arc<str>, (IntCounter, IntCounter)>,
+}
+
+impl IssuerMetrics {
+    /// For issuers of these names.
+    pub fn new<'n>(metrics: &Arc<Metrics>, issuers: impl IntoIterator<Item = &'n Arc<str>>) -> Self {
+        let counter = |issuer: &str, outcome: &str| metrics.token_cache_requests.with_label_values(&[issuer, outcome]);
+        let token_cache =
+            issuers.into_iter().map(|name| (name.clone(), (counter(name, "hit"), counter(name, "miss")))).collect();
+        Self { metrics: metrics.clone(), token_cache }
+    }
+}
 
 impl Observer for IssuerMetrics {
     fn token_cache(&self, issuer: &str, outcome: CacheOutcome) {
-        let outcome = match outcome {
-            CacheOutcome::Hit => "hit",
-            CacheOutcome::Miss => "miss",
-        };
-        self.0.token_cache_requests.with_label_values(&[issuer, outcome]).inc();
+        match (self.token_cache.get(issuer), outcome) {
+            (Some((hit, _)), CacheOutcome::Hit) => hit.inc(),
+            (Some((_, miss)), CacheOutcome::Miss) => miss.inc(),
+            (None, _) => {}
+        }
     }
 
     fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome) {
@@ -218,7 +259,7 @@ impl Observer for IssuerMetrics {
             RefreshOutcome::Success => "success",
             RefreshOutcome::Failure => "failure",
         };
-        self.0.jwks_refreshes.with_label_values(&[issuer, outcome]).inc();
+        self.metrics.jwks_refreshes.with_label_values(&[issuer, outcome]).inc();
     }
 }
 

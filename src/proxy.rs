@@ -4,6 +4,7 @@
 //! address from a [`Permit`](crate::fapi::policy::Permit); headers are set in `upstream_request_filter`, after Pingora has
 //! removed what the client's `Connection` field names.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,10 +17,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
+use prometheus::Histogram;
 use pingora::{Error, ErrorSource, ErrorType};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
 
 use crate::audit::{self, AuditSender, Ending};
 use crate::fapi::UnixTime;
@@ -31,7 +32,7 @@ use crate::fapi::rejection::{Cause, Rejection, Unavailable};
 use crate::fapi::route::Origins;
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RouteMetrics};
 use crate::stream::{EarlyFault, Phase};
 use crate::upstream::Upstream;
 
@@ -92,6 +93,10 @@ pub struct Service {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The bounds of a message.
     pub limits: Limits,
+    /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.
+    pub counts: HashMap<Arc<str>, RouteMetrics>,
+    /// Where upstreams are timed, in the order of `upstreams`.
+    pub timings: Vec<Histogram>,
 }
 
 /// The proxy behind one listener.
@@ -127,17 +132,19 @@ pub struct Context {
 impl Proxy {
     /// Answers a connection that never came to a request, and records it.
     pub fn refuse_early(&self, fault: EarlyFault, facts: &ConnectionFacts) -> Bytes {
-        let limit = self.service.load().limits.header_bytes;
+        let service = self.service.load();
+        let limit = service.limits.header_bytes;
         let error = match fault {
             EarlyFault::Malformed => MessageError::HeaderMalformed { why: "it cannot be parsed" },
             EarlyFault::TooLarge { bytes } => MessageError::HeaderTooLarge { bytes, limit },
             EarlyFault::TimedOut => MessageError::HeaderTimeout,
         };
-        let mut exchange = self.exchange(None);
+        let mut exchange = fresh_exchange();
         let interaction = exchange.interaction;
         let response = exchange.reject(error).response(&interaction);
         let status = response.status().as_u16();
         self.record(
+            &service,
             &exchange,
             &Ending {
                 time: rfc3339(self.clock.now()),
@@ -155,20 +162,12 @@ impl Proxy {
         http1_bytes(&response, self.clock.now())
     }
 
-    fn exchange(&self, request: Option<&RequestHeader>) -> Exchange {
-        let headers = request.map(|request| &request.headers);
-        let interaction =
-            headers.and_then(InteractionId::from_request).unwrap_or_else(|| InteractionId::from_uuid(Uuid::new_v4()));
-        let trace = headers
-            .and_then(TraceContext::from_request)
-            .unwrap_or_else(|| TraceContext::start(Uuid::new_v4(), Uuid::new_v4()));
-        Exchange::new(interaction, trace)
-    }
-
-    fn record(&self, exchange: &Exchange, ending: &Ending<'_>) {
+    fn record(&self, service: &Service, exchange: &Exchange, ending: &Ending<'_>) {
         let (decision, code) = audit::decision(&exchange.outcome);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
-        self.metrics.exchange(route, decision, code, ending.duration, ending.decision);
+        if let Some(counts) = service.counts.get(route) {
+            counts.exchange(decision, code, ending.duration, ending.decision);
+        }
         self.audit.send(audit::line(exchange, ending));
     }
 
@@ -241,7 +240,7 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Context {
         Context {
-            exchange: self.exchange(None),
+            exchange: fresh_exchange(),
             service: self.service.load_full(),
             began: Moment::now(),
             began_at: self.clock.now(),
@@ -260,7 +259,13 @@ impl ProxyHttp for Proxy {
         if let Some(facts) = connection(session) {
             facts.phase.busy();
         }
-        context.exchange = self.exchange(Some(session.req_header()));
+        let headers = &session.req_header().headers;
+        if let Some(interaction) = InteractionId::from_request(headers) {
+            context.exchange.interaction = interaction;
+        }
+        if let Some(trace) = TraceContext::from_request(headers) {
+            context.exchange.trace = trace;
+        }
         session.set_read_timeout(Some(context.service.limits.body_timeout));
         session.set_write_timeout(Some(context.service.limits.idle_timeout));
         Ok(())
@@ -354,7 +359,9 @@ impl ProxyHttp for Proxy {
         context.upstream_status = Some(response.status.as_u16());
         if let Some(permit) = context.exchange.permit() {
             let elapsed = context.began.elapsed().saturating_sub(context.decision);
-            self.metrics.upstream_answered(&permit.upstream().name, elapsed);
+            if let Some(timing) = context.service.timings.get(permit.upstream().index) {
+                timing.observe(elapsed.as_secs_f64());
+            }
         }
         let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
         for name in &edits.remove {
@@ -413,7 +420,7 @@ impl ProxyHttp for Proxy {
             duration: context.began.elapsed(),
             decision: context.decision,
         };
-        self.record(&context.exchange, &ending);
+        self.record(&context.service, &context.exchange, &ending);
         if let Some(facts) = facts {
             facts.phase.idle();
         }
@@ -457,6 +464,18 @@ impl Proxy {
             ErrorSource::Internal | ErrorSource::Unset => Unavailable::Internal { detail }.into(),
         }
     }
+}
+
+/// An exchange with ids of its own, all from one draw of random bytes.
+fn fresh_exchange() -> Exchange {
+    let mut random = [0; 40];
+    // Ids need no secrecy; a generator that fails gives an id that is not unique, which is no reason to refuse anybody.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    let (interaction, trace) = random.split_at(16);
+    let uuid = |bytes: &[u8]| {
+        uuid::Builder::from_random_bytes(bytes.try_into().unwrap_or_default()).into_uuid()
+    };
+    Exchange::new(InteractionId::from_uuid(uuid(interaction)), TraceContext::start(trace.try_into().unwrap_or([1; 24])))
 }
 
 fn connection(session: &Session) -> Option<&ConnectionFacts> {

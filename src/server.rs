@@ -246,8 +246,13 @@ impl Bound {
 
 /// One service out of a configuration; what a reload builds anew.
 fn service(config: Config, metrics: &Arc<Metrics>) -> Result<Service, StartError> {
-    let issuers = Issuers::new(config.issuers, config.token_cache, Arc::new(IssuerMetrics(metrics.clone())))?;
+    let observer = IssuerMetrics::new(metrics, config.issuers.iter().map(|settings| &settings.expected.name));
+    let issuers = Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?;
+    let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
+    let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
     Ok(Service {
+        counts,
+        timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
         gateway: Gateway {
             routes: config.routes,
             issuers: Arc::new(issuers),

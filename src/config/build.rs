@@ -26,7 +26,7 @@ use super::{Config, Listener, Profile};
 use crate::fapi::UnixTime;
 use crate::fapi::headers::StripList;
 use crate::fapi::keys::Algorithm;
-use crate::fapi::policy::{IssuerIndex, Policy, ScopeRule};
+use crate::fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
 use crate::fapi::route::{Forward, Origin, Origins, Pattern, Requirement, Route, Routes, UpstreamRef};
 use crate::fapi::token::Expected;
 use crate::limits::Limits;
@@ -462,7 +462,7 @@ impl Build<'_> {
         entry: &mut file::Issuer,
         profile: Option<Profile>,
     ) -> Option<Vec<Algorithm>> {
-        use file::Algorithm::{EdDsa, Es256, Ps256};
+        use file::Algorithm::{Ed25519, EdDsa, Es256, Ps256};
         // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
         let advanced = profile == Some(Profile::Fapi1Advanced);
         let default = || if advanced { vec![Ps256, Es256] } else { vec![Ps256, Es256, EdDsa] };
@@ -477,9 +477,9 @@ impl Build<'_> {
         let mut algorithms = Vec::new();
         for (index, algorithm) in written.iter().enumerate() {
             let algorithm = match algorithm {
-                file::Algorithm::Ps256 => Algorithm::Ps256,
-                file::Algorithm::Es256 => Algorithm::Es256,
-                file::Algorithm::EdDsa | file::Algorithm::Ed25519 => Algorithm::EdDsa,
+                Ps256 => Algorithm::Ps256,
+                Es256 => Algorithm::Es256,
+                EdDsa | Ed25519 => Algorithm::EdDsa,
             };
             if advanced && algorithm == Algorithm::EdDsa {
                 let problem = "`profile: fapi1-advanced` allows PS256 and ES256 only; remove it, or write `profile: fapi2-security`";
@@ -817,10 +817,15 @@ impl Build<'_> {
         };
         self.sender_constraint(&at.key("sender_constraint"), entry);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
-        let (scopes, issuers) = (scopes?, issuers?);
-        match Policy::new(scopes, issuers) {
-            Ok(policy) => Some(Requirement::Protected(policy)),
-            Err(error) => {
+        // Without issuers there is no policy, but the scopes are looked at all the same.
+        let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
+        match Policy::new(scopes?, known) {
+            Ok(policy) => issuers.map(|_| Requirement::Protected(policy)),
+            Err(error @ EmptyPolicy::ScopeSyntax) => {
+                self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
+                None
+            }
+            Err(error @ (EmptyPolicy::Scopes | EmptyPolicy::Issuers)) => {
                 self.report.empty(&scopes_at, &error.to_string());
                 None
             }
@@ -868,10 +873,8 @@ impl Build<'_> {
                 continue;
             };
             let (name, issuer) = &names.issuers[place];
-            if let Some(other) = seen.insert(issuer, name)
-                && other != name
-                && !issuer.is_empty()
-            {
+            let other = *seen.entry(issuer).or_insert(name);
+            if other != name && !issuer.is_empty() {
                 self.problem(at, format!("`{other}` and `{name}` are both `{issuer}`; name one of them here"));
             }
             issuers.push(Some(IssuerIndex(place)));

@@ -270,6 +270,7 @@ pub(super) struct UpstreamTls {
 /// What may be asked for, of whom, and by whom. Has `scopes` or `public: true`, never both.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["scopes"] }, { "required": ["public"] }]))]
 pub(super) struct Route {
     /// How metrics and the audit name it; unique.
     #[schemars(required)]

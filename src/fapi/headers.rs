@@ -79,13 +79,21 @@ impl TraceContext {
         well_formed.then(|| Self { traceparent: value.clone(), trace_id: trace_id.into(), continued: true })
     }
 
-    /// Starts a trace from random numbers, not sampled.
-    pub fn start(trace: Uuid, parent: Uuid) -> Self {
-        let trace_id = trace.simple().to_string();
-        let (_, parent_id) = parent.as_u64_pair();
-        let traceparent = HeaderValue::try_from(format!("00-{trace_id}-{parent_id:016x}-00"))
-            .unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { traceparent, trace_id: trace_id.into(), continued: false }
+    /// Starts a trace from random bytes, 16 for its id and 8 for the first parent's; not sampled.
+    pub fn start(random: [u8; 24]) -> Self {
+        let mut text = String::with_capacity(55);
+        text.push_str("00-");
+        for (index, byte) in random.iter().enumerate() {
+            if index == 16 {
+                text.push('-');
+            }
+            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+            text.extend([digit(byte >> 4), digit(byte & 15)]);
+        }
+        text.push_str("-00");
+        let trace_id = text.get(3..35).unwrap_or_default().into();
+        let traceparent = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { traceparent, trace_id, continued: false }
     }
 
     /// Its 32 hexadecimal digits.

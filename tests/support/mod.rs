@@ -116,6 +116,7 @@ pub fn request(path: &str, token: &str) -> Request<Bytes> {
 pub struct Scene {
     folder: Folder,
     yaml: String,
+    issuer: String,
     becomes_ready: bool,
 }
 
@@ -168,7 +169,12 @@ routes:
     upstream: accounts
 "#
         );
-        Self { folder, yaml, becomes_ready: true }
+        Self { folder, yaml, issuer: issuer.to_owned(), becomes_ready: true }
+    }
+
+    /// The issuer that the usual gateway.yaml names.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// Replaces text that must be there.

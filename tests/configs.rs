@@ -1,0 +1,420 @@
+//! gateway.yaml: every bad file in `tests/configs` gives exactly the problems that its head says, every key of the format has
+//! one, and the example at the top of the repository loads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, SerialNumber, date_time_ymd,
+};
+use serde_json::Value;
+
+#[test]
+fn every_bad_file_gives_exactly_its_problems() {
+    let folder = Folder::with_certificates();
+    for (file, text) in bad_files() {
+        let mut unmet = expectations(&text);
+        assert!(!unmet.is_empty(), "{file} expects nothing");
+        let errors = folder.problems(&text);
+        for error in errors.errors() {
+            let met = |(path, problem): &(String, String)| *path == path_of(error) && error.problem.contains(problem);
+            match unmet.iter().position(met) {
+                Some(place) => drop(unmet.remove(place)),
+                None => panic!("{file}: not expected: {}: {}\nin\n{errors}", path_of(error), error.problem),
+            }
+        }
+        assert!(unmet.is_empty(), "{file}: not reported: {unmet:#?}\nin\n{errors}");
+    }
+}
+
+#[test]
+fn every_key_has_a_bad_example() {
+    let schema = schema();
+    let mut keys = BTreeSet::new();
+    collect_keys(&schema, &schema, "", &mut keys);
+    assert!(
+        keys.contains("listeners[].tls.client_certificates.mode") && keys.contains("upstreams.*.servers"),
+        "{keys:?}"
+    );
+    let named: Vec<String> =
+        bad_files().iter().flat_map(|(_, text)| expectations(text)).map(|(path, _)| general(&path)).collect();
+    for key in keys {
+        let own = |path: &String| *path == key || *path == format!("{key}[]") || path.strip_prefix(&*key) == Some(".*");
+        assert!(named.iter().any(own), "no file in tests/configs is wrong about {key}");
+    }
+}
+
+#[test]
+fn every_problem_has_the_line_of_its_key() {
+    let folder = Folder::with_certificates();
+    for (file, text) in bad_files() {
+        let lines: Vec<&str> = text.lines().collect();
+        let errors = folder.problems(&text);
+        for error in errors.errors() {
+            let line = lines.get(error.line.wrapping_sub(1)).unwrap_or_else(|| panic!("{file}: {error:?}"));
+            let path = error.path.to_string();
+            let key = path.rsplit('.').next().unwrap_or_default().trim_end_matches(['[', ']', '0', '1', '2', '3']);
+            let absent = ["is missing", "neither", "are both"].iter().any(|said| error.problem.contains(said));
+            let whole = path.is_empty() || path.contains('"');
+            assert!(
+                absent || whole || line.contains(key) || path.ends_with(']'),
+                "{file}: {error:?} is not about {line:?}"
+            );
+            assert!(error.column >= 1 && error.column <= line.chars().count() + 1, "{file}: {error:?} in {line:?}");
+        }
+    }
+}
+
+#[test]
+fn problems_print_in_the_order_of_lines_with_their_number() {
+    let folder = Folder::with_certificates();
+    let errors = folder.problems("profile: fapi2-security\nlimits:\n  conections: 1\n");
+    let file = folder.0.join("gateway.yaml").display().to_string();
+    let printed = errors.to_string();
+    assert!(
+        printed.contains(&format!(
+            "{file}:3:3: limits.conections: unknown key `conections`; did you mean `connections`?\n"
+        ))
+    );
+    assert!(printed.contains(&format!("{file}:1:1: listeners: the key is missing; ")), "{printed}");
+    assert!(printed.ends_with(&format!("\n4 problems in {file}")), "{printed}");
+    assert!(errors.errors().is_sorted_by_key(|error| error.line));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem() {
+    let folder = Folder::with_certificates();
+    for path in [folder.0.join("absent.yaml"), folder.0.clone()] {
+        let errors = Config::load(&path).err().expect("there is no such file");
+        assert!(errors.to_string().contains("the file cannot be read"), "{errors}");
+    }
+}
+
+#[test]
+fn the_example_loads() {
+    let folder = Folder::with_certificates();
+    let text = example();
+    let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 1, 1));
+    assert_eq!(config.routes.iter().count(), 2);
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.summary().len(), 4, "{:?}", config.summary());
+    let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
+    assert_eq!(
+        files,
+        ["tls/as-ca.pem", "tls/client-ca.pem", "tls/gateway.pem", "tls/server.pem", "tls/upstream-ca.pem"]
+    );
+}
+
+#[test]
+fn the_example_has_every_key_once_with_a_comment() {
+    let text = example();
+    let schema = schema();
+    let mut keys = BTreeSet::new();
+    collect_keys(&schema, &schema, "", &mut keys);
+    let example: Value = serde_yaml::from_str(&text).expect("the example is YAML");
+    let mut written = BTreeSet::new();
+    collect_written(&example, &schema, &schema, "", &mut written);
+    assert_eq!(keys, written);
+    for line in text.lines().filter(|line| line.contains(": ") && !line.starts_with('#')) {
+        let of_second_route = ["name: health", "path: /health", "methods: [GET]", "upstream: accounts"];
+        assert!(line.contains(" # ") || of_second_route.iter().any(|text| line.contains(text)), "no comment: {line}");
+    }
+}
+
+#[test]
+fn what_the_example_calls_default_is_the_default() {
+    let folder = Folder::with_certificates();
+    let whole = folder.load(&example()).unwrap_or_else(|errors| panic!("{errors}"));
+    // Without every line that says "default" and the value beside it.
+    let is_default = |line: &str| {
+        let Some((entry, comment)) = line.split_once(" # ") else { return false };
+        let Some((_, value)) = entry.trim().trim_start_matches("- ").split_once(": ") else { return false };
+        let said = comment.rsplit_once("default ").map(|(_, said)| said);
+        said == Some(value.trim()) || (said == Some("these, with fapi1-advanced PS256 and ES256"))
+    };
+    let text = example();
+    let (left_out, kept): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| is_default(line));
+    assert!(left_out.len() >= 15, "{left_out:#?}");
+    let kept = kept.join("\n").replace("\ntoken_cache: ", "\ntoken_cache: {} ").replace("\nlimits: ", "\nlimits: {} ");
+    let kept = kept.replace("\naudit: ", "\naudit: {} ");
+    let bare = folder.load(&kept).unwrap_or_else(|errors| panic!("{errors}\n{kept}"));
+    assert_eq!(bare.effective(), whole.effective());
+}
+
+#[test]
+fn the_effective_configuration_loads_and_is_its_own() {
+    let folder = Folder::with_certificates();
+    for text in [example(), minimal()] {
+        let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}\n{}", config.effective()));
+        assert_eq!(again.effective(), config.effective());
+        assert_eq!(again.summary(), config.summary());
+        for secret in ["BEGIN", "null"] {
+            assert!(!config.effective().contains(secret), "{}", config.effective());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_said_is_the_strict_or_the_documented_choice() {
+    let folder = Folder::with_certificates();
+    let config = folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}"));
+    let effective: Value = serde_yaml::from_str(config.effective()).expect("YAML");
+    assert_eq!(effective["listeners"][0]["tls"]["client_certificates"]["trust"], "chain");
+    assert_eq!(effective["issuers"][0]["name"], "as.bank.example");
+    assert_eq!(effective["issuers"][0]["algorithms"], serde_json::json!(["PS256", "ES256", "EdDSA"]));
+    assert_eq!(effective["limits"]["header_bytes"], "32KiB");
+    assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate"]));
+    assert_eq!(effective["routes"][0]["forward"]["access_token"], false);
+    assert!(config.admin.is_none());
+    let advanced = minimal().replace("fapi2-security", "fapi1-advanced");
+    let advanced = folder.load(&advanced).unwrap_or_else(|errors| panic!("{errors}"));
+    let effective: Value = serde_yaml::from_str(advanced.effective()).expect("YAML");
+    assert_eq!(effective["issuers"][0]["algorithms"], serde_json::json!(["PS256", "ES256"]));
+}
+
+#[test]
+fn plain_http_to_another_machine_and_no_client_certificates_are_warnings() {
+    let folder = Folder::with_certificates();
+    let text = minimal()
+        .replace("127.0.0.1:8080", "accounts.bank.svc")
+        .replace("mode: required, trust_anchors: [tls/client-ca.pem]", "mode: none");
+    let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let about: Vec<&str> = config.warnings.iter().filter_map(|warning| warning.split(": ").next()).collect();
+    assert_eq!(about, ["listeners[0].tls.client_certificates", "upstreams.accounts.servers[0]"]);
+}
+
+#[test]
+fn takes_revocation_lists_in_pem_and_der() {
+    let folder = Folder::with_certificates();
+    for lists in ["tls/client-ca.crl", "tls/client-ca.der.crl", "tls/client-ca.crl, tls/client-ca.der.crl"] {
+        let chain = format!("trust_anchors: [tls/client-ca.pem], revocation_lists: [{lists}]");
+        let text = minimal().replace("trust_anchors: [tls/client-ca.pem]", &chain);
+        folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
+#[test]
+fn the_schema_refuses_unknown_keys_and_asks_for_what_is_required() {
+    let schema = schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["title"], "gateway.yaml");
+    assert_eq!(schema["required"], serde_json::json!(["profile", "listeners", "upstreams", "routes"]));
+    let route = &schema["$defs"]["Route"];
+    assert_eq!(route["required"], serde_json::json!(["name", "path", "methods", "upstream"]));
+    let mut open = Vec::new();
+    walk(&schema, &mut |part| {
+        if part.get("properties").is_some() && part["additionalProperties"] != false {
+            open.push(part.clone());
+        }
+        assert_ne!(part["type"], serde_json::json!("null"));
+        assert!(part["type"].as_array().is_none_or(|types| !types.contains(&"null".into())), "{part}");
+    });
+    assert!(open.is_empty(), "{open:#?}");
+    let mut undescribed = Vec::new();
+    for (name, part) in schema["$defs"].as_object().expect("definitions") {
+        for (key, value) in part["properties"].as_object().into_iter().flatten() {
+            if value.get("description").is_none() {
+                undescribed.push(format!("{name}.{key}"));
+            }
+        }
+    }
+    assert!(undescribed.is_empty(), "{undescribed:?}");
+}
+
+/// A configuration with nothing that has a default.
+fn minimal() -> String {
+    r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:8443
+    origins: ["https://api.bank.example"]
+    tls:
+      certificate: tls/server.pem
+      private_key: tls/server-key.pem
+      client_certificates: { mode: required, trust_anchors: [tls/client-ca.pem] }
+issuers:
+  - { issuer: "https://as.bank.example", audiences: ["https://api.bank.example"] }
+upstreams:
+  accounts: { servers: ["http://127.0.0.1:8080"] }
+routes:
+  - { name: accounts, path: /accounts/**, methods: [GET], scopes: { any: [accounts] }, upstream: accounts }
+  - { name: health, path: /health, methods: [GET], public: true, upstream: accounts }
+"#
+    .to_owned()
+}
+
+fn example() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway.yaml")).expect("the example")
+}
+
+fn bad_files() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs");
+    let mut files: Vec<(String, String)> = fs::read_dir(folder)
+        .expect("tests/configs")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("UTF-8")))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 20);
+    files
+}
+
+/// The lines `# expect: <key path>: <part of the problem>` at the head of a bad file.
+fn expectations(text: &str) -> Vec<(String, String)> {
+    let expected = text.lines().map_while(|line| line.strip_prefix("# expect: "));
+    let split = |line: &str| {
+        let (path, problem) = line.split_once(": ").expect("a key path and a part of the problem");
+        (path.to_owned(), problem.to_owned())
+    };
+    expected.map(split).collect()
+}
+
+fn path_of(error: &ConfigError) -> String {
+    let path = error.path.to_string();
+    if path.is_empty() { "(file)".to_owned() } else { path }
+}
+
+/// The path with every index and every name that the file chooses left open.
+fn general(path: &str) -> String {
+    let mut general = String::new();
+    for part in path.split('.') {
+        let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
+        let chosen = general == "upstreams" || general.ends_with(".claims");
+        general = match (general.is_empty(), chosen) {
+            (true, _) => part,
+            (false, true) => format!("{general}.*"),
+            (false, false) => format!("{general}.{part}"),
+        };
+    }
+    general
+}
+
+fn resolve<'s>(part: &'s Value, schema: &'s Value) -> &'s Value {
+    match part["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+        Some(pointer) => schema.pointer(pointer).expect("a definition"),
+        None => part,
+    }
+}
+
+fn collect_keys(part: &Value, schema: &Value, place: &str, keys: &mut BTreeSet<String>) {
+    let part = resolve(part, schema);
+    for (key, value) in part["properties"].as_object().into_iter().flatten() {
+        let place = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+        keys.insert(place.clone());
+        collect_keys(value, schema, &place, keys);
+    }
+    if part["items"].is_object() {
+        collect_keys(&part["items"], schema, &format!("{place}[]"), keys);
+    }
+    if part["additionalProperties"].is_object() {
+        collect_keys(&part["additionalProperties"], schema, &format!("{place}.*"), keys);
+    }
+}
+
+/// The keys that `value` has, with the names of the schema.
+fn collect_written(value: &Value, part: &Value, schema: &Value, place: &str, keys: &mut BTreeSet<String>) {
+    let part = resolve(part, schema);
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                if let Some(part) = part["properties"].get(key) {
+                    let place = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+                    keys.insert(place.clone());
+                    collect_written(value, part, schema, &place, keys);
+                } else {
+                    collect_written(value, &part["additionalProperties"], schema, &format!("{place}.*"), keys);
+                }
+            }
+        }
+        Value::Array(entries) => {
+            for entry in entries {
+                collect_written(entry, &part["items"], schema, &format!("{place}[]"), keys);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
+    visit(value);
+    match value {
+        Value::Object(members) => members.values().for_each(|value| walk(value, visit)),
+        Value::Array(entries) => entries.iter().for_each(|value| walk(value, visit)),
+        _ => {}
+    }
+}
+
+/// A folder of its own, removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    /// With every file that the example and the bad files name, good and bad.
+    fn with_certificates() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("fapi-gateway-configs-{}-{count}", std::process::id()));
+        fs::create_dir_all(path.join("tls")).expect("a folder");
+        let folder = Self(path);
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority");
+        for name in ["client-ca", "as-ca", "upstream-ca"] {
+            folder.write(&format!("tls/{name}.pem"), authority.pem().as_bytes());
+        }
+        for name in ["server", "gateway"] {
+            let key = key();
+            let params = CertificateParams::new(vec!["api.bank.example".to_owned()]).expect("a name");
+            let certificate = params.signed_by(&key, &authority).expect("a certificate");
+            folder.write(&format!("tls/{name}.pem"), certificate.pem().as_bytes());
+            folder.write(&format!("tls/{name}-key.pem"), key.serialize_pem().as_bytes());
+        }
+        let revoked = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2125, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let revoked = revoked.signed_by(&authority).expect("a list");
+        folder.write("tls/client-ca.crl", revoked.pem().expect("PEM").as_bytes());
+        folder.write("tls/client-ca.der.crl", revoked.der());
+        folder.write("tls/other-key.pem", key().serialize_pem().as_bytes());
+        folder.write("tls/cut.pem", b"-----BEGIN CERTIFICATE-----\nMIIB\n");
+        folder.write("tls/garbage.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        folder.write("tls/garbage-key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        folder.write("tls/encrypted-key.pem", encrypted);
+        folder
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.0.join(name), bytes).expect("a file");
+    }
+
+    fn load(&self, text: &str) -> Result<Config, ConfigErrors> {
+        self.write("gateway.yaml", text.as_bytes());
+        Config::load(&self.0.join("gateway.yaml"))
+    }
+
+    fn problems(&self, text: &str) -> ConfigErrors {
+        self.load(text).err().unwrap_or_else(|| panic!("loads, and should not:\n{text}"))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
