@@ -40,6 +40,7 @@ pub mod fapi;
 pub mod gateway;
 pub mod issuer;
 pub mod limits;
+pub mod logging;
 pub mod metrics;
 pub mod proxy;
 pub mod server;

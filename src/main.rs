@@ -4,12 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fapi_gateway::{commands, tls};
-use tracing::Level;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use fapi_gateway::{commands, logging, tls};
 
 /// A reverse proxy that enforces FAPI 2.0 and FAPI 1.0 Advanced in front of resource servers.
 #[derive(Parser)]
@@ -52,21 +47,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    start_logging(matches!(arguments.command, Command::Demo { .. }));
+    let default = if matches!(arguments.command, Command::Demo { .. }) { "error" } else { logging::DEFAULT };
+    logging::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned()), std::io::stderr);
     match arguments.command {
         Command::Run { config } => commands::run::run(&config),
         Command::Check { config, print_effective } => commands::check::run(&config, print_effective),
         Command::Schema => commands::schema::run(),
         Command::Demo { once } => commands::demo::run(once),
     }
-}
-
-/// `RUST_LOG` filters; the log goes to stderr. Libraries print whole requests, tokens included, at `debug` and `trace`, so
-/// their targets never go beyond `info`, whatever the filter says.
-fn start_logging(quiet: bool) {
-    let default = if quiet { "error" } else { "info,pingora_core=warn,pingora_proxy=error" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let ours = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("fapi_gateway"));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(filter).with(ours).with(lines).init();
 }

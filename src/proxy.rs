@@ -17,8 +17,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use prometheus::Histogram;
 use pingora::{Error, ErrorSource, ErrorType};
+use prometheus::Histogram;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -472,9 +472,7 @@ fn fresh_exchange() -> Exchange {
     // Ids need no secrecy; a generator that fails gives an id that is not unique, which is no reason to refuse anybody.
     let _ = aws_lc_rs::rand::fill(&mut random);
     let (interaction, trace) = random.split_at(16);
-    let uuid = |bytes: &[u8]| {
-        uuid::Builder::from_random_bytes(bytes.try_into().unwrap_or_default()).into_uuid()
-    };
+    let uuid = |bytes: &[u8]| uuid::Builder::from_random_bytes(bytes.try_into().unwrap_or_default()).into_uuid();
     Exchange::new(InteractionId::from_uuid(uuid(interaction)), TraceContext::start(trace.try_into().unwrap_or([1; 24])))
 }
 

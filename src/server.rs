@@ -250,6 +250,9 @@ fn service(config: Config, metrics: &Arc<Metrics>) -> Result<Service, StartError
     let issuers = Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?;
     let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
     let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
+    for (file, not_after) in &config.certificates {
+        metrics.certificate(file, *not_after);
+    }
     Ok(Service {
         counts,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),

@@ -1,10 +1,17 @@
 //! The integration tests: one binary, one file for each question.
 
-#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "one binary whose helpers are its own; a panic is a failed test")]
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "one binary whose helpers are its own; a panic is a failed test"
+)]
 
 #[path = "support/mod.rs"]
 mod support;
 
 mod accepts;
 mod deploy;
+mod observed;
 mod rejects;

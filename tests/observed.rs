@@ -1,0 +1,215 @@
+//! What people see of an exchange: the audit line, the metrics, the admin listener; and what they never see.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::tokens::KeyKind;
+use http::Request;
+use serde_json::{Value, json};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::{ORIGIN, World, remember, request};
+
+fn keys(line: &Value) -> Vec<&str> {
+    line.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+const AUDIT_KEYS: [&str; 22] = [
+    "time",
+    "interaction_id",
+    "trace_id",
+    "listener",
+    "client_address",
+    "method",
+    "path",
+    "route",
+    "decision",
+    "code",
+    "detail",
+    "issuer",
+    "client_id",
+    "subject",
+    "token_id",
+    "confirmation",
+    "certificate_subject",
+    "status",
+    "upstream",
+    "upstream_status",
+    "duration_ms",
+    "decision_us",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ops_03_the_audit_line_of_a_permit_tells_who_did_what() {
+    let world = World::start().await;
+    let token = world.sign(&world.token());
+    let response = world.client().send(request("/accounts/1001?secret=query", &token)).await.unwrap();
+    let line = world.gateway.record_of(&response);
+    assert_eq!(keys(&line), AUDIT_KEYS);
+    let digest = fapi_gateway::fapi::sha256(token.as_bytes());
+    let token_id: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = json!({
+        "client_address": "127.0.0.1", "method": "GET", "path": "/accounts/1001", "route": "accounts", "decision": "permit",
+        "code": "ok", "detail": null, "issuer": "bank", "client_id": "client-1", "subject": "customer-1",
+        "token_id": token_id, "confirmation": {"method": "x5t#S256", "thumbprint": world.c1.x5t_s256()},
+        "certificate_subject": "CN=client-1", "status": 200, "upstream": "accounts", "upstream_status": 200,
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&line[name], value, "{name}");
+    }
+    assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+    assert!(line["decision_us"].as_u64().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ops_14_a_refusal_has_exactly_one_line_with_both_sides_of_the_comparison() {
+    let world = World::start().await;
+    let client = world.anonymous().certificate(&world.c2);
+    let response = client.send(world.request()).await.unwrap();
+    let line = world.gateway.record_of(&response);
+    assert_eq!((&line["decision"], &line["code"]), (&json!("reject"), &json!("certificate_mismatch")));
+    let detail = line["detail"].as_str().unwrap();
+    assert!(detail.contains(&world.c1.x5t_s256()) && detail.contains(&world.c2.x5t_s256()), "{detail}");
+    assert_eq!((&line["client_id"], &line["upstream"]), (&json!("client-1"), &Value::Null));
+    let id = line["interaction_id"].as_str().unwrap();
+    assert_eq!(world.gateway.audit_text().matches(id).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_rs_19_a_uuid_is_kept_and_anything_else_replaced() {
+    let world = World::start().await;
+    for (sent, kept) in [
+        (vec!["7C9E6679-7425-40DE-944B-E07FC1F90AE7"], true),
+        (vec!["not a uuid"], false),
+        (vec!["7c9e6679742540de944be07fc1f90ae7"], false),
+        (vec!["7c9e6679-7425-40de-944b-e07fc1f90ae7", "7c9e6679-7425-40de-944b-e07fc1f90ae7"], false),
+        (vec![], false),
+    ] {
+        for token in [world.sign(&world.token()), "broken".to_owned()] {
+            let mut request = request("/accounts", &token);
+            for value in &sent {
+                request.headers_mut().append("x-fapi-interaction-id", value.parse().unwrap());
+            }
+            let response = world.client().send(request).await.unwrap();
+            let ids: Vec<_> = response.headers().get_all("x-fapi-interaction-id").iter().collect();
+            assert_eq!(ids.len(), 1, "{sent:?}");
+            let id = ids[0].to_str().unwrap();
+            assert!(uuid::Uuid::try_parse(id).is_ok_and(|uuid| !uuid.is_nil()), "{id}");
+            assert_eq!(sent.first().is_some_and(|sent| sent.eq_ignore_ascii_case(id)), kept, "{sent:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ops_05_metrics_count_exchanges_and_take_no_label_from_a_request() {
+    let world = World::start().await;
+    let token = world.sign(&world.token());
+    for path in ["/accounts", "/accounts", "/nothing-1", "/nothing-2", "/accounts/..%2f"] {
+        let response = world.client().send(request(path, &token)).await.unwrap();
+        world.gateway.record_of(&response);
+    }
+    let (status, text) = world.gateway.admin("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        r#"fapi_gateway_requests_total{code="ok",decision="permit",route="accounts"} 2"#,
+        r#"fapi_gateway_requests_total{code="route_not_found",decision="reject",route=""} 2"#,
+        r#"fapi_gateway_requests_total{code="path_ambiguous",decision="reject",route=""} 1"#,
+        r#"fapi_gateway_token_cache_requests_total{issuer="bank",outcome="hit"} 1"#,
+        r#"fapi_gateway_token_cache_requests_total{issuer="bank",outcome="miss"} 1"#,
+        r#"fapi_gateway_jwks_refreshes_total{issuer="bank",outcome="success"} 1"#,
+        "fapi_gateway_token_cache_entries 1",
+        "fapi_gateway_config_last_reload_success 1",
+        "process_open_fds",
+        "fapi_gateway_jwks_age_seconds{issuer=\"bank\"}",
+        "fapi_gateway_certificate_not_after_timestamp_seconds{file=",
+        "fapi_gateway_build_info{version=",
+        "fapi_gateway_upstream_duration_seconds_count{upstream=\"accounts\"} 2",
+        "fapi_gateway_request_duration_seconds_count{route=\"accounts\"} 2",
+        "fapi_gateway_decision_duration_seconds_count{route=\"accounts\"} 2",
+        r#"outcome="success"} 5"#,
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+    assert!(!text.contains("nothing-"), "a path became a label");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ops_07_the_admin_listener_serves_its_three_pages_and_the_data_listener_none_of_them() {
+    let world = World::start().await;
+    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/accounts", 404)] {
+        assert_eq!(world.gateway.admin(path).await.0, status, "{path}");
+    }
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(world.judge(request(path, "x")).await, (404, "route_not_found".into()), "{path}");
+    }
+}
+
+/// Everything that is logged while a test runs, at every level that the program can be made to log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn att_a5_nothing_secret_leaves_in_logs_audit_metrics_or_answers() {
+    let log = Log::default();
+    fapi_gateway::logging::start("trace", log.clone());
+    tracing::debug!(target: "fapi_gateway::control", "the log is being read");
+    let world = World::start().await;
+    let good = world.token();
+    let key = world.issuer.key(KeyKind::Ps256);
+    let mut tokens = vec![
+        world.sign(&good),
+        world.sign(&good.clone().without("cnf")),
+        world.sign(&good.clone().scope("other")),
+        world.sign(&good.clone().expires_at(1)),
+        world.sign(&good.clone().audience("https://other.example")),
+        remember(good.clone().header("kid", "unknown").sign(key)),
+        remember(good.clone().header("typ", "JWT").sign(key)),
+    ];
+    tokens.push(format!("{}x", tokens[0]));
+    let mut output = String::new();
+    for client in [world.client().h1(), world.client().h2(), world.anonymous()] {
+        for token in &tokens {
+            let mut requests = vec![request("/accounts", token), request("/health", token)];
+            requests.push(Request::get(format!("{ORIGIN}/accounts?access_token={token}")).body(Bytes::new()).unwrap());
+            for request in requests {
+                let response = client.send(request).await.unwrap();
+                world.gateway.record_of(&response);
+                output.push_str(&format!("{:?}{:?}", response.headers(), response.body()));
+            }
+        }
+    }
+    output.push_str(&world.gateway.admin("/metrics").await.1);
+    output.push_str(&world.gateway.audit_text());
+    let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(logged.contains("the log is being read"), "control");
+    output.push_str(&logged);
+    for token in &tokens {
+        let (_, signature) = token.rsplit_once('.').unwrap();
+        for secret in [token.as_str(), signature] {
+            let at = output.find(secret);
+            assert_eq!(at, None, "a secret in: …{}…", at.map_or("", |at| &output[at.saturating_sub(200)..at]));
+        }
+    }
+}
