@@ -14,4 +14,5 @@ mod support;
 mod accepts;
 mod deploy;
 mod observed;
+mod operation;
 mod rejects;

@@ -121,7 +121,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    fn new(authority: &Authority, issuer: &str, accounts: SocketAddr) -> Self {
+    /// The usual gateway.yaml for these servers.
+    pub fn new(authority: &Authority, issuer: &str, accounts: SocketAddr) -> Self {
         let folder = Folder::new();
         let server = authority.server(&["localhost", "127.0.0.1"]);
         folder.write("ca.pem", &authority.pem());
@@ -188,6 +189,12 @@ routes:
     pub fn append(mut self, text: &str) -> Self {
         let _ = write!(self.yaml, "{text}");
         self
+    }
+
+    /// Writes gateway.yaml and gives the folder, for the program itself to run in.
+    pub fn into_folder(self) -> Folder {
+        self.folder.write("gateway.yaml", &self.yaml);
+        self.folder
     }
 
     /// Does not wait for readiness, which will not come.

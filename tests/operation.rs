@@ -1,0 +1,191 @@
+//! The program as an operator meets it: commands, exit codes, reload, and faults at start.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::pki::Authority;
+use http::Request;
+
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
+
+fn program(arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+    command.args(arguments).current_dir(folder).env_remove("RUST_LOG").output().expect("the program runs")
+}
+
+/// A folder with a gateway.yaml that is good but for what `adjust` does.
+fn scene(adjust: impl FnOnce(Scene) -> Scene) -> Folder {
+    let authority = Authority::new("Test CA");
+    let scene = adjust(Scene::new(&authority, "https://localhost:9", "127.0.0.1:9".parse().unwrap()));
+    scene.into_folder()
+}
+
+#[test]
+fn ops_01_a_broken_file_ends_with_64_and_every_problem() {
+    let good = scene(|scene| scene);
+    let output = program(&["check"], good.path());
+    assert_eq!(output.status.code(), Some(0), "control: {}", String::from_utf8_lossy(&output.stderr));
+    let broken = scene(|scene| {
+        scene
+            .replace("private_key: server-key.pem", "private_key: nowhere.pem")
+            .replace("scopes: [accounts]", "scopez: [accounts]")
+    });
+    for command in ["check", "run"] {
+        let output = program(&[command], broken.path());
+        assert_eq!(output.status.code(), Some(64), "{command}");
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        for part in ["nowhere.pem", "scopez", "gateway.yaml:", "listeners[0].tls.private_key", "routes[0]"] {
+            assert!(text.contains(part), "{command}: no {part:?} in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_a_failure() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = scene(|scene| scene.replace("address: 127.0.0.1:0", &format!("address: {address}")));
+    let output = program(&["run"], folder.path());
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    let line = text.lines().find(|line| line.contains("cannot listen on")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains(&address) && line.contains("free the port or change the address"), "{line}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let empty = Folder::new();
+    let output = program(&["run"], empty.path());
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("gateway.yaml"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_serves_until_sigterm_and_reloads_on_sighup() {
+    let authority = Authority::new("Test CA");
+    let issuer = AuthorizationServer::start(&authority).unwrap();
+    let audit = "audit: { destination: audit.jsonl }\n";
+    let folder = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap()).append(audit).into_folder();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
+        .arg("run")
+        .current_dir(folder.path())
+        .env("RUST_LOG", "info")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut wait_for = |text: &str| loop {
+        let line = lines.next().expect("the program still runs").expect("text");
+        if line.contains(text) {
+            break line;
+        }
+    };
+    let pid = child.id().to_string();
+    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    let admin = wait_for("admin listening");
+    let admin = admin.rsplit_once("address=").unwrap().1.trim().to_owned();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let ready = async {
+        while !client.get(format!("http://{admin}/readyz")).send().await.is_ok_and(|answer| answer.status() == 200) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ready).await.expect("it becomes ready");
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", "not: a gateway\n");
+    signal("-HUP");
+    wait_for("the old one stays in force");
+    let answer = client.get(format!("http://{admin}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains("fapi_gateway_config_reloads_total{outcome=\"failure\"} 1"), "{answer}");
+    assert!(answer.contains("fapi_gateway_config_last_reload_success 0"));
+    folder.write("gateway.yaml", &text);
+    signal("-HUP");
+    wait_for("the configuration was reloaded");
+    signal("-TERM");
+    let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
+    let world = World::start().await;
+    let folder = world.gateway.folder();
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    let health = || Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();
+    let reload = async |count: usize| {
+        world.gateway.control().reload();
+        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+    };
+    assert_eq!(world.judge(health()).await.0, 200);
+
+    // Half a change, half a fault: nothing of it may be in force.
+    let narrower =
+        text.replace("path: /health", "path: /healthy").replace("scopes: [accounts]", "scopes: [accounts, more]");
+    folder.write("gateway.yaml", &narrower.replace("private_key: server-key.pem", "private_key: gone.pem"));
+    reload(1).await;
+    assert_eq!(world.judge(health()).await.0, 200);
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
+
+    folder.write("gateway.yaml", &narrower);
+    reload(2).await;
+    assert_eq!(world.judge(health()).await, (404, "route_not_found".into()));
+    assert_eq!(world.judge(world.request()).await, (403, "scope_insufficient".into()));
+
+    // A new authority for clients, and a new server certificate, hold from the next handshake on.
+    let other = Authority::new("Other CA");
+    folder.write("other.pem", &other.pem());
+    folder.write(
+        "gateway.yaml",
+        &text
+            .replace("trust_anchors: [ca.pem] } }", "trust_anchors: [other.pem] } }")
+            .replace("trust_anchors: [ca.pem] }\nadmin", "trust_anchors: [other.pem] }\nadmin"),
+    );
+    reload(3).await;
+    assert!(world.client().handshake().await.is_err(), "the former authority's certificates are refused now");
+    let newcomer = other.client("client-1");
+    let token = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&newcomer));
+    let client = world.anonymous().certificate(&newcomer);
+    assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
+
+    // An address cannot change while the process lives.
+    folder.write("gateway.yaml", &text.replace("address: 127.0.0.1:0\n", "address: 127.0.0.2:0\n"));
+    reload(4).await;
+    assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
+    let metrics = world.gateway.admin("/metrics").await.1;
+    assert!(metrics.contains("fapi_gateway_config_reloads_total{outcome=\"success\"} 2"), "{metrics}");
+    assert!(metrics.contains("fapi_gateway_config_reloads_total{outcome=\"failure\"} 2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_cf_09_no_request_is_judged_half_by_the_old_and_half_by_the_new_file() {
+    let world = World::start().await;
+    let folder = world.gateway.folder();
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    // The one file lets `accounts` read, the other `payments`; a mixture would let both or neither.
+    let other = text.replace("scopes: [accounts]\n", "scopes: [payments]\n");
+    let both = [world.sign(&world.token()), world.sign(&world.token().scope("payments"))];
+    let mut connection = world.client().h2().connect().await.unwrap();
+    for round in 1..=6 {
+        folder.write("gateway.yaml", if round % 2 == 1 { &other } else { &text });
+        world.gateway.control().reload();
+        let mut done = Box::pin(world.gateway.control().reloads(round));
+        loop {
+            for token in &both {
+                let status = connection.send(request("/accounts", token)).await.unwrap().status();
+                assert!([200, 403].contains(&status.as_u16()), "{status}");
+            }
+            if tokio::time::timeout(Duration::from_millis(1), &mut done).await.is_ok() {
+                break;
+            }
+        }
+        let expected = if round % 2 == 1 { [403, 200] } else { [200, 403] };
+        for (token, status) in both.iter().zip(expected) {
+            assert_eq!(connection.send(request("/accounts", token)).await.unwrap().status(), status, "round {round}");
+        }
+    }
+}
