@@ -90,7 +90,8 @@ routes:
         .body(())
         .expect("a request");
     let (request, ()) = request.into_parts();
-    let facts = Facts { version: Version::HTTP_11, raw_h1: Some(head.as_bytes()), server_name: Some("api.bank.example") };
+    let facts =
+        Facts { version: Version::HTTP_11, raw_h1: Some(head.as_bytes()), server_name: Some("api.bank.example") };
     let decide = || {
         let decision = pin!(gateway.authorize(&request, &facts, &origins, &peer, UnixTime(now)));
         match decision.poll(&mut Context::from_waker(Waker::noop())) {

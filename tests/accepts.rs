@@ -41,9 +41,12 @@ async fn cc_01_fwd_07_the_upstream_sees_the_gateways_word_and_no_credentials() {
     let certificate = seen.header("client-cert").unwrap().trim_matches(':').to_owned();
     assert_eq!(STANDARD.decode(certificate).unwrap(), world.c1.chain_der[0].to_vec());
     let claims = world.token().claims();
-    for (header, claim) in
-        [("x-token-client-id", "client_id"), ("x-token-subject", "sub"), ("x-token-scope", "scope"), ("x-token-issuer", "iss")]
-    {
+    for (header, claim) in [
+        ("x-token-client-id", "client_id"),
+        ("x-token-subject", "sub"),
+        ("x-token-scope", "scope"),
+        ("x-token-issuer", "iss"),
+    ] {
         assert_eq!(seen.header(header), claims[claim].as_str(), "{header}");
     }
     assert_eq!(seen.header("host"), Some("localhost"));
@@ -75,7 +78,14 @@ async fn fwd_07_a_route_that_hands_the_token_on_does_so_as_received() {
 async fn fwd_05_path_and_query_go_up_byte_for_byte() {
     let world = World::start().await;
     let token = world.sign(&world.token());
-    for target in ["/accounts/a%20b", "/accounts/%C3%A9", "/accounts/x:y@z", "/accounts/1/", "/accounts?x=/../a&y=%2e%2e&z=a+b", "/accounts?"] {
+    for target in [
+        "/accounts/a%20b",
+        "/accounts/%C3%A9",
+        "/accounts/x:y@z",
+        "/accounts/1/",
+        "/accounts?x=/../a&y=%2e%2e&z=a+b",
+        "/accounts?",
+    ] {
         for client in [world.client().h1(), world.client().h2()] {
             world.accounts.clear();
             let response = client.send(request(target, &token)).await.unwrap();
@@ -85,7 +95,9 @@ async fn fwd_05_path_and_query_go_up_byte_for_byte() {
     }
     // RFC 9112 §3.2.2: an absolute target reads as its path, and that is what goes up.
     world.accounts.clear();
-    let absolute = format!("GET {ORIGIN}/accounts?a=b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+    let absolute = format!(
+        "GET {ORIGIN}/accounts?a=b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
     assert!(world.client().raw(absolute.as_bytes()).await.starts_with(b"HTTP/1.1 200 "));
     assert_eq!(world.accounts.requests().remove(0).uri, "/accounts?a=b");
 }
@@ -105,7 +117,8 @@ async fn mtls_12_every_request_of_a_connection_is_judged_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_05_a_remembered_token_ends_when_it_says() {
     let world = World::start().await;
-    let request = || request("/accounts", &world.sign(&world.token().claim("jti", "one").expires_at(world.clock.now() + 60)));
+    let request =
+        || request("/accounts", &world.sign(&world.token().claim("jti", "one").expires_at(world.clock.now() + 60)));
     let token = request();
     let again = || {
         let mut request = Request::new(Bytes::new());
@@ -124,7 +137,9 @@ async fn at_05_a_remembered_token_ends_when_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_ca_01_a_remembered_token_is_judged_anew_on_another_route() {
     let world = World::with(|scene| {
-        scene.append("  - { name: admin, path: /admin/**, methods: [GET], scopes: [accounts, admin], upstream: accounts }\n")
+        scene.append(
+            "  - { name: admin, path: /admin/**, methods: [GET], scopes: [accounts, admin], upstream: accounts }\n",
+        )
     })
     .await;
     let token = world.sign(&world.token());
@@ -144,14 +159,19 @@ async fn atk_ca_01_a_remembered_token_is_judged_anew_on_another_route() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bear_16_head_and_options_are_judged_like_any_method() {
     let world = World::start().await;
-    let bare = |method: Method| Request::builder().method(method).uri(format!("{ORIGIN}/accounts")).body(Bytes::new()).unwrap();
+    let bare = |method: Method| {
+        Request::builder().method(method).uri(format!("{ORIGIN}/accounts")).body(Bytes::new()).unwrap()
+    };
     let mut head = world.request();
     *head.method_mut() = Method::HEAD;
     assert_eq!(world.judge(head).await, (200, "ok".into()), "control");
     let response = world.client().send(bare(Method::HEAD)).await.unwrap();
     assert_eq!((response.status().as_u16(), response.body().len()), (401, 0));
     let preflight = world.client().send(bare(Method::OPTIONS)).await.unwrap();
-    assert_eq!((preflight.status().as_u16(), &preflight.headers()["allow"]), (405, &"GET, HEAD, POST".parse().unwrap()));
+    assert_eq!(
+        (preflight.status().as_u16(), &preflight.headers()["allow"]),
+        (405, &"GET, HEAD, POST".parse().unwrap())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +247,10 @@ async fn ops_10_known_keys_outlive_the_issuer_and_an_issuer_that_comes_late_is_f
     let world = World::with(|scene| {
         let scene = scene.file("late.pem", &authority.pem());
         let usual = scene.issuer().to_owned();
-        scene.replace(&format!("issuer: {usual}"), &format!("issuer: {issuer}")).replace("trust_anchors: [ca.pem]\nlimits", "trust_anchors: [late.pem]\nlimits").never_ready()
+        scene
+            .replace(&format!("issuer: {usual}"), &format!("issuer: {issuer}"))
+            .replace("trust_anchors: [ca.pem]\nlimits", "trust_anchors: [late.pem]\nlimits")
+            .never_ready()
     })
     .await;
     let token = remember(late.token(world.clock.now()).bound_to_certificate(&world.c1).sign(late.key(KeyKind::Ps256)));
@@ -262,5 +285,9 @@ async fn att_a1a_an_issuer_counts_only_where_the_route_names_it() {
     assert_eq!(status, 401, "{code}");
     let kid = world.issuer.key(KeyKind::Es256).kid().to_owned();
     let same_kid = remember(world.token().sign(&other.key(KeyKind::Es256).with_kid(&kid)));
-    assert_eq!(world.judge(request("/accounts", &same_kid)).await, (401, "token_signature_invalid".into()), "ATK-TK-04");
+    assert_eq!(
+        world.judge(request("/accounts", &same_kid)).await,
+        (401, "token_signature_invalid".into()),
+        "ATK-TK-04"
+    );
 }
