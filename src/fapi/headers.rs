@@ -302,3 +302,165 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     }
     edits
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fapi::peer::NoCertificate;
+    use crate::fapi::route::{Admission, Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+
+    fn permit(forward: Forward) -> Permit {
+        let route = Route {
+            name: "r".into(),
+            pattern: Pattern::parse("/**").unwrap(),
+            hosts: vec![],
+            methods: vec![http::Method::GET],
+            requirement: Requirement::Public,
+            upstream: UpstreamRef { name: "u".into(), index: 0 },
+            forward,
+        };
+        let request = http::Request::get("/").body(()).unwrap().into_parts().0;
+        let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
+        match Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()) {
+            Ok((_, Admission::Public(permit))) => permit,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
+        let hop = Hop {
+            peer: &Peer::Anonymous(NoCertificate::NotPresented),
+            client_address: "2001:db8::1".parse().unwrap(),
+            origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
+            interaction: &InteractionId::from_uuid(Uuid::nil()),
+            trace: &TraceContext::start([7; 24]),
+        };
+        let edits = to_upstream(received, permit, strip, &hop);
+        let mut sent = received.clone();
+        for name in edits.remove {
+            sent.remove(name);
+        }
+        for (name, value) in edits.set {
+            sent.insert(name, value);
+        }
+        sent
+    }
+
+    #[test]
+    fn cc_13_forwarded_fields_are_written_afresh_and_ipv6_is_quoted() {
+        let mut received = HeaderMap::new();
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-port", "x-real-ip"] {
+            received.insert(name, "evil".parse().unwrap());
+        }
+        let sent = edited(&received, &permit(Forward::default()), &StripList::default());
+        assert_eq!(sent["forwarded"], "for=\"[2001:db8::1]\";host=\"api.bank.example:8443\";proto=https");
+        assert_eq!(sent["x-forwarded-for"], "2001:db8::1");
+        assert_eq!(sent["x-forwarded-host"], "api.bank.example:8443");
+        assert_eq!((sent.get("x-forwarded-port"), sent.get("x-real-ip")), (None, None));
+    }
+
+    #[test]
+    fn tracestate_stays_only_with_the_trace_it_belongs_to() {
+        let mut received = HeaderMap::new();
+        received.insert("tracestate", "a=b".parse().unwrap());
+        let sent = edited(&received, &permit(Forward::default()), &StripList::default());
+        assert_eq!(sent.get("tracestate"), None);
+        assert_eq!(sent["traceparent"], "00-07070707070707070707070707070707-0707070707070707-00");
+    }
+
+    #[test]
+    fn a_traceparent_is_continued_only_when_well_formed() {
+        let continued = |text: &str| {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("traceparent"), text.parse().unwrap())]);
+            TraceContext::from_request(&headers).map(|trace| trace.trace_id().to_owned())
+        };
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(continued(good).as_deref(), Some("0af7651916cd43dd8448eb211c80319c")); // control
+        for bad in [
+            good.replace("00-0a", "01-0a"),
+            good.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            good.replace("b7ad6b7169203331", &"0".repeat(16)),
+            good.to_uppercase(),
+            format!("{good}-x"),
+            String::new(),
+        ] {
+            assert_eq!(continued(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn cc_09_names_that_read_as_ours_are_ours() {
+        let strip = StripList::new(&[HeaderName::from_static("x-user")]);
+        for name in [
+            "client_cert",
+            "client.cert",
+            "x_token_client_id",
+            "x-user",
+            "x_user",
+            "content_length",
+            "transfer_encoding",
+            "x_forwarded_for",
+            "http2_settings",
+            "x-http-method-override",
+            "ssl_client_cert",
+            "dpop",
+            "forwarded",
+        ] {
+            assert!(strip.holds(name), "{name}");
+        }
+        for name in
+            ["accept", "content-length", "content-type", "user-agent", "x-users", "x-tokens", "idempotency_key", "host"]
+        {
+            assert!(!strip.holds(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cc_10_nothing_of_the_clients_speaks_for_the_gateway(
+            fields in prop::collection::vec(
+                ("(x|client|ssl|forwarded|dpop|te)?[-_.]?(token|cert|forwarded|ssl|client|original|rewrite|http|method|user)?[-_.][a-z]{0,6}", "[a-z]{1,5}"),
+                0..12,
+            ),
+        ) {
+            let strip = StripList::new(&[HeaderName::from_static("x-user")]);
+            let mut received = HeaderMap::new();
+            for (name, value) in &fields {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    received.append(name, format!("client-{value}").parse().unwrap());
+                }
+            }
+            let sent = edited(&received, &permit(Forward { client_certificate: true, ..Forward::default() }), &strip);
+            for (name, value) in &sent {
+                let class = class_of(name.as_str());
+                let ours = PREFIXES.iter().any(|prefix| class.starts_with(prefix)) || NAMES.contains(&class.as_str()) || class == "x-user";
+                prop_assert!(!(ours && value.to_str().unwrap().starts_with("client-")), "{name}: {value:?}");
+            }
+        }
+
+        #[test]
+        fn cc_12_every_claim_becomes_one_printable_value(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
+            let value = claim_value(&Value::String(text)).unwrap();
+            prop_assert!(value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b)));
+        }
+    }
+
+    #[test]
+    fn responses_lose_what_tells_of_the_inside() {
+        let mut received = HeaderMap::new();
+        for name in ["client-cert", "client-cert-chain", "server", "x-powered-by", "dpop-nonce"] {
+            received.insert(name, "x".parse().unwrap());
+        }
+        received.insert("vary", "Accept, Client-Cert".parse().unwrap());
+        let edits = to_client(&received, None, &InteractionId::from_uuid(Uuid::nil()));
+        assert_eq!(edits.remove.len(), 5);
+        assert!(edits.set.contains(&(header::VARY, HeaderValue::from_static("*"))));
+        let plain = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("Accept"))]);
+        let edits = to_client(&plain, None, &InteractionId::from_uuid(Uuid::nil()));
+        assert_eq!((edits.remove.len(), edits.set.len()), (0, 1)); // control
+    }
+}
