@@ -458,8 +458,8 @@ impl Keeper {
     async fn tend(service: &Service) -> JoinSet<()> {
         let mut work = JoinSet::new();
         let mut first = JoinSet::new();
-        for upstream in service.upstreams.iter().cloned() {
-            let once = upstream.clone();
+        for upstream in &service.upstreams {
+            let (upstream, once) = (upstream.clone(), upstream.clone());
             first.spawn(async move { once.resolve().await });
             work.spawn(async move {
                 loop {

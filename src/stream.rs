@@ -22,7 +22,7 @@ use pingora::protocols::{
     UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// Where an HTTP/1 connection stands; the proxy's phases move it on and back.
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ impl<S: IO> ClientStream<S> {
 
     fn arm(&mut self, phase: u8, after: Duration) {
         self.armed_for = phase;
-        self.timer.as_mut().reset(Instant::now() + after);
+        self.timer.set(tokio::time::sleep(after));
     }
 
     /// Writes what is left of the refusal; ready when all of it is with the peer.

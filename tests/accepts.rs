@@ -4,7 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use fapi_gateway::commands::demo::accounts::AccountsApi;
 use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::https;
 use fapi_gateway::commands::demo::pki::Authority;
 use fapi_gateway::commands::demo::tokens::KeyKind;
 use http::{Method, Request};
@@ -290,4 +292,55 @@ async fn att_a1a_an_issuer_counts_only_where_the_route_names_it() {
         (401, "token_signature_invalid".into()),
         "ATK-TK-04"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dec_13_eddsa_has_two_names() {
+    let world = World::start().await;
+    for name in ["EdDSA", "Ed25519"] {
+        let token = remember(world.token().header("alg", name).sign(world.issuer.key(KeyKind::EdDsa)));
+        assert_eq!(world.judge(request("/accounts", &token)).await, (200, "ok".into()), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fwd_06_the_upstream_is_known_by_its_certificate_and_knows_the_gateway_by_its_own() {
+    let authority = Authority::new("Upstream CA");
+    let identity = authority.client("the-gateway");
+    let start = |names: &[&str]| {
+        let tls = https::tls_config(&authority.server(names), Some(&authority));
+        AccountsApi::start(None, Some(tls)).unwrap()
+    };
+    let (right, wrong) = (start(&["accounts.internal"]), start(&["other.internal"]));
+    let (at_right, at_wrong) = (right.address(), wrong.address());
+    let world = World::with(|scene| {
+        let tls = "trust_anchors: [upstream-ca.pem], certificate: gateway.pem, private_key: gateway-key.pem, server_name: accounts.internal";
+        let anonymous = "trust_anchors: [upstream-ca.pem], server_name: accounts.internal";
+        let stranger = "certificate: gateway.pem, private_key: gateway-key.pem, trust_anchors: [ca.pem], server_name: accounts.internal";
+        let entry = |name: &str, at, tls| format!("  {name}: {{ servers: [\"https://{at}\"], tls: {{ {tls} }} }}\n");
+        let upstreams = entry("right", at_right, tls)
+            + &entry("wrong-name", at_wrong, tls)
+            + &entry("no-identity", at_right, anonymous)
+            + &entry("wrong-anchor", at_right, stranger);
+        let routes = ["right", "wrong-name", "no-identity", "wrong-anchor"]
+            .map(|name| format!("  - {{ name: {name}, path: /{name}/**, methods: [GET], scopes: [accounts], upstream: {name} }}\n"))
+            .concat();
+        scene
+            .file("upstream-ca.pem", &authority.pem())
+            .file("gateway.pem", &identity.certificate_pem())
+            .file("gateway-key.pem", &identity.key_pem())
+            .replace("routes:\n", &format!("{upstreams}routes:\n{routes}"))
+    })
+    .await;
+    let token = world.sign(&world.token());
+    // The accounts API has no such paths, so its own answer is 404: what counts is who was let in.
+    for path in ["/right", "/wrong-name", "/no-identity", "/wrong-anchor", "/right"] {
+        let (status, code) = world.judge(request(path, &token)).await;
+        let expected = if path == "/right" { (404, "ok") } else { (502, "upstream_unreachable") };
+        assert_eq!((status, code.as_str()), expected, "{path}");
+    }
+    let seen = right.requests();
+    assert_eq!(seen.len(), 2, "the other upstreams never used the right one's connection");
+    assert!(seen.iter().all(|seen| seen.client_certificate.as_ref() == identity.chain_der.first()));
+    assert_eq!(wrong.requests().len(), 0);
 }

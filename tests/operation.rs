@@ -189,3 +189,35 @@ async fn atk_cf_09_no_request_is_judged_half_by_the_old_and_half_by_the_new_file
         }
     }
 }
+
+#[test]
+fn the_demo_prints_curl_lines_that_work_as_they_stand() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
+        .arg("demo")
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut folder = String::new();
+    let mut statuses = Vec::new();
+    for line in lines {
+        let line = line.expect("text");
+        assert!(!line.contains("WRONG"), "{line}");
+        if let Some(path) = line.strip_prefix("cd ") {
+            folder = path.to_owned();
+        } else if line.starts_with("curl ") {
+            let output = Command::new("sh").args(["-c", &line]).current_dir(&folder).output().expect("sh runs");
+            let answer = String::from_utf8(output.stdout).expect("text");
+            let status = answer.lines().next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
+            assert!(!status.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            statuses.push(status);
+        } else if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    assert_eq!(statuses, ["200", "401", "401", "200"]);
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!Path::new(&folder).exists(), "nothing of the demo stays on disk");
+}

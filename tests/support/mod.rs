@@ -299,11 +299,6 @@ impl Running {
         self.audit.wait_where(predicate)
     }
 
-    /// Stops it and waits for its end.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
     fn end(&mut self) {
         self.control.stop();
         if let Some(thread) = self.thread.take() {

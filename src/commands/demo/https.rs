@@ -132,7 +132,7 @@ impl HttpServer {
                 let _ = accepting.await;
                 self.state = State::Stopped(reserve(self.address)?);
             }
-            stopped => self.state = stopped,
+            stopped @ (State::Stopped(_) | State::Lost) => self.state = stopped,
         }
         Ok(())
     }
@@ -602,6 +602,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a delay is measured")]
     async fn hangs_or_delays_when_told() {
         let server = HttpServer::start(None, None, answering(Answer::hanging())).unwrap();
         let client = plain();
