@@ -13,6 +13,7 @@ mod support;
 
 mod accepts;
 mod deploy;
+mod fences;
 mod observed;
 mod operation;
 mod rejects;

@@ -28,6 +28,9 @@ pub(super) struct Report {
 /// The largest file that is read, in bytes.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
+/// How many problems of shape are looked for, since every one costs another reading.
+const MAX_PROBLEMS: usize = 200;
+
 /// How deep lists and mappings may be nested; the format itself needs seven.
 const MAX_DEPTH: usize = 32;
 
@@ -90,6 +93,10 @@ fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
                 SerdeSegment::Map { key } => place.key(key),
                 SerdeSegment::Enum { .. } | SerdeSegment::Unknown => break,
             };
+        }
+        if report.errors.len() >= MAX_PROBLEMS {
+            report.problem(&KeyPath::default(), "there are more problems than are worth printing; correct these first");
+            return None;
         }
         report.shape(&place, &error.inner().to_string());
         // Every turn takes something out, so there is an end; when it is the root, nothing is left.
@@ -490,6 +497,25 @@ mod tests {
         let (_, report) = read(b"a: 1\nb: \xff\n");
         assert_eq!((report.errors()[0].line, report.errors()[0].column), (2, 1));
     }
+
+    #[test]
+    fn stops_looking_when_nothing_fits() {
+        let problems = problems(&format!("listeners: [{}]", "1,".repeat(10_000)));
+        assert_eq!(problems.len(), MAX_PROBLEMS + 1);
+        assert!(problems[MAX_PROBLEMS].contains("more problems"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(lines in proptest::collection::vec(("( ){0,6}", LINE), 0..24)) {
+            let text: String = lines.iter().map(|(indent, line)| format!("{indent}{line}\n")).collect();
+            let (file, report) = read(text.as_bytes());
+            proptest::prop_assert!(file.is_some() || !report.errors().is_empty());
+        }
+    }
+
+    /// Pieces of real files, and what does not belong there.
+    const LINE: &str = "(- )?(routes|listeners|issuers|upstreams|limits|name|scopes|all|tls|5|\\[a\\]|.{0,3}): ?(\\[\\]|\\{\\}|[a-z]{3}|\\[1, a\\]|60s|~|'|\"|&x|\\*x|!t|.{0,5})?";
 
     #[test]
     fn refuses_keys_without_a_value() {

@@ -1,0 +1,388 @@
+//! `routes`: what may be asked for; absence never permits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderName, Method};
+
+use super::Build;
+use super::issuers::name_of;
+use super::upstreams::{is_exposed, server_address};
+use crate::config::error::KeyPath;
+use crate::config::file::{self, File};
+use crate::fapi::headers::StripList;
+use crate::fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
+use crate::fapi::route::{Forward, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+
+/// The names that routes may use, of entries that have faults too.
+pub(super) struct Names {
+    hosts: Vec<Box<str>>,
+    /// Name and `iss` of each issuer.
+    issuers: Vec<(String, String)>,
+    /// Name, and the servers that a token would reach unprotected.
+    upstreams: Vec<(String, Vec<String>)>,
+}
+
+impl Names {
+    pub(super) fn of(file: &File) -> Self {
+        let origins = file.listeners.iter().flatten().flat_map(|listener| listener.origins.iter().flatten());
+        let mut hosts: Vec<Box<str>> =
+            origins.filter_map(|origin| Origin::parse(origin).ok()).map(|origin| origin.host().into()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let issuers = file.issuers.iter().flatten();
+        let issuers = issuers.map(|issuer| (name_of(issuer), issuer.issuer.clone().unwrap_or_default())).collect();
+        let upstreams = file.upstreams.iter().flatten();
+        let exposed = |upstream: &file::Upstream| {
+            let servers = upstream.servers.iter().flatten();
+            servers.filter(|server| server_address(server).is_ok_and(|server| is_exposed(&server))).cloned().collect()
+        };
+        let upstreams = upstreams.map(|(name, upstream)| (name.clone(), exposed(upstream))).collect();
+        Self { hosts, issuers, upstreams }
+    }
+}
+
+impl Build<'_> {
+    pub(super) fn routes(&mut self, file: &mut File, names: &Names) -> Option<(Routes, StripList)> {
+        let at = KeyPath::of("routes");
+        let entries =
+            self.entries(&at, file.routes.as_deref_mut(), "add a route; without one everything is refused")?;
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+        let (mut routes, mut places) = (Vec::new(), Vec::new());
+        let count = entries.len();
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let at = at.index(index);
+            if let Some(name) = &entry.name
+                && let Some(first) = taken.insert(name.clone(), index)
+            {
+                self.problem(&at.key("name"), format!("routes[{first}] is named `{name}` too; choose another name"));
+            }
+            if let Some(route) = self.route(&at, entry, names) {
+                routes.push(route);
+                places.push(index);
+            }
+        }
+        let complete = routes.len() == count;
+        let names: Vec<String> = routes.iter().map(|route| route.name.to_string()).collect();
+        let strip = StripList::new(routes.iter().flat_map(|route| route.forward.claims.iter().map(|(_, name)| name)));
+        match Routes::new(routes) {
+            Ok(routes) => complete.then_some((routes, strip)),
+            Err(conflict) => {
+                let place = places.get(conflict.second).copied().unwrap_or_default();
+                let other = names.get(conflict.first).map_or("", String::as_str);
+                let problem = format!("conflicts with the route `{other}`: {}", conflict.detail);
+                self.problem(&at.index(place).key("path"), problem);
+                None
+            }
+        }
+    }
+
+    pub(super) fn route(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names) -> Option<Route> {
+        let name = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
+        let path_at = at.key("path");
+        let pattern = self
+            .text(&path_at, entry.path.as_deref(), "write the path, such as `/accounts/**`")
+            .map(Pattern::parse)
+            .map(|pattern| pattern.map_err(|error| self.problem(&path_at, error.to_string())));
+        let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
+        let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
+        let requirement = self.requirement(at, entry, names);
+        let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
+        let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
+        let route = Route {
+            name: name?,
+            pattern: pattern?.ok()?,
+            hosts: hosts?,
+            methods: methods?,
+            requirement: requirement?,
+            upstream: upstream?,
+            forward: forward?,
+        };
+        self.summary.push(describe_route(&route, entry));
+        Some(route)
+    }
+
+    pub(super) fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {
+        let Some(texts) = texts else { return Some(Vec::new()) };
+        if texts.is_empty() {
+            self.report.empty(at, "the list is empty, so nothing could reach the route; name a host or remove the key");
+            return None;
+        }
+        self.no_repeats(at, texts);
+        let mut hosts = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let known = names.hosts.iter().find(|host| host.eq_ignore_ascii_case(text));
+            if known.is_none() {
+                let listeners = KeyPath::of("listeners");
+                let broken = self.report.lost_under(&listeners)
+                    || self.report.errors().iter().any(|error| error.path.starts_with(&listeners));
+                let known = names.hosts.iter().map(|host| &**host);
+                self.unknown(&at.index(index), "origin of a listener has the host", text, known, broken);
+            }
+            hosts.push(known.cloned());
+        }
+        hosts.into_iter().collect()
+    }
+
+    pub(super) fn methods(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Method>> {
+        let texts = self.list(at, texts, "name the methods that the route takes, such as `[GET, HEAD]`")?;
+        self.no_repeats(at, texts);
+        let mut methods = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let upper = text.to_ascii_uppercase();
+            let method = Method::from_bytes(text.as_bytes()).ok();
+            let problem = match &method {
+                None => format!("`{text}` is not a method; write one such as `GET`"),
+                // RFC 9110 §9.1: "The method token is case-sensitive".
+                Some(_) if *text != upper => format!("methods compare with case; write `{upper}`"),
+                Some(method) if method == Method::CONNECT || method == Method::TRACE => {
+                    format!("`{method}` is never passed on; remove it")
+                }
+                Some(_) => {
+                    methods.push(method);
+                    continue;
+                }
+            };
+            self.problem(&at.index(index), problem);
+            methods.push(None);
+        }
+        methods.into_iter().collect()
+    }
+
+    pub(super) fn requirement(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names) -> Option<Requirement> {
+        let (scopes_at, public_at) = (at.key("scopes"), at.key("public"));
+        let public = entry.public == Some(true);
+        if public {
+            let surplus =
+                [("issuers", entry.issuers.is_some()), ("sender_constraint", entry.sender_constraint.is_some())];
+            for (key, _) in surplus.iter().filter(|(_, present)| *present) {
+                let problem =
+                    "the route is public, so no token is looked at and this means nothing; remove the key, or `public`";
+                self.problem(&at.key(key), problem);
+            }
+        }
+        let scopes = match (&entry.scopes, public) {
+            (None, true) => return Some(Requirement::Public),
+            (None, false) => {
+                let problem = "the route has neither `scopes` nor `public: true`; name the scopes that a token must have, or write `public: true` if anyone may call it";
+                self.report.problem_unless(&[public_at], &scopes_at, problem);
+                None
+            }
+            (Some(_), true) => {
+                let problem =
+                    "the route has `scopes` too; remove `public` to protect it, or `scopes` to open it to everyone";
+                self.report.problem_unless(&[scopes_at], &public_at, problem);
+                return None;
+            }
+            (Some(scopes), false) => {
+                entry.public = Some(false);
+                let own = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+                Some(match scopes {
+                    file::Scopes::List(names) | file::Scopes::All(names) => ScopeRule::All(own(names)),
+                    file::Scopes::Any(names) => ScopeRule::Any(own(names)),
+                })
+            }
+        };
+        self.sender_constraint(&at.key("sender_constraint"), entry);
+        let issuers = self.issuers_of(&at.key("issuers"), entry, names);
+        // Without issuers there is no policy, but the scopes are looked at all the same.
+        let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
+        match Policy::new(scopes?, known) {
+            Ok(policy) => issuers.map(|_| Requirement::Protected(policy)),
+            Err(error @ EmptyPolicy::ScopeSyntax) => {
+                self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
+                None
+            }
+            Err(error @ (EmptyPolicy::Scopes | EmptyPolicy::Issuers)) => {
+                self.report.empty(&scopes_at, &error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn sender_constraint(&mut self, at: &KeyPath, entry: &mut file::Route) {
+        let accepted = entry.sender_constraint.get_or_insert_with(|| vec![file::SenderConstraint::Certificate]);
+        if accepted.is_empty() {
+            self.report
+                .empty(at, "the list is empty, so no token could be used; write `[certificate]` or remove the key");
+        }
+        for (index, constraint) in accepted.iter().enumerate() {
+            match constraint {
+                file::SenderConstraint::Certificate => {}
+                file::SenderConstraint::Dpop => {
+                    self.problem(&at.index(index), "`dpop` is not supported by this version; write `[certificate]`");
+                }
+            }
+        }
+    }
+
+    pub(super) fn issuers_of(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        names: &Names,
+    ) -> Option<Vec<IssuerIndex>> {
+        let all = || names.issuers.iter().map(|(name, _)| name.clone()).collect();
+        let written = entry.issuers.is_some();
+        let chosen: &Vec<String> = entry.issuers.get_or_insert_with(all);
+        if chosen.is_empty() {
+            // Without any issuer configured, that is reported where it belongs.
+            if written {
+                self.report.empty(at, "the list is empty, so no token could be good; name an issuer or remove the key");
+            }
+            return None;
+        }
+        if written {
+            self.no_repeats(at, chosen);
+        }
+        let mut issuers = Vec::new();
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        for (index, name) in chosen.iter().enumerate() {
+            let Some(place) = names.issuers.iter().position(|(known, _)| known == name) else {
+                let broken = self.report.lost_under(&KeyPath::of("issuers"));
+                let known = names.issuers.iter().map(|(name, _)| name.as_str());
+                self.unknown(&at.index(index), "issuer is named", name, known, broken);
+                issuers.push(None);
+                continue;
+            };
+            let (name, issuer) = &names.issuers[place];
+            let other = *seen.entry(issuer).or_insert(name);
+            if other != name && !issuer.is_empty() {
+                self.problem(at, format!("`{other}` and `{name}` are both `{issuer}`; name one of them here"));
+            }
+            issuers.push(Some(IssuerIndex(place)));
+        }
+        issuers.into_iter().collect()
+    }
+
+    pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
+        let name = self.text(at, name, "name the upstream that answers")?;
+        let place = names.upstreams.iter().position(|(known, _)| known == name);
+        if place.is_none() {
+            let broken = self.report.lost_under(&KeyPath::of("upstreams"));
+            let known = names.upstreams.iter().map(|(name, _)| name.as_str());
+            self.unknown(at, "upstream is named", name, known, broken);
+        }
+        Some(UpstreamRef { name: name.into(), index: place? })
+    }
+
+    pub(super) fn forward(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        upstream: Option<&UpstreamRef>,
+        names: &Names,
+    ) -> Option<Forward> {
+        let public = entry.public == Some(true);
+        let forward = entry.forward.get_or_insert_default();
+        let access_token = *forward.access_token.get_or_insert(false);
+        let client_certificate = *forward.client_certificate.get_or_insert(false);
+        let claims = &*forward.claims.get_or_insert_default();
+        let token_at = at.key("access_token");
+        if public {
+            let meaningless = "the route is public, so no token is looked at; remove the key, or `public`";
+            if access_token {
+                self.problem(&token_at, meaningless);
+            }
+            if !claims.is_empty() {
+                self.problem(&at.key("claims"), meaningless);
+            }
+        }
+        // RFC 6750 §5.3: bearer tokens are passed over TLS only; a token that leaves this machine in the clear is anyone's.
+        if access_token
+            && let Some((name, exposed)) = upstream.and_then(|upstream| names.upstreams.get(upstream.index))
+            && let Some(server) = exposed.first()
+        {
+            let problem = format!(
+                "the token would cross the network in the clear to `{server}` of `{name}`; write `https://` there, or `access_token: false` here"
+            );
+            self.problem(&token_at, problem);
+        }
+        let mut headers: Vec<Option<(Box<str>, HeaderName)>> = Vec::new();
+        for (claim, header) in claims {
+            let at = at.key("claims").key(claim);
+            let taken = headers.iter().flatten().find(|(_, other)| other.as_str().eq_ignore_ascii_case(header));
+            let problem = if claim.is_empty() {
+                Some("the claim has no name; write one such as `sub`".to_owned())
+            } else if let Some((other, _)) = taken {
+                Some(format!("`{header}` carries the claim `{other}` already; choose another header"))
+            } else {
+                header_problem(header)
+            };
+            let name = HeaderName::from_bytes(header.as_bytes()).ok();
+            match (problem, name) {
+                (None, Some(name)) => headers.push(Some((claim.as_str().into(), name))),
+                (problem, _) => {
+                    self.problem(
+                        &at,
+                        problem.unwrap_or_else(|| format!("`{header}` is not a header name; choose another")),
+                    );
+                    headers.push(None);
+                }
+            }
+        }
+        Some(Forward { access_token, client_certificate, claims: headers.into_iter().collect::<Option<_>>()? })
+    }
+}
+
+/// Why a header may not carry a claim.
+pub(super) fn header_problem(name: &str) -> Option<String> {
+    const HOP: &[&str] = &[
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+        "host",
+        "via",
+        "expect",
+        "max-forwards",
+        "date",
+        "range",
+    ];
+    const SECRET: &[&str] = &["authorization", "cookie", "set-cookie", "www-authenticate", "dpop", "dpop-nonce"];
+    const OURS: &[&str] = &["forwarded", "x-fapi-interaction-id", "traceparent", "tracestate"];
+    const PREFIXES: &[&str] = &["content-", "proxy-", "accept", "if-", "sec-", "access-control-"];
+    const OUR_PREFIXES: &[&str] = &["client-cert", "x-forwarded-", "x-original-", "x-rewrite-", "x-http-method"];
+    let lower = name.to_ascii_lowercase();
+    let way_out = "choose another, such as `X-Token-Subject`";
+    // Servers behind us may read `_` and `.` as `-`, and then as a name that a client may send.
+    if lower.is_empty() || !lower.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Some(format!("`{name}` is not a header name of letters, digits and `-`; {way_out}"));
+    }
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| lower.starts_with(prefix));
+    if HOP.contains(&&*lower) || SECRET.contains(&&*lower) || starts(PREFIXES) {
+        return Some(format!("`{name}` has a meaning of its own in HTTP; {way_out}"));
+    }
+    if OURS.contains(&&*lower) || starts(OUR_PREFIXES) {
+        return Some(format!("`{name}` is written by the gateway itself; {way_out}"));
+    }
+    None
+}
+
+pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
+    let list = |names: &Option<Vec<String>>| names.as_deref().unwrap_or_default().join(", ");
+    let hosts = match &entry.hosts {
+        Some(hosts) => format!(" on {}", hosts.join(", ")),
+        None => String::new(),
+    };
+    let asks = match (&route.requirement, &entry.scopes) {
+        (Requirement::Protected(_), Some(file::Scopes::List(scopes) | file::Scopes::All(scopes))) => {
+            format!("scopes: all of {}; issuers: {}", scopes.join(", "), list(&entry.issuers))
+        }
+        (Requirement::Protected(_), Some(file::Scopes::Any(scopes))) => {
+            format!("scopes: any of {}; issuers: {}", scopes.join(", "), list(&entry.issuers))
+        }
+        (Requirement::Protected(_), None) | (Requirement::Public, _) => "public".to_owned(),
+    };
+    format!(
+        "route {}: {} {}{hosts} to {}; {asks}",
+        route.name,
+        list(&entry.methods),
+        entry.path.as_deref().unwrap_or_default(),
+        route.upstream.name,
+    )
+}
