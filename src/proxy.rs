@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -19,6 +20,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use prometheus::Histogram;
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -27,13 +29,14 @@ use crate::fapi::UnixTime;
 use crate::fapi::credentials::{CredentialsError, form_has_token};
 use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
 use crate::fapi::message::{Facts, MessageError};
-use crate::fapi::peer::Peer;
+use crate::fapi::peer::{NoCertificate, Peer};
 use crate::fapi::rejection::{Cause, Rejection, Unavailable};
 use crate::fapi::route::Origins;
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::stream::{EarlyFault, Phase};
+use crate::tls::InForce;
 use crate::upstream::Upstream;
 
 /// The time since 1970, from the system or, in tests, from a fixed point.
@@ -83,6 +86,25 @@ pub struct ConnectionFacts {
     pub client_address: IpAddr,
     /// Where the connection stands.
     pub phase: Arc<Phase>,
+    /// The certificates that the client showed, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The last state of the listener that was asked whether it trusts them.
+    pub trusted_by: AtomicU64,
+}
+
+impl ConnectionFacts {
+    /// The other end as it is to be judged now: a certificate counts only while the listener would still let it in.
+    fn peer_under(&self, tls: &InForce, now: UnixTime) -> Peer {
+        let anonymous = self.peer.certificate().is_none();
+        if anonymous || self.trusted_by.load(Ordering::Relaxed) == tls.generation() {
+            return self.peer.clone();
+        }
+        if tls.still_trusts(&self.chain, now) {
+            self.trusted_by.store(tls.generation(), Ordering::Relaxed);
+            return self.peer.clone();
+        }
+        Peer::Anonymous(NoCertificate::NoLongerTrusted)
+    }
 }
 
 /// What a reload replaces as a whole.
@@ -106,6 +128,8 @@ pub struct Proxy {
     pub service: Arc<ArcSwap<Service>>,
     /// The listener's public origins.
     pub origins: Arc<ArcSwap<Origins>>,
+    /// The listener's TLS.
+    pub tls: Arc<ArcSwap<InForce>>,
     /// The listener's address, for the record.
     pub listener: Arc<str>,
     /// The clock.
@@ -119,6 +143,7 @@ pub struct Proxy {
 /// One request on its way through the phases.
 pub struct Context {
     exchange: Exchange,
+    peer: Peer,
     service: Arc<Service>,
     began: Moment,
     began_at: Duration,
@@ -180,10 +205,11 @@ impl Proxy {
             let detail = "the connection has no facts".to_owned();
             return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
         };
+        context.peer = facts.peer_under(&self.tls.load(), now);
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
-        let decided = context.service.gateway.authorize(request, &message, &origins, &facts.peer, now).await;
+        let decided = context.service.gateway.authorize(request, &message, &origins, &context.peer, now).await;
         let form = is_form(request);
         match decided {
             Ok((permit, seen)) => {
@@ -241,6 +267,7 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Context {
         Context {
             exchange: fresh_exchange(),
+            peer: Peer::Anonymous(NoCertificate::NotPresented),
             service: self.service.load_full(),
             began: Moment::now(),
             began_at: self.clock.now(),
@@ -326,7 +353,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
         };
         let hop = Hop {
-            peer: &facts.peer,
+            peer: &context.peer,
             client_address: facts.client_address,
             origin,
             interaction: &context.exchange.interaction,

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -27,7 +27,6 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::{Service as PingoraService, ServiceReadyNotifier, listening};
-use rustls::ServerConfig;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -42,7 +41,7 @@ use crate::issuer::Issuers;
 use crate::metrics::{Handshake, IssuerMetrics, Metrics};
 use crate::proxy::{Clock, ConnectionFacts, Proxy, Service};
 use crate::stream::{ClientStream, HeaderLimits, Phase};
-use crate::tls::ClientCertificates;
+use crate::tls::{ClientCertificates, InForce};
 use crate::upstream::{self, Upstream};
 
 /// What a gateway needs besides its configuration.
@@ -183,11 +182,12 @@ impl Bound {
         let mut connections = Vec::new();
         let mut doors = Vec::new();
         for (socket, name, listener) in listeners {
-            let tls = Arc::new(ArcSwap::from_pointee(listener.tls.server_config()?));
+            let tls = Arc::new(ArcSwap::from_pointee(listener.tls.in_force(0)?));
             let origins = Arc::new(ArcSwap::from_pointee(listener.origins));
             let proxy = Proxy {
                 service: service.clone(),
                 origins: origins.clone(),
+                tls: tls.clone(),
                 listener: name.clone(),
                 clock: options.clock.clone(),
                 metrics: metrics.clone(),
@@ -297,7 +297,7 @@ impl From<&ClientCertificates> for AsksForCertificates {
 
 /// Ends TLS and hands the connection to HTTP.
 struct Door {
-    tls: Arc<ArcSwap<ServerConfig>>,
+    tls: Arc<ArcSwap<InForce>>,
     asks: AsksForCertificates,
     http: Arc<HttpProxy<Proxy>>,
     proxy: Proxy,
@@ -324,6 +324,7 @@ impl Drop for Slot {
 struct Capture {
     client_address: IpAddr,
     asks: AsksForCertificates,
+    generation: u64,
 }
 
 #[async_trait]
@@ -340,6 +341,8 @@ impl TlsAccept for Capture {
             server_name: tls.server_name().map(Box::from),
             client_address: self.client_address,
             phase: Arc::new(Phase::default()),
+            chain: tls.peer_cert_chain_der().unwrap_or_default().to_vec(),
+            trusted_by: AtomicU64::new(self.generation),
         }))
     }
 }
@@ -347,8 +350,9 @@ impl TlsAccept for Capture {
 impl Door {
     async fn open(&self, stream: TcpStream) -> Option<Stream> {
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
-        let acceptor = Acceptor::from_server_config(self.tls.load_full());
-        let capture = Capture { client_address, asks: self.asks };
+        let tls = self.tls.load_full();
+        let acceptor = Acceptor::from_server_config(tls.config.clone());
+        let capture = Capture { client_address, asks: self.asks, generation: tls.generation() };
         let handshake = handshake_with_callback(&acceptor, stream, &capture);
         let (tls, outcome) = match tokio::time::timeout(self.limits.handshake_timeout, handshake).await {
             Ok(Ok(tls)) => (Some(tls), Handshake::Success),
@@ -440,7 +444,7 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
 /// What of a listener a reload may change.
 struct Reloadable {
     address: SocketAddr,
-    tls: Arc<ArcSwap<ServerConfig>>,
+    tls: Arc<ArcSwap<InForce>>,
     origins: Arc<ArcSwap<Origins>>,
 }
 
@@ -485,8 +489,9 @@ impl Keeper {
             return Err("the listeners' addresses cannot change in a reload; restart the gateway".into());
         }
         let mut tls = Vec::new();
-        for listener in &listeners {
-            tls.push(listener.tls.server_config().map_err(|error| error.to_string())?);
+        for (listener, old) in listeners.iter().zip(&self.reloadable) {
+            let generation = old.tls.load().generation().wrapping_add(1);
+            tls.push(listener.tls.in_force(generation).map_err(|error| error.to_string())?);
         }
         let new = Arc::new(service(config, &self.metrics).map_err(|error| error.to_string())?);
         let tending = Self::tend(&new).await;

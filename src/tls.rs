@@ -4,6 +4,7 @@
 //! handshake never asks the verifier about the certificate again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
@@ -14,6 +15,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
 };
 
+use crate::fapi::UnixTime;
 use crate::fapi::peer::ClientCertificate;
 
 /// The suites and groups that every TLS connection of this process may use, client or server.
@@ -109,41 +111,71 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
+/// What a listener shows, asks and believes at one time; replaced as a whole by a reload.
+pub struct InForce {
+    /// What handshakes are made with.
+    pub config: Arc<ServerConfig>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    generation: u64,
+}
+
+impl InForce {
+    /// Tells one state of a listener from the next.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether a client's chain, leaf first, would be let in by a handshake now.
+    ///
+    /// A connection may outlive what its handshake relied on; this asks again, of what is in force.
+    pub fn still_trusts(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> bool {
+        let (Some(verifier), Some((leaf, intermediates))) = (&self.verifier, chain.split_first()) else { return false };
+        let now = TlsTime::since_unix_epoch(Duration::from_secs(now.0));
+        verifier.verify_client_cert(leaf, intermediates, now).is_ok()
+    }
+}
+
 impl Settings {
-    /// The configuration that a listener serves with.
+    /// The listener's TLS, as the state that follows `generation`.
     ///
     /// # Errors
     /// [`TlsError`] when key and certificate do not fit, or anchors or lists cannot be used.
-    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
-        let provider = Arc::new(provider());
+    pub fn in_force(&self, generation: u64) -> Result<InForce, TlsError> {
+        let verifier = self.verifier()?;
         let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-        let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
-        let builder = match &self.client_certificates {
-            ClientCertificates::None => builder.with_no_client_auth(),
-            ClientCertificates::Requested { demand, trust } => {
-                let verifier: Arc<dyn ClientCertVerifier> = match trust {
-                    Trust::Chain { anchors, revocation_lists } => {
-                        let verifier = WebPkiClientVerifier::builder_with_provider(anchors.clone(), provider.clone())
-                            .with_crls(revocation_lists.iter().cloned());
-                        match demand {
-                            Demand::Optional => verifier.allow_unauthenticated().build()?,
-                            Demand::Required => verifier.build()?,
-                        }
-                    }
-                    Trust::Possession => Arc::new(PossessionVerifier {
-                        demand: *demand,
-                        algorithms: provider.signature_verification_algorithms,
-                    }),
-                };
-                builder.with_client_cert_verifier(Arc::new(ReadableVerifier { inner: verifier }))
-            }
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&versions)?;
+        let builder = match &verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         };
         let mut config = builder.with_single_cert(self.certificate_chain.clone(), self.private_key.clone_key())?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
-        Ok(config)
+        Ok(InForce { config: Arc::new(config), verifier, generation })
+    }
+
+    fn verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        let provider = Arc::new(provider());
+        let inner: Arc<dyn ClientCertVerifier> = match &self.client_certificates {
+            ClientCertificates::None => return Ok(None),
+            ClientCertificates::Requested { demand, trust } => match trust {
+                Trust::Chain { anchors, revocation_lists } => {
+                    let verifier = WebPkiClientVerifier::builder_with_provider(anchors.clone(), provider)
+                        .with_crls(revocation_lists.iter().cloned());
+                    match demand {
+                        Demand::Optional => verifier.allow_unauthenticated().build()?,
+                        Demand::Required => verifier.build()?,
+                    }
+                }
+                Trust::Possession => Arc::new(PossessionVerifier {
+                    demand: *demand,
+                    algorithms: provider.signature_verification_algorithms,
+                }),
+            },
+        };
+        Ok(Some(Arc::new(ReadableVerifier { inner })))
     }
 }
 

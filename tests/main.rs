@@ -12,8 +12,11 @@
 mod support;
 
 mod accepts;
+mod configs;
 mod deploy;
 mod fences;
+mod hostile;
 mod observed;
 mod operation;
 mod rejects;
+mod vectors;

@@ -145,7 +145,13 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
             .replace("trust_anchors: [ca.pem] } }", "trust_anchors: [other.pem] } }")
             .replace("trust_anchors: [ca.pem] }\nadmin", "trust_anchors: [other.pem] }\nadmin"),
     );
+    let mut open = world.client().h2().connect().await.unwrap();
+    let both = world.sign(&world.token().scope("accounts more"));
+    assert_eq!(open.send(request("/accounts", &both)).await.unwrap().status(), 200, "control");
     reload(3).await;
+    let late = open.send(world.request()).await.unwrap();
+    let record = world.gateway.record_of(&late);
+    assert_eq!(record["code"], "certificate_missing", "an open connection does not outlive its authority: {record}");
     assert!(world.client().handshake().await.is_err(), "the former authority's certificates are refused now");
     let newcomer = other.client("client-1");
     let token = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&newcomer));

@@ -65,7 +65,7 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The origins it serves.
     pub origins: Origins,
-    /// Its TLS; [`server_config`](tls::Settings::server_config) succeeded once.
+    /// Its TLS; [`in_force`](tls::Settings::in_force) succeeded once.
     pub tls: tls::Settings,
 }
 

@@ -130,6 +130,8 @@ pub enum NoCertificate {
     NotRequested,
     /// The client had none to show.
     NotPresented,
+    /// It had one that was good when the connection began, and is trusted no more.
+    NoLongerTrusted,
 }
 
 impl fmt::Display for NoCertificate {
@@ -137,6 +139,7 @@ impl fmt::Display for NoCertificate {
         f.write_str(match self {
             Self::NotRequested => "the listener does not ask for one",
             Self::NotPresented => "the client presented none",
+            Self::NoLongerTrusted => "the connection's certificate is trusted no more",
         })
     }
 }

@@ -121,7 +121,7 @@ impl Build<'_> {
             private_key: key,
             client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
         };
-        match settings.server_config() {
+        match settings.in_force(0) {
             Ok(_) if known => Some(settings),
             Ok(_) => None,
             Err(tls::TlsError::Verifier(VerifierBuilderError::InvalidCrl(error))) => {
