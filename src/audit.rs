@@ -141,7 +141,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         status: ending.status,
         upstream: seen.route.as_ref().filter(|_| ending.upstream_status.is_some()).map(|route| &*route.upstream.name),
         upstream_status: ending.upstream_status,
-        duration_ms: ending.duration.as_secs_f64() * 1e3,
+        duration_ms: (ending.duration.as_secs_f64() * 1e6).round() / 1e3,
         decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
     };
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();

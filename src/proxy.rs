@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -22,7 +22,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use prometheus::Histogram;
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
 use crate::audit::{self, AuditSender, Ending};
 use crate::fapi::UnixTime;
@@ -113,6 +114,8 @@ pub struct Service {
     pub gateway: Gateway,
     /// Where permits lead, by the index that routes name.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The public origins of each listener.
+    pub origins: Vec<Origins>,
     /// The bounds of a message.
     pub limits: Limits,
     /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.
@@ -126,8 +129,8 @@ pub struct Service {
 pub struct Proxy {
     /// The service in force; an exchange takes it once.
     pub service: Arc<ArcSwap<Service>>,
-    /// The listener's public origins.
-    pub origins: Arc<ArcSwap<Origins>>,
+    /// The listener's place among the listeners.
+    pub index: usize,
     /// The listener's TLS.
     pub tls: Arc<ArcSwap<InForce>>,
     /// The listener's address, for the record.
@@ -200,16 +203,16 @@ impl Proxy {
     async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
         let now = UnixTime(context.began_at.as_secs());
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
-        let origins = self.origins.load_full();
-        let Some(facts) = connection(session) else {
-            let detail = "the connection has no facts".to_owned();
+        let service = context.service.clone();
+        let (Some(facts), Some(origins)) = (connection(session), service.origins.get(self.index)) else {
+            let detail = "the connection has no facts, or its listener no origins".to_owned();
             return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
         };
         context.peer = facts.peer_under(&self.tls.load(), now);
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
-        let decided = context.service.gateway.authorize(request, &message, &origins, &context.peer, now).await;
+        let decided = service.gateway.authorize(request, &message, origins, &context.peer, now).await;
         let form = is_form(request);
         match decided {
             Ok((permit, seen)) => {
@@ -226,6 +229,8 @@ impl Proxy {
             }
             Err(rejection) => {
                 let missing = matches!(rejection.cause(), Cause::Credentials(CredentialsError::Missing));
+                // BEAR-17: whoever waits for a 100 gets the refusal instead, and need not send a body for it.
+                let missing = missing && !expects_continue(session.req_header());
                 if missing && form && read_form(session, context.service.limits.body_timeout).await == Ok(true) {
                     return Err(Rejection::new(CredentialsError::InBody, rejection.seen().clone()));
                 }
@@ -366,6 +371,10 @@ impl ProxyHttp for Proxy {
         for (name, value) in edits.set {
             upstream_request.insert_header(name, value)?;
         }
+        // The client has been told to go on when its form was read; the upstream has nothing to add.
+        if permit.token().is_some() && is_form(session.req_header()) {
+            upstream_request.remove_header(&header::EXPECT);
+        }
         // What goes up is what was decided on: path and query, also when the client sent an absolute target.
         let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
         if upstream_request.raw_path() != target.as_bytes() {
@@ -380,8 +389,21 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        // Nobody asked for another protocol: what follows a 101 would be bytes that nobody judges (FWD-03).
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+        }
+        let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
+        for name in &edits.remove {
+            response.remove_header(name);
+        }
+        // What comes before the response has no id and no date of its own.
         if response.status.is_informational() {
             return Ok(());
+        }
+        // RFC 9112 §2.3: an intermediary sends its own version.
+        if response.version < Version::HTTP_11 {
+            response.set_version(Version::HTTP_11);
         }
         context.upstream_status = Some(response.status.as_u16());
         if let Some(permit) = context.exchange.permit() {
@@ -389,10 +411,6 @@ impl ProxyHttp for Proxy {
             if let Some(timing) = context.service.timings.get(permit.upstream().index) {
                 timing.observe(elapsed.as_secs_f64());
             }
-        }
-        let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
-        for name in &edits.remove {
-            response.remove_header(name);
         }
         for (name, value) in edits.set {
             response.insert_header(name, value)?;
@@ -420,7 +438,9 @@ impl ProxyHttp for Proxy {
             context.exchange.reject(cause);
         }
         let mut error_code = 0;
-        if !gone && session.response_written().is_none() {
+        // A 100 that was passed on is no answer yet.
+        let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
+        if !gone && !answered {
             session.set_keepalive(None);
             match self.answer(session, context).await {
                 Ok(status) => error_code = status,
@@ -471,9 +491,12 @@ impl Proxy {
         let detail = e.etype().as_str().to_owned();
         match e.esource() {
             ErrorSource::Downstream if late => MessageError::BodyTimeout.into(),
+            ErrorSource::Downstream if matches!(e.etype(), ErrorType::InvalidHTTPHeader) => {
+                MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
+            }
             ErrorSource::Downstream => MessageError::BodyMalformed.into(),
             // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
-            ErrorSource::Upstream if late && !context.body_done && context.body_bytes > 0 => {
+            ErrorSource::Upstream if matches!(e.etype(), ErrorType::ReadTimedout) && !context.body_done => {
                 MessageError::BodyTimeout.into()
             }
             ErrorSource::Upstream if late || matches!(e.etype(), ErrorType::TLSHandshakeTimedout) => {
@@ -515,11 +538,20 @@ fn is_form(request: &http::request::Parts) -> bool {
     })
 }
 
+/// RFC 9110 §10.1.1.
+fn expects_continue(request: &http::request::Parts) -> bool {
+    request.headers.get_all(header::EXPECT).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
 async fn read_form(session: &mut Session, within: Duration) -> Result<bool, MessageError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
+    let waited_for = !session.is_http2() && expects_continue(session.req_header());
     let read = async {
+        if waited_for {
+            session.write_continue_response().await?;
+        }
         while let Some(chunk) = session.read_request_body().await? {
             form.extend_from_slice(&chunk);
             if form.len() > FORM_LIMIT {
@@ -544,9 +576,13 @@ fn rfc3339(time: Duration) -> String {
     i128::try_from(time.as_millis())
         .ok()
         .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(millis.saturating_mul(1_000_000)).ok())
-        .and_then(|time| time.format(&Rfc3339).ok())
+        .and_then(|time| time.format(FIXED_WIDTH).ok())
         .unwrap_or_default()
 }
+
+/// RFC 3339 in UTC with milliseconds: lines sort as text.
+const FIXED_WIDTH: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// RFC 9110 §5.6.7.
 fn http_date(time: Duration) -> String {

@@ -116,14 +116,14 @@ impl Control {
 
 /// A gateway whose sockets are bound; connections queue until [`Bound::run`].
 pub struct Bound {
-    listeners: Vec<(TcpListener, Arc<str>, Listener)>,
+    listeners: Vec<(TcpListener, Arc<str>, Listening)>,
     admin: Option<TcpListener>,
     service: Arc<ArcSwap<Service>>,
     metrics: Arc<Metrics>,
     audit: Audit,
     options: Options,
     control: Control,
-    limits: crate::limits::Limits,
+    fixed: Fixed,
 }
 
 impl Bound {
@@ -140,15 +140,15 @@ impl Bound {
         let bind =
             |address: SocketAddr| TcpListener::bind(address).map_err(|error| StartError::Bind { address, error });
         let mut listeners = Vec::new();
-        for listener in std::mem::take(&mut config.listeners) {
-            let socket = bind(listener.address)?;
-            listeners.push((socket, listener.address.to_string().into(), listener));
+        let (open, origins) = split(std::mem::take(&mut config.listeners));
+        for listening in open {
+            listeners.push((bind(listening.address)?, listening.address.to_string().into(), listening));
         }
         let admin = config.admin.map(bind).transpose()?;
-        let limits = config.limits.clone();
-        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics)?));
+        let fixed = Fixed::of(&config);
+        let service = Arc::new(ArcSwap::from_pointee(service(config, origins, &metrics, None)?));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), limits })
+        Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), fixed })
     }
 
     /// The addresses of the data listeners, with the ports that were given for port 0.
@@ -171,7 +171,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::Tls`].
     pub fn run(self) -> Result<(), StartError> {
-        let Self { listeners, admin, service, metrics, audit, options, control, limits } = self;
+        let Self { listeners, admin, service, metrics, audit, options, control, fixed } = self;
         let drain = Arc::new(Drain::default());
         let (accepting, _) = watch::channel(false);
         // The admin listener must see the end of all others: its own signal never comes.
@@ -183,10 +183,9 @@ impl Bound {
         let mut doors = Vec::new();
         for (socket, name, listener) in listeners {
             let tls = Arc::new(ArcSwap::from_pointee(listener.tls.in_force(0)?));
-            let origins = Arc::new(ArcSwap::from_pointee(listener.origins));
             let proxy = Proxy {
                 service: service.clone(),
-                origins: origins.clone(),
+                index: reloadable.len(),
                 tls: tls.clone(),
                 listener: name.clone(),
                 clock: options.clock.clone(),
@@ -195,28 +194,28 @@ impl Bound {
             };
             let mut http = http_proxy(&server.configuration, proxy.clone());
             let mut http_options = HttpServerOptions::default();
-            http_options.h2_idle_timeout = Some(limits.idle_timeout);
+            http_options.h2_idle_timeout = Some(fixed.h2_idle_timeout);
             // The line refuses CONNECT itself, so that this refusal too has an interaction id and a record.
             http_options.allow_connect_method_proxying = true;
             http.server_options = Some(http_options);
             let mut h2 = default_h2_options();
-            let list = limits.header_bytes.saturating_mul(2).max(64 * 1024);
+            let list = fixed.header_bytes.saturating_mul(2).max(64 * 1024);
             h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
             http.h2_options = Some(h2);
-            let slots = Arc::new(Semaphore::new(limits.connections));
-            connections.push((slots.clone(), limits.connections));
+            let slots = Arc::new(Semaphore::new(fixed.connections));
+            connections.push((slots.clone(), fixed.connections));
             let door = Door {
                 tls: tls.clone(),
                 asks: AsksForCertificates::from(&listener.tls.client_certificates),
                 http: Arc::new(http),
                 proxy,
                 slots,
-                limits: limits.clone(),
+                service: service.clone(),
                 metrics: metrics.clone(),
                 gauge: metrics.connections(&name),
                 listener: name.clone(),
             };
-            reloadable.push(Reloadable { address: listener.address, tls, origins });
+            reloadable.push(Reloadable { address: listener.address, tls });
             doors.push(server.add_service(Prebound::new(name.to_string(), socket, door, accepting.subscribe())));
         }
         let keeper = Keeper {
@@ -225,6 +224,7 @@ impl Bound {
             reloadable,
             control: control.clone(),
             reload: options.reload,
+            fixed,
         };
         let keeper = server.add_service(background_service("keeper", keeper));
         for door in &doors {
@@ -244,16 +244,58 @@ impl Bound {
     }
 }
 
+/// A listener without its origins, which belong to the service.
+struct Listening {
+    address: SocketAddr,
+    tls: crate::tls::Settings,
+}
+
+fn split(listeners: Vec<Listener>) -> (Vec<Listening>, Vec<Origins>) {
+    let part = |Listener { address, origins, tls }| (Listening { address, tls }, origins);
+    listeners.into_iter().map(part).unzip()
+}
+
+/// What stays as it was at the start, whatever a reload says.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    admin: Option<SocketAddr>,
+    audit: crate::audit::Destination,
+    connections: usize,
+    header_bytes: usize,
+    h2_idle_timeout: Duration,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            admin: config.admin,
+            audit: config.audit.clone(),
+            connections: config.limits.connections,
+            header_bytes: config.limits.header_bytes,
+            h2_idle_timeout: config.limits.idle_timeout,
+        }
+    }
+}
+
 /// One service out of a configuration; what a reload builds anew.
-fn service(config: Config, metrics: &Arc<Metrics>) -> Result<Service, StartError> {
+fn service(
+    config: Config,
+    origins: Vec<Origins>,
+    metrics: &Arc<Metrics>,
+    before: Option<&Issuers>,
+) -> Result<Service, StartError> {
     let observer = IssuerMetrics::new(metrics, config.issuers.iter().map(|settings| &settings.expected.name));
-    let issuers = Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?;
+    let issuers = match before {
+        None => Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?,
+        Some(before) => before.succeeding(config.issuers, config.token_cache, Arc::new(observer))?,
+    };
     let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
     let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
     for (file, not_after) in &config.certificates {
         metrics.certificate(file, *not_after);
     }
     Ok(Service {
+        origins,
         counts,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
         gateway: Gateway {
@@ -302,7 +344,7 @@ struct Door {
     http: Arc<HttpProxy<Proxy>>,
     proxy: Proxy,
     slots: Arc<Semaphore>,
-    limits: crate::limits::Limits,
+    service: Arc<ArcSwap<Service>>,
     metrics: Arc<Metrics>,
     gauge: prometheus::IntGauge,
     listener: Arc<str>,
@@ -350,11 +392,12 @@ impl TlsAccept for Capture {
 impl Door {
     async fn open(&self, stream: TcpStream) -> Option<Stream> {
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
+        let limits = self.service.load().limits.clone();
         let tls = self.tls.load_full();
         let acceptor = Acceptor::from_server_config(tls.config.clone());
         let capture = Capture { client_address, asks: self.asks, generation: tls.generation() };
         let handshake = handshake_with_callback(&acceptor, stream, &capture);
-        let (tls, outcome) = match tokio::time::timeout(self.limits.handshake_timeout, handshake).await {
+        let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
             Ok(Ok(tls)) => (Some(tls), Handshake::Success),
             Ok(Err(error)) => {
                 tracing::debug!(client = %client_address, %error, "handshake failed");
@@ -367,10 +410,10 @@ impl Door {
         let digest = tls.get_ssl_digest()?;
         let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
         let limits = HeaderLimits {
-            timeout: self.limits.header_timeout,
+            timeout: limits.header_timeout,
             // What belongs to the body may arrive in the same read as the end of the header.
-            bytes: self.limits.header_bytes.saturating_add(64 * 1024),
-            idle: self.limits.idle_timeout,
+            bytes: limits.header_bytes.saturating_add(64 * 1024),
+            idle: limits.idle_timeout,
         };
         let proxy = self.proxy.clone();
         let refuse = Arc::new(move |fault| match digest.extension.get::<ConnectionFacts>() {
@@ -445,7 +488,6 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
 struct Reloadable {
     address: SocketAddr,
     tls: Arc<ArcSwap<InForce>>,
-    origins: Arc<ArcSwap<Origins>>,
 }
 
 /// Keeps the service's keys and addresses fresh, and replaces the service when asked.
@@ -455,6 +497,7 @@ struct Keeper {
     reloadable: Vec<Reloadable>,
     control: Control,
     reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
+    fixed: Fixed,
 }
 
 impl Keeper {
@@ -482,7 +525,15 @@ impl Keeper {
     /// Builds and warms a new service; everything old stays in force until all of it is good.
     async fn replace(&self, work: &mut JoinSet<()>) -> Result<(), String> {
         let mut config = (self.reload)()?;
-        let listeners = std::mem::take(&mut config.listeners);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if Fixed::of(&config) != self.fixed {
+            tracing::warn!(
+                "admin, audit, limits.connections, and header_bytes and idle_timeout of HTTP/2 change only with a restart"
+            );
+        }
+        let (listeners, origins) = split(std::mem::take(&mut config.listeners));
         let same = listeners.len() == self.reloadable.len()
             && listeners.iter().zip(&self.reloadable).all(|(new, old)| new.address == old.address);
         if !same {
@@ -493,7 +544,10 @@ impl Keeper {
             let generation = old.tls.load().generation().wrapping_add(1);
             tls.push(listener.tls.in_force(generation).map_err(|error| error.to_string())?);
         }
-        let new = Arc::new(service(config, &self.metrics).map_err(|error| error.to_string())?);
+        let new = Arc::new(
+            service(config, origins, &self.metrics, Some(&self.service.load().gateway.issuers))
+                .map_err(|error| error.to_string())?,
+        );
         let tending = Self::tend(&new).await;
         let ready = async {
             while !new.gateway.issuers.ready() {
@@ -503,9 +557,8 @@ impl Keeper {
         if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
             return Err("the keys of an issuer could not be read in time".into());
         }
-        for ((old, listener), tls) in self.reloadable.iter().zip(listeners).zip(tls) {
+        for (old, tls) in self.reloadable.iter().zip(tls) {
             old.tls.store(Arc::new(tls));
-            old.origins.store(Arc::new(listener.origins));
         }
         self.service.store(new);
         *work = tending;

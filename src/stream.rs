@@ -3,8 +3,8 @@
 //!
 //! Pingora waits 60 seconds for each read of a header, so a header dripped byte by byte lives for ever; here the whole
 //! header has one deadline and one size. Pingora also answers what it cannot parse by itself, without interaction id and
-//! without a record; those answers are replaced by the gateway's. HTTP/2 connections pass through: their frames have limits
-//! of their own.
+//! without a record; those answers are replaced by the gateway's. HTTP/2 connections pass through once their preface has
+//! come, for which Pingora would wait for ever: their frames have limits of their own.
 
 use std::fmt;
 use std::io;
@@ -89,13 +89,27 @@ impl<S: IO> ClientStream<S> {
     /// Wraps a connection whose handshake is over.
     pub fn new(inner: S, phase: Arc<Phase>, limits: HeaderLimits, refuse: Refuse) -> Self {
         let framed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
-        let timer = Box::pin(tokio::time::sleep(limits.idle));
+        let timer = Box::pin(tokio::time::sleep(if framed { limits.timeout } else { limits.idle }));
         Self { inner, phase, limits, refuse, timer, armed_for: Phase::IDLE, received: 0, refusal: None, framed }
     }
 
     fn arm(&mut self, phase: u8, after: Duration) {
         self.armed_for = phase;
         self.timer.set(tokio::time::sleep(after));
+    }
+
+    /// HTTP/2: the connection preface has a deadline; from there on Pingora ends connections without streams.
+    fn poll_read_framed(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.received >= PREFACE {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        self.received = self.received.saturating_add(buffer.filled().len().saturating_sub(before));
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what is left of the refusal; ready when all of it is with the peer.
@@ -124,7 +138,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
         if me.framed {
-            return Pin::new(&mut me.inner).poll_read(cx, buffer);
+            return me.poll_read_framed(cx, buffer);
         }
         if me.refusal.is_some() {
             return me.poll_refuse_read(cx, EarlyFault::Malformed);
@@ -252,3 +266,6 @@ impl<S: IO> GetSocketDigest for ClientStream<S> {
 
 #[async_trait]
 impl<S: IO> Peek for ClientStream<S> {}
+
+/// The length of the client's connection preface (RFC 9113 §3.4).
+const PREFACE: usize = 24;

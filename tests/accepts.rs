@@ -1,6 +1,8 @@
 //! What must pass, and what the resource server then sees: each kind of signature over HTTP/1.1 and HTTP/2, with the
 //! gateway's word about the client and nobody else's.
 
+use std::io::{Read, Write};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -343,4 +345,25 @@ async fn fwd_06_the_upstream_is_known_by_its_certificate_and_knows_the_gateway_b
     assert_eq!(seen.len(), 2, "the other upstreams never used the right one's connection");
     assert!(seen.iter().all(|seen| seen.client_certificate.as_ref() == identity.chain_der.first()));
     assert_eq!(wrong.requests().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_of_another_age_is_answered_for_in_http_1_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let old = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut buffer = [0; 4096];
+            let _ = stream.read(&mut buffer);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold");
+        }
+    });
+    let world = World::with(|scene| {
+        let entry = format!("  old: {{ servers: [\"http://{old}\"] }}\nroutes:\n  - {{ name: old, path: /old, methods: [GET], scopes: [accounts], upstream: old }}\n");
+        scene.replace("routes:\n", &entry)
+    })
+    .await;
+    let response = world.client().send(request("/old", &world.sign(&world.token()))).await.unwrap();
+    assert_eq!((response.version(), response.body().as_ref()), (http::Version::HTTP_11, b"old".as_slice()));
+    assert!(response.headers().contains_key("date"));
 }

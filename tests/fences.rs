@@ -23,10 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("proxy", &["audit", "fapi", "gateway", "limits", "metrics", "stream", "tls", "upstream"]),
     (
         "server",
-        &[
-            "admin", "audit", "config", "fapi", "gateway", "issuer", "limits", "metrics", "proxy", "stream", "tls",
-            "upstream",
-        ],
+        &["admin", "audit", "config", "fapi", "gateway", "issuer", "metrics", "proxy", "stream", "tls", "upstream"],
     ),
     ("stream", &[]),
     ("tls", &["fapi"]),

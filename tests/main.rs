@@ -18,5 +18,6 @@ mod fences;
 mod hostile;
 mod observed;
 mod operation;
+mod readme;
 mod rejects;
 mod vectors;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::https::Answer;
 use fapi_gateway::commands::demo::pki::Authority;
-use http::Request;
+use http::{Request, StatusCode};
 
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
@@ -158,12 +159,17 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
     let client = world.anonymous().certificate(&newcomer);
     assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
 
-    // An address cannot change while the process lives.
-    folder.write("gateway.yaml", &text.replace("address: 127.0.0.1:0\n", "address: 127.0.0.2:0\n"));
+    // A reload does not need an issuer that is down, if it is called as before.
+    world.issuer.script("/jwks", Answer::status(StatusCode::INTERNAL_SERVER_ERROR));
     reload(4).await;
     assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
+
+    // An address cannot change while the process lives.
+    folder.write("gateway.yaml", &text.replace("address: 127.0.0.1:0\n", "address: 127.0.0.2:0\n"));
+    reload(5).await;
+    assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
     let metrics = world.gateway.admin("/metrics").await.1;
-    assert!(metrics.contains("fapi_gateway_config_reloads_total{outcome=\"success\"} 2"), "{metrics}");
+    assert!(metrics.contains("fapi_gateway_config_reloads_total{outcome=\"success\"} 3"), "{metrics}");
     assert!(metrics.contains("fapi_gateway_config_reloads_total{outcome=\"failure\"} 2"));
 }
 

@@ -278,18 +278,42 @@ fn claim_value(claim: &Value) -> Option<HeaderValue> {
     HeaderValue::try_from(encoded).ok()
 }
 
+/// Fields of a response that concern one connection (RFC 9110 §7.6.1, §11.7.1); Transfer-Encoding is the parser's to remove.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "te",
+    "trailer",
+    "upgrade",
+];
+
+/// Whether `Connection` names the field (RFC 9110 §7.6.1); those that frame the message stay what they are.
+fn nominated(headers: &HeaderMap, name: &str) -> bool {
+    !FRAMING.contains(&name)
+        && headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+}
+
 /// The edits that make an upstream's header section fit to leave (FWD-10, CC-05, RFC 9111 §3.5).
 pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &InteractionId) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     for name in received.keys() {
         let class = name.as_str();
-        if class.starts_with("client-cert") || matches!(class, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc") {
+        let internal =
+            class.starts_with("client-cert") || matches!(class, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc");
+        if internal || HOP_BY_HOP.contains(&class) || nominated(received, class) {
             edits.remove.push(name.clone());
         }
     }
     edits.set.push((INTERACTION_ID, interaction.header_value()));
     let protected = permit.is_some_and(|permit| permit.token().is_some());
-    if protected && !received.contains_key(header::CACHE_CONTROL) {
+    if protected && (!received.contains_key(header::CACHE_CONTROL) || nominated(received, "cache-control")) {
         edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     }
     // RFC 9440 §2.4: a response chosen by Client-Cert must not be reused for another client.

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn thumbprint_of_rfc_8705_appendix_a_is_43_characters_of_base64url() {
+    fn mtls_02_a_thumbprint_is_43_characters_of_base64url() {
         let text = CertificateThumbprint::of_der(&der()).to_string();
         assert_eq!(text.len(), 43);
         assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));

@@ -61,8 +61,32 @@ impl Issuers {
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, IssuerError> {
-        let entries =
-            settings.into_iter().map(|settings| Entry::new(settings, timing, &observer)).collect::<Result<_, _>>()?;
+        Self::build(settings, cache, timing, observer, &[])
+    }
+
+    /// The issuers of a reloaded configuration: whoever is called as before goes on with the keys that are there, so that
+    /// an issuer that is down does not stand in the way of everything else. Verified tokens are forgotten.
+    ///
+    /// # Errors
+    /// [`IssuerError`].
+    pub fn succeeding(
+        &self,
+        settings: Vec<Settings>,
+        cache: CacheSettings,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, IssuerError> {
+        Self::build(settings, cache, Timing::default(), observer, &self.entries)
+    }
+
+    fn build(
+        settings: Vec<Settings>,
+        cache: CacheSettings,
+        timing: Timing,
+        observer: Arc<dyn Observer>,
+        before: &[Entry],
+    ) -> Result<Self, IssuerError> {
+        let entry = |settings| Entry::new(settings, timing, &observer, before);
+        let entries = settings.into_iter().map(entry).collect::<Result<_, _>>()?;
         let tokens = Cache::builder().max_capacity(cache.max_entries).expire_after(UntilItsEnd).build();
         Ok(Self { entries, tokens, max_age: cache.max_age, observer })
     }
@@ -167,7 +191,7 @@ pub struct Settings {
 }
 
 /// The certificate authorities that a call to an issuer relies on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustAnchors {
     /// Those of the system.
     System,
@@ -298,11 +322,31 @@ pub enum RefreshOutcome {
 struct Entry {
     expected: Expected,
     keys: Arc<KeySource>,
+    called: Called,
+}
+
+/// All that the calls to an issuer depend on.
+#[derive(PartialEq, Eq)]
+struct Called {
+    name: Arc<str>,
+    issuer: Box<str>,
+    jwks_uri: Option<Url>,
+    trust_anchors: TrustAnchors,
 }
 
 impl Entry {
-    fn new(settings: Settings, timing: Timing, observer: &Arc<dyn Observer>) -> Result<Self, IssuerError> {
+    fn new(
+        settings: Settings,
+        timing: Timing,
+        observer: &Arc<dyn Observer>,
+        before: &[Self],
+    ) -> Result<Self, IssuerError> {
         let Settings { expected, jwks_uri, trust_anchors } = settings;
+        let (name, url) = (expected.name.clone(), expected.issuer.clone());
+        let called = Called { name, issuer: url, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
+        if let Some(same) = before.iter().find(|entry| entry.called == called) {
+            return Ok(Self { expected, keys: same.keys.clone(), called });
+        }
         let issuer = || expected.name.clone();
         let location = match jwks_uri {
             Some(url) if url.scheme() != "https" => return Err(IssuerError::JwksUriNotHttps { issuer: issuer() }),
@@ -315,7 +359,7 @@ impl Entry {
         let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout)
             .map_err(|error| IssuerError::Client { issuer: issuer(), error })?;
         let keys = Arc::new(KeySource::new(issuer(), location, client, timing, observer.clone()));
-        Ok(Self { expected, keys })
+        Ok(Self { expected, keys, called })
     }
 }
 

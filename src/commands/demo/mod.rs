@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 pub mod accounts;
 pub mod authorization_server;
 pub mod https;
@@ -25,7 +27,7 @@ pub fn run(once: bool) -> ExitCode {
         let outcome = play::perform(&stage).await;
         if !once {
             stage.print_curl_lines();
-            if let Err(error) = tokio::signal::ctrl_c().await {
+            if let Err(error) = told_to_end().await {
                 eprintln!("fapi-gateway: {error}");
             }
         }
@@ -36,6 +38,15 @@ pub fn run(once: bool) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => failed(&error),
+    }
+}
+
+/// Ctrl-C or SIGTERM; the files of the demo go away with either.
+async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => ended,
+        _ = terminate.recv() => Ok(()),
     }
 }
 

@@ -1,0 +1,76 @@
+//! Each trap that Pingora or rustls sets, shown to exist in the smallest set-up that has it and shown closed on the
+//! gateway; and what an attacker sends to find the next one.
+//!
+//! T1 to T8, in the names of the tests, are: resumption that skips the client's certificate (T1), connections to upstreams
+//! shared between identities (T2), headers that the client's `Connection` removes (T3), headers (T4) and HTTP/2 bodies (T5)
+//! that never end, certificates that panic (T6), an end that takes a fixed time (T7), requests that have two readings (T8).
+
+mod answers;
+mod drain;
+mod http2;
+mod messages;
+mod tls;
+mod upstreams;
+mod wire;
+
+use fapi_gateway::commands::demo::https::Recorded;
+use http::Request;
+
+use crate::support::client::Client;
+use crate::support::{ORIGIN, World};
+
+/// The gateway still does its work; where limits are short, a busy machine may need a second attempt.
+async fn still_serves(world: &World) {
+    for client in [world.client().h1(), world.client().h2()] {
+        let mut last = None;
+        for _ in 0..5 {
+            match client.send(world.request()).await {
+                Ok(response) => {
+                    assert_eq!(
+                        (response.status().as_u16(), &world.gateway.record_of(&response)["code"]),
+                        (200, &"ok".into())
+                    );
+                    last = None;
+                    break;
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        assert!(last.is_none(), "{last:?}");
+    }
+}
+
+/// The head of a request with `T(C1)`, without its last line; `extra` are whole lines.
+fn head(world: &World, line: &str, extra: &str) -> String {
+    let token = world.sign(&world.token());
+    format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{extra}\r\n")
+}
+
+/// What the upstream got, whichever request it was.
+fn seen(world: &World) -> Vec<Recorded> {
+    world.accounts.requests()
+}
+
+/// Requests that mention the marker anywhere, of which there must be none.
+fn marked(world: &World) -> Vec<String> {
+    let requests = seen(world).into_iter().map(|request| format!("{request:?}"));
+    requests.filter(|request| request.contains(MARKER)).collect()
+}
+
+/// An HTTP/2 request for a body that is sent by hand.
+fn h2_request(world: &World, method: &str, path: &str) -> http::request::Builder {
+    let token = world.sign(&world.token());
+    Request::builder()
+        .method(method)
+        .uri(format!("{ORIGIN}{path}"))
+        .version(http::Version::HTTP_2)
+        .header("authorization", format!("Bearer {token}"))
+}
+
+/// A client with `T(C1)`'s certificate and HTTP/1.
+fn client(world: &World) -> Client {
+    world.client().h1()
+}
+
+/// Stands in requests that nobody may see.
+const MARKER: &str = "marker-7f3a";

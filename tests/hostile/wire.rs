@@ -1,0 +1,400 @@
+//! The tools of an attacker: exact bytes in exact order over HTTP/1 and HTTP/2, servers that answer any bytes, and a proxy
+//! as Pingora makes it when nothing is done about its traps.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::proxy::{ProxyHttp, Session, http_proxy};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::client::TlsStream;
+
+use crate::support::DEADLINE;
+use crate::support::client::Client;
+
+/// One HTTP/1 connection, spoken by hand.
+pub struct Talk<S = TlsStream<TcpStream>> {
+    stream: S,
+    received: Vec<u8>,
+}
+
+impl Talk {
+    pub async fn with(client: &Client) -> Self {
+        Self::over(client.clone().h1().raw_stream().await.expect("the gateway accepts the connection"))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    pub fn over(stream: S) -> Self {
+        Self { stream, received: Vec::new() }
+    }
+
+    pub async fn say(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        let writing = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        timeout(DEADLINE, writing).await?
+    }
+
+    /// The next response, whose body has a declared length; none if the connection ends before.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        let reading = async {
+            loop {
+                if let Some(answer) = self.parse() {
+                    return Some(answer);
+                }
+                if !matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {
+                    return None;
+                }
+            }
+        };
+        timeout(DEADLINE, reading).await.expect("a response, or the end of the connection, in time")
+    }
+
+    /// Says these pieces with `every` between them until there is a response or the end; and how long that took.
+    pub async fn drip(
+        &mut self,
+        pieces: impl IntoIterator<Item = Vec<u8>>,
+        every: Duration,
+    ) -> (Option<Answer>, Duration) {
+        let began = now();
+        let mut pieces = pieces.into_iter();
+        let mut tick = tokio::time::interval(every);
+        let dripping = async {
+            loop {
+                if let Some(answer) = self.parse() {
+                    return Some(answer);
+                }
+                tokio::select! {
+                    biased;
+                    read = self.stream.read_buf(&mut self.received) => {
+                        if !matches!(read, Ok(1..)) {
+                            return None;
+                        }
+                    }
+                    _ = tick.tick() => {
+                        // What cannot be said any more shows in what is read.
+                        if let Some(piece) = pieces.next() {
+                            let _ = self.stream.write_all(&piece).await;
+                            let _ = self.stream.flush().await;
+                        }
+                    }
+                }
+            }
+        };
+        let answer = timeout(DEADLINE, dripping).await.expect("a response, or the end of the connection, in time");
+        (answer, began.elapsed())
+    }
+
+    /// Everything that comes until the other side closes, which it must.
+    pub async fn rest(mut self) -> String {
+        let reading = async { while matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {} };
+        timeout(DEADLINE, reading).await.expect("the connection is closed in time");
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
+    /// The status of the next response, of which only the head comes.
+    pub async fn head(&mut self) -> u16 {
+        let reading = async {
+            loop {
+                let text = String::from_utf8_lossy(&self.received).into_owned();
+                if let Some((head, rest)) = text.split_once("\r\n\r\n") {
+                    self.received = rest.as_bytes().to_vec();
+                    return head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+                }
+                assert!(matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)), "a response");
+            }
+        };
+        timeout(DEADLINE, reading).await.expect("a response in time")
+    }
+
+    fn parse(&mut self) -> Option<Answer> {
+        let end = self.received.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
+        let status: u16 = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+        let mut answer = Answer { status, head, body: Vec::new() };
+        let bodiless = matches!(status, 100..200 | 204 | 304);
+        let length = answer.field("content-length").first().map_or(0, |length| length.parse().expect("a length"));
+        let length: usize = if bodiless { 0 } else { length };
+        answer.body = self.received.get(end..end + length)?.to_vec();
+        self.received.drain(..end + length);
+        Some(answer)
+    }
+}
+
+/// A response as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The values of a field.
+    pub fn field(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
+    }
+}
+
+/// One HTTP/2 connection, spoken frame by frame (RFC 9113 §4), with fields as literals (RFC 7541 §6.2.2).
+pub struct Frames {
+    stream: TlsStream<TcpStream>,
+    received: Vec<u8>,
+}
+
+/// What became of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Answered(u16),
+    Reset,
+    GoneAway,
+    Closed,
+}
+
+impl Frames {
+    pub async fn with(client: &Client) -> Self {
+        let mut stream = client.clone().h2().raw_stream().await.expect("the gateway accepts the connection");
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("the preface");
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Exact bytes on a connection of which nothing else is known.
+    pub async fn mute(client: &Client, bytes: &[u8]) -> Self {
+        let mut stream = client.clone().h2().raw_stream().await.expect("the gateway accepts the connection");
+        stream.write_all(bytes).await.expect("a first word");
+        stream.flush().await.expect("a first word");
+        Self { stream, received: Vec::new() }
+    }
+
+    pub async fn headers(&mut self, id: u32, fields: &[(&str, &str)], ends: bool) {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            block.push(0);
+            for text in [name, value] {
+                // RFC 7541 §5.1, with a prefix of seven bits.
+                match text.len() {
+                    short @ 0..127 => block.push(u8::try_from(short).expect("less than 127")),
+                    long => {
+                        block.push(127);
+                        let mut rest = long - 127;
+                        while rest >= 128 {
+                            block.push(u8::try_from(rest % 128 + 128).expect("a byte"));
+                            rest /= 128;
+                        }
+                        block.push(u8::try_from(rest).expect("less than 128"));
+                    }
+                }
+                block.extend_from_slice(text.as_bytes());
+            }
+        }
+        self.frame(1, if ends { 5 } else { 4 }, id, &block).await;
+    }
+
+    pub async fn data(&mut self, id: u32, bytes: &[u8], ends: bool) {
+        self.frame(0, u8::from(ends), id, bytes).await;
+    }
+
+    /// CANCEL, as a client may.
+    pub async fn reset(&mut self, id: u32) {
+        self.frame(3, 0, id, &[0, 0, 0, 8]).await;
+    }
+
+    async fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(id.to_be_bytes());
+        frame.extend_from_slice(payload);
+        // A connection that is closed already shows in what is read.
+        let _ = self.stream.write_all(&frame).await;
+        let _ = self.stream.flush().await;
+    }
+
+    pub async fn fate(&mut self, stream: u32) -> Fate {
+        let reading = async {
+            loop {
+                while let Some((kind, id, payload)) = self.next_frame() {
+                    match kind {
+                        1 if id == stream => return Fate::Answered(status(&payload)),
+                        3 if id == stream => return Fate::Reset,
+                        7 if payload[4..8] != [0; 4] => return Fate::GoneAway,
+                        _ => {}
+                    }
+                }
+                if !matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {
+                    return Fate::Closed;
+                }
+            }
+        };
+        timeout(DEADLINE, reading).await.expect("a stream ends in time")
+    }
+
+    fn next_frame(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let head = self.received.get(..9)?;
+        let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).expect("24 bits");
+        let (kind, id) = (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        let payload = self.received.get(9..9 + length)?.to_vec();
+        self.received.drain(..9 + length);
+        Some((kind, id, payload))
+    }
+}
+
+/// `:status` at the start of a header block: indexed, or three digits, which Huffman codes with five or six bits.
+fn status(block: &[u8]) -> u16 {
+    match block {
+        // The dynamic table may shrink first (RFC 7541 §6.3).
+        [update, rest @ ..] if update & 0xe0 == 0x20 => status(rest),
+        [index @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(index - 0x88)],
+        [_, length, value @ ..] if length & 0x80 != 0 => {
+            let bits: String = value[..usize::from(length & 0x7f)].iter().map(|byte| format!("{byte:08b}")).collect();
+            let (mut at, mut digits) = (0, String::new());
+            while digits.len() < 3 {
+                let five = u8::from_str_radix(&bits[at..at + 5], 2).expect("bits");
+                let (digit, length) = match five {
+                    0..=2 => (five, 5),
+                    _ => (u8::from_str_radix(&bits[at..at + 6], 2).expect("bits") - 0b011001 + 3, 6),
+                };
+                digits.push(char::from(b'0' + digit));
+                at += length;
+            }
+            digits.parse().expect("digits")
+        }
+        [_, length, value @ ..] => {
+            String::from_utf8_lossy(&value[..usize::from(*length)]).parse().expect("a status in plain digits")
+        }
+        _ => panic!("no header block: {block:?}"),
+    }
+}
+
+/// A request body whose frames a test hands over one by one.
+pub struct Drops(mpsc::Receiver<Frame<Bytes>>);
+
+impl Drops {
+    pub fn new() -> (mpsc::Sender<Frame<Bytes>>, Self) {
+        let (sender, receiver) = mpsc::channel(64);
+        (sender, Self(receiver))
+    }
+
+    /// No frames at all.
+    pub fn none() -> Self {
+        Self::new().1
+    }
+}
+
+impl Body for Drops {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+/// An HTTP/2 connection for such bodies.
+pub async fn dripping_h2<S>(stream: S) -> http2::SendRequest<Drops>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("an HTTP/2 connection");
+    tokio::spawn(connection);
+    sender
+}
+
+/// An upstream that answers each path with exactly these bytes and keeps the connection open.
+pub async fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut stream = stream;
+                let mut received = Vec::new();
+                while matches!(stream.read_buf(&mut received).await, Ok(1..)) {
+                    if received.windows(4).any(|four| four == b"\r\n\r\n") {
+                        let head = String::from_utf8_lossy(&std::mem::take(&mut received)).into_owned();
+                        let _ = stream.write_all(&answer(head.split(' ').nth(1).unwrap_or_default())).await;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Pingora as it comes: the header that speaks for the gateway is set in `request_filter`, the read timeout is Pingora's,
+/// nothing is checked.
+struct Naive {
+    upstream: SocketAddr,
+}
+
+#[async_trait]
+impl ProxyHttp for Naive {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn early_request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<()> {
+        session.set_read_timeout(Some(SHORT));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
+        session.req_header_mut().insert_header("x-token-client-id", "ours")?;
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+    }
+}
+
+/// The naive proxy on plain TCP, for HTTP/1 and, with prior knowledge, HTTP/2.
+pub async fn naive(upstream: SocketAddr) -> SocketAddr {
+    // Before Pingora installs another for the whole process.
+    fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let mut proxy = http_proxy(&Arc::new(ServerConf::default()), Naive { upstream });
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.server_options = Some(options);
+    let proxy = Arc::new(proxy);
+    tokio::spawn(async move {
+        let (_keep, shutdown) = watch::channel(false);
+        while let Ok((stream, _)) = listener.accept().await {
+            let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
+            tokio::spawn(async move { proxy.process_new(Box::new(L4Stream::from(stream)), &shutdown).await });
+        }
+    });
+    address
+}
+
+/// The limits that the tests wait for.
+pub const SHORT: Duration = Duration::from_millis(300);
+
+#[allow(clippy::disallowed_methods, reason = "what a wait takes is measured")]
+pub fn now() -> Instant {
+    Instant::now()
+}
