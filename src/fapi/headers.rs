@@ -153,6 +153,7 @@ const PREFIXES: &[&str] = &[
 
 const NAMES: &[&str] = &[
     "dpop",
+    "proxy",
     "forwarded",
     "x-arr-clientcert",
     "x-real-ip",

@@ -155,10 +155,8 @@ fn unreadable() -> Credential {
 
 /// The alert in an error of a handshake.
 fn alert(error: &io::Error) -> Option<AlertDescription> {
-    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(alert) => Some(*alert),
-        _ => None,
-    }
+    let rustls::Error::AlertReceived(alert) = error.get_ref()?.downcast_ref()? else { return None };
+    Some(*alert)
 }
 
 #[tokio::test(flavor = "multi_thread")]
