@@ -9,6 +9,7 @@ use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
+use crate::audit::Health;
 use crate::metrics::Metrics;
 use crate::proxy::Service;
 
@@ -34,6 +35,8 @@ pub struct Admin {
     pub service: Arc<ArcSwap<Service>>,
     /// What is scraped.
     pub metrics: Arc<Metrics>,
+    /// How the audit goes.
+    pub audit: Arc<Health>,
     /// Whether the gateway is on its way out.
     pub drain: Arc<Drain>,
 }
@@ -47,8 +50,13 @@ impl Admin {
             ("/readyz", true) if !self.service.load().gateway.issuers.ready() => {
                 (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"waiting for the first keys of every issuer\n".to_vec())
             }
+            ("/readyz", true) if !self.audit.good() => {
+                (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"the audit cannot be written\n".to_vec())
+            }
             ("/readyz", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
-            ("/metrics", true) => (StatusCode::OK, METRICS, self.metrics.render(&self.service.load().gateway.issuers)),
+            ("/metrics", true) => {
+                (StatusCode::OK, METRICS, self.metrics.render(&self.service.load().gateway.issuers, self.audit.lost()))
+            }
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
         };
         let mut response = Response::new(body);

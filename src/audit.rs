@@ -1,17 +1,21 @@
 //! One JSON line for each exchange, made from the same record that decided it; never a token, a proof or a body.
 //!
-//! Lines are written by a thread of their own, in order. When it cannot keep up, exchanges wait for it: an exchange without
-//! its line would be worse than a slow one.
+//! Lines are written by a thread of their own, in order. When it cannot keep up, the end of an exchange waits for it, and
+//! nothing else does. When lines cannot be written, or nobody takes them, they are counted as lost and the gateway says that
+//! it is not ready; it goes on serving, since a bank that stands still helps nobody.
 
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::fapi::rejection::Code;
 use crate::fapi::sender::Confirmation;
 use crate::gateway::{Exchange, Outcome};
 
@@ -54,6 +58,8 @@ pub struct Ending<'a> {
     pub path: Option<&'a str>,
     /// The status that the client saw; none when the connection was gone.
     pub status: Option<u16>,
+    /// The upstream that the request was sent to, or was about to be.
+    pub upstream: Option<&'a str>,
     /// The status that the upstream sent.
     pub upstream_status: Option<u16>,
     /// From the first byte of the request to the last of the response.
@@ -95,10 +101,13 @@ struct ConfirmationText {
     thumbprint: String,
 }
 
-/// How an exchange ended, as metrics and audit name it.
-pub fn decision(outcome: &Outcome) -> (&'static str, &'static str) {
+/// How an exchange ended, as metrics and audit name it. A client that leaves changes nothing of what was decided before.
+pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'static str) {
     match outcome {
         Outcome::Permit(_) => ("permit", "ok"),
+        Outcome::Reject(rejection) if rejection.code() == Code::ClientGone && ending.upstream.is_some() => {
+            ("permit", Code::ClientGone.as_str())
+        }
         Outcome::Reject(rejection) if rejection.code().status().is_server_error() => {
             ("error", rejection.code().as_str())
         }
@@ -112,7 +121,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
     let seen = &exchange.seen;
     let token = seen.token.as_deref();
     let claims = token.map(|token| token.claims_for_audit());
-    let (decision, code) = decision(&exchange.outcome);
+    let (decision, code) = decision(&exchange.outcome, ending);
     let line = Line {
         time: &ending.time,
         interaction_id: exchange.interaction.to_string(),
@@ -139,7 +148,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         }),
         certificate_subject: ending.certificate_subject,
         status: ending.status,
-        upstream: seen.route.as_ref().filter(|_| ending.upstream_status.is_some()).map(|route| &*route.upstream.name),
+        upstream: ending.upstream,
         upstream_status: ending.upstream_status,
         duration_ms: (ending.duration.as_secs_f64() * 1e6).round() / 1e3,
         decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
@@ -149,10 +158,24 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The writing end; lines are in the file when [`Audit::close`] returns.
-pub struct Audit {
-    lines: SyncSender<Message>,
-    thread: JoinHandle<()>,
+/// How the writing goes.
+#[derive(Debug, Default)]
+pub struct Health {
+    lost: AtomicU64,
+    failing: AtomicBool,
+    behind: AtomicBool,
+}
+
+impl Health {
+    /// How many lines were lost since the start.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether lines are being written and taken.
+    pub fn good(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed) && !self.behind.load(Ordering::Relaxed)
+    }
 }
 
 enum Message {
@@ -160,15 +183,38 @@ enum Message {
     End,
 }
 
+/// The writing end; lines are written when [`Audit::close`] returns true.
+pub struct Audit {
+    lines: Sender<Message>,
+    health: Arc<Health>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
 /// A handle that sends lines; cheap to clone.
 #[derive(Clone)]
-pub struct AuditSender(SyncSender<Message>);
+pub struct AuditSender {
+    lines: Sender<Message>,
+    health: Arc<Health>,
+}
 
 impl AuditSender {
     /// Hands a line over; waits when the writer is far behind.
-    pub fn send(&self, line: Vec<u8>) {
-        if self.0.send(Message::Line(line)).is_err() {
-            tracing::error!("the audit writer is gone, a line was lost");
+    pub async fn send(&self, line: Vec<u8>) {
+        match self.lines.try_reserve() {
+            Ok(place) => place.send(Message::Line(line)),
+            Err(_) => {
+                self.health.behind.store(true, Ordering::Relaxed);
+                if self.lines.send(Message::Line(line)).await.is_err() {
+                    self.health.lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Hands a line over where nothing can be waited for; lost, and counted, when the writer is far behind.
+    pub fn send_or_lose(&self, line: Vec<u8>) {
+        if self.lines.try_send(Message::Line(line)).is_err() {
+            self.health.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -179,48 +225,91 @@ impl Audit {
     /// # Errors
     /// When no thread can be made.
     pub fn start(output: Box<dyn Write + Send>) -> std::io::Result<Self> {
-        let (lines, receiver) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("audit".into()).spawn(move || write_lines(&receiver, output))?;
-        Ok(Self { lines, thread })
+        let (lines, receiver) = channel(QUEUE);
+        let (end, ended) = std::sync::mpsc::channel();
+        let health = Arc::new(Health::default());
+        let writer = Writer { output: BufWriter::new(output), health: health.clone() };
+        std::thread::Builder::new().name("audit".into()).spawn(move || {
+            writer.run(receiver);
+            let _ = end.send(());
+        })?;
+        Ok(Self { lines, health, ended })
     }
 
     /// A handle for those who have something to tell.
     pub fn sender(&self) -> AuditSender {
-        AuditSender(self.lines.clone())
+        AuditSender { lines: self.lines.clone(), health: self.health.clone() }
     }
 
-    /// Waits until everything that was sent before is written.
-    pub fn close(self) {
-        if self.lines.send(Message::End).is_err() || self.thread.join().is_err() {
-            tracing::error!("the audit writer ended in a panic");
-        }
+    /// How the writing goes.
+    pub fn health(&self) -> Arc<Health> {
+        self.health.clone()
+    }
+
+    /// Waits until everything that was sent before is written, but not for ever; whether it was.
+    pub fn close(self) -> bool {
+        let written = self.lines.try_send(Message::End).is_ok() && self.ended.recv_timeout(LAST_WAIT).is_ok();
+        written && self.health.lost() == 0
     }
 }
 
-fn write_lines(lines: &Receiver<Message>, output: Box<dyn Write + Send>) {
-    let mut output = BufWriter::new(output);
-    let mut failing = false;
-    loop {
-        let result = match lines.recv_timeout(FLUSH_AFTER) {
-            Ok(Message::Line(line)) => output.write_all(&line),
-            Err(RecvTimeoutError::Timeout) => output.flush(),
-            Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => {
-                if let Err(error) = output.flush() {
-                    tracing::error!(%error, "the last audit lines could not be written");
+struct Writer {
+    output: BufWriter<Box<dyn Write + Send>>,
+    health: Arc<Health>,
+}
+
+impl Writer {
+    fn run(mut self, mut lines: Receiver<Message>) {
+        while let Some(message) = lines.blocking_recv() {
+            let mut next = Ok(message);
+            loop {
+                match next {
+                    Ok(Message::Line(line)) => {
+                        let result = self.output.write_all(&line);
+                        self.note(result, 1);
+                    }
+                    Ok(Message::End) => {
+                        let result = self.output.flush();
+                        self.note(result, 0);
+                        return;
+                    }
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
-                return;
+                next = lines.try_recv();
             }
-        };
-        match result {
-            Ok(()) => failing = false,
-            Err(error) if !failing => {
-                failing = true;
-                tracing::error!(%error, "audit lines cannot be written");
-            }
-            Err(_) => {}
+            // Nobody waits in line any more, so what is in the buffer goes out now.
+            self.health.behind.store(false, Ordering::Relaxed);
+            let result = self.output.flush();
+            self.note(result, 0);
         }
+    }
+
+    fn note(&mut self, result: std::io::Result<()>, lines: u64) {
+        match result {
+            Ok(()) if lines > 0 || self.output.buffer().is_empty() => {
+                self.health.failing.store(false, Ordering::Relaxed)
+            }
+            Ok(()) => {}
+            Err(error) => {
+                // What is in the buffer could not be written and would be tried for ever; it is given up with its line.
+                let given_up = self.output.buffer().iter().filter(|byte| **byte == b'\n').count() as u64;
+                self.health.lost.fetch_add(given_up.max(lines).max(1), Ordering::Relaxed);
+                if !self.health.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "audit lines cannot be written");
+                }
+                self.give_up_buffer();
+            }
+        }
+    }
+
+    fn give_up_buffer(&mut self) {
+        let nowhere: Box<dyn Write + Send> = Box::new(std::io::sink());
+        let buffered = std::mem::replace(&mut self.output, BufWriter::new(nowhere));
+        let (output, _) = buffered.into_parts();
+        self.output = BufWriter::new(output);
     }
 }
 
 const QUEUE: usize = 8192;
-const FLUSH_AFTER: Duration = Duration::from_millis(20);
+/// How long the end of the process waits for the last lines.
+const LAST_WAIT: Duration = Duration::from_secs(5);

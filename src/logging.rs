@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The filter when `RUST_LOG` says nothing.
-pub const DEFAULT: &str = "info,pingora_core=warn,pingora_proxy=error";
+pub const DEFAULT: &str = "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=off";
 
 /// Starts the log of this process with a filter in the syntax of `RUST_LOG`; a second call changes nothing.
 ///

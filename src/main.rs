@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fapi_gateway::{commands, logging, tls};
 
-/// A reverse proxy that enforces FAPI 2.0 and FAPI 1.0 Advanced in front of resource servers.
+/// A reverse proxy that enforces FAPI in front of resource servers.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {

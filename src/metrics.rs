@@ -9,6 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::fapi::UnixTime;
 use crate::issuer::{CacheOutcome, Issuers, Observer, RefreshOutcome};
 
 /// All metrics of one gateway, in a registry of their own.
@@ -26,6 +27,7 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     connections: IntGaugeVec,
     certificate_not_after: GaugeVec,
+    audit_lines_lost: IntCounter,
     reloads: IntCounterVec,
     last_reload: Gauge,
 }
@@ -134,6 +136,9 @@ impl Metrics {
         registry.register(Box::new(token_cache_entries.clone()))?;
         let reloads =
             counter("fapi_gateway_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"])?;
+        let audit_lines_lost =
+            IntCounter::new("fapi_gateway_audit_lines_lost_total", "Audit lines that could not be written.")?;
+        registry.register(Box::new(audit_lines_lost.clone()))?;
         let last_reload = Gauge::new(
             "fapi_gateway_config_last_reload_success",
             "1 if the configuration in force is the newest that was read.",
@@ -158,6 +163,7 @@ impl Metrics {
             handshakes,
             connections,
             certificate_not_after,
+            audit_lines_lost,
             reloads,
             last_reload,
         })
@@ -206,14 +212,19 @@ impl Metrics {
         self.last_reload.set(if success { 1.0 } else { 0.0 });
     }
 
-    /// Notes until when a certificate is valid.
-    pub fn certificate(&self, file: &str, not_after: crate::fapi::UnixTime) {
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
-        self.certificate_not_after.with_label_values(&[file]).set(not_after.0 as f64);
+    /// Notes until when each of the certificates in use is valid, instead of those noted before.
+    pub fn certificates<'c>(&self, certificates: impl IntoIterator<Item = &'c (String, UnixTime)>) {
+        self.certificate_not_after.reset();
+        for (file, not_after) in certificates {
+            #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
+            self.certificate_not_after.with_label_values(&[file]).set(not_after.0 as f64);
+        }
     }
 
     /// The text that Prometheus scrapes, with the gauges that are read on demand.
-    pub fn render(&self, issuers: &Issuers) -> Vec<u8> {
+    pub fn render(&self, issuers: &Issuers, audit_lines_lost: u64) -> Vec<u8> {
+        self.audit_lines_lost.inc_by(audit_lines_lost.saturating_sub(self.audit_lines_lost.get()));
+        self.jwks_age.reset();
         for (issuer, age) in issuers.key_ages() {
             if let Some(age) = age {
                 self.jwks_age.with_label_values(&[&*issuer]).set(age);

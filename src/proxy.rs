@@ -110,12 +110,16 @@ impl ConnectionFacts {
 
 /// What a reload replaces as a whole.
 pub struct Service {
+    /// Tells one service from the next.
+    pub generation: u64,
     /// What decides.
     pub gateway: Gateway,
     /// Where permits lead, by the index that routes name.
     pub upstreams: Vec<Arc<Upstream>>,
     /// The public origins of each listener.
     pub origins: Vec<Origins>,
+    /// The TLS of each listener.
+    pub tls: Vec<Arc<InForce>>,
     /// The bounds of a message.
     pub limits: Limits,
     /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.
@@ -131,8 +135,6 @@ pub struct Proxy {
     pub service: Arc<ArcSwap<Service>>,
     /// The listener's place among the listeners.
     pub index: usize,
-    /// The listener's TLS.
-    pub tls: Arc<ArcSwap<InForce>>,
     /// The listener's address, for the record.
     pub listener: Arc<str>,
     /// The clock.
@@ -153,8 +155,8 @@ pub struct Context {
     decision: Duration,
     body_bytes: u64,
     body_done: bool,
+    upstream: Option<Arc<str>>,
     upstream_status: Option<u16>,
-    settled: bool,
 }
 
 impl Proxy {
@@ -168,10 +170,10 @@ impl Proxy {
             EarlyFault::TimedOut => MessageError::HeaderTimeout,
         };
         let mut exchange = fresh_exchange();
-        let interaction = exchange.interaction;
+        let interaction = exchange.interaction.clone();
         let response = exchange.reject(error).response(&interaction);
         let status = response.status().as_u16();
-        self.record(
+        let line = self.record(
             &service,
             &exchange,
             &Ending {
@@ -182,21 +184,25 @@ impl Proxy {
                 method: None,
                 path: None,
                 status: Some(status),
+                upstream: None,
                 upstream_status: None,
                 duration: Duration::ZERO,
                 decision: Duration::ZERO,
             },
         );
+        // Called while the connection is polled, where nothing can be waited for.
+        self.audit.send_or_lose(line);
         http1_bytes(&response, self.clock.now())
     }
 
-    fn record(&self, service: &Service, exchange: &Exchange, ending: &Ending<'_>) {
-        let (decision, code) = audit::decision(&exchange.outcome);
+    /// Counts an exchange; its line is the caller's to hand over.
+    fn record(&self, service: &Service, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
+        let (decision, code) = audit::decision(&exchange.outcome, ending);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
         if let Some(counts) = service.counts.get(route) {
             counts.exchange(decision, code, ending.duration, ending.decision);
         }
-        self.audit.send(audit::line(exchange, ending));
+        audit::line(exchange, ending)
     }
 
     /// Judges one request and, when its form body could hide a second token, that body too.
@@ -204,15 +210,18 @@ impl Proxy {
         let now = UnixTime(context.began_at.as_secs());
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
         let service = context.service.clone();
-        let (Some(facts), Some(origins)) = (connection(session), service.origins.get(self.index)) else {
+        let (Some(facts), Some(origins), Some(tls)) =
+            (connection(session), service.origins.get(self.index), service.tls.get(self.index))
+        else {
             let detail = "the connection has no facts, or its listener no origins".to_owned();
             return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
         };
-        context.peer = facts.peer_under(&self.tls.load(), now);
+        context.peer = facts.peer_under(tls, now);
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
         let decided = service.gateway.authorize(request, &message, origins, &context.peer, now).await;
+        context.decision = context.began.elapsed();
         let form = is_form(request);
         match decided {
             Ok((permit, seen)) => {
@@ -227,15 +236,7 @@ impl Proxy {
                 context.exchange.outcome = Outcome::Permit(permit);
                 Ok(())
             }
-            Err(rejection) => {
-                let missing = matches!(rejection.cause(), Cause::Credentials(CredentialsError::Missing));
-                // BEAR-17: whoever waits for a 100 gets the refusal instead, and need not send a body for it.
-                let missing = missing && !expects_continue(session.req_header());
-                if missing && form && read_form(session, context.service.limits.body_timeout).await == Ok(true) {
-                    return Err(Rejection::new(CredentialsError::InBody, rejection.seen().clone()));
-                }
-                Err(rejection)
-            }
+            Err(rejection) => Err(rejection),
         }
     }
 
@@ -279,8 +280,8 @@ impl ProxyHttp for Proxy {
             decision: Duration::ZERO,
             body_bytes: 0,
             body_done: false,
+            upstream: None,
             upstream_status: None,
-            settled: false,
         }
     }
 
@@ -298,14 +299,19 @@ impl ProxyHttp for Proxy {
         if let Some(trace) = TraceContext::from_request(headers) {
             context.exchange.trace = trace;
         }
+        let idle = context.service.limits.idle_timeout;
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(idle.as_secs().max(1)));
+        }
+        // A request that comes before this one is answered does no harm to this one; it is dropped with the connection.
+        session.set_pipelining_enabled(true);
         session.set_read_timeout(Some(context.service.limits.body_timeout));
-        session.set_write_timeout(Some(context.service.limits.idle_timeout));
+        session.set_write_timeout(Some(idle));
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let decided = self.decide(session, context).await;
-        context.decision = context.began.elapsed();
         let Err(rejection) = decided else { return Ok(false) };
         context.exchange.settle(rejection);
         self.answer(session, context).await?;
@@ -331,7 +337,6 @@ impl ProxyHttp for Proxy {
         };
         *body = None;
         let status = context.exchange.reject(fault).code().status().as_u16();
-        context.settled = true;
         Err(Error::explain(ErrorType::HTTPStatus(status), "the body was refused").into_down())
     }
 
@@ -340,6 +345,9 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
         };
         let upstream = context.service.upstreams.get(permit.upstream().index);
+        context.upstream = Some(permit.upstream().name.clone());
+        // A body that is sent a second time is counted a second time.
+        context.body_bytes = 0;
         match upstream.and_then(|upstream| upstream.peer()) {
             Some(peer) => Ok(Box::new(peer)),
             None => Err(Error::explain(ErrorType::ConnectNoRoute, "no address of the upstream is known").into_up()),
@@ -357,8 +365,13 @@ impl ProxyHttp for Proxy {
         else {
             return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
         };
+        let now = UnixTime(context.began_at.as_secs());
+        let chains = context.service.tls.get(self.index).is_some_and(|tls| tls.verifies_chains());
+        // Possession of a key makes nobody's name true; a token that is bound to it does.
+        let vouched = chains || permit.token().is_some();
         let hop = Hop {
-            peer: &context.peer,
+            certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
+            version: session.req_header().version,
             client_address: facts.client_address,
             origin,
             interaction: &context.exchange.interaction,
@@ -421,10 +434,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, mut e: Box<Error>) -> Box<Error> {
-        if let Some(permit) = context.exchange.permit() {
-            self.metrics.upstream_failed(&permit.upstream().name, "connect");
-        }
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, _: &mut Context, mut e: Box<Error>) -> Box<Error> {
         // Nothing was sent yet, so another server may be asked, whatever the method.
         e.set_retry(true);
         e
@@ -433,7 +443,8 @@ impl ProxyHttp for Proxy {
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
         let gone = *e.esource() == ErrorSource::Downstream
             && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed);
-        if !context.settled {
+        // What was refused stays refused for its own reason, also when the answer cannot be delivered.
+        if !matches!(context.exchange.outcome, Outcome::Reject(_)) {
             let cause = self.cause_of(e, context);
             context.exchange.reject(cause);
         }
@@ -462,15 +473,18 @@ impl ProxyHttp for Proxy {
                 .map(|certificate| certificate.subject()),
             method: Some(request.method.as_str()),
             path: Some(request.uri.path()),
-            status: session.response_written().map(|response| response.status.as_u16()),
+            status: session.response_written().map(|response| response.status.as_u16()).filter(|status| *status >= 200),
+            upstream: context.upstream.as_deref(),
             upstream_status: context.upstream_status,
             duration: context.began.elapsed(),
             decision: context.decision,
         };
-        self.record(&context.service, &context.exchange, &ending);
+        let line = self.record(&context.service, &context.exchange, &ending);
         if let Some(facts) = facts {
             facts.phase.idle();
         }
+        session.set_pipelining_enabled(false);
+        self.audit.send(line).await;
     }
 
     /// The record is the audit's; Pingora's own line would repeat it without the code.
@@ -486,32 +500,53 @@ impl ProxyHttp for Proxy {
 impl Proxy {
     /// Whose fault a failure is decides between 4xx, 502, 504 and 500.
     fn cause_of(&self, e: &Error, context: &Context) -> Cause {
-        let upstream = context.exchange.permit().map_or_else(|| "".into(), |permit| permit.upstream().name.clone());
-        let late = matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::ConnectTimedout);
-        let detail = e.etype().as_str().to_owned();
-        match e.esource() {
-            ErrorSource::Downstream if late => MessageError::BodyTimeout.into(),
-            ErrorSource::Downstream if matches!(e.etype(), ErrorType::InvalidHTTPHeader) => {
+        use ErrorType::{
+            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, H2Error, HandshakeError,
+            InvalidCert, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, TLSHandshakeFailure,
+            TLSHandshakeTimedout, WriteError, WriteTimedout,
+        };
+        let upstream = context.upstream.clone().unwrap_or_else(|| "".into());
+        let connecting = matches!(
+            e.etype(),
+            ConnectError
+                | ConnectNoRoute
+                | ConnectRefused
+                | HandshakeError
+                | InvalidCert
+                | SocketError
+                | TLSHandshakeFailure
+        );
+        // The cause below the type says which certificate or address was wrong; beyond the connection it might quote a body.
+        let mut detail = e.etype().as_str().to_owned();
+        if connecting {
+            detail.push_str(": ");
+            detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
+        }
+        let failed = |kind| self.metrics.upstream_failed(&upstream, kind);
+        match (e.esource(), e.etype()) {
+            (ErrorSource::Downstream, ReadTimedout | WriteTimedout) => MessageError::BodyTimeout.into(),
+            (ErrorSource::Downstream, InvalidHTTPHeader) => {
                 MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
             }
-            ErrorSource::Downstream => MessageError::BodyMalformed.into(),
-            // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
-            ErrorSource::Upstream if matches!(e.etype(), ErrorType::ReadTimedout) && !context.body_done => {
-                MessageError::BodyTimeout.into()
+            (ErrorSource::Downstream | ErrorSource::Unset, ConnectionClosed | ReadError | WriteError | H2Error) => {
+                MessageError::ClientGone.into()
             }
-            ErrorSource::Upstream if late || matches!(e.etype(), ErrorType::TLSHandshakeTimedout) => {
-                self.metrics.upstream_failed(&upstream, "timeout");
+            (ErrorSource::Downstream, _) => MessageError::BodyMalformed.into(),
+            // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
+            (ErrorSource::Upstream, ReadTimedout) if !context.body_done => MessageError::BodyTimeout.into(),
+            (ErrorSource::Upstream, ReadTimedout | WriteTimedout | ConnectTimedout | TLSHandshakeTimedout) => {
+                failed("timeout");
                 Unavailable::UpstreamTimeout { upstream, detail }.into()
             }
-            ErrorSource::Upstream if matches!(e.etype(), ErrorType::InvalidHTTPHeader | ErrorType::H2Error) => {
-                self.metrics.upstream_failed(&upstream, "protocol");
+            (ErrorSource::Upstream, InvalidHTTPHeader | H2Error) => {
+                failed("protocol");
                 Unavailable::UpstreamInvalid { upstream, detail }.into()
             }
-            ErrorSource::Upstream => {
-                self.metrics.upstream_failed(&upstream, "connection");
+            (ErrorSource::Upstream, _) => {
+                failed(if connecting { "connect" } else { "connection" });
                 Unavailable::Upstream { upstream, detail }.into()
             }
-            ErrorSource::Internal | ErrorSource::Unset => Unavailable::Internal { detail }.into(),
+            (ErrorSource::Internal | ErrorSource::Unset, _) => Unavailable::Internal { detail }.into(),
         }
     }
 }
@@ -540,7 +575,12 @@ fn is_form(request: &http::request::Parts) -> bool {
 
 /// RFC 9110 §10.1.1.
 fn expects_continue(request: &http::request::Parts) -> bool {
-    request.headers.get_all(header::EXPECT).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    request.version >= Version::HTTP_11
+        && request
+            .headers
+            .get_all(header::EXPECT)
+            .iter()
+            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.

@@ -32,16 +32,15 @@ use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Drain};
 use crate::audit::Audit;
-use crate::config::{Config, Listener};
+use crate::config::Config;
 use crate::fapi::message;
 use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use crate::fapi::route::Origins;
 use crate::gateway::Gateway;
 use crate::issuer::Issuers;
 use crate::metrics::{Handshake, IssuerMetrics, Metrics};
 use crate::proxy::{Clock, ConnectionFacts, Proxy, Service};
 use crate::stream::{ClientStream, HeaderLimits, Phase};
-use crate::tls::{ClientCertificates, InForce};
+use crate::tls::InForce;
 use crate::upstream::{self, Upstream};
 
 /// What a gateway needs besides its configuration.
@@ -72,6 +71,9 @@ pub enum StartError {
     /// The audit's destination cannot be opened.
     #[error("cannot write the audit: {0}; make the file's directory writable or change audit.destination")]
     Audit(std::io::Error),
+    /// Not every audit line could be written.
+    #[error("audit lines were lost; the log says why")]
+    AuditLost,
     /// An issuer's client cannot be made.
     #[error("{0}")]
     Issuer(#[from] crate::issuer::IssuerError),
@@ -116,7 +118,7 @@ impl Control {
 
 /// A gateway whose sockets are bound; connections queue until [`Bound::run`].
 pub struct Bound {
-    listeners: Vec<(TcpListener, Arc<str>, Listening)>,
+    listeners: Vec<(TcpListener, Arc<str>, SocketAddr)>,
     admin: Option<TcpListener>,
     service: Arc<ArcSwap<Service>>,
     metrics: Arc<Metrics>,
@@ -131,7 +133,7 @@ impl Bound {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn new(mut config: Config, mut options: Options) -> Result<Self, StartError> {
+    pub fn new(config: Config, mut options: Options) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let output = match options.audit.take() {
             Some(output) => output,
@@ -140,13 +142,13 @@ impl Bound {
         let bind =
             |address: SocketAddr| TcpListener::bind(address).map_err(|error| StartError::Bind { address, error });
         let mut listeners = Vec::new();
-        let (open, origins) = split(std::mem::take(&mut config.listeners));
-        for listening in open {
-            listeners.push((bind(listening.address)?, listening.address.to_string().into(), listening));
+        for listener in &config.listeners {
+            listeners.push((bind(listener.address)?, listener.address.to_string().into(), listener.address));
         }
         let admin = config.admin.map(bind).transpose()?;
         let fixed = Fixed::of(&config);
-        let service = Arc::new(ArcSwap::from_pointee(service(config, origins, &metrics, None)?));
+        metrics.certificates(&config.certificates);
+        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, None)?));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
         Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), fixed })
     }
@@ -169,7 +171,7 @@ impl Bound {
     /// Serves until [`Control::stop`], then drains. Blocks; must not be called from within an async runtime.
     ///
     /// # Errors
-    /// [`StartError::Tls`].
+    /// [`StartError::Tls`], and [`StartError::AuditLost`] at the end.
     pub fn run(self) -> Result<(), StartError> {
         let Self { listeners, admin, service, metrics, audit, options, control, fixed } = self;
         let drain = Arc::new(Drain::default());
@@ -178,15 +180,13 @@ impl Bound {
         let (admin_end, _) = watch::channel(false);
         let mut server = Server::new_with_opt_and_conf(None, server_conf());
         server.bootstrap();
-        let mut reloadable = Vec::new();
+        let mut addresses = Vec::new();
         let mut connections = Vec::new();
         let mut doors = Vec::new();
-        for (socket, name, listener) in listeners {
-            let tls = Arc::new(ArcSwap::from_pointee(listener.tls.in_force(0)?));
+        for (index, (socket, name, address)) in listeners.into_iter().enumerate() {
             let proxy = Proxy {
                 service: service.clone(),
-                index: reloadable.len(),
-                tls: tls.clone(),
+                index,
                 listener: name.clone(),
                 clock: options.clock.clone(),
                 metrics: metrics.clone(),
@@ -205,8 +205,7 @@ impl Bound {
             let slots = Arc::new(Semaphore::new(fixed.connections));
             connections.push((slots.clone(), fixed.connections));
             let door = Door {
-                tls: tls.clone(),
-                asks: AsksForCertificates::from(&listener.tls.client_certificates),
+                index,
                 http: Arc::new(http),
                 proxy,
                 slots,
@@ -215,13 +214,13 @@ impl Bound {
                 gauge: metrics.connections(&name),
                 listener: name.clone(),
             };
-            reloadable.push(Reloadable { address: listener.address, tls });
+            addresses.push(address);
             doors.push(server.add_service(Prebound::new(name.to_string(), socket, door, accepting.subscribe())));
         }
         let keeper = Keeper {
             service: service.clone(),
             metrics: metrics.clone(),
-            reloadable,
+            addresses,
             control: control.clone(),
             reload: options.reload,
             fixed,
@@ -231,7 +230,7 @@ impl Bound {
             door.add_dependency(&keeper);
         }
         if let Some(socket) = admin {
-            let admin = Admin { service: service.clone(), metrics, drain: drain.clone() };
+            let admin = Admin { service: service.clone(), metrics, audit: audit.health(), drain: drain.clone() };
             let outlives = admin_end.subscribe();
             server.add_service(Prebound::new("admin".into(), socket, admin, outlives));
         }
@@ -239,20 +238,8 @@ impl Bound {
             Shutdown { control, drain, accepting, connections, lame_duck: options.lame_duck, patience: options.drain };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
         drop(admin_end);
-        audit.close();
-        Ok(())
+        if audit.close() { Ok(()) } else { Err(StartError::AuditLost) }
     }
-}
-
-/// A listener without its origins, which belong to the service.
-struct Listening {
-    address: SocketAddr,
-    tls: crate::tls::Settings,
-}
-
-fn split(listeners: Vec<Listener>) -> (Vec<Listening>, Vec<Origins>) {
-    let part = |Listener { address, origins, tls }| (Listening { address, tls }, origins);
-    listeners.into_iter().map(part).unzip()
 }
 
 /// What stays as it was at the start, whatever a reload says.
@@ -278,23 +265,23 @@ impl Fixed {
 }
 
 /// One service out of a configuration; what a reload builds anew.
-fn service(
-    config: Config,
-    origins: Vec<Origins>,
-    metrics: &Arc<Metrics>,
-    before: Option<&Issuers>,
-) -> Result<Service, StartError> {
+fn service(config: Config, metrics: &Arc<Metrics>, before: Option<&Service>) -> Result<Service, StartError> {
+    let generation = before.map_or(0, |before| before.generation.wrapping_add(1));
+    let (mut tls, mut origins) = (Vec::new(), Vec::new());
+    for listener in config.listeners {
+        tls.push(Arc::new(listener.tls.in_force(generation)?));
+        origins.push(listener.origins);
+    }
     let observer = IssuerMetrics::new(metrics, config.issuers.iter().map(|settings| &settings.expected.name));
     let issuers = match before {
         None => Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?,
-        Some(before) => before.succeeding(config.issuers, config.token_cache, Arc::new(observer))?,
+        Some(before) => before.gateway.issuers.succeeding(config.issuers, config.token_cache, Arc::new(observer))?,
     };
     let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
     let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
-    for (file, not_after) in &config.certificates {
-        metrics.certificate(file, *not_after);
-    }
     Ok(Service {
+        generation,
+        tls,
         origins,
         counts,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
@@ -321,26 +308,9 @@ fn server_conf() -> ServerConf {
     }
 }
 
-/// Whether a listener asks for certificates, which tells why a client has none.
-#[derive(Clone, Copy)]
-enum AsksForCertificates {
-    Yes,
-    No,
-}
-
-impl From<&ClientCertificates> for AsksForCertificates {
-    fn from(settings: &ClientCertificates) -> Self {
-        match settings {
-            ClientCertificates::None => Self::No,
-            ClientCertificates::Requested { .. } => Self::Yes,
-        }
-    }
-}
-
 /// Ends TLS and hands the connection to HTTP.
 struct Door {
-    tls: Arc<ArcSwap<InForce>>,
-    asks: AsksForCertificates,
+    index: usize,
     http: Arc<HttpProxy<Proxy>>,
     proxy: Proxy,
     slots: Arc<Semaphore>,
@@ -365,18 +335,17 @@ impl Drop for Slot {
 /// Makes the facts of a connection, once.
 struct Capture {
     client_address: IpAddr,
-    asks: AsksForCertificates,
-    generation: u64,
+    tls: Arc<InForce>,
 }
 
 #[async_trait]
 impl TlsAccept for Capture {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-        let peer = match (tls.peer_certificate_der(), self.asks) {
+        let peer = match (tls.peer_certificate_der(), self.tls.asks_for_certificates()) {
             // The verifier has read it before; without facts every request on the connection is refused.
             (Some(der), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(der).ok()?)),
-            (None, AsksForCertificates::Yes) => Peer::Anonymous(NoCertificate::NotPresented),
-            (None, AsksForCertificates::No) => Peer::Anonymous(NoCertificate::NotRequested),
+            (None, true) => Peer::Anonymous(NoCertificate::NotPresented),
+            (None, false) => Peer::Anonymous(NoCertificate::NotRequested),
         };
         Some(Arc::new(ConnectionFacts {
             peer,
@@ -384,7 +353,7 @@ impl TlsAccept for Capture {
             client_address: self.client_address,
             phase: Arc::new(Phase::default()),
             chain: tls.peer_cert_chain_der().unwrap_or_default().to_vec(),
-            trusted_by: AtomicU64::new(self.generation),
+            trusted_by: AtomicU64::new(self.tls.generation()),
         }))
     }
 }
@@ -392,10 +361,10 @@ impl TlsAccept for Capture {
 impl Door {
     async fn open(&self, stream: TcpStream) -> Option<Stream> {
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
-        let limits = self.service.load().limits.clone();
-        let tls = self.tls.load_full();
+        let service = self.service.load_full();
+        let (limits, tls) = (&service.limits, service.tls.get(self.index)?.clone());
         let acceptor = Acceptor::from_server_config(tls.config.clone());
-        let capture = Capture { client_address, asks: self.asks, generation: tls.generation() };
+        let capture = Capture { client_address, tls };
         let handshake = handshake_with_callback(&acceptor, stream, &capture);
         let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
             Ok(Ok(tls)) => (Some(tls), Handshake::Success),
@@ -484,17 +453,11 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
     }
 }
 
-/// What of a listener a reload may change.
-struct Reloadable {
-    address: SocketAddr,
-    tls: Arc<ArcSwap<InForce>>,
-}
-
 /// Keeps the service's keys and addresses fresh, and replaces the service when asked.
 struct Keeper {
     service: Arc<ArcSwap<Service>>,
     metrics: Arc<Metrics>,
-    reloadable: Vec<Reloadable>,
+    addresses: Vec<SocketAddr>,
     control: Control,
     reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
     fixed: Fixed,
@@ -524,30 +487,21 @@ impl Keeper {
 
     /// Builds and warms a new service; everything old stays in force until all of it is good.
     async fn replace(&self, work: &mut JoinSet<()>) -> Result<(), String> {
-        let mut config = (self.reload)()?;
+        let config = (self.reload)()?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
+        }
+        if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {
+            return Err("the listeners' addresses cannot change in a reload; restart the gateway".into());
         }
         if Fixed::of(&config) != self.fixed {
             tracing::warn!(
                 "admin, audit, limits.connections, and header_bytes and idle_timeout of HTTP/2 change only with a restart"
             );
         }
-        let (listeners, origins) = split(std::mem::take(&mut config.listeners));
-        let same = listeners.len() == self.reloadable.len()
-            && listeners.iter().zip(&self.reloadable).all(|(new, old)| new.address == old.address);
-        if !same {
-            return Err("the listeners' addresses cannot change in a reload; restart the gateway".into());
-        }
-        let mut tls = Vec::new();
-        for (listener, old) in listeners.iter().zip(&self.reloadable) {
-            let generation = old.tls.load().generation().wrapping_add(1);
-            tls.push(listener.tls.in_force(generation).map_err(|error| error.to_string())?);
-        }
-        let new = Arc::new(
-            service(config, origins, &self.metrics, Some(&self.service.load().gateway.issuers))
-                .map_err(|error| error.to_string())?,
-        );
+        let certificates = config.certificates.clone();
+        let new = service(config, &self.metrics, Some(&self.service.load())).map_err(|error| error.to_string())?;
+        let new = Arc::new(new);
         let tending = Self::tend(&new).await;
         let ready = async {
             while !new.gateway.issuers.ready() {
@@ -557,9 +511,7 @@ impl Keeper {
         if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
             return Err("the keys of an issuer could not be read in time".into());
         }
-        for (old, tls) in self.reloadable.iter().zip(tls) {
-            old.tls.store(Arc::new(tls));
-        }
+        self.metrics.certificates(&certificates);
         self.service.store(new);
         *work = tending;
         Ok(())

@@ -72,6 +72,33 @@ pub struct HeaderLimits {
 /// Makes the bytes of the answer to an early fault, and records it.
 pub type Refuse = Arc<dyn Fn(EarlyFault) -> Bytes + Send + Sync>;
 
+/// The request line as it comes in: method, target and version with one space between, of visible ASCII
+/// (RFC 9112 §3). Pingora escapes what does not belong there before anybody else sees it.
+#[derive(Clone, Copy, Debug, Default)]
+struct RequestLine {
+    spaces: u8,
+    ended: bool,
+}
+
+impl RequestLine {
+    /// Takes the next bytes; whether the line is still one.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            match (self.ended, byte) {
+                (true, _) => return true,
+                (false, b'\n') => {
+                    self.ended = true;
+                    return self.spaces == 2;
+                }
+                (false, b' ') => self.spaces = self.spaces.saturating_add(1),
+                (false, b'\r' | b'!'..=b'~') => {}
+                (false, _) => return false,
+            }
+        }
+        true
+    }
+}
+
 /// A client's connection above TLS.
 pub struct ClientStream<S> {
     inner: S,
@@ -81,6 +108,7 @@ pub struct ClientStream<S> {
     timer: Pin<Box<Sleep>>,
     armed_for: u8,
     received: usize,
+    line: RequestLine,
     refusal: Option<Bytes>,
     framed: bool,
 }
@@ -90,7 +118,18 @@ impl<S: IO> ClientStream<S> {
     pub fn new(inner: S, phase: Arc<Phase>, limits: HeaderLimits, refuse: Refuse) -> Self {
         let framed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         let timer = Box::pin(tokio::time::sleep(if framed { limits.timeout } else { limits.idle }));
-        Self { inner, phase, limits, refuse, timer, armed_for: Phase::IDLE, received: 0, refusal: None, framed }
+        Self {
+            inner,
+            phase,
+            limits,
+            refuse,
+            timer,
+            armed_for: Phase::IDLE,
+            received: 0,
+            line: RequestLine::default(),
+            refusal: None,
+            framed,
+        }
     }
 
     fn arm(&mut self, phase: u8, after: Duration) {
@@ -150,6 +189,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         }
         if phase != me.armed_for {
             me.received = 0;
+            me.line = RequestLine::default();
             me.arm(phase, me.limits.idle);
         }
         if me.timer.as_mut().poll(cx).is_ready() {
@@ -166,6 +206,9 @@ impl<S: IO> AsyncRead for ClientStream<S> {
             me.arm(Phase::HEADER, me.limits.timeout);
         }
         me.received = me.received.saturating_add(read);
+        if !me.line.take(&buffer.filled()[before..]) {
+            return me.poll_refuse_read(cx, EarlyFault::Malformed);
+        }
         if me.received > me.limits.bytes {
             let bytes = me.received;
             return me.poll_refuse_read(cx, EarlyFault::TooLarge { bytes });

@@ -116,10 +116,21 @@ pub struct InForce {
     /// What handshakes are made with.
     pub config: Arc<ServerConfig>,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    chains: bool,
     generation: u64,
 }
 
 impl InForce {
+    /// Whether it asks clients for certificates.
+    pub const fn asks_for_certificates(&self) -> bool {
+        self.verifier.is_some()
+    }
+
+    /// Whether a certificate that it lets in leads to a trust anchor.
+    pub const fn verifies_chains(&self) -> bool {
+        self.chains
+    }
+
     /// Tells one state of a listener from the next.
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -153,7 +164,9 @@ impl Settings {
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
-        Ok(InForce { config: Arc::new(config), verifier, generation })
+        let chains =
+            matches!(self.client_certificates, ClientCertificates::Requested { trust: Trust::Chain { .. }, .. });
+        Ok(InForce { config: Arc::new(config), verifier, chains, generation })
     }
 
     fn verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
@@ -239,7 +252,7 @@ impl ClientCertVerifier for ReadableVerifier {
 /// The longest chain that is looked at.
 const MAX_CHAIN: usize = 10;
 
-/// Takes any certificate whose key signed the handshake (RFC 8705 §6.2); validity is checked for each request.
+/// Takes any certificate whose key signed the handshake (RFC 8705 §6.2); validity counts where a token is bound to it.
 #[derive(Debug)]
 struct PossessionVerifier {
     demand: Demand,

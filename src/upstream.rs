@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::lb::discovery::ServiceDiscovery;
 use pingora::lb::selection::RoundRobin;
@@ -59,6 +60,7 @@ pub struct TlsSettings {
 pub struct Upstream {
     name: Arc<str>,
     balancer: LoadBalancer<RoundRobin>,
+    names: Arc<ArcSwap<HashMap<std::net::SocketAddr, ServerAddress>>>,
     trust_anchors: Option<Arc<[WrappedX509]>>,
     identity: Option<Arc<CertKey>>,
     server_name: Option<Box<str>>,
@@ -72,10 +74,13 @@ impl Upstream {
     pub fn new(settings: Settings) -> Self {
         let pool = pool_key(&settings);
         let certificate = |der: &CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
-        let balancer = LoadBalancer::from_backends(Backends::new(Box::new(Dns { servers: settings.servers })));
+        let names = Arc::new(ArcSwap::default());
+        let dns = Dns { servers: settings.servers, names: names.clone() };
+        let balancer = LoadBalancer::from_backends(Backends::new(Box::new(dns)));
         Self {
             name: settings.name,
             balancer,
+            names,
             trust_anchors: settings.tls.trust_anchors.map(|anchors| anchors.iter().map(certificate).collect()),
             identity: settings.tls.identity.map(|(chain, key)| {
                 Arc::new(CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec()))
@@ -87,12 +92,7 @@ impl Upstream {
         }
     }
 
-    /// Its configured name.
-    pub const fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Looks its servers' names up; what was known stays in force when that fails.
+    /// Looks its servers' names up; what was known of a name stays in force when that fails.
     pub async fn resolve(&self) {
         if let Err(error) = self.balancer.update().await {
             tracing::warn!(upstream = %self.name, %error, "upstream names could not be resolved");
@@ -102,8 +102,9 @@ impl Upstream {
     /// The next server, as a peer to connect to; none while no name could be resolved.
     pub fn peer(&self) -> Option<HttpPeer> {
         let backend = self.balancer.select(b"", 16)?;
-        let server = backend.ext.get::<ServerAddress>()?;
         let address = *backend.addr.as_inet()?;
+        let names = self.names.load();
+        let server = names.get(&address)?;
         let name = self.server_name.as_deref().unwrap_or(&server.host);
         let mut peer = match (&self.identity, server.tls) {
             (Some(identity), true) => HttpPeer::new_mtls(address, name.to_owned(), identity.clone()),
@@ -143,33 +144,37 @@ fn pool_key(settings: &Settings) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Turns the servers of one upstream into addresses.
+/// Turns the servers of one upstream into addresses. Pingora compares backends by address alone, so which name an address
+/// has now is told beside them; of two names with one address the later counts.
 struct Dns {
     servers: Vec<ServerAddress>,
+    names: Arc<ArcSwap<HashMap<std::net::SocketAddr, ServerAddress>>>,
 }
 
 #[async_trait]
 impl ServiceDiscovery for Dns {
     async fn discover(&self) -> pingora::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
-        let mut backends = BTreeSet::new();
-        let mut failure = None;
+        let before = self.names.load_full();
+        let mut names = HashMap::new();
         for server in &self.servers {
             match tokio::net::lookup_host((&*server.host, server.port)).await {
-                Ok(addresses) => backends.extend(addresses.map(|address| {
-                    let mut ext = Extensions::new();
-                    ext.insert(server.clone());
-                    Backend { addr: SocketAddr::Inet(address), weight: 1, ext }
-                })),
-                Err(error) => failure = Some((server, error)),
+                Ok(addresses) => names.extend(addresses.map(|address| (address, server.clone()))),
+                Err(error) => {
+                    tracing::warn!(host = %server.host, %error, "a name could not be resolved, what was known stays");
+                    names.extend(
+                        before.iter().filter(|(_, known)| *known == server).map(|(at, known)| (*at, known.clone())),
+                    );
+                }
             }
         }
-        match failure {
-            Some((server, error)) if backends.is_empty() => pingora::Error::e_explain(
-                pingora::ErrorType::ConnectError,
-                format!("{}:{}: {error}", server.host, server.port),
-            ),
-            Some(_) | None => Ok((backends, HashMap::new())),
-        }
+        let backend = |address: &std::net::SocketAddr| Backend {
+            addr: SocketAddr::Inet(*address),
+            weight: 1,
+            ext: Extensions::new(),
+        };
+        let backends = names.keys().map(backend).collect();
+        self.names.store(Arc::new(names));
+        Ok((backends, HashMap::new()))
     }
 }
 

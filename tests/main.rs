@@ -14,6 +14,7 @@ mod support;
 mod accepts;
 mod configs;
 mod deploy;
+mod endings;
 mod fences;
 mod hostile;
 mod observed;

@@ -46,7 +46,7 @@ fn rfc6750_2_2_token_in_the_form_body_is_found_and_is_no_credential() {
     let body = text(&section, "body");
     assert!(form_has_token(body.as_bytes()));
     assert!(!form_has_token(body.replace("access_token", "refresh_token").as_bytes())); // control
-    assert_eq!(CredentialsError::InBody.code(), Code::CredentialsInBody);
+    assert_eq!(CredentialsError::FieldAndBody.code(), Code::CredentialsRepeated);
 }
 
 #[test]

@@ -65,11 +65,18 @@ fn obey_signals(control: Control) -> std::io::Result<()> {
         runtime.block_on(async {
             loop {
                 tokio::select! {
-                    _ = terminate.recv() => break control.stop(),
-                    _ = interrupt.recv() => break control.stop(),
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
                     _ = hangup.recv() => control.reload(),
                 }
             }
+            control.stop();
+            // Whoever asks twice does not want to wait for the drain.
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(1);
         });
     })?;
     Ok(())

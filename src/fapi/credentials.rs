@@ -50,9 +50,6 @@ pub enum CredentialsError {
     /// The only token stands in the query.
     #[error("the only access token stands in the query")]
     InQuery,
-    /// The only token stands in the body.
-    #[error("the only access token stands in the form body")]
-    InBody,
     /// More than one field line.
     #[error("more than one Authorization field")]
     Repeated,
@@ -76,7 +73,6 @@ impl CredentialsError {
         match self {
             Self::Missing => Code::CredentialsMissing,
             Self::InQuery => Code::CredentialsInQuery,
-            Self::InBody => Code::CredentialsInBody,
             Self::Repeated | Self::FieldAndQuery | Self::FieldAndBody => Code::CredentialsRepeated,
             Self::Malformed => Code::CredentialsMalformed,
             Self::SchemeUnsupported => Code::SchemeUnsupported,

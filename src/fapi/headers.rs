@@ -10,21 +10,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::peer::Peer;
+use super::peer::ClientCertificate;
 use super::policy::Permit;
 use super::route::Origin;
 
 /// The header that joins what a client saw with what audit wrote (FAPI Implementation Advice).
 pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
 
-/// The identity of one exchange: the client's UUID, or a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InteractionId(Uuid);
+/// The identity of one exchange: the client's UUID as it wrote it, or a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InteractionId(HeaderValue);
 
 impl InteractionId {
     /// An id of our own.
-    pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid)
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        let mut buffer = Uuid::encode_buffer();
+        let text = uuid.hyphenated().encode_lower(&mut buffer);
+        Self(HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(NIL)))
     }
 
     /// The client's, if it sent exactly one and that is a UUID in its canonical form (RFC 9562 §4).
@@ -32,22 +34,22 @@ impl InteractionId {
         let mut values = headers.get_all(INTERACTION_ID).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
         let text = value.to_str().ok().filter(|text| text.len() == 36)?;
-        Uuid::try_parse(text).ok().map(Self)
+        Uuid::try_parse(text).ok().map(|_| Self(value.clone()))
     }
 
     /// The value of the header.
     pub fn header_value(&self) -> HeaderValue {
-        let mut buffer = Uuid::encode_buffer();
-        HeaderValue::from_str(self.0.hyphenated().encode_lower(&mut buffer))
-            .unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-0000-0000-000000000000"))
+        self.0.clone()
     }
 }
 
 impl std::fmt::Display for InteractionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.hyphenated().fmt(f)
+        f.write_str(self.0.to_str().unwrap_or(NIL))
     }
 }
+
+const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The trace a request belongs to (W3C Trace Context §3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,8 +196,10 @@ pub struct HeaderEdits {
 /// What is known of the connection and the exchange when a request is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
-    /// The other end's certificate.
-    pub peer: &'a Peer,
+    /// The other end's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// The version that the client spoke.
+    pub version: http::Version,
     /// The other end's address.
     pub client_address: IpAddr,
     /// The origin the request was sent to.
@@ -224,8 +228,9 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop
     set.push((INTERACTION_ID, hop.interaction.header_value()));
     set.push((HeaderName::from_static("traceparent"), hop.trace.traceparent.clone()));
     push_forwarded(set, hop);
+    push_via(set, received, hop);
     if forward.client_certificate
-        && let Some(certificate) = hop.peer.certificate()
+        && let Some(certificate) = hop.certificate
     {
         set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
     }
@@ -258,6 +263,16 @@ fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, hop: &Hop<'_>) {
     push("x-forwarded-host", host.to_owned());
     push("host", host.to_owned());
     set.push((HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")));
+}
+
+/// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field", after those of the proxies before it.
+fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: &Hop<'_>) {
+    let own: &[u8] = if hop.version == http::Version::HTTP_2 { b"2 fapi-gateway" } else { b"1.1 fapi-gateway" };
+    let before = received.get_all(header::VIA).iter().map(|value| value.as_bytes());
+    let value = before.chain([own]).collect::<Vec<_>>().join(&b", "[..]);
+    if let Ok(value) = HeaderValue::from_bytes(&value) {
+        set.push((header::VIA, value));
+    }
 }
 
 /// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, and
@@ -335,7 +350,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fapi::peer::NoCertificate;
     use crate::fapi::route::{Admission, Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
 
     fn permit(forward: Forward) -> Permit {
@@ -358,7 +372,8 @@ mod tests {
 
     fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
         let hop = Hop {
-            peer: &Peer::Anonymous(NoCertificate::NotPresented),
+            certificate: None,
+            version: http::Version::HTTP_11,
             client_address: "2001:db8::1".parse().unwrap(),
             origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
             interaction: &InteractionId::from_uuid(Uuid::nil()),

@@ -58,6 +58,10 @@ impl<'r> UnverifiedJws<'r> {
         if let Some(member) = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| header.contains_key(*name)) {
             return Err(TokenError::KeySupplied { member });
         }
+        // A wrong type is never the same as absence.
+        if header.get("kid").is_some_and(|kid| !kid.is_string()) {
+            return Err(TokenError::Malformed { part: "header" });
+        }
         let payload = part(payload, "payload")?;
         let signed = text.len().saturating_sub(signature.len()).saturating_sub(1);
         let signed = text.get(..signed).ok_or(TokenError::Malformed { part: "serialization" })?;

@@ -79,6 +79,9 @@ pub enum MessageError {
     /// A body that breaks its framing.
     #[error("the body ended before its framing did, or broke it")]
     BodyMalformed,
+    /// Nobody left to answer.
+    #[error("the client left before it had its answer")]
+    ClientGone,
     /// No host, or more than one.
     #[error("the request does not name one host: {why}")]
     HostMissing {
@@ -117,6 +120,7 @@ impl MessageError {
             Self::HeaderTimeout => Code::HeaderTimeout,
             Self::BodyTimeout => Code::BodyTimeout,
             Self::BodyMalformed => Code::BodyMalformed,
+            Self::ClientGone => Code::ClientGone,
             Self::HostMissing { .. } => Code::HostMissing,
             Self::HostMalformed { .. } => Code::HostMalformed,
             Self::HostUnknown { .. } => Code::HostUnknown,

@@ -100,6 +100,8 @@ codes! {
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, None;
     /// The client broke its body off or framed it wrongly while it was forwarded.
     BodyMalformed = "body_malformed", BAD_REQUEST, None;
+    /// The client left before it had its answer; nobody saw a status.
+    ClientGone = "client_gone", BAD_REQUEST, None;
     /// No Host field, or more than one (RFC 9112 §3.2).
     HostMissing = "host_missing", BAD_REQUEST, None;
     /// Host, `:authority` or the target's authority contradict each other or are no host (RFC 9110 §7.2).
@@ -120,8 +122,6 @@ codes! {
     CredentialsMissing = "credentials_missing", UNAUTHORIZED, None;
     /// The only access token stands in the query, which FAPI forbids (FAPI 2.0 §5.3.4 (2)).
     CredentialsInQuery = "credentials_in_query", UNAUTHORIZED, None;
-    /// The only access token stands in the form body, which is no method here (RFC 9700 §4.3.2).
-    CredentialsInBody = "credentials_in_body", UNAUTHORIZED, None;
     /// More than one Authorization field, or a token sent by more than one method (RFC 6750 §3.1).
     CredentialsRepeated = "credentials_repeated", BAD_REQUEST, Some(InvalidRequest);
     /// Authorization is not one scheme and one token68 (RFC 6750 §2.1).

@@ -169,11 +169,6 @@ impl Issuers {
         self.tokens.entry_count()
     }
 
-    /// The issuers' configured names.
-    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.entries.iter().map(|entry| &entry.expected.name)
-    }
-
     fn accepted(&self, accepted: &[IssuerIndex]) -> impl Iterator<Item = (IssuerIndex, &Entry)> {
         accepted.iter().filter_map(|index| self.entries.get(index.0).map(|entry| (*index, entry)))
     }

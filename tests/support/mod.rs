@@ -289,6 +289,11 @@ impl Running {
         self.audit.wait_for(interaction)
     }
 
+    /// Whether an exchange is recorded within a time; for those that may never have begun.
+    pub fn knows_within(&self, interaction: &str, time: Duration) -> bool {
+        self.audit.knows_within(interaction, time)
+    }
+
     /// Everything that was audited so far, as text.
     pub fn audit_text(&self) -> String {
         self.audit.text()
@@ -352,6 +357,14 @@ impl Lines {
             came.wait_timeout_while(kept, DEADLINE, |kept| !kept.by_id.contains_key(interaction)).expect("no panic");
         assert!(!late.timed_out(), "no audit line with interaction id {interaction}");
         kept.lines[kept.by_id[interaction]].clone()
+    }
+
+    fn knows_within(&self, interaction: &str, time: Duration) -> bool {
+        let (kept, came) = &*self.0;
+        let kept = kept.lock().expect("no panic while writing");
+        let (_kept, late) =
+            came.wait_timeout_while(kept, time, |kept| !kept.by_id.contains_key(interaction)).expect("no panic");
+        !late.timed_out()
     }
 
     fn wait_where(&self, predicate: impl Fn(&Value) -> bool) -> Value {

@@ -122,6 +122,9 @@ impl Build<'_> {
             self.problem(&at.key("body_bytes"), "no body could be sent; write a size above zero, such as `10MiB`");
         }
         let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
+        if *connections > MAX_CONNECTIONS {
+            self.problem(&at.key("connections"), "no process holds so many; write at most 1000000");
+        }
         let connections = self.count(&at.key("connections"), connections);
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
@@ -279,3 +282,6 @@ fn effective(file: &File) -> String {
     without_null(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
 }
+
+/// More than any process has file descriptors for.
+const MAX_CONNECTIONS: u64 = 1_000_000;

@@ -1,0 +1,219 @@
+//! How exchanges end that do not end well: the record tells what was decided, whoever leaves and whenever.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fapi_gateway::audit::Audit;
+use fapi_gateway::commands::demo::pki::self_signed;
+use http::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{DEADLINE, ORIGIN, World, request};
+
+/// An upstream that tells when a whole request has come, and never answers.
+fn silent_upstream() -> (SocketAddr, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (came, received) = channel();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = [0; 8192];
+            if stream.read(&mut head).is_ok_and(|read| read > 0) {
+                let _ = came.send(());
+            }
+            held.push(stream);
+        }
+    });
+    (address, received)
+}
+
+async fn world_with_silence() -> (World, Receiver<()>) {
+    let (silent, received) = silent_upstream();
+    let world = World::with(|scene| {
+        let entry = format!(
+            "  silent: {{ servers: [\"http://{silent}\"], response_timeout: 20s }}\nroutes:\n  - {{ name: silent, path: /silent, methods: [GET, POST], scopes: [accounts], upstream: silent }}\n"
+        );
+        scene.replace("routes:\n", &entry)
+    })
+    .await;
+    (world, received)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_an_executed_payment_leaves_a_permit_behind() {
+    let (world, received) = world_with_silence().await;
+    let token = world.sign(&world.token());
+    for body in ["", "Content-Length: 5\r\n\r\nhello"] {
+        let mut stream = world.client().raw_stream().await.unwrap();
+        let method = if body.is_empty() { "GET" } else { "POST" };
+        let end = if body.is_empty() { "\r\n" } else { body };
+        let id = uuid::Uuid::new_v4();
+        let head = format!(
+            "{method} /silent HTTP/1.1\r\nHost: localhost\r\nx-fapi-interaction-id: {id}\r\nAuthorization: Bearer {token}\r\n{end}"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        received.recv_timeout(DEADLINE).expect("the upstream sees the request");
+        drop(stream);
+        let record = world.gateway.record(&id.to_string());
+        assert_eq!((&record["decision"], &record["code"]), (&"permit".into(), &"client_gone".into()), "{record}");
+        assert_eq!((&record["upstream"], &record["status"]), (&"silent".into(), &serde_json::Value::Null), "{record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn att_a5_a_client_that_hangs_up_does_not_erase_why_it_was_refused() {
+    let world = World::start().await;
+    let stolen = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&world.c2));
+    for _ in 0..8 {
+        let connection = world.client().h2().connect().await.unwrap();
+        let mut other = connection.another().unwrap();
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut request = request("/accounts", &stolen);
+        request.headers_mut().insert("x-fapi-interaction-id", id.parse().unwrap());
+        // The stream is reset as soon as it is opened, wherever the gateway then stands.
+        let sent = tokio::time::timeout(Duration::from_micros(300), other.send(request)).await;
+        drop((sent, other, connection));
+        if world.gateway.audit_text().contains(&id) || world.gateway.knows_within(&id, Duration::from_millis(300)) {
+            let record = world.gateway.record(&id);
+            assert!(["certificate_mismatch", "client_gone"].contains(&record["code"].as_str().unwrap()), "{record}");
+            assert_ne!(record["decision"], "error", "{record}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_early_does_not_harm_the_one_before_it() {
+    let world = World::start().await;
+    let token = world.sign(&world.token());
+    let get = format!("GET /accounts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut stream = world.client().raw_stream().await.unwrap();
+    stream.write_all(get.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    stream.write_all(get.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 64];
+    let read = tokio::time::timeout(DEADLINE, stream.read(&mut answer)).await.unwrap().unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer[..read]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_rs_17_a_form_without_credentials_is_refused_before_its_body() {
+    let world = World::start().await;
+    let head = "POST /payments HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n";
+    let mut stream = world.client().raw_stream().await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 64];
+    let read = tokio::time::timeout(DEADLINE, stream.read(&mut answer)).await.unwrap().unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&answer[..read]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sm_08_a_request_line_is_judged_before_anybody_repairs_it() {
+    let world = World::start().await;
+    let token = world.sign(&world.token());
+    let get =
+        |line: &str| format!("{line}\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let good = world.client().raw(get("GET /accounts?a=b HTTP/1.1").as_bytes()).await;
+    assert!(good.starts_with(b"HTTP/1.1 200 "), "control");
+    for line in [
+        "GET /accounts/a b HTTP/1.1",
+        "GET /accounts?a=b c HTTP/1.1",
+        "GET  /accounts HTTP/1.1",
+        "GET\t/accounts HTTP/1.1",
+        "GET /accounts\u{e9} HTTP/1.1",
+        " GET /accounts HTTP/1.1",
+    ] {
+        let answer = world.client().raw(get(line).as_bytes()).await;
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{line:?}: {}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(world.accounts.requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cc_04_a_certificate_that_nobody_vouches_for_is_not_passed_on() {
+    let stranger = self_signed("The Bank Itself");
+    let world = World::with(|scene| {
+        scene
+            .replace("mode: optional, trust: chain, trust_anchors: [ca.pem]", "mode: optional, trust: possession")
+            .append("    forward: { client_certificate: true }\n")
+    })
+    .await;
+    let health = Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();
+    assert_eq!(world.judge_from(&world.anonymous().certificate(&stranger), health).await, (200, "ok".into()));
+    assert_eq!(world.accounts.requests().remove(0).header("client-cert"), None);
+    let bound = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&stranger));
+    world.accounts.clear();
+    let own = world.anonymous().certificate(&stranger);
+    assert_eq!(world.judge_from(&own, request("/accounts", &bound)).await, (200, "ok".into()), "control");
+    assert!(world.accounts.requests().remove(0).header("client-cert").is_some(), "the token vouches for it");
+}
+
+/// A destination that takes nothing until it is let.
+struct Stalled(Receiver<()>);
+
+impl Write for Stalled {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A destination that is full.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_audit_holds_exchanges_at_their_end_and_nothing_else() {
+    let (let_go, stalled) = channel();
+    let audit = Audit::start(Box::new(Stalled(stalled))).unwrap();
+    let (sender, health) = (audit.sender(), audit.health());
+    let fill = async {
+        loop {
+            sender.send(vec![b'x'; 9000]).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(1), fill).await.is_err(), "the queue is full at last");
+    assert!(!health.good());
+    sender.send_or_lose(vec![b'x']);
+    assert_eq!(health.lost(), 1);
+    drop(let_go);
+    let recovered = async {
+        while !health.good() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, recovered).await.expect("it catches up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_cannot_be_written_are_counted_and_the_end_says_so() {
+    let audit = Audit::start(Box::new(Full)).unwrap();
+    let (sender, health) = (audit.sender(), audit.health());
+    for _ in 0..3 {
+        sender.send(b"line\n".to_vec()).await;
+    }
+    let noticed = async {
+        while health.good() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, noticed).await.expect("it is noticed");
+    assert!(!audit.close());
+    assert_eq!(health.lost(), 3);
+}
