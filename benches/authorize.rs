@@ -12,16 +12,20 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
 use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::KeyKind;
+use fapi_gateway::commands::demo::tokens::{self, KeyKind, SigningKey};
 use fapi_gateway::config::Config;
 use fapi_gateway::fapi::message::{Facts, Limits};
 use fapi_gateway::fapi::peer::{ClientCertificate, Peer};
 use fapi_gateway::fapi::{UnixTime, sha256};
 use fapi_gateway::gateway::Gateway;
 use fapi_gateway::issuer::Issuers;
+use fapi_gateway::replay::ReplayLog;
+use fapi_gateway::replay::keys::KnownKeys;
+use fapi_gateway::replay::memory::MemoryLog;
+use http::request::Parts;
 use http::{Request, Version};
 
 fn write(folder: &Path, name: &str, text: &str) {
@@ -78,9 +82,17 @@ routes:
     });
     let origins = config.listeners.remove(0).origins;
     let limits = Limits { header_bytes: 32 * 1024, body_bytes: 1024 };
-    let gateway = Gateway { routes: config.routes, issuers, limits, strip: config.strip };
-    let peer = Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));
     let now = now();
+    let gateway = Gateway {
+        routes: config.routes,
+        issuers,
+        limits,
+        strip: config.strip,
+        freshness: config.freshness,
+        proof_keys: Arc::new(KnownKeys::new(1000)),
+        replay: Arc::new(ReplayLog::memory(MemoryLog::new(100_000_000, UnixTime(0)), Arc::new(()))),
+    };
+    let peer = Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));
     let token = issuer.token(now).bound_to_certificate(&client).sign(issuer.key(KeyKind::Es256));
     let head = format!("GET /accounts/1 HTTP/1.1\r\nHost: api.bank.example\r\nAuthorization: Bearer {token}\r\n\r\n");
     let request = Request::get("/accounts/1")
@@ -105,6 +117,30 @@ routes:
     let mut group = criterion.benchmark_group(format!("certificate-bound JWT of {} bytes", token.len()));
     group.bench_function("authorize, warm cache", |bencher| bencher.iter(decide));
     group.bench_function("SHA-256 of the token", |bencher| bencher.iter(|| sha256(token.as_bytes())));
+    let dpop_key = SigningKey::generate(KeyKind::Es256, "proofs");
+    let bound = issuer.token(now).bound_to_key(dpop_key.thumbprint()).sign(issuer.key(KeyKind::Es256));
+    let url = "https://api.bank.example/accounts/1";
+    let mut number = 0_u64;
+    let mut proven = || {
+        number += 1;
+        let proof = dpop_key.proof("GET", url, now, &format!("proof-{number}"), Some(&tokens::ath(&bound)), None);
+        let mut request = request.clone();
+        request.headers.insert("authorization", format!("DPoP {bound}").parse().expect("a field"));
+        request.headers.insert("dpop", proof.parse().expect("a field"));
+        request
+    };
+    let decide_proven = |request: Parts| {
+        let decision = pin!(gateway.authorize(&request, &facts, &origins, &peer, UnixTime(now)));
+        match decision.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok((permit, _))) => permit,
+            Poll::Ready(Err(rejection)) => panic!("{}", rejection.cause()),
+            Poll::Pending => panic!("a warm decision waits for nothing"),
+        }
+    };
+    drop(decide_proven(proven()));
+    group.bench_function("authorize with a DPoP proof, warm cache", |bencher| {
+        bencher.iter_batched(&mut proven, decide_proven, BatchSize::SmallInput);
+    });
     let jwk = issuer.key(KeyKind::Es256).jwk();
     let part = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().expect("a coordinate")).expect("base64url");
     let point = [vec![4], part("x"), part("y")].concat();

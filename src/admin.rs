@@ -42,6 +42,11 @@ pub struct Admin {
 }
 
 impl Admin {
+    fn render(&self) -> Vec<u8> {
+        let service = self.service.load();
+        self.metrics.render(&service.gateway.issuers, service.gateway.replay.entries(), self.audit.lost())
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
         let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
             ("/livez" | "/readyz" | "/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new()),
@@ -54,9 +59,7 @@ impl Admin {
                 (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"the audit cannot be written\n".to_vec())
             }
             ("/readyz", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
-            ("/metrics", true) => {
-                (StatusCode::OK, METRICS, self.metrics.render(&self.service.load().gateway.issuers, self.audit.lost()))
-            }
+            ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
         };
         let mut response = Response::new(body);

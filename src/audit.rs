@@ -95,10 +95,22 @@ struct Line<'a> {
     decision_us: u64,
 }
 
+/// The binding's method and thumbprint; of both bindings the key's, since the certificate has a subject beside it.
 #[derive(Serialize)]
 struct ConfirmationText {
     method: &'static str,
     thumbprint: String,
+}
+
+impl ConfirmationText {
+    fn of(confirmation: &Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Certificate(thumbprint) => Self { method: "x5t#S256", thumbprint: thumbprint.to_string() },
+            Confirmation::Key(thumbprint) | Confirmation::Both(_, thumbprint) => {
+                Self { method: "jkt", thumbprint: thumbprint.to_string() }
+            }
+        }
+    }
 }
 
 /// How an exchange ended, as metrics and audit name it. A client that leaves changes nothing of what was decided before.
@@ -141,11 +153,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         client_id: claims.and_then(|claims| claims.text("client_id")),
         subject: claims.and_then(|claims| claims.text("sub")),
         token_id: seen.token_id.map(|id| id.to_string()),
-        confirmation: token.and_then(|token| token.confirmation().ok()).map(|confirmation| match confirmation {
-            Confirmation::Certificate(thumbprint) => {
-                ConfirmationText { method: "x5t#S256", thumbprint: thumbprint.to_string() }
-            }
-        }),
+        confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
         certificate_subject: ending.certificate_subject,
         status: ending.status,
         upstream: ending.upstream,

@@ -1,6 +1,6 @@
 //! The straight line of one request, and the record of what came of it.
 //!
-//! Order and nothing else: each step is a call into [`fapi`](crate::fapi), the one wait is for the token. What a step
+//! Order and nothing else: each step is a call into [`fapi`](crate::fapi), the only waits are for the token and for the replay log. What a step
 //! proves is a type that the next step needs, so that leaving one out does not compile.
 
 use std::sync::Arc;
@@ -9,15 +9,17 @@ use http::request::Parts;
 
 use crate::fapi::UnixTime;
 use crate::fapi::credentials::Credentials;
+use crate::fapi::dpop::{Freshness, Presented, ProofKeys};
 use crate::fapi::headers::{InteractionId, StripList, TraceContext};
 use crate::fapi::message::{self, Facts};
 use crate::fapi::peer::Peer;
 use crate::fapi::policy::Permit;
-use crate::fapi::rejection::{Cause, Rejection, Seen};
+use crate::fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use crate::fapi::route::{Admission, Origins, Routes, Target};
 use crate::fapi::sender::BoundToken;
 use crate::fapi::token::TokenHash;
 use crate::issuer::Issuers;
+use crate::replay::ReplayLog;
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {
@@ -29,6 +31,12 @@ pub struct Gateway {
     pub limits: message::Limits,
     /// Which names a client may not send on.
     pub strip: StripList,
+    /// How old a DPoP proof may be.
+    pub freshness: Freshness,
+    /// Proof keys that were parsed before.
+    pub proof_keys: Arc<dyn ProofKeys>,
+    /// Which proofs were used.
+    pub replay: Arc<ReplayLog>,
 }
 
 impl Gateway {
@@ -78,13 +86,30 @@ impl Gateway {
                 return Err(error.into());
             }
         };
-        let credentials = Credentials::from_request(&request.headers, target.query())?;
+        let Some(policy) = guard.policy() else {
+            return Err(Unavailable::Internal { detail: "a guard without a policy".into() }.into());
+        };
+        let credentials = Credentials::from_request(&request.headers, target.query(), policy.schemes())?;
+        seen.scheme = Some(credentials.scheme());
         let hash = TokenHash::of(credentials.token());
         seen.token_id = Some(hash.id());
-        let token = self.issuers.validate(credentials.token(), &hash, guard.issuers(), now).await?;
+        let token = self.issuers.validate(credentials.token(), &hash, policy.issuers(), now).await?;
         seen.token = Some(token.clone());
-        let bound = BoundToken::prove(token, peer, now)?;
-        Ok(guard.authorize(bound)?.redeem())
+        let presented = Presented {
+            target: &target,
+            token: credentials.token(),
+            nonce: policy.nonce(),
+            freshness: &self.freshness,
+            keys: &*self.proof_keys,
+            now,
+        };
+        let bound = BoundToken::prove(token, &credentials, peer, &presented)?;
+        let authorized = guard.authorize(bound)?;
+        let first_use = match authorized.proof() {
+            Some(proof) => Some(self.replay.first_use(proof, now).await?),
+            None => None,
+        };
+        Ok(authorized.redeem(first_use)?)
     }
 }
 

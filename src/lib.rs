@@ -43,6 +43,7 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod proxy;
+pub mod replay;
 pub mod server;
 pub mod stream;
 pub mod tls;

@@ -11,6 +11,7 @@ use prometheus::{
 
 use crate::fapi::UnixTime;
 use crate::issuer::{CacheOutcome, Issuers, Observer, RefreshOutcome};
+use crate::replay::memory::Insert;
 
 /// All metrics of one gateway, in a registry of their own.
 pub struct Metrics {
@@ -22,6 +23,8 @@ pub struct Metrics {
     upstream_errors: IntCounterVec,
     token_cache_requests: IntCounterVec,
     token_cache_entries: Gauge,
+    replay_requests: IntCounterVec,
+    replay_entries: Gauge,
     jwks_refreshes: IntCounterVec,
     jwks_age: GaugeVec,
     handshakes: IntCounterVec,
@@ -119,6 +122,13 @@ impl Metrics {
             "Look-ups of verified tokens by outcome.",
             &["issuer", "outcome"],
         )?;
+        let replay_requests = counter(
+            "fapi_gateway_replay_requests_total",
+            "Questions to the replay log by outcome.",
+            &["store", "outcome"],
+        )?;
+        let replay_entries = Gauge::new("fapi_gateway_replay_entries", "Used proofs remembered.")?;
+        registry.register(Box::new(replay_entries.clone()))?;
         let jwks_refreshes =
             counter("fapi_gateway_jwks_refreshes_total", "Readings of key sets by outcome.", &["issuer", "outcome"])?;
         let handshakes =
@@ -158,6 +168,8 @@ impl Metrics {
             upstream_errors,
             token_cache_requests,
             token_cache_entries,
+            replay_requests,
+            replay_entries,
             jwks_refreshes,
             jwks_age,
             handshakes,
@@ -221,8 +233,16 @@ impl Metrics {
         }
     }
 
+    /// The counters of a replay log.
+    pub fn replay(&self, store: &str) -> ReplayMetrics {
+        let counter = |outcome: &str| self.replay_requests.with_label_values(&[store, outcome]);
+        ReplayMetrics { first: counter("first"), again: counter("replayed"), full: counter("unavailable") }
+    }
+
     /// The text that Prometheus scrapes, with the gauges that are read on demand.
-    pub fn render(&self, issuers: &Issuers, audit_lines_lost: u64) -> Vec<u8> {
+    pub fn render(&self, issuers: &Issuers, replay_entries: usize, audit_lines_lost: u64) -> Vec<u8> {
+        #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
+        self.replay_entries.set(replay_entries as f64);
         self.audit_lines_lost.inc_by(audit_lines_lost.saturating_sub(self.audit_lines_lost.get()));
         self.jwks_age.reset();
         for (issuer, age) in issuers.key_ages() {
@@ -237,6 +257,23 @@ impl Metrics {
             tracing::error!(%error, "metrics could not be written");
         }
         text
+    }
+}
+
+/// Lets a replay log tell what it was asked.
+pub struct ReplayMetrics {
+    first: IntCounter,
+    again: IntCounter,
+    full: IntCounter,
+}
+
+impl crate::replay::Observer for ReplayMetrics {
+    fn asked(&self, outcome: Insert) {
+        match outcome {
+            Insert::First => self.first.inc(),
+            Insert::Again => self.again.inc(),
+            Insert::Full => self.full.inc(),
+        }
     }
 }
 

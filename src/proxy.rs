@@ -59,6 +59,11 @@ impl Clock {
     fn now(&self) -> Duration {
         (self.0)()
     }
+
+    /// The present second.
+    pub fn unix_time(&self) -> UnixTime {
+        UnixTime(self.now().as_secs())
+    }
 }
 
 /// A point in time from which durations are measured; not affected by the system's clock being set.
@@ -108,8 +113,21 @@ impl ConnectionFacts {
     }
 }
 
+/// The limits that a replay log is kept under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptFor {
+    /// How many proofs it holds.
+    pub max_entries: usize,
+    /// How long a proof lives by its `iat`.
+    pub max_age: u64,
+    /// How long a nonce lives.
+    pub nonce_lifetime: u64,
+}
+
 /// What a reload replaces as a whole.
 pub struct Service {
+    /// The limits that the gateway's replay log is kept under.
+    pub kept_for: KeptFor,
     /// Tells one service from the next.
     pub generation: u64,
     /// What decides.

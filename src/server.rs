@@ -33,12 +33,17 @@ use tokio::task::JoinSet;
 use crate::admin::{Admin, Drain};
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::fapi::UnixTime;
+use crate::fapi::dpop::ProofKeys;
 use crate::fapi::message;
 use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use crate::gateway::Gateway;
 use crate::issuer::Issuers;
 use crate::metrics::{Handshake, IssuerMetrics, Metrics};
-use crate::proxy::{Clock, ConnectionFacts, Proxy, Service};
+use crate::proxy::{Clock, ConnectionFacts, KeptFor, Proxy, Service};
+use crate::replay::ReplayLog;
+use crate::replay::keys::KnownKeys;
+use crate::replay::memory::MemoryLog;
 use crate::stream::{ClientStream, HeaderLimits, Phase};
 use crate::tls::InForce;
 use crate::upstream::{self, Upstream};
@@ -148,7 +153,7 @@ impl Bound {
         let admin = config.admin.map(bind).transpose()?;
         let fixed = Fixed::of(&config);
         metrics.certificates(&config.certificates);
-        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, None)?));
+        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, options.clock.unix_time(), None)?));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
         Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), fixed })
     }
@@ -224,6 +229,7 @@ impl Bound {
             control: control.clone(),
             reload: options.reload,
             fixed,
+            clock: options.clock,
         };
         let keeper = server.add_service(background_service("keeper", keeper));
         for door in &doors {
@@ -264,8 +270,13 @@ impl Fixed {
     }
 }
 
-/// One service out of a configuration; what a reload builds anew.
-fn service(config: Config, metrics: &Arc<Metrics>, before: Option<&Service>) -> Result<Service, StartError> {
+/// One service out of a configuration; what a reload builds anew, keeping of the one before what must not be forgotten.
+fn service(
+    config: Config,
+    metrics: &Arc<Metrics>,
+    now: UnixTime,
+    before: Option<&Service>,
+) -> Result<Service, StartError> {
     let generation = before.map_or(0, |before| before.generation.wrapping_add(1));
     let (mut tls, mut origins) = (Vec::new(), Vec::new());
     for listener in config.listeners {
@@ -279,17 +290,39 @@ fn service(config: Config, metrics: &Arc<Metrics>, before: Option<&Service>) -> 
     };
     let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
     let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
+    let kept_for = KeptFor {
+        max_entries: config.replay_max_entries,
+        max_age: config.freshness.max_age,
+        nonce_lifetime: config.freshness.nonces.lifetime(),
+    };
+    let (replay, proof_keys) = match before {
+        Some(before) => {
+            if before.kept_for != kept_for {
+                before.gateway.replay.go_on(kept_for.max_entries, now);
+            }
+            (before.gateway.replay.clone(), before.gateway.proof_keys.clone())
+        }
+        None => {
+            let log = MemoryLog::new(kept_for.max_entries, now);
+            let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")));
+            (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
+        }
+    };
     Ok(Service {
         generation,
         tls,
         origins,
         counts,
+        kept_for,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
         gateway: Gateway {
             routes: config.routes,
             issuers: Arc::new(issuers),
             limits: message::Limits { header_bytes: config.limits.header_bytes, body_bytes: config.limits.body_bytes },
             strip: config.strip,
+            freshness: config.freshness,
+            proof_keys,
+            replay,
         },
         upstreams: config.upstreams.into_iter().map(|settings| Arc::new(Upstream::new(settings))).collect(),
         limits: config.limits,
@@ -461,6 +494,7 @@ struct Keeper {
     control: Control,
     reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
     fixed: Fixed,
+    clock: Clock,
 }
 
 impl Keeper {
@@ -500,7 +534,8 @@ impl Keeper {
             );
         }
         let certificates = config.certificates.clone();
-        let new = service(config, &self.metrics, Some(&self.service.load())).map_err(|error| error.to_string())?;
+        let new = service(config, &self.metrics, self.clock.unix_time(), Some(&self.service.load()))
+            .map_err(|error| error.to_string())?;
         let new = Arc::new(new);
         let tending = Self::tend(&new).await;
         let ready = async {
@@ -572,4 +607,6 @@ impl ShutdownSignalWatch for Shutdown {
 }
 
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
+/// How many proof keys are remembered, parsed; about 300 bytes each.
+const PROOF_KEYS: u64 = 100_000;
 const FIRST_KEYS: Duration = Duration::from_secs(30);

@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
+use fapi_gateway::fapi::UnixTime;
+use fapi_gateway::fapi::credentials::Scheme;
+use fapi_gateway::fapi::dpop::NonceMode;
+use fapi_gateway::fapi::nonce::Nonces;
+use http::HeaderValue;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
     KeyUsagePurpose, SerialNumber, date_time_ymd,
@@ -135,13 +140,13 @@ fn what_the_example_calls_default_is_the_default() {
         let Some((entry, comment)) = line.split_once(" # ") else { return false };
         let Some((_, value)) = entry.trim().trim_start_matches("- ").split_once(": ") else { return false };
         let said = comment.rsplit_once("default ").map(|(_, said)| said);
-        said == Some(value.trim()) || (said == Some("these, with fapi1-advanced PS256 and ES256"))
+        said == Some(value.trim()) || said.is_some_and(|said| said.starts_with("these, with fapi1-advanced "))
     };
     let text = example();
     let (left_out, kept): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| is_default(line));
-    assert!(left_out.len() >= 15, "{left_out:#?}");
+    assert!(left_out.len() >= 22, "{left_out:#?}");
     let kept = kept.join("\n").replace("\ntoken_cache: ", "\ntoken_cache: {} ").replace("\nlimits: ", "\nlimits: {} ");
-    let kept = kept.replace("\naudit: ", "\naudit: {} ");
+    let kept = kept.replace("\nreplay: ", "\nreplay: {} ").replace("\naudit: ", "\naudit: {} ");
     let bare = folder.load(&kept).unwrap_or_else(|errors| panic!("{errors}\n{kept}"));
     assert_eq!(bare.effective(), whole.effective());
 }
@@ -169,24 +174,193 @@ fn what_is_not_said_is_the_strict_or_the_documented_choice() {
     assert_eq!(effective["issuers"][0]["name"], "as.bank.example");
     assert_eq!(effective["issuers"][0]["algorithms"], serde_json::json!(["PS256", "ES256", "EdDSA"]));
     assert_eq!(effective["limits"]["header_bytes"], "32KiB");
-    assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate"]));
+    let dpop =
+        serde_json::json!({"proof_max_age": "60s", "clock_skew": "10s", "nonce": "never", "nonce_lifetime": "60s"});
+    assert_eq!(effective["dpop"], dpop);
+    assert_eq!(effective["replay"], serde_json::json!({"store": "memory", "max_entries": 1_000_000}));
+    assert_eq!((config.freshness.max_age, config.freshness.clock_skew, config.replay_max_entries), (60, 10, 1_000_000));
+    assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate", "dpop"]));
+    assert_eq!(effective["routes"][0]["dpop"], serde_json::json!({"nonce": "never"}));
+    assert_eq!(
+        (&effective["routes"][1]["sender_constraint"], &effective["routes"][1]["dpop"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(effective["routes"][0]["forward"]["access_token"], false);
     assert!(config.admin.is_none());
     let advanced = minimal().replace("fapi2-security", "fapi1-advanced");
     let advanced = folder.load(&advanced).unwrap_or_else(|errors| panic!("{errors}"));
     let effective: Value = serde_yaml::from_str(advanced.effective()).expect("YAML");
     assert_eq!(effective["issuers"][0]["algorithms"], serde_json::json!(["PS256", "ES256"]));
+    assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate"]));
+    assert_eq!(effective["routes"][0]["dpop"], Value::Null);
+    assert_eq!(senders(&advanced), [(vec![Scheme::Bearer], NonceMode::Never)]);
 }
 
 #[test]
-fn plain_http_to_another_machine_and_no_client_certificates_are_warnings() {
+fn routes_accept_the_schemes_and_ask_for_the_nonces_that_the_file_says() {
     let folder = Folder::with_certificates();
-    let text = minimal()
-        .replace("127.0.0.1:8080", "accounts.bank.svc")
-        .replace("mode: required, trust_anchors: [tls/client-ca.pem]", "mode: none");
+    let said = |sender_constraint: &str| {
+        minimal().replace("upstream: accounts }\n  -", &format!("{sender_constraint}, upstream: accounts }}\n  -"))
+    };
+    let always = "dpop: { nonce: always, nonce_key: keys/dpop-nonce.key }\n";
+    for (text, wanted, line) in [
+        (
+            minimal(),
+            (vec![Scheme::Dpop, Scheme::Bearer], NonceMode::Never),
+            "sender_constraint: certificate, dpop; nonce: never",
+        ),
+        (
+            said("sender_constraint: [certificate]"),
+            (vec![Scheme::Bearer], NonceMode::Never),
+            "sender_constraint: certificate",
+        ),
+        (
+            said("sender_constraint: [dpop]"),
+            (vec![Scheme::Dpop], NonceMode::Never),
+            "sender_constraint: dpop; nonce: never",
+        ),
+        (
+            said("sender_constraint: [dpop]") + always,
+            (vec![Scheme::Dpop], NonceMode::Always),
+            "sender_constraint: dpop; nonce: always",
+        ),
+        (
+            said("dpop: { nonce: when_stale }") + always,
+            (vec![Scheme::Dpop, Scheme::Bearer], NonceMode::WhenStale),
+            "sender_constraint: certificate, dpop; nonce: when_stale",
+        ),
+        (
+            said("sender_constraint: [certificate]") + always,
+            (vec![Scheme::Bearer], NonceMode::Never),
+            "sender_constraint: certificate",
+        ),
+    ] {
+        let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(senders(&config), [wanted], "{text}");
+        assert!(config.summary().iter().any(|shown| shown.ends_with(&format!("; {line}"))), "{:?}", config.summary());
+        assert_eq!(config.warnings, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn nonces_without_a_key_and_a_skew_below_the_profiles_are_warnings() {
+    let folder = Folder::with_certificates();
+    let warnings = |end: &str| {
+        let config = folder.load(&(minimal() + end)).unwrap_or_else(|errors| panic!("{errors}"));
+        config
+            .warnings
+            .iter()
+            .filter_map(|warning| Some(warning.split_once(": ")?.0.to_owned()))
+            .collect::<Vec<String>>()
+    };
+    assert!(warnings("dpop: { nonce: never, clock_skew: 10s }").is_empty()); // control
+    assert!(warnings("dpop: { nonce: always, nonce_key: keys/dpop-nonce.key }").is_empty());
+    assert_eq!(warnings("dpop: { nonce: always }"), ["dpop.nonce_key"]);
+    assert_eq!(warnings("dpop: { nonce: when_stale, clock_skew: 9s }"), ["dpop.clock_skew", "dpop.nonce_key"]);
+    let text = minimal().replace("upstream: accounts }\n  -", "dpop: { nonce: always }, upstream: accounts }\n  -");
     let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.warnings.len(), 1, "a route alone asks for nonces: {:?}", config.warnings);
+    let text = minimal().replace("upstream: accounts }\n  -", "dpop: { nonce: never }, upstream: accounts }\n  -");
+    let config = folder.load(&(text + "dpop: { nonce: always }")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.warnings, Vec::<String>::new(), "no route asks for any");
+}
+
+#[test]
+fn nonces_are_made_with_the_first_key_of_the_file() {
+    let folder = Folder::with_certificates();
+    let issued = |config: &Config| config.freshness.nonces.issue(UnixTime(6000)).expect("a nonce");
+    let known =
+        |config: &Config, nonce: &HeaderValue| config.freshness.nonces.read(nonce.to_str().expect("text")).is_some();
+    let load = |key: &[u8]| {
+        folder.write("keys/own.key", key);
+        let end = "dpop: { nonce: always, nonce_key: keys/own.key, nonce_lifetime: 30s }";
+        folder.load(&(minimal() + end)).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let (one, two): ([u8; 32], [u8; 32]) =
+        (std::array::from_fn(|place| place as u8), std::array::from_fn(|place| !(place as u8)));
+    let expected = Nonces::new(&[one], 30).expect("a key").issue(UnixTime(6000)).expect("a nonce");
+    let hex = |key: [u8; 32]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for file in [one.to_vec(), [one, two].concat(), format!("{}\n{}\n", hex(one), hex(two)).into_bytes()] {
+        assert_eq!(issued(&load(&file)), expected);
+    }
+    assert_ne!(issued(&load(&[two, one].concat())), expected);
+    assert!(known(&load(&[two, one].concat()), &expected) && !known(&load(&two), &expected));
+    // Without a file the key is the process's, so a reload still knows what was handed out.
+    let own = folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}"));
+    let again = folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(known(&again, &issued(&own)) && !known(&own, &expected));
+}
+
+#[test]
+fn a_nonce_key_is_never_shown() {
+    let folder = Folder::with_certificates();
+    let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    for (file, text) in [("keys/short.key", &key[..62]), ("keys/long.key", &key.repeat(3)), ("keys/good.key", key)] {
+        folder.write(file, text.as_bytes());
+        let text = minimal() + &format!("dpop: {{ nonce_key: {file} }}");
+        let shown = match folder.load(&text) {
+            Ok(config) => format!("{} {:?} {:?}", config.effective(), config.summary(), config.freshness),
+            Err(errors) => errors.to_string(),
+        };
+        assert!(
+            shown.contains(if file == "keys/good.key" { "nonce_key: keys/good.key" } else { "has no key of 32 bytes" }),
+            "{shown}"
+        );
+        assert!(!shown.contains("2233"), "{shown}");
+    }
+    let errors = folder.problems(&(minimal() + &format!("dpop: {{ nonce_key: \"{key}\" }}")));
+    assert!(!errors.to_string().contains("2233"), "{errors}");
+}
+
+#[test]
+fn bounds_of_dpop_and_replay_are_good_themselves() {
+    let folder = Folder::with_certificates();
+    for end in [
+        "dpop: { proof_max_age: 1s, clock_skew: 0s, nonce_lifetime: 10s }\nreplay: { max_entries: 1000 }\n",
+        "dpop: { proof_max_age: 5m, clock_skew: 1m, nonce_lifetime: 1h }\nreplay: { max_entries: 100000000 }\n",
+    ] {
+        folder.load(&(minimal() + end)).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
+#[test]
+fn plain_http_to_another_machine_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let config = folder.load(&minimal().replace("127.0.0.1:8080", "accounts.bank.svc"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
     let about: Vec<&str> = config.warnings.iter().filter_map(|warning| warning.split(": ").next()).collect();
-    assert_eq!(about, ["listeners[0].tls.client_certificates", "upstreams.accounts.servers[0]"]);
+    assert_eq!(about, ["upstreams.accounts.servers[0]"]);
+}
+
+#[test]
+fn routes_that_need_a_certificate_which_nobody_asks_for_are_a_warning() {
+    let folder = Folder::with_certificates();
+    let none = minimal().replace("mode: required, trust_anchors: [tls/client-ca.pem]", "mode: none");
+    let warnings = |text: &str| folder.load(text).unwrap_or_else(|errors| panic!("{errors}")).warnings;
+    let needing = |text: &str| text.replace("scopes: {", "sender_constraint: [certificate], scopes: {");
+    assert_eq!(warnings(&none), Vec::<String>::new(), "the route accepts dpop");
+    assert_eq!(warnings(&needing(&minimal())), Vec::<String>::new(), "the listener asks");
+    let stuck = warnings(&needing(&none));
+    assert_eq!(stuck.len(), 1, "{stuck:?}");
+    assert!(
+        stuck[0].starts_with("listeners[0].tls.client_certificates: ") && stuck[0].ends_with(": `accounts`"),
+        "{stuck:?}"
+    );
+    assert_eq!(
+        warnings(&none.replace("fapi2-security", "fapi1-advanced")).len(),
+        1,
+        "certificate alone is the default there"
+    );
+    // Another listener asks for one; then, only for another host.
+    let other = "
+  - address: 127.0.0.1:8444
+    origins: [\"https://mtls.bank.example\"]
+    tls: { certificate: tls/server.pem, private_key: tls/server-key.pem, client_certificates: { mode: optional, trust: possession } }
+issuers:";
+    let both = needing(&none).replace("\nissuers:", other);
+    assert_eq!(warnings(&both), Vec::<String>::new());
+    assert_eq!(warnings(&both.replace("scopes: {", "hosts: [api.bank.example], scopes: {")), stuck);
+    assert_eq!(warnings(&both.replace("scopes: {", "hosts: [mtls.bank.example], scopes: {")), Vec::<String>::new());
 }
 
 #[test]
@@ -226,6 +400,16 @@ fn the_schema_refuses_unknown_keys_and_asks_for_what_is_required() {
         }
     });
     assert!(undescribed.is_empty(), "{undescribed:?}");
+}
+
+/// What each protected route accepts, and when it asks for a nonce.
+fn senders(config: &Config) -> Vec<(Vec<Scheme>, NonceMode)> {
+    config
+        .routes
+        .iter()
+        .filter_map(|route| route.policy())
+        .map(|policy| (policy.schemes().to_vec(), policy.nonce()))
+        .collect()
 }
 
 /// A configuration with nothing that has a default.
@@ -360,7 +544,9 @@ impl Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("fapi-gateway-configs-{}-{count}", std::process::id()));
-        fs::create_dir_all(path.join("tls")).expect("a folder");
+        for part in ["tls", "keys"] {
+            fs::create_dir_all(path.join(part)).expect("a folder");
+        }
         let folder = Self(path);
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -393,6 +579,8 @@ impl Folder {
         folder.write("tls/garbage-key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
         let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         folder.write("tls/encrypted-key.pem", encrypted);
+        folder.write("keys/dpop-nonce.key", b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
+        folder.write("keys/zero.key", &[0; 32]);
         folder
     }
 

@@ -27,6 +27,10 @@ pub(super) struct File {
     pub(super) issuers: Option<Vec<Issuer>>,
     /// Memory of verified tokens.
     pub(super) token_cache: Option<TokenCache>,
+    /// How long a DPoP proof counts, and what its nonces are (RFC 9449).
+    pub(super) dpop: Option<Dpop>,
+    /// Memory of the proofs that were used.
+    pub(super) replay: Option<Replay>,
     /// Bounds on what a peer may cost.
     pub(super) limits: Option<Limits>,
     /// The resource servers, by name.
@@ -105,9 +109,9 @@ pub(super) struct ClientCertificates {
 pub(super) enum Mode {
     /// The handshake fails without one.
     Required,
-    /// A client may come without; it can then only use public routes.
+    /// A client may come without; it can then only use public routes and those that accept `dpop`.
     Optional,
-    /// None is asked for.
+    /// None is asked for, so only public routes and those that accept `dpop` can be used.
     None,
 }
 
@@ -208,6 +212,76 @@ pub(super) struct TokenCache {
     pub(super) max_age: Option<Duration>,
 }
 
+/// How long a DPoP proof counts, and what its nonces are (RFC 9449).
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dpop {
+    /// How long a proof is accepted, from its `iat`; whole seconds, from 1s to 300s.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) proof_max_age: Option<Duration>,
+    /// How far the `iat` of a proof may lie ahead; whole seconds, from 0s to 60s.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) clock_skew: Option<Duration>,
+    /// When a proof needs a nonce, on routes that do not say it themselves.
+    #[schemars(extend("default" = "never"))]
+    pub(super) nonce: Option<NonceMode>,
+    /// File with the keys that nonces are made with, the same for all replicas: 32 random bytes, or one key a line in hex,
+    /// base64 or base64url. The first makes them, the others are still known. Default: random for each process.
+    pub(super) nonce_key: Option<FilePath>,
+    /// How long a nonce is handed out; it is accepted for as long again. Whole seconds, from 10s to 1h.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) nonce_lifetime: Option<Duration>,
+}
+
+/// When a proof needs a nonce (RFC 9449 section 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum NonceMode {
+    /// Not at all.
+    #[default]
+    Never,
+    /// When its `iat` is too old or lies ahead.
+    WhenStale,
+    /// Always.
+    Always,
+}
+
+/// Memory of the proofs that were used.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Replay {
+    /// Where they are remembered.
+    #[schemars(extend("default" = "memory"))]
+    pub(super) store: Option<Store>,
+    /// How many are remembered at a time, from 1000 to 100000000; when it is full, proofs are refused.
+    #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
+    pub(super) max_entries: Option<u64>,
+}
+
+/// Where used proofs are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Store {
+    /// In this process alone.
+    Memory,
+    /// In a database that replicas share; understood, so that it can be refused in clear words.
+    Redis,
+}
+
+impl JsonSchema for Store {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Store".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Where used proofs are remembered. memory: in this process alone.",
+            "type": "string",
+            "enum": ["memory"],
+        })
+    }
+}
+
 /// Bounds on what a peer may cost.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -289,9 +363,12 @@ pub(super) struct Route {
     pub(super) public: Option<bool>,
     /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
     pub(super) scopes: Option<Scopes>,
-    /// The ways of binding a token to its sender that count here.
-    #[schemars(length(min = 1), extend("default" = ["certificate"]))]
+    /// The ways of binding a token to its sender that count here. Default: certificate and dpop; with
+    /// `profile: fapi1-advanced`, certificate.
+    #[schemars(length(min = 1))]
     pub(super) sender_constraint: Option<Vec<SenderConstraint>>,
+    /// DPoP here; only where `sender_constraint` has `dpop`.
+    pub(super) dpop: Option<RouteDpop>,
     /// The issuers whose tokens count here, by name. Default: all.
     #[schemars(length(min = 1))]
     pub(super) issuers: Option<Vec<String>>,
@@ -303,27 +380,31 @@ pub(super) struct Route {
 }
 
 /// A way of binding a token to its sender.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SenderConstraint {
-    /// To a client certificate (RFC 8705).
+    /// To a client certificate (RFC 8705); the scheme is Bearer.
     Certificate,
-    /// To a proof key (RFC 9449); understood, so that it can be refused in clear words.
+    /// To the key of a proof (RFC 9449); the scheme is DPoP.
     Dpop,
 }
 
-impl JsonSchema for SenderConstraint {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "SenderConstraint".into()
+impl SenderConstraint {
+    /// Its name in gateway.yaml.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Dpop => "dpop",
+        }
     }
+}
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A way of binding a token to its sender. certificate: to a client certificate (RFC 8705).",
-            "type": "string",
-            "enum": ["certificate"],
-        })
-    }
+/// DPoP on one route.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteDpop {
+    /// When a proof needs a nonce here. Default: what `dpop.nonce` says.
+    pub(super) nonce: Option<NonceMode>,
 }
 
 /// What of the sender the upstream sees.

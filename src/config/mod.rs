@@ -20,6 +20,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::fapi::UnixTime;
+use crate::fapi::dpop::Freshness;
 use crate::fapi::headers::StripList;
 use crate::fapi::route::{Origins, Routes};
 use crate::limits::Limits;
@@ -41,6 +42,10 @@ pub struct Config {
     pub issuers: Vec<issuer::Settings>,
     /// The memory of verified tokens.
     pub token_cache: issuer::CacheSettings,
+    /// How old a DPoP proof may be, and what its nonces are.
+    pub freshness: Freshness,
+    /// How many uses of proofs are remembered at a time.
+    pub replay_max_entries: usize,
     /// What a peer may cost.
     pub limits: Limits,
     /// The resource servers; the index of a route's [`UpstreamRef`](crate::fapi::route::UpstreamRef) counts in this list.

@@ -31,14 +31,64 @@ impl fmt::Debug for PresentedToken<'_> {
     }
 }
 
-/// What the client presented, by authentication scheme.
+/// The authentication schemes of RFC 6750 and RFC 9449.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// For tokens that are bound to a certificate.
+    Bearer,
+    /// For tokens that are bound to a key.
+    Dpop,
+}
+
+impl Scheme {
+    /// Its registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
+/// The `DPoP` fields of a request: their number is the first check of RFC 9449 §4.3.
+#[derive(Clone, Copy)]
+pub enum Proofs<'r> {
+    /// None.
+    None,
+    /// One, not yet looked at.
+    One(&'r str),
+    /// More than one, in lines or in one.
+    Several,
+}
+
+impl<'r> Proofs<'r> {
+    fn from_headers(headers: &'r HeaderMap) -> Self {
+        let mut fields = headers.get_all("dpop").iter();
+        match (fields.next(), fields.next()) {
+            (None, _) => Self::None,
+            // Text that is not ASCII is no JWS; an empty one fails the next check.
+            (Some(field), None) if !field.as_bytes().contains(&b',') => Self::One(field.to_str().unwrap_or_default()),
+            (Some(_), _) => Self::Several,
+        }
+    }
+}
+
+impl fmt::Debug for Proofs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "Proofs::None",
+            Self::One(_) => "Proofs::One(..)",
+            Self::Several => "Proofs::Several",
+        })
+    }
+}
+
+/// What the client presented.
 #[derive(Clone, Copy, Debug)]
-pub enum Credentials<'r> {
-    /// `Authorization: Bearer`, for tokens that are bound to a certificate.
-    Bearer {
-        /// The token.
-        token: PresentedToken<'r>,
-    },
+pub struct Credentials<'r> {
+    scheme: Scheme,
+    token: PresentedToken<'r>,
+    proofs: Proofs<'r>,
 }
 
 /// Why there is no token to look at.
@@ -62,6 +112,9 @@ pub enum CredentialsError {
     /// Not `scheme SP token68`.
     #[error("the Authorization field is not one scheme and one token")]
     Malformed,
+    /// A proof beside a token that does not ask for one.
+    #[error("scheme Bearer with a DPoP field, which only scheme DPoP has")]
+    ProofWithBearer,
     /// A scheme that the route does not accept.
     #[error("the route does not accept this authentication scheme")]
     SchemeUnsupported,
@@ -73,7 +126,9 @@ impl CredentialsError {
         match self {
             Self::Missing => Code::CredentialsMissing,
             Self::InQuery => Code::CredentialsInQuery,
-            Self::Repeated | Self::FieldAndQuery | Self::FieldAndBody => Code::CredentialsRepeated,
+            Self::Repeated | Self::FieldAndQuery | Self::FieldAndBody | Self::ProofWithBearer => {
+                Code::CredentialsRepeated
+            }
             Self::Malformed => Code::CredentialsMalformed,
             Self::SchemeUnsupported => Code::SchemeUnsupported,
         }
@@ -85,7 +140,11 @@ impl<'r> Credentials<'r> {
     ///
     /// # Errors
     /// [`CredentialsError`]; the body is the caller's to look at ([`form_has_token`]).
-    pub fn from_request(headers: &'r HeaderMap, query: Option<&str>) -> Result<Self, CredentialsError> {
+    pub fn from_request(
+        headers: &'r HeaderMap,
+        query: Option<&str>,
+        accepted: &[Scheme],
+    ) -> Result<Self, CredentialsError> {
         let in_query = query.is_some_and(|query| form_has_token(query.as_bytes()));
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         let Some(field) = fields.next() else {
@@ -104,21 +163,28 @@ impl<'r> Credentials<'r> {
             return Err(CredentialsError::Malformed);
         }
         // RFC 9110 §11.1: "It uses a case-insensitive token to identify the authentication scheme".
-        if !scheme.eq_ignore_ascii_case("Bearer") {
-            return Err(CredentialsError::SchemeUnsupported);
-        }
+        let scheme = accepted.iter().copied().find(|accepted| accepted.as_str().eq_ignore_ascii_case(scheme));
+        let scheme = scheme.ok_or(CredentialsError::SchemeUnsupported)?;
         let token = rest.trim_start_matches(' ');
         if !is_b64token(token) {
             return Err(CredentialsError::Malformed);
         }
-        Ok(Self::Bearer { token: PresentedToken(token) })
+        Ok(Self { scheme, token: PresentedToken(token), proofs: Proofs::from_headers(headers) })
     }
 
     /// The token, whatever the scheme.
     pub const fn token(&self) -> PresentedToken<'r> {
-        match self {
-            Self::Bearer { token } => *token,
-        }
+        self.token
+    }
+
+    /// The scheme it came by.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The proofs that came with it.
+    pub const fn proofs(&self) -> Proofs<'r> {
+        self.proofs
     }
 }
 
@@ -178,7 +244,7 @@ mod tests {
         for field in fields {
             headers.append(header::AUTHORIZATION, field.parse().unwrap());
         }
-        Credentials::from_request(&headers, query).err().map(CredentialsError::code)
+        Credentials::from_request(&headers, query, &[Scheme::Bearer]).err().map(CredentialsError::code)
     }
 
     #[test]

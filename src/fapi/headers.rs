@@ -17,6 +17,9 @@ use super::route::Origin;
 /// The header that joins what a client saw with what audit wrote (FAPI Implementation Advice).
 pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
 
+/// The header that gives a client the nonce of its next proof (RFC 9449 §8.2).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// The identity of one exchange: the client's UUID as it wrote it, or a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InteractionId(HeaderValue);
@@ -328,6 +331,12 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
         }
     }
     edits.set.push((INTERACTION_ID, interaction.header_value()));
+    let proof = permit.and_then(|permit| permit.token()).and_then(|token| token.proof());
+    if let Some(nonce) = proof.and_then(|proof| proof.fresh_nonce()) {
+        edits.set.push((DPOP_NONCE, nonce.clone()));
+        // RFC 9449 §8.2: a nonce is for one client; the answer that brings it is not to be stored.
+        edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    }
     let protected = permit.is_some_and(|permit| permit.token().is_some());
     if protected && (!received.contains_key(header::CACHE_CONTROL) || nominated(received, "cache-control")) {
         edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));

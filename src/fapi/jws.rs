@@ -13,13 +13,102 @@ use super::json::parse_object;
 use super::keys::{Algorithm, VerifyingKey};
 use super::token::TokenError;
 
-/// A token that has the form of a JWS; nothing it says is known to be true.
-pub struct UnverifiedJws<'r> {
+/// A compact JWS, taken apart; nothing it says is known to be true.
+pub(super) struct Jws<'r> {
     signed: &'r str,
     signature: &'r str,
     header: Map<String, Value>,
     payload: Map<String, Value>,
 }
+
+/// Why a text is no compact JWS with one reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwsError {
+    /// Over the size limit.
+    #[error("it has {bytes} bytes, at most {limit} are looked at")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Parts, base64url or JSON.
+    #[error("its {part} is malformed")]
+    Malformed {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A JWE.
+    #[error("it is encrypted")]
+    Encrypted,
+    /// `crit` or `b64`.
+    #[error("its header has an extension that must be understood")]
+    CriticalHeader,
+}
+
+impl<'r> Jws<'r> {
+    /// Takes a compact JWS apart.
+    pub(super) fn parse(text: &'r str, limit: usize) -> Result<Self, JwsError> {
+        if text.len() > limit {
+            return Err(JwsError::TooLarge { bytes: text.len(), limit });
+        }
+        let mut parts = text.split('.');
+        let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(JwsError::Malformed { part: "serialization" });
+        };
+        match parts.count() {
+            0 => {}
+            // RFC 7516 §3.1: a compact JWE has five parts.
+            2 => return Err(JwsError::Encrypted),
+            _ => return Err(JwsError::Malformed { part: "serialization" }),
+        }
+        let header = part(header, "header")?;
+        // RFC 7515 §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
+        // recipient, then the JWS is invalid." None is; `b64` without `crit` would change what was signed (RFC 7797 §6).
+        if header.contains_key("crit") || header.contains_key("b64") {
+            return Err(JwsError::CriticalHeader);
+        }
+        if header.contains_key("enc") {
+            return Err(JwsError::Encrypted);
+        }
+        let payload = part(payload, "payload")?;
+        let signed = text.len().saturating_sub(signature.len()).saturating_sub(1);
+        let signed = text.get(..signed).ok_or(JwsError::Malformed { part: "serialization" })?;
+        Ok(Self { signed, signature, header, payload })
+    }
+
+    pub(super) const fn header(&self) -> &Map<String, Value> {
+        &self.header
+    }
+
+    /// The name of the algorithm; empty when there is none, which no allow-list has.
+    pub(super) fn algorithm_name(&self) -> &str {
+        self.header.get("alg").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The `typ`, or nothing.
+    pub(super) fn type_name(&self) -> &str {
+        self.header.get("typ").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it is of `kind`, compared as a media type: without case, with or without `application/` (RFC 7515 §4.1.9).
+    pub(super) fn is_of_type(&self, kind: &str) -> bool {
+        let found = self.type_name();
+        let short = match found.split_at_checked("application/".len()) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
+            Some(_) | None => found,
+        };
+        short.eq_ignore_ascii_case(kind)
+    }
+
+    /// The payload, if `key` signed it.
+    pub(super) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
+        key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)
+    }
+}
+
+/// A token that has the form of a JWS; nothing it says is known to be true.
+pub struct UnverifiedJws<'r>(Jws<'r>);
 
 /// The largest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -31,41 +120,16 @@ impl<'r> UnverifiedJws<'r> {
     /// [`TokenError`] for size, number of parts, base64url that is padded or not canonical, JSON that is ambiguous, and
     /// headers that bring keys or critical extensions.
     pub fn parse(token: PresentedToken<'r>) -> Result<Self, TokenError> {
-        let text = token.as_str();
-        if text.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::TooLarge { bytes: text.len() });
-        }
-        let mut parts = text.split('.');
-        let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(TokenError::Malformed { part: "serialization" });
-        };
-        match parts.count() {
-            0 => {}
-            // RFC 7516 §3.1: a compact JWE has five parts.
-            2 => return Err(TokenError::Encrypted),
-            _ => return Err(TokenError::Malformed { part: "serialization" }),
-        }
-        let header = part(header, "header")?;
-        // RFC 7515 §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
-        // recipient, then the JWS is invalid." None is; `b64` without `crit` would change what was signed (RFC 7797 §6).
-        if header.contains_key("crit") || header.contains_key("b64") {
-            return Err(TokenError::CriticalHeader);
-        }
-        if header.contains_key("enc") {
-            return Err(TokenError::Encrypted);
-        }
+        let jws = Jws::parse(token.as_str(), MAX_TOKEN_BYTES)?;
         // FAPI 2.0 §5.4.2: servers "should not use the JOSE headers x5u and jku"; RFC 8725 §3.10 says why.
-        if let Some(member) = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| header.contains_key(*name)) {
+        if let Some(member) = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| jws.header.contains_key(*name)) {
             return Err(TokenError::KeySupplied { member });
         }
         // A wrong type is never the same as absence.
-        if header.get("kid").is_some_and(|kid| !kid.is_string()) {
+        if jws.header.get("kid").is_some_and(|kid| !kid.is_string()) {
             return Err(TokenError::Malformed { part: "header" });
         }
-        let payload = part(payload, "payload")?;
-        let signed = text.len().saturating_sub(signature.len()).saturating_sub(1);
-        let signed = text.get(..signed).ok_or(TokenError::Malformed { part: "serialization" })?;
-        Ok(Self { signed, signature, header, payload })
+        Ok(Self(jws))
     }
 
     /// The algorithm, if it is one of FAPI's and of `allowed`.
@@ -73,7 +137,7 @@ impl<'r> UnverifiedJws<'r> {
     /// # Errors
     /// [`TokenError::AlgorithmRefused`] for every other name, `none` included.
     pub fn algorithm(&self, allowed: &[Algorithm]) -> Result<Algorithm, TokenError> {
-        let name = self.header.get("alg").and_then(Value::as_str).unwrap_or_default();
+        let name = self.0.algorithm_name();
         Algorithm::from_name(name)
             .filter(|algorithm| allowed.contains(algorithm))
             .ok_or_else(|| TokenError::AlgorithmRefused { algorithm: printable(name) })
@@ -81,26 +145,24 @@ impl<'r> UnverifiedJws<'r> {
 
     /// The `kid`: a name to look a key up with, nothing else (RFC 8725 §3.10).
     pub fn key_id(&self) -> Option<&str> {
-        self.header.get("kid").and_then(Value::as_str)
+        self.0.header.get("kid").and_then(Value::as_str)
     }
 
     /// Says which configured issuer to ask. A claim, not a fact: use it for nothing else.
     pub fn claimed_issuer(&self) -> Option<&str> {
-        self.payload.get("iss").and_then(Value::as_str)
+        self.0.payload.get("iss").and_then(Value::as_str)
     }
 
-    /// Refuses any JWT that is not of `kind`, compared as a media type: without case, with or without `application/`
-    /// (RFC 7515 §4.1.9, RFC 8725 §3.11).
+    /// Refuses any JWT that is not of `kind` (RFC 8725 §3.11).
     ///
     /// # Errors
     /// [`TokenError::TypeWrong`].
     pub fn expect_type(&self, kind: &str) -> Result<(), TokenError> {
-        let found = self.header.get("typ").and_then(Value::as_str).unwrap_or_default();
-        let short = match found.split_at_checked("application/".len()) {
-            Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
-            Some(_) | None => found,
-        };
-        if short.eq_ignore_ascii_case(kind) { Ok(()) } else { Err(TokenError::TypeWrong { found: printable(found) }) }
+        if self.0.is_of_type(kind) {
+            Ok(())
+        } else {
+            Err(TokenError::TypeWrong { found: printable(self.0.type_name()) })
+        }
     }
 
     /// Verifies with the first of `keys` that fits; then, and only then, the payload can be read.
@@ -114,8 +176,8 @@ impl<'r> UnverifiedJws<'r> {
         for key in keys.take(4) {
             if key.is_weak() {
                 failure = TokenError::KeyWeak;
-            } else if key.verifies(self.signed.as_bytes(), self.signature) {
-                return Ok(VerifiedJws { payload: self.payload });
+            } else if key.verifies(self.0.signed.as_bytes(), self.0.signature) {
+                return Ok(VerifiedJws { payload: self.0.payload });
             } else {
                 failure = TokenError::SignatureInvalid;
             }
@@ -137,9 +199,9 @@ impl VerifiedJws {
 }
 
 /// One part: canonical base64url without padding, then JSON (RFC 7515 §2; RFC 4648 §3.5 for the last bits).
-fn part(text: &str, name: &'static str) -> Result<Map<String, Value>, TokenError> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::Malformed { part: name })?;
-    parse_object(&bytes).map_err(|_| TokenError::Malformed { part: name })
+fn part(text: &str, name: &'static str) -> Result<Map<String, Value>, JwsError> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| JwsError::Malformed { part: name })?;
+    parse_object(&bytes).map_err(|_| JwsError::Malformed { part: name })
 }
 
 /// Text of the sender's, made fit for an operator's eyes: printable ASCII, at most 64 characters.
@@ -250,8 +312,8 @@ mod tests {
             let text = format!("{}.{}.c2ln", b64(&header), b64(&payload));
             let token = PresentedToken::for_test(&text);
             let jws = UnverifiedJws::parse(token).unwrap();
-            prop_assert_eq!(format!("{}.{}", jws.signed, jws.signature), text.clone());
-            prop_assert_eq!(b64(&serde_json::to_string(&jws.payload).unwrap()), b64(&payload));
+            prop_assert_eq!(format!("{}.{}", jws.0.signed, jws.0.signature), text.clone());
+            prop_assert_eq!(b64(&serde_json::to_string(&jws.0.payload).unwrap()), b64(&payload));
         }
     }
 }

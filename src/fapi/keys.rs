@@ -81,7 +81,7 @@ impl VerifyingKey {
     /// # Errors
     /// [`KeyError`]. A point off the curve is only found when a signature is verified, which then fails.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
-        if ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].iter().any(|name| jwk.contains_key(*name)) {
+        if Self::has_private_members(jwk) {
             return Err(KeyError::Private);
         }
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -120,6 +120,11 @@ impl VerifyingKey {
         let jwk: Jwk = serde_json::from_value(Value::Object(needed)).map_err(|_| KeyError::Malformed)?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| KeyError::Malformed)?;
         Ok(Self { key, algorithm, strength })
+    }
+
+    /// Whether a JWK gives away more than a public key (RFC 7518 §6.2.2, §6.3.2, §6.4).
+    pub(super) fn has_private_members(jwk: &Map<String, Value>) -> bool {
+        ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].iter().any(|name| jwk.contains_key(*name))
     }
 
     /// The one algorithm it verifies with.

@@ -20,8 +20,10 @@
 
 use std::sync::Arc;
 
+use super::credentials::Scheme;
+use super::dpop::{DpopError, FirstUse, NonceMode, VerifiedProof};
 use super::rejection::Code;
-use super::route::{Requirement, Route, UpstreamRef};
+use super::route::{Route, UpstreamRef};
 use super::sender::BoundToken;
 
 /// Which scopes a route wants.
@@ -43,6 +45,8 @@ pub struct Policy {
     scopes: ScopeRule,
     scope_text: Box<str>,
     issuers: Vec<IssuerIndex>,
+    schemes: Vec<Scheme>,
+    nonce: NonceMode,
 }
 
 /// A policy that would let through what nobody asked for.
@@ -54,6 +58,9 @@ pub enum EmptyPolicy {
     /// No issuer at all.
     #[error("no issuer is named; name at least one")]
     Issuers,
+    /// No way to prove who sends the token.
+    #[error("no sender constraint is named; name certificate, dpop or both")]
+    SenderConstraints,
     /// A scope that RFC 6749 §3.3 cannot spell.
     #[error("a scope is empty or has characters that RFC 6749 section 3.3 does not allow")]
     ScopeSyntax,
@@ -64,7 +71,12 @@ impl Policy {
     ///
     /// # Errors
     /// [`EmptyPolicy`]: absence never permits.
-    pub fn new(scopes: ScopeRule, issuers: Vec<IssuerIndex>) -> Result<Self, EmptyPolicy> {
+    pub fn new(
+        scopes: ScopeRule,
+        issuers: Vec<IssuerIndex>,
+        mut schemes: Vec<Scheme>,
+        nonce: NonceMode,
+    ) -> Result<Self, EmptyPolicy> {
         let names = match &scopes {
             ScopeRule::All(names) | ScopeRule::Any(names) => names,
         };
@@ -80,13 +92,29 @@ impl Policy {
         if issuers.is_empty() {
             return Err(EmptyPolicy::Issuers);
         }
+        if schemes.is_empty() {
+            return Err(EmptyPolicy::SenderConstraints);
+        }
+        // BEAR-13: challenges come in the order DPoP, Bearer.
+        schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
+        schemes.dedup();
         let scope_text = names.join(" ").into();
-        Ok(Self { scopes, scope_text, issuers })
+        Ok(Self { scopes, scope_text, issuers, schemes, nonce })
     }
 
     /// The issuers whose tokens count here.
     pub fn issuers(&self) -> &[IssuerIndex] {
         &self.issuers
+    }
+
+    /// The authentication schemes that it accepts, in the order of their challenges.
+    pub fn schemes(&self) -> &[Scheme] {
+        &self.schemes
+    }
+
+    /// When it asks for a nonce.
+    pub const fn nonce(&self) -> NonceMode {
+        self.nonce
     }
 
     /// The scopes as one value of the challenge's `scope` (RFC 6750 §3).
@@ -143,12 +171,9 @@ impl Guard {
         Self { route }
     }
 
-    /// The issuers whose tokens count here; none on a route that is not protected, which has no guard.
-    pub fn issuers(&self) -> &[IssuerIndex] {
-        match &self.route.requirement {
-            Requirement::Protected(policy) => policy.issuers(),
-            Requirement::Public => &[],
-        }
+    /// What it stands for; none on a route that is not protected, which has no guard.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.route.policy()
     }
 
     /// Judges what the token may do on this route.
@@ -156,9 +181,8 @@ impl Guard {
     /// # Errors
     /// [`PolicyError`].
     pub fn authorize(self, token: BoundToken) -> Result<Authorized, PolicyError> {
-        match &self.route.requirement {
-            Requirement::Protected(policy) => policy.check_scopes(&token)?,
-            Requirement::Public => {}
+        if let Some(policy) = self.policy() {
+            policy.check_scopes(&token)?;
         }
         Ok(Authorized { route: self.route, token })
     }
@@ -173,10 +197,23 @@ pub struct Authorized {
 }
 
 impl Authorized {
-    /// Gives the permit. What a token's proof uses up is used up here, last, so that only requests that would pass can
-    /// do so; a certificate uses up nothing.
-    pub fn redeem(self) -> Permit {
-        Permit { route: self.route, token: Some(self.token) }
+    /// The proof that has to be used up before a permit can be had.
+    pub const fn proof(&self) -> Option<&VerifiedProof> {
+        self.token.proof()
+    }
+
+    /// Gives the permit. What changes state comes last, so that only requests that would pass can use a proof up; a
+    /// certificate uses up nothing.
+    ///
+    /// # Errors
+    /// [`DpopError::Replayed`] if there is a proof and `first_use` does not speak of it.
+    pub fn redeem(self, first_use: Option<FirstUse>) -> Result<Permit, DpopError> {
+        match (self.token.proof(), first_use) {
+            (None, _) => {}
+            (Some(proof), Some(first_use)) if first_use.is_of(proof) => {}
+            (Some(_), _) => return Err(DpopError::Replayed),
+        }
+        Ok(Permit { route: self.route, token: Some(self.token) })
     }
 }
 
@@ -216,12 +253,37 @@ mod tests {
     #[test]
     fn a_policy_without_scopes_or_issuers_does_not_exist() {
         let names = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Vec<Box<str>>>();
-        assert!(Policy::new(ScopeRule::All(names(&["accounts"])), vec![IssuerIndex(0)]).is_ok()); // control
-        assert_eq!(Policy::new(ScopeRule::All(vec![]), vec![IssuerIndex(0)]).unwrap_err(), EmptyPolicy::Scopes);
-        assert_eq!(Policy::new(ScopeRule::Any(vec![]), vec![IssuerIndex(0)]).unwrap_err(), EmptyPolicy::Scopes);
-        assert_eq!(Policy::new(ScopeRule::All(names(&["accounts"])), vec![]).unwrap_err(), EmptyPolicy::Issuers);
+        assert!(
+            Policy::new(
+                ScopeRule::All(names(&["accounts"])),
+                vec![IssuerIndex(0)],
+                vec![Scheme::Bearer],
+                NonceMode::Never
+            )
+            .is_ok()
+        ); // control
+        assert_eq!(
+            Policy::new(ScopeRule::All(vec![]), vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never)
+                .unwrap_err(),
+            EmptyPolicy::Scopes
+        );
+        assert_eq!(
+            Policy::new(ScopeRule::Any(vec![]), vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never)
+                .unwrap_err(),
+            EmptyPolicy::Scopes
+        );
+        assert_eq!(
+            Policy::new(ScopeRule::All(names(&["accounts"])), vec![], vec![Scheme::Bearer], NonceMode::Never)
+                .unwrap_err(),
+            EmptyPolicy::Issuers
+        );
         for scope in ["", "a b", "a\"", "a\\", "é"] {
-            let policy = Policy::new(ScopeRule::All(names(&[scope])), vec![IssuerIndex(0)]);
+            let policy = Policy::new(
+                ScopeRule::All(names(&[scope])),
+                vec![IssuerIndex(0)],
+                vec![Scheme::Bearer],
+                NonceMode::Never,
+            );
             assert_eq!(policy.unwrap_err(), EmptyPolicy::ScopeSyntax, "{scope:?}");
         }
     }

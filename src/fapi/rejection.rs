@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::credentials::CredentialsError;
+use super::credentials::{CredentialsError, Scheme};
+use super::dpop::DpopError;
 use super::headers::InteractionId;
+use super::keys::Algorithm;
 use super::message::MessageError;
 use super::policy::PolicyError;
 use super::route::{Origin, Route, RouteError};
@@ -26,6 +28,10 @@ pub enum OAuthError {
     InvalidToken,
     /// The token's scope does not cover this request.
     InsufficientScope,
+    /// The DPoP proof is not good for this request (RFC 9449 §7.1).
+    InvalidDpopProof,
+    /// The DPoP proof needs a nonce (RFC 9449 §9).
+    UseDpopNonce,
 }
 
 impl OAuthError {
@@ -35,6 +41,8 @@ impl OAuthError {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
 
@@ -44,6 +52,8 @@ impl OAuthError {
             Self::InvalidRequest => "The request is malformed or carries its credentials more than once",
             Self::InvalidToken => "The access token is not valid for this request",
             Self::InsufficientScope => "The request needs a scope that the access token does not have",
+            Self::InvalidDpopProof => "The DPoP proof is not valid for this request",
+            Self::UseDpopNonce => "The DPoP proof must carry the nonce that comes with this answer",
         }
     }
 }
@@ -81,7 +91,7 @@ macro_rules! codes {
     };
 }
 
-use OAuthError::{InsufficientScope, InvalidRequest, InvalidToken};
+use OAuthError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce};
 
 codes! {
     /// Content-Length and Transfer-Encoding disagree, repeat or are not plainly one (RFC 9112 §6).
@@ -178,16 +188,56 @@ codes! {
     ConfirmationMalformed = "confirmation_malformed", UNAUTHORIZED, Some(InvalidToken);
     /// `cnf` names only methods that are not understood here (RFC 7800 §3.1).
     ConfirmationUnsupported = "confirmation_unsupported", UNAUTHORIZED, Some(InvalidToken);
+    /// A token that is bound to a key came with scheme Bearer (RFC 9449 §7.2).
+    DpopTokenAsBearer = "dpop_token_as_bearer", UNAUTHORIZED, Some(InvalidToken);
+    /// A token that is bound to no key came with scheme DPoP (RFC 9449 §7.1).
+    DpopTokenUnbound = "dpop_token_unbound", UNAUTHORIZED, Some(InvalidToken);
     /// The token is bound to a certificate, the connection has none (RFC 8705 §3).
     CertificateMissing = "certificate_missing", UNAUTHORIZED, Some(InvalidToken);
     /// The connection's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
     CertificateExpired = "certificate_expired", UNAUTHORIZED, Some(InvalidToken);
     /// The token is bound to another certificate than the connection's (RFC 8705 §3).
     CertificateMismatch = "certificate_mismatch", UNAUTHORIZED, Some(InvalidToken);
+    /// Scheme DPoP without a proof (RFC 9449 §7.1).
+    DpopMissing = "dpop_missing", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// More than one DPoP field (RFC 9449 §4.3 (1)).
+    DpopRepeated = "dpop_repeated", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof is not a compact JWS with one reading, or over 8 KiB (RFC 9449 §4.3 (2)).
+    DpopMalformed = "dpop_malformed", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof's `typ` is not `dpop+jwt` (RFC 9449 §4.3 (4)).
+    DpopTypeWrong = "dpop_type_wrong", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof's `alg` is not PS256, ES256 or EdDSA, or not its key's (RFC 9449 §4.3 (5)).
+    DpopAlgorithmRefused = "dpop_algorithm_refused", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof's `jwk` holds private members (RFC 9449 §4.3 (7)).
+    DpopKeyPrivate = "dpop_key_private", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof's `jwk` is malformed, too small, too large or of another type (RFC 9449 §4.3 (6)).
+    DpopKeyRefused = "dpop_key_refused", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof's signature does not hold under its `jwk` (RFC 9449 §4.3 (6)).
+    DpopSignatureInvalid = "dpop_signature_invalid", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof lacks a claim or header that is required (RFC 9449 §4.3 (3)).
+    DpopClaimMissing = "dpop_claim_missing", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// A claim or header of the proof has the wrong JSON type or an impossible value (RFC 9449 §4.2).
+    DpopClaimMalformed = "dpop_claim_malformed", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof was made for another method (RFC 9449 §4.3 (8)).
+    DpopMethodMismatch = "dpop_method_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof was made for another URI (RFC 9449 §4.3 (9)).
+    DpopUriMismatch = "dpop_uri_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof has no nonce, or none that is still good (RFC 9449 §4.3 (10), §9).
+    DpopNonceRequired = "dpop_nonce_required", UNAUTHORIZED, Some(UseDpopNonce);
+    /// The proof's `iat` lies outside the window, or the proof says itself that it is over (RFC 9449 §4.3 (11)).
+    DpopStale = "dpop_stale", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof was made for another token (RFC 9449 §4.3 (12)).
+    DpopAthMismatch = "dpop_ath_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// The proof is by another key than the token is bound to (RFC 9449 §4.3 (12)).
+    DpopKeyMismatch = "dpop_key_mismatch", UNAUTHORIZED, Some(InvalidToken);
+    /// The proof was used before (RFC 9449 §11.1).
+    DpopReplayed = "dpop_replayed", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The issuer's keys were never read, or cannot be read (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
+    /// The replay log is full or cannot be reached, so nobody can tell whether a proof was used before.
+    ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;
     /// The upstream did not connect or answer in time.
@@ -225,6 +275,9 @@ pub enum Cause {
     /// What it may do.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A proof that cannot be redeemed.
+    #[error(transparent)]
+    Proof(#[from] DpopError),
     /// What we needed and could not have.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -240,6 +293,7 @@ impl Cause {
             Self::Token(error) => error.code(),
             Self::Sender(error) => error.code(),
             Self::Policy(error) => error.code(),
+            Self::Proof(error) => error.code(),
             Self::Unavailable(error) => error.code(),
         }
     }
@@ -253,6 +307,12 @@ pub enum Unavailable {
     Keys {
         /// The issuer's configured name.
         issuer: Arc<str>,
+    },
+    /// Whether a proof was used before cannot be told.
+    #[error("the replay log is not available: {detail}")]
+    ReplayLog {
+        /// What the log said.
+        detail: String,
     },
     /// No connection to the upstream, or one that broke.
     #[error("upstream {upstream:?} is unreachable: {detail}")]
@@ -290,6 +350,7 @@ impl Unavailable {
     const fn code(&self) -> Code {
         match self {
             Self::Keys { .. } => Code::KeysUnavailable,
+            Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamInvalid { .. } => Code::UpstreamInvalid,
@@ -305,6 +366,8 @@ pub struct Seen {
     pub origin: Option<Arc<Origin>>,
     /// The route, once one matched.
     pub route: Option<Arc<Route>>,
+    /// The scheme that the token came by, once it was one that the route accepts.
+    pub scheme: Option<Scheme>,
     /// The first bytes of the SHA-256 of the token that was presented.
     pub token_id: Option<TokenId>,
     /// The token, once it was found authentic and active.
@@ -368,8 +431,11 @@ impl Rejection {
             Cause::Message(MessageError::MethodRefused) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(""));
             }
-            Cause::Unavailable(Unavailable::Keys { .. }) => {
+            Cause::Unavailable(Unavailable::Keys { .. } | Unavailable::ReplayLog { .. }) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
+                headers.insert(super::headers::DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
             | Cause::Route(_)
@@ -377,33 +443,40 @@ impl Rejection {
             | Cause::Token(_)
             | Cause::Sender(_)
             | Cause::Policy(_)
+            | Cause::Proof(_)
             | Cause::Unavailable(_) => {}
         }
         response
     }
 
-    /// RFC 6750 §3: every 401 has a challenge, with at least one parameter; the error only when credentials were sent.
+    /// RFC 6750 §3, RFC 9449 §7.1: every 401 has a challenge for each scheme that the route accepts, each on a line of its
+    /// own and with at least one parameter; an error only when credentials were sent, and only for the scheme they came by.
     fn add_challenge(&self, headers: &mut HeaderMap) {
         let error = self.code().oauth_error();
         if error.is_none() && self.code().status() != StatusCode::UNAUTHORIZED {
             return;
         }
         let realm = self.seen.origin.as_deref().map_or("fapi", Origin::as_str);
-        let mut challenge = format!("Bearer realm=\"{realm}\"");
-        if let Some(error) = error {
-            challenge.push_str(&format!(
-                ", error=\"{}\", error_description=\"{}\"",
-                error.as_str(),
-                error.description()
-            ));
-        }
-        if error == Some(InsufficientScope)
-            && let Some(route) = &self.seen.route
-        {
-            challenge.push_str(&format!(", scope=\"{}\"", route.scope_text()));
-        }
-        if let Ok(value) = HeaderValue::try_from(challenge) {
-            headers.append(header::WWW_AUTHENTICATE, value);
+        let policy = self.seen.route.as_ref().and_then(|route| route.policy());
+        let schemes = policy.map_or(&[Scheme::Bearer][..], |policy| policy.schemes());
+        for scheme in schemes {
+            let mut challenge = format!("{} realm=\"{realm}\"", scheme.as_str());
+            if let Some(error) = error.filter(|_| self.seen.scheme.is_none_or(|sent| sent == *scheme)) {
+                let (error, description) = (error.as_str(), error.description());
+                challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
+            }
+            if error == Some(InsufficientScope)
+                && let Some(policy) = policy
+            {
+                challenge.push_str(&format!(", scope=\"{}\"", policy.scope_text()));
+            }
+            if *scheme == Scheme::Dpop {
+                let names: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();
+                challenge.push_str(&format!(", algs=\"{}\"", names.join(" ")));
+            }
+            if let Ok(value) = HeaderValue::try_from(challenge) {
+                headers.append(header::WWW_AUTHENTICATE, value);
+            }
         }
     }
 }

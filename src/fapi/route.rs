@@ -439,6 +439,14 @@ impl Route {
         }
     }
 
+    /// What it asks of a token, unless it is public.
+    pub const fn policy(&self) -> Option<&Policy> {
+        match &self.requirement {
+            Requirement::Protected(policy) => Some(policy),
+            Requirement::Public => None,
+        }
+    }
+
     /// Whether it forwards without a token.
     pub const fn is_public(&self) -> bool {
         match self.requirement {
@@ -865,6 +873,8 @@ mod tests {
     use http::{Request, Uri, uri};
     use proptest::prelude::*;
 
+    use super::super::credentials::Scheme;
+    use super::super::dpop::NonceMode;
     use super::super::policy::{IssuerIndex, ScopeRule};
     use super::*;
 
@@ -1182,7 +1192,15 @@ mod tests {
 
     #[test]
     fn fwd_01_the_requirement_decides_the_admission() {
-        let policy = || Policy::new(ScopeRule::All(vec!["accounts".into()]), vec![IssuerIndex(0)]).unwrap();
+        let policy = || {
+            Policy::new(
+                ScopeRule::All(vec!["accounts".into()]),
+                vec![IssuerIndex(0)],
+                vec![Scheme::Bearer],
+                NonceMode::Never,
+            )
+            .unwrap()
+        };
         let protected =
             Route { requirement: Requirement::Protected(policy()), ..route("p", "/p", &[Method::GET], &[]) };
         assert_eq!((protected.scope_text(), protected.is_public()), ("accounts", false));

@@ -10,6 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::UnixTime;
+use super::credentials::{Credentials, CredentialsError, Proofs, Scheme};
+use super::dpop::{DpopError, KeyThumbprint, Presented, VerifiedProof};
 use super::peer::{CertificateThumbprint, NoCertificate, Peer};
 use super::rejection::Code;
 use super::token::{ActiveToken, Claims, TokenError};
@@ -19,6 +21,28 @@ use super::token::{ActiveToken, Claims, TokenError};
 pub enum Confirmation {
     /// `x5t#S256`: the client's certificate (RFC 8705 §3.1).
     Certificate(CertificateThumbprint),
+    /// `jkt`: the client's proof key (RFC 9449 §6.1).
+    Key(KeyThumbprint),
+    /// Both; both must be proven.
+    Both(CertificateThumbprint, KeyThumbprint),
+}
+
+impl Confirmation {
+    /// The certificate it names, if any.
+    pub const fn certificate(&self) -> Option<&CertificateThumbprint> {
+        match self {
+            Self::Certificate(certificate) | Self::Both(certificate, _) => Some(certificate),
+            Self::Key(_) => None,
+        }
+    }
+
+    /// The proof key it names, if any.
+    pub const fn key(&self) -> Option<&KeyThumbprint> {
+        match self {
+            Self::Key(key) | Self::Both(_, key) => Some(key),
+            Self::Certificate(_) => None,
+        }
+    }
 }
 
 /// Why a token's `cnf` binds it to nothing we can prove.
@@ -51,13 +75,12 @@ pub enum ConfirmationError {
         expected: &'static str,
     },
     /// A method that is not implemented.
-    #[error("cnf asks for a proof other than x5t#S256")]
+    #[error("cnf asks for a proof other than x5t#S256 and jkt")]
     Unsupported,
 }
 
 impl Confirmation {
-    /// Reads the claim `cnf`. Unknown members beside a known one are ignored (RFC 7800 §3.1), except `jkt`, which asks
-    /// for a proof of its own.
+    /// Reads the claim `cnf`. Unknown members beside a known one are ignored (RFC 7800 §3.1).
     ///
     /// # Errors
     /// [`ConfirmationError`].
@@ -68,17 +91,33 @@ impl Confirmation {
             Some(Value::Object(members)) => members,
             Some(_) => return Err(ConfirmationError::Malformed { member: "cnf", expected: "an object" }),
         };
-        // Both bindings in one token: both must hold, and a key's cannot be proven here.
-        if members.contains_key("jkt") {
-            return Err(ConfirmationError::Unsupported);
-        }
-        match members.get("x5t#S256") {
-            Some(Value::String(text)) => thumbprint(text).map(Self::Certificate),
-            Some(_) => Err(ConfirmationError::Malformed { member: "x5t#S256", expected: "a string" }),
-            None if members.contains_key("x5t") => Err(ConfirmationError::Sha1),
-            None => Err(ConfirmationError::Unsupported),
+        let certificate = match members.get("x5t#S256") {
+            None => None,
+            Some(Value::String(text)) => Some(thumbprint(text)?),
+            Some(_) => return Err(ConfirmationError::Malformed { member: "x5t#S256", expected: "a string" }),
+        };
+        let key = match members.get("jkt") {
+            None => None,
+            Some(Value::String(text)) => Some(KeyThumbprint::from_bytes(hash(text, "jkt")?)),
+            Some(_) => return Err(ConfirmationError::Malformed { member: "jkt", expected: "a string" }),
+        };
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Self::Both(certificate, key)),
+            (Some(certificate), None) => Ok(Self::Certificate(certificate)),
+            (None, Some(key)) => Ok(Self::Key(key)),
+            (None, None) if members.contains_key("x5t") => Err(ConfirmationError::Sha1),
+            (None, None) => Err(ConfirmationError::Unsupported),
         }
     }
+}
+
+/// 32 bytes in their one spelling.
+fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+        .ok_or(ConfirmationError::Malformed { member, expected: "43 characters of base64url" })
 }
 
 /// RFC 8705 §3.1: "the base64url-encoded SHA-256 hash … of the DER encoding"; one spelling, the others are named.
@@ -92,12 +131,7 @@ fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
     if text.contains(['+', '/']) {
         return Err(ConfirmationError::StandardBase64);
     }
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .ok()
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-        .map(CertificateThumbprint::from_bytes)
-        .ok_or(ConfirmationError::Malformed { member: "x5t#S256", expected: "43 characters of base64url" })
+    hash(text, "x5t#S256").map(CertificateThumbprint::from_bytes)
 }
 
 /// Why the token was not shown to be sent by the one it was issued to.
@@ -109,6 +143,29 @@ pub enum SenderError {
     /// The token has ended since it was read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The fault of the credentials around the token.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// A token that is bound to a key, sent as a bearer token.
+    #[error("token is bound to key {expected} and came with scheme Bearer")]
+    KeyBoundAsBearer {
+        /// The token's thumbprint.
+        expected: KeyThumbprint,
+    },
+    /// A token that is bound to no key, sent with scheme DPoP.
+    #[error("token is bound to no key and came with scheme DPoP")]
+    NoKeyBound,
+    /// The proof proves nothing.
+    #[error(transparent)]
+    Proof(#[from] DpopError),
+    /// The proof is another key's.
+    #[error("token is bound to key {expected}, the proof is by {found}")]
+    KeyMismatch {
+        /// The token's thumbprint.
+        expected: KeyThumbprint,
+        /// The proof's.
+        found: KeyThumbprint,
+    },
     /// No certificate on this connection.
     #[error("token is bound to certificate {expected}, {reason}")]
     CertificateMissing {
@@ -150,6 +207,11 @@ impl SenderError {
                 ConfirmationError::Unsupported => Code::ConfirmationUnsupported,
             },
             Self::Token(error) => error.code(),
+            Self::Credentials(error) => error.code(),
+            Self::KeyBoundAsBearer { .. } => Code::DpopTokenAsBearer,
+            Self::NoKeyBound => Code::DpopTokenUnbound,
+            Self::Proof(error) => error.code(),
+            Self::KeyMismatch { .. } => Code::DpopKeyMismatch,
             Self::CertificateMissing { .. } => Code::CertificateMissing,
             Self::CertificateMismatch { .. } => Code::CertificateMismatch,
             Self::CertificateExpired { .. } => Code::CertificateExpired,
@@ -157,38 +219,67 @@ impl SenderError {
     }
 }
 
-/// An active token together with the proof that this connection's client is the one it was issued to.
+/// An active token together with the proof that this request's sender is the one it was issued to.
 #[derive(Clone, Debug)]
 pub struct BoundToken {
     token: Arc<ActiveToken>,
     confirmation: Confirmation,
+    proof: Option<VerifiedProof>,
 }
 
 impl BoundToken {
-    /// Proves the binding, for this request and at this time (RFC 8705 §3).
+    /// Proves the binding, for this request and at this time (RFC 8705 §3, RFC 9449 §7.1, §7.2).
     ///
-    /// Does not check: scopes and policy ([`Guard::authorize`](super::policy::Guard::authorize)); that a chain leads to a
-    /// trust anchor (the listener's `trust`).
+    /// | `cnf` | scheme | must hold |
+    /// | --- | --- | --- |
+    /// | `x5t#S256` | Bearer | the connection's certificate has the thumbprint |
+    /// | `jkt` | DPoP | the proof fits, and its key has the thumbprint |
+    /// | both | DPoP | both |
+    ///
+    /// Does not check: replay of the proof, scopes and policy ([`Guard::authorize`](super::policy::Guard::authorize)); that
+    /// a chain leads to a trust anchor (the listener's `trust`).
     ///
     /// # Errors
-    /// [`SenderError`].
-    pub fn prove(token: Arc<ActiveToken>, peer: &Peer, now: UnixTime) -> Result<Self, SenderError> {
-        token.claims_at(now)?;
+    /// [`SenderError`]; every other combination is refused.
+    pub fn prove(
+        token: Arc<ActiveToken>,
+        credentials: &Credentials<'_>,
+        peer: &Peer,
+        presented: &Presented<'_>,
+    ) -> Result<Self, SenderError> {
+        token.claims_at(presented.now)?;
         let confirmation = *token.confirmation()?;
-        match confirmation {
-            // RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS and MUST
-            // verify that the certificate matches the certificate associated with the access token."
-            Confirmation::Certificate(expected) => match peer {
-                Peer::Anonymous(reason) => Err(SenderError::CertificateMissing { expected, reason: *reason }),
-                Peer::Certificate(certificate) if *certificate.thumbprint() != expected => {
-                    Err(SenderError::CertificateMismatch { expected, found: *certificate.thumbprint() })
-                }
-                Peer::Certificate(certificate) if !certificate.valid_at(now) => {
-                    Err(SenderError::CertificateExpired { now, not_after: certificate.not_after() })
-                }
-                Peer::Certificate(_) => Ok(Self { token, confirmation }),
+        // RFC 9449 §7.2: a protected resource "MUST reject a DPoP-bound access token received as a bearer token".
+        match (credentials.scheme(), confirmation.key()) {
+            (Scheme::Bearer, Some(key)) => return Err(SenderError::KeyBoundAsBearer { expected: *key }),
+            (Scheme::Dpop, None) => return Err(SenderError::NoKeyBound),
+            (Scheme::Bearer, None) => match credentials.proofs() {
+                Proofs::None => {}
+                Proofs::One(_) | Proofs::Several => return Err(CredentialsError::ProofWithBearer.into()),
             },
+            (Scheme::Dpop, Some(_)) => {}
         }
+        if let Some(certificate) = confirmation.certificate() {
+            check_certificate(certificate, peer, presented.now)?;
+        }
+        let proof = match confirmation.key() {
+            None => None,
+            Some(expected) => {
+                let proof = VerifiedProof::verify(credentials.proofs(), presented)?;
+                // RFC 9449 §4.3 (12): "… confirm that the public key to which the access token is bound matches the public
+                // key from the DPoP proof."
+                if proof.key() != expected {
+                    return Err(SenderError::KeyMismatch { expected: *expected, found: *proof.key() });
+                }
+                Some(proof)
+            }
+        };
+        Ok(Self { token, confirmation, proof })
+    }
+
+    /// The proof that came with it, if its key was asked for.
+    pub const fn proof(&self) -> Option<&VerifiedProof> {
+        self.proof.as_ref()
     }
 
     /// The token.
@@ -204,6 +295,22 @@ impl BoundToken {
     /// What it is bound to.
     pub const fn confirmation(&self) -> &Confirmation {
         &self.confirmation
+    }
+}
+
+/// RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS and MUST verify that the
+/// certificate matches the certificate associated with the access token."
+fn check_certificate(expected: &CertificateThumbprint, peer: &Peer, now: UnixTime) -> Result<(), SenderError> {
+    let expected = *expected;
+    match peer {
+        Peer::Anonymous(reason) => Err(SenderError::CertificateMissing { expected, reason: *reason }),
+        Peer::Certificate(certificate) if *certificate.thumbprint() != expected => {
+            Err(SenderError::CertificateMismatch { expected, found: *certificate.thumbprint() })
+        }
+        Peer::Certificate(certificate) if !certificate.valid_at(now) => {
+            Err(SenderError::CertificateExpired { now, not_after: certificate.not_after() })
+        }
+        Peer::Certificate(_) => Ok(()),
     }
 }
 
@@ -227,6 +334,14 @@ mod tests {
     }
 
     #[test]
+    fn mtls_07_both_bindings_are_kept() {
+        let good = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
+        let both = Confirmation::from_claim(Some(&json!({"x5t#S256": good, "jkt": good}))).unwrap();
+        assert!(both.certificate().is_some() && both.key().is_some());
+        assert!(Confirmation::from_claim(Some(&json!({"jkt": good}))).unwrap().certificate().is_none());
+    }
+
+    #[test]
     fn mtls_03_names_each_wrong_spelling() {
         let good = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
         assert_eq!(code(json!({"x5t#S256": good})), None); // control
@@ -247,7 +362,8 @@ mod tests {
             (json!(good), Code::ConfirmationMalformed),
             (json!(null), Code::ConfirmationMalformed),
             (json!({"jwk": {}}), Code::ConfirmationUnsupported),
-            (json!({"x5t#S256": good, "jkt": good}), Code::ConfirmationUnsupported),
+            (json!({"x5t#S256": good, "jkt": "x"}), Code::ConfirmationMalformed),
+            (json!({"jkt": 7}), Code::ConfirmationMalformed),
         ];
         for (claim, expected) in cases {
             assert_eq!(code(claim.clone()), Some(expected), "{claim}");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::UnixTime;
-use super::jws::{UnverifiedJws, VerifiedJws, printable};
+use super::jws::{JwsError, UnverifiedJws, VerifiedJws, printable};
 use super::keys::{Algorithm, KeySet};
 use super::rejection::Code;
 use super::sender::{Confirmation, ConfirmationError};
@@ -202,6 +202,17 @@ impl TokenError {
     }
 }
 
+impl From<JwsError> for TokenError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::TooLarge { bytes, .. } => Self::TooLarge { bytes },
+            JwsError::Malformed { part } => Self::Malformed { part },
+            JwsError::Encrypted => Self::Encrypted,
+            JwsError::CriticalHeader => Self::CriticalHeader,
+        }
+    }
+}
+
 /// FAPI 2.0 §5.3.2.1 (13): times up to 10 seconds ahead "shall" be accepted, more than 60 refused; in between we refuse.
 const CLOCK_SKEW: u64 = 10;
 
@@ -381,7 +392,7 @@ fn audiences(members: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
 
 /// RFC 7519 §2: a number of seconds, perhaps with a fraction, which `round` takes to the stricter side. A wrong type is
 /// an error and never the same as absence.
-fn numeric_date(
+pub(super) fn numeric_date(
     members: &Map<String, Value>,
     claim: &'static str,
     round: fn(f64) -> f64,

@@ -171,10 +171,6 @@ impl Build<'_> {
                         format!("with `mode: none` no certificate is asked for, so this means nothing; {way_out}"),
                     );
                 }
-                self.warn(
-                    at,
-                    "no client certificate is asked for, so every route that is not public refuses on this listener",
-                );
                 return Some(tls::ClientCertificates::None);
             }
         };

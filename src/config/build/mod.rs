@@ -3,6 +3,7 @@
 //! Opens and parses every file that is named, and writes every default into the [`File`], which is then the configuration in
 //! force. A part that cannot be built is left out and its problem recorded; the rest is looked at all the same.
 
+mod dpop;
 mod files;
 mod issuers;
 mod listeners;
@@ -34,22 +35,28 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
     let admin = build.admin(&file, listeners.as_deref().unwrap_or_default());
     let issuers = build.issuers(&mut file, profile);
     let token_cache = build.token_cache(&mut file);
+    let freshness = build.dpop(&mut file);
+    let replay_max_entries = build.replay(&mut file);
     let limits = build.limits(&mut file);
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
-    let routes = build.routes(&mut file, &names);
+    let routes = build.routes(&mut file, &names, profile);
     let audit = build.audit(&mut file);
     if build.report.errors().is_empty()
         && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(audit)) = (routes, audit)
+        && let (Some(freshness), Some(replay_max_entries)) = (freshness, replay_max_entries)
     {
+        build.warn_of_senders(&file, &listeners, &routes);
         return Ok(Config {
             profile,
             listeners,
             admin,
             issuers,
             token_cache,
+            freshness,
+            replay_max_entries,
             limits,
             upstreams,
             routes,

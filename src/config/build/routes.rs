@@ -8,8 +8,11 @@ use http::{HeaderName, Method};
 use super::Build;
 use super::issuers::name_of;
 use super::upstreams::{is_exposed, server_address};
+use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
+use crate::fapi::credentials::Scheme;
+use crate::fapi::dpop::NonceMode;
 use crate::fapi::headers::StripList;
 use crate::fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
 use crate::fapi::route::{Forward, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
@@ -42,9 +45,23 @@ impl Names {
     }
 }
 
+/// What holds for a route that does not say it itself.
+#[derive(Clone, Copy)]
+pub(super) struct Unsaid {
+    profile: Option<Profile>,
+    nonce: file::NonceMode,
+}
+
 impl Build<'_> {
-    pub(super) fn routes(&mut self, file: &mut File, names: &Names) -> Option<(Routes, StripList)> {
+    pub(super) fn routes(
+        &mut self,
+        file: &mut File,
+        names: &Names,
+        profile: Option<Profile>,
+    ) -> Option<(Routes, StripList)> {
         let at = KeyPath::of("routes");
+        let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
+        let unsaid = Unsaid { profile, nonce };
         let entries =
             self.entries(&at, file.routes.as_deref_mut(), "add a route; without one everything is refused")?;
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
@@ -57,7 +74,7 @@ impl Build<'_> {
             {
                 self.problem(&at.key("name"), format!("routes[{first}] is named `{name}` too; choose another name"));
             }
-            if let Some(route) = self.route(&at, entry, names) {
+            if let Some(route) = self.route(&at, entry, names, unsaid) {
                 routes.push(route);
                 places.push(index);
             }
@@ -77,7 +94,13 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn route(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names) -> Option<Route> {
+    pub(super) fn route(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        names: &Names,
+        unsaid: Unsaid,
+    ) -> Option<Route> {
         let name = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
         let path_at = at.key("path");
         let pattern = self
@@ -86,7 +109,7 @@ impl Build<'_> {
             .map(|pattern| pattern.map_err(|error| self.problem(&path_at, error.to_string())));
         let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
         let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
-        let requirement = self.requirement(at, entry, names);
+        let requirement = self.requirement(at, entry, names, unsaid);
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
         let route = Route {
@@ -149,12 +172,21 @@ impl Build<'_> {
         methods.into_iter().collect()
     }
 
-    pub(super) fn requirement(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names) -> Option<Requirement> {
+    pub(super) fn requirement(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        names: &Names,
+        unsaid: Unsaid,
+    ) -> Option<Requirement> {
         let (scopes_at, public_at) = (at.key("scopes"), at.key("public"));
         let public = entry.public == Some(true);
         if public {
-            let surplus =
-                [("issuers", entry.issuers.is_some()), ("sender_constraint", entry.sender_constraint.is_some())];
+            let surplus = [
+                ("issuers", entry.issuers.is_some()),
+                ("sender_constraint", entry.sender_constraint.is_some()),
+                ("dpop", entry.dpop.is_some()),
+            ];
             for (key, _) in surplus.iter().filter(|(_, present)| *present) {
                 let problem =
                     "the route is public, so no token is looked at and this means nothing; remove the key, or `public`";
@@ -183,37 +215,74 @@ impl Build<'_> {
                 })
             }
         };
-        self.sender_constraint(&at.key("sender_constraint"), entry);
+        let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
-        // Without issuers there is no policy, but the scopes are looked at all the same.
+        // Without issuers or schemes there is no policy, but the scopes are looked at all the same.
         let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
-        match Policy::new(scopes?, known) {
-            Ok(policy) => issuers.map(|_| Requirement::Protected(policy)),
+        let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
+        match Policy::new(scopes?, known, schemes, nonce) {
+            Ok(policy) => issuers.and(accepted).map(|_| Requirement::Protected(policy)),
             Err(error @ EmptyPolicy::ScopeSyntax) => {
                 self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
                 None
             }
-            Err(error @ (EmptyPolicy::Scopes | EmptyPolicy::Issuers)) => {
+            Err(error @ (EmptyPolicy::Scopes | EmptyPolicy::Issuers | EmptyPolicy::SenderConstraints)) => {
                 self.report.empty(&scopes_at, &error.to_string());
                 None
             }
         }
     }
 
-    pub(super) fn sender_constraint(&mut self, at: &KeyPath, entry: &mut file::Route) {
-        let accepted = entry.sender_constraint.get_or_insert_with(|| vec![file::SenderConstraint::Certificate]);
+    /// The schemes of `sender_constraint`, and when they ask for a nonce.
+    pub(super) fn sender_constraint(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        unsaid: Unsaid,
+    ) -> Option<(Vec<Scheme>, NonceMode)> {
+        use file::SenderConstraint::{Certificate, Dpop};
+        let (accepted_at, dpop_at) = (at.key("sender_constraint"), at.key("dpop"));
+        // FAPI 1.0 Advanced §6.2.1 (2): "shall adhere to the requirements in MTLS".
+        let advanced = unsaid.profile == Some(Profile::Fapi1Advanced);
+        let default = || if advanced { vec![Certificate] } else { vec![Certificate, Dpop] };
+        let accepted = entry.sender_constraint.get_or_insert_with(default);
         if accepted.is_empty() {
-            self.report
-                .empty(at, "the list is empty, so no token could be used; write `[certificate]` or remove the key");
+            let problem =
+                "the list is empty, so no token could be used; write `certificate`, `dpop` or both, or remove the key";
+            self.report.empty(&accepted_at, problem);
+            return None;
         }
+        let mut schemes = Vec::new();
         for (index, constraint) in accepted.iter().enumerate() {
-            match constraint {
-                file::SenderConstraint::Certificate => {}
-                file::SenderConstraint::Dpop => {
-                    self.problem(&at.index(index), "`dpop` is not supported by this version; write `[certificate]`");
-                }
+            let scheme = match constraint {
+                Certificate => Scheme::Bearer,
+                Dpop => Scheme::Dpop,
+            };
+            if advanced && scheme == Scheme::Dpop {
+                let problem =
+                    "`profile: fapi1-advanced` knows mutual TLS alone; remove it, or write `profile: fapi2-security`";
+                self.problem(&accepted_at.index(index), problem);
             }
+            if schemes.contains(&scheme) {
+                let problem = format!("`{}` is in the list twice; keep one", constraint.as_str());
+                self.problem(&accepted_at.index(index), problem);
+            }
+            schemes.push(scheme);
         }
+        if !schemes.contains(&Scheme::Dpop) {
+            // The entry that was lost may have been `dpop`.
+            if entry.dpop.is_some() && !self.report.lost_under(&accepted_at) {
+                let problem = "the route does not accept `dpop`, so this means nothing; remove the key, or add `dpop` to `sender_constraint`";
+                self.problem(&dpop_at, problem);
+            }
+            return Some((schemes, NonceMode::Never));
+        }
+        let nonce = match entry.dpop.get_or_insert_default().nonce.get_or_insert(unsaid.nonce) {
+            file::NonceMode::Never => NonceMode::Never,
+            file::NonceMode::WhenStale => NonceMode::WhenStale,
+            file::NonceMode::Always => NonceMode::Always,
+        };
+        Some((schemes, nonce))
     }
 
     pub(super) fn issuers_of(
@@ -369,14 +438,25 @@ pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
         Some(hosts) => format!(" on {}", hosts.join(", ")),
         None => String::new(),
     };
-    let asks = match (&route.requirement, &entry.scopes) {
-        (Requirement::Protected(_), Some(file::Scopes::List(scopes) | file::Scopes::All(scopes))) => {
-            format!("scopes: all of {}; issuers: {}", scopes.join(", "), list(&entry.issuers))
+    let scopes = match &entry.scopes {
+        Some(file::Scopes::List(scopes) | file::Scopes::All(scopes)) => format!("all of {}", scopes.join(", ")),
+        Some(file::Scopes::Any(scopes)) => format!("any of {}", scopes.join(", ")),
+        None => String::new(),
+    };
+    let asks = match &route.requirement {
+        Requirement::Protected(_) => {
+            let accepted = entry.sender_constraint.iter().flatten();
+            let accepted: Vec<&str> = accepted.map(|constraint| constraint.as_str()).collect();
+            let nonce = match entry.dpop.as_ref().and_then(|dpop| dpop.nonce) {
+                None => "",
+                Some(file::NonceMode::Never) => "; nonce: never",
+                Some(file::NonceMode::WhenStale) => "; nonce: when_stale",
+                Some(file::NonceMode::Always) => "; nonce: always",
+            };
+            let (issuers, accepted) = (list(&entry.issuers), accepted.join(", "));
+            format!("scopes: {scopes}; issuers: {issuers}; sender_constraint: {accepted}{nonce}")
         }
-        (Requirement::Protected(_), Some(file::Scopes::Any(scopes))) => {
-            format!("scopes: any of {}; issuers: {}", scopes.join(", "), list(&entry.issuers))
-        }
-        (Requirement::Protected(_), None) | (Requirement::Public, _) => "public".to_owned(),
+        Requirement::Public => "public".to_owned(),
     };
     format!(
         "route {}: {} {}{hosts} to {}; {asks}",

@@ -1,0 +1,723 @@
+//! One DPoP proof against one request and one token: the checks of RFC 9449 §4.3, in their order.
+//!
+//! A proof that passes is not used up yet ([`Authorized::redeem`](super::policy::Authorized::redeem) wants a [`FirstUse`]),
+//! and its key is not compared with the token's here ([`BoundToken::prove`](super::sender::BoundToken::prove), the second
+//! half of check 12).
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use serde_json::{Map, Value};
+
+use super::credentials::{PresentedToken, Proofs};
+use super::htu::{self, HtuMismatch};
+use super::jws::{Jws, JwsError, printable};
+use super::keys::{Algorithm, KeyError, VerifyingKey};
+use super::nonce::Nonces;
+use super::rejection::Code;
+use super::route::Target;
+use super::token::numeric_date;
+use super::{UnixTime, sha256};
+
+/// The value of `jkt`: SHA-256 of the canonical public JWK (RFC 7638 §3, RFC 9449 §6.1).
+#[derive(Clone, Copy)]
+pub struct KeyThumbprint([u8; 32]);
+
+impl KeyThumbprint {
+    /// A thumbprint that a token names.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The thumbprint of a public JWK: its required members in lexical order, without white space; others do not count.
+    ///
+    /// `None` for a key of a type that is not verified with, or whose members are no base64url.
+    pub fn of_jwk(jwk: &Map<String, Value>) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let members: &[&str] = match text("kty")? {
+            "EC" => &["crv", "kty", "x", "y"],
+            "OKP" => &["crv", "kty", "x"],
+            "RSA" => &["e", "kty", "n"],
+            _ => return None,
+        };
+        let mut canonical = String::with_capacity(160);
+        for name in members {
+            let value = text(name)?;
+            if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                return None;
+            }
+            for part in [if canonical.is_empty() { "{\"" } else { ",\"" }, *name, "\":\"", value, "\""] {
+                canonical.push_str(part);
+            }
+        }
+        canonical.push('}');
+        Some(Self(sha256(canonical.as_bytes())))
+    }
+}
+
+impl PartialEq for KeyThumbprint {
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Eq for KeyThumbprint {}
+
+impl fmt::Display for KeyThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// When a route asks for a nonce (RFC 9449 §9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonceMode {
+    /// Not at all: `iat` alone tells the age of a proof.
+    #[default]
+    Never,
+    /// When `iat` lies outside its window, so that a client with a wrong clock has a way on.
+    WhenStale,
+    /// For every proof.
+    Always,
+}
+
+/// How old a proof may be, and what its nonces are.
+#[derive(Clone, Debug)]
+pub struct Freshness {
+    /// Seconds from `iat` for which a proof is accepted.
+    pub max_age: u64,
+    /// Seconds that `iat` may lie ahead.
+    pub clock_skew: u64,
+    /// The nonces.
+    pub nonces: Nonces,
+}
+
+/// Where parsed proof keys are remembered; a key depends on its thumbprint alone.
+pub trait ProofKeys: Send + Sync {
+    /// The key with this thumbprint, if it was parsed before.
+    fn get(&self, thumbprint: &KeyThumbprint) -> Option<Arc<VerifyingKey>>;
+    /// Remembers a key.
+    fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>);
+}
+
+/// What a proof is compared with, besides the proof itself.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// The request.
+    pub target: &'a Target<'a>,
+    /// The token, as presented.
+    pub token: PresentedToken<'a>,
+    /// The route's mode.
+    pub nonce: NonceMode,
+    /// The gateway's windows and nonces.
+    pub freshness: &'a Freshness,
+    /// Keys that were parsed before.
+    pub keys: &'a dyn ProofKeys,
+    /// The time of the request.
+    pub now: UnixTime,
+}
+
+/// Why a proof does not prove anything; each variant is one check.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DpopError {
+    /// No `DPoP` field.
+    #[error("scheme DPoP without a DPoP field")]
+    Missing,
+    /// More than one.
+    #[error("more than one DPoP field")]
+    Repeated,
+    /// Not a compact JWS with one reading.
+    #[error("the proof is no JWS that can be read: {0}")]
+    Malformed(JwsError),
+    /// A required claim or header is absent.
+    #[error("the proof has no {member:?}")]
+    ClaimMissing {
+        /// Its name.
+        member: &'static str,
+    },
+    /// A claim of the wrong type or range.
+    #[error("{member:?} of the proof is malformed, expected {expected}")]
+    ClaimMalformed {
+        /// Its name.
+        member: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Another kind of JWT.
+    #[error("typ is {found:?}, expected \"dpop+jwt\"")]
+    TypeWrong {
+        /// The type found, cut and made printable.
+        found: Box<str>,
+    },
+    /// An algorithm that is not allowed, or that the key is not for.
+    #[error("alg is {algorithm:?}, expected PS256, ES256 or EdDSA, and the key's own")]
+    AlgorithmRefused {
+        /// The name found, cut and made printable.
+        algorithm: Box<str>,
+    },
+    /// A key that cannot be used.
+    #[error("the proof's jwk is refused: {why}")]
+    KeyRefused {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A private key.
+    #[error("the proof's jwk holds private members")]
+    KeyPrivate,
+    /// The signature does not hold.
+    #[error("the proof's signature does not hold")]
+    SignatureInvalid,
+    /// Made for another method.
+    #[error("htm is {found:?}, the method is {expected:?}")]
+    MethodMismatch {
+        /// The claim, cut and made printable.
+        found: Box<str>,
+        /// The request's.
+        expected: Box<str>,
+    },
+    /// Made for another URI.
+    #[error(transparent)]
+    UriMismatch(#[from] HtuMismatch),
+    /// A nonce is wanted.
+    #[error("a nonce is needed: {why}")]
+    NonceRequired {
+        /// Why the proof's own does not do.
+        why: &'static str,
+        /// The one to use.
+        fresh: Option<HeaderValue>,
+    },
+    /// Too old, or from the future.
+    #[error("the proof was made at {at}, it is {now}")]
+    Stale {
+        /// `iat`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+    /// Made for another token.
+    #[error("ath is {found:?}, the token's hash is {expected:?}")]
+    AthMismatch {
+        /// The claim, cut and made printable.
+        found: Box<str>,
+        /// The hash.
+        expected: Box<str>,
+    },
+    /// Used before.
+    #[error("the proof was used before")]
+    Replayed,
+}
+
+impl DpopError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Missing => Code::DpopMissing,
+            Self::Repeated => Code::DpopRepeated,
+            Self::Malformed(_) => Code::DpopMalformed,
+            Self::ClaimMissing { .. } => Code::DpopClaimMissing,
+            Self::ClaimMalformed { .. } => Code::DpopClaimMalformed,
+            Self::TypeWrong { .. } => Code::DpopTypeWrong,
+            Self::AlgorithmRefused { .. } => Code::DpopAlgorithmRefused,
+            Self::KeyRefused { .. } => Code::DpopKeyRefused,
+            Self::KeyPrivate => Code::DpopKeyPrivate,
+            Self::SignatureInvalid => Code::DpopSignatureInvalid,
+            Self::MethodMismatch { .. } => Code::DpopMethodMismatch,
+            Self::UriMismatch(_) => Code::DpopUriMismatch,
+            Self::NonceRequired { .. } => Code::DpopNonceRequired,
+            Self::Stale { .. } => Code::DpopStale,
+            Self::AthMismatch { .. } => Code::DpopAthMismatch,
+            Self::Replayed => Code::DpopReplayed,
+        }
+    }
+}
+
+/// A DPoP proof that fits this request and this token; not yet checked for replay.
+#[derive(Clone, Debug)]
+pub struct VerifiedProof {
+    key: KeyThumbprint,
+    id: ProofId,
+    forget_after: UnixTime,
+    not_before: UnixTime,
+    fresh_nonce: Option<HeaderValue>,
+}
+
+impl VerifiedProof {
+    /// Takes the checks of RFC 9449 §4.3 in their order. `token` is hashed as received, before any decoding.
+    ///
+    /// Does not check: the key against `cnf` ([`BoundToken::prove`](super::sender::BoundToken::prove)), and replay
+    /// ([`FirstUse`]).
+    ///
+    /// # Errors
+    /// [`DpopError`], one variant for each check.
+    pub fn verify(proofs: Proofs<'_>, presented: &Presented<'_>) -> Result<Self, DpopError> {
+        let Presented { target, token, nonce, freshness, keys, now } = *presented;
+        // (1) "There is not more than one DPoP HTTP request header field."
+        let proof = match proofs {
+            Proofs::None => return Err(DpopError::Missing),
+            Proofs::Several => return Err(DpopError::Repeated),
+            Proofs::One(proof) => proof,
+        };
+        // (2) "The DPoP HTTP request header field value is a single and well-formed JWT."
+        let jws = Jws::parse(proof, MAX_PROOF_BYTES).map_err(DpopError::Malformed)?;
+        // (4) "The typ JOSE Header Parameter has the value dpop+jwt."
+        if !jws.is_of_type("dpop+jwt") {
+            return Err(DpopError::TypeWrong { found: printable(jws.type_name()) });
+        }
+        // (5) "The alg JOSE Header Parameter indicates a registered asymmetric digital signature algorithm …, is not none,
+        // is supported by the application, and is acceptable per local policy."
+        let refused = || DpopError::AlgorithmRefused { algorithm: printable(jws.algorithm_name()) };
+        let algorithm = Algorithm::from_name(jws.algorithm_name()).ok_or_else(refused)?;
+        // (7) "The jwk JOSE Header Parameter does not contain a private key."
+        let (thumbprint, key) = proof_key(jws.header(), keys)?;
+        if key.algorithm() != algorithm {
+            return Err(refused());
+        }
+        // (6) "The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter."
+        let claims = jws.verify(&key).ok_or(DpopError::SignatureInvalid)?;
+        // (3) "All required claims per Section 4.2 are contained in the JWT."
+        let jti = required(&claims, "jti")?;
+        let (htm, htu) = (required(&claims, "htm")?, required(&claims, "htu")?);
+        let issued_at = numeric_date(&claims, "iat", f64::floor)
+            .map_err(|_| DpopError::ClaimMalformed { member: "iat", expected: "a number of seconds" })?
+            .ok_or(DpopError::ClaimMissing { member: "iat" })?;
+        // (8) "The htm claim matches the HTTP method of the current request."
+        if htm != target.method().as_str() {
+            return Err(DpopError::MethodMismatch { found: printable(htm), expected: target.method().as_str().into() });
+        }
+        // (9) "The htu claim matches the HTTP URI value for the HTTP request …, ignoring any query and fragment parts."
+        htu::matches(htu, target)?;
+        // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce value."
+        // Judged before `iat`, so that a client with a wrong clock can go on.
+        let given = match claims.get("nonce") {
+            None => None,
+            Some(Value::String(text)) => freshness.nonces.read(text),
+            Some(_) => return Err(DpopError::ClaimMalformed { member: "nonce", expected: "a string" }),
+        };
+        let fresh = given.filter(|nonce| nonce.fresh_at(now));
+        let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
+        let vouched = match (nonce, fresh) {
+            (NonceMode::Never, _) | (NonceMode::WhenStale, None) => None,
+            (NonceMode::WhenStale | NonceMode::Always, Some(nonce)) => Some(nonce),
+            (NonceMode::Always, None) => return Err(nonce_required(claims.contains_key("nonce"), freshness, now)),
+        };
+        // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the
+        // nonce claim, is within an acceptable window."
+        if !in_window {
+            match (nonce, vouched) {
+                (NonceMode::Never, _) => return Err(DpopError::Stale { at: issued_at, now }),
+                (_, None) => return Err(nonce_required(claims.contains_key("nonce"), freshness, now)),
+                // The nonce tells the age; a clock that is hours off tells of something else.
+                (_, Some(_)) if now.since(issued_at) > FAR_OFF || issued_at.since(now) > FAR_OFF => {
+                    return Err(DpopError::Stale { at: issued_at, now });
+                }
+                (_, Some(_)) => {}
+            }
+        }
+        outlived(&claims, now)?;
+        // (12) "… the value of the ath claim equals the hash of that access token."
+        let (ath, expected) = (required(&claims, "ath")?, URL_SAFE_NO_PAD.encode(sha256(token.as_str().as_bytes())));
+        if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
+            return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
+        }
+        Ok(Self {
+            key: thumbprint,
+            id: ProofId::new(&thumbprint, target, jti),
+            forget_after: forget_after(issued_at, claims.contains_key("nonce"), freshness, now),
+            not_before: match vouched {
+                Some(nonce) if in_window => nonce.begins().max(issued_at),
+                Some(nonce) => nonce.begins(),
+                None => issued_at,
+            },
+            fresh_nonce: vouched
+                .filter(|nonce| freshness.nonces.outlived(nonce, now))
+                .and_then(|_| freshness.nonces.issue(now)),
+        })
+    }
+
+    /// The thumbprint of the key that made it.
+    pub const fn key(&self) -> &KeyThumbprint {
+        &self.key
+    }
+
+    /// What it is known by in the replay log.
+    pub const fn id(&self) -> ProofId {
+        self.id
+    }
+
+    /// The last second at which any request could pass with it.
+    pub const fn forget_after(&self) -> UnixTime {
+        self.forget_after
+    }
+
+    /// The first second at which it can have been used: when it was made, by its own word or by that of its nonce.
+    pub const fn not_before(&self) -> UnixTime {
+        self.not_before
+    }
+
+    /// The nonce to hand out with the answer, because the proof's own is about to end.
+    pub const fn fresh_nonce(&self) -> Option<&HeaderValue> {
+        self.fresh_nonce.as_ref()
+    }
+}
+
+/// The last moment at which any request could pass with the proof. One that carries a nonce of whatever worth is kept for
+/// as long as a nonce can live, since keys may come that make it good.
+fn forget_after(issued_at: UnixTime, has_nonce: bool, freshness: &Freshness, now: UnixTime) -> UnixTime {
+    let by_iat = issued_at.plus(freshness.max_age);
+    let by_nonce = now.plus(freshness.nonces.lifetime().saturating_mul(2));
+    if has_nonce { by_iat.max(by_nonce) } else { by_iat }
+}
+
+fn nonce_required(given: bool, freshness: &Freshness, now: UnixTime) -> DpopError {
+    let why = if given { "the proof's is not, or no longer, one of ours" } else { "the proof has none" };
+    DpopError::NonceRequired { why, fresh: freshness.nonces.issue(now) }
+}
+
+/// Claims that a proof need not have, but that count when they say it is over (DPOP-45).
+fn outlived(claims: &Map<String, Value>, now: UnixTime) -> Result<(), DpopError> {
+    let malformed = |member| move |_| DpopError::ClaimMalformed { member, expected: "a number of seconds" };
+    if let Some(at) = numeric_date(claims, "exp", f64::floor).map_err(malformed("exp"))?.filter(|at| *at <= now) {
+        return Err(DpopError::Stale { at, now });
+    }
+    let latest = now.plus(10);
+    match numeric_date(claims, "nbf", f64::ceil).map_err(malformed("nbf"))?.filter(|at| *at > latest) {
+        Some(at) => Err(DpopError::Stale { at, now }),
+        None => Ok(()),
+    }
+}
+
+/// The key in the header, parsed once for as long as it is remembered.
+fn proof_key(
+    header: &Map<String, Value>,
+    keys: &dyn ProofKeys,
+) -> Result<(KeyThumbprint, Arc<VerifyingKey>), DpopError> {
+    let jwk = match header.get("jwk") {
+        None => return Err(DpopError::ClaimMissing { member: "jwk" }),
+        Some(Value::Object(jwk)) => jwk,
+        Some(_) => return Err(DpopError::ClaimMalformed { member: "jwk", expected: "an object" }),
+    };
+    if VerifyingKey::has_private_members(jwk) {
+        return Err(DpopError::KeyPrivate);
+    }
+    let refused = |why| DpopError::KeyRefused { why };
+    let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or_else(|| refused("it is not for PS256, ES256 or EdDSA"))?;
+    // Members that speak of the key's use are no part of the thumbprint, so they have to be read each time.
+    let of_any_use = ["alg", "use", "key_ops"].iter().all(|member| !jwk.contains_key(*member));
+    if let Some(key) = keys.get(&thumbprint).filter(|_| of_any_use) {
+        return Ok((thumbprint, key));
+    }
+    let key = VerifyingKey::from_jwk(jwk).map_err(|error| match error {
+        KeyError::Private => DpopError::KeyPrivate,
+        KeyError::NotForVerifying => refused("it is not for PS256, ES256 or EdDSA"),
+        KeyError::Malformed => refused("its parameters are malformed"),
+    })?;
+    check_size(jwk, &key).map_err(refused)?;
+    let key = Arc::new(key);
+    keys.insert(thumbprint, key.clone());
+    Ok((thumbprint, key))
+}
+
+/// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint; and a bound on what one
+/// verification with a stranger's key may cost.
+fn check_size(jwk: &Map<String, Value>, key: &VerifyingKey) -> Result<(), &'static str> {
+    if key.algorithm() != Algorithm::Ps256 {
+        return Ok(());
+    }
+    if key.is_weak() {
+        return Err("its modulus is below 2048 bits");
+    }
+    let bytes = |name: &str| {
+        jwk.get(name).and_then(Value::as_str).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default()
+    };
+    let (modulus, exponent) = (bytes("n"), bytes("e"));
+    if modulus.first().is_none_or(|byte| *byte == 0) || exponent.first().is_none_or(|byte| *byte == 0) {
+        return Err("a parameter has leading zeros");
+    }
+    if modulus.len() > 512 {
+        return Err("its modulus is above 4096 bits");
+    }
+    if exponent.last().is_none_or(|byte| byte.is_multiple_of(2)) || exponent == [1] {
+        return Err("its exponent is even or 1");
+    }
+    Ok(())
+}
+
+fn required<'c>(claims: &'c Map<String, Value>, member: &'static str) -> Result<&'c str, DpopError> {
+    match claims.get(member) {
+        None => Err(DpopError::ClaimMissing { member }),
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(_) => Err(DpopError::ClaimMalformed { member, expected: "a non-empty string" }),
+    }
+}
+
+/// What a proof is known by: a hash over key, `htu` of the request and `jti` (RFC 9449 §11.1), so that no client can use up
+/// another's and no `jti` is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProofId([u8; 16]);
+
+impl ProofId {
+    fn new(key: &KeyThumbprint, target: &Target<'_>, jti: &str) -> Self {
+        let htu = htu::of_target(target);
+        let mut bytes = Vec::with_capacity(40_usize.saturating_add(htu.len()).saturating_add(jti.len()));
+        bytes.extend_from_slice(key.as_bytes());
+        bytes.extend_from_slice(&u64::try_from(htu.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(htu.as_bytes());
+        bytes.extend_from_slice(jti.as_bytes());
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256(&bytes);
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// An id of given bytes, for the tests of replay logs.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// The statement of a replay log that this proof had not been used before, and now is.
+#[must_use]
+#[derive(Debug)]
+pub struct FirstUse(ProofId);
+
+impl FirstUse {
+    /// For replay logs alone, after one atomic step that found the proof unused and noted it.
+    pub const fn assertion(proof: ProofId) -> Self {
+        Self(proof)
+    }
+
+    /// Whether it speaks of this proof.
+    pub(super) fn is_of(&self, proof: &VerifiedProof) -> bool {
+        self.0 == proof.id
+    }
+}
+
+const MAX_PROOF_BYTES: usize = 8 * 1024;
+/// With a nonce, `iat` only has to be of the same part of the day.
+const FAR_OFF: u64 = 2 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use http::Request;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::super::route::Origin;
+    use super::*;
+
+    const NOW: u64 = 1_700_000_010;
+    const TOKEN: &str = "token";
+    const MODES: [NonceMode; 3] = [NonceMode::Never, NonceMode::WhenStale, NonceMode::Always];
+
+    #[derive(Default)]
+    struct Remembered(Mutex<HashMap<[u8; 32], Arc<VerifyingKey>>>);
+
+    impl ProofKeys for Remembered {
+        fn get(&self, thumbprint: &KeyThumbprint) -> Option<Arc<VerifyingKey>> {
+            self.0.lock().unwrap().get(thumbprint.as_bytes()).cloned()
+        }
+
+        fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>) {
+            self.0.lock().unwrap().insert(*thumbprint.as_bytes(), key);
+        }
+    }
+
+    struct Client {
+        key: EcdsaKeyPair,
+        keys: Remembered,
+        freshness: Freshness,
+    }
+
+    impl Client {
+        fn new() -> Self {
+            let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() };
+            let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+            Self { key, keys: Remembered::default(), freshness }
+        }
+
+        fn jwk(&self) -> Value {
+            let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
+            json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
+        }
+
+        fn nonce(&self, now: u64) -> String {
+            self.freshness.nonces.issue(UnixTime(now)).unwrap().to_str().unwrap().to_owned()
+        }
+
+        /// The good proof with these members in place of its own, in header and claims.
+        fn proof(&self, header: Value, claims: Value) -> String {
+            let ath = URL_SAFE_NO_PAD.encode(sha256(TOKEN.as_bytes()));
+            let mut good = [
+                json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk()}),
+                json!({"jti": "a", "htm": "GET", "htu": "https://api.example/a", "iat": NOW, "ath": ath}),
+            ];
+            for (good, changes) in good.iter_mut().zip([header, claims]) {
+                good.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            }
+            let signed = good.map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+            let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        }
+
+        fn judge_at(&self, proof: &str, path: &str, nonce: NonceMode, now: u64) -> Result<VerifiedProof, DpopError> {
+            let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
+            let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+            let presented = Presented {
+                target: &Target::parse(&request, &origin).unwrap(),
+                token: PresentedToken::for_test(TOKEN),
+                nonce,
+                freshness: &self.freshness,
+                keys: &self.keys,
+                now: UnixTime(now),
+            };
+            VerifiedProof::verify(Proofs::One(proof), &presented)
+        }
+
+        fn judge(&self, proof: &str) -> Result<VerifiedProof, DpopError> {
+            self.judge_at(proof, "/a", NonceMode::Never, NOW)
+        }
+
+        fn code(&self, header: Value, claims: Value) -> Option<Code> {
+            self.judge(&self.proof(header, claims)).err().map(|error| error.code())
+        }
+    }
+
+    #[test]
+    fn dpop_22_what_is_remembered_of_a_key_does_not_hide_what_it_says_of_its_use() {
+        let client = Client::new();
+        let with = |member: &str, value: Value| {
+            let mut jwk = client.jwk();
+            jwk[member] = value;
+            client.code(json!({"jwk": jwk}), json!({}))
+        };
+        for _ in 0..2 {
+            assert_eq!(with("use", json!("enc")), Some(Code::DpopKeyRefused));
+            assert_eq!(with("alg", json!("RS256")), Some(Code::DpopKeyRefused));
+            assert_eq!(with("key_ops", json!(["sign"])), Some(Code::DpopKeyRefused));
+            assert_eq!(with("d", json!("AA")), Some(Code::DpopKeyPrivate));
+            assert_eq!(with("use", json!("sig")), None);
+            // After this the key is remembered.
+            assert_eq!(client.code(json!({}), json!({})), None); // control
+        }
+    }
+
+    #[test]
+    fn dpop_39_the_id_is_of_key_target_and_jti_whatever_the_spelling() {
+        let (client, other) = (Client::new(), Client::new());
+        let id = |client: &Client, path: &str, jti: &str| {
+            let proof = client.proof(json!({}), json!({"htu": format!("https://api.example{path}"), "jti": jti}));
+            client.judge_at(&proof, path, NonceMode::Never, NOW).unwrap().id()
+        };
+        let one = id(&client, "/%C3%A9", "a");
+        assert_eq!(id(&client, "/%c3%a9", "a"), one);
+        assert_eq!(id(&client, "/%C3%A9?x", "a"), one);
+        assert_ne!(id(&client, "/%C3%A9", "b"), one);
+        assert_ne!(id(&client, "/%C3%AA", "a"), one);
+        assert_ne!(id(&other, "/%C3%A9", "a"), one);
+        assert_ne!(id(&client, "/ab", "c"), id(&client, "/a", "bc"), "the parts do not run into each other");
+    }
+
+    #[test]
+    fn dpop_40_a_proof_is_remembered_for_as_long_as_any_mode_could_let_it_pass() {
+        let client = Client::new();
+        for iat in [NOW - 3600, NOW - 60, NOW, NOW + 10, NOW + 3600] {
+            for nonce in [None, Some(client.nonce(NOW)), Some("unknown".to_owned())] {
+                let claims = match &nonce {
+                    Some(nonce) => json!({"iat": iat, "nonce": nonce}),
+                    None => json!({"iat": iat}),
+                };
+                let proof = client.proof(json!({}), claims);
+                for mode in MODES {
+                    let Ok(first) = client.judge_at(&proof, "/a", mode, NOW) else { continue };
+                    let end = first.forget_after().0;
+                    for after in [1, 2, 16, 60, 120, 3600] {
+                        let passes = MODES.iter().any(|mode| client.judge_at(&proof, "/a", *mode, end + after).is_ok());
+                        assert!(!passes, "iat {iat}, {nonce:?}, {mode:?}, {after} seconds after");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn atk_tk_12_a_proof_cannot_have_been_used_before_it_or_its_nonce_was_made() {
+        let client = Client::new();
+        let window = NOW - NOW % 60;
+        let since = |iat: u64, nonce: Option<String>, mode: NonceMode, now: u64| {
+            let claims = nonce.map_or_else(|| json!({"iat": iat}), |nonce| json!({"iat": iat, "nonce": nonce}));
+            client.judge_at(&client.proof(json!({}), claims), "/a", mode, now).unwrap().not_before()
+        };
+        assert_eq!(since(NOW - 5, None, NonceMode::Never, NOW), UnixTime(NOW - 5));
+        assert_eq!(since(NOW - 5, Some(client.nonce(NOW)), NonceMode::Never, NOW), UnixTime(NOW - 5));
+        for mode in [NonceMode::WhenStale, NonceMode::Always] {
+            let nonce = || Some(client.nonce(NOW));
+            assert_eq!(since(NOW, nonce(), mode, NOW), UnixTime(NOW.max(window)));
+            assert_eq!(since(NOW - 3600, nonce(), mode, NOW), UnixTime(window), "iat is of another time");
+            assert_eq!(since(NOW + 3600, nonce(), mode, NOW), UnixTime(window), "iat is of another time");
+        }
+    }
+
+    #[test]
+    fn dpop_20_ath_is_of_the_text_as_received() {
+        let client = Client::new();
+        assert_eq!(client.code(json!({}), json!({})), None); // control
+        for ath in [URL_SAFE_NO_PAD.encode(sha256(b"token=")), URL_SAFE_NO_PAD.encode(sha256(b"Token")), "x".into()] {
+            assert_eq!(client.code(json!({}), json!({"ath": ath})), Some(Code::DpopAthMismatch), "{ath}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_reads_has_neither_proof_nor_key() {
+        let client = Client::new();
+        let proof = client.proof(json!({}), json!({"htm": "x\u{1b}[31m".repeat(100)}));
+        let text = client.judge(&proof).unwrap_err().to_string();
+        assert!(text.len() < 200 && text.is_ascii() && !text.contains('\u{1b}'), "{text}");
+        assert!(proof.split('.').all(|part| !text.contains(part)));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(proof in "[A-Za-z0-9_.=-]{0,200}", header in "\\PC{0,60}", payload in "\\PC{0,60}") {
+            let client = Client::new();
+            prop_assert!(client.judge(&proof).is_err());
+            let [header, payload] = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part));
+            let proof = format!("{header}.{payload}.AA");
+            prop_assert!(client.judge(&proof).is_err());
+        }
+
+        #[test]
+        fn one_changed_byte_is_another_proof(place in 0_usize..1000, byte in 0_usize..64) {
+            const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            let client = Client::new();
+            let good = client.proof(json!({}), json!({}));
+            prop_assert!(client.judge(&good).is_ok()); // control
+            let mut bytes = good.clone().into_bytes();
+            let place = place % bytes.len();
+            bytes[place] = ALPHABET[byte];
+            let changed = String::from_utf8(bytes).unwrap();
+            prop_assert!(changed == good || client.judge(&changed).is_err());
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The claim `htu` against the request's own URI (RFC 9449 §4.3 (9)).
+//!
+//! Two readings that must not be mixed: the claim is normalised leniently, as RFC 3986 §6.2.2 and §6.2.3 allow; the request
+//! target was judged strictly before ([`CanonicalPath`](super::route::CanonicalPath)) and only has its escapes put in upper
+//! case here. What is expected comes from the listener's configured origin, never from a field of the request.
+
+use super::jws::printable;
+use super::route::Target;
+
+/// Which part of `htu` is another than the request's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {part} of htu differs: {found:?}, expected {expected:?}")]
+pub struct HtuMismatch {
+    /// `scheme`, `host`, `port`, `prefix`, `path`, or `form` when it is no absolute URI.
+    pub part: &'static str,
+    /// The claim, cut and made printable.
+    pub found: Box<str>,
+    /// What the request was sent to.
+    pub expected: Box<str>,
+}
+
+/// Compares the claim with the request.
+///
+/// # Errors
+/// [`HtuMismatch`], which names the first part that differs.
+pub fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
+    let differs = |part| HtuMismatch { part, found: printable(claim), expected: target.htu().into() };
+    // RFC 9449 §4.3 (9): the URI is compared "ignoring any query and fragment parts".
+    let bare = claim.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = bare.split_once("://").ok_or_else(|| differs("form"))?;
+    if !scheme.eq_ignore_ascii_case("https") {
+        return Err(differs("scheme"));
+    }
+    let (authority, path) = rest.find('/').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, "/"));
+    if authority.contains('@') || !authority.is_ascii() {
+        return Err(differs("form"));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        Some(_) | None => (authority, ""),
+    };
+    let origin = target.origin();
+    if !host.eq_ignore_ascii_case(origin.host()) {
+        return Err(differs("host"));
+    }
+    // RFC 3986 §6.2.3: a port that is empty or the scheme's own may be left out; §3.2.3: it has digits and nothing else.
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = if port.is_empty() { Some(443) } else { port.parse().ok().filter(|_| digits) };
+    if port != Some(origin.port()) {
+        return Err(differs("port"));
+    }
+    let path = normalized(path).ok_or_else(|| differs("path"))?;
+    let own = path
+        .strip_prefix(&*upper_escapes(origin.prefix()))
+        .filter(|rest| rest.starts_with('/'))
+        .ok_or_else(|| differs("prefix"))?;
+    if own == target.path() || own.eq(&upper_escapes(target.path())) { Ok(()) } else { Err(differs("path")) }
+}
+
+/// RFC 3986 §6.2.2: escapes in upper case, unreserved characters unescaped, dot segments removed.
+fn normalized(path: &str) -> Option<String> {
+    let mut text = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('%') {
+        text.push_str(before);
+        let (escape, after) = after.split_at_checked(2)?;
+        let byte = u8::from_str_radix(escape, 16).ok().filter(|_| !escape.starts_with('+'))?;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push('%');
+            text.push_str(&escape.to_ascii_uppercase());
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    Some(without_dot_segments(&text))
+}
+
+/// RFC 3986 §5.2.4, for a path that begins with `/`.
+fn without_dot_segments(path: &str) -> String {
+    if !path.contains("/.") {
+        return path.to_owned();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." if last => kept.push(""),
+            "." => {}
+            ".." => {
+                kept.pop();
+                if last {
+                    kept.push("");
+                }
+            }
+            _ => kept.push(segment),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// The one spelling of what the request was sent to: requests whose targets differ in the case of escapes match the same
+/// claim, and a proof for them is one proof.
+pub(super) fn of_target(target: &Target<'_>) -> String {
+    upper_escapes(&target.htu())
+}
+
+fn upper_escapes(path: &str) -> String {
+    let mut parts = path.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (escape, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        text.push('%');
+        text.push_str(&escape.to_ascii_uppercase());
+        text.push_str(rest);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::super::route::Origin;
+    use super::*;
+
+    /// The part in which `claim` differs from a request for `path` at `origin`.
+    fn differs(origin: &str, path: &str, claim: &str) -> Option<&'static str> {
+        let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse(origin).unwrap());
+        let target = Target::parse(&request, &origin).unwrap();
+        matches(claim, &target).err().map(|mismatch| mismatch.part)
+    }
+
+    #[test]
+    fn dpop_11_the_first_part_that_differs_is_named() {
+        for (claim, part) in [
+            ("https://api.example/bank/a", None), // control
+            ("/bank/a", Some("form")),
+            ("https:/api.example/bank/a", Some("form")),
+            ("https://u@api.example/bank/a", Some("form")),
+            ("http://other.example:1/x", Some("scheme")),
+            ("https://other.example:1/x", Some("host")),
+            ("https://api.example:1/x", Some("port")),
+            ("https://api.example/x", Some("prefix")),
+            ("https://api.example/bank/x", Some("path")),
+            ("https://api.example/bank/%zz", Some("path")),
+        ] {
+            assert_eq!(differs("https://api.example/bank", "/a", claim), part, "{claim}");
+        }
+    }
+
+    #[test]
+    fn dpop_13_ports_have_digits_and_nothing_else() {
+        for (port, part) in [
+            ("", None), // control
+            (":", None),
+            (":443", None),
+            (":+443", Some("port")),
+            (":-443", Some("port")),
+            (": 443", Some("port")),
+            (":443x", Some("port")),
+            (":65979", Some("port")),
+            (":8443", Some("port")),
+        ] {
+            let claim = format!("https://api.example{port}/a");
+            assert_eq!(differs("https://api.example", "/a", &claim), part, "{claim}");
+        }
+        assert_eq!(differs("https://api.example:8443", "/a", "https://api.example:8443/a"), None);
+        assert_eq!(differs("https://api.example:8443", "/a", "https://api.example/a"), Some("port"));
+        assert_eq!(differs("https://[2001:db8::1]", "/a", "https://[2001:DB8::1]/a"), None);
+        assert_eq!(differs("https://[2001:db8::1]:1", "/a", "https://[2001:db8::1]:1/a"), None);
+        assert_eq!(differs("https://[2001:db8::1]:1", "/a", "https://[2001:db8::1]/a"), Some("port"));
+    }
+
+    #[test]
+    fn dpop_13_dot_segments_go_as_rfc_3986_says() {
+        // RFC 3986 §5.2.4 and §5.4, the paths among its examples.
+        for (path, expected) in [
+            ("/a/b/c/./../../g", "/a/g"),
+            ("/b/c/..", "/b/"),
+            ("/b/c/.", "/b/c/"),
+            ("/../g", "/g"),
+            ("/b/c/g..", "/b/c/g.."),
+            ("/b/c/..g", "/b/c/..g"),
+            ("/a//../b", "/a/b"),
+            ("/%2e%2E/g", "/g"),
+            ("/%7euser/%c3%a9", "/~user/%C3%A9"),
+            ("/%2561", "/%2561"),
+        ] {
+            assert_eq!(normalized(path).as_deref(), Some(expected), "{path}");
+        }
+        for path in ["/%", "/%4", "/%zz", "/%+4", "/%-1", "/%é"] {
+            assert_eq!(normalized(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn dpop_39_targets_that_one_claim_fits_have_one_spelling() {
+        let spelling = |path: &str| {
+            let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
+            let origin = Arc::new(Origin::parse("https://api.example/b%c3%a9").unwrap());
+            of_target(&Target::parse(&request, &origin).unwrap())
+        };
+        assert_eq!(spelling("/%c3%a9"), "https://api.example/b%C3%A9/%C3%A9");
+        assert_eq!(spelling("/%c3%a9"), spelling("/%C3%A9"));
+        assert_ne!(spelling("/a%20b"), spelling("/A%20b"));
+        for claim in ["https://api.example/b%c3%a9/%C3%A9", "https://api.example/b%C3%A9/%c3%a9"] {
+            assert_eq!(differs("https://api.example/b%c3%a9", "/%c3%A9", claim), None, "{claim}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(claim in "(https://)?\\PC{0,40}") {
+            let _ = differs("https://api.example/bank", "/a", &claim);
+        }
+
+        #[test]
+        fn a_request_fits_its_own_uri_and_no_other_path(path in "(/[a-z0-9~_-]{1,4}|/%C3%A9){1,4}", other in "(/[a-z0-9~_-]{1,4}){1,4}") {
+            let own = format!("https://api.example/bank{path}");
+            prop_assert_eq!(differs("https://api.example/bank", &path, &own), None);
+            let another = format!("https://api.example/bank{other}");
+            prop_assert_eq!(differs("https://api.example/bank", &path, &another).is_none(), path == other);
+        }
+    }
+}

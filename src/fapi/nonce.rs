@@ -1,0 +1,157 @@
+//! Nonces that the gateway hands out and knows again without remembering them (RFC 9449 §8, §9).
+//!
+//! A nonce names a window of time and carries an HMAC over it, so every replica with the same key accepts what another
+//! handed out. The window before the present one is accepted too; a client thus has at least one lifetime to use a nonce.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
+
+use super::UnixTime;
+
+/// The keys of the nonces, and how long a window is.
+#[derive(Clone)]
+pub struct Nonces {
+    keys: Vec<hmac::Key>,
+    lifetime: u64,
+}
+
+/// No key, or no lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nonces need at least one key and a lifetime of at least one second")]
+pub struct NoNonces;
+
+impl Nonces {
+    /// Nonces of `lifetime` seconds. The first key signs; the others are still known, for rotation.
+    ///
+    /// # Errors
+    /// [`NoNonces`].
+    pub fn new(keys: &[[u8; 32]], lifetime: u64) -> Result<Self, NoNonces> {
+        if keys.is_empty() || lifetime == 0 {
+            return Err(NoNonces);
+        }
+        Ok(Self { keys: keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(), lifetime })
+    }
+
+    /// How long a window is, in seconds.
+    pub const fn lifetime(&self) -> u64 {
+        self.lifetime
+    }
+
+    /// The nonce to hand out now.
+    pub fn issue(&self, now: UnixTime) -> Option<HeaderValue> {
+        let window = self.window(now);
+        let tag = hmac::sign(self.keys.first()?, &message(window, self.lifetime));
+        let mut bytes = window.to_be_bytes().to_vec();
+        bytes.extend_from_slice(tag.as_ref().get(..TAG_BYTES)?);
+        HeaderValue::try_from(URL_SAFE_NO_PAD.encode(bytes)).ok()
+    }
+
+    /// Reads a nonce back, if one of the keys made it, whenever that was.
+    pub fn read(&self, nonce: &str) -> Option<Nonce> {
+        let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
+        let (window, tag) = bytes.split_first_chunk::<8>()?;
+        let window = u64::from_be_bytes(*window);
+        let ours = self.keys.iter().any(|key| {
+            let expected = hmac::sign(key, &message(window, self.lifetime));
+            expected
+                .as_ref()
+                .get(..TAG_BYTES)
+                .is_some_and(|expected| constant_time::verify_slices_are_equal(expected, tag).is_ok())
+        });
+        ours.then_some(Nonce { window, lifetime: self.lifetime })
+    }
+
+    /// Whether a client that used `nonce` should be given a newer one.
+    pub fn outlived(&self, nonce: &Nonce, now: UnixTime) -> bool {
+        nonce.window != self.window(now)
+    }
+
+    fn window(&self, now: UnixTime) -> u64 {
+        now.0.checked_div(self.lifetime).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Nonces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nonces").field("keys", &self.keys.len()).field("lifetime", &self.lifetime).finish()
+    }
+}
+
+/// A nonce that this gateway, or another with its key, handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nonce {
+    window: u64,
+    lifetime: u64,
+}
+
+impl Nonce {
+    /// The first second at which it can have been handed out.
+    pub const fn begins(&self) -> UnixTime {
+        UnixTime(self.window.saturating_mul(self.lifetime))
+    }
+
+    /// The first second at which it is no longer accepted.
+    pub const fn ends(&self) -> UnixTime {
+        UnixTime(self.window.saturating_add(2).saturating_mul(self.lifetime))
+    }
+
+    /// Whether it is accepted at `now`: in its own window or the next, and not before it was handed out.
+    pub const fn fresh_at(&self, now: UnixTime) -> bool {
+        self.begins().0 <= now.0 && now.0 < self.ends().0
+    }
+}
+
+/// What the HMAC is over: a window is only the same window while it is as long.
+fn message(window: u64, lifetime: u64) -> [u8; 40] {
+    let mut message = [0; 40];
+    let parts = b"fapi-gateway DPoP nonce ".iter().copied().chain(window.to_be_bytes()).chain(lifetime.to_be_bytes());
+    message.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+    message
+}
+
+/// FAPI 2.0 §5.4.1 asks for 128 bits.
+const TAG_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(nonces: &Nonces, now: u64) -> String {
+        nonces.issue(UnixTime(now)).unwrap().to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn dpop_35_a_nonce_is_good_in_its_window_and_the_next() {
+        let nonces = Nonces::new(&[[1; 32]], 60).unwrap();
+        let nonce = nonces.read(&text(&nonces, 600)).unwrap();
+        for (now, good) in [(599, false), (600, true), (659, true), (660, true), (719, true), (720, false)] {
+            assert_eq!(nonce.fresh_at(UnixTime(now)), good, "{now}");
+        }
+        assert!(!nonces.outlived(&nonce, UnixTime(659)) && nonces.outlived(&nonce, UnixTime(660)));
+    }
+
+    #[test]
+    fn dpop_38_replicas_know_each_others_nonces_and_nobody_elses() {
+        let (one, two) = (Nonces::new(&[[1; 32]], 60).unwrap(), Nonces::new(&[[1; 32]], 60).unwrap());
+        assert!(two.read(&text(&one, 600)).is_some());
+        let other = Nonces::new(&[[2; 32]], 60).unwrap();
+        assert_eq!(other.read(&text(&one, 600)), None);
+        let rotated = Nonces::new(&[[2; 32], [1; 32]], 60).unwrap();
+        assert!(rotated.read(&text(&one, 600)).is_some(), "a former key is still known");
+        assert_eq!(text(&rotated, 600), text(&other, 600), "the first key signs");
+    }
+
+    #[test]
+    fn dpop_33_refuses_every_other_spelling() {
+        let nonces = Nonces::new(&[[1; 32]], 60).unwrap();
+        let good = text(&nonces, 600);
+        assert!(nonces.read(&good).is_some()); // control
+        for bad in ["", "AAAA", &good[1..], &format!("{good}A"), &format!("{good}="), &good.to_uppercase()] {
+            assert_eq!(nonces.read(bad), None, "{bad}");
+        }
+    }
+}

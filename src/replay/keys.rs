@@ -1,0 +1,31 @@
+//! Proof keys that were parsed before, by thumbprint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::fapi::dpop::{KeyThumbprint, ProofKeys};
+use crate::fapi::keys::VerifyingKey;
+
+/// A bounded memory of parsed keys; the least used go first.
+pub struct KnownKeys(Cache<[u8; 32], Arc<VerifyingKey>>);
+
+impl KnownKeys {
+    /// A memory for `max_entries` keys.
+    pub fn new(max_entries: u64) -> Self {
+        Self(Cache::builder().max_capacity(max_entries).time_to_idle(IDLE).build())
+    }
+}
+
+impl ProofKeys for KnownKeys {
+    fn get(&self, thumbprint: &KeyThumbprint) -> Option<Arc<VerifyingKey>> {
+        self.0.get(thumbprint.as_bytes())
+    }
+
+    fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>) {
+        self.0.insert(*thumbprint.as_bytes(), key);
+    }
+}
+
+const IDLE: Duration = Duration::from_secs(600);

@@ -1,0 +1,247 @@
+//! A replay log in memory: bounded, never forgetting early, without a lock that all requests share.
+//!
+//! Proofs lie in buckets by the time until which they must be remembered; a bucket is dropped as a whole when that has
+//! passed. A look-up asks every bucket of its shard, which are few: the longest life of a proof in steps of 16 seconds.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::fapi::UnixTime;
+use crate::fapi::dpop::ProofId;
+
+/// What came of noting a use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insert {
+    /// It is the first.
+    First,
+    /// It is not, or cannot be known to be.
+    Again,
+    /// There is no room to note it.
+    Full,
+}
+
+/// The log.
+pub struct MemoryLog {
+    shards: Vec<Mutex<Shard>>,
+    entries: AtomicUsize,
+    max_entries: AtomicUsize,
+    forgotten: AtomicU64,
+    began: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shard {
+    buckets: Vec<Bucket>,
+}
+
+struct Bucket {
+    end: u64,
+    proofs: HashSet<[u8; 16], BuildHasherDefault<AlreadyHashed>>,
+}
+
+impl Shard {
+    /// Drops the buckets that have passed; how many proofs they held.
+    fn forget(&mut self, forgotten: u64) -> usize {
+        let mut dropped = 0;
+        self.buckets.retain(|bucket| {
+            let stays = bucket.end >= forgotten;
+            dropped += if stays { 0 } else { bucket.proofs.len() };
+            stays
+        });
+        dropped
+    }
+
+    fn note(&mut self, id: [u8; 16], end: u64) {
+        match self.buckets.iter_mut().find(|bucket| bucket.end == end) {
+            Some(bucket) => {
+                bucket.proofs.insert(id);
+            }
+            None => self.buckets.push(Bucket { end, proofs: HashSet::from_iter([id]) }),
+        }
+    }
+}
+
+impl MemoryLog {
+    /// A log for at most `max_entries` proofs, which knows nothing of what was used before `began`.
+    pub fn new(max_entries: usize, began: UnixTime) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            entries: AtomicUsize::new(0),
+            max_entries: AtomicUsize::new(max_entries),
+            forgotten: AtomicU64::new(0),
+            began: AtomicU64::new(began.0),
+        }
+    }
+
+    /// Goes on under other limits. What was noted stays noted; but proofs made before now may have been forgotten by the
+    /// limits before, and are refused.
+    pub fn go_on(&self, max_entries: usize, now: UnixTime) {
+        self.max_entries.store(max_entries, Ordering::Release);
+        self.began.fetch_max(now.0, Ordering::AcqRel);
+    }
+
+    /// Notes the use of a proof that no request can pass with after `forget_after`; one atomic step.
+    pub fn insert(&self, proof: &ProofId, forget_after: UnixTime, now: UnixTime) -> Insert {
+        let (present, end) = (bucket_of(now), bucket_of(forget_after));
+        // Whoever sets the clock back brings proofs to life again that were forgotten; those are refused.
+        self.forgotten.fetch_max(present, Ordering::AcqRel);
+        let id = proof.as_bytes();
+        let [first, ..] = id;
+        let mut shard = self.shards[usize::from(*first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock: what another request has made this shard forget by now is refused.
+        let forgotten = self.forgotten.load(Ordering::Acquire);
+        if end < forgotten {
+            return Insert::Again;
+        }
+        let dropped = shard.forget(forgotten);
+        self.entries.fetch_sub(dropped, Ordering::AcqRel);
+        if shard.buckets.iter().any(|bucket| bucket.proofs.contains(id)) {
+            return Insert::Again;
+        }
+        if self.entries.fetch_add(1, Ordering::AcqRel) >= self.max_entries.load(Ordering::Acquire) {
+            self.entries.fetch_sub(1, Ordering::AcqRel);
+            drop(shard);
+            return if self.sweep(forgotten) { self.insert(proof, forget_after, now) } else { Insert::Full };
+        }
+        shard.note(*id, end);
+        Insert::First
+    }
+
+    /// Drops what has passed in every shard; whether that made room.
+    fn sweep(&self, forgotten: u64) -> bool {
+        let mut dropped = 0_usize;
+        for shard in &self.shards {
+            dropped += shard.lock().unwrap_or_else(PoisonError::into_inner).forget(forgotten);
+        }
+        self.entries.fetch_sub(dropped, Ordering::AcqRel);
+        dropped > 0
+    }
+
+    /// When it began to take notes.
+    pub fn began(&self) -> UnixTime {
+        UnixTime(self.began.load(Ordering::Acquire))
+    }
+
+    /// How many proofs it holds, without those that had passed at the time of the last use.
+    pub fn entries(&self) -> usize {
+        self.sweep(self.forgotten.load(Ordering::Acquire));
+        self.entries.load(Ordering::Acquire)
+    }
+}
+
+const fn bucket_of(time: UnixTime) -> u64 {
+    time.0 >> 4
+}
+
+/// Proof ids are taken from a SHA-256 and need no hashing again; a client can choose one only by trying.
+#[derive(Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // The first bytes choose the shard; the last are still even.
+        if let Some(last) = bytes.last_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*last);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+}
+
+const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(number: u64) -> ProofId {
+        let digest = crate::fapi::sha256(&number.to_be_bytes());
+        ProofId::from_bytes(digest[..16].try_into().unwrap())
+    }
+
+    #[test]
+    fn dpop_39_a_proof_is_used_once_for_as_long_as_it_could_pass() {
+        let log = MemoryLog::new(10, UnixTime(0));
+        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
+        for now in [940, 999, 1000] {
+            assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(now)), Insert::Again, "{now}");
+        }
+        assert_eq!(log.insert(&id(2), UnixTime(1000), UnixTime(1000)), Insert::First, "control");
+    }
+
+    #[test]
+    fn dpop_40_a_full_log_refuses_and_forgets_nothing() {
+        let log = MemoryLog::new(100, UnixTime(0));
+        for number in 0..100 {
+            assert_eq!(log.insert(&id(number), UnixTime(1000), UnixTime(940)), Insert::First);
+        }
+        assert_eq!(log.insert(&id(100), UnixTime(1000), UnixTime(940)), Insert::Full);
+        for number in 0..100 {
+            assert_eq!(log.insert(&id(number), UnixTime(1000), UnixTime(940)), Insert::Again);
+        }
+        assert_eq!(
+            log.insert(&id(100), UnixTime(2000), UnixTime(1100)),
+            Insert::First,
+            "room is made when they have passed"
+        );
+        assert_eq!(log.entries(), 1);
+    }
+
+    #[test]
+    fn another_end_does_not_hide_a_use() {
+        let log = MemoryLog::new(10, UnixTime(0));
+        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
+        assert_eq!(log.insert(&id(1), UnixTime(1100), UnixTime(950)), Insert::Again);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_brings_nothing_to_life_again() {
+        let log = MemoryLog::new(10, UnixTime(0));
+        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
+        assert_eq!(log.insert(&id(2), UnixTime(3000), UnixTime(2940)), Insert::First);
+        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::Again);
+    }
+
+    #[test]
+    fn of_many_uses_at_a_time_exactly_one_is_the_first() {
+        let log = Arc::new(MemoryLog::new(1000, UnixTime(0)));
+        let threads: Vec<_> = (0..64)
+            .map(|_| {
+                let log = log.clone();
+                std::thread::spawn(move || log.insert(&id(7), UnixTime(1000), UnixTime(940)))
+            })
+            .collect();
+        let first = threads.into_iter().map(|thread| thread.join().unwrap());
+        assert_eq!(first.filter(|insert| *insert == Insert::First).count(), 1);
+        assert_eq!(log.entries(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_set(uses in prop::collection::vec((0_u64..20, 0_u64..200, 0_u64..30), 1..200)) {
+            let log = MemoryLog::new(1000, UnixTime(0));
+            let mut naive = HashSet::new();
+            let mut now = 10_000;
+            for (number, life, step) in uses {
+                now += step;
+                // The end belongs to the proof, as it does in the gateway.
+                let end = 10_000 + number * 37 + life / 200;
+                let passable = now <= end;
+                let insert = log.insert(&id(number), UnixTime(end), UnixTime(now));
+                if passable {
+                    prop_assert_eq!(insert == Insert::First, naive.insert(number));
+                }
+            }
+        }
+    }
+}
