@@ -33,6 +33,8 @@ enum Command {
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
+    /// Print one DPoP proof (RFC 9449), for a call by hand.
+    Proof(commands::proof::Arguments),
     /// Play honest and hostile calls against a gateway on loopback and print what came of each.
     Demo {
         /// Exit after the play, with 0 only if every call went as it should.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run { config } => commands::run::run(&config),
         Command::Check { config, print_effective } => commands::check::run(&config, print_effective),
         Command::Schema => commands::schema::run(),
+        Command::Proof(arguments) => commands::proof::run(&arguments),
         Command::Demo { once } => commands::demo::run(once),
     }
 }

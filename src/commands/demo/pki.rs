@@ -3,13 +3,13 @@
 //! The demo and the tests make every key and certificate when they start, so that none is stored and none can expire
 //! in a drawer. Nothing here is fit for a certificate that others rely on.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
@@ -18,6 +18,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use crate::commands::jose::pem;
 
 /// A certificate authority made at run time, with an ECDSA P-256 key.
 ///
@@ -200,18 +202,6 @@ pub fn expired(params: &mut CertificateParams) {
 /// Makes a certificate begin in an hour.
 pub fn not_yet_valid(params: &mut CertificateParams) {
     params.not_before = from_now(Duration::hours(1));
-}
-
-/// The PEM text of DER bytes (RFC 7468).
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for line in encoded.as_bytes().chunks(64) {
-        text.extend(line.iter().map(|byte| char::from(*byte)));
-        text.push('\n');
-    }
-    writeln!(text, "-----END {label}-----").expect("writing to a String does not fail");
-    text
 }
 
 fn authority_params(name: &str) -> CertificateParams {

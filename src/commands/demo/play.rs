@@ -7,20 +7,32 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 
 use super::pki::Credential;
-use super::stage::{Stage, now};
-use super::tokens::{self, AccessToken, KeyKind};
+use super::stage::Stage;
+use super::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
+use crate::commands::now;
 
 /// One call of the play.
 struct Call {
     what: &'static str,
     certificate: Option<Credential>,
     token: Option<String>,
+    proof: Option<DpopProof>,
     target: String,
     headers: Vec<(&'static str, &'static str)>,
     status: u16,
     code: &'static str,
     /// What the accounts API must have seen in a field, for calls that reach it.
     seen: Option<(&'static str, &'static str)>,
+}
+
+/// The `DPoP` field of a call; with one, the token goes by scheme DPoP.
+enum DpopProof {
+    /// As it was made before the play.
+    Made(String),
+    /// Made when the call is, with the nonce of the answer before.
+    WithNonce(Proof),
+    /// None at all.
+    Missing,
 }
 
 impl Call {
@@ -30,6 +42,7 @@ impl Call {
             what,
             certificate: Some(stage.client.clone()),
             token: Some(sign(stage, honest_token(stage))),
+            proof: None,
             target: "/accounts".into(),
             headers: Vec::new(),
             status: 200,
@@ -45,6 +58,11 @@ impl Call {
 
     fn with_token(mut self, token: impl Into<Option<String>>) -> Self {
         self.token = token.into();
+        self
+    }
+
+    fn with_proof(mut self, proof: &Proof, key: &SigningKey) -> Self {
+        self.proof = Some(DpopProof::Made(proof.sign(key)));
         self
     }
 
@@ -101,7 +119,7 @@ fn calls(stage: &Stage) -> Vec<Call> {
             .with_token(tokens::hs256(key.public_key_pem().as_bytes(), &header("HS256"), &claims))
             .refused(401, "token_algorithm_refused"),
         honest("signed by somebody else")
-            .with_token(token().sign(&tokens::SigningKey::generate(KeyKind::Ps256, key.kid())))
+            .with_token(token().sign(&SigningKey::generate(KeyKind::Ps256, key.kid())))
             .refused(401, "token_signature_invalid"),
         query,
         spoofed,
@@ -111,13 +129,69 @@ fn calls(stage: &Stage) -> Vec<Call> {
     ]
 }
 
+/// Calls with tokens that are bound to a key (RFC 9449), over connections without a certificate; they follow each other.
+fn dpop_calls(stage: &Stage) -> Vec<Call> {
+    let key = &stage.dpop_key;
+    let thief = SigningKey::generate(KeyKind::Es256, "thief");
+    let bound = || stage.issuer.token(now()).bound_to_key(key.thumbprint());
+    let token = sign(stage, bound());
+    let call = |what| Call::honest(stage, what).with_certificate(None).with_token(token.clone());
+    let proof = |method: &str, path: &str, token: &str| {
+        Proof::new(method, &format!("{}{path}", stage.origin), now()).for_token(token)
+    };
+    let good = || proof("GET", "/accounts", &token);
+    let first = call("right proof of the key").with_proof(&good(), key);
+    let mut again = call("the same proof again").refused(401, "dpop_replayed");
+    if let Some(DpopProof::Made(proof)) = &first.proof {
+        again.proof = Some(DpopProof::Made(proof.clone()));
+    }
+    let mut missing = call("no proof").refused(401, "dpop_missing");
+    missing.proof = Some(DpopProof::Missing);
+    let mut without_nonce = call("no nonce where the route wants one")
+        .with_proof(&proof("GET", "/accounts/1002", &token), key)
+        .refused(401, "dpop_nonce_required");
+    without_nonce.target = "/accounts/1002".into();
+    let mut with_nonce = call("with the nonce of that answer");
+    with_nonce.target = "/accounts/1002".into();
+    with_nonce.proof = Some(DpopProof::WithNonce(proof("GET", "/accounts/1002", &token)));
+    let both = sign(stage, bound().bound_to_certificate(&stage.client));
+    vec![
+        first,
+        again,
+        call("a proof for another path")
+            .with_proof(&proof("GET", "/accounts/1001", &token), key)
+            .refused(401, "dpop_uri_mismatch"),
+        call("a proof for another method")
+            .with_proof(&proof("POST", "/accounts", &token), key)
+            .refused(401, "dpop_method_mismatch"),
+        call("a proof for another token")
+            .with_proof(&proof("GET", "/accounts", &both), key)
+            .refused(401, "dpop_ath_mismatch"),
+        call("stolen token, the thief's own key").with_proof(&good(), &thief).refused(401, "dpop_key_mismatch"),
+        missing,
+        call("the token as Bearer").refused(401, "dpop_token_as_bearer"),
+        call("a proof of two minutes ago")
+            .with_proof(&good().claim("iat", now() - 120), key)
+            .refused(401, "dpop_stale"),
+        without_nonce,
+        with_nonce,
+        call("bound to certificate and key, no certificate")
+            .with_token(both.clone())
+            .with_proof(&proof("GET", "/accounts", &both), key)
+            .refused(401, "certificate_missing"),
+    ]
+}
+
 /// Plays every call and prints the table; true if all went as they should.
 pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
-    let calls = calls(stage);
+    let mut calls = calls(stage);
+    calls.extend(dpop_calls(stage));
     println!("{:<44} {:>6}  {:<26} REASON", "CALL", "STATUS", "CODE");
-    let mut all_right = true;
+    let (mut all_right, mut nonce) = (true, None);
     for call in &calls {
-        let (status, record, seen) = place(stage, call).await.map_err(|error| format!("{}: {error}", call.what))?;
+        let answer = place(stage, call, nonce).await.map_err(|error| format!("{}: {error}", call.what))?;
+        let Answer { status, record, seen, .. } = answer;
+        nonce = answer.nonce;
         let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
         let code = text("code");
         let reason = match call.seen {
@@ -143,8 +217,16 @@ pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
     Ok(all_right)
 }
 
-/// Makes one call and looks up what the gateway recorded of it.
-async fn place(stage: &Stage, call: &Call) -> Result<(u16, Value, Option<String>), String> {
+/// What came of a call, at the client, in the record, and at the accounts API.
+struct Answer {
+    status: u16,
+    nonce: Option<String>,
+    record: Value,
+    seen: Option<String>,
+}
+
+/// Makes one call and looks up what the gateway recorded of it. `nonce` is of the answer before.
+async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answer, String> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(stage, call.certificate.as_ref())?)
         .no_proxy()
@@ -153,22 +235,32 @@ async fn place(stage: &Stage, call: &Call) -> Result<(u16, Value, Option<String>
         .map_err(|error| error.to_string())?;
     let mut request = client.get(format!("{}{}", stage.origin, call.target));
     if let Some(token) = &call.token {
-        request = request.bearer_auth(token);
+        let scheme = if call.proof.is_some() { "DPoP" } else { "Bearer" };
+        request = request.header("authorization", format!("{scheme} {token}"));
     }
+    request = match &call.proof {
+        None | Some(DpopProof::Missing) => request,
+        Some(DpopProof::Made(proof)) => request.header("dpop", proof),
+        Some(DpopProof::WithNonce(proof)) => {
+            let nonce = nonce.ok_or("the answer before had no DPoP-Nonce")?;
+            request.header("dpop", proof.clone().claim("nonce", nonce).sign(&stage.dpop_key))
+        }
+    };
     for (name, value) in &call.headers {
         request = request.header(*name, *value);
     }
     let response = request.send().await.map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
-    let interaction = response.headers().get("x-fapi-interaction-id").and_then(|value| value.to_str().ok());
-    let interaction = interaction.ok_or("the response has no x-fapi-interaction-id")?.to_owned();
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let interaction = header("x-fapi-interaction-id").ok_or("the response has no x-fapi-interaction-id")?;
+    let nonce = header("dpop-nonce");
     let body: Value =
         serde_json::from_str(&response.text().await.map_err(|error| error.to_string())?).unwrap_or_default();
     let seen = call.seen.and_then(|(field, _)| {
         body.get("seen").and_then(|seen| seen.get(field)).and_then(Value::as_str).map(str::to_owned)
     });
     let record = stage.record(&interaction).await.ok_or("the gateway wrote no audit line")?;
-    Ok((status, record, seen))
+    Ok(Answer { status, nonce, record, seen })
 }
 
 fn tls(stage: &Stage, certificate: Option<&Credential>) -> Result<ClientConfig, String> {

@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::accounts::AccountsApi;
 use super::authorization_server::AuthorizationServer;
 use super::pki::{Authority, Credential};
-use super::tokens::KeyKind;
+use super::tokens::{KeyKind, SigningKey};
+use crate::commands::now;
 use crate::config::Config;
 use crate::proxy::Clock;
 use crate::server::{Bound, Control, Options};
@@ -27,6 +28,8 @@ pub(super) struct Stage {
     pub(super) client: Credential,
     /// Another client's certificate, from the same authority.
     pub(super) thief: Credential,
+    /// The honest client's key for proofs.
+    pub(super) dpop_key: SigningKey,
     /// The authorization server.
     pub(super) issuer: AuthorizationServer,
     /// The gateway's public origin.
@@ -44,6 +47,7 @@ impl Stage {
         let authority = Authority::new("Demo CA");
         let client = authority.client("demo-client");
         let thief = authority.client("another-client");
+        let dpop_key = SigningKey::generate(KeyKind::Es256, "dpop");
         let issuer = AuthorizationServer::start(&authority).map_err(|error| error.to_string())?;
         let accounts = AccountsApi::start(None, None).map_err(|error| error.to_string())?;
         let folder = std::env::temp_dir().join(format!("fapi-gateway-demo-{}", std::process::id()));
@@ -55,7 +59,7 @@ impl Stage {
             &authority,
             &server,
             &client,
-            &Scene { port, issuer: issuer.issuer(), accounts: &accounts },
+            &Scene { port, issuer: issuer.issuer(), accounts: &accounts, dpop_key: &dpop_key },
         )
         .map_err(|error| format!("{}: {error}", folder.display()))?;
         let config = Config::load(&file).map_err(|errors| errors.to_string())?;
@@ -79,6 +83,7 @@ impl Stage {
             authority,
             client,
             thief,
+            dpop_key,
             issuer,
             origin,
             audit,
@@ -104,13 +109,10 @@ impl Stage {
 
     /// Lines to paste into another terminal while the demo runs.
     pub(super) fn print_curl_lines(&self) {
-        let token = self.folder.join("token");
-        let long_lived = self.issuer.token(now()).bound_to_certificate(&self.client).expires_at(now() + 8 * 3600);
-        let written = std::fs::write(&token, long_lived.sign(self.issuer.key(KeyKind::Ps256)));
-        if let Err(error) = written {
-            eprintln!("fapi-gateway demo: {}: {error}", token.display());
-            return;
-        }
+        let exe = match self.write_tokens() {
+            Ok(exe) => quoted(&exe.display().to_string()),
+            Err(error) => return eprintln!("fapi-gateway demo: {}: {error}", self.folder.display()),
+        };
         let (folder, origin) = (self.folder.display(), &self.origin);
         let token = "-H \"Authorization: Bearer $(cat token)\"";
         println!("\nThe gateway goes on serving {origin} with {folder}/gateway.yaml. In another terminal:\n");
@@ -119,7 +121,27 @@ impl Stage {
         println!("curl -i --cacert ca.pem {token} {origin}/accounts");
         println!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {origin}/accounts");
         println!("curl -i --cacert ca.pem {origin}/health");
+        println!("\nWith a token that is bound to the key in dpop-key.pem, and a proof for each call:\n");
+        let token = "-H \"Authorization: DPoP $(cat dpop-token)\"";
+        let call = |path: &str, more: &str, nonce: &str| {
+            let proof = format!("{exe} proof --key dpop-key.pem --method GET --url {origin}{path} --token @dpop-token");
+            format!("curl -i{more} --cacert ca.pem {token} -H \"DPoP: $({proof}{nonce})\" {origin}{path}")
+        };
+        println!("{}", call("/accounts", "", ""));
+        println!("curl -i --cacert ca.pem {token} {origin}/accounts");
+        println!("{}", call("/accounts/1002", " -D answer", ""));
+        let nonce = r" --nonce $(sed -n 's/^[Dd][Pp]o[Pp]-[Nn]once: *\([A-Za-z0-9_-]*\).*/\1/p' answer)";
+        println!("{}", call("/accounts/1002", "", nonce));
         println!("\nCtrl-C ends the demo.");
+    }
+
+    /// Writes one token of each binding for the `curl` lines, and gives the program that makes their proofs.
+    fn write_tokens(&self) -> std::io::Result<PathBuf> {
+        let token = || self.issuer.token(now()).expires_at(now() + 8 * 3600);
+        let key = self.issuer.key(KeyKind::Ps256);
+        std::fs::write(self.folder.join("token"), token().bound_to_certificate(&self.client).sign(key))?;
+        std::fs::write(self.folder.join("dpop-token"), token().bound_to_key(self.dpop_key.thumbprint()).sign(key))?;
+        std::env::current_exe()
     }
 
     /// Ends the gateway and removes the files.
@@ -136,6 +158,7 @@ struct Scene<'a> {
     port: u16,
     issuer: &'a str,
     accounts: &'a AccountsApi,
+    dpop_key: &'a SigningKey,
 }
 
 fn write_files(
@@ -157,7 +180,8 @@ fn write_files(
     write("server-key.pem", &server.key_pem())?;
     write("client.pem", &client.certificate_pem())?;
     write("client-key.pem", &client.key_pem())?;
-    let Scene { port, issuer, accounts } = scene;
+    let Scene { port, issuer, accounts, dpop_key } = scene;
+    write("dpop-key.pem", &dpop_key.private_key_pem())?;
     let accounts = accounts.address();
     write(
         "gateway.yaml",
@@ -177,6 +201,8 @@ issuers:
     audiences: ["https://api.bank.example"]
     tokens: jwt
     trust_anchors: [ca.pem]
+dpop: {{ proof_max_age: 60s, clock_skew: 10s, nonce: never, nonce_lifetime: 60s }}
+replay: {{ store: memory, max_entries: 1000000 }}
 upstreams:
   accounts: {{ servers: ["http://{accounts}"] }}
 routes:
@@ -184,10 +210,17 @@ routes:
     path: /accounts/**
     methods: [GET, HEAD]
     scopes: [accounts]
+    sender_constraint: [certificate, dpop]
     upstream: accounts
     forward:
       client_certificate: true
       claims: {{ client_id: X-Token-Client-Id, sub: X-Token-Subject, scope: X-Token-Scope }}
+  - name: savings-account
+    path: /accounts/1002
+    methods: [GET, HEAD]
+    scopes: [accounts]
+    dpop: {{ nonce: always }}
+    upstream: accounts
   - name: payments
     path: /payments
     methods: [POST]
@@ -201,6 +234,12 @@ routes:
 "#
         ),
     )
+}
+
+/// A word for the shell.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
+    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// 8443 if it is free, since it reads well in a terminal; else one that the system gives.
@@ -218,12 +257,6 @@ async fn wait_until_ready(url: &str) -> Result<(), String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Err("the gateway did not become ready within 10 seconds".into())
-}
-
-/// Seconds since 1970 on the wall clock that the gateway checks tokens against.
-#[expect(clippy::disallowed_methods, reason = "the demo mints tokens for the wall clock")]
-pub(super) fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// The audit stream, kept by interaction id so that the play can show what an operator would see.

@@ -1,204 +1,14 @@
-//! Signing keys, access tokens (RFC 9068) and DPoP proofs (RFC 9449) as an authorization server and a client make
-//! them, and as an attacker would forge them.
+//! Access tokens (RFC 9068) as an authorization server makes them, and as an attacker would forge them.
 //!
 //! Everything is signed exactly as given: nothing here checks that a token makes sense.
 
-use std::fmt;
-use std::sync::Arc;
-
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::hmac;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::{self, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PSS_SHA256};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
-use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::pki::{Credential, pem};
-
-/// The algorithms that FAPI 2.0 permits (FAPI 2.0 Security Profile §5.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyKind {
-    /// ECDSA with P-256.
-    Es256,
-    /// RSASSA-PSS, 2048 bits.
-    Ps256,
-    /// Ed25519.
-    EdDsa,
-}
-
-impl KeyKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Es256, Self::Ps256, Self::EdDsa];
-
-    /// The registered name: the value of `alg`.
-    pub fn algorithm(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Ps256 => "PS256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-}
-
-/// A private key that signs JWTs, with its `kid`. Clones share the key; `Debug` does not show it.
-#[derive(Clone)]
-pub struct SigningKey {
-    kind: KeyKind,
-    kid: String,
-    key: Arc<PrivateKey>,
-}
-
-impl SigningKey {
-    /// A new key, under this `kid`.
-    pub fn generate(kind: KeyKind, kid: &str) -> Self {
-        let key = match kind {
-            KeyKind::Es256 => PrivateKey::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect(MAKES)),
-            KeyKind::Ps256 => PrivateKey::Rsa(rsa::KeyPair::generate(KeySize::Rsa2048).expect(MAKES)),
-            KeyKind::EdDsa => PrivateKey::Ed(Ed25519KeyPair::generate().expect(MAKES)),
-        };
-        Self { kind, kid: kid.to_owned(), key: Arc::new(key) }
-    }
-
-    /// What it signs with.
-    pub fn kind(&self) -> KeyKind {
-        self.kind
-    }
-
-    /// Its name in the key set.
-    pub fn kid(&self) -> &str {
-        &self.kid
-    }
-
-    /// The same key under another `kid`.
-    pub fn with_kid(&self, kid: &str) -> Self {
-        Self { kid: kid.to_owned(), ..self.clone() }
-    }
-
-    /// The public key as an authorization server publishes it (RFC 7517), with `kid`, `use` and `alg`.
-    pub fn jwk(&self) -> Value {
-        let mut jwk = self.bare_jwk();
-        jwk["kid"] = json!(self.kid);
-        jwk["use"] = json!("sig");
-        jwk["alg"] = json!(self.kind.algorithm());
-        jwk
-    }
-
-    /// The members that RFC 7638 §3.2 requires, and no others: what a DPoP proof carries.
-    pub fn bare_jwk(&self) -> Value {
-        match &*self.key {
-            PrivateKey::Ec(key) => {
-                // SEC 1 §2.3.3: 04, then X and Y.
-                let point = key.public_key().as_ref();
-                let (x, y) = point[1..].split_at(32);
-                json!({ "crv": "P-256", "kty": "EC", "x": encode(x), "y": encode(y) })
-            }
-            PrivateKey::Rsa(_) => {
-                let der = self.public_key_der();
-                let (_, spki) = SubjectPublicKeyInfo::from_der(&der).expect(READS);
-                let Ok(PublicKey::RSA(key)) = spki.parsed() else { unreachable!("the key was made as RSA") };
-                json!({ "e": encode(unsigned_integer(key.exponent)), "kty": "RSA", "n": encode(unsigned_integer(key.modulus)) })
-            }
-            PrivateKey::Ed(key) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(key.public_key().as_ref()) }),
-        }
-    }
-
-    /// The JWK thumbprint (RFC 7638), base64url: the value of `jkt`.
-    pub fn thumbprint(&self) -> String {
-        let jwk = self.bare_jwk();
-        let member = |name: &str| jwk[name].to_string();
-        // RFC 7638 §3: the required members in lexicographic order, without whitespace.
-        let names: &[&str] = match self.kind {
-            KeyKind::Es256 => &["crv", "kty", "x", "y"],
-            KeyKind::Ps256 => &["e", "kty", "n"],
-            KeyKind::EdDsa => &["crv", "kty", "x"],
-        };
-        let members: Vec<String> = names.iter().map(|name| format!("\"{name}\":{}", member(name))).collect();
-        encode(digest(&SHA256, format!("{{{}}}", members.join(",")).as_bytes()).as_ref())
-    }
-
-    /// SubjectPublicKeyInfo, PEM.
-    pub fn public_key_pem(&self) -> String {
-        pem("PUBLIC KEY", &self.public_key_der())
-    }
-
-    /// PKCS#8, PEM: for the files that a configuration names.
-    pub fn private_key_pem(&self) -> String {
-        let der = match &*self.key {
-            PrivateKey::Ec(key) => key.to_pkcs8v1().expect(WRITES).as_ref().to_vec(),
-            PrivateKey::Rsa(key) => AsDer::<Pkcs8V1Der<'_>>::as_der(key).expect(WRITES).as_ref().to_vec(),
-            PrivateKey::Ed(key) => key.to_pkcs8v1().expect(WRITES).as_ref().to_vec(),
-        };
-        pem("PRIVATE KEY", &der)
-    }
-
-    /// A compact JWS (RFC 7515 §7.1) over exactly these values: nothing is added to the header.
-    pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        self.sign_raw(&bytes(header), &bytes(claims))
-    }
-
-    /// As [`SigningKey::sign`], over bytes that need not be JSON.
-    pub fn sign_raw(&self, header: &[u8], payload: &[u8]) -> String {
-        let input = format!("{}.{}", encode(header), encode(payload));
-        let signature = self.signature(input.as_bytes());
-        format!("{input}.{}", encode(&signature))
-    }
-
-    /// The signature in the form of RFC 7518 §3.4 and §3.5 and RFC 8037 §3.1.
-    pub fn signature(&self, message: &[u8]) -> Vec<u8> {
-        match &*self.key {
-            PrivateKey::Ec(key) => key.sign(&SystemRandom::new(), message).expect(SIGNS).as_ref().to_vec(),
-            PrivateKey::Rsa(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature).expect(SIGNS);
-                signature
-            }
-            PrivateKey::Ed(key) => key.sign(message).as_ref().to_vec(),
-        }
-    }
-
-    /// A DPoP proof (RFC 9449 §4.2); [`Proof`] makes odd ones. `ath` is the encoded hash, see [`ath`].
-    pub fn proof(
-        &self,
-        method: &str,
-        url: &str,
-        iat: u64,
-        jti: &str,
-        ath: Option<&str>,
-        nonce: Option<&str>,
-    ) -> String {
-        let mut proof = Proof::new(method, url, iat).claim("jti", jti);
-        if let Some(ath) = ath {
-            proof = proof.claim("ath", ath);
-        }
-        if let Some(nonce) = nonce {
-            proof = proof.claim("nonce", nonce);
-        }
-        proof.sign(self)
-    }
-
-    fn public_key_der(&self) -> Vec<u8> {
-        let der: PublicKeyX509Der<'_> = match &*self.key {
-            PrivateKey::Ec(key) => key.public_key().as_der(),
-            PrivateKey::Rsa(key) => key.public_key().as_der(),
-            PrivateKey::Ed(key) => key.public_key().as_der(),
-        }
-        .expect(WRITES);
-        der.as_ref().to_vec()
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SigningKey").field("kind", &self.kind).field("kid", &self.kid).finish_non_exhaustive()
-    }
-}
+use super::pki::Credential;
+pub use crate::commands::jose::{KeyKind, Proof, SigningKey, ath};
+use crate::commands::jose::{bytes, encode, merge};
 
 /// An access token to be signed: RFC 9068 §2.2 with good values, until they are changed.
 ///
@@ -306,71 +116,6 @@ impl AccessToken {
     }
 }
 
-/// A DPoP proof to be signed: RFC 9449 §4.2 with good values, until they are changed.
-#[derive(Clone, Debug)]
-pub struct Proof {
-    header: Map<String, Value>,
-    without_header: Vec<String>,
-    claims: Map<String, Value>,
-}
-
-impl Proof {
-    /// `url` becomes `htu` as it is; `iat` is in seconds since the epoch; `jti` is random.
-    pub fn new(method: &str, url: &str, iat: u64) -> Self {
-        let mut claims = Map::new();
-        claims.insert("jti".to_owned(), json!(Uuid::new_v4().to_string()));
-        claims.insert("htm".to_owned(), json!(method));
-        claims.insert("htu".to_owned(), json!(url));
-        claims.insert("iat".to_owned(), json!(iat));
-        Self { header: Map::new(), without_header: Vec::new(), claims }
-    }
-
-    /// Sets `ath` to the hash of this token.
-    #[must_use]
-    pub fn for_token(self, access_token: &str) -> Self {
-        self.claim("ath", ath(access_token))
-    }
-
-    /// Sets a claim.
-    #[must_use]
-    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.claims.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Removes a claim.
-    #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
-        self.claims.remove(name);
-        self
-    }
-
-    /// Sets a header parameter, in place of the one that [`Proof::sign`] would write.
-    #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.header.insert(name.to_owned(), value.into());
-        self
-    }
-
-    /// Leaves out a header parameter that [`Proof::sign`] would write.
-    #[must_use]
-    pub fn without_header(mut self, name: &str) -> Self {
-        self.without_header.push(name.to_owned());
-        self
-    }
-
-    /// The compact JWS with header `typ` `dpop+jwt`, `alg` and public `jwk` of `key`, unless set otherwise.
-    pub fn sign(&self, key: &SigningKey) -> String {
-        let defaults = json!({ "typ": "dpop+jwt", "alg": key.kind().algorithm(), "jwk": key.bare_jwk() });
-        key.sign(&merge(defaults, &self.header, &self.without_header), &Value::Object(self.claims.clone()))
-    }
-}
-
-/// RFC 9449 §4.2: the base64url-encoded SHA-256 hash of the access token's ASCII encoding.
-pub fn ath(access_token: &str) -> String {
-    encode(digest(&SHA256, access_token.as_bytes()).as_ref())
-}
-
 /// A JWK set (RFC 7517 §5) of the public keys.
 pub fn jwks(keys: &[&SigningKey]) -> Value {
     json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })
@@ -388,51 +133,10 @@ pub fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
     format!("{input}.{}", encode(tag.as_ref()))
 }
 
-enum PrivateKey {
-    Ec(EcdsaKeyPair),
-    Rsa(rsa::KeyPair),
-    Ed(Ed25519KeyPair),
-}
-
-fn merge(defaults: Value, set: &Map<String, Value>, removed: &[String]) -> Value {
-    let mut header = defaults;
-    for (name, value) in set {
-        header[name] = value.clone();
-    }
-    if let Some(header) = header.as_object_mut() {
-        header.retain(|name, _| !removed.contains(name));
-    }
-    header
-}
-
-/// RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may lead with a zero.
-fn unsigned_integer(der: &[u8]) -> &[u8] {
-    match der {
-        [0, rest @ ..] => rest,
-        _ => der,
-    }
-}
-
-fn bytes(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).expect("a JSON value has a text form")
-}
-
-fn encode(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-const MAKES: &str = "aws-lc-rs makes keys of this kind";
-const READS: &str = "aws-lc-rs writes public keys that can be read";
-const WRITES: &str = "aws-lc-rs writes the keys that it made";
-const SIGNS: &str = "a key signs with the algorithm that it was made for";
-
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
+    use jsonwebtoken::jwk::{Jwk, JwkSet};
     use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
-    use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 
     use super::super::pki::Authority;
     use super::*;
@@ -456,35 +160,6 @@ mod tests {
             assert_eq!(verify(&token, &key).unwrap().claims["n"], 7, "{kind:?}");
             assert!(verify(&token, &other).is_err(), "{kind:?}");
         }
-    }
-
-    #[test]
-    fn thumbprints_agree_with_another_implementation() {
-        for kind in KeyKind::ALL {
-            let key = SigningKey::generate(kind, "a");
-            let jwk: Jwk = serde_json::from_value(key.jwk()).unwrap();
-            assert_eq!(key.thumbprint(), jwk.thumbprint(ThumbprintHash::SHA256).unwrap(), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn pem_keys_read_back_as_one_pair() {
-        for kind in KeyKind::ALL {
-            let key = SigningKey::generate(kind, "a");
-            let private = PrivateKeyDer::from_pem_slice(key.private_key_pem().as_bytes()).unwrap();
-            let public = SubjectPublicKeyInfoDer::from_pem_slice(key.public_key_pem().as_bytes()).unwrap();
-            assert_eq!(any_supported_type(&private).unwrap().public_key(), Some(public), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn headers_are_signed_as_given() {
-        let key = SigningKey::generate(KeyKind::Es256, "a");
-        let header = json!({ "alg": "ES256", "crit": ["b64"], "b64": false });
-        let token = key.sign(&header, &json!({}));
-        let first = token.split('.').next().unwrap();
-        assert_eq!(serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(first).unwrap()).unwrap(), header);
-        assert_eq!(URL_SAFE_NO_PAD.decode(key.sign_raw(b"{", b"}").split('.').next().unwrap()).unwrap(), b"{");
     }
 
     #[test]
@@ -519,26 +194,6 @@ mod tests {
         assert_eq!((decoded.header.typ.as_deref(), decoded.header.kid), (Some("JWT"), None));
         assert_eq!(decoded.claims["sub"], Value::Null);
         assert_eq!((&decoded.claims["scope"], &decoded.claims["exp"]), (&json!("payments"), &json!(NOW)));
-    }
-
-    #[test]
-    fn proof_carries_the_public_key_and_the_claims_of_rfc_9449() {
-        let key = SigningKey::generate(KeyKind::Es256, "a");
-        let proof = key.proof("GET", "https://api.example/accounts", NOW, "one", Some("hash"), Some("n"));
-        let decoded = verify(&proof, &key).unwrap();
-        assert_eq!(decoded.header.typ.as_deref(), Some("dpop+jwt"));
-        assert_eq!(serde_json::to_value(decoded.header.jwk.unwrap()).unwrap()["x"], key.jwk()["x"]);
-        let expected = json!({
-            "htm": "GET", "htu": "https://api.example/accounts", "iat": NOW, "jti": "one", "ath": "hash", "nonce": "n",
-        });
-        assert_eq!(decoded.claims, expected);
-        assert!(key.bare_jwk().get("d").is_none());
-    }
-
-    /// RFC 9449 §7.1, the example request.
-    #[test]
-    fn ath_of_the_example_in_rfc_9449() {
-        assert_eq!(ath("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"), "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo");
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! `fapi-gateway proof`: one DPoP proof (RFC 9449 §4.2), for a call by hand.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::jose::{Proof, SigningKey};
+
+/// What to prove, as it stands on the command line.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The private key, PEM: PKCS#8, SEC1 or PKCS#1; EC P-256, Ed25519, or RSA of 2048 bits or more.
+    #[arg(long)]
+    key: PathBuf,
+    /// The method of the request, as it will be sent: `htm`.
+    #[arg(long)]
+    method: String,
+    /// The URL of the request: `htu`, without its query and fragment.
+    #[arg(long)]
+    url: String,
+    /// The access token that goes with it, hashed as `ath`: `@FILE`, `-` for standard input, or the token itself.
+    ///
+    /// What stands on a command line is seen by others on the machine and stays in the shell's history: take `@FILE` or `-`
+    /// for a token that is worth something. White space around the token is left out. Without this, the proof has no
+    /// `ath`, as a token endpoint wants it.
+    #[arg(long, allow_hyphen_values = true)]
+    token: Option<String>,
+    /// The nonce that the server sent in `DPoP-Nonce`.
+    #[arg(long, allow_hyphen_values = true)]
+    nonce: Option<String>,
+    /// When the proof was made, in seconds since 1970; now if not said.
+    #[arg(long, value_name = "SECONDS")]
+    iat: Option<u64>,
+}
+
+/// Prints the proof on one line; its `jti` is random. Never prints the key.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match proof(arguments) {
+        Ok(proof) => {
+            // Who closes a pipe early has read enough.
+            let _ = writeln!(std::io::stdout().lock(), "{proof}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("fapi-gateway proof: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn proof(arguments: &Arguments) -> Result<String, String> {
+    let Arguments { key, method, url, token, nonce, iat } = arguments;
+    let file = key.display();
+    let pem = std::fs::read(key).map_err(|error| format!("{file}: {error}"))?;
+    let key = SigningKey::from_pem(&pem, "").map_err(|error| format!("{file}: {error}"))?;
+    http::Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
+    let mut proof = Proof::new(method, target(url)?, iat.unwrap_or_else(super::now));
+    if let Some(token) = token {
+        proof = proof.for_token(&access_token(token)?);
+    }
+    if let Some(nonce) = nonce {
+        proof = proof.claim("nonce", nonce.as_str());
+    }
+    Ok(proof.sign(&key))
+}
+
+/// RFC 9449 §4.2: `htu` is "the HTTP target URI …, without query and fragment parts".
+fn target(url: &str) -> Result<&str, String> {
+    let target = url.split(['?', '#']).next().unwrap_or_default();
+    let uri: Option<http::Uri> = target.parse().ok();
+    let absolute = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("https" | "http"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    });
+    if absolute { Ok(target) } else { Err(format!("{target:?} is no URL, expected https://HOST/PATH")) }
+}
+
+fn access_token(argument: &str) -> Result<String, String> {
+    let text = match (argument, argument.strip_prefix('@')) {
+        ("-", _) => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(|error| format!("standard input: {error}"))?;
+            text
+        }
+        (_, Some(file)) => std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
+        (token, None) => token.to_owned(),
+    };
+    let token = text.trim_ascii();
+    if token.is_empty() {
+        return Err("the access token is empty".to_owned());
+    }
+    // RFC 9449 §4.2 hashes "the ASCII encoding of the associated access token's value".
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("the access token is not one word of ASCII".to_owned());
+    }
+    Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn htu_is_without_query_and_fragment() {
+        assert_eq!(target("https://api.example/accounts?page=2#top"), Ok("https://api.example/accounts"));
+        assert_eq!(target("https://api.example:8443"), Ok("https://api.example:8443"));
+        for url in
+            ["", "/accounts", "api.example/accounts", "ftp://api.example/", "https://", "https://a@b/", "https://a b/"]
+        {
+            assert!(target(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert_eq!(access_token("abc").as_deref(), Ok("abc"));
+        assert_eq!(access_token(" abc\n").as_deref(), Ok("abc"));
+        for token in ["", " ", "a b", "é"] {
+            assert!(access_token(token).is_err(), "{token:?}");
+        }
+    }
+}
