@@ -150,9 +150,11 @@ async fn atk_ca_01_a_remembered_token_is_judged_anew_on_another_route() {
     assert_eq!(world.judge(request("/accounts", &token)).await, (200, "ok".into()));
     let response = world.client().send(request("/admin", &token)).await.unwrap();
     assert_eq!(world.gateway.record_of(&response)["code"], "scope_insufficient");
-    let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+    let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+    assert_eq!(challenges.len(), 2, "BEAR-13: one line for each scheme");
+    assert!(!challenges[0].to_str().unwrap().contains("error"), "DPOP-32: only the scheme that was used has an error");
     assert_eq!(
-        challenge,
+        challenges[1].to_str().unwrap(),
         format!(
             "Bearer realm=\"{ORIGIN}\", error=\"insufficient_scope\", error_description=\"The request needs a scope that the access token does not have\", scope=\"accounts admin\""
         ),

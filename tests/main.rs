@@ -14,6 +14,8 @@ mod support;
 mod accepts;
 mod configs;
 mod deploy;
+mod dpop;
+mod dpop_client;
 mod endings;
 mod fences;
 mod hostile;

@@ -1,16 +1,20 @@
 //! The program as an operator meets it: commands, exit codes, reload, and faults at start.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
 use fapi_gateway::commands::demo::https::Answer;
 use fapi_gateway::commands::demo::pki::Authority;
+use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath};
 use http::{Request, StatusCode};
+use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
@@ -202,6 +206,94 @@ async fn atk_cf_09_no_request_is_judged_half_by_the_old_and_half_by_the_new_file
     }
 }
 
+/// The parts of a proof that are JSON.
+fn read_proof(proof: &str) -> [Value; 2] {
+    let mut parts = proof.split('.');
+    [(); 2].map(|()| {
+        let part = URL_SAFE_NO_PAD.decode(parts.next().expect("a part")).expect("base64url");
+        serde_json::from_slice(&part).expect("JSON")
+    })
+}
+
+#[test]
+fn proof_prints_one_dpop_proof_and_nothing_of_the_key() {
+    let folder = Folder::new();
+    for kind in KeyKind::ALL {
+        let key = SigningKey::generate(kind, "a");
+        folder.write("key.pem", &key.private_key_pem());
+        folder.write("token", "the.access-token\n");
+        let arguments = "proof --key key.pem --method GET --url https://api.bank.example/accounts?page=2";
+        let with = |more: &str| {
+            let words: Vec<&str> = arguments.split(' ').chain(more.split_terminator(' ')).collect();
+            let output = program(&words, folder.path());
+            assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{more}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let printed = with("--token @token --nonce -n --iat 1795264536");
+        assert_eq!((printed.matches('\n').count(), printed.matches('.').count()), (1, 2), "{printed}");
+        let [header, mut claims] = read_proof(&printed);
+        assert_eq!(
+            header,
+            json!({ "typ": "dpop+jwt", "alg": kind.algorithm(), "jwk": key.bare_jwk() }),
+            "the public key alone"
+        );
+        let jti = claims.as_object_mut().unwrap().remove("jti").unwrap();
+        let expected = json!({
+            "htm": "GET", "htu": "https://api.bank.example/accounts", "iat": 1_795_264_536,
+            "ath": ath("the.access-token"), "nonce": "-n",
+        });
+        assert_eq!(claims, expected);
+        assert_eq!(read_proof(&with("--token the.access-token"))[1]["ath"], expected["ath"]);
+        let [_, plain] = read_proof(&with(""));
+        assert_eq!((&plain["ath"], &plain["nonce"]), (&Value::Null, &Value::Null));
+        assert!(plain["iat"].as_u64().unwrap() > 1_795_000_000);
+        assert_ne!(plain["jti"], jti, "random");
+    }
+}
+
+#[test]
+fn proof_reads_the_token_from_standard_input() {
+    let folder = Folder::new();
+    folder.write("key.pem", &SigningKey::generate(KeyKind::Es256, "a").private_key_pem());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
+        .args(["proof", "--key", "key.pem", "--method", "GET", "--url", "https://api.bank.example/", "--token", "-"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    child.stdin.take().unwrap().write_all(b"the.access-token\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let [_, claims] = read_proof(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(claims["ath"], ath("the.access-token"));
+}
+
+#[test]
+fn proof_says_in_one_line_what_is_wrong() {
+    let folder = Folder::new();
+    let key = SigningKey::generate(KeyKind::Es256, "a");
+    folder.write("key.pem", &key.private_key_pem());
+    folder.write("public.pem", &key.public_key_pem());
+    folder.write("empty", "\n");
+    let good = ["proof", "--key", "key.pem", "--method", "GET", "--url", "https://api.bank.example/", "--token", "t"];
+    assert_eq!(program(&good, folder.path()).status.code(), Some(0)); // control
+    for (from, to, part) in [
+        ("key.pem", "nowhere.pem", "nowhere.pem: No such file"),
+        ("key.pem", "public.pem", "public.pem: there is no private key"),
+        ("https://api.bank.example/", "/accounts", "\"/accounts\" is no URL"),
+        ("GET", "G T", "\"G T\" is no method"),
+        ("t", "", "the access token is empty"),
+        ("t", "@empty", "the access token is empty"),
+        ("t", "@nowhere", "nowhere: No such file"),
+        ("t", "one two", "the access token is not one word"),
+    ] {
+        let output = program(&good.map(|word| if word == from { to } else { word }), folder.path());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout, text.lines().count()), (Some(1), Vec::new(), 1), "{text}");
+        assert!(text.starts_with("fapi-gateway proof: ") && text.contains(part), "{text}");
+    }
+}
+
 #[test]
 fn the_demo_prints_curl_lines_that_work_as_they_stand() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
@@ -228,7 +320,7 @@ fn the_demo_prints_curl_lines_that_work_as_they_stand() {
             break;
         }
     }
-    assert_eq!(statuses, ["200", "401", "401", "200"]);
+    assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200"]);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(&folder).exists(), "nothing of the demo stays on disk");

@@ -87,7 +87,7 @@ fn the_commands_shown_are_commands() {
         .collect();
     let subcommand = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
     let subcommands: BTreeSet<String> = shown.iter().map(subcommand).collect();
-    assert_eq!(subcommands.iter().collect::<Vec<_>>(), ["check", "demo", "run", "schema"]);
+    assert_eq!(subcommands.iter().collect::<Vec<_>>(), ["check", "demo", "proof", "run", "schema"]);
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     for line in &shown {
         let help = program(&[&subcommand(line), "--help"], here);
@@ -119,6 +119,8 @@ fn the_exit_codes_are_those_of_the_program() {
     let taken = configuration().replace("0.0.0.0:8443", &socket.local_addr().unwrap().to_string());
     folder.write("gateway.yaml", &taken);
     assert_eq!(program(&["run"], folder.path()).status.code(), Some(1));
+    let proof = ["proof", "--key", "nowhere.pem", "--method", "GET", "--url", "https://api.bank.example/"];
+    assert_eq!(program(&proof, folder.path()).status.code(), Some(1));
     folder.write("gateway.yaml", &configuration().replace("scopes: [accounts]", "public: maybe"));
     for command in ["check", "run"] {
         assert_eq!(program(&[command], folder.path()).status.code(), Some(64), "{command}");

@@ -9,14 +9,14 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use fapi_gateway::commands::demo::https::Answer;
 use fapi_gateway::commands::demo::pki::{Authority, self_signed};
-use fapi_gateway::commands::demo::tokens::{self, AccessToken, KeyKind, SigningKey};
+use fapi_gateway::commands::demo::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use fapi_gateway::fapi::headers::InteractionId;
 use fapi_gateway::fapi::rejection::{Code, Rejection, Seen, Unavailable};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
-use crate::support::{ORIGIN, World, remember, request};
+use crate::support::{ORIGIN, World, dpop_request, remember, request};
 
 /// The codes that a case has produced.
 #[derive(Default)]
@@ -33,8 +33,21 @@ impl Covered {
     }
 }
 
-/// Expects `code` with its status, a record, and that nothing went up.
+/// Expects `code` with its status, a challenge for both schemes, a record, and that nothing went up.
 async fn refused(world: &World, covered: &Covered, code: Code, what: &str, client: &Client, request: Request<Bytes>) {
+    refused_with(world, covered, code, what, client, request, 2).await;
+}
+
+/// The same where a route accepts this many schemes.
+async fn refused_with(
+    world: &World,
+    covered: &Covered,
+    code: Code,
+    what: &str,
+    client: &Client,
+    request: Request<Bytes>,
+    schemes: usize,
+) {
     let before = world.accounts.server().heads();
     let response = client.send(request).await.unwrap_or_else(|error| panic!("{what}: {error}"));
     let record = world.gateway.record_of(&response);
@@ -44,8 +57,8 @@ async fn refused(world: &World, covered: &Covered, code: Code, what: &str, clien
     assert_eq!(response.headers()["cache-control"], "no-store", "{what}");
     assert_eq!(world.accounts.server().heads(), before, "{what}: nothing may reach the upstream");
     let challenges = response.headers().get_all("www-authenticate").iter().count();
-    let wanted = usize::from(code.status() == StatusCode::UNAUTHORIZED || code.oauth_error().is_some());
-    assert_eq!(challenges, wanted, "{what}: challenges");
+    let wanted = code.status() == StatusCode::UNAUTHORIZED || code.oauth_error().is_some();
+    assert_eq!(challenges, if wanted { schemes } else { 0 }, "{what}: challenges");
     let body: Value = serde_json::from_slice(response.body()).unwrap_or_else(|error| panic!("{what}: {error}"));
     match code.oauth_error() {
         Some(error) => assert_eq!(body["error"], error.as_str(), "{what}"),
@@ -79,6 +92,7 @@ async fn every_code_has_a_case() {
     credentials(&world, &covered).await;
     tokens_and_claims(&world, &covered).await;
     confirmations(&world, &covered).await;
+    proofs(&world, &covered).await;
     certificates(&world, &covered).await;
     routes(&world, &covered).await;
     messages(&world, &covered).await;
@@ -88,6 +102,7 @@ async fn every_code_has_a_case() {
     // Whoever left sees no status; the record is looked at in endings.rs.
     covered.note(Code::ClientGone);
     issuers(&covered).await;
+    proofs_elsewhere(&covered).await;
     // Nothing that a peer sends leads here; what would be answered is looked at all the same.
     let internal = Rejection::new(Unavailable::Internal { detail: "x".into() }, Seen::default());
     let answer = internal.response(&InteractionId::from_uuid(uuid::Uuid::nil()));
@@ -136,9 +151,80 @@ async fn credentials(world: &World, covered: &Covered) {
     for value in ["Bearer", "Bearer a b", "Bearer a,b", "Bearer \"x\"", "Bearer a=b"] {
         refused(world, covered, Code::CredentialsMalformed, value, &client, with(value)).await;
     }
-    for value in ["Basic YTpi", &format!("DPoP {token}")] {
+    for value in ["Basic YTpi", "Negotiate abc", &format!("DPoPx {token}")] {
         refused(world, covered, Code::SchemeUnsupported, "another scheme", &client, with(value)).await;
     }
+}
+
+async fn proofs(world: &World, covered: &Covered) {
+    let client = world.anonymous();
+    let holder = world.holder();
+    let now = world.clock.now();
+    let good = || holder.proof("/accounts", now);
+    let dpop = |proof: &Proof| holder.request("/accounts", proof);
+    assert_eq!(world.judge_from(&client, dpop(&good())).await, (200, "ok".into()), "control of the proofs");
+    let private = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"});
+    let curve = json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"});
+    let cases: Vec<(Code, &str, Request<Bytes>)> = vec![
+        (Code::DpopMalformed, "DPOP-03", dpop_request("/accounts", &holder.token, "a.b")),
+        (Code::DpopRepeated, "DPOP-01", dpop_request("/accounts", &holder.token, "a.b.c, a.b.c")),
+        (Code::DpopTypeWrong, "DPOP-06", dpop(&good().header("typ", "JWT"))),
+        (Code::DpopAlgorithmRefused, "DPOP-07", dpop(&good().header("alg", "RS256"))),
+        (Code::DpopKeyPrivate, "DPOP-09", dpop(&good().header("jwk", private))),
+        (Code::DpopKeyRefused, "DPOP-08", dpop(&good().header("jwk", curve))),
+        (Code::DpopClaimMissing, "DPOP-04", dpop(&good().without("jti"))),
+        (Code::DpopClaimMalformed, "DPOP-05", dpop(&good().claim("iat", "now"))),
+        (Code::DpopMethodMismatch, "DPOP-10", dpop(&good().claim("htm", "PUT"))),
+        (Code::DpopUriMismatch, "DPOP-11", dpop(&good().claim("htu", "https://other.example/accounts"))),
+        (Code::DpopStale, "DPOP-19", dpop(&good().claim("iat", now - 61))),
+        (Code::DpopAthMismatch, "DPOP-20", dpop(&good().for_token("another"))),
+        (Code::DpopTokenAsBearer, "DPOP-30", request("/accounts", &holder.token)),
+    ];
+    for (code, what, request) in cases {
+        refused(world, covered, code, what, &client, request).await;
+    }
+    let mut bare = dpop(&good());
+    bare.headers_mut().remove("dpop");
+    refused(world, covered, Code::DpopMissing, "DPOP-29", &client, bare).await;
+    let stranger = SigningKey::generate(KeyKind::Es256, "stranger");
+    let borrowed = good().header("jwk", holder.key.bare_jwk()).sign(&stranger);
+    let borrowed = dpop_request("/accounts", &holder.token, &borrowed);
+    refused(world, covered, Code::DpopSignatureInvalid, "DPOP-08", &client, borrowed).await;
+    let stolen = dpop_request("/accounts", &holder.token, &good().sign(&stranger));
+    refused(world, covered, Code::DpopKeyMismatch, "DPOP-21", &client, stolen).await;
+    let unbound = world.sign(&world.token());
+    let unbound = dpop_request("/accounts", &unbound, &good().for_token(&unbound).sign(&holder.key));
+    refused(world, covered, Code::DpopTokenUnbound, "DPOP-31", &world.client(), unbound).await;
+    let proof = good();
+    assert_eq!(world.judge_from(&client, dpop(&proof)).await, (200, "ok".into()), "control of DPOP-39");
+    refused(world, covered, Code::DpopReplayed, "DPOP-39", &client, dpop(&proof)).await;
+}
+
+/// A route that takes one binding, and a gateway that asks for nonces and has no room left.
+async fn proofs_elsewhere(covered: &Covered) {
+    let world = World::with(|scene| {
+        scene
+            .replace("routes:\n", "routes:\n  - { name: pinned, path: /pinned, methods: [GET], scopes: [accounts], sender_constraint: [certificate], upstream: accounts }\n")
+            .replace("upstreams:\n", "dpop: { nonce: always }\nreplay: { max_entries: 1000 }\nupstreams:\n")
+    })
+    .await;
+    let client = world.anonymous();
+    let holder = world.holder();
+    let pinned = holder.request("/pinned", &holder.proof("/pinned", world.clock.now()));
+    refused_with(&world, covered, Code::SchemeUnsupported, "a route for certificates", &client, pinned, 1).await;
+    let proof = || holder.proof("/accounts", world.clock.now());
+    let first = holder.request("/accounts", &proof());
+    let response = client.send(first.clone()).await.unwrap();
+    let nonce = response.headers()["dpop-nonce"].to_str().unwrap().to_owned();
+    refused(&world, covered, Code::DpopNonceRequired, "DPOP-18", &client, first).await;
+    let next = || holder.request("/accounts", &proof().claim("nonce", nonce.as_str()));
+    let mut connection = client.clone().h2().connect().await.unwrap();
+    for _ in 0..1000 {
+        assert_eq!(connection.send(next()).await.unwrap().status(), StatusCode::OK, "control of DPOP-40");
+    }
+    let response = client.send(next()).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "5");
+    refused(&world, covered, Code::ReplayLogUnavailable, "DPOP-40", &client, next()).await;
 }
 
 async fn tokens_and_claims(world: &World, covered: &Covered) {
@@ -247,8 +333,9 @@ async fn confirmations(world: &World, covered: &Covered) {
         (Code::ConfirmationStandardBase64, json!({"x5t#S256": standard})),
         (Code::ConfirmationMalformed, json!({"x5t#S256": [x5t]})),
         (Code::ConfirmationMalformed, json!(x5t)),
-        (Code::ConfirmationUnsupported, json!({"jkt": x5t})),
-        (Code::ConfirmationUnsupported, json!({"jkt": x5t, "x5t#S256": x5t})),
+        (Code::ConfirmationMalformed, json!({"jkt": format!("{x5t}=")})),
+        (Code::ConfirmationMalformed, json!({"jkt": 7, "x5t#S256": x5t})),
+        (Code::ConfirmationUnsupported, json!({"jwk": {}})),
     ];
     for (code, cnf) in cases {
         let token = world.sign(&world.token().claim("cnf", cnf.clone()));

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, jwks};
+use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath, jwks};
 use fapi_gateway::fapi::UnixTime;
-use fapi_gateway::fapi::credentials::{Credentials, CredentialsError, form_has_token};
+use fapi_gateway::fapi::credentials::{Credentials, CredentialsError, Scheme, form_has_token};
+use fapi_gateway::fapi::dpop::{Freshness, KeyThumbprint, NonceMode, Presented, VerifiedProof};
 use fapi_gateway::fapi::headers::InteractionId;
 use fapi_gateway::fapi::jws::UnverifiedJws;
 use fapi_gateway::fapi::keys::{Algorithm, KeyError, KeySet, VerifyingKey};
+use fapi_gateway::fapi::nonce::Nonces;
 use fapi_gateway::fapi::peer::ClientCertificate;
 use fapi_gateway::fapi::policy::{IssuerIndex, Policy, PolicyError, ScopeRule};
 use fapi_gateway::fapi::rejection::{Cause, Code, OAuthError, Rejection, Seen};
-use fapi_gateway::fapi::route::{Forward, Pattern, Requirement, Route, UpstreamRef};
+use fapi_gateway::fapi::route::{Forward, Origin, Pattern, Requirement, Route, Target, UpstreamRef};
 use fapi_gateway::fapi::sender::{Confirmation, ConfirmationError, SenderError};
 use fapi_gateway::fapi::token::{ActiveToken, Expected, TokenError, TokenHash};
+use fapi_gateway::replay::keys::KnownKeys;
 use http::{HeaderMap, header};
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use serde_json::{Map, Value, json};
@@ -29,6 +32,7 @@ const RFC_8037: &str = include_str!("vectors/rfc8037.json");
 const RFC_8705: &str = include_str!("vectors/rfc8705.json");
 const RFC_9068: &str = include_str!("vectors/rfc9068.json");
 const RFC_9440: &str = include_str!("vectors/rfc9440.json");
+const RFC_9449: &str = include_str!("vectors/rfc9449.json");
 
 // --- RFC 6750
 
@@ -36,7 +40,7 @@ const RFC_9440: &str = include_str!("vectors/rfc9440.json");
 fn rfc6750_2_1_token_in_the_authorization_field_is_taken() {
     let section = section(RFC_6750, "2.1");
     let headers = bearer(text(&section, "authorization"));
-    let credentials = Credentials::from_request(&headers, None).unwrap();
+    let credentials = Credentials::from_request(&headers, None, &[Scheme::Bearer]).unwrap();
     assert_eq!(credentials.token().as_str(), "mF_9.B5f-4.1JqM");
 }
 
@@ -52,9 +56,11 @@ fn rfc6750_2_2_token_in_the_form_body_is_found_and_is_no_credential() {
 #[test]
 fn rfc6750_2_3_token_in_the_query_is_refused() {
     let field = bearer(text(&section(RFC_6750, "2.1"), "authorization"));
-    assert!(Credentials::from_request(&field, Some("p=q")).is_ok()); // control
+    assert!(Credentials::from_request(&field, Some("p=q"), &[Scheme::Bearer]).is_ok()); // control
     for query in section(RFC_6750, "2.3")["query"].as_array().unwrap() {
-        let refused = |headers: &HeaderMap| Credentials::from_request(headers, query.as_str()).unwrap_err().code();
+        let refused = |headers: &HeaderMap| {
+            Credentials::from_request(headers, query.as_str(), &[Scheme::Bearer]).unwrap_err().code()
+        };
         assert_eq!(refused(&HeaderMap::new()), Code::CredentialsInQuery);
         assert_eq!(refused(&field), Code::CredentialsRepeated);
     }
@@ -88,8 +94,11 @@ fn rfc6750_3_1_every_code_has_the_status_of_its_error() {
         assert!(errors.contains_key(error.as_str()));
     }
     for code in Code::ALL {
-        if let Some(error) = code.oauth_error() {
-            assert_eq!(errors[error.as_str()], code.status().as_u16(), "{code}");
+        match code.oauth_error() {
+            // RFC 9449 §7.1 and §9 have errors of their own.
+            Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce) => assert_eq!(code.status(), 401, "{code}"),
+            Some(error) => assert_eq!(errors[error.as_str()], code.status().as_u16(), "{code}"),
+            None => {}
         }
     }
 }
@@ -326,6 +335,91 @@ fn rfc9440_a_client_cert_is_that_of_the_example() {
     assert_eq!(certificate.header_value().to_str().unwrap(), text(&section, "client_cert"));
 }
 
+// --- RFC 9449
+
+/// The request of RFC 9449 §7.1 with this proof, sent to that origin at that time.
+fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<VerifiedProof, Code> {
+    let request = http::Request::get(path)
+        .header("authorization", format!("DPoP {}", text(section, "access_token")))
+        .header("dpop", proof)
+        .body(())
+        .unwrap();
+    let (request, ()) = request.into_parts();
+    let origin = Arc::new(Origin::parse(text(section, "origin")).unwrap());
+    let target = Target::parse(&request, &origin).unwrap();
+    let credentials = Credentials::from_request(&request.headers, None, &[Scheme::Dpop]).unwrap();
+    let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() };
+    let presented = Presented {
+        target: &target,
+        token: credentials.token(),
+        nonce: NonceMode::Never,
+        freshness: &freshness,
+        keys: &KnownKeys::new(10),
+        now: UnixTime(now),
+    };
+    VerifiedProof::verify(credentials.proofs(), &presented).map_err(|error| error.code())
+}
+
+#[test]
+fn rfc9449_7_1_the_proof_of_the_example_fits_its_request_and_no_other() {
+    let section = section(RFC_9449, "7.1");
+    let (proof, path) = (text(&section, "proof"), text(&section, "path"));
+    let iat = section["iat"].as_u64().unwrap();
+    let judge = |path: &str, now| judge_proof(&section, proof, path, now).map(|proof| proof.key().to_string());
+    let jkt = text(&self::section(RFC_9449, "6.1"), "jkt").to_owned();
+    assert_eq!(judge(path, iat), Ok(jkt.clone()));
+    assert_eq!((judge(path, iat + 60), judge(path, iat - 10)), (Ok(jkt.clone()), Ok(jkt)));
+    assert_eq!((judge(path, iat + 61), judge(path, iat - 11)), (Err(Code::DpopStale), Err(Code::DpopStale)));
+    assert_eq!(judge("/another", iat), Err(Code::DpopUriMismatch));
+    let mut other = section.clone();
+    other["access_token"] = json!("another");
+    assert_eq!(judge_proof(&other, proof, path, iat).err(), Some(Code::DpopAthMismatch));
+}
+
+#[test]
+fn rfc9449_4_1_the_proof_for_the_token_endpoint_is_none_for_a_resource() {
+    let (request, own) = (section(RFC_9449, "7.1"), section(RFC_9449, "4.1"));
+    let iat = request["iat"].as_u64().unwrap();
+    // Its signature holds, so the next check is the one that refuses.
+    let refused = judge_proof(&request, text(&own, "proof"), text(&request, "path"), iat);
+    assert_eq!(refused.err(), Some(Code::DpopMethodMismatch));
+    let broken = text(&own, "proof").replace(".2-G", ".3-G");
+    let refused = judge_proof(&request, &broken, text(&request, "path"), iat);
+    assert_eq!(refused.err(), Some(Code::DpopSignatureInvalid));
+}
+
+#[test]
+fn rfc9449_4_2_ath_is_that_of_the_example() {
+    let section = section(RFC_9449, "7.1");
+    assert_eq!(ath(text(&section, "access_token")), text(&section, "ath"));
+    let payload = text(&section, "proof").split('.').nth(1).unwrap();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    assert_eq!((&claims["ath"], &claims["htm"]), (&section["ath"], &section["method"]));
+}
+
+#[test]
+fn rfc9449_6_1_jkt_is_the_thumbprint_of_the_proofs_key() {
+    let section = section(RFC_9449, "6.1");
+    let part = |jws: &str, place: usize| -> Value {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(jws.split('.').nth(place).unwrap()).unwrap()).unwrap()
+    };
+    let cnf = part(text(&section, "access_token"), 1)["cnf"].clone();
+    assert_eq!(confirmation(&cnf).as_deref(), Ok(text(&section, "jkt")));
+    let jwk = part(text(&self::section(RFC_9449, "4.1"), "proof"), 0)["jwk"].clone();
+    let thumbprint = KeyThumbprint::of_jwk(jwk.as_object().unwrap()).unwrap();
+    assert_eq!(thumbprint.to_string(), text(&section, "jkt"));
+}
+
+#[test]
+fn rfc7638_3_1_thumbprints_of_proof_keys_are_those_of_the_example() {
+    let section = section(RFC_7638, "3.1");
+    let thumbprint = |jwk: &Value| KeyThumbprint::of_jwk(jwk.as_object().unwrap()).map(|jkt| jkt.to_string());
+    assert_eq!(thumbprint(&section["jwk"]).as_deref(), Some(text(&section, "thumbprint")));
+    let okp = self::section(RFC_8037, "A.2");
+    let expected = self::section(RFC_8037, "A.3");
+    assert_eq!(thumbprint(&okp["jwk"]).as_deref(), Some(text(&expected, "thumbprint")));
+}
+
 // --- what the sections need
 
 /// A moment at which the token of RFC 9068 §3 is valid.
@@ -361,7 +455,7 @@ impl Issuer {
 
     fn judge(&self, header: &Value, claims: &Value) -> Result<ActiveToken, TokenError> {
         let headers = bearer(&format!("Bearer {}", self.key.sign(header, claims)));
-        let token = Credentials::from_request(&headers, None).unwrap().token();
+        let token = Credentials::from_request(&headers, None, &[Scheme::Bearer]).unwrap().token();
         let jws = UnverifiedJws::parse(token)?;
         ActiveToken::from_jws(jws, &TokenHash::of(token), &self.expected, &self.keys, UnixTime(NOW))
     }
@@ -403,13 +497,13 @@ fn bearer(field: &str) -> HeaderMap {
 /// Parses a JWS and asks for its algorithm, with every one of FAPI's allowed.
 fn algorithm(jws: &str) -> Result<Algorithm, Code> {
     let headers = bearer(&format!("Bearer {jws}"));
-    let token = Credentials::from_request(&headers, None).unwrap().token();
+    let token = Credentials::from_request(&headers, None, &[Scheme::Bearer]).unwrap().token();
     UnverifiedJws::parse(token).and_then(|jws| jws.algorithm(Algorithm::ALL)).map_err(|error| error.code())
 }
 
 fn verify(jws: &str, key: &VerifyingKey) -> Result<Map<String, Value>, Code> {
     let headers = bearer(&format!("Bearer {jws}"));
-    let token = Credentials::from_request(&headers, None).unwrap().token();
+    let token = Credentials::from_request(&headers, None, &[Scheme::Bearer]).unwrap().token();
     let verified = UnverifiedJws::parse(token).and_then(|jws| jws.verify(std::iter::once(key)));
     verified.map(|verified| verified.into_payload()).map_err(|error| error.code())
 }
@@ -417,6 +511,7 @@ fn verify(jws: &str, key: &VerifyingKey) -> Result<Map<String, Value>, Code> {
 fn confirmation(claim: &Value) -> Result<String, Code> {
     match Confirmation::from_claim(Some(claim)) {
         Ok(Confirmation::Certificate(thumbprint)) => Ok(thumbprint.to_string()),
+        Ok(Confirmation::Key(thumbprint) | Confirmation::Both(_, thumbprint)) => Ok(thumbprint.to_string()),
         Err(error) => Err(SenderError::from(error).code()),
     }
 }
@@ -438,7 +533,9 @@ fn route(scopes: &[&str]) -> Route {
         pattern: Pattern::parse("/resource").unwrap(),
         hosts: Vec::new(),
         methods: vec![http::Method::GET],
-        requirement: Requirement::Protected(Policy::new(scopes, vec![IssuerIndex(0)]).unwrap()),
+        requirement: Requirement::Protected(
+            Policy::new(scopes, vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never).unwrap(),
+        ),
         upstream: UpstreamRef { name: "example".into(), index: 0 },
         forward: Forward::default(),
     }

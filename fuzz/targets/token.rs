@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi_gateway::fapi::credentials::Credentials;
+use fapi_gateway::fapi::credentials::{Credentials, Scheme};
 use fapi_gateway::fapi::jws::UnverifiedJws;
 use http::{HeaderMap, HeaderValue};
 
@@ -8,7 +8,7 @@ libfuzzer_sys::fuzz_target!(|token: &[u8]| {
     let field = [b"Bearer ", token].concat();
     let Ok(field) = HeaderValue::from_bytes(&field) else { return };
     let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, field)]);
-    if let Ok(credentials) = Credentials::from_request(&headers, None) {
+    if let Ok(credentials) = Credentials::from_request(&headers, None, &[Scheme::Bearer]) {
         let _ = UnverifiedJws::parse(credentials.token());
     }
 });

@@ -171,6 +171,9 @@ async fn cc_09_cc_10_nothing_forged_goes_up_on_protected_and_public_routes() {
             }
             world.accounts.clear();
             let mut talk = Talk::with(&from).await;
+            // Beside a bearer token a proof is refused, so that one is only forged where no token is looked at.
+            let fields =
+                if line.ends_with("accounts") { fields.replace("DPoP: forged\r\n", "") } else { fields.clone() };
             talk.say(head(&world, line, &format!("{fields}X-Control: passes\r\n"))).await.unwrap();
             let answer = talk.answer().await.unwrap();
             assert_eq!(answer.status, 200, "{line}: {answer:?}");
@@ -194,7 +197,8 @@ async fn cc_09_cc_10_nothing_forged_goes_up_on_protected_and_public_routes() {
         world.accounts.clear();
         let mut request = crate::support::request(path, &world.sign(&world.token()));
         for name in FORGED.iter().filter(ours).map(|name| name.to_ascii_lowercase()) {
-            if !not_in_h2.contains(&name.as_str()) {
+            let refused_beside_bearer = name == "dpop" && path == "/accounts";
+            if !not_in_h2.contains(&name.as_str()) && !refused_beside_bearer {
                 let name = http::HeaderName::try_from(name).unwrap();
                 request.headers_mut().append(name, "forged".parse().unwrap());
             }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use fapi_gateway::commands::demo::accounts::AccountsApi;
 use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
 use fapi_gateway::commands::demo::pki::{Authority, Credential};
-use fapi_gateway::commands::demo::tokens::{AccessToken, KeyKind};
+use fapi_gateway::commands::demo::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use fapi_gateway::config::Config;
 use fapi_gateway::proxy::Clock;
 use fapi_gateway::server::{Bound, Control, Options};
@@ -59,6 +59,8 @@ impl World {
         if ready {
             gateway.ready().await;
         }
+        // Proofs that were made before the gateway began are refused; those of the tests may be a minute old.
+        clock.advance(120);
         let (c1, c2) = (authority.client("client-1"), authority.client("client-2"));
         Self { authority, c1, c2, issuer, accounts, gateway, clock }
     }
@@ -88,6 +90,13 @@ impl World {
         request("/accounts", &self.sign(&self.token()))
     }
 
+    /// A client with a new proof key `K1`, and `T(K1)`.
+    pub fn holder(&self) -> Holder {
+        let key = SigningKey::generate(KeyKind::Es256, "proof");
+        let token = self.sign(&self.issuer.token(self.clock.now()).bound_to_key(key.thumbprint()));
+        Holder { key, token }
+    }
+
     /// Sends the request over `C1`'s connection and gives status and code.
     pub async fn judge(&self, request: Request<Bytes>) -> (u16, String) {
         self.judge_from(&self.client(), request).await
@@ -110,6 +119,33 @@ pub fn request(path: &str, token: &str) -> Request<Bytes> {
         .header("authorization", format!("Bearer {token}"))
         .body(Bytes::new())
         .expect("a request")
+}
+
+/// `GET path` with scheme `DPoP` and a proof, whatever that is.
+pub fn dpop_request(path: &str, token: &str, proof: &str) -> Request<Bytes> {
+    Request::get(format!("{ORIGIN}{path}"))
+        .header("authorization", format!("DPoP {token}"))
+        .header("dpop", proof)
+        .body(Bytes::new())
+        .expect("a request")
+}
+
+/// A proof key, and a token that is bound to it.
+pub struct Holder {
+    pub key: SigningKey,
+    pub token: String,
+}
+
+impl Holder {
+    /// A good proof for `GET path`, before it is signed.
+    pub fn proof(&self, path: &str, now: u64) -> Proof {
+        Proof::new("GET", &format!("{ORIGIN}{path}"), now).for_token(&self.token)
+    }
+
+    /// `GET path` with the token and this proof.
+    pub fn request(&self, path: &str, proof: &Proof) -> Request<Bytes> {
+        dpop_request(path, &self.token, &proof.sign(&self.key))
+    }
 }
 
 /// A gateway.yaml and the files it names.
@@ -334,6 +370,10 @@ impl TestClock {
 
     pub fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub fn set_back(&self, seconds: u64) {
+        self.0.fetch_sub(seconds, Ordering::SeqCst);
     }
 }
 

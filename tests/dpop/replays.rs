@@ -1,0 +1,214 @@
+//! One proof, one request (RFC 9449 §11.1): whatever the protocol, the time, the load, and the spelling of the target.
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
+use http::{Request, StatusCode};
+use tokio::task::JoinSet;
+
+use super::{Stage, ok, refused};
+use crate::support::client::Client;
+use crate::support::{Holder, ORIGIN, Running, Scene, dpop_request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_39_conf_dp_12_a_second_use_is_refused_for_as_long_as_the_proof_is_fresh() {
+    let stage = Stage::start().await;
+    for kept in [false, true] {
+        let proof = stage.proof();
+        let mut connection = stage.client().connect().await.unwrap();
+        for expected in [200, 401, 401] {
+            let request = stage.holder.request("/accounts", &proof);
+            let status = if kept {
+                connection.send(request).await.unwrap().status()
+            } else {
+                stage.send(request).await.status()
+            };
+            assert_eq!(status, expected);
+        }
+    }
+    let proof = stage.proof().claim("iat", stage.now() + 10);
+    stage.passes("control", &proof).await;
+    for advance in [1, 59, 10] {
+        stage.world.clock.advance(advance);
+        stage.refuses("dpop_replayed", "still fresh", &proof).await;
+    }
+    stage.world.clock.advance(1);
+    stage.refuses("dpop_stale", "no longer", &proof).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_39_the_signature_is_no_part_of_what_a_proof_is_known_by() {
+    let stage = Stage::start().await;
+    let proof = stage.proof();
+    let (one, two) = (proof.sign(&stage.holder.key), proof.sign(&stage.holder.key));
+    assert_ne!(one, two, "ECDSA signs differently each time");
+    assert_eq!(stage.judge_text(&one).await, ok());
+    assert_eq!(stage.judge_text(&two).await, refused("dpop_replayed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_39_no_spelling_of_the_target_makes_a_used_proof_new() {
+    let stage = Stage::start().await;
+    let proof = stage.holder.proof("/accounts/%C3%A9", stage.now());
+    for (target, expected) in [
+        ("/accounts/%c3%a9", ok()),
+        ("/accounts/%C3%A9", refused("dpop_replayed")),
+        ("/accounts/%C3%a9", refused("dpop_replayed")),
+        ("/accounts/%C3%A9?other=query", refused("dpop_replayed")),
+    ] {
+        assert_eq!(stage.judge_request(stage.holder.request(target, &proof)).await.1, expected.1, "{target}");
+    }
+    let proof = stage.proof().sign(&stage.holder.key);
+    for (host, expected) in [("localhost", 200), ("LOCALHOST", 401), ("localhost:443", 401), ("localhost.", 401)] {
+        let raw = format!(
+            "GET /accounts HTTP/1.1\r\nHost: {host}\r\nAuthorization: DPoP {}\r\nDPoP: {proof}\r\nConnection: close\r\n\r\n",
+            stage.holder.token
+        );
+        let answer = String::from_utf8(stage.client().raw(raw.as_bytes()).await).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{host}: {answer}");
+    }
+    for htu in ["https://localhost/accounts?1", "HTTPS://LOCALHOST:443/./accounts", "https://localhost/%61ccounts"] {
+        // Another claim with the same jti is another proof, but for the same target and so the same use.
+        let again = stage.proof().claim("jti", "one").claim("htu", htu);
+        let expected = if htu.ends_with("?1") { ok() } else { refused("dpop_replayed") };
+        assert_eq!(stage.judge(&again).await, expected, "{htu}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_40_atk_tk_12_of_64_uses_at_a_time_exactly_one_passes() {
+    let stage = Stage::start().await;
+    for _ in 0..3 {
+        let proof = stage.proof().sign(&stage.holder.key);
+        let request = || dpop_request("/accounts", &stage.holder.token, &proof);
+        let streams = stage.client().h2().connect().await.unwrap();
+        let mut connections = Vec::new();
+        for place in 0..64 {
+            connections.push(match place % 2 {
+                0 => streams.another().unwrap(),
+                _ => stage.client().h1().connect().await.unwrap(),
+            });
+        }
+        let mut uses = JoinSet::new();
+        for mut connection in connections {
+            let request = request();
+            uses.spawn(async move { connection.send(request).await.unwrap() });
+        }
+        let answers = uses.join_all().await;
+        let passed = answers.iter().filter(|answer| answer.status() == 200).count();
+        assert_eq!((answers.len(), passed), (64, 1));
+        for answer in answers.iter().filter(|answer| answer.status() != 200) {
+            assert_eq!(stage.world.gateway.record_of(answer)["code"], "dpop_replayed");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_40_atk_sz_07_a_full_log_refuses_and_forgets_nothing() {
+    let stage = Stage::with(|scene| {
+        scene.replace("upstreams:\n", "replay: { store: memory, max_entries: 1000 }\nupstreams:\n")
+    })
+    .await;
+    let first = stage.proof();
+    stage.passes("control", &first).await;
+    let flood = stage.world.holder();
+    let streams = stage.client().h2().connect().await.unwrap();
+    let mut uses = JoinSet::new();
+    for _ in 0..9 {
+        let mut connection = streams.another().unwrap();
+        let requests: Vec<Request<Bytes>> =
+            (0..111).map(|_| flood.request("/accounts", &flood.proof("/accounts", stage.now()))).collect();
+        uses.spawn(async move {
+            for request in requests {
+                assert_eq!(connection.send(request).await.unwrap().status(), StatusCode::OK);
+            }
+        });
+    }
+    uses.join_all().await;
+    let response = stage.send(stage.holder.request("/accounts", &stage.proof())).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "5");
+    assert!(!response.headers().contains_key("www-authenticate"));
+    let record = stage.world.gateway.record_of(&response);
+    assert_eq!((&record["code"], &record["decision"]), (&"replay_log_unavailable".into(), &"error".into()));
+    stage.refuses("dpop_replayed", "a used proof is still known", &first).await;
+    let bound = crate::support::request("/accounts", &stage.world.sign(&stage.world.token()));
+    assert_eq!(stage.world.judge(bound).await, ok(), "who needs no log is served");
+    stage.world.clock.advance(80);
+    stage.passes("room is made when the proofs have passed", &stage.proof()).await;
+    stage.refuses("dpop_stale", "and then they cannot be used", &first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_41_atk_tk_24_only_a_request_that_passes_uses_a_proof_up() {
+    let stage = Stage::start().await;
+    let proof = stage.proof().claim("jti", "X");
+    let good = proof.sign(&stage.holder.key);
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let stranger = SigningKey::generate(KeyKind::Es256, "stranger");
+    let (_, forged) = good.rsplit_once('.').map(|_| ((), proof.sign(&stranger))).unwrap();
+    let borrowed = forged.rsplit_once('.').unwrap().1;
+    stage.refuses_text("dpop_signature_invalid", "a bad signature", &format!("{signed}.{borrowed}")).await;
+    stage.refuses_text("dpop_key_mismatch", "another's key", &forged).await;
+    stage.refuses("dpop_ath_mismatch", "another token", &proof.clone().claim("ath", "x")).await;
+    stage.refuses("dpop_stale", "stale", &proof.clone().claim("iat", 1)).await;
+    let unknown = dpop_request("/accounts/1", &stage.holder.token, &good);
+    stage.refuses_request("dpop_uri_mismatch", "another path", unknown).await;
+    assert_eq!(stage.judge_text(&good).await, ok(), "X is not used up");
+    assert_eq!(stage.judge_text(&good).await, refused("dpop_replayed"), "now it is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_43_dec_05_a_jti_belongs_to_its_key_and_target() {
+    let stage = Stage::start().await;
+    let other = stage.world.holder();
+    let same = |proof: Proof| proof.claim("jti", "X");
+    for holder in [&stage.holder, &other] {
+        for path in ["/accounts", "/accounts/1"] {
+            let request = || holder.request(path, &same(holder.proof(path, stage.now())));
+            // The upstream may not know the path; that it was asked is enough.
+            assert_eq!(stage.judge_request(request()).await.1, "ok", "{path}");
+            assert_eq!(stage.judge_request(request()).await, refused("dpop_replayed"), "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_39_a_proof_is_used_once_even_with_two_tokens_of_its_key() {
+    let stage = Stage::start().await;
+    let token = stage.world.issuer.token(stage.now()).bound_to_key(stage.holder.key.thumbprint());
+    let second = Holder { key: stage.holder.key.clone(), token: stage.world.sign(&token) };
+    stage.passes("control", &stage.proof().claim("jti", "X")).await;
+    let again = second.proof("/accounts", stage.now()).claim("jti", "X");
+    assert_eq!(stage.judge_request(second.request("/accounts", &again)).await, refused("dpop_replayed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_39_a_clock_that_is_set_back_brings_nothing_to_life_again() {
+    let stage = Stage::start().await;
+    let (used, unused) = (stage.proof(), stage.proof());
+    stage.passes("control", &used).await;
+    stage.world.clock.advance(200);
+    stage.passes("something makes the log forget", &stage.proof()).await;
+    stage.world.clock.set_back(200);
+    stage.refuses("dpop_replayed", "used", &used).await;
+    stage.refuses("dpop_replayed", "nobody can tell any more", &unused).await;
+    stage.world.clock.advance(200);
+    stage.passes("the clock is right again", &stage.proof()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_tk_12_what_was_used_before_a_restart_is_not_used_after() {
+    let stage = Stage::start().await;
+    let world = &stage.world;
+    let proof = stage.proof();
+    stage.passes("control", &proof).await;
+    world.clock.advance(1);
+    let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+    let restarted = Running::start(scene, &world.clock).await;
+    restarted.ready().await;
+    let client = Client::new(restarted.address(), &world.authority).origin(ORIGIN);
+    for (proof, expected) in [(&proof, "dpop_replayed"), (&stage.proof(), "ok"), (&stage.proof(), "ok")] {
+        let response = client.send(stage.holder.request("/accounts", proof)).await.unwrap();
+        assert_eq!(restarted.record_of(&response)["code"], expected);
+    }
+}
