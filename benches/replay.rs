@@ -1,0 +1,61 @@
+//! What it costs to note the use of a proof when a million are remembered, alone and with eight threads at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use fapi_gateway::fapi::dpop::ProofId;
+use fapi_gateway::fapi::{UnixTime, sha256};
+use fapi_gateway::replay::memory::{Insert, MemoryLog};
+
+const NOW: u64 = 1_800_000_000;
+const THREADS: u64 = 8;
+
+fn id(number: u64) -> ProofId {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256(&number.to_be_bytes());
+    ProofId::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+}
+
+/// Proofs that were made over the last minute, as a busy gateway has them.
+fn use_of(log: &MemoryLog, number: u64) -> Insert {
+    log.insert(&id(number), UnixTime(NOW + 1 + number % 60), UnixTime(NOW))
+}
+
+fn replay(criterion: &mut Criterion) {
+    let log = Arc::new(MemoryLog::new(1_000_000_000, UnixTime(0)));
+    for number in 0..1_000_000 {
+        assert_eq!(use_of(&log, number), Insert::First);
+    }
+    let next = Arc::new(AtomicU64::new(1_000_000));
+    let mut group = criterion.benchmark_group("replay log with a million entries");
+    group.bench_function("SHA-256 of the id alone", |bencher| {
+        bencher.iter(|| id(next.fetch_add(1, Ordering::Relaxed)));
+    });
+    group.bench_function("first use", |bencher| {
+        bencher.iter(|| use_of(&log, next.fetch_add(1, Ordering::Relaxed)));
+    });
+    group.bench_function("second use", |bencher| bencher.iter(|| use_of(&log, 77)));
+    group.bench_function("first use, eight threads", |bencher| {
+        bencher.iter_custom(|uses| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    let (log, next) = (log.clone(), next.clone());
+                    std::thread::spawn(move || {
+                        #[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+                        let began = std::time::Instant::now();
+                        for _ in 0..uses.div_ceil(THREADS) {
+                            use_of(&log, next.fetch_add(1, Ordering::Relaxed));
+                        }
+                        began.elapsed()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).max().unwrap_or(Duration::ZERO)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, replay);
+criterion_main!(benches);
