@@ -101,6 +101,7 @@ impl Gateway {
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
+            began: self.replay.began(),
             now,
         };
         let bound = BoundToken::prove(token, &credentials, peer, &presented)?;

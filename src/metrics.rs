@@ -272,7 +272,7 @@ impl crate::replay::Observer for ReplayMetrics {
         match outcome {
             Insert::First => self.first.inc(),
             Insert::Again => self.again.inc(),
-            Insert::Full => self.full.inc(),
+            Insert::Full | Insert::ClockSetBack => self.full.inc(),
         }
     }
 }

@@ -386,7 +386,7 @@ impl ProxyHttp for Proxy {
         let now = UnixTime(context.began_at.as_secs());
         let chains = context.service.tls.get(self.index).is_some_and(|tls| tls.verifies_chains());
         // Possession of a key makes nobody's name true; a token that is bound to it does.
-        let vouched = chains || permit.token().is_some();
+        let vouched = chains || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
         let hop = Hop {
             certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
             version: session.req_header().version,

@@ -58,6 +58,8 @@ pub struct Options {
     pub lame_duck: Duration,
     /// How long open connections may take to end after that.
     pub drain: Duration,
+    /// Since when every use of a proof is known: the start, unless no proof can have been used before it.
+    pub replay_began: Option<UnixTime>,
     /// How the configuration is read again when a reload is asked for.
     pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
@@ -153,7 +155,12 @@ impl Bound {
         let admin = config.admin.map(bind).transpose()?;
         let fixed = Fixed::of(&config);
         metrics.certificates(&config.certificates);
-        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, options.clock.unix_time(), None)?));
+        let service = Arc::new(ArcSwap::from_pointee(service(
+            config,
+            &metrics,
+            options.replay_began.unwrap_or_else(|| options.clock.unix_time()),
+            None,
+        )?));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
         Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), fixed })
     }
@@ -296,12 +303,7 @@ fn service(
         nonce_lifetime: config.freshness.nonces.lifetime(),
     };
     let (replay, proof_keys) = match before {
-        Some(before) => {
-            if before.kept_for != kept_for {
-                before.gateway.replay.go_on(kept_for.max_entries, now);
-            }
-            (before.gateway.replay.clone(), before.gateway.proof_keys.clone())
-        }
+        Some(before) => (before.gateway.replay.clone(), before.gateway.proof_keys.clone()),
         None => {
             let log = MemoryLog::new(kept_for.max_entries, now);
             let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")));
@@ -547,7 +549,11 @@ impl Keeper {
             return Err("the keys of an issuer could not be read in time".into());
         }
         self.metrics.certificates(&certificates);
-        self.service.store(new);
+        let before = self.service.swap(new.clone());
+        if before.kept_for != new.kept_for {
+            // From here on nobody new judges by the limits before; what was noted under them may be forgotten too early.
+            new.gateway.replay.go_on(new.kept_for.max_entries, self.clock.unix_time());
+        }
         *work = tending;
         Ok(())
     }
@@ -607,6 +613,6 @@ impl ShutdownSignalWatch for Shutdown {
 }
 
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
-/// How many proof keys are remembered, parsed; about 300 bytes each.
-const PROOF_KEYS: u64 = 100_000;
+/// How many proof keys are remembered, parsed; up to about 1 KiB each.
+const PROOF_KEYS: u64 = 50_000;
 const FIRST_KEYS: Duration = Duration::from_secs(30);

@@ -149,6 +149,12 @@ async fn cc_04_a_certificate_that_nobody_vouches_for_is_not_passed_on() {
     let own = world.anonymous().certificate(&stranger);
     assert_eq!(world.judge_from(&own, request("/accounts", &bound)).await, (200, "ok".into()), "control");
     assert!(world.accounts.requests().remove(0).header("client-cert").is_some(), "the token vouches for it");
+    // A token that is bound to a key says nothing about the certificate beside it.
+    let holder = world.holder();
+    world.accounts.clear();
+    let proven = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
+    assert_eq!(world.judge_from(&own, proven).await, (200, "ok".into()));
+    assert_eq!(world.accounts.requests().remove(0).header("client-cert"), None);
 }
 
 /// A destination that takes nothing until it is let.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("admin", &["audit", "metrics", "proxy"]),
     ("audit", &["fapi", "gateway"]),
-    ("commands", &["config", "proxy", "server", "tls"]),
+    ("commands", &["config", "fapi", "proxy", "server", "tls"]),
     ("config", &["audit", "fapi", "issuer", "limits", "tls", "upstream"]),
     ("fapi", &[]),
     ("gateway", &["fapi", "issuer", "replay"]),

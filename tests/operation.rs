@@ -325,3 +325,20 @@ fn the_demo_prints_curl_lines_that_work_as_they_stand() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(&folder).exists(), "nothing of the demo stays on disk");
 }
+
+#[test]
+fn proof_repeats_no_secret_that_was_given_in_the_wrong_place() {
+    let key = SigningKey::generate(KeyKind::Es256, "k").private_key_pem();
+    let folder = Folder::new();
+    folder.write("key.pem", &key);
+    let good = ["proof", "--key", "key.pem", "--method", "GET", "--url", "https://api.example/a"];
+    assert_eq!(program(&good, folder.path()).status.code(), Some(0), "control");
+    for (index, secret) in [(2, key.as_str()), (6, "https://user:hunter2@api.example/a")] {
+        let mut arguments = good;
+        arguments[index] = secret;
+        let output = program(&arguments, folder.path());
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("PRIVATE"), "{text}");
+    }
+}

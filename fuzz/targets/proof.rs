@@ -37,6 +37,7 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
             nonce,
             freshness: &FRESHNESS,
             keys: &*KEYS,
+            began: UnixTime(0),
             now: UnixTime(1_562_262_618),
         };
         let _ = VerifiedProof::verify(credentials.proofs(), &presented);

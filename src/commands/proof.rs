@@ -10,7 +10,7 @@ use super::jose::{Proof, SigningKey};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The private key, PEM: PKCS#8, SEC1 or PKCS#1; EC P-256, Ed25519, or RSA of 2048 bits or more.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     key: PathBuf,
     /// The method of the request, as it will be sent: `htm`.
     #[arg(long)]
@@ -50,6 +50,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn proof(arguments: &Arguments) -> Result<String, String> {
     let Arguments { key, method, url, token, nonce, iat } = arguments;
+    // A key in place of its path must not be repeated in an error.
+    if key.as_os_str().len() > 4096
+        || key.to_string_lossy().contains(['\n', '\r'])
+        || key.to_string_lossy().contains("-----")
+    {
+        return Err("--key is the path of a file, and what was given looks like a key".into());
+    }
     let file = key.display();
     let pem = std::fs::read(key).map_err(|error| format!("{file}: {error}"))?;
     let key = SigningKey::from_pem(&pem, "").map_err(|error| format!("{file}: {error}"))?;
@@ -72,7 +79,12 @@ fn target(url: &str) -> Result<&str, String> {
         matches!(uri.scheme_str(), Some("https" | "http"))
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
     });
-    if absolute { Ok(target) } else { Err(format!("{target:?} is no URL, expected https://HOST/PATH")) }
+    match absolute {
+        true => Ok(target),
+        // What stands before an @ may be a password.
+        false if target.contains('@') => Err("the URL has a user name or is none, expected https://HOST/PATH".into()),
+        false => Err(format!("{target:?} is no URL, expected https://HOST/PATH")),
+    }
 }
 
 fn access_token(argument: &str) -> Result<String, String> {

@@ -26,6 +26,7 @@ pub fn run(path: &Path) -> ExitCode {
     let options = Options {
         clock: Clock::system(),
         audit: None,
+        replay_began: None,
         lame_duck: Duration::from_secs(5),
         drain: Duration::from_secs(30),
         reload: Box::new(move || Config::load(&again).map_err(|errors| errors.to_string())),

@@ -45,6 +45,8 @@ impl KeyThumbprint {
         let members: &[&str] = match text("kty")? {
             "EC" => &["crv", "kty", "x", "y"],
             "OKP" => &["crv", "kty", "x"],
+            // A curve beside a modulus belongs to neither.
+            "RSA" if jwk.contains_key("crv") => return None,
             "RSA" => &["e", "kty", "n"],
             _ => return None,
         };
@@ -127,6 +129,8 @@ pub struct Presented<'a> {
     pub freshness: &'a Freshness,
     /// Keys that were parsed before.
     pub keys: &'a dyn ProofKeys,
+    /// When the replay log began: what may have been used before then needs a nonce from after it.
+    pub began: UnixTime,
     /// The time of the request.
     pub now: UnixTime,
 }
@@ -251,7 +255,6 @@ pub struct VerifiedProof {
     key: KeyThumbprint,
     id: ProofId,
     forget_after: UnixTime,
-    not_before: UnixTime,
     fresh_nonce: Option<HeaderValue>,
 }
 
@@ -264,7 +267,7 @@ impl VerifiedProof {
     /// # Errors
     /// [`DpopError`], one variant for each check.
     pub fn verify(proofs: Proofs<'_>, presented: &Presented<'_>) -> Result<Self, DpopError> {
-        let Presented { target, token, nonce, freshness, keys, now } = *presented;
+        let Presented { target, token, nonce, freshness, keys, began, now } = *presented;
         // (1) "There is not more than one DPoP HTTP request header field."
         let proof = match proofs {
             Proofs::None => return Err(DpopError::Missing),
@@ -282,12 +285,15 @@ impl VerifiedProof {
         let refused = || DpopError::AlgorithmRefused { algorithm: printable(jws.algorithm_name()) };
         let algorithm = Algorithm::from_name(jws.algorithm_name()).ok_or_else(refused)?;
         // (7) "The jwk JOSE Header Parameter does not contain a private key."
-        let (thumbprint, key) = proof_key(jws.header(), keys)?;
+        let (thumbprint, key, known) = proof_key(jws.header(), keys)?;
         if key.algorithm() != algorithm {
             return Err(refused());
         }
         // (6) "The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter."
         let claims = jws.verify(&key).ok_or(DpopError::SignatureInvalid)?;
+        if !known {
+            keys.insert(thumbprint, key);
+        }
         // (3) "All required claims per Section 4.2 are contained in the JWT."
         let jti = required(&claims, "jti")?;
         let (htm, htu) = (required(&claims, "htm")?, required(&claims, "htu")?);
@@ -300,51 +306,53 @@ impl VerifiedProof {
         }
         // (9) "The htu claim matches the HTTP URI value for the HTTP request …, ignoring any query and fragment parts."
         htu::matches(htu, target)?;
-        // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce value."
-        // Judged before `iat`, so that a client with a wrong clock can go on.
-        let given = match claims.get("nonce") {
-            None => None,
-            Some(Value::String(text)) => freshness.nonces.read(text),
-            Some(_) => return Err(DpopError::ClaimMalformed { member: "nonce", expected: "a string" }),
-        };
-        let fresh = given.filter(|nonce| nonce.fresh_at(now));
-        let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
-        let vouched = match (nonce, fresh) {
-            (NonceMode::Never, _) | (NonceMode::WhenStale, None) => None,
-            (NonceMode::WhenStale | NonceMode::Always, Some(nonce)) => Some(nonce),
-            (NonceMode::Always, None) => return Err(nonce_required(claims.contains_key("nonce"), freshness, now)),
-        };
-        // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the
-        // nonce claim, is within an acceptable window."
-        if !in_window {
-            match (nonce, vouched) {
-                (NonceMode::Never, _) => return Err(DpopError::Stale { at: issued_at, now }),
-                (_, None) => return Err(nonce_required(claims.contains_key("nonce"), freshness, now)),
-                // The nonce tells the age; a clock that is hours off tells of something else.
-                (_, Some(_)) if now.since(issued_at) > FAR_OFF || issued_at.since(now) > FAR_OFF => {
-                    return Err(DpopError::Stale { at: issued_at, now });
-                }
-                (_, Some(_)) => {}
-            }
-        }
-        outlived(&claims, now)?;
-        // (12) "… the value of the ath claim equals the hash of that access token."
+        // (12) "… the value of the ath claim equals the hash of that access token." Before the nonce, so that what is wrong with
+        // a proof is told before it is asked for again.
         let (ath, expected) = (required(&claims, "ath")?, URL_SAFE_NO_PAD.encode(sha256(token.as_str().as_bytes())));
         if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
             return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
         }
+        // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the
+        // nonce claim, is within an acceptable window."
+        let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
+        if !in_window && nonce == NonceMode::Never {
+            return Err(DpopError::Stale { at: issued_at, now });
+        }
+        // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce value."
+        // Judged before `iat` where a nonce can stand for it, so that a client with a wrong clock can go on. A nonce that is
+        // sent has to be good, asked for or not: a proof is then remembered for no longer than its nonce lives.
+        let given = match claims.get("nonce") {
+            None => None,
+            Some(Value::String(text)) => Some(freshness.nonces.read(text)),
+            Some(_) => return Err(DpopError::ClaimMalformed { member: "nonce", expected: "a string" }),
+        };
+        // A proof may be used before its `iat`, as far as clocks may differ, so this is how far the time before the log reaches.
+        let unknown_until = began.plus(freshness.clock_skew);
+        let ahead = freshness.clock_skew.saturating_add(1);
+        let vouched = given.flatten().filter(|nonce| nonce.fresh_at(now, ahead) && nonce.issued_at() > unknown_until);
+        let needed = match (given, vouched, nonce) {
+            (_, Some(_), _) => None,
+            (Some(_), None, _) => Some("the proof's is not, or no longer, one of ours"),
+            (None, None, NonceMode::Always) => Some("the route asks for one"),
+            (None, None, NonceMode::WhenStale) if !in_window => Some("iat lies outside its window"),
+            (None, None, _) if issued_at <= unknown_until => Some("the replay log is younger than the proof may be"),
+            (None, None, NonceMode::Never | NonceMode::WhenStale) => None,
+        };
+        let fresh_nonce = || freshness.nonces.issue(now.max(unknown_until.plus(1)));
+        if let Some(why) = needed {
+            return Err(DpopError::NonceRequired { why, fresh: fresh_nonce() });
+        }
+        // The nonce tells the age; a clock that is hours off tells of something else.
+        if now.since(issued_at) > FAR_OFF || issued_at.since(now) > FAR_OFF {
+            return Err(DpopError::Stale { at: issued_at, now });
+        }
+        // The proof's own times are by the client's clock, which `iat` shows when a nonce stands for the time.
+        outlived(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
         Ok(Self {
             key: thumbprint,
             id: ProofId::new(&thumbprint, target, jti),
-            forget_after: forget_after(issued_at, claims.contains_key("nonce"), freshness, now),
-            not_before: match vouched {
-                Some(nonce) if in_window => nonce.begins().max(issued_at),
-                Some(nonce) => nonce.begins(),
-                None => issued_at,
-            },
-            fresh_nonce: vouched
-                .filter(|nonce| freshness.nonces.outlived(nonce, now))
-                .and_then(|_| freshness.nonces.issue(now)),
+            forget_after: vouched.map_or(issued_at.plus(freshness.max_age), |nonce| nonce.ends()),
+            fresh_nonce: vouched.filter(|nonce| nonce.outlived(now)).and_then(|_| fresh_nonce()),
         })
     }
 
@@ -363,48 +371,30 @@ impl VerifiedProof {
         self.forget_after
     }
 
-    /// The first second at which it can have been used: when it was made, by its own word or by that of its nonce.
-    pub const fn not_before(&self) -> UnixTime {
-        self.not_before
-    }
-
     /// The nonce to hand out with the answer, because the proof's own is about to end.
     pub const fn fresh_nonce(&self) -> Option<&HeaderValue> {
         self.fresh_nonce.as_ref()
     }
 }
 
-/// The last moment at which any request could pass with the proof. One that carries a nonce of whatever worth is kept for
-/// as long as a nonce can live, since keys may come that make it good.
-fn forget_after(issued_at: UnixTime, has_nonce: bool, freshness: &Freshness, now: UnixTime) -> UnixTime {
-    let by_iat = issued_at.plus(freshness.max_age);
-    let by_nonce = now.plus(freshness.nonces.lifetime().saturating_mul(2));
-    if has_nonce { by_iat.max(by_nonce) } else { by_iat }
-}
-
-fn nonce_required(given: bool, freshness: &Freshness, now: UnixTime) -> DpopError {
-    let why = if given { "the proof's is not, or no longer, one of ours" } else { "the proof has none" };
-    DpopError::NonceRequired { why, fresh: freshness.nonces.issue(now) }
-}
-
 /// Claims that a proof need not have, but that count when they say it is over (DPOP-45).
-fn outlived(claims: &Map<String, Value>, now: UnixTime) -> Result<(), DpopError> {
+fn outlived(claims: &Map<String, Value>, now: UnixTime, skew: u64) -> Result<(), DpopError> {
     let malformed = |member| move |_| DpopError::ClaimMalformed { member, expected: "a number of seconds" };
     if let Some(at) = numeric_date(claims, "exp", f64::floor).map_err(malformed("exp"))?.filter(|at| *at <= now) {
         return Err(DpopError::Stale { at, now });
     }
-    let latest = now.plus(10);
+    let latest = now.plus(skew);
     match numeric_date(claims, "nbf", f64::ceil).map_err(malformed("nbf"))?.filter(|at| *at > latest) {
         Some(at) => Err(DpopError::Stale { at, now }),
         None => Ok(()),
     }
 }
 
-/// The key in the header, parsed once for as long as it is remembered.
+/// The key in the header, parsed once for as long as it is remembered, and whether it was.
 fn proof_key(
     header: &Map<String, Value>,
     keys: &dyn ProofKeys,
-) -> Result<(KeyThumbprint, Arc<VerifyingKey>), DpopError> {
+) -> Result<(KeyThumbprint, Arc<VerifyingKey>, bool), DpopError> {
     let jwk = match header.get("jwk") {
         None => return Err(DpopError::ClaimMissing { member: "jwk" }),
         Some(Value::Object(jwk)) => jwk,
@@ -418,7 +408,7 @@ fn proof_key(
     // Members that speak of the key's use are no part of the thumbprint, so they have to be read each time.
     let of_any_use = ["alg", "use", "key_ops"].iter().all(|member| !jwk.contains_key(*member));
     if let Some(key) = keys.get(&thumbprint).filter(|_| of_any_use) {
-        return Ok((thumbprint, key));
+        return Ok((thumbprint, key, true));
     }
     let key = VerifyingKey::from_jwk(jwk).map_err(|error| match error {
         KeyError::Private => DpopError::KeyPrivate,
@@ -426,9 +416,7 @@ fn proof_key(
         KeyError::Malformed => refused("its parameters are malformed"),
     })?;
     check_size(jwk, &key).map_err(refused)?;
-    let key = Arc::new(key);
-    keys.insert(thumbprint, key.clone());
-    Ok((thumbprint, key))
+    Ok((thumbprint, Arc::new(key), false))
 }
 
 /// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint; and a bound on what one
@@ -582,6 +570,17 @@ mod tests {
         }
 
         fn judge_at(&self, proof: &str, path: &str, nonce: NonceMode, now: u64) -> Result<VerifiedProof, DpopError> {
+            self.judge_since(0, proof, path, nonce, now)
+        }
+
+        fn judge_since(
+            &self,
+            began: u64,
+            proof: &str,
+            path: &str,
+            nonce: NonceMode,
+            now: u64,
+        ) -> Result<VerifiedProof, DpopError> {
             let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
             let origin = Arc::new(Origin::parse("https://api.example").unwrap());
             let presented = Presented {
@@ -590,6 +589,7 @@ mod tests {
                 nonce,
                 freshness: &self.freshness,
                 keys: &self.keys,
+                began: UnixTime(began),
                 now: UnixTime(now),
             };
             VerifiedProof::verify(Proofs::One(proof), &presented)
@@ -662,20 +662,40 @@ mod tests {
     }
 
     #[test]
-    fn atk_tk_12_a_proof_cannot_have_been_used_before_it_or_its_nonce_was_made() {
+    fn atk_tk_12_what_may_have_been_used_before_the_log_began_needs_a_nonce_from_after_it() {
         let client = Client::new();
-        let window = NOW - NOW % 60;
-        let since = |iat: u64, nonce: Option<String>, mode: NonceMode, now: u64| {
-            let claims = nonce.map_or_else(|| json!({"iat": iat}), |nonce| json!({"iat": iat, "nonce": nonce}));
-            client.judge_at(&client.proof(json!({}), claims), "/a", mode, now).unwrap().not_before()
-        };
-        assert_eq!(since(NOW - 5, None, NonceMode::Never, NOW), UnixTime(NOW - 5));
-        assert_eq!(since(NOW - 5, Some(client.nonce(NOW)), NonceMode::Never, NOW), UnixTime(NOW - 5));
-        for mode in [NonceMode::WhenStale, NonceMode::Always] {
-            let nonce = || Some(client.nonce(NOW));
-            assert_eq!(since(NOW, nonce(), mode, NOW), UnixTime(NOW.max(window)));
-            assert_eq!(since(NOW - 3600, nonce(), mode, NOW), UnixTime(window), "iat is of another time");
-            assert_eq!(since(NOW + 3600, nonce(), mode, NOW), UnixTime(window), "iat is of another time");
+        let began = NOW - 5;
+        for mode in MODES {
+            // A proof may be used as early as the skew before its `iat`.
+            for iat in [NOW - 60, began, NOW, began + 10] {
+                let proof = client.proof(json!({}), json!({"iat": iat}));
+                let error = client.judge_since(began, &proof, "/a", mode, NOW).unwrap_err();
+                let DpopError::NonceRequired { fresh: Some(nonce), .. } = error else { panic!("{iat}: {error}") };
+                let claims = json!({"iat": iat, "nonce": nonce.to_str().unwrap()});
+                let again = client.proof(json!({}), claims);
+                assert!(
+                    client.judge_since(began, &again, "/a", mode, NOW).is_ok(),
+                    "{mode:?} {iat}: one more try is enough"
+                );
+            }
+            let old = client.proof(json!({}), json!({"iat": NOW, "nonce": client.nonce(began + 10)}));
+            assert!(client.judge_since(began, &old, "/a", mode, NOW).is_err(), "a nonce from before tells nothing");
+        }
+        let later = client.proof(json!({}), json!({"iat": began + 11}));
+        assert!(client.judge_since(began, &later, "/a", NonceMode::Never, NOW + 1).is_ok(), "control");
+    }
+
+    #[test]
+    fn dpop_45_its_own_times_are_by_the_clients_clock() {
+        let client = Client::new();
+        for hours in [-3600_i64, 0, 3600] {
+            let iat = NOW.checked_add_signed(hours).unwrap();
+            let with = |exp: u64, nbf: u64| {
+                let claims = json!({"iat": iat, "exp": exp, "nbf": nbf, "nonce": client.nonce(NOW)});
+                client.judge_at(&client.proof(json!({}), claims), "/a", NonceMode::Always, NOW).is_ok()
+            };
+            assert!(with(iat + 300, iat), "{hours}");
+            assert!(!with(iat, iat) && !with(iat + 300, iat + 11), "{hours}");
         }
     }
 

@@ -24,7 +24,10 @@ pub struct HtuMismatch {
 /// # Errors
 /// [`HtuMismatch`], which names the first part that differs.
 pub fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
-    let differs = |part| HtuMismatch { part, found: printable(claim), expected: target.htu().into() };
+    // What the operator is shown ends where a client could have put a secret: before the query, and after a userinfo.
+    let shown = claim.split(['?', '#']).next().unwrap_or_default();
+    let shown = shown.rsplit('@').next().unwrap_or_default();
+    let differs = |part| HtuMismatch { part, found: printable(shown), expected: target.htu().into() };
     // RFC 9449 §4.3 (9): the URI is compared "ignoring any query and fragment parts".
     let bare = claim.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = bare.split_once("://").ok_or_else(|| differs("form"))?;
@@ -135,6 +138,19 @@ mod tests {
         let origin = Arc::new(Origin::parse(origin).unwrap());
         let target = Target::parse(&request, &origin).unwrap();
         matches(claim, &target).err().map(|mismatch| mismatch.part)
+    }
+
+    #[test]
+    fn att_a5_what_an_operator_is_shown_has_no_query_and_no_userinfo() {
+        let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+        let target = Target::parse(&request, &origin).unwrap();
+        for claim in
+            ["https://api.example/b?access_token=secret", "https://u:secret@api.example/a", "https://secret@x/#secret"]
+        {
+            let shown = matches(claim, &target).unwrap_err().to_string();
+            assert!(!shown.contains("secret"), "{shown}");
+        }
     }
 
     #[test]

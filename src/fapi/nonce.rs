@@ -1,7 +1,7 @@
 //! Nonces that the gateway hands out and knows again without remembering them (RFC 9449 §8, §9).
 //!
-//! A nonce names a window of time and carries an HMAC over it, so every replica with the same key accepts what another
-//! handed out. The window before the present one is accepted too; a client thus has at least one lifetime to use a nonce.
+//! A nonce names the second it was handed out in and carries an HMAC over it, so every replica with the same key accepts what
+//! another handed out. It is accepted for two lifetimes, and replaced after one, so that a client always has a good one.
 
 use std::fmt;
 
@@ -36,16 +36,15 @@ impl Nonces {
         Ok(Self { keys: keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(), lifetime })
     }
 
-    /// How long a window is, in seconds.
+    /// After how many seconds a nonce is replaced.
     pub const fn lifetime(&self) -> u64 {
         self.lifetime
     }
 
-    /// The nonce to hand out now.
-    pub fn issue(&self, now: UnixTime) -> Option<HeaderValue> {
-        let window = self.window(now);
-        let tag = hmac::sign(self.keys.first()?, &message(window, self.lifetime));
-        let mut bytes = window.to_be_bytes().to_vec();
+    /// The nonce of a second; the same for everyone who asks in it.
+    pub fn issue(&self, at: UnixTime) -> Option<HeaderValue> {
+        let tag = hmac::sign(self.keys.first()?, &message(at, self.lifetime));
+        let mut bytes = at.0.to_be_bytes().to_vec();
         bytes.extend_from_slice(tag.as_ref().get(..TAG_BYTES)?);
         HeaderValue::try_from(URL_SAFE_NO_PAD.encode(bytes)).ok()
     }
@@ -53,25 +52,16 @@ impl Nonces {
     /// Reads a nonce back, if one of the keys made it, whenever that was.
     pub fn read(&self, nonce: &str) -> Option<Nonce> {
         let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
-        let (window, tag) = bytes.split_first_chunk::<8>()?;
-        let window = u64::from_be_bytes(*window);
+        let (issued_at, tag) = bytes.split_first_chunk::<8>()?;
+        let issued_at = UnixTime(u64::from_be_bytes(*issued_at));
         let ours = self.keys.iter().any(|key| {
-            let expected = hmac::sign(key, &message(window, self.lifetime));
+            let expected = hmac::sign(key, &message(issued_at, self.lifetime));
             expected
                 .as_ref()
                 .get(..TAG_BYTES)
                 .is_some_and(|expected| constant_time::verify_slices_are_equal(expected, tag).is_ok())
         });
-        ours.then_some(Nonce { window, lifetime: self.lifetime })
-    }
-
-    /// Whether a client that used `nonce` should be given a newer one.
-    pub fn outlived(&self, nonce: &Nonce, now: UnixTime) -> bool {
-        nonce.window != self.window(now)
-    }
-
-    fn window(&self, now: UnixTime) -> u64 {
-        now.0.checked_div(self.lifetime).unwrap_or_default()
+        ours.then_some(Nonce { issued_at, lifetime: self.lifetime })
     }
 }
 
@@ -84,31 +74,37 @@ impl fmt::Debug for Nonces {
 /// A nonce that this gateway, or another with its key, handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nonce {
-    window: u64,
+    issued_at: UnixTime,
     lifetime: u64,
 }
 
 impl Nonce {
-    /// The first second at which it can have been handed out.
-    pub const fn begins(&self) -> UnixTime {
-        UnixTime(self.window.saturating_mul(self.lifetime))
+    /// When it was handed out.
+    pub const fn issued_at(&self) -> UnixTime {
+        self.issued_at
     }
 
     /// The first second at which it is no longer accepted.
     pub const fn ends(&self) -> UnixTime {
-        UnixTime(self.window.saturating_add(2).saturating_mul(self.lifetime))
+        self.issued_at.plus(self.lifetime.saturating_mul(2))
     }
 
-    /// Whether it is accepted at `now`: in its own window or the next, and not before it was handed out.
-    pub const fn fresh_at(&self, now: UnixTime) -> bool {
-        self.begins().0 <= now.0 && now.0 < self.ends().0
+    /// Whether it is accepted at `now`; one of another replica may be `ahead` seconds early.
+    pub const fn fresh_at(&self, now: UnixTime, ahead: u64) -> bool {
+        self.issued_at.0 <= now.plus(ahead).0 && now.0 < self.ends().0
+    }
+
+    /// Whether the client should be given a newer one.
+    pub const fn outlived(&self, now: UnixTime) -> bool {
+        now.since(self.issued_at) >= self.lifetime
     }
 }
 
-/// What the HMAC is over: a window is only the same window while it is as long.
-fn message(window: u64, lifetime: u64) -> [u8; 40] {
+/// What the HMAC is over; a nonce of another lifetime is none of ours.
+fn message(issued_at: UnixTime, lifetime: u64) -> [u8; 40] {
     let mut message = [0; 40];
-    let parts = b"fapi-gateway DPoP nonce ".iter().copied().chain(window.to_be_bytes()).chain(lifetime.to_be_bytes());
+    let parts =
+        b"fapi-gateway DPoP nonce ".iter().copied().chain(issued_at.0.to_be_bytes()).chain(lifetime.to_be_bytes());
     message.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
     message
 }
@@ -125,13 +121,15 @@ mod tests {
     }
 
     #[test]
-    fn dpop_35_a_nonce_is_good_in_its_window_and_the_next() {
+    fn dpop_35_a_nonce_is_good_for_two_lifetimes_and_replaced_after_one() {
         let nonces = Nonces::new(&[[1; 32]], 60).unwrap();
         let nonce = nonces.read(&text(&nonces, 600)).unwrap();
-        for (now, good) in [(599, false), (600, true), (659, true), (660, true), (719, true), (720, false)] {
-            assert_eq!(nonce.fresh_at(UnixTime(now)), good, "{now}");
+        for (now, good) in [(589, false), (590, true), (600, true), (719, true), (720, false)] {
+            assert_eq!(nonce.fresh_at(UnixTime(now), 10), good, "{now}");
         }
-        assert!(!nonces.outlived(&nonce, UnixTime(659)) && nonces.outlived(&nonce, UnixTime(660)));
+        assert!(!nonce.outlived(UnixTime(659)) && nonce.outlived(UnixTime(660)));
+        let shorter = Nonces::new(&[[1; 32]], 30).unwrap();
+        assert_eq!(shorter.read(&text(&nonces, 600)), None, "another lifetime, another nonce");
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl Authorized {
         self.token.proof()
     }
 
-    /// Gives the permit. What changes state comes last, so that only requests that would pass can use a proof up; a
+    /// Gives the permit. What changes state comes last of these checks, so that nobody can use up a proof that is not good; a
     /// certificate uses up nothing.
     ///
     /// # Errors

@@ -236,7 +236,7 @@ codes! {
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The issuer's keys were never read, or cannot be read (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
-    /// The replay log is full or cannot be reached, so nobody can tell whether a proof was used before.
+    /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;

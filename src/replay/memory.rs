@@ -16,10 +16,12 @@ use crate::fapi::dpop::ProofId;
 pub enum Insert {
     /// It is the first.
     First,
-    /// It is not, or cannot be known to be.
+    /// It is not.
     Again,
     /// There is no room to note it.
     Full,
+    /// It would have been forgotten by now, if the clock were right that was right before.
+    ClockSetBack,
 }
 
 /// The log.
@@ -93,7 +95,7 @@ impl MemoryLog {
         // Read under the lock: what another request has made this shard forget by now is refused.
         let forgotten = self.forgotten.load(Ordering::Acquire);
         if end < forgotten {
-            return Insert::Again;
+            return Insert::ClockSetBack;
         }
         let dropped = shard.forget(forgotten);
         self.entries.fetch_sub(dropped, Ordering::AcqRel);
@@ -209,7 +211,7 @@ mod tests {
         let log = MemoryLog::new(10, UnixTime(0));
         assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
         assert_eq!(log.insert(&id(2), UnixTime(3000), UnixTime(2940)), Insert::First);
-        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::Again);
+        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::ClockSetBack);
     }
 
     #[test]

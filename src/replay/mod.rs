@@ -43,18 +43,28 @@ impl ReplayLog {
     /// Notes the use of a proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for one that was used before, or may have been before this log began;
+    /// [`DpopError::Replayed`] for one that was used before;
     /// [`Unavailable::ReplayLog`] when the log cannot tell.
     pub async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         let outcome = match &self.store {
-            Store::Memory(log) if proof.not_before() < log.began() => Insert::Again,
             Store::Memory(log) => log.insert(&proof.id(), proof.forget_after(), now),
         };
         self.observer.asked(outcome);
         match outcome {
             Insert::First => Ok(FirstUse::assertion(proof.id())),
             Insert::Again => Err(DpopError::Replayed.into()),
+            Insert::ClockSetBack => {
+                Err(Unavailable::ReplayLog { detail: "the clock was set back behind what it has forgotten".into() }
+                    .into())
+            }
             Insert::Full => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
+        }
+    }
+
+    /// When it began to know of every use.
+    pub fn began(&self) -> UnixTime {
+        match &self.store {
+            Store::Memory(log) => log.began(),
         }
     }
 

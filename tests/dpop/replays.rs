@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::{Stage, ok, refused};
 use crate::support::client::Client;
-use crate::support::{Holder, ORIGIN, Running, Scene, dpop_request};
+use crate::support::{DEADLINE, Holder, ORIGIN, Running, Scene, dpop_request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_39_conf_dp_12_a_second_use_is_refused_for_as_long_as_the_proof_is_fresh() {
@@ -190,8 +190,15 @@ async fn dpop_39_a_clock_that_is_set_back_brings_nothing_to_life_again() {
     stage.world.clock.advance(200);
     stage.passes("something makes the log forget", &stage.proof()).await;
     stage.world.clock.set_back(200);
-    stage.refuses("dpop_replayed", "used", &used).await;
-    stage.refuses("dpop_replayed", "nobody can tell any more", &unused).await;
+    for (what, proof) in [("used", &used), ("nobody can tell any more", &unused)] {
+        let response = stage.send(stage.holder.request("/accounts", proof)).await;
+        assert_eq!(
+            (response.status().as_u16(), response.headers().contains_key("www-authenticate")),
+            (503, false),
+            "{what}"
+        );
+        assert_eq!(stage.world.gateway.record_of(&response)["code"], "replay_log_unavailable", "{what}");
+    }
     stage.world.clock.advance(200);
     stage.passes("the clock is right again", &stage.proof()).await;
 }
@@ -200,15 +207,46 @@ async fn dpop_39_a_clock_that_is_set_back_brings_nothing_to_life_again() {
 async fn atk_tk_12_what_was_used_before_a_restart_is_not_used_after() {
     let stage = Stage::start().await;
     let world = &stage.world;
-    let proof = stage.proof();
-    stage.passes("control", &proof).await;
-    world.clock.advance(1);
+    // Also one that is used before its `iat`, and a restart within the very second of its use.
+    let used = [stage.proof(), stage.proof().claim("iat", stage.now() + 9)];
+    for proof in &used {
+        stage.passes("control", proof).await;
+    }
     let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
     let restarted = Running::start(scene, &world.clock).await;
     restarted.ready().await;
     let client = Client::new(restarted.address(), &world.authority).origin(ORIGIN);
-    for (proof, expected) in [(&proof, "dpop_replayed"), (&stage.proof(), "ok"), (&stage.proof(), "ok")] {
-        let response = client.send(stage.holder.request("/accounts", proof)).await.unwrap();
-        assert_eq!(restarted.record_of(&response)["code"], expected);
+    for wait in [0, 1, 8, 10] {
+        world.clock.advance(wait);
+        for proof in &used {
+            let response = client.send(stage.holder.request("/accounts", proof)).await.unwrap();
+            assert_eq!(restarted.record_of(&response)["code"], "dpop_nonce_required", "nobody can tell any more");
+        }
     }
+    let response = client.send(stage.holder.request("/accounts", &stage.proof())).await.unwrap();
+    assert_eq!(restarted.record_of(&response)["code"], "ok", "control: made after the start");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_40_a_reload_that_lengthens_the_life_of_proofs_brings_none_back_and_a_failed_one_changes_nothing() {
+    let stage = Stage::with(|scene| scene.append("dpop: { proof_max_age: 2s }\n")).await;
+    let folder = stage.world.gateway.folder();
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    let reload = async |count: usize, text: &str| {
+        folder.write("gateway.yaml", text);
+        stage.world.gateway.control().reload();
+        tokio::time::timeout(DEADLINE, stage.world.gateway.control().reloads(count)).await.expect("a reload ends");
+    };
+    let longer = text.replace("proof_max_age: 2s", "proof_max_age: 300s");
+    reload(1, &longer.replace("server-key.pem", "gone.pem")).await;
+    stage.passes("a reload that failed asks nobody for more", &stage.proof()).await;
+    let used = stage.proof();
+    stage.passes("control", &used).await;
+    stage.world.clock.advance(3);
+    reload(2, &longer).await;
+    for wait in [0, 20] {
+        stage.world.clock.advance(wait);
+        stage.refuses("dpop_nonce_required", "it was forgotten, and is too old to be believed", &used).await;
+    }
+    stage.passes("control", &stage.proof()).await;
 }

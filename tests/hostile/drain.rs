@@ -41,6 +41,7 @@ impl Second {
         let file = world.gateway.folder().path().join("gateway.yaml");
         let clock = world.clock.clone();
         let options = Options {
+            replay_began: None,
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
             audit: Some(Box::new(std::io::sink())),
             lame_duck,

@@ -272,6 +272,7 @@ impl Running {
         let options = Options {
             clock: Clock::from_fn(move || Duration::from_secs(time.now())),
             audit: Some(Box::new(audit.clone())),
+            replay_began: None,
             lame_duck,
             drain,
             reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),

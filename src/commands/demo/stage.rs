@@ -67,6 +67,8 @@ impl Stage {
         let options = Options {
             clock: Clock::system(),
             audit: Some(Box::new(audit.clone())),
+            // Every key here is new, so nothing was used before.
+            replay_began: Some(crate::fapi::UnixTime(0)),
             lame_duck: Duration::ZERO,
             drain: Duration::from_secs(2),
             reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),

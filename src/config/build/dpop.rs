@@ -79,7 +79,7 @@ impl Build<'_> {
         if !given && routes.iter().any(|route| asks_for_nonce(route)) {
             self.warn(
                 &KeyPath::of("dpop").key("nonce_key"),
-                "there is none, so replicas will not know each other's nonces",
+                "there is none, so replicas will not know each other's nonces; with more than one, keep each client at one of them",
             );
         }
     }
