@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath, jwks};
 use fapi_gateway::fapi::UnixTime;
 use fapi_gateway::fapi::credentials::{Credentials, CredentialsError, Scheme, form_has_token};
-use fapi_gateway::fapi::dpop::{Freshness, KeyThumbprint, NonceMode, Presented, VerifiedProof};
+use fapi_gateway::fapi::dpop::{Freshness, KeyThumbprint, NonceMode, Presented, SignedProof, VerifiedProof};
 use fapi_gateway::fapi::headers::InteractionId;
 use fapi_gateway::fapi::jws::UnverifiedJws;
 use fapi_gateway::fapi::keys::{Algorithm, KeyError, KeySet, VerifyingKey};
@@ -358,7 +358,9 @@ fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<Ver
         began: UnixTime(0),
         now: UnixTime(now),
     };
-    VerifiedProof::verify(credentials.proofs(), &presented).map_err(|error| error.code())
+    SignedProof::verify(credentials.proofs(), &presented)
+        .and_then(|proof| proof.fresh(&presented))
+        .map_err(|error| error.code())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use fapi_gateway::fapi::UnixTime;
 use fapi_gateway::fapi::credentials::{Credentials, Scheme};
-use fapi_gateway::fapi::dpop::{Freshness, NonceMode, Presented, VerifiedProof};
+use fapi_gateway::fapi::dpop::{Freshness, NonceMode, Presented, SignedProof};
 use fapi_gateway::fapi::nonce::Nonces;
 use fapi_gateway::fapi::route::{Origin, Target};
 use fapi_gateway::replay::keys::KnownKeys;
@@ -40,6 +40,6 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
             began: UnixTime(0),
             now: UnixTime(1_562_262_618),
         };
-        let _ = VerifiedProof::verify(credentials.proofs(), &presented);
+        let _ = SignedProof::verify(credentials.proofs(), &presented).and_then(|proof| proof.fresh(&presented));
     }
 });

@@ -249,25 +249,25 @@ impl DpopError {
     }
 }
 
-/// A DPoP proof that fits this request and this token; not yet checked for replay.
-#[derive(Clone, Debug)]
-pub struct VerifiedProof {
+/// A DPoP proof whose signature holds and that was made for this request and this token; by whose key and when is not judged.
+pub struct SignedProof {
     key: KeyThumbprint,
     id: ProofId,
-    forget_after: UnixTime,
-    fresh_nonce: Option<HeaderValue>,
+    issued_at: UnixTime,
+    claims: Map<String, Value>,
 }
 
-impl VerifiedProof {
-    /// Takes the checks of RFC 9449 §4.3 in their order. `token` is hashed as received, before any decoding.
+impl SignedProof {
+    /// Takes the checks of RFC 9449 §4.3 that depend on nothing but request and token, in their order. `token` is hashed as
+    /// received, before any decoding.
     ///
-    /// Does not check: the key against `cnf` ([`BoundToken::prove`](super::sender::BoundToken::prove)), and replay
-    /// ([`FirstUse`]).
+    /// Does not check: the key against `cnf` ([`BoundToken::prove`](super::sender::BoundToken::prove)), the age
+    /// ([`SignedProof::fresh`]), and replay ([`FirstUse`]).
     ///
     /// # Errors
     /// [`DpopError`], one variant for each check.
     pub fn verify(proofs: Proofs<'_>, presented: &Presented<'_>) -> Result<Self, DpopError> {
-        let Presented { target, token, nonce, freshness, keys, began, now } = *presented;
+        let Presented { target, token, keys, .. } = *presented;
         // (1) "There is not more than one DPoP HTTP request header field."
         let proof = match proofs {
             Proofs::None => return Err(DpopError::Missing),
@@ -312,6 +312,21 @@ impl VerifiedProof {
         if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
             return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
         }
+        Ok(Self { key: thumbprint, id: ProofId::new(&thumbprint, target, jti), issued_at, claims })
+    }
+
+    /// The thumbprint of the key that made it.
+    pub const fn key(&self) -> &KeyThumbprint {
+        &self.key
+    }
+
+    /// Judges the age of the proof: checks 10 and 11 of RFC 9449 §4.3.
+    ///
+    /// # Errors
+    /// [`DpopError::Stale`], [`DpopError::NonceRequired`], [`DpopError::ClaimMalformed`].
+    pub fn fresh(self, presented: &Presented<'_>) -> Result<VerifiedProof, DpopError> {
+        let Presented { nonce, freshness, began, now, .. } = *presented;
+        let Self { key, id, issued_at, claims } = self;
         // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the
         // nonce claim, is within an acceptable window."
         let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
@@ -348,14 +363,25 @@ impl VerifiedProof {
         }
         // The proof's own times are by the client's clock, which `iat` shows when a nonce stands for the time.
         outlived(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
-        Ok(Self {
-            key: thumbprint,
-            id: ProofId::new(&thumbprint, target, jti),
+        Ok(VerifiedProof {
+            key,
+            id,
             forget_after: vouched.map_or(issued_at.plus(freshness.max_age), |nonce| nonce.ends()),
             fresh_nonce: vouched.filter(|nonce| nonce.outlived(now)).and_then(|_| fresh_nonce()),
         })
     }
+}
 
+/// A DPoP proof that fits this request and this token, and is of now; not yet checked for replay.
+#[derive(Clone, Debug)]
+pub struct VerifiedProof {
+    key: KeyThumbprint,
+    id: ProofId,
+    forget_after: UnixTime,
+    fresh_nonce: Option<HeaderValue>,
+}
+
+impl VerifiedProof {
     /// The thumbprint of the key that made it.
     pub const fn key(&self) -> &KeyThumbprint {
         &self.key
@@ -592,7 +618,7 @@ mod tests {
                 began: UnixTime(began),
                 now: UnixTime(now),
             };
-            VerifiedProof::verify(Proofs::One(proof), &presented)
+            SignedProof::verify(Proofs::One(proof), &presented)?.fresh(&presented)
         }
 
         fn judge(&self, proof: &str) -> Result<VerifiedProof, DpopError> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::UnixTime;
 use super::credentials::{Credentials, CredentialsError, Proofs, Scheme};
-use super::dpop::{DpopError, KeyThumbprint, Presented, VerifiedProof};
+use super::dpop::{DpopError, KeyThumbprint, Presented, SignedProof, VerifiedProof};
 use super::peer::{CertificateThumbprint, NoCertificate, Peer};
 use super::rejection::Code;
 use super::token::{ActiveToken, Claims, TokenError};
@@ -265,13 +265,13 @@ impl BoundToken {
         let proof = match confirmation.key() {
             None => None,
             Some(expected) => {
-                let proof = VerifiedProof::verify(credentials.proofs(), presented)?;
+                let proof = SignedProof::verify(credentials.proofs(), presented)?;
                 // RFC 9449 §4.3 (12): "… confirm that the public key to which the access token is bound matches the public
                 // key from the DPoP proof."
                 if proof.key() != expected {
                     return Err(SenderError::KeyMismatch { expected: *expected, found: *proof.key() });
                 }
-                Some(proof)
+                Some(proof.fresh(presented)?)
             }
         };
         Ok(Self { token, confirmation, proof })

@@ -97,22 +97,28 @@ async fn dpop_18_a_nonce_is_only_asked_of_a_proof_that_is_good_so_far() {
         ("dpop_uri_mismatch", stage.proof().claim("htu", "https://localhost/other")),
         ("dpop_method_mismatch", stage.proof().claim("htm", "PUT")),
         ("dpop_claim_missing", stage.proof().without("jti")),
+        ("dpop_ath_mismatch", stage.proof().claim("ath", "x")),
     ] {
         let response = stage.send_proof(&proof).await;
         assert_eq!(stage.world.gateway.record_of(&response)["code"], code);
         assert_eq!(nonce(&response), None, "{code}");
     }
+    // A thief is known by the key at the first try.
+    let stolen = stage.proof().sign(&stage.world.holder().key);
+    let response = stage.send(dpop_request("/accounts", &stage.holder.token, &stolen)).await;
+    assert_eq!(stage.world.gateway.record_of(&response)["code"], "dpop_key_mismatch");
+    assert_eq!(nonce(&response), None);
     stage.asked_for().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dpop_35_a_nonce_is_good_to_the_end_of_the_next_window_and_the_next_comes_before() {
+async fn dpop_35_a_nonce_is_good_for_two_lifetimes_and_the_next_comes_after_one() {
     let stage = Stage::with(dpop(KEY, ", nonce: always")).await.at_a_window();
     let first = stage.asked_for().await;
     let with = |nonce: &str| stage.proof().claim("nonce", nonce);
     stage.world.clock.advance(59);
     let response = stage.send_proof(&with(&first)).await;
-    assert_eq!((response.status(), nonce(&response)), (StatusCode::OK, None), "in its window");
+    assert_eq!((response.status(), nonce(&response)), (StatusCode::OK, None), "within its lifetime");
     stage.world.clock.advance(1);
     let response = stage.send_proof(&with(&first)).await;
     assert_eq!(response.status(), 200, "in the next");
