@@ -15,10 +15,10 @@
 //!    [`PresentedToken`](fapi::credentials::PresentedToken), of which nothing is known.
 //! 4. [`issuer`]: the token's issuer is one the route accepts, its keys are at hand, and [`fapi::jws`] and [`fapi::token`]
 //!    make it an [`ActiveToken`](fapi::token::ActiveToken): authentic, for this resource. That is a fact, and is remembered.
-//! 5. [`fapi::sender`]: the certificate of this connection is the one the token names. Now it is a
-//!    [`BoundToken`](fapi::sender::BoundToken).
+//! 5. [`fapi::sender`]: what the token's `cnf` names is proven: the certificate of this connection, a DPoP proof that fits
+//!    request, token and time ([`fapi::dpop`]), or both. Now it is a [`BoundToken`](fapi::sender::BoundToken).
 //! 6. [`fapi::policy`]: its scope covers the route. [`Authorized`](fapi::policy::Authorized) is redeemed for a
-//!    [`Permit`](fapi::policy::Permit).
+//!    [`Permit`](fapi::policy::Permit); with a proof only against the word of the [`replay`] log that this is its first use.
 //!
 //! Only a permit names an upstream. [`fapi::headers`] removes everything that could speak in the gateway's name and sets
 //! what the gateway has to say; [`upstream`] makes the connection.
@@ -28,7 +28,7 @@
 //!
 //! # The rooms
 //!
-//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers; [`stream`], [`tls`], [`proxy`],
+//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers; [`replay`] remembers used proofs; [`stream`], [`tls`], [`proxy`],
 //! [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is. [`config`] turns gateway.yaml into the types of the
 //! other rooms and is known only to [`server`] and [`commands`].
 
