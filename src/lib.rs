@@ -28,9 +28,9 @@
 //!
 //! # The rooms
 //!
-//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers; [`replay`] remembers used proofs; [`stream`], [`tls`], [`proxy`],
-//! [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is. [`config`] turns gateway.yaml into the types of the
-//! other rooms and is known only to [`server`] and [`commands`].
+//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers; [`replay`] remembers used proofs;
+//! [`stream`], [`tls`], [`proxy`], [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is. [`config`] turns
+//! gateway.yaml into the types of the other rooms and is known only to [`server`] and [`commands`].
 
 pub mod admin;
 pub mod audit;
