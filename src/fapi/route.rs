@@ -431,27 +431,11 @@ pub struct Route {
 }
 
 impl Route {
-    /// The scopes for a challenge (RFC 6750 §3); empty on a public route.
-    pub fn scope_text(&self) -> &str {
-        match &self.requirement {
-            Requirement::Public => "",
-            Requirement::Protected(policy) => policy.scope_text(),
-        }
-    }
-
     /// What it asks of a token, unless it is public.
     pub const fn policy(&self) -> Option<&Policy> {
         match &self.requirement {
             Requirement::Protected(policy) => Some(policy),
             Requirement::Public => None,
-        }
-    }
-
-    /// Whether it forwards without a token.
-    pub const fn is_public(&self) -> bool {
-        match self.requirement {
-            Requirement::Public => true,
-            Requirement::Protected(_) => false,
         }
     }
 }
@@ -1203,9 +1187,9 @@ mod tests {
         };
         let protected =
             Route { requirement: Requirement::Protected(policy()), ..route("p", "/p", &[Method::GET], &[]) };
-        assert_eq!((protected.scope_text(), protected.is_public()), ("accounts", false));
+        assert_eq!(protected.policy().map(Policy::scope_text), Some("accounts"));
         let open = route("o", "/o", &[Method::GET], &[]);
-        assert_eq!((open.scope_text(), open.is_public()), ("", true));
+        assert!(open.policy().is_none());
         let routes = Routes::new(vec![protected, open]).unwrap();
         let public = |path| {
             let request = get(path);
