@@ -93,7 +93,10 @@ impl Gateway {
         seen.scheme = Some(credentials.scheme());
         let hash = TokenHash::of(credentials.token());
         seen.token_id = Some(hash.id());
-        let token = self.issuers.validate(credentials.token(), &hash, policy.issuers(), now).await?;
+        let token = self
+            .issuers
+            .validate(credentials.token(), &hash, policy.issuers(), policy.introspection_max_age(), now)
+            .await?;
         seen.token = Some(token.clone());
         let presented = Presented {
             target: &target,

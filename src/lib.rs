@@ -28,7 +28,7 @@
 //!
 //! # The rooms
 //!
-//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers; [`replay`] remembers used proofs;
+//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers, [`signing`] in the gateway's name; [`replay`] remembers used proofs;
 //! [`stream`], [`tls`], [`proxy`], [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is. [`config`] turns
 //! gateway.yaml into the types of the other rooms and is known only to [`server`] and [`commands`].
 
@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod replay;
 pub mod server;
+pub mod signing;
 pub mod stream;
 pub mod tls;
 pub mod upstream;

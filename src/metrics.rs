@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use crate::fapi::UnixTime;
-use crate::issuer::{CacheOutcome, Issuers, Observer, RefreshOutcome};
+use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use crate::replay::memory::Insert;
 
 /// All metrics of one gateway, in a registry of their own.
@@ -27,6 +27,8 @@ pub struct Metrics {
     replay_entries: Gauge,
     jwks_refreshes: IntCounterVec,
     jwks_age: GaugeVec,
+    introspection_requests: IntCounterVec,
+    introspection_duration: HistogramVec,
     handshakes: IntCounterVec,
     connections: IntGaugeVec,
     certificate_not_after: GaugeVec,
@@ -131,6 +133,17 @@ impl Metrics {
         registry.register(Box::new(replay_entries.clone()))?;
         let jwks_refreshes =
             counter("fapi_gateway_jwks_refreshes_total", "Readings of key sets by outcome.", &["issuer", "outcome"])?;
+        let introspection_requests = counter(
+            "fapi_gateway_introspection_requests_total",
+            "Questions to issuers about tokens by outcome.",
+            &["issuer", "outcome"],
+        )?;
+        let introspection_duration = histogram(
+            "fapi_gateway_introspection_duration_seconds",
+            "From a question to an issuer, the wait for its turn included, to the answer.",
+            &["issuer"],
+            LONG,
+        )?;
         let handshakes =
             counter("fapi_gateway_tls_handshakes_total", "TLS handshakes by outcome.", &["listener", "outcome"])?;
         let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Age of the key set in use.", &["issuer"])?;
@@ -142,7 +155,8 @@ impl Metrics {
         let connections =
             IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
-        let token_cache_entries = Gauge::new("fapi_gateway_token_cache_entries", "Verified tokens remembered.")?;
+        let token_cache_entries =
+            Gauge::new("fapi_gateway_token_cache_entries", "Tokens remembered, verified and introspected.")?;
         registry.register(Box::new(token_cache_entries.clone()))?;
         let reloads =
             counter("fapi_gateway_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"])?;
@@ -172,6 +186,8 @@ impl Metrics {
             replay_entries,
             jwks_refreshes,
             jwks_age,
+            introspection_requests,
+            introspection_duration,
             handshakes,
             connections,
             certificate_not_after,
@@ -308,6 +324,13 @@ impl Observer for IssuerMetrics {
             RefreshOutcome::Failure => "failure",
         };
         self.metrics.jwks_refreshes.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration) {
+        self.metrics.introspection_requests.with_label_values(&[issuer, outcome.as_str()]).inc();
+        if outcome != IntrospectionOutcome::Busy {
+            self.metrics.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
+        }
     }
 }
 

@@ -104,14 +104,21 @@ fn the_example_loads() {
     let folder = Folder::with_certificates();
     let text = example();
     let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 1, 1));
+    assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 3, 1));
     assert_eq!(config.routes.iter().count(), 2);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 4, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 6, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
-        ["tls/as-ca.pem", "tls/client-ca.pem", "tls/gateway.pem", "tls/server.pem", "tls/upstream-ca.pem"]
+        [
+            "keys/ledger.pem",
+            "tls/as-ca.pem",
+            "tls/client-ca.pem",
+            "tls/gateway.pem",
+            "tls/server.pem",
+            "tls/upstream-ca.pem"
+        ]
     );
 }
 
@@ -579,6 +586,12 @@ impl Folder {
         folder.write("tls/garbage-key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
         let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
         folder.write("tls/encrypted-key.pem", encrypted);
+        let key = key();
+        let certificate = CertificateParams::new(vec!["gateway".to_owned()]).expect("a name");
+        let certificate = certificate.self_signed(&key).expect("a certificate");
+        folder.write("keys/gateway.pem", key.serialize_pem().as_bytes());
+        folder.write("keys/ledger.pem", certificate.pem().as_bytes());
+        folder.write("keys/ledger-key.pem", key.serialize_pem().as_bytes());
         folder.write("keys/dpop-nonce.key", b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/zero.key", &[0; 32]);
         folder

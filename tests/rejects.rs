@@ -102,6 +102,7 @@ async fn every_code_has_a_case() {
     // Whoever left sees no status; the record is looked at in endings.rs.
     covered.note(Code::ClientGone);
     issuers(&covered).await;
+    introspection(&covered).await;
     proofs_elsewhere(&covered).await;
     // Nothing that a peer sends leads here; what would be answered is looked at all the same.
     let internal = Rejection::new(Unavailable::Internal { detail: "x".into() }, Seen::default());
@@ -537,6 +538,22 @@ async fn issuers(covered: &Covered) {
     assert_eq!(world.judge(health).await, (200, "ok".into()), "control of OPS-10: a public route needs no keys");
     assert_eq!(world.gateway.admin("/readyz").await.0, 503);
     assert_eq!(world.gateway.admin("/livez").await.0, 200);
+}
+
+async fn introspection(covered: &Covered) {
+    let world = World::with(|scene| scene.introspected("")).await;
+    let client = world.client();
+    let unknown = remember("opaque-and-unknown".to_owned());
+    refused(&world, covered, Code::TokenInactive, "MS-INT-06", &client, request("/accounts", &unknown)).await;
+    let known = world.opaque(&world.token());
+    world.issuer.script("/introspect", Answer::status(StatusCode::UNAUTHORIZED));
+    let down = request("/accounts", &known);
+    refused(&world, covered, Code::IntrospectionUnavailable, "INT-05", &client, down).await;
+    let response = client.send(request("/accounts", &known)).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "5");
+    assert!(!response.headers().contains_key("www-authenticate"));
+    world.issuer.unscript("/introspect");
+    assert_eq!(world.judge(request("/accounts", &known)).await, (200, "ok".into()), "control of INT-05");
 }
 
 fn base64_of(bytes: &[u8]) -> String {

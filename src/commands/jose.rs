@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PSS_SHA256};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls::pki_types::PrivateKeyDer;
@@ -19,6 +18,8 @@ use uuid::Uuid;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::signing::PrivateKey;
 
 /// The algorithms that FAPI 2.0 permits (FAPI 2.0 Security Profile §5.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,23 +76,7 @@ impl SigningKey {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
             if matches!(error, pem::Error::NoItemsFound) { KeyFileError::Missing } else { KeyFileError::Malformed }
         })?;
-        let key = match &der {
-            // aws-lc-rs takes RSA keys from 2048 to 8192 bits.
-            PrivateKeyDer::Pkcs8(der) => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der())
-                .map(PrivateKey::Ed)
-                .or_else(|_| {
-                    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der())
-                        .map(PrivateKey::Ec)
-                })
-                .or_else(|_| rsa::KeyPair::from_pkcs8(der.secret_pkcs8_der()).map(PrivateKey::Rsa)),
-            PrivateKeyDer::Sec1(der) => {
-                EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_sec1_der())
-                    .map(PrivateKey::Ec)
-            }
-            PrivateKeyDer::Pkcs1(der) => rsa::KeyPair::from_der(der.secret_pkcs1_der()).map(PrivateKey::Rsa),
-            _ => return Err(KeyFileError::Unsupported),
-        }
-        .map_err(|_| KeyFileError::Unsupported)?;
+        let key = PrivateKey::from_der(&der).map_err(|_| KeyFileError::Unsupported)?;
         let kind = match &key {
             PrivateKey::Ec(_) => KeyKind::Es256,
             PrivateKey::Rsa(_) => KeyKind::Ps256,
@@ -186,15 +171,7 @@ impl SigningKey {
 
     /// The signature in the form of RFC 7518 §3.4 and §3.5 and RFC 8037 §3.1.
     pub fn signature(&self, message: &[u8]) -> Vec<u8> {
-        match &*self.key {
-            PrivateKey::Ec(key) => key.sign(&SystemRandom::new(), message).expect(SIGNS).as_ref().to_vec(),
-            PrivateKey::Rsa(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PSS_SHA256, &SystemRandom::new(), message, &mut signature).expect(SIGNS);
-                signature
-            }
-            PrivateKey::Ed(key) => key.sign(message).as_ref().to_vec(),
-        }
+        self.key.sign(message).expect(SIGNS)
     }
 
     /// A DPoP proof (RFC 9449 §4.2); [`Proof`] makes odd ones. `ath` is the encoded hash, see [`ath`].
@@ -328,12 +305,6 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     }
     writeln!(text, "-----END {label}-----").expect("writing to a String does not fail");
     text
-}
-
-enum PrivateKey {
-    Ec(EcdsaKeyPair),
-    Rsa(rsa::KeyPair),
-    Ed(Ed25519KeyPair),
 }
 
 pub(super) fn merge(defaults: Value, set: &Map<String, Value>, removed: &[String]) -> Value {

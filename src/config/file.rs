@@ -157,30 +157,122 @@ pub(super) struct Issuer {
     /// PEM files with the authorities that calls to this issuer rely on. Default: the system's.
     #[schemars(length(min = 1))]
     pub(super) trust_anchors: Option<Vec<FilePath>>,
+    /// How it is asked about its tokens; needed with `tokens: introspection`.
+    pub(super) introspection: Option<Introspection>,
+}
+
+/// How an issuer is asked about its tokens (RFC 7662).
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Introspection {
+    /// Where to ask; https. Default: from the issuer's metadata, by `mtls_endpoint_aliases` with the two mTLS methods.
+    pub(super) endpoint: Option<String>,
+    /// Who the gateway is at the issuer.
+    #[schemars(required)]
+    pub(super) client_id: Option<String>,
+    /// How it proves that; there is no way with a shared secret.
+    #[schemars(required)]
+    pub(super) authentication: Option<Authentication>,
+    /// The form that every answer must have.
+    #[schemars(extend("default" = "json"))]
+    pub(super) response: Option<Response>,
+    /// The values of `aud` that a signed answer may have; only with `response: jwt`. Default: `client_id` and the issuer's
+    /// `audiences`.
+    #[schemars(length(min = 1))]
+    pub(super) audience: Option<Vec<String>>,
+    /// What an answer is worth that has no `aud`.
+    #[schemars(extend("default" = "refuse"))]
+    pub(super) missing_audience: Option<MissingAudience>,
+    /// How long a question may take, the wait for its turn included; up to 30s.
+    #[schemars(extend("default" = "2s"))]
+    pub(super) timeout: Option<Duration>,
+    /// How many questions are under way at a time, from 1 to 1000.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
+    pub(super) max_calls: Option<u64>,
+    /// How many requests wait for an answer at a time, from 1 to 100000; more are answered 503.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 1024))]
+    pub(super) max_waiting: Option<u64>,
+    /// Memory of the answers.
+    pub(super) cache: Option<IntrospectionCache>,
+}
+
+/// How the gateway proves to an issuer who it is.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Authentication {
+    /// By a signed assertion, or by the certificate of the connection.
+    #[schemars(required)]
+    pub(super) method: Option<AuthenticationMethod>,
+    /// PEM file with the key: RSA from 2048 bits, P-256 or Ed25519 (PKCS#8, SEC1 or PKCS#1).
+    #[schemars(required)]
+    pub(super) private_key: Option<FilePath>,
+    /// What the assertion is signed with; only with `private_key_jwt`. Default: what the key is for.
+    pub(super) algorithm: Option<Algorithm>,
+    /// The `kid` of the assertion; only with `private_key_jwt`. Default: none.
+    pub(super) key_id: Option<String>,
+    /// PEM file with the certificate chain of the key, leaf first; only with the two mTLS methods, which need it.
+    pub(super) certificate: Option<FilePath>,
+}
+
+/// A method of client authentication that FAPI 2.0 allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AuthenticationMethod {
+    /// A signed assertion (RFC 7523).
+    PrivateKeyJwt,
+    /// A certificate of an authority that the issuer trusts (RFC 8705 section 2.1).
+    TlsClientAuth,
+    /// A certificate that is registered at the issuer (RFC 8705 section 2.2).
+    SelfSignedTlsClientAuth,
+}
+
+/// The form of an introspection response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Response {
+    /// Plain (RFC 7662).
+    Json,
+    /// Signed by the issuer (RFC 9701); a plain one is refused.
+    Jwt,
+}
+
+/// What an introspection response without `aud` is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum MissingAudience {
+    /// Nothing: the token is refused.
+    Refuse,
+    /// The issuer answers to this gateway only about tokens that are for it.
+    Accept,
+}
+
+/// Memory of what an issuer said of its tokens; never past their `exp`.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IntrospectionCache {
+    /// How many active tokens are remembered; the least used go first.
+    #[schemars(range(min = 1), extend("default" = 100_000))]
+    pub(super) max_entries: Option<u64>,
+    /// How much memory they may take; from 1MiB to 64GiB.
+    #[schemars(extend("default" = "128MiB"))]
+    pub(super) max_bytes: Option<Size>,
+    /// How long an answer counts, from the moment the question was sent: how late a revocation is seen. 0s asks every time;
+    /// up to 1h.
+    #[schemars(extend("default" = "30s"))]
+    pub(super) max_age: Option<Duration>,
+    /// How long the answer counts that a token is not active, or not good here; up to 5s.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) inactive_max_age: Option<Duration>,
 }
 
 /// How an issuer's tokens are judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Tokens {
     /// Validated here with the issuer's keys.
     Jwt,
-    /// Asked of the issuer; understood, so that it can be refused in clear words.
+    /// Asked of the issuer, JWTs too.
     Introspection,
-}
-
-impl JsonSchema for Tokens {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Tokens".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "How an issuer's tokens are judged. jwt: validated here with the issuer's keys.",
-            "type": "string",
-            "enum": ["jwt"],
-        })
-    }
 }
 
 /// A signature algorithm that FAPI 2.0 allows.
@@ -207,6 +299,9 @@ pub(super) struct TokenCache {
     /// How many tokens are remembered; the least used go first.
     #[schemars(range(min = 1), extend("default" = 100_000))]
     pub(super) max_entries: Option<u64>,
+    /// How much memory they may take; from 1MiB to 64GiB.
+    #[schemars(extend("default" = "128MiB"))]
+    pub(super) max_bytes: Option<Size>,
     /// How long a token is remembered at most.
     #[schemars(extend("default" = "300s"))]
     pub(super) max_age: Option<Duration>,
@@ -372,6 +467,8 @@ pub(super) struct Route {
     /// The issuers whose tokens count here, by name. Default: all.
     #[schemars(length(min = 1))]
     pub(super) issuers: Option<Vec<String>>,
+    /// How long what an introspecting issuer said of a token counts here, if less than in general; 0s asks it every time.
+    pub(super) introspection_max_age: Option<Duration>,
     /// The name of the upstream that answers.
     #[schemars(required)]
     pub(super) upstream: Option<String>,

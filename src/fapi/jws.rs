@@ -105,6 +105,45 @@ impl<'r> Jws<'r> {
     pub(super) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
         key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)
     }
+
+    /// The payload, if one of the first of `keys` signed it.
+    pub(super) fn verify_with_one_of<'k>(
+        self,
+        keys: impl Iterator<Item = &'k VerifyingKey>,
+    ) -> Result<Map<String, Value>, NotVerified> {
+        let mut failure = NotVerified::NoKey;
+        // RFC 7515 allows a set to hold many keys without `kid`; a stranger does not get to choose how many we try.
+        for key in keys.take(4) {
+            if key.is_weak() {
+                failure = NotVerified::WeakKey;
+            } else if key.verifies(self.signed.as_bytes(), self.signature) {
+                return Ok(self.payload);
+            } else {
+                failure = NotVerified::Signature;
+            }
+        }
+        Err(failure)
+    }
+
+    /// The `kid`: a name to look a key up with, nothing else (RFC 8725 §3.10). A wrong type is never the same as absence.
+    pub(super) fn key_id(&self) -> Result<Option<&str>, JwsError> {
+        match self.header.get("kid") {
+            None => Ok(None),
+            Some(Value::String(kid)) => Ok(Some(kid)),
+            Some(_) => Err(JwsError::Malformed { part: "header" }),
+        }
+    }
+}
+
+/// Why no key verified a JWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotVerified {
+    /// There was none to try.
+    NoKey,
+    /// The only ones are below 2048 bits.
+    WeakKey,
+    /// None of them signed it.
+    Signature,
 }
 
 /// A token that has the form of a JWS; nothing it says is known to be true.
@@ -125,10 +164,7 @@ impl<'r> UnverifiedJws<'r> {
         if let Some(member) = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| jws.header.contains_key(*name)) {
             return Err(TokenError::KeySupplied { member });
         }
-        // A wrong type is never the same as absence.
-        if jws.header.get("kid").is_some_and(|kid| !kid.is_string()) {
-            return Err(TokenError::Malformed { part: "header" });
-        }
+        jws.key_id()?;
         Ok(Self(jws))
     }
 
@@ -171,18 +207,13 @@ impl<'r> UnverifiedJws<'r> {
     /// [`TokenError::KeyUnknown`] without candidates, [`TokenError::KeyWeak`] if the only ones are too small,
     /// [`TokenError::SignatureInvalid`] if none verifies.
     pub fn verify<'k>(self, keys: impl Iterator<Item = &'k VerifyingKey>) -> Result<VerifiedJws, TokenError> {
-        let mut failure = TokenError::KeyUnknown { key_id: self.key_id().map(printable) };
-        // RFC 7515 allows a set to hold many keys without `kid`; a stranger does not get to choose how many we try.
-        for key in keys.take(4) {
-            if key.is_weak() {
-                failure = TokenError::KeyWeak;
-            } else if key.verifies(self.0.signed.as_bytes(), self.0.signature) {
-                return Ok(VerifiedJws { payload: self.0.payload });
-            } else {
-                failure = TokenError::SignatureInvalid;
-            }
+        let key_id = self.key_id().map(printable);
+        match self.0.verify_with_one_of(keys) {
+            Ok(payload) => Ok(VerifiedJws { payload }),
+            Err(NotVerified::NoKey) => Err(TokenError::KeyUnknown { key_id }),
+            Err(NotVerified::WeakKey) => Err(TokenError::KeyWeak),
+            Err(NotVerified::Signature) => Err(TokenError::SignatureInvalid),
         }
-        Err(failure)
     }
 }
 

@@ -30,6 +30,7 @@ pub mod credentials;
 pub mod dpop;
 pub mod headers;
 pub mod htu;
+pub mod introspection;
 pub mod json;
 pub mod jws;
 pub mod keys;
@@ -40,6 +41,7 @@ pub mod policy;
 pub mod rejection;
 pub mod route;
 pub mod sender;
+pub mod statement;
 pub mod token;
 
 /// Whole seconds since 1970-01-01T00:00:00Z, as a JWT NumericDate (RFC 7519 §2).

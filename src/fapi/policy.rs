@@ -19,6 +19,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::credentials::Scheme;
 use super::dpop::{DpopError, FirstUse, NonceMode, VerifiedProof};
@@ -47,6 +48,7 @@ pub struct Policy {
     issuers: Vec<IssuerIndex>,
     schemes: Vec<Scheme>,
     nonce: NonceMode,
+    introspection_max_age: Option<Duration>,
 }
 
 /// A policy that would let through what nobody asked for.
@@ -99,7 +101,7 @@ impl Policy {
         schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
         schemes.dedup();
         let scope_text = names.join(" ").into();
-        Ok(Self { scopes, scope_text, issuers, schemes, nonce })
+        Ok(Self { scopes, scope_text, issuers, schemes, nonce, introspection_max_age: None })
     }
 
     /// The issuers whose tokens count here.
@@ -115,6 +117,17 @@ impl Policy {
     /// When it asks for a nonce.
     pub const fn nonce(&self) -> NonceMode {
         self.nonce
+    }
+
+    /// The same, for which what an issuer said of a token counts for `max_age` at most; zero asks it every time.
+    #[must_use]
+    pub fn with_introspection_max_age(self, max_age: Duration) -> Self {
+        Self { introspection_max_age: Some(max_age), ..self }
+    }
+
+    /// How long what an issuer said of a token counts at most, if the issuer's own limit is too long.
+    pub const fn introspection_max_age(&self) -> Option<Duration> {
+        self.introspection_max_age
     }
 
     /// The scopes as one value of the challenge's `scope` (RFC 6750 §3).

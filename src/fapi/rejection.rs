@@ -150,7 +150,7 @@ codes! {
     TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
     /// `alg` is not one of the issuer's algorithms: PS256, ES256, EdDSA (FAPI 2.0 §5.4.1).
     TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);
-    /// `typ` is not `at+jwt` (RFC 9068 §4).
+    /// `typ` is not `at+jwt` (RFC 9068 §4), or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
     TokenTypeWrong = "token_type_wrong", UNAUTHORIZED, Some(InvalidToken);
     /// `iss` is no issuer that this route accepts (RFC 9068 §4).
     TokenIssuerUnknown = "token_issuer_unknown", UNAUTHORIZED, Some(InvalidToken);
@@ -172,6 +172,8 @@ codes! {
     TokenNotYetValid = "token_not_yet_valid", UNAUTHORIZED, Some(InvalidToken);
     /// `iat` lies more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
     TokenIssuedInFuture = "token_issued_in_future", UNAUTHORIZED, Some(InvalidToken);
+    /// The issuer says that the token is not active: unknown, expired or revoked (RFC 7662 §2.2).
+    TokenInactive = "token_inactive", UNAUTHORIZED, Some(InvalidToken);
     /// The token has no `cnf`: anyone could send it (FAPI 2.0 §5.3.4 (5)).
     TokenUnbound = "token_unbound", UNAUTHORIZED, Some(InvalidToken);
     /// `cnf` is an empty object.
@@ -236,6 +238,8 @@ codes! {
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The issuer's keys were never read, or cannot be read (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
+    /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).
+    IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
     /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.
@@ -308,6 +312,14 @@ pub enum Unavailable {
         /// The issuer's configured name.
         issuer: Arc<str>,
     },
+    /// The issuer did not tell whether a token is active.
+    #[error("issuer {issuer:?} cannot be asked about the token: {detail}")]
+    Introspection {
+        /// The issuer's configured name.
+        issuer: Arc<str>,
+        /// What went wrong.
+        detail: Arc<str>,
+    },
     /// Whether a proof was used before cannot be told.
     #[error("the replay log is not available: {detail}")]
     ReplayLog {
@@ -350,6 +362,7 @@ impl Unavailable {
     const fn code(&self) -> Code {
         match self {
             Self::Keys { .. } => Code::KeysUnavailable,
+            Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
@@ -431,7 +444,9 @@ impl Rejection {
             Cause::Message(MessageError::MethodRefused) => {
                 headers.insert(header::ALLOW, HeaderValue::from_static(""));
             }
-            Cause::Unavailable(Unavailable::Keys { .. } | Unavailable::ReplayLog { .. }) => {
+            Cause::Unavailable(
+                Unavailable::Keys { .. } | Unavailable::Introspection { .. } | Unavailable::ReplayLog { .. },
+            ) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {

@@ -1,4 +1,4 @@
-//! An access token that is authentic, from a configured issuer, for this resource (RFC 9068 §4).
+//! An access token that is authentic, from a configured issuer, for this resource (RFC 9068 §4, RFC 7662 §4).
 //!
 //! Says nothing about who sent it ([`BoundToken::prove`](super::sender::BoundToken::prove)) or what it may do
 //! ([`Guard::authorize`](super::policy::Guard::authorize)). It is a fact that can be remembered; the clock is asked again
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::UnixTime;
+use super::introspection::ActiveAnswer;
 use super::jws::{JwsError, UnverifiedJws, VerifiedJws, printable};
 use super::keys::{Algorithm, KeySet};
 use super::rejection::Code;
@@ -55,7 +56,7 @@ impl fmt::Debug for TokenId {
 }
 
 /// What a token must be to be one of an issuer's for this resource.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The issuer's configured name, for routes, metrics and audit.
     pub name: Arc<str>,
@@ -65,6 +66,15 @@ pub struct Expected {
     pub audiences: Vec<Box<str>>,
     /// The algorithms the issuer may sign with.
     pub algorithms: Vec<Algorithm>,
+}
+
+/// What an introspection response without `aud` is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingAudience {
+    /// Nothing: the token may be for another resource of the issuer.
+    Refuse,
+    /// As much as one that names this resource: the issuer answers to us only about tokens that are for us.
+    Accept,
 }
 
 /// Why a token is not good; each variant carries what an operator needs and never the token.
@@ -146,6 +156,15 @@ pub enum TokenError {
         /// The audiences configured.
         expected: Vec<Box<str>>,
     },
+    /// Another use than ours, by an introspection response.
+    #[error("token_type is {found:?}, expected Bearer, or DPoP with cnf.jkt")]
+    UseWrong {
+        /// The `token_type` found, cut and made printable.
+        found: Box<str>,
+    },
+    /// Unknown, expired or revoked, by an introspection response.
+    #[error("the issuer says that the token is not active")]
+    Inactive,
     /// Over.
     #[error("token expired at {at}, it is {now}")]
     Expired {
@@ -182,7 +201,8 @@ impl TokenError {
             Self::CriticalHeader => Code::TokenCriticalHeader,
             Self::KeySupplied { .. } => Code::TokenKeySupplied,
             Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
-            Self::TypeWrong { .. } => Code::TokenTypeWrong,
+            Self::TypeWrong { .. } | Self::UseWrong { .. } => Code::TokenTypeWrong,
+            Self::Inactive => Code::TokenInactive,
             Self::IssuerUnknown { .. } => Code::TokenIssuerUnknown,
             Self::KeyUnknown { .. } => Code::TokenKeyUnknown,
             Self::KeyWeak => Code::TokenKeyWeak,
@@ -214,7 +234,7 @@ impl From<JwsError> for TokenError {
 }
 
 /// FAPI 2.0 §5.3.2.1 (13): times up to 10 seconds ahead "shall" be accepted, more than 60 refused; in between we refuse.
-const CLOCK_SKEW: u64 = 10;
+pub(super) const CLOCK_SKEW: u64 = 10;
 
 /// A token that its issuer made for this resource and that was active when it was read.
 pub struct ActiveToken {
@@ -245,6 +265,49 @@ impl ActiveToken {
         Self::from_claims(verified, hash, expected, now)
     }
 
+    /// Judges what the issuer says of an active token (RFC 7662 §2.2, §4): the same facts as in a JWT, wherever they are told.
+    ///
+    /// The caller asked the endpoint of `expected.issuer`, so an answer without `iss` is that issuer's; one with another
+    /// `iss` never is. `exp`, `nbf` and `iat` may be missing. An answer without `aud` says nothing of this resource and is
+    /// only taken with [`MissingAudience::Accept`].
+    ///
+    /// # Errors
+    /// [`TokenError`], for the first that fails: issuer, audience, claims, `token_type`, times.
+    pub fn from_introspection(
+        answer: ActiveAnswer,
+        hash: &TokenHash,
+        expected: &Expected,
+        missing_audience: MissingAudience,
+        now: UnixTime,
+    ) -> Result<Self, TokenError> {
+        let mut members = answer.into_members();
+        if members.contains_key("iss") {
+            check_issuer(&members, expected)?;
+        } else {
+            members.insert("iss".to_owned(), Value::from(&*expected.issuer));
+        }
+        if members.contains_key("aud") || missing_audience == MissingAudience::Refuse {
+            check_audience(&members, expected)?;
+        }
+        for claim in ["sub", "client_id", "jti"] {
+            if members.contains_key(claim) {
+                required_text(&members, claim)?;
+            }
+        }
+        let confirmation = Confirmation::from_claim(members.get("cnf"));
+        // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; other kinds, refresh tokens say, are
+        // none that a resource takes. RFC 9449 §6.2 has the key in `cnf`.
+        match members.get("token_type") {
+            None => {}
+            Some(Value::String(kind)) if kind.eq_ignore_ascii_case("Bearer") => {}
+            Some(Value::String(kind))
+                if kind.eq_ignore_ascii_case("DPoP") && confirmation.as_ref().is_ok_and(|cnf| cnf.key().is_some()) => {}
+            Some(Value::String(kind)) => return Err(TokenError::UseWrong { found: printable(kind) }),
+            Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type", expected: "a string" }),
+        }
+        Self::with_claims(members, confirmation, hash, expected, now)
+    }
+
     fn from_claims(
         verified: VerifiedJws,
         hash: &TokenHash,
@@ -252,34 +315,36 @@ impl ActiveToken {
         now: UnixTime,
     ) -> Result<Self, TokenError> {
         let members = verified.into_payload();
-        // RFC 9068 §4: "The issuer identifier for the authorization server … MUST exactly match the value of the "iss"
-        // claim."
-        let issuer = required_text(&members, "iss")?;
-        if issuer != &*expected.issuer {
-            return Err(TokenError::issuer_unknown(Some(issuer)));
-        }
-        // RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value
-        // corresponding to an identifier the resource server expects for itself."
-        let audiences = audiences(&members)?;
-        if !audiences.iter().any(|audience| expected.audiences.iter().any(|own| **own == **audience)) {
-            return Err(TokenError::AudienceMismatch {
-                found: audiences.iter().take(8).map(|audience| printable(audience)).collect(),
-                expected: expected.audiences.clone(),
-            });
-        }
-        let expires_at = numeric_date(&members, "exp", f64::floor)?.ok_or(TokenError::ClaimMissing { claim: "exp" })?;
-        let issued_at = numeric_date(&members, "iat", f64::ceil)?.ok_or(TokenError::ClaimMissing { claim: "iat" })?;
-        let not_before = numeric_date(&members, "nbf", f64::ceil)?;
+        check_issuer(&members, expected)?;
+        check_audience(&members, expected)?;
         // RFC 9068 §2.2: these claims are REQUIRED.
+        for claim in ["exp", "iat"] {
+            if !members.contains_key(claim) {
+                return Err(TokenError::ClaimMissing { claim });
+            }
+        }
         for claim in ["sub", "client_id", "jti"] {
             required_text(&members, claim)?;
         }
+        let confirmation = Confirmation::from_claim(members.get("cnf"));
+        Self::with_claims(members, confirmation, hash, expected, now)
+    }
+
+    fn with_claims(
+        members: Map<String, Value>,
+        confirmation: Result<Confirmation, ConfirmationError>,
+        hash: &TokenHash,
+        expected: &Expected,
+        now: UnixTime,
+    ) -> Result<Self, TokenError> {
+        let expires_at = numeric_date(&members, "exp", f64::floor)?;
+        let issued_at = numeric_date(&members, "iat", f64::ceil)?;
+        let not_before = numeric_date(&members, "nbf", f64::ceil)?;
         let scope = match members.get("scope") {
             None => Box::default(),
             Some(Value::String(scope)) => scope.as_str().into(),
             Some(_) => return Err(TokenError::ClaimMalformed { claim: "scope", expected: "a string" }),
         };
-        let confirmation = Confirmation::from_claim(members.get("cnf"));
         let claims = Claims { expires_at, issued_at, not_before, scope, members };
         claims.check_times(now)?;
         Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation })
@@ -317,9 +382,15 @@ impl ActiveToken {
         self.id
     }
 
-    /// When it ends, for those who remember it.
-    pub const fn expires_at(&self) -> UnixTime {
+    /// When it ends, for those who remember it; an introspected token need not say.
+    pub const fn expires_at(&self) -> Option<UnixTime> {
         self.claims.expires_at
+    }
+
+    /// Roughly the bytes that it takes in memory, for those who remember it.
+    pub fn size(&self) -> usize {
+        let own = size_of::<Self>().saturating_add(self.claims.scope.len());
+        own.saturating_add(size_of_members(&self.claims.members))
     }
 }
 
@@ -331,8 +402,8 @@ impl fmt::Debug for ActiveToken {
 
 /// What an authentic token says.
 pub struct Claims {
-    expires_at: UnixTime,
-    issued_at: UnixTime,
+    expires_at: Option<UnixTime>,
+    issued_at: Option<UnixTime>,
     not_before: Option<UnixTime>,
     scope: Box<str>,
     members: Map<String, Value>,
@@ -341,15 +412,15 @@ pub struct Claims {
 impl Claims {
     fn check_times(&self, now: UnixTime) -> Result<(), TokenError> {
         // RFC 9068 §4: "The current time MUST be before the time represented by the "exp" claim." No leeway.
-        if now >= self.expires_at {
-            return Err(TokenError::Expired { at: self.expires_at, now });
+        if let Some(at) = self.expires_at.filter(|at| now >= *at) {
+            return Err(TokenError::Expired { at, now });
         }
         let latest = now.plus(CLOCK_SKEW);
         if let Some(at) = self.not_before.filter(|at| *at > latest) {
             return Err(TokenError::NotYetValid { at, now });
         }
-        if self.issued_at > latest {
-            return Err(TokenError::IssuedInFuture { at: self.issued_at, now });
+        if let Some(at) = self.issued_at.filter(|at| *at > latest) {
+            return Err(TokenError::IssuedInFuture { at, now });
         }
         Ok(())
     }
@@ -369,6 +440,45 @@ impl Claims {
         self.members.get(name).and_then(Value::as_str)
     }
 }
+
+/// RFC 9068 §4: "The issuer identifier for the authorization server … MUST exactly match the value of the "iss" claim."
+fn check_issuer(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
+    let issuer = required_text(members, "iss")?;
+    if issuer != &*expected.issuer {
+        return Err(TokenError::issuer_unknown(Some(issuer)));
+    }
+    Ok(())
+}
+
+/// RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value corresponding
+/// to an identifier the resource server expects for itself."
+fn check_audience(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
+    let audiences = audiences(members)?;
+    if !audiences.iter().any(|audience| expected.audiences.iter().any(|own| **own == **audience)) {
+        return Err(TokenError::AudienceMismatch {
+            found: audiences.iter().take(8).map(|audience| printable(audience)).collect(),
+            expected: expected.audiences.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// What a value takes on the heap, with what a map or list spends on each of its entries.
+fn size_of_value(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => ENTRY,
+        Value::String(text) => text.len().saturating_add(ENTRY),
+        Value::Array(values) => values.iter().map(size_of_value).fold(ENTRY, usize::saturating_add),
+        Value::Object(members) => size_of_members(members).saturating_add(ENTRY),
+    }
+}
+
+fn size_of_members(members: &Map<String, Value>) -> usize {
+    members.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(size_of_value(value)))
+}
+
+/// Bytes that an entry of a map or list takes beside its text.
+const ENTRY: usize = 64;
 
 fn required_text<'m>(members: &'m Map<String, Value>, claim: &'static str) -> Result<&'m str, TokenError> {
     match members.get(claim) {

@@ -1,16 +1,17 @@
 //! The one HTTPS client: what an authorization server is asked, and how little is believed of its answer.
 //!
-//! TLS 1.2 or 1.3 to a server whose certificate has the name that was asked for (FAPI 2.0 §5.2.1, RFC 9525), one GET on
-//! one connection, no redirect, no proxy, a limit on size and time. Does not read the document.
+//! TLS 1.2 or 1.3 to a server whose certificate has the name that was asked for (FAPI 2.0 §5.2.1, RFC 9525), no redirect,
+//! no proxy, a limit on size and time. Does not read the document.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::{Response, Url, redirect};
+use http::{HeaderValue, Response, StatusCode, header};
+use reqwest::{Url, redirect};
 use rustls::client::Resumption;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::TrustAnchors;
@@ -28,33 +29,58 @@ impl Client {
     /// A client that believes `anchors`; `connect_timeout` is for TCP and TLS, `timeout` for all of one call.
     ///
     /// The system's anchors are read here, once; `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places for them.
+    /// Every call has a connection of its own: one every few minutes gains nothing from a kept one.
     ///
     /// # Errors
     /// [`ClientError`] when there is no anchor to believe.
     pub fn new(anchors: &TrustAnchors, connect_timeout: Duration, timeout: Duration) -> Result<Self, ClientError> {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
+        Self::build(anchors, None, 0, connect_timeout, timeout)
+    }
+
+    /// The same for many calls: keeps up to `connections` open between them, and shows `identity` to a server that asks.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no anchor to believe, or `identity` is no pair.
+    pub fn for_many_calls(
+        anchors: &TrustAnchors,
+        identity: Option<&Identity>,
+        connections: usize,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        Self::build(anchors, identity, connections, timeout, timeout)
+    }
+
+    fn build(
+        anchors: &TrustAnchors,
+        identity: Option<&Identity>,
+        connections: usize,
+        connect_timeout: Duration,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_root_certificates(roots(anchors)?)
-            .with_no_client_auth();
+            .with_root_certificates(roots(anchors)?);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // A resumed handshake does not look at the server's certificate again.
         config.resumption = Resumption::disabled();
-        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json"))]);
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .https_only(true)
-            // Where the keys come from is configured or stands in the issuer's metadata; an answer cannot move it.
+            // Where to ask is configured or stands in the issuer's metadata; an answer cannot move it.
             .redirect(redirect::Policy::none())
             .referer(false)
             .no_proxy()
             .http1_only()
-            // A call every few minutes gains nothing from a kept connection, which would also be bound to the runtime
-            // that opened it.
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(connections)
+            // Servers close idle connections after 5 seconds or more; one that is closed while it is taken is a lost call.
+            .pool_idle_timeout(Duration::from_secs(4))
             .connect_timeout(connect_timeout)
             .timeout(timeout)
             .user_agent(concat!("fapi-gateway/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
             .build()
             .map_err(|error| ClientError::Client { detail: innermost(&error) })?;
         Ok(Self { inner })
@@ -66,26 +92,69 @@ impl Client {
     /// # Errors
     /// [`FetchError`].
     pub async fn get_json_bytes(&self, url: &Url) -> Result<Bytes, FetchError> {
+        let accept = HeaderValue::from_static("application/json");
+        let response = self.send(url, self.inner.get(url.clone()).header(header::ACCEPT, accept)).await?;
         let host = host(url);
-        if url.scheme() != "https" {
-            return Err(FetchError::NotHttps { host });
-        }
-        let fault = |error: reqwest::Error| {
-            if error.is_timeout() {
-                FetchError::TimedOut { host: host.clone() }
-            } else {
-                FetchError::Unreachable { host: host.clone(), detail: innermost(&error) }
-            }
-        };
-        let response = self.inner.get(url.clone()).send().await.map_err(fault)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status { host, status: response.status() });
         }
-        match body(response).await {
-            Ok(Some(body)) => Ok(body),
-            Ok(None) => Err(FetchError::TooLarge { host }),
-            Err(error) => Err(fault(error)),
+        body(response, MAX_BODY_BYTES, host).await
+    }
+
+    /// Sends a form and gives the whole answer, whatever its status; a body over `limit` is an error.
+    ///
+    /// Asked a second time if a connection that was kept turns out to be closed: `form` is made anew for each attempt.
+    ///
+    /// # Errors
+    /// [`FetchError`], but never [`FetchError::Status`].
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        limit: usize,
+        form: impl Fn() -> String,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let attempt = || {
+            let post = self.inner.post(url.clone()).header(header::ACCEPT, HeaderValue::from_static(accept));
+            let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+            self.send(url, post.header(header::CONTENT_TYPE, kind).body(form()))
+        };
+        let answer = match attempt().await {
+            Err(FetchError::BrokenOff { .. }) => attempt().await?,
+            first => first?,
+        };
+        let (status, kind) = (answer.status(), answer.headers().get(header::CONTENT_TYPE).cloned());
+        let mut response = Response::new(body(answer, limit, host(url)).await?);
+        *response.status_mut() = status;
+        if let Some(kind) = kind {
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
         }
+        Ok(response)
+    }
+
+    async fn send(&self, url: &Url, request: reqwest::RequestBuilder) -> Result<reqwest::Response, FetchError> {
+        if url.scheme() != "https" {
+            return Err(FetchError::NotHttps { host: host(url) });
+        }
+        request.send().await.map_err(|error| fault(&error, host(url)))
+    }
+}
+
+/// The certificate that the gateway shows, and its key.
+pub struct Identity {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's.
+    pub key: PrivateKeyDer<'static>,
+}
+
+fn fault(error: &reqwest::Error, host: Box<str>) -> FetchError {
+    if error.is_timeout() {
+        FetchError::TimedOut { host }
+    } else if error.is_request() && !error.is_connect() {
+        FetchError::BrokenOff { host, detail: innermost(error) }
+    } else {
+        FetchError::Unreachable { host, detail: innermost(error) }
     }
 }
 
@@ -95,6 +164,9 @@ pub enum ClientError {
     /// No anchor at all: no server could ever be believed.
     #[error("there are no trust anchors; the system has none, or trust_anchors is empty")]
     NoAnchors,
+    /// Nothing says where to ask.
+    #[error("its introspection endpoint is neither configured nor discoverable; say introspection.endpoint")]
+    NoEndpoint,
     /// An anchor that is no certificate.
     #[error("a trust anchor cannot be used: {0}")]
     Anchor(rustls::Error),
@@ -126,6 +198,14 @@ pub enum FetchError {
         /// What the connector said.
         detail: String,
     },
+    /// A connection that ended before the head of the answer was there.
+    #[error("{host} broke the connection off: {detail}")]
+    BrokenOff {
+        /// Host, and port if not the usual one.
+        host: Box<str>,
+        /// What the connector said.
+        detail: String,
+    },
     /// The limit of time for connecting, or for the whole call, was reached.
     #[error("{host} did not answer in time")]
     TimedOut {
@@ -141,10 +221,12 @@ pub enum FetchError {
         status: StatusCode,
     },
     /// A body over the limit.
-    #[error("{host} sent more than {MAX_BODY_BYTES} bytes")]
+    #[error("{host} sent more than {limit} bytes")]
     TooLarge {
         /// Host, and port if not the usual one.
         host: Box<str>,
+        /// The limit.
+        limit: usize,
     },
 }
 
@@ -173,19 +255,20 @@ fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
     Ok(roots)
 }
 
-/// The whole body, or `None` as soon as it is known to be over the limit.
-async fn body(mut response: Response) -> Result<Option<Bytes>, reqwest::Error> {
-    if response.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Ok(None);
+/// The whole body; an error as soon as it is known to be over the limit.
+async fn body(mut response: reqwest::Response, limit: usize, host: Box<str>) -> Result<Bytes, FetchError> {
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(FetchError::TooLarge { host, limit });
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await? {
-        if chunk.len() > MAX_BODY_BYTES - body.len() {
-            return Ok(None);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if chunk.len() > limit - body.len() => return Err(FetchError::TooLarge { host, limit }),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body.freeze()),
+            Err(error) => return Err(fault(&error, host)),
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(Some(body.freeze()))
 }
 
 /// The first cause of an error: what the operator can do something about, without the URL that the outer ones repeat.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::http::{Client, FetchError};
-use super::metadata::{Discovery, MetadataError};
+use super::metadata::{Discovery, MetadataError, Sought};
 use super::{Observer, RefreshOutcome, Timing};
 use crate::fapi::keys::{KeySet, KeySetError};
 use crate::fapi::sha256;
@@ -182,7 +182,7 @@ impl KeySource {
         if let (Occasion::UnknownKid, Some(known)) = (occasion, &flight.jwks_uri) {
             return Ok(known.clone());
         }
-        match (discovery.jwks_uri(&self.client).await, &flight.jwks_uri) {
+        match (discovery.find(&self.client, Sought::Keys).await, &flight.jwks_uri) {
             (Ok(found), _) => {
                 flight.jwks_uri = Some(found.clone());
                 Ok(found)
@@ -232,7 +232,7 @@ impl Location {
 
 impl Timing {
     /// How long to wait after the failure that had `failures` before it in a row.
-    fn retry_after(&self, failures: u32) -> Duration {
+    pub(super) fn retry_after(&self, failures: u32) -> Duration {
         2_u32
             .checked_pow(failures)
             .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest))
@@ -241,7 +241,7 @@ impl Timing {
 
 /// Monotonic time, for ages and pauses alone: no token is judged by it.
 #[expect(clippy::disallowed_methods, reason = "how long ago something was cannot be told by the time of a request")]
-fn instant() -> Instant {
+pub(super) fn instant() -> Instant {
     Instant::now()
 }
 

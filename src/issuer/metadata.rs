@@ -1,9 +1,9 @@
-//! Where an issuer's keys are, by its metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+//! Where an issuer's keys and endpoints are, by its metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
 //!
-//! The document must say of itself that it is the configured issuer's; nothing else in it is used but `jwks_uri`.
+//! The document must say of itself that it is the configured issuer's; nothing in it is used but the address that is sought.
 
 use reqwest::Url;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::http::{Client, FetchError};
 use crate::fapi::json::parse_object;
@@ -16,9 +16,44 @@ pub struct Discovery {
     openid: Url,
 }
 
+/// What is sought in the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// The issuer's keys: `jwks_uri`.
+    Keys,
+    /// `introspection_endpoint`.
+    Introspection,
+    /// The same for a client that authenticates by its certificate: its alias in `mtls_endpoint_aliases`, if there is one
+    /// (RFC 8705 §5).
+    IntrospectionByCertificate,
+}
+
+impl Sought {
+    /// The member that has it.
+    pub const fn member(self) -> &'static str {
+        match self {
+            Self::Keys => "jwks_uri",
+            Self::Introspection | Self::IntrospectionByCertificate => "introspection_endpoint",
+        }
+    }
+
+    fn in_document(self, document: &Map<String, Value>) -> Option<&str> {
+        let plain = document.get(self.member());
+        let alias = match self {
+            Self::IntrospectionByCertificate => {
+                document.get("mtls_endpoint_aliases").and_then(|aliases| aliases.get(self.member()))
+            }
+            Self::Keys | Self::Introspection => None,
+        };
+        alias.or(plain).and_then(Value::as_str)
+    }
+}
+
 /// The issuer identifier does not say where its metadata is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is not an https URL without query and fragment, so its metadata cannot be found; say jwks_uri")]
+#[error(
+    "it is not an https URL without query and fragment, so its metadata cannot be found; say jwks_uri, and introspection.endpoint if it is asked"
+)]
 pub struct NotDiscoverable;
 
 impl Discovery {
@@ -47,16 +82,16 @@ impl Discovery {
         super::http::host(&self.openid)
     }
 
-    /// The `jwks_uri` of the issuer's metadata: of RFC 8414's place or, if there is no usable document, of OpenID's.
+    /// An address in the issuer's metadata: of RFC 8414's place or, if there is no usable document, of OpenID's.
     ///
     /// # Errors
     /// [`MetadataError`]. A document of another issuer ends the search: that place is answered by someone else.
-    pub async fn jwks_uri(&self, client: &Client) -> Result<Url, MetadataError> {
-        let first = match self.read(client, &self.authorization_server).await {
+    pub async fn find(&self, client: &Client, sought: Sought) -> Result<Url, MetadataError> {
+        let first = match self.read(client, &self.authorization_server, sought).await {
             Err(error) if !matches!(error, MetadataError::IssuerMismatch { .. }) => error,
             decided => return decided,
         };
-        match self.read(client, &self.openid).await {
+        match self.read(client, &self.openid, sought).await {
             Err(second) if !matches!(second, MetadataError::IssuerMismatch { .. }) => {
                 Err(MetadataError::Neither { authorization_server: Box::new(first), openid: Box::new(second) })
             }
@@ -64,27 +99,27 @@ impl Discovery {
         }
     }
 
-    async fn read(&self, client: &Client, url: &Url) -> Result<Url, MetadataError> {
+    async fn read(&self, client: &Client, url: &Url, sought: Sought) -> Result<Url, MetadataError> {
         let document = client.get_json_bytes(url).await?;
         let document = parse_object(&document).map_err(|_| MetadataError::Malformed)?;
-        let text = |name: &str| document.get(name).and_then(Value::as_str);
         // RFC 8414 §3.3: "The "issuer" value returned MUST be identical to the authorization server's issuer identifier
         // value into which the well-known URI string was inserted … If these values are not identical, the data
         // contained in the response MUST NOT be used."
-        let issuer = text("issuer").ok_or(MetadataError::IssuerMissing)?;
+        let issuer = document.get("issuer").and_then(Value::as_str).ok_or(MetadataError::IssuerMissing)?;
         if issuer != &*self.issuer {
             return Err(MetadataError::IssuerMismatch { found: short(issuer), expected: self.issuer.clone() });
         }
-        let jwks_uri = text("jwks_uri").ok_or(MetadataError::JwksUriMissing)?;
-        // RFC 8414 §2: "This URL MUST use the "https" scheme."
-        match Url::parse(jwks_uri) {
+        let member = sought.member();
+        let found = sought.in_document(&document).ok_or(MetadataError::Missing { member })?;
+        // RFC 8414 §2 of jwks_uri: "This URL MUST use the "https" scheme."; an endpoint without TLS gets no token of ours.
+        match Url::parse(found) {
             Ok(url) if url.scheme() == "https" => Ok(url),
-            Ok(_) | Err(_) => Err(MetadataError::JwksUriNotHttps { found: short(jwks_uri) }),
+            Ok(_) | Err(_) => Err(MetadataError::NotHttps { member, found: short(found) }),
         }
     }
 }
 
-/// Why the metadata does not tell where the keys are.
+/// Why the metadata does not tell where something is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// The document could not be had.
@@ -104,12 +139,17 @@ pub enum MetadataError {
         /// The configured one.
         expected: Box<str>,
     },
-    /// No `jwks_uri`, or one that is no text.
-    #[error("the metadata has no jwks_uri")]
-    JwksUriMissing,
-    /// A `jwks_uri` without TLS.
-    #[error("the metadata's jwks_uri is {found:?}, expected an https URL")]
-    JwksUriNotHttps {
+    /// The address that is sought is not there, or is no text.
+    #[error("the metadata has no {member}")]
+    Missing {
+        /// Its name.
+        member: &'static str,
+    },
+    /// An address without TLS.
+    #[error("the metadata's {member} is {found:?}, expected an https URL")]
+    NotHttps {
+        /// Its name.
+        member: &'static str,
         /// What it says, cut.
         found: Box<str>,
     },

@@ -1,10 +1,13 @@
 //! Everything we ask of an authorization server, and what we remember of its answers.
 //!
 //! The only outbound HTTP of the gateway. Chooses the issuer that a token claims, among those that the route accepts; the
-//! judgement itself is [`ActiveToken::from_jws`]. Two things are remembered: each issuer's keys ([`jwks`]), and the tokens
-//! that were verified with them. Neither is shared between issuers (RFC 8725 §3.8).
+//! judgement itself is [`ActiveToken::from_jws`] or [`ActiveToken::from_introspection`]. Three things are remembered: each
+//! issuer's keys ([`jwks`]), the tokens that were verified with them, and what issuers said of tokens they were asked about
+//! ([`introspection`]). None is shared between issuers (RFC 8725 §3.8).
 
+pub mod assertion;
 pub mod http;
+pub mod introspection;
 pub mod jwks;
 pub mod metadata;
 
@@ -12,6 +15,7 @@ pub mod metadata;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -21,6 +25,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 
 use self::http::{Client, ClientError};
+use self::introspection::Introspector;
 use self::jwks::{KeySource, Location};
 use self::metadata::{Discovery, NotDiscoverable};
 use crate::fapi::UnixTime;
@@ -34,7 +39,7 @@ use crate::fapi::token::{ActiveToken, Expected, TokenError, TokenHash};
 pub struct Issuers {
     entries: Vec<Entry>,
     tokens: Cache<CacheKey, Remembered>,
-    max_age: Duration,
+    cache: CacheSettings,
     observer: Arc<dyn Observer>,
 }
 
@@ -61,11 +66,12 @@ impl Issuers {
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, IssuerError> {
-        Self::build(settings, cache, timing, observer, &[])
+        Self::build(settings, cache, timing, observer, None)
     }
 
     /// The issuers of a reloaded configuration: whoever is called as before goes on with the keys that are there, so that
-    /// an issuer that is down does not stand in the way of everything else. Verified tokens are forgotten.
+    /// an issuer that is down does not stand in the way of everything else. What is remembered of tokens stays, as far as
+    /// it was judged as it would be now.
     ///
     /// # Errors
     /// [`IssuerError`].
@@ -75,7 +81,7 @@ impl Issuers {
         cache: CacheSettings,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, IssuerError> {
-        Self::build(settings, cache, Timing::default(), observer, &self.entries)
+        Self::build(settings, cache, Timing::default(), observer, Some(self))
     }
 
     fn build(
@@ -83,21 +89,35 @@ impl Issuers {
         cache: CacheSettings,
         timing: Timing,
         observer: Arc<dyn Observer>,
-        before: &[Entry],
+        before: Option<&Self>,
     ) -> Result<Self, IssuerError> {
-        let entry = |settings| Entry::new(settings, timing, &observer, before);
+        let known = before.map_or(&[][..], |before| &before.entries);
+        let entry = |settings| Entry::new(settings, timing, &observer, known);
         let entries = settings.into_iter().map(entry).collect::<Result<_, _>>()?;
-        let tokens = Cache::builder().max_capacity(cache.max_entries).expire_after(UntilItsEnd).build();
-        Ok(Self { entries, tokens, max_age: cache.max_age, observer })
+        let tokens = match before.filter(|before| before.cache == cache) {
+            Some(before) => before.tokens.clone(),
+            None => Self::memory(cache),
+        };
+        Ok(Self { entries, tokens, cache, observer })
+    }
+
+    fn memory(cache: CacheSettings) -> Cache<CacheKey, Remembered> {
+        let weigh = weigher(cache.max_entries, cache.max_bytes);
+        Cache::builder()
+            .max_capacity(cache.max_bytes)
+            .weigher(move |_: &CacheKey, remembered: &Remembered| weigh(&remembered.token))
+            .expire_after(UntilItsEnd)
+            .build()
     }
 
     /// The token, if one of the `accepted` issuers made it for this resource.
     ///
-    /// A token that was verified before with the keys of today is found by `hash`, which must be `token`'s, and not even
-    /// parsed. It may have ended since then: its claims, binding and rights are asked anew on every request, beginning with
-    /// [`ActiveToken::claims_at`]. Refusals are not remembered.
+    /// A token that was verified before with the keys of today, or of which its issuer spoke lately, is found by `hash`,
+    /// which must be `token`'s, and not even parsed. It may have ended since then: its claims, binding and rights are asked
+    /// anew on every request, beginning with [`ActiveToken::claims_at`]. What an issuer said counts for `max_age` at most,
+    /// if there is one: zero asks it every time.
     ///
-    /// Waits only when the token names a key that its issuer did not have when last asked.
+    /// Waits only for an introspecting issuer, or when the token names a key that its issuer did not have when last asked.
     ///
     /// # Errors
     /// [`ValidateError`].
@@ -106,71 +126,132 @@ impl Issuers {
         token: PresentedToken<'_>,
         hash: &TokenHash,
         accepted: &[IssuerIndex],
+        max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         debug_assert_eq!(*hash, TokenHash::of(token), "the hash is another token's");
-        for (issuer, entry) in self.accepted(accepted) {
-            if let Some(keys) = entry.keys.current()
-                && let Some(found) = self.tokens.get(&CacheKey { issuer, generation: keys.generation, token: *hash })
-            {
+        for entry in self.accepted(accepted) {
+            if let Some(found) = self.remembered(entry, hash, max_age) {
                 self.observer.token_cache(&entry.expected.name, CacheOutcome::Hit);
-                return Ok(found.token);
+                return Ok(found);
             }
         }
-        let jws = UnverifiedJws::parse(token)?;
-        let Some((issuer, entry)) =
-            self.accepted(accepted).find(|(_, entry)| jws.claimed_issuer() == Some(&entry.expected.issuer))
-        else {
-            return Err(TokenError::issuer_unknown(jws.claimed_issuer()).into());
-        };
+        let (entry, jws) = self.issuer_of(token, accepted)?;
         self.observer.token_cache(&entry.expected.name, CacheOutcome::Miss);
-        let mut keys = entry.keys.current().ok_or_else(|| Unavailable::Keys { issuer: entry.expected.name.clone() })?;
+        match (&entry.judge, jws) {
+            (Judge::Issuer(introspector), _) => introspector.introspect(token, hash, max_age, now).await,
+            (Judge::Keys(keys), Some(jws)) => self.verify(entry, keys, (token, jws), hash, now).await,
+            (Judge::Keys(_), None) => Err(TokenError::issuer_unknown(None).into()),
+        }
+    }
+
+    fn remembered(&self, entry: &Entry, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
+        match &entry.judge {
+            Judge::Issuer(introspector) => introspector.remembered(hash, max_age),
+            Judge::Keys(keys) => {
+                let key = CacheKey { issuer: entry.id, generation: keys.current()?.generation, token: *hash };
+                self.tokens.get(&key).map(|remembered| remembered.token)
+            }
+        }
+    }
+
+    /// Who is to judge the token: the issuer that a JWS claims, or else the one of the accepted that is asked about its
+    /// tokens, of which a route has one at most.
+    fn issuer_of<'t>(
+        &self,
+        token: PresentedToken<'t>,
+        accepted: &[IssuerIndex],
+    ) -> Result<(&Entry, Option<UnverifiedJws<'t>>), TokenError> {
+        let (opaque, jws) = match UnverifiedJws::parse(token) {
+            Ok(jws) => match jws.claimed_issuer() {
+                Some(claimed) => {
+                    let found = self.accepted(accepted).find(|entry| *entry.expected.issuer == *claimed);
+                    let entry = found.ok_or_else(|| TokenError::issuer_unknown(Some(claimed)))?;
+                    return Ok((entry, Some(jws)));
+                }
+                None => (TokenError::issuer_unknown(None), Some(jws)),
+            },
+            // No JWS that we could read: the issuer knows what it is.
+            Err(error @ (TokenError::Malformed { .. } | TokenError::Encrypted)) => (error, None),
+            Err(error) => return Err(error),
+        };
+        let asked = self.accepted(accepted).find(|entry| matches!(entry.judge, Judge::Issuer(_)));
+        asked.map(|entry| (entry, jws)).ok_or(opaque)
+    }
+
+    async fn verify(
+        &self,
+        entry: &Entry,
+        source: &Arc<KeySource>,
+        (token, jws): (PresentedToken<'_>, UnverifiedJws<'_>),
+        hash: &TokenHash,
+        now: UnixTime,
+    ) -> Result<Arc<ActiveToken>, ValidateError> {
+        let mut keys = source.current().ok_or_else(|| Unavailable::Keys { issuer: entry.expected.name.clone() })?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
         if let Err(TokenError::KeyUnknown { key_id: Some(_) }) = outcome
-            && let Some(newer) = entry.keys.refresh_for_unknown_kid(keys.generation).await
+            && let Some(newer) = source.refresh_for_unknown_kid(keys.generation).await
         {
             outcome = ActiveToken::from_jws(UnverifiedJws::parse(token)?, hash, &entry.expected, &newer.keys, now);
             keys = newer;
         }
         let token = Arc::new(outcome?);
-        let lifetime = Duration::from_secs(token.expires_at().since(now)).min(self.max_age);
+        let left = token.expires_at().map(|at| Duration::from_secs(at.since(now)));
+        let lifetime = left.map_or(self.cache.max_age, |left| left.min(self.cache.max_age));
         if !lifetime.is_zero() {
-            let key = CacheKey { issuer, generation: keys.generation, token: *hash };
+            let key = CacheKey { issuer: entry.id, generation: keys.generation, token: *hash };
             self.tokens.insert(key, Remembered { token: token.clone(), lifetime });
         }
         Ok(token)
     }
 
-    /// Keeps every issuer's keys fresh, for ever; drop it to end it.
+    /// Keeps every issuer's keys and endpoint fresh, for ever; drop it to end it.
     pub async fn keep_fresh(&self) {
         let mut loops = JoinSet::new();
         for entry in &self.entries {
-            let keys = entry.keys.clone();
-            loops.spawn(async move { keys.keep_fresh().await });
+            if let Some(keys) = entry.keys.clone() {
+                loops.spawn(async move { keys.keep_fresh().await });
+            }
+            if let Judge::Issuer(introspector) = &entry.judge {
+                let introspector = introspector.clone();
+                loops.spawn(async move { introspector.keep_fresh().await });
+            }
         }
         while loops.join_next().await.is_some() {}
     }
 
-    /// Whether every issuer's keys were read once; from then on for ever, since keys are only replaced by keys.
+    /// Whether all that is needed of every issuer was read once, its keys and its endpoint; from then on for ever, since
+    /// keys are only replaced by keys.
     pub fn ready(&self) -> bool {
-        self.entries.iter().all(|entry| entry.keys.current().is_some())
+        self.entries.iter().all(|entry| {
+            let asked = match &entry.judge {
+                Judge::Issuer(introspector) => introspector.ready(),
+                Judge::Keys(_) => true,
+            };
+            asked && entry.keys.as_ref().is_none_or(|keys| keys.current().is_some())
+        })
     }
 
     /// For each issuer's name the seconds since it last sent its keys, if it ever did.
     pub fn key_ages(&self) -> Vec<(Arc<str>, Option<f64>)> {
-        let age = |entry: &Entry| entry.keys.current().map(|keys| keys.read_at.elapsed().as_secs_f64());
-        self.entries.iter().map(|entry| (entry.expected.name.clone(), age(entry))).collect()
+        let age = |keys: &Arc<KeySource>| keys.current().map(|keys| keys.read_at.elapsed().as_secs_f64());
+        let with_keys = self.entries.iter().filter_map(|entry| entry.keys.as_ref().map(|keys| (entry, keys)));
+        with_keys.map(|(entry, keys)| (entry.expected.name.clone(), age(keys))).collect()
     }
 
-    /// How many verified tokens are remembered.
+    /// How many tokens are remembered, verified ones and those that an issuer spoke of.
     pub fn cache_entries(&self) -> u64 {
+        let introspected = self.entries.iter().map(|entry| match &entry.judge {
+            Judge::Issuer(introspector) => introspector.entries(),
+            Judge::Keys(_) => 0,
+        });
         // The count is only true when what has ended is gone.
         self.tokens.run_pending_tasks();
-        self.tokens.entry_count()
+        self.tokens.entry_count() + introspected.sum::<u64>()
     }
 
-    fn accepted(&self, accepted: &[IssuerIndex]) -> impl Iterator<Item = (IssuerIndex, &Entry)> {
-        accepted.iter().filter_map(|index| self.entries.get(index.0).map(|entry| (*index, entry)))
+    fn accepted(&self, accepted: &[IssuerIndex]) -> impl Iterator<Item = &Entry> {
+        accepted.iter().filter_map(|index| self.entries.get(index.0))
     }
 }
 
@@ -183,6 +264,8 @@ pub struct Settings {
     pub jwks_uri: Option<Url>,
     /// Who vouches for its servers.
     pub trust_anchors: TrustAnchors,
+    /// How it is asked about its tokens; if not, they are JWTs that are verified here.
+    pub introspection: Option<introspection::Settings>,
 }
 
 /// The certificate authorities that a call to an issuer relies on.
@@ -195,10 +278,12 @@ pub enum TrustAnchors {
 }
 
 /// The section `token_cache` of gateway.yaml.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
     /// How many verified tokens are remembered; the least used go first.
     pub max_entries: u64,
+    /// How many bytes they may take.
+    pub max_bytes: u64,
     /// How long a verified token is remembered at most; never past its `exp`.
     pub max_age: Duration,
 }
@@ -286,6 +371,8 @@ pub trait Observer: Send + Sync {
     fn token_cache(&self, issuer: &str, outcome: CacheOutcome);
     /// The keys were asked for.
     fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome);
+    /// The issuer was asked about a token.
+    fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration);
 }
 
 /// Nobody counts.
@@ -293,6 +380,8 @@ impl Observer for () {
     fn token_cache(&self, _: &str, _: CacheOutcome) {}
 
     fn jwks_refresh(&self, _: &str, _: RefreshOutcome) {}
+
+    fn introspection(&self, _: &str, _: IntrospectionOutcome, _: Duration) {}
 }
 
 /// Whether a token was verified before.
@@ -313,11 +402,67 @@ pub enum RefreshOutcome {
     Failure,
 }
 
+/// What came of asking about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IntrospectionOutcome {
+    /// The issuer calls it active.
+    Active,
+    /// The issuer calls it inactive.
+    Inactive,
+    /// The issuer refuses the gateway itself: its credentials, or the way it asks.
+    Unauthorized,
+    /// An answer that says nothing: another status, another form, a signature that does not hold.
+    Invalid,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or nowhere to connect to.
+    Unreachable,
+    /// Not asked, since too many wait.
+    Busy,
+}
+
+impl IntrospectionOutcome {
+    /// Every outcome.
+    pub const ALL: &[Self] = &[
+        Self::Active,
+        Self::Inactive,
+        Self::Unauthorized,
+        Self::Invalid,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Busy,
+    ];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Unauthorized => "unauthorized",
+            Self::Invalid => "invalid",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 /// One issuer at work.
 struct Entry {
+    /// Another number for every way of judging tokens: a token that was verified by one says nothing to the next.
+    id: u64,
     expected: Expected,
-    keys: Arc<KeySource>,
+    keys: Option<Arc<KeySource>>,
+    judge: Judge,
     called: Called,
+}
+
+/// Who says that a token is active.
+enum Judge {
+    /// We, by the issuer's keys.
+    Keys(Arc<KeySource>),
+    /// The issuer, when asked.
+    Issuer(Arc<Introspector>),
 }
 
 /// All that the calls to an issuer depend on.
@@ -336,34 +481,92 @@ impl Entry {
         observer: &Arc<dyn Observer>,
         before: &[Self],
     ) -> Result<Self, IssuerError> {
-        let Settings { expected, jwks_uri, trust_anchors } = settings;
-        let (name, url) = (expected.name.clone(), expected.issuer.clone());
-        let called = Called { name, issuer: url, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
-        if let Some(same) = before.iter().find(|entry| entry.called == called) {
-            return Ok(Self { expected, keys: same.keys.clone(), called });
-        }
-        let issuer = || expected.name.clone();
-        let location = match jwks_uri {
-            Some(url) if url.scheme() != "https" => return Err(IssuerError::JwksUriNotHttps { issuer: issuer() }),
-            Some(url) => Location::Configured(url),
-            None => Location::Discovered(
-                Discovery::new(&expected.issuer)
-                    .map_err(|error| IssuerError::NotDiscoverable { issuer: issuer(), error })?,
-            ),
+        let Settings { expected, jwks_uri, trust_anchors, introspection } = settings;
+        let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
+        let called = Called { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
+        let same = before.iter().find(|entry| entry.called == called);
+        let name = || expected.name.clone();
+        let failed = |error| IssuerError::Client { issuer: name(), error };
+        let keys_needed = introspection
+            .as_ref()
+            .is_none_or(|settings| matches!(settings.response, introspection::Response::Jwt { .. }));
+        let keys = match (same.and_then(|entry| entry.keys.clone()), jwks_uri) {
+            _ if !keys_needed => None,
+            (Some(keys), _) => Some(keys),
+            (None, Some(url)) if url.scheme() != "https" => {
+                return Err(IssuerError::JwksUriNotHttps { issuer: name() });
+            }
+            (None, jwks_uri) => {
+                let location = match jwks_uri {
+                    Some(url) => Location::Configured(url),
+                    None => Location::Discovered(
+                        Discovery::new(&expected.issuer)
+                            .map_err(|error| IssuerError::NotDiscoverable { issuer: name(), error })?,
+                    ),
+                };
+                let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout).map_err(failed)?;
+                Some(Arc::new(KeySource::new(name(), location, client, timing, observer.clone())))
+            }
         };
-        let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout)
-            .map_err(|error| IssuerError::Client { issuer: issuer(), error })?;
-        let keys = Arc::new(KeySource::new(issuer(), location, client, timing, observer.clone()));
-        Ok(Self { expected, keys, called })
+        let judge = match (introspection, &keys) {
+            (Some(settings), _) => {
+                let same = same.and_then(|entry| match &entry.judge {
+                    Judge::Issuer(introspector) if introspector.is_of(&expected, &settings) => Some(introspector),
+                    Judge::Issuer(_) | Judge::Keys(_) => None,
+                });
+                Judge::Issuer(match same {
+                    Some(introspector) => introspector.clone(),
+                    None => {
+                        let discovery = Discovery::new(&expected.issuer).ok();
+                        let (keys, observer) = (keys.clone(), observer.clone());
+                        let new = Introspector::new(
+                            expected.clone(),
+                            settings,
+                            discovery,
+                            &trust_anchors,
+                            keys,
+                            timing,
+                            observer,
+                        );
+                        Arc::new(new.map_err(failed)?)
+                    }
+                })
+            }
+            (None, Some(keys)) => Judge::Keys(keys.clone()),
+            (None, None) => unreachable!("keys are needed whenever tokens are verified here"),
+        };
+        let id = match same.filter(|entry| entry.expected == expected && entry.judge.is_same(&judge)) {
+            Some(entry) => entry.id,
+            None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        };
+        Ok(Self { id, expected, keys, judge, called })
     }
 }
+
+impl Judge {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keys(one), Self::Keys(other)) => Arc::ptr_eq(one, other),
+            (Self::Issuer(one), Self::Issuer(other)) => Arc::ptr_eq(one, other),
+            (Self::Keys(_), Self::Issuer(_)) | (Self::Issuer(_), Self::Keys(_)) => false,
+        }
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// All that a verified token depended on: whose it was to be, which keys there were, and every byte of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct CacheKey {
-    issuer: IssuerIndex,
+    issuer: u64,
     generation: u64,
     token: TokenHash,
+}
+
+/// What a token weighs in a memory of so many bytes: its own, and at least an equal share, so that neither bound is passed.
+fn weigher(max_entries: u64, max_bytes: u64) -> impl Fn(&ActiveToken) -> u32 {
+    let share = usize::try_from(max_bytes / max_entries.max(1)).unwrap_or(usize::MAX).max(1);
+    move |token| u32::try_from(token.size().max(share)).unwrap_or(u32::MAX)
 }
 
 /// A verified token, and how long it may be remembered from the moment it was.

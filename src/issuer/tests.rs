@@ -56,12 +56,16 @@ impl World {
         Self { servers, issuers: Arc::new(issuers), seen }
     }
 
+    fn keys(&self, index: usize) -> &Arc<KeySource> {
+        self.issuers.entries[index].keys.as_ref().expect("its tokens are verified")
+    }
+
     async fn refresh(&self, index: usize) -> Result<(), RefreshError> {
-        self.issuers.entries[index].keys.refresh().await
+        self.keys(index).refresh().await
     }
 
     fn generation(&self, index: usize) -> Option<u64> {
-        self.issuers.entries[index].keys.current().map(|keys| keys.generation)
+        self.keys(index).current().map(|keys| keys.generation)
     }
 
     fn token(&self, index: usize) -> String {
@@ -76,7 +80,7 @@ impl World {
 
 async fn validate(issuers: &Issuers, token: &str, accepted: &[IssuerIndex]) -> Result<Arc<ActiveToken>, Code> {
     let token = PresentedToken::for_test(token);
-    let outcome = issuers.validate(token, &TokenHash::of(token), accepted, NOW).await;
+    let outcome = issuers.validate(token, &TokenHash::of(token), accepted, None, NOW).await;
     outcome.map_err(|error| Cause::from(error).code())
 }
 
@@ -87,10 +91,16 @@ fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> 
         audiences: vec![AuthorizationServer::AUDIENCE.into()],
         algorithms: Algorithm::ALL.to_vec(),
     };
-    Settings { expected, jwks_uri: None, trust_anchors: TrustAnchors::Given(vec![authority.der().clone()]) }
+    Settings {
+        expected,
+        jwks_uri: None,
+        trust_anchors: TrustAnchors::Given(vec![authority.der().clone()]),
+        introspection: None,
+    }
 }
 
-const CACHE: CacheSettings = CacheSettings { max_entries: 100, max_age: Duration::from_secs(300) };
+const CACHE: CacheSettings =
+    CacheSettings { max_entries: 100, max_bytes: 1024 * 1024, max_age: Duration::from_secs(300) };
 
 /// Remembers what was observed, in order.
 #[derive(Default)]
@@ -103,6 +113,7 @@ struct Seen {
 enum Event {
     Cache(String, CacheOutcome),
     Refresh(String, RefreshOutcome),
+    Introspection(String, IntrospectionOutcome),
 }
 
 impl Seen {
@@ -129,6 +140,10 @@ impl Observer for Seen {
 
     fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome) {
         self.push(Event::Refresh(issuer.to_owned(), outcome));
+    }
+
+    fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, _: Duration) {
+        self.push(Event::Introspection(issuer.to_owned(), outcome));
     }
 }
 
@@ -231,7 +246,7 @@ async fn fapi2_cr_10_takes_only_200() {
         let outcome = fetch(Answer::status(status)).await;
         assert!(matches!(&outcome, Err(FetchError::Status { status: found, .. }) if *found == status), "{outcome:?}");
     }
-    assert!(matches!(fetch(Answer::resetting()).await, Err(FetchError::Unreachable { .. })));
+    assert!(matches!(fetch(Answer::resetting()).await, Err(FetchError::BrokenOff { .. })));
 }
 
 #[tokio::test]
@@ -346,7 +361,7 @@ async fn fapi2_rs_13_refuses_a_discovered_jwks_uri_without_tls() {
         metadata["jwks_uri"] = json!(uri);
         server.script(METADATA, ok(metadata.clone()));
         server.script(OPENID, ok(metadata));
-        let error = Box::new(MetadataError::JwksUriNotHttps { found: uri.into() });
+        let error = Box::new(MetadataError::NotHttps { member: "jwks_uri", found: uri.into() });
         let neither = MetadataError::Neither { authorization_server: error.clone(), openid: error };
         assert_eq!(world.refresh(0).await, Err(neither.into()), "{uri}");
     }
@@ -382,7 +397,7 @@ async fn a_configured_jwks_uri_needs_no_metadata() {
     };
     let given = || TrustAnchors::Given(vec![authority.der().clone()]);
     let issuers = settings(&server.url("/jwks"), server.issuer(), given()).unwrap(); // control
-    issuers.entries[0].keys.refresh().await.unwrap();
+    issuers.entries[0].keys.as_ref().unwrap().refresh().await.unwrap();
     assert_eq!(paths(&server), [JWKS]);
 
     let issuer = || Arc::<str>::from("a");
@@ -446,7 +461,7 @@ async fn keeps_reading_in_the_background_until_dropped() {
     let times = |events: &[Event], wanted: &Event| events.iter().filter(|event| *event == wanted).count();
     world.seen.wait_until(|events| times(events, &success()) > 2 && times(events, &b) > 2).await;
     assert_eq!((world.generation(0), world.generation(1)), (Some(1), Some(1)));
-    let keys = Arc::downgrade(&world.issuers.entries[0].keys);
+    let keys = Arc::downgrade(world.keys(0));
     background.abort();
     let _ = background.await;
     drop(world);
@@ -657,7 +672,7 @@ async fn atk_ca_04_a_remembered_token_has_no_claims_after_exp() {
     assert!(world.validate(&token, &[A]).await.is_ok());
     let later = NOW.plus(300);
     let presented = PresentedToken::for_test(&token);
-    let found = world.issuers.validate(presented, &TokenHash::of(presented), &[A], later).await.unwrap();
+    let found = world.issuers.validate(presented, &TokenHash::of(presented), &[A], None, later).await.unwrap();
     assert!(found.claims_at(NOW).is_ok()); // control
     assert_eq!(found.claims_at(later).err(), Some(TokenError::Expired { at: later, now: later }));
 }
@@ -669,7 +684,11 @@ async fn atk_ca_04_is_remembered_until_exp_or_the_maximum_age() {
     for (lives, remembered) in [(10, 10), (300, 300), (301, 300), (86400, 300)] {
         let token = server.token(NOW.0).expires_at(NOW.0 + lives).sign(server.key(KeyKind::Es256));
         world.validate(&token, &[A]).await.unwrap();
-        let key = CacheKey { issuer: A, generation: 1, token: TokenHash::of(PresentedToken::for_test(&token)) };
+        let key = CacheKey {
+            issuer: world.issuers.entries[0].id,
+            generation: 1,
+            token: TokenHash::of(PresentedToken::for_test(&token)),
+        };
         assert_eq!(world.issuers.tokens.get(&key).map(|found| found.lifetime.as_secs()), Some(remembered));
     }
     let cache = CacheSettings { max_age: Duration::ZERO, ..CACHE };
@@ -684,7 +703,11 @@ async fn atk_ca_09_what_has_ended_is_gone_and_what_takes_its_place_stays() {
     let world = World::new(1).await;
     let text = world.token(0);
     let token = world.validate(&text, &[A]).await.unwrap();
-    let key = CacheKey { issuer: A, generation: 1, token: TokenHash::of(PresentedToken::for_test(&text)) };
+    let key = CacheKey {
+        issuer: world.issuers.entries[0].id,
+        generation: 1,
+        token: TokenHash::of(PresentedToken::for_test(&text)),
+    };
     let tokens = &world.issuers.tokens;
     let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), lifetime });
     insert(Duration::from_millis(1));

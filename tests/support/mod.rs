@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fapi_gateway::commands::demo::accounts::AccountsApi;
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
 use fapi_gateway::commands::demo::pki::{Authority, Credential};
 use fapi_gateway::commands::demo::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use fapi_gateway::config::Config;
@@ -53,6 +53,9 @@ impl World {
         let accounts = AccountsApi::start(None, None).expect("the accounts API starts");
         let scene = Scene::new(&authority, issuer.issuer(), accounts.address());
         let clock = TestClock::new();
+        let time = clock.clone();
+        issuer.keep_time(move || time.now());
+        issuer.register("gateway", ResourceServer::Key(scene.gateway_key.clone()));
         let scene = adjust(scene);
         let ready = scene.becomes_ready;
         let gateway = Running::start(scene, &clock).await;
@@ -83,6 +86,11 @@ impl World {
     /// Signs with the issuer's PS256 key.
     pub fn sign(&self, token: &AccessToken) -> String {
         remember(token.sign(self.issuer.key(KeyKind::Ps256)))
+    }
+
+    /// An opaque `T(C1)` that the issuer knows.
+    pub fn opaque(&self, token: &AccessToken) -> String {
+        remember(self.issuer.issue(token))
     }
 
     /// The good request: `GET /accounts` with `T(C1)`.
@@ -153,6 +161,7 @@ pub struct Scene {
     folder: Folder,
     yaml: String,
     issuer: String,
+    gateway_key: SigningKey,
     becomes_ready: bool,
 }
 
@@ -206,7 +215,9 @@ routes:
     upstream: accounts
 "#
         );
-        Self { folder, yaml, issuer: issuer.to_owned(), becomes_ready: true }
+        let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
+        folder.write("gateway.pem", &gateway_key.private_key_pem());
+        Self { folder, yaml, issuer: issuer.to_owned(), gateway_key, becomes_ready: true }
     }
 
     /// The issuer that the usual gateway.yaml names.
@@ -219,6 +230,15 @@ routes:
         assert!(self.yaml.contains(from), "gateway.yaml of the tests has no {from:?}");
         self.yaml = self.yaml.replace(from, to);
         self
+    }
+
+    /// Lets the gateway ask the issuer about its tokens; `more` is added to the section, in flow style.
+    pub fn introspected(self, more: &str) -> Self {
+        let section = format!(
+            "tokens: introspection\n    introspection: {{ client_id: gateway, authentication: {{ method: \
+             private_key_jwt, private_key: gateway.pem }}{more} }}"
+        );
+        self.replace("tokens: jwt", &section)
     }
 
     /// Appends routes, or anything else that may come last.

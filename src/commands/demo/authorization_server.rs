@@ -1,20 +1,27 @@
 //! An authorization server over TLS: metadata (RFC 8414 and OpenID Connect Discovery), a key set, and introspection
-//! (RFC 7662) that knows no token. It has no endpoint that issues: [`AuthorizationServer::token`] does.
+//! (RFC 7662), plain or signed (RFC 9701). It has no endpoint that issues or revokes: [`AuthorizationServer::token`],
+//! [`AuthorizationServer::issue`] and [`AuthorizationServer::revoke`] do.
 //!
 //! Its answers can be replaced path by path, to be an issuer that errs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
+use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::https::{Answer, HttpServer, Recorded, danger_tls_config_with_any_client};
-use super::pki::Authority;
+use super::pki::{Authority, Credential};
 use super::tokens::{AccessToken, KeyKind, SigningKey};
+use crate::commands::now;
 
 /// The server, its signing keys and its scripts. Dropping it stops it.
 #[derive(Debug)]
@@ -24,6 +31,15 @@ pub struct AuthorizationServer {
     keys: HashMap<KeyKind, SigningKey>,
     rotations: usize,
     answers: Arc<Mutex<Answers>>,
+}
+
+/// What a resource server is known by at the introspection endpoint.
+#[derive(Debug)]
+pub enum ResourceServer {
+    /// The key of its assertions (RFC 7523).
+    Key(SigningKey),
+    /// Its certificate (RFC 8705 §2.2).
+    Certificate(Credential),
 }
 
 impl AuthorizationServer {
@@ -37,6 +53,8 @@ impl AuthorizationServer {
     pub const JWKS: &str = "/jwks";
     /// The path of `introspection_endpoint`.
     pub const INTROSPECTION: &str = "/introspect";
+    /// Its alias in `mtls_endpoint_aliases` (RFC 8705 §5).
+    pub const INTROSPECTION_BY_CERTIFICATE: &str = "/mtls/introspect";
 
     /// A server for `localhost` on a free port, with a certificate from `authority` and one key of each kind.
     ///
@@ -52,6 +70,12 @@ impl AuthorizationServer {
         let answers = Arc::new(Mutex::new(Answers {
             metadata: metadata(&issuer),
             jwks: key_set(&keys),
+            keys: keys.clone(),
+            issuer: issuer.clone(),
+            tokens: HashMap::new(),
+            resource_servers: HashMap::new(),
+            assertions: HashSet::new(),
+            clock: Clock(Box::new(now)),
             scripts: HashMap::new(),
         }));
         let handler = {
@@ -83,13 +107,42 @@ impl AuthorizationServer {
         self.rotations += 1;
         let key = SigningKey::generate(kind, &kid(kind, self.rotations));
         let former = self.keys.insert(kind, key).expect("the server is made with a key of each kind");
-        lock(&self.answers).jwks = key_set(&self.keys);
+        let mut answers = lock(&self.answers);
+        answers.jwks = key_set(&self.keys);
+        answers.keys = self.keys.clone();
         former
     }
 
     /// A good access token of this issuer for [`Self::AUDIENCE`], to be bound and signed.
     pub fn token(&self, now: u64) -> AccessToken {
         AccessToken::new(&self.issuer, Self::AUDIENCE, now)
+    }
+
+    /// Goes by another clock than the wall's.
+    pub fn keep_time(&self, clock: impl Fn() -> u64 + Send + Sync + 'static) {
+        lock(&self.answers).clock = Clock(Box::new(clock));
+    }
+
+    /// An opaque token that means the same; introspection knows it until it is revoked.
+    pub fn issue(&self, token: &AccessToken) -> String {
+        let opaque = format!("opaque-{}", Uuid::new_v4().simple());
+        self.know(&opaque, token);
+        opaque
+    }
+
+    /// Introspection answers about `presented` with the claims of `token`.
+    pub fn know(&self, presented: &str, token: &AccessToken) {
+        lock(&self.answers).tokens.insert(presented.to_owned(), token.claims());
+    }
+
+    /// From now on introspection says that the token is not active.
+    pub fn revoke(&self, presented: &str) {
+        lock(&self.answers).tokens.remove(presented);
+    }
+
+    /// Lets a resource server ask about tokens.
+    pub fn register(&self, client_id: &str, resource_server: ResourceServer) {
+        lock(&self.answers).resource_servers.insert(client_id.to_owned(), resource_server);
     }
 
     /// The metadata as served without a script, to be changed for one.
@@ -192,7 +245,24 @@ impl std::fmt::Debug for Script {
 struct Answers {
     metadata: Value,
     jwks: Value,
+    keys: HashMap<KeyKind, SigningKey>,
+    issuer: String,
+    /// What introspection says of the tokens that were issued and not revoked.
+    tokens: HashMap<String, Value>,
+    resource_servers: HashMap<String, ResourceServer>,
+    /// The `jti` of every assertion so far.
+    assertions: HashSet<String>,
+    clock: Clock,
     scripts: HashMap<String, Script>,
+}
+
+/// The time that signed answers bear.
+struct Clock(Box<dyn Fn() -> u64 + Send + Sync>);
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Clock").field(&(self.0)()).finish()
+    }
 }
 
 fn answer(answers: &Mutex<Answers>, request: &Recorded) -> Answer {
@@ -210,10 +280,64 @@ fn answer(answers: &Mutex<Answers>, request: &Recorded) -> Answer {
             Answer::json(StatusCode::OK, answers.metadata.clone())
         }
         (&Method::GET, AuthorizationServer::JWKS) => Answer::json(StatusCode::OK, answers.jwks.clone()),
-        // RFC 7662 §2.2: for a token that it does not know, the server answers "active": false and nothing else.
-        (&Method::POST, AuthorizationServer::INTROSPECTION) => Answer::json(StatusCode::OK, json!({ "active": false })),
+        (&Method::POST, AuthorizationServer::INTROSPECTION | AuthorizationServer::INTROSPECTION_BY_CERTIFICATE) => {
+            answers.introspect(request)
+        }
         _ => Answer::status(StatusCode::NOT_FOUND),
     }
+}
+
+impl Answers {
+    fn introspect(&mut self, request: &Recorded) -> Answer {
+        let form: HashMap<_, _> = form_urlencoded::parse(&request.body).into_owned().collect();
+        let Some(client_id) = self.authenticate(request, &form) else {
+            return Answer::json(StatusCode::UNAUTHORIZED, json!({ "error": "invalid_client" }));
+        };
+        // RFC 7662 §2.2: for a token that it does not know, the server answers "active": false and nothing else.
+        let known = form.get("token").and_then(|token| self.tokens.get(token));
+        let mut answer = known.cloned().unwrap_or_else(|| json!({}));
+        answer["active"] = json!(known.is_some());
+        let accept = request.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        if accept == Some("application/token-introspection+jwt") {
+            return self.signed(&client_id, &answer);
+        }
+        Answer::json(StatusCode::OK, answer)
+    }
+
+    /// RFC 9701 §5, signed with PS256.
+    fn signed(&self, client_id: &str, answer: &Value) -> Answer {
+        let Some(key) = self.keys.get(&KeyKind::Ps256) else { return Answer::status(StatusCode::NOT_FOUND) };
+        let header = json!({ "typ": "token-introspection+jwt", "alg": "PS256", "kid": key.kid() });
+        let claims =
+            json!({ "iss": self.issuer, "aud": client_id, "iat": (self.clock.0)(), "token_introspection": answer });
+        let kind = HeaderValue::from_static("application/token-introspection+jwt");
+        Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(key.sign(&header, &claims))
+    }
+
+    /// The resource server that asks, if it proves who it is.
+    fn authenticate(&mut self, request: &Recorded, form: &HashMap<String, String>) -> Option<String> {
+        let Some(assertion) = form.get("client_assertion") else {
+            let client_id = form.get("client_id")?;
+            let ResourceServer::Certificate(credential) = self.resource_servers.get(client_id)? else { return None };
+            return (request.client_certificate.as_ref() == credential.chain_der.first()).then(|| client_id.clone());
+        };
+        let claims: Value = decode_payload(assertion)?;
+        let client_id = claims["sub"].as_str()?.to_owned();
+        let ResourceServer::Key(key) = self.resource_servers.get(&client_id)? else { return None };
+        let mut validation = Validation::new(key.kind().algorithm().parse().ok()?);
+        // FAPI 2.0 §5.3.2.1: the audience is the issuer, as one string.
+        validation.set_audience(&[&self.issuer]);
+        validation.set_issuer(&[&client_id]);
+        let verifier = DecodingKey::from_jwk(&serde_json::from_value(key.jwk()).ok()?).ok()?;
+        jsonwebtoken::decode::<Value>(assertion, &verifier, &validation).ok()?;
+        let fresh = self.assertions.insert(claims["jti"].as_str()?.to_owned());
+        (fresh && claims["aud"].is_string()).then_some(client_id)
+    }
+}
+
+/// What an assertion says before it is verified: whose it claims to be.
+fn decode_payload(assertion: &str) -> Option<Value> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1)?).ok()?).ok()
 }
 
 fn metadata(issuer: &str) -> Value {
@@ -221,6 +345,9 @@ fn metadata(issuer: &str) -> Value {
         "issuer": issuer,
         "jwks_uri": format!("{issuer}{}", AuthorizationServer::JWKS),
         "introspection_endpoint": format!("{issuer}{}", AuthorizationServer::INTROSPECTION),
+        "mtls_endpoint_aliases": {
+            "introspection_endpoint": format!("{issuer}{}", AuthorizationServer::INTROSPECTION_BY_CERTIFICATE),
+        },
         "token_endpoint": format!("{issuer}/token"),
         "response_types_supported": ["code"],
     })

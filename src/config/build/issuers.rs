@@ -1,5 +1,7 @@
 //! `issuers`: what an authorization server's tokens must be (RFC 8414 §2, RFC 9068 §4).
 
+use std::time::Duration;
+
 use reqwest::Url;
 
 use super::Build;
@@ -82,9 +84,28 @@ impl Build<'_> {
         }
         let audiences: Option<Vec<Box<str>>> =
             audiences.map(|audiences| audiences.iter().map(|audience| audience.as_str().into()).collect());
-        if *entry.tokens.get_or_insert(file::Tokens::Jwt) == file::Tokens::Introspection {
-            self.problem(&at.key("tokens"), "introspection is not supported by this version; write `tokens: jwt`");
-        }
+        let introspected = *entry.tokens.get_or_insert(file::Tokens::Jwt) == file::Tokens::Introspection;
+        let introspection_at = at.key("introspection");
+        let introspection = match &mut entry.introspection {
+            Some(section) if introspected => {
+                self.introspection(&introspection_at, section, profile, audiences.as_deref()).map(Some)
+            }
+            Some(section) => {
+                let built = self.introspection(&introspection_at, section, profile, audiences.as_deref());
+                self.warn(
+                    &introspection_at,
+                    "its tokens are validated here, so this means nothing; `tokens: introspection` would use it",
+                );
+                built.map(|_| None)
+            }
+            None if introspected => {
+                let problem =
+                    "the key is missing; write `client_id` and `authentication`, so that the issuer can be asked";
+                self.problem(&introspection_at, problem);
+                None
+            }
+            None => Some(None),
+        };
         let algorithms = self.algorithms(&at.key("algorithms"), entry, profile);
         let jwks_uri = entry.jwks_uri.as_deref().map(https_url);
         if let Some(Err(problem)) = &jwks_uri {
@@ -101,16 +122,25 @@ impl Build<'_> {
         };
         let (issuer, audiences, algorithms, _) = (issuer?, audiences?, algorithms?, url?.ok()?);
         entry.name.get_or_insert_with(|| name.to_owned());
-        self.summary.push(format!(
-            "issuer {name}: {issuer}; audiences: {}; algorithms: {}; keys: {}",
-            audiences.join(", "),
-            algorithms.iter().map(|algorithm| algorithm.as_str()).collect::<Vec<_>>().join(", "),
-            entry.jwks_uri.as_deref().unwrap_or("from its metadata"),
-        ));
+        let audiences_text = audiences.join(", ");
+        let from = |place: Option<&str>| place.unwrap_or("from its metadata").to_owned();
+        let judged = match &entry.introspection {
+            Some(section) if introspected => {
+                let max_age = section.cache.as_ref().and_then(|cache| cache.max_age);
+                let max_age = max_age.unwrap_or(file::Duration(Duration::ZERO));
+                format!("introspected: {}; a revocation is seen within {max_age}", from(section.endpoint.as_deref()))
+            }
+            Some(_) | None => {
+                let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+                format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
+            }
+        };
+        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}"));
         Some(issuer::Settings {
             expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms },
             jwks_uri: jwks_uri.transpose().ok()?,
             trust_anchors: trust_anchors?,
+            introspection: introspection?,
         })
     }
 

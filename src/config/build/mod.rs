@@ -5,6 +5,7 @@
 
 mod dpop;
 mod files;
+mod introspection;
 mod issuers;
 mod listeners;
 mod routes;
@@ -12,6 +13,7 @@ mod upstreams;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -113,7 +115,8 @@ impl Build<'_> {
         let entry = file.token_cache.get_or_insert_default();
         let max_entries = self.count(&at.key("max_entries"), entry.max_entries.get_or_insert(100_000));
         let max_age = self.time(&at.key("max_age"), &mut entry.max_age, Duration::from_secs(300));
-        Some(issuer::CacheSettings { max_entries: max_entries?, max_age: max_age? })
+        let max_bytes = self.memory(&at.key("max_bytes"), &mut entry.max_bytes);
+        Some(issuer::CacheSettings { max_entries: max_entries?, max_bytes: max_bytes?, max_age: max_age? })
     }
 
     fn limits(&mut self, file: &mut File) -> Option<Limits> {
@@ -158,14 +161,36 @@ impl Build<'_> {
     }
 
     fn time(&mut self, at: &KeyPath, entry: &mut Option<file::Duration>, default: Duration) -> Option<Duration> {
-        let time = entry.get_or_insert(file::Duration(default)).0;
         // Above a day it is a typing error, and some day it would overflow a clock.
-        if time < Duration::from_millis(1) || time > Duration::from_secs(24 * 60 * 60) {
-            let problem = format!("the time is not from 1ms to 24h; the default is `{}`", file::Duration(default));
-            self.problem(at, problem);
+        self.time_within(at, entry, default, Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60))
+    }
+
+    fn time_within(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut Option<file::Duration>,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let time = entry.get_or_insert(file::Duration(default)).0;
+        if !range.contains(&time) {
+            let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+            let default = file::Duration(default);
+            self.problem(at, format!("the time is not from {least} to {most}; the default is `{default}`"));
             return None;
         }
         Some(time)
+    }
+
+    /// How much memory a cache may take.
+    fn memory(&mut self, at: &KeyPath, entry: &mut Option<file::Size>) -> Option<u64> {
+        const MIB: u64 = 1024 * 1024;
+        let size = entry.get_or_insert(file::Size(128 * MIB)).0;
+        if !(MIB..=64 * 1024 * MIB).contains(&size) {
+            self.problem(at, "the size is not from 1MiB to 64GiB; the default is `128MiB`");
+            return None;
+        }
+        Some(size)
     }
 
     fn audit(&mut self, file: &mut File) -> Option<audit::Destination> {

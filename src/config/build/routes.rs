@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 
@@ -20,8 +21,7 @@ use crate::fapi::route::{Forward, Origin, Pattern, Requirement, Route, Routes, U
 /// The names that routes may use, of entries that have faults too.
 pub(super) struct Names {
     hosts: Vec<Box<str>>,
-    /// Name and `iss` of each issuer.
-    issuers: Vec<(String, String)>,
+    issuers: Vec<IssuerName>,
     /// Name, and the servers that a token would reach unprotected.
     upstreams: Vec<(String, Vec<String>)>,
 }
@@ -34,7 +34,12 @@ impl Names {
         hosts.sort_unstable();
         hosts.dedup();
         let issuers = file.issuers.iter().flatten();
-        let issuers = issuers.map(|issuer| (name_of(issuer), issuer.issuer.clone().unwrap_or_default())).collect();
+        let issuers = issuers.map(|issuer| IssuerName {
+            name: name_of(issuer),
+            issuer: issuer.issuer.clone().unwrap_or_default(),
+            introspected: issuer.tokens == Some(file::Tokens::Introspection),
+        });
+        let issuers = issuers.collect();
         let upstreams = file.upstreams.iter().flatten();
         let exposed = |upstream: &file::Upstream| {
             let servers = upstream.servers.iter().flatten();
@@ -43,6 +48,13 @@ impl Names {
         let upstreams = upstreams.map(|(name, upstream)| (name.clone(), exposed(upstream))).collect();
         Self { hosts, issuers, upstreams }
     }
+}
+
+/// What routes have to know of an issuer.
+struct IssuerName {
+    name: String,
+    issuer: String,
+    introspected: bool,
 }
 
 /// What holds for a route that does not say it itself.
@@ -186,6 +198,7 @@ impl Build<'_> {
                 ("issuers", entry.issuers.is_some()),
                 ("sender_constraint", entry.sender_constraint.is_some()),
                 ("dpop", entry.dpop.is_some()),
+                ("introspection_max_age", entry.introspection_max_age.is_some()),
             ];
             for (key, _) in surplus.iter().filter(|(_, present)| *present) {
                 let problem =
@@ -217,11 +230,18 @@ impl Build<'_> {
         };
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
+        let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
         // Without issuers or schemes there is no policy, but the scopes are looked at all the same.
         let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
         let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
         match Policy::new(scopes?, known, schemes, nonce) {
-            Ok(policy) => issuers.and(accepted).map(|_| Requirement::Protected(policy)),
+            Ok(policy) => {
+                let policy = match max_age? {
+                    Some(max_age) => policy.with_introspection_max_age(max_age),
+                    None => policy,
+                };
+                issuers.and(accepted).map(|_| Requirement::Protected(policy))
+            }
             Err(error @ EmptyPolicy::ScopeSyntax) => {
                 self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
                 None
@@ -291,7 +311,7 @@ impl Build<'_> {
         entry: &mut file::Route,
         names: &Names,
     ) -> Option<Vec<IssuerIndex>> {
-        let all = || names.issuers.iter().map(|(name, _)| name.clone()).collect();
+        let all = || names.issuers.iter().map(|known| known.name.clone()).collect();
         let written = entry.issuers.is_some();
         let chosen: &Vec<String> = entry.issuers.get_or_insert_with(all);
         if chosen.is_empty() {
@@ -306,22 +326,52 @@ impl Build<'_> {
         }
         let mut issuers = Vec::new();
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut asked: Option<&str> = None;
         for (index, name) in chosen.iter().enumerate() {
-            let Some(place) = names.issuers.iter().position(|(known, _)| known == name) else {
+            let Some(place) = names.issuers.iter().position(|known| known.name == *name) else {
                 let broken = self.report.lost_under(&KeyPath::of("issuers"));
-                let known = names.issuers.iter().map(|(name, _)| name.as_str());
+                let known = names.issuers.iter().map(|known| known.name.as_str());
                 self.unknown(&at.index(index), "issuer is named", name, known, broken);
                 issuers.push(None);
                 continue;
             };
-            let (name, issuer) = &names.issuers[place];
+            let IssuerName { name, issuer, introspected } = &names.issuers[place];
             let other = *seen.entry(issuer).or_insert(name);
             if other != name && !issuer.is_empty() {
                 self.problem(at, format!("`{other}` and `{name}` are both `{issuer}`; name one of them here"));
             }
+            if *introspected
+                && let Some(first) = asked.replace(name).filter(|first| first != name)
+                && other == name
+            {
+                let problem = format!(
+                    "`{first}` and `{name}` are both introspected, so it would not be known which to ask about an opaque token; name one of them here"
+                );
+                self.problem(at, problem);
+            }
             issuers.push(Some(IssuerIndex(place)));
         }
         issuers.into_iter().collect()
+    }
+
+    fn introspection_max_age(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        issuers: Option<&[IssuerIndex]>,
+        names: &Names,
+    ) -> Option<Option<Duration>> {
+        if entry.introspection_max_age.is_none() {
+            return Some(None);
+        }
+        let introspected = |index: &IssuerIndex| names.issuers.get(index.0).is_some_and(|issuer| issuer.introspected);
+        if issuers.is_some_and(|issuers| !issuers.iter().any(introspected)) {
+            let problem = "no issuer of the route is introspected, so this means nothing; remove the key";
+            self.problem(at, problem);
+            return None;
+        }
+        let longest = Duration::ZERO..=Duration::from_secs(60 * 60);
+        self.time_within(at, &mut entry.introspection_max_age, Duration::from_secs(30), longest).map(Some)
     }
 
     pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {

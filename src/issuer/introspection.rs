@@ -1,0 +1,629 @@
+//! Asking an issuer about a token (RFC 7662 §2.1), and how long its answer is believed.
+//!
+//! An answer is remembered under the SHA-256 of the whole token, in a memory that belongs to this one way of asking: issuer,
+//! endpoint, credentials and all that the answer was judged by. What is remembered are the claims, never that a request was
+//! let through. An answer that says nothing is not remembered at all.
+//!
+//! Requests that ask about the same token at the same time share one call; how many calls are under way, and how many
+//! requests wait for them, is bounded.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{StatusCode, header};
+use moka::Expiry;
+use moka::sync::Cache;
+use reqwest::Url;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::assertion::ClientKey;
+use super::http::{Client, ClientError, FetchError, Identity};
+use super::jwks::{KeySource, instant};
+use super::metadata::{Discovery, Sought};
+use super::{IntrospectionOutcome, Observer, Timing, TrustAnchors, ValidateError, weigher};
+use crate::fapi::credentials::PresentedToken;
+use crate::fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
+use crate::fapi::json::parse_object;
+use crate::fapi::rejection::Unavailable;
+use crate::fapi::statement::StatementError;
+use crate::fapi::token::{ActiveToken, Expected, MissingAudience, TokenError, TokenHash};
+use crate::fapi::{UnixTime, sha256};
+use crate::signing::NotSigned;
+
+/// The section `introspection` of an issuer in gateway.yaml.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where to ask; from the issuer's metadata if not said.
+    pub endpoint: Option<Url>,
+    /// Who the gateway is at the issuer.
+    pub client_id: Box<str>,
+    /// How it proves that.
+    pub authentication: Authentication,
+    /// What form an answer must have.
+    pub response: Response,
+    /// What an answer without `aud` is worth.
+    pub missing_audience: MissingAudience,
+    /// How long one question may take, waiting for its turn included.
+    pub timeout: Duration,
+    /// How many calls may be under way at a time.
+    pub max_calls: usize,
+    /// How many requests may wait for an answer at a time.
+    pub max_waiting: usize,
+    /// How long and how much is remembered.
+    pub cache: CacheSettings,
+}
+
+/// How the gateway authenticates at the endpoint; there is no way with a shared secret (FAPI 2.0 §5.3.3.1).
+pub enum Authentication {
+    /// `private_key_jwt`.
+    PrivateKeyJwt(ClientKey),
+    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the chain that is shown, and its key.
+    Certificate(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+}
+
+impl Clone for Authentication {
+    fn clone(&self) -> Self {
+        match self {
+            Self::PrivateKeyJwt(key) => Self::PrivateKeyJwt(key.clone()),
+            Self::Certificate(chain, key) => Self::Certificate(chain.clone(), key.clone_key()),
+        }
+    }
+}
+
+impl PartialEq for Authentication {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::PrivateKeyJwt(one), Self::PrivateKeyJwt(other)) => one == other,
+            (Self::Certificate(chain, key), Self::Certificate(other_chain, other_key)) => {
+                // Digests, so that no comparison of secrets depends on where they differ.
+                chain == other_chain && sha256(key.secret_der()) == sha256(other_key.secret_der())
+            }
+            (Self::PrivateKeyJwt(_), Self::Certificate(..)) | (Self::Certificate(..), Self::PrivateKeyJwt(_)) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PrivateKeyJwt(_) => "PrivateKeyJwt(..)",
+            Self::Certificate(..) => "Certificate(..)",
+        })
+    }
+}
+
+/// What form an answer must have; another one is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// Plain JSON (RFC 7662 §2.2).
+    Json,
+    /// Signed by the issuer (RFC 9701), for one of these `audiences`.
+    Jwt {
+        /// The names that the gateway is known by at the issuer.
+        audiences: Vec<Box<str>>,
+    },
+}
+
+/// The section `introspection.cache`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// How many active tokens are remembered; the least used go first.
+    pub max_entries: u64,
+    /// How many bytes they may take.
+    pub max_bytes: u64,
+    /// How long an answer counts, from the moment the question was sent; never past the token's `exp`.
+    pub max_age: Duration,
+    /// How long the answer counts that a token is not active, or not for us.
+    pub inactive_max_age: Duration,
+}
+
+/// One way of asking one issuer, and what it answered.
+pub struct Introspector {
+    expected: Expected,
+    settings: Settings,
+    endpoint: Endpoint,
+    timing: Timing,
+    client: Client,
+    /// The issuer's keys; there whenever answers are signed.
+    keys: Option<Arc<KeySource>>,
+    observer: Arc<dyn Observer>,
+    active: Cache<TokenHash, Remembered>,
+    refused: Cache<TokenHash, TokenError>,
+    flights: Mutex<HashMap<TokenHash, Flight>>,
+    calls: Semaphore,
+    waiting: AtomicUsize,
+    complaint: Mutex<Complaint>,
+}
+
+/// Where the endpoint is.
+enum Endpoint {
+    Configured(Arc<Url>),
+    Discovered(Box<Discovered>),
+}
+
+/// An endpoint that the metadata names.
+struct Discovered {
+    discovery: Discovery,
+    sought: Sought,
+    client: Client,
+    found: ArcSwapOption<Url>,
+}
+
+/// A call that is under way, for those who want the same answer.
+struct Flight {
+    began: Instant,
+    outcome: watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>,
+}
+
+impl Introspector {
+    pub(super) fn new(
+        expected: Expected,
+        settings: Settings,
+        discovery: Option<Discovery>,
+        trust_anchors: &TrustAnchors,
+        keys: Option<Arc<KeySource>>,
+        timing: Timing,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, ClientError> {
+        let (identity, sought) = match &settings.authentication {
+            Authentication::PrivateKeyJwt(_) => (None, Sought::Introspection),
+            Authentication::Certificate(chain, key) => {
+                let identity = Identity { chain: chain.clone(), key: key.clone_key() };
+                (Some(identity), Sought::IntrospectionByCertificate)
+            }
+        };
+        let client = Client::for_many_calls(trust_anchors, identity.as_ref(), settings.max_calls, settings.timeout)?;
+        let endpoint = match (&settings.endpoint, discovery) {
+            (Some(url), _) => Endpoint::Configured(Arc::new(url.clone())),
+            (None, Some(discovery)) => {
+                let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)?;
+                let found = ArcSwapOption::empty();
+                Endpoint::Discovered(Box::new(Discovered { discovery, sought, client, found }))
+            }
+            (None, None) => return Err(ClientError::NoEndpoint),
+        };
+        let CacheSettings { max_entries, max_bytes, inactive_max_age, .. } = settings.cache;
+        let weigh = weigher(max_entries, max_bytes);
+        let active = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(move |_: &TokenHash, remembered: &Remembered| weigh(&remembered.token))
+            .expire_after(UntilItsEnd)
+            .build();
+        let refused =
+            Cache::builder().max_capacity(MAX_REFUSED.min(max_entries)).time_to_live(inactive_max_age).build();
+        Ok(Self {
+            endpoint,
+            timing,
+            client,
+            keys,
+            observer,
+            active,
+            refused,
+            flights: Mutex::default(),
+            calls: Semaphore::new(settings.max_calls),
+            waiting: AtomicUsize::new(0),
+            complaint: Mutex::default(),
+            expected,
+            settings,
+        })
+    }
+
+    /// Whether `self` asks as one with these settings would.
+    pub(super) fn is_of(&self, expected: &Expected, settings: &Settings) -> bool {
+        self.expected == *expected && self.settings == *settings
+    }
+
+    /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit.
+    pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
+        let found = self.active.get(hash)?;
+        if max_age.is_some_and(|max_age| found.asked_at.elapsed() > max_age) {
+            return None;
+        }
+        Some(found.token)
+    }
+
+    /// Asks the issuer, unless it said within `inactive_max_age` that the token is not good.
+    ///
+    /// With `max_age` zero the question is this request's own; else it may be shared with others that ask the same.
+    ///
+    /// # Errors
+    /// [`ValidateError::Token`] when the issuer says that the token is not active, or what it says of it does not fit;
+    /// [`ValidateError::Unavailable`] when it says nothing.
+    pub async fn introspect(
+        self: &Arc<Self>,
+        token: PresentedToken<'_>,
+        hash: &TokenHash,
+        max_age: Option<Duration>,
+        now: UnixTime,
+    ) -> Result<Arc<ActiveToken>, ValidateError> {
+        if let Some(error) = self.refused.get(hash) {
+            return Err(error.into());
+        }
+        let place = self.wait_in_line()?;
+        let own = self.settings.cache.max_age;
+        let max_age = max_age.map_or(own, |max_age| max_age.min(own));
+        if max_age.is_zero() {
+            let outcome = self.ask(token.as_str(), hash, now).await;
+            drop(place);
+            return outcome;
+        }
+        let (mut flight, _place) = match self.join(token, hash, max_age, now, place) {
+            Joined::Known(outcome) => return outcome,
+            Joined::Flight(flight, place) => (flight, place),
+        };
+        let outcome = flight.wait_for(Option::is_some).await;
+        // The call ends without an outcome by a panic alone.
+        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(self.unavailable("the call was lost")))
+    }
+
+    /// Takes part in the call that is under way for the token, or begins one. Whoever begins leaves its place to the call.
+    fn join(
+        self: &Arc<Self>,
+        token: PresentedToken<'_>,
+        hash: &TokenHash,
+        max_age: Duration,
+        now: UnixTime,
+        place: Place,
+    ) -> Joined {
+        let mut flights = lock(&self.flights);
+        if let Some(flight) = flights.get(hash)
+            && flight.began.elapsed() <= max_age
+        {
+            return Joined::Flight(flight.outcome.clone(), Some(place));
+        }
+        // A flight that landed since the caller looked has left its answer behind.
+        if let Some(token) = self.remembered(hash, Some(max_age)) {
+            return Joined::Known(Ok(token));
+        }
+        if let Some(error) = self.refused.get(hash) {
+            return Joined::Known(Err(error.into()));
+        }
+        let (sender, outcome) = watch::channel(None);
+        let began = instant();
+        flights.insert(*hash, Flight { began, outcome: outcome.clone() });
+        let landing = Landing { introspector: self.clone(), hash: *hash, began, _place: place };
+        let token: Box<str> = token.as_str().into();
+        // A task of its own: a client that hangs up must not take the answer away from the others.
+        tokio::spawn(async move {
+            let outcome = landing.introspector.ask(&token, &landing.hash, now).await;
+            drop(landing);
+            sender.send_replace(Some(outcome));
+        });
+        Joined::Flight(outcome, None)
+    }
+
+    fn wait_in_line(self: &Arc<Self>) -> Result<Place, ValidateError> {
+        let place = Place(self.clone());
+        if self.waiting.fetch_add(1, Ordering::AcqRel) >= self.settings.max_waiting {
+            return Err(self.fail(&Fault::Busy, Duration::ZERO));
+        }
+        Ok(place)
+    }
+
+    /// One question, however long it takes, and what is remembered of the answer.
+    async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
+        let began = instant();
+        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now)).await;
+        let (answer, asked_at) = match answered {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
+            Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
+        };
+        let judged = match answer {
+            Answer::Active(answer) => {
+                self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
+                let missing_audience = self.settings.missing_audience;
+                ActiveToken::from_introspection(answer, hash, &self.expected, missing_audience, now).map(Arc::new)
+            }
+            Answer::Inactive => {
+                self.observer.introspection(&self.expected.name, IntrospectionOutcome::Inactive, began.elapsed());
+                Err(TokenError::Inactive)
+            }
+        };
+        match &judged {
+            Ok(token) => self.remember(hash, token, asked_at, now),
+            Err(error) => {
+                self.active.invalidate(hash);
+                self.refused.insert(*hash, error.clone());
+            }
+        }
+        Ok(judged?)
+    }
+
+    fn remember(&self, hash: &TokenHash, token: &Arc<ActiveToken>, asked_at: Instant, now: UnixTime) {
+        let CacheSettings { max_age, .. } = self.settings.cache;
+        let left = token.expires_at().map_or(max_age, |at| max_age.min(Duration::from_secs(at.since(now))));
+        let lifetime = left.saturating_sub(asked_at.elapsed());
+        // A later question may have been answered sooner; what it learnt is not undone.
+        if !lifetime.is_zero() && !self.refused.contains_key(hash) {
+            self.active.insert(*hash, Remembered { token: token.clone(), asked_at, lifetime });
+        }
+    }
+
+    /// The call itself, when its turn has come; with the moment from which the answer ages.
+    async fn call(&self, token: &str, now: UnixTime) -> Result<(Answer, Instant), Fault> {
+        let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
+        let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
+        let asked_at = instant();
+        let accept = match self.settings.response {
+            Response::Json => introspection::JSON,
+            Response::Jwt { .. } => introspection::JWT,
+        };
+        // Signed beforehand, and once more for a second attempt: an assertion is good for one call.
+        self.form(token, now)?;
+        let form = || self.form(token, now).unwrap_or_default();
+        let response = self.client.post_form(&url, accept, MAX_ANSWER_BYTES, form).await?;
+        if response.status() != StatusCode::OK {
+            let fault = Fault::of(response.status(), response.body());
+            // The error of RFC 7009 §2.2.1: tokens of this kind are none that the issuer vouches for. Whoever sends one can have
+            // this answer, so it says nothing about the gateway or the issuer.
+            if fault.names("unsupported_token_type") {
+                return Ok((Answer::Inactive, asked_at));
+            }
+            return Err(fault);
+        }
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| is_media_type(kind, accept)) {
+            return Err(Fault::ContentType { expected: accept });
+        }
+        Ok((self.read(response.body(), now).await?, asked_at))
+    }
+
+    async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
+        let Response::Jwt { audiences } = &self.settings.response else { return Ok(Answer::from_json(body)?) };
+        let source = self.keys.as_ref().ok_or(Fault::NoKeys)?;
+        let known = source.current().ok_or(Fault::NoKeys)?;
+        let signer = Signer { issuer: &self.expected.issuer, audiences, algorithms: &self.expected.algorithms };
+        let first = Answer::from_jwt(body, &signer, &known.keys, now);
+        if let Err(AnswerError::Statement(StatementError::KeyUnknown { key_id: Some(_) })) = first
+            && let Some(newer) = source.refresh_for_unknown_kid(known.generation).await
+        {
+            return Ok(Answer::from_jwt(body, &signer, &newer.keys, now)?);
+        }
+        Ok(first?)
+    }
+
+    fn form(&self, token: &str, now: UnixTime) -> Result<String, Fault> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", token).append_pair("token_type_hint", "access_token");
+        match &self.settings.authentication {
+            Authentication::PrivateKeyJwt(key) => {
+                let assertion = key.assertion(&self.settings.client_id, &self.expected.issuer, now)?;
+                form.append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+                form.append_pair("client_assertion", &assertion);
+            }
+            // RFC 8705 §2: the request has the client_id, the connection the proof.
+            Authentication::Certificate(..) => {
+                form.append_pair("client_id", &self.settings.client_id);
+            }
+        }
+        Ok(form.finish())
+    }
+
+    fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {
+        self.observer.introspection(&self.expected.name, fault.outcome(), took);
+        if let Some(unsaid) = lock(&self.complaint).is_due() {
+            warn!(issuer = %self.expected.name, %fault, unsaid, "introspection failed");
+        }
+        self.unavailable(&fault.to_string())
+    }
+
+    fn unavailable(&self, detail: &str) -> ValidateError {
+        Unavailable::Introspection { issuer: self.expected.name.clone(), detail: detail.into() }.into()
+    }
+
+    /// Whether there is somewhere to ask; once so, for ever.
+    pub(super) fn ready(&self) -> bool {
+        self.endpoint.url().is_some()
+    }
+
+    /// Keeps the endpoint known, for ever; what the metadata said before holds while it does not answer.
+    pub(super) async fn keep_fresh(&self) {
+        let Endpoint::Discovered(discovered) = &self.endpoint else { return };
+        let Discovered { discovery, sought, client, found } = &**discovered;
+        let mut failures = 0;
+        loop {
+            let wait = match discovery.find(client, *sought).await {
+                Ok(url) => {
+                    failures = 0;
+                    found.store(Some(Arc::new(url)));
+                    self.timing.refresh_interval
+                }
+                Err(error) => {
+                    let wait = self.timing.retry_after(failures);
+                    failures = failures.saturating_add(1);
+                    warn!(issuer = %self.expected.name, host = %discovery.host(), %error,
+                        retry_seconds = wait.as_secs_f64(), "introspection endpoint could not be found");
+                    wait
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// How many active tokens are remembered.
+    pub(super) fn entries(&self) -> u64 {
+        self.active.run_pending_tasks();
+        self.active.entry_count()
+    }
+}
+
+impl Endpoint {
+    fn url(&self) -> Option<Arc<Url>> {
+        match self {
+            Self::Configured(url) => Some(url.clone()),
+            Self::Discovered(discovered) => discovered.found.load_full(),
+        }
+    }
+}
+
+/// How a question is answered.
+enum Joined {
+    /// By the call that is under way; the place is the request's own, unless the call has it.
+    Flight(watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>, Option<Place>),
+    /// By what was learnt a moment ago.
+    Known(Result<Arc<ActiveToken>, ValidateError>),
+}
+
+/// A request's place among those that wait.
+struct Place(Arc<Introspector>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Ends a flight, however it ends.
+struct Landing {
+    introspector: Arc<Introspector>,
+    hash: TokenHash,
+    began: Instant,
+    _place: Place,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut flights = lock(&self.introspector.flights);
+        if flights.get(&self.hash).is_some_and(|flight| flight.began == self.began) {
+            flights.remove(&self.hash);
+        }
+    }
+}
+
+/// What the issuer said of a token, and when it was asked.
+#[derive(Clone)]
+struct Remembered {
+    token: Arc<ActiveToken>,
+    asked_at: Instant,
+    lifetime: Duration,
+}
+
+/// Ends each entry when its own lifetime is over, whether it is new or takes another's place.
+struct UntilItsEnd;
+
+impl Expiry<TokenHash, Remembered> for UntilItsEnd {
+    fn expire_after_create(&self, _: &TokenHash, value: &Remembered, _: std::time::Instant) -> Option<Duration> {
+        Some(value.lifetime)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &TokenHash,
+        value: &Remembered,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(value.lifetime)
+    }
+}
+
+/// At most one line a second about what goes wrong, with the number of those that were left out.
+#[derive(Default)]
+struct Complaint {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaint {
+    fn is_due(&mut self) -> Option<u64> {
+        if self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return None;
+        }
+        self.last = Some(instant());
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("too many requests wait for its answers")]
+    Busy,
+    #[error("its introspection endpoint is not known yet")]
+    EndpointUnknown,
+    #[error("it did not answer in time")]
+    TimedOut,
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// RFC 7662 §2.3: the gateway's own credentials were refused.
+    #[error("it refuses the gateway itself with status {status}{error}; see introspection.authentication", status = status.as_u16())]
+    Unauthorized { status: StatusCode, error: ErrorName },
+    #[error("it answered with status {status}, expected 200", status = status.as_u16())]
+    Status { status: StatusCode },
+    #[error("its answer is not {expected}")]
+    ContentType { expected: &'static str },
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    #[error("its keys are not known, so that its signed answers cannot be verified")]
+    NoKeys,
+    #[error(transparent)]
+    NotSigned(#[from] NotSigned),
+}
+
+impl Fault {
+    fn of(status: StatusCode, body: &[u8]) -> Self {
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::Unauthorized { status, error: ErrorName::of(body) }
+            }
+            _ => Self::Status { status },
+        }
+    }
+
+    fn names(&self, error: &str) -> bool {
+        matches!(self, Self::Unauthorized { status: StatusCode::BAD_REQUEST, error: ErrorName(Some(name)) } if name == error)
+    }
+
+    const fn outcome(&self) -> IntrospectionOutcome {
+        match self {
+            Self::Busy => IntrospectionOutcome::Busy,
+            Self::TimedOut | Self::Fetch(FetchError::TimedOut { .. }) => IntrospectionOutcome::Timeout,
+            Self::EndpointUnknown | Self::Fetch(_) => IntrospectionOutcome::Unreachable,
+            Self::Unauthorized { .. } | Self::NotSigned(_) => IntrospectionOutcome::Unauthorized,
+            Self::Status { .. } | Self::ContentType { .. } | Self::Answer(_) | Self::NoKeys => {
+                IntrospectionOutcome::Invalid
+            }
+        }
+    }
+}
+
+/// The registered `error` of an answer (RFC 6749 §5.2), if it looks like one.
+#[derive(Debug)]
+struct ErrorName(Option<String>);
+
+impl ErrorName {
+    fn of(body: &[u8]) -> Self {
+        let plain = |name: &&str| name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let body = parse_object(body).ok();
+        let name = body.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str).filter(plain);
+        Self(name.map(str::to_owned))
+    }
+}
+
+impl fmt::Display for ErrorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |name| write!(f, " and {name}"))
+    }
+}
+
+/// Whether a Content-Type is of this media type, whatever its parameters (RFC 9110 §8.3.1).
+fn is_media_type(found: &str, expected: &str) -> bool {
+    found.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many refused tokens are remembered at most; anyone can invent more.
+const MAX_REFUSED: u64 = 10_000;
