@@ -174,8 +174,9 @@ impl Build<'_> {
     ) -> Option<Duration> {
         let time = entry.get_or_insert(file::Duration(default)).0;
         if !range.contains(&time) {
-            let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-            let default = file::Duration(default);
+            let hours = range.end().as_secs() / 3600;
+            let most = if hours > 0 { format!("{hours}h") } else { file::Duration(*range.end()).to_string() };
+            let (least, default) = (file::Duration(*range.start()), file::Duration(default));
             self.problem(at, format!("the time is not from {least} to {most}; the default is `{default}`"));
             return None;
         }
