@@ -1,7 +1,7 @@
 //! One issuer's keys over time: read before they are needed, kept until better ones are there (RFC 7517 §5).
 //!
 //! Requests read the current set without a lock. Three things read it anew: the background loop, its retries, and a token
-//! with a `kid` that is not in it, which is how a new key works on its first use. All of them share one flight.
+//! that no key of it verifies, which is how a new key works on its first use. All of them share one flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub struct KeySource {
     timing: Timing,
     observer: Arc<dyn Observer>,
     current: ArcSwapOption<KeySetSnapshot>,
-    asked_for_unknown_kid: ArcSwapOption<Instant>,
+    asked_for_token: ArcSwapOption<Instant>,
     flight: Arc<Mutex<Flight>>,
 }
 
@@ -82,7 +82,7 @@ impl KeySource {
             timing,
             observer,
             current: ArcSwapOption::empty(),
-            asked_for_unknown_kid: ArcSwapOption::empty(),
+            asked_for_token: ArcSwapOption::empty(),
             flight: Arc::default(),
         }
     }
@@ -128,11 +128,12 @@ impl KeySource {
         self.read(&mut flight, Occasion::Schedule).await
     }
 
-    /// Reads the keys because a token names one that is not in generation `seen`; gives the newer set, if there is one.
+    /// Reads the keys because none of generation `seen` verifies a token; gives the newer set, if there is one.
     ///
-    /// Anyone can send such a token. So there is one reading for all that ask at the same time, and none within the
-    /// cooldown after it, whatever came of it; those who ask then do not wait.
-    pub async fn refresh_for_unknown_kid(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
+    /// Its key may be new, or have taken the place of another under the same `kid`. But anyone can make such a token up. So
+    /// there is one reading for all that ask at the same time, and none within the cooldown after it, whatever came of it;
+    /// those who ask then do not wait.
+    pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
         if self.newer_than(seen).is_some() || self.is_cooling_down() {
             return self.newer_than(seen);
         }
@@ -142,11 +143,11 @@ impl KeySource {
             // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
             // cooldown.
             let reading = tokio::spawn(async move {
-                let outcome = source.read(&mut flight, Occasion::UnknownKid).await;
-                source.asked_for_unknown_kid.store(Some(Arc::new(instant())));
+                let outcome = source.read(&mut flight, Occasion::Token).await;
+                source.asked_for_token.store(Some(Arc::new(instant())));
                 if let Err(error) = outcome {
                     warn!(issuer = %source.name, host = %source.location.host(), %error,
-                        "key set could not be read for an unknown kid");
+                        "key set could not be read for a token that no key verifies");
                 }
             });
             // It only fails by a panic, and then there are no newer keys.
@@ -160,7 +161,7 @@ impl KeySource {
     }
 
     fn is_cooling_down(&self) -> bool {
-        self.asked_for_unknown_kid.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.unknown_kid_cooldown)
+        self.asked_for_token.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.token_cooldown)
     }
 
     async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {
@@ -179,7 +180,7 @@ impl KeySource {
             Location::Configured(url) => return Ok(url.clone()),
             Location::Discovered(discovery) => discovery,
         };
-        if let (Occasion::UnknownKid, Some(known)) = (occasion, &flight.jwks_uri) {
+        if let (Occasion::Token, Some(known)) = (occasion, &flight.jwks_uri) {
             return Ok(known.clone());
         }
         match (discovery.jwks_uri(&self.client).await, &flight.jwks_uri) {
@@ -255,7 +256,7 @@ struct Flight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Occasion {
     Schedule,
-    UnknownKid,
+    Token,
 }
 
 #[cfg(test)]

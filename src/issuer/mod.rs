@@ -97,7 +97,7 @@ impl Issuers {
     /// parsed. It may have ended since then: its claims, binding and rights are asked anew on every request, beginning with
     /// [`ActiveToken::claims_at`]. Refusals are not remembered.
     ///
-    /// Waits only when the token names a key that its issuer did not have when last asked.
+    /// Waits only when no key that the issuer had when last asked verifies the token.
     ///
     /// # Errors
     /// [`ValidateError`].
@@ -126,8 +126,8 @@ impl Issuers {
         self.observer.token_cache(&entry.expected.name, CacheOutcome::Miss);
         let mut keys = entry.keys.current().ok_or_else(|| Unavailable::Keys { issuer: entry.expected.name.clone() })?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
-        if let Err(TokenError::KeyUnknown { key_id: Some(_) }) = outcome
-            && let Some(newer) = entry.keys.refresh_for_unknown_kid(keys.generation).await
+        if let Err(TokenError::KeyUnknown { .. } | TokenError::KeyWeak | TokenError::SignatureInvalid) = outcome
+            && let Some(newer) = entry.keys.refresh_for_token(keys.generation).await
         {
             outcome = ActiveToken::from_jws(UnverifiedJws::parse(token)?, hash, &entry.expected, &newer.keys, now);
             keys = newer;
@@ -212,8 +212,8 @@ pub struct Timing {
     pub retry_first: Duration,
     /// The most that doubling leads to.
     pub retry_longest: Duration,
-    /// From one reading for the sake of an unknown `kid` to the next.
-    pub unknown_kid_cooldown: Duration,
+    /// From one reading for the sake of a token that no key verifies to the next.
+    pub token_cooldown: Duration,
     /// For TCP and TLS.
     pub connect_timeout: Duration,
     /// For one whole call.
@@ -226,7 +226,7 @@ impl Default for Timing {
             refresh_interval: Duration::from_secs(300),
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
-            unknown_kid_cooldown: Duration::from_secs(30),
+            token_cooldown: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
         }
