@@ -154,9 +154,24 @@ pub(super) struct Issuer {
     pub(super) algorithms: Option<Vec<Algorithm>>,
     /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
     pub(super) jwks_uri: Option<String>,
+    /// How its keys are kept.
+    pub(super) jwks: Option<Jwks>,
     /// PEM files with the authorities that calls to this issuer rely on. Default: the system's.
     #[schemars(length(min = 1))]
     pub(super) trust_anchors: Option<Vec<FilePath>>,
+}
+
+/// How an issuer's keys are kept.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Jwks {
+    /// How long after one reading they are read again, from 60s to 1h. A key that the issuer removed works for as long.
+    #[schemars(extend("default" = "300s"))]
+    pub(super) refresh_interval: Option<Duration>,
+    /// How long after the last good reading they are used, while the issuer cannot be read; from twice `refresh_interval` to
+    /// 7days. After that its tokens are refused with 503.
+    #[schemars(extend("default" = "24h"))]
+    pub(super) max_age: Option<Duration>,
 }
 
 /// How an issuer's tokens are judged.

@@ -1,4 +1,5 @@
-//! One issuer's keys over time: read before they are needed, kept until better ones are there (RFC 7517 §5).
+//! One issuer's keys over time: read before they are needed, kept until better ones are there or they are too old
+//! (RFC 7517 §5).
 //!
 //! Requests read the current set without a lock. Three things read it anew: the background loop, its retries, and a token
 //! that no key of it verifies, which is how a new key works on its first use. All of them share one flight.
@@ -10,12 +11,13 @@ use arc_swap::ArcSwapOption;
 use reqwest::Url;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::http::{Client, FetchError};
 use super::metadata::{Discovery, MetadataError};
-use super::{Observer, RefreshOutcome, Timing};
+use super::{JwksSettings, Observer, RefreshOutcome, Timing};
 use crate::fapi::keys::{KeySet, KeySetError};
+use crate::fapi::rejection::Unavailable;
 use crate::fapi::sha256;
 
 /// The keys as of one reading.
@@ -40,13 +42,21 @@ pub enum Location {
     Discovered(Discovery),
 }
 
-/// Reads one issuer's keys and holds the last good set, however old.
+/// Reads one issuer's keys and holds the last good set, however old. Clones share what was read.
+#[derive(Clone)]
 pub struct KeySource {
     name: Arc<str>,
     location: Location,
     client: Client,
+    settings: JwksSettings,
     timing: Timing,
     observer: Arc<dyn Observer>,
+    held: Arc<Held>,
+}
+
+/// What was read, and who reads.
+#[derive(Default)]
+struct Held {
     current: ArcSwapOption<KeySetSnapshot>,
     asked_for_token: ArcSwapOption<Instant>,
     flight: Arc<Mutex<Flight>>,
@@ -72,42 +82,72 @@ impl KeySource {
         name: Arc<str>,
         location: Location,
         client: Client,
+        settings: JwksSettings,
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self {
-            name,
-            location,
-            client,
-            timing,
-            observer,
-            current: ArcSwapOption::empty(),
-            asked_for_token: ArcSwapOption::empty(),
-            flight: Arc::default(),
-        }
+        Self { name, location, client, settings, timing, observer, held: Arc::default() }
     }
 
-    /// The last good set; `None` only before the first.
+    /// The same keys, kept by other settings from now on.
+    pub fn with_settings(&self, settings: JwksSettings) -> Self {
+        Self { settings, ..self.clone() }
+    }
+
+    /// The last good set, however old; `None` only before the first.
     pub fn current(&self) -> Option<Arc<KeySetSnapshot>> {
-        self.current.load_full()
+        self.held.current.load_full()
+    }
+
+    /// As if the last reading had been that much longer ago.
+    #[cfg(test)]
+    pub(super) fn age_by(&self, time: Duration) {
+        let keys = self.current().expect("keys were read");
+        let read_at = keys.read_at.checked_sub(time).expect("a time since the machine was started");
+        self.held.current.store(Some(Arc::new(KeySetSnapshot { read_at, ..(*keys).clone() })));
+    }
+
+    /// The last good set, if it may still be used.
+    ///
+    /// # Errors
+    /// [`Unavailable::Keys`] before the first, [`Unavailable::KeysTooOld`] when the last is too long ago.
+    pub fn in_force(&self) -> Result<Arc<KeySetSnapshot>, Unavailable> {
+        let issuer = || self.name.clone();
+        let keys = self.current().ok_or_else(|| Unavailable::Keys { issuer: issuer() })?;
+        let (age, max_age) = (keys.read_at.elapsed(), self.settings.max_age);
+        if age > max_age {
+            return Err(Unavailable::KeysTooOld { issuer: issuer(), age: age.as_secs(), max_age: max_age.as_secs() });
+        }
+        Ok(keys)
     }
 
     /// Reads the keys at once, then again and again, for ever; after a failure sooner, each time a little less so.
     ///
-    /// An issuer that is down, or sends something else, takes no keys away: its tokens are still its tokens.
+    /// An issuer that is down, or sends something else, takes no keys away until they are too old: its tokens are still its
+    /// tokens, but nobody could tell that a key was removed.
     pub async fn keep_fresh(&self) {
         let mut failures = 0;
+        let mut said_too_old = false;
         loop {
             let wait = match self.refresh().await {
                 Ok(()) => {
                     failures = 0;
-                    self.timing.refresh_interval
+                    if std::mem::take(&mut said_too_old) {
+                        info!(issuer = %self.name, host = %self.location.host(), "key set is used again");
+                    }
+                    self.settings.refresh_interval
                 }
                 Err(error) => {
                     let wait = self.timing.retry_after(failures);
                     failures = failures.saturating_add(1);
                     warn!(issuer = %self.name, host = %self.location.host(), %error, retry_seconds = wait.as_secs_f64(),
                         "key set could not be read");
+                    if let Err(Unavailable::KeysTooOld { age, max_age, .. }) = self.in_force()
+                        && !std::mem::replace(&mut said_too_old, true)
+                    {
+                        error!(issuer = %self.name, host = %self.location.host(), age_seconds = age, max_age_seconds = max_age,
+                            "key set is too old and no longer used: every token of this issuer is refused until it can be read");
+                    }
                     wait
                 }
             };
@@ -121,7 +161,7 @@ impl KeySource {
     /// [`RefreshError`]; the current set is then as before.
     pub async fn refresh(&self) -> Result<(), RefreshError> {
         let asked_at = instant();
-        let mut flight = self.flight.lock().await;
+        let mut flight = self.held.flight.lock().await;
         if self.current().is_some_and(|keys| keys.read_at > asked_at) {
             return Ok(());
         }
@@ -137,14 +177,14 @@ impl KeySource {
         if self.newer_than(seen).is_some() || self.is_cooling_down() {
             return self.newer_than(seen);
         }
-        let mut flight = self.flight.clone().lock_owned().await;
+        let mut flight = self.held.flight.clone().lock_owned().await;
         if self.newer_than(seen).is_none() && !self.is_cooling_down() {
             let source = self.clone();
             // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
             // cooldown.
             let reading = tokio::spawn(async move {
                 let outcome = source.read(&mut flight, Occasion::Token).await;
-                source.asked_for_token.store(Some(Arc::new(instant())));
+                source.held.asked_for_token.store(Some(Arc::new(instant())));
                 if let Err(error) = outcome {
                     warn!(issuer = %source.name, host = %source.location.host(), %error,
                         "key set could not be read for a token that no key verifies");
@@ -157,11 +197,11 @@ impl KeySource {
     }
 
     fn newer_than(&self, seen: u64) -> Option<Arc<KeySetSnapshot>> {
-        self.current().filter(|keys| keys.generation != seen)
+        self.in_force().ok().filter(|keys| keys.generation != seen)
     }
 
     fn is_cooling_down(&self) -> bool {
-        self.asked_for_token.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.token_cooldown)
+        self.held.asked_for_token.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.token_cooldown)
     }
 
     async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {
@@ -217,7 +257,7 @@ impl KeySource {
                 KeySetSnapshot { keys, generation, read_at, digest }
             }
         };
-        self.current.store(Some(Arc::new(snapshot)));
+        self.held.current.store(Some(Arc::new(snapshot)));
         Ok(())
     }
 }

@@ -110,7 +110,7 @@ impl Issuers {
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         debug_assert_eq!(*hash, TokenHash::of(token), "the hash is another token's");
         for (issuer, entry) in self.accepted(accepted) {
-            if let Some(keys) = entry.keys.current()
+            if let Ok(keys) = entry.keys.in_force()
                 && let Some(found) = self.tokens.get(&CacheKey { issuer, generation: keys.generation, token: *hash })
             {
                 self.observer.token_cache(&entry.expected.name, CacheOutcome::Hit);
@@ -124,7 +124,7 @@ impl Issuers {
             return Err(TokenError::issuer_unknown(jws.claimed_issuer()).into());
         };
         self.observer.token_cache(&entry.expected.name, CacheOutcome::Miss);
-        let mut keys = entry.keys.current().ok_or_else(|| Unavailable::Keys { issuer: entry.expected.name.clone() })?;
+        let mut keys = entry.keys.in_force()?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
         if let Err(TokenError::KeyUnknown { .. } | TokenError::KeyWeak | TokenError::SignatureInvalid) = outcome
             && let Some(newer) = entry.keys.refresh_for_token(keys.generation).await
@@ -151,7 +151,8 @@ impl Issuers {
         while loops.join_next().await.is_some() {}
     }
 
-    /// Whether every issuer's keys were read once; from then on for ever, since keys are only replaced by keys.
+    /// Whether every issuer's keys were read once; from then on for ever, also when they are too old: taking the gateway out
+    /// of service would help none of its other issuers.
     pub fn ready(&self) -> bool {
         self.entries.iter().all(|entry| entry.keys.current().is_some())
     }
@@ -181,8 +182,25 @@ pub struct Settings {
     pub expected: Expected,
     /// Where its keys are; from its metadata if not said.
     pub jwks_uri: Option<Url>,
+    /// How its keys are kept.
+    pub jwks: JwksSettings,
     /// Who vouches for its servers.
     pub trust_anchors: TrustAnchors,
+}
+
+/// The section `jwks` of an issuer in gateway.yaml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JwksSettings {
+    /// From one good reading of the keys to the next: how long a key works after its issuer removed it.
+    pub refresh_interval: Duration,
+    /// How old the last good reading may be for the keys to be used.
+    pub max_age: Duration,
+}
+
+impl Default for JwksSettings {
+    fn default() -> Self {
+        Self { refresh_interval: Duration::from_secs(300), max_age: Duration::from_secs(24 * 60 * 60) }
+    }
 }
 
 /// The certificate authorities that a call to an issuer relies on.
@@ -206,8 +224,6 @@ pub struct CacheSettings {
 /// When an issuer is asked, and how long its answer is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// From one good reading of the keys to the next: how long a key works after its issuer removed it.
-    pub refresh_interval: Duration,
     /// From a failed reading to the next; doubled with each failure.
     pub retry_first: Duration,
     /// The most that doubling leads to.
@@ -223,7 +239,6 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            refresh_interval: Duration::from_secs(300),
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
             token_cooldown: Duration::from_secs(30),
@@ -336,11 +351,11 @@ impl Entry {
         observer: &Arc<dyn Observer>,
         before: &[Self],
     ) -> Result<Self, IssuerError> {
-        let Settings { expected, jwks_uri, trust_anchors } = settings;
+        let Settings { expected, jwks_uri, jwks, trust_anchors } = settings;
         let (name, url) = (expected.name.clone(), expected.issuer.clone());
         let called = Called { name, issuer: url, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
         if let Some(same) = before.iter().find(|entry| entry.called == called) {
-            return Ok(Self { expected, keys: same.keys.clone(), called });
+            return Ok(Self { expected, keys: Arc::new(same.keys.with_settings(jwks)), called });
         }
         let issuer = || expected.name.clone();
         let location = match jwks_uri {
@@ -353,7 +368,7 @@ impl Entry {
         };
         let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout)
             .map_err(|error| IssuerError::Client { issuer: issuer(), error })?;
-        let keys = Arc::new(KeySource::new(issuer(), location, client, timing, observer.clone()));
+        let keys = Arc::new(KeySource::new(issuer(), location, client, jwks, timing, observer.clone()));
         Ok(Self { expected, keys, called })
     }
 }
