@@ -165,7 +165,8 @@ pub(super) struct Issuer {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Jwks {
-    /// How long after one reading they are read again, from 60s to 1h. A key that the issuer removed works for as long.
+    /// How long after one reading they are read again, from 60s to 1h; sooner, but not below 60s, if `Cache-Control` of the
+    /// answer says so. A key that the issuer removed works for as long.
     #[schemars(extend("default" = "300s"))]
     pub(super) refresh_interval: Option<Duration>,
     /// How long after the last good reading they are used, while the issuer cannot be read; from twice `refresh_interval` to

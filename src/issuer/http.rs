@@ -66,6 +66,14 @@ impl Client {
     /// # Errors
     /// [`FetchError`].
     pub async fn get_json_bytes(&self, url: &Url) -> Result<Bytes, FetchError> {
+        self.get(url).await.map(|document| document.body)
+    }
+
+    /// As [`Self::get_json_bytes`], with the fields beside the body.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn get(&self, url: &Url) -> Result<Document, FetchError> {
         let host = host(url);
         if url.scheme() != "https" {
             return Err(FetchError::NotHttps { host });
@@ -77,16 +85,26 @@ impl Client {
                 FetchError::Unreachable { host: host.clone(), detail: innermost(&error) }
             }
         };
-        let response = self.inner.get(url.clone()).send().await.map_err(fault)?;
+        let mut response = self.inner.get(url.clone()).send().await.map_err(fault)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status { host, status: response.status() });
         }
+        let headers = std::mem::take(response.headers_mut());
         match body(response).await {
-            Ok(Some(body)) => Ok(body),
+            Ok(Some(body)) => Ok(Document { headers, body }),
             Ok(None) => Err(FetchError::TooLarge { host }),
             Err(error) => Err(fault(error)),
         }
     }
+}
+
+/// A 200 answer.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// Its whole body.
+    pub body: Bytes,
 }
 
 /// Why there is no client.

@@ -13,8 +13,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::http::{Client, FetchError};
+use super::http::{Client, Document, FetchError};
 use super::metadata::{Discovery, MetadataError};
+use super::schedule::{fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
 use crate::fapi::keys::{KeySet, KeySetError};
 use crate::fapi::rejection::Unavailable;
@@ -30,6 +31,8 @@ pub struct KeySetSnapshot {
     pub generation: u64,
     /// When the issuer last sent them.
     pub read_at: Instant,
+    /// How long it said that they may be kept, if it did.
+    fresh_for: Option<Duration>,
     digest: [u8; 32],
 }
 
@@ -135,10 +138,11 @@ impl KeySource {
                     if std::mem::take(&mut said_too_old) {
                         info!(issuer = %self.name, host = %self.location.host(), "key set is used again");
                     }
-                    self.settings.refresh_interval
+                    let said = self.current().and_then(|keys| keys.fresh_for);
+                    self.timing.after_success(self.settings.refresh_interval, said, random())
                 }
                 Err(error) => {
-                    let wait = self.timing.retry_after(failures);
+                    let wait = self.timing.after_failure(failures, random());
                     failures = failures.saturating_add(1);
                     warn!(issuer = %self.name, host = %self.location.host(), %error, retry_seconds = wait.as_secs_f64(),
                         "key set could not be read");
@@ -238,14 +242,13 @@ impl KeySource {
     }
 
     async fn read_from(&self, url: &Url) -> Result<(), RefreshError> {
-        let document = self.client.get_json_bytes(url).await?;
-        let digest = sha256(&document);
-        let read_at = instant();
+        let Document { headers, body } = self.client.get(url).await?;
+        let (read_at, fresh_for, digest) = (instant(), fresh_for(&headers), sha256(&body));
         let before = self.current();
         let snapshot = match before {
-            Some(before) if before.digest == digest => KeySetSnapshot { read_at, ..(*before).clone() },
+            Some(before) if before.digest == digest => KeySetSnapshot { read_at, fresh_for, ..(*before).clone() },
             before => {
-                let keys = Arc::new(KeySet::parse(&document)?);
+                let keys = Arc::new(KeySet::parse(&body)?);
                 let generation = before.map_or(0, |before| before.generation).wrapping_add(1);
                 let host = super::http::host(url);
                 let (usable, skipped) = (keys.len(), keys.skipped());
@@ -254,7 +257,7 @@ impl KeySource {
                 } else {
                     info!(issuer = %self.name, %host, keys = usable, skipped, generation, "key set changed");
                 }
-                KeySetSnapshot { keys, generation, read_at, digest }
+                KeySetSnapshot { keys, generation, read_at, fresh_for, digest }
             }
         };
         self.held.current.store(Some(Arc::new(snapshot)));
@@ -268,15 +271,6 @@ impl Location {
             Self::Configured(url) => super::http::host(url),
             Self::Discovered(discovery) => discovery.host(),
         }
-    }
-}
-
-impl Timing {
-    /// How long to wait after the failure that had `failures` before it in a row.
-    fn retry_after(&self, failures: u32) -> Duration {
-        2_u32
-            .checked_pow(failures)
-            .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest))
     }
 }
 
@@ -297,17 +291,4 @@ struct Flight {
 enum Occasion {
     Schedule,
     Token,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_after_1_2_4_up_to_30_seconds() {
-        let timing = Timing::default();
-        let seconds: Vec<_> = (0..7).map(|failures| timing.retry_after(failures).as_secs()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(timing.retry_after(u32::MAX).as_secs(), 30);
-    }
 }

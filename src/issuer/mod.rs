@@ -7,6 +7,7 @@
 pub mod http;
 pub mod jwks;
 pub mod metadata;
+mod schedule;
 
 #[cfg(test)]
 mod tests;
@@ -191,7 +192,7 @@ pub struct Settings {
 /// The section `jwks` of an issuer in gateway.yaml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JwksSettings {
-    /// From one good reading of the keys to the next: how long a key works after its issuer removed it.
+    /// From one good reading of the keys to the next at most: how long a key works after its issuer removed it.
     pub refresh_interval: Duration,
     /// How old the last good reading may be for the keys to be used.
     pub max_age: Duration,
@@ -224,6 +225,8 @@ pub struct CacheSettings {
 /// When an issuer is asked, and how long its answer is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
+    /// From one good reading of the keys to the next at least, whatever the issuer says of how long they may be kept.
+    pub refresh_floor: Duration,
     /// From a failed reading to the next; doubled with each failure.
     pub retry_first: Duration,
     /// The most that doubling leads to.
@@ -239,6 +242,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
+            refresh_floor: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
             token_cooldown: Duration::from_secs(30),

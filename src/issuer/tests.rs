@@ -673,6 +673,23 @@ async fn fapi2_cr_09_a_removed_key_stops_with_the_next_scheduled_reading_remembe
 }
 
 #[tokio::test]
+async fn an_issuer_may_ask_to_be_read_sooner() {
+    let timing = Timing { refresh_floor: Duration::from_millis(1), ..Timing::default() };
+    let world = World::keeping(JwksSettings::default(), timing).await;
+    let server = &world.servers[0];
+    let saying = |value| ok(server.jwks()).header(header::CACHE_CONTROL, HeaderValue::from_static(value));
+    server.script(JWKS, [saying("no-store"), saying("max-age=0"), saying("public, max-age=86400"), Answer::hanging()]);
+    let background = world.keep_fresh();
+    let read = |wanted| move |events: &[Event]| events.iter().filter(|event| **event == success()).count() >= wanted;
+    world.seen.wait_until(read(3)).await;
+    // The third is good for 300 seconds: what is asked now is asked by us.
+    server.unscript(JWKS);
+    world.refresh(0).await.unwrap();
+    assert_eq!(server.requests_to(JWKS), 4);
+    background.abort();
+}
+
+#[tokio::test]
 async fn all_who_want_the_keys_at_once_share_one_flight() {
     let world = World::new(1).await;
     let (one, two, three) = tokio::join!(world.refresh(0), world.refresh(0), world.refresh(0));
