@@ -20,7 +20,7 @@ use crate::fapi::keys::{Algorithm, KeySetError};
 use crate::fapi::rejection::Code;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(10);
 const A: IssuerIndex = IssuerIndex(0);
 const B: IssuerIndex = IssuerIndex(1);
 
@@ -728,7 +728,7 @@ async fn flood(world: &World, numbers: std::ops::Range<usize>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn atk_sz_05_ten_thousand_unknown_kids_cost_one_fetch_and_valid_tokens_do_not_wait_for_it() {
     const STORM: usize = 10_000;
-    let mut world = World::new(1).await;
+    let mut world = World::with(1, Timing { timeout: MINUTE, ..Timing::default() }, CACHE).await;
     let server = &world.servers[0];
     let remembered = world.token(0);
     assert!(world.validate(&remembered, &[A]).await.is_ok());
@@ -894,6 +894,33 @@ async fn fapi2_cr_09_a_new_key_works_on_its_first_use_and_a_removed_one_no_more(
     world.refresh(0).await.unwrap();
     assert_eq!(world.generation(0), Some(3)); // not 1 again
     assert!(world.validate(&old, &[A]).await.is_ok());
+}
+
+#[tokio::test]
+async fn fapi2_rs_11_keys_are_found_by_type_among_those_of_one_kid_or_of_none() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    let named = |kid: &str| KeyKind::ALL.map(|kind| SigningKey::generate(kind, kid));
+    let (same, others, strangers) = (named("same"), named("other"), named("same"));
+    let mut set = jwks(&same.iter().chain(&others).collect::<Vec<_>>());
+    for key in set["keys"].as_array_mut().unwrap() {
+        key.as_object_mut().unwrap().remove("alg");
+    }
+    server.script(JWKS, ok(set));
+    world.refresh(0).await.unwrap();
+    for key in same.iter().chain(&others) {
+        let token = || server.token(NOW.0);
+        assert!(world.validate(&token().sign(key), &[A]).await.is_ok(), "{key:?}");
+        assert!(world.validate(&token().without_header("kid").sign(key), &[A]).await.is_ok(), "{key:?}");
+    }
+    for key in &strangers {
+        let token = || server.token(NOW.0);
+        assert_eq!(world.validate(&token().sign(key), &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+        let nameless = token().without_header("kid").sign(key);
+        assert_eq!(world.validate(&nameless, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    }
+    let swapped = server.token(NOW.0).sign(&others[0].with_kid("same"));
+    assert_eq!(world.validate(&swapped, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
 }
 
 #[tokio::test]
