@@ -176,28 +176,32 @@ impl KeySource {
     ///
     /// Its key may be new, or have taken the place of another under the same `kid`. But anyone can make such a token up. So
     /// there is one reading for all that ask at the same time, and none within the cooldown after it, whatever came of it;
-    /// those who ask then do not wait.
+    /// those who ask then do not wait. Nobody waits longer than one call may take, also behind a slow scheduled reading.
     pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
-        if self.newer_than(seen).is_some() || self.is_cooling_down() {
-            return self.newer_than(seen);
-        }
-        let mut flight = self.held.flight.clone().lock_owned().await;
         if self.newer_than(seen).is_none() && !self.is_cooling_down() {
-            let source = self.clone();
-            // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
-            // cooldown.
-            let reading = tokio::spawn(async move {
-                let outcome = source.read(&mut flight, Occasion::Token).await;
-                source.held.asked_for_token.store(Some(Arc::new(instant())));
-                if let Err(error) = outcome {
-                    warn!(issuer = %source.name, host = %source.location.host(), %error,
-                        "key set could not be read for a token that no key verifies");
-                }
-            });
-            // It only fails by a panic, and then there are no newer keys.
-            let _ = reading.await;
+            let _ = tokio::time::timeout(self.timing.timeout, self.read_for_token(seen)).await;
         }
         self.newer_than(seen)
+    }
+
+    async fn read_for_token(self: &Arc<Self>, seen: u64) {
+        let mut flight = self.held.flight.clone().lock_owned().await;
+        if self.newer_than(seen).is_some() || self.is_cooling_down() {
+            return;
+        }
+        let source = self.clone();
+        // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
+        // cooldown.
+        let reading = tokio::spawn(async move {
+            let outcome = source.read(&mut flight, Occasion::Token).await;
+            source.held.asked_for_token.store(Some(Arc::new(instant())));
+            if let Err(error) = outcome {
+                warn!(issuer = %source.name, host = %source.location.host(), %error,
+                    "key set could not be read for a token that no key verifies");
+            }
+        });
+        // It only fails by a panic, and then there are no newer keys.
+        let _ = reading.await;
     }
 
     fn newer_than(&self, seen: u64) -> Option<Arc<KeySetSnapshot>> {

@@ -777,6 +777,26 @@ async fn atk_sz_05_a_failed_fetch_begins_the_cooldown_too() {
 }
 
 #[tokio::test]
+async fn atk_sz_05_behind_a_slow_scheduled_reading_nobody_waits_longer_than_for_one_call() {
+    // Two places of metadata that are silent, then a key set that is.
+    let timing = Timing { timeout: Duration::from_secs(1), ..Timing::default() };
+    let world = World::with(1, timing, CACHE).await;
+    let server = &world.servers[0];
+    for path in [METADATA, OPENID, JWKS] {
+        server.script(path, Answer::hanging());
+    }
+    let scheduled = tokio::spawn({
+        let keys = Arc::clone(&world.issuers.entries[0].keys);
+        async move { keys.refresh().await }
+    });
+    server.wait_for(METADATA, 1, DEADLINE).await.unwrap();
+    flood(&world, 0..100).await;
+    assert!(!scheduled.is_finished());
+    assert!(scheduled.await.unwrap().is_err()); // control
+    assert_eq!(paths(server), [METADATA, OPENID, JWKS]);
+}
+
+#[tokio::test]
 async fn after_the_cooldown_an_unknown_kid_is_asked_for_again() {
     let world = World::with(1, Timing { token_cooldown: Duration::ZERO, ..Timing::default() }, CACHE).await;
     flood(&world, 0..1).await;
