@@ -146,7 +146,7 @@ impl Metrics {
         )?;
         let handshakes =
             counter("fapi_gateway_tls_handshakes_total", "TLS handshakes by outcome.", &["listener", "outcome"])?;
-        let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Age of the key set in use.", &["issuer"])?;
+        let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Since the issuer last sent its keys.", &["issuer"])?;
         let certificate_not_after = gauge(
             "fapi_gateway_certificate_not_after_timestamp_seconds",
             "End of validity of the certificates in use.",

@@ -153,6 +153,7 @@ fn what_the_example_calls_default_is_the_default() {
     let (left_out, kept): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| is_default(line));
     assert!(left_out.len() >= 22, "{left_out:#?}");
     let kept = kept.join("\n").replace("\ntoken_cache: ", "\ntoken_cache: {} ").replace("\nlimits: ", "\nlimits: {} ");
+    let kept = kept.replace("\n    jwks: ", "\n    jwks: {} ");
     let kept = kept.replace("\nreplay: ", "\nreplay: {} ").replace("\naudit: ", "\naudit: {} ");
     let bare = folder.load(&kept).unwrap_or_else(|errors| panic!("{errors}\n{kept}"));
     assert_eq!(bare.effective(), whole.effective());
@@ -180,6 +181,7 @@ fn what_is_not_said_is_the_strict_or_the_documented_choice() {
     assert_eq!(effective["listeners"][0]["tls"]["client_certificates"]["trust"], "chain");
     assert_eq!(effective["issuers"][0]["name"], "as.bank.example");
     assert_eq!(effective["issuers"][0]["algorithms"], serde_json::json!(["PS256", "ES256", "EdDSA"]));
+    assert_eq!(effective["issuers"][0]["jwks"], serde_json::json!({"refresh_interval": "300s", "max_age": "86400s"}));
     assert_eq!(effective["limits"]["header_bytes"], "32KiB");
     let dpop =
         serde_json::json!({"proof_max_age": "60s", "clock_skew": "10s", "nonce": "never", "nonce_lifetime": "60s"});
@@ -327,6 +329,24 @@ fn bounds_of_dpop_and_replay_are_good_themselves() {
         "dpop: { proof_max_age: 5m, clock_skew: 1m, nonce_lifetime: 1h }\nreplay: { max_entries: 100000000 }\n",
     ] {
         folder.load(&(minimal() + end)).unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
+#[test]
+fn bounds_of_jwks_are_good_themselves() {
+    let folder = Folder::with_certificates();
+    let entry = "audiences: [\"https://api.bank.example\"] }";
+    for (jwks, seconds) in [
+        ("{}", (300, 86400)),
+        ("{ refresh_interval: 60s, max_age: 120s }", (60, 120)),
+        ("{ refresh_interval: 1h, max_age: 2h }", (3600, 7200)),
+        ("{ max_age: 7days }", (300, 604_800)),
+    ] {
+        let text = minimal().replace(entry, &entry.replace(" }", &format!(", jwks: {jwks} }}")));
+        assert!(text.contains(jwks));
+        let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        let jwks = config.issuers[0].jwks;
+        assert_eq!((jwks.refresh_interval.as_secs(), jwks.max_age.as_secs()), seconds);
     }
 }
 

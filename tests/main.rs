@@ -20,6 +20,7 @@ mod endings;
 mod fences;
 mod hostile;
 mod introspection;
+mod keys;
 mod observed;
 mod operation;
 mod readme;

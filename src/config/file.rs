@@ -154,6 +154,8 @@ pub(super) struct Issuer {
     pub(super) algorithms: Option<Vec<Algorithm>>,
     /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
     pub(super) jwks_uri: Option<String>,
+    /// How its keys are kept.
+    pub(super) jwks: Option<Jwks>,
     /// PEM files with the authorities that calls to this issuer rely on. Default: the system's.
     #[schemars(length(min = 1))]
     pub(super) trust_anchors: Option<Vec<FilePath>>,
@@ -263,6 +265,20 @@ pub(super) struct IntrospectionCache {
     /// How long the answer counts that a token is not active, or not good here; up to 5s.
     #[schemars(extend("default" = "5s"))]
     pub(super) inactive_max_age: Option<Duration>,
+}
+
+/// How an issuer's keys are kept.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Jwks {
+    /// How long after one reading they are read again, from 60s to 1h; sooner, but not below 60s, if `Cache-Control` of the
+    /// answer says so. A key that the issuer removed works for as long.
+    #[schemars(extend("default" = "300s"))]
+    pub(super) refresh_interval: Option<Duration>,
+    /// How long after the last good reading they are used, while the issuer cannot be read; from twice `refresh_interval` to
+    /// 7days. After that its tokens are refused with 503.
+    #[schemars(extend("default" = "24h"))]
+    pub(super) max_age: Option<Duration>,
 }
 
 /// How an issuer's tokens are judged.

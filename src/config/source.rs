@@ -412,7 +412,7 @@ impl Report {
 }
 
 /// Values and keys that the format has a place for and this version does not serve.
-const NOT_YET: &[&str] = &["introspection", "redis"];
+const NOT_YET: &[&str] = &["redis"];
 
 /// What serde found and what it knows, from "found`, expected one of `a`, `b`".
 fn names(rest: &str) -> (&str, Vec<&str>) {

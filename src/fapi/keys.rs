@@ -3,6 +3,7 @@
 //! Entries that cannot serve are skipped and break nothing; what is left is chosen by `kid` and algorithm together, so
 //! that a set may repeat a `kid` for keys of different types (FAPI 2.0 §5.4.3).
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
@@ -79,7 +80,7 @@ impl VerifyingKey {
     /// Takes a public JWK (RFC 7517 §4).
     ///
     /// # Errors
-    /// [`KeyError`]. A point off the curve is only found when a signature is verified, which then fails.
+    /// [`KeyError`]. An Ed25519 key that is no point is only found when a signature is verified, which then fails.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         if Self::has_private_members(jwk) {
             return Err(KeyError::Private);
@@ -108,9 +109,9 @@ impl VerifyingKey {
             |name: &str| text(name).and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).ok_or(KeyError::Malformed);
         let strength = match algorithm {
             Algorithm::Ps256 => rsa_strength(&bytes("n")?, &bytes("e")?)?,
-            Algorithm::Es256 if bytes("x")?.len() == 32 && bytes("y")?.len() == 32 => Strength::Sufficient,
+            Algorithm::Es256 => on_p256(&bytes("x")?, &bytes("y")?)?,
             Algorithm::EdDsa if bytes("x")?.len() == 32 => Strength::Sufficient,
-            Algorithm::Es256 | Algorithm::EdDsa => return Err(KeyError::Malformed),
+            Algorithm::EdDsa => return Err(KeyError::Malformed),
         };
         // Only what the key needs goes to the library, so that a member it cannot read does not spoil a good key.
         let needed: Map<String, Value> = ["kty", "crv", "n", "e", "x", "y"]
@@ -164,6 +165,19 @@ fn rsa_strength(modulus: &[u8], exponent: &[u8]) -> Result<Strength, KeyError> {
         return Err(KeyError::Malformed);
     }
     Ok(if bits < 2048 { Strength::Weak } else { Strength::Sufficient })
+}
+
+/// RFC 7518 §6.2.1.2: a coordinate's octet string "MUST be the full size of a coordinate for the curve". A point off the
+/// curve verifies nothing; found here, it cannot make a broken key set pass for a new one.
+fn on_p256(x: &[u8], y: &[u8]) -> Result<Strength, KeyError> {
+    if x.len() != 32 || y.len() != 32 {
+        return Err(KeyError::Malformed);
+    }
+    let uncompressed = [&[4], x, y].concat();
+    match ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, uncompressed) {
+        Ok(_) => Ok(Strength::Sufficient),
+        Err(_) => Err(KeyError::Malformed),
+    }
 }
 
 /// The keys of one issuer, as of one reading of its JWK Set.
@@ -281,19 +295,81 @@ mod tests {
     }
 
     #[test]
+    fn without_a_kid_every_key_of_the_algorithm_is_a_candidate() {
+        let other = EC.replace(r#""kid":"a""#, r#""kid":"b""#);
+        let nameless = EC.replace(r#""kid":"a","#, "");
+        let numbered = EC.replace(r#""kid":"a""#, r#""kid":1"#);
+        let keys = set(&[EC, EC, &other, OKP, &nameless, &numbered]).unwrap();
+        let count = |key_id, algorithm| keys.candidates(key_id, algorithm).count();
+        assert_eq!((count(None, Algorithm::Es256), count(None, Algorithm::EdDsa)), (5, 1));
+        // Two of one type under one name are both tried; a `kid` that is no string is a name for nobody.
+        assert_eq!((count(Some("a"), Algorithm::Es256), count(Some("b"), Algorithm::Es256)), (2, 1));
+        assert_eq!((count(Some("1"), Algorithm::Es256), count(Some(""), Algorithm::Es256)), (0, 0));
+    }
+
+    #[test]
     fn fapi2_cr_06_honours_use_key_ops_and_alg() {
-        for good in [r#""use":"sig""#, r#""key_ops":["verify"]"#, r#""alg":"ES256""#] {
+        for good in [
+            r#""use":"sig""#,
+            r#""key_ops":["verify"]"#,
+            r#""key_ops":["verify","sign"]"#,
+            r#""alg":"ES256""#,
+            r#""use":"sig","key_ops":["verify"],"alg":"ES256""#,
+        ] {
             assert!(set(&[&with(good)]).is_ok(), "{good}"); // control
         }
         for bad in [
             r#""use":"enc""#,
             r#""use":1"#,
             r#""key_ops":["sign"]"#,
+            r#""key_ops":[]"#,
             r#""key_ops":"verify""#,
+            r#""use":"enc","key_ops":["verify"]"#,
             r#""alg":"ES384""#,
+            r#""alg":"ECDH-ES""#,
             r#""alg":["ES256"]"#,
         ] {
             assert_eq!(set(&[&with(bad)]).unwrap_err(), KeySetError::NoUsableKey, "{bad}");
+        }
+    }
+
+    #[test]
+    fn fapi2_cr_06_rsa_keys_for_another_algorithm_are_skipped() {
+        let rsa = |alg: &str| {
+            let n = URL_SAFE_NO_PAD.encode([0xff_u8; 256]);
+            set(&[&format!(r#"{{"kty":"RSA",{alg}"n":"{n}","e":"AQAB"}}"#)]).map(|keys| keys.len())
+        };
+        assert_eq!((rsa(""), rsa(r#""alg":"PS256","#)), (Ok(1), Ok(1))); // control
+        for alg in ["RS256", "PS384", "PS512", "RSA-OAEP", "RSA-OAEP-256", "ES256", "ps256"] {
+            assert_eq!(rsa(&format!("\"alg\":\"{alg}\",")), Err(KeySetError::NoUsableKey), "{alg}");
+        }
+    }
+
+    #[test]
+    fn fapi2_cr_06_keys_on_other_curves_are_skipped() {
+        let on = |key: &str, curve: &str| {
+            let (p256, ed25519) = (r#""crv":"P-256""#, r#""crv":"Ed25519""#);
+            set(&[&key.replace(p256, curve).replace(ed25519, curve)]).map(|keys| keys.len())
+        };
+        assert_eq!((on(EC, r#""crv":"P-256""#), on(OKP, r#""crv":"Ed25519""#)), (Ok(1), Ok(1))); // control
+        for curve in ["P-384", "P-521", "secp256k1", "p-256", "Ed25519", "X25519", "Ed448", "X448", ""] {
+            let curve = format!("\"crv\":\"{curve}\"");
+            assert_eq!(on(EC, &curve), Err(KeySetError::NoUsableKey), "{curve}");
+        }
+        for curve in ["X25519", "Ed448", "X448", "ed25519", "P-256", ""] {
+            let curve = format!("\"crv\":\"{curve}\"");
+            assert_eq!(on(OKP, &curve), Err(KeySetError::NoUsableKey), "{curve}");
+        }
+        assert_eq!(on(EC, r#""crv":null"#), Err(KeySetError::NoUsableKey));
+    }
+
+    #[test]
+    fn fapi2_cr_07_a_point_off_the_curve_is_no_key() {
+        assert!(set(&[EC]).is_ok()); // control
+        let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        let zero = URL_SAFE_NO_PAD.encode([0; 32]);
+        for (from, to) in [(y, x), (x, &*zero), (y, &*zero), (y, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5Q")] {
+            assert_eq!(set(&[&EC.replace(from, to)]).unwrap_err(), KeySetError::NoUsableKey, "{to}");
         }
     }
 

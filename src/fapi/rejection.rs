@@ -236,7 +236,7 @@ codes! {
     DpopReplayed = "dpop_replayed", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
-    /// The issuer's keys were never read, or cannot be read (our fault or the issuer's: no challenge).
+    /// The issuer's keys were never read, or for longer than `jwks.max_age` not again (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
     /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).
     IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
@@ -320,6 +320,16 @@ pub enum Unavailable {
         /// What went wrong.
         detail: Arc<str>,
     },
+    /// The last key set of this issuer is too old to be used.
+    #[error("the keys of issuer {issuer:?} were last read {age} seconds ago, at most {max_age} are allowed")]
+    KeysTooOld {
+        /// The issuer's configured name.
+        issuer: Arc<str>,
+        /// Seconds since the last good reading.
+        age: u64,
+        /// How many they may be.
+        max_age: u64,
+    },
     /// Whether a proof was used before cannot be told.
     #[error("the replay log is not available: {detail}")]
     ReplayLog {
@@ -361,7 +371,7 @@ pub enum Unavailable {
 impl Unavailable {
     const fn code(&self) -> Code {
         match self {
-            Self::Keys { .. } => Code::KeysUnavailable,
+            Self::Keys { .. } | Self::KeysTooOld { .. } => Code::KeysUnavailable,
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
@@ -445,7 +455,10 @@ impl Rejection {
                 headers.insert(header::ALLOW, HeaderValue::from_static(""));
             }
             Cause::Unavailable(
-                Unavailable::Keys { .. } | Unavailable::Introspection { .. } | Unavailable::ReplayLog { .. },
+                Unavailable::Keys { .. }
+                | Unavailable::KeysTooOld { .. }
+                | Unavailable::Introspection { .. }
+                | Unavailable::ReplayLog { .. },
             ) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
@@ -544,9 +557,16 @@ mod tests {
         assert_eq!(missing.status(), 401);
         let challenge = missing.headers().get(header::WWW_AUTHENTICATE).unwrap().to_str().unwrap();
         assert_eq!(challenge, "Bearer realm=\"fapi\"");
-        let down = Rejection::new(Unavailable::Keys { issuer: "bank".into() }, Seen::default()).response(&interaction);
-        assert_eq!(down.status(), 503);
-        assert!(down.headers().get(header::WWW_AUTHENTICATE).is_none());
-        assert_eq!(down.headers().get(header::RETRY_AFTER).unwrap(), "5");
+        for down in [
+            Unavailable::Keys { issuer: "bank".into() },
+            Unavailable::KeysTooOld { issuer: "bank".into(), age: 86401, max_age: 86400 },
+        ] {
+            let down = Rejection::new(down, Seen::default());
+            assert_eq!(down.code(), Code::KeysUnavailable);
+            let down = down.response(&interaction);
+            assert_eq!(down.status(), 503);
+            assert!(down.headers().get(header::WWW_AUTHENTICATE).is_none());
+            assert_eq!(down.headers().get(header::RETRY_AFTER).unwrap(), "5");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use reqwest::{Url, redirect};
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -92,13 +92,22 @@ impl Client {
     /// # Errors
     /// [`FetchError`].
     pub async fn get_json_bytes(&self, url: &Url) -> Result<Bytes, FetchError> {
+        self.get(url).await.map(|document| document.body)
+    }
+
+    /// As [`Self::get_json_bytes`], with the fields beside the body.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn get(&self, url: &Url) -> Result<Document, FetchError> {
         let accept = HeaderValue::from_static("application/json");
-        let response = self.send(url, self.inner.get(url.clone()).header(header::ACCEPT, accept)).await?;
+        let mut response = self.send(url, self.inner.get(url.clone()).header(header::ACCEPT, accept)).await?;
         let host = host(url);
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status { host, status: response.status() });
         }
-        body(response, MAX_BODY_BYTES, host).await
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Document { headers, body: body(response, MAX_BODY_BYTES, host).await? })
     }
 
     /// Sends a form and gives the whole answer, whatever its status; a body over `limit` is an error.
@@ -156,6 +165,15 @@ fn fault(error: &reqwest::Error, host: Box<str>) -> FetchError {
     } else {
         FetchError::Unreachable { host, detail: innermost(error) }
     }
+}
+
+/// A 200 answer.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// Its whole body.
+    pub body: Bytes,
 }
 
 /// Why there is no client.

@@ -28,7 +28,8 @@ use super::assertion::ClientKey;
 use super::http::{Client, ClientError, FetchError, Identity};
 use super::jwks::{KeySource, instant};
 use super::metadata::{Discovery, Sought};
-use super::{IntrospectionOutcome, Observer, Timing, TrustAnchors, ValidateError, weigher};
+use super::schedule::random;
+use super::{IntrospectionOutcome, JwksSettings, Observer, Timing, TrustAnchors, ValidateError, weigher};
 use crate::fapi::credentials::PresentedToken;
 use crate::fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
 use crate::fapi::json::parse_object;
@@ -134,6 +135,7 @@ pub struct Introspector {
     client: Client,
     /// The issuer's keys; there whenever answers are signed.
     keys: Option<Arc<KeySource>>,
+    jwks: JwksSettings,
     observer: Arc<dyn Observer>,
     active: Cache<TokenHash, Remembered>,
     refused: Cache<TokenHash, TokenError>,
@@ -167,9 +169,9 @@ impl Introspector {
     pub(super) fn new(
         expected: Expected,
         settings: Settings,
-        discovery: Option<Discovery>,
         trust_anchors: &TrustAnchors,
         keys: Option<Arc<KeySource>>,
+        jwks: JwksSettings,
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, ClientError> {
@@ -181,7 +183,7 @@ impl Introspector {
             }
         };
         let client = Client::for_many_calls(trust_anchors, identity.as_ref(), settings.max_calls, settings.timeout)?;
-        let endpoint = match (&settings.endpoint, discovery) {
+        let endpoint = match (&settings.endpoint, Discovery::new(&expected.issuer).ok()) {
             (Some(url), _) => Endpoint::Configured(Arc::new(url.clone())),
             (None, Some(discovery)) => {
                 let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)?;
@@ -204,6 +206,7 @@ impl Introspector {
             timing,
             client,
             keys,
+            jwks,
             observer,
             active,
             refused,
@@ -217,8 +220,8 @@ impl Introspector {
     }
 
     /// Whether `self` asks as one with these settings would.
-    pub(super) fn is_of(&self, expected: &Expected, settings: &Settings) -> bool {
-        self.expected == *expected && self.settings == *settings
+    pub(super) fn is_of(&self, expected: &Expected, settings: &Settings, jwks: JwksSettings) -> bool {
+        self.expected == *expected && self.settings == *settings && self.jwks == jwks
     }
 
     /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit.
@@ -380,11 +383,13 @@ impl Introspector {
     async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
         let Response::Jwt { audiences } = &self.settings.response else { return Ok(Answer::from_json(body)?) };
         let source = self.keys.as_ref().ok_or(Fault::NoKeys)?;
-        let known = source.current().ok_or(Fault::NoKeys)?;
+        let known = source.in_force().map_err(|_| Fault::NoKeys)?;
         let signer = Signer { issuer: &self.expected.issuer, audiences, algorithms: &self.expected.algorithms };
         let first = Answer::from_jwt(body, &signer, &known.keys, now);
-        if let Err(AnswerError::Statement(StatementError::KeyUnknown { key_id: Some(_) })) = first
-            && let Some(newer) = source.refresh_for_unknown_kid(known.generation).await
+        if let Err(AnswerError::Statement(
+            StatementError::KeyUnknown { .. } | StatementError::KeyWeak | StatementError::SignatureInvalid,
+        )) = first
+            && let Some(newer) = source.refresh_for_token(known.generation).await
         {
             return Ok(Answer::from_jwt(body, &signer, &newer.keys, now)?);
         }
@@ -435,10 +440,10 @@ impl Introspector {
                 Ok(url) => {
                     failures = 0;
                     found.store(Some(Arc::new(url)));
-                    self.timing.refresh_interval
+                    self.timing.after_success(self.jwks.refresh_interval, None, random())
                 }
                 Err(error) => {
-                    let wait = self.timing.retry_after(failures);
+                    let wait = self.timing.after_failure(failures, random());
                     failures = failures.saturating_add(1);
                     warn!(issuer = %self.expected.name, host = %discovery.host(), %error,
                         retry_seconds = wait.as_secs_f64(), "introspection endpoint could not be found");

@@ -1,7 +1,8 @@
-//! One issuer's keys over time: read before they are needed, kept until better ones are there (RFC 7517 §5).
+//! One issuer's keys over time: read before they are needed, kept until better ones are there or they are too old
+//! (RFC 7517 §5).
 //!
 //! Requests read the current set without a lock. Three things read it anew: the background loop, its retries, and a token
-//! with a `kid` that is not in it, which is how a new key works on its first use. All of them share one flight.
+//! that no key of it verifies, which is how a new key works on its first use. All of them share one flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,14 @@ use arc_swap::ArcSwapOption;
 use reqwest::Url;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::http::{Client, FetchError};
+use super::http::{Client, Document, FetchError};
 use super::metadata::{Discovery, MetadataError, Sought};
-use super::{Observer, RefreshOutcome, Timing};
+use super::schedule::{fresh_for, random};
+use super::{JwksSettings, Observer, RefreshOutcome, Timing};
 use crate::fapi::keys::{KeySet, KeySetError};
+use crate::fapi::rejection::Unavailable;
 use crate::fapi::sha256;
 
 /// The keys as of one reading.
@@ -28,6 +31,8 @@ pub struct KeySetSnapshot {
     pub generation: u64,
     /// When the issuer last sent them.
     pub read_at: Instant,
+    /// How long it said that they may be kept, if it did.
+    fresh_for: Option<Duration>,
     digest: [u8; 32],
 }
 
@@ -40,15 +45,23 @@ pub enum Location {
     Discovered(Discovery),
 }
 
-/// Reads one issuer's keys and holds the last good set, however old.
+/// Reads one issuer's keys and holds the last good set, however old. Clones share what was read.
+#[derive(Clone)]
 pub struct KeySource {
     name: Arc<str>,
     location: Location,
     client: Client,
+    settings: JwksSettings,
     timing: Timing,
     observer: Arc<dyn Observer>,
+    held: Arc<Held>,
+}
+
+/// What was read, and who reads.
+#[derive(Default)]
+struct Held {
     current: ArcSwapOption<KeySetSnapshot>,
-    asked_for_unknown_kid: ArcSwapOption<Instant>,
+    asked_for_token: ArcSwapOption<Instant>,
     flight: Arc<Mutex<Flight>>,
 }
 
@@ -72,42 +85,78 @@ impl KeySource {
         name: Arc<str>,
         location: Location,
         client: Client,
+        settings: JwksSettings,
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self {
-            name,
-            location,
-            client,
-            timing,
-            observer,
-            current: ArcSwapOption::empty(),
-            asked_for_unknown_kid: ArcSwapOption::empty(),
-            flight: Arc::default(),
-        }
+        Self { name, location, client, settings, timing, observer, held: Arc::default() }
     }
 
-    /// The last good set; `None` only before the first.
+    /// The same keys, kept by other settings from now on.
+    pub fn with_settings(&self, settings: JwksSettings) -> Self {
+        Self { settings, ..self.clone() }
+    }
+
+    /// Whether both read and hold the same keys.
+    pub(super) fn is_of_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.held, &other.held)
+    }
+
+    /// The last good set, however old; `None` only before the first.
     pub fn current(&self) -> Option<Arc<KeySetSnapshot>> {
-        self.current.load_full()
+        self.held.current.load_full()
+    }
+
+    /// As if the last reading had been that much longer ago.
+    #[cfg(test)]
+    pub(super) fn age_by(&self, time: Duration) {
+        let keys = self.current().expect("keys were read");
+        let read_at = keys.read_at.checked_sub(time).expect("a time since the machine was started");
+        self.held.current.store(Some(Arc::new(KeySetSnapshot { read_at, ..(*keys).clone() })));
+    }
+
+    /// The last good set, if it may still be used.
+    ///
+    /// # Errors
+    /// [`Unavailable::Keys`] before the first, [`Unavailable::KeysTooOld`] when the last is too long ago.
+    pub fn in_force(&self) -> Result<Arc<KeySetSnapshot>, Unavailable> {
+        let issuer = || self.name.clone();
+        let keys = self.current().ok_or_else(|| Unavailable::Keys { issuer: issuer() })?;
+        let (age, max_age) = (keys.read_at.elapsed(), self.settings.max_age);
+        if age > max_age {
+            return Err(Unavailable::KeysTooOld { issuer: issuer(), age: age.as_secs(), max_age: max_age.as_secs() });
+        }
+        Ok(keys)
     }
 
     /// Reads the keys at once, then again and again, for ever; after a failure sooner, each time a little less so.
     ///
-    /// An issuer that is down, or sends something else, takes no keys away: its tokens are still its tokens.
+    /// An issuer that is down, or sends something else, takes no keys away until they are too old: its tokens are still its
+    /// tokens, but nobody could tell that a key was removed.
     pub async fn keep_fresh(&self) {
         let mut failures = 0;
+        let mut said_too_old = false;
         loop {
             let wait = match self.refresh().await {
                 Ok(()) => {
                     failures = 0;
-                    self.timing.refresh_interval
+                    if std::mem::take(&mut said_too_old) {
+                        info!(issuer = %self.name, host = %self.location.host(), "key set is used again");
+                    }
+                    let said = self.current().and_then(|keys| keys.fresh_for);
+                    self.timing.after_success(self.settings.refresh_interval, said, random())
                 }
                 Err(error) => {
-                    let wait = self.timing.retry_after(failures);
+                    let wait = self.timing.after_failure(failures, random());
                     failures = failures.saturating_add(1);
                     warn!(issuer = %self.name, host = %self.location.host(), %error, retry_seconds = wait.as_secs_f64(),
                         "key set could not be read");
+                    if let Err(Unavailable::KeysTooOld { age, max_age, .. }) = self.in_force()
+                        && !std::mem::replace(&mut said_too_old, true)
+                    {
+                        error!(issuer = %self.name, host = %self.location.host(), age_seconds = age, max_age_seconds = max_age,
+                            "key set is too old and no longer used: every token of this issuer is refused until it can be read");
+                    }
                     wait
                 }
             };
@@ -121,46 +170,51 @@ impl KeySource {
     /// [`RefreshError`]; the current set is then as before.
     pub async fn refresh(&self) -> Result<(), RefreshError> {
         let asked_at = instant();
-        let mut flight = self.flight.lock().await;
+        let mut flight = self.held.flight.lock().await;
         if self.current().is_some_and(|keys| keys.read_at > asked_at) {
             return Ok(());
         }
         self.read(&mut flight, Occasion::Schedule).await
     }
 
-    /// Reads the keys because a token names one that is not in generation `seen`; gives the newer set, if there is one.
+    /// Reads the keys because none of generation `seen` verifies a token; gives the newer set, if there is one.
     ///
-    /// Anyone can send such a token. So there is one reading for all that ask at the same time, and none within the
-    /// cooldown after it, whatever came of it; those who ask then do not wait.
-    pub async fn refresh_for_unknown_kid(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
-        if self.newer_than(seen).is_some() || self.is_cooling_down() {
-            return self.newer_than(seen);
-        }
-        let mut flight = self.flight.clone().lock_owned().await;
+    /// Its key may be new, or have taken the place of another under the same `kid`. But anyone can make such a token up. So
+    /// there is one reading for all that ask at the same time, and none within the cooldown after it, whatever came of it;
+    /// those who ask then do not wait. Nobody waits longer than one call may take, also behind a slow scheduled reading.
+    pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
         if self.newer_than(seen).is_none() && !self.is_cooling_down() {
-            let source = self.clone();
-            // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
-            // cooldown.
-            let reading = tokio::spawn(async move {
-                let outcome = source.read(&mut flight, Occasion::UnknownKid).await;
-                source.asked_for_unknown_kid.store(Some(Arc::new(instant())));
-                if let Err(error) = outcome {
-                    warn!(issuer = %source.name, host = %source.location.host(), %error,
-                        "key set could not be read for an unknown kid");
-                }
-            });
-            // It only fails by a panic, and then there are no newer keys.
-            let _ = reading.await;
+            let _ = tokio::time::timeout(self.timing.timeout, self.read_for_token(seen)).await;
         }
         self.newer_than(seen)
     }
 
+    async fn read_for_token(self: &Arc<Self>, seen: u64) {
+        let mut flight = self.held.flight.clone().lock_owned().await;
+        if self.newer_than(seen).is_some() || self.is_cooling_down() {
+            return;
+        }
+        let source = self.clone();
+        // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
+        // cooldown.
+        let reading = tokio::spawn(async move {
+            let outcome = source.read(&mut flight, Occasion::Token).await;
+            source.held.asked_for_token.store(Some(Arc::new(instant())));
+            if let Err(error) = outcome {
+                warn!(issuer = %source.name, host = %source.location.host(), %error,
+                    "key set could not be read for a token that no key verifies");
+            }
+        });
+        // It only fails by a panic, and then there are no newer keys.
+        let _ = reading.await;
+    }
+
     fn newer_than(&self, seen: u64) -> Option<Arc<KeySetSnapshot>> {
-        self.current().filter(|keys| keys.generation != seen)
+        self.in_force().ok().filter(|keys| keys.generation != seen)
     }
 
     fn is_cooling_down(&self) -> bool {
-        self.asked_for_unknown_kid.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.unknown_kid_cooldown)
+        self.held.asked_for_token.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.token_cooldown)
     }
 
     async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {
@@ -179,7 +233,7 @@ impl KeySource {
             Location::Configured(url) => return Ok(url.clone()),
             Location::Discovered(discovery) => discovery,
         };
-        if let (Occasion::UnknownKid, Some(known)) = (occasion, &flight.jwks_uri) {
+        if let (Occasion::Token, Some(known)) = (occasion, &flight.jwks_uri) {
             return Ok(known.clone());
         }
         match (discovery.find(&self.client, Sought::Keys).await, &flight.jwks_uri) {
@@ -197,14 +251,13 @@ impl KeySource {
     }
 
     async fn read_from(&self, url: &Url) -> Result<(), RefreshError> {
-        let document = self.client.get_json_bytes(url).await?;
-        let digest = sha256(&document);
-        let read_at = instant();
+        let Document { headers, body } = self.client.get(url).await?;
+        let (read_at, fresh_for, digest) = (instant(), fresh_for(&headers), sha256(&body));
         let before = self.current();
         let snapshot = match before {
-            Some(before) if before.digest == digest => KeySetSnapshot { read_at, ..(*before).clone() },
+            Some(before) if before.digest == digest => KeySetSnapshot { read_at, fresh_for, ..(*before).clone() },
             before => {
-                let keys = Arc::new(KeySet::parse(&document)?);
+                let keys = Arc::new(KeySet::parse(&body)?);
                 let generation = before.map_or(0, |before| before.generation).wrapping_add(1);
                 let host = super::http::host(url);
                 let (usable, skipped) = (keys.len(), keys.skipped());
@@ -213,10 +266,10 @@ impl KeySource {
                 } else {
                     info!(issuer = %self.name, %host, keys = usable, skipped, generation, "key set changed");
                 }
-                KeySetSnapshot { keys, generation, read_at, digest }
+                KeySetSnapshot { keys, generation, read_at, fresh_for, digest }
             }
         };
-        self.current.store(Some(Arc::new(snapshot)));
+        self.held.current.store(Some(Arc::new(snapshot)));
         Ok(())
     }
 }
@@ -227,15 +280,6 @@ impl Location {
             Self::Configured(url) => super::http::host(url),
             Self::Discovered(discovery) => discovery.host(),
         }
-    }
-}
-
-impl Timing {
-    /// How long to wait after the failure that had `failures` before it in a row.
-    pub(super) fn retry_after(&self, failures: u32) -> Duration {
-        2_u32
-            .checked_pow(failures)
-            .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest))
     }
 }
 
@@ -255,18 +299,5 @@ struct Flight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Occasion {
     Schedule,
-    UnknownKid,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_after_1_2_4_up_to_30_seconds() {
-        let timing = Timing::default();
-        let seconds: Vec<_> = (0..7).map(|failures| timing.retry_after(failures).as_secs()).collect();
-        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(timing.retry_after(u32::MAX).as_secs(), 30);
-    }
+    Token,
 }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod introspection;
 pub mod jwks;
 pub mod metadata;
+mod schedule;
 
 #[cfg(test)]
 mod tests;
@@ -117,7 +118,7 @@ impl Issuers {
     /// anew on every request, beginning with [`ActiveToken::claims_at`]. What an issuer said counts for `max_age` at most,
     /// if there is one: zero asks it every time.
     ///
-    /// Waits only for an introspecting issuer, or when the token names a key that its issuer did not have when last asked.
+    /// Waits only for an introspecting issuer, or when no key that the issuer had when last asked verifies the token.
     ///
     /// # Errors
     /// [`ValidateError`].
@@ -149,7 +150,7 @@ impl Issuers {
         match &entry.judge {
             Judge::Issuer(introspector) => introspector.remembered(hash, max_age),
             Judge::Keys(keys) => {
-                let key = CacheKey { issuer: entry.id, generation: keys.current()?.generation, token: *hash };
+                let key = CacheKey { issuer: entry.id, generation: keys.in_force().ok()?.generation, token: *hash };
                 self.tokens.get(&key).map(|remembered| remembered.token)
             }
         }
@@ -187,10 +188,10 @@ impl Issuers {
         hash: &TokenHash,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
-        let mut keys = source.current().ok_or_else(|| Unavailable::Keys { issuer: entry.expected.name.clone() })?;
+        let mut keys = source.in_force()?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
-        if let Err(TokenError::KeyUnknown { key_id: Some(_) }) = outcome
-            && let Some(newer) = source.refresh_for_unknown_kid(keys.generation).await
+        if let Err(TokenError::KeyUnknown { .. } | TokenError::KeyWeak | TokenError::SignatureInvalid) = outcome
+            && let Some(newer) = source.refresh_for_token(keys.generation).await
         {
             outcome = ActiveToken::from_jws(UnverifiedJws::parse(token)?, hash, &entry.expected, &newer.keys, now);
             keys = newer;
@@ -220,8 +221,8 @@ impl Issuers {
         while loops.join_next().await.is_some() {}
     }
 
-    /// Whether all that is needed of every issuer was read once, its keys and its endpoint; from then on for ever, since
-    /// keys are only replaced by keys.
+    /// Whether all that is needed of every issuer was read once, its keys and its endpoint; from then on for ever, also when
+    /// keys are too old: taking the gateway out of service would help none of its other issuers.
     pub fn ready(&self) -> bool {
         self.entries.iter().all(|entry| {
             let asked = match &entry.judge {
@@ -262,10 +263,27 @@ pub struct Settings {
     pub expected: Expected,
     /// Where its keys are; from its metadata if not said.
     pub jwks_uri: Option<Url>,
+    /// How its keys are kept.
+    pub jwks: JwksSettings,
     /// Who vouches for its servers.
     pub trust_anchors: TrustAnchors,
     /// How it is asked about its tokens; if not, they are JWTs that are verified here.
     pub introspection: Option<introspection::Settings>,
+}
+
+/// The section `jwks` of an issuer in gateway.yaml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JwksSettings {
+    /// From one good reading of the keys to the next at most: how long a key works after its issuer removed it.
+    pub refresh_interval: Duration,
+    /// How old the last good reading may be for the keys to be used.
+    pub max_age: Duration,
+}
+
+impl Default for JwksSettings {
+    fn default() -> Self {
+        Self { refresh_interval: Duration::from_secs(300), max_age: Duration::from_secs(24 * 60 * 60) }
+    }
 }
 
 /// The certificate authorities that a call to an issuer relies on.
@@ -291,14 +309,14 @@ pub struct CacheSettings {
 /// When an issuer is asked, and how long its answer is waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// From one good reading of the keys to the next: how long a key works after its issuer removed it.
-    pub refresh_interval: Duration,
+    /// From one good reading of the keys to the next at least, whatever the issuer says of how long they may be kept.
+    pub refresh_floor: Duration,
     /// From a failed reading to the next; doubled with each failure.
     pub retry_first: Duration,
     /// The most that doubling leads to.
     pub retry_longest: Duration,
-    /// From one reading for the sake of an unknown `kid` to the next.
-    pub unknown_kid_cooldown: Duration,
+    /// From one reading for the sake of a token that no key verifies to the next.
+    pub token_cooldown: Duration,
     /// For TCP and TLS.
     pub connect_timeout: Duration,
     /// For one whole call.
@@ -308,10 +326,10 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            refresh_interval: Duration::from_secs(300),
+            refresh_floor: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
-            unknown_kid_cooldown: Duration::from_secs(30),
+            token_cooldown: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
         }
@@ -481,7 +499,7 @@ impl Entry {
         observer: &Arc<dyn Observer>,
         before: &[Self],
     ) -> Result<Self, IssuerError> {
-        let Settings { expected, jwks_uri, trust_anchors, introspection } = settings;
+        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection } = settings;
         let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
         let called = Called { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
         let same = before.iter().find(|entry| entry.called == called);
@@ -492,7 +510,7 @@ impl Entry {
             .is_none_or(|settings| matches!(settings.response, introspection::Response::Jwt { .. }));
         let keys = match (same.and_then(|entry| entry.keys.clone()), jwks_uri) {
             _ if !keys_needed => None,
-            (Some(keys), _) => Some(keys),
+            (Some(keys), _) => Some(Arc::new(keys.with_settings(jwks))),
             (None, Some(url)) if url.scheme() != "https" => {
                 return Err(IssuerError::JwksUriNotHttps { issuer: name() });
             }
@@ -505,29 +523,21 @@ impl Entry {
                     ),
                 };
                 let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout).map_err(failed)?;
-                Some(Arc::new(KeySource::new(name(), location, client, timing, observer.clone())))
+                Some(Arc::new(KeySource::new(name(), location, client, jwks, timing, observer.clone())))
             }
         };
         let judge = match (introspection, &keys) {
             (Some(settings), _) => {
                 let same = same.and_then(|entry| match &entry.judge {
-                    Judge::Issuer(introspector) if introspector.is_of(&expected, &settings) => Some(introspector),
+                    Judge::Issuer(introspector) if introspector.is_of(&expected, &settings, jwks) => Some(introspector),
                     Judge::Issuer(_) | Judge::Keys(_) => None,
                 });
                 Judge::Issuer(match same {
                     Some(introspector) => introspector.clone(),
                     None => {
-                        let discovery = Discovery::new(&expected.issuer).ok();
                         let (keys, observer) = (keys.clone(), observer.clone());
-                        let new = Introspector::new(
-                            expected.clone(),
-                            settings,
-                            discovery,
-                            &trust_anchors,
-                            keys,
-                            timing,
-                            observer,
-                        );
+                        let new =
+                            Introspector::new(expected.clone(), settings, &trust_anchors, keys, jwks, timing, observer);
                         Arc::new(new.map_err(failed)?)
                     }
                 })
@@ -546,7 +556,7 @@ impl Entry {
 impl Judge {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Keys(one), Self::Keys(other)) => Arc::ptr_eq(one, other),
+            (Self::Keys(one), Self::Keys(other)) => one.is_of_one_with(other),
             (Self::Issuer(one), Self::Issuer(other)) => Arc::ptr_eq(one, other),
             (Self::Keys(_), Self::Issuer(_)) | (Self::Issuer(_), Self::Keys(_)) => false,
         }

@@ -20,12 +20,13 @@ use crate::fapi::keys::{Algorithm, KeySetError};
 use crate::fapi::rejection::Code;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(10);
 const A: IssuerIndex = IssuerIndex(0);
 const B: IssuerIndex = IssuerIndex(1);
 
 /// Authorization servers of one authority, and the room that trusts them.
 struct World {
+    authority: Authority,
     servers: Vec<AuthorizationServer>,
     issuers: Arc<Issuers>,
     seen: Arc<Seen>,
@@ -38,22 +39,45 @@ impl World {
     }
 
     async fn with(count: usize, timing: Timing, cache: CacheSettings) -> Self {
-        let world = Self::unread(count, timing, cache);
-        for index in 0..count {
-            world.refresh(index).await.unwrap();
-            world.servers[index].clear();
+        Self::unread(count, timing, cache).read().await
+    }
+
+    /// With one server, whose keys were read once and are kept like this.
+    async fn keeping(jwks: JwksSettings, timing: Timing) -> Self {
+        Self::unread_keeping(jwks, 1, timing, CACHE).read().await
+    }
+
+    async fn read(self) -> Self {
+        for (index, server) in self.servers.iter().enumerate() {
+            self.refresh(index).await.unwrap();
+            server.clear();
         }
-        world.seen.lock().clear();
-        world
+        self.seen.lock().clear();
+        self
     }
 
     fn unread(count: usize, timing: Timing, cache: CacheSettings) -> Self {
+        Self::unread_keeping(JwksSettings::default(), count, timing, cache)
+    }
+
+    fn unread_keeping(jwks: JwksSettings, count: usize, timing: Timing, cache: CacheSettings) -> Self {
         let authority = Authority::new("issuers");
         let servers: Vec<_> = (0..count).map(|_| AuthorizationServer::start(&authority).unwrap()).collect();
-        let settings = servers.iter().zip(["a", "b"]).map(|(server, name)| settings(server, name, &authority));
+        let settings = |(server, name)| Settings { jwks, ..settings(server, name, &authority) };
+        let settings = servers.iter().zip(["a", "b"]).map(settings).collect();
         let seen = Arc::new(Seen::default());
-        let issuers = Issuers::with_timing(settings.collect(), cache, timing, seen.clone()).unwrap();
-        Self { servers, issuers: Arc::new(issuers), seen }
+        let issuers = Issuers::with_timing(settings, cache, timing, seen.clone()).unwrap();
+        Self { authority, servers, issuers: Arc::new(issuers), seen }
+    }
+
+    /// Keeps the keys fresh until the handle is aborted.
+    fn keep_fresh(&self) -> tokio::task::JoinHandle<()> {
+        let issuers = Arc::clone(&self.issuers);
+        tokio::spawn(async move { issuers.keep_fresh().await })
+    }
+
+    fn age_by(&self, index: usize, time: Duration) {
+        self.keys(index).age_by(time);
     }
 
     fn keys(&self, index: usize) -> &Arc<KeySource> {
@@ -94,6 +118,7 @@ fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> 
     Settings {
         expected,
         jwks_uri: None,
+        jwks: JwksSettings::default(),
         trust_anchors: TrustAnchors::Given(vec![authority.der().clone()]),
         introspection: None,
     }
@@ -426,10 +451,7 @@ async fn ops_10_waits_for_an_issuer_that_is_down_at_start_and_stays_ready_when_i
     let mut world = World::unread(1, timing, CACHE);
     world.servers[0].stop().await.unwrap();
     let token = world.token(0);
-    let background = tokio::spawn({
-        let issuers = Arc::clone(&world.issuers);
-        async move { issuers.keep_fresh().await }
-    });
+    let background = world.keep_fresh();
     world.seen.wait_until(|events| events.len() >= 2).await;
     assert!(world.seen.lock().iter().all(|event| *event == failure()));
     assert!(!world.issuers.ready());
@@ -451,12 +473,9 @@ async fn ops_10_waits_for_an_issuer_that_is_down_at_start_and_stays_ready_when_i
 
 #[tokio::test]
 async fn keeps_reading_in_the_background_until_dropped() {
-    let timing = Timing { refresh_interval: Duration::from_millis(1), ..Timing::default() };
-    let world = World::with(2, timing, CACHE).await;
-    let background = tokio::spawn({
-        let issuers = Arc::clone(&world.issuers);
-        async move { issuers.keep_fresh().await }
-    });
+    let jwks = JwksSettings { refresh_interval: Duration::from_millis(1), ..JwksSettings::default() };
+    let world = World::unread_keeping(jwks, 2, Timing::default(), CACHE).read().await;
+    let background = world.keep_fresh();
     let b = Event::Refresh("b".to_owned(), RefreshOutcome::Success);
     let times = |events: &[Event], wanted: &Event| events.iter().filter(|event| *event == wanted).count();
     world.seen.wait_until(|events| times(events, &success()) > 2 && times(events, &b) > 2).await;
@@ -475,30 +494,214 @@ async fn keeps_reading_in_the_background_until_dropped() {
 
 #[tokio::test]
 async fn fapi2_cr_08_old_keys_stay_until_the_new_set_is_good() {
-    let mut world = World::new(1).await;
+    let timing = Timing { timeout: Duration::from_secs(1), ..Timing::default() };
+    let mut world = World::with(1, timing, CACHE).await;
+    let remembered = world.token(0);
+    assert!(world.validate(&remembered, &[A]).await.is_ok());
+    let elsewhere = HeaderValue::try_from(world.servers[0].url("/elsewhere")).unwrap();
+    world.servers[0].script("/elsewhere", ok(world.servers[0].jwks()));
+    let (html, page) = (HeaderValue::from_static("text/html"), "<!doctype html><title>Maintenance</title>");
+    let off_the_curve = json!({"kty": "EC", "crv": "P-256", "x": "A".repeat(43), "y": "A".repeat(43)});
     let too_many = vec![json!({"kty": "oct"}); 101];
     for (answer, expected) in [
         (ok(json!({})), Some(KeySetError::Malformed)),
+        (ok(json!([])), Some(KeySetError::Malformed)),
+        (ok(json!({"keys": {}})), Some(KeySetError::Malformed)),
         (ok(json!({"keys": []})), Some(KeySetError::NoUsableKey)),
         (ok(json!({"keys": [{"kty": "XYZ"}]})), Some(KeySetError::NoUsableKey)),
+        (ok(json!({"keys": [off_the_curve]})), Some(KeySetError::NoUsableKey)),
         (ok(json!({"keys": too_many})), Some(KeySetError::TooMany)),
-        (Answer::text(StatusCode::OK, "<html>"), Some(KeySetError::Malformed)),
+        (Answer::text(StatusCode::OK, ""), Some(KeySetError::Malformed)),
+        (Answer::text(StatusCode::OK, r#"{"keys":["#), Some(KeySetError::Malformed)),
+        (Answer::status(StatusCode::OK).header(header::CONTENT_TYPE, html).body(page), Some(KeySetError::Malformed)),
         (Answer::status(StatusCode::INTERNAL_SERVER_ERROR), None),
+        (Answer::status(StatusCode::NOT_MODIFIED), None),
+        (Answer::status(StatusCode::FOUND).header(header::LOCATION, elsewhere), None),
+        (Answer::status(StatusCode::OK).body(vec![b' '; MAX_BODY_BYTES + 1]), None),
+        (Answer::hanging(), None),
         (Answer::resetting(), None),
     ] {
+        let case = format!("{answer:?}").chars().take(200).collect::<String>();
         world.servers[0].script(JWKS, answer);
         match (world.refresh(0).await, expected) {
-            (Err(RefreshError::KeySet(error)), Some(expected)) => assert_eq!(error, expected),
+            (Err(RefreshError::KeySet(error)), Some(expected)) => assert_eq!(error, expected, "{case}"),
             (Err(RefreshError::Fetch(_)), None) => {}
-            (outcome, _) => panic!("{outcome:?}"),
+            (outcome, _) => panic!("{outcome:?}: {case}"),
         }
-        assert_eq!(world.seen.lock().pop(), Some(failure()));
-        assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+        assert_eq!(world.seen.lock().pop(), Some(failure()), "{case}");
+        assert!(world.validate(&world.token(0), &[A]).await.is_ok(), "{case}");
+        assert!(world.validate(&remembered, &[A]).await.is_ok(), "{case}");
+        assert_eq!(world.generation(0), Some(1), "{case}");
     }
     world.servers[0].stop().await.unwrap();
     assert!(world.refresh(0).await.is_err());
     assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    world.servers[0].restart().await.unwrap();
+    world.servers[0].rotate(KeyKind::Es256);
+    world.servers[0].unscript(JWKS);
+    assert_eq!((world.refresh(0).await, world.generation(0)), (Ok(()), Some(2))); // control
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn ops_10_keys_past_their_maximum_age_are_not_used_nor_what_was_verified_with_them() {
+    let world = World::new(2).await;
+    let remembered = world.token(0);
+    assert!(world.validate(&remembered, &[A]).await.is_ok());
+    world.servers[0].script(JWKS, Answer::status(StatusCode::INTERNAL_SERVER_ERROR));
+    assert!(world.refresh(0).await.is_err());
+    world.servers[0].clear();
+    world.age_by(0, DAY - MINUTE);
+    assert!(world.validate(&remembered, &[A]).await.is_ok()); // control
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok()); // control
+    assert_eq!(world.seen.lock().iter().filter(|event| matches!(event, Event::Cache(_, CacheOutcome::Hit))).count(), 1);
+
+    world.age_by(0, MINUTE);
+    for token in [&remembered, &world.token(0), &strange_token(&world.servers[0], 0)] {
+        assert_eq!(world.validate(token, &[A]).await.unwrap_err(), Code::KeysUnavailable);
+        assert_eq!(world.validate(token, &[A, B]).await.unwrap_err(), Code::KeysUnavailable);
+    }
+    assert!(world.servers[0].requests().is_empty(), "nobody can make us ask more often");
+    assert!(world.validate(&world.token(1), &[A, B]).await.is_ok(), "the other issuer's keys are as they were");
+    assert!(world.issuers.ready(), "readiness does not flap");
+    assert!(matches!(&world.issuers.key_ages()[0], (_, Some(age)) if *age > DAY.as_secs_f64()));
+
+    world.servers[0].unscript(JWKS);
+    world.refresh(0).await.unwrap();
+    assert!(world.validate(&remembered, &[A]).await.is_ok());
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
     assert_eq!(world.generation(0), Some(1));
+}
+
+#[tokio::test]
+async fn ops_10_the_end_of_the_keys_is_one_line_and_heals_by_itself() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let timing =
+        Timing { retry_first: Duration::from_millis(5), retry_longest: Duration::from_millis(5), ..Timing::default() };
+    let world = World::keeping(JwksSettings::default(), timing).await;
+    world.servers[0].script(JWKS, Answer::status(StatusCode::SERVICE_UNAVAILABLE));
+    let failures =
+        |wanted: usize| move |events: &[Event]| events.iter().filter(|event| **event == failure()).count() >= wanted;
+    let background = world.keep_fresh();
+    world.seen.wait_until(failures(3)).await;
+    assert_eq!(log.lines("ERROR"), Vec::<String>::new()); // control
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok()); // control
+
+    world.age_by(0, DAY);
+    world.seen.lock().clear();
+    world.seen.wait_until(failures(5)).await;
+    assert_eq!(world.validate(&world.token(0), &[A]).await.unwrap_err(), Code::KeysUnavailable);
+    let lines = log.lines("ERROR");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    for part in ["no longer used", "issuer=a", "host=localhost:", "age_seconds=8640", "max_age_seconds=86400"] {
+        assert!(lines[0].contains(part), "{lines:?}");
+    }
+    assert_eq!(log.lines("used again"), Vec::<String>::new());
+
+    world.servers[0].unscript(JWKS);
+    world.seen.wait_until(|events| events.contains(&success())).await;
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    let said = async {
+        while log.lines("used again").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(DEADLINE, said).await.is_ok());
+    assert_eq!((log.lines("ERROR").len(), log.lines("used again").len()), (1, 1));
+    background.abort();
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn lines(&self, part: &str) -> Vec<String> {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_keys_and_judges_their_age_anew() {
+    let mut world = World::new(1).await;
+    world.age_by(0, 2 * MINUTE);
+    world.servers[0].stop().await.unwrap();
+    let token = world.token(0);
+    let succeeding = |jwks| {
+        let settings = Settings { jwks, ..settings(&world.servers[0], "a", &world.authority) };
+        world.issuers.succeeding(vec![settings], CACHE, Arc::new(())).unwrap()
+    };
+    let usual = succeeding(JwksSettings::default());
+    assert!(usual.ready() && validate(&usual, &token, &[A]).await.is_ok()); // control
+    let strict = succeeding(JwksSettings { max_age: MINUTE, ..JwksSettings::default() });
+    assert!(strict.ready(), "an issuer that is down is no reason to refuse the reload");
+    assert_eq!(validate(&strict, &token, &[A]).await.unwrap_err(), Code::KeysUnavailable);
+    assert!(world.validate(&token, &[A]).await.is_ok(), "the state before goes on by its own settings");
+    world.servers[0].restart().await.unwrap();
+    strict.entries[0].keys.as_ref().unwrap().refresh().await.unwrap();
+    assert!(validate(&strict, &token, &[A]).await.is_ok());
+    assert!(world.issuers.key_ages()[0].1.unwrap() < 60.0, "what is read by one is there for the other");
+}
+
+#[tokio::test]
+async fn fapi2_cr_09_a_removed_key_stops_with_the_next_scheduled_reading_remembered_or_not() {
+    let jwks = JwksSettings { refresh_interval: Duration::from_millis(20), ..JwksSettings::default() };
+    let mut world = World::keeping(jwks, Timing::default()).await;
+    let old = world.token(0);
+    assert!(world.validate(&old, &[A]).await.is_ok());
+    let background = world.keep_fresh();
+    let read = |events: &[Event]| events.iter().filter(|event| **event == success()).count() >= 2;
+    world.seen.wait_until(read).await;
+    assert!(world.validate(&old, &[A]).await.is_ok()); // control
+    world.servers[0].rotate(KeyKind::Es256);
+    world.seen.lock().clear();
+    world.seen.wait_until(read).await;
+    assert_eq!(world.generation(0), Some(2));
+    background.abort();
+    assert_eq!(world.validate(&old, &[A]).await.unwrap_err(), Code::TokenKeyUnknown);
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_issuer_may_ask_to_be_read_sooner() {
+    let timing = Timing { refresh_floor: Duration::from_millis(1), ..Timing::default() };
+    let world = World::keeping(JwksSettings::default(), timing).await;
+    let server = &world.servers[0];
+    let saying = |value| ok(server.jwks()).header(header::CACHE_CONTROL, HeaderValue::from_static(value));
+    server.script(JWKS, [saying("no-store"), saying("max-age=0"), saying("public, max-age=86400"), Answer::hanging()]);
+    let background = world.keep_fresh();
+    let read = |wanted| move |events: &[Event]| events.iter().filter(|event| **event == success()).count() >= wanted;
+    world.seen.wait_until(read(3)).await;
+    // The third is good for 300 seconds: what is asked now is asked by us.
+    server.unscript(JWKS);
+    world.refresh(0).await.unwrap();
+    assert_eq!(server.requests_to(JWKS), 4);
+    background.abort();
 }
 
 #[tokio::test]
@@ -517,26 +720,62 @@ fn strange_token(server: &AuthorizationServer, number: usize) -> String {
     server.token(NOW.0).sign(&key)
 }
 
-async fn flood(world: &World, numbers: std::ops::Range<usize>) {
+fn strange_tokens(server: &AuthorizationServer, numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| strange_token(server, number)).collect()
+}
+
+/// What comes of these tokens, which all arrive at once.
+async fn storm(issuers: Arc<Issuers>, tokens: Vec<String>) -> Vec<Code> {
     let mut tasks = JoinSet::new();
-    for number in numbers {
-        let (issuers, token) = (Arc::clone(&world.issuers), strange_token(&world.servers[0], number));
+    for token in tokens {
+        let issuers = Arc::clone(&issuers);
         tasks.spawn(async move { validate(&issuers, &token, &[A]).await.unwrap_err() });
     }
-    let codes = tokio::time::timeout(DEADLINE, tasks.join_all()).await.unwrap();
+    tasks.join_all().await
+}
+
+async fn flood(world: &World, numbers: std::ops::Range<usize>) {
+    let storm = storm(Arc::clone(&world.issuers), strange_tokens(&world.servers[0], numbers));
+    let codes = tokio::time::timeout(DEADLINE, storm).await.unwrap();
     assert!(codes.iter().all(|code| *code == Code::TokenKeyUnknown), "{codes:?}");
 }
 
-#[tokio::test]
-async fn atk_sz_05_a_flood_of_unknown_kids_costs_one_fetch() {
-    let world = World::new(1).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn atk_sz_05_ten_thousand_unknown_kids_cost_one_fetch_and_valid_tokens_do_not_wait_for_it() {
+    const STORM: usize = 10_000;
+    let mut world = World::with(1, Timing { timeout: MINUTE, ..Timing::default() }, CACHE).await;
     let server = &world.servers[0];
-    server.script(JWKS, ok(server.jwks()).delayed(Duration::from_millis(20)));
-    flood(&world, 0..100).await;
-    assert_eq!(paths(server), [JWKS]);
+    let remembered = world.token(0);
+    assert!(world.validate(&remembered, &[A]).await.is_ok());
+    world.seen.lock().clear();
+
+    // The issuer is silent while the first half arrives, and no valid token waits for it.
     server.script(JWKS, Answer::hanging());
-    flood(&world, 100..200).await; // within the cooldown, and nobody waits
-    assert!(paths(server).is_empty());
+    let arrived = |half: usize| {
+        move |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Cache(..))).count() >= half
+    };
+    let storm = tokio::spawn(storm(Arc::clone(&world.issuers), strange_tokens(server, 0..STORM / 2)));
+    server.wait_for(JWKS, 1, DEADLINE).await.unwrap();
+    world.seen.wait_until(arrived(STORM / 2)).await;
+    let valid = async {
+        for _ in 0..100 {
+            assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+            assert!(world.validate(&remembered, &[A]).await.is_ok());
+        }
+    };
+    tokio::time::timeout(DEADLINE, valid).await.unwrap();
+    let read = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Refresh(..)));
+    assert!(!read(&world.seen.lock()), "the slow reading ended before the valid tokens were judged");
+    assert!(!storm.is_finished());
+
+    // It breaks off. The second half arrives within the cooldown, and nobody waits.
+    world.servers[0].stop().await.unwrap();
+    let codes = storm.await.unwrap();
+    assert!(codes.len() == STORM / 2 && codes.iter().all(|code| *code == Code::TokenKeyUnknown));
+    world.servers[0].restart().await.unwrap();
+    assert_eq!(paths(&world.servers[0]), [JWKS]);
+    flood(&world, STORM / 2..STORM).await;
+    assert!(paths(&world.servers[0]).is_empty());
     assert!(world.validate(&world.token(0), &[A]).await.is_ok());
     assert_eq!(world.generation(0), Some(1));
 }
@@ -553,31 +792,103 @@ async fn atk_sz_05_a_failed_fetch_begins_the_cooldown_too() {
 }
 
 #[tokio::test]
+async fn atk_sz_05_behind_a_slow_scheduled_reading_nobody_waits_longer_than_for_one_call() {
+    // Two places of metadata that are silent, then a key set that is.
+    let timing = Timing { timeout: Duration::from_secs(1), ..Timing::default() };
+    let world = World::with(1, timing, CACHE).await;
+    let server = &world.servers[0];
+    for path in [METADATA, OPENID, JWKS] {
+        server.script(path, Answer::hanging());
+    }
+    let scheduled = tokio::spawn({
+        let keys = Arc::clone(world.keys(0));
+        async move { keys.refresh().await }
+    });
+    server.wait_for(METADATA, 1, DEADLINE).await.unwrap();
+    flood(&world, 0..100).await;
+    assert!(!scheduled.is_finished());
+    assert!(scheduled.await.unwrap().is_err()); // control
+    assert_eq!(paths(server), [METADATA, OPENID, JWKS]);
+}
+
+#[tokio::test]
 async fn after_the_cooldown_an_unknown_kid_is_asked_for_again() {
-    let world = World::with(1, Timing { unknown_kid_cooldown: Duration::ZERO, ..Timing::default() }, CACHE).await;
+    let world = World::with(1, Timing { token_cooldown: Duration::ZERO, ..Timing::default() }, CACHE).await;
     flood(&world, 0..1).await;
     flood(&world, 1..2).await;
     assert_eq!(paths(&world.servers[0]), [JWKS, JWKS]);
 }
 
 #[tokio::test]
-async fn only_an_unknown_kid_is_worth_a_fetch() {
+async fn only_a_token_that_no_key_verifies_is_worth_a_fetch() {
     let world = World::new(1).await;
     let server = &world.servers[0];
     let key = server.key(KeyKind::Es256);
-    let stranger = SigningKey::generate(KeyKind::Es256, key.kid());
+    let unknown = key.with_kid("unknown");
     for (token, code) in [
-        (server.token(NOW.0).sign(&stranger), Code::TokenSignatureInvalid),
-        (server.token(NOW.0).without_header("kid").sign(&stranger), Code::TokenSignatureInvalid),
-        (server.token(NOW.0).header("typ", "JWT").sign(&key.with_kid("unknown")), Code::TokenTypeWrong),
-        (
-            server.token(NOW.0).claim("iss", "https://other.example").sign(&key.with_kid("unknown")),
-            Code::TokenIssuerUnknown,
-        ),
+        (server.token(NOW.0).header("typ", "JWT").sign(&unknown), Code::TokenTypeWrong),
+        (server.token(NOW.0).header("alg", "RS256").sign(&unknown), Code::TokenAlgorithmRefused),
+        (server.token(NOW.0).claim("iss", "https://other.example").sign(&unknown), Code::TokenIssuerUnknown),
+        (server.token(NOW.0).audience("https://other.example").sign(key), Code::TokenAudienceMismatch),
+        (server.token(NOW.0).expires_at(NOW.0).sign(key), Code::TokenExpired),
     ] {
         assert_eq!(world.validate(&token, &[A]).await.unwrap_err(), code);
     }
     assert!(server.requests().is_empty());
+    let token = server.token(NOW.0).sign(&unknown);
+    assert_eq!(world.validate(&token, &[A]).await.unwrap_err(), Code::TokenKeyUnknown); // control
+    assert_eq!(paths(server), [JWKS]);
+}
+
+#[tokio::test]
+async fn fapi2_cr_09_a_key_that_is_replaced_under_its_kid_works_on_its_first_use() {
+    for (case, kid) in [("with kid", true), ("without kid", false)] {
+        let world = World::new(1).await;
+        let server = &world.servers[0];
+        let former = server.key(KeyKind::Es256);
+        let sign = |key: &SigningKey| {
+            let token = server.token(NOW.0);
+            if kid { token } else { token.without_header("kid") }.sign(key)
+        };
+        let old = sign(former);
+        assert!(world.validate(&old, &[A]).await.is_ok(), "{case}"); // control, and remembered
+        let replacement = SigningKey::generate(KeyKind::Es256, former.kid());
+        server.script(JWKS, ok(jwks(&[&replacement])));
+        assert!(world.validate(&sign(&replacement), &[A]).await.is_ok(), "{case}");
+        assert_eq!(paths(server), [JWKS], "{case}");
+        assert_eq!(world.validate(&old, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid, "{case}");
+        assert!(paths(server).is_empty(), "{case}: within the cooldown");
+    }
+}
+
+#[tokio::test]
+async fn fapi2_cr_09_a_first_key_of_its_algorithm_works_on_its_first_use_without_a_kid() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    server.script(JWKS, ok(jwks(&[server.key(KeyKind::Es256)])));
+    world.refresh(0).await.unwrap();
+    server.unscript(JWKS);
+    server.clear();
+    let token = server.token(NOW.0).without_header("kid").sign(server.key(KeyKind::Ps256));
+    assert!(world.validate(&token, &[A]).await.is_ok());
+    assert_eq!(paths(server), [JWKS]);
+}
+
+#[tokio::test]
+async fn atk_sz_05_bad_signatures_and_unknown_kids_share_one_cooldown() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    let stranger = SigningKey::generate(KeyKind::Es256, server.key(KeyKind::Es256).kid());
+    let forged = || server.token(NOW.0).sign(&stranger);
+    assert_eq!(world.validate(&forged(), &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    assert_eq!(paths(server), [JWKS]);
+    server.script(JWKS, Answer::hanging());
+    for _ in 0..10 {
+        assert_eq!(world.validate(&forged(), &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    }
+    flood(&world, 0..10).await;
+    assert!(paths(server).is_empty());
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
 }
 
 #[tokio::test]
@@ -621,6 +932,33 @@ async fn fapi2_cr_09_a_new_key_works_on_its_first_use_and_a_removed_one_no_more(
 }
 
 #[tokio::test]
+async fn fapi2_rs_11_keys_are_found_by_type_among_those_of_one_kid_or_of_none() {
+    let world = World::new(1).await;
+    let server = &world.servers[0];
+    let named = |kid: &str| KeyKind::ALL.map(|kind| SigningKey::generate(kind, kid));
+    let (same, others, strangers) = (named("same"), named("other"), named("same"));
+    let mut set = jwks(&same.iter().chain(&others).collect::<Vec<_>>());
+    for key in set["keys"].as_array_mut().unwrap() {
+        key.as_object_mut().unwrap().remove("alg");
+    }
+    server.script(JWKS, ok(set));
+    world.refresh(0).await.unwrap();
+    for key in same.iter().chain(&others) {
+        let token = || server.token(NOW.0);
+        assert!(world.validate(&token().sign(key), &[A]).await.is_ok(), "{key:?}");
+        assert!(world.validate(&token().without_header("kid").sign(key), &[A]).await.is_ok(), "{key:?}");
+    }
+    for key in &strangers {
+        let token = || server.token(NOW.0);
+        assert_eq!(world.validate(&token().sign(key), &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+        let nameless = token().without_header("kid").sign(key);
+        assert_eq!(world.validate(&nameless, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    }
+    let swapped = server.token(NOW.0).sign(&others[0].with_kid("same"));
+    assert_eq!(world.validate(&swapped, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+}
+
+#[tokio::test]
 async fn jwt_03_a_key_of_one_issuer_signs_nothing_for_another() {
     let world = World::new(2).await;
     let [a, b] = &world.servers[..] else { panic!("two servers") };
@@ -658,10 +996,9 @@ async fn atk_ca_08_a_remembered_token_is_found_whole_and_not_verified_again() {
     assert_eq!(world.validate(&forged, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
     assert_eq!(world.validate(&forged, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
     let cache = |outcome| Event::Cache("a".to_owned(), outcome);
-    assert_eq!(
-        *world.seen.lock(),
-        [CacheOutcome::Miss, CacheOutcome::Hit, CacheOutcome::Miss, CacheOutcome::Miss].map(cache)
-    );
+    let looked_up: Vec<_> =
+        world.seen.lock().iter().filter(|event| matches!(event, Event::Cache(..))).cloned().collect();
+    assert_eq!(looked_up, [CacheOutcome::Miss, CacheOutcome::Hit, CacheOutcome::Miss, CacheOutcome::Miss].map(cache));
     assert_eq!(world.issuers.cache_entries(), 1);
 }
 

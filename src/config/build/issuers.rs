@@ -114,6 +114,7 @@ impl Build<'_> {
         if entry.jwks_uri.as_deref().is_some_and(|uri| uri.contains('#')) {
             self.problem(&at.key("jwks_uri"), "the URL has a fragment, which is never sent; remove it");
         }
+        let jwks = self.jwks(&at.key("jwks"), entry.jwks.get_or_insert_default());
         let trust_anchors = match entry.trust_anchors.as_deref() {
             None => Some(issuer::TrustAnchors::System),
             Some(paths) => {
@@ -139,9 +140,31 @@ impl Build<'_> {
         Some(issuer::Settings {
             expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms },
             jwks_uri: jwks_uri.transpose().ok()?,
+            jwks: jwks?,
             trust_anchors: trust_anchors?,
             introspection: introspection?,
         })
+    }
+
+    fn jwks(&mut self, at: &KeyPath, entry: &mut file::Jwks) -> Option<issuer::JwksSettings> {
+        let default = issuer::JwksSettings::default();
+        let refresh_interval = entry.refresh_interval.get_or_insert(file::Duration(default.refresh_interval)).0;
+        let max_age = entry.max_age.get_or_insert(file::Duration(default.max_age)).0;
+        let interval_is_good = (REFRESH_SHORTEST..=REFRESH_LONGEST).contains(&refresh_interval);
+        if !interval_is_good {
+            self.problem(&at.key("refresh_interval"), "the time is not from 60s to 1h; the default is `300s`");
+        }
+        // One reading that fails must not be enough to lose the keys.
+        let shortest = if interval_is_good { refresh_interval * 2 } else { Duration::ZERO };
+        if !(shortest..=MAX_AGE_LONGEST).contains(&max_age) {
+            let problem = format!(
+                "the time is not from twice `refresh_interval`, which is {}, to 7days; the default is `24h`",
+                file::Duration(refresh_interval)
+            );
+            self.problem(&at.key("max_age"), problem);
+            return None;
+        }
+        interval_is_good.then_some(issuer::JwksSettings { refresh_interval, max_age })
     }
 
     pub(super) fn algorithms(
@@ -180,6 +203,10 @@ impl Build<'_> {
         Some(algorithms)
     }
 }
+
+const REFRESH_SHORTEST: Duration = Duration::from_secs(60);
+const REFRESH_LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_AGE_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The name of an issuer: as written, or its host.
 pub(super) fn name_of(issuer: &file::Issuer) -> String {

@@ -1,0 +1,148 @@
+//! When an issuer's keys are read next: as configured, sooner if the answer says so, and not by all replicas in one second.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, header};
+
+use super::Timing;
+
+impl Timing {
+    /// How long to wait after a good reading: `refresh_interval`, or what the issuer `said` if that is sooner, but not below
+    /// the floor.
+    pub(super) fn after_success(&self, refresh_interval: Duration, said: Option<Duration>, random: u32) -> Duration {
+        let floor = self.refresh_floor.min(refresh_interval);
+        spread(said.unwrap_or(refresh_interval).clamp(floor, refresh_interval), random)
+    }
+
+    /// How long to wait after the failure that had `failures` before it in a row.
+    pub(super) fn after_failure(&self, failures: u32, random: u32) -> Duration {
+        let wait = 2_u32
+            .checked_pow(failures)
+            .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest));
+        spread(wait, random)
+    }
+}
+
+/// How long the issuer says that its answer may be kept: the shortest `max-age` of `Cache-Control`, and not at all with
+/// `no-store` or `no-cache` (RFC 9111 §5.2.2). Nothing, if it does not say.
+///
+/// What cannot be read counts as not at all (RFC 9111 §4.2.1). `Expires`, `Age` and `s-maxage` are not looked at: between
+/// the floor and the refresh interval they would change little.
+pub(super) fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    // A comma within quotes parts a directive in two, which can at most lead to reading sooner.
+    lines.flat_map(|line| line.split(',')).filter_map(directive).min()
+}
+
+fn directive(text: &str) -> Option<Duration> {
+    let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    match name.trim().to_ascii_lowercase().as_str() {
+        "no-store" | "no-cache" => Some(Duration::ZERO),
+        "max-age" => Some(value.and_then(delta_seconds).unwrap_or_default()),
+        _ => None,
+    }
+}
+
+/// RFC 9111 §1.2.2; as a quoted string too (§5.2). More than fits is for ever.
+fn delta_seconds(text: &str) -> Option<Duration> {
+    let digits = text.trim().trim_matches('"');
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
+}
+
+/// Up to a tenth sooner, never later: what is promised of a removed key holds.
+fn spread(interval: Duration, random: u32) -> Duration {
+    let most = interval / 10;
+    interval.saturating_sub(most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
+}
+
+/// Without random bytes nothing is spread, and nothing else suffers.
+pub(super) fn random() -> u32 {
+    let mut bytes = [0; 4];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => u32::from_ne_bytes(bytes),
+        Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(300);
+
+    fn said(lines: &[&str]) -> Option<u64> {
+        let value = |line: &&str| (header::CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
+        let headers: HeaderMap = lines.iter().map(value).collect();
+        fresh_for(&headers).map(|time| time.as_secs())
+    }
+
+    #[test]
+    fn reads_cache_control() {
+        for (lines, expected) in [
+            (&[][..], None),
+            (&["public, must-revalidate"], None),
+            (&["max-age=120"], Some(120)),
+            (&["public, Max-Age=120 , immutable"], Some(120)),
+            (&["max-age=\"120\""], Some(120)),
+            (&["max-age=0"], Some(0)),
+            (&["max-age=120, max-age=60"], Some(60)),
+            (&["max-age=60", "max-age=120"], Some(60)),
+            (&["no-store"], Some(0)),
+            (&["No-Cache, max-age=120"], Some(0)),
+            (&["max-age=120", "no-store"], Some(0)),
+            (&["s-maxage=5"], None),
+            (&["max-age=99999999999999999999999"], Some(u64::MAX)),
+            // What cannot be read is not fresh.
+            (&["max-age"], Some(0)),
+            (&["max-age="], Some(0)),
+            (&["max-age=-1"], Some(0)),
+            (&["max-age=1.5"], Some(0)),
+            (&["max-age=soon"], Some(0)),
+        ] {
+            assert_eq!(said(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn reads_every_300_seconds_or_sooner_if_the_issuer_says_so_but_not_below_60() {
+        let timing = Timing::default();
+        let after = |said: Option<u64>| timing.after_success(INTERVAL, said.map(Duration::from_secs), 0).as_secs();
+        assert_eq!([None, Some(300), Some(301), Some(u64::MAX)].map(after), [300; 4]);
+        assert_eq!([Some(299), Some(61), Some(60), Some(59), Some(0)].map(after), [299, 61, 60, 60, 60]);
+        let short = Duration::from_secs(1);
+        assert_eq!(timing.after_success(short, Some(Duration::ZERO), 0), short, "the interval is the most");
+    }
+
+    #[test]
+    fn retries_after_1_2_4_up_to_30_seconds() {
+        let timing = Timing::default();
+        let seconds: Vec<_> = (0..7).map(|failures| timing.after_failure(failures, 0).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(timing.after_failure(u32::MAX, 0).as_secs(), 30);
+    }
+
+    #[test]
+    fn replicas_are_spread_over_the_last_tenth() {
+        let timing = Timing::default();
+        let after = |random| timing.after_success(INTERVAL, None, random);
+        assert_eq!((after(0), after(u32::MAX)), (INTERVAL, Duration::from_secs(270)));
+        assert_eq!(after(u32::MAX / 2).as_secs(), 285);
+        assert_eq!(timing.after_failure(9, u32::MAX), Duration::from_secs(27));
+        let drawn: std::collections::HashSet<u32> = (0..16).map(|_| random()).collect();
+        assert!(drawn.len() > 1, "{drawn:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_and_no_chance_leads_beyond_the_interval(line in "[ -~]{0,60}", random: u32, seconds in 1_u64..100_000) {
+            let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_str(&line).unwrap())]);
+            let interval = Duration::from_secs(seconds);
+            let wait = Timing::default().after_success(interval, fresh_for(&headers), random);
+            prop_assert!(wait <= interval && wait >= interval.min(Duration::from_secs(60)) / 10 * 9);
+        }
+    }
+}
