@@ -2,19 +2,17 @@
 //!
 //! Needs node and npm, and the network or npm's cache for the one package; without them the test fails.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 
 use fapi_gateway::commands::demo::tokens::KeyKind;
 use serde_json::{Value, json};
 
-use crate::support::{Folder, ORIGIN, World, client, remember};
+use crate::support::node::{Script, installed};
+use crate::support::{Folder, ORIGIN, World, client, free_port, remember};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_another_maker_comes_through_with_every_algorithm() {
-    let folder = installed();
+    let folder = installed(source(), &["dpop.mjs"]);
     let port = free_port();
     let origin = format!("https://localhost:{port}");
     let world = World::with(|scene| {
@@ -31,7 +29,7 @@ async fn a_client_of_another_maker_comes_through_with_every_algorithm() {
     world.clock.advance(120);
     for algorithm in ["ES256", "PS256", "Ed25519"] {
         world.accounts.clear();
-        let calls = play(&world, folder.path(), &origin, algorithm);
+        let calls = play(&world, &folder, &origin, algorithm);
         let expected = [
             ("first", json!([200]), json!([])),
             ("another", json!([200]), json!([])),
@@ -84,55 +82,18 @@ fn the_lock_names_one_version_and_nobodys_registry() {
 }
 
 /// The script's calls, with a token of ours that is bound to the script's key.
-fn play(world: &World, folder: &Path, origin: &str, algorithm: &str) -> Vec<Value> {
-    let mut command = Command::new("node");
+fn play(world: &World, folder: &Folder, origin: &str, algorithm: &str) -> Vec<Value> {
     let ahead = world.clock.now().saturating_sub(client::now()).to_string();
-    command.arg("dpop.mjs").args([origin, algorithm, &ahead]).current_dir(folder);
-    command.env("NODE_EXTRA_CA_CERTS", world.gateway.folder().path().join("ca.pem"));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut node = Node(command.spawn().expect("node runs; this test needs Node 20 or later with npm"));
-    let mut lines = BufReader::new(node.0.stdout.take().unwrap()).lines().map(|line| json_of(&line.expect("text")));
-    let jkt = lines.next().expect("the script says which key it has")["jkt"].as_str().unwrap().to_owned();
+    let authority = world.gateway.folder().path().join("ca.pem");
+    let mut script = Script::start(folder, "dpop.mjs", &[origin, algorithm, &ahead], &authority);
+    let jkt = script.hear().expect("the script says which key it has")["jkt"].as_str().unwrap().to_owned();
     let token = world.issuer.token(world.clock.now()).scope("accounts payments").bound_to_key(jkt);
-    let token = remember(token.sign(world.issuer.key(KeyKind::Ps256)));
-    writeln!(node.0.stdin.take().unwrap(), "{token}").expect("the script reads the token");
-    let calls = lines.collect();
-    assert!(node.0.wait().expect("the script ends").success());
-    calls
-}
-
-/// Ends with its value, whatever the test did.
-struct Node(Child);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A copy of tests/client with the packages of its lock.
-fn installed() -> Folder {
-    let folder = Folder::new();
-    for name in ["package.json", "package-lock.json", ".npmrc", "dpop.mjs"] {
-        std::fs::copy(source().join(name), folder.path().join(name)).unwrap();
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--fetch-retries=2", "--fetch-timeout=30000"]).current_dir(folder.path());
-    let Output { status, stdout, stderr } =
-        npm.stdin(Stdio::null()).output().expect("npm runs; this test needs Node 20 or later with npm");
-    assert!(status.success(), "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    folder
+    script.tell(&remember(token.sign(world.issuer.key(KeyKind::Ps256))));
+    script.end()
 }
 
 fn source() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/client"))
-}
-
-/// One below those that the system gives out, so that no other test is given it meanwhile.
-fn free_port() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 fn json_of(text: &str) -> Value {

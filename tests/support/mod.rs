@@ -2,11 +2,12 @@
 //! gateway itself on port 0 inside the test process, with a clock that the test holds.
 
 pub mod client;
+pub mod node;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -393,6 +394,11 @@ impl TestClock {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    /// Goes on to the wall clock's present.
+    pub fn catch_up(&self) {
+        self.0.fetch_max(client::now(), Ordering::SeqCst);
+    }
+
     pub fn set_back(&self, seconds: u64) {
         self.0.fetch_sub(seconds, Ordering::SeqCst);
     }
@@ -493,6 +499,12 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// One below those that the system gives out, so that no other test is given it meanwhile.
+pub fn free_port() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Keeps every token that a test made, so that the output of a whole run can be searched for them.

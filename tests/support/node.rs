@@ -1,0 +1,74 @@
+//! Programs of other makers, run by Node from a folder of tests/ with the packages that its lock names.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::Folder;
+
+/// A copy of `files` of `source`, with the packages of its lock beside them.
+pub fn installed(source: &Path, files: &[&str]) -> Folder {
+    let folder = Folder::new();
+    for name in files.iter().chain(&["package.json", "package-lock.json", ".npmrc"]) {
+        std::fs::copy(source.join(name), folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--fetch-retries=2", "--fetch-timeout=30000"]).current_dir(folder.path());
+    let Output { status, stdout, stderr } =
+        npm.stdin(Stdio::null()).output().expect("npm runs; this test needs Node 20 or later with npm");
+    assert!(status.success(), "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    folder
+}
+
+/// A script that speaks in lines of JSON. Ends with its value, whatever the test did.
+pub struct Script {
+    node: Child,
+    input: Option<ChildStdin>,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Script {
+    /// Runs `script` of an installed folder; it trusts the servers of this authority.
+    pub fn start(folder: &Folder, script: &str, arguments: &[&str], authority: &Path) -> Self {
+        let mut command = Command::new("node");
+        command.arg("--no-warnings").arg(script).args(arguments).current_dir(folder.path());
+        command.env("NODE_EXTRA_CA_CERTS", authority).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut node = command.spawn().expect("node runs; this test needs Node 20 or later with npm");
+        let lines = BufReader::new(node.stdout.take().expect("piped")).lines();
+        Self { input: node.stdin.take(), node, lines }
+    }
+
+    /// Writes one line.
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("not ended"), "{line}").expect("the script reads");
+    }
+
+    /// Reads one line; none when the script has ended.
+    pub fn hear(&mut self) -> Option<Value> {
+        let line = self.lines.next()?.expect("text");
+        Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
+    }
+
+    /// Writes one line of JSON and reads the answer.
+    pub fn ask(&mut self, line: &Value) -> Value {
+        self.tell(&line.to_string());
+        self.hear().expect("the script answers")
+    }
+
+    /// Ends its input, and gives what it still writes; it has to end well.
+    pub fn end(mut self) -> Vec<Value> {
+        drop(self.input.take());
+        let rest = std::iter::from_fn(|| self.hear()).collect();
+        assert!(self.node.wait().expect("the script ends").success());
+        rest
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.node.kill();
+        let _ = self.node.wait();
+    }
+}
