@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
+use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
 use fapi_gateway::commands::demo::pki::Authority;
 use fapi_gateway::commands::demo::tokens::{self, KeyKind, SigningKey};
 use fapi_gateway::config::Config;
@@ -50,6 +50,9 @@ fn authorize(criterion: &mut Criterion) {
     write(&folder, "ca.pem", &authority.pem());
     write(&folder, "server.pem", &server.certificate_pem());
     write(&folder, "server-key.pem", &server.key_pem());
+    let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
+    write(&folder, "gateway.pem", &gateway_key.private_key_pem());
+    issuer.register("gateway", ResourceServer::Key(gateway_key));
     write(
         &folder,
         "gateway.yaml",
@@ -60,11 +63,18 @@ listeners:
     origins: ["https://api.bank.example"]
     tls: {{ certificate: server.pem, private_key: server-key.pem, client_certificates: {{ mode: required, trust_anchors: [ca.pem] }} }}
 issuers:
-  - {{ name: bank, issuer: "{}", audiences: ["{}"], tokens: jwt, trust_anchors: [ca.pem] }}
+  - {{ name: bank, issuer: "{0}", audiences: ["{1}"], tokens: jwt, trust_anchors: [ca.pem] }}
+  - name: asked
+    issuer: "{0}"
+    audiences: ["{1}"]
+    tokens: introspection
+    trust_anchors: [ca.pem]
+    introspection: {{ client_id: gateway, authentication: {{ method: private_key_jwt, private_key: gateway.pem }}, cache: {{ max_age: 1h }} }}
 upstreams:
   accounts: {{ servers: ["http://127.0.0.1:9"] }}
 routes:
-  - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], upstream: accounts }}
+  - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}
+  - {{ name: balances, path: /balances/**, methods: [GET], scopes: [accounts], issuers: [asked], upstream: accounts }}
 "#,
             issuer.issuer(),
             AuthorizationServer::AUDIENCE
@@ -117,6 +127,27 @@ routes:
     let mut group = criterion.benchmark_group(format!("certificate-bound JWT of {} bytes", token.len()));
     group.bench_function("authorize, warm cache", |bencher| bencher.iter(decide));
     group.bench_function("SHA-256 of the token", |bencher| bencher.iter(|| sha256(token.as_bytes())));
+    // The same token, known to its issuer, so that only who vouches for it differs.
+    issuer.know(&token, &issuer.token(now).bound_to_certificate(&client));
+    let mut asked = request.clone();
+    asked.uri = "/balances/1".parse().expect("a target");
+    let head = format!("GET /balances/1 HTTP/1.1\r\nHost: api.bank.example\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let facts_asked =
+        Facts { version: Version::HTTP_11, raw_h1: Some(head.as_bytes()), server_name: Some("api.bank.example") };
+    runtime.block_on(async {
+        drop(
+            gateway.authorize(&asked, &facts_asked, &origins, &peer, UnixTime(now)).await.expect("the issuer answers"),
+        );
+    });
+    let decide_asked = || {
+        let decision = pin!(gateway.authorize(&asked, &facts_asked, &origins, &peer, UnixTime(now)));
+        match decision.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok((permit, _))) => permit,
+            Poll::Ready(Err(rejection)) => panic!("{}", rejection.cause()),
+            Poll::Pending => panic!("a warm decision waits for nothing"),
+        }
+    };
+    group.bench_function("authorize, introspected, warm cache", |bencher| bencher.iter(decide_asked));
     let dpop_key = SigningKey::generate(KeyKind::Es256, "proofs");
     let bound = issuer.token(now).bound_to_key(dpop_key.thumbprint()).sign(issuer.key(KeyKind::Es256));
     let url = "https://api.bank.example/accounts/1";

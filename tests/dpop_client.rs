@@ -66,18 +66,25 @@ async fn a_client_of_another_maker_comes_through_with_every_algorithm() {
 }
 
 #[test]
-fn the_lock_names_one_version_and_nobodys_registry() {
-    let read = |name: &str| std::fs::read_to_string(source().join(name)).unwrap();
-    let (package, lock) = (json_of(&read("package.json")), json_of(&read("package-lock.json")));
-    let version = &package["dependencies"]["oauth4webapi"];
-    assert!(version.as_str().unwrap().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{version}");
-    assert_eq!(&lock["packages"]["node_modules/oauth4webapi"]["version"], version);
-    for (name, entry) in lock["packages"].as_object().unwrap() {
-        assert!(
-            name.is_empty() || entry["integrity"].as_str().is_some_and(|hash| hash.starts_with("sha512-")),
-            "{name}"
-        );
-        assert_eq!(entry.get("resolved"), None, "{name}: see .npmrc");
+fn the_locks_name_one_version_and_nobodys_registry() {
+    for folder in ["client", "authorization_server"] {
+        let read = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder).join(name);
+            json_of(&std::fs::read_to_string(path).unwrap())
+        };
+        let (package, lock) = (read("package.json"), read("package-lock.json"));
+        for (name, version) in package["dependencies"].as_object().unwrap() {
+            let plain = version.as_str().unwrap().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            assert!(plain, "{name} {version}");
+            assert_eq!(&lock["packages"][format!("node_modules/{name}")]["version"], version, "{name}");
+        }
+        for (name, entry) in lock["packages"].as_object().unwrap() {
+            assert!(
+                name.is_empty() || entry["integrity"].as_str().is_some_and(|hash| hash.starts_with("sha512-")),
+                "{name}"
+            );
+            assert_eq!(entry.get("resolved"), None, "{name}: see .npmrc");
+        }
     }
 }
 

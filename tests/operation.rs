@@ -320,7 +320,7 @@ fn the_demo_prints_curl_lines_that_work_as_they_stand() {
             break;
         }
     }
-    assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200"]);
+    assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200", "200", "200", "401"]);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(&folder).exists(), "nothing of the demo stays on disk");

@@ -1,6 +1,6 @@
-//! An authorization server over TLS: metadata (RFC 8414 and OpenID Connect Discovery), a key set, and introspection
-//! (RFC 7662), plain or signed (RFC 9701). It has no endpoint that issues or revokes: [`AuthorizationServer::token`],
-//! [`AuthorizationServer::issue`] and [`AuthorizationServer::revoke`] do.
+//! An authorization server over TLS: metadata (RFC 8414 and OpenID Connect Discovery), a key set, introspection (RFC 7662),
+//! plain or signed (RFC 9701), and revocation (RFC 7009). It has no endpoint that issues: [`AuthorizationServer::token`] and
+//! [`AuthorizationServer::issue`] do.
 //!
 //! Its answers can be replaced path by path, to be an issuer that errs.
 
@@ -55,6 +55,8 @@ impl AuthorizationServer {
     pub const INTROSPECTION: &str = "/introspect";
     /// Its alias in `mtls_endpoint_aliases` (RFC 8705 §5).
     pub const INTROSPECTION_BY_CERTIFICATE: &str = "/mtls/introspect";
+    /// The path of `revocation_endpoint`; whoever shows a certificate may revoke.
+    pub const REVOCATION: &str = "/revoke";
 
     /// A server for `localhost` on a free port, with a certificate from `authority` and one key of each kind.
     ///
@@ -283,11 +285,23 @@ fn answer(answers: &Mutex<Answers>, request: &Recorded) -> Answer {
         (&Method::POST, AuthorizationServer::INTROSPECTION | AuthorizationServer::INTROSPECTION_BY_CERTIFICATE) => {
             answers.introspect(request)
         }
+        (&Method::POST, AuthorizationServer::REVOCATION) => answers.revoke(request),
         _ => Answer::status(StatusCode::NOT_FOUND),
     }
 }
 
 impl Answers {
+    fn revoke(&mut self, request: &Recorded) -> Answer {
+        if request.client_certificate.is_none() {
+            return Answer::json(StatusCode::UNAUTHORIZED, json!({ "error": "invalid_client" }));
+        }
+        for (_, token) in form_urlencoded::parse(&request.body).filter(|(name, _)| name == "token") {
+            self.tokens.remove(&*token);
+        }
+        // RFC 7009 §2.2: 200 "if the token has been revoked successfully or if the client submitted an invalid token".
+        Answer::status(StatusCode::OK)
+    }
+
     fn introspect(&mut self, request: &Recorded) -> Answer {
         let form: HashMap<_, _> = form_urlencoded::parse(&request.body).into_owned().collect();
         let Some(client_id) = self.authenticate(request, &form) else {
@@ -348,6 +362,7 @@ fn metadata(issuer: &str) -> Value {
         "mtls_endpoint_aliases": {
             "introspection_endpoint": format!("{issuer}{}", AuthorizationServer::INTROSPECTION_BY_CERTIFICATE),
         },
+        "revocation_endpoint": format!("{issuer}{}", AuthorizationServer::REVOCATION),
         "token_endpoint": format!("{issuer}/token"),
         "response_types_supported": ["code"],
     })

@@ -16,6 +16,8 @@ struct Call {
     what: &'static str,
     certificate: Option<Credential>,
     token: Option<String>,
+    /// Whether the token is revoked at its issuer before the call.
+    revoked: bool,
     proof: Option<DpopProof>,
     target: String,
     headers: Vec<(&'static str, &'static str)>,
@@ -42,6 +44,7 @@ impl Call {
             what,
             certificate: Some(stage.client.clone()),
             token: Some(sign(stage, honest_token(stage))),
+            revoked: false,
             proof: None,
             target: "/accounts".into(),
             headers: Vec::new(),
@@ -182,10 +185,34 @@ fn dpop_calls(stage: &Stage) -> Vec<Call> {
     ]
 }
 
+/// Calls with opaque tokens, about which the issuer is asked (RFC 7662); they follow each other.
+fn introspected_calls(stage: &Stage) -> Vec<Call> {
+    let token = stage.issuer.issue(&honest_token(stage));
+    let call = |what| {
+        let mut call = Call::honest(stage, what).with_token(token.clone());
+        call.target = "/accounts/1001".into();
+        call
+    };
+    let mut elsewhere = call("an opaque token where only JWTs count").refused(401, "token_malformed");
+    elsewhere.target = "/accounts".into();
+    let mut revoked = call("the same token, revoked at its issuer").refused(401, "token_inactive");
+    revoked.revoked = true;
+    vec![
+        call("an opaque token, its issuer asked"),
+        call("the same token, another certificate")
+            .with_certificate(stage.thief.clone())
+            .refused(401, "certificate_mismatch"),
+        elsewhere,
+        call("an invented token").with_token("invented".to_owned()).refused(401, "token_inactive"),
+        revoked,
+    ]
+}
+
 /// Plays every call and prints the table; true if all went as they should.
 pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
     let mut calls = calls(stage);
     calls.extend(dpop_calls(stage));
+    calls.extend(introspected_calls(stage));
     println!("{:<44} {:>6}  {:<26} REASON", "CALL", "STATUS", "CODE");
     let (mut all_right, mut nonce) = (true, None);
     for call in &calls {
@@ -235,6 +262,9 @@ async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answ
         .map_err(|error| error.to_string())?;
     let mut request = client.get(format!("{}{}", stage.origin, call.target));
     if let Some(token) = &call.token {
+        if call.revoked {
+            stage.issuer.revoke(token);
+        }
         let scheme = if call.proof.is_some() { "DPoP" } else { "Bearer" };
         request = request.header("authorization", format!("{scheme} {token}"));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::accounts::AccountsApi;
-use super::authorization_server::AuthorizationServer;
+use super::authorization_server::{AuthorizationServer, ResourceServer};
 use super::pki::{Authority, Credential};
 use super::tokens::{KeyKind, SigningKey};
 use crate::commands::now;
@@ -48,7 +48,9 @@ impl Stage {
         let client = authority.client("demo-client");
         let thief = authority.client("another-client");
         let dpop_key = SigningKey::generate(KeyKind::Es256, "dpop");
+        let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
         let issuer = AuthorizationServer::start(&authority).map_err(|error| error.to_string())?;
+        issuer.register("gateway", ResourceServer::Key(gateway_key.clone()));
         let accounts = AccountsApi::start(None, None).map_err(|error| error.to_string())?;
         let folder = std::env::temp_dir().join(format!("fapi-gateway-demo-{}", std::process::id()));
         let port = free_port().map_err(|error| format!("no free port on 127.0.0.1: {error}"))?;
@@ -59,7 +61,13 @@ impl Stage {
             &authority,
             &server,
             &client,
-            &Scene { port, issuer: issuer.issuer(), accounts: &accounts, dpop_key: &dpop_key },
+            &Scene {
+                port,
+                issuer: issuer.issuer(),
+                accounts: &accounts,
+                dpop_key: &dpop_key,
+                gateway_key: &gateway_key,
+            },
         )
         .map_err(|error| format!("{}: {error}", folder.display()))?;
         let config = Config::load(&file).map_err(|errors| errors.to_string())?;
@@ -134,15 +142,29 @@ impl Stage {
         println!("{}", call("/accounts/1002", " -D answer", ""));
         let nonce = r" --nonce $(sed -n 's/^[Dd][Pp]o[Pp]-[Nn]once: *\([A-Za-z0-9_-]*\).*/\1/p' answer)";
         println!("{}", call("/accounts/1002", "", nonce));
+        println!("\nWith an opaque token, before and after it is revoked at its issuer:\n");
+        let opaque = "-H \"Authorization: Bearer $(cat opaque-token)\"";
+        let call =
+            format!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {opaque} {origin}/accounts/1001");
+        let revocation = self.issuer.url(AuthorizationServer::REVOCATION);
+        println!("{call}");
+        println!(
+            "curl -i --cacert ca.pem --cert client.pem --key client-key.pem --data-urlencode token@opaque-token {revocation}"
+        );
+        println!("{call}");
         println!("\nCtrl-C ends the demo.");
     }
 
-    /// Writes one token of each binding for the `curl` lines, and gives the program that makes their proofs.
+    /// Writes one token of each kind for the `curl` lines, and gives the program that makes their proofs.
     fn write_tokens(&self) -> std::io::Result<PathBuf> {
         let token = || self.issuer.token(now()).expires_at(now() + 8 * 3600);
         let key = self.issuer.key(KeyKind::Ps256);
         std::fs::write(self.folder.join("token"), token().bound_to_certificate(&self.client).sign(key))?;
         std::fs::write(self.folder.join("dpop-token"), token().bound_to_key(self.dpop_key.thumbprint()).sign(key))?;
+        std::fs::write(
+            self.folder.join("opaque-token"),
+            self.issuer.issue(&token().bound_to_certificate(&self.client)),
+        )?;
         std::env::current_exe()
     }
 
@@ -161,6 +183,7 @@ struct Scene<'a> {
     issuer: &'a str,
     accounts: &'a AccountsApi,
     dpop_key: &'a SigningKey,
+    gateway_key: &'a SigningKey,
 }
 
 fn write_files(
@@ -182,8 +205,9 @@ fn write_files(
     write("server-key.pem", &server.key_pem())?;
     write("client.pem", &client.certificate_pem())?;
     write("client-key.pem", &client.key_pem())?;
-    let Scene { port, issuer, accounts, dpop_key } = scene;
+    let Scene { port, issuer, accounts, dpop_key, gateway_key } = scene;
     write("dpop-key.pem", &dpop_key.private_key_pem())?;
+    write("gateway-key.pem", &gateway_key.private_key_pem())?;
     let accounts = accounts.address();
     write(
         "gateway.yaml",
@@ -203,6 +227,15 @@ issuers:
     audiences: ["https://api.bank.example"]
     tokens: jwt
     trust_anchors: [ca.pem]
+  - name: demo-opaque
+    issuer: {issuer}
+    audiences: ["https://api.bank.example"]
+    tokens: introspection
+    trust_anchors: [ca.pem]
+    introspection:
+      client_id: gateway
+      authentication: {{ method: private_key_jwt, private_key: gateway-key.pem }}
+      response: jwt
 dpop: {{ proof_max_age: 60s, clock_skew: 10s, nonce: never, nonce_lifetime: 60s }}
 replay: {{ store: memory, max_entries: 1000000 }}
 upstreams:
@@ -213,20 +246,30 @@ routes:
     methods: [GET, HEAD]
     scopes: [accounts]
     sender_constraint: [certificate, dpop]
+    issuers: [demo]
     upstream: accounts
     forward:
       client_certificate: true
       claims: {{ client_id: X-Token-Client-Id, sub: X-Token-Subject, scope: X-Token-Scope }}
+  - name: current-account
+    path: /accounts/1001
+    methods: [GET, HEAD]
+    scopes: [accounts]
+    issuers: [demo-opaque]
+    introspection_max_age: 0s
+    upstream: accounts
   - name: savings-account
     path: /accounts/1002
     methods: [GET, HEAD]
     scopes: [accounts]
+    issuers: [demo]
     dpop: {{ nonce: always }}
     upstream: accounts
   - name: payments
     path: /payments
     methods: [POST]
     scopes: [payments]
+    issuers: [demo]
     upstream: accounts
   - name: health
     path: /health
