@@ -6,6 +6,7 @@
 //! that never end, certificates that panic (T6), an end that takes a fixed time (T7), requests that have two readings (T8).
 
 mod answers;
+mod certificates;
 mod drain;
 mod http2;
 mod messages;
