@@ -36,9 +36,20 @@ impl VirtualHosts {
         Self { hosts, generation }
     }
 
-    /// The host that connections belong to.
-    pub fn find(&self) -> Option<&VirtualHost> {
-        self.hosts.first()
+    /// The host that a client asks TLS for (RFC 6066 §3).
+    ///
+    /// Without a name: the only host, or the one that clients reach by IP address, for "literal IPv4 and IPv6 addresses are
+    /// not permitted" as a name.
+    pub fn find(&self, server_name: Option<&str>) -> Option<&VirtualHost> {
+        self.hosts.get(self.position(server_name)?)
+    }
+
+    fn position(&self, server_name: Option<&str>) -> Option<usize> {
+        match server_name {
+            Some(name) => self.hosts.iter().position(|host| host.origins.has_host(name)),
+            None if self.hosts.len() == 1 => Some(0),
+            None => self.hosts.iter().position(|host| host.origins.iter().any(|origin| origin.is_address())),
+        }
     }
 }
 
@@ -78,7 +89,7 @@ impl ConnectionFacts {
         hosts: &VirtualHosts,
         now: UnixTime,
     ) -> Option<Self> {
-        let place = 0;
+        let place = hosts.position(server_name.as_deref())?;
         let tls = &hosts.hosts.get(place)?.tls;
         let peer = match (chain.first(), tls.asks_for_certificates()) {
             (Some(leaf), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(leaf).ok()?)),
@@ -106,7 +117,8 @@ impl ConnectionFacts {
     }
 
     fn judge(&self, hosts: &VirtualHosts, now: UnixTime) -> Standing {
-        let found = hosts.find().map(|host| (0, host));
+        let place = hosts.position(self.server_name.as_deref());
+        let found = place.and_then(|place| Some((place, hosts.hosts.get(place)?)));
         let never = UnixTime(u64::MAX);
         let (admitted, until) = match found.map(|(place, host)| (place, host.tls.admits(&self.chain, now))) {
             Some((place, Admission::Trusted { until })) => (Some((place, self.peer.clone())), until),

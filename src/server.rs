@@ -20,8 +20,8 @@ use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::tls::TlsRef;
 use pingora::protocols::tls::server::handshake_with_callback;
+use pingora::protocols::tls::{TlsRef, TlsStream};
 use pingora::protocols::{GetSocketDigest, Ssl, Stream};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
@@ -47,7 +47,7 @@ use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
 use crate::stream::{ClientStream, HeaderLimits};
-use crate::tls;
+use crate::tls::{self, Hello, HelloError};
 use crate::upstream::{self, Upstream};
 
 /// What a gateway needs besides its configuration.
@@ -414,6 +414,7 @@ impl Drop for Slot {
 struct Capture<'h> {
     client_address: IpAddr,
     hosts: &'h VirtualHosts,
+    hello: &'h Hello,
     began: UnixTime,
 }
 
@@ -421,21 +422,52 @@ struct Capture<'h> {
 impl TlsAccept for Capture<'_> {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der().unwrap_or_default().to_vec();
-        let name = tls.server_name().map(Box::from);
-        // Without facts every request on the connection is refused.
+        // The name that chose the rules is the name of the connection, whatever a second ClientHello says; without facts
+        // every request on it is refused.
+        if tls.server_name() != self.hello.server_name.as_deref() {
+            return None;
+        }
+        let name = self.hello.server_name.clone();
         let facts = ConnectionFacts::new(chain, name, self.client_address, self.hosts, self.began)?;
         Some(Arc::new(facts))
     }
 }
 
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    #[error("the server name is not served here, or missing: {0:?}")]
+    ServerName(Option<Box<str>>),
+    #[error(transparent)]
+    Tls(#[from] Box<pingora::Error>),
+}
+
 impl Door {
+    /// Lets the client's words choose the virtual host, and that host make the handshake.
+    async fn shake_hands(
+        &self,
+        mut stream: TcpStream,
+        client_address: IpAddr,
+        hosts: &VirtualHosts,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let hello = tls::read_hello(&mut stream).await?;
+        let Some(host) = hosts.find(hello.server_name.as_deref()) else {
+            tls::refuse_name(&mut stream, &hello).await;
+            return Err(HandshakeError::ServerName(hello.server_name));
+        };
+        stream.rewind(&hello.bytes);
+        let capture = Capture { client_address, hosts, hello: &hello, began: self.proxy.clock.unix_time() };
+        let acceptor = Acceptor::from_server_config(host.tls.config.clone());
+        Ok(handshake_with_callback(&acceptor, stream, &capture).await?)
+    }
+
     async fn open(&self, stream: TcpStream) -> Option<Stream> {
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
         let service = self.service.load_full();
         let (limits, hosts) = (&service.limits, service.listeners.get(self.index)?);
-        let acceptor = Acceptor::from_server_config(hosts.find()?.tls.config.clone());
-        let capture = Capture { client_address, hosts, began: self.proxy.clock.unix_time() };
-        let handshake = handshake_with_callback(&acceptor, stream, &capture);
+        let handshake = self.shake_hands(stream, client_address, hosts);
         let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
             Ok(Ok(tls)) => (Some(tls), Handshake::Success),
             Ok(Err(error)) => {

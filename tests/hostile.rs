@@ -10,6 +10,7 @@ mod certificates;
 mod drain;
 mod http2;
 mod messages;
+mod names;
 mod tls;
 mod upstreams;
 mod wire;

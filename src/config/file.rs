@@ -58,7 +58,8 @@ pub(super) enum Profile {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listener {
-    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`.
+    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`. Entries with one address share it; the name that a client
+    /// asks TLS for chooses the entry, so their hosts have to differ.
     #[schemars(required)]
     pub(super) address: Option<String>,
     /// The public origins served here, such as `https://api.bank.example`, with a path prefix where an outer proxy removes

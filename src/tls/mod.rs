@@ -4,6 +4,7 @@
 //! handshake never asks the verifier about the certificate again.
 
 mod client;
+mod hello;
 mod revocation;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use self::client::Verifier;
 use self::revocation::tls_time;
 use crate::fapi::UnixTime;
 
+pub use hello::{Hello, HelloError, read_hello, refuse_name};
 pub use revocation::{RevocationList, UnusableList};
 
 /// The suites and groups that every TLS connection of this process may use, client or server.

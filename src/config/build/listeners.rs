@@ -22,30 +22,28 @@ impl Build<'_> {
         let entries =
             self.entries(&at, file.listeners.as_deref_mut(), "add a listener with `address`, `origins` and `tls`")?;
         let mut built = Vec::new();
-        let mut taken: Vec<SocketAddr> = Vec::new();
+        let mut earlier = Vec::new();
         for (index, entry) in entries.iter_mut().enumerate() {
-            built.push(self.listener(&at.index(index), entry, &mut taken));
+            built.push(self.listener(&at, index, entry, &mut earlier));
         }
         built.into_iter().collect()
     }
 
     fn listener(
         &mut self,
-        at: &KeyPath,
+        listeners: &KeyPath,
+        index: usize,
         entry: &mut file::Listener,
-        taken: &mut Vec<SocketAddr>,
+        earlier: &mut Vec<Reached>,
     ) -> Option<(SocketAddr, VirtualHost)> {
+        let at = listeners.index(index);
         let address = self.address(&at.key("address"), entry.address.as_deref());
-        if let Some(address) = address {
-            if address.port() != 0 && taken.contains(&address) {
-                self.problem(
-                    &at.key("address"),
-                    format!("another listener has {address} already; choose another port"),
-                );
-            }
-            taken.push(address);
-        }
         let origins = self.origins(&at.key("origins"), entry.origins.as_deref());
+        if let Some(address) = address {
+            let reached = Reached { index, address, origins: origins.clone().unwrap_or_default() };
+            self.tell_apart(&at, &reached, earlier);
+            earlier.push(reached);
+        }
         let tls = match &mut entry.tls {
             Some(tls) => self.listener_tls(&at.key("tls"), tls),
             None => {
@@ -63,6 +61,33 @@ impl Build<'_> {
             describe(&tls.client_certificates)
         ));
         Some((address, VirtualHost { origins: Origins::new(origins), tls }))
+    }
+
+    /// Entries with one address are told apart by the name that a client asks TLS for, which has no port and is no IP address.
+    fn tell_apart(&mut self, at: &KeyPath, entry: &Reached, earlier: &[Reached]) {
+        if let Some(Reached { index, address, .. }) = earlier.iter().find(|other| other.covers(entry)) {
+            let problem = format!(
+                "listeners[{index}] has {address}, and one of the two covers the other; choose another port, or write one address for both"
+            );
+            self.problem(&at.key("address"), problem);
+        }
+        let address = entry.address;
+        for (place, origin) in entry.origins.iter().enumerate() {
+            let same = |other: &Arc<Origin>| other.host() == origin.host();
+            let both = |other: &Arc<Origin>| other.is_address() && origin.is_address();
+            let mut sharing = earlier.iter().filter(|other| other.address == address);
+            let taken = sharing.find(|other| other.origins.iter().any(|other| same(other) || both(other)));
+            let Some(Reached { index, origins, .. }) = taken else { continue };
+            let why = if origins.iter().any(same) {
+                format!("has a host that listeners[{index}] serves at {address} already")
+            } else {
+                format!(
+                    "is an IP address, for which clients name no host, and listeners[{index}] has one at {address} already"
+                )
+            };
+            let problem = format!("`{}` {why}; keep one, or choose another address", origin.as_str());
+            self.problem(&at.key("origins").index(place), problem);
+        }
     }
 
     pub(super) fn address(&mut self, at: &KeyPath, text: Option<&str>) -> Option<SocketAddr> {
@@ -236,6 +261,22 @@ impl Build<'_> {
             );
         }
         Some(admin)
+    }
+}
+
+/// How clients reach an entry of `listeners`.
+struct Reached {
+    index: usize,
+    address: SocketAddr,
+    origins: Vec<Arc<Origin>>,
+}
+
+impl Reached {
+    /// Whether one socket takes all addresses of the machine, and so leaves none for the other.
+    fn covers(&self, other: &Self) -> bool {
+        let (one, other) = (self.address, other.address);
+        let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+        one != other && one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && everywhere
     }
 }
 
