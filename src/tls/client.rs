@@ -58,7 +58,9 @@ impl Verifier {
                     lists: RevocationList::newest(revocation_lists),
                     on_expired: *on_expired,
                 };
-                (Rule::Chain(chain), anchors.subjects())
+                let names = anchors.subjects();
+                let bytes: usize = names.iter().map(|name| name.as_ref().len()).sum();
+                (Rule::Chain(chain), if bytes > MAX_HINTS { Vec::new() } else { names })
             }
         };
         Self { demand, rule, hints, algorithms }
@@ -253,3 +255,5 @@ impl ClientCertVerifier for Verifier {
 
 /// The longest chain that is looked at.
 const MAX_CHAIN: usize = 10;
+/// The most, in bytes, that a handshake says of the authorities it trusts; there are clients that cannot take more.
+const MAX_HINTS: usize = 8 * 1024;

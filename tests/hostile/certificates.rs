@@ -1,14 +1,23 @@
 //! Client certificates: chains, what they are meant for, revocation, and connections that outlive what they relied on.
 
+use std::sync::{Arc, Mutex};
+
 use fapi_gateway::commands::demo::pki::{self, Authority, Credential};
 use fapi_gateway::config::Config;
 use http::{Request, StatusCode};
 use rcgen::{
-    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose, SanType,
+    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
 };
-use rustls::AlertDescription;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, RootCertStore, SignatureScheme};
 use time::OffsetDateTime;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::still_serves;
 use super::tls::alert;
@@ -321,8 +330,25 @@ async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() 
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (unknown, unknown));
     reload(&world, 3, with(", revocation_lists: [between.crl, ca.crl]")).await;
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (None, None));
+    // An authority can be revoked too.
+    let (_, own) = x509_parser::parse_x509_certificate(between.der()).unwrap();
+    let list = world.authority.revocation_list_with(&[], |list| {
+        list.revoked_certs.push(RevokedCertParams {
+            serial_number: SerialNumber::from_slice(own.raw_serial()),
+            revocation_time: list.this_update,
+            reason_code: None,
+            invalidity_date: None,
+        });
+    });
+    let mut open = Open::new(&world, &below).await;
+    folder.write("ca.crl", &pem(&list));
+    reload(&world, 4, |text| text).await;
+    assert_eq!(open.judge(&world).await, "certificate_missing");
+    assert_eq!(refusal(&world, &below).await, Some(AlertDescription::CertificateRevoked));
+    assert_eq!(refusal(&world, &world.c1).await, None, "control");
     // Nobody but the issuer can say that a certificate is good.
-    reload(&world, 4, with(", revocation_lists: [forged.crl, ca.crl]")).await;
+    folder.write("ca.crl", &world.authority.revocation_list_pem(&[]));
+    reload(&world, 5, with(", revocation_lists: [forged.crl, ca.crl]")).await;
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
     assert!(refusal(&world, &below).await.is_some());
 }
@@ -356,6 +382,59 @@ async fn mtls_15_a_required_certificate_that_expires_ends_the_connection() {
     world.clock.advance(1);
     assert_eq!(short.judge_public(&world).await, "connection_outdated");
     assert_eq!(control.judge_public(&world).await, "ok", "control");
+}
+
+/// A client that notes what it is asked for, and has nothing to show.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Option<Vec<Vec<u8>>>>);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, hints: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        *self.0.lock().unwrap() = Some(hints.iter().map(|hint| hint.to_vec()).collect());
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The names of authorities in the request for a certificate; none if there is no such request.
+async fn asked(world: &World) -> Option<Vec<Vec<u8>>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(world.authority.der().clone()).unwrap();
+    let asked = Arc::new(Asked::default());
+    let mut config = ClientConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(asked.clone());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    timeout(DEADLINE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap().unwrap();
+    asked.0.lock().unwrap().take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_28_net_29_a_client_is_asked_for_what_counts_and_for_no_more() {
+    let world = World::start().await;
+    let mut own = RootCertStore::empty();
+    own.add(world.authority.der().clone()).unwrap();
+    assert_eq!(asked(&world).await, Some(own.subjects().iter().map(|name| name.as_ref().to_vec()).collect()));
+    // More names than fit: the client is left to choose, and judged as ever.
+    let many: String = (0..200).map(|number| Authority::new(&format!("Authority {number:050}")).pem()).collect();
+    world.gateway.folder().write("many.pem", &(world.authority.pem() + &many));
+    reload(&world, 1, |text| text.replacen("trust_anchors: [ca.pem] }", "trust_anchors: [many.pem] }", 1)).await;
+    assert_eq!(asked(&world).await, Some(Vec::new()));
+    assert_eq!(refusal(&world, &world.c1).await, None);
+    let stranger = Authority::new("Other CA").client("c");
+    assert_eq!(refusal(&world, &stranger).await, Some(AlertDescription::UnknownCA));
+    let chain = "mode: optional, trust: chain, trust_anchors: [many.pem]";
+    reload(&world, 2, |text| text.replace(chain, "mode: optional, trust: possession")).await;
+    assert_eq!(asked(&world).await, Some(Vec::new()), "RFC 8705 §6.2: any certificate");
+    reload(&world, 3, |text| text.replace("mode: optional, trust: possession", "mode: none")).await;
+    assert_eq!(asked(&world).await, None);
 }
 
 #[test]
