@@ -22,8 +22,8 @@ pub struct Hello {
 /// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
-    /// The connection ended or broke.
-    #[error("the connection ended before the ClientHello: {0}")]
+    /// The connection ended or broke, or said more than the parser holds.
+    #[error("the connection gave no ClientHello: {0}")]
     Io(#[from] io::Error),
     /// It is something else; the client has been told.
     #[error("no ClientHello: {0}")]
@@ -88,3 +88,69 @@ async fn tell<S: AsyncWrite + Unpin>(stream: &mut S, alert: &[u8]) {
 
 /// More than any client has to say, in bytes; cut into the smallest records it takes six times its size.
 const MAX_HELLO: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+    use crate::tls::provider;
+
+    /// What is made of these words, and what the client hears.
+    async fn read(words: &[u8]) -> (Result<Hello, HelloError>, Vec<u8>) {
+        let (mut client, mut server) = tokio::io::duplex(1024 * 1024);
+        client.write_all(words).await.unwrap();
+        client.shutdown().await.unwrap();
+        let hello = read_hello(&mut server).await;
+        if let Ok(hello) = &hello {
+            refuse_name(&mut server, hello).await;
+        }
+        drop(server);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        (hello, heard)
+    }
+
+    fn hello(name: &'static str) -> Vec<u8> {
+        let config = ClientConfig::builder_with_provider(provider().into())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let mut connection = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
+        let mut words = Vec::new();
+        connection.write_tls(&mut words).unwrap();
+        words
+    }
+
+    #[tokio::test]
+    async fn reads_the_name_and_gives_every_byte_back() {
+        for (name, expected, alert) in [("api.example", Some("api.example"), 112), ("192.0.2.1", None, 109)] {
+            let words = hello(name);
+            let (hello, heard) = read(&words).await;
+            let hello = hello.unwrap();
+            assert_eq!((hello.server_name.as_deref(), hello.bytes), (expected, words));
+            assert_eq!(heard, [21, 3, 3, 0, 2, 2, alert]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hello_is_an_error_and_where_it_is_wrong_an_alert() {
+        let words = hello("api.example");
+        for cut in [0, 1, 5, 6, words.len() / 2, words.len() - 1] {
+            let (hello, heard) = read(&words[..cut]).await;
+            assert!(matches!(hello, Err(HelloError::Io(_))) && heard.is_empty(), "{cut}: {hello:?}");
+        }
+        for other in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[22, 3, 1, 0, 4, 2, 0, 0, 0]] {
+            let (hello, heard) = read(other).await;
+            assert!(matches!(hello, Err(HelloError::Tls(_))), "{hello:?}");
+            assert_eq!(heard.first(), Some(&21), "{heard:?}");
+        }
+        // RFC 8446 §5.1 allows records of one byte; this one's message would have 65,000.
+        let endless = [[22, 3, 1, 0, 4, 1, 0, 0xfd, 0xe8].to_vec(), [22, 3, 1, 0, 1, 0].repeat(20_000)].concat();
+        let (hello, _) = read(&endless).await;
+        assert!(matches!(hello, Err(HelloError::TooLarge | HelloError::Io(_))), "{hello:?}");
+    }
+}
