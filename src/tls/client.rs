@@ -4,13 +4,14 @@
 //! revocation (RFC 5280 §6). What it leaves to its caller is decided here: extended key usage, key usage, and a revocation
 //! list whose time is over.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, UnixTime as TlsTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime as TlsTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 use webpki::{
     EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptionsBuilder,
     VerifiedPath,
@@ -40,10 +41,31 @@ enum Rule {
 
 #[derive(Debug)]
 struct Chain {
-    anchors: Arc<RootCertStore>,
+    ways: Vec<Way>,
     extended_key_usage: ExtendedKeyUsage,
-    lists: Vec<RevocationList>,
     on_expired: OnExpired,
+}
+
+/// Anchors that may be tried at once, and the lists that may tell of what is below them.
+#[derive(Debug)]
+struct Way {
+    anchors: Vec<TrustAnchor<'static>>,
+    lists: Vec<RevocationList>,
+}
+
+impl Way {
+    /// One way for all anchors, unless two have one name, as after a change of keys: webpki takes the first list that bears
+    /// the name of an issuer, whoever signed it.
+    fn all(anchors: &[TrustAnchor<'static>], lists: &[RevocationList]) -> Vec<Self> {
+        let names: HashSet<&[u8]> = anchors.iter().map(|anchor| &*anchor.subject).collect();
+        if lists.is_empty() || names.len() == anchors.len() {
+            return vec![Self { anchors: anchors.to_vec(), lists: RevocationList::newest(lists) }];
+        }
+        let below = |anchor: &TrustAnchor<'static>| {
+            RevocationList::newest(lists.iter().filter(|list| list.counts_below(anchor)))
+        };
+        anchors.iter().map(|anchor| Self { anchors: vec![anchor.clone()], lists: below(anchor) }).collect()
+    }
 }
 
 impl Verifier {
@@ -53,9 +75,8 @@ impl Verifier {
             Trust::Possession => (Rule::Possession, Vec::new()),
             Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
                 let chain = Chain {
-                    anchors: anchors.clone(),
+                    ways: Way::all(&anchors.roots, revocation_lists),
                     extended_key_usage: *extended_key_usage,
-                    lists: RevocationList::newest(revocation_lists),
                     on_expired: *on_expired,
                 };
                 let names = anchors.subjects();
@@ -101,11 +122,11 @@ impl Verifier {
     /// The end of the leaf counts only where one is required: elsewhere it is a question of each token that is bound to it.
     pub(super) fn holds_until(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> UnixTime {
         let Rule::Chain(rule) = &self.rule else { return UnixTime(u64::MAX) };
-        let lists = match rule.on_expired {
-            OnExpired::Refuse => rule.lists.as_slice(),
+        let ways = match rule.on_expired {
+            OnExpired::Refuse => rule.ways.as_slice(),
             OnExpired::Accept => &[],
         };
-        let lists = lists.iter().map(RevocationList::next_update);
+        let lists = ways.iter().flat_map(|way| &way.lists).map(RevocationList::next_update);
         let first = match self.demand {
             Demand::Required => 0,
             Demand::Optional => 1,
@@ -128,7 +149,28 @@ impl Chain {
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), CertificateError> {
         self.check_leaf(leaf)?;
-        let lists: Vec<_> = self.lists.iter().map(|list| &*list.list).collect();
+        let mut refused = CertificateError::UnknownIssuer;
+        for way in &self.ways {
+            match self.verify_by(way, leaf, intermediates, now, algorithms) {
+                Ok(()) => return Ok(()),
+                // Another anchor is no reason; what the right one says is.
+                Err(CertificateError::UnknownIssuer) => {}
+                Err(CertificateError::BadSignature) if refused != CertificateError::UnknownIssuer => {}
+                Err(reason) => refused = reason,
+            }
+        }
+        Err(refused)
+    }
+
+    fn verify_by(
+        &self,
+        way: &Way,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: TlsTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(), CertificateError> {
+        let lists: Vec<_> = way.lists.iter().map(|list| &*list.list).collect();
         // Of every certificate below the anchor; one of which no list tells is refused.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             let expiration = match self.on_expired {
@@ -141,7 +183,7 @@ impl Chain {
             .map_err(refusal)?
             .verify_for_usage(
                 algorithms.all,
-                &self.anchors.roots,
+                &way.anchors,
                 intermediates,
                 now,
                 self.extended_key_usage,

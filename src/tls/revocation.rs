@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime as TlsTime};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime as TlsTime};
 use webpki::{CertRevocationList, OwnedCertRevocationList, RawPublicKeyEntity};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -16,6 +16,8 @@ use crate::fapi::UnixTime;
 #[derive(Clone, Debug)]
 pub struct RevocationList {
     pub(super) list: Arc<CertRevocationList<'static>>,
+    /// The key of the trust anchor that signed it, as SubjectPublicKeyInfo.
+    signer: Option<Arc<[u8]>>,
     this_update: UnixTime,
     next_update: UnixTime,
 }
@@ -61,10 +63,13 @@ impl RevocationList {
                 algorithms.any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
             })
         };
-        if of_its_name.peek().is_some() && !of_its_name.any(|(_, anchor)| signed(anchor.public_key().raw)) {
+        let of_an_anchor = of_its_name.peek().is_some();
+        let signer = of_its_name.map(|(_, anchor)| Arc::<[u8]>::from(anchor.public_key().raw)).find(|key| signed(key));
+        if of_an_anchor && signer.is_none() {
             return Err(UnusableList::NotSigned);
         }
         Ok(Self {
+            signer,
             this_update: seconds(parsed.last_update()),
             next_update: seconds(next_update),
             list: Arc::new(list.into()),
@@ -76,14 +81,25 @@ impl RevocationList {
         self.next_update
     }
 
-    /// Whether it is the list of the authority with this name, as [`rustls::pki_types::TrustAnchor`] has it.
-    pub fn is_of(&self, subject: &[u8]) -> bool {
-        self.list.issuer() == subject
+    /// Whether this anchor signed it.
+    pub fn is_of(&self, anchor: &TrustAnchor<'_>) -> bool {
+        // An anchor has its key without the tag and the length before it.
+        self.signer.as_ref().is_some_and(|key| key.ends_with(&anchor.subject_public_key_info))
+            && self.bears_name_of(anchor)
+    }
+
+    /// Whether it may tell of certificates below this anchor: its name is another's, or it is the anchor's own.
+    pub(super) fn counts_below(&self, anchor: &TrustAnchor<'_>) -> bool {
+        !self.bears_name_of(anchor) || self.is_of(anchor)
+    }
+
+    fn bears_name_of(&self, anchor: &TrustAnchor<'_>) -> bool {
+        *self.list.issuer() == *anchor.subject
     }
 
     /// Of the lists of one authority for the same part of its certificates, the newest; the first of a set that is asked
     /// is the one that counts.
-    pub(super) fn newest(lists: &[Self]) -> Vec<Self> {
+    pub(super) fn newest<'l>(lists: impl IntoIterator<Item = &'l Self>) -> Vec<Self> {
         let part =
             |list: &Self| (list.list.issuer().to_vec(), list.list.issuing_distribution_point().map(<[u8]>::to_vec));
         let mut newest: Vec<Self> = Vec::new();

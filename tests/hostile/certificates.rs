@@ -354,6 +354,34 @@ async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn net_16_an_authority_that_changed_its_key_has_a_list_for_each() {
+    let world = World::start().await;
+    let (old, new) = (&world.authority, Authority::new("Test CA"));
+    let (kept, revoked, below) = (new.client("kept"), new.client("revoked"), new.intermediate("below"));
+    let folder = world.gateway.folder();
+    folder.write("ca.pem", &(old.pem() + &new.pem()));
+    folder.write("old.crl", &old.revocation_list_pem(&[&world.c2]));
+    folder.write("new.crl", &new.revocation_list_pem(&[&revoked]));
+    folder.write("below.crl", &below.revocation_list_pem(&[]));
+    let below = below.client("client");
+    for (count, lists) in ["old.crl, new.crl, below.crl", "below.crl, new.crl, old.crl"].into_iter().enumerate() {
+        reload(&world, count + 1, with(&format!(", revocation_lists: [{lists}]"))).await;
+        for good in [&world.c1, &kept, &below] {
+            assert_eq!(refusal(&world, good).await, None, "{lists}");
+        }
+        for bad in [&world.c2, &revoked] {
+            assert_eq!(refusal(&world, bad).await, Some(AlertDescription::CertificateRevoked), "{lists}");
+        }
+    }
+    // The list of the one key tells nothing of the other's certificates.
+    reload(&world, 3, with(", revocation_lists: [old.crl, below.crl]")).await;
+    assert_eq!(refusal(&world, &world.c1).await, None, "control");
+    for bad in [&kept, &revoked, &below] {
+        assert_eq!(refusal(&world, bad).await, Some(AlertDescription::UnknownCA));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mtls_15_an_authority_in_between_that_expires_ends_the_use_of_what_it_issued() {
     let world = World::start().await;
     let end = i64::try_from(world.clock.now() + 1000).unwrap();

@@ -235,7 +235,7 @@ impl Build<'_> {
         if lists.is_empty() {
             return;
         }
-        let without = |anchor: &&TrustAnchor<'_>| !lists.iter().any(|list| list.is_of(&anchor.subject));
+        let without = |anchor: &&TrustAnchor<'_>| !lists.iter().any(|list| list.is_of(anchor));
         let missing = anchors.roots.iter().filter(without).count();
         if missing > 0 {
             let all = anchors.len();
