@@ -90,7 +90,7 @@ routes:
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    let origins = config.listeners.remove(0).origins;
+    let origins = config.listeners.remove(0).hosts.remove(0).origins;
     let limits = Limits { header_bytes: 32 * 1024, body_bytes: 1024 };
     let now = now();
     let gateway = Gateway {

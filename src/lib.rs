@@ -2,8 +2,9 @@
 //!
 //! # The story of one request
 //!
-//! A client opens a connection and shows its certificate. [`tls`] ends the handshake and makes, once, the facts of the
-//! connection: the certificate's SHA-256, its validity, the name that was asked for.
+//! A client opens a connection, names a host and shows its certificate. [`tls`] ends the handshake by the rules of that host;
+//! what it taught is kept as the facts of the [`connection`]: the certificate's SHA-256, its validity, the name, and for how
+//! long a handshake would say the same.
 //!
 //! A request arrives. [`proxy`] hands Pingora's header, which is an `http::request::Parts`, to
 //! [`Gateway::authorize`](gateway::Gateway::authorize) together with those facts and the time. What follows is one line;
@@ -28,14 +29,16 @@
 //!
 //! # The rooms
 //!
-//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers, [`signing`] in the gateway's name; [`replay`] remembers used proofs;
-//! [`stream`], [`tls`], [`proxy`], [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is. [`config`] turns
+//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers, [`signing`] in the gateway's name;
+//! [`replay`] remembers used proofs; [`stream`], [`tls`], [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`]
+//! are the edge, where Pingora is. [`config`] turns
 //! gateway.yaml into the types of the other rooms and is known only to [`server`] and [`commands`].
 
 pub mod admin;
 pub mod audit;
 pub mod commands;
 pub mod config;
+pub mod connection;
 pub mod fapi;
 pub mod gateway;
 pub mod issuer;

@@ -32,6 +32,7 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     connections: IntGaugeVec,
     certificate_not_after: GaugeVec,
+    revocation_list_next_update: GaugeVec,
     audit_lines_lost: IntCounter,
     reloads: IntCounterVec,
     last_reload: Gauge,
@@ -152,6 +153,11 @@ impl Metrics {
             "End of validity of the certificates in use.",
             &["file"],
         )?;
+        let revocation_list_next_update = gauge(
+            "fapi_gateway_revocation_list_next_update_timestamp_seconds",
+            "When the revocation lists in use have to be replaced.",
+            &["file"],
+        )?;
         let connections =
             IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
@@ -191,6 +197,7 @@ impl Metrics {
             handshakes,
             connections,
             certificate_not_after,
+            revocation_list_next_update,
             audit_lines_lost,
             reloads,
             last_reload,
@@ -242,11 +249,12 @@ impl Metrics {
 
     /// Notes until when each of the certificates in use is valid, instead of those noted before.
     pub fn certificates<'c>(&self, certificates: impl IntoIterator<Item = &'c (String, UnixTime)>) {
-        self.certificate_not_after.reset();
-        for (file, not_after) in certificates {
-            #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
-            self.certificate_not_after.with_label_values(&[file]).set(not_after.0 as f64);
-        }
+        set_times(&self.certificate_not_after, certificates);
+    }
+
+    /// Notes when each of the revocation lists in use has to be replaced, instead of those noted before.
+    pub fn revocation_lists<'c>(&self, lists: impl IntoIterator<Item = &'c (String, UnixTime)>) {
+        set_times(&self.revocation_list_next_update, lists);
     }
 
     /// The counters of a replay log.
@@ -273,6 +281,15 @@ impl Metrics {
             tracing::error!(%error, "metrics could not be written");
         }
         text
+    }
+}
+
+/// One time for each file, and none for files that are not there any more.
+fn set_times<'c>(gauge: &GaugeVec, times: impl IntoIterator<Item = &'c (String, UnixTime)>) {
+    gauge.reset();
+    for (file, time) in times {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
+        gauge.with_label_values(&[file]).set(time.0 as f64);
     }
 }
 

@@ -5,9 +5,7 @@
 //! removed what the client's `Connection` field names.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -20,24 +18,22 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use prometheus::Histogram;
-use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::audit::{self, AuditSender, Ending};
+use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::fapi::UnixTime;
 use crate::fapi::credentials::{CredentialsError, form_has_token};
 use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
 use crate::fapi::message::{Facts, MessageError};
 use crate::fapi::peer::{NoCertificate, Peer};
 use crate::fapi::rejection::{Cause, Rejection, Unavailable};
-use crate::fapi::route::Origins;
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
-use crate::stream::{EarlyFault, Phase};
-use crate::tls::InForce;
+use crate::stream::EarlyFault;
 use crate::upstream::Upstream;
 
 /// The time since 1970, from the system or, in tests, from a fixed point.
@@ -81,38 +77,6 @@ impl Moment {
     }
 }
 
-/// What a handshake taught about its connection; made once, read by every request on it.
-#[derive(Debug)]
-pub struct ConnectionFacts {
-    /// The client's certificate, or why there is none.
-    pub peer: Peer,
-    /// The name that the client asked TLS for.
-    pub server_name: Option<Box<str>>,
-    /// The client's address.
-    pub client_address: IpAddr,
-    /// Where the connection stands.
-    pub phase: Arc<Phase>,
-    /// The certificates that the client showed, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The last state of the listener that was asked whether it trusts them.
-    pub trusted_by: AtomicU64,
-}
-
-impl ConnectionFacts {
-    /// The other end as it is to be judged now: a certificate counts only while the listener would still let it in.
-    fn peer_under(&self, tls: &InForce, now: UnixTime) -> Peer {
-        let anonymous = self.peer.certificate().is_none();
-        if anonymous || self.trusted_by.load(Ordering::Relaxed) == tls.generation() {
-            return self.peer.clone();
-        }
-        if tls.still_trusts(&self.chain, now) {
-            self.trusted_by.store(tls.generation(), Ordering::Relaxed);
-            return self.peer.clone();
-        }
-        Peer::Anonymous(NoCertificate::NoLongerTrusted)
-    }
-}
-
 /// The limits that a replay log is kept under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptFor {
@@ -134,10 +98,8 @@ pub struct Service {
     pub gateway: Gateway,
     /// Where permits lead, by the index that routes name.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// The public origins of each listener.
-    pub origins: Vec<Origins>,
-    /// The TLS of each listener.
-    pub tls: Vec<Arc<InForce>>,
+    /// What each listener serves.
+    pub listeners: Vec<VirtualHosts>,
     /// The bounds of a message.
     pub limits: Limits,
     /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.
@@ -167,6 +129,7 @@ pub struct Proxy {
 pub struct Context {
     exchange: Exchange,
     peer: Peer,
+    verified_chain: bool,
     service: Arc<Service>,
     began: Moment,
     began_at: Duration,
@@ -228,17 +191,19 @@ impl Proxy {
         let now = UnixTime(context.began_at.as_secs());
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
         let service = context.service.clone();
-        let (Some(facts), Some(origins), Some(tls)) =
-            (connection(session), service.origins.get(self.index), service.tls.get(self.index))
-        else {
-            let detail = "the connection has no facts, or its listener no origins".to_owned();
+        let (Some(facts), Some(hosts)) = (connection(session), service.listeners.get(self.index)) else {
+            let detail = "the connection has no facts, or its listener nothing to serve".to_owned();
             return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
         };
-        context.peer = facts.peer_under(tls, now);
+        let Some((host, peer)) = facts.under(hosts, now) else {
+            return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
+        };
+        context.peer = peer;
+        context.verified_chain = host.tls.verifies_chains();
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
-        let decided = service.gateway.authorize(request, &message, origins, &context.peer, now).await;
+        let decided = service.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
         context.decision = context.began.elapsed();
         let form = is_form(request);
         match decided {
@@ -292,6 +257,7 @@ impl ProxyHttp for Proxy {
         Context {
             exchange: fresh_exchange(),
             peer: Peer::Anonymous(NoCertificate::NotPresented),
+            verified_chain: false,
             service: self.service.load_full(),
             began: Moment::now(),
             began_at: self.clock.now(),
@@ -384,9 +350,9 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
         };
         let now = UnixTime(context.began_at.as_secs());
-        let chains = context.service.tls.get(self.index).is_some_and(|tls| tls.verifies_chains());
         // Possession of a key makes nobody's name true; a token that is bound to it does.
-        let vouched = chains || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
+        let vouched =
+            context.verified_chain || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
         let hop = Hop {
             certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
             version: session.req_header().version,

@@ -5,11 +5,12 @@
 //! On the way out the gateway first says that it is not ready while it still serves, then stops accepting, and ends when the
 //! last connection has.
 
+use std::fmt;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,33 +20,34 @@ use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::tls::TlsRef;
 use pingora::protocols::tls::server::handshake_with_callback;
+use pingora::protocols::tls::{TlsRef, TlsStream};
 use pingora::protocols::{GetSocketDigest, Ssl, Stream};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::{Service as PingoraService, ServiceReadyNotifier, listening};
+use rustls::time_provider::TimeProvider;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Drain};
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::connection::{ConnectionFacts, VirtualHost, VirtualHosts};
 use crate::fapi::UnixTime;
 use crate::fapi::dpop::ProofKeys;
 use crate::fapi::message;
-use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use crate::gateway::Gateway;
 use crate::issuer::Issuers;
 use crate::metrics::{Handshake, IssuerMetrics, Metrics};
-use crate::proxy::{Clock, ConnectionFacts, KeptFor, Proxy, Service};
+use crate::proxy::{Clock, KeptFor, Proxy, Service};
 use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
-use crate::stream::{ClientStream, HeaderLimits, Phase};
-use crate::tls::InForce;
+use crate::stream::{ClientStream, HeaderLimits};
+use crate::tls::{self, Hello, HelloError};
 use crate::upstream::{self, Upstream};
 
 /// What a gateway needs besides its configuration.
@@ -86,7 +88,7 @@ pub enum StartError {
     Issuer(#[from] crate::issuer::IssuerError),
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
-    Tls(#[from] crate::tls::TlsError),
+    Tls(#[from] tls::TlsError),
     /// A fault of the program.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -154,13 +156,11 @@ impl Bound {
         }
         let admin = config.admin.map(bind).transpose()?;
         let fixed = Fixed::of(&config);
-        metrics.certificates(&config.certificates);
-        let service = Arc::new(ArcSwap::from_pointee(service(
-            config,
-            &metrics,
-            options.replay_began.unwrap_or_else(|| options.clock.unix_time()),
-            None,
-        )?));
+        let files = Files::of(&config);
+        let now = options.clock.unix_time();
+        let began = options.replay_began.unwrap_or(now);
+        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, &options.clock, began, None)?));
+        files.note(&metrics, now);
         let audit = Audit::start(output).map_err(StartError::Audit)?;
         Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), fixed })
     }
@@ -277,18 +277,62 @@ impl Fixed {
     }
 }
 
+/// The files whose content ends, and when.
+struct Files {
+    certificates: Vec<(String, UnixTime)>,
+    revocation_lists: Vec<(String, UnixTime)>,
+}
+
+impl Files {
+    fn of(config: &Config) -> Self {
+        Self { certificates: config.certificates.clone(), revocation_lists: config.revocation_lists.clone() }
+    }
+
+    /// Tells dashboards, and the log what is too late already.
+    fn note(&self, metrics: &Metrics, now: UnixTime) {
+        metrics.certificates(&self.certificates);
+        metrics.revocation_lists(&self.revocation_lists);
+        for (file, next_update) in &self.revocation_lists {
+            if *next_update <= now {
+                tracing::warn!(file, %next_update, "a revocation list is past its nextUpdate");
+            }
+        }
+    }
+}
+
+/// The gateway's clock as TLS reads it: handshakes and requests are judged by the same time.
+#[derive(Clone)]
+struct HandshakeClock(Clock);
+
+impl fmt::Debug for HandshakeClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandshakeClock")
+    }
+}
+
+impl TimeProvider for HandshakeClock {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(self.0.unix_time().0)))
+    }
+}
+
 /// One service out of a configuration; what a reload builds anew, keeping of the one before what must not be forgotten.
 fn service(
     config: Config,
     metrics: &Arc<Metrics>,
+    clock: &Clock,
     now: UnixTime,
     before: Option<&Service>,
 ) -> Result<Service, StartError> {
     let generation = before.map_or(0, |before| before.generation.wrapping_add(1));
-    let (mut tls, mut origins) = (Vec::new(), Vec::new());
+    let clock = Arc::new(HandshakeClock(clock.clone()));
+    let mut listeners = Vec::new();
     for listener in config.listeners {
-        tls.push(Arc::new(listener.tls.in_force(generation)?));
-        origins.push(listener.origins);
+        let mut hosts = Vec::new();
+        for host in listener.hosts {
+            hosts.push(VirtualHost { tls: host.tls.in_force(clock.clone())?, origins: host.origins });
+        }
+        listeners.push(VirtualHosts::new(hosts, generation));
     }
     let observer = IssuerMetrics::new(metrics, config.issuers.iter().map(|settings| &settings.expected.name));
     let issuers = match before {
@@ -312,8 +356,7 @@ fn service(
     };
     Ok(Service {
         generation,
-        tls,
-        origins,
+        listeners,
         counts,
         kept_for,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
@@ -368,39 +411,63 @@ impl Drop for Slot {
 }
 
 /// Makes the facts of a connection, once.
-struct Capture {
+struct Capture<'h> {
     client_address: IpAddr,
-    tls: Arc<InForce>,
+    hosts: &'h VirtualHosts,
+    hello: &'h Hello,
+    began: UnixTime,
 }
 
 #[async_trait]
-impl TlsAccept for Capture {
+impl TlsAccept for Capture<'_> {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-        let peer = match (tls.peer_certificate_der(), self.tls.asks_for_certificates()) {
-            // The verifier has read it before; without facts every request on the connection is refused.
-            (Some(der), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(der).ok()?)),
-            (None, true) => Peer::Anonymous(NoCertificate::NotPresented),
-            (None, false) => Peer::Anonymous(NoCertificate::NotRequested),
-        };
-        Some(Arc::new(ConnectionFacts {
-            peer,
-            server_name: tls.server_name().map(Box::from),
-            client_address: self.client_address,
-            phase: Arc::new(Phase::default()),
-            chain: tls.peer_cert_chain_der().unwrap_or_default().to_vec(),
-            trusted_by: AtomicU64::new(self.tls.generation()),
-        }))
+        let chain = tls.peer_cert_chain_der().unwrap_or_default().to_vec();
+        // The name that chose the rules is the name of the connection, whatever a second ClientHello says; without facts
+        // every request on it is refused.
+        if tls.server_name() != self.hello.server_name.as_deref() {
+            return None;
+        }
+        let name = self.hello.server_name.clone();
+        let facts = ConnectionFacts::new(chain, name, self.client_address, self.hosts, self.began)?;
+        Some(Arc::new(facts))
     }
 }
 
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum HandshakeError {
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    #[error("the server name is not served here, or missing: {0:?}")]
+    ServerName(Option<Box<str>>),
+    #[error(transparent)]
+    Tls(#[from] Box<pingora::Error>),
+}
+
 impl Door {
+    /// Lets the client's words choose the virtual host, and that host make the handshake.
+    async fn shake_hands(
+        &self,
+        mut stream: TcpStream,
+        client_address: IpAddr,
+        hosts: &VirtualHosts,
+    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let hello = tls::read_hello(&mut stream).await?;
+        let Some(host) = hosts.find(hello.server_name.as_deref()) else {
+            tls::refuse_name(&mut stream, &hello).await;
+            return Err(HandshakeError::ServerName(hello.server_name));
+        };
+        stream.rewind(&hello.bytes);
+        let capture = Capture { client_address, hosts, hello: &hello, began: self.proxy.clock.unix_time() };
+        let acceptor = Acceptor::from_server_config(host.tls.config.clone());
+        Ok(handshake_with_callback(&acceptor, stream, &capture).await?)
+    }
+
     async fn open(&self, stream: TcpStream) -> Option<Stream> {
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
         let service = self.service.load_full();
-        let (limits, tls) = (&service.limits, service.tls.get(self.index)?.clone());
-        let acceptor = Acceptor::from_server_config(tls.config.clone());
-        let capture = Capture { client_address, tls };
-        let handshake = handshake_with_callback(&acceptor, stream, &capture);
+        let (limits, hosts) = (&service.limits, service.listeners.get(self.index)?);
+        let handshake = self.shake_hands(stream, client_address, hosts);
         let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
             Ok(Ok(tls)) => (Some(tls), Handshake::Success),
             Ok(Err(error)) => {
@@ -535,8 +602,8 @@ impl Keeper {
                 "admin, audit, limits.connections, and header_bytes and idle_timeout of HTTP/2 change only with a restart"
             );
         }
-        let certificates = config.certificates.clone();
-        let new = service(config, &self.metrics, self.clock.unix_time(), Some(&self.service.load()))
+        let files = Files::of(&config);
+        let new = service(config, &self.metrics, &self.clock, self.clock.unix_time(), Some(&self.service.load()))
             .map_err(|error| error.to_string())?;
         let new = Arc::new(new);
         let tending = Self::tend(&new).await;
@@ -548,7 +615,7 @@ impl Keeper {
         if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
             return Err("the keys of an issuer could not be read in time".into());
         }
-        self.metrics.certificates(&certificates);
+        files.note(&self.metrics, self.clock.unix_time());
         let before = self.service.swap(new.clone());
         if before.kept_for != new.kept_for {
             // From here on nobody new judges by the limits before; what was noted under them may be forgotten too early.

@@ -575,10 +575,7 @@ impl Folder {
             fs::create_dir_all(path.join(part)).expect("a folder");
         }
         let folder = Self(path);
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority");
+        let authority = CertifiedIssuer::self_signed(authority_params(), key()).expect("an authority");
         for name in ["client-ca", "as-ca", "upstream-ca"] {
             folder.write(&format!("tls/{name}.pem"), authority.pem().as_bytes());
         }
@@ -589,17 +586,17 @@ impl Folder {
             folder.write(&format!("tls/{name}.pem"), certificate.pem().as_bytes());
             folder.write(&format!("tls/{name}-key.pem"), key.serialize_pem().as_bytes());
         }
-        let revoked = CertificateRevocationListParams {
-            this_update: date_time_ymd(2025, 1, 1),
-            next_update: date_time_ymd(2125, 1, 1),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        let revoked = revoked.signed_by(&authority).expect("a list");
+        let revoked = revocation_list_params().signed_by(&authority).expect("a list");
         folder.write("tls/client-ca.crl", revoked.pem().expect("PEM").as_bytes());
         folder.write("tls/client-ca.der.crl", revoked.der());
+        // RFC 5280 §5.1.2.1: the version is 2, written as 1; this one says that it is of version 1.
+        let mut old = revoked.der().to_vec();
+        let version = old.windows(3).position(|three| three == [2, 1, 1]).expect("a version");
+        old[version + 2] = 0;
+        folder.write("tls/old.crl", &old);
+        let namesake = CertifiedIssuer::self_signed(authority_params(), key()).expect("an authority");
+        let forged = revocation_list_params().signed_by(&namesake).expect("a list");
+        folder.write("tls/forged.crl", forged.der());
         folder.write("tls/other-key.pem", key().serialize_pem().as_bytes());
         folder.write("tls/cut.pem", b"-----BEGIN CERTIFICATE-----\nMIIB\n");
         folder.write("tls/garbage.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -639,4 +636,22 @@ impl Drop for Folder {
 
 fn key() -> KeyPair {
     KeyPair::generate().expect("a key")
+}
+
+fn authority_params() -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn revocation_list_params() -> CertificateRevocationListParams {
+    CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 1, 1),
+        next_update: date_time_ymd(2125, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    }
 }

@@ -6,9 +6,11 @@
 //! that never end, certificates that panic (T6), an end that takes a fixed time (T7), requests that have two readings (T8).
 
 mod answers;
+mod certificates;
 mod drain;
 mod http2;
 mod messages;
+mod names;
 mod tls;
 mod upstreams;
 mod wire;

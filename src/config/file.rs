@@ -54,11 +54,12 @@ pub(super) enum Profile {
     Fapi1Advanced,
 }
 
-/// One address that clients connect to.
+/// Where clients connect, what for, and what the handshake shows and asks.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listener {
-    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`.
+    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`. Entries with one address share it; the name that a client
+    /// asks TLS for chooses the entry, so their hosts have to differ.
     #[schemars(required)]
     pub(super) address: Option<String>,
     /// The public origins served here, such as `https://api.bank.example`, with a path prefix where an outer proxy removes
@@ -98,9 +99,16 @@ pub(super) struct ClientCertificates {
     /// PEM files with the authorities of client certificates; needed with `trust: chain`.
     #[schemars(length(min = 1))]
     pub(super) trust_anchors: Option<Vec<FilePath>>,
-    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. None: revocation is not looked at.
+    /// What a certificate must be meant for; only with `trust: chain`.
+    #[schemars(extend("default" = "client_auth_or_absent"))]
+    pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate of which none tells is
+    /// refused, along the whole chain. None: revocation is not looked at.
     #[schemars(extend("default" = []))]
     pub(super) revocation_lists: Option<Vec<FilePath>>,
+    /// What becomes of certificates whose revocation list is past its nextUpdate; only with revocation lists.
+    #[schemars(extend("default" = "refuse"))]
+    pub(super) revocation_list_expired: Option<OnExpired>,
 }
 
 /// Whether a client must show a certificate.
@@ -123,6 +131,28 @@ pub(super) enum Trust {
     Chain,
     /// Possession of its key: any certificate, self-signed too (RFC 8705 section 6.2).
     Possession,
+}
+
+/// What a client certificate must be meant for (RFC 5280 section 4.2.1.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ExtendedKeyUsage {
+    /// It names clientAuth.
+    ClientAuth,
+    /// It names clientAuth, or has no extended key usage.
+    ClientAuthOrAbsent,
+    /// Whatever it names, also a server's.
+    Any,
+}
+
+/// What becomes of certificates whose revocation list is past its nextUpdate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnExpired {
+    /// They are refused, on open connections too.
+    Refuse,
+    /// The list goes on counting as it is.
+    Accept,
 }
 
 /// The operators' own listener; plain HTTP.

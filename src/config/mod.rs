@@ -58,16 +58,24 @@ pub struct Config {
     pub audit: audit::Destination,
     /// Every file with certificates, as it is written, and when the first of them ends.
     pub certificates: Vec<(String, UnixTime)>,
+    /// Every file with revocation lists, as it is written, and the `nextUpdate` of the first of them to end.
+    pub revocation_lists: Vec<(String, UnixTime)>,
     /// What is allowed and should be known, each with its key path.
     pub warnings: Vec<String>,
     summary: Vec<String>,
     effective: String,
 }
 
-/// One entry of `listeners` in gateway.yaml.
+/// One address that clients connect to, and every entry of `listeners` in gateway.yaml that has it.
 pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
+    /// What is served there; at least one, and no two with one host.
+    pub hosts: Vec<VirtualHost>,
+}
+
+/// One entry of `listeners` in gateway.yaml.
+pub struct VirtualHost {
     /// The origins it serves.
     pub origins: Origins,
     /// Its TLS; [`in_force`](tls::Settings::in_force) succeeded once.

@@ -100,6 +100,11 @@ pub enum MessageError {
         /// The host as sent, cut and made printable.
         host: Box<str>,
     },
+    /// A connection that no handshake would let in any more.
+    #[error(
+        "no handshake would let the connection in now: its server name is not served, or it lacks a client certificate that counts"
+    )]
+    ConnectionOutdated,
     /// A method that is never forwarded.
     #[error("the method is CONNECT, TRACE, or not of upper-case letters")]
     MethodRefused,
@@ -124,6 +129,7 @@ impl MessageError {
             Self::HostMissing { .. } => Code::HostMissing,
             Self::HostMalformed { .. } => Code::HostMalformed,
             Self::HostUnknown { .. } => Code::HostUnknown,
+            Self::ConnectionOutdated => Code::ConnectionOutdated,
             Self::MethodRefused => Code::MethodRefused,
             Self::UpgradeRefused => Code::UpgradeRefused,
         }

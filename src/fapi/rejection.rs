@@ -118,6 +118,8 @@ codes! {
     HostMalformed = "host_malformed", BAD_REQUEST, None;
     /// The host is not an origin of this listener, or not the name that TLS was opened for (RFC 9110 §15.5.20).
     HostUnknown = "host_unknown", MISDIRECTED_REQUEST, None;
+    /// No handshake would let this connection in now: its certificate is required and trusted no more, or its name is not served (RFC 9110 §15.5.20).
+    ConnectionOutdated = "connection_outdated", MISDIRECTED_REQUEST, None;
     /// CONNECT, TRACE and methods that are no token are never forwarded (RFC 9110 §9.3.6, §9.3.8).
     MethodRefused = "method_refused", METHOD_NOT_ALLOWED, None;
     /// The request asks to leave HTTP for another protocol (RFC 9110 §7.8).

@@ -4,7 +4,7 @@
 //! no route names is refused too.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -76,6 +76,11 @@ impl Origin {
         &self.host
     }
 
+    /// Whether the host is an IP address; clients that ask for one send no server name in TLS.
+    pub fn is_address(&self) -> bool {
+        self.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+    }
+
     /// The port; 443 when the configuration names none.
     pub const fn port(&self) -> u16 {
         self.port
@@ -138,6 +143,11 @@ impl Origins {
     pub fn find(&self, host: &str, port: Option<u16>) -> Option<&Arc<Origin>> {
         let port = port.unwrap_or(HTTPS_PORT);
         self.0.iter().find(|origin| origin.port == port && same_host(&origin.host, host))
+    }
+
+    /// Whether one of them has this host, whatever its port; compared as in [`Origins::find`].
+    pub fn has_host(&self, host: &str) -> bool {
+        self.0.iter().any(|origin| same_host(&origin.host, host))
     }
 
     /// Every origin, as configured.

@@ -154,7 +154,7 @@ fn unreadable() -> Credential {
 }
 
 /// The alert in an error of a handshake.
-fn alert(error: &io::Error) -> Option<AlertDescription> {
+pub(super) fn alert(error: &io::Error) -> Option<AlertDescription> {
     let rustls::Error::AlertReceived(alert) = error.get_ref()?.downcast_ref()? else { return None };
     Some(*alert)
 }

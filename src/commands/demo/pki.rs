@@ -46,7 +46,13 @@ impl Authority {
 
     /// An intermediate authority under this one. Its credentials carry the intermediate certificates in their chain.
     pub fn intermediate(&self, name: &str) -> Self {
-        let params = authority_params(name);
+        self.intermediate_with(name, |_| {})
+    }
+
+    /// As [`Authority::intermediate`], changed by `adjust` before it is signed.
+    pub fn intermediate_with(&self, name: &str, adjust: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority_params(name);
+        adjust(&mut params);
         let key = generate_key(&PKCS_ECDSA_P256_SHA256);
         let certificate: CertificateDer<'static> = params.signed_by(&key, &self.issuer).expect(SIGNS).into();
         let mut intermediates = vec![certificate.clone()];
@@ -103,6 +109,15 @@ impl Authority {
 
     /// A revocation list that names `revoked`, valid from an hour ago for 30 days, DER.
     pub fn revocation_list(&self, revoked: &[&Credential]) -> CertificateRevocationListDer<'static> {
+        self.revocation_list_with(revoked, |_| {})
+    }
+
+    /// As [`Authority::revocation_list`], changed by `adjust` before it is signed.
+    pub fn revocation_list_with(
+        &self,
+        revoked: &[&Credential],
+        adjust: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationListDer<'static> {
         let revocation_time = from_now(-Duration::minutes(30));
         let revoked_certs = revoked.iter().map(|credential| RevokedCertParams {
             serial_number: credential.serial_number.clone(),
@@ -110,7 +125,7 @@ impl Authority {
             reason_code: None,
             invalidity_date: None,
         });
-        let list = CertificateRevocationListParams {
+        let mut list = CertificateRevocationListParams {
             this_update: from_now(-Duration::hours(1)),
             next_update: from_now(Duration::days(30)),
             crl_number: SerialNumber::from(1),
@@ -118,6 +133,7 @@ impl Authority {
             revoked_certs: revoked_certs.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
+        adjust(&mut list);
         list.signed_by(&self.issuer).expect(SIGNS).into()
     }
 

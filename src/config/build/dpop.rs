@@ -1,5 +1,6 @@
 //! `dpop` and `replay`: how long a proof counts, what its nonces are, how many uses are remembered (RFC 9449 §8, §11.1).
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
 
 use super::Build;
-use crate::config::Listener;
+use crate::config::VirtualHost;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File, FilePath};
 use crate::fapi::credentials::Scheme;
@@ -54,19 +55,19 @@ impl Build<'_> {
     }
 
     /// Warns of routes that nobody can use, and of nonces that only this process knows.
-    pub(super) fn warn_of_senders(&mut self, file: &File, listeners: &[Listener], routes: &Routes) {
-        let asks = |listener: &Listener| !matches!(listener.tls.client_certificates, tls::ClientCertificates::None);
-        let serves = |listener: &Listener, route: &Route| {
+    pub(super) fn warn_of_senders(&mut self, file: &File, listeners: &[(SocketAddr, VirtualHost)], routes: &Routes) {
+        let asks = |host: &VirtualHost| !matches!(host.tls.client_certificates, tls::ClientCertificates::None);
+        let serves = |host: &VirtualHost, route: &Route| {
             let named = |host: &str| route.hosts.iter().any(|named| **named == *host);
-            route.hosts.is_empty() || listener.origins.iter().any(|origin| named(origin.host()))
+            route.hosts.is_empty() || host.origins.iter().any(|origin| named(origin.host()))
         };
         let needs_certificate =
             |route: &Route| route.policy().is_some_and(|policy| policy.schemes() == [Scheme::Bearer]);
         let unusable = |route: &Route| {
-            needs_certificate(route) && !listeners.iter().any(|listener| asks(listener) && serves(listener, route))
+            needs_certificate(route) && !listeners.iter().any(|(_, host)| asks(host) && serves(host, route))
         };
-        for (index, listener) in listeners.iter().enumerate().filter(|(_, listener)| !asks(listener)) {
-            let unusable = routes.iter().filter(|route| serves(listener, route) && unusable(route));
+        for (index, (_, host)) in listeners.iter().enumerate().filter(|(_, (_, host))| !asks(host)) {
+            let unusable = routes.iter().filter(|route| serves(host, route) && unusable(route));
             let names = quoted(unusable.map(|route| &*route.name));
             if !names.is_empty() {
                 let at = KeyPath::of("listeners").index(index).key("tls").key("client_certificates");

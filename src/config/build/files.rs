@@ -14,7 +14,7 @@ use super::Build;
 use crate::config::error::KeyPath;
 use crate::config::file::FilePath;
 use crate::fapi::UnixTime;
-use crate::tls;
+use crate::tls::{self, RevocationList, UnusableList};
 
 impl Build<'_> {
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
@@ -106,6 +106,7 @@ impl Build<'_> {
         for (index, path) in paths.iter().enumerate() {
             let at = at.index(index);
             let certificates = self.certificates(&at, path);
+            let mut usable = true;
             for (place, certificate) in certificates.iter().flatten().enumerate() {
                 let problem = match RootCertStore::empty().add(certificate.clone()) {
                     Err(error) => Some(error.to_string()),
@@ -120,43 +121,61 @@ impl Build<'_> {
                         "certificate {number} of `{shown}` cannot be a trust anchor ({problem}); remove or replace it"
                     );
                     self.problem(&at, problem);
+                    usable = false;
                 }
             }
-            files.push(certificates);
+            files.push(certificates.filter(|_| usable));
         }
         Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
+    /// Every list of these files; one that bears the name of one of the anchors is signed by it.
     pub(super) fn revocation_lists(
         &mut self,
         at: &KeyPath,
         paths: &[FilePath],
-    ) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+        anchors: &[CertificateDer<'static>],
+    ) -> Option<Vec<RevocationList>> {
         let mut files = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             let at = at.index(index);
-            files.push(self.read(&at, path).and_then(|bytes| {
-                let is_pem = bytes.windows(PEM_MARK.len()).any(|window| window == PEM_MARK);
-                let lists: Vec<CertificateRevocationListDer<'static>> = if is_pem {
-                    CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().unwrap_or_default()
-                } else {
-                    vec![bytes.into()]
-                };
-                let readable = |list: &CertificateRevocationListDer<'static>| {
-                    x509_parser::parse_x509_crl(list.as_ref()).is_ok_and(|(rest, _)| rest.is_empty())
-                };
-                if !lists.is_empty() && lists.iter().all(readable) {
-                    return Some(lists);
-                }
-                let shown = path.0.display();
-                self.problem(
-                    &at,
-                    format!("`{shown}` is not a certificate revocation list in PEM or DER; fetch it again"),
-                );
-                None
-            }));
+            files.push(self.read(&at, path).and_then(|bytes| self.revocation_list_file(&at, path, bytes, anchors)));
         }
         Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn revocation_list_file(
+        &mut self,
+        at: &KeyPath,
+        path: &FilePath,
+        bytes: Vec<u8>,
+        anchors: &[CertificateDer<'static>],
+    ) -> Option<Vec<RevocationList>> {
+        let is_pem = bytes.windows(PEM_MARK.len()).any(|window| window == PEM_MARK);
+        let lists: Vec<CertificateRevocationListDer<'static>> = if is_pem {
+            CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().unwrap_or_default()
+        } else {
+            vec![bytes.into()]
+        };
+        let lists: Result<Vec<_>, _> = lists.iter().map(|list| RevocationList::from_der(list, anchors)).collect();
+        let shown = path.0.display();
+        let problem = match lists {
+            Ok(lists) if !lists.is_empty() => {
+                if let Some(first) = lists.iter().map(RevocationList::next_update).min() {
+                    self.revocation_lists.insert(shown.to_string(), first);
+                }
+                return Some(lists);
+            }
+            Ok(_) => UnusableList::Malformed,
+            Err(problem) => problem,
+        };
+        let way_out = match problem {
+            UnusableList::Malformed => "fetch it again",
+            UnusableList::Unsupported(_) => "have its authority issue a complete list of its own, with nextUpdate",
+            UnusableList::NotSigned => "fetch it again from that authority",
+        };
+        self.problem(at, format!("`{shown}` cannot be used: {problem}; {way_out}"));
+        None
     }
 }
 

@@ -4,46 +4,46 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::server::VerifierBuilderError;
+use rustls::pki_types::TrustAnchor;
+use rustls::time_provider::DefaultTimeProvider;
 
 use super::Build;
 use super::files::{Anchors, misfit};
-use crate::config::Listener;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
+use crate::config::{Listener, VirtualHost};
 use crate::fapi::route::{Origin, Origins};
 use crate::tls;
 
 impl Build<'_> {
-    pub(super) fn listeners(&mut self, file: &mut File) -> Option<Vec<Listener>> {
+    /// Every entry, in its place.
+    pub(super) fn listeners(&mut self, file: &mut File) -> Option<Vec<(SocketAddr, VirtualHost)>> {
         let at = KeyPath::of("listeners");
         let entries =
             self.entries(&at, file.listeners.as_deref_mut(), "add a listener with `address`, `origins` and `tls`")?;
-        let mut listeners = Vec::new();
-        let mut taken: Vec<SocketAddr> = Vec::new();
+        let mut built = Vec::new();
+        let mut earlier = Vec::new();
         for (index, entry) in entries.iter_mut().enumerate() {
-            listeners.push(self.listener(&at.index(index), entry, &mut taken));
+            built.push(self.listener(&at, index, entry, &mut earlier));
         }
-        listeners.into_iter().collect()
+        built.into_iter().collect()
     }
 
-    pub(super) fn listener(
+    fn listener(
         &mut self,
-        at: &KeyPath,
+        listeners: &KeyPath,
+        index: usize,
         entry: &mut file::Listener,
-        taken: &mut Vec<SocketAddr>,
-    ) -> Option<Listener> {
+        earlier: &mut Vec<Reached>,
+    ) -> Option<(SocketAddr, VirtualHost)> {
+        let at = listeners.index(index);
         let address = self.address(&at.key("address"), entry.address.as_deref());
-        if let Some(address) = address {
-            if address.port() != 0 && taken.contains(&address) {
-                self.problem(
-                    &at.key("address"),
-                    format!("another listener has {address} already; choose another port"),
-                );
-            }
-            taken.push(address);
-        }
         let origins = self.origins(&at.key("origins"), entry.origins.as_deref());
+        if let Some(address) = address {
+            let reached = Reached { index, address, origins: origins.clone().unwrap_or_default() };
+            self.tell_apart(&at, &reached, earlier);
+            earlier.push(reached);
+        }
         let tls = match &mut entry.tls {
             Some(tls) => self.listener_tls(&at.key("tls"), tls),
             None => {
@@ -60,7 +60,34 @@ impl Build<'_> {
             entry.origins.as_deref().unwrap_or_default().join(", "),
             describe(&tls.client_certificates)
         ));
-        Some(Listener { address, origins: Origins::new(origins), tls })
+        Some((address, VirtualHost { origins: Origins::new(origins), tls }))
+    }
+
+    /// Entries with one address are told apart by the name that a client asks TLS for, which has no port and is no IP address.
+    fn tell_apart(&mut self, at: &KeyPath, entry: &Reached, earlier: &[Reached]) {
+        if let Some(Reached { index, address, .. }) = earlier.iter().find(|other| other.covers(entry)) {
+            let problem = format!(
+                "listeners[{index}] has {address}, and one of the two covers the other; choose another port, or write one address for both"
+            );
+            self.problem(&at.key("address"), problem);
+        }
+        let address = entry.address;
+        for (place, origin) in entry.origins.iter().enumerate() {
+            let same = |other: &Arc<Origin>| other.host() == origin.host();
+            let both = |other: &Arc<Origin>| other.is_address() && origin.is_address();
+            let mut sharing = earlier.iter().filter(|other| other.address == address);
+            let taken = sharing.find(|other| other.origins.iter().any(|other| same(other) || both(other)));
+            let Some(Reached { index, origins, .. }) = taken else { continue };
+            let why = if origins.iter().any(same) {
+                format!("has a host that listeners[{index}] serves at {address} already")
+            } else {
+                format!(
+                    "is an IP address, for which clients name no host, and listeners[{index}] has one at {address} already"
+                )
+            };
+            let problem = format!("`{}` {why}; keep one, or choose another address", origin.as_str());
+            self.problem(&at.key("origins").index(place), problem);
+        }
     }
 
     pub(super) fn address(&mut self, at: &KeyPath, text: Option<&str>) -> Option<SocketAddr> {
@@ -121,23 +148,10 @@ impl Build<'_> {
             private_key: key,
             client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
         };
-        match settings.in_force(0) {
+        match settings.in_force(Arc::new(DefaultTimeProvider)) {
             Ok(_) if known => Some(settings),
             Ok(_) => None,
-            Err(tls::TlsError::Verifier(VerifierBuilderError::InvalidCrl(error))) => {
-                let problem =
-                    format!("one of the lists cannot be used ({error:?}); fetch them again from their authority");
-                self.problem(&clients_at.key("revocation_lists"), problem);
-                None
-            }
-            Err(tls::TlsError::Verifier(error)) => {
-                self.problem(
-                    &clients_at,
-                    format!("client certificates cannot be verified ({error}); correct the anchors"),
-                );
-                None
-            }
-            Err(tls::TlsError::Rustls(error)) => {
+            Err(tls::TlsError(error)) => {
                 self.problem(&key_at, misfit(&error));
                 None
             }
@@ -149,7 +163,6 @@ impl Build<'_> {
         at: &KeyPath,
         entry: &mut file::ClientCertificates,
     ) -> Option<tls::ClientCertificates> {
-        let (anchors_at, lists_at) = (at.key("trust_anchors"), at.key("revocation_lists"));
         let Some(mode) = entry.mode else {
             let problem = "the key is missing; write `mode: required`, `mode: optional` or `mode: none`";
             self.problem(&at.key("mode"), problem);
@@ -160,14 +173,10 @@ impl Build<'_> {
             file::Mode::Optional => tls::Demand::Optional,
             file::Mode::None => {
                 let way_out = "remove the key, or write `mode: optional` or `mode: required`";
-                let surplus = [
-                    (at.key("trust"), entry.trust.is_some()),
-                    (anchors_at, entry.trust_anchors.is_some()),
-                    (lists_at, entry.revocation_lists.is_some()),
-                ];
-                for (at, _) in surplus.iter().filter(|(_, present)| *present) {
+                let trust = (at.key("trust"), entry.trust.is_some());
+                for (at, _) in [trust].into_iter().chain(of_chains(at, entry)).filter(|(_, present)| *present) {
                     self.problem(
-                        at,
+                        &at,
                         format!("with `mode: none` no certificate is asked for, so this means nothing; {way_out}"),
                     );
                 }
@@ -176,17 +185,14 @@ impl Build<'_> {
         };
         let trust = match entry.trust.get_or_insert(file::Trust::Chain) {
             file::Trust::Possession => {
-                for (at, present) in
-                    [(anchors_at, entry.trust_anchors.is_some()), (lists_at, entry.revocation_lists.is_some())]
-                {
-                    if present {
-                        let problem = "with `trust: possession` no chain is looked at, so this means nothing; remove the key, or write `trust: chain`";
-                        self.problem(&at, problem);
-                    }
+                for (at, _) in of_chains(at, entry).into_iter().filter(|(_, present)| *present) {
+                    let problem = "with `trust: possession` no chain is looked at, so this means nothing; remove the key, or write `trust: chain`";
+                    self.problem(&at, problem);
                 }
                 tls::Trust::Possession
             }
             file::Trust::Chain => {
+                let anchors_at = at.key("trust_anchors");
                 let anchors = match entry.trust_anchors.as_deref() {
                     Some(paths) => self.trust_anchors(&anchors_at, paths, Anchors::Authorities),
                     None => {
@@ -195,19 +201,52 @@ impl Build<'_> {
                         None
                     }
                 };
-                let lists = entry.revocation_lists.get_or_insert_default();
-                let revocation_lists = self.revocation_lists(&lists_at, lists);
+                let extended_key_usage =
+                    match entry.extended_key_usage.get_or_insert(file::ExtendedKeyUsage::ClientAuthOrAbsent) {
+                        file::ExtendedKeyUsage::ClientAuth => tls::ExtendedKeyUsage::ClientAuth,
+                        file::ExtendedKeyUsage::ClientAuthOrAbsent => tls::ExtendedKeyUsage::ClientAuthOrAbsent,
+                        file::ExtendedKeyUsage::Any => tls::ExtendedKeyUsage::Any,
+                    };
+                let lists_at = at.key("revocation_lists");
+                let paths = entry.revocation_lists.get_or_insert_default();
+                let lists = self.revocation_lists(&lists_at, paths, anchors.as_deref().unwrap_or_default());
+                if paths.is_empty() && entry.revocation_list_expired == Some(file::OnExpired::Accept) {
+                    let problem = "there are no revocation lists that could expire; name them in `revocation_lists`, or remove the key";
+                    self.problem(&at.key("revocation_list_expired"), problem);
+                }
+                let on_expired = match entry.revocation_list_expired.get_or_insert(file::OnExpired::Refuse) {
+                    file::OnExpired::Refuse => tls::OnExpired::Refuse,
+                    file::OnExpired::Accept => tls::OnExpired::Accept,
+                };
                 let mut store = RootCertStore::empty();
                 for anchor in anchors? {
                     store.add(anchor).ok()?;
                 }
-                tls::Trust::Chain { anchors: Arc::new(store), revocation_lists: revocation_lists? }
+                let revocation_lists = lists?;
+                self.warn_of_missing_lists(&lists_at, &store, &revocation_lists);
+                tls::Trust::Chain { anchors: Arc::new(store), extended_key_usage, revocation_lists, on_expired }
             }
         };
         Some(tls::ClientCertificates::Requested { demand, trust })
     }
 
-    pub(super) fn admin(&mut self, file: &File, listeners: &[Listener]) -> Option<SocketAddr> {
+    /// A certificate of which no list tells is refused, and an operator who forgot a list should know why.
+    fn warn_of_missing_lists(&mut self, at: &KeyPath, anchors: &RootCertStore, lists: &[tls::RevocationList]) {
+        if lists.is_empty() {
+            return;
+        }
+        let without = |anchor: &&TrustAnchor<'_>| !lists.iter().any(|list| list.is_of(anchor));
+        let missing = anchors.roots.iter().filter(without).count();
+        if missing > 0 {
+            let all = anchors.len();
+            self.warn(
+                at,
+                format!("of {missing} of {all} trust anchors there is no list, so whatever they issued is refused"),
+            );
+        }
+    }
+
+    pub(super) fn admin(&mut self, file: &File, listeners: &[(SocketAddr, VirtualHost)]) -> Option<SocketAddr> {
         let at = KeyPath::of("admin").key("address");
         let admin = self.address(&at, file.admin.as_ref()?.address.as_deref())?;
         let written = file.listeners.iter().flatten().filter_map(|listener| listener.address.as_deref()?.parse().ok());
@@ -215,7 +254,7 @@ impl Build<'_> {
             let every = listener.ip().is_unspecified() || admin.ip().is_unspecified();
             listener.port() == admin.port() && admin.port() != 0 && (every || listener.ip() == admin.ip())
         };
-        if let Some(listener) = listeners.iter().map(|listener| listener.address).chain(written).find(clashes) {
+        if let Some(listener) = listeners.iter().map(|(address, _)| *address).chain(written).find(clashes) {
             self.problem(
                 &at,
                 format!("the listener {listener} has this port, and clients would reach it; choose another port"),
@@ -225,7 +264,35 @@ impl Build<'_> {
     }
 }
 
-pub(super) fn describe(clients: &tls::ClientCertificates) -> String {
+/// How clients reach an entry of `listeners`.
+struct Reached {
+    index: usize,
+    address: SocketAddr,
+    origins: Vec<Arc<Origin>>,
+}
+
+impl Reached {
+    /// Whether one socket takes all addresses of the machine, and so leaves none for the other.
+    fn covers(&self, other: &Self) -> bool {
+        let (one, other) = (self.address, other.address);
+        let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+        one != other && one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && everywhere
+    }
+}
+
+/// Entries with one address are one listener.
+pub(super) fn by_address(entries: Vec<(SocketAddr, VirtualHost)>) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (address, host) in entries {
+        match listeners.iter_mut().find(|listener| listener.address == address) {
+            Some(listener) => listener.hosts.push(host),
+            None => listeners.push(Listener { address, hosts: vec![host] }),
+        }
+    }
+    listeners
+}
+
+fn describe(clients: &tls::ClientCertificates) -> String {
     match clients {
         tls::ClientCertificates::None => "none".to_owned(),
         tls::ClientCertificates::Requested { demand, trust } => {
@@ -235,12 +302,33 @@ pub(super) fn describe(clients: &tls::ClientCertificates) -> String {
             };
             match trust {
                 tls::Trust::Possession => format!("{demand}, by possession"),
-                tls::Trust::Chain { anchors, revocation_lists } => format!(
-                    "{demand}, by chain; trust anchors: {}; revocation lists: {}",
-                    anchors.len(),
-                    revocation_lists.len()
-                ),
+                tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
+                    let usage = match extended_key_usage {
+                        tls::ExtendedKeyUsage::ClientAuth => "client_auth",
+                        tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
+                        tls::ExtendedKeyUsage::Any => "any",
+                    };
+                    let expired = match on_expired {
+                        _ if revocation_lists.is_empty() => "",
+                        tls::OnExpired::Refuse => " (expired: refuse)",
+                        tls::OnExpired::Accept => " (expired: accept)",
+                    };
+                    let (anchors, lists) = (anchors.len(), revocation_lists.len());
+                    format!(
+                        "{demand}, by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
+                    )
+                }
             }
         }
     }
+}
+
+/// The keys that mean something with `trust: chain` alone, and whether they are there.
+fn of_chains(at: &KeyPath, entry: &file::ClientCertificates) -> [(KeyPath, bool); 4] {
+    [
+        (at.key("trust_anchors"), entry.trust_anchors.is_some()),
+        (at.key("extended_key_usage"), entry.extended_key_usage.is_some()),
+        (at.key("revocation_lists"), entry.revocation_lists.is_some()),
+        (at.key("revocation_list_expired"), entry.revocation_list_expired.is_some()),
+    ]
 }

@@ -30,8 +30,14 @@ use crate::{audit, issuer};
 
 /// Builds everything, or says everything that is wrong.
 pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<Config, Vec<ConfigError>> {
-    let mut build =
-        Build { report, directory, certificates: BTreeMap::new(), warnings: Vec::new(), summary: Vec::new() };
+    let mut build = Build {
+        report,
+        directory,
+        certificates: BTreeMap::new(),
+        revocation_lists: BTreeMap::new(),
+        warnings: Vec::new(),
+        summary: Vec::new(),
+    };
     let profile = build.profile(&file);
     let listeners = build.listeners(&mut file);
     let admin = build.admin(&file, listeners.as_deref().unwrap_or_default());
@@ -53,7 +59,7 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
         build.warn_of_senders(&file, &listeners, &routes);
         return Ok(Config {
             profile,
-            listeners,
+            listeners: listeners::by_address(listeners),
             admin,
             issuers,
             token_cache,
@@ -65,6 +71,7 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
             strip,
             audit,
             certificates: build.certificates.into_iter().collect(),
+            revocation_lists: build.revocation_lists.into_iter().collect(),
             warnings: build.warnings,
             summary: build.summary,
             effective: effective(&file),
@@ -83,6 +90,7 @@ struct Build<'d> {
     report: Report,
     directory: &'d Path,
     certificates: BTreeMap<String, UnixTime>,
+    revocation_lists: BTreeMap<String, UnixTime>,
     warnings: Vec<String>,
     summary: Vec<String>,
 }

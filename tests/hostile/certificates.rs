@@ -1,0 +1,487 @@
+//! Client certificates: chains, what they are meant for, revocation, and connections that outlive what they relied on.
+
+use std::sync::{Arc, Mutex};
+
+use fapi_gateway::commands::demo::pki::{self, Authority, Credential};
+use fapi_gateway::config::Config;
+use http::{Request, StatusCode};
+use rcgen::{
+    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
+};
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, RootCertStore, SignatureScheme};
+use time::OffsetDateTime;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::still_serves;
+use super::tls::alert;
+use crate::support::client::Connection;
+use crate::support::{DEADLINE, ORIGIN, Scene, TestClock, World, request};
+
+/// The alert that a client with this certificate gets; none if it is let in.
+async fn refusal(world: &World, credential: &Credential) -> Option<AlertDescription> {
+    let client = world.anonymous().certificate(credential);
+    let mut seen = Vec::new();
+    for client in [client.clone().tls13_only(), client.clone().h2()] {
+        seen.push(match client.handshake().await {
+            Ok(_) => None,
+            Err(error) => Some(alert(&error).unwrap_or_else(|| panic!("no alert: {error}"))),
+        });
+    }
+    assert_eq!(seen[0], seen[1]);
+    seen[0]
+}
+
+/// Changes gateway.yaml and has it read again.
+async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> String) {
+    let folder = world.gateway.folder();
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", &adjust(text));
+    world.gateway.control().reload();
+    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+    let metrics = world.gateway.admin("/metrics").await.1;
+    assert!(metrics.contains("fapi_gateway_config_last_reload_success 1"), "{metrics}");
+}
+
+/// Adds keys to `client_certificates`.
+fn with(keys: &str) -> impl FnOnce(String) -> String {
+    move |text| {
+        let (head, tail) = text.split_once("trust_anchors: [ca.pem]").expect("client certificates come first");
+        let (_, tail) = tail.split_once('}').expect("and end");
+        format!("{head}trust_anchors: [ca.pem]{keys} }}{tail}")
+    }
+}
+
+/// Open connections of a client, one for each protocol, and its token.
+struct Open {
+    connections: [Connection; 2],
+    token: String,
+}
+
+impl Open {
+    async fn new(world: &World, credential: &Credential) -> Self {
+        let client = world.anonymous().certificate(credential);
+        let connections = [client.clone().h1().connect().await.unwrap(), client.h2().connect().await.unwrap()];
+        let token = world.issuer.token(world.clock.now()).bound_to_certificate(credential);
+        let mut open =
+            Self { connections, token: world.sign(&token.expires_at(world.clock.now() + 40 * 24 * 60 * 60)) };
+        assert_eq!(open.judge(world).await, "ok", "control");
+        open
+    }
+
+    /// What both connections say to the next request.
+    async fn judge(&mut self, world: &World) -> String {
+        self.ask(world, |token| request("/accounts", token)).await
+    }
+
+    /// What both connections say to a request for a public route.
+    async fn judge_public(&mut self, world: &World) -> String {
+        self.ask(world, |_| Request::get(format!("{ORIGIN}/health")).body(bytes::Bytes::new()).unwrap()).await
+    }
+
+    async fn ask(&mut self, world: &World, make: impl Fn(&str) -> Request<bytes::Bytes>) -> String {
+        let mut codes = Vec::new();
+        for connection in &mut self.connections {
+            let response = connection.send(make(&self.token)).await.unwrap();
+            let record = world.gateway.record_of(&response);
+            assert_eq!(record["status"], response.status().as_u16());
+            codes.push((record["code"].as_str().unwrap_or_default().to_owned(), response.status()));
+        }
+        assert_eq!(codes[0], codes[1], "both protocols agree");
+        let (code, status) = codes.swap_remove(0);
+        let expected = match code.as_str() {
+            "ok" => StatusCode::OK,
+            "certificate_missing" => StatusCode::UNAUTHORIZED,
+            "connection_outdated" => StatusCode::MISDIRECTED_REQUEST,
+            other => panic!("{other}"),
+        };
+        assert_eq!(status, expected);
+        code
+    }
+}
+
+fn pem(list: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(list);
+    format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n")
+}
+
+/// A list that has to be replaced in this many seconds by the gateway's clock.
+fn list_for(authority: &Authority, clock: &TestClock, revoked: &[&Credential], seconds: u64) -> String {
+    let end = i64::try_from(clock.now() + seconds).unwrap();
+    let list = authority.revocation_list_with(revoked, |list| {
+        list.next_update = OffsetDateTime::from_unix_timestamp(end).unwrap();
+        list.this_update = list.next_update - time::Duration::days(1);
+    });
+    pem(&list)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_14_paths_that_rfc_5280_does_not_allow_fail_the_handshake() {
+    use AlertDescription as Alert;
+    let world = World::start().await;
+    let ca = &world.authority;
+    let constrained = |length| {
+        ca.intermediate_with("constrained", |params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(length));
+        })
+    };
+    let named = |name: &str| {
+        ca.intermediate_with("named", |params| {
+            params.name_constraints = Some(rcgen::NameConstraints {
+                permitted_subtrees: vec![GeneralSubtree::DnsName("bank.example".into())],
+                excluded_subtrees: Vec::new(),
+            });
+        })
+        .client_with("named", |params| params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())])
+    };
+    let no_authority = |params: &mut rcgen::CertificateParams| params.is_ca = IsCa::ExplicitNoCa;
+    let unlimited = |usages: Vec<KeyUsagePurpose>| {
+        ca.intermediate_with("usage", |params| params.key_usages = usages).client("below")
+    };
+    let used = |usages: Vec<KeyUsagePurpose>| ca.client_with("used", |params| params.key_usages = usages);
+    let extended = |critical: bool| {
+        // A client that is like ours would not show a leaf with such an extension.
+        let between = ca.intermediate_with("extended", |params| {
+            let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+            extension.set_criticality(critical);
+            params.custom_extensions.push(extension);
+        });
+        between.client("below")
+    };
+    let unshown = {
+        let mut credential = ca.intermediate("unshown").client("below");
+        credential.chain_der.truncate(1);
+        credential
+    };
+    use KeyUsagePurpose::{ContentCommitment, CrlSign, DigitalSignature, KeyCertSign};
+    let cases = [
+        ("expired", ca.client_with("late", pki::expired), ca.client("c"), Alert::CertificateExpired),
+        ("not yet valid", ca.client_with("early", pki::not_yet_valid), ca.client("c"), Alert::CertificateExpired),
+        ("of a stranger", Authority::new("Test CA").client("c"), ca.client("c"), Alert::DecryptError),
+        ("of an unknown", Authority::new("Other CA").client("c"), ca.client("c"), Alert::UnknownCA),
+        ("an authority that is not shown", unshown, ca.intermediate("shown").client("c"), Alert::UnknownCA),
+        (
+            "no authority",
+            ca.intermediate_with("no", no_authority).client("c"),
+            ca.client("c"),
+            Alert::CertificateUnknown,
+        ),
+        (
+            "path length",
+            constrained(0).intermediate("too deep").client("c"),
+            constrained(1).intermediate("deep").client("c"),
+            Alert::CertificateUnknown,
+        ),
+        ("name", named("client.evil.example"), named("client.bank.example"), Alert::CertificateUnknown),
+        ("critical", extended(true), extended(false), Alert::CertificateUnknown),
+        ("cannot sign", unlimited(vec![DigitalSignature]), unlimited(vec![KeyCertSign, CrlSign]), Alert::UnknownCA),
+        ("cannot be used", used(vec![ContentCommitment]), used(Vec::new()), Alert::UnsupportedCertificate),
+    ];
+    for (what, bad, good, expected) in &cases {
+        assert_eq!(refusal(&world, good).await, None, "control of {what}");
+        assert_eq!(refusal(&world, bad).await, Some(*expected), "{what}");
+    }
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dec_10_extended_key_usage_is_what_the_configuration_says() {
+    use ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    let world = World::start().await;
+    let meant_for = |purposes: Vec<ExtendedKeyUsagePurpose>| {
+        world.authority.client_with("meant", |params| params.extended_key_usages = purposes)
+    };
+    let certificates = [
+        meant_for(vec![ClientAuth]),
+        meant_for(vec![ServerAuth, ClientAuth]),
+        meant_for(Vec::new()),
+        meant_for(vec![ServerAuth]),
+        meant_for(vec![Any]),
+    ];
+    let below = |purposes: Vec<ExtendedKeyUsagePurpose>| {
+        let authority = world.authority.intermediate_with("meant", |params| params.extended_key_usages = purposes);
+        authority.client("below")
+    };
+    let authorities = [below(Vec::new()), below(vec![ClientAuth]), below(vec![ServerAuth])];
+    let table = [
+        ("", [true, true, true, false, false], [true, true, false]),
+        (", extended_key_usage: client_auth", [true, true, false, false, false], [true, true, false]),
+        (", extended_key_usage: client_auth_or_absent", [true, true, true, false, false], [true, true, false]),
+        (", extended_key_usage: any", [true; 5], [true; 3]),
+    ];
+    for (count, (keys, leaves, intermediates)) in table.into_iter().enumerate() {
+        reload(&world, count + 1, with(keys)).await;
+        for (credential, good) in certificates.iter().zip(leaves).chain(authorities.iter().zip(intermediates)) {
+            let expected = (!good).then_some(AlertDescription::UnsupportedCertificate);
+            assert_eq!(refusal(&world, credential).await, expected, "{keys:?}");
+        }
+    }
+    // The same rule for connections that are open.
+    let (mut plain, mut named) = (Open::new(&world, &certificates[2]).await, Open::new(&world, &certificates[0]).await);
+    reload(&world, 5, with(", extended_key_usage: client_auth")).await;
+    assert_eq!(plain.judge(&world).await, "certificate_missing");
+    assert_eq!(named.judge(&world).await, "ok", "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_16_a_certificate_that_is_revoked_loses_its_open_connections() {
+    let world = World::start().await;
+    let (mut first, mut second) = (Open::new(&world, &world.c1).await, Open::new(&world, &world.c2).await);
+    world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&world.c1]));
+    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    for _ in 0..2 {
+        assert_eq!(first.judge(&world).await, "certificate_missing");
+        assert_eq!(second.judge(&world).await, "ok", "control");
+    }
+    // Whoever may come without a certificate may stay without one.
+    assert_eq!(first.judge_public(&world).await, "ok");
+    assert_eq!(refusal(&world, &world.c1).await, Some(AlertDescription::CertificateRevoked));
+    assert_eq!(refusal(&world, &world.c2).await, None, "control");
+
+    // Where a certificate is required, a connection without one is none.
+    reload(&world, 2, |text| text.replace("mode: optional", "mode: required")).await;
+    assert_eq!(first.judge_public(&world).await, "connection_outdated");
+    assert_eq!(second.judge_public(&world).await, "ok", "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_16_a_required_certificate_that_is_trusted_no_more_ends_every_request() {
+    let world = World::with(|scene| scene.replace("mode: optional", "mode: required")).await;
+    let (mut first, mut second) = (Open::new(&world, &world.c1).await, Open::new(&world, &world.c2).await);
+    world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&world.c1]));
+    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    let before = world.accounts.server().heads();
+    assert_eq!(first.judge_public(&world).await, "connection_outdated");
+    assert_eq!(world.accounts.server().heads(), before, "nothing goes up");
+    assert_eq!(second.judge_public(&world).await, "ok", "control");
+    assert_eq!(second.judge(&world).await, "ok", "control");
+
+    // Another authority instead of ours: nobody's certificate counts.
+    world.gateway.folder().write("other.pem", &Authority::new("Other CA").pem());
+    reload(&world, 2, |text| {
+        text.replace("trust_anchors: [ca.pem], revocation_lists: [ca.crl] }", "trust_anchors: [other.pem] }")
+    })
+    .await;
+    assert_eq!(second.judge(&world).await, "connection_outdated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_16_a_list_past_its_next_update_refuses_until_it_is_replaced() {
+    let world = World::start().await;
+    let folder = world.gateway.folder();
+    folder.write("ca.crl", &list_for(&world.authority, &world.clock, &[&world.c2], 1000));
+    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    let next_update = world.clock.now() + 1000;
+    let metrics = world.gateway.admin("/metrics").await.1;
+    let shown =
+        format!("fapi_gateway_revocation_list_next_update_timestamp_seconds{{file=\"ca.crl\"}} {next_update}\n");
+    assert!(metrics.contains(&shown), "{metrics}");
+    let mut open = Open::new(&world, &world.c1).await;
+    world.clock.advance(999);
+    assert_eq!(open.judge(&world).await, "ok", "control: the last second");
+    assert_eq!(refusal(&world, &world.c1).await, None, "control: the last second");
+    world.clock.advance(1);
+    for _ in 0..2 {
+        assert_eq!(open.judge(&world).await, "certificate_missing");
+    }
+    assert_eq!(refusal(&world, &world.c1).await, Some(AlertDescription::UnknownCA));
+
+    // A newer list beside the old one is enough.
+    folder.write("newer.crl", &list_for(&world.authority, &world.clock, &[], 1000));
+    reload(&world, 2, with(", revocation_lists: [ca.crl, newer.crl]")).await;
+    assert_eq!(open.judge(&world).await, "ok");
+    assert_eq!(refusal(&world, &world.c1).await, None);
+    assert_eq!(refusal(&world, &world.c2).await, None, "the newer list does not name it any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_16_a_list_past_its_next_update_goes_on_counting_where_that_is_said() {
+    let world = World::start().await;
+    let folder = world.gateway.folder();
+    folder.write("ca.crl", &list_for(&world.authority, &world.clock, &[&world.c2], 1000));
+    reload(&world, 1, with(", revocation_lists: [ca.crl], revocation_list_expired: accept")).await;
+    let mut open = Open::new(&world, &world.c1).await;
+    world.clock.advance(2000);
+    assert_eq!(open.judge(&world).await, "ok");
+    assert_eq!(refusal(&world, &world.c1).await, None);
+    assert_eq!(refusal(&world, &world.c2).await, Some(AlertDescription::CertificateRevoked), "it is still named");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() {
+    let world = World::start().await;
+    let between = world.authority.intermediate("between");
+    let (below, namesake) = (between.client("below"), world.authority.intermediate("between"));
+    let folder = world.gateway.folder();
+    folder.write("ca.crl", &world.authority.revocation_list_pem(&[]));
+    folder.write("between.crl", &between.revocation_list_pem(&[]));
+    folder.write("forged.crl", &namesake.revocation_list_pem(&[]));
+    let unknown = Some(AlertDescription::UnknownCA);
+    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (None, unknown));
+    reload(&world, 2, with(", revocation_lists: [between.crl]")).await;
+    assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (unknown, unknown));
+    reload(&world, 3, with(", revocation_lists: [between.crl, ca.crl]")).await;
+    assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (None, None));
+    // An authority can be revoked too.
+    let (_, own) = x509_parser::parse_x509_certificate(between.der()).unwrap();
+    let list = world.authority.revocation_list_with(&[], |list| {
+        list.revoked_certs.push(RevokedCertParams {
+            serial_number: SerialNumber::from_slice(own.raw_serial()),
+            revocation_time: list.this_update,
+            reason_code: None,
+            invalidity_date: None,
+        });
+    });
+    let mut open = Open::new(&world, &below).await;
+    folder.write("ca.crl", &pem(&list));
+    reload(&world, 4, |text| text).await;
+    assert_eq!(open.judge(&world).await, "certificate_missing");
+    assert_eq!(refusal(&world, &below).await, Some(AlertDescription::CertificateRevoked));
+    assert_eq!(refusal(&world, &world.c1).await, None, "control");
+    // Nobody but the issuer can say that a certificate is good.
+    folder.write("ca.crl", &world.authority.revocation_list_pem(&[]));
+    reload(&world, 5, with(", revocation_lists: [forged.crl, ca.crl]")).await;
+    assert_eq!(refusal(&world, &world.c1).await, None, "control");
+    assert!(refusal(&world, &below).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_16_an_authority_that_changed_its_key_has_a_list_for_each() {
+    let world = World::start().await;
+    let (old, new) = (&world.authority, Authority::new("Test CA"));
+    let (kept, revoked, below) = (new.client("kept"), new.client("revoked"), new.intermediate("below"));
+    let folder = world.gateway.folder();
+    folder.write("ca.pem", &(old.pem() + &new.pem()));
+    folder.write("old.crl", &old.revocation_list_pem(&[&world.c2]));
+    folder.write("new.crl", &new.revocation_list_pem(&[&revoked]));
+    folder.write("below.crl", &below.revocation_list_pem(&[]));
+    let below = below.client("client");
+    for (count, lists) in ["old.crl, new.crl, below.crl", "below.crl, new.crl, old.crl"].into_iter().enumerate() {
+        reload(&world, count + 1, with(&format!(", revocation_lists: [{lists}]"))).await;
+        for good in [&world.c1, &kept, &below] {
+            assert_eq!(refusal(&world, good).await, None, "{lists}");
+        }
+        for bad in [&world.c2, &revoked] {
+            assert_eq!(refusal(&world, bad).await, Some(AlertDescription::CertificateRevoked), "{lists}");
+        }
+    }
+    // The list of the one key tells nothing of the other's certificates.
+    reload(&world, 3, with(", revocation_lists: [old.crl, below.crl]")).await;
+    assert_eq!(refusal(&world, &world.c1).await, None, "control");
+    for bad in [&kept, &revoked, &below] {
+        assert_eq!(refusal(&world, bad).await, Some(AlertDescription::UnknownCA));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mtls_15_an_authority_in_between_that_expires_ends_the_use_of_what_it_issued() {
+    let world = World::start().await;
+    let end = i64::try_from(world.clock.now() + 1000).unwrap();
+    let between = world.authority.intermediate_with("short", |params| {
+        params.not_after = OffsetDateTime::from_unix_timestamp(end).unwrap();
+    });
+    let (mut below, mut control) =
+        (Open::new(&world, &between.client("below")).await, Open::new(&world, &world.c1).await);
+    world.clock.advance(1000);
+    assert_eq!(below.judge(&world).await, "ok", "control: the last second");
+    world.clock.advance(1);
+    assert_eq!(below.judge(&world).await, "certificate_missing");
+    assert_eq!(control.judge(&world).await, "ok", "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mtls_15_a_required_certificate_that_expires_ends_the_connection() {
+    let world = World::with(|scene| scene.replace("mode: optional", "mode: required")).await;
+    let end = i64::try_from(world.clock.now() + 1000).unwrap();
+    let short = world.authority.client_with("short", |params| {
+        params.not_after = OffsetDateTime::from_unix_timestamp(end).unwrap();
+    });
+    let (mut short, mut control) = (Open::new(&world, &short).await, Open::new(&world, &world.c1).await);
+    world.clock.advance(1000);
+    assert_eq!(short.judge_public(&world).await, "ok", "control: the last second");
+    world.clock.advance(1);
+    assert_eq!(short.judge_public(&world).await, "connection_outdated");
+    assert_eq!(control.judge_public(&world).await, "ok", "control");
+}
+
+/// A client that notes what it is asked for, and has nothing to show.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Option<Vec<Vec<u8>>>>);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, hints: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        *self.0.lock().unwrap() = Some(hints.iter().map(|hint| hint.to_vec()).collect());
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The names of authorities in the request for a certificate; none if there is no such request.
+async fn asked(world: &World) -> Option<Vec<Vec<u8>>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(world.authority.der().clone()).unwrap();
+    let asked = Arc::new(Asked::default());
+    let mut config = ClientConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(asked.clone());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    timeout(DEADLINE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap().unwrap();
+    asked.0.lock().unwrap().take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_28_net_29_a_client_is_asked_for_what_counts_and_for_no_more() {
+    let world = World::start().await;
+    let mut own = RootCertStore::empty();
+    own.add(world.authority.der().clone()).unwrap();
+    assert_eq!(asked(&world).await, Some(own.subjects().iter().map(|name| name.as_ref().to_vec()).collect()));
+    // More names than fit: the client is left to choose, and judged as ever.
+    let many: String = (0..200).map(|number| Authority::new(&format!("Authority {number:050}")).pem()).collect();
+    world.gateway.folder().write("many.pem", &(world.authority.pem() + &many));
+    reload(&world, 1, |text| text.replacen("trust_anchors: [ca.pem] }", "trust_anchors: [many.pem] }", 1)).await;
+    assert_eq!(asked(&world).await, Some(Vec::new()));
+    assert_eq!(refusal(&world, &world.c1).await, None);
+    let stranger = Authority::new("Other CA").client("c");
+    assert_eq!(refusal(&world, &stranger).await, Some(AlertDescription::UnknownCA));
+    let chain = "mode: optional, trust: chain, trust_anchors: [many.pem]";
+    reload(&world, 2, |text| text.replace(chain, "mode: optional, trust: possession")).await;
+    assert_eq!(asked(&world).await, Some(Vec::new()), "RFC 8705 §6.2: any certificate");
+    reload(&world, 3, |text| text.replace("mode: optional, trust: possession", "mode: none")).await;
+    assert_eq!(asked(&world).await, None);
+}
+
+#[test]
+fn an_anchor_without_a_list_is_worth_a_warning() {
+    let (first, second) = (Authority::new("First CA"), Authority::new("Second CA"));
+    let load = |lists: &str| {
+        let folder = Scene::new(&first, "https://localhost:9", "127.0.0.1:9".parse().unwrap())
+            .file("both.pem", &(first.pem() + &second.pem()))
+            .file("first.crl", &first.revocation_list_pem(&[]))
+            .file("second.crl", &second.revocation_list_pem(&[]))
+            .replace("trust_anchors: [ca.pem] }\nadmin", &format!("trust_anchors: [both.pem]{lists} }}\nadmin"))
+            .into_folder();
+        Config::load(&folder.path().join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}")).warnings
+    };
+    assert_eq!(load(""), Vec::<String>::new());
+    assert_eq!(load(", revocation_lists: [first.crl, second.crl]"), Vec::<String>::new(), "control");
+    let warnings = load(", revocation_lists: [first.crl]");
+    assert!(
+        matches!(warnings.as_slice(), [only] if only.contains("revocation_lists: of 1 of 2 trust anchors there is no list")),
+        "{warnings:?}"
+    );
+}
