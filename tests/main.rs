@@ -23,4 +23,5 @@ mod observed;
 mod operation;
 mod readme;
 mod rejects;
+mod upstreams;
 mod vectors;

@@ -324,6 +324,9 @@ pub(super) struct Upstream {
     /// How long a server may be silent.
     #[schemars(extend("default" = "30s"))]
     pub(super) response_timeout: Option<Duration>,
+    /// How long an unused connection is kept; less than the servers keep theirs, or a request may meet one that just closes.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) idle_timeout: Option<Duration>,
 }
 
 /// TLS towards resource servers.

@@ -33,9 +33,10 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
         },
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
     });
     upstream.resolve().await;
-    upstream.peer().expect("an address").reuse_hash()
+    upstream.choose(&[], Duration::ZERO).expect("an address").peer().reuse_hash()
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ impl Build<'_> {
         };
         let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
         let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
+        let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
         texts?;
         Some(upstream::Settings {
             name: name.into(),
@@ -89,6 +90,7 @@ impl Build<'_> {
             tls: tls?,
             connect_timeout: connect?,
             response_timeout: response?,
+            idle_timeout: idle?,
         })
     }
 
