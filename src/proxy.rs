@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -423,6 +423,7 @@ impl ProxyHttp for Proxy {
         let hop = Hop {
             certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
             version: session.req_header().version,
+            upstream_version: upstream_request.version,
             client_address: facts.client_address,
             origin,
             interaction: &context.exchange.interaction,
@@ -438,6 +439,15 @@ impl ProxyHttp for Proxy {
         // The client has been told to go on when its form was read; the upstream has nothing to add.
         if permit.token().is_some() && is_form(session.req_header()) {
             upstream_request.remove_header(&header::EXPECT);
+        }
+        let http2 = upstream_request.version == Version::HTTP_2;
+        if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
+            return Err(Error::explain(ErrorType::H2Error, "the server does not choose HTTP/2").into_up());
+        }
+        // The "100" of a server that speaks HTTP/2 does not come through Pingora; the client would wait for it in vain.
+        if http2 && upstream_request.remove_header(&header::EXPECT).is_some() && expects_continue(session.req_header())
+        {
+            session.write_continue_response().await.map_err(|e| e.into_down())?;
         }
         // What goes up is what was decided on: path and query, also when the client sent an absolute target.
         let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
@@ -483,6 +493,19 @@ impl ProxyHttp for Proxy {
             response.insert_header(header::DATE, http_date(self.clock.now()))?;
         }
         Ok(())
+    }
+
+    /// Pingora hands them on where both sides speak HTTP/2, and drops them elsewhere.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> pingora::Result<Option<Bytes>> {
+        for name in headers::withheld_trailers(trailers) {
+            trailers.remove(name);
+        }
+        Ok(None)
     }
 
     /// Nothing was sent yet, so another server may be asked, whatever the method.

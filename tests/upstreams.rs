@@ -1,16 +1,22 @@
-//! Several servers behind one name: who is asked, what is sent a second time and what never is, which connections are shared.
+//! Several servers behind one name: who is asked, what is sent a second time and what never is, which connections are shared,
+//! and which versions of HTTP they are spoken to in.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer, Recorded};
-use http::{Method, Request, StatusCode};
+use fapi_gateway::commands::demo::https::{Answer, HttpServer, Recorded, tls_config};
+use fapi_gateway::commands::demo::pki::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use crate::support::backend::{Backend, Call};
-use crate::support::{Scene, World, request};
+use crate::support::backend::{ANSWER, Backend, Call, Frames, Word};
+use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
 
 /// A server that answers 200 to everything.
 fn good() -> HttpServer {
@@ -155,6 +161,53 @@ async fn fwd_09_a_connection_that_was_closed_in_the_pool_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fwd_09_http2_requests_that_were_not_processed_are_sent_again_and_no_others() {
+    const CANCEL: u8 = 8;
+    const INTERNAL_ERROR: u8 = 2;
+    const NO_ERROR: u8 = 0;
+    const REFUSED_STREAM: u8 = 7;
+    const HTTP_1_1_REQUIRED: u8 = 13;
+    for (first, status, requests) in [
+        (Word::Answer, 200, 1),
+        (Word::Reset(REFUSED_STREAM), 200, 2),
+        (Word::GoAway(NO_ERROR), 200, 2),
+        (Word::Reset(CANCEL), 502, 1),
+        (Word::Reset(INTERNAL_ERROR), 502, 1),
+        (Word::Reset(HTTP_1_1_REQUIRED), 502, 1),
+        (Word::Close, 502, 1),
+    ] {
+        for warm in [false, true] {
+            let mut script = vec![Word::Answer; usize::from(warm)];
+            script.push(first);
+            let server = Frames::start(&script).await;
+            let world = world(&[server.address()], ", protocol: http2").await;
+            if warm {
+                assert_eq!(world.judge(post(&world)).await.0, 200, "control");
+            }
+            assert_eq!(world.judge(post(&world)).await.0, status, "{first:?}, warm: {warm}");
+            assert_eq!(server.requests(), requests + usize::from(warm), "{first:?}, warm: {warm}");
+            assert_eq!(retries(&world).await, u64::from(requests == 2), "{first:?}, warm: {warm}");
+        }
+    }
+    let always = Frames::start(&[Word::Reset(REFUSED_STREAM); 100]).await;
+    let world = world(&[always.address()], ", protocol: http2").await;
+    assert_eq!(world.judge(post(&world)).await, (502, "upstream_invalid".into()));
+    assert_eq!(always.requests(), 5, "there is an end to it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fwd_09_a_body_that_was_not_kept_whole_is_not_sent_again() {
+    const REFUSED_STREAM: u8 = 7;
+    for (length, status, requests) in [(60_000, 200, 2), (70_000, 502, 1)] {
+        let server = Frames::start(&[Word::Reset(REFUSED_STREAM)]).await;
+        let world = world(&[server.address()], ", protocol: http2").await;
+        let (head, _) = post(&world).into_parts();
+        let answer = world.judge(Request::from_parts(head, vec![b'a'; length].into())).await;
+        assert_eq!((answer.0, server.requests()), (status, requests), "{length}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proof_counts_once_however_many_servers_are_tried() {
     let (server, mut gone) = (good(), good());
     let world = world(&[server.address(), gone.address()], "").await;
@@ -180,30 +233,31 @@ fn connections(calls: &[Call]) -> Vec<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t2_a_connection_carries_each_client_under_its_own_name() {
-    let backend = Backend::http1().await;
-    let world = world(&[backend.address()], "").await;
-    let tokens = [("client-1", &world.c1), ("client-2", &world.c2)].map(|(id, certificate)| {
-        let token = world.issuer.token(world.clock.now()).claim("client_id", id).bound_to_certificate(certificate);
-        (id, certificate, world.sign(&token))
-    });
-    for _ in 0..3 {
-        for (id, certificate, token) in &tokens {
-            let client = world.anonymous().certificate(certificate);
-            assert_eq!(world.judge_from(&client, request("/bank/accounts", token)).await, (200, "ok".into()));
+    for (backend, protocol) in [(Backend::http1().await, "http1"), (Backend::h2c().await, "http2")] {
+        let world = world(&[backend.address()], &format!(", protocol: {protocol}")).await;
+        let tokens = [("client-1", &world.c1), ("client-2", &world.c2)].map(|(id, certificate)| {
+            let token = world.issuer.token(world.clock.now()).claim("client_id", id).bound_to_certificate(certificate);
+            (id, certificate, world.sign(&token))
+        });
+        for _ in 0..3 {
+            for (id, certificate, token) in &tokens {
+                let client = world.anonymous().certificate(certificate);
+                assert_eq!(world.judge_from(&client, request("/bank/accounts", token)).await, (200, "ok".into()));
+                let call = backend.calls().pop().unwrap();
+                assert_eq!(call.headers["x-token-client-id"], *id, "{protocol}");
+                let shown = call.headers["client-cert"].to_str().unwrap().to_owned();
+                assert_eq!(shown, certificate_field(certificate), "{protocol}");
+            }
+            let holder = world.holder();
+            let proof = holder.proof("/bank/accounts", world.clock.now());
+            let signed = holder.request("/bank/accounts", &proof);
+            assert_eq!(world.judge_from(&world.anonymous(), signed).await, (200, "ok".into()));
             let call = backend.calls().pop().unwrap();
-            assert_eq!(call.headers["x-token-client-id"], *id);
-            let shown = call.headers["client-cert"].to_str().unwrap().to_owned();
-            assert_eq!(shown, certificate_field(certificate));
+            assert_eq!(call.headers.get("client-cert"), None, "{protocol}: nothing stays of the client before");
+            assert_eq!((call.headers.get("dpop"), call.headers.get("authorization")), (None, None), "{protocol}");
         }
-        let holder = world.holder();
-        let proof = holder.proof("/bank/accounts", world.clock.now());
-        let signed = holder.request("/bank/accounts", &proof);
-        assert_eq!(world.judge_from(&world.anonymous(), signed).await, (200, "ok".into()));
-        let call = backend.calls().pop().unwrap();
-        assert_eq!(call.headers.get("client-cert"), None, "nothing stays of the client before");
-        assert_eq!((call.headers.get("dpop"), call.headers.get("authorization")), (None, None));
+        assert_eq!(connections(&backend.calls()), [0], "{protocol}: control: the connection is reused");
     }
-    assert_eq!(connections(&backend.calls()), [0], "control: the connection is reused");
 }
 
 /// RFC 9440 §2.2.
@@ -286,4 +340,144 @@ async fn t2_an_answer_too_many_is_nobodys() {
         assert_eq!(body_for(&world.c2, "/bank/accounts", &token).await, "ok", "{round}: the first client's");
     }
     assert_eq!(connections.load(Ordering::SeqCst), 4, "a connection with something left on it is not used again");
+}
+
+/// A gRPC call as its library makes it: status, headers, body and trailers of the answer.
+async fn call(world: &World, te: Option<&str>) -> (StatusCode, HeaderMap, Bytes, Option<HeaderMap>) {
+    let stream = world.client().h2().raw_stream().await.expect("the gateway accepts the connection");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let token = world.sign(&world.token());
+    let mut request = Request::post(format!("{ORIGIN}/bank/v1.Accounts/List"))
+        .version(Version::HTTP_2)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/grpc");
+    if let Some(te) = te {
+        request = request.header("te", te);
+    }
+    let request = request.body(Full::new(Bytes::from_static(b"\0\0\0\0\x04ping"))).unwrap();
+    let answer = timeout(DEADLINE, sender.send_request(request)).await.expect("in time").expect("an answer");
+    let (head, body) = answer.into_parts();
+    let body = timeout(DEADLINE, body.collect()).await.expect("in time").expect("a body");
+    let trailers = body.trailers().cloned();
+    (head.status, head.headers, body.to_bytes(), trailers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_calls_pass_with_their_trailers_over_h2c_tls_and_mtls() {
+    let (authority, gateway) = (Authority::new("Bank"), Authority::new("Gateways"));
+    let identity = gateway.client("gateway");
+    let certificate = authority.server(&["localhost"]);
+    let url = |backend: &Backend| vec![format!("https://localhost:{}", backend.address().port())];
+    let (plain_backend, tls, mtls) = (
+        Backend::h2c().await,
+        Backend::tls(tls_config(&certificate, None)).await,
+        Backend::tls(tls_config(&certificate, Some(&gateway))).await,
+    );
+    for (what, backend, servers, keys) in [
+        ("h2c", &plain_backend, plain(&[plain_backend.address()]), String::new()),
+        ("tls", &tls, url(&tls), ", tls: { trust_anchors: [bank.pem] }".into()),
+        (
+            "mtls",
+            &mtls,
+            url(&mtls),
+            ", tls: { trust_anchors: [bank.pem], certificate: gateway.pem, private_key: gateway-key.pem }".into(),
+        ),
+    ] {
+        let world = World::with(|scene| {
+            let scene = scene
+                .file("bank.pem", &authority.pem())
+                .file("gateway.pem", &identity.certificate_pem())
+                .file("gateway-key.pem", &identity.key_pem());
+            with_bank(scene, &servers, &format!(", protocol: http2{keys}"))
+        })
+        .await;
+        for round in 0..3 {
+            let (status, headers, body, trailers) = call(&world, Some("trailers")).await;
+            assert_eq!((status.as_u16(), &body[..]), (200, ANSWER), "{what}");
+            assert_eq!((headers["content-type"].as_bytes(), headers.get("server")), (&b"application/grpc"[..], None));
+            let trailers = trailers.unwrap_or_else(|| panic!("{what}: no trailers"));
+            let mut names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["grpc-message", "grpc-status"], "{what}: nothing of the inside, nothing in our name");
+            assert_eq!(
+                (&trailers["grpc-status"], &trailers["grpc-message"]),
+                (&"0".parse().unwrap(), &"fine".parse().unwrap())
+            );
+            let seen = backend.take().remove(0);
+            assert_eq!(
+                (seen.version, seen.path.as_str(), &seen.body[..]),
+                (Version::HTTP_2, "/bank/v1.Accounts/List", &b"\0\0\0\0\x04ping"[..])
+            );
+            assert_eq!(seen.headers["te"], "trailers", "{what}");
+            assert_eq!((seen.connection, seen.headers.get("authorization")), (0, None), "{what}, {round}: reused");
+        }
+        call(&world, None).await;
+        assert_eq!(backend.take()[0].headers.get("te"), None, "{what}: what the client did not say is not said for it");
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "{what}: HTTP/1.1 goes on as HTTP/2");
+        let seen = backend.take().remove(0);
+        assert_eq!((seen.version, &seen.body[..], seen.headers.get("te")), (Version::HTTP_2, &b"pay"[..], None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_100_gets_it_whatever_the_upstream_speaks() {
+    for (backend, protocol) in [(Backend::http1().await, "http1"), (Backend::h2c().await, "http2")] {
+        let world = world(&[backend.address()], &format!(", protocol: {protocol}")).await;
+        let mut stream = world.client().h1().raw_stream().await.expect("the gateway accepts the connection");
+        let token = world.sign(&world.token());
+        let head = format!(
+            "POST /bank/payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut received = [0; 12];
+        timeout(DEADLINE, stream.read_exact(&mut received)).await.expect("in time").unwrap();
+        assert_eq!(&received, b"HTTP/1.1 100", "{protocol}");
+        stream.write_all(b"pay").await.unwrap();
+        let mut received = Vec::new();
+        let answered = async {
+            while !received.windows(12).any(|window| window == b"HTTP/1.1 200") {
+                assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "{protocol}");
+            }
+        };
+        timeout(DEADLINE, answered).await.expect("in time");
+        assert_eq!(&backend.take()[0].body[..], b"pay", "{protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http1_te_and_trailers_go_neither_up_nor_down() {
+    let backend = Backend::http1().await;
+    let world = world(&[backend.address()], "").await;
+    let (status, _, body, trailers) = call(&world, Some("trailers")).await;
+    assert_eq!((status.as_u16(), &body[..], trailers), (200, ANSWER, None));
+    assert_eq!(backend.take()[0].headers.get("te"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_another_version_than_was_said_gets_no_request() {
+    let authority = Authority::new("Bank");
+    let http1 = Backend::tls(tls_with(&authority, &[b"http/1.1"])).await;
+    let none = Backend::tls(tls_with(&authority, &[])).await;
+    for (what, backend) in [("http/1.1 alone", &http1), ("no ALPN", &none)] {
+        for (protocol, served) in [("http1", true), ("http2", false)] {
+            let servers = [format!("https://localhost:{}", backend.address().port())];
+            let world = World::with(|scene| {
+                let keys = format!(", protocol: {protocol}, tls: {{ trust_anchors: [bank.pem] }}");
+                with_bank(scene.file("bank.pem", &authority.pem()), &servers, &keys)
+            })
+            .await;
+            let status = world.judge(get(&world)).await.0;
+            assert_eq!(status, if served { 200 } else { 502 }, "{what}, {protocol}");
+            assert_eq!(backend.take().len(), usize::from(served), "{what}, {protocol}");
+        }
+    }
+}
+
+/// TLS of a server that knows these protocols.
+fn tls_with(authority: &Authority, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+    let mut config = (*tls_config(&authority.server(&["localhost"]), None)).clone();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
 }

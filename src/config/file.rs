@@ -316,6 +316,8 @@ pub(super) struct Upstream {
     /// Their addresses: `http://` or `https://` with host and port, all alike, without path.
     #[schemars(required, length(min = 1))]
     pub(super) servers: Option<Vec<String>>,
+    /// The version of HTTP that they speak. Default: http1.
+    pub(super) protocol: Option<Protocol>,
     /// How TLS is spoken with them; only with `https://`.
     pub(super) tls: Option<UpstreamTls>,
     /// How long a connection may take, TLS included.
@@ -327,6 +329,17 @@ pub(super) struct Upstream {
     /// How long an unused connection is kept; less than the servers keep theirs, or a request may meet one that just closes.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle_timeout: Option<Duration>,
+}
+
+/// A version of HTTP, which is not negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, by ALPN with `https://` and by prior knowledge with `http://`; what gRPC needs.
+    Http2,
 }
 
 /// TLS towards resource servers.

@@ -96,7 +96,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use super::super::{Settings, TlsSettings, Upstream};
+    use super::super::{Protocol, Settings, TlsSettings, Upstream};
     use super::*;
 
     /// A name server whose answers a test changes; a name without an answer gets none, ever.
@@ -128,6 +128,7 @@ mod tests {
         let settings = Settings {
             name: "bank".into(),
             servers: names.iter().map(server).collect(),
+            protocol: Protocol::Http1,
             tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),

@@ -28,6 +28,8 @@ pub struct Settings {
     pub name: Arc<str>,
     /// Its servers, at least one.
     pub servers: Vec<ServerAddress>,
+    /// The version of HTTP that its servers speak.
+    pub protocol: Protocol,
     /// How TLS is spoken with them, for `https`.
     pub tls: TlsSettings,
     /// How long a connection may take, TLS included.
@@ -47,6 +49,16 @@ pub struct ServerAddress {
     pub host: Box<str>,
     /// Its port.
     pub port: u16,
+}
+
+/// A version of HTTP; never negotiated, so that what was tested is what is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN with TLS, by prior knowledge without (RFC 9113 §3.2, §3.3).
+    Http2,
 }
 
 /// How TLS is spoken with the servers of one upstream.
@@ -183,6 +195,11 @@ impl Upstream {
         }
         census
     }
+
+    /// Whether its servers speak HTTP/2.
+    pub fn speaks_http2(&self) -> bool {
+        self.manner.protocol == Protocol::Http2
+    }
 }
 
 impl Server {
@@ -219,6 +236,7 @@ struct Manner {
     trust_anchors: Option<Arc<[WrappedX509]>>,
     identity: Option<Arc<CertKey>>,
     server_name: Option<Box<str>>,
+    protocol: Protocol,
     pool: u64,
     connect_timeout: Duration,
     response_timeout: Duration,
@@ -235,6 +253,7 @@ impl Manner {
                 Arc::new(CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec()))
             }),
             server_name: settings.tls.server_name,
+            protocol: settings.protocol,
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             idle_timeout: settings.idle_timeout,
@@ -255,7 +274,14 @@ impl Manner {
         peer.options.read_timeout = Some(self.response_timeout);
         peer.options.write_timeout = Some(self.response_timeout);
         peer.options.idle_timeout = Some(self.idle_timeout);
-        peer.options.set_http_version(1, 1);
+        match self.protocol {
+            Protocol::Http1 => peer.options.set_http_version(1, 1),
+            // No pings: servers that count them, as those of gRPC do, hang up on whoever sends many.
+            Protocol::Http2 => {
+                peer.options.set_http_version(2, 2);
+                peer.options.max_h2_streams = STREAMS;
+            }
+        }
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Server { address, named: named.clone(), peer, ejected_until: AtomicU64::new(0) }
     }
@@ -276,6 +302,10 @@ fn pool_key(settings: &Settings) -> u64 {
         push(certificate);
     }
     push(settings.tls.server_name.as_deref().unwrap_or_default().as_bytes());
+    push(match settings.protocol {
+        Protocol::Http1 => b"http1",
+        Protocol::Http2 => b"http2",
+    });
     let [a, b, c, d, e, f, g, h, ..] = sha256(&identity);
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
@@ -301,6 +331,9 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
 /// How long a server is left out that could not be connected to.
 const EJECTION: Duration = Duration::from_secs(10);
 
+/// How many requests one HTTP/2 connection carries at a time, if the server allows as many.
+const STREAMS: usize = 100;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +345,7 @@ mod tests {
         let upstream = Upstream::new(Settings {
             name: "bank".into(),
             servers: ports.iter().map(server).collect(),
+            protocol: Protocol::Http1,
             tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),

@@ -80,6 +80,10 @@ impl Build<'_> {
             }
             Some(tls) => self.upstream_tls(&at.key("tls"), tls),
         };
+        let protocol = match entry.protocol.get_or_insert_default() {
+            file::Protocol::Http1 => upstream::Protocol::Http1,
+            file::Protocol::Http2 => upstream::Protocol::Http2,
+        };
         let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
         let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
         let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
@@ -87,6 +91,7 @@ impl Build<'_> {
         Some(upstream::Settings {
             name: name.into(),
             servers: servers.into_iter().collect::<Option<_>>()?,
+            protocol,
             tls: tls?,
             connect_timeout: connect?,
             response_timeout: response?,
