@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use fapi_gateway::commands::demo::https::{Answer, HttpServer, Recorded, tls_config};
@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::support::backend::{ANSWER, Backend, Call, Frames, Word};
@@ -68,6 +69,16 @@ async fn servers(world: &World, state: &str) -> u64 {
 
 async fn retries(world: &World) -> u64 {
     metric(world, "retries_total{upstream=\"bank\"}").await
+}
+
+/// Waits until a metric has a value.
+async fn becomes(world: &World, state: &str, count: u64) {
+    let reached = async {
+        while servers(world, state).await != count {
+            yield_now().await;
+        }
+    };
+    timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("never {count} servers {state}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -480,4 +491,134 @@ fn tls_with(authority: &Authority, protocols: &[&[u8]]) -> Arc<ServerConfig> {
     let mut config = (*tls_config(&authority.server(&["localhost"]), None)).clone();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Arc::new(config)
+}
+
+/// A server whose health a test decides; it counts its checks and keeps the last.
+fn patient(well: &Arc<AtomicBool>) -> HttpServer {
+    let well = well.clone();
+    answering(move |request| match request.path() {
+        "/health" if !well.load(Ordering::SeqCst) => Answer::status(StatusCode::SERVICE_UNAVAILABLE),
+        _ => Answer::text(StatusCode::OK, "ok"),
+    })
+}
+
+fn checks(server: &HttpServer) -> Vec<Recorded> {
+    server.requests().into_iter().filter(|request| request.path() == "/health").collect()
+}
+
+fn served(server: &HttpServer) -> usize {
+    server.requests().iter().filter(|request| request.path() != "/health").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_well_is_left_out_until_it_is() {
+    let (one_is_well, other_is_well) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (one, other) = (patient(&one_is_well), patient(&other_is_well));
+    let check = ", health_check: { path: /health, interval: 10ms, timeout: 2s, healthy_after: 2, unhealthy_after: 2 }";
+    let world = world(&[one.address(), other.address()], check).await;
+    becomes(&world, "unhealthy", 1).await;
+    assert!(checks(&other).len() >= 2, "not at the first failure");
+    let asked = checks(&one).remove(0);
+    assert_eq!((asked.method.as_str(), asked.header("user-agent")), ("GET", Some("fapi-gateway")));
+    assert_eq!(asked.authority, Some(one.address().to_string()));
+    let before = served(&other);
+    for _ in 0..6 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!((served(&other), retries(&world).await), (before, 0));
+
+    one_is_well.store(false, Ordering::SeqCst);
+    becomes(&world, "unhealthy", 2).await;
+    assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "when none is well, all are asked");
+
+    other_is_well.store(true, Ordering::SeqCst);
+    becomes(&world, "healthy", 1).await;
+    let before = served(&other);
+    for _ in 0..4 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!(served(&other), before + 4, "it alone is well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_path_a_connection_is_enough_and_a_late_answer_is_none() {
+    let (one, mut other) = (good(), good());
+    let world_of_connections =
+        world(&[one.address(), other.address()], ", health_check: { interval: 10ms, unhealthy_after: 1 }").await;
+    other.stop().await.unwrap();
+    becomes(&world_of_connections, "unhealthy", 1).await;
+    assert_eq!(world_of_connections.judge(post(&world_of_connections)).await, (200, "ok".into()));
+    assert_eq!(retries(&world_of_connections).await, 0, "no request had to find out");
+    other.restart().await.unwrap();
+    becomes(&world_of_connections, "healthy", 2).await;
+    assert_eq!(other.heads(), 0, "nothing is asked");
+
+    let late = answering(|_| Answer::hanging());
+    let world =
+        world(&[late.address()], ", health_check: { path: /, interval: 10ms, timeout: 50ms, unhealthy_after: 2 }")
+            .await;
+    becomes(&world, "unhealthy", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_asked_over_the_protocol_and_tls_of_requests() {
+    let (authority, gateway) = (Authority::new("Bank"), Authority::new("Gateways"));
+    let identity = gateway.client("gateway");
+    let backend = Backend::tls(tls_config(&authority.server(&["localhost"]), Some(&gateway))).await;
+    let servers = [format!("https://127.0.0.1:{}", backend.address().port())];
+    for (keys, healthy) in [
+        ("certificate: gateway.pem, private_key: gateway-key.pem, server_name: localhost", true),
+        ("certificate: gateway.pem, private_key: gateway-key.pem", false),
+        ("server_name: localhost", false),
+    ] {
+        let world = World::with(|scene| {
+            let scene = scene
+                .file("bank.pem", &authority.pem())
+                .file("gateway.pem", &identity.certificate_pem())
+                .file("gateway-key.pem", &identity.key_pem());
+            let keys = format!(
+                ", protocol: http2, tls: {{ trust_anchors: [bank.pem], {keys} }}, \
+                 health_check: {{ path: /health?deep=1, interval: 10ms, timeout: 5s, unhealthy_after: 1 }}"
+            );
+            with_bank(scene, &servers, &keys)
+        })
+        .await;
+        if healthy {
+            let asked = async {
+                while backend.calls().len() < 3 {
+                    yield_now().await;
+                }
+            };
+            timeout(DEADLINE, asked).await.expect("checks");
+            assert_eq!(servers_of(&world).await, (1, 0), "{keys}");
+            let calls = backend.take();
+            assert!(
+                calls.iter().all(|call| (call.version, call.path.as_str()) == (Version::HTTP_2, "/health")),
+                "{calls:?}"
+            );
+            assert_eq!(connections(&calls).len(), calls.len(), "each has a connection of its own");
+        } else {
+            becomes(&world, "unhealthy", 1).await;
+        }
+    }
+}
+
+async fn servers_of(world: &World) -> (u64, u64) {
+    (servers(world, "healthy").await, servers(world, "unhealthy").await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_ends_the_checks_of_what_it_replaces() {
+    let (before, after) = (good(), good());
+    let world = world(&[before.address()], ", health_check: { path: /health, interval: 1ms }").await;
+    before.wait_until(DEADLINE, |requests| requests.len() >= 3).await.expect("control: it is checked");
+    let folder = world.gateway.folder();
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", &text.replace(&before.address().to_string(), &after.address().to_string()));
+    world.gateway.control().reload();
+    timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    let count = before.heads();
+    after.wait_until(DEADLINE, |requests| requests.len() >= 20).await.expect("the new one is checked");
+    assert!(before.heads() <= count + 1, "one was under way: {} and then {}", count, before.heads());
+    assert_eq!(servers(&world, "healthy").await, 1);
 }

@@ -133,6 +133,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            health_check: None,
         };
         Upstream::with_lookup(settings, zone.clone())
     }

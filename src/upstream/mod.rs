@@ -1,11 +1,12 @@
 //! The resource servers: their addresses, which of them is asked, and the only place that makes an `HttpPeer`.
 //!
-//! Nothing here waits while a request does: names are resolved (`dns`) in the background, and a request chooses among what
-//! is known. A peer is made from an address, with every timeout set and with a
+//! Nothing here waits while a request does: names are resolved (`dns`) and servers are checked (`health`) in the background,
+//! and a request chooses among what is known. A peer is made from an address, with every timeout set and with a
 //! pool key that holds the whole identity of both ends, since Pingora's own key would mix identities that share a serial
 //! number.
 
 mod dns;
+mod health;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::dns::{Dns, Lookup, Names, SystemLookup};
+use self::health::Check;
 use crate::fapi::sha256;
 
 /// One entry of `upstreams` in gateway.yaml.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
+    /// How its servers are checked, if they are.
+    pub health_check: Option<HealthCheck>,
 }
 
 /// One server.
@@ -72,14 +76,30 @@ pub struct TlsSettings {
     pub server_name: Option<Box<str>>,
 }
 
+/// How servers are checked, each every `interval`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for with GET; without it, a connection is enough.
+    pub path: Option<Box<str>>,
+    /// The pause between two checks.
+    pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// How many checks in a row must succeed until an unhealthy server is asked again.
+    pub healthy_after: usize,
+    /// How many checks in a row must fail until a server is not asked any more.
+    pub unhealthy_after: usize,
+}
+
 /// The servers of one configured name, ready to be chosen from.
 pub struct Upstream {
     name: Arc<str>,
     backends: Backends,
     names: Arc<ArcSwap<Names>>,
-    servers: ArcSwap<Vec<Arc<Server>>>,
+    servers: Arc<ArcSwap<Vec<Arc<Server>>>>,
     turn: AtomicUsize,
     all_resolved: AtomicBool,
+    health_check_interval: Option<Duration>,
     manner: Manner,
 }
 
@@ -87,6 +107,7 @@ pub struct Upstream {
 pub struct Server {
     address: SocketAddr,
     named: ServerAddress,
+    backend: Backend,
     peer: HttpPeer,
     /// Milliseconds since 1970 from which on one request may try it again; 0 while it is not ejected.
     ejected_until: AtomicU64,
@@ -99,6 +120,8 @@ pub struct Census {
     pub healthy: usize,
     /// Could not be connected to by a request, and by none since.
     pub ejected: usize,
+    /// Failed their health checks.
+    pub unhealthy: usize,
 }
 
 impl Upstream {
@@ -108,16 +131,20 @@ impl Upstream {
     }
 
     fn with_lookup(settings: Settings, lookup: Arc<dyn Lookup>) -> Self {
-        let names = Arc::new(ArcSwap::default());
+        let (names, servers) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
         let dns = Dns { servers: settings.servers.clone(), names: names.clone(), lookup };
-        let backends = Backends::new(Box::new(dns));
+        let mut backends = Backends::new(Box::new(dns));
+        if let Some(check) = &settings.health_check {
+            backends.set_health_check(Box::new(Check::new(settings.name.clone(), check.clone(), servers.clone())));
+        }
         Self {
             name: settings.name.clone(),
             backends,
             names,
-            servers: ArcSwap::default(),
+            servers,
             turn: AtomicUsize::new(0),
             all_resolved: AtomicBool::new(false),
+            health_check_interval: settings.health_check.as_ref().map(|check| check.interval),
             manner: Manner::of(settings),
         }
     }
@@ -142,8 +169,12 @@ impl Upstream {
         self.all_resolved.store(names.complete, Ordering::Relaxed);
     }
 
-    /// Goes on resolving names until dropped.
+    /// Goes on resolving names and checking servers until dropped.
     pub async fn keep_fresh(&self) {
+        tokio::join!(self.keep_resolving(), self.keep_checking());
+    }
+
+    async fn keep_resolving(&self) {
         loop {
             let pause = if self.all_resolved.load(Ordering::Relaxed) { RESOLVE_EVERY } else { RESOLVE_AGAIN };
             tokio::time::sleep(pause).await;
@@ -151,10 +182,18 @@ impl Upstream {
         }
     }
 
+    async fn keep_checking(&self) {
+        let Some(interval) = self.health_check_interval else { return };
+        loop {
+            self.backends.run_health_check(true).await;
+            tokio::time::sleep(interval).await;
+        }
+    }
+
     /// The next server that is not among `tried`; none while no name could be resolved, or when all were tried.
     ///
-    /// Servers take turns. One that is ejected is passed over while there is another; when there is none it is asked all the
-    /// same, since what was noted of it may be out of date and a refusal for certain would help nobody.
+    /// Servers take turns. One that is unhealthy or ejected is passed over while there is another; when there is none it is
+    /// asked all the same, since what was noted of it may be out of date and a refusal for certain would help nobody.
     pub fn choose(&self, tried: &[SocketAddr], now: Duration) -> Option<Arc<Server>> {
         let servers = self.servers.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +201,12 @@ impl Upstream {
             let steps = (0..servers.len()).filter_map(|step| servers.get(turn.wrapping_add(step) % servers.len()));
             steps.filter(|server| !tried.contains(&server.address))
         };
-        round().find(|server| server.may_be_tried(now)).or_else(|| round().next()).cloned()
+        let healthy = |server: &&Arc<Server>| self.backends.ready(&server.backend);
+        round()
+            .find(|server| healthy(server) && server.may_be_tried(now))
+            .or_else(|| round().find(healthy))
+            .or_else(|| round().next())
+            .cloned()
     }
 
     /// Whether [`Upstream::choose`] would find another server.
@@ -190,7 +234,13 @@ impl Upstream {
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for server in self.servers.load().iter() {
-            let count = if server.is_ejected() { &mut census.ejected } else { &mut census.healthy };
+            let count = if !self.backends.ready(&server.backend) {
+                &mut census.unhealthy
+            } else if server.is_ejected() {
+                &mut census.ejected
+            } else {
+                &mut census.healthy
+            };
             *count = count.saturating_add(1);
         }
         census
@@ -283,7 +333,7 @@ impl Manner {
             }
         }
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Server { address, named: named.clone(), peer, ejected_until: AtomicU64::new(0) }
+        Server { address, named: named.clone(), backend: backend(address), peer, ejected_until: AtomicU64::new(0) }
     }
 }
 
@@ -350,6 +400,7 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            health_check: None,
         });
         upstream.resolve().await;
         upstream
@@ -381,7 +432,7 @@ mod tests {
         let one = server(&upstream, 1);
         upstream.eject(&one, NOW);
         assert_eq!(ports(&upstream, &[], NOW, 4), [2; 4]);
-        assert_eq!(upstream.census(), Census { healthy: 1, ejected: 1 });
+        assert_eq!(upstream.census(), Census { healthy: 1, ejected: 1, unhealthy: 0 });
         let almost = NOW + EJECTION - Duration::from_millis(1);
         assert_eq!(ports(&upstream, &[], almost, 4), [2; 4]);
         let mut later = ports(&upstream, &[], NOW + EJECTION, 8);
@@ -390,7 +441,7 @@ mod tests {
         assert_eq!(upstream.census().ejected, 1, "until it is known better");
         upstream.readmit(&one);
         assert_eq!(ports(&upstream, &[], NOW + EJECTION, 2).len(), 2);
-        assert_eq!(upstream.census(), Census { healthy: 2, ejected: 0 });
+        assert_eq!(upstream.census(), Census { healthy: 2, ejected: 0, unhealthy: 0 });
     }
 
     #[tokio::test]

@@ -35,6 +35,7 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
+        health_check: None,
     });
     upstream.resolve().await;
     upstream.choose(&[], Duration::ZERO).expect("an address").peer().reuse_hash()
