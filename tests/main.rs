@@ -19,6 +19,7 @@ mod dpop_client;
 mod endings;
 mod fences;
 mod hostile;
+mod nginx;
 mod observed;
 mod operation;
 mod readme;
