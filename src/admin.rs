@@ -44,6 +44,11 @@ pub struct Admin {
 impl Admin {
     fn render(&self) -> Vec<u8> {
         let service = self.service.load();
+        self.metrics.servers(service.upstreams.iter().flat_map(|upstream| {
+            let census = upstream.census();
+            let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
+            states.map(|(state, count)| (&**upstream.name(), state, count))
+        }));
         self.metrics.render(&service.gateway.issuers, service.gateway.replay.entries(), self.audit.lost())
     }
 

@@ -21,6 +21,8 @@ pub struct Metrics {
     decision_duration: HistogramVec,
     upstream_duration: HistogramVec,
     upstream_errors: IntCounterVec,
+    upstream_retries: IntCounterVec,
+    upstream_servers: IntGaugeVec,
     token_cache_requests: IntCounterVec,
     token_cache_entries: Gauge,
     replay_requests: IntCounterVec,
@@ -120,6 +122,16 @@ impl Metrics {
         )?;
         let upstream_errors =
             counter("fapi_gateway_upstream_errors_total", "Upstream failures by kind.", &["upstream", "kind"])?;
+        let upstream_retries = counter(
+            "fapi_gateway_upstream_retries_total",
+            "Requests that were sent to another server, or again, because they had reached none.",
+            &["upstream"],
+        )?;
+        let upstream_servers = IntGaugeVec::new(
+            Opts::new("fapi_gateway_upstream_servers", "Addresses of an upstream by state."),
+            &["upstream", "state"],
+        )?;
+        registry.register(Box::new(upstream_servers.clone()))?;
         let token_cache_requests = counter(
             "fapi_gateway_token_cache_requests_total",
             "Look-ups of verified tokens by outcome.",
@@ -186,6 +198,8 @@ impl Metrics {
             decision_duration,
             upstream_duration,
             upstream_errors,
+            upstream_retries,
+            upstream_servers,
             token_cache_requests,
             token_cache_entries,
             replay_requests,
@@ -223,6 +237,20 @@ impl Metrics {
     /// Counts an upstream's failure.
     pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
         self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// Counts a request that is sent to another server, or again.
+    pub fn upstream_retried(&self, upstream: &str) {
+        self.upstream_retries.with_label_values(&[upstream]).inc();
+    }
+
+    /// Notes how many servers of each upstream are in each state, instead of those noted before.
+    pub fn servers<'u>(&self, states: impl IntoIterator<Item = (&'u str, &'static str, usize)>) {
+        self.upstream_servers.reset();
+        for (upstream, state, count) in states {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.upstream_servers.with_label_values(&[upstream, state]).set(count);
+        }
     }
 
     /// Counts a handshake.

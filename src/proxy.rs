@@ -5,18 +5,21 @@
 //! removed what the client's `Connection` field names.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use prometheus::Histogram;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -34,7 +37,7 @@ use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::stream::EarlyFault;
-use crate::upstream::Upstream;
+use crate::upstream::{self, Server, Upstream};
 
 /// The time since 1970, from the system or, in tests, from a fixed point.
 #[derive(Clone)]
@@ -138,6 +141,18 @@ pub struct Context {
     body_done: bool,
     upstream: Option<Arc<str>>,
     upstream_status: Option<u16>,
+    /// How many times a server was chosen, and the one that was chosen last.
+    attempts: usize,
+    server: Option<Arc<Server>>,
+    /// Those that could not be connected to.
+    tried: Vec<SocketAddr>,
+}
+
+impl Context {
+    /// Where the permit leads.
+    fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.service.upstreams.get(self.exchange.permit()?.upstream().index)
+    }
 }
 
 impl Proxy {
@@ -266,6 +281,9 @@ impl ProxyHttp for Proxy {
             body_done: false,
             upstream: None,
             upstream_status: None,
+            attempts: 0,
+            server: None,
+            tried: Vec::new(),
         }
     }
 
@@ -328,14 +346,30 @@ impl ProxyHttp for Proxy {
         let Some(permit) = context.exchange.permit() else {
             return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
         };
-        let upstream = context.service.upstreams.get(permit.upstream().index);
         context.upstream = Some(permit.upstream().name.clone());
+        context.attempts = context.attempts.saturating_add(1);
         // A body that is sent a second time is counted a second time.
         context.body_bytes = 0;
-        match upstream.and_then(|upstream| upstream.peer()) {
-            Some(peer) => Ok(Box::new(peer)),
+        context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
+        match &context.server {
+            Some(server) => Ok(Box::new(server.peer())),
             None => Err(Error::explain(ErrorType::ConnectNoRoute, "no address of the upstream is known").into_up()),
         }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        if let (false, Some(upstream), Some(server)) = (reused, context.upstream(), &context.server) {
+            upstream.readmit(server);
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -356,6 +390,7 @@ impl ProxyHttp for Proxy {
         let hop = Hop {
             certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
             version: session.req_header().version,
+            upstream_version: upstream_request.version,
             client_address: facts.client_address,
             origin,
             interaction: &context.exchange.interaction,
@@ -371,6 +406,15 @@ impl ProxyHttp for Proxy {
         // The client has been told to go on when its form was read; the upstream has nothing to add.
         if permit.token().is_some() && is_form(session.req_header()) {
             upstream_request.remove_header(&header::EXPECT);
+        }
+        let http2 = upstream_request.version == Version::HTTP_2;
+        if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
+            return Err(Error::explain(ErrorType::H2Error, "the server does not choose HTTP/2").into_up());
+        }
+        // The "100" of a server that speaks HTTP/2 does not come through Pingora; the client would wait for it in vain.
+        if http2 && upstream_request.remove_header(&header::EXPECT).is_some() && expects_continue(session.req_header())
+        {
+            session.write_continue_response().await.map_err(|e| e.into_down())?;
         }
         // What goes up is what was decided on: path and query, also when the client sent an absolute target.
         let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
@@ -418,9 +462,50 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, _: &mut Context, mut e: Box<Error>) -> Box<Error> {
-        // Nothing was sent yet, so another server may be asked, whatever the method.
-        e.set_retry(true);
+    /// Pingora hands them on where both sides speak HTTP/2, and drops them elsewhere.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> pingora::Result<Option<Bytes>> {
+        for name in headers::withheld_trailers(trailers) {
+            trailers.remove(name);
+        }
+        Ok(None)
+    }
+
+    /// Nothing was sent yet, so another server may be asked, whatever the method.
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, mut e: Box<Error>) -> Box<Error> {
+        // A pooled connection that takes no more requests says nothing of its server.
+        let mut another = *e.etype() == ErrorType::H2Error;
+        if let (Some(upstream), Some(server)) = (context.upstream().cloned(), context.server.take())
+            && is_servers_fault(e.etype())
+        {
+            upstream.eject(&server, self.clock.now());
+            context.tried.push(server.address());
+            another = upstream.has_another(&context.tried);
+        }
+        e.set_retry(another && context.attempts < upstream::ATTEMPTS);
+        self.count_retry(&e, context);
+        e
+    }
+
+    /// What may have reached a server is not sent again, whatever the method (FWD-09): one permit, one request.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        context: &mut Context,
+        _: bool,
+    ) -> Box<Error> {
+        // RFC 9113 §8.7: REFUSED_STREAM, and GOAWAY with a lower stream, tell that the request was not processed. Pingora says
+        // so too of answers that it cannot read, whose requests were.
+        let unprocessed = *e.etype() == ErrorType::H2Error && matches!(e.retry, RetryType::Decided(true));
+        let whole = !session.as_ref().retry_buffer_truncated();
+        e.set_retry(unprocessed && whole && context.attempts < upstream::ATTEMPTS);
+        self.count_retry(&e, context);
         e
     }
 
@@ -482,31 +567,27 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
+    /// Counts a failure that another attempt may make good; that of the last attempt is counted with its exchange.
+    fn count_retry(&self, e: &Error, context: &Context) {
+        if let (RetryType::Decided(true), Some(upstream)) = (&e.retry, &context.upstream) {
+            self.metrics.upstream_failed(upstream, Failure::of(e.etype()).kind());
+            self.metrics.upstream_retried(upstream);
+        }
+    }
+
     /// Whose fault a failure is decides between 4xx, 502, 504 and 500.
     fn cause_of(&self, e: &Error, context: &Context) -> Cause {
         use ErrorType::{
-            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, ConnectionClosed, H2Error, HandshakeError,
-            InvalidCert, InvalidHTTPHeader, ReadError, ReadTimedout, SocketError, TLSHandshakeFailure,
-            TLSHandshakeTimedout, WriteError, WriteTimedout,
+            ConnectionClosed, H2Error, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
         };
         let upstream = context.upstream.clone().unwrap_or_else(|| "".into());
-        let connecting = matches!(
-            e.etype(),
-            ConnectError
-                | ConnectNoRoute
-                | ConnectRefused
-                | HandshakeError
-                | InvalidCert
-                | SocketError
-                | TLSHandshakeFailure
-        );
         // The cause below the type says which certificate or address was wrong; beyond the connection it might quote a body.
         let mut detail = e.etype().as_str().to_owned();
-        if connecting {
+        let failure = Failure::of(e.etype());
+        if failure == Failure::Connect {
             detail.push_str(": ");
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
-        let failed = |kind| self.metrics.upstream_failed(&upstream, kind);
         match (e.esource(), e.etype()) {
             (ErrorSource::Downstream, ReadTimedout | WriteTimedout) => MessageError::BodyTimeout.into(),
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
@@ -518,21 +599,87 @@ impl Proxy {
             (ErrorSource::Downstream, _) => MessageError::BodyMalformed.into(),
             // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
             (ErrorSource::Upstream, ReadTimedout) if !context.body_done => MessageError::BodyTimeout.into(),
-            (ErrorSource::Upstream, ReadTimedout | WriteTimedout | ConnectTimedout | TLSHandshakeTimedout) => {
-                failed("timeout");
-                Unavailable::UpstreamTimeout { upstream, detail }.into()
-            }
-            (ErrorSource::Upstream, InvalidHTTPHeader | H2Error) => {
-                failed("protocol");
-                Unavailable::UpstreamInvalid { upstream, detail }.into()
-            }
             (ErrorSource::Upstream, _) => {
-                failed(if connecting { "connect" } else { "connection" });
-                Unavailable::Upstream { upstream, detail }.into()
+                self.metrics.upstream_failed(&upstream, failure.kind());
+                match failure {
+                    Failure::Timeout => Unavailable::UpstreamTimeout { upstream, detail }.into(),
+                    Failure::Protocol => Unavailable::UpstreamInvalid { upstream, detail }.into(),
+                    Failure::Connect | Failure::Connection => Unavailable::Upstream { upstream, detail }.into(),
+                }
             }
             (ErrorSource::Internal | ErrorSource::Unset, _) => Unavailable::Internal { detail }.into(),
         }
     }
+}
+
+/// How an upstream failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// It was late.
+    Timeout,
+    /// It does not speak HTTP as it should.
+    Protocol,
+    /// It could not be connected to.
+    Connect,
+    /// It broke the connection.
+    Connection,
+}
+
+impl Failure {
+    const fn of(error: &ErrorType) -> Self {
+        use ErrorType::{
+            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, H2Downgrade, H2Error, HandshakeError,
+            InvalidCert, InvalidH2, InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure,
+            TLSHandshakeTimedout, WriteTimedout,
+        };
+        if matches!(error, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout) {
+            Self::Timeout
+        } else if matches!(error, H2Downgrade | H2Error | InvalidH2 | InvalidHTTPHeader) {
+            Self::Protocol
+        } else if matches!(
+            error,
+            ConnectError
+                | ConnectNoRoute
+                | ConnectRefused
+                | HandshakeError
+                | InvalidCert
+                | SocketError
+                | TLSHandshakeFailure
+        ) {
+            Self::Connect
+        } else {
+            Self::Connection
+        }
+    }
+
+    /// Its name in metrics.
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Connect => "connect",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+/// Whether a connection could not be made because of the server, or of the way to it, rather than of this machine.
+const fn is_servers_fault(error: &ErrorType) -> bool {
+    use ErrorType::{
+        ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, HandshakeError, InvalidCert,
+        TLSHandshakeFailure, TLSHandshakeTimedout,
+    };
+    matches!(
+        error,
+        ConnectError
+            | ConnectNoRoute
+            | ConnectRefused
+            | ConnectTimedout
+            | HandshakeError
+            | InvalidCert
+            | TLSHandshakeFailure
+            | TLSHandshakeTimedout
+    )
 }
 
 /// An exchange with ids of its own, all from one draw of random bytes.

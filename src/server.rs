@@ -380,8 +380,8 @@ fn server_conf() -> ServerConf {
         // The drain has waited already when Pingora is told to end.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
-        // One more server may be asked when a connection cannot be made.
-        max_retries: 2,
+        // Which failures are worth another attempt is for the proxy to say.
+        max_retries: upstream::ATTEMPTS,
         ..ServerConf::default()
     }
 }
@@ -574,12 +574,7 @@ impl Keeper {
         for upstream in &service.upstreams {
             let (upstream, once) = (upstream.clone(), upstream.clone());
             first.spawn(async move { once.resolve().await });
-            work.spawn(async move {
-                loop {
-                    tokio::time::sleep(upstream::RESOLVE_EVERY).await;
-                    upstream.resolve().await;
-                }
-            });
+            work.spawn(async move { upstream.keep_fresh().await });
         }
         let issuers = service.gateway.issuers.clone();
         work.spawn(async move { issuers.keep_fresh().await });

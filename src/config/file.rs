@@ -457,6 +457,8 @@ pub(super) struct Upstream {
     /// Their addresses: `http://` or `https://` with host and port, all alike, without path.
     #[schemars(required, length(min = 1))]
     pub(super) servers: Option<Vec<String>>,
+    /// The version of HTTP that they speak. Default: http1.
+    pub(super) protocol: Option<Protocol>,
     /// How TLS is spoken with them; only with `https://`.
     pub(super) tls: Option<UpstreamTls>,
     /// How long a connection may take, TLS included.
@@ -465,6 +467,42 @@ pub(super) struct Upstream {
     /// How long a server may be silent.
     #[schemars(extend("default" = "30s"))]
     pub(super) response_timeout: Option<Duration>,
+    /// How long an unused connection is kept; less than the servers keep theirs, or a request may meet one that just closes.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) idle_timeout: Option<Duration>,
+    /// How servers are asked whether they are well. Default: they are not.
+    pub(super) health_check: Option<HealthCheck>,
+}
+
+/// A version of HTTP, which is not negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, by ALPN with `https://` and by prior knowledge with `http://`; what gRPC needs.
+    Http2,
+}
+
+/// How servers are asked whether they are well; those that are not are left out while others are.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HealthCheck {
+    /// What is asked for with GET; a status from 200 to 299 is good. Default: a connection is enough, with TLS if it is spoken.
+    pub(super) path: Option<String>,
+    /// The pause between two checks of a server.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) interval: Option<Duration>,
+    /// How long a check may take.
+    #[schemars(extend("default" = "1s"))]
+    pub(super) timeout: Option<Duration>,
+    /// How many checks in a row make an unhealthy server healthy.
+    #[schemars(range(min = 1), extend("default" = 1))]
+    pub(super) healthy_after: Option<u64>,
+    /// How many failed checks in a row make a server unhealthy; at first it counts as healthy.
+    #[schemars(range(min = 1), extend("default" = 3))]
+    pub(super) unhealthy_after: Option<u64>,
 }
 
 /// TLS towards resource servers.

@@ -203,6 +203,8 @@ pub struct Hop<'a> {
     pub certificate: Option<&'a ClientCertificate>,
     /// The version that the client spoke.
     pub version: http::Version,
+    /// The version that the upstream is spoken to in.
+    pub upstream_version: http::Version,
     /// The other end's address.
     pub client_address: IpAddr,
     /// The origin the request was sent to.
@@ -232,6 +234,7 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop
     set.push((HeaderName::from_static("traceparent"), hop.trace.traceparent.clone()));
     push_forwarded(set, hop);
     push_via(set, received, hop);
+    push_te(set, received, hop);
     if forward.client_certificate
         && let Some(certificate) = hop.certificate
     {
@@ -278,6 +281,15 @@ fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop:
     }
 }
 
+/// RFC 9110 §10.1.4: "trailers" says that the sender will not drop them; true only where they can be handed on, from HTTP/2 to
+/// HTTP/2. What RFC 9113 §8.2.2 lets a client say beside it is nothing.
+fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: &Hop<'_>) {
+    let both = hop.version == http::Version::HTTP_2 && hop.upstream_version == http::Version::HTTP_2;
+    if both && received.get(header::TE).is_some_and(|value| value == "trailers") {
+        set.push((header::TE, HeaderValue::from_static("trailers")));
+    }
+}
+
 /// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, and
 /// `%` itself, percent-encoded, so that no claim can end a field or be read as two values (CC-12).
 fn claim_value(claim: &Value) -> Option<HeaderValue> {
@@ -319,14 +331,17 @@ fn nominated(headers: &HeaderMap, name: &str) -> bool {
             .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
+/// What tells of the inside, or would speak in the gateway's name.
+fn is_internal(class: &str) -> bool {
+    class.starts_with("client-cert") || matches!(class, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc")
+}
+
 /// The edits that make an upstream's header section fit to leave (FWD-10, CC-05, RFC 9111 §3.5).
 pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &InteractionId) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     for name in received.keys() {
         let class = name.as_str();
-        let internal =
-            class.starts_with("client-cert") || matches!(class, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc");
-        if internal || HOP_BY_HOP.contains(&class) || nominated(received, class) {
+        if is_internal(class) || HOP_BY_HOP.contains(&class) || nominated(received, class) {
             edits.remove.push(name.clone());
         }
     }
@@ -351,6 +366,37 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     }
     edits
 }
+
+/// The trailers of an upstream that do not leave: what would not leave in a header section, and what may not stand in a
+/// trailer section because it frames, routes, controls, authenticates or describes the message (RFC 9110 §6.5.1).
+pub fn withheld_trailers(received: &HeaderMap) -> Vec<HeaderName> {
+    let withheld = |name: &&HeaderName| {
+        let class = name.as_str();
+        is_internal(class)
+            || HOP_BY_HOP.contains(&class)
+            || FRAMING.contains(&class)
+            || NOT_IN_TRAILERS.contains(&class)
+            || nominated(received, class)
+    };
+    received.keys().filter(withheld).cloned().collect()
+}
+
+/// Fields that are read before the content, or that the gateway writes.
+const NOT_IN_TRAILERS: &[&str] = &[
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "date",
+    "expires",
+    "location",
+    "retry-after",
+    "set-cookie",
+    "vary",
+    "www-authenticate",
+    "x-fapi-interaction-id",
+];
 
 #[cfg(test)]
 mod tests {
@@ -383,6 +429,7 @@ mod tests {
         let hop = Hop {
             certificate: None,
             version: http::Version::HTTP_11,
+            upstream_version: http::Version::HTTP_11,
             client_address: "2001:db8::1".parse().unwrap(),
             origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
             interaction: &InteractionId::from_uuid(Uuid::nil()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fapi_gateway::commands::demo::https::{Answer, HttpServer, danger_tls_config_with_any_client};
 use fapi_gateway::commands::demo::pki::{Authority, Credential};
-use fapi_gateway::upstream::{ServerAddress, Settings, TlsSettings, Upstream};
+use fapi_gateway::upstream::{Protocol, ServerAddress, Settings, TlsSettings, Upstream};
 use http::StatusCode;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -31,11 +31,14 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
             identity: identity.map(|credential| (credential.chain_der.clone(), credential.private_key())),
             server_name: None,
         },
+        protocol: Protocol::Http1,
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(1),
+        health_check: None,
     });
     upstream.resolve().await;
-    upstream.peer().expect("an address").reuse_hash()
+    upstream.choose(&[], Duration::ZERO).expect("an address").peer().reuse_hash()
 }
 
 #[tokio::test]

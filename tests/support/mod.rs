@@ -1,6 +1,7 @@
 //! The world of a test: a real authorization server, a recording resource server, clients with certificates, and the
 //! gateway itself on port 0 inside the test process, with a clock that the test holds.
 
+pub mod backend;
 pub mod client;
 pub mod node;
 

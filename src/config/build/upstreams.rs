@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use reqwest::Url;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
@@ -80,15 +81,52 @@ impl Build<'_> {
             }
             Some(tls) => self.upstream_tls(&at.key("tls"), tls),
         };
+        let protocol = match entry.protocol.get_or_insert_default() {
+            file::Protocol::Http1 => upstream::Protocol::Http1,
+            file::Protocol::Http2 => upstream::Protocol::Http2,
+        };
+        let health_check = match &mut entry.health_check {
+            None => Some(None),
+            Some(check) => self.health_check(&at.key("health_check"), check).map(Some),
+        };
         let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
         let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
+        let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
         texts?;
         Some(upstream::Settings {
             name: name.into(),
             servers: servers.into_iter().collect::<Option<_>>()?,
+            protocol,
             tls: tls?,
             connect_timeout: connect?,
             response_timeout: response?,
+            idle_timeout: idle?,
+            health_check: health_check?,
+        })
+    }
+
+    fn health_check(&mut self, at: &KeyPath, entry: &mut file::HealthCheck) -> Option<upstream::HealthCheck> {
+        let path = entry.path.as_deref();
+        let well_formed =
+            |path: &str| path.starts_with('/') && !path.contains('#') && PathAndQuery::try_from(path).is_ok();
+        let known = path.is_none_or(well_formed);
+        if !known {
+            self.problem(
+                &at.key("path"),
+                "this is no path; write it like `/health`, or leave it out to check connections",
+            );
+        }
+        let path = path.map(Into::into);
+        let interval = self.time(&at.key("interval"), &mut entry.interval, Duration::from_secs(5));
+        let timeout = self.time(&at.key("timeout"), &mut entry.timeout, Duration::from_secs(1));
+        let healthy_after = self.count(&at.key("healthy_after"), entry.healthy_after.get_or_insert(1));
+        let unhealthy_after = self.count(&at.key("unhealthy_after"), entry.unhealthy_after.get_or_insert(3));
+        known.then_some(upstream::HealthCheck {
+            path,
+            interval: interval?,
+            timeout: timeout?,
+            healthy_after: healthy_after?.try_into().ok()?,
+            unhealthy_after: unhealthy_after?.try_into().ok()?,
         })
     }
 

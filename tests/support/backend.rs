@@ -1,0 +1,214 @@
+//! Upstreams that tell which connection a request came on: one that behaves, over any version of HTTP, and one that says in
+//! HTTP/2 frames what no library would.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, SERVER};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Counts connections, from 0.
+    pub connection: usize,
+    pub version: Version,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// An upstream that answers everything with [`ANSWER`] and, where HTTP has trailers, as a gRPC server ends a call.
+pub struct Backend {
+    address: SocketAddr,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+/// Its body.
+pub const ANSWER: &[u8] = b"\0\0\0\0\x02ok";
+
+impl Backend {
+    /// HTTP/1.1 on plain TCP.
+    pub async fn http1() -> Self {
+        Self::start(None, Version::HTTP_11).await
+    }
+
+    /// HTTP/2 on plain TCP, by prior knowledge.
+    pub async fn h2c() -> Self {
+        Self::start(None, Version::HTTP_2).await
+    }
+
+    /// What ALPN agrees on; HTTP/1.1 if nothing.
+    pub async fn tls(config: Arc<ServerConfig>) -> Self {
+        Self::start(Some(TlsAcceptor::from(config)), Version::HTTP_11).await
+    }
+
+    async fn start(tls: Option<TlsAcceptor>, plain: Version) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let kept = calls.clone();
+        tokio::spawn(async move {
+            let next = AtomicUsize::new(0);
+            while let Ok((stream, _)) = listener.accept().await {
+                let connection = next.fetch_add(1, Ordering::Relaxed);
+                let (tls, calls) = (tls.clone(), kept.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, plain, connection, calls).await,
+                        Some(tls) => {
+                            // A client that refuses the certificate is heard of on its own side.
+                            let Ok(stream) = tls.accept(stream).await else { return };
+                            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                            let version = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
+                            serve(stream, version, connection, calls).await;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, calls }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Everything that came, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("no panic").clone()
+    }
+
+    /// What came since the last time this was asked.
+    pub fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut self.calls.lock().expect("no panic"))
+    }
+}
+
+async fn serve<S>(stream: S, version: Version, connection: usize, calls: Arc<Mutex<Vec<Call>>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let calls = calls.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let path = head.uri.path().to_owned();
+            let call = Call { connection, version: head.version, path, headers: head.headers, body };
+            calls.lock().expect("no panic").push(call);
+            let mut trailers = HeaderMap::new();
+            for (name, value) in [
+                ("grpc-status", "0"),
+                ("grpc-message", "fine"),
+                ("server", "inside"),
+                ("x-fapi-interaction-id", "forged"),
+                ("set-cookie", "a=b"),
+            ] {
+                trailers.insert(name, HeaderValue::from_static(value));
+            }
+            let body = Full::new(Bytes::from_static(ANSWER)).with_trailers(async move { Some(Ok(trailers)) });
+            let response = Response::builder().header(CONTENT_TYPE, "application/grpc").header(SERVER, "inside");
+            Ok::<_, Infallible>(response.body(body).expect("a response"))
+        }
+    });
+    let stream = TokioIo::new(stream);
+    let _ = match version {
+        Version::HTTP_2 => http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await,
+        _ => http1::Builder::new().serve_connection(stream, service).await,
+    };
+}
+
+/// What a [`Frames`] says to a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Word {
+    /// 200 without a body.
+    Answer,
+    /// RST_STREAM with this code (RFC 9113 §7).
+    Reset(u8),
+    /// GOAWAY with this code, which says that no stream was processed.
+    GoAway(u8),
+    /// Nothing, and the connection is closed.
+    Close,
+}
+
+/// An h2c upstream that says what it is told, request by request, and then answers.
+pub struct Frames {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Frames {
+    pub async fn start(script: &[Word]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (script, count) = (Arc::new(script.to_vec()), requests.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (script, count) = (script.clone(), count.clone());
+                tokio::spawn(async move {
+                    // The other side's hanging up ends it.
+                    let _ = speak(stream, &script, &count).await;
+                });
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many whole requests came.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+async fn speak(mut stream: TcpStream, script: &[Word], requests: &AtomicUsize) -> std::io::Result<()> {
+    stream.read_exact(&mut [0; 24]).await?;
+    // SETTINGS_INITIAL_WINDOW_SIZE and WINDOW_UPDATE: room for a mebibyte.
+    stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 16, 0, 0])).await?;
+    stream.write_all(&frame(8, 0, 0, &[0, 16, 0, 0])).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let [a, b, c, kind, flags, id @ ..] = head;
+        let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).expect("24 bits")];
+        stream.read_exact(&mut payload).await?;
+        // END_STREAM of HEADERS or DATA.
+        if kind > 1 || flags & 1 == 0 {
+            continue;
+        }
+        let id = u32::from_be_bytes(id);
+        match script.get(requests.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(Word::Answer) {
+            // RFC 7541 appendix A: 8 is `:status 200`.
+            Word::Answer => stream.write_all(&frame(1, 5, id, &[0x88])).await?,
+            Word::Reset(code) => stream.write_all(&frame(3, 0, id, &[0, 0, 0, code])).await?,
+            Word::GoAway(code) => stream.write_all(&frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code])).await?,
+            Word::Close => return Ok(()),
+        }
+    }
+}
+
+fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+    let mut frame = length[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(id.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}

@@ -1,0 +1,624 @@
+//! Several servers behind one name: who is asked, what is sent a second time and what never is, which connections are shared,
+//! and which versions of HTTP they are spoken to in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::https::{Answer, HttpServer, Recorded, tls_config};
+use fapi_gateway::commands::demo::pki::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use crate::support::backend::{ANSWER, Backend, Call, Frames, Word};
+use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
+
+/// A server that answers 200 to everything.
+fn good() -> HttpServer {
+    answering(|_| Answer::text(StatusCode::OK, "ok"))
+}
+
+fn answering(handler: impl Fn(Recorded) -> Answer + Send + Sync + 'static) -> HttpServer {
+    HttpServer::start(None, None, Arc::new(handler)).expect("a server starts")
+}
+
+/// The upstream `bank` with these servers and keys, and a route `/bank/**` to it.
+fn with_bank(scene: Scene, servers: &[String], keys: &str) -> Scene {
+    let servers = servers.iter().map(|server| format!("\"{server}\"")).collect::<Vec<_>>().join(", ");
+    let route = "name: bank, path: /bank/**, methods: [GET, POST], scopes: [accounts], upstream: bank, \
+                 forward: { client_certificate: true, claims: { client_id: X-Token-Client-Id } }";
+    scene.replace("routes:\n", &format!("  bank: {{ servers: [{servers}]{keys} }}\nroutes:\n  - {{ {route} }}\n"))
+}
+
+fn plain(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(|address| format!("http://{address}")).collect()
+}
+
+async fn world(addresses: &[SocketAddr], keys: &str) -> World {
+    let servers = plain(addresses);
+    World::with(|scene| with_bank(scene, &servers, keys)).await
+}
+
+/// A payment: neither safe nor idempotent.
+fn post(world: &World) -> Request<Bytes> {
+    let (mut head, _) = request("/bank/payments", &world.sign(&world.token())).into_parts();
+    head.method = Method::POST;
+    Request::from_parts(head, Bytes::from_static(b"pay"))
+}
+
+fn get(world: &World) -> Request<Bytes> {
+    request("/bank/accounts", &world.sign(&world.token()))
+}
+
+/// The value of one line of `/metrics`; 0 if it is not there.
+async fn metric(world: &World, line: &str) -> u64 {
+    let text = world.gateway.admin("/metrics").await.1;
+    let value = text.lines().find_map(|found| found.strip_prefix(&format!("fapi_gateway_upstream_{line} ")));
+    value.map_or(0, |value| value.parse().expect("a whole number"))
+}
+
+async fn servers(world: &World, state: &str) -> u64 {
+    metric(world, &format!("servers{{state=\"{state}\",upstream=\"bank\"}}")).await
+}
+
+async fn retries(world: &World) -> u64 {
+    metric(world, "retries_total{upstream=\"bank\"}").await
+}
+
+/// Waits until a metric has a value.
+async fn becomes(world: &World, state: &str, count: u64) {
+    let reached = async {
+        while servers(world, state).await != count {
+            yield_now().await;
+        }
+    };
+    timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("never {count} servers {state}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_connections_is_left_out_and_the_others_take_over() {
+    let (one, mut other) = (good(), good());
+    let world = world(&[one.address(), other.address()], "").await;
+    for _ in 0..4 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!((one.requests().len(), other.requests().len()), (2, 2), "control: they take turns");
+    assert_eq!((servers(&world, "healthy").await, retries(&world).await), (2, 0));
+
+    other.stop().await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!((one.requests().len(), other.requests().len()), (6, 2));
+    assert_eq!(retries(&world).await, 1, "it is tried once, and then left out");
+    assert_eq!(metric(&world, "errors_total{kind=\"connect\",upstream=\"bank\"}").await, 1);
+    assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (1, 1));
+
+    world.clock.advance(10);
+    for _ in 0..4 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!((retries(&world).await, servers(&world, "ejected").await), (2, 1), "it is tried again, by one request");
+
+    other.restart().await.unwrap();
+    world.clock.advance(10);
+    for _ in 0..8 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert!(other.requests().len() >= 5, "it is back: {}", other.requests().len());
+    assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (2, 0));
+    assert_eq!(retries(&world).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_of_servers_never_makes_a_502() {
+    let (mut one, mut other) = (good(), good());
+    let world = world(&[one.address(), other.address()], "").await;
+    one.stop().await.unwrap();
+    other.stop().await.unwrap();
+    assert_eq!(world.judge(get(&world)).await, (502, "upstream_unreachable".into()));
+    assert_eq!((servers(&world, "ejected").await, retries(&world).await), (2, 1), "each was tried once");
+    assert_eq!(world.judge(get(&world)).await, (502, "upstream_unreachable".into()));
+
+    one.restart().await.unwrap();
+    other.restart().await.unwrap();
+    assert_eq!(world.judge(get(&world)).await, (200, "ok".into()), "all are out, so all are asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fwd_09_what_a_server_may_have_seen_is_not_sent_again() {
+    let moody = || {
+        answering(|request| match request.path() {
+            "/bank/break" => Answer::resetting(),
+            _ => Answer::text(StatusCode::OK, "ok"),
+        })
+    };
+    let (one, other) = (moody(), moody());
+    let world = world(&[one.address(), other.address()], "").await;
+    let token = world.sign(&world.token());
+    for method in [Method::GET, Method::POST] {
+        for reused in [false, true] {
+            if reused {
+                for _ in 0..2 {
+                    assert_eq!(world.judge(get(&world)).await.0, 200, "control: the connections are good");
+                }
+            }
+            let before = one.heads() + other.heads();
+            let (mut head, body) = request("/bank/break", &token).into_parts();
+            head.method = method.clone();
+            let answer = world.judge(Request::from_parts(head, body)).await;
+            assert_eq!(answer, (502, "upstream_unreachable".into()), "{method}, reused: {reused}");
+            assert_eq!(one.heads() + other.heads(), before + 1, "{method}, reused: {reused}");
+        }
+    }
+    assert_eq!((retries(&world).await, servers(&world, "healthy").await), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fwd_09_a_connection_that_was_closed_in_the_pool_costs_nothing() {
+    let mut server = good();
+    let world = world(&[server.address()], "").await;
+    assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    server.stop().await.unwrap();
+    server.restart().await.unwrap();
+    assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    assert_eq!((server.heads(), retries(&world).await), (2, 0), "nothing was sent on the closed one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fwd_09_http2_requests_that_were_not_processed_are_sent_again_and_no_others() {
+    const CANCEL: u8 = 8;
+    const INTERNAL_ERROR: u8 = 2;
+    const NO_ERROR: u8 = 0;
+    const REFUSED_STREAM: u8 = 7;
+    const HTTP_1_1_REQUIRED: u8 = 13;
+    for (first, status, requests) in [
+        (Word::Answer, 200, 1),
+        (Word::Reset(REFUSED_STREAM), 200, 2),
+        (Word::GoAway(NO_ERROR), 200, 2),
+        (Word::Reset(CANCEL), 502, 1),
+        (Word::Reset(INTERNAL_ERROR), 502, 1),
+        (Word::Reset(HTTP_1_1_REQUIRED), 502, 1),
+        (Word::Close, 502, 1),
+    ] {
+        for warm in [false, true] {
+            let mut script = vec![Word::Answer; usize::from(warm)];
+            script.push(first);
+            let server = Frames::start(&script).await;
+            let world = world(&[server.address()], ", protocol: http2").await;
+            if warm {
+                assert_eq!(world.judge(post(&world)).await.0, 200, "control");
+            }
+            assert_eq!(world.judge(post(&world)).await.0, status, "{first:?}, warm: {warm}");
+            assert_eq!(server.requests(), requests + usize::from(warm), "{first:?}, warm: {warm}");
+            assert_eq!(retries(&world).await, u64::from(requests == 2), "{first:?}, warm: {warm}");
+        }
+    }
+    let always = Frames::start(&[Word::Reset(REFUSED_STREAM); 100]).await;
+    let world = world(&[always.address()], ", protocol: http2").await;
+    assert_eq!(world.judge(post(&world)).await, (502, "upstream_invalid".into()));
+    assert_eq!(always.requests(), 5, "there is an end to it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fwd_09_a_body_that_was_not_kept_whole_is_not_sent_again() {
+    const REFUSED_STREAM: u8 = 7;
+    for (length, status, requests) in [(60_000, 200, 2), (70_000, 502, 1)] {
+        let server = Frames::start(&[Word::Reset(REFUSED_STREAM)]).await;
+        let world = world(&[server.address()], ", protocol: http2").await;
+        let (head, _) = post(&world).into_parts();
+        let answer = world.judge(Request::from_parts(head, vec![b'a'; length].into())).await;
+        assert_eq!((answer.0, server.requests()), (status, requests), "{length}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_counts_once_however_many_servers_are_tried() {
+    let (server, mut gone) = (good(), good());
+    let world = world(&[server.address(), gone.address()], "").await;
+    gone.stop().await.unwrap();
+    let holder = world.holder();
+    for _ in 0..2 {
+        let proof = holder.proof("/bank/accounts", world.clock.now());
+        let signed = holder.request("/bank/accounts", &proof);
+        let again = signed.clone();
+        assert_eq!(world.judge_from(&world.anonymous(), signed).await, (200, "ok".into()));
+        assert_eq!(world.judge_from(&world.anonymous(), again).await, (401, "dpop_replayed".into()), "control");
+    }
+    assert_eq!((server.requests().len(), retries(&world).await), (2, 1));
+}
+
+/// The numbers of the connections that the calls came on, each once, in order.
+fn connections(calls: &[Call]) -> Vec<usize> {
+    let mut numbers: Vec<usize> = calls.iter().map(|call| call.connection).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t2_a_connection_carries_each_client_under_its_own_name() {
+    for (backend, protocol) in [(Backend::http1().await, "http1"), (Backend::h2c().await, "http2")] {
+        let world = world(&[backend.address()], &format!(", protocol: {protocol}")).await;
+        let tokens = [("client-1", &world.c1), ("client-2", &world.c2)].map(|(id, certificate)| {
+            let token = world.issuer.token(world.clock.now()).claim("client_id", id).bound_to_certificate(certificate);
+            (id, certificate, world.sign(&token))
+        });
+        for _ in 0..3 {
+            for (id, certificate, token) in &tokens {
+                let client = world.anonymous().certificate(certificate);
+                assert_eq!(world.judge_from(&client, request("/bank/accounts", token)).await, (200, "ok".into()));
+                let call = backend.calls().pop().unwrap();
+                assert_eq!(call.headers["x-token-client-id"], *id, "{protocol}");
+                let shown = call.headers["client-cert"].to_str().unwrap().to_owned();
+                assert_eq!(shown, certificate_field(certificate), "{protocol}");
+            }
+            let holder = world.holder();
+            let proof = holder.proof("/bank/accounts", world.clock.now());
+            let signed = holder.request("/bank/accounts", &proof);
+            assert_eq!(world.judge_from(&world.anonymous(), signed).await, (200, "ok".into()));
+            let call = backend.calls().pop().unwrap();
+            assert_eq!(call.headers.get("client-cert"), None, "{protocol}: nothing stays of the client before");
+            assert_eq!((call.headers.get("dpop"), call.headers.get("authorization")), (None, None), "{protocol}");
+        }
+        assert_eq!(connections(&backend.calls()), [0], "{protocol}: control: the connection is reused");
+    }
+}
+
+/// RFC 9440 §2.2.
+fn certificate_field(certificate: &fapi_gateway::commands::demo::pki::Credential) -> String {
+    use base64::Engine as _;
+    format!(":{}:", base64::engine::general_purpose::STANDARD.encode(&certificate.chain_der[0]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t2_upstreams_share_no_connection_though_the_server_is_the_same() {
+    let backend = Backend::http1().await;
+    let address = backend.address();
+    let world = World::with(|scene| {
+        with_bank(scene, &plain(&[address]), "").replace(
+            "routes:\n",
+            &format!(
+                "  twin: {{ servers: [\"http://{address}\"] }}\nroutes:\n  - {{ name: twin, path: /twin, methods: [GET], scopes: [accounts], upstream: twin }}\n"
+            ),
+        )
+    })
+    .await;
+    let token = world.sign(&world.token());
+    let mut came = [Vec::new(), Vec::new()];
+    for _ in 0..3 {
+        for (path, came) in ["/bank/accounts", "/twin"].iter().zip(&mut came) {
+            assert_eq!(world.judge(request(path, &token)).await, (200, "ok".into()));
+            came.extend(backend.take());
+        }
+    }
+    assert_eq!(came.map(|calls| connections(&calls)), [vec![0], vec![1]]);
+}
+
+/// An upstream that sends more than it was asked for, and each connection's number with it.
+async fn talkative() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut received = Vec::new();
+                while matches!(stream.read_buf(&mut received).await, Ok(1..)) {
+                    if received.windows(4).any(|four| four == b"\r\n\r\n") {
+                        let head = String::from_utf8_lossy(&std::mem::take(&mut received)).into_owned();
+                        let more = if head.contains("/bank/more") {
+                            "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret"
+                        } else {
+                            ""
+                        };
+                        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok{more}");
+                        let _ = stream.write_all(answer.as_bytes()).await;
+                    }
+                }
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t2_an_answer_too_many_is_nobodys() {
+    let (address, connections) = talkative().await;
+    let world = world(&[address], "").await;
+    let token = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&world.c2));
+    let body_for = async |certificate, path, token: &str| {
+        let client = world.anonymous().certificate(certificate);
+        let answer = client.send(request(path, token)).await.unwrap();
+        // The line comes when the exchange has ended, and its connection is back in the pool.
+        world.gateway.record_of(&answer);
+        answer.into_body()
+    };
+    let own = world.sign(&world.token());
+    for _ in 0..2 {
+        assert_eq!(body_for(&world.c1, "/bank/accounts", &own).await, "ok");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "control: the connection is reused");
+    for round in 0..3 {
+        assert_eq!(body_for(&world.c1, "/bank/more", &own).await, "ok", "{round}");
+        assert_eq!(body_for(&world.c2, "/bank/accounts", &token).await, "ok", "{round}: the first client's");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 4, "a connection with something left on it is not used again");
+}
+
+/// A gRPC call as its library makes it: status, headers, body and trailers of the answer.
+async fn call(world: &World, te: Option<&str>) -> (StatusCode, HeaderMap, Bytes, Option<HeaderMap>) {
+    let stream = world.client().h2().raw_stream().await.expect("the gateway accepts the connection");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let token = world.sign(&world.token());
+    let mut request = Request::post(format!("{ORIGIN}/bank/v1.Accounts/List"))
+        .version(Version::HTTP_2)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/grpc");
+    if let Some(te) = te {
+        request = request.header("te", te);
+    }
+    let request = request.body(Full::new(Bytes::from_static(b"\0\0\0\0\x04ping"))).unwrap();
+    let answer = timeout(DEADLINE, sender.send_request(request)).await.expect("in time").expect("an answer");
+    let (head, body) = answer.into_parts();
+    let body = timeout(DEADLINE, body.collect()).await.expect("in time").expect("a body");
+    let trailers = body.trailers().cloned();
+    (head.status, head.headers, body.to_bytes(), trailers)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_calls_pass_with_their_trailers_over_h2c_tls_and_mtls() {
+    let (authority, gateway) = (Authority::new("Bank"), Authority::new("Gateways"));
+    let identity = gateway.client("gateway");
+    let certificate = authority.server(&["localhost"]);
+    let url = |backend: &Backend| vec![format!("https://localhost:{}", backend.address().port())];
+    let (plain_backend, tls, mtls) = (
+        Backend::h2c().await,
+        Backend::tls(tls_config(&certificate, None)).await,
+        Backend::tls(tls_config(&certificate, Some(&gateway))).await,
+    );
+    for (what, backend, servers, keys) in [
+        ("h2c", &plain_backend, plain(&[plain_backend.address()]), String::new()),
+        ("tls", &tls, url(&tls), ", tls: { trust_anchors: [bank.pem] }".into()),
+        (
+            "mtls",
+            &mtls,
+            url(&mtls),
+            ", tls: { trust_anchors: [bank.pem], certificate: gateway.pem, private_key: gateway-key.pem }".into(),
+        ),
+    ] {
+        let world = World::with(|scene| {
+            let scene = scene
+                .file("bank.pem", &authority.pem())
+                .file("gateway.pem", &identity.certificate_pem())
+                .file("gateway-key.pem", &identity.key_pem());
+            with_bank(scene, &servers, &format!(", protocol: http2{keys}"))
+        })
+        .await;
+        for round in 0..3 {
+            let (status, headers, body, trailers) = call(&world, Some("trailers")).await;
+            assert_eq!((status.as_u16(), &body[..]), (200, ANSWER), "{what}");
+            assert_eq!((headers["content-type"].as_bytes(), headers.get("server")), (&b"application/grpc"[..], None));
+            let trailers = trailers.unwrap_or_else(|| panic!("{what}: no trailers"));
+            let mut names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["grpc-message", "grpc-status"], "{what}: nothing of the inside, nothing in our name");
+            assert_eq!(
+                (&trailers["grpc-status"], &trailers["grpc-message"]),
+                (&"0".parse().unwrap(), &"fine".parse().unwrap())
+            );
+            let seen = backend.take().remove(0);
+            assert_eq!(
+                (seen.version, seen.path.as_str(), &seen.body[..]),
+                (Version::HTTP_2, "/bank/v1.Accounts/List", &b"\0\0\0\0\x04ping"[..])
+            );
+            assert_eq!(seen.headers["te"], "trailers", "{what}");
+            assert_eq!((seen.connection, seen.headers.get("authorization")), (0, None), "{what}, {round}: reused");
+        }
+        call(&world, None).await;
+        assert_eq!(backend.take()[0].headers.get("te"), None, "{what}: what the client did not say is not said for it");
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "{what}: HTTP/1.1 goes on as HTTP/2");
+        let seen = backend.take().remove(0);
+        assert_eq!((seen.version, &seen.body[..], seen.headers.get("te")), (Version::HTTP_2, &b"pay"[..], None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_100_gets_it_whatever_the_upstream_speaks() {
+    for (backend, protocol) in [(Backend::http1().await, "http1"), (Backend::h2c().await, "http2")] {
+        let world = world(&[backend.address()], &format!(", protocol: {protocol}")).await;
+        let mut stream = world.client().h1().raw_stream().await.expect("the gateway accepts the connection");
+        let token = world.sign(&world.token());
+        let head = format!(
+            "POST /bank/payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut received = [0; 12];
+        timeout(DEADLINE, stream.read_exact(&mut received)).await.expect("in time").unwrap();
+        assert_eq!(&received, b"HTTP/1.1 100", "{protocol}");
+        stream.write_all(b"pay").await.unwrap();
+        let mut received = Vec::new();
+        let answered = async {
+            while !received.windows(12).any(|window| window == b"HTTP/1.1 200") {
+                assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "{protocol}");
+            }
+        };
+        timeout(DEADLINE, answered).await.expect("in time");
+        assert_eq!(&backend.take()[0].body[..], b"pay", "{protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http1_te_and_trailers_go_neither_up_nor_down() {
+    let backend = Backend::http1().await;
+    let world = world(&[backend.address()], "").await;
+    let (status, _, body, trailers) = call(&world, Some("trailers")).await;
+    assert_eq!((status.as_u16(), &body[..], trailers), (200, ANSWER, None));
+    assert_eq!(backend.take()[0].headers.get("te"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_another_version_than_was_said_gets_no_request() {
+    let authority = Authority::new("Bank");
+    let http1 = Backend::tls(tls_with(&authority, &[b"http/1.1"])).await;
+    let none = Backend::tls(tls_with(&authority, &[])).await;
+    for (what, backend) in [("http/1.1 alone", &http1), ("no ALPN", &none)] {
+        for (protocol, served) in [("http1", true), ("http2", false)] {
+            let servers = [format!("https://localhost:{}", backend.address().port())];
+            let world = World::with(|scene| {
+                let keys = format!(", protocol: {protocol}, tls: {{ trust_anchors: [bank.pem] }}");
+                with_bank(scene.file("bank.pem", &authority.pem()), &servers, &keys)
+            })
+            .await;
+            let status = world.judge(get(&world)).await.0;
+            assert_eq!(status, if served { 200 } else { 502 }, "{what}, {protocol}");
+            assert_eq!(backend.take().len(), usize::from(served), "{what}, {protocol}");
+        }
+    }
+}
+
+/// TLS of a server that knows these protocols.
+fn tls_with(authority: &Authority, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+    let mut config = (*tls_config(&authority.server(&["localhost"]), None)).clone();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// A server whose health a test decides; it counts its checks and keeps the last.
+fn patient(well: &Arc<AtomicBool>) -> HttpServer {
+    let well = well.clone();
+    answering(move |request| match request.path() {
+        "/health" if !well.load(Ordering::SeqCst) => Answer::status(StatusCode::SERVICE_UNAVAILABLE),
+        _ => Answer::text(StatusCode::OK, "ok"),
+    })
+}
+
+fn checks(server: &HttpServer) -> Vec<Recorded> {
+    server.requests().into_iter().filter(|request| request.path() == "/health").collect()
+}
+
+fn served(server: &HttpServer) -> usize {
+    server.requests().iter().filter(|request| request.path() != "/health").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_well_is_left_out_until_it_is() {
+    let (one_is_well, other_is_well) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (one, other) = (patient(&one_is_well), patient(&other_is_well));
+    let check = ", health_check: { path: /health, interval: 10ms, timeout: 2s, healthy_after: 2, unhealthy_after: 2 }";
+    let world = world(&[one.address(), other.address()], check).await;
+    becomes(&world, "unhealthy", 1).await;
+    assert!(checks(&other).len() >= 2, "not at the first failure");
+    let asked = checks(&one).remove(0);
+    assert_eq!((asked.method.as_str(), asked.header("user-agent")), ("GET", Some("fapi-gateway")));
+    assert_eq!(asked.authority, Some(one.address().to_string()));
+    let before = served(&other);
+    for _ in 0..6 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!((served(&other), retries(&world).await), (before, 0));
+
+    one_is_well.store(false, Ordering::SeqCst);
+    becomes(&world, "unhealthy", 2).await;
+    assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "when none is well, all are asked");
+
+    other_is_well.store(true, Ordering::SeqCst);
+    becomes(&world, "healthy", 1).await;
+    let before = served(&other);
+    for _ in 0..4 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!(served(&other), before + 4, "it alone is well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_path_a_connection_is_enough_and_a_late_answer_is_none() {
+    let (one, mut other) = (good(), good());
+    let world_of_connections =
+        world(&[one.address(), other.address()], ", health_check: { interval: 10ms, unhealthy_after: 1 }").await;
+    other.stop().await.unwrap();
+    becomes(&world_of_connections, "unhealthy", 1).await;
+    assert_eq!(world_of_connections.judge(post(&world_of_connections)).await, (200, "ok".into()));
+    assert_eq!(retries(&world_of_connections).await, 0, "no request had to find out");
+    other.restart().await.unwrap();
+    becomes(&world_of_connections, "healthy", 2).await;
+    assert_eq!(other.heads(), 0, "nothing is asked");
+
+    let late = answering(|_| Answer::hanging());
+    let world =
+        world(&[late.address()], ", health_check: { path: /, interval: 10ms, timeout: 50ms, unhealthy_after: 2 }")
+            .await;
+    becomes(&world, "unhealthy", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_asked_over_the_protocol_and_tls_of_requests() {
+    let (authority, gateway) = (Authority::new("Bank"), Authority::new("Gateways"));
+    let identity = gateway.client("gateway");
+    let backend = Backend::tls(tls_config(&authority.server(&["localhost"]), Some(&gateway))).await;
+    let servers = [format!("https://127.0.0.1:{}", backend.address().port())];
+    for (keys, healthy) in [
+        ("certificate: gateway.pem, private_key: gateway-key.pem, server_name: localhost", true),
+        ("certificate: gateway.pem, private_key: gateway-key.pem", false),
+        ("server_name: localhost", false),
+    ] {
+        let world = World::with(|scene| {
+            let scene = scene
+                .file("bank.pem", &authority.pem())
+                .file("gateway.pem", &identity.certificate_pem())
+                .file("gateway-key.pem", &identity.key_pem());
+            let keys = format!(
+                ", protocol: http2, tls: {{ trust_anchors: [bank.pem], {keys} }}, \
+                 health_check: {{ path: /health?deep=1, interval: 10ms, timeout: 5s, unhealthy_after: 1 }}"
+            );
+            with_bank(scene, &servers, &keys)
+        })
+        .await;
+        if healthy {
+            let asked = async {
+                while backend.calls().len() < 3 {
+                    yield_now().await;
+                }
+            };
+            timeout(DEADLINE, asked).await.expect("checks");
+            assert_eq!(servers_of(&world).await, (1, 0), "{keys}");
+            let calls = backend.take();
+            assert!(
+                calls.iter().all(|call| (call.version, call.path.as_str()) == (Version::HTTP_2, "/health")),
+                "{calls:?}"
+            );
+            assert_eq!(connections(&calls).len(), calls.len(), "each has a connection of its own");
+        } else {
+            becomes(&world, "unhealthy", 1).await;
+        }
+    }
+}
+
+async fn servers_of(world: &World) -> (u64, u64) {
+    (servers(world, "healthy").await, servers(world, "unhealthy").await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_ends_the_checks_of_what_it_replaces() {
+    let (before, after) = (good(), good());
+    let world = world(&[before.address()], ", health_check: { path: /health, interval: 1ms }").await;
+    before.wait_until(DEADLINE, |requests| requests.len() >= 3).await.expect("control: it is checked");
+    let folder = world.gateway.folder();
+    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", &text.replace(&before.address().to_string(), &after.address().to_string()));
+    world.gateway.control().reload();
+    timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    let count = before.heads();
+    after.wait_until(DEADLINE, |requests| requests.len() >= 20).await.expect("the new one is checked");
+    assert!(before.heads() <= count + 1, "one was under way: {} and then {}", count, before.heads());
+    assert_eq!(servers(&world, "healthy").await, 1);
+}
