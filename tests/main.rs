@@ -27,5 +27,6 @@ mod observed;
 mod operation;
 mod readme;
 mod rejects;
+mod soak;
 mod upstreams;
 mod vectors;
