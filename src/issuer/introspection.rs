@@ -7,6 +7,9 @@
 //! Requests that ask about the same token at the same time share one call; how many calls are under way, and how many
 //! requests wait for them, is bounded.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -292,6 +295,8 @@ impl Introspector {
         let (sender, outcome) = watch::channel(None);
         let began = instant();
         flights.insert(*hash, Flight { began, outcome: outcome.clone() });
+        // Whatever ends the landing takes the lock, and a runtime that shuts down ends a task while it is spawned.
+        drop(flights);
         let landing = Landing { introspector: self.clone(), hash: *hash, began, _place: place };
         let token: Box<str> = token.as_str().into();
         // A task of its own: a client that hangs up must not take the answer away from the others.
