@@ -319,12 +319,13 @@ impl Introspector {
     /// One question, however long it takes, and what is remembered of the answer.
     async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
-        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now)).await;
+        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
         let (answer, asked_at) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
             Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
         };
+        let now = moved_on(now, began);
         let judged = match answer {
             Answer::Active(answer) => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
@@ -348,16 +349,16 @@ impl Introspector {
 
     fn remember(&self, hash: &TokenHash, token: &Arc<ActiveToken>, asked_at: Instant, now: UnixTime) {
         let CacheSettings { max_age, .. } = self.settings.cache;
-        let left = token.expires_at().map_or(max_age, |at| max_age.min(Duration::from_secs(at.since(now))));
-        let lifetime = left.saturating_sub(asked_at.elapsed());
+        let left = token.expires_at().map_or(max_age, |at| Duration::from_secs(at.since(now)));
+        let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
         // A later question may have been answered sooner; what it learnt is not undone.
         if !lifetime.is_zero() && !self.refused.contains_key(hash) {
             self.active.insert(*hash, Remembered { token: token.clone(), asked_at, lifetime });
         }
     }
 
-    /// The call itself, when its turn has come; with the moment from which the answer ages.
-    async fn call(&self, token: &str, now: UnixTime) -> Result<(Answer, Instant), Fault> {
+    /// The call itself, when its turn has come; with the moment from which the answer ages. It was `now` when it `began`.
+    async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Instant), Fault> {
         let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
         let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
         let asked_at = instant();
@@ -365,9 +366,7 @@ impl Introspector {
             Response::Json => introspection::JSON,
             Response::Jwt { .. } => introspection::JWT,
         };
-        // Signed beforehand, and once more for a second attempt: an assertion is good for one call.
-        self.form(token, now)?;
-        let form = || self.form(token, now).unwrap_or_default();
+        let form = || self.form(token, moved_on(now, began));
         let response = self.client.post_form(&url, accept, MAX_ANSWER_BYTES, form).await?;
         if response.status() != StatusCode::OK {
             let fault = Fault::of(response.status(), response.body());
@@ -382,7 +381,7 @@ impl Introspector {
         if !kind.is_some_and(|kind| is_media_type(kind, accept)) {
             return Err(Fault::ContentType { expected: accept });
         }
-        Ok((self.read(response.body(), now).await?, asked_at))
+        Ok((self.read(response.body(), moved_on(now, began)).await?, asked_at))
     }
 
     async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
@@ -629,6 +628,12 @@ impl fmt::Display for ErrorName {
 /// Whether a Content-Type is of this media type, whatever its parameters (RFC 9110 §8.3.1).
 fn is_media_type(found: &str, expected: &str) -> bool {
     found.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
+}
+
+/// The time of a request that came at `now`, some time after it `began`: waiting for a turn and an answer may take longer
+/// than clocks may differ.
+fn moved_on(now: UnixTime, began: Instant) -> UnixTime {
+    now.plus(began.elapsed().as_secs())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -149,6 +149,28 @@ fn a_runtime_that_shuts_down_does_not_wait_for_a_question_that_cannot_be_asked_a
     assert!(nothing_is_left(&introspector));
 }
 
+#[tokio::test]
+async fn what_is_asked_and_answered_late_is_judged_by_the_time_it_is_then() {
+    let (server, introspector) =
+        served(|settings| settings.response = Response::Jwt { audiences: vec!["gateway".into()] });
+    introspector.keys.as_ref().unwrap().refresh().await.unwrap();
+    let token = server.issue(&server.token(NOW.0));
+    let ago =
+        |seconds| instant().checked_sub(Duration::from_secs(seconds)).expect("a time since the machine was started");
+    for waited in [0, 10, 11, 29] {
+        // The issuer's clock went on while the request waited for its turn.
+        server.keep_time(move || NOW.0 + waited);
+        let answer = introspector.call(&token, NOW, ago(waited)).await;
+        assert!(matches!(answer, Ok((Answer::Active(_), _))), "{waited}: {answer:?}");
+        let form = server.requests().pop().unwrap().body;
+        let assertion = form_urlencoded::parse(&form).find(|(name, _)| name == "client_assertion").unwrap().1;
+        assert_eq!(claims(&assertion)["iat"], NOW.0 + waited);
+    }
+    // Control: an issuer whose clock is that much ahead.
+    let answer = introspector.call(&token, NOW, instant()).await;
+    assert!(matches!(answer, Err(Fault::Answer(AnswerError::Statement(StatementError::IssuedInFuture { .. })))));
+}
+
 fn claims(jws: &str) -> Value {
     use base64::Engine;
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jws.split('.').nth(1).unwrap()).unwrap();
