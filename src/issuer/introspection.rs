@@ -19,6 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::{StatusCode, header};
 use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use reqwest::Url;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -119,7 +120,7 @@ pub enum Response {
 /// The section `introspection.cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How many active tokens are remembered; the least used go first.
+    /// How many active tokens are remembered; those that were not used for the longest go first.
     pub max_entries: u64,
     /// How many bytes they may take.
     pub max_bytes: u64,
@@ -201,9 +202,14 @@ impl Introspector {
             .max_capacity(max_bytes)
             .weigher(move |_: &TokenHash, remembered: &Remembered| weigh(&remembered.token))
             .expire_after(UntilItsEnd)
+            // By use over time a new token would not get in among busy ones, a large one never: a question each time.
+            .eviction_policy(EvictionPolicy::lru())
             .build();
-        let refused =
-            Cache::builder().max_capacity(MAX_REFUSED.min(max_entries)).time_to_live(inactive_max_age).build();
+        let refused = Cache::builder()
+            .max_capacity(MAX_REFUSED.min(max_entries))
+            .time_to_live(inactive_max_age)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
         Ok(Self {
             endpoint,
             timing,

@@ -177,6 +177,27 @@ fn claims(jws: &str) -> Value {
     serde_json::from_slice(&payload).unwrap()
 }
 
+#[test]
+fn atk_sz_06_a_full_memory_takes_a_token_on_its_first_use_however_large() {
+    let introspector = alone(|settings| settings.cache.max_entries = 100);
+    for _ in 0..20 {
+        for number in 0..100 {
+            let token = format!("token-{number}");
+            if introspector.remembered(&hash(&token), None).is_none() {
+                remember(&introspector, &token, 0);
+            }
+        }
+        introspector.active.run_pending_tasks();
+    }
+    assert!(introspector.entries() >= 50, "control: it is full of tokens that are used");
+    for (token, size) in [("small", 0), ("large", 200 * 1024)] {
+        remember(&introspector, token, size);
+        introspector.active.run_pending_tasks();
+        assert!(introspector.remembered(&hash(token), None).is_some(), "{token}");
+    }
+    assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+}
+
 /// What was logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
