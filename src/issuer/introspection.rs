@@ -236,7 +236,7 @@ impl Introspector {
     /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit.
     pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
         let found = self.active.get(hash)?;
-        if max_age.is_some_and(|max_age| found.asked_at.elapsed() > max_age) {
+        if max_age.is_some_and(|max_age| found.asked_at.elapsed() >= max_age) {
             return None;
         }
         Some(found.token)
@@ -425,7 +425,8 @@ impl Introspector {
 
     fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {
         self.observer.introspection(&self.expected.name, fault.outcome(), took);
-        if let Some(unsaid) = lock(&self.complaint).is_due() {
+        let due = lock(&self.complaint).is_due();
+        if let Some(unsaid) = due {
             warn!(issuer = %self.expected.name, %fault, unsaid, "introspection failed");
         }
         self.unavailable(&fault.to_string())
@@ -603,11 +604,13 @@ impl Fault {
         match self {
             Self::Busy => IntrospectionOutcome::Busy,
             Self::TimedOut | Self::Fetch(FetchError::TimedOut { .. }) => IntrospectionOutcome::Timeout,
-            Self::EndpointUnknown | Self::Fetch(_) => IntrospectionOutcome::Unreachable,
             Self::Unauthorized { .. } | Self::NotSigned(_) => IntrospectionOutcome::Unauthorized,
-            Self::Status { .. } | Self::ContentType { .. } | Self::Answer(_) | Self::NoKeys => {
-                IntrospectionOutcome::Invalid
-            }
+            Self::Status { .. }
+            | Self::Fetch(FetchError::TooLarge { .. })
+            | Self::ContentType { .. }
+            | Self::Answer(_)
+            | Self::NoKeys => IntrospectionOutcome::Invalid,
+            Self::EndpointUnknown | Self::Fetch(_) => IntrospectionOutcome::Unreachable,
         }
     }
 }

@@ -150,6 +150,30 @@ fn a_runtime_that_shuts_down_does_not_wait_for_a_question_that_cannot_be_asked_a
 }
 
 #[tokio::test]
+async fn int_13_who_hangs_up_leaves_neither_place_nor_flight_nor_turn() {
+    for max_age in [None, Some(Duration::ZERO)] {
+        let (server, introspector) = served(|settings| {
+            settings.max_calls = 2;
+            settings.timeout = Duration::from_millis(300);
+        });
+        server.script(PATH, Reply::hanging());
+        let mut clients = tokio::task::JoinSet::new();
+        for number in 0..20 {
+            let introspector = introspector.clone();
+            // Each token comes twice.
+            clients.spawn(async move { ask(&introspector, &format!("token-{}", number / 2), max_age).await });
+        }
+        server.wait_for(PATH, 2, DEADLINE).await.unwrap();
+        assert!(!nothing_is_left(&introspector), "control");
+        clients.shutdown().await;
+        until_nothing_is_left(&introspector).await;
+        assert_eq!(server.requests_to(PATH), 2, "no more calls than turns: the others' time was over in the line");
+        server.unscript(PATH);
+        assert_eq!(ask(&introspector, "another", max_age).await, Err(Code::TokenInactive));
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_and_answered_late_is_judged_by_the_time_it_is_then() {
     let (server, introspector) =
         served(|settings| settings.response = Response::Jwt { audiences: vec!["gateway".into()] });
@@ -175,6 +199,99 @@ fn claims(jws: &str) -> Value {
     use base64::Engine;
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jws.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()
+}
+
+#[tokio::test]
+async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // While there is one subscriber alone, whoever meets an event first says whether it is logged: perhaps another test.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+    let (server, introspector) = served(|_| {});
+    server.script(PATH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
+    for number in 0..20 {
+        assert_eq!(ask(&introspector, &format!("token-{number}"), None).await, Err(Code::IntrospectionUnavailable));
+    }
+    let lines = log.lines("introspection failed");
+    // A second may have passed on a slow machine.
+    assert!((1..=3).contains(&lines.len()), "{lines:?}");
+    for part in ["WARN", "issuer=bank", "status 500", "unsaid=0"] {
+        assert!(lines[0].contains(part), "{lines:?}");
+    }
+    lock(&introspector.complaint).last = None;
+    assert_eq!(ask(&introspector, "one more", None).await, Err(Code::IntrospectionUnavailable));
+    if let [_, second] = &log.lines("introspection failed")[..] {
+        assert!(second.contains("unsaid=19"), "{second}");
+    }
+    assert!(log.lines("token-").is_empty() && log.lines("one more").is_empty());
+}
+
+#[test]
+fn int_08_with_no_age_at_all_nothing_is_remembered_however_fresh() {
+    let introspector = alone(|_| {});
+    remember(&introspector, "token", 0);
+    assert!(introspector.remembered(&hash("token"), None).is_some(), "control");
+    assert!(introspector.remembered(&hash("token"), Some(Duration::from_secs(30))).is_some(), "control");
+    assert!(introspector.remembered(&hash("token"), Some(Duration::ZERO)).is_none());
+    let lasting = alone(|settings| settings.cache.max_age = Duration::ZERO);
+    remember(&lasting, "token", 0);
+    assert!(lasting.remembered(&hash("token"), None).is_none());
+}
+
+#[test]
+fn int_08_age_counts_from_the_question_and_not_from_the_answer() {
+    let introspector = alone(|settings| settings.cache.max_age = Duration::from_secs(10));
+    for (asked, expected) in [(0, true), (5, true), (10, false), (11, false)] {
+        let asked_at = instant().checked_sub(Duration::from_secs(asked)).expect("a time since the machine was started");
+        let token = format!("token-{asked}");
+        introspector.remember(&hash(&token), &active(&introspector, &token, 0), asked_at, NOW);
+        assert_eq!(introspector.remembered(&hash(&token), None).is_some(), expected, "{asked}");
+    }
+    assert!(introspector.remembered(&hash("token-5"), Some(Duration::from_secs(6))).is_some(), "control");
+    assert!(introspector.remembered(&hash("token-5"), Some(Duration::from_secs(5))).is_none());
+}
+
+#[test]
+fn atk_ca_09_what_was_learnt_later_is_not_undone_by_an_earlier_question() {
+    let introspector = alone(|_| {});
+    remember(&introspector, "other", 0);
+    introspector.refused.insert(hash("token"), TokenError::Inactive);
+    remember(&introspector, "token", 0);
+    assert!(introspector.remembered(&hash("token"), None).is_none());
+    assert!(introspector.remembered(&hash("other"), None).is_some(), "control");
+    introspector.refused.invalidate(&hash("token"));
+    remember(&introspector, "token", 0);
+    assert!(introspector.remembered(&hash("token"), None).is_some(), "what was refused before can be good again");
+}
+
+#[test]
+fn int_14_neither_bound_of_the_memory_is_passed() {
+    const ENTRIES: u64 = 500;
+    for (size, fits) in [(0, ENTRIES), (8 * 1024, 120)] {
+        let introspector = alone(|settings| settings.cache.max_entries = ENTRIES);
+        for number in 0..5000 {
+            remember(&introspector, &format!("token-{number}"), size);
+            if number % 500 == 0 {
+                introspector.active.run_pending_tasks();
+                assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+            }
+        }
+        let entries = introspector.entries();
+        assert!((fits / 2..=fits).contains(&entries), "{entries} of {size} bytes");
+        assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+        let right = (0..5000).filter_map(|number| {
+            let token = hash(&format!("token-{number}"));
+            introspector.remembered(&token, None).map(|found| found.id() == token.id())
+        });
+        assert!(right.into_iter().all(|right| right), "an entry is its own token's");
+    }
+    let introspector = alone(|_| {});
+    for number in 0..30_000 {
+        introspector.refused.insert(hash(&format!("token-{number}")), TokenError::Inactive);
+    }
+    introspector.refused.run_pending_tasks();
+    assert!(introspector.refused.entry_count() <= introspector.settings.cache.max_entries);
 }
 
 #[test]
