@@ -621,7 +621,8 @@ struct ErrorName(Option<String>);
 
 impl ErrorName {
     fn of(body: &[u8]) -> Self {
-        let plain = |name: &&str| name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let plain =
+            |name: &&str| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let body = parse_object(body).ok();
         let name = body.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str).filter(plain);
         Self(name.map(str::to_owned))
