@@ -1,14 +1,12 @@
-//! Tokens that the issuer is asked about (RFC 7662, RFC 9701): what of its answers counts, for how long, and what does not.
+//! The question: what is sent, where to, and how the gateway proves who asks.
 
 use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::https::Recorded;
 use fapi_gateway::commands::demo::pki::Authority;
 use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
+use super::{asked, form, part, payload};
 use crate::support::{ORIGIN, World, dpop_request, request};
-
-const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_rs_01_opaque_tokens_of_both_bindings_come_through() {
@@ -60,7 +58,7 @@ async fn int_01_fapi2_cl_02_the_question_is_a_form_with_the_token_and_an_asserti
 
     let other = world.opaque(&world.token());
     assert_eq!(world.judge(request("/accounts", &other)).await.0, 200);
-    let second = payload(&self::form(&self::asked(&world)[1])[3].1);
+    let second = payload(&super::form(&super::asked(&world)[1])[3].1);
     assert_ne!(claims["jti"], second["jti"]);
 }
 
@@ -112,23 +110,4 @@ async fn fapi2_cl_03_a_certificate_authenticates_and_goes_to_the_alias() {
         let form = form(&question);
         assert!(form.contains(&("client_id".into(), "gateway".into())) && form.len() == 3, "{method}");
     }
-}
-
-/// The questions to the introspection endpoint so far.
-fn asked(world: &World) -> Vec<Recorded> {
-    world.issuer.requests().into_iter().filter(|request| request.path().ends_with(INTROSPECTION)).collect()
-}
-
-fn form(question: &Recorded) -> Vec<(String, String)> {
-    form_urlencoded::parse(&question.body).into_owned().collect()
-}
-
-fn payload(jws: &str) -> Value {
-    part(jws, 1)
-}
-
-fn part(jws: &str, index: usize) -> Value {
-    use base64::Engine;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jws.split('.').nth(index).unwrap()).unwrap();
-    serde_json::from_slice(&bytes).unwrap()
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::super::jwks::Location;
 use super::*;
-use crate::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use crate::commands::demo::https::Answer as Reply;
+use crate::commands::demo::authorization_server::{AuthorizationServer, ResourceServer, Script};
+use crate::commands::demo::https::{Answer as Reply, Recorded};
 use crate::commands::demo::pki::Authority;
 use crate::commands::demo::tokens::{KeyKind, SigningKey};
 use crate::fapi::keys::Algorithm;
@@ -313,6 +313,49 @@ fn atk_sz_06_a_full_memory_takes_a_token_on_its_first_use_however_large() {
         assert!(introspector.remembered(&hash(token), None).is_some(), "{token}");
     }
     assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_20_thousands_of_new_tokens_are_asked_about_once_each_by_no_more_than_max_calls() {
+    const TOKENS: usize = 3000;
+    const CALLS: usize = 16;
+    const DELAY: Duration = Duration::from_millis(2);
+    let (server, introspector) = served(|settings| {
+        settings.timeout = Duration::from_secs(60);
+        settings.max_calls = CALLS;
+        settings.max_waiting = TOKENS;
+        settings.cache.max_entries = TOKENS as u64 * 2;
+        settings.cache.max_bytes = 64 * 1024 * 1024;
+    });
+    let most = Arc::new(AtomicUsize::new(0));
+    let (seen, recent) = (most.clone(), Mutex::new(std::collections::VecDeque::new()));
+    let answer = json!({ "active": true, "aud": AuthorizationServer::AUDIENCE });
+    let answered = move |_: &Recorded| {
+        // What arrived less than the delay ago is not answered yet.
+        let (mut recent, now) = (lock(&recent), instant());
+        while recent.front().is_some_and(|at: &Instant| now - *at >= DELAY) {
+            recent.pop_front();
+        }
+        recent.push_back(now);
+        seen.fetch_max(recent.len(), Ordering::Relaxed);
+        Reply::json(StatusCode::OK, answer.clone()).delayed(DELAY)
+    };
+    server.script(PATH, Script::Function(Box::new(answered)));
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..TOKENS {
+        let introspector = introspector.clone();
+        clients.spawn(async move { ask(&introspector, &format!("token-{number}"), None).await });
+    }
+    assert!(clients.join_all().await.iter().all(Result::is_ok));
+    let asked: std::collections::HashSet<_> = server
+        .requests()
+        .iter()
+        .map(|question| form_urlencoded::parse(&question.body).next().unwrap().1.into_owned())
+        .collect();
+    assert_eq!((server.requests_to(PATH), asked.len(), introspector.entries()), (TOKENS, TOKENS, TOKENS as u64));
+    let most = most.load(Ordering::Relaxed);
+    assert!((2..=CALLS).contains(&most), "{most}");
+    assert!(nothing_is_left(&introspector));
 }
 
 /// What was logged.
