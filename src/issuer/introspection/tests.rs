@@ -45,7 +45,7 @@ fn introspector(
         algorithms: Algorithm::ALL.to_vec(),
     };
     let anchors = TrustAnchors::Given(vec![authority.der().clone()]);
-    let (jwks, timing) = (JwksSettings::default(), Timing::default());
+    let (jwks, timing) = (JwksSettings::default(), TIMING);
     let keys = match settings.response {
         Response::Json => None,
         Response::Jwt { .. } => {
@@ -79,6 +79,15 @@ const CACHE: CacheSettings = CacheSettings {
     max_bytes: 1024 * 1024,
     max_age: Duration::from_secs(30),
     inactive_max_age: Duration::from_secs(5),
+};
+
+const TIMING: Timing = Timing {
+    refresh_floor: Duration::from_secs(60),
+    retry_first: Duration::from_millis(5),
+    retry_longest: Duration::from_millis(5),
+    token_cooldown: Duration::from_secs(30),
+    connect_timeout: DEADLINE,
+    timeout: DEADLINE,
 };
 
 async fn ask(introspector: &Arc<Introspector>, token: &str, max_age: Option<Duration>) -> Result<(), Code> {
@@ -167,7 +176,6 @@ async fn int_13_who_hangs_up_leaves_neither_place_nor_flight_nor_turn() {
         assert!(!nothing_is_left(&introspector), "control");
         clients.shutdown().await;
         until_nothing_is_left(&introspector).await;
-        assert_eq!(server.requests_to(PATH), 2, "no more calls than turns: the others' time was over in the line");
         server.unscript(PATH);
         assert_eq!(ask(&introspector, "another", max_age).await, Err(Code::TokenInactive));
     }
@@ -356,6 +364,34 @@ async fn int_20_thousands_of_new_tokens_are_asked_about_once_each_by_no_more_tha
     let most = most.load(Ordering::Relaxed);
     assert!((2..=CALLS).contains(&most), "{most}");
     assert!(nothing_is_left(&introspector));
+}
+
+#[tokio::test]
+async fn ms_int_10_an_endpoint_without_tls_or_none_is_waited_for_and_not_asked() {
+    for endpoint in [None, Some("http://localhost/introspect"), Some("introspect"), Some("")] {
+        let (server, introspector) = served(|settings| settings.endpoint = None);
+        let mut metadata = server.metadata();
+        metadata["introspection_endpoint"] = json!(endpoint);
+        for path in [AuthorizationServer::METADATA, AuthorizationServer::OPENID_CONFIGURATION] {
+            server.script(path, Reply::json(StatusCode::OK, metadata.clone()));
+        }
+        let background = {
+            let introspector = introspector.clone();
+            tokio::spawn(async move { introspector.keep_fresh().await })
+        };
+        server.wait_for(AuthorizationServer::METADATA, 2, DEADLINE).await.unwrap();
+        assert!(!introspector.ready(), "{endpoint:?}");
+        assert_eq!(ask(&introspector, "token", None).await, Err(Code::IntrospectionUnavailable), "{endpoint:?}");
+        server.unscript(AuthorizationServer::METADATA);
+        let found = async {
+            while !introspector.ready() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, found).await.expect("it is looked for again");
+        assert_eq!(ask(&introspector, "token", None).await, Err(Code::TokenInactive), "control");
+        background.abort();
+    }
 }
 
 /// What was logged.
