@@ -411,7 +411,7 @@ async fn int_13_a_hundred_first_uses_are_one_question() {
 async fn int_13_a_fault_is_shared_by_those_who_wait_and_by_nobody_else() {
     let world = world(", timeout: 10s").await;
     let token = world.opaque(&world.token());
-    let slow = Answer::status(http::StatusCode::INTERNAL_SERVER_ERROR).delayed(Duration::from_millis(300));
+    let slow = Answer::status(http::StatusCode::INTERNAL_SERVER_ERROR).delayed(Duration::from_millis(500));
     world.issuer.script(INTROSPECTION, slow);
     let mut requests = JoinSet::new();
     for _ in 0..20 {
@@ -448,7 +448,7 @@ async fn int_13_the_first_who_asks_may_hang_up() {
 async fn atk_ca_06_answers_do_not_cross_over() {
     const REQUESTS: usize = 500;
     // So short that questions are asked, shared and remembered all the time.
-    let world = world(", cache: { max_age: 20ms }").await;
+    let world = world(", timeout: 10s, cache: { max_age: 20ms }").await;
     let names = ["one", "two"];
     let tokens = names.map(|name| world.opaque(&world.token().claim("sub", name)));
     let mut requests = JoinSet::new();
