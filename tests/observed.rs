@@ -4,8 +4,11 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, Script};
+use fapi_gateway::commands::demo::https::{Answer, Recorded};
 use fapi_gateway::commands::demo::tokens::KeyKind;
-use http::Request;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -202,14 +205,62 @@ async fn att_a5_nothing_secret_leaves_in_logs_audit_metrics_or_answers() {
     }
     output.push_str(&world.gateway.admin("/metrics").await.1);
     output.push_str(&world.gateway.audit_text());
+    let (told, mut secrets) = introspected().await;
+    output.push_str(&told);
     let logged = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
     assert!(logged.contains("the log is being read"), "control");
     output.push_str(&logged);
-    for token in &tokens {
-        let (_, signature) = token.rsplit_once('.').unwrap();
-        for secret in [token.as_str(), signature] {
+    assert!(logged.contains("introspection failed"), "control");
+    secrets.extend(tokens);
+    for secret in &secrets {
+        let signature = secret.rsplit_once('.').map_or(secret.as_str(), |(_, signature)| signature);
+        for secret in [secret.as_str(), signature] {
             let at = output.find(secret);
             assert_eq!(at, None, "a secret in: …{}…", at.map_or("", |at| &output[at.saturating_sub(200)..at]));
         }
     }
+}
+
+/// Tokens that the issuer is asked about, with every kind of answer: what was told of them, and what must not be (INT-19).
+async fn introspected() -> (String, Vec<String>) {
+    let world = World::with(|scene| scene.introspected(", timeout: 500ms")).await;
+    let new = || world.opaque(&world.token());
+    let key = std::fs::read_to_string(world.gateway.folder().path().join("gateway.pem")).unwrap();
+    let mut secrets: Vec<String> = key.lines().filter(|line| !line.starts_with('-')).map(str::to_owned).collect();
+    let mut output = String::new();
+    let echo = |status: StatusCode| {
+        Script::Function(Box::new(move |question: &Recorded| {
+            let kind = HeaderValue::from_static("application/json");
+            Answer::status(status).header(CONTENT_TYPE, kind).body(question.body.clone())
+        }))
+    };
+    let scripts: [Option<Script>; 7] = [
+        None,
+        Some(Answer::json(StatusCode::OK, json!({ "active": false })).into()),
+        Some(Answer::hanging().into()),
+        Some(Answer::resetting().into()),
+        Some(echo(StatusCode::OK)),
+        Some(echo(StatusCode::UNAUTHORIZED)),
+        Some(echo(StatusCode::INTERNAL_SERVER_ERROR)),
+    ];
+    for script in scripts {
+        match script {
+            Some(script) => world.issuer.script(AuthorizationServer::INTROSPECTION, script),
+            None => world.issuer.unscript(AuthorizationServer::INTROSPECTION),
+        }
+        let token = new();
+        for client in [world.client(), world.anonymous()] {
+            let response = client.send(request("/accounts", &token)).await.unwrap();
+            world.gateway.record_of(&response);
+            output.push_str(&format!("{:?}{:?}", response.headers(), response.body()));
+        }
+        secrets.push(token);
+    }
+    let questions = world.issuer.requests();
+    let forms = questions.iter().map(|question| form_urlencoded::parse(&question.body).into_owned());
+    secrets.extend(forms.flatten().filter(|(name, _)| name == "client_assertion").map(|(_, assertion)| assertion));
+    assert!(secrets.len() > 15, "control: a key, tokens, assertions");
+    output.push_str(&world.gateway.admin("/metrics").await.1);
+    output.push_str(&world.gateway.audit_text());
+    (output, secrets)
 }

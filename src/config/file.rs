@@ -282,7 +282,7 @@ pub(super) enum MissingAudience {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IntrospectionCache {
-    /// How many active tokens are remembered; the least used go first.
+    /// How many active tokens are remembered; those that were not used for the longest go first.
     #[schemars(range(min = 1), extend("default" = 100_000))]
     pub(super) max_entries: Option<u64>,
     /// How much memory they may take; from 1MiB to 64GiB.

@@ -113,3 +113,117 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::demo::tokens::{KeyKind, SigningKey, jwks};
+
+    const ISSUER: &str = "https://as.example";
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn read(text: &str) -> Result<bool, AnswerError> {
+        Answer::from_json(text.as_bytes()).map(|answer| matches!(answer, Answer::Active(_)))
+    }
+
+    fn read_signed(key: &SigningKey, claims: &Value, now: UnixTime) -> Result<bool, AnswerError> {
+        let header = json!({ "typ": "token-introspection+jwt", "alg": key.kind().algorithm(), "kid": key.kid() });
+        let keys = KeySet::parse(jwks(&[key]).to_string().as_bytes()).unwrap();
+        let audiences = [Box::from("gateway")];
+        let signer = Signer { issuer: ISSUER, audiences: &audiences, algorithms: Algorithm::ALL };
+        let answer = Answer::from_jwt(key.sign(&header, claims).as_bytes(), &signer, &keys, now)?;
+        Ok(matches!(answer, Answer::Active(_)))
+    }
+
+    fn claims(inner: Value) -> Value {
+        json!({ "iss": ISSUER, "aud": "gateway", "iat": NOW.0, "token_introspection": inner })
+    }
+
+    #[test]
+    fn int_02_active_is_a_boolean_or_there_is_no_answer() {
+        assert_eq!((read(r#"{"active":true}"#), read(r#"{"active":false,"sub":"x"}"#)), (Ok(true), Ok(false)));
+        for text in ["{}", r#"{"active":"true"}"#, r#"{"active":1}"#, r#"{"active":null}"#, r#"{"Active":true}"#] {
+            assert_eq!(read(text), Err(AnswerError::ActiveMissing), "{text}");
+        }
+        for text in ["", "true", "[]", r#"{"active":true"#, r#"{"active":true,"active":true}"#, r#"{"active":true}}"#] {
+            assert_eq!(read(text), Err(AnswerError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn ms_int_04_only_the_inner_object_is_the_answer() {
+        let key = SigningKey::generate(KeyKind::Es256, "a");
+        let judged = |inner: Value| read_signed(&key, &claims(inner), NOW);
+        assert_eq!((judged(json!({ "active": true })), judged(json!({ "active": false }))), (Ok(true), Ok(false)));
+        assert_eq!(judged(json!({})), Err(AnswerError::ActiveMissing));
+        for inner in [json!(true), json!("{\"active\":true}"), json!([{ "active": true }]), Value::Null] {
+            assert_eq!(judged(inner.clone()), Err(AnswerError::DataMissing), "{inner}");
+        }
+        let mut outer = claims(json!({ "active": false }));
+        outer["active"] = json!(true);
+        assert_eq!(read_signed(&key, &outer, NOW), Ok(false));
+    }
+
+    #[test]
+    fn ms_int_08_an_answer_is_good_for_sixty_seconds() {
+        let key = SigningKey::generate(KeyKind::Es256, "a");
+        let judged = |now| read_signed(&key, &claims(json!({ "active": true })), now);
+        for now in [UnixTime(NOW.0 - 10), NOW, NOW.plus(60)] {
+            assert_eq!(judged(now), Ok(true), "{now}");
+        }
+        assert_eq!(judged(NOW.plus(61)), Err(AnswerError::Stale { at: NOW, now: NOW.plus(61) }));
+        let early = UnixTime(NOW.0 - 11);
+        let future = StatementError::IssuedInFuture { at: NOW, now: early };
+        assert_eq!(judged(early), Err(AnswerError::Statement(future)));
+    }
+
+    #[test]
+    fn ms_int_02_what_is_no_text_is_no_signed_answer() {
+        let keys = KeySet::parse(jwks(&[&SigningKey::generate(KeyKind::Es256, "a")]).to_string().as_bytes()).unwrap();
+        let signer = Signer { issuer: ISSUER, audiences: &[], algorithms: Algorithm::ALL };
+        let judged = |body: &[u8]| Answer::from_jwt(body, &signer, &keys, NOW).map(drop);
+        assert_eq!(judged(b"\xff.\xff.\xff"), Err(AnswerError::Malformed));
+        let encrypted = StatementError::Encrypted;
+        assert_eq!(judged(b"a.b.c.d.e"), Err(AnswerError::Statement(encrypted)));
+        let large = vec![b'a'; MAX_ANSWER_BYTES + 1];
+        assert!(matches!(judged(&large), Err(AnswerError::Statement(StatementError::Malformed(_)))));
+    }
+
+    proptest! {
+        #[test]
+        fn int_02_one_member_decides_and_only_once(
+            members in proptest::collection::vec(
+                (
+                    proptest::sample::select(vec!["active", "Active", "sub", "x"]),
+                    proptest::sample::select(vec!["true", "false", "null", "1", "\"true\"", "[true]", "{\"active\":true}"]),
+                ),
+                0..4,
+            ),
+        ) {
+            let text: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            let names: std::collections::HashSet<_> = members.iter().map(|(name, _)| name).collect();
+            let active = members.iter().find(|(name, _)| *name == "active").map(|(_, value)| *value);
+            let expected = match active {
+                _ if names.len() < members.len() => Err(AnswerError::Malformed),
+                Some("true") => Ok(true),
+                Some("false") => Ok(false),
+                Some(_) | None => Err(AnswerError::ActiveMissing),
+            };
+            prop_assert_eq!(read(&format!("{{{}}}", text.join(","))), expected);
+        }
+
+        #[test]
+        fn never_panics(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Answer::from_json(&body);
+            let signer = Signer { issuer: ISSUER, audiences: &[], algorithms: Algorithm::ALL };
+            let keys = KeySet::parse(KEY.as_bytes()).unwrap();
+            prop_assert!(Answer::from_jwt(&body, &signer, &keys, NOW).is_err());
+        }
+    }
+
+    /// RFC 7517 appendix A.1.
+    const KEY: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+}

@@ -156,3 +156,168 @@ impl Statement {
         Ok(Self { members, issued_at })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::demo::tokens::{KeyKind, SigningKey, hs256, jwks, unsigned};
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    struct Stage {
+        key: SigningKey,
+        keys: KeySet,
+        audiences: Vec<Box<str>>,
+    }
+
+    impl Stage {
+        fn new(kind: KeyKind) -> Self {
+            let key = SigningKey::generate(kind, "a");
+            let keys = KeySet::parse(jwks(&[&key]).to_string().as_bytes()).unwrap();
+            Self { key, keys, audiences: vec!["gateway".into(), "https://api.example".into()] }
+        }
+
+        fn header(&self) -> Value {
+            json!({ "typ": "secevent+jwt", "alg": self.key.kind().algorithm(), "kid": "a" })
+        }
+
+        /// The verdict on the good statement with one member of the header or the claims in place of its own.
+        fn with(&self, header: (&str, Value), claim: (&str, Value)) -> Result<(), StatementError> {
+            let (mut head, mut claims) = (self.header(), good());
+            for (object, (name, value)) in [(&mut head, header), (&mut claims, claim)] {
+                match value {
+                    Value::Null => drop(object.as_object_mut().unwrap().remove(name)),
+                    Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                        object[name] = value;
+                    }
+                }
+            }
+            self.judge(&self.key.sign(&head, &claims))
+        }
+
+        fn judge(&self, text: &str) -> Result<(), StatementError> {
+            let expected = Expectation {
+                kind: "secevent+jwt",
+                issuer: "https://as.example",
+                audiences: &self.audiences,
+                algorithms: Algorithm::ALL,
+                max_bytes: 4096,
+            };
+            Statement::verify(text, &expected, &self.keys, NOW).map(drop)
+        }
+    }
+
+    fn good() -> Value {
+        json!({ "iss": "https://as.example", "aud": "gateway", "iat": NOW.0 })
+    }
+
+    const AS_IT_IS: (&str, Value) = ("unused", Value::Null);
+
+    #[test]
+    fn ms_int_05_statements_of_every_algorithm_hold_and_no_forgery_does() {
+        for kind in KeyKind::ALL {
+            let stage = Stage::new(kind);
+            let header = stage.header();
+            let text = stage.key.sign(&header, &good());
+            assert_eq!(stage.judge(&text), Ok(()), "{kind:?}"); // control
+            let other = SigningKey::generate(kind, "a");
+            assert_eq!(stage.judge(&other.sign(&header, &good())), Err(StatementError::SignatureInvalid));
+            let (signed, _) = text.rsplit_once('.').unwrap();
+            assert_eq!(stage.judge(&format!("{signed}.")), Err(StatementError::SignatureInvalid));
+            let unknown = stage.with(("kid", json!("b")), AS_IT_IS);
+            assert_eq!(unknown, Err(StatementError::KeyUnknown { key_id: Some("b".into()) }));
+            assert_eq!(stage.with(("kid", Value::Null), AS_IT_IS), Ok(()), "control: one key needs no name");
+        }
+        let stage = Stage::new(KeyKind::Ps256);
+        for algorithm in ["RS256", "none", "HS256", "PS512", "ps256", ""] {
+            let mut header = stage.header();
+            header["alg"] = json!(algorithm);
+            let refused = Err(StatementError::AlgorithmRefused { algorithm: algorithm.into() });
+            assert_eq!(stage.judge(&stage.key.sign(&header, &good())), refused);
+            assert_eq!(stage.judge(&unsigned(&header, &good())), refused);
+            let secret = stage.key.public_key_pem();
+            assert_eq!(stage.judge(&hs256(secret.as_bytes(), &header, &good())), refused);
+        }
+    }
+
+    #[test]
+    fn rfc_8725_3_11_kinds_are_told_apart_by_typ() {
+        let stage = Stage::new(KeyKind::Es256);
+        for typ in ["secevent+jwt", "application/secevent+jwt", "SecEvent+JWT"] {
+            assert_eq!(stage.with(("typ", json!(typ)), AS_IT_IS), Ok(()), "{typ}"); // control
+        }
+        for typ in [
+            json!("at+jwt"),
+            json!("JWT"),
+            json!("token-introspection+jwt"),
+            json!("text/secevent+jwt"),
+            json!(1),
+            Value::Null,
+        ] {
+            let judged = stage.with(("typ", typ.clone()), AS_IT_IS);
+            assert!(matches!(judged, Err(StatementError::TypeWrong { .. })), "{typ}: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn ms_int_03_is_of_this_issuer_for_this_gateway_and_of_no_future() {
+        let stage = Stage::new(KeyKind::Es256);
+        let claim = |name: &'static str, value: Value| stage.with(AS_IT_IS, (name, value));
+        for audience in [json!("https://api.example"), json!(["x", "gateway"])] {
+            assert_eq!(claim("aud", audience), Ok(())); // control
+        }
+        for audience in [json!("x"), json!(["x"]), json!([]), json!(["gateway", 1]), json!(1), json!({}), Value::Null] {
+            let judged = claim("aud", audience.clone());
+            assert!(matches!(judged, Err(StatementError::AudienceMismatch { .. })), "{audience}");
+        }
+        for issuer in [
+            json!("https://as.example/"),
+            json!("HTTPS://as.example"),
+            json!(["https://as.example"]),
+            json!(""),
+            Value::Null,
+        ] {
+            let judged = claim("iss", issuer.clone());
+            assert!(matches!(judged, Err(StatementError::IssuerMismatch { .. })), "{issuer}");
+        }
+        for at in [json!(NOW.0 + 10), json!(0), json!(1.5)] {
+            assert_eq!(claim("iat", at), Ok(())); // control: age is for the caller to judge
+        }
+        for at in [json!("1"), json!(-1), json!(true), json!(1e300), Value::Null] {
+            assert_eq!(claim("iat", at.clone()), Err(StatementError::IssuedAtMissing), "{at}");
+        }
+        let at = UnixTime(NOW.0 + 11);
+        assert_eq!(claim("iat", json!(at.0)), Err(StatementError::IssuedInFuture { at, now: NOW }));
+    }
+
+    #[test]
+    fn ms_int_09_tells_the_encrypted_from_the_broken() {
+        let stage = Stage::new(KeyKind::Es256);
+        let text = stage.key.sign(&stage.header(), &good());
+        assert_eq!(stage.judge(&text), Ok(())); // control
+        assert_eq!(stage.judge("a.b.c.d.e"), Err(StatementError::Encrypted));
+        assert_eq!(stage.with(("enc", json!("A256GCM")), AS_IT_IS), Err(StatementError::Encrypted));
+        for odd in [format!("{text}\n"), format!("{text}=")] {
+            assert_eq!(stage.judge(&odd), Err(StatementError::SignatureInvalid), "{odd:?}");
+        }
+        for odd in [format!(" {text}"), "x".repeat(4097), String::new()] {
+            assert!(matches!(stage.judge(&odd), Err(StatementError::Malformed(_))), "{odd:?}");
+        }
+        let critical = stage.with(("crit", json!(["x"])), AS_IT_IS);
+        assert_eq!(critical, Err(StatementError::Malformed(JwsError::CriticalHeader)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_byte_never_holds(place in 0_usize..200, byte in "[A-Za-z0-9_.-]") {
+            let stage = Stage::new(KeyKind::EdDsa);
+            let text = stage.key.sign(&stage.header(), &good());
+            let place = place % text.len();
+            let changed = format!("{}{byte}{}", &text[..place], &text[place + 1..]);
+            prop_assert_eq!(stage.judge(&changed).is_ok(), changed == text);
+        }
+    }
+}

@@ -70,3 +70,66 @@ impl fmt::Debug for ClientKey {
 
 /// How long an assertion counts, in seconds; it is used at once.
 const LIFETIME: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+    use rustls::pki_types::pem::PemObject;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::commands::demo::tokens::{KeyKind, SigningKey};
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    fn client_key(key: &SigningKey, key_id: Option<&str>) -> ClientKey {
+        let der = PrivateKeyDer::from_pem_slice(key.private_key_pem().as_bytes()).unwrap();
+        ClientKey::new(&der, key_id).unwrap()
+    }
+
+    fn verify(assertion: &str, key: &SigningKey) -> Option<Value> {
+        let mut validation = Validation::new(key.kind().algorithm().parse().unwrap());
+        validation.set_audience(&["https://as.example"]);
+        validation.validate_exp = false;
+        let verifier = DecodingKey::from_jwk(&serde_json::from_value(key.jwk()).unwrap()).unwrap();
+        decode::<Value>(assertion, &verifier, &validation).ok().map(|decoded| decoded.claims)
+    }
+
+    #[test]
+    fn fapi2_cl_02_an_assertion_says_who_asks_whom_and_for_how_long() {
+        for kind in KeyKind::ALL {
+            let key = SigningKey::generate(kind, "a");
+            let assertion = client_key(&key, Some("a")).assertion("gateway", "https://as.example", NOW).unwrap();
+            let mut claims = verify(&assertion, &key).unwrap();
+            let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
+            assert!(Uuid::parse_str(id.as_str().unwrap()).is_ok());
+            let expected = json!({
+                "iss": "gateway", "sub": "gateway", "aud": "https://as.example", "iat": NOW.0, "exp": NOW.0 + 60,
+            });
+            assert_eq!(claims, expected);
+            let header = decode_header(&assertion).unwrap();
+            assert_eq!((header.typ.as_deref(), header.kid.as_deref()), (Some("JWT"), Some("a")));
+            assert_eq!(verify(&assertion, &SigningKey::generate(kind, "a")), None, "control");
+        }
+    }
+
+    #[test]
+    fn fapi2_cl_02_no_two_assertions_are_the_same_and_a_key_without_a_name_has_none() {
+        let key = client_key(&SigningKey::generate(KeyKind::EdDsa, "a"), None);
+        let assertions: Vec<_> =
+            (0..100).map(|_| key.assertion("gateway", "https://as.example", NOW).unwrap()).collect();
+        assert_eq!(assertions.iter().collect::<std::collections::HashSet<_>>().len(), 100);
+        assert_eq!(decode_header(&assertions[0]).unwrap().kid, None);
+    }
+
+    #[test]
+    fn keys_are_told_apart_and_never_shown() {
+        let (one, other) = (SigningKey::generate(KeyKind::Es256, "a"), SigningKey::generate(KeyKind::Es256, "a"));
+        assert_eq!(client_key(&one, Some("a")), client_key(&one, Some("a")));
+        assert_ne!(client_key(&one, Some("a")), client_key(&one, Some("b")));
+        assert_ne!(client_key(&one, Some("a")), client_key(&one, None));
+        assert_ne!(client_key(&one, Some("a")), client_key(&other, Some("a")));
+        let shown = format!("{:?}", client_key(&one, Some("a")));
+        assert_eq!(shown, "ClientKey { key: PrivateKey(Es256), .. }");
+    }
+}

@@ -115,21 +115,21 @@ impl Client {
     /// Asked a second time if a connection that was kept turns out to be closed: `form` is made anew for each attempt.
     ///
     /// # Errors
-    /// [`FetchError`], but never [`FetchError::Status`].
-    pub async fn post_form(
+    /// [`FetchError`], but never [`FetchError::Status`]; or what stands in the way of a form.
+    pub async fn post_form<E: From<FetchError>>(
         &self,
         url: &Url,
         accept: &'static str,
         limit: usize,
-        form: impl Fn() -> String,
-    ) -> Result<Response<Bytes>, FetchError> {
-        let attempt = || {
+        form: impl Fn() -> Result<String, E>,
+    ) -> Result<Response<Bytes>, E> {
+        let attempt = |form| {
             let post = self.inner.post(url.clone()).header(header::ACCEPT, HeaderValue::from_static(accept));
             let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-            self.send(url, post.header(header::CONTENT_TYPE, kind).body(form()))
+            self.send(url, post.header(header::CONTENT_TYPE, kind).body(form))
         };
-        let answer = match attempt().await {
-            Err(FetchError::BrokenOff { .. }) => attempt().await?,
+        let answer = match attempt(form()?).await {
+            Err(FetchError::BrokenOff { .. }) => attempt(form()?).await?,
             first => first?,
         };
         let (status, kind) = (answer.status(), answer.headers().get(header::CONTENT_TYPE).cloned());

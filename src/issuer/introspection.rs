@@ -7,6 +7,9 @@
 //! Requests that ask about the same token at the same time share one call; how many calls are under way, and how many
 //! requests wait for them, is bounded.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use http::{StatusCode, header};
 use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use reqwest::Url;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -116,7 +120,7 @@ pub enum Response {
 /// The section `introspection.cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How many active tokens are remembered; the least used go first.
+    /// How many active tokens are remembered; those that were not used for the longest go first.
     pub max_entries: u64,
     /// How many bytes they may take.
     pub max_bytes: u64,
@@ -198,9 +202,14 @@ impl Introspector {
             .max_capacity(max_bytes)
             .weigher(move |_: &TokenHash, remembered: &Remembered| weigh(&remembered.token))
             .expire_after(UntilItsEnd)
+            // By use over time a new token would not get in among busy ones, a large one never: a question each time.
+            .eviction_policy(EvictionPolicy::lru())
             .build();
-        let refused =
-            Cache::builder().max_capacity(MAX_REFUSED.min(max_entries)).time_to_live(inactive_max_age).build();
+        let refused = Cache::builder()
+            .max_capacity(MAX_REFUSED.min(max_entries))
+            .time_to_live(inactive_max_age)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
         Ok(Self {
             endpoint,
             timing,
@@ -227,7 +236,7 @@ impl Introspector {
     /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit.
     pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
         let found = self.active.get(hash)?;
-        if max_age.is_some_and(|max_age| found.asked_at.elapsed() > max_age) {
+        if max_age.is_some_and(|max_age| found.asked_at.elapsed() >= max_age) {
             return None;
         }
         Some(found.token)
@@ -292,6 +301,8 @@ impl Introspector {
         let (sender, outcome) = watch::channel(None);
         let began = instant();
         flights.insert(*hash, Flight { began, outcome: outcome.clone() });
+        // Whatever ends the landing takes the lock, and a runtime that shuts down ends a task while it is spawned.
+        drop(flights);
         let landing = Landing { introspector: self.clone(), hash: *hash, began, _place: place };
         let token: Box<str> = token.as_str().into();
         // A task of its own: a client that hangs up must not take the answer away from the others.
@@ -314,12 +325,13 @@ impl Introspector {
     /// One question, however long it takes, and what is remembered of the answer.
     async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
-        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now)).await;
+        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
         let (answer, asked_at) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
             Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
         };
+        let now = moved_on(now, began);
         let judged = match answer {
             Answer::Active(answer) => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
@@ -343,16 +355,16 @@ impl Introspector {
 
     fn remember(&self, hash: &TokenHash, token: &Arc<ActiveToken>, asked_at: Instant, now: UnixTime) {
         let CacheSettings { max_age, .. } = self.settings.cache;
-        let left = token.expires_at().map_or(max_age, |at| max_age.min(Duration::from_secs(at.since(now))));
-        let lifetime = left.saturating_sub(asked_at.elapsed());
+        let left = token.expires_at().map_or(max_age, |at| Duration::from_secs(at.since(now)));
+        let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
         // A later question may have been answered sooner; what it learnt is not undone.
         if !lifetime.is_zero() && !self.refused.contains_key(hash) {
             self.active.insert(*hash, Remembered { token: token.clone(), asked_at, lifetime });
         }
     }
 
-    /// The call itself, when its turn has come; with the moment from which the answer ages.
-    async fn call(&self, token: &str, now: UnixTime) -> Result<(Answer, Instant), Fault> {
+    /// The call itself, when its turn has come; with the moment from which the answer ages. It was `now` when it `began`.
+    async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Instant), Fault> {
         let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
         let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
         let asked_at = instant();
@@ -360,9 +372,7 @@ impl Introspector {
             Response::Json => introspection::JSON,
             Response::Jwt { .. } => introspection::JWT,
         };
-        // Signed beforehand, and once more for a second attempt: an assertion is good for one call.
-        self.form(token, now)?;
-        let form = || self.form(token, now).unwrap_or_default();
+        let form = || self.form(token, moved_on(now, began));
         let response = self.client.post_form(&url, accept, MAX_ANSWER_BYTES, form).await?;
         if response.status() != StatusCode::OK {
             let fault = Fault::of(response.status(), response.body());
@@ -377,7 +387,7 @@ impl Introspector {
         if !kind.is_some_and(|kind| is_media_type(kind, accept)) {
             return Err(Fault::ContentType { expected: accept });
         }
-        Ok((self.read(response.body(), now).await?, asked_at))
+        Ok((self.read(response.body(), moved_on(now, began)).await?, asked_at))
     }
 
     async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
@@ -415,7 +425,8 @@ impl Introspector {
 
     fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {
         self.observer.introspection(&self.expected.name, fault.outcome(), took);
-        if let Some(unsaid) = lock(&self.complaint).is_due() {
+        let due = lock(&self.complaint).is_due();
+        if let Some(unsaid) = due {
             warn!(issuer = %self.expected.name, %fault, unsaid, "introspection failed");
         }
         self.unavailable(&fault.to_string())
@@ -593,11 +604,13 @@ impl Fault {
         match self {
             Self::Busy => IntrospectionOutcome::Busy,
             Self::TimedOut | Self::Fetch(FetchError::TimedOut { .. }) => IntrospectionOutcome::Timeout,
-            Self::EndpointUnknown | Self::Fetch(_) => IntrospectionOutcome::Unreachable,
             Self::Unauthorized { .. } | Self::NotSigned(_) => IntrospectionOutcome::Unauthorized,
-            Self::Status { .. } | Self::ContentType { .. } | Self::Answer(_) | Self::NoKeys => {
-                IntrospectionOutcome::Invalid
-            }
+            Self::Status { .. }
+            | Self::Fetch(FetchError::TooLarge { .. })
+            | Self::ContentType { .. }
+            | Self::Answer(_)
+            | Self::NoKeys => IntrospectionOutcome::Invalid,
+            Self::EndpointUnknown | Self::Fetch(_) => IntrospectionOutcome::Unreachable,
         }
     }
 }
@@ -608,7 +621,8 @@ struct ErrorName(Option<String>);
 
 impl ErrorName {
     fn of(body: &[u8]) -> Self {
-        let plain = |name: &&str| name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let plain =
+            |name: &&str| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let body = parse_object(body).ok();
         let name = body.as_ref().and_then(|body| body.get("error")).and_then(Value::as_str).filter(plain);
         Self(name.map(str::to_owned))
@@ -624,6 +638,12 @@ impl fmt::Display for ErrorName {
 /// Whether a Content-Type is of this media type, whatever its parameters (RFC 9110 §8.3.1).
 fn is_media_type(found: &str, expected: &str) -> bool {
     found.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
+}
+
+/// The time of a request that came at `now`, some time after it `began`: waiting for a turn and an answer may take longer
+/// than clocks may differ.
+fn moved_on(now: UnixTime, began: Instant) -> UnixTime {
+    now.plus(began.elapsed().as_secs())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,0 +1,46 @@
+#![no_main]
+
+use std::sync::LazyLock;
+
+use fapi_gateway::fapi::UnixTime;
+use fapi_gateway::fapi::credentials::{Credentials, Scheme};
+use fapi_gateway::fapi::introspection::{Answer, Signer};
+use fapi_gateway::fapi::keys::{Algorithm, KeySet};
+use fapi_gateway::fapi::token::{ActiveToken, Expected, MissingAudience, TokenHash};
+use http::{HeaderMap, HeaderValue};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+static EXPECTED: LazyLock<Expected> = LazyLock::new(|| Expected {
+    name: "bank".into(),
+    issuer: "https://as.example".into(),
+    audiences: vec!["https://api.example".into()],
+    algorithms: Algorithm::ALL.to_vec(),
+});
+// The public key of RFC 7517 appendix A.1.
+static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
+    let document = br#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
+    KeySet::parse(document).expect("a key")
+});
+static HASH: LazyLock<TokenHash> = LazyLock::new(|| {
+    let field = (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer opaque"));
+    let headers = HeaderMap::from_iter([field]);
+    let credentials = Credentials::from_request(&headers, None, &[Scheme::Bearer]).expect("a token");
+    TokenHash::of(credentials.token())
+});
+
+// A good seed is {"active":true,"aud":"https://api.example","cnf":{"jkt":""},"exp":1800000060,"token_type":"DPoP"}.
+libfuzzer_sys::fuzz_target!(|body: &[u8]| {
+    if let Ok(Answer::Active(_)) = Answer::from_json(body) {
+        for missing_audience in [MissingAudience::Refuse, MissingAudience::Accept] {
+            let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("the same bytes, another answer") };
+            if let Ok(token) = ActiveToken::from_introspection(answer, &HASH, &EXPECTED, missing_audience, NOW) {
+                assert!(token.claims_at(NOW).is_ok());
+                let _ = token.size();
+            }
+        }
+    }
+    let audiences = ["gateway".into()];
+    let signer = Signer { issuer: &EXPECTED.issuer, audiences: &audiences, algorithms: Algorithm::ALL };
+    assert!(Answer::from_jwt(body, &signer, &KEYS, NOW).is_err(), "nobody here has the key");
+});

@@ -1,0 +1,425 @@
+//! One way of asking, from within: what its memory holds, and what is left when someone goes away.
+
+use std::sync::mpsc;
+
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+
+use super::super::jwks::Location;
+use super::*;
+use crate::commands::demo::authorization_server::{AuthorizationServer, ResourceServer, Script};
+use crate::commands::demo::https::{Answer as Reply, Recorded};
+use crate::commands::demo::pki::Authority;
+use crate::commands::demo::tokens::{KeyKind, SigningKey};
+use crate::fapi::keys::Algorithm;
+use crate::fapi::rejection::{Cause, Code};
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+const DEADLINE: Duration = Duration::from_secs(10);
+const PATH: &str = AuthorizationServer::INTROSPECTION;
+
+/// Asks `issuer` at its usual path, with `settings` as `adjust` leaves them.
+fn introspector(
+    issuer: &str,
+    authority: &Authority,
+    key: &SigningKey,
+    adjust: impl FnOnce(&mut Settings),
+) -> Arc<Introspector> {
+    let key = PrivateKeyDer::from_pem_slice(key.private_key_pem().as_bytes()).unwrap();
+    let mut settings = Settings {
+        endpoint: Some(Url::parse(&format!("{issuer}{PATH}")).unwrap()),
+        client_id: "gateway".into(),
+        authentication: Authentication::PrivateKeyJwt(ClientKey::new(&key, None).unwrap()),
+        response: Response::Json,
+        missing_audience: MissingAudience::Refuse,
+        timeout: DEADLINE,
+        max_calls: 64,
+        max_waiting: 1024,
+        cache: CACHE,
+    };
+    adjust(&mut settings);
+    let expected = Expected {
+        name: "bank".into(),
+        issuer: issuer.into(),
+        audiences: vec![AuthorizationServer::AUDIENCE.into()],
+        algorithms: Algorithm::ALL.to_vec(),
+    };
+    let anchors = TrustAnchors::Given(vec![authority.der().clone()]);
+    let (jwks, timing) = (JwksSettings::default(), TIMING);
+    let keys = match settings.response {
+        Response::Json => None,
+        Response::Jwt { .. } => {
+            let location = Location::Discovered(Discovery::new(issuer).unwrap());
+            let client = Client::new(&anchors, DEADLINE, DEADLINE).unwrap();
+            Some(Arc::new(KeySource::new("bank".into(), location, client, jwks, timing, Arc::new(()))))
+        }
+    };
+    Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, timing, Arc::new(())).unwrap())
+}
+
+/// The same, of an issuer that is there and knows the gateway's key; its clock stands still.
+fn served(adjust: impl FnOnce(&mut Settings)) -> (AuthorizationServer, Arc<Introspector>) {
+    let authority = Authority::new("issuer");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    server.keep_time(|| NOW.0);
+    let key = SigningKey::generate(KeyKind::Es256, "gateway");
+    let introspector = introspector(server.issuer(), &authority, &key, adjust);
+    server.register("gateway", ResourceServer::Key(key));
+    (server, introspector)
+}
+
+/// The same, of an issuer that nobody is going to ask.
+fn alone(adjust: impl FnOnce(&mut Settings)) -> Arc<Introspector> {
+    let key = SigningKey::generate(KeyKind::Es256, "gateway");
+    introspector("https://as.example", &Authority::new("issuer"), &key, adjust)
+}
+
+const CACHE: CacheSettings = CacheSettings {
+    max_entries: 1000,
+    max_bytes: 1024 * 1024,
+    max_age: Duration::from_secs(30),
+    inactive_max_age: Duration::from_secs(5),
+};
+
+const TIMING: Timing = Timing {
+    refresh_floor: Duration::from_secs(60),
+    retry_first: Duration::from_millis(5),
+    retry_longest: Duration::from_millis(5),
+    token_cooldown: Duration::from_secs(30),
+    connect_timeout: DEADLINE,
+    timeout: DEADLINE,
+};
+
+async fn ask(introspector: &Arc<Introspector>, token: &str, max_age: Option<Duration>) -> Result<(), Code> {
+    let token = PresentedToken::for_test(token);
+    let outcome = introspector.introspect(token, &TokenHash::of(token), max_age, NOW).await;
+    outcome.map(|_| ()).map_err(|error| Cause::from(error).code())
+}
+
+fn hash(token: &str) -> TokenHash {
+    TokenHash::of(PresentedToken::for_test(token))
+}
+
+fn active(introspector: &Introspector, token: &str, size: usize) -> Arc<ActiveToken> {
+    let answer = json!({ "active": true, "aud": AuthorizationServer::AUDIENCE, "more": "x".repeat(size) });
+    let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else { panic!("inactive") };
+    let judged =
+        ActiveToken::from_introspection(answer, &hash(token), &introspector.expected, MissingAudience::Refuse, NOW);
+    Arc::new(judged.unwrap())
+}
+
+fn remember(introspector: &Introspector, token: &str, size: usize) {
+    introspector.remember(&hash(token), &active(introspector, token, size), instant(), NOW);
+}
+
+fn nothing_is_left(introspector: &Introspector) -> bool {
+    introspector.waiting.load(Ordering::Acquire) == 0
+        && lock(&introspector.flights).is_empty()
+        && introspector.calls.available_permits() == introspector.settings.max_calls
+}
+
+async fn until_nothing_is_left(introspector: &Introspector) {
+    let gone = async {
+        while !nothing_is_left(introspector) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, gone).await.expect("places, flights and turns are given back");
+}
+
+/// Asks when it is dropped, as a request does that is polled once more while its runtime shuts down.
+struct LastWords(Arc<Introspector>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let token = PresentedToken::for_test("opaque");
+        let place = self.0.wait_in_line().unwrap();
+        drop(self.0.join(token, &hash("opaque"), DEADLINE, NOW, place));
+    }
+}
+
+#[test]
+fn a_runtime_that_shuts_down_does_not_wait_for_a_question_that_cannot_be_asked_any_more() {
+    let (ended, end) = mpsc::channel();
+    let introspector = alone(|_| {});
+    let asked = introspector.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let words = LastWords(asked);
+        runtime.spawn(async move {
+            let _words = words;
+            std::future::pending::<()>().await;
+        });
+        runtime.block_on(tokio::task::yield_now());
+        drop(runtime);
+        ended.send(()).unwrap();
+    });
+    end.recv_timeout(DEADLINE).expect("the runtime ends");
+    assert!(nothing_is_left(&introspector));
+}
+
+#[tokio::test]
+async fn int_13_who_hangs_up_leaves_neither_place_nor_flight_nor_turn() {
+    for max_age in [None, Some(Duration::ZERO)] {
+        let (server, introspector) = served(|settings| {
+            settings.max_calls = 2;
+            settings.timeout = Duration::from_secs(1);
+        });
+        server.script(PATH, Reply::hanging());
+        let mut clients = tokio::task::JoinSet::new();
+        for number in 0..20 {
+            let introspector = introspector.clone();
+            // Each token comes twice.
+            clients.spawn(async move { ask(&introspector, &format!("token-{}", number / 2), max_age).await });
+        }
+        server.wait_for(PATH, 2, DEADLINE).await.unwrap();
+        assert!(!nothing_is_left(&introspector), "control");
+        clients.shutdown().await;
+        until_nothing_is_left(&introspector).await;
+        server.unscript(PATH);
+        assert_eq!(ask(&introspector, "another", max_age).await, Err(Code::TokenInactive));
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_and_answered_late_is_judged_by_the_time_it_is_then() {
+    let (server, introspector) =
+        served(|settings| settings.response = Response::Jwt { audiences: vec!["gateway".into()] });
+    introspector.keys.as_ref().unwrap().refresh().await.unwrap();
+    let token = server.issue(&server.token(NOW.0));
+    let ago =
+        |seconds| instant().checked_sub(Duration::from_secs(seconds)).expect("a time since the machine was started");
+    for waited in [0, 10, 11, 29] {
+        // The issuer's clock went on while the request waited for its turn.
+        server.keep_time(move || NOW.0 + waited);
+        let answer = introspector.call(&token, NOW, ago(waited)).await;
+        assert!(matches!(answer, Ok((Answer::Active(_), _))), "{waited}: {answer:?}");
+        let form = server.requests().pop().unwrap().body;
+        let assertion = form_urlencoded::parse(&form).find(|(name, _)| name == "client_assertion").unwrap().1;
+        assert_eq!(claims(&assertion)["iat"], NOW.0 + waited);
+    }
+    // Control: an issuer whose clock is that much ahead.
+    let answer = introspector.call(&token, NOW, instant()).await;
+    assert!(matches!(answer, Err(Fault::Answer(AnswerError::Statement(StatementError::IssuedInFuture { .. })))));
+}
+
+fn claims(jws: &str) -> Value {
+    use base64::Engine;
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(jws.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&payload).unwrap()
+}
+
+#[tokio::test]
+async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    // While there is one subscriber alone, whoever meets an event first says whether it is logged: perhaps another test.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+    let (server, introspector) = served(|_| {});
+    server.script(PATH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
+    for number in 0..20 {
+        assert_eq!(ask(&introspector, &format!("token-{number}"), None).await, Err(Code::IntrospectionUnavailable));
+    }
+    let lines = log.lines("introspection failed");
+    // A second may have passed on a slow machine.
+    assert!((1..=3).contains(&lines.len()), "{lines:?}");
+    for part in ["WARN", "issuer=bank", "status 500", "unsaid=0"] {
+        assert!(lines[0].contains(part), "{lines:?}");
+    }
+    lock(&introspector.complaint).last = None;
+    assert_eq!(ask(&introspector, "one more", None).await, Err(Code::IntrospectionUnavailable));
+    if let [_, second] = &log.lines("introspection failed")[..] {
+        assert!(second.contains("unsaid=19"), "{second}");
+    }
+    assert!(log.lines("token-").is_empty() && log.lines("one more").is_empty());
+}
+
+#[test]
+fn int_08_with_no_age_at_all_nothing_is_remembered_however_fresh() {
+    let introspector = alone(|_| {});
+    remember(&introspector, "token", 0);
+    assert!(introspector.remembered(&hash("token"), None).is_some(), "control");
+    assert!(introspector.remembered(&hash("token"), Some(Duration::from_secs(30))).is_some(), "control");
+    assert!(introspector.remembered(&hash("token"), Some(Duration::ZERO)).is_none());
+    let lasting = alone(|settings| settings.cache.max_age = Duration::ZERO);
+    remember(&lasting, "token", 0);
+    assert!(lasting.remembered(&hash("token"), None).is_none());
+}
+
+#[test]
+fn int_08_age_counts_from_the_question_and_not_from_the_answer() {
+    let introspector = alone(|settings| settings.cache.max_age = Duration::from_secs(10));
+    for (asked, expected) in [(0, true), (5, true), (10, false), (11, false)] {
+        let asked_at = instant().checked_sub(Duration::from_secs(asked)).expect("a time since the machine was started");
+        let token = format!("token-{asked}");
+        introspector.remember(&hash(&token), &active(&introspector, &token, 0), asked_at, NOW);
+        assert_eq!(introspector.remembered(&hash(&token), None).is_some(), expected, "{asked}");
+    }
+    assert!(introspector.remembered(&hash("token-5"), Some(Duration::from_secs(6))).is_some(), "control");
+    assert!(introspector.remembered(&hash("token-5"), Some(Duration::from_secs(5))).is_none());
+}
+
+#[test]
+fn atk_ca_09_what_was_learnt_later_is_not_undone_by_an_earlier_question() {
+    let introspector = alone(|_| {});
+    remember(&introspector, "other", 0);
+    introspector.refused.insert(hash("token"), TokenError::Inactive);
+    remember(&introspector, "token", 0);
+    assert!(introspector.remembered(&hash("token"), None).is_none());
+    assert!(introspector.remembered(&hash("other"), None).is_some(), "control");
+    introspector.refused.invalidate(&hash("token"));
+    remember(&introspector, "token", 0);
+    assert!(introspector.remembered(&hash("token"), None).is_some(), "what was refused before can be good again");
+}
+
+#[test]
+fn int_14_neither_bound_of_the_memory_is_passed() {
+    const ENTRIES: u64 = 500;
+    for (size, fits) in [(0, ENTRIES), (8 * 1024, 120)] {
+        let introspector = alone(|settings| settings.cache.max_entries = ENTRIES);
+        for number in 0..2000 {
+            remember(&introspector, &format!("token-{number}"), size);
+            if number % 500 == 0 {
+                introspector.active.run_pending_tasks();
+                assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+            }
+        }
+        let entries = introspector.entries();
+        assert!((fits / 2..=fits).contains(&entries), "{entries} of {size} bytes");
+        assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+        let right = (0..2000).filter_map(|number| {
+            let token = hash(&format!("token-{number}"));
+            introspector.remembered(&token, None).map(|found| found.id() == token.id())
+        });
+        assert!(right.into_iter().all(|right| right), "an entry is its own token's");
+    }
+    let introspector = alone(|_| {});
+    for number in 0..20_000 {
+        introspector.refused.insert(hash(&format!("token-{number}")), TokenError::Inactive);
+    }
+    introspector.refused.run_pending_tasks();
+    assert!(introspector.refused.entry_count() <= introspector.settings.cache.max_entries);
+}
+
+#[test]
+fn atk_sz_06_a_full_memory_takes_a_token_on_its_first_use_however_large() {
+    let introspector = alone(|settings| settings.cache.max_entries = 100);
+    for _ in 0..20 {
+        for number in 0..100 {
+            let token = format!("token-{number}");
+            if introspector.remembered(&hash(&token), None).is_none() {
+                remember(&introspector, &token, 0);
+            }
+        }
+        introspector.active.run_pending_tasks();
+    }
+    assert!(introspector.entries() >= 50, "control: it is full of tokens that are used");
+    for (token, size) in [("small", 0), ("large", 200 * 1024)] {
+        remember(&introspector, token, size);
+        introspector.active.run_pending_tasks();
+        assert!(introspector.remembered(&hash(token), None).is_some(), "{token}");
+    }
+    assert!(introspector.active.weighted_size() <= CACHE.max_bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_20_thousands_of_new_tokens_are_asked_about_once_each_by_no_more_than_max_calls() {
+    const TOKENS: usize = 2000;
+    const CALLS: usize = 16;
+    const DELAY: Duration = Duration::from_millis(2);
+    let (server, introspector) = served(|settings| {
+        settings.timeout = Duration::from_secs(60);
+        settings.max_calls = CALLS;
+        settings.max_waiting = TOKENS;
+        settings.cache.max_entries = TOKENS as u64 * 2;
+        settings.cache.max_bytes = 64 * 1024 * 1024;
+    });
+    let most = Arc::new(AtomicUsize::new(0));
+    let (seen, recent) = (most.clone(), Mutex::new(std::collections::VecDeque::new()));
+    let answer = json!({ "active": true, "aud": AuthorizationServer::AUDIENCE });
+    let answered = move |_: &Recorded| {
+        // What arrived less than the delay ago is not answered yet.
+        let (mut recent, now) = (lock(&recent), instant());
+        while recent.front().is_some_and(|at: &Instant| now - *at >= DELAY) {
+            recent.pop_front();
+        }
+        recent.push_back(now);
+        seen.fetch_max(recent.len(), Ordering::Relaxed);
+        Reply::json(StatusCode::OK, answer.clone()).delayed(DELAY)
+    };
+    server.script(PATH, Script::Function(Box::new(answered)));
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..TOKENS {
+        let introspector = introspector.clone();
+        clients.spawn(async move { ask(&introspector, &format!("token-{number}"), None).await });
+    }
+    assert!(clients.join_all().await.iter().all(Result::is_ok));
+    let asked: std::collections::HashSet<_> = server
+        .requests()
+        .iter()
+        .map(|question| form_urlencoded::parse(&question.body).next().unwrap().1.into_owned())
+        .collect();
+    assert_eq!((server.requests_to(PATH), asked.len(), introspector.entries()), (TOKENS, TOKENS, TOKENS as u64));
+    let most = most.load(Ordering::Relaxed);
+    assert!((2..=CALLS).contains(&most), "{most}");
+    assert!(nothing_is_left(&introspector));
+}
+
+#[tokio::test]
+async fn ms_int_10_an_endpoint_without_tls_or_none_is_waited_for_and_not_asked() {
+    for endpoint in [None, Some("http://localhost/introspect"), Some("introspect"), Some("")] {
+        let (server, introspector) = served(|settings| settings.endpoint = None);
+        let mut metadata = server.metadata();
+        metadata["introspection_endpoint"] = json!(endpoint);
+        for path in [AuthorizationServer::METADATA, AuthorizationServer::OPENID_CONFIGURATION] {
+            server.script(path, Reply::json(StatusCode::OK, metadata.clone()));
+        }
+        let background = {
+            let introspector = introspector.clone();
+            tokio::spawn(async move { introspector.keep_fresh().await })
+        };
+        server.wait_for(AuthorizationServer::METADATA, 2, DEADLINE).await.unwrap();
+        assert!(!introspector.ready(), "{endpoint:?}");
+        assert_eq!(ask(&introspector, "token", None).await, Err(Code::IntrospectionUnavailable), "{endpoint:?}");
+        server.unscript(AuthorizationServer::METADATA);
+        let found = async {
+            while !introspector.ready() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, found).await.expect("it is looked for again");
+        assert_eq!(ask(&introspector, "token", None).await, Err(Code::TokenInactive), "control");
+        background.abort();
+    }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn lines(&self, part: &str) -> Vec<String> {
+        let text = String::from_utf8(lock(&self.0).clone()).unwrap();
+        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}

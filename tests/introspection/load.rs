@@ -1,0 +1,114 @@
+//! Many questions at once: how many reach the issuer, and what becomes of the rest.
+
+use std::collections::HashSet;
+
+use fapi_gateway::commands::demo::https::Answer;
+use http::StatusCode;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{INTROSPECTION, asked, counted, judge, judge_new, ok, token_of, unavailable};
+use crate::support::{DEADLINE, World, request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_20_who_finds_no_place_is_told_so_at_once() {
+    let world = World::with(|scene| scene.introspected(", timeout: 3s, max_calls: 1, max_waiting: 3")).await;
+    let known = world.opaque(&world.token());
+    assert_eq!(judge(&world, &known).await, ok());
+    world.issuer.script(INTROSPECTION, Answer::hanging());
+    let mut requests = JoinSet::new();
+    for _ in 0..10 {
+        let (client, request) = (world.client(), request("/accounts", &world.opaque(&world.token())));
+        requests.spawn(async move { client.send(request).await.unwrap() });
+    }
+    for _ in 0..7 {
+        let response = requests.join_next().await.unwrap().unwrap();
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+        assert!(!response.headers().contains_key("www-authenticate"));
+    }
+    assert_eq!((counted(&world, "busy").await, counted(&world, "timeout").await), (7, 0));
+    assert_eq!(judge(&world, &known).await, ok(), "control: what is remembered needs no place");
+    assert!(requests.join_all().await.iter().all(|response| response.status() == 503));
+    assert_eq!((counted(&world, "busy").await, counted(&world, "timeout").await), (7, 3));
+    world.issuer.unscript(INTROSPECTION);
+    for _ in 0..5 {
+        assert_eq!(judge_new(&world).await, ok(), "every place is free again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_20_clients_that_hang_up_do_not_leave_calls_behind() {
+    let world = World::with(|scene| scene.introspected(", timeout: 1s, max_calls: 4, max_waiting: 40")).await;
+    world.issuer.script(INTROSPECTION, Answer::hanging());
+    let mut clients = JoinSet::new();
+    for number in 0..30 {
+        let (client, request) = (world.client(), request("/accounts", &format!("left-{number}")));
+        clients.spawn(async move { client.send(request).await.map(|_| ()) });
+    }
+    world.issuer.wait_for(INTROSPECTION, 4, DEADLINE).await.unwrap();
+    clients.shutdown().await;
+    world.issuer.unscript(INTROSPECTION);
+    // Of those that still wait each is given up when its time is over.
+    let recovered = async {
+        while judge_new(&world).await != ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, recovered).await.expect("the gateway recovers");
+    let about = asked(&world).iter().map(token_of).filter(|token| token.starts_with("left-")).collect::<Vec<_>>();
+    let different: HashSet<_> = about.iter().collect();
+    assert_eq!(different.len(), about.len(), "nobody is asked twice for someone who has gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_14_int_20_atk_sz_06_random_tokens_neither_pile_up_nor_displace_good_ones() {
+    const CONNECTIONS: usize = 4;
+    let more = ", max_calls: 8, max_waiting: 100, cache: { max_entries: 100 }";
+    let world = World::with(|scene| scene.introspected(more)).await;
+    let good: Vec<_> = (0..20).map(|_| world.opaque(&world.token())).collect();
+    for token in &good {
+        assert_eq!(judge(&world, token).await, ok());
+    }
+    world.issuer.clear();
+    let mut storm = JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let open = world.client().h2().connect().await.unwrap();
+        for number in 0..500 {
+            let mut stream = open.another().expect("HTTP/2");
+            let request = request("/accounts", &format!("random-{connection}-{number}"));
+            storm.spawn(async move { stream.send(request).await.unwrap().status().as_u16() });
+        }
+    }
+    for token in &good {
+        assert_eq!(judge(&world, token).await, ok(), "what is remembered does not wait in line");
+    }
+    let statuses = storm.join_all().await;
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 503)), "never anything else");
+    assert!(asked(&world).iter().all(|question| token_of(question).starts_with("random-")));
+    for token in &good {
+        assert_eq!(judge(&world, token).await, ok());
+    }
+    assert!(asked(&world).iter().all(|question| token_of(question).starts_with("random-")), "nor is displaced");
+    let entries = world.gateway.admin("/metrics").await.1;
+    assert!(entries.contains("fapi_gateway_token_cache_entries 20\n"), "the refused take no room among the active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_14_a_full_memory_refuses_nobody_and_lets_nobody_in() {
+    let world = World::with(|scene| scene.introspected(", cache: { max_entries: 10 }")).await;
+    let good: Vec<_> = (0..50).map(|_| world.opaque(&world.token())).collect();
+    let bad: Vec<_> = (0..50).map(|_| world.opaque(&world.token())).collect();
+    bad.iter().for_each(|token| world.issuer.revoke(token));
+    for _ in 0..2 {
+        for (good, bad) in good.iter().zip(&bad) {
+            assert_eq!(judge(&world, good).await, ok());
+            assert_eq!(judge(&world, bad).await.0, 401);
+        }
+    }
+    let text = world.gateway.admin("/metrics").await.1;
+    let line = text.lines().find(|line| line.starts_with("fapi_gateway_token_cache_entries ")).unwrap();
+    assert!(line.rsplit(' ').next().unwrap().parse::<u32>().unwrap() <= 10, "{line}");
+    let none = Answer::json(StatusCode::OK, json!({}));
+    world.issuer.script(INTROSPECTION, none);
+    assert_eq!(judge_new(&world).await, unavailable(), "control: the endpoint is still asked");
+}

@@ -1,0 +1,157 @@
+//! Which issuer a token goes to, and which tokens go to none.
+
+use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
+use fapi_gateway::commands::demo::pki::Authority;
+use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, unsigned};
+use http::Request;
+use serde_json::json;
+
+use super::{INTROSPECTION, asked, good, judge, ok, plain, refused};
+use crate::support::{ORIGIN, Scene, World, remember, request};
+
+/// `bank` signs JWTs, `other` is asked; both count on every route.
+struct Mixed {
+    world: World,
+    other: AuthorizationServer,
+}
+
+impl Mixed {
+    async fn start() -> Self {
+        let authority = Authority::new("other issuer");
+        let other = AuthorizationServer::start(&authority).unwrap();
+        let key = SigningKey::generate(KeyKind::Es256, "gateway");
+        let issuer = format!(
+            r#"  - name: other
+    issuer: {}
+    audiences: ["{}"]
+    trust_anchors: [other.pem]
+    tokens: introspection
+    introspection: {{ client_id: gateway, authentication: {{ method: private_key_jwt, private_key: other-key.pem }} }}
+limits:
+"#,
+            other.issuer(),
+            AuthorizationServer::AUDIENCE
+        );
+        let both = |scene: Scene| {
+            scene
+                .file("other.pem", &authority.pem())
+                .file("other-key.pem", &key.private_key_pem())
+                .replace("limits:\n", &issuer)
+                .append("  - { name: jwt, path: /jwt, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }\n")
+        };
+        let world = World::with(both).await;
+        other.register("gateway", ResourceServer::Key(key));
+        Self { world, other }
+    }
+
+    fn questions(&self) -> usize {
+        assert!(asked(&self.world).is_empty(), "nobody asks an issuer of JWTs");
+        self.other.requests_to(INTROSPECTION)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_10_on_one_route_jwts_are_verified_and_the_others_tokens_asked_about() {
+    let Mixed { world, other } = &mixed().await;
+    let theirs = other.token(world.clock.now()).bound_to_certificate(&world.c1).claim("sub", "customer-2");
+    let opaque = remember(other.issue(&theirs));
+    let jwt = remember(theirs.sign(other.key(KeyKind::Ps256)));
+    other.know(&jwt, &theirs);
+    let own = world.sign(&world.token());
+    for (token, issuer, questions) in [(&own, "bank", 0), (&opaque, "other", 1), (&jwt, "other", 2), (&own, "bank", 2)]
+    {
+        let response = world.client().send(request("/accounts", token)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(world.gateway.record_of(&response)["issuer"], issuer);
+        assert_eq!(other.requests_to(INTROSPECTION), questions);
+    }
+    // A JWT of the introspecting issuer counts because the issuer says so, not for its signature.
+    other.revoke(&jwt);
+    let forged = remember(unsigned(&json!({ "alg": "none" }), &theirs.claims()));
+    assert_eq!(judge(world, &forged).await, refused("token_inactive"));
+    let signed = remember(theirs.claim("jti", "unknown").sign(other.key(KeyKind::Ps256)));
+    assert_eq!(judge(world, &signed).await, refused("token_inactive"));
+}
+
+async fn mixed() -> Mixed {
+    Mixed::start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_10_an_issuer_that_is_asked_makes_no_token_of_another() {
+    let mixed = mixed().await;
+    let Mixed { world, other } = &mixed;
+    let mut answer = good(world);
+    assert_eq!(answer["iss"], world.issuer.issuer());
+    other.script(INTROSPECTION, plain(answer.to_string()));
+    assert_eq!(
+        judge(world, "opaque-1").await,
+        refused("token_issuer_unknown"),
+        "though the route accepts that one too"
+    );
+    // Nor about a token that says it is the other's: it is not even asked.
+    let strange = SigningKey::generate(KeyKind::Ps256, world.issuer.key(KeyKind::Ps256).kid());
+    let forged = remember(world.token().sign(&strange));
+    assert_eq!(judge(world, &forged).await, refused("token_signature_invalid"));
+    assert_eq!(mixed.questions(), 1);
+    answer["iss"] = json!(other.issuer());
+    other.script(INTROSPECTION, plain(answer.to_string()));
+    assert_eq!(judge(world, "opaque-2").await, ok(), "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_10_a_route_of_jwt_issuers_asks_nobody() {
+    let mixed = mixed().await;
+    let Mixed { world, other } = &mixed;
+    let theirs = other.token(world.clock.now()).bound_to_certificate(&world.c1);
+    let opaque = remember(other.issue(&theirs));
+    let jwt = remember(theirs.sign(other.key(KeyKind::Ps256)));
+    other.know(&jwt, &theirs);
+    let jwt_route = async |token: &str| world.judge(request("/jwt", token)).await;
+    for _ in 0..2 {
+        assert_eq!(jwt_route(&opaque).await, refused("token_malformed"));
+        assert_eq!(jwt_route(&jwt).await, refused("token_issuer_unknown"));
+        // Remembered where it counts, it still does not count here.
+        for token in [&opaque, &jwt] {
+            assert_eq!(judge(world, token).await, ok(), "control");
+        }
+    }
+    assert_eq!(mixed.questions(), 2);
+    assert_eq!(jwt_route(&world.sign(&world.token())).await.1, "ok", "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_18_garbage_causes_no_question() {
+    let world = World::with(|scene| scene.introspected("")).await;
+    let limit = 16 * 1024;
+    for (what, token, code) in [
+        ("one byte too many", "x".repeat(limit + 1), "token_too_large"),
+        ("much too many", "x".repeat(20_000), "token_too_large"),
+        ("another issuer's", world.sign(&world.token().claim("iss", "https://other.example")), "token_issuer_unknown"),
+        ("a key in the header", world.sign(&world.token().header("jwk", json!({}))), "token_key_supplied"),
+    ] {
+        assert_eq!(judge(&world, &token).await, refused(code), "{what}");
+    }
+    for odd in ["", " ", "a b", "a,b", "a;b", "a\"b", "=", "a=b", "a\u{e9}", "<x>", "a%20b", "a\\b"] {
+        let request =
+            Request::get(format!("{ORIGIN}/accounts")).header("authorization", format!("Bearer {odd}").as_bytes());
+        let (status, code) = world.judge(request.body(bytes::Bytes::new()).unwrap()).await;
+        assert!(matches!(status, 400 | 401), "{odd:?}");
+        assert_ne!(code, "token_inactive", "{odd:?}");
+    }
+    assert!(asked(&world).is_empty());
+    for (what, token) in [
+        ("as long as may be", "x".repeat(limit)),
+        ("every character", "aZ09-._~+/==".to_owned()),
+        ("no issuer", world.sign(&world.token().without("iss"))),
+        ("encrypted", "e30.AA.AA.AA.AA".to_owned()),
+        ("dots", "a.b.c".to_owned()),
+        ("one character", "x".to_owned()),
+    ] {
+        let before = asked(&world).len();
+        assert_eq!(judge(&world, &remember(token.clone())).await, refused("token_inactive"), "control: {what}");
+        let questions = asked(&world);
+        assert_eq!(questions.len(), before + 1, "control: {what}");
+        assert_eq!(super::token_of(questions.last().unwrap()), token, "{what}: it arrives as it was sent");
+    }
+}
