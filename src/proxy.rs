@@ -138,6 +138,8 @@ pub struct Service {
     pub origins: Vec<Origins>,
     /// The TLS of each listener.
     pub tls: Vec<Arc<InForce>>,
+    /// The TLS of the admin listener, if it has any.
+    pub admin_tls: Option<Arc<InForce>>,
     /// The bounds of a message.
     pub limits: Limits,
     /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.

@@ -113,9 +113,11 @@ fn the_example_loads() {
         files,
         [
             "keys/ledger.pem",
+            "tls/admin.pem",
             "tls/as-ca.pem",
             "tls/client-ca.pem",
             "tls/gateway.pem",
+            "tls/operators-ca.pem",
             "tls/server.pem",
             "tls/upstream-ca.pem"
         ]
@@ -579,10 +581,10 @@ impl Folder {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority");
-        for name in ["client-ca", "as-ca", "upstream-ca"] {
+        for name in ["client-ca", "as-ca", "upstream-ca", "operators-ca"] {
             folder.write(&format!("tls/{name}.pem"), authority.pem().as_bytes());
         }
-        for name in ["server", "gateway"] {
+        for name in ["server", "gateway", "admin"] {
             let key = key();
             let params = CertificateParams::new(vec!["api.bank.example".to_owned()]).expect("a name");
             let certificate = params.signed_by(&key, &authority).expect("a certificate");

@@ -25,4 +25,5 @@ mod observed;
 mod operation;
 mod readme;
 mod rejects;
+mod revocations;
 mod vectors;

@@ -190,6 +190,9 @@ pub enum TokenError {
     /// Unknown, expired or revoked, by an introspection response.
     #[error("the issuer says that the token is not active")]
     Inactive,
+    /// Taken back before its end.
+    #[error("the token was revoked")]
+    Revoked,
     /// Over.
     #[error("token expired at {at}, it is {now}")]
     Expired {
@@ -228,6 +231,7 @@ impl TokenError {
             Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
             Self::TypeWrong { .. } | Self::UseWrong { .. } => Code::TokenTypeWrong,
             Self::Inactive => Code::TokenInactive,
+            Self::Revoked => Code::TokenRevoked,
             Self::IssuerUnknown { .. } => Code::TokenIssuerUnknown,
             Self::KeyUnknown { .. } => Code::TokenKeyUnknown,
             Self::KeyWeak => Code::TokenKeyWeak,

@@ -1,4 +1,4 @@
-//! `listeners` and `admin`: addresses, origins, and TLS that was set up once.
+//! `listeners`: addresses, origins, and TLS that was set up once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -205,23 +205,6 @@ impl Build<'_> {
             }
         };
         Some(tls::ClientCertificates::Requested { demand, trust })
-    }
-
-    pub(super) fn admin(&mut self, file: &File, listeners: &[Listener]) -> Option<SocketAddr> {
-        let at = KeyPath::of("admin").key("address");
-        let admin = self.address(&at, file.admin.as_ref()?.address.as_deref())?;
-        let written = file.listeners.iter().flatten().filter_map(|listener| listener.address.as_deref()?.parse().ok());
-        let clashes = |listener: &SocketAddr| {
-            let every = listener.ip().is_unspecified() || admin.ip().is_unspecified();
-            listener.port() == admin.port() && admin.port() != 0 && (every || listener.ip() == admin.ip())
-        };
-        if let Some(listener) = listeners.iter().map(|listener| listener.address).chain(written).find(clashes) {
-            self.problem(
-                &at,
-                format!("the listener {listener} has this port, and clients would reach it; choose another port"),
-            );
-        }
-        Some(admin)
     }
 }
 
