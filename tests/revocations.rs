@@ -367,6 +367,10 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     let refused = post(&nobody).await.unwrap();
     assert_eq!(refused.status(), 403);
     assert_eq!(error_of(&refused.text().await.unwrap()), "authentication_failed");
+    let event = nobody.post(url("/revocations")).header("content-type", "application/secevent+jwt").body("a.b.c");
+    let refused = event.send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    assert_eq!(err_of(&refused.text().await.unwrap()), "authentication_failed");
     assert!(post(&client(Some(&world.c1))).await.is_err(), "a certificate of another authority");
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     assert!(plain.get(format!("http://{}/metrics", world.gateway.admin_address())).send().await.is_err());
@@ -538,6 +542,7 @@ async fn int_16_an_event_with_a_fault_is_refused_by_its_name() {
         ("no iat", without("iat"), "invalid_request"),
         ("no jti", without("jti"), "invalid_request"),
         ("jti", with("jti", json!(7)), "invalid_request"),
+        ("exp", with("exp", json!(now)), "invalid_request"),
         ("no events", without("events"), "invalid_request"),
         ("empty events", with("events", json!({})), "invalid_request"),
         ("events", with("events", json!([CAEP])), "invalid_request"),
@@ -568,8 +573,10 @@ async fn int_16_an_event_with_a_fault_is_refused_by_its_name() {
         assert_eq!((status, err_of(&body).as_str()), (400, error), "{what}: {body}");
     }
     passes(&world, &token, "nothing of that counts").await;
-    let audiences = with("aud", json!(["https://other.example", AUDIENCE]));
-    assert_eq!(push(&world, &audiences).await.0, 202, "control");
+    let mut good = with("aud", json!(["https://other.example", AUDIENCE]));
+    good.1["exp"] = json!(now + 1);
+    good.1["iat"] = json!(now + 10);
+    assert_eq!(push(&world, &good).await.0, 202, "control");
     is_revoked(&world, &token, "control").await;
 }
 

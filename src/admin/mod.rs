@@ -86,7 +86,7 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
     let length = response.body().len();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    // RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code of ... 204".
+    // RFC 9110 §8.6: a response with status 204 has no Content-Length.
     if status != StatusCode::NO_CONTENT {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }

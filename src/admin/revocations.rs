@@ -21,9 +21,10 @@ impl Admin {
         if !service.gateway.issuers.takes_revocations() || self.entrance == Entrance::Network {
             return plain(StatusCode::NOT_FOUND, TEXT, Vec::new());
         }
-        let now = self.clock.unix_time();
         let form = match self.form_of(session) {
-            Ok(_) if !self.entrance.admits(session, &service, now) => Err(Refusal::Unauthenticated),
+            Ok(form) if !self.entrance.admits(session, &service, self.clock.unix_time()) => {
+                Err(Refusal::Unauthenticated(form))
+            }
             form => form,
         };
         // Read in any case: who still sends when the connection is closed may not see why.
@@ -32,6 +33,8 @@ impl Admin {
             Ok(whole) => whole,
             Err(refusal) => return self.refuse(session, &refusal),
         };
+        // What was issued while the body was on its way is meant too.
+        let now = self.clock.unix_time();
         let outcome = match form {
             Form::Json => service.gateway.issuers.revoke(&body, now),
             Form::SecurityEvent => service.gateway.issuers.revoke_by_event(&body, now).await,
@@ -76,7 +79,7 @@ impl Admin {
         }
         match form {
             Form::Json => plain(StatusCode::NO_CONTENT, TEXT, Vec::new()),
-            // RFC 8935 §2.2: "status code of 202 (Accepted). The body of the response MUST be empty."
+            // RFC 8935 §2.2: "The body of the response MUST be empty."
             Form::SecurityEvent => plain(StatusCode::ACCEPTED, TEXT, Vec::new()),
         }
     }
@@ -126,7 +129,7 @@ enum Refusal {
     #[error("Content-Type is neither application/json nor application/secevent+jwt")]
     ContentType,
     #[error("the connection has no client certificate that leads to a trust anchor of admin.tls")]
-    Unauthenticated,
+    Unauthenticated(Form),
     #[error("the body is larger than 64 KiB")]
     TooLarge,
     #[error("the body could not be read")]
@@ -141,7 +144,9 @@ impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Browser | Self::Unauthenticated => StatusCode::FORBIDDEN,
+            Self::Browser | Self::Unauthenticated(Form::Json) => StatusCode::FORBIDDEN,
+            // RFC 8935 §2.3: what cannot be authenticated is answered with 400, like what cannot be parsed.
+            Self::Unauthenticated(Form::SecurityEvent) => StatusCode::BAD_REQUEST,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken => StatusCode::BAD_REQUEST,
@@ -154,14 +159,8 @@ impl Refusal {
 
     const fn form(&self) -> Form {
         match self {
-            Self::Revoke(form, _) => *form,
-            Self::Method
-            | Self::Browser
-            | Self::ContentType
-            | Self::Unauthenticated
-            | Self::TooLarge
-            | Self::Broken
-            | Self::Late => Form::Json,
+            Self::Revoke(form, _) | Self::Unauthenticated(form) => *form,
+            Self::Method | Self::Browser | Self::ContentType | Self::TooLarge | Self::Broken | Self::Late => Form::Json,
         }
     }
 
@@ -169,7 +168,7 @@ impl Refusal {
         match self {
             Self::Revoke(_, RevokeError::Event(error)) => error.code().as_str(),
             Self::Browser => "access_denied",
-            Self::Unauthenticated => EventErrorCode::AuthenticationFailed.as_str(),
+            Self::Unauthenticated(_) => EventErrorCode::AuthenticationFailed.as_str(),
             Self::Revoke(_, RevokeError::Full | RevokeError::Unavailable(_)) => "temporarily_unavailable",
             Self::Method
             | Self::ContentType
@@ -189,7 +188,7 @@ impl Refusal {
             Self::Method
             | Self::Browser
             | Self::ContentType
-            | Self::Unauthenticated
+            | Self::Unauthenticated(_)
             | Self::TooLarge
             | Self::Broken
             | Self::Late

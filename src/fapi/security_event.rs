@@ -63,6 +63,14 @@ pub enum EventError {
     /// No `jti` (RFC 8417 §2.2).
     #[error("its jti is missing, or no text")]
     IdMissing,
+    /// Too late to be acted on.
+    #[error("its exp is {at}, it is {now}")]
+    Expired {
+        /// `exp`.
+        at: UnixTime,
+        /// The time of the judgement.
+        now: UnixTime,
+    },
     /// No `events`, or something that is no set of events.
     #[error("its events is no object of objects with at least one member")]
     EventsMalformed,
@@ -138,6 +146,7 @@ impl EventError {
                 | StatementError::IssuedInFuture { .. },
             )
             | Self::IdMissing
+            | Self::Expired { .. }
             | Self::EventsMalformed
             | Self::TimeMalformed { .. }
             | Self::Subject { .. } => EventErrorCode::InvalidRequest,
@@ -159,7 +168,7 @@ impl SecurityEvent {
     /// Judges an event: that it is the transmitter's and for us, and what it takes back.
     ///
     /// # Errors
-    /// [`EventError`], for the first that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`, `events`, and in
+    /// [`EventError`], for the first that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`, `exp`, `events`, and in
     /// each event time and subject. One event that is not understood makes all of them void.
     pub fn verify(
         body: &[u8],
@@ -175,6 +184,10 @@ impl SecurityEvent {
             Some(Value::String(id)) if !id.is_empty() => printable(id),
             Some(_) | None => return Err(EventError::IdMissing),
         };
+        // RFC 8417 §2.2 does not recommend it; where it is, RFC 7519 §4.1.4 holds.
+        if let Some(at) = time(&members, "exp")?.filter(|at| now >= *at) {
+            return Err(EventError::Expired { at, now });
+        }
         let events = match members.get("events") {
             Some(Value::Object(events)) if !events.is_empty() => events,
             Some(_) | None => return Err(EventError::EventsMalformed),
@@ -185,7 +198,7 @@ impl SecurityEvent {
         for (kind, payload) in events {
             let Value::Object(payload) = payload else { return Err(EventError::EventsMalformed) };
             let Some(event) = Event::from_type(kind) else { continue };
-            // CAEP §2: "event_timestamp ... the time at which the event described by this SET occurred".
+            // CAEP §2: "the time at which the event described by this SET occurred". Drafts had milliseconds; those are now.
             let at = time(payload, "event_timestamp")?.unwrap_or(happened).min(now);
             let subject = payload.get("subject").or_else(|| members.get("sub_id"));
             let fault = |why| EventError::Subject { event: event.as_str(), why };
