@@ -581,6 +581,40 @@ async fn int_16_an_event_with_a_fault_is_refused_by_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn int_16_the_first_event_of_a_new_key_is_taken() {
+    let mut world = listening(|scene| scene).await;
+    let token = world.sign(&world.token());
+    passes(&world, &token, "control").await;
+    let old = world.issuer.rotate(KeyKind::Ps256);
+    assert_ne!(old.thumbprint(), world.issuer.key(KeyKind::Ps256).thumbprint());
+    assert_eq!(push(&world, &event(&world)).await, (202, String::new()));
+    // The old key has left with that reading; a token of the new one shows the revocation.
+    let again = world.sign(&world.token());
+    is_revoked(&world, &again, "issued in the same second").await;
+    let (header, claims) = event(&world);
+    let late = world.gateway.post_revocation("application/secevent+jwt", old.sign(&header, &claims)).await;
+    assert_eq!((late.0, err_of(&late.1).as_str()), (400, "invalid_key"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_an_event_that_cannot_be_verified_yet_is_to_be_sent_again() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let world = listening(|scene| {
+        let nowhere = format!("tokens: jwt\n    jwks_uri: https://localhost:{port}/jwks");
+        scene.replace("tokens: jwt", &nowhere).never_ready()
+    })
+    .await;
+    let (status, body) = push(&world, &event(&world)).await;
+    assert_eq!((status, err_of(&body).as_str()), (503, "temporarily_unavailable"));
+    let metrics = world.gateway.admin("/metrics").await.1;
+    assert!(metrics.contains("fapi_gateway_revocations_total{kind=\"none\",outcome=\"unavailable\"} 1\n"), "{metrics}");
+    // What needs no key counts at once.
+    world.gateway.revoke(&json!({ "jti": "control" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn int_16_events_are_taken_from_no_issuer_that_is_not_named() {
     let world = world("").await;
     let (status, body) = push(&world, &event(&world)).await;
