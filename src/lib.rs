@@ -15,7 +15,8 @@
 //! 3. [`fapi::credentials`]: exactly one `Authorization` gives a
 //!    [`PresentedToken`](fapi::credentials::PresentedToken), of which nothing is known.
 //! 4. [`issuer`]: the token's issuer is one the route accepts, its keys are at hand, and [`fapi::jws`] and [`fapi::token`]
-//!    make it an [`ActiveToken`](fapi::token::ActiveToken): authentic, for this resource. That is a fact, and is remembered.
+//!    make it an [`ActiveToken`](fapi::token::ActiveToken): authentic, for this resource. That is a fact, and is remembered;
+//!    whether it was revoked since is asked each time ([`issuer::revocations`]).
 //! 5. [`fapi::sender`]: what the token's `cnf` names is proven: the certificate of this connection, a DPoP proof that fits
 //!    request, token and time ([`fapi::dpop`]), or both. Now it is a [`BoundToken`](fapi::sender::BoundToken).
 //! 6. [`fapi::policy`]: its scope covers the route. [`Authorized`](fapi::policy::Authorized) is redeemed for a

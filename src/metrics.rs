@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use crate::fapi::UnixTime;
+use crate::fapi::revocation::Kind;
 use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use crate::replay::memory::Insert;
 
@@ -31,6 +32,8 @@ pub struct Metrics {
     jwks_age: GaugeVec,
     introspection_requests: IntCounterVec,
     introspection_duration: HistogramVec,
+    revocations: IntCounterVec,
+    revocations_entries: Gauge,
     handshakes: IntCounterVec,
     connections: IntGaugeVec,
     certificate_not_after: GaugeVec,
@@ -60,6 +63,21 @@ impl RouteMetrics {
         self.duration.observe(duration.as_secs_f64());
         self.decision.observe(own.as_secs_f64());
     }
+}
+
+/// What became of a revocation that was sent.
+#[derive(Clone, Copy, Debug)]
+pub enum RevocationOutcome {
+    /// It counts.
+    Recorded,
+    /// It tells of other things.
+    Ignored,
+    /// It is none: its form, its sender, its signature.
+    Refused,
+    /// There was no room.
+    Full,
+    /// There were no keys to verify it with.
+    Unavailable,
 }
 
 /// How a TLS handshake ended.
@@ -157,6 +175,13 @@ impl Metrics {
             &["issuer"],
             LONG,
         )?;
+        let revocations = counter(
+            "fapi_gateway_revocations_total",
+            "Revocations that were sent to the gateway by kind of subject and outcome.",
+            &["kind", "outcome"],
+        )?;
+        let revocations_entries = Gauge::new("fapi_gateway_revocations_entries", "Revocations that count.")?;
+        registry.register(Box::new(revocations_entries.clone()))?;
         let handshakes =
             counter("fapi_gateway_tls_handshakes_total", "TLS handshakes by outcome.", &["listener", "outcome"])?;
         let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Since the issuer last sent its keys.", &["issuer"])?;
@@ -208,6 +233,8 @@ impl Metrics {
             jwks_age,
             introspection_requests,
             introspection_duration,
+            revocations,
+            revocations_entries,
             handshakes,
             connections,
             certificate_not_after,
@@ -264,6 +291,18 @@ impl Metrics {
         self.handshakes.with_label_values(&[listener, outcome]).inc();
     }
 
+    /// Counts a revocation by the kind of its subject, if that was told.
+    pub fn revocation(&self, kind: Option<Kind>, outcome: RevocationOutcome) {
+        let outcome = match outcome {
+            RevocationOutcome::Recorded => "recorded",
+            RevocationOutcome::Ignored => "ignored",
+            RevocationOutcome::Refused => "refused",
+            RevocationOutcome::Full => "full",
+            RevocationOutcome::Unavailable => "unavailable",
+        };
+        self.revocations.with_label_values(&[kind.map_or("none", Kind::as_str), outcome]).inc();
+    }
+
     /// The gauge of a listener's open connections.
     pub fn connections(&self, listener: &str) -> prometheus::IntGauge {
         self.connections.with_label_values(&[listener])
@@ -292,7 +331,7 @@ impl Metrics {
     }
 
     /// The text that Prometheus scrapes, with the gauges that are read on demand.
-    pub fn render(&self, issuers: &Issuers, replay_entries: usize, audit_lines_lost: u64) -> Vec<u8> {
+    pub fn render(&self, issuers: &Issuers, replay_entries: usize, audit_lines_lost: u64, now: UnixTime) -> Vec<u8> {
         #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
         self.replay_entries.set(replay_entries as f64);
         self.audit_lines_lost.inc_by(audit_lines_lost.saturating_sub(self.audit_lines_lost.get()));
@@ -304,6 +343,8 @@ impl Metrics {
         }
         #[allow(clippy::cast_precision_loss, reason = "a count of cache entries")]
         self.token_cache_entries.set(issuers.cache_entries() as f64);
+        #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
+        self.revocations_entries.set(issuers.revocations(now) as f64);
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be written");

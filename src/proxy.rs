@@ -37,6 +37,7 @@ use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::stream::EarlyFault;
+use crate::tls::InForce;
 use crate::upstream::{self, Server, Upstream};
 
 /// The time since 1970, from the system or, in tests, from a fixed point.
@@ -103,6 +104,8 @@ pub struct Service {
     pub upstreams: Vec<Arc<Upstream>>,
     /// What each listener serves.
     pub listeners: Vec<VirtualHosts>,
+    /// The TLS of the admin listener, if it has any.
+    pub admin_tls: Option<Arc<InForce>>,
     /// The bounds of a message.
     pub limits: Limits,
     /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.

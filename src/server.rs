@@ -32,7 +32,7 @@ use rustls::time_provider::TimeProvider;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::{Admin, Drain};
+use crate::admin::{Admin, Door as AdminDoor, Drain, Entrance};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::connection::{ConnectionFacts, VirtualHost, VirtualHosts};
@@ -154,7 +154,7 @@ impl Bound {
         for listener in &config.listeners {
             listeners.push((bind(listener.address)?, listener.address.to_string().into(), listener.address));
         }
-        let admin = config.admin.map(bind).transpose()?;
+        let admin = config.admin.as_ref().map(|admin| bind(admin.address)).transpose()?;
         let fixed = Fixed::of(&config);
         let files = Files::of(&config);
         let now = options.clock.unix_time();
@@ -236,16 +236,23 @@ impl Bound {
             control: control.clone(),
             reload: options.reload,
             fixed,
-            clock: options.clock,
+            clock: options.clock.clone(),
         };
         let keeper = server.add_service(background_service("keeper", keeper));
         for door in &doors {
             door.add_dependency(&keeper);
         }
         if let Some(socket) = admin {
-            let admin = Admin { service: service.clone(), metrics, audit: audit.health(), drain: drain.clone() };
+            // By the address that was bound, whatever a reload says of another.
+            let entrance = match socket.local_addr() {
+                _ if service.load().admin_tls.is_some() => Entrance::Tls,
+                Ok(address) if address.ip().is_loopback() => Entrance::Loopback,
+                Ok(_) | Err(_) => Entrance::Network,
+            };
+            let (service, audit, drain) = (service.clone(), audit.health(), drain.clone());
+            let admin = Admin { service, metrics, audit, drain, clock: options.clock.clone(), entrance };
             let outlives = admin_end.subscribe();
-            server.add_service(Prebound::new("admin".into(), socket, admin, outlives));
+            server.add_service(Prebound::new("admin".into(), socket, AdminDoor::new(admin), outlives));
         }
         let shutdown =
             Shutdown { control, drain, accepting, connections, lame_duck: options.lame_duck, patience: options.drain };
@@ -258,7 +265,7 @@ impl Bound {
 /// What stays as it was at the start, whatever a reload says.
 #[derive(PartialEq, Eq)]
 struct Fixed {
-    admin: Option<SocketAddr>,
+    admin: Option<(SocketAddr, bool)>,
     audit: crate::audit::Destination,
     connections: usize,
     header_bytes: usize,
@@ -268,7 +275,7 @@ struct Fixed {
 impl Fixed {
     fn of(config: &Config) -> Self {
         Self {
-            admin: config.admin,
+            admin: config.admin.as_ref().map(|admin| (admin.address, admin.tls.is_some())),
             audit: config.audit.clone(),
             connections: config.limits.connections,
             header_bytes: config.limits.header_bytes,
@@ -325,7 +332,14 @@ fn service(
     before: Option<&Service>,
 ) -> Result<Service, StartError> {
     let generation = before.map_or(0, |before| before.generation.wrapping_add(1));
-    let clock = Arc::new(HandshakeClock(clock.clone()));
+    let clock: Arc<dyn TimeProvider> = Arc::new(HandshakeClock(clock.clone()));
+    let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
+    let admin_tls = match (admin_tls, before.map(|before| &before.admin_tls)) {
+        // Whether there is TLS was settled at the start; what was in force stays so if a reload brings none.
+        (_, Some(None)) | (None, None) => None,
+        (None, Some(Some(before))) => Some(before.clone()),
+        (Some(settings), _) => Some(Arc::new(settings.in_force(clock.clone())?)),
+    };
     let mut listeners = Vec::new();
     for listener in config.listeners {
         let mut hosts = Vec::new();
@@ -357,12 +371,13 @@ fn service(
     Ok(Service {
         generation,
         listeners,
+        admin_tls,
         counts,
         kept_for,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
         gateway: Gateway {
             routes: config.routes,
-            issuers: Arc::new(issuers),
+            issuers: Arc::new(issuers.with_revocations(revocations)),
             limits: message::Limits { header_bytes: config.limits.header_bytes, body_bytes: config.limits.body_bytes },
             strip: config.strip,
             freshness: config.freshness,
@@ -594,7 +609,7 @@ impl Keeper {
         }
         if Fixed::of(&config) != self.fixed {
             tracing::warn!(
-                "admin, audit, limits.connections, and header_bytes and idle_timeout of HTTP/2 change only with a restart"
+                "admin.address, whether there is admin.tls, audit, limits.connections, and header_bytes and idle_timeout of HTTP/2 change only with a restart"
             );
         }
         let files = Files::of(&config);

@@ -113,9 +113,11 @@ fn the_example_loads() {
         files,
         [
             "keys/ledger.pem",
+            "tls/admin.pem",
             "tls/as-ca.pem",
             "tls/client-ca.pem",
             "tls/gateway.pem",
+            "tls/operators-ca.pem",
             "tls/server.pem",
             "tls/upstream-ca.pem"
         ]
@@ -576,10 +578,10 @@ impl Folder {
         }
         let folder = Self(path);
         let authority = CertifiedIssuer::self_signed(authority_params(), key()).expect("an authority");
-        for name in ["client-ca", "as-ca", "upstream-ca"] {
+        for name in ["client-ca", "as-ca", "upstream-ca", "operators-ca"] {
             folder.write(&format!("tls/{name}.pem"), authority.pem().as_bytes());
         }
-        for name in ["server", "gateway"] {
+        for name in ["server", "gateway", "admin"] {
             let key = key();
             let params = CertificateParams::new(vec!["api.bank.example".to_owned()]).expect("a name");
             let certificate = params.signed_by(&key, &authority).expect("a certificate");

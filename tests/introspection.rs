@@ -3,7 +3,7 @@
 //!
 //! Rows of the requirements that have no test here:
 //! - INT-16: revocation that passes the gateway, or comes as an event, is not introspection; the bound without it is `int_08`.
-//! - INT-22: which clock counts is shown beside the code, where an answer can be given an age.
+//! - INT-19: `att_a5` looks for tokens, assertions and keys of introspection in everything that leaves.
 //! - INT-23: the memory is the process's own; nobody else can write to it.
 //! - MS-INT-09, MS-INT-12: encrypted answers are refused whole (`ms_int_09`), so there is nothing nested to unpack.
 //! - MS-INT-13: asks something of the authorization server, not of who asks it.

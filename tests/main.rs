@@ -27,6 +27,7 @@ mod observed;
 mod operation;
 mod readme;
 mod rejects;
+mod revocations;
 mod soak;
 mod upstreams;
 mod vectors;

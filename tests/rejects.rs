@@ -105,6 +105,7 @@ async fn every_code_has_a_case() {
     covered.note(Code::ConnectionOutdated);
     issuers(&covered).await;
     introspection(&covered).await;
+    revocations(&covered).await;
     proofs_elsewhere(&covered).await;
     // Nothing that a peer sends leads here; what would be answered is looked at all the same.
     let internal = Rejection::new(Unavailable::Internal { detail: "x".into() }, Seen::default());
@@ -544,6 +545,17 @@ async fn issuers(covered: &Covered) {
     assert_eq!(world.judge(health).await, (200, "ok".into()), "control of OPS-10: a public route needs no keys");
     assert_eq!(world.gateway.admin("/readyz").await.0, 503);
     assert_eq!(world.gateway.admin("/livez").await.0, 200);
+}
+
+async fn revocations(covered: &Covered) {
+    let world = World::with(|scene| scene.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }")).await;
+    let token = world.sign(&world.token());
+    passes(&world, "INT-16", request("/accounts", &token)).await;
+    let jti = Value::from(world.token().claims()["jti"].as_str());
+    world.gateway.revoke(&json!({ "jti": jti })).await;
+    passes(&world, "INT-16: another token's jti", request("/accounts", &token)).await;
+    world.gateway.revoke(&json!({ "client_id": "client-1" })).await;
+    refused(&world, covered, Code::TokenRevoked, "INT-16", &world.client(), request("/accounts", &token)).await;
 }
 
 async fn introspection(covered: &Covered) {

@@ -21,7 +21,7 @@ pub(super) struct File {
     /// Where clients connect; at least one.
     #[schemars(required)]
     pub(super) listeners: Option<Vec<Listener>>,
-    /// Metrics and probes. Without it there are none.
+    /// Metrics, probes and revocations. Without it there are none.
     pub(super) admin: Option<Admin>,
     /// The authorization servers whose tokens count. Needed as soon as one route is not public.
     pub(super) issuers: Option<Vec<Issuer>>,
@@ -155,13 +155,61 @@ pub(super) enum OnExpired {
     Accept,
 }
 
-/// The operators' own listener; plain HTTP.
+/// The operators' own listener.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// Address and port of /metrics, /livez and /readyz; never one of a listener.
+    /// Address and port of /metrics, /livez, /readyz and /revocations; never one of a listener.
     #[schemars(required)]
     pub(super) address: Option<String>,
+    /// TLS, with a client certificate for /revocations. Without it the listener is plain HTTP.
+    pub(super) tls: Option<AdminTls>,
+    /// Lets tokens be taken back by POST /revocations; on an address that is not loopback it needs `tls`. Without it there is
+    /// no such path.
+    pub(super) revocations: Option<Revocations>,
+}
+
+/// TLS of the operators' listener.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminTls {
+    /// PEM file with the certificate chain, leaf first.
+    #[schemars(required)]
+    pub(super) certificate: Option<FilePath>,
+    /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
+    #[schemars(required)]
+    pub(super) private_key: Option<FilePath>,
+    /// PEM files with the authorities of those who may send revocations; probes need no certificate.
+    #[schemars(required, length(min = 1))]
+    pub(super) trust_anchors: Option<Vec<FilePath>>,
+}
+
+/// How tokens are taken back.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Revocations {
+    /// How long a revocation counts that does not say when the last of its tokens ends; at least as long as a JWT lives. From
+    /// 60s to 720h.
+    #[schemars(extend("default" = "24h"))]
+    pub(super) keep: Option<Duration>,
+    /// How many revocations there may be at a time, from 1 to 10000000; more are answered 503.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
+    pub(super) max_entries: Option<u64>,
+    /// Whose security event tokens are taken (RFC 8417, RFC 8935).
+    #[schemars(extend("default" = []))]
+    pub(super) security_events: Option<Vec<SecurityEvents>>,
+}
+
+/// An issuer whose security event tokens are taken.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecurityEvents {
+    /// The name of one of the issuers; its keys and `algorithms` count for the events too.
+    #[schemars(required)]
+    pub(super) issuer: Option<String>,
+    /// The value of `aud` that means this gateway.
+    #[schemars(required)]
+    pub(super) audience: Option<String>,
 }
 
 /// One authorization server.
@@ -342,7 +390,7 @@ pub(super) enum Algorithm {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenCache {
-    /// How many tokens are remembered; the least used go first.
+    /// How many tokens are remembered; those that were not used for the longest go first.
     #[schemars(range(min = 1), extend("default" = 100_000))]
     pub(super) max_entries: Option<u64>,
     /// How much memory they may take; from 1MiB to 64GiB.

@@ -37,7 +37,7 @@ pub struct Config {
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Admin>,
     /// The authorization servers; an [`IssuerIndex`](crate::fapi::policy::IssuerIndex) of a route counts in this list.
     pub issuers: Vec<issuer::Settings>,
     /// The memory of verified tokens.
@@ -80,6 +80,16 @@ pub struct VirtualHost {
     pub origins: Origins,
     /// Its TLS; [`in_force`](tls::Settings::in_force) succeeded once.
     pub tls: tls::Settings,
+}
+
+/// The section `admin` of gateway.yaml.
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its TLS, if it has any; a client certificate is asked for and not required.
+    pub tls: Option<tls::Settings>,
+    /// How revocations are taken, if they are.
+    pub revocations: Option<issuer::revocations::Settings>,
 }
 
 /// The FAPI profile in force.

@@ -101,6 +101,11 @@ impl<'r> Jws<'r> {
         short.eq_ignore_ascii_case(kind)
     }
 
+    /// What it says of itself under this name, if that is text. A claim, not a fact: use it to find the one to ask.
+    pub(super) fn claimed(&self, name: &str) -> Option<&str> {
+        self.payload.get(name).and_then(Value::as_str)
+    }
+
     /// The payload, if `key` signed it.
     pub(super) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
         key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)
@@ -186,7 +191,7 @@ impl<'r> UnverifiedJws<'r> {
 
     /// Says which configured issuer to ask. A claim, not a fact: use it for nothing else.
     pub fn claimed_issuer(&self) -> Option<&str> {
-        self.0.payload.get("iss").and_then(Value::as_str)
+        self.0.claimed("iss")
     }
 
     /// Refuses any JWT that is not of `kind` (RFC 8725 §3.11).

@@ -10,6 +10,7 @@
 //! | credentials | [`credentials`] | RFC 6750 §2, RFC 9449 §7.1 |
 //! | signature | [`jws`], [`json`], [`keys`] | RFC 7515, RFC 7518, RFC 8725 |
 //! | token | [`token`] | RFC 9068 §4, FAPI 2.0 §5.3.4 |
+//! | revocation | [`revocation`], [`security_event`] | FAPI 2.0 §5.3.4 (3), RFC 8417, RFC 9493 |
 //! | proof | [`dpop`], [`htu`], [`nonce`] | RFC 9449 §4.3, §8, §9, §11.1 |
 //! | sender | [`peer`], [`sender`] | RFC 8705 §3, RFC 7800 §3.1 |
 //! | policy | [`policy`] | RFC 6750 §3.1 |
@@ -39,7 +40,9 @@ pub mod nonce;
 pub mod peer;
 pub mod policy;
 pub mod rejection;
+pub mod revocation;
 pub mod route;
+pub mod security_event;
 pub mod sender;
 pub mod statement;
 pub mod token;

@@ -176,6 +176,8 @@ codes! {
     TokenIssuedInFuture = "token_issued_in_future", UNAUTHORIZED, Some(InvalidToken);
     /// The issuer says that the token is not active: unknown, expired or revoked (RFC 7662 §2.2).
     TokenInactive = "token_inactive", UNAUTHORIZED, Some(InvalidToken);
+    /// The token was revoked at the gateway's `/revocations`: itself, its subject, client or session (FAPI 2.0 §5.3.4 (3)).
+    TokenRevoked = "token_revoked", UNAUTHORIZED, Some(InvalidToken);
     /// The token has no `cnf`: anyone could send it (FAPI 2.0 §5.3.4 (5)).
     TokenUnbound = "token_unbound", UNAUTHORIZED, Some(InvalidToken);
     /// `cnf` is an empty object.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::UnixTime;
@@ -14,6 +16,7 @@ use super::introspection::ActiveAnswer;
 use super::jws::{JwsError, UnverifiedJws, VerifiedJws, printable};
 use super::keys::{Algorithm, KeySet};
 use super::rejection::Code;
+use super::revocation::ClearedUpTo;
 use super::sender::{Confirmation, ConfirmationError};
 
 /// SHA-256 of a whole token, as presented; stands for it wherever the token itself must not be kept.
@@ -23,7 +26,17 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     /// The hash of a token as presented.
     pub fn of(token: super::credentials::PresentedToken<'_>) -> Self {
-        Self(super::sha256(token.as_str().as_bytes()))
+        Self::of_text(token.as_str())
+    }
+
+    /// The hash of a token that nobody presented.
+    pub(super) fn of_text(token: &str) -> Self {
+        Self(super::sha256(token.as_bytes()))
+    }
+
+    /// The hash that is written in base64url without padding, if it is one.
+    pub fn from_base64url(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
 
     /// The part of it that audit shows.
@@ -42,6 +55,18 @@ impl fmt::Debug for TokenHash {
 /// The first 16 hexadecimal digits of a token's SHA-256: enough to find it again, useless to send.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId([u8; 8]);
+
+impl TokenId {
+    /// The digits as they are shown, if it is 16 of them.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let plain = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        u64::from_str_radix(text, 16).ok().filter(|_| plain).map(|number| Self(number.to_be_bytes()))
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,6 +190,9 @@ pub enum TokenError {
     /// Unknown, expired or revoked, by an introspection response.
     #[error("the issuer says that the token is not active")]
     Inactive,
+    /// Taken back before its end.
+    #[error("the token was revoked")]
+    Revoked,
     /// Over.
     #[error("token expired at {at}, it is {now}")]
     Expired {
@@ -203,6 +231,7 @@ impl TokenError {
             Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
             Self::TypeWrong { .. } | Self::UseWrong { .. } => Code::TokenTypeWrong,
             Self::Inactive => Code::TokenInactive,
+            Self::Revoked => Code::TokenRevoked,
             Self::IssuerUnknown { .. } => Code::TokenIssuerUnknown,
             Self::KeyUnknown { .. } => Code::TokenKeyUnknown,
             Self::KeyWeak => Code::TokenKeyWeak,
@@ -242,6 +271,7 @@ pub struct ActiveToken {
     issuer: Arc<str>,
     claims: Claims,
     confirmation: Result<Confirmation, ConfirmationError>,
+    cleared: ClearedUpTo,
 }
 
 impl ActiveToken {
@@ -347,7 +377,7 @@ impl ActiveToken {
         };
         let claims = Claims { expires_at, issued_at, not_before, scope, members };
         claims.check_times(now)?;
-        Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation })
+        Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation, cleared: ClearedUpTo::default() })
     }
 
     /// The only way to the claims; an expired token has none, remembered or not.
@@ -385,6 +415,16 @@ impl ActiveToken {
     /// When it ends, for those who remember it; an introspected token need not say.
     pub const fn expires_at(&self) -> Option<UnixTime> {
         self.claims.expires_at
+    }
+
+    /// When it was issued; an introspected token need not say.
+    pub const fn issued_at(&self) -> Option<UnixTime> {
+        self.claims.issued_at
+    }
+
+    /// Up to where it is known not to be revoked, for those who remember it.
+    pub const fn cleared(&self) -> &ClearedUpTo {
+        &self.cleared
     }
 
     /// Roughly the bytes that it takes in memory, for those who remember it.

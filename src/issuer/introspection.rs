@@ -32,8 +32,9 @@ use super::assertion::ClientKey;
 use super::http::{Client, ClientError, FetchError, Identity};
 use super::jwks::{KeySource, instant};
 use super::metadata::{Discovery, Sought};
+use super::revocations::Revocations;
 use super::schedule::random;
-use super::{IntrospectionOutcome, JwksSettings, Observer, Timing, TrustAnchors, ValidateError, weigher};
+use super::{IntrospectionOutcome, JwksSettings, Observer, Surroundings, Timing, TrustAnchors, ValidateError, weigher};
 use crate::fapi::credentials::PresentedToken;
 use crate::fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
 use crate::fapi::json::parse_object;
@@ -141,6 +142,7 @@ pub struct Introspector {
     keys: Option<Arc<KeySource>>,
     jwks: JwksSettings,
     observer: Arc<dyn Observer>,
+    revocations: Arc<Revocations>,
     active: Cache<TokenHash, Remembered>,
     refused: Cache<TokenHash, TokenError>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
@@ -176,9 +178,9 @@ impl Introspector {
         trust_anchors: &TrustAnchors,
         keys: Option<Arc<KeySource>>,
         jwks: JwksSettings,
-        timing: Timing,
-        observer: Arc<dyn Observer>,
+        around: Surroundings,
     ) -> Result<Self, ClientError> {
+        let Surroundings { timing, observer, revocations } = around;
         let (identity, sought) = match &settings.authentication {
             Authentication::PrivateKeyJwt(_) => (None, Sought::Introspection),
             Authentication::Certificate(chain, key) => {
@@ -217,6 +219,7 @@ impl Introspector {
             keys,
             jwks,
             observer,
+            revocations,
             active,
             refused,
             flights: Mutex::default(),
@@ -233,23 +236,46 @@ impl Introspector {
         self.expected == *expected && self.settings == *settings && self.jwks == jwks
     }
 
-    /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit.
+    /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit, and nothing that
+    /// came since then revokes it.
     pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
         let found = self.active.get(hash)?;
         if max_age.is_some_and(|max_age| found.asked_at.elapsed() >= max_age) {
             return None;
         }
-        Some(found.token)
+        self.revocations.clears(&found.token, hash).then_some(found.token)
+    }
+
+    /// What the issuer last said of the token, whether or not that counts.
+    pub(super) fn last_said(&self, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
+        self.active.get(hash).map(|found| found.token)
     }
 
     /// Asks the issuer, unless it said within `inactive_max_age` that the token is not good.
     ///
-    /// With `max_age` zero the question is this request's own; else it may be shared with others that ask the same.
+    /// With `max_age` zero the question is this request's own; else it may be shared with others that ask the same. When the
+    /// token is revoked while the question is under way, the answer may be from before, and the issuer is asked again.
     ///
     /// # Errors
-    /// [`ValidateError::Token`] when the issuer says that the token is not active, or what it says of it does not fit;
-    /// [`ValidateError::Unavailable`] when it says nothing.
+    /// [`ValidateError::Token`] when the issuer says that the token is not active, or what it says of it does not fit, or
+    /// the token is revoked again and again; [`ValidateError::Unavailable`] when it says nothing.
     pub async fn introspect(
+        self: &Arc<Self>,
+        token: PresentedToken<'_>,
+        hash: &TokenHash,
+        max_age: Option<Duration>,
+        now: UnixTime,
+    ) -> Result<Arc<ActiveToken>, ValidateError> {
+        for _ in 0..QUESTIONS {
+            let found = self.introspect_once(token, hash, max_age, now).await?;
+            if self.revocations.clears(&found, hash) {
+                return Ok(found);
+            }
+        }
+        Err(TokenError::Revoked.into())
+    }
+
+    async fn introspect_once(
         self: &Arc<Self>,
         token: PresentedToken<'_>,
         hash: &TokenHash,
@@ -326,7 +352,7 @@ impl Introspector {
     async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
         let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
-        let (answer, asked_at) = match answered {
+        let (answer, Asked { at: asked_at, generation }) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
             Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
@@ -344,7 +370,10 @@ impl Introspector {
             }
         };
         match &judged {
-            Ok(token) => self.remember(hash, token, asked_at, now),
+            Ok(token) => {
+                token.cleared().note(generation);
+                self.remember(hash, token, asked_at, now);
+            }
             Err(error) => {
                 self.active.invalidate(hash);
                 self.refused.insert(*hash, error.clone());
@@ -363,11 +392,11 @@ impl Introspector {
         }
     }
 
-    /// The call itself, when its turn has come; with the moment from which the answer ages. It was `now` when it `began`.
-    async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Instant), Fault> {
+    /// The call itself, when its turn has come; with what was known when it was sent. It was `now` when it `began`.
+    async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Asked), Fault> {
         let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
         let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
-        let asked_at = instant();
+        let asked = Asked { at: instant(), generation: self.revocations.generation() };
         let accept = match self.settings.response {
             Response::Json => introspection::JSON,
             Response::Jwt { .. } => introspection::JWT,
@@ -379,7 +408,7 @@ impl Introspector {
             // The error of RFC 7009 §2.2.1: tokens of this kind are none that the issuer vouches for. Whoever sends one can have
             // this answer, so it says nothing about the gateway or the issuer.
             if fault.names("unsupported_token_type") {
-                return Ok((Answer::Inactive, asked_at));
+                return Ok((Answer::Inactive, asked));
             }
             return Err(fault);
         }
@@ -387,7 +416,7 @@ impl Introspector {
         if !kind.is_some_and(|kind| is_media_type(kind, accept)) {
             return Err(Fault::ContentType { expected: accept });
         }
-        Ok((self.read(response.body(), moved_on(now, began)).await?, asked_at))
+        Ok((self.read(response.body(), moved_on(now, began)).await?, asked))
     }
 
     async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
@@ -479,6 +508,15 @@ impl Endpoint {
             Self::Discovered(discovered) => discovered.found.load_full(),
         }
     }
+}
+
+/// When a question was sent.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The moment from which the answer ages.
+    at: Instant,
+    /// The state of the table of revocations: what came later, the answer may not know.
+    generation: u64,
 }
 
 /// How a question is answered.
@@ -650,5 +688,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How often a request asks, at most: once more when the token is revoked meanwhile, and once more when the call that it then
+/// shares was under way already.
+const QUESTIONS: usize = 3;
 /// How many refused tokens are remembered at most; anyone can invent more.
 const MAX_REFUSED: u64 = 10_000;

@@ -10,6 +10,7 @@ pub mod http;
 pub mod introspection;
 pub mod jwks;
 pub mod metadata;
+pub mod revocations;
 mod schedule;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -29,6 +31,7 @@ use self::http::{Client, ClientError};
 use self::introspection::Introspector;
 use self::jwks::{KeySource, Location};
 use self::metadata::{Discovery, NotDiscoverable};
+use self::revocations::Revocations;
 use crate::fapi::UnixTime;
 use crate::fapi::credentials::PresentedToken;
 use crate::fapi::jws::UnverifiedJws;
@@ -41,6 +44,8 @@ pub struct Issuers {
     entries: Vec<Entry>,
     tokens: Cache<CacheKey, Remembered>,
     cache: CacheSettings,
+    revocations: Arc<Revocations>,
+    intake: Option<revocations::Settings>,
     observer: Arc<dyn Observer>,
 }
 
@@ -93,13 +98,16 @@ impl Issuers {
         before: Option<&Self>,
     ) -> Result<Self, IssuerError> {
         let known = before.map_or(&[][..], |before| &before.entries);
-        let entry = |settings| Entry::new(settings, timing, &observer, known);
+        // Whatever changes: what was revoked stays revoked.
+        let revocations = before.map_or_else(Arc::default, |before| before.revocations.clone());
+        let around = Surroundings { timing, observer: observer.clone(), revocations: revocations.clone() };
+        let entry = |settings| Entry::new(settings, &around, known);
         let entries = settings.into_iter().map(entry).collect::<Result<_, _>>()?;
         let tokens = match before.filter(|before| before.cache == cache) {
             Some(before) => before.tokens.clone(),
             None => Self::memory(cache),
         };
-        Ok(Self { entries, tokens, cache, observer })
+        Ok(Self { entries, tokens, cache, revocations, intake: None, observer })
     }
 
     fn memory(cache: CacheSettings) -> Cache<CacheKey, Remembered> {
@@ -108,6 +116,8 @@ impl Issuers {
             .max_capacity(cache.max_bytes)
             .weigher(move |_: &CacheKey, remembered: &Remembered| weigh(&remembered.token))
             .expire_after(UntilItsEnd)
+            // By use over time a new token would not get in among busy ones, a large one never: verified each time.
+            .eviction_policy(EvictionPolicy::lru())
             .build()
     }
 
@@ -132,7 +142,7 @@ impl Issuers {
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         debug_assert_eq!(*hash, TokenHash::of(token), "the hash is another token's");
         for entry in self.accepted(accepted) {
-            if let Some(found) = self.remembered(entry, hash, max_age) {
+            if let Some(found) = self.remembered(entry, hash, max_age)? {
                 self.observer.token_cache(&entry.expected.name, CacheOutcome::Hit);
                 return Ok(found);
             }
@@ -146,14 +156,26 @@ impl Issuers {
         }
     }
 
-    fn remembered(&self, entry: &Entry, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
+    fn remembered(
+        &self,
+        entry: &Entry,
+        hash: &TokenHash,
+        max_age: Option<Duration>,
+    ) -> Result<Option<Arc<ActiveToken>>, TokenError> {
         match &entry.judge {
-            Judge::Issuer(introspector) => introspector.remembered(hash, max_age),
-            Judge::Keys(keys) => {
-                let key = CacheKey { issuer: entry.id, generation: keys.in_force().ok()?.generation, token: *hash };
-                self.tokens.get(&key).map(|remembered| remembered.token)
-            }
+            Judge::Issuer(introspector) => Ok(introspector.remembered(hash, max_age)),
+            Judge::Keys(keys) => self.verified(entry, keys, hash).map(|token| self.unrevoked(token, hash)).transpose(),
         }
+    }
+
+    /// The token, if it was verified before with the keys of today.
+    fn verified(&self, entry: &Entry, keys: &KeySource, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
+        let key = CacheKey { issuer: entry.id, generation: keys.in_force().ok()?.generation, token: *hash };
+        self.tokens.get(&key).map(|remembered| remembered.token)
+    }
+
+    fn unrevoked(&self, token: Arc<ActiveToken>, hash: &TokenHash) -> Result<Arc<ActiveToken>, TokenError> {
+        if self.revocations.clears(&token, hash) { Ok(token) } else { Err(TokenError::Revoked) }
     }
 
     /// Who is to judge the token: the issuer that a JWS claims, or else the one of the accepted that is asked about its
@@ -203,7 +225,7 @@ impl Issuers {
             let key = CacheKey { issuer: entry.id, generation: keys.generation, token: *hash };
             self.tokens.insert(key, Remembered { token: token.clone(), lifetime });
         }
-        Ok(token)
+        Ok(self.unrevoked(token, hash)?)
     }
 
     /// Keeps every issuer's keys and endpoint fresh, for ever; drop it to end it.
@@ -269,6 +291,8 @@ pub struct Settings {
     pub trust_anchors: TrustAnchors,
     /// How it is asked about its tokens; if not, they are JWTs that are verified here.
     pub introspection: Option<introspection::Settings>,
+    /// Whether its security events are taken, which are verified here in any case.
+    pub security_events: bool,
 }
 
 /// The section `jwks` of an issuer in gateway.yaml.
@@ -298,7 +322,7 @@ pub enum TrustAnchors {
 /// The section `token_cache` of gateway.yaml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How many verified tokens are remembered; the least used go first.
+    /// How many verified tokens are remembered; those that were not used for the longest go first.
     pub max_entries: u64,
     /// How many bytes they may take.
     pub max_bytes: u64,
@@ -492,22 +516,25 @@ struct Called {
     trust_anchors: TrustAnchors,
 }
 
+/// What every issuer has in common.
+#[derive(Clone)]
+struct Surroundings {
+    timing: Timing,
+    observer: Arc<dyn Observer>,
+    revocations: Arc<Revocations>,
+}
+
 impl Entry {
-    fn new(
-        settings: Settings,
-        timing: Timing,
-        observer: &Arc<dyn Observer>,
-        before: &[Self],
-    ) -> Result<Self, IssuerError> {
-        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection } = settings;
+    fn new(settings: Settings, around: &Surroundings, before: &[Self]) -> Result<Self, IssuerError> {
+        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection, security_events } = settings;
+        let Surroundings { timing, observer, .. } = around;
         let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
         let called = Called { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
         let same = before.iter().find(|entry| entry.called == called);
         let name = || expected.name.clone();
         let failed = |error| IssuerError::Client { issuer: name(), error };
-        let keys_needed = introspection
-            .as_ref()
-            .is_none_or(|settings| matches!(settings.response, introspection::Response::Jwt { .. }));
+        let answers = introspection.as_ref().map(|settings| &settings.response);
+        let keys_needed = security_events || !matches!(answers, Some(introspection::Response::Json));
         let keys = match (same.and_then(|entry| entry.keys.clone()), jwks_uri) {
             _ if !keys_needed => None,
             (Some(keys), _) => Some(Arc::new(keys.with_settings(jwks))),
@@ -523,7 +550,7 @@ impl Entry {
                     ),
                 };
                 let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout).map_err(failed)?;
-                Some(Arc::new(KeySource::new(name(), location, client, jwks, timing, observer.clone())))
+                Some(Arc::new(KeySource::new(name(), location, client, jwks, *timing, observer.clone())))
             }
         };
         let judge = match (introspection, &keys) {
@@ -535,9 +562,9 @@ impl Entry {
                 Judge::Issuer(match same {
                     Some(introspector) => introspector.clone(),
                     None => {
-                        let (keys, observer) = (keys.clone(), observer.clone());
+                        let around = around.clone();
                         let new =
-                            Introspector::new(expected.clone(), settings, &trust_anchors, keys, jwks, timing, observer);
+                            Introspector::new(expected.clone(), settings, &trust_anchors, keys.clone(), jwks, around);
                         Arc::new(new.map_err(failed)?)
                     }
                 })

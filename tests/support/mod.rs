@@ -311,6 +311,10 @@ impl Running {
         self.address
     }
 
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub const fn control(&self) -> &Control {
         &self.control
     }
@@ -335,6 +339,20 @@ impl Running {
         let response =
             client.get(format!("http://{}{path}", self.admin)).send().await.expect("the admin listener answers");
         (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+
+    /// `POST /revocations` on the admin listener: status and body of the answer.
+    pub async fn post_revocation(&self, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.post(format!("http://{}/revocations", self.admin)).header("content-type", content_type);
+        let response = request.body(body).send().await.expect("the admin listener answers");
+        (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+
+    /// Takes tokens back.
+    pub async fn revoke(&self, revocation: &Value) {
+        let answer = self.post_revocation("application/json", revocation.to_string()).await;
+        assert_eq!(answer, (204, String::new()), "{revocation}");
     }
 
     /// The audit line of the exchange that a response belongs to.

@@ -206,7 +206,7 @@ impl Build<'_> {
         })
     }
 
-    fn number(&mut self, at: &KeyPath, number: &u64, range: RangeInclusive<u64>) -> Option<usize> {
+    pub(super) fn number(&mut self, at: &KeyPath, number: &u64, range: RangeInclusive<u64>) -> Option<usize> {
         if !range.contains(number) {
             let (least, most) = range.into_inner();
             self.problem(at, format!("`{number}` is out of range; write a whole number from {least} to {most}"));

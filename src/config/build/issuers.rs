@@ -143,6 +143,7 @@ impl Build<'_> {
             jwks: jwks?,
             trust_anchors: trust_anchors?,
             introspection: introspection?,
+            security_events: false,
         })
     }
 

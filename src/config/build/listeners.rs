@@ -1,4 +1,4 @@
-//! `listeners` and `admin`: addresses, origins, and TLS that was set up once.
+//! `listeners`: addresses, origins, and TLS that was set up once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -244,23 +244,6 @@ impl Build<'_> {
                 format!("of {missing} of {all} trust anchors there is no list, so whatever they issued is refused"),
             );
         }
-    }
-
-    pub(super) fn admin(&mut self, file: &File, listeners: &[(SocketAddr, VirtualHost)]) -> Option<SocketAddr> {
-        let at = KeyPath::of("admin").key("address");
-        let admin = self.address(&at, file.admin.as_ref()?.address.as_deref())?;
-        let written = file.listeners.iter().flatten().filter_map(|listener| listener.address.as_deref()?.parse().ok());
-        let clashes = |listener: &SocketAddr| {
-            let every = listener.ip().is_unspecified() || admin.ip().is_unspecified();
-            listener.port() == admin.port() && admin.port() != 0 && (every || listener.ip() == admin.ip())
-        };
-        if let Some(listener) = listeners.iter().map(|(address, _)| *address).chain(written).find(clashes) {
-            self.problem(
-                &at,
-                format!("the listener {listener} has this port, and clients would reach it; choose another port"),
-            );
-        }
-        Some(admin)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Opens and parses every file that is named, and writes every default into the [`File`], which is then the configuration in
 //! force. A part that cannot be built is left out and its problem recorded; the rest is looked at all the same.
 
+mod admin;
 mod dpop;
 mod files;
 mod introspection;
@@ -40,8 +41,14 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
     };
     let profile = build.profile(&file);
     let listeners = build.listeners(&mut file);
-    let admin = build.admin(&file, listeners.as_deref().unwrap_or_default());
-    let issuers = build.issuers(&mut file, profile);
+    let admin = build.admin(&mut file, listeners.as_deref().unwrap_or_default());
+    let mut issuers = build.issuers(&mut file, profile);
+    let revocations = admin.as_ref().and_then(|admin| admin.revocations.as_ref());
+    for source in revocations.iter().flat_map(|settings| &settings.security_events) {
+        if let Some(issuer) = issuers.iter_mut().flatten().nth(source.issuer.0) {
+            issuer.security_events = true;
+        }
+    }
     let token_cache = build.token_cache(&mut file);
     let freshness = build.dpop(&mut file);
     let replay_max_entries = build.replay(&mut file);
@@ -182,9 +189,11 @@ impl Build<'_> {
     ) -> Option<Duration> {
         let time = entry.get_or_insert(file::Duration(default)).0;
         if !range.contains(&time) {
-            let hours = range.end().as_secs() / 3600;
-            let most = if hours > 0 { format!("{hours}h") } else { file::Duration(*range.end()).to_string() };
-            let (least, default) = (file::Duration(*range.start()), file::Duration(default));
+            let shown = |time: Duration| match time.as_secs() / 3600 {
+                0 => file::Duration(time).to_string(),
+                hours => format!("{hours}h"),
+            };
+            let (least, most, default) = (shown(*range.start()), shown(*range.end()), shown(default));
             self.problem(at, format!("the time is not from {least} to {most}; the default is `{default}`"));
             return None;
         }

@@ -54,7 +54,8 @@ fn introspector(
             Some(Arc::new(KeySource::new("bank".into(), location, client, jwks, timing, Arc::new(()))))
         }
     };
-    Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, timing, Arc::new(())).unwrap())
+    let around = Surroundings { timing, observer: Arc::new(()), revocations: Arc::default() };
+    Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, around).unwrap())
 }
 
 /// The same, of an issuer that is there and knows the gateway's key; its clock stands still.

@@ -1,4 +1,7 @@
-//! `/livez`, `/readyz` and `/metrics`, on a listener of their own that outlives the data listeners.
+//! `/livez`, `/readyz`, `/metrics` and `/revocations`, on a listener of their own that outlives the data listeners.
+
+mod door;
+mod revocations;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +14,9 @@ use pingora::protocols::http::ServerSession;
 
 use crate::audit::Health;
 use crate::metrics::Metrics;
-use crate::proxy::Service;
+use crate::proxy::{Clock, Service};
+
+pub use self::door::{Door, Entrance};
 
 /// Whether the gateway wants traffic: from the first key set of every issuer until a drain begins.
 #[derive(Debug, Default)]
@@ -39,6 +44,10 @@ pub struct Admin {
     pub audit: Arc<Health>,
     /// Whether the gateway is on its way out.
     pub drain: Arc<Drain>,
+    /// The time.
+    pub clock: Clock,
+    /// Who can come.
+    pub entrance: Entrance,
 }
 
 impl Admin {
@@ -49,7 +58,8 @@ impl Admin {
             let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
             states.map(|(state, count)| (&**upstream.name(), state, count))
         }));
-        self.metrics.render(&service.gateway.issuers, service.gateway.replay.entries(), self.audit.lost())
+        let (issuers, replay) = (&service.gateway.issuers, service.gateway.replay.entries());
+        self.metrics.render(issuers, replay, self.audit.lost(), self.clock.unix_time())
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
@@ -67,13 +77,7 @@ impl Admin {
             ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        let length = response.body().len();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-        headers.insert(header::CONTENT_LENGTH, length.into());
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+        let mut response = plain(status, kind, body);
         if *method == Method::HEAD {
             response.body_mut().clear();
         }
@@ -81,9 +85,26 @@ impl Admin {
     }
 }
 
+fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let length = response.body().len();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    // RFC 9110 §8.6: a response with status 204 has no Content-Length.
+    if status != StatusCode::NO_CONTENT {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().uri.path() == "/revocations" {
+            return self.take_revocation(session).await;
+        }
         let request = session.req_header();
         self.answer(&request.method, request.uri.path())
     }

@@ -1,0 +1,10 @@
+#![no_main]
+
+use fapi_gateway::fapi::UnixTime;
+use fapi_gateway::fapi::revocation::Revocation;
+use fapi_gateway::fapi::security_event::claimed_issuer;
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| {
+    let _ = Revocation::from_json(body, |name| Some(name.into()), UnixTime(1_800_000_000));
+    let _ = claimed_issuer(body);
+});

@@ -1,0 +1,217 @@
+//! `POST /revocations`: tokens are taken back, by a request of the operator's own or by a security event (RFC 8935).
+//!
+//! There is no such path unless the configuration says so. What an answer says is true when it is sent: with 204 or 202, no
+//! request that comes later passes with what was taken back; with any other, nothing was recorded.
+
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode, header};
+use pingora::protocols::http::ServerSession;
+use serde_json::json;
+
+use super::{Admin, Entrance, TEXT, plain};
+use crate::fapi::security_event::{self, EventErrorCode};
+use crate::issuer::revocations::{Recorded, RevokeError};
+use crate::metrics::RevocationOutcome;
+
+impl Admin {
+    /// Answers a request to the path.
+    pub(super) async fn take_revocation(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let service = self.service.load_full();
+        if !service.gateway.issuers.takes_revocations() || self.entrance == Entrance::Network {
+            return plain(StatusCode::NOT_FOUND, TEXT, Vec::new());
+        }
+        let form = match self.form_of(session) {
+            Ok(form) if !self.entrance.admits(session, &service, self.clock.unix_time()) => {
+                Err(Refusal::Unauthenticated(form))
+            }
+            form => form,
+        };
+        // Read in any case: who still sends when the connection is closed may not see why.
+        let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await.unwrap_or(Err(Refusal::Late));
+        let (form, body) = match form.and_then(|form| Ok((form, body?))) {
+            Ok(whole) => whole,
+            Err(refusal) => return self.refuse(session, &refusal),
+        };
+        // What was issued while the body was on its way is meant too.
+        let now = self.clock.unix_time();
+        let outcome = match form {
+            Form::Json => service.gateway.issuers.revoke(&body, now),
+            Form::SecurityEvent => service.gateway.issuers.revoke_by_event(&body, now).await,
+        };
+        match outcome {
+            Ok(recorded) => self.recorded(session, form, &recorded),
+            Err(error) => self.refuse(session, &Refusal::Revoke(form, error)),
+        }
+    }
+
+    fn form_of(&self, session: &ServerSession) -> Result<Form, Refusal> {
+        let request = session.req_header();
+        if request.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        // Browsers send it with every POST, whatever name the page has given this address.
+        if request.headers.contains_key(header::ORIGIN) {
+            return Err(Refusal::Browser);
+        }
+        let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
+        let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Err(Refusal::ContentType) };
+        let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        match kind {
+            kind if kind.eq_ignore_ascii_case("application/json") => Ok(Form::Json),
+            kind if kind.eq_ignore_ascii_case(security_event::MEDIA_TYPE) => Ok(Form::SecurityEvent),
+            _ => Err(Refusal::ContentType),
+        }
+    }
+
+    /// One line in the log for each revocation: of what kind, whose tokens, by whom. Names of people stand in it as digests.
+    fn recorded(&self, session: &ServerSession, form: Form, recorded: &Recorded) -> Response<Vec<u8>> {
+        let (peer, event) = (peer(session), recorded.event.as_deref());
+        for revocation in &recorded.revocations {
+            let (kind, issuer) = (revocation.subject.kind(), revocation.issuer.as_deref().unwrap_or("any"));
+            self.metrics.revocation(Some(kind), RevocationOutcome::Recorded);
+            tracing::info!(kind = kind.as_str(), issuer, subject = %revocation.subject.id(), issued_until = revocation.at.0,
+                event, peer, "tokens were revoked");
+        }
+        if recorded.revocations.is_empty() {
+            self.metrics.revocation(None, RevocationOutcome::Ignored);
+            tracing::info!(event, peer, "a security event revokes nothing");
+        }
+        match form {
+            Form::Json => plain(StatusCode::NO_CONTENT, TEXT, Vec::new()),
+            // RFC 8935 §2.2: "The body of the response MUST be empty."
+            Form::SecurityEvent => plain(StatusCode::ACCEPTED, TEXT, Vec::new()),
+        }
+    }
+
+    fn refuse(&self, session: &mut ServerSession, refusal: &Refusal) -> Response<Vec<u8>> {
+        let (status, form) = (refusal.status(), refusal.form());
+        self.metrics.revocation(None, refusal.outcome());
+        let peer = peer(session);
+        tracing::warn!(peer, status = status.as_u16(), error = %refusal, "a revocation was not recorded");
+        // What is left of the body is not waited for.
+        session.set_keepalive(None);
+        let description = refusal.to_string();
+        let body = match form {
+            Form::Json => json!({ "error": refusal.error(), "error_description": description }),
+            Form::SecurityEvent => json!({ "err": refusal.error(), "description": description }),
+        };
+        let mut response = plain(status, "application/json", body.to_string().into_bytes());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LANGUAGE, header::HeaderValue::from_static("en"));
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, header::HeaderValue::from_static("POST"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// What a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    SecurityEvent,
+}
+
+/// Why nothing was recorded.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("only POST means something here")]
+    Method,
+    #[error("the request is a browser's")]
+    Browser,
+    #[error("Content-Type is neither application/json nor application/secevent+jwt")]
+    ContentType,
+    #[error("the connection has no client certificate that leads to a trust anchor of admin.tls")]
+    Unauthenticated(Form),
+    #[error("the body is larger than 64 KiB")]
+    TooLarge,
+    #[error("the body could not be read")]
+    Broken,
+    #[error("the body did not arrive in time")]
+    Late,
+    #[error("{1}")]
+    Revoke(Form, RevokeError),
+}
+
+impl Refusal {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Browser | Self::Unauthenticated(Form::Json) => StatusCode::FORBIDDEN,
+            // RFC 8935 §2.3: what cannot be authenticated is answered with 400, like what cannot be parsed.
+            Self::Unauthenticated(Form::SecurityEvent) => StatusCode::BAD_REQUEST,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
+            Self::Revoke(_, RevokeError::Disabled) => StatusCode::NOT_FOUND,
+            Self::Revoke(_, RevokeError::Request(_) | RevokeError::Event(_)) => StatusCode::BAD_REQUEST,
+            Self::Revoke(_, RevokeError::Full | RevokeError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn form(&self) -> Form {
+        match self {
+            Self::Revoke(form, _) | Self::Unauthenticated(form) => *form,
+            Self::Method | Self::Browser | Self::ContentType | Self::TooLarge | Self::Broken | Self::Late => Form::Json,
+        }
+    }
+
+    const fn error(&self) -> &'static str {
+        match self {
+            Self::Revoke(_, RevokeError::Event(error)) => error.code().as_str(),
+            Self::Browser => "access_denied",
+            Self::Unauthenticated(_) => EventErrorCode::AuthenticationFailed.as_str(),
+            Self::Revoke(_, RevokeError::Full | RevokeError::Unavailable(_)) => "temporarily_unavailable",
+            Self::Method
+            | Self::ContentType
+            | Self::TooLarge
+            | Self::Broken
+            | Self::Late
+            | Self::Revoke(_, RevokeError::Disabled | RevokeError::Request(_)) => {
+                EventErrorCode::InvalidRequest.as_str()
+            }
+        }
+    }
+
+    const fn outcome(&self) -> RevocationOutcome {
+        match self {
+            Self::Revoke(_, RevokeError::Full) => RevocationOutcome::Full,
+            Self::Revoke(_, RevokeError::Unavailable(_)) => RevocationOutcome::Unavailable,
+            Self::Method
+            | Self::Browser
+            | Self::ContentType
+            | Self::Unauthenticated(_)
+            | Self::TooLarge
+            | Self::Broken
+            | Self::Late
+            | Self::Revoke(_, RevokeError::Disabled | RevokeError::Request(_) | RevokeError::Event(_)) => {
+                RevocationOutcome::Refused
+            }
+        }
+    }
+}
+
+async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Refusal> {
+    let mut body = Vec::new();
+    while let Some(part) = session.read_request_body().await.map_err(|_| Refusal::Broken)? {
+        body.extend_from_slice(&part);
+        if body.len() > security_event::MAX_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+    }
+    Ok(body)
+}
+
+fn peer(session: &ServerSession) -> String {
+    session.client_addr().map(ToString::to_string).unwrap_or_default()
+}
+
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,469 @@
+//! A security event token (RFC 8417) that an issuer pushes (RFC 8935), and the revocations that it means.
+//!
+//! | event | means |
+//! | --- | --- |
+//! | CAEP `session-revoked` | the session, or all tokens of the user |
+//! | RISC `sessions-revoked`, `account-disabled`, `account-purged` | all tokens of the account |
+//! | OAuth `token-revoked` | the token |
+//! | OAuth `tokens-revoked` | all tokens of the account or the client |
+//!
+//! An event of another type is none of our business. One of these whose subject cannot be told is an error that its sender
+//! has to hear of: acknowledged, the revocation would be lost (RFC 8935 §2.2).
+//!
+//! Tokens that were issued after the event are not meant. The time is the issuer's own, as `iat` of its tokens is, so that
+//! nothing depends on how long a push took or on whose clock is right; and what is pushed twice means the same.
+
+use serde_json::{Map, Value};
+
+use super::UnixTime;
+use super::jws::{Jws, printable};
+use super::keys::{Algorithm, KeySet};
+use super::revocation::{Revocation, Subject};
+use super::statement::{Expectation, Statement, StatementError};
+use super::token::{TokenHash, numeric_date};
+
+/// The media type (RFC 8417 §2.3).
+pub const MEDIA_TYPE: &str = "application/secevent+jwt";
+
+/// Who may sign an event, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmitter<'e> {
+    /// The exact value of `iss`; it can only revoke its own tokens.
+    pub issuer: &'e str,
+    /// The name that the gateway is known by at the transmitter; `aud` must hold it.
+    pub audience: &'e [Box<str>],
+    /// The algorithms it may sign with.
+    pub algorithms: &'e [Algorithm],
+}
+
+/// What an issuer says has happened.
+#[derive(Debug)]
+pub struct SecurityEvent {
+    /// Its `jti`, cut and made printable.
+    pub id: Box<str>,
+    /// What it takes back; nothing, if it tells of other things.
+    pub revocations: Vec<Revocation>,
+}
+
+/// Why an event says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// Not text.
+    #[error("the body is no signed JWT")]
+    Malformed,
+    /// No transmitter with this `iss` is configured.
+    #[error("its iss is {found:?}, from which no events are taken")]
+    IssuerUnknown {
+        /// The issuer found, cut and made printable.
+        found: Box<str>,
+    },
+    /// Not the issuer's, or not for us.
+    #[error(transparent)]
+    Statement(#[from] StatementError),
+    /// No `jti` (RFC 8417 §2.2).
+    #[error("its jti is missing, or no text")]
+    IdMissing,
+    /// Too late to be acted on.
+    #[error("its exp is {at}, it is {now}")]
+    Expired {
+        /// `exp`.
+        at: UnixTime,
+        /// The time of the judgement.
+        now: UnixTime,
+    },
+    /// No `events`, or something that is no set of events.
+    #[error("its events is no object of objects with at least one member")]
+    EventsMalformed,
+    /// A time that is none.
+    #[error("its {claim} is no number of seconds")]
+    TimeMalformed {
+        /// Which.
+        claim: &'static str,
+    },
+    /// An event that matters, about someone or something that cannot be told.
+    #[error("the subject of its event {event} cannot be told: {why}")]
+    Subject {
+        /// The last part of the event's type.
+        event: &'static str,
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// The codes of RFC 8935 §2.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventErrorCode {
+    /// It cannot be parsed, or an event in it is not as it is defined.
+    InvalidRequest,
+    /// Its key cannot be accepted.
+    InvalidKey,
+    /// Its issuer cannot be accepted.
+    InvalidIssuer,
+    /// It is for someone else.
+    InvalidAudience,
+    /// The sender did not prove who it is.
+    AuthenticationFailed,
+}
+
+impl EventErrorCode {
+    /// The registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidKey => "invalid_key",
+            Self::InvalidIssuer => "invalid_issuer",
+            Self::InvalidAudience => "invalid_audience",
+            Self::AuthenticationFailed => "authentication_failed",
+        }
+    }
+}
+
+impl EventError {
+    /// No transmitter is the one that the event claims.
+    pub fn issuer_unknown(claimed: &str) -> Self {
+        Self::IssuerUnknown { found: printable(claimed) }
+    }
+
+    /// What the sender is told.
+    pub const fn code(&self) -> EventErrorCode {
+        match self {
+            Self::Statement(
+                StatementError::AlgorithmRefused { .. }
+                | StatementError::KeyUnknown { .. }
+                | StatementError::KeyWeak
+                | StatementError::SignatureInvalid,
+            ) => EventErrorCode::InvalidKey,
+            Self::IssuerUnknown { .. } | Self::Statement(StatementError::IssuerMismatch { .. }) => {
+                EventErrorCode::InvalidIssuer
+            }
+            Self::Statement(StatementError::AudienceMismatch { .. }) => EventErrorCode::InvalidAudience,
+            Self::Malformed
+            | Self::Statement(
+                StatementError::Encrypted
+                | StatementError::Malformed(_)
+                | StatementError::TypeWrong { .. }
+                | StatementError::IssuedAtMissing
+                | StatementError::IssuedInFuture { .. },
+            )
+            | Self::IdMissing
+            | Self::Expired { .. }
+            | Self::EventsMalformed
+            | Self::TimeMalformed { .. }
+            | Self::Subject { .. } => EventErrorCode::InvalidRequest,
+        }
+    }
+}
+
+/// Who an event claims to be of; says which keys to verify it with, and nothing else.
+///
+/// # Errors
+/// [`EventError::Malformed`], [`EventError::Statement`].
+pub fn claimed_issuer(body: &[u8]) -> Result<String, EventError> {
+    let text = std::str::from_utf8(body).map_err(|_| EventError::Malformed)?;
+    let jws = Jws::parse(text, MAX_BYTES).map_err(StatementError::from)?;
+    Ok(jws.claimed("iss").unwrap_or_default().to_owned())
+}
+
+impl SecurityEvent {
+    /// Judges an event: that it is the transmitter's and for us, and what it takes back.
+    ///
+    /// # Errors
+    /// [`EventError`], for the first that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`, `exp`, `events`, and in
+    /// each event time and subject. One event that is not understood makes all of them void.
+    pub fn verify(
+        body: &[u8],
+        transmitter: &Transmitter<'_>,
+        keys: &KeySet,
+        now: UnixTime,
+    ) -> Result<Self, EventError> {
+        let text = std::str::from_utf8(body).map_err(|_| EventError::Malformed)?;
+        let Transmitter { issuer, audience: audiences, algorithms } = *transmitter;
+        let expected = Expectation { kind: "secevent+jwt", issuer, audiences, algorithms, max_bytes: MAX_BYTES };
+        let Statement { members, issued_at } = Statement::verify(text, &expected, keys, now)?;
+        let id = match members.get("jti") {
+            Some(Value::String(id)) if !id.is_empty() => printable(id),
+            Some(_) | None => return Err(EventError::IdMissing),
+        };
+        // RFC 8417 §2.2 does not recommend it; where it is, RFC 7519 §4.1.4 holds.
+        if let Some(at) = time(&members, "exp")?.filter(|at| now >= *at) {
+            return Err(EventError::Expired { at, now });
+        }
+        let events = match members.get("events") {
+            Some(Value::Object(events)) if !events.is_empty() => events,
+            Some(_) | None => return Err(EventError::EventsMalformed),
+        };
+        // RFC 8417 §2.2: "toe" is the time of the event, "iat" that of the token.
+        let happened = time(&members, "toe")?.unwrap_or(issued_at);
+        let mut revocations = Vec::new();
+        for (kind, payload) in events {
+            let Value::Object(payload) = payload else { return Err(EventError::EventsMalformed) };
+            let Some(event) = Event::from_type(kind) else { continue };
+            // CAEP §2: "the time at which the event described by this SET occurred". Drafts had milliseconds; those are now.
+            let at = time(payload, "event_timestamp")?.unwrap_or(happened).min(now);
+            let subject = payload.get("subject").or_else(|| members.get("sub_id"));
+            let fault = |why| EventError::Subject { event: event.as_str(), why };
+            let Some(Value::Object(subject)) = subject else {
+                return Err(fault("there is neither sub_id nor subject that is an object"));
+            };
+            let subject = event.subject(subject, issuer).map_err(fault)?;
+            let revocation = |subject| Revocation { issuer: Some(issuer.into()), subject, at, expires_at: None };
+            revocations.extend(subject.into_iter().map(revocation));
+        }
+        Ok(Self { id, revocations })
+    }
+}
+
+/// The events that take tokens back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    SessionRevoked,
+    SessionsRevoked,
+    AccountDisabled,
+    AccountPurged,
+    TokenRevoked,
+    TokensRevoked,
+}
+
+impl Event {
+    const ALL: [Self; 6] = [
+        Self::SessionRevoked,
+        Self::SessionsRevoked,
+        Self::AccountDisabled,
+        Self::AccountPurged,
+        Self::TokenRevoked,
+        Self::TokensRevoked,
+    ];
+
+    fn from_type(uri: &str) -> Option<Self> {
+        let rest = uri.strip_prefix("https://schemas.openid.net/secevent/")?;
+        Self::ALL.into_iter().find(|event| rest.split_once("/event-type/") == Some((event.family(), event.as_str())))
+    }
+
+    const fn family(self) -> &'static str {
+        match self {
+            Self::SessionRevoked => "caep",
+            Self::SessionsRevoked | Self::AccountDisabled | Self::AccountPurged => "risc",
+            Self::TokenRevoked | Self::TokensRevoked => "oauth",
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionRevoked => "session-revoked",
+            Self::SessionsRevoked => "sessions-revoked",
+            Self::AccountDisabled => "account-disabled",
+            Self::AccountPurged => "account-purged",
+            Self::TokenRevoked => "token-revoked",
+            Self::TokensRevoked => "tokens-revoked",
+        }
+    }
+
+    /// Whom or what it takes back (RFC 9493 §3, and the formats of the Shared Signals Framework and of OAuth Event Types).
+    fn subject(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
+        match format(subject)? {
+            "complex" => self.complex(subject, issuer),
+            // Of what kind an opaque identifier is, the event says: CAEP §3.1 gives a session by one.
+            "opaque" if self == Self::SessionRevoked => Ok(vec![Subject::SessionId(own(subject, "id")?)]),
+            "opaque" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(own(subject, "id")?)]),
+            "iss_sub" | "iss-sub" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(user(subject, issuer)?)]),
+            "jwt_id" | "jwt-id" => {
+                is_of(subject, issuer)?;
+                Ok(vec![Subject::Jti(own(subject, "jti")?)])
+            }
+            "oauth_token" if self == Self::TokenRevoked => Ok(vec![Subject::Token(token(subject)?)]),
+            "oauth_client" if self == Self::TokensRevoked => Ok(vec![Subject::ClientId(own(subject, "client_id")?)]),
+            _ => Err("its format does not go with the event, or is not known"),
+        }
+    }
+
+    /// Several identifiers of one subject: a session, a user, or a session of a user (CAEP §3.1). Whatever else narrows it down, a device
+    /// say, is left out, so that more is taken back rather than less.
+    fn complex(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
+        if self == Self::TokenRevoked {
+            return Err("its format does not go with the event, or is not known");
+        }
+        let session = match subject.get("session") {
+            None => None,
+            Some(Value::Object(session)) if format(session)? == "opaque" => Some(own(session, "id")?),
+            Some(_) => return Err("its session is not opaque"),
+        };
+        let user = match subject.get("user") {
+            None => None,
+            Some(Value::Object(user)) => Some(match format(user)? {
+                "opaque" => own(user, "id")?,
+                "iss_sub" | "iss-sub" => self::user(user, issuer)?,
+                _ => return Err("its user is neither iss_sub nor opaque"),
+            }),
+            Some(_) => return Err("its user is no object"),
+        };
+        match (session, user) {
+            (Some(session), user) if self == Self::SessionRevoked => {
+                // A token that does not name its session may be of this one.
+                let user = user.map(Subject::SubjectWithoutSession);
+                Ok([Subject::SessionId(session)].into_iter().chain(user).collect())
+            }
+            (_, Some(user)) => Ok(vec![Subject::Subject(user)]),
+            (_, None) => Err("it does not say whose"),
+        }
+    }
+}
+
+/// RFC 9493 §3; before it was an RFC the member had another name.
+fn format(subject: &Map<String, Value>) -> Result<&str, &'static str> {
+    match (subject.get("format"), subject.get("subject_type")) {
+        (Some(Value::String(format)), None) | (None, Some(Value::String(format))) => Ok(format),
+        // A complex subject of the drafts has members and no format.
+        (None, None) if subject.contains_key("user") || subject.contains_key("session") => Ok("complex"),
+        _ => Err("it has no format"),
+    }
+}
+
+fn own(subject: &Map<String, Value>, member: &str) -> Result<Box<str>, &'static str> {
+    match subject.get(member) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str().into()),
+        Some(_) | None => Err("a member that its format requires is missing, or no text"),
+    }
+}
+
+fn user(subject: &Map<String, Value>, issuer: &str) -> Result<Box<str>, &'static str> {
+    is_of(subject, issuer)?;
+    own(subject, "sub")
+}
+
+fn is_of(subject: &Map<String, Value>, issuer: &str) -> Result<(), &'static str> {
+    if *own(subject, "iss")? == *issuer { Ok(()) } else { Err("it is of another issuer than the event") }
+}
+
+/// OAuth Event Types §2.1. Of the ways to identify a token only the token itself leads to our hash of it.
+fn token(subject: &Map<String, Value>) -> Result<TokenHash, &'static str> {
+    if *own(subject, "token_type")? != *"access_token" {
+        return Err("the token is no access token; name the session or the user of a refresh token");
+    }
+    match &*own(subject, "token_identifier_alg")? {
+        "plain" | "token_string" => Ok(TokenHash::of_text(&own(subject, "token")?)),
+        _ => Err("token_identifier_alg is not plain; name the token by jwt_id"),
+    }
+}
+
+fn time(members: &Map<String, Value>, claim: &'static str) -> Result<Option<UnixTime>, EventError> {
+    numeric_date(members, claim, f64::ceil).map_err(|_| EventError::TimeMalformed { claim })
+}
+
+/// The largest event that is looked at.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ISSUER: &str = "https://as.example";
+
+    fn subject(event: &str, subject: Value) -> Result<Vec<Subject>, &'static str> {
+        let event = Event::from_type(&format!("https://schemas.openid.net/secevent/{event}")).expect(event);
+        let Value::Object(subject) = subject else { panic!("an object") };
+        event.subject(&subject, ISSUER)
+    }
+
+    #[test]
+    fn knows_six_events_by_their_whole_type() {
+        let known = |uri: &str| Event::from_type(uri).is_some();
+        assert!(known("https://schemas.openid.net/secevent/caep/event-type/session-revoked")); // control
+        for uri in [
+            "https://schemas.openid.net/secevent/risc/event-type/session-revoked",
+            "https://schemas.openid.net/secevent/caep/event-type/session-revoked/",
+            "https://schemas.openid.net/secevent/caep/event-type/credential-change",
+            "https://schemas.openid.net/secevent/ssf/event-type/verification",
+            "http://schemas.openid.net/secevent/caep/event-type/session-revoked",
+            "",
+        ] {
+            assert!(!known(uri), "{uri}");
+        }
+    }
+
+    #[test]
+    fn int_16_tells_who_is_meant_in_each_format() {
+        let user = json!({"format": "iss_sub", "iss": ISSUER, "sub": "u"});
+        let session = json!({"format": "opaque", "id": "s"});
+        let (by_user, by_session) = (Subject::Subject("u".into()), Subject::SessionId("s".into()));
+        let of_session = vec![by_session.clone(), Subject::SubjectWithoutSession("u".into())];
+        let caep = "caep/event-type/session-revoked";
+        for (event, given, meant) in [
+            (caep, user.clone(), vec![by_user.clone()]),
+            (caep, session.clone(), vec![by_session.clone()]),
+            (caep, json!({"format": "complex", "session": session}), vec![by_session]),
+            (
+                caep,
+                json!({"format": "complex", "user": user, "tenant": {"format": "opaque", "id": "t"}}),
+                vec![by_user.clone()],
+            ),
+            (caep, json!({"format": "complex", "user": user, "session": session}), of_session.clone()),
+            (caep, json!({"user": user, "session": session}), of_session),
+            (caep, json!({"format": "jwt_id", "iss": ISSUER, "jti": "j"}), vec![Subject::Jti("j".into())]),
+            (
+                "risc/event-type/sessions-revoked",
+                json!({"subject_type": "iss-sub", "iss": ISSUER, "sub": "u"}),
+                vec![by_user.clone()],
+            ),
+            ("risc/event-type/account-disabled", json!({"format": "opaque", "id": "u"}), vec![by_user.clone()]),
+            (
+                "risc/event-type/account-purged",
+                json!({"format": "complex", "user": user, "session": session}),
+                vec![by_user.clone()],
+            ),
+            ("oauth/event-type/tokens-revoked", user.clone(), vec![by_user]),
+            (
+                "oauth/event-type/tokens-revoked",
+                json!({"format": "oauth_client", "client_id": "c"}),
+                vec![Subject::ClientId("c".into())],
+            ),
+            (
+                "oauth/event-type/token-revoked",
+                json!({"subject_type": "oauth_token", "token_type": "access_token", "token_identifier_alg": "plain", "token": "t"}),
+                vec![Subject::Token(TokenHash::of_text("t"))],
+            ),
+        ] {
+            assert_eq!(subject(event, given.clone()), Ok(meant), "{event} {given}");
+        }
+    }
+
+    #[test]
+    fn int_16_refuses_a_subject_that_it_cannot_tell() {
+        let caep = "caep/event-type/session-revoked";
+        let user = json!({"format": "iss_sub", "iss": ISSUER, "sub": "u"});
+        assert!(subject(caep, user.clone()).is_ok()); // control
+        let token = |name: &str, value: &str| {
+            let mut token = json!({"format": "oauth_token", "token_type": "access_token", "token_identifier_alg": "plain", "token": "t"});
+            token[name] = json!(value);
+            token
+        };
+        for (event, given) in [
+            (caep, json!({})),
+            (caep, json!({"format": "email", "email": "u@as.example"})),
+            (caep, json!({"format": "iss_sub", "subject_type": "iss_sub", "iss": ISSUER, "sub": "u"})),
+            (caep, json!({"format": "iss_sub", "iss": "https://other.example", "sub": "u"})),
+            (caep, json!({"format": "iss_sub", "iss": ISSUER})),
+            (caep, json!({"format": "iss_sub", "iss": ISSUER, "sub": ""})),
+            (caep, json!({"format": "opaque", "id": 7})),
+            (caep, json!({"format": "complex"})),
+            (caep, json!({"format": "complex", "device": {"format": "opaque", "id": "d"}})),
+            (caep, json!({"format": "complex", "user": "u"})),
+            (caep, json!({"format": "complex", "user": user, "session": {"format": "email", "email": "u"}})),
+            (caep, json!({"format": "complex", "user": {"format": "email", "email": "u"}})),
+            (caep, json!({"format": "jwt_id", "iss": "https://other.example", "jti": "j"})),
+            (caep, json!({"format": "oauth_client", "client_id": "c"})),
+            (caep, token("token", "t")),
+            (
+                "risc/event-type/account-disabled",
+                json!({"format": "complex", "session": {"format": "opaque", "id": "s"}}),
+            ),
+            ("oauth/event-type/token-revoked", user.clone()),
+            ("oauth/event-type/token-revoked", json!({"format": "opaque", "id": "u"})),
+            ("oauth/event-type/token-revoked", token("token_type", "refresh_token")),
+            ("oauth/event-type/token-revoked", token("token_identifier_alg", "prefix")),
+            ("oauth/event-type/token-revoked", token("token", "")),
+        ] {
+            assert!(subject(event, given.clone()).is_err(), "{event} {given}");
+        }
+    }
+}
