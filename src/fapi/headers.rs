@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 use uuid::Uuid;
@@ -154,7 +156,15 @@ const PREFIXES: &[&str] = &[
     "x-http-method",
     "x-method-override",
     "x-envoy-",
+    "x-amzn-mtls-",
 ];
+
+/// Whether a proxy may hand on a certificate under this name, in lower case: the names of its kind never go up, whoever sends
+/// them.
+pub fn may_carry_certificate(name: &str) -> bool {
+    let own = ["client-cert", "x-client-cert", "x-ssl-", "ssl-client-"];
+    own.iter().any(|prefix| name.starts_with(prefix) && PREFIXES.contains(prefix))
+}
 
 const NAMES: &[&str] = &[
     "dpop",
@@ -199,8 +209,10 @@ pub struct HeaderEdits {
 /// What is known of the connection and the exchange when a request is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
-    /// The other end's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
+    /// The client's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
     pub certificate: Option<&'a ClientCertificate>,
+    /// The value of `Client-Cert-Chain`: the authorities between that certificate and the anchor.
+    pub chain: Option<&'a HeaderValue>,
     /// The version that the client spoke.
     pub version: http::Version,
     /// The version that the upstream is spoken to in.
@@ -239,6 +251,12 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop
         && let Some(certificate) = hop.certificate
     {
         set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
+        // RFC 9440 §2.3: it "MUST NOT appear unless Client-Cert is also present".
+        if forward.client_certificate_chain
+            && let Some(chain) = hop.chain
+        {
+            set.push((HeaderName::from_static("client-cert-chain"), chain.clone()));
+        }
     }
     if let Some(token) = permit.token() {
         for (claim, name) in &forward.claims {
@@ -248,6 +266,13 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop
         }
     }
     edits
+}
+
+/// `Client-Cert-Chain` (RFC 9440 §2.3): the authorities above a certificate, in DER, as a list of byte sequences; `None` if
+/// there is none.
+pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue> {
+    let items: Vec<String> = authorities.iter().map(|der| format!(":{}:", STANDARD.encode(der))).collect();
+    (!items.is_empty()).then(|| HeaderValue::try_from(items.join(", ")).ok()).flatten()
 }
 
 /// RFC 7239 §4 and its older kin, from what the connection shows.
@@ -428,6 +453,7 @@ mod tests {
     fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
         let hop = Hop {
             certificate: None,
+            chain: None,
             version: http::Version::HTTP_11,
             upstream_version: http::Version::HTTP_11,
             client_address: "2001:db8::1".parse().unwrap(),

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::credentials::{CredentialsError, Scheme};
 use super::dpop::DpopError;
 use super::headers::InteractionId;
+use super::hop::HopError;
 use super::keys::Algorithm;
 use super::message::MessageError;
 use super::policy::PolicyError;
@@ -94,6 +95,10 @@ macro_rules! codes {
 use OAuthError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce};
 
 codes! {
+    /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
+    ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
+    /// What a trusted proxy sent as the client's certificate is not one in the dialect of the listener (RFC 9440 §2.1).
+    ForwardedCertificateMalformed = "forwarded_certificate_malformed", BAD_REQUEST, None;
     /// Content-Length and Transfer-Encoding disagree, repeat or are not plainly one (RFC 9112 §6).
     FramingAmbiguous = "framing_ambiguous", BAD_REQUEST, None;
     /// A line ending, field name or field value that another parser may read differently (RFC 9112 §2.2, §5).
@@ -196,11 +201,11 @@ codes! {
     DpopTokenAsBearer = "dpop_token_as_bearer", UNAUTHORIZED, Some(InvalidToken);
     /// A token that is bound to no key came with scheme DPoP (RFC 9449 §7.1).
     DpopTokenUnbound = "dpop_token_unbound", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to a certificate, the connection has none (RFC 8705 §3).
+    /// The token is bound to a certificate, the client has none that counts (RFC 8705 §3).
     CertificateMissing = "certificate_missing", UNAUTHORIZED, Some(InvalidToken);
-    /// The connection's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
+    /// The client's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
     CertificateExpired = "certificate_expired", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to another certificate than the connection's (RFC 8705 §3).
+    /// The token is bound to another certificate than the client's (RFC 8705 §3).
     CertificateMismatch = "certificate_mismatch", UNAUTHORIZED, Some(InvalidToken);
     /// Scheme DPoP without a proof (RFC 9449 §7.1).
     DpopMissing = "dpop_missing", UNAUTHORIZED, Some(InvalidDpopProof);
@@ -263,6 +268,9 @@ impl fmt::Display for Code {
 /// What refused a request: the error of the step that did.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
+    /// What a proxy says of its client.
+    #[error(transparent)]
+    Hop(#[from] HopError),
     /// The HTTP message itself.
     #[error(transparent)]
     Message(#[from] MessageError),
@@ -293,6 +301,7 @@ impl Cause {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
+            Self::Hop(error) => error.code(),
             Self::Message(error) => error.code(),
             Self::Route(error) => error.code(),
             Self::Credentials(error) => error.code(),
@@ -467,7 +476,8 @@ impl Rejection {
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
                 headers.insert(super::headers::DPOP_NONCE, nonce.clone());
             }
-            Cause::Message(_)
+            Cause::Hop(_)
+            | Cause::Message(_)
             | Cause::Route(_)
             | Cause::Credentials(_)
             | Cause::Token(_)

@@ -5,6 +5,7 @@
 
 mod dpop;
 mod files;
+mod hop;
 mod introspection;
 mod issuers;
 mod listeners;
