@@ -229,6 +229,8 @@ impl Proxy {
             return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
         };
         let request: &http::request::Parts = session.req_header();
+        let message =
+            Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
         let mut forwarded_chain = None;
         match other_end {
             OtherEnd::Client(peer) => {
@@ -238,14 +240,13 @@ impl Proxy {
             OtherEnd::Proxy(hop) => {
                 context.peer = Peer::Anonymous(NoCertificate::NotForwarded);
                 context.verified_chain = hop.verifies_chains();
-                let client =
-                    hop.client(&request.headers, now).map_err(|error| Rejection::new(error, Default::default()))?;
+                let client = hop
+                    .client(&request.headers, now)
+                    .map_err(|error| service.gateway.refuse(error, request, &message, &host.origins))?;
                 context.peer = client.peer;
                 forwarded_chain = client.chain;
             }
         }
-        let message =
-            Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
         let decided = service.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
         context.decision = context.began.elapsed();
         let form = is_form(request);

@@ -290,6 +290,27 @@ async fn atk_hd_02_of_a_trusted_proxy_one_field_in_one_writing_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn atk_sm_a_message_with_two_readings_is_refused_for_that_and_ends_the_connection() {
+    let world = world("client_cert").await;
+    let proxy = proxy(&world).h1();
+    let mut connection = proxy.connect().await.unwrap();
+    let (_, code, _) = ask(&world, &mut connection, and(health(), ("client-cert", "junk".into()))).await;
+    assert_eq!(code, "forwarded_certificate_malformed", "control");
+    assert_eq!(
+        ask(&world, &mut connection, health()).await.1,
+        "ok",
+        "control: one client's fault is not the next one's"
+    );
+    let next = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let fields = "Host: localhost\r\nClient-Cert: junk\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n";
+    let ambiguous = proxy.raw(format!("GET /health HTTP/1.1\r\n{fields}\r\n0\r\n\r\n{next}").as_bytes()).await;
+    let text = String::from_utf8(ambiguous).unwrap();
+    assert!(text.starts_with("HTTP/1.1 400 ") && text.matches("HTTP/1.1 ").count() == 1, "{text}");
+    assert!(text.to_ascii_lowercase().contains("connection: close"), "{text}");
+    world.gateway.record_where(|record| record["code"] == "framing_ambiguous");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn envoy_that_appends_instead_of_replacing_is_refused() {
     let world = world("x_forwarded_client_cert").await;
     let proxy = proxy(&world);

@@ -5,8 +5,8 @@
 //!
 //! | step | file | specification |
 //! | --- | --- | --- |
-//! | who is there | [`peer`], [`hop`] | RFC 8705 §3, RFC 9440 |
 //! | framing, sizes, host | [`message`] | RFC 9112 §6, RFC 9110 §7.2, RFC 6585 §5 |
+//! | who is there | [`peer`], [`hop`] | RFC 8705 §3, RFC 9440 |
 //! | target and route | [`route`] | RFC 3986 §6, RFC 9449 §4.3 (`htu`) |
 //! | credentials | [`credentials`] | RFC 6750 §2, RFC 9449 §7.1 |
 //! | signature | [`jws`], [`json`], [`keys`] | RFC 7515, RFC 7518, RFC 8725 |

@@ -95,10 +95,6 @@ macro_rules! codes {
 use OAuthError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce};
 
 codes! {
-    /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
-    ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
-    /// What a trusted proxy sent as the client's certificate is not one in the dialect of the listener (RFC 9440 §2.1).
-    ForwardedCertificateMalformed = "forwarded_certificate_malformed", BAD_REQUEST, None;
     /// Content-Length and Transfer-Encoding disagree, repeat or are not plainly one (RFC 9112 §6).
     FramingAmbiguous = "framing_ambiguous", BAD_REQUEST, None;
     /// A line ending, field name or field value that another parser may read differently (RFC 9112 §2.2, §5).
@@ -129,6 +125,10 @@ codes! {
     MethodRefused = "method_refused", METHOD_NOT_ALLOWED, None;
     /// The request asks to leave HTTP for another protocol (RFC 9110 §7.8).
     UpgradeRefused = "upgrade_refused", BAD_REQUEST, None;
+    /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
+    ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
+    /// What a trusted proxy sent as the client's certificate is not one in the dialect of the listener (RFC 9440 §2.1).
+    ForwardedCertificateMalformed = "forwarded_certificate_malformed", BAD_REQUEST, None;
     /// The path can be read in more than one way (RFC 3986 §6).
     PathAmbiguous = "path_ambiguous", BAD_REQUEST, None;
     /// No route matches host and path; what is not named is refused.
@@ -268,12 +268,12 @@ impl fmt::Display for Code {
 /// What refused a request: the error of the step that did.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// What a proxy says of its client.
-    #[error(transparent)]
-    Hop(#[from] HopError),
     /// The HTTP message itself.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// What a proxy says of its client.
+    #[error(transparent)]
+    Hop(#[from] HopError),
     /// Target, route or method.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -301,8 +301,8 @@ impl Cause {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Hop(error) => error.code(),
             Self::Message(error) => error.code(),
+            Self::Hop(error) => error.code(),
             Self::Route(error) => error.code(),
             Self::Credentials(error) => error.code(),
             Self::Token(error) => error.code(),
@@ -476,8 +476,8 @@ impl Rejection {
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
                 headers.insert(super::headers::DPOP_NONCE, nonce.clone());
             }
-            Cause::Hop(_)
-            | Cause::Message(_)
+            Cause::Message(_)
+            | Cause::Hop(_)
             | Cause::Route(_)
             | Cause::Credentials(_)
             | Cause::Token(_)

@@ -184,11 +184,11 @@ fn cc_01_a_byte_sequence_has_one_spelling() {
         assert_eq!(chain(&good), None, "{good}"); // control
     }
     for broken in
-        ["", ",", &format!("{others},"), &format!("{item};a"), &vec![item; 10].join(", "), &others.replace(", ", " ")]
+        ["", ",", &format!("{others},"), &format!("{item};a"), &[item; 10].join(", "), &others.replace(", ", " ")]
     {
         assert_eq!(chain(broken), MALFORMED, "{broken}");
     }
-    assert_eq!(chain(&vec![item; 9].join(", ")), None); // control
+    assert_eq!(chain(&[item; 9].join(", ")), None); // control
     let alone = read(&client_cert, &[(&CLIENT_CERT_CHAIN, &others)]);
     assert_eq!(alone.unwrap_err(), HopError::Malformed { why: "Client-Cert-Chain without Client-Cert" });
 }

@@ -11,7 +11,7 @@ use crate::fapi::sha256;
 /// The client's certificate and, with `Chain`, those above it.
 pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
     let (mut hash, mut certificate, mut chain) = (None, None, None);
-    for (key, value) in pairs(value)? {
+    for Pair { key, value } in pairs(value)? {
         let slot = match key.to_ascii_lowercase().as_slice() {
             b"hash" => &mut hash,
             b"cert" => &mut certificate,
@@ -39,11 +39,17 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
     Ok(read)
 }
 
+/// A key as it was written, and its value without quotes.
+struct Pair<'v> {
+    key: &'v [u8],
+    value: Vec<u8>,
+}
+
 /// The pairs of the only element.
 ///
 /// "If ‘,’, ‘;’ or ‘=’ appear in a value, the value should be double-quoted"; within quotes a backslash takes away the
 /// meaning of the character after it.
-fn pairs(value: &[u8]) -> Result<Vec<(&[u8], Vec<u8>)>, HopError> {
+fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, HopError> {
     let mut pairs = Vec::new();
     let mut rest = value;
     loop {
@@ -58,7 +64,7 @@ fn pairs(value: &[u8]) -> Result<Vec<(&[u8], Vec<u8>)>, HopError> {
                 (value.to_vec(), after)
             }
         };
-        pairs.push((key, value));
+        pairs.push(Pair { key, value });
         if pairs.len() > MAX_PAIRS {
             return Err(NOT_PAIRS);
         }
