@@ -50,8 +50,10 @@ pub struct Ending<'a> {
     pub listener: &'a str,
     /// The other end's address, if the connection still had one.
     pub client_address: Option<IpAddr>,
-    /// The subject of the connection's certificate.
+    /// The subject of the client's certificate.
     pub certificate_subject: Option<&'a str>,
+    /// Where that certificate came from.
+    pub certificate_source: Option<CertificateSource>,
     /// The method, if the message could be read.
     pub method: Option<&'a str>,
     /// The path without the query, if the message could be read.
@@ -66,6 +68,16 @@ pub struct Ending<'a> {
     pub duration: Duration,
     /// The gateway's own work before the request went on.
     pub decision: Duration,
+}
+
+/// Where a client's certificate came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateSource {
+    /// The handshake of this connection.
+    Handshake,
+    /// A proxy that is trusted to hand it on.
+    Forwarded,
 }
 
 /// One line; the names are those of the contract.
@@ -88,6 +100,7 @@ struct Line<'a> {
     token_id: Option<String>,
     confirmation: Option<ConfirmationText>,
     certificate_subject: Option<&'a str>,
+    certificate_source: Option<CertificateSource>,
     status: Option<u16>,
     upstream: Option<&'a str>,
     upstream_status: Option<u16>,
@@ -155,6 +168,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         token_id: seen.token_id.map(|id| id.to_string()),
         confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
         certificate_subject: ending.certificate_subject,
+        certificate_source: ending.certificate_source,
         status: ending.status,
         upstream: ending.upstream,
         upstream_status: ending.upstream_status,

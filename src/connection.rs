@@ -5,14 +5,17 @@
 //! The answer is remembered until one of these changes, which a request sees by comparing two numbers.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 
 use crate::fapi::UnixTime;
+use crate::fapi::headers::client_cert_chain;
 use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use crate::fapi::route::Origins;
+use crate::hop::Hop;
 use crate::stream::Phase;
 use crate::tls::{Admission, InForce};
 
@@ -22,6 +25,17 @@ pub struct VirtualHost {
     pub origins: Origins,
     /// What it shows and asks in handshakes.
     pub tls: InForce,
+    /// The proxies that hand on the certificates of their clients.
+    pub hop: Option<Arc<Hop>>,
+}
+
+/// Who a connection belongs to.
+#[derive(Clone, Debug)]
+pub enum OtherEnd {
+    /// A client.
+    Client(Peer),
+    /// A proxy, which says of every request whose it is; its own certificate is nobody's binding.
+    Proxy(Arc<Hop>),
 }
 
 /// The virtual hosts of one address, as a reload left them.
@@ -56,7 +70,7 @@ impl VirtualHosts {
 /// What a handshake taught about its connection; made once, read by every request on it.
 #[derive(Debug)]
 pub struct ConnectionFacts {
-    /// The client's certificate, or why there is none; as it was in the handshake.
+    /// The other end's certificate, or why there is none; as it was in the handshake.
     pub peer: Peer,
     /// The name that the client asked TLS for.
     pub server_name: Option<Box<str>>,
@@ -75,7 +89,9 @@ struct Standing {
     generation: u64,
     until: UnixTime,
     /// The place of its virtual host, and the other end; `None` if no handshake would let it in.
-    admitted: Option<(usize, Peer)>,
+    admitted: Option<(usize, OtherEnd)>,
+    /// The value of `Client-Cert-Chain`, once it was asked for.
+    chain: OnceLock<Option<HeaderValue>>,
 }
 
 impl ConnectionFacts {
@@ -90,51 +106,82 @@ impl ConnectionFacts {
         now: UnixTime,
     ) -> Option<Self> {
         let place = hosts.position(server_name.as_deref())?;
-        let tls = &hosts.hosts.get(place)?.tls;
+        let host = hosts.hosts.get(place)?;
+        let tls = &host.tls;
         let peer = match (chain.first(), tls.asks_for_certificates()) {
             (Some(leaf), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(leaf).ok()?)),
             (None, true) => Peer::Anonymous(NoCertificate::NotPresented),
             (None, false) => Peer::Anonymous(NoCertificate::NotRequested),
         };
         let until = tls.holds_until(&chain, now);
-        let standing = Standing { generation: hosts.generation, until, admitted: Some((place, peer.clone())) };
         let phase = Arc::new(Phase::default());
-        Some(Self { peer, server_name, client_address, phase, chain, standing: ArcSwap::from_pointee(standing) })
+        let standing = ArcSwap::from_pointee(Standing::new(hosts, UnixTime(0), None));
+        let facts = Self { peer, server_name, client_address, phase, chain, standing };
+        facts.standing.store(Arc::new(facts.stand(hosts, place, facts.peer.clone(), until, now)));
+        Some(facts)
     }
 
-    /// The virtual host of the connection and its other end, as a request at `now` has to take them; `None` if no handshake
+    /// The virtual host of the connection and whose it is, as a request at `now` has to take them; `None` if no handshake
     /// would let the connection in any more.
     ///
     /// A certificate that counts no more, on a host that does not insist on one, is none.
-    pub fn under<'h>(&self, hosts: &'h VirtualHosts, now: UnixTime) -> Option<(&'h VirtualHost, Peer)> {
-        let standing = self.standing.load();
+    pub fn under<'h>(&self, hosts: &'h VirtualHosts, now: UnixTime) -> Option<(&'h VirtualHost, OtherEnd)> {
+        self.standing(hosts, now).of(hosts)
+    }
+
+    /// The value of `Client-Cert-Chain` (RFC 9440 §2.3) for a request at `now`: the authorities between the connection's
+    /// certificate and the trust anchor. What a client shows besides them vouches for nothing and is left out.
+    pub fn certificate_chain(&self, hosts: &VirtualHosts, now: UnixTime) -> Option<HeaderValue> {
+        let standing = self.standing(hosts, now);
+        let (host, _) = standing.of(hosts)?;
+        standing.chain.get_or_init(|| client_cert_chain(&host.tls.path(&self.chain, now))).clone()
+    }
+
+    fn standing(&self, hosts: &VirtualHosts, now: UnixTime) -> Arc<Standing> {
+        let standing = self.standing.load_full();
         if standing.generation == hosts.generation && now < standing.until {
-            return standing.of(hosts);
+            return standing;
         }
         let standing = Arc::new(self.judge(hosts, now));
         self.standing.store(standing.clone());
-        standing.of(hosts)
+        standing
     }
 
     fn judge(&self, hosts: &VirtualHosts, now: UnixTime) -> Standing {
         let place = hosts.position(self.server_name.as_deref());
         let found = place.and_then(|place| Some((place, hosts.hosts.get(place)?)));
         let never = UnixTime(u64::MAX);
-        let (admitted, until) = match found.map(|(place, host)| (place, host.tls.admits(&self.chain, now))) {
-            Some((place, Admission::Trusted { until })) => (Some((place, self.peer.clone())), until),
-            Some((place, Admission::Anonymous)) if self.chain.is_empty() => (Some((place, self.peer.clone())), never),
-            Some((place, Admission::Anonymous)) => {
-                (Some((place, Peer::Anonymous(NoCertificate::NoLongerTrusted))), never)
-            }
-            Some((_, Admission::Refused)) | None => (None, never),
+        let (place, peer, until) = match found.map(|(place, host)| (place, host.tls.admits(&self.chain, now))) {
+            Some((place, Admission::Trusted { until })) => (place, self.peer.clone(), until),
+            Some((place, Admission::Anonymous)) if self.chain.is_empty() => (place, self.peer.clone(), never),
+            Some((place, Admission::Anonymous)) => (place, Peer::Anonymous(NoCertificate::NoLongerTrusted), never),
+            Some((_, Admission::Refused)) | None => return Standing::new(hosts, never, None),
         };
-        Standing { generation: hosts.generation, until, admitted }
+        self.stand(hosts, place, peer, until, now)
+    }
+
+    /// Tells a proxy from a client, by what counts now: a certificate that has ended names nobody.
+    fn stand(&self, hosts: &VirtualHosts, place: usize, peer: Peer, until: UnixTime, now: UnixTime) -> Standing {
+        let Some(hop) = hosts.hosts.get(place).and_then(|host| host.hop.as_ref()) else {
+            return Standing::new(hosts, until, Some((place, OtherEnd::Client(peer))));
+        };
+        let certificate = peer.certificate().filter(|certificate| certificate.valid_at(now));
+        let leaf = certificate.and(self.chain.first()).map(|leaf| &**leaf);
+        if !hop.is(leaf, self.client_address) {
+            return Standing::new(hosts, until, Some((place, OtherEnd::Client(peer))));
+        }
+        let until = certificate.map_or(until, |certificate| until.min(certificate.not_after().plus(1)));
+        Standing::new(hosts, until, Some((place, OtherEnd::Proxy(hop.clone()))))
     }
 }
 
 impl Standing {
-    fn of<'h>(&self, hosts: &'h VirtualHosts) -> Option<(&'h VirtualHost, Peer)> {
-        let (place, peer) = self.admitted.as_ref()?;
-        Some((hosts.hosts.get(*place)?, peer.clone()))
+    const fn new(hosts: &VirtualHosts, until: UnixTime, admitted: Option<(usize, OtherEnd)>) -> Self {
+        Self { generation: hosts.generation, until, admitted, chain: OnceLock::new() }
+    }
+
+    fn of<'h>(&self, hosts: &'h VirtualHosts) -> Option<(&'h VirtualHost, OtherEnd)> {
+        let (place, other_end) = self.admitted.as_ref()?;
+        Some((hosts.hosts.get(*place)?, other_end.clone()))
     }
 }

@@ -61,6 +61,15 @@ impl Gateway {
         }
     }
 
+    /// The refusal of a request of which it cannot be told who sent it: for its message, if that is at fault as well, since
+    /// nothing more may be read from a connection after a message with two readings.
+    pub fn refuse(&self, cause: impl Into<Cause>, request: &Parts, facts: &Facts<'_>, origins: &Origins) -> Rejection {
+        match message::check(request, facts, &self.limits, origins) {
+            Ok(origin) => Rejection::new(cause, Seen { origin: Some(origin), ..Seen::default() }),
+            Err(error) => Rejection::new(error, Seen::default()),
+        }
+    }
+
     async fn line(
         &self,
         request: &Parts,

@@ -4,7 +4,7 @@
 //!
 //! A client opens a connection, names a host and shows its certificate. [`tls`] ends the handshake by the rules of that host;
 //! what it taught is kept as the facts of the [`connection`]: the certificate's SHA-256, its validity, the name, and for how
-//! long a handshake would say the same.
+//! long a handshake would say the same. Where a proxy has ended TLS before, [`hop`] reads from each request whose it is.
 //!
 //! A request arrives. [`proxy`] hands Pingora's header, which is an `http::request::Parts`, to
 //! [`Gateway::authorize`](gateway::Gateway::authorize) together with those facts and the time. What follows is one line;
@@ -42,6 +42,7 @@ pub mod config;
 pub mod connection;
 pub mod fapi;
 pub mod gateway;
+pub mod hop;
 pub mod issuer;
 pub mod limits;
 pub mod logging;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -25,13 +25,13 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use crate::audit::{self, AuditSender, Ending};
-use crate::connection::{ConnectionFacts, VirtualHosts};
+use crate::audit::{self, AuditSender, CertificateSource, Ending};
+use crate::connection::{ConnectionFacts, OtherEnd, VirtualHosts};
 use crate::fapi::UnixTime;
 use crate::fapi::credentials::{CredentialsError, form_has_token};
 use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
 use crate::fapi::message::{Facts, MessageError};
-use crate::fapi::peer::{NoCertificate, Peer};
+use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use crate::fapi::rejection::{Cause, Rejection, Unavailable};
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
@@ -136,6 +136,8 @@ pub struct Context {
     exchange: Exchange,
     peer: Peer,
     verified_chain: bool,
+    /// The value of `Client-Cert-Chain`, if the route hands it on.
+    chain: Option<HeaderValue>,
     service: Arc<Service>,
     began: Moment,
     began_at: Duration,
@@ -155,6 +157,18 @@ impl Context {
     /// Where the permit leads.
     fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.service.upstreams.get(self.exchange.permit()?.upstream().index)
+    }
+
+    /// The certificate to record: what the client had, also where it counted no more, and never that of a proxy.
+    fn certificate<'c>(&'c self, facts: &'c ConnectionFacts) -> Option<(&'c ClientCertificate, CertificateSource)> {
+        use NoCertificate::{ForwardedUntrusted, NoLongerTrusted, NotForwarded, NotPresented, NotRequested};
+        match &self.peer {
+            Peer::Forwarded(certificate) => Some((certificate, CertificateSource::Forwarded)),
+            Peer::Anonymous(NotForwarded | ForwardedUntrusted { .. }) => None,
+            Peer::Certificate(_) | Peer::Anonymous(NoLongerTrusted | NotPresented | NotRequested) => {
+                Some((facts.peer.certificate()?, CertificateSource::Handshake))
+            }
+        }
     }
 }
 
@@ -180,6 +194,7 @@ impl Proxy {
                 listener: &self.listener,
                 client_address: Some(facts.client_address),
                 certificate_subject: facts.peer.certificate().map(|certificate| certificate.subject()),
+                certificate_source: facts.peer.certificate().map(|_| CertificateSource::Handshake),
                 method: None,
                 path: None,
                 status: Some(status),
@@ -213,19 +228,40 @@ impl Proxy {
             let detail = "the connection has no facts, or its listener nothing to serve".to_owned();
             return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
         };
-        let Some((host, peer)) = facts.under(hosts, now) else {
+        let Some((host, other_end)) = facts.under(hosts, now) else {
             return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
         };
-        context.peer = peer;
-        context.verified_chain = host.tls.verifies_chains();
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
+        let mut forwarded_chain = None;
+        match other_end {
+            OtherEnd::Client(peer) => {
+                context.peer = peer;
+                context.verified_chain = host.tls.verifies_chains();
+            }
+            OtherEnd::Proxy(hop) => {
+                context.peer = Peer::Anonymous(NoCertificate::NotForwarded);
+                context.verified_chain = hop.verifies_chains();
+                let client = hop
+                    .client(&request.headers, now)
+                    .map_err(|error| service.gateway.refuse(error, request, &message, &host.origins))?;
+                context.peer = client.peer;
+                forwarded_chain = client.chain;
+            }
+        }
         let decided = service.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
         context.decision = context.began.elapsed();
         let form = is_form(request);
         match decided {
             Ok((permit, seen)) => {
+                if permit.route().forward.client_certificate_chain {
+                    context.chain = match &context.peer {
+                        Peer::Certificate(_) => facts.certificate_chain(hosts, now),
+                        Peer::Forwarded(_) => forwarded_chain,
+                        Peer::Anonymous(_) => None,
+                    };
+                }
                 if form && permit.token().is_some() {
                     match read_form(session, context.service.limits.body_timeout).await {
                         Ok(false) => {}
@@ -276,6 +312,7 @@ impl ProxyHttp for Proxy {
             exchange: fresh_exchange(),
             peer: Peer::Anonymous(NoCertificate::NotPresented),
             verified_chain: false,
+            chain: None,
             service: self.service.load_full(),
             began: Moment::now(),
             began_at: self.clock.now(),
@@ -392,6 +429,7 @@ impl ProxyHttp for Proxy {
             context.verified_chain || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
         let hop = Hop {
             certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
+            chain: context.chain.as_ref(),
             version: session.req_header().version,
             upstream_version: upstream_request.version,
             client_address: facts.client_address,
@@ -535,14 +573,14 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
         let facts = connection(session);
+        let certificate = facts.and_then(|facts| context.certificate(facts));
         let request = session.req_header();
         let ending = Ending {
             time: rfc3339(context.began_at),
             listener: &self.listener,
             client_address: facts.map(|facts| facts.client_address),
-            certificate_subject: facts
-                .and_then(|facts| facts.peer.certificate())
-                .map(|certificate| certificate.subject()),
+            certificate_subject: certificate.map(|(certificate, _)| certificate.subject()),
+            certificate_source: certificate.map(|(_, source)| source),
             method: Some(request.method.as_str()),
             path: Some(request.uri.path()),
             status: session.response_written().map(|response| response.status.as_u16()).filter(|status| *status >= 200),

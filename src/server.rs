@@ -40,6 +40,7 @@ use crate::fapi::UnixTime;
 use crate::fapi::dpop::ProofKeys;
 use crate::fapi::message;
 use crate::gateway::Gateway;
+use crate::hop::Hop;
 use crate::issuer::Issuers;
 use crate::metrics::{Handshake, IssuerMetrics, Metrics};
 use crate::proxy::{Clock, KeptFor, Proxy, Service};
@@ -344,7 +345,11 @@ fn service(
     for listener in config.listeners {
         let mut hosts = Vec::new();
         for host in listener.hosts {
-            hosts.push(VirtualHost { tls: host.tls.in_force(clock.clone())?, origins: host.origins });
+            hosts.push(VirtualHost {
+                tls: host.tls.in_force(clock.clone())?,
+                hop: host.hop.map(|hop| Arc::new(Hop::new(hop))),
+                origins: host.origins,
+            });
         }
         listeners.push(VirtualHosts::new(hosts, generation));
     }

@@ -19,6 +19,7 @@ mod dpop;
 mod dpop_client;
 mod endings;
 mod fences;
+mod hop;
 mod hostile;
 mod introspection;
 mod keys;

@@ -18,7 +18,7 @@ fn keys(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const AUDIT_KEYS: [&str; 22] = [
+const AUDIT_KEYS: [&str; 23] = [
     "time",
     "interaction_id",
     "trace_id",
@@ -36,6 +36,7 @@ const AUDIT_KEYS: [&str; 22] = [
     "token_id",
     "confirmation",
     "certificate_subject",
+    "certificate_source",
     "status",
     "upstream",
     "upstream_status",
@@ -56,7 +57,7 @@ async fn ops_03_the_audit_line_of_a_permit_tells_who_did_what() {
         "client_address": "127.0.0.1", "method": "GET", "path": "/accounts/1001", "route": "accounts", "decision": "permit",
         "code": "ok", "detail": null, "issuer": "bank", "client_id": "client-1", "subject": "customer-1",
         "token_id": token_id, "confirmation": {"method": "x5t#S256", "thumbprint": world.c1.x5t_s256()},
-        "certificate_subject": "CN=client-1", "status": 200, "upstream": "accounts", "upstream_status": 200,
+        "certificate_subject": "CN=client-1", "certificate_source": "handshake", "status": 200, "upstream": "accounts", "upstream_status": 200,
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&line[name], value, "{name}");

@@ -11,8 +11,9 @@ use fapi_gateway::commands::demo::https::Answer;
 use fapi_gateway::commands::demo::pki::{Authority, self_signed};
 use fapi_gateway::commands::demo::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use fapi_gateway::fapi::headers::InteractionId;
+use fapi_gateway::fapi::peer::ClientCertificate;
 use fapi_gateway::fapi::rejection::{Code, Rejection, Seen, Unavailable};
-use http::{Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -103,6 +104,7 @@ async fn every_code_has_a_case() {
     covered.note(Code::ClientGone);
     // It takes a connection that was let in before a reload; it is looked at in hostile/certificates.rs.
     covered.note(Code::ConnectionOutdated);
+    proxies(&covered).await;
     issuers(&covered).await;
     introspection(&covered).await;
     revocations(&covered).await;
@@ -556,6 +558,29 @@ async fn revocations(covered: &Covered) {
     passes(&world, "INT-16: another token's jti", request("/accounts", &token)).await;
     world.gateway.revoke(&json!({ "client_id": "client-1" })).await;
     refused(&world, covered, Code::TokenRevoked, "INT-16", &world.client(), request("/accounts", &token)).await;
+}
+
+async fn proxies(covered: &Covered) {
+    let world = World::with(|scene| {
+        let hop = "    forwarded_client_certificate: { dialect: client_cert, from: { addresses: [127.0.0.1] }, trust_anchors: [ca.pem] }";
+        scene.replace("trust_anchors: [ca.pem] }\nadmin", &format!("trust_anchors: [ca.pem] }}\n{hop}\nadmin"))
+    })
+    .await;
+    let proxy = world.anonymous();
+    let certificate = ClientCertificate::from_der(&world.c1.chain_der[0]).unwrap().header_value().clone();
+    let forwarded = |values: &[&HeaderValue]| {
+        let mut request = world.request();
+        for value in values {
+            request.headers_mut().append("client-cert", (*value).clone());
+        }
+        request
+    };
+    let control = world.judge_from(&proxy, forwarded(&[&certificate])).await;
+    assert_eq!(control, (200, "ok".into()), "control of ATK-HD-01");
+    let twice = forwarded(&[&certificate, &certificate]);
+    refused(&world, covered, Code::ForwardedCertificateRepeated, "ATK-HD-02", &proxy, twice).await;
+    let junk = forwarded(&[&HeaderValue::from_static(":anVuaw==:")]);
+    refused(&world, covered, Code::ForwardedCertificateMalformed, "ATK-HD-01", &proxy, junk).await;
 }
 
 async fn introspection(covered: &Covered) {

@@ -10,7 +10,7 @@ use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath, jwks};
 use fapi_gateway::fapi::UnixTime;
 use fapi_gateway::fapi::credentials::{Credentials, CredentialsError, Scheme, form_has_token};
 use fapi_gateway::fapi::dpop::{Freshness, KeyThumbprint, NonceMode, Presented, SignedProof, VerifiedProof};
-use fapi_gateway::fapi::headers::InteractionId;
+use fapi_gateway::fapi::headers::{InteractionId, client_cert_chain};
 use fapi_gateway::fapi::jws::UnverifiedJws;
 use fapi_gateway::fapi::keys::{Algorithm, KeyError, KeySet, VerifyingKey};
 use fapi_gateway::fapi::nonce::Nonces;
@@ -333,6 +333,9 @@ fn rfc9440_a_client_cert_is_that_of_the_example() {
     let section = section(RFC_9440, "A");
     let certificate = ClientCertificate::from_der(&der(&section)).unwrap();
     assert_eq!(certificate.header_value().to_str().unwrap(), text(&section, "client_cert"));
+    let chain = text(&section, "client_cert_chain");
+    let above: Vec<_> = chain.split(", ").map(|item| STANDARD.decode(item.trim_matches(':')).unwrap()).collect();
+    assert_eq!(client_cert_chain(&above).unwrap().to_str().unwrap(), chain);
 }
 
 // --- RFC 9449

@@ -69,6 +69,73 @@ pub(super) struct Listener {
     /// What the handshake shows and asks.
     #[schemars(required)]
     pub(super) tls: Option<ListenerTls>,
+    /// Which proxies in front may hand on the certificates of their clients. Default: none, and no such header is believed.
+    pub(super) forwarded_client_certificate: Option<ForwardedClientCertificate>,
+}
+
+/// How proxies that end TLS in front of a listener hand on the certificates of their clients.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForwardedClientCertificate {
+    /// How the proxies write a certificate; no other header is looked at.
+    #[schemars(required)]
+    pub(super) dialect: Option<Dialect>,
+    /// The header that carries it; only with `nginx_escaped_pem`, which needs it.
+    pub(super) header: Option<String>,
+    /// Who the proxies are. Their own certificates are nobody's binding; of everybody else the header is not looked at.
+    #[schemars(required)]
+    pub(super) from: Option<Proxies>,
+    /// What makes a certificate acceptable: a chain to one of the trust anchors, or that the proxy has seen possession of its
+    /// key and the chain is the proxy's business.
+    #[schemars(extend("default" = "chain"))]
+    pub(super) trust: Option<Trust>,
+    /// PEM files with the authorities of client certificates; needed with `trust: chain`.
+    #[schemars(length(min = 1))]
+    pub(super) trust_anchors: Option<Vec<FilePath>>,
+    /// What a certificate must be meant for; only with `trust: chain`.
+    #[schemars(extend("default" = "client_auth_or_absent"))]
+    pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate of which none tells is
+    /// refused, along the whole chain. None: revocation is not looked at.
+    #[schemars(extend("default" = []))]
+    pub(super) revocation_lists: Option<Vec<FilePath>>,
+    /// What becomes of certificates whose revocation list is past its nextUpdate; only with revocation lists.
+    #[schemars(extend("default" = "refuse"))]
+    pub(super) revocation_list_expired: Option<OnExpired>,
+}
+
+/// How a proxy writes the certificate of its client into a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Dialect {
+    /// Client-Cert and, for a chain, Client-Cert-Chain (RFC 9440).
+    ClientCert,
+    /// X-Forwarded-Client-Cert of Envoy with `forward_client_cert_details: SANITIZE_SET` and `cert` or `chain`.
+    XForwardedClientCert,
+    /// `$ssl_client_escaped_cert` of nginx, in the header that `header` names.
+    NginxEscapedPem,
+    /// X-Amzn-Mtls-Clientcert-Leaf of an AWS Application Load Balancer in verify mode.
+    AwsAlbVerify,
+    /// X-Amzn-Mtls-Clientcert of an AWS Application Load Balancer in passthrough mode.
+    AwsAlbPassthrough,
+}
+
+/// Who the proxies in front of a listener are. A proxy has one of the addresses, if any are named, and has shown a certificate of
+/// one of the names or thumbprints, if any are named.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(super) struct Proxies {
+    /// Their addresses or networks, such as `10.0.0.0/8`. Alone they are as good as the network is closed.
+    #[schemars(length(min = 1))]
+    pub(super) addresses: Option<Vec<String>>,
+    /// Host names or URIs among the subject alternative names of their certificates, which `client_certificates` have to verify
+    /// with `trust: chain`.
+    #[schemars(length(min = 1))]
+    pub(super) names: Option<Vec<String>>,
+    /// SHA-256 of their certificates in DER, in base64url, as in `x5t#S256`.
+    #[schemars(length(min = 1))]
+    pub(super) thumbprints: Option<Vec<String>>,
 }
 
 /// TLS of a listener.
@@ -646,6 +713,10 @@ pub(super) struct Forward {
     /// Whether the client's certificate is handed on in Client-Cert (RFC 9440).
     #[schemars(extend("default" = false))]
     pub(super) client_certificate: Option<bool>,
+    /// Whether the authorities between that certificate and the trust anchor are handed on in Client-Cert-Chain (RFC 9440
+    /// section 2.3); only beside `client_certificate`, and only if a chain was verified.
+    #[schemars(extend("default" = false))]
+    pub(super) client_certificate_chain: Option<bool>,
     /// Claims of the token and the headers that carry them.
     #[schemars(extend("default" = {}))]
     pub(super) claims: Option<BTreeMap<String, String>>,

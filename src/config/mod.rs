@@ -24,7 +24,7 @@ use crate::fapi::dpop::Freshness;
 use crate::fapi::headers::StripList;
 use crate::fapi::route::{Origins, Routes};
 use crate::limits::Limits;
-use crate::{audit, issuer, tls, upstream};
+use crate::{audit, hop, issuer, tls, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -80,6 +80,8 @@ pub struct VirtualHost {
     pub origins: Origins,
     /// Its TLS; [`in_force`](tls::Settings::in_force) succeeded once.
     pub tls: tls::Settings,
+    /// The proxies in front of it.
+    pub hop: Option<hop::Settings>,
 }
 
 /// The section `admin` of gateway.yaml.

@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
 use uuid::Uuid;
@@ -124,8 +126,7 @@ impl StripList {
 
     /// Whether a field of this name must not reach the upstream.
     fn holds(&self, name: &str) -> bool {
-        let odd = name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b == b'-'));
-        if odd {
+        if is_odd(name) {
             let class = class_of(name);
             // A look-alike of a field that frames or routes the message is as dangerous as one that names a person.
             self.holds_class(&class) || FRAMING.contains(&class.as_str()) || class == "authorization"
@@ -154,7 +155,15 @@ const PREFIXES: &[&str] = &[
     "x-http-method",
     "x-method-override",
     "x-envoy-",
+    "x-amzn-mtls-",
 ];
+
+/// Whether a proxy may hand on a certificate under this name, in lower case: the names of its kind never go up, whoever sends
+/// them.
+pub fn may_carry_certificate(name: &str) -> bool {
+    let own = ["client-cert", "x-client-cert", "x-ssl-", "ssl-client-"];
+    own.iter().any(|prefix| name.starts_with(prefix) && PREFIXES.contains(prefix))
+}
 
 const NAMES: &[&str] = &[
     "dpop",
@@ -182,6 +191,11 @@ const NAMES: &[&str] = &[
 
 const FRAMING: &[&str] = &["content-length", "transfer-encoding", "host"];
 
+/// Whether a name has characters that its class has not.
+fn is_odd(name: &str) -> bool {
+    name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b == b'-'))
+}
+
 /// Lower case, with `-` for everything that is no letter or digit.
 fn class_of(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
@@ -199,8 +213,10 @@ pub struct HeaderEdits {
 /// What is known of the connection and the exchange when a request is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
-    /// The other end's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
+    /// The client's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
     pub certificate: Option<&'a ClientCertificate>,
+    /// The value of `Client-Cert-Chain`: the authorities between that certificate and the anchor.
+    pub chain: Option<&'a HeaderValue>,
     /// The version that the client spoke.
     pub version: http::Version,
     /// The version that the upstream is spoken to in.
@@ -239,6 +255,12 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop
         && let Some(certificate) = hop.certificate
     {
         set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
+        // RFC 9440 §2.3: it "MUST NOT appear unless Client-Cert is also present".
+        if forward.client_certificate_chain
+            && let Some(chain) = hop.chain
+        {
+            set.push((HeaderName::from_static("client-cert-chain"), chain.clone()));
+        }
     }
     if let Some(token) = permit.token() {
         for (claim, name) in &forward.claims {
@@ -248,6 +270,13 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop
         }
     }
     edits
+}
+
+/// `Client-Cert-Chain` (RFC 9440 §2.3): the authorities above a certificate, in DER, as a list of byte sequences; `None` if
+/// there is none.
+pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue> {
+    let items: Vec<String> = authorities.iter().map(|der| format!(":{}:", STANDARD.encode(der))).collect();
+    (!items.is_empty()).then(|| HeaderValue::try_from(items.join(", ")).ok()).flatten()
 }
 
 /// RFC 7239 §4 and its older kin, from what the connection shows.
@@ -290,8 +319,8 @@ fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: 
     }
 }
 
-/// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, and
-/// `%` itself, percent-encoded, so that no claim can end a field or be read as two values (CC-12).
+/// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, `%` itself,
+/// and spaces at either end, percent-encoded, so that no claim can end a field, and none is read as another (CC-12).
 fn claim_value(claim: &Value) -> Option<HeaderValue> {
     let text = match claim {
         Value::String(text) => text.clone(),
@@ -299,8 +328,10 @@ fn claim_value(claim: &Value) -> Option<HeaderValue> {
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => claim.to_string(),
     };
     let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if (byte.is_ascii_graphic() || byte == b' ') && byte != b'%' {
+    // RFC 9110 §5.5: "A field value does not include leading or trailing whitespace"; what stands there is lost on the way.
+    let inner = text.len().saturating_sub(text.trim_start_matches(' ').len())..text.trim_end_matches(' ').len();
+    for (place, byte) in text.bytes().enumerate() {
+        if (byte.is_ascii_graphic() && byte != b'%') || (byte == b' ' && inner.contains(&place)) {
             encoded.push(char::from(byte));
         } else {
             encoded.push_str(&format!("%{byte:02X}"));
@@ -332,8 +363,10 @@ fn nominated(headers: &HeaderMap, name: &str) -> bool {
 }
 
 /// What tells of the inside, or would speak in the gateway's name.
-fn is_internal(class: &str) -> bool {
-    class.starts_with("client-cert") || matches!(class, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc")
+fn is_internal(name: &str) -> bool {
+    name.starts_with("client-cert")
+        || matches!(name, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc")
+        || (is_odd(name) && class_of(name).starts_with("client-cert"))
 }
 
 /// The edits that make an upstream's header section fit to leave (FWD-10, CC-05, RFC 9111 §3.5).
@@ -360,7 +393,7 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     let varies = received
         .get_all(header::VARY)
         .iter()
-        .any(|value| value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("client-cert")));
+        .any(|value| value.as_bytes().windows(11).any(|part| part.eq_ignore_ascii_case(b"client-cert")));
     if varies {
         edits.set.push((header::VARY, HeaderValue::from_static("*")));
     }
@@ -428,6 +461,7 @@ mod tests {
     fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
         let hop = Hop {
             certificate: None,
+            chain: None,
             version: http::Version::HTTP_11,
             upstream_version: http::Version::HTTP_11,
             client_address: "2001:db8::1".parse().unwrap(),
@@ -539,22 +573,69 @@ mod tests {
         }
 
         #[test]
-        fn cc_12_every_claim_becomes_one_printable_value(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
-            let value = claim_value(&Value::String(text)).unwrap();
+        fn cc_12_every_claim_becomes_one_printable_value(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}| {0,3}a? {0,3}") {
+            let value = claim_value(&Value::String(text.clone())).unwrap();
             prop_assert!(value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b)));
+            // What an upstream reads, it can turn back into the claim, and into no other.
+            let mut decoded = Vec::new();
+            let mut rest = value.to_str().unwrap().trim().bytes();
+            while let Some(byte) = rest.next() {
+                let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap() as u8;
+                decoded.push(if byte == b'%' { digit() * 16 + digit() } else { byte });
+            }
+            prop_assert_eq!(String::from_utf8(decoded).unwrap(), text);
         }
     }
 
     #[test]
-    fn responses_lose_what_tells_of_the_inside() {
+    fn atk_hd_12_no_claim_ends_a_field_or_is_read_as_another() {
+        for (claim, expected) in CLAIMS {
+            let claim: Value = serde_json::from_str(claim).unwrap();
+            let value = claim_value(&claim);
+            assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()), *expected, "{claim}");
+        }
+    }
+
+    /// Claims as JSON, and the field values that carry them.
+    const CLAIMS: &[(&str, Option<&str>)] = &[
+        (r#""client-1""#, Some("client-1")),
+        (r#""plain, ascii; \"quoted\" \\ ~""#, Some(r#"plain, ascii; "quoted" \ ~"#)),
+        (r#""a\rb""#, Some("a%0Db")),
+        (r#""a\nb""#, Some("a%0Ab")),
+        (r#""a\r\nX-Token-Subject: admin""#, Some("a%0D%0AX-Token-Subject: admin")),
+        (r#""a\r\n admin""#, Some("a%0D%0A admin")),
+        (r#""a\u0000b""#, Some("a%00b")),
+        (r#""a\tb\u001b\u007f""#, Some("a%09b%1B%7F")),
+        (r#""%0d%0a%00""#, Some("%250d%250a%2500")),
+        (r#""caf\u00e9 \u010d\u0123""#, Some("caf%C3%A9 %C4%8D%C4%A3")),
+        (r#""\u2028\ufeff\ud83d\ude00""#, Some("%E2%80%A8%EF%BB%BF%F0%9F%98%80")),
+        (r#""admin ""#, Some("admin%20")),
+        (r#""  admin b""#, Some("%20%20admin b")),
+        (r#""  ""#, Some("%20%20")),
+        (r#""""#, Some("")),
+        (r#"["a\r\n", "\u00e9"]"#, Some(r#"["a\r\n","%C3%A9"]"#)),
+        (r#"{"a\u0000": "%"}"#, Some(r#"{"a\u0000":"%25"}"#)),
+        ("true", Some("true")),
+        ("-1.5", Some("-1.5")),
+        ("null", None),
+    ];
+
+    #[test]
+    fn cc_05_responses_lose_what_tells_of_the_inside() {
         let mut received = HeaderMap::new();
-        for name in ["client-cert", "client-cert-chain", "server", "x-powered-by", "dpop-nonce"] {
+        let certificates = ["client-cert", "client-cert-chain", "client_cert", "client.cert-chain"];
+        for name in certificates.into_iter().chain(["server", "x-powered-by", "dpop-nonce"]) {
             received.insert(name, "x".parse().unwrap());
         }
         received.insert("vary", "Accept, Client-Cert".parse().unwrap());
         let edits = to_client(&received, None, &InteractionId::from_uuid(Uuid::nil()));
-        assert_eq!(edits.remove.len(), 5);
+        assert_eq!(edits.remove.len(), 7);
         assert!(edits.set.contains(&(header::VARY, HeaderValue::from_static("*"))));
+        for vary in [&b"client-cert"[..], b"Accept,CLIENT-CERT-CHAIN", b"\xe9, Client-Cert"] {
+            let odd = HeaderMap::from_iter([(header::VARY, HeaderValue::from_bytes(vary).unwrap())]);
+            let edits = to_client(&odd, None, &InteractionId::from_uuid(Uuid::nil()));
+            assert!(edits.set.contains(&(header::VARY, HeaderValue::from_static("*"))), "{vary:?}");
+        }
         let plain = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("Accept"))]);
         let edits = to_client(&plain, None, &InteractionId::from_uuid(Uuid::nil()));
         assert_eq!((edits.remove.len(), edits.set.len()), (0, 1)); // control

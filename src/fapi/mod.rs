@@ -6,13 +6,14 @@
 //! | step | file | specification |
 //! | --- | --- | --- |
 //! | framing, sizes, host | [`message`] | RFC 9112 §6, RFC 9110 §7.2, RFC 6585 §5 |
+//! | who is there | [`peer`], [`hop`] | RFC 8705 §3, RFC 9440 |
 //! | target and route | [`route`] | RFC 3986 §6, RFC 9449 §4.3 (`htu`) |
 //! | credentials | [`credentials`] | RFC 6750 §2, RFC 9449 §7.1 |
 //! | signature | [`jws`], [`json`], [`keys`] | RFC 7515, RFC 7518, RFC 8725 |
 //! | token | [`token`] | RFC 9068 §4, FAPI 2.0 §5.3.4 |
 //! | revocation | [`revocation`], [`security_event`] | FAPI 2.0 §5.3.4 (3), RFC 8417, RFC 9493 |
 //! | proof | [`dpop`], [`htu`], [`nonce`] | RFC 9449 §4.3, §8, §9, §11.1 |
-//! | sender | [`peer`], [`sender`] | RFC 8705 §3, RFC 7800 §3.1 |
+//! | sender | [`sender`] | RFC 8705 §3, RFC 7800 §3.1 |
 //! | policy | [`policy`] | RFC 6750 §3.1 |
 //! | what leaves | [`headers`], [`rejection`] | RFC 9440, RFC 6750 §3, RFC 9110 §7.6 |
 
@@ -30,6 +31,7 @@
 pub mod credentials;
 pub mod dpop;
 pub mod headers;
+pub mod hop;
 pub mod htu;
 pub mod introspection;
 pub mod json;

@@ -1,4 +1,4 @@
-//! Who is at the other end of the connection: the client's certificate as facts, made once for each connection.
+//! Who the client is: its certificate as facts, made once for each connection, or once for each that a proxy hands on.
 //!
 //! The binding of RFC 8705 §3 compares the SHA-256 of the leaf's DER; validity is looked at again on each request, since
 //! a connection may outlive a certificate.
@@ -123,7 +123,7 @@ impl ClientCertificate {
     }
 }
 
-/// Why a connection has no certificate.
+/// Why a client has no certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoCertificate {
     /// The listener does not ask for one.
@@ -132,23 +132,34 @@ pub enum NoCertificate {
     NotPresented,
     /// It had one that was good when the connection began, and is trusted no more.
     NoLongerTrusted,
+    /// It came through a proxy, which handed none on.
+    NotForwarded,
+    /// It came through a proxy, and the one that was handed on is not trusted.
+    ForwardedUntrusted {
+        /// What the verifier found.
+        why: &'static str,
+    },
 }
 
 impl fmt::Display for NoCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotRequested => "the listener does not ask for one",
-            Self::NotPresented => "the client presented none",
-            Self::NoLongerTrusted => "the connection's certificate is trusted no more",
-        })
+        match self {
+            Self::NotRequested => f.write_str("the listener does not ask for one"),
+            Self::NotPresented => f.write_str("the client presented none"),
+            Self::NoLongerTrusted => f.write_str("the connection's certificate is trusted no more"),
+            Self::NotForwarded => f.write_str("the proxy in front handed none on"),
+            Self::ForwardedUntrusted { why } => write!(f, "the forwarded certificate is not trusted: {why}"),
+        }
     }
 }
 
-/// The other end of the connection.
+/// The client of a request.
 #[derive(Clone, Debug)]
 pub enum Peer {
-    /// It proved possession of this certificate's key in the handshake.
+    /// It proved possession of this certificate's key in the handshake of this connection.
     Certificate(Arc<ClientCertificate>),
+    /// It did so with a proxy that is trusted to say so; the connection, and its certificate, are the proxy's.
+    Forwarded(Arc<ClientCertificate>),
     /// It has not, and why.
     Anonymous(NoCertificate),
 }
@@ -157,7 +168,7 @@ impl Peer {
     /// The certificate, if there is one.
     pub fn certificate(&self) -> Option<&ClientCertificate> {
         match self {
-            Self::Certificate(certificate) => Some(certificate),
+            Self::Certificate(certificate) | Self::Forwarded(certificate) => Some(certificate),
             Self::Anonymous(_) => None,
         }
     }

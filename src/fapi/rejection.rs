@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::credentials::{CredentialsError, Scheme};
 use super::dpop::DpopError;
 use super::headers::InteractionId;
+use super::hop::HopError;
 use super::keys::Algorithm;
 use super::message::MessageError;
 use super::policy::PolicyError;
@@ -124,6 +125,10 @@ codes! {
     MethodRefused = "method_refused", METHOD_NOT_ALLOWED, None;
     /// The request asks to leave HTTP for another protocol (RFC 9110 §7.8).
     UpgradeRefused = "upgrade_refused", BAD_REQUEST, None;
+    /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
+    ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
+    /// What a trusted proxy sent as the client's certificate is not one in the dialect of the listener (RFC 9440 §2.1).
+    ForwardedCertificateMalformed = "forwarded_certificate_malformed", BAD_REQUEST, None;
     /// The path can be read in more than one way (RFC 3986 §6).
     PathAmbiguous = "path_ambiguous", BAD_REQUEST, None;
     /// No route matches host and path; what is not named is refused.
@@ -198,11 +203,11 @@ codes! {
     DpopTokenAsBearer = "dpop_token_as_bearer", UNAUTHORIZED, Some(InvalidToken);
     /// A token that is bound to no key came with scheme DPoP (RFC 9449 §7.1).
     DpopTokenUnbound = "dpop_token_unbound", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to a certificate, the connection has none (RFC 8705 §3).
+    /// The token is bound to a certificate, the client has none that counts (RFC 8705 §3).
     CertificateMissing = "certificate_missing", UNAUTHORIZED, Some(InvalidToken);
-    /// The connection's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
+    /// The client's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
     CertificateExpired = "certificate_expired", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to another certificate than the connection's (RFC 8705 §3).
+    /// The token is bound to another certificate than the client's (RFC 8705 §3).
     CertificateMismatch = "certificate_mismatch", UNAUTHORIZED, Some(InvalidToken);
     /// Scheme DPoP without a proof (RFC 9449 §7.1).
     DpopMissing = "dpop_missing", UNAUTHORIZED, Some(InvalidDpopProof);
@@ -268,6 +273,9 @@ pub enum Cause {
     /// The HTTP message itself.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// What a proxy says of its client.
+    #[error(transparent)]
+    Hop(#[from] HopError),
     /// Target, route or method.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -296,6 +304,7 @@ impl Cause {
     pub const fn code(&self) -> Code {
         match self {
             Self::Message(error) => error.code(),
+            Self::Hop(error) => error.code(),
             Self::Route(error) => error.code(),
             Self::Credentials(error) => error.code(),
             Self::Token(error) => error.code(),
@@ -470,6 +479,7 @@ impl Rejection {
                 headers.insert(super::headers::DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
+            | Cause::Hop(_)
             | Cause::Route(_)
             | Cause::Credentials(_)
             | Cause::Token(_)

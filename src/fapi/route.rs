@@ -408,6 +408,8 @@ pub struct Forward {
     pub access_token: bool,
     /// `Client-Cert` (RFC 9440).
     pub client_certificate: bool,
+    /// `Client-Cert-Chain` beside it (RFC 9440 §2.3).
+    pub client_certificate_chain: bool,
     /// Claims of the token, each with the field that carries it.
     pub claims: Vec<(Box<str>, HeaderName)>,
 }

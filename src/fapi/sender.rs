@@ -121,7 +121,10 @@ fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError>
 }
 
 /// RFC 8705 §3.1: "the base64url-encoded SHA-256 hash … of the DER encoding"; one spelling, the others are named.
-fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
+///
+/// # Errors
+/// [`ConfirmationError`], by the spelling.
+pub fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ConfirmationError::Hex);
     }
@@ -166,7 +169,7 @@ pub enum SenderError {
         /// The proof's.
         found: KeyThumbprint,
     },
-    /// No certificate on this connection.
+    /// The client has none.
     #[error("token is bound to certificate {expected}, {reason}")]
     CertificateMissing {
         /// The token's thumbprint.
@@ -174,12 +177,12 @@ pub enum SenderError {
         /// Why there is none.
         reason: NoCertificate,
     },
-    /// Another certificate on this connection.
-    #[error("token is bound to certificate {expected}, the connection has {found}")]
+    /// The client has another certificate.
+    #[error("token is bound to certificate {expected}, the client has {found}")]
     CertificateMismatch {
         /// The token's thumbprint.
         expected: CertificateThumbprint,
-        /// The connection's.
+        /// The client's.
         found: CertificateThumbprint,
     },
     /// The right certificate, but out of its time.
@@ -232,7 +235,7 @@ impl BoundToken {
     ///
     /// | `cnf` | scheme | must hold |
     /// | --- | --- | --- |
-    /// | `x5t#S256` | Bearer | the connection's certificate has the thumbprint |
+    /// | `x5t#S256` | Bearer | the client's certificate has the thumbprint |
     /// | `jkt` | DPoP | the proof fits, and its key has the thumbprint |
     /// | both | DPoP | both |
     ///
@@ -302,16 +305,17 @@ impl BoundToken {
 /// certificate matches the certificate associated with the access token."
 fn check_certificate(expected: &CertificateThumbprint, peer: &Peer, now: UnixTime) -> Result<(), SenderError> {
     let expected = *expected;
-    match peer {
-        Peer::Anonymous(reason) => Err(SenderError::CertificateMissing { expected, reason: *reason }),
-        Peer::Certificate(certificate) if *certificate.thumbprint() != expected => {
-            Err(SenderError::CertificateMismatch { expected, found: *certificate.thumbprint() })
-        }
-        Peer::Certificate(certificate) if !certificate.valid_at(now) => {
-            Err(SenderError::CertificateExpired { now, not_after: certificate.not_after() })
-        }
-        Peer::Certificate(_) => Ok(()),
+    let certificate = match peer {
+        Peer::Anonymous(reason) => return Err(SenderError::CertificateMissing { expected, reason: *reason }),
+        Peer::Certificate(certificate) | Peer::Forwarded(certificate) => certificate,
+    };
+    if *certificate.thumbprint() != expected {
+        return Err(SenderError::CertificateMismatch { expected, found: *certificate.thumbprint() });
     }
+    if !certificate.valid_at(now) {
+        return Err(SenderError::CertificateExpired { now, not_after: certificate.not_after() });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -98,22 +98,25 @@ impl Verifier {
     }
 
     /// Takes a chain, leaf first, or says why not.
+    ///
+    /// Gives the authorities between the leaf and the anchor, the leaf's first: of what a client shows, those that vouch for
+    /// it. None without a chain to an anchor.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
-    ) -> Result<(), rustls::Error> {
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         if intermediates.len() >= MAX_CHAIN {
-            return Err(CertificateError::UnknownIssuer.into());
+            return Err(CertificateError::UnknownIssuer);
         }
         // Nothing behind the handshake may meet a certificate that it cannot read.
         if ClientCertificate::from_der(leaf).is_err() {
-            return Err(CertificateError::BadEncoding.into());
+            return Err(CertificateError::BadEncoding);
         }
         match &self.rule {
-            Rule::Possession => Ok(()),
-            Rule::Chain(chain) => chain.verify(leaf, intermediates, now, &self.algorithms).map_err(rustls::Error::from),
+            Rule::Possession => Ok(Vec::new()),
+            Rule::Chain(chain) => chain.verify(leaf, intermediates, now, &self.algorithms),
         }
     }
 
@@ -147,12 +150,12 @@ impl Chain {
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
         algorithms: &WebPkiSupportedAlgorithms,
-    ) -> Result<(), CertificateError> {
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         self.check_leaf(leaf)?;
         let mut refused = CertificateError::UnknownIssuer;
         for way in &self.ways {
             match self.verify_by(way, leaf, intermediates, now, algorithms) {
-                Ok(()) => return Ok(()),
+                Ok(path) => return Ok(path),
                 // Another anchor is no reason; what the right one says is.
                 Err(CertificateError::UnknownIssuer) => {}
                 Err(CertificateError::BadSignature) if refused != CertificateError::UnknownIssuer => {}
@@ -169,7 +172,7 @@ impl Chain {
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
         algorithms: &WebPkiSupportedAlgorithms,
-    ) -> Result<(), CertificateError> {
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         let lists: Vec<_> = way.lists.iter().map(|list| &*list.list).collect();
         // Of every certificate below the anchor; one of which no list tells is refused.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
@@ -190,7 +193,7 @@ impl Chain {
                 revocation,
                 Some(&signs_certificates),
             )
-            .map(|_| ())
+            .map(|path| path.intermediate_certificates().map(|authority| authority.der().into_owned()).collect())
             .map_err(refusal)
     }
 
@@ -269,7 +272,8 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, now).map(|()| ClientCertVerified::assertion())
+        self.verify(end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -4,6 +4,7 @@
 //! handshake never asks the verifier about the certificate again.
 
 mod client;
+mod forwarded;
 mod hello;
 mod revocation;
 
@@ -19,6 +20,7 @@ use self::client::Verifier;
 use self::revocation::tls_time;
 use crate::fapi::UnixTime;
 
+pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};
 pub use revocation::{RevocationList, UnusableList};
 
@@ -164,6 +166,15 @@ impl InForce {
             Demand::Optional => Admission::Anonymous,
             Demand::Required => Admission::Refused,
         }
+    }
+
+    /// The authorities that lead from a certificate of this chain's leaf to a trust anchor, the leaf's first; none if nothing
+    /// does, or nobody asks.
+    pub fn path(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Vec<CertificateDer<'static>> {
+        let (Some(verifier), Some((leaf, intermediates))) = (&self.verifier, chain.split_first()) else {
+            return Vec::new();
+        };
+        verifier.verify(leaf, intermediates, tls_time(now)).unwrap_or_default()
     }
 
     /// Until when a chain that was found good at `now` need not be looked at again.

@@ -10,7 +10,7 @@ use rustls::time_provider::DefaultTimeProvider;
 use super::Build;
 use super::files::{Anchors, misfit};
 use crate::config::error::KeyPath;
-use crate::config::file::{self, File};
+use crate::config::file::{self, File, FilePath};
 use crate::config::{Listener, VirtualHost};
 use crate::fapi::route::{Origin, Origins};
 use crate::tls;
@@ -54,13 +54,24 @@ impl Build<'_> {
                 None
             }
         };
-        let (address, origins, tls) = (address?, origins?, tls?);
-        self.summary.push(format!(
+        let asked =
+            entry.tls.as_ref().and_then(|tls| tls.client_certificates.as_ref()).map(|own| (own.mode, own.trust));
+        let hop_at = at.key("forwarded_client_certificate");
+        let hop = match &mut entry.forwarded_client_certificate {
+            Some(hop) => self.hop(&hop_at, hop, &at.key("tls").key("client_certificates"), asked).map(Some),
+            None => Some(None),
+        };
+        let (address, origins, tls, hop) = (address?, origins?, tls?, hop?);
+        let mut line = format!(
             "listener {address}: serves {}; client certificates: {}",
             entry.origins.as_deref().unwrap_or_default().join(", "),
             describe(&tls.client_certificates)
-        ));
-        Some((address, VirtualHost { origins: Origins::new(origins), tls }))
+        );
+        if let Some(hop) = &hop {
+            line.push_str(&format!("; forwarded in {}: {}", hop.dialect.header(), describe_trust(&hop.trust)));
+        }
+        self.summary.push(line);
+        Some((address, VirtualHost { origins: Origins::new(origins), tls, hop }))
     }
 
     /// Entries with one address are told apart by the name that a client asks TLS for, which has no port and is no IP address.
@@ -174,7 +185,9 @@ impl Build<'_> {
             file::Mode::None => {
                 let way_out = "remove the key, or write `mode: optional` or `mode: required`";
                 let trust = (at.key("trust"), entry.trust.is_some());
-                for (at, _) in [trust].into_iter().chain(of_chains(at, entry)).filter(|(_, present)| *present) {
+                for (at, _) in
+                    [trust].into_iter().chain(entry.trust_keys().of_chains(at)).filter(|(_, present)| *present)
+                {
                     self.problem(
                         &at,
                         format!("with `mode: none` no certificate is asked for, so this means nothing; {way_out}"),
@@ -183,21 +196,29 @@ impl Build<'_> {
                 return Some(tls::ClientCertificates::None);
             }
         };
-        let trust = match entry.trust.get_or_insert(file::Trust::Chain) {
+        let trust = self.trust(at, entry.trust_keys(), "or write `trust: possession` or `mode: none`")?;
+        Some(tls::ClientCertificates::Requested { demand, trust })
+    }
+
+    /// The keys that say what makes a certificate acceptable; `otherwise` is what to write for want of trust anchors.
+    pub(super) fn trust(&mut self, at: &KeyPath, entry: TrustKeys<'_>, otherwise: &str) -> Option<tls::Trust> {
+        match entry.trust.get_or_insert(file::Trust::Chain) {
             file::Trust::Possession => {
-                for (at, _) in of_chains(at, entry).into_iter().filter(|(_, present)| *present) {
+                for (at, _) in entry.of_chains(at).into_iter().filter(|(_, present)| *present) {
                     let problem = "with `trust: possession` no chain is looked at, so this means nothing; remove the key, or write `trust: chain`";
                     self.problem(&at, problem);
                 }
-                tls::Trust::Possession
+                Some(tls::Trust::Possession)
             }
             file::Trust::Chain => {
                 let anchors_at = at.key("trust_anchors");
                 let anchors = match entry.trust_anchors.as_deref() {
                     Some(paths) => self.trust_anchors(&anchors_at, paths, Anchors::Authorities),
                     None => {
-                        let problem = "the key is missing, so no client certificate could be trusted; name the PEM files of their authorities, or write `trust: possession` or `mode: none`";
-                        self.report.problem_unless(&[at.key("mode"), at.key("trust")], &anchors_at, problem);
+                        let problem = format!(
+                            "the key is missing, so no client certificate could be trusted; name the PEM files of their authorities, {otherwise}"
+                        );
+                        self.report.problem_unless(&[at.key("mode"), at.key("trust")], &anchors_at, &problem);
                         None
                     }
                 };
@@ -210,7 +231,7 @@ impl Build<'_> {
                 let lists_at = at.key("revocation_lists");
                 let paths = entry.revocation_lists.get_or_insert_default();
                 let lists = self.revocation_lists(&lists_at, paths, anchors.as_deref().unwrap_or_default());
-                if paths.is_empty() && entry.revocation_list_expired == Some(file::OnExpired::Accept) {
+                if paths.is_empty() && *entry.revocation_list_expired == Some(file::OnExpired::Accept) {
                     let problem = "there are no revocation lists that could expire; name them in `revocation_lists`, or remove the key";
                     self.problem(&at.key("revocation_list_expired"), problem);
                 }
@@ -224,10 +245,9 @@ impl Build<'_> {
                 }
                 let revocation_lists = lists?;
                 self.warn_of_missing_lists(&lists_at, &store, &revocation_lists);
-                tls::Trust::Chain { anchors: Arc::new(store), extended_key_usage, revocation_lists, on_expired }
+                Some(tls::Trust::Chain { anchors: Arc::new(store), extended_key_usage, revocation_lists, on_expired })
             }
-        };
-        Some(tls::ClientCertificates::Requested { demand, trust })
+        }
     }
 
     /// A certificate of which no list tells is refused, and an operator who forgot a list should know why.
@@ -283,35 +303,74 @@ fn describe(clients: &tls::ClientCertificates) -> String {
                 tls::Demand::Optional => "optional",
                 tls::Demand::Required => "required",
             };
-            match trust {
-                tls::Trust::Possession => format!("{demand}, by possession"),
-                tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
-                    let usage = match extended_key_usage {
-                        tls::ExtendedKeyUsage::ClientAuth => "client_auth",
-                        tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
-                        tls::ExtendedKeyUsage::Any => "any",
-                    };
-                    let expired = match on_expired {
-                        _ if revocation_lists.is_empty() => "",
-                        tls::OnExpired::Refuse => " (expired: refuse)",
-                        tls::OnExpired::Accept => " (expired: accept)",
-                    };
-                    let (anchors, lists) = (anchors.len(), revocation_lists.len());
-                    format!(
-                        "{demand}, by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
-                    )
-                }
-            }
+            format!("{demand}, {}", describe_trust(trust))
         }
     }
 }
 
-/// The keys that mean something with `trust: chain` alone, and whether they are there.
-fn of_chains(at: &KeyPath, entry: &file::ClientCertificates) -> [(KeyPath, bool); 4] {
-    [
-        (at.key("trust_anchors"), entry.trust_anchors.is_some()),
-        (at.key("extended_key_usage"), entry.extended_key_usage.is_some()),
-        (at.key("revocation_lists"), entry.revocation_lists.is_some()),
-        (at.key("revocation_list_expired"), entry.revocation_list_expired.is_some()),
-    ]
+fn describe_trust(trust: &tls::Trust) -> String {
+    match trust {
+        tls::Trust::Possession => "by possession".to_owned(),
+        tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
+            let usage = match extended_key_usage {
+                tls::ExtendedKeyUsage::ClientAuth => "client_auth",
+                tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
+                tls::ExtendedKeyUsage::Any => "any",
+            };
+            let expired = match on_expired {
+                _ if revocation_lists.is_empty() => "",
+                tls::OnExpired::Refuse => " (expired: refuse)",
+                tls::OnExpired::Accept => " (expired: accept)",
+            };
+            let (anchors, lists) = (anchors.len(), revocation_lists.len());
+            format!(
+                "by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
+            )
+        }
+    }
+}
+
+/// The keys by which certificates are trusted, wherever they come from.
+pub(super) struct TrustKeys<'f> {
+    trust: &'f mut Option<file::Trust>,
+    trust_anchors: &'f Option<Vec<FilePath>>,
+    extended_key_usage: &'f mut Option<file::ExtendedKeyUsage>,
+    revocation_lists: &'f mut Option<Vec<FilePath>>,
+    revocation_list_expired: &'f mut Option<file::OnExpired>,
+}
+
+impl TrustKeys<'_> {
+    /// The keys that mean something with `trust: chain` alone, and whether they are there.
+    fn of_chains(&self, at: &KeyPath) -> [(KeyPath, bool); 4] {
+        [
+            (at.key("trust_anchors"), self.trust_anchors.is_some()),
+            (at.key("extended_key_usage"), self.extended_key_usage.is_some()),
+            (at.key("revocation_lists"), self.revocation_lists.is_some()),
+            (at.key("revocation_list_expired"), self.revocation_list_expired.is_some()),
+        ]
+    }
+}
+
+impl file::ClientCertificates {
+    const fn trust_keys(&mut self) -> TrustKeys<'_> {
+        TrustKeys {
+            trust: &mut self.trust,
+            trust_anchors: &self.trust_anchors,
+            extended_key_usage: &mut self.extended_key_usage,
+            revocation_lists: &mut self.revocation_lists,
+            revocation_list_expired: &mut self.revocation_list_expired,
+        }
+    }
+}
+
+impl file::ForwardedClientCertificate {
+    pub(super) const fn trust_keys(&mut self) -> TrustKeys<'_> {
+        TrustKeys {
+            trust: &mut self.trust,
+            trust_anchors: &self.trust_anchors,
+            extended_key_usage: &mut self.extended_key_usage,
+            revocation_lists: &mut self.revocation_lists,
+            revocation_list_expired: &mut self.revocation_list_expired,
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod admin;
 mod dpop;
 mod files;
+mod hop;
 mod introspection;
 mod issuers;
 mod listeners;

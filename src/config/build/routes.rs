@@ -396,6 +396,12 @@ impl Build<'_> {
         let forward = entry.forward.get_or_insert_default();
         let access_token = *forward.access_token.get_or_insert(false);
         let client_certificate = *forward.client_certificate.get_or_insert(false);
+        let client_certificate_chain = *forward.client_certificate_chain.get_or_insert(false);
+        // RFC 9440 §2.3: Client-Cert-Chain "MUST NOT appear unless Client-Cert is also present".
+        if client_certificate_chain && !client_certificate {
+            let problem = "without the certificate itself the chain means nothing; write `client_certificate: true` too, or remove the key";
+            self.report.problem_unless(&[at.key("client_certificate")], &at.key("client_certificate_chain"), problem);
+        }
         let claims = &*forward.claims.get_or_insert_default();
         let token_at = at.key("access_token");
         if public {
@@ -440,7 +446,12 @@ impl Build<'_> {
                 }
             }
         }
-        Some(Forward { access_token, client_certificate, claims: headers.into_iter().collect::<Option<_>>()? })
+        Some(Forward {
+            access_token,
+            client_certificate,
+            client_certificate_chain,
+            claims: headers.into_iter().collect::<Option<_>>()?,
+        })
     }
 }
 

@@ -1,0 +1,227 @@
+//! The client's certificate as a proxy in front hands it on: which field line brings it, and how it is written there.
+//!
+//! A proxy that ends TLS before the gateway does says in a header who its client is. Each has a dialect of its own (RFC 9440
+//! §2, and what Envoy, nginx and AWS made before it). A listener reads one of them, as strictly as it can be read: two
+//! readings are none. Who counts as such a proxy is told in [`proxies`].
+
+pub mod proxies;
+
+mod pem;
+mod xfcc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName};
+
+use super::peer::{ClientCertificate, UnreadableCertificate};
+use super::rejection::Code;
+
+/// How a proxy writes the certificate of its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `Client-Cert` and `Client-Cert-Chain`, byte sequences of structured fields (RFC 9440 §2).
+    ClientCert,
+    /// Envoy's `X-Forwarded-Client-Cert`: one element with `Hash` and with `Cert` or `Chain`.
+    XForwardedClientCert,
+    /// nginx's `$ssl_client_escaped_cert`, in a field that the configuration names.
+    NginxEscapedPem(HeaderName),
+    /// `X-Amzn-Mtls-Clientcert-Leaf` of AWS's load balancer, which has verified the chain.
+    AwsAlbVerify,
+    /// `X-Amzn-Mtls-Clientcert` of AWS's load balancer: the chain as the client showed it.
+    AwsAlbPassthrough,
+}
+
+impl Dialect {
+    /// The field that brings the certificate.
+    pub fn header(&self) -> &HeaderName {
+        match self {
+            Self::ClientCert => &CLIENT_CERT,
+            Self::XForwardedClientCert => &XFCC,
+            Self::NginxEscapedPem(header) => header,
+            Self::AwsAlbVerify => &AWS_LEAF,
+            Self::AwsAlbPassthrough => &AWS_CHAIN,
+        }
+    }
+
+    /// What a request brings in this dialect; other fields are not looked at. `None` is a client without a certificate.
+    ///
+    /// # Errors
+    /// [`HopError::Repeated`] for a second line, [`HopError::TooLarge`], and [`HopError::Malformed`] for a chain without the
+    /// certificate that it leads from.
+    pub fn find<'r>(&'r self, headers: &'r HeaderMap) -> Result<Option<Sent<'r>>, HopError> {
+        let certificate = only(headers, self.header())?;
+        let chain = match self {
+            Self::ClientCert => only(headers, &CLIENT_CERT_CHAIN)?,
+            Self::XForwardedClientCert | Self::NginxEscapedPem(_) | Self::AwsAlbVerify | Self::AwsAlbPassthrough => {
+                None
+            }
+        };
+        match (certificate, chain) {
+            (Some(certificate), chain) => Ok(Some(Sent { dialect: self, certificate, chain })),
+            (None, None) => Ok(None),
+            // RFC 9440 §2.3: "The Client-Cert-Chain … MUST NOT appear unless Client-Cert is also present".
+            (None, Some(_)) => Err(HopError::Malformed { why: "Client-Cert-Chain without Client-Cert" }),
+        }
+    }
+}
+
+/// The value of a field that may have one line.
+fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]>, HopError> {
+    let mut lines = headers.get_all(name).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(HopError::Repeated { what: "field lines" });
+    }
+    match line.len() {
+        bytes if bytes > MAX_BYTES => Err(HopError::TooLarge { bytes }),
+        _ => Ok(Some(line.as_bytes())),
+    }
+}
+
+/// What a proxy sent, found and not yet read.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'r> {
+    dialect: &'r Dialect,
+    certificate: &'r [u8],
+    chain: Option<&'r [u8]>,
+}
+
+impl Sent<'_> {
+    /// Tells it from anything else that could be sent in the same dialect; what was read of it once can be remembered by it.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for part in [Some(self.certificate), self.chain] {
+            let length = part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(u64::MAX));
+            context.update(&length.to_be_bytes());
+            context.update(part.unwrap_or_default());
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(context.finish().as_ref());
+        digest
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`HopError`] for anything but one certificate in the dialect's own writing, with at most nine more of its chain.
+    pub fn read(&self) -> Result<ForwardedChain, HopError> {
+        let chain = match self.dialect {
+            Dialect::ClientCert => {
+                let mut chain = vec![byte_sequence(self.certificate)?];
+                if let Some(others) = self.chain {
+                    for item in others.split(|&b| b == b',') {
+                        chain.push(byte_sequence(trim(item))?);
+                    }
+                }
+                chain
+            }
+            Dialect::XForwardedClientCert => xfcc::read(self.certificate)?,
+            Dialect::NginxEscapedPem(_) => pem::one(self.certificate, pem::Escaping::Whole)?,
+            Dialect::AwsAlbVerify => pem::one(self.certificate, pem::Escaping::SparesBase64)?,
+            Dialect::AwsAlbPassthrough => pem::chain(self.certificate, pem::Escaping::SparesBase64)?,
+        };
+        ForwardedChain::new(chain)
+    }
+}
+
+/// A certificate that a proxy handed on, and what it handed on of its chain; each is readable X.509.
+///
+/// Does not say that the chain leads anywhere, nor that the proxy may speak for its clients.
+#[derive(Clone, Debug)]
+pub struct ForwardedChain {
+    leaf: ClientCertificate,
+    chain: Vec<Vec<u8>>,
+}
+
+impl ForwardedChain {
+    fn new(chain: Vec<Vec<u8>>) -> Result<Self, HopError> {
+        if chain.len() > MAX_CHAIN {
+            return Err(HopError::Malformed { why: "the chain has more than 10 certificates" });
+        }
+        let (first, others) = chain.split_first().ok_or(HopError::Malformed { why: "there is no certificate" })?;
+        let leaf = ClientCertificate::from_der(first)?;
+        for other in others {
+            ClientCertificate::from_der(other)?;
+        }
+        Ok(Self { leaf, chain })
+    }
+
+    /// The client's certificate.
+    pub const fn leaf(&self) -> &ClientCertificate {
+        &self.leaf
+    }
+
+    /// All of them in DER, the client's first.
+    pub fn der(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+}
+
+/// Why what a proxy handed on is no certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HopError {
+    /// There are two where one may be, and nothing says which is the client's.
+    #[error("the forwarded client certificate comes in more than one: {what}")]
+    Repeated {
+        /// Of what there is more than one.
+        what: &'static str,
+    },
+    /// The field is too large.
+    #[error("the field of the forwarded client certificate has {bytes} bytes, at most {MAX_BYTES} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is not written as the dialect has it.
+    #[error("the forwarded client certificate is malformed: {why}")]
+    Malformed {
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+}
+
+impl From<UnreadableCertificate> for HopError {
+    fn from(_: UnreadableCertificate) -> Self {
+        Self::Malformed { why: "not exactly one X.509 certificate in DER" }
+    }
+}
+
+impl HopError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Repeated { .. } => Code::ForwardedCertificateRepeated,
+            Self::TooLarge { .. } | Self::Malformed { .. } => Code::ForwardedCertificateMalformed,
+        }
+    }
+}
+
+/// RFC 9651 §3.3.5, in the one spelling that a serializer has: padded, without parameters (RFC 9440 §2.1).
+fn byte_sequence(item: &[u8]) -> Result<Vec<u8>, HopError> {
+    let inner = item.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b":"));
+    let inner = inner.filter(|inner| !inner.is_empty());
+    let inner = inner.ok_or(HopError::Malformed { why: "not a byte sequence between colons" })?;
+    STANDARD.decode(inner).map_err(|_| HopError::Malformed { why: "not padded base64" })
+}
+
+/// RFC 9651 §4.2.1: optional white space stands around the commas of a list.
+fn trim(item: &[u8]) -> &[u8] {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = item.iter().position(|b| !blank(b)).unwrap_or(item.len());
+    let end = item.iter().rposition(|b| !blank(b)).map_or(start, |last| last.saturating_add(1));
+    item.get(start..end).unwrap_or_default()
+}
+
+static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+static XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+static AWS_LEAF: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert-leaf");
+static AWS_CHAIN: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert");
+
+/// The largest value that is read; a chain of four RSA certificates has about 10 KiB.
+const MAX_BYTES: usize = 32 * 1024;
+/// The longest chain that is read: what a handshake looks at.
+const MAX_CHAIN: usize = 10;
+
+#[cfg(test)]
+mod tests;

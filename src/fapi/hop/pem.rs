@@ -1,0 +1,76 @@
+//! Certificates as PEM (RFC 7468) in percent-encoding (RFC 3986 §2.1), as proxies put them into one line.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{HopError, MAX_CHAIN};
+
+/// Which characters of PEM a proxy leaves as they are, besides the unreserved ones of RFC 3986 §2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Escaping {
+    /// None, as nginx and Envoy.
+    Whole,
+    /// `+`, `/` and `=`, as AWS.
+    SparesBase64,
+}
+
+/// The one certificate of a text.
+pub(super) fn one(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, HopError> {
+    let chain = chain(text, escaping)?;
+    if chain.len() > 1 {
+        return Err(HopError::Repeated { what: "certificates in a field for one" });
+    }
+    Ok(chain)
+}
+
+/// The certificates of a text, in its order; at least one.
+pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, HopError> {
+    let text = decoded(text, escaping).ok_or(HopError::Malformed { why: "not percent-encoded as its proxy does" })?;
+    let text = std::str::from_utf8(&text).map_err(|_| NOT_PEM)?;
+    let mut lines =
+        text.strip_suffix('\n').unwrap_or(text).split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let mut chain = Vec::new();
+    // Anything outside of the two boundaries is refused: RFC 7468 §2 lets others explain a certificate there.
+    while let Some(line) = lines.next() {
+        if line != BEGIN {
+            return Err(NOT_PEM);
+        }
+        let mut body = String::new();
+        loop {
+            match lines.next() {
+                Some(END) => break,
+                Some(line) if !line.is_empty() => body.push_str(line),
+                Some(_) | None => return Err(NOT_PEM),
+            }
+        }
+        chain.push(STANDARD.decode(body).map_err(|_| NOT_PEM)?);
+        if chain.len() > MAX_CHAIN {
+            return Err(HopError::Malformed { why: "the chain has more than 10 certificates" });
+        }
+    }
+    Ok(chain)
+}
+
+/// The text without its escapes; `None` for an escape that is none, and for what should have been escaped. `+` is no space.
+fn decoded(text: &[u8], escaping: Escaping) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+                let (high, low) = (digit()?, digit()?);
+                high.checked_shl(4)? | low
+            }
+            b'-' | b'.' | b'_' | b'~' => byte,
+            b'+' | b'/' | b'=' if escaping == Escaping::SparesBase64 => byte,
+            _ if byte.is_ascii_alphanumeric() => byte,
+            _ => return None,
+        });
+    }
+    Some(decoded)
+}
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+const NOT_PEM: HopError = HopError::Malformed { why: "not a certificate in PEM and nothing else" };

@@ -1,0 +1,167 @@
+//! Who may say for others which certificate they have: proxies by their own certificate, by their address, or by both.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::fapi::peer::CertificateThumbprint;
+
+/// The proxies in front of a listener; never everybody.
+#[derive(Clone, Debug)]
+pub struct Proxies {
+    networks: Vec<Network>,
+    names: Vec<ProxyName>,
+    thumbprints: Vec<CertificateThumbprint>,
+}
+
+impl Proxies {
+    /// Those at an address of `networks`, if there are any, and with a certificate of one of `names` or `thumbprints`, if there
+    /// are any; `None` if nothing is asked of them.
+    pub fn new(networks: Vec<Network>, names: Vec<ProxyName>, thumbprints: Vec<CertificateThumbprint>) -> Option<Self> {
+        let anybody = networks.is_empty() && names.is_empty() && thumbprints.is_empty();
+        (!anybody).then_some(Self { networks, names, thumbprints })
+    }
+
+    /// Whether the other end of a connection is one of them: `certificate`, in DER, is what it has proven in the handshake
+    /// and what counts now.
+    pub fn have(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
+        let here = self.networks.is_empty() || self.networks.iter().any(|network| network.has(address));
+        let unnamed = self.names.is_empty() && self.thumbprints.is_empty();
+        here && (unnamed || certificate.is_some_and(|certificate| self.name(certificate)))
+    }
+
+    fn name(&self, certificate: &[u8]) -> bool {
+        self.thumbprints.contains(&CertificateThumbprint::of_der(certificate))
+            || names_of(certificate).iter().any(|name| self.names.contains(name))
+    }
+}
+
+/// RFC 5280 §4.2.1.6; the subject's distinguished name has too many spellings to be compared.
+fn names_of(certificate: &[u8]) -> Vec<ProxyName> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let names = extension.value.general_names.iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(ProxyName::Dns(name.to_ascii_lowercase().into())),
+            GeneralName::URI(name) => Some(ProxyName::Uri((*name).into())),
+            GeneralName::OtherName(..)
+            | GeneralName::RFC822Name(_)
+            | GeneralName::X400Address(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::IPAddress(_)
+            | GeneralName::RegisteredID(_) => None,
+        })
+        .collect()
+}
+
+/// A subject alternative name, compared as a whole: `*` is no wildcard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProxyName {
+    /// A host, in lower case.
+    Dns(Box<str>),
+    /// A URI, such as a SPIFFE ID.
+    Uri(Box<str>),
+}
+
+impl FromStr for ProxyName {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        if text.contains("://") {
+            let plain = text.bytes().all(|b| b.is_ascii_graphic());
+            return if plain { Ok(Self::Uri(text.into())) } else { Err(NotAName) };
+        }
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        if text.split('.').all(label) { Ok(Self::Dns(text.to_ascii_lowercase().into())) } else { Err(NotAName) }
+    }
+}
+
+/// It is neither a host nor a URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is neither a host name nor a URI; wildcards are not known")]
+pub struct NotAName;
+
+/// Addresses that begin alike (RFC 4632 §3.1, RFC 4291 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u32,
+}
+
+impl Network {
+    /// Whether it has this address; an IPv4 address within IPv6 is an IPv4 address.
+    pub fn has(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= self.prefix
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= self.prefix
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NotANetwork;
+
+    fn from_str(text: &str) -> Result<Self, NotANetwork> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| NotANetwork::Syntax)?;
+        let (bits, free) = match address {
+            IpAddr::V4(address) => (32, address.to_bits().trailing_zeros().min(32)),
+            IpAddr::V6(address) => (128, address.to_bits().trailing_zeros().min(128)),
+        };
+        if address != address.to_canonical() {
+            return Err(NotANetwork::Mapped);
+        }
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let prefix = match prefix {
+            None => bits,
+            Some(prefix) if digits(prefix) => prefix.parse::<u32>().map_err(|_| NotANetwork::Syntax)?,
+            Some(_) => return Err(NotANetwork::Syntax),
+        };
+        match bits.checked_sub(prefix) {
+            None => Err(NotANetwork::Syntax),
+            Some(_) if prefix == 0 => Err(NotANetwork::Everybody),
+            Some(host) if host > free => Err(NotANetwork::HostBits),
+            Some(_) => Ok(Self { address, prefix }),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// Why a text names no addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotANetwork {
+    /// It is something else.
+    #[error("it is not an IP address with a prefix length, such as `10.0.0.0/8` or `2001:db8::/32`")]
+    Syntax,
+    /// IPv4 within IPv6.
+    #[error("it is an IPv4 address within IPv6; write it as an IPv4 address")]
+    Mapped,
+    /// It says more than its prefix.
+    #[error("it has bits beyond its prefix; write zeros there, or a longer prefix")]
+    HostBits,
+    /// It has every address.
+    #[error("it has every address, so every client could say who it is; name the proxies")]
+    Everybody,
+}

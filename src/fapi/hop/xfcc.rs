@@ -1,0 +1,120 @@
+//! Envoy's `X-Forwarded-Client-Cert`: elements by comma, one for each proxy, of pairs by semicolon.
+//!
+//! One element is read, which Envoy writes with `forward_client_cert_details: SANITIZE_SET`; every other mode lets what the
+//! client sent come through beside it. Envoy writes names of the certificate (`URI`, `DNS`) without quotes, so whoever chose
+//! them may have written pairs of his own: `Hash`, `Cert` and `Chain` count only if there is no second one and they agree.
+
+use super::pem::{self, Escaping};
+use super::{HopError, MAX_CHAIN};
+use crate::fapi::sha256;
+
+/// The client's certificate and, with `Chain`, those above it.
+pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
+    let (mut hash, mut certificate, mut chain) = (None, None, None);
+    for Pair { key, value } in pairs(value)? {
+        let slot = match key.to_ascii_lowercase().as_slice() {
+            b"hash" => &mut hash,
+            b"cert" => &mut certificate,
+            b"chain" => &mut chain,
+            _ => continue,
+        };
+        if slot.replace(value).is_some() {
+            return Err(HopError::Repeated { what: "Hash, Cert or Chain of one element" });
+        }
+    }
+    let certificate = certificate.map(|text| pem::one(&text, Escaping::Whole)).transpose()?;
+    let chain = chain.map(|text| pem::chain(&text, Escaping::Whole)).transpose()?;
+    let read = match (certificate, chain) {
+        (Some(certificate), None) => certificate,
+        // "Chain: The entire client certificate chain (including the leaf certificate)".
+        (None, Some(chain)) => chain,
+        (Some(certificate), Some(chain)) if certificate.first() == chain.first() => chain,
+        (Some(_), Some(_)) => return Err(HopError::Malformed { why: "Chain does not begin with Cert" }),
+        (None, None) => return Err(HopError::Malformed { why: "neither Cert nor Chain; a hash is no certificate" }),
+    };
+    let found = read.first().map(|leaf| sha256(leaf));
+    if hash.and_then(|hash| bytes_of_hex(&hash)) != found {
+        return Err(HopError::Malformed { why: "Hash is not the SHA-256 of the certificate" });
+    }
+    Ok(read)
+}
+
+/// A key as it was written, and its value without quotes.
+struct Pair<'v> {
+    key: &'v [u8],
+    value: Vec<u8>,
+}
+
+/// The pairs of the only element.
+///
+/// "If ‘,’, ‘;’ or ‘=’ appear in a value, the value should be double-quoted"; within quotes a backslash takes away the
+/// meaning of the character after it.
+fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, HopError> {
+    let mut pairs = Vec::new();
+    let mut rest = value;
+    loop {
+        let end = rest.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let (key, after) = rest.split_at(end);
+        let Some(text) = after.strip_prefix(b"=").filter(|_| !key.is_empty()) else { return Err(NOT_PAIRS) };
+        let (value, after) = match text.strip_prefix(b"\"") {
+            Some(quoted) => unquoted(quoted)?,
+            None => {
+                let end = text.iter().position(|b| b",;\"".contains(b)).unwrap_or(text.len());
+                let (value, after) = text.split_at(end);
+                (value.to_vec(), after)
+            }
+        };
+        pairs.push(Pair { key, value });
+        if pairs.len() > MAX_PAIRS {
+            return Err(NOT_PAIRS);
+        }
+        rest = match after.split_first() {
+            None => return Ok(pairs),
+            Some((b';', after)) => after,
+            Some((b',', _)) => {
+                return Err(HopError::Repeated {
+                    what: "elements; Envoy needs forward_client_cert_details: SANITIZE_SET",
+                });
+            }
+            Some(_) => return Err(NOT_PAIRS),
+        };
+    }
+}
+
+/// A quoted text without its quotes, and what follows it.
+fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), HopError> {
+    let mut value = Vec::new();
+    let mut rest = quoted;
+    loop {
+        let (byte, after) = rest.split_first().ok_or(NOT_PAIRS)?;
+        match byte {
+            b'"' => return Ok((value, after)),
+            b'\\' => {
+                let (escaped, after) = after.split_first().ok_or(NOT_PAIRS)?;
+                value.push(*escaped);
+                rest = after;
+            }
+            _ => {
+                value.push(*byte);
+                rest = after;
+            }
+        }
+    }
+}
+
+/// The 64 hexadecimal digits of a SHA-256.
+fn bytes_of_hex(text: &[u8]) -> Option<[u8; 32]> {
+    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes: Option<Vec<u8>> = text
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(digit(high)?.checked_shl(4)? | digit(low)?),
+            _ => None,
+        })
+        .collect();
+    bytes?.try_into().ok()
+}
+
+/// More pairs than any certificate has names.
+const MAX_PAIRS: usize = 32 * MAX_CHAIN;
+const NOT_PAIRS: HopError = HopError::Malformed { why: "not pairs of key and value by semicolon" };
