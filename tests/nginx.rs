@@ -1,4 +1,5 @@
-//! nginx as the upstream: a server that is not ours, with each protocol that the gateway speaks to one.
+//! nginx as the upstream: a server that is not ours, with each protocol that the gateway speaks to one; and nginx in front, as
+//! a proxy that ends TLS.
 //!
 //! Needs nginx, 1.22 or later, with its http2, ssl, dav and grpc modules, such as Debian's nginx-light; without it the tests
 //! fail.
@@ -7,7 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::pki::{Authority, Credential};
+use fapi_gateway::commands::demo::pki::{Authority, Credential, self_signed};
+use fapi_gateway::fapi::peer::ClientCertificate;
 use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -41,15 +43,59 @@ impl Nginx {
         folder.write("bank-key.pem", &certificate.key_pem());
         folder.write("gateways.pem", &gateways.pem());
         folder.write("files/bank/large", &large());
+        Self::run(folder, LISTENERS.len(), |ports| configuration(ports, grpc))
+    }
+
+    /// Starts one with TLS for clients, which hands their certificates on to a gateway as nginx's documentation has it.
+    fn in_front(world: &World, proxy: &Credential) -> Self {
+        let folder = Folder::new();
+        let certificate = world.authority.server(&["localhost"]);
+        folder.write("server.pem", &certificate.certificate_pem());
+        folder.write("server-key.pem", &certificate.key_pem());
+        folder.write("proxy.pem", &proxy.certificate_pem());
+        folder.write("proxy-key.pem", &proxy.key_pem());
+        folder.write("ca.pem", &world.authority.pem());
+        let gateway = world.gateway.address();
+        Self::run(folder, 1, |ports| {
+            let port = ports[0];
+            http(&format!(
+                r#"
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        server_name localhost;
+        ssl_certificate server.pem;
+        ssl_certificate_key server-key.pem;
+        ssl_client_certificate ca.pem;
+        ssl_verify_client optional_no_ca;
+        location / {{
+            proxy_pass https://{gateway};
+            proxy_http_version 1.1;
+            proxy_ssl_certificate proxy.pem;
+            proxy_ssl_certificate_key proxy-key.pem;
+            proxy_ssl_trusted_certificate ca.pem;
+            proxy_ssl_verify on;
+            proxy_ssl_name localhost;
+            proxy_ssl_server_name on;
+            proxy_set_header Host $host;
+            proxy_set_header Connection "";
+            proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert;
+        }}
+    }}"#
+            ))
+        })
+    }
+
+    fn run(folder: Folder, listeners: usize, configuration: impl Fn(&[u16]) -> String) -> Self {
         // Between choosing ports and listening on them others may take one.
         for _ in 0..10 {
-            let free = LISTENERS.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-            let ports = free.map(|socket| socket.local_addr().expect("an address").port());
-            folder.write("nginx.conf", &configuration(ports, grpc));
+            let free: Vec<_> = (0..listeners).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+            let port = |socket: TcpListener| socket.local_addr().expect("an address").port();
+            let ports: Vec<u16> = free.into_iter().map(port).collect();
+            folder.write("nginx.conf", &configuration(&ports));
             let mut process = spawn(&folder);
             while process.try_wait().expect("nginx is ours").is_none() {
                 if ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
-                    return Self { process, folder, ports: ports.to_vec() };
+                    return Self { process, folder, ports };
                 }
                 std::thread::yield_now();
             }
@@ -91,7 +137,7 @@ fn spawn(folder: &Folder) -> Child {
         .expect("nginx runs; this test needs nginx 1.22 or later, such as Debian's nginx-light")
 }
 
-fn configuration(ports: [u16; 5], grpc: SocketAddr) -> String {
+fn configuration(ports: &[u16], grpc: SocketAddr) -> String {
     let mut servers = String::new();
     for (index, (listener, port)) in LISTENERS.iter().zip(ports).enumerate() {
         let verify = if index == MTLS || index == H2 { "ssl_verify_client on;" } else { "" };
@@ -127,6 +173,11 @@ fn configuration(ports: [u16; 5], grpc: SocketAddr) -> String {
     }}"#
         );
     }
+    http(&servers)
+}
+
+/// The whole file around its servers.
+fn http(servers: &str) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("    {kind}_temp_path temporary;\n"))
@@ -331,6 +382,47 @@ async fn grpc_passes_through_nginx_with_its_trailers() {
             let seen = stage.backend.take().remove(0);
             assert_eq!((seen.path.as_str(), &seen.body[..]), ("/bank.v1.Accounts/List", &b"\0\0\0\0\x04ping"[..]));
             assert_eq!(seen.headers["x-token-client-id"], "client-1");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mtls_14_nginx_in_front_hands_on_the_certificate_of_its_client() {
+    let hop = "    forwarded_client_certificate: { dialect: nginx_escaped_pem, header: X-SSL-Client-Cert, from: { names: [nginx.bank.internal] }, trust_anchors: [ca.pem] }";
+    let world = World::with(|scene| {
+        scene.replace("trust_anchors: [ca.pem] }\nadmin", &format!("trust_anchors: [ca.pem] }}\n{hop}\nadmin"))
+    })
+    .await;
+    let proxy = world.authority.client_with("nginx", |params| {
+        params.subject_alt_names = vec![rcgen::SanType::DnsName("nginx.bank.internal".try_into().unwrap())];
+    });
+    let nginx = Nginx::in_front(&world, &proxy);
+    let address = SocketAddr::from(([127, 0, 0, 1], nginx.ports[0]));
+    let client = Client::new(address, &world.authority).origin(ORIGIN);
+    let stranger = self_signed("stranger");
+    let token =
+        |credential: &Credential| world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(credential));
+    for (shown, bound, expected) in [
+        (Some(&world.c1), &world.c1, (200, "ok")),
+        (Some(&world.c2), &world.c2, (200, "ok")),
+        (Some(&world.c2), &world.c1, (401, "certificate_mismatch")),
+        (None, &world.c1, (401, "certificate_missing")),
+        (None, &proxy, (401, "certificate_missing")),
+        (Some(&stranger), &stranger, (401, "certificate_missing")),
+        (Some(&world.c1), &world.c1, (200, "ok")),
+    ] {
+        let client = shown.map_or(client.clone(), |shown| client.clone().certificate(shown));
+        world.accounts.clear();
+        let mut request = request("/accounts", &token(bound));
+        // What a client writes under this name, nginx replaces.
+        request.headers_mut().insert("x-ssl-client-cert", "-----BEGIN%20CERTIFICATE-----".parse().unwrap());
+        let (status, code) = world.judge_from(&client, request).await;
+        assert_eq!((status, code.as_str()), expected, "shown {:?}", shown.map(Credential::x5t_s256));
+        if code == "ok" {
+            let seen = world.accounts.requests().remove(0);
+            let certificate = ClientCertificate::from_der(&bound.chain_der[0]).unwrap();
+            assert_eq!(seen.header("client-cert"), certificate.header_value().to_str().ok());
+            assert_eq!(seen.header("x-ssl-client-cert"), None);
         }
     }
 }
