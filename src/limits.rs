@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Largest header section, target included, in bytes.
     pub header_bytes: usize,
+    /// Most fields in a header section.
+    pub header_count: usize,
     /// Largest request body, in bytes.
     pub body_bytes: u64,
     /// How long a whole header section may take, from its first byte.
@@ -25,6 +27,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_bytes: 32 * 1024,
+            header_count: 100,
             body_bytes: 10 * 1024 * 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),

@@ -159,10 +159,13 @@ impl Proxy {
     /// Answers a connection that never came to a request, and records it.
     pub fn refuse_early(&self, fault: EarlyFault, facts: &ConnectionFacts) -> Bytes {
         let service = self.service.load();
-        let limit = service.limits.header_bytes;
+        let (limit, fields) = (service.limits.header_bytes, service.limits.header_count);
         let error = match fault {
             EarlyFault::Malformed => MessageError::HeaderMalformed { why: "it cannot be parsed" },
             EarlyFault::TooLarge { bytes } => MessageError::HeaderTooLarge { bytes, limit },
+            EarlyFault::TooManyFields => {
+                MessageError::TooManyFields { fields: fields.saturating_add(1), limit: fields }
+            }
             EarlyFault::TimedOut => MessageError::HeaderTimeout,
         };
         let mut exchange = fresh_exchange();

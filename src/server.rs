@@ -363,7 +363,11 @@ fn service(
         gateway: Gateway {
             routes: config.routes,
             issuers: Arc::new(issuers),
-            limits: message::Limits { header_bytes: config.limits.header_bytes, body_bytes: config.limits.body_bytes },
+            limits: message::Limits {
+                header_bytes: config.limits.header_bytes,
+                header_count: config.limits.header_count,
+                body_bytes: config.limits.body_bytes,
+            },
             strip: config.strip,
             freshness: config.freshness,
             proof_keys,
@@ -484,6 +488,7 @@ impl Door {
             timeout: limits.header_timeout,
             // What belongs to the body may arrive in the same read as the end of the header.
             bytes: limits.header_bytes.saturating_add(64 * 1024),
+            fields: limits.header_count,
             idle: limits.idle_timeout,
         };
         let proxy = self.proxy.clone();

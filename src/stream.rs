@@ -54,6 +54,8 @@ pub enum EarlyFault {
         /// What had arrived by then.
         bytes: usize,
     },
+    /// It has too many fields.
+    TooManyFields,
     /// It took too long.
     TimedOut,
 }
@@ -65,6 +67,8 @@ pub struct HeaderLimits {
     pub timeout: Duration,
     /// How many bytes may arrive before it ends.
     pub bytes: usize,
+    /// How many fields may arrive before it ends.
+    pub fields: usize,
     /// How long the connection may wait for it.
     pub idle: Duration,
 }
@@ -72,30 +76,52 @@ pub struct HeaderLimits {
 /// Makes the bytes of the answer to an early fault, and records it.
 pub type Refuse = Arc<dyn Fn(EarlyFault) -> Bytes + Send + Sync>;
 
-/// The request line as it comes in: method, target and version with one space between, of visible ASCII
-/// (RFC 9112 §3). Pingora escapes what does not belong there before anybody else sees it.
+/// A header section as it comes in, as far as Pingora leaves no trace of it.
+///
+/// Its first line is method, target and version with one space between, of visible ASCII (RFC 9112 §3): Pingora escapes what
+/// does not belong there before anybody else sees it. Then come lines with a field each, up to an empty one; Pingora takes
+/// more than 256 for a section that cannot be parsed.
 #[derive(Clone, Copy, Debug, Default)]
-struct RequestLine {
+struct Head {
     spaces: u8,
+    /// Lines that have ended.
+    lines: usize,
+    /// Whether the line that has begun has any byte.
+    begun: bool,
     ended: bool,
 }
 
-impl RequestLine {
-    /// Takes the next bytes; whether the line is still one.
-    fn take(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
+impl Head {
+    /// Takes the next bytes.
+    fn take(&mut self, bytes: &[u8], fields: usize) -> Result<(), EarlyFault> {
+        for &byte in bytes {
             match (self.ended, byte) {
-                (true, _) => return true,
+                // What follows belongs to the body.
+                (true, _) => return Ok(()),
                 (false, b'\n') => {
-                    self.ended = true;
-                    return self.spaces == 2;
+                    if self.lines == 0 && self.spaces != 2 {
+                        return Err(EarlyFault::Malformed);
+                    }
+                    self.ended = !self.begun;
+                    self.lines = self.lines.saturating_add(1);
+                    self.begun = false;
+                    if !self.ended && self.lines.saturating_sub(1) > fields {
+                        return Err(EarlyFault::TooManyFields);
+                    }
                 }
-                (false, b' ') => self.spaces = self.spaces.saturating_add(1),
-                (false, b'\r' | b'!'..=b'~') => {}
-                (false, _) => return false,
+                (false, b'\r') => {}
+                (false, _) => {
+                    self.begun = true;
+                    match byte {
+                        _ if self.lines > 0 => {}
+                        b' ' => self.spaces = self.spaces.saturating_add(1),
+                        b'!'..=b'~' => {}
+                        _ => return Err(EarlyFault::Malformed),
+                    }
+                }
             }
         }
-        true
+        Ok(())
     }
 }
 
@@ -108,7 +134,7 @@ pub struct ClientStream<S> {
     timer: Pin<Box<Sleep>>,
     armed_for: u8,
     received: usize,
-    line: RequestLine,
+    head: Head,
     refusal: Option<Bytes>,
     framed: bool,
 }
@@ -126,7 +152,7 @@ impl<S: IO> ClientStream<S> {
             timer,
             armed_for: Phase::IDLE,
             received: 0,
-            line: RequestLine::default(),
+            head: Head::default(),
             refusal: None,
             framed,
         }
@@ -189,7 +215,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         }
         if phase != me.armed_for {
             me.received = 0;
-            me.line = RequestLine::default();
+            me.head = Head::default();
             me.arm(phase, me.limits.idle);
         }
         if me.timer.as_mut().poll(cx).is_ready() {
@@ -206,8 +232,8 @@ impl<S: IO> AsyncRead for ClientStream<S> {
             me.arm(Phase::HEADER, me.limits.timeout);
         }
         me.received = me.received.saturating_add(read);
-        if !me.line.take(&buffer.filled()[before..]) {
-            return me.poll_refuse_read(cx, EarlyFault::Malformed);
+        if let Err(fault) = me.head.take(&buffer.filled()[before..], me.limits.fields) {
+            return me.poll_refuse_read(cx, fault);
         }
         if me.received > me.limits.bytes {
             let bytes = me.received;
@@ -312,3 +338,40 @@ impl<S: IO> Peek for ClientStream<S> {}
 
 /// The length of the client's connection preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a text, whole and byte by byte.
+    fn judge(text: &str) -> Option<EarlyFault> {
+        let whole = Head::default().take(text.as_bytes(), 2).err();
+        let mut head = Head::default();
+        let bytes = text.bytes().map(|byte| head.take(&[byte], 2)).find_map(Result::err);
+        assert_eq!(whole, bytes, "{text:?}");
+        whole
+    }
+
+    #[test]
+    fn counts_fields_up_to_the_empty_line() {
+        for good in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n",
+            "GET / HTTP/1.1\nA: 1\nB: 2\n\n",
+            "POST / HTTP/1.1\r\nA: 1\r\nB: 2\r\n\r\n1\r\n2\r\n3\r\n4\r\n",
+        ] {
+            assert_eq!(judge(good), None, "{good:?}");
+        }
+        assert_eq!(judge("GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC: 3\r\n"), Some(EarlyFault::TooManyFields));
+        assert_eq!(judge("GET / HTTP/1.1\nA: 1\nB: 2\nC: 3\n"), Some(EarlyFault::TooManyFields));
+    }
+
+    #[test]
+    fn the_first_line_is_a_request_line() {
+        for bad in ["\r\nGET / HTTP/1.1\r\n", "GET  / HTTP/1.1\r\n", "GET /\r\n", "GET /\u{e4} HTTP/1.1\r\n", "GET\t/"]
+        {
+            assert_eq!(judge(bad), Some(EarlyFault::Malformed), "{bad:?}");
+        }
+        assert_eq!(judge("GET / HTTP/1.1\r\nA: \u{e4}\t\r\n"), None); // control
+    }
+}

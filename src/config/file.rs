@@ -430,6 +430,9 @@ pub(super) struct Limits {
     /// Largest header section, target included; from 1KiB to 1MiB.
     #[schemars(extend("default" = "32KiB"))]
     pub(super) header_bytes: Option<Size>,
+    /// Most fields in a header section.
+    #[schemars(range(min = 1, max = 256), extend("default" = 100))]
+    pub(super) header_count: Option<u64>,
     /// Largest request body.
     #[schemars(extend("default" = "10MiB"))]
     pub(super) body_bytes: Option<Size>,

@@ -98,7 +98,7 @@ codes! {
     FramingAmbiguous = "framing_ambiguous", BAD_REQUEST, None;
     /// A line ending, field name or field value that another parser may read differently (RFC 9112 §2.2, §5).
     HeaderMalformed = "header_malformed", BAD_REQUEST, None;
-    /// The header section is larger than `limits.header_bytes` (RFC 6585 §5).
+    /// The header section is larger than `limits.header_bytes` or has more than `limits.header_count` fields (RFC 6585 §5).
     HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, None;
     /// The request target alone is larger than `limits.header_bytes` (RFC 9110 §15.5.15).
     TargetTooLong = "target_too_long", URI_TOO_LONG, None;

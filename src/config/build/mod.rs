@@ -135,6 +135,10 @@ impl Build<'_> {
         if !(1024..=1024 * 1024).contains(&header) {
             self.problem(&at.key("header_bytes"), "the size is not from 1KiB to 1MiB; the default is `32KiB`");
         }
+        let header_count = *entry.header_count.get_or_insert(default.header_count.try_into().ok()?);
+        if !(1..=MAX_FIELDS).contains(&header_count) {
+            self.problem(&at.key("header_count"), "the number is not from 1 to 256; the default is `100`");
+        }
         let body_bytes = entry.body_bytes.get_or_insert(file::Size(default.body_bytes)).0;
         if body_bytes == 0 {
             self.problem(&at.key("body_bytes"), "no body could be sent; write a size above zero, such as `10MiB`");
@@ -151,6 +155,7 @@ impl Build<'_> {
             self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
         Some(Limits {
             header_bytes: header.try_into().ok()?,
+            header_count: header_count.try_into().ok()?,
             body_bytes,
             header_timeout: header_timeout?,
             idle_timeout: idle_timeout?,
@@ -326,3 +331,5 @@ fn effective(file: &File) -> String {
 
 /// More than any process has file descriptors for.
 const MAX_CONNECTIONS: u64 = 1_000_000;
+/// What Pingora's HTTP/1 parser takes.
+const MAX_FIELDS: u64 = 256;
