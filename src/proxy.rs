@@ -138,6 +138,8 @@ pub struct Context {
     began_at: Duration,
     decision: Duration,
     body_bytes: u64,
+    /// When its first byte came.
+    body_began: Option<Moment>,
     body_done: bool,
     upstream: Option<Arc<str>>,
     upstream_status: Option<u16>,
@@ -227,7 +229,7 @@ impl Proxy {
         match decided {
             Ok((permit, seen)) => {
                 if form && permit.token().is_some() {
-                    match read_form(session, context.service.limits.body_timeout).await {
+                    match read_form(session, &context.service.limits).await {
                         Ok(false) => {}
                         Ok(true) => return Err(Rejection::new(CredentialsError::FieldAndBody, seen)),
                         Err(error) => return Err(Rejection::new(error, seen)),
@@ -281,6 +283,7 @@ impl ProxyHttp for Proxy {
             began_at: self.clock.now(),
             decision: Duration::ZERO,
             body_bytes: 0,
+            body_began: None,
             body_done: false,
             upstream: None,
             upstream_status: None,
@@ -310,7 +313,10 @@ impl ProxyHttp for Proxy {
         }
         // A request that comes before this one is answered does no harm to this one; it is dropped with the connection.
         session.set_pipelining_enabled(true);
-        session.set_read_timeout(Some(context.service.limits.body_timeout));
+        // A client that waits for a 100 owes nothing before it comes.
+        let waits = expects_continue(session.req_header());
+        let limits = &context.service.limits;
+        session.set_read_timeout(Some(if waits { limits.body_timeout } else { limits.patience(0) }));
         session.set_write_timeout(Some(idle));
         Ok(())
     }
@@ -325,7 +331,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut Context,
@@ -333,11 +339,17 @@ impl ProxyHttp for Proxy {
         let limits = &context.service.limits;
         context.body_done |= end_of_stream;
         context.body_bytes = context.body_bytes.saturating_add(body.as_ref().map_or(0, |body| body.len() as u64));
+        let taken = context.body_began.get_or_insert_with(Moment::now).elapsed();
+        let (patience, elapsed) = (limits.patience(context.body_bytes), context.began.elapsed());
         let fault = if context.body_bytes > limits.body_bytes {
             MessageError::BodyTooLarge { limit: limits.body_bytes }
-        } else if !end_of_stream && context.began.elapsed() > limits.body_timeout {
+        } else if !end_of_stream && (taken > patience || elapsed > limits.body_timeout) {
             MessageError::BodyTimeout
+        } else if elapsed > limits.exchange_timeout {
+            MessageError::ExchangeTimeout
         } else {
+            // HTTP/2 has no such timeout: there the upstream's patience ends a silence.
+            session.set_read_timeout(Some(patience.saturating_sub(taken)));
             return Ok(());
         };
         *body = None;
@@ -353,6 +365,7 @@ impl ProxyHttp for Proxy {
         context.attempts = context.attempts.saturating_add(1);
         // A body that is sent a second time is counted a second time.
         context.body_bytes = 0;
+        context.body_began = None;
         context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
         match &context.server {
             Some(server) => Ok(Box::new(server.peer())),
@@ -463,6 +476,21 @@ impl ProxyHttp for Proxy {
             response.insert_header(header::DATE, http_date(self.clock.now()))?;
         }
         Ok(())
+    }
+
+    /// An answer without end, and one that is taken drop by drop, ends here.
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if !end_of_stream && context.began.elapsed() > context.service.limits.exchange_timeout {
+            context.exchange.reject(MessageError::ExchangeTimeout);
+            return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange was cut").into_down());
+        }
+        Ok(None)
     }
 
     /// Pingora hands them on where both sides speak HTTP/2, and drops them elsewhere.
@@ -592,7 +620,8 @@ impl Proxy {
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
         match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream, ReadTimedout | WriteTimedout) => MessageError::BodyTimeout.into(),
+            (ErrorSource::Downstream, ReadTimedout) => MessageError::BodyTimeout.into(),
+            (ErrorSource::Downstream, WriteTimedout) => MessageError::ClientStalled.into(),
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
                 MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
             }
@@ -718,29 +747,26 @@ fn expects_continue(request: &http::request::Parts) -> bool {
 }
 
 /// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
-async fn read_form(session: &mut Session, within: Duration) -> Result<bool, MessageError> {
+async fn read_form(session: &mut Session, limits: &Limits) -> Result<bool, MessageError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
-    let waited_for = !session.is_http2() && expects_continue(session.req_header());
-    let read = async {
-        if waited_for {
-            session.write_continue_response().await?;
-        }
-        while let Some(chunk) = session.read_request_body().await? {
-            form.extend_from_slice(&chunk);
-            if form.len() > FORM_LIMIT {
-                break;
-            }
-        }
-        Ok::<_, Box<Error>>(())
-    };
-    match tokio::time::timeout(within, read).await {
-        Err(_) => Err(MessageError::BodyTimeout),
-        Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => Err(MessageError::BodyTimeout),
-        Ok(Err(_)) => Err(MessageError::BodyMalformed),
-        Ok(Ok(())) if form.len() > FORM_LIMIT => Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 }),
-        Ok(Ok(())) => Ok(form_has_token(&form)),
+    if !session.is_http2() && expects_continue(session.req_header()) {
+        session.write_continue_response().await.map_err(|_| MessageError::BodyMalformed)?;
     }
+    let began = Moment::now();
+    while form.len() <= FORM_LIMIT {
+        let left = limits.patience(form.len() as u64).saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, session.read_request_body()).await {
+            Ok(Ok(Some(chunk))) => form.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok(form_has_token(&form)),
+            Err(_) => return Err(MessageError::BodyTimeout),
+            Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {
+                return Err(MessageError::BodyTimeout);
+            }
+            Ok(Err(_)) => return Err(MessageError::BodyMalformed),
+        }
+    }
+    Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 })
 }
 
 /// The largest form that can be read and still be sent on: what Pingora's buffer holds.

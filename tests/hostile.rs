@@ -11,6 +11,7 @@ mod drain;
 mod http2;
 mod messages;
 mod names;
+mod slow;
 mod tls;
 mod upstreams;
 mod wire;

@@ -86,6 +86,12 @@ pub enum MessageError {
     /// Too slow a body.
     #[error("the body did not arrive in time")]
     BodyTimeout,
+    /// Too slow a reader.
+    #[error("the client did not take its answer in time")]
+    ClientStalled,
+    /// Too long an exchange.
+    #[error("the exchange did not end in time")]
+    ExchangeTimeout,
     /// A body that breaks its framing.
     #[error("the body ended before its framing did, or broke it")]
     BodyMalformed,
@@ -134,6 +140,8 @@ impl MessageError {
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::HeaderTimeout => Code::HeaderTimeout,
             Self::BodyTimeout => Code::BodyTimeout,
+            Self::ClientStalled => Code::ClientStalled,
+            Self::ExchangeTimeout => Code::ExchangeTimeout,
             Self::BodyMalformed => Code::BodyMalformed,
             Self::ClientGone => Code::ClientGone,
             Self::HostMissing { .. } => Code::HostMissing,

@@ -143,6 +143,10 @@ impl Build<'_> {
         if body_bytes == 0 {
             self.problem(&at.key("body_bytes"), "no body could be sent; write a size above zero, such as `10MiB`");
         }
+        let body_min_rate = entry.body_min_rate.get_or_insert(file::Size(default.body_min_rate)).0;
+        if !(1..=1024 * 1024).contains(&body_min_rate) {
+            self.problem(&at.key("body_min_rate"), "the size is not from 1B to 1MiB; the default is `1KiB`");
+        }
         let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
         if *connections > MAX_CONNECTIONS {
             self.problem(&at.key("connections"), "no process holds so many; write at most 1000000");
@@ -151,6 +155,9 @@ impl Build<'_> {
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
         let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
+        let body_grace = self.time(&at.key("body_grace"), &mut entry.body_grace, default.body_grace);
+        let exchange_timeout =
+            self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
         let handshake_timeout =
             self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
         Some(Limits {
@@ -160,6 +167,9 @@ impl Build<'_> {
             header_timeout: header_timeout?,
             idle_timeout: idle_timeout?,
             body_timeout: body_timeout?,
+            body_grace: body_grace?,
+            body_min_rate,
+            exchange_timeout: exchange_timeout?,
             handshake_timeout: handshake_timeout?,
             connections: connections?.try_into().ok()?,
         })
