@@ -32,7 +32,7 @@ use crate::fapi::credentials::{CredentialsError, form_has_token};
 use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
 use crate::fapi::message::{Facts, MessageError};
 use crate::fapi::peer::{NoCertificate, Peer};
-use crate::fapi::rejection::{Cause, Rejection, Unavailable};
+use crate::fapi::rejection::{Cause, Code, Rejection, Unavailable};
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
@@ -580,8 +580,13 @@ impl ProxyHttp for Proxy {
             decision: context.decision,
         };
         let line = self.record(&context.service, &context.exchange, &ending);
+        let left =
+            matches!(&context.exchange.outcome, Outcome::Reject(rejection) if rejection.code() == Code::ClientGone);
         if let Some(facts) = facts {
             facts.phase.idle();
+            if session.is_http2() {
+                facts.phase.stream_ended(left);
+            }
         }
         session.set_pipelining_enabled(false);
         self.audit.send(line).await;

@@ -213,6 +213,13 @@ impl Bound {
             let mut h2 = default_h2_options();
             let list = fixed.header_bytes.saturating_mul(2).max(64 * 1024);
             h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
+            // What a stream's window lets in is kept until its upstream takes it: one body that nobody takes must not hold up the
+            // others of its connection, whose window would be the same by default.
+            h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
+            // What waits for a client that does not read; by default 400 KiB for each stream.
+            h2.max_send_buffer_size(H2_SEND_BUFFER);
+            // CVE-2025-8671: a client can have its streams reset by breaking the protocol, too.
+            h2.max_local_error_reset_streams(Some(H2_ERRORS));
             http.h2_options = Some(h2);
             let slots = Arc::new(Semaphore::new(fixed.connections));
             connections.push((slots.clone(), fixed.connections));
@@ -679,6 +686,10 @@ impl ShutdownSignalWatch for Shutdown {
     }
 }
 
+/// Sixteen times the window of a stream.
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const H2_SEND_BUFFER: usize = 64 * 1024;
+const H2_ERRORS: usize = 100;
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
 /// How many proof keys are remembered, parsed; up to about 1 KiB each.
 const PROOF_KEYS: u64 = 50_000;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,9 +24,14 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// Where an HTTP/1 connection stands; the proxy's phases move it on and back.
+/// Where a connection stands; the proxy's phases move it on and back.
 #[derive(Debug, Default)]
-pub struct Phase(AtomicU8);
+pub struct Phase {
+    /// Of HTTP/1: what is awaited.
+    state: AtomicU8,
+    /// Of HTTP/2: how many more exchanges the client has left than it has seen through.
+    left: AtomicU32,
+}
 
 impl Phase {
     const IDLE: u8 = 0;
@@ -35,12 +40,27 @@ impl Phase {
 
     /// A whole header section was read; its request has limits of its own.
     pub fn busy(&self) {
-        self.0.store(Self::BUSY, Ordering::Relaxed);
+        self.state.store(Self::BUSY, Ordering::Relaxed);
     }
 
     /// The exchange is over; the next request may come.
     pub fn idle(&self) {
-        self.0.store(Self::IDLE, Ordering::Relaxed);
+        self.state.store(Self::IDLE, Ordering::Relaxed);
+    }
+
+    /// The client reset an HTTP/2 stream while its exchange was under way, or saw it through.
+    ///
+    /// A stream that is reset makes room for the next at once, so that the limit on open streams bounds nothing
+    /// (CVE-2023-44487); the HTTP/2 layer counts only those that nobody has begun to serve. Here a connection that is left too
+    /// often is ended.
+    pub fn stream_ended(&self, left: bool) {
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            Some(if left { count.saturating_add(1) } else { count.saturating_sub(1) })
+        });
+    }
+
+    fn is_left_too_often(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > MAX_LEFT
     }
 }
 
@@ -165,6 +185,9 @@ impl<S: IO> ClientStream<S> {
 
     /// HTTP/2: the connection preface has a deadline; from there on Pingora ends connections without streams.
     fn poll_read_framed(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.phase.is_left_too_often() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if self.received >= PREFACE {
             return Pin::new(&mut self.inner).poll_read(cx, buffer);
         }
@@ -208,7 +231,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         if me.refusal.is_some() {
             return me.poll_refuse_read(cx, EarlyFault::Malformed);
         }
-        let phase = me.phase.0.load(Ordering::Relaxed);
+        let phase = me.phase.state.load(Ordering::Relaxed);
         if phase == Phase::BUSY {
             me.armed_for = Phase::BUSY;
             return Pin::new(&mut me.inner).poll_read(cx, buffer);
@@ -228,7 +251,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         ready!(Pin::new(&mut me.inner).poll_read(cx, buffer))?;
         let read = buffer.filled().len().saturating_sub(before);
         if read > 0 && phase == Phase::IDLE {
-            me.phase.0.store(Phase::HEADER, Ordering::Relaxed);
+            me.phase.state.store(Phase::HEADER, Ordering::Relaxed);
             me.arm(Phase::HEADER, me.limits.timeout);
         }
         me.received = me.received.saturating_add(read);
@@ -247,7 +270,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let me = &mut *self;
         // A response while the header is still being read is Pingora's own, to what it could not parse.
-        if !me.framed && me.refusal.is_none() && me.phase.0.load(Ordering::Relaxed) == Phase::HEADER {
+        if !me.framed && me.refusal.is_none() && me.phase.state.load(Ordering::Relaxed) == Phase::HEADER {
             me.refusal = Some((me.refuse)(EarlyFault::Malformed));
         }
         if me.refusal.is_some() {
@@ -270,7 +293,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.framed || (self.refusal.is_none() && self.phase.0.load(Ordering::Relaxed) != Phase::HEADER) {
+        if self.framed || (self.refusal.is_none() && self.phase.state.load(Ordering::Relaxed) != Phase::HEADER) {
             return Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
         }
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
@@ -338,6 +361,9 @@ impl<S: IO> Peek for ClientStream<S> {}
 
 /// The length of the client's connection preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
+
+/// How many more exchanges a client of HTTP/2 may leave than it sees through: as many as streams may be open at a time.
+const MAX_LEFT: u32 = 100;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 mod answers;
 mod certificates;
 mod drain;
+mod floods;
 mod http2;
 mod messages;
 mod names;
