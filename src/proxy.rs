@@ -235,6 +235,9 @@ impl Proxy {
                         Err(error) => return Err(Rejection::new(error, seen)),
                     }
                 }
+                if breaks_chunks(session) {
+                    return Err(Rejection::new(MessageError::BodyMalformed, seen));
+                }
                 context.exchange.seen = seen;
                 context.exchange.outcome = Outcome::Permit(permit);
                 Ok(())
@@ -343,6 +346,8 @@ impl ProxyHttp for Proxy {
         let (patience, elapsed) = (limits.patience(context.body_bytes), context.began.elapsed());
         let fault = if context.body_bytes > limits.body_bytes {
             MessageError::BodyTooLarge { limit: limits.body_bytes }
+        } else if breaks_chunks(session) {
+            MessageError::BodyMalformed
         } else if !end_of_stream && (taken > patience || elapsed > limits.body_timeout) {
             MessageError::BodyTimeout
         } else if elapsed > limits.exchange_timeout {
@@ -731,6 +736,13 @@ fn fresh_exchange() -> Exchange {
 
 fn connection(session: &Session) -> Option<&ConnectionFacts> {
     session.digest()?.ssl_digest.as_ref()?.extension.get::<ConnectionFacts>()
+}
+
+/// Whether a chunked body breaks its framing in a way that Pingora does not mind.
+fn breaks_chunks(session: &Session) -> bool {
+    !session.is_http2()
+        && session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
+        && connection(session).is_some_and(|facts| facts.phase.breaks_chunks())
 }
 
 /// RFC 6750 §2.2: a form body is where a token could stand.

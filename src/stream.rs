@@ -6,11 +6,13 @@
 //! without a record; those answers are replaced by the gateway's. HTTP/2 connections pass through once their preface has
 //! come, for which Pingora would wait for ever: their frames have limits of their own.
 
+mod chunks;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,11 +26,15 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use chunks::Chunks;
+
 /// Where a connection stands; the proxy's phases move it on and back.
 #[derive(Debug, Default)]
 pub struct Phase {
     /// Of HTTP/1: what is awaited.
     state: AtomicU8,
+    /// Of HTTP/1: whether what has come of the body is no chunked body.
+    unchunked: AtomicBool,
     /// Of HTTP/2: how many more exchanges the client has left than it has seen through.
     left: AtomicU32,
 }
@@ -46,6 +52,11 @@ impl Phase {
     /// The exchange is over; the next request may come.
     pub fn idle(&self) {
         self.state.store(Self::IDLE, Ordering::Relaxed);
+    }
+
+    /// Whether what has come of an HTTP/1 request's body breaks the framing that chunks have; of other bodies it says nothing.
+    pub fn breaks_chunks(&self) -> bool {
+        self.unchunked.load(Ordering::Relaxed)
     }
 
     /// The client reset an HTTP/2 stream while its exchange was under way, or saw it through.
@@ -96,7 +107,7 @@ pub struct HeaderLimits {
 /// Makes the bytes of the answer to an early fault, and records it.
 pub type Refuse = Arc<dyn Fn(EarlyFault) -> Bytes + Send + Sync>;
 
-/// A header section as it comes in, as far as Pingora leaves no trace of it.
+/// A request as it comes in, as far as Pingora leaves no trace of it.
 ///
 /// Its first line is method, target and version with one space between, of visible ASCII (RFC 9112 §3): Pingora escapes what
 /// does not belong there before anybody else sees it. Then come lines with a field each, up to an empty one; Pingora takes
@@ -109,15 +120,19 @@ struct Head {
     /// Whether the line that has begun has any byte.
     begun: bool,
     ended: bool,
+    /// What follows, as if it came in chunks; whether it does is not known here.
+    body: Chunks,
 }
 
 impl Head {
     /// Takes the next bytes.
     fn take(&mut self, bytes: &[u8], fields: usize) -> Result<(), EarlyFault> {
-        for &byte in bytes {
+        for (place, &byte) in bytes.iter().enumerate() {
             match (self.ended, byte) {
-                // What follows belongs to the body.
-                (true, _) => return Ok(()),
+                (true, _) => {
+                    self.body.take(&bytes[place..]);
+                    return Ok(());
+                }
                 (false, b'\n') => {
                     if self.lines == 0 && self.spaces != 2 {
                         return Err(EarlyFault::Malformed);
@@ -183,6 +198,11 @@ impl<S: IO> ClientStream<S> {
         self.timer.set(tokio::time::sleep(after));
     }
 
+    /// Tells before anybody can have read what has come.
+    fn note_chunks(&self) {
+        self.phase.unchunked.store(self.head.body == Chunks::Broken, Ordering::Relaxed);
+    }
+
     /// HTTP/2: the connection preface has a deadline; from there on Pingora ends connections without streams.
     fn poll_read_framed(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.phase.is_left_too_often() {
@@ -234,7 +254,11 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         let phase = me.phase.state.load(Ordering::Relaxed);
         if phase == Phase::BUSY {
             me.armed_for = Phase::BUSY;
-            return Pin::new(&mut me.inner).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut me.inner).poll_read(cx, buffer))?;
+            me.head.body.take(&buffer.filled()[before..]);
+            me.note_chunks();
+            return Poll::Ready(Ok(()));
         }
         if phase != me.armed_for {
             me.received = 0;
@@ -258,6 +282,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         if let Err(fault) = me.head.take(&buffer.filled()[before..], me.limits.fields) {
             return me.poll_refuse_read(cx, fault);
         }
+        me.note_chunks();
         if me.received > me.limits.bytes {
             let bytes = me.received;
             return me.poll_refuse_read(cx, EarlyFault::TooLarge { bytes });
