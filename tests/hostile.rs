@@ -15,7 +15,7 @@ mod names;
 mod slow;
 mod tls;
 mod upstreams;
-mod wire;
+pub mod wire;
 
 use fapi_gateway::commands::demo::https::Recorded;
 use http::Request;

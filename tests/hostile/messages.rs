@@ -32,7 +32,7 @@ fn code(world: &World, answer: &super::wire::Answer) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t3_a_client_removes_nothing_that_the_gateway_says() {
+async fn atk_hd_03_t3_a_client_removes_nothing_that_the_gateway_says() {
     let upstream = plain();
     let mut talk = naive_talk(&upstream).await;
     talk.say("GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Token-Client-Id\r\n\r\n").await.unwrap();
@@ -156,7 +156,7 @@ const FORGED: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cc_09_cc_10_nothing_forged_goes_up_on_protected_and_public_routes() {
+async fn atk_hd_01_atk_hd_02_atk_hd_04_cc_09_cc_10_nothing_forged_goes_up_on_protected_and_public_routes() {
     let world =
         World::with(|scene| scene.replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, header_count: 256 }")).await;
     // These two are no names of ours in any reading: they must pass, so that the list proves something.
@@ -510,7 +510,7 @@ async fn atk_sm_06_the_unread_body_of_a_refused_request_is_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bear_17_a_refusal_comes_instead_of_100() {
+async fn atk_sm_09_bear_17_a_refusal_comes_instead_of_100() {
     let world = World::start().await;
     let before = world.accounts.server().heads();
     for (token, kind) in [
