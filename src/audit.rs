@@ -126,12 +126,12 @@ impl ConfirmationText {
     }
 }
 
-/// How an exchange ended, as metrics and audit name it. A client that leaves changes nothing of what was decided before.
+/// How an exchange ended, as metrics and audit name it. What cuts it short changes nothing of what was decided before.
 pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'static str) {
     match outcome {
         Outcome::Permit(_) => ("permit", "ok"),
-        Outcome::Reject(rejection) if rejection.code() == Code::ClientGone && ending.upstream.is_some() => {
-            ("permit", Code::ClientGone.as_str())
+        Outcome::Reject(rejection) if cut_short(rejection.code()) && ending.upstream.is_some() => {
+            ("permit", rejection.code().as_str())
         }
         Outcome::Reject(rejection) if rejection.code().status().is_server_error() => {
             ("error", rejection.code().as_str())
@@ -139,6 +139,10 @@ pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'stat
         Outcome::Reject(rejection) => ("reject", rejection.code().as_str()),
         Outcome::Pending => ("error", "internal"),
     }
+}
+
+const fn cut_short(code: Code) -> bool {
+    matches!(code, Code::ClientGone | Code::ClientStalled | Code::ExchangeTimeout)
 }
 
 /// The line of one exchange, with its line end.

@@ -7,30 +7,65 @@ use std::time::Duration;
 pub struct Limits {
     /// Largest header section, target included, in bytes.
     pub header_bytes: usize,
+    /// Most fields in a header section.
+    pub header_count: usize,
     /// Largest request body, in bytes.
     pub body_bytes: u64,
     /// How long a whole header section may take, from its first byte.
     pub header_timeout: Duration,
-    /// How long a connection may lie idle between requests.
+    /// How long a connection may lie idle between requests, and how long a client may take nothing of its answer.
     pub idle_timeout: Duration,
     /// How long a whole request body may take, from the end of its header section.
     pub body_timeout: Duration,
+    /// How long a body may take, from its first byte, whatever its rate.
+    pub body_grace: Duration,
+    /// The least that a client sends of a body, in bytes a second.
+    pub body_min_rate: u64,
+    /// How long a whole exchange may take, from the end of the request's header section.
+    pub exchange_timeout: Duration,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
     /// How many connections a listener holds at a time.
     pub connections: usize,
 }
 
+impl Limits {
+    /// How long `bytes` of a body may take, from the first of them.
+    pub fn patience(&self, bytes: u64) -> Duration {
+        let owed = Duration::from_millis(bytes.saturating_mul(1000) / self.body_min_rate.max(1));
+        self.body_grace.saturating_add(owed).min(self.body_timeout)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             header_bytes: 32 * 1024,
+            header_count: 100,
             body_bytes: 10 * 1024 * 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
+            body_grace: Duration::from_secs(10),
+            body_min_rate: 1024,
+            exchange_timeout: Duration::from_secs(60 * 60),
             handshake_timeout: Duration::from_secs(10),
             connections: 10_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_what_has_come() {
+        let limits = Limits::default();
+        assert_eq!(limits.patience(0), Duration::from_secs(10));
+        assert_eq!(limits.patience(1023), Duration::from_millis(10_999));
+        assert_eq!(limits.patience(64 * 1024), limits.body_timeout);
+        let edge = Limits { body_min_rate: 0, body_grace: Duration::MAX, body_timeout: Duration::MAX, ..limits };
+        assert_eq!(edge.patience(u64::MAX), Duration::MAX);
     }
 }

@@ -32,7 +32,7 @@ use crate::fapi::credentials::{CredentialsError, form_has_token};
 use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
 use crate::fapi::message::{Facts, MessageError};
 use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use crate::fapi::rejection::{Cause, Rejection, Unavailable};
+use crate::fapi::rejection::{Cause, Code, Rejection, Unavailable};
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
@@ -143,6 +143,8 @@ pub struct Context {
     began_at: Duration,
     decision: Duration,
     body_bytes: u64,
+    /// When its first byte came.
+    body_began: Option<Moment>,
     body_done: bool,
     upstream: Option<Arc<str>>,
     upstream_status: Option<u16>,
@@ -176,10 +178,13 @@ impl Proxy {
     /// Answers a connection that never came to a request, and records it.
     pub fn refuse_early(&self, fault: EarlyFault, facts: &ConnectionFacts) -> Bytes {
         let service = self.service.load();
-        let limit = service.limits.header_bytes;
+        let (limit, fields) = (service.limits.header_bytes, service.limits.header_count);
         let error = match fault {
             EarlyFault::Malformed => MessageError::HeaderMalformed { why: "it cannot be parsed" },
             EarlyFault::TooLarge { bytes } => MessageError::HeaderTooLarge { bytes, limit },
+            EarlyFault::TooManyFields => {
+                MessageError::TooManyFields { fields: fields.saturating_add(1), limit: fields }
+            }
             EarlyFault::TimedOut => MessageError::HeaderTimeout,
         };
         let mut exchange = fresh_exchange();
@@ -263,11 +268,14 @@ impl Proxy {
                     };
                 }
                 if form && permit.token().is_some() {
-                    match read_form(session, context.service.limits.body_timeout).await {
+                    match read_form(session, &context.service.limits).await {
                         Ok(false) => {}
                         Ok(true) => return Err(Rejection::new(CredentialsError::FieldAndBody, seen)),
                         Err(error) => return Err(Rejection::new(error, seen)),
                     }
+                }
+                if breaks_chunks(session) {
+                    return Err(Rejection::new(MessageError::BodyMalformed, seen));
                 }
                 context.exchange.seen = seen;
                 context.exchange.outcome = Outcome::Permit(permit);
@@ -318,6 +326,7 @@ impl ProxyHttp for Proxy {
             began_at: self.clock.now(),
             decision: Duration::ZERO,
             body_bytes: 0,
+            body_began: None,
             body_done: false,
             upstream: None,
             upstream_status: None,
@@ -347,7 +356,10 @@ impl ProxyHttp for Proxy {
         }
         // A request that comes before this one is answered does no harm to this one; it is dropped with the connection.
         session.set_pipelining_enabled(true);
-        session.set_read_timeout(Some(context.service.limits.body_timeout));
+        // A client that waits for a 100 owes nothing before it comes.
+        let waits = expects_continue(session.req_header());
+        let limits = &context.service.limits;
+        session.set_read_timeout(Some(if waits { limits.body_timeout } else { limits.patience(0) }));
         session.set_write_timeout(Some(idle));
         Ok(())
     }
@@ -362,7 +374,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut Context,
@@ -370,11 +382,19 @@ impl ProxyHttp for Proxy {
         let limits = &context.service.limits;
         context.body_done |= end_of_stream;
         context.body_bytes = context.body_bytes.saturating_add(body.as_ref().map_or(0, |body| body.len() as u64));
+        let taken = context.body_began.get_or_insert_with(Moment::now).elapsed();
+        let (patience, elapsed) = (limits.patience(context.body_bytes), context.began.elapsed());
         let fault = if context.body_bytes > limits.body_bytes {
             MessageError::BodyTooLarge { limit: limits.body_bytes }
-        } else if !end_of_stream && context.began.elapsed() > limits.body_timeout {
+        } else if breaks_chunks(session) {
+            MessageError::BodyMalformed
+        } else if !end_of_stream && (taken > patience || elapsed > limits.body_timeout) {
             MessageError::BodyTimeout
+        } else if elapsed > limits.exchange_timeout {
+            MessageError::ExchangeTimeout
         } else {
+            // HTTP/2 has no such timeout: there the upstream's patience ends a silence.
+            session.set_read_timeout(Some(patience.saturating_sub(taken)));
             return Ok(());
         };
         *body = None;
@@ -390,6 +410,7 @@ impl ProxyHttp for Proxy {
         context.attempts = context.attempts.saturating_add(1);
         // A body that is sent a second time is counted a second time.
         context.body_bytes = 0;
+        context.body_began = None;
         context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
         match &context.server {
             Some(server) => Ok(Box::new(server.peer())),
@@ -503,6 +524,21 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    /// An answer without end, and one that is taken drop by drop, ends here.
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if !end_of_stream && context.began.elapsed() > context.service.limits.exchange_timeout {
+            context.exchange.reject(MessageError::ExchangeTimeout);
+            return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange was cut").into_down());
+        }
+        Ok(None)
+    }
+
     /// Pingora hands them on where both sides speak HTTP/2, and drops them elsewhere.
     async fn response_trailer_filter(
         &self,
@@ -590,8 +626,13 @@ impl ProxyHttp for Proxy {
             decision: context.decision,
         };
         let line = self.record(&context.service, &context.exchange, &ending);
+        let left =
+            matches!(&context.exchange.outcome, Outcome::Reject(rejection) if rejection.code() == Code::ClientGone);
         if let Some(facts) = facts {
             facts.phase.idle();
+            if session.is_http2() {
+                facts.phase.stream_ended(left);
+            }
         }
         session.set_pipelining_enabled(false);
         self.audit.send(line).await;
@@ -630,7 +671,8 @@ impl Proxy {
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
         match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream, ReadTimedout | WriteTimedout) => MessageError::BodyTimeout.into(),
+            (ErrorSource::Downstream, ReadTimedout) => MessageError::BodyTimeout.into(),
+            (ErrorSource::Downstream, WriteTimedout) => MessageError::ClientStalled.into(),
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
                 MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
             }
@@ -737,6 +779,13 @@ fn connection(session: &Session) -> Option<&ConnectionFacts> {
     session.digest()?.ssl_digest.as_ref()?.extension.get::<ConnectionFacts>()
 }
 
+/// Whether a chunked body breaks its framing in a way that Pingora does not mind.
+fn breaks_chunks(session: &Session) -> bool {
+    !session.is_http2()
+        && session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
+        && connection(session).is_some_and(|facts| facts.phase.breaks_chunks())
+}
+
 /// RFC 6750 §2.2: a form body is where a token could stand.
 fn is_form(request: &http::request::Parts) -> bool {
     request.headers.get_all(header::CONTENT_TYPE).iter().any(|value| {
@@ -756,29 +805,26 @@ fn expects_continue(request: &http::request::Parts) -> bool {
 }
 
 /// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
-async fn read_form(session: &mut Session, within: Duration) -> Result<bool, MessageError> {
+async fn read_form(session: &mut Session, limits: &Limits) -> Result<bool, MessageError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
-    let waited_for = !session.is_http2() && expects_continue(session.req_header());
-    let read = async {
-        if waited_for {
-            session.write_continue_response().await?;
-        }
-        while let Some(chunk) = session.read_request_body().await? {
-            form.extend_from_slice(&chunk);
-            if form.len() > FORM_LIMIT {
-                break;
-            }
-        }
-        Ok::<_, Box<Error>>(())
-    };
-    match tokio::time::timeout(within, read).await {
-        Err(_) => Err(MessageError::BodyTimeout),
-        Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => Err(MessageError::BodyTimeout),
-        Ok(Err(_)) => Err(MessageError::BodyMalformed),
-        Ok(Ok(())) if form.len() > FORM_LIMIT => Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 }),
-        Ok(Ok(())) => Ok(form_has_token(&form)),
+    if !session.is_http2() && expects_continue(session.req_header()) {
+        session.write_continue_response().await.map_err(|_| MessageError::BodyMalformed)?;
     }
+    let began = Moment::now();
+    while form.len() <= FORM_LIMIT {
+        let left = limits.patience(form.len() as u64).saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, session.read_request_body()).await {
+            Ok(Ok(Some(chunk))) => form.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok(form_has_token(&form)),
+            Err(_) => return Err(MessageError::BodyTimeout),
+            Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {
+                return Err(MessageError::BodyTimeout);
+            }
+            Ok(Err(_)) => return Err(MessageError::BodyMalformed),
+        }
+    }
+    Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 })
 }
 
 /// The largest form that can be read and still be sent on: what Pingora's buffer holds.

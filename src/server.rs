@@ -214,6 +214,13 @@ impl Bound {
             let mut h2 = default_h2_options();
             let list = fixed.header_bytes.saturating_mul(2).max(64 * 1024);
             h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
+            // What a stream's window lets in is kept until its upstream takes it: one body that nobody takes must not hold up the
+            // others of its connection, whose window would be the same by default.
+            h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
+            // What waits for a client that does not read; by default 400 KiB for each stream.
+            h2.max_send_buffer_size(H2_SEND_BUFFER);
+            // CVE-2025-8671: a client can have its streams reset by breaking the protocol, too.
+            h2.max_local_error_reset_streams(Some(H2_ERRORS));
             http.h2_options = Some(h2);
             let slots = Arc::new(Semaphore::new(fixed.connections));
             connections.push((slots.clone(), fixed.connections));
@@ -383,7 +390,11 @@ fn service(
         gateway: Gateway {
             routes: config.routes,
             issuers: Arc::new(issuers.with_revocations(revocations)),
-            limits: message::Limits { header_bytes: config.limits.header_bytes, body_bytes: config.limits.body_bytes },
+            limits: message::Limits {
+                header_bytes: config.limits.header_bytes,
+                header_count: config.limits.header_count,
+                body_bytes: config.limits.body_bytes,
+            },
             strip: config.strip,
             freshness: config.freshness,
             proof_keys,
@@ -504,6 +515,7 @@ impl Door {
             timeout: limits.header_timeout,
             // What belongs to the body may arrive in the same read as the end of the header.
             bytes: limits.header_bytes.saturating_add(64 * 1024),
+            fields: limits.header_count,
             idle: limits.idle_timeout,
         };
         let proxy = self.proxy.clone();
@@ -694,6 +706,10 @@ impl ShutdownSignalWatch for Shutdown {
     }
 }
 
+/// Sixteen times the window of a stream.
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const H2_SEND_BUFFER: usize = 64 * 1024;
+const H2_ERRORS: usize = 100;
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
 /// How many proof keys are remembered, parsed; up to about 1 KiB each.
 const PROOF_KEYS: u64 = 50_000;

@@ -107,7 +107,7 @@ async fn fwd_05_path_and_query_go_up_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mtls_12_every_request_of_a_connection_is_judged_anew() {
+async fn atk_ca_10_mtls_12_every_request_of_a_connection_is_judged_anew() {
     let world = World::start().await;
     for client in [world.client().h1(), world.client().h2()] {
         let mut connection = client.connect().await.unwrap();
@@ -217,7 +217,7 @@ async fn ops_06_public_routes_pass_without_anything_and_claim_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cc_12_atk_hd_12_claims_cannot_end_a_field_or_be_read_as_two() {
+async fn atk_hd_12_cc_12_claims_cannot_end_a_field_or_be_read_as_two() {
     let world = World::start().await;
     for (claim, expected) in [
         ("plain, ascii", "plain, ascii"),
@@ -251,7 +251,7 @@ async fn fapi2_cr_09_a_new_key_works_on_first_use_and_a_removed_one_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ops_10_known_keys_outlive_the_issuer_and_an_issuer_that_comes_late_is_found() {
+async fn atk_cf_06_ops_10_known_keys_outlive_the_issuer_and_an_issuer_that_comes_late_is_found() {
     let mut world = World::start().await;
     world.issuer.stop().await.unwrap();
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
@@ -279,7 +279,7 @@ async fn ops_10_known_keys_outlive_the_issuer_and_an_issuer_that_comes_late_is_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn att_a1a_an_issuer_counts_only_where_the_route_names_it() {
+async fn atk_tk_20_att_a1a_an_issuer_counts_only_where_the_route_names_it() {
     let authority = Authority::new("Other CA");
     let other = AuthorizationServer::start(&authority).unwrap();
     let url = other.issuer().to_owned();

@@ -8,12 +8,14 @@
 mod answers;
 mod certificates;
 mod drain;
+mod floods;
 mod http2;
 mod messages;
 mod names;
+mod slow;
 mod tls;
 mod upstreams;
-mod wire;
+pub mod wire;
 
 use fapi_gateway::commands::demo::https::Recorded;
 use http::Request;

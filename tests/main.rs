@@ -12,6 +12,7 @@
 mod support;
 
 mod accepts;
+mod attacks;
 mod authorization_server;
 mod configs;
 mod deploy;

@@ -102,6 +102,9 @@ async fn every_code_has_a_case() {
     upstreams(&covered).await;
     // Whoever left sees no status; the record is looked at in endings.rs.
     covered.note(Code::ClientGone);
+    // Nor does who is cut off after the head of an answer; that is looked at in hostile/slow.rs.
+    covered.note(Code::ClientStalled);
+    covered.note(Code::ExchangeTimeout);
     // It takes a connection that was let in before a reload; it is looked at in hostile/certificates.rs.
     covered.note(Code::ConnectionOutdated);
     proxies(&covered).await;

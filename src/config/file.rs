@@ -545,6 +545,9 @@ pub(super) struct Limits {
     /// Largest header section, target included; from 1KiB to 1MiB.
     #[schemars(extend("default" = "32KiB"))]
     pub(super) header_bytes: Option<Size>,
+    /// Most fields in a header section.
+    #[schemars(range(min = 1, max = 256), extend("default" = 100))]
+    pub(super) header_count: Option<u64>,
     /// Largest request body.
     #[schemars(extend("default" = "10MiB"))]
     pub(super) body_bytes: Option<Size>,
@@ -554,7 +557,16 @@ pub(super) struct Limits {
     /// How long a request body may take, from the end of its header section.
     #[schemars(extend("default" = "60s"))]
     pub(super) body_timeout: Option<Duration>,
-    /// How long a connection may lie idle between requests.
+    /// How long a request body may take, from its first byte, whatever its rate.
+    #[schemars(extend("default" = "10s"))]
+    pub(super) body_grace: Option<Duration>,
+    /// The least that a client sends of a body in a second, after that time; from 1B to 1MiB.
+    #[schemars(extend("default" = "1KiB"))]
+    pub(super) body_min_rate: Option<Size>,
+    /// How long an exchange may take, from the end of the request's header section to the end of the response.
+    #[schemars(extend("default" = "1h"))]
+    pub(super) exchange_timeout: Option<Duration>,
+    /// How long a connection may lie idle between requests, and how long a client may take nothing of its answer.
     #[schemars(extend("default" = "60s"))]
     pub(super) idle_timeout: Option<Duration>,
     /// How long a TLS handshake may take.

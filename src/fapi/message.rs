@@ -29,6 +29,8 @@ pub struct Facts<'r> {
 pub struct Limits {
     /// Bytes of target and fields together, four more for each field.
     pub header_bytes: usize,
+    /// Fields, pseudo-header fields not counted.
+    pub header_count: usize,
     /// Bytes of the body.
     pub body_bytes: u64,
 }
@@ -48,7 +50,15 @@ pub enum MessageError {
         /// What is wrong.
         why: &'static str,
     },
-    /// Too many fields, or too long.
+    /// Too many fields.
+    #[error("the header section has {fields} fields, the limit is {limit}")]
+    TooManyFields {
+        /// What was sent, or had arrived by then.
+        fields: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Too long a header section.
     #[error("the header section has {bytes} bytes, the limit is {limit}")]
     HeaderTooLarge {
         /// What was sent.
@@ -76,6 +86,12 @@ pub enum MessageError {
     /// Too slow a body.
     #[error("the body did not arrive in time")]
     BodyTimeout,
+    /// Too slow a reader.
+    #[error("the client did not take its answer in time")]
+    ClientStalled,
+    /// Too long an exchange.
+    #[error("the exchange did not end in time")]
+    ExchangeTimeout,
     /// A body that breaks its framing.
     #[error("the body ended before its framing did, or broke it")]
     BodyMalformed,
@@ -119,11 +135,13 @@ impl MessageError {
         match self {
             Self::FramingAmbiguous { .. } => Code::FramingAmbiguous,
             Self::HeaderMalformed { .. } => Code::HeaderMalformed,
-            Self::HeaderTooLarge { .. } => Code::HeaderTooLarge,
+            Self::TooManyFields { .. } | Self::HeaderTooLarge { .. } => Code::HeaderTooLarge,
             Self::TargetTooLong { .. } => Code::TargetTooLong,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::HeaderTimeout => Code::HeaderTimeout,
             Self::BodyTimeout => Code::BodyTimeout,
+            Self::ClientStalled => Code::ClientStalled,
+            Self::ExchangeTimeout => Code::ExchangeTimeout,
             Self::BodyMalformed => Code::BodyMalformed,
             Self::ClientGone => Code::ClientGone,
             Self::HostMissing { .. } => Code::HostMissing,
@@ -383,6 +401,10 @@ fn check_sizes(request: &Parts, wire: Wire<'_>, declared: Option<u64>, limits: &
     if target > limit {
         return Err(MessageError::TargetTooLong { bytes: target, limit });
     }
+    let fields = request.headers.len();
+    if fields > limits.header_count {
+        return Err(MessageError::TooManyFields { fields, limit: limits.header_count });
+    }
     // Four for ": " and CRLF.
     let bytes = request.headers.iter().fold(target, |bytes, (name, value)| {
         bytes.saturating_add(name.as_str().len()).saturating_add(value.len()).saturating_add(4)
@@ -509,7 +531,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { header_bytes: 1024, body_bytes: 100 };
+    const LIMITS: Limits = Limits { header_bytes: 1024, header_count: 16, body_bytes: 100 };
     const GOOD: &str = "GET /accounts HTTP/1.1\r\nHost: api.example\r\n\r\n";
 
     fn origins() -> Origins {
@@ -851,6 +873,13 @@ mod tests {
         assert_eq!(error(head(0, rest + 1)), MessageError::HeaderTooLarge { bytes: limit + 1, limit });
         assert_eq!(error(head(rest + 1, 0)), MessageError::HeaderTooLarge { bytes: limit + 1, limit });
         assert_eq!(error(head(limit, 0)), MessageError::TargetTooLong { bytes: limit + 1, limit });
+        let many = |count: usize| {
+            let fields: String = (1..count).map(|number| format!("X-{number}: 1\r\n")).collect();
+            judge(format!("GET / HTTP/1.1\r\nHost: api.example\r\n{fields}\r\n").as_bytes(), Version::HTTP_11, None)
+        };
+        let most = LIMITS.header_count;
+        assert!(many(most).is_ok()); // control
+        assert_eq!(many(most + 1), Err(MessageError::TooManyFields { fields: most + 1, limit: most }));
         assert_eq!(with("Content-Length: 100"), None); // control
         assert_eq!(with("Content-Length: 101"), Some(Code::BodyTooLarge));
         assert_eq!(with("Content-Length: 18446744073709551615"), Some(Code::BodyTooLarge));

@@ -99,7 +99,7 @@ codes! {
     FramingAmbiguous = "framing_ambiguous", BAD_REQUEST, None;
     /// A line ending, field name or field value that another parser may read differently (RFC 9112 §2.2, §5).
     HeaderMalformed = "header_malformed", BAD_REQUEST, None;
-    /// The header section is larger than `limits.header_bytes` (RFC 6585 §5).
+    /// The header section is larger than `limits.header_bytes` or has more than `limits.header_count` fields (RFC 6585 §5).
     HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, None;
     /// The request target alone is larger than `limits.header_bytes` (RFC 9110 §15.5.15).
     TargetTooLong = "target_too_long", URI_TOO_LONG, None;
@@ -107,12 +107,16 @@ codes! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, None;
     /// The header section did not arrive within `limits.header_timeout` (RFC 9110 §15.5.9).
     HeaderTimeout = "header_timeout", REQUEST_TIMEOUT, None;
-    /// The body did not arrive within `limits.body_timeout` (RFC 9110 §15.5.9).
+    /// The body did not arrive within `limits.body_timeout`, or more slowly than `limits.body_min_rate` (RFC 9110 §15.5.9).
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, None;
     /// The client broke its body off or framed it wrongly while it was forwarded.
     BodyMalformed = "body_malformed", BAD_REQUEST, None;
     /// The client left before it had its answer; nobody saw a status.
     ClientGone = "client_gone", BAD_REQUEST, None;
+    /// The client took nothing of its answer for `limits.idle_timeout`; it was cut.
+    ClientStalled = "client_stalled", REQUEST_TIMEOUT, None;
+    /// The exchange had not ended within `limits.exchange_timeout`; it was cut (RFC 9110 §15.5.9).
+    ExchangeTimeout = "exchange_timeout", REQUEST_TIMEOUT, None;
     /// No Host field, or more than one (RFC 9112 §3.2).
     HostMissing = "host_missing", BAD_REQUEST, None;
     /// Host, `:authority` or the target's authority contradict each other or are no host (RFC 9110 §7.2).

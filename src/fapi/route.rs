@@ -984,6 +984,23 @@ mod tests {
     }
 
     #[test]
+    fn atk_cf_04_a_long_list_of_origins_is_searched_as_a_short_one() {
+        for count in [2, 200] {
+            let list = (0..count).map(|number| origin(&format!("https://host-{number}.example:8443"))).collect();
+            let origins = Origins::new(list);
+            for (host, port, found) in [
+                ("host-1.example", Some(8443), true),
+                ("HOST-1.Example", Some(8443), true),
+                ("host-1.example", None, false),
+                ("host-1.example.evil", Some(8443), false),
+                ("host-", Some(8443), false),
+            ] {
+                assert_eq!(origins.find(host, port).is_some(), found, "{count}: {host}");
+            }
+        }
+    }
+
+    #[test]
     fn accepts_paths_with_one_reading() {
         let paths = words(
             "/ /a /a/ /a/b.json /a%20b /a%3Ab /a%40b /a%2Bb%2Cc /a%2bb /caf%C3%A9 /caf%c3%a9 /.well-known /a..b \

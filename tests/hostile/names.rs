@@ -91,7 +91,7 @@ async fn refusal(client: &Client) -> Option<AlertDescription> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn net_10_each_name_has_its_own_certificate_and_its_own_rules() {
+async fn atk_cf_03_net_10_each_name_has_its_own_certificate_and_its_own_rules() {
     let names = Names::start().await;
     let world = &names.world;
     still_serves(world).await;
@@ -196,7 +196,7 @@ async fn first_answer(world: &World, name: &str, fragment: Option<usize>) -> [u8
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn net_23_a_hello_in_pieces_gets_the_same_rules() {
+async fn atk_cf_05_net_23_a_hello_in_pieces_gets_the_same_rules() {
     let names = Names::start().await;
     for fragment in [None, Some(64), Some(32)] {
         for name in ["localhost", STRICT] {

@@ -111,7 +111,7 @@ async fn exchange(config: &Arc<ClientConfig>, address: std::net::SocketAddr, req
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn t1_a_second_handshake_is_never_resumed() {
+async fn atk_tk_23_t1_a_second_handshake_is_never_resumed() {
     let world = World::start().await;
     let asked = Arc::new(AtomicUsize::new(0));
     let inner = WebPkiClientVerifier::builder_with_provider(roots(&world.authority).into(), default_provider().into());
@@ -282,7 +282,7 @@ async fn net_30_a_handshake_that_never_comes_is_cut_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn net_30_a_chain_of_a_hundred_certificates_is_refused() {
+async fn atk_sz_09_net_30_a_chain_of_a_hundred_certificates_is_refused() {
     let world = World::start().await;
     let mut long = world.c1.clone();
     let ninety_nine = std::iter::repeat_with(|| world.authority.der().clone()).take(99);

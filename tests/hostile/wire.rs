@@ -218,7 +218,8 @@ impl Frames {
         self.frame(3, 0, id, &[0, 0, 0, 8]).await;
     }
 
-    async fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
+    /// Any frame at all.
+    pub async fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
@@ -229,10 +230,44 @@ impl Frames {
         let _ = self.stream.flush().await;
     }
 
+    /// Sends a frame without flags; whether the connection still takes it.
+    pub async fn frame_goes(&mut self, kind: u8, id: u32, payload: &[u8]) -> bool {
+        let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
+        let frame = [&length[1..], &[kind, 0], &id.to_be_bytes(), payload].concat();
+        // Who does not read what comes is written to until the sockets are full, and then waited for until the end.
+        let writing = self.stream.write_all(&frame);
+        matches!(timeout(DEADLINE, writing).await, Ok(Ok(())))
+    }
+
+    /// Whether the other side has ended the connection, as far as that has come.
+    pub async fn is_closed(&mut self) -> bool {
+        match timeout(Duration::from_millis(1), self.stream.read_buf(&mut self.received)).await {
+            Ok(read) => !matches!(read, Ok(1..)),
+            Err(_) => false,
+        }
+    }
+
+    /// The kind of frame that ends a stream, with END_STREAM or by itself.
+    pub async fn end_of(&mut self, stream: u32) -> Option<u8> {
+        let reading = async {
+            loop {
+                while let Some((kind, flags, id, _)) = self.next_frame() {
+                    if id == stream && (kind == 3 || (kind < 2 && flags & 1 == 1)) {
+                        return Some(kind);
+                    }
+                }
+                if !matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {
+                    return None;
+                }
+            }
+        };
+        timeout(DEADLINE, reading).await.expect("a stream ends in time")
+    }
+
     pub async fn fate(&mut self, stream: u32) -> Fate {
         let reading = async {
             loop {
-                while let Some((kind, id, payload)) = self.next_frame() {
+                while let Some((kind, _, id, payload)) = self.next_frame() {
                     match kind {
                         1 if id == stream => return Fate::Answered(status(&payload)),
                         3 if id == stream => return Fate::Reset,
@@ -248,13 +283,14 @@ impl Frames {
         timeout(DEADLINE, reading).await.expect("a stream ends in time")
     }
 
-    fn next_frame(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+    /// Kind, flags, stream and payload.
+    fn next_frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let head = self.received.get(..9)?;
         let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).expect("24 bits");
-        let (kind, id) = (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        let (kind, flags, id) = (head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
         let payload = self.received.get(9..9 + length)?.to_vec();
         self.received.drain(..9 + length);
-        Some((kind, id, payload))
+        Some((kind, flags, id, payload))
     }
 }
 

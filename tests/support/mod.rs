@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod client;
 pub mod node;
+pub mod panics;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -286,13 +287,19 @@ impl Running {
 
     /// The same with a lame-duck time and a patience for open connections.
     pub async fn start_with(scene: Scene, clock: &TestClock, lame_duck: Duration, drain: Duration) -> Self {
+        let time = clock.clone();
+        Self::start_by(scene, Clock::from_fn(move || Duration::from_secs(time.now())), lame_duck, drain)
+    }
+
+    /// The same by any clock.
+    pub fn start_by(scene: Scene, clock: Clock, lame_duck: Duration, drain: Duration) -> Self {
+        panics::watch();
         fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
         let file = scene.folder.write("gateway.yaml", &scene.yaml);
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         let audit = Lines::default();
-        let time = clock.clone();
         let options = Options {
-            clock: Clock::from_fn(move || Duration::from_secs(time.now())),
+            clock,
             audit: Some(Box::new(audit.clone())),
             replay_began: None,
             lame_duck,
@@ -303,7 +310,8 @@ impl Running {
         let address = bound.addresses()[0];
         let admin = bound.admin_address().expect("an admin listener");
         let control = bound.control();
-        let thread = std::thread::spawn(move || bound.run().expect("the gateway ends well"));
+        let run = move || bound.run().expect("the gateway ends well");
+        let thread = std::thread::Builder::new().name("gateway".into()).spawn(run).expect("a thread");
         Self { address, admin, control, audit, folder: scene.folder, thread: Some(thread) }
     }
 
@@ -392,6 +400,13 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+        if !std::thread::panicking() {
+            assert_eq!(
+                panics::noted(),
+                Vec::<String>::new(),
+                "nothing that a peer sends may end a task of the gateway"
+            );
+        }
     }
 }
 

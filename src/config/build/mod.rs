@@ -143,9 +143,17 @@ impl Build<'_> {
         if !(1024..=1024 * 1024).contains(&header) {
             self.problem(&at.key("header_bytes"), "the size is not from 1KiB to 1MiB; the default is `32KiB`");
         }
+        let header_count = *entry.header_count.get_or_insert(default.header_count.try_into().ok()?);
+        if !(1..=MAX_FIELDS).contains(&header_count) {
+            self.problem(&at.key("header_count"), "the number is not from 1 to 256; the default is `100`");
+        }
         let body_bytes = entry.body_bytes.get_or_insert(file::Size(default.body_bytes)).0;
         if body_bytes == 0 {
             self.problem(&at.key("body_bytes"), "no body could be sent; write a size above zero, such as `10MiB`");
+        }
+        let body_min_rate = entry.body_min_rate.get_or_insert(file::Size(default.body_min_rate)).0;
+        if !(1..=1024 * 1024).contains(&body_min_rate) {
+            self.problem(&at.key("body_min_rate"), "the size is not from 1B to 1MiB; the default is `1KiB`");
         }
         let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
         if *connections > MAX_CONNECTIONS {
@@ -155,14 +163,21 @@ impl Build<'_> {
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
         let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
+        let body_grace = self.time(&at.key("body_grace"), &mut entry.body_grace, default.body_grace);
+        let exchange_timeout =
+            self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
         let handshake_timeout =
             self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
         Some(Limits {
             header_bytes: header.try_into().ok()?,
+            header_count: header_count.try_into().ok()?,
             body_bytes,
             header_timeout: header_timeout?,
             idle_timeout: idle_timeout?,
             body_timeout: body_timeout?,
+            body_grace: body_grace?,
+            body_min_rate,
+            exchange_timeout: exchange_timeout?,
             handshake_timeout: handshake_timeout?,
             connections: connections?.try_into().ok()?,
         })
@@ -336,3 +351,5 @@ fn effective(file: &File) -> String {
 
 /// More than any process has file descriptors for.
 const MAX_CONNECTIONS: u64 = 1_000_000;
+/// What Pingora's HTTP/1 parser takes.
+const MAX_FIELDS: u64 = 256;

@@ -1,0 +1,178 @@
+//! The framing of a chunked body, byte by byte, as RFC 9112 §7.1 writes it and not a byte more leniently.
+//!
+//! Pingora looks for the CRLF that ends the line of a chunk and takes a bare LF before it for part of that line. A server in
+//! front that ends the line there sees other chunks, and another next request (CVE-2025-55315).
+
+/// Where in a body the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chunks {
+    /// In the size of a chunk, of so many digits.
+    Size { size: u64, digits: u8 },
+    /// In its extensions, which nobody reads.
+    Extension { size: u64, length: u16 },
+    /// Behind the CR that ends its line.
+    LineEnd { size: u64 },
+    /// In its data, of which so many bytes are to come.
+    Data { left: u64 },
+    /// Behind its data.
+    DataEnd,
+    /// Behind the CR that ends its data.
+    DataLineEnd,
+    /// In a line of the trailer section.
+    Trailer { begun: bool },
+    /// Behind the CR that ends such a line.
+    TrailerLineEnd { begun: bool },
+    /// Behind the body.
+    Ended,
+    /// Nowhere: this is no chunked body.
+    Broken,
+}
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self::Size { size: 0, digits: 0 }
+    }
+}
+
+impl Chunks {
+    /// Takes the next bytes.
+    pub(super) fn take(&mut self, mut bytes: &[u8]) {
+        while let [byte, rest @ ..] = bytes {
+            match *self {
+                Self::Ended | Self::Broken => return,
+                Self::Data { left } => {
+                    let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                    bytes = &bytes[length..];
+                    let left = left.saturating_sub(length as u64);
+                    *self = if left == 0 { Self::DataEnd } else { Self::Data { left } };
+                }
+                Self::Size { .. }
+                | Self::Extension { .. }
+                | Self::LineEnd { .. }
+                | Self::DataEnd
+                | Self::DataLineEnd
+                | Self::Trailer { .. }
+                | Self::TrailerLineEnd { .. } => {
+                    *self = self.after(*byte);
+                    bytes = rest;
+                }
+            }
+        }
+    }
+
+    /// What follows a byte outside of data.
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
+            }
+            (Self::Size { size, digits: 1.. } | Self::Extension { size, .. }, b'\r') => Self::LineEnd { size },
+            (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size, length: 0 },
+            (Self::Extension { size, length }, b'\t' | b' '..=b'~' | 0x80..) if length < MAX_EXTENSION => {
+                Self::Extension { size, length: length + 1 }
+            }
+            (Self::LineEnd { size: 0 }, b'\n') => Self::Trailer { begun: false },
+            (Self::LineEnd { size }, b'\n') => Self::Data { left: size },
+            (Self::DataEnd, b'\r') => Self::DataLineEnd,
+            (Self::DataLineEnd, b'\n') => Self::default(),
+            (Self::Trailer { begun }, b'\r') => Self::TrailerLineEnd { begun },
+            // A folded line begins with white space (RFC 9112 §5.2).
+            (Self::Trailer { begun: true }, b'\t' | b' ') => self,
+            (Self::Trailer { .. }, b'!'..=b'~' | 0x80..) => Self::Trailer { begun: true },
+            (Self::TrailerLineEnd { begun: true }, b'\n') => Self::Trailer { begun: false },
+            (Self::TrailerLineEnd { begun: false }, b'\n') => Self::Ended,
+            (_, _) => Self::Broken,
+        }
+    }
+}
+
+/// Of a size, 60 bits: no body comes near it, and no reader overflows.
+const MAX_DIGITS: u8 = 15;
+
+/// Bytes of extensions to one chunk.
+const MAX_EXTENSION: u16 = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(text: impl AsRef<[u8]>) -> Chunks {
+        let mut whole = Chunks::default();
+        whole.take(text.as_ref());
+        let mut bytewise = Chunks::default();
+        text.as_ref().iter().for_each(|byte| bytewise.take(&[*byte]));
+        assert_eq!(whole, bytewise);
+        whole
+    }
+
+    #[test]
+    fn takes_what_rfc_9112_writes() {
+        for good in [
+            "0\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            "005\r\nhello\r\n000\r\n\r\n",
+            "5;a=b;c=\"d e\"\r\nhe\r\nl\r\n0;x\r\n\r\n",
+            "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\nX: y\r\nZ: \u{e4} b\r\n\r\n",
+            "0\r\n\r\nGET / HTTP/1.1\n\n",
+        ] {
+            assert_eq!(after(good), Chunks::Ended, "{good:?}");
+        }
+        assert_eq!(after("5\r\nhel"), Chunks::Data { left: 2 });
+    }
+
+    #[test]
+    fn atk_sm_07_refuses_what_ends_somewhere_else_for_others() {
+        for bad in [
+            "5;a\n",
+            "5\n",
+            "5\r5",
+            "5\r\nhello\n",
+            "5\r\nhello0",
+            "5\r\nhello\r0",
+            "0\n\n",
+            "0\r\n\n",
+            "0\r\nX: y\n",
+            "0\r\n X: y",
+            "0\r\n\r0",
+            " 5",
+            "5 ",
+            "+5",
+            "-5",
+            "0x5",
+            "",
+            "\r\n",
+            ";a\r\n",
+            "5;\0",
+            "5;\r5",
+            "1000000000000000\r\n",
+            "5_0",
+        ] {
+            let wanted = if bad.is_empty() { Chunks::default() } else { Chunks::Broken };
+            assert_eq!(after(bad), wanted, "{bad:?}");
+        }
+        assert_eq!(after(format!("5;{}", "a".repeat(257))), Chunks::Broken);
+        assert_eq!(after(format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(256))), Chunks::Ended); // control
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(prop::sample::select(b"0f;\r\n a\0\xff".to_vec()), 0..40)) {
+            after(bytes);
+        }
+
+        #[test]
+        fn every_body_in_chunks_is_taken_whole(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6)) {
+            let mut body = Vec::new();
+            for piece in pieces {
+                body.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+                body.extend(piece);
+                body.extend(b"\r\n");
+            }
+            body.extend(b"0\r\n\r\n");
+            prop_assert_eq!(after(body), Chunks::Ended);
+        }
+    }
+}

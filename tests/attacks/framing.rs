@@ -1,0 +1,139 @@
+//! Messages whose end two servers find in two places; more of them are in hostile/messages.rs and hostile/http2.rs.
+
+use fapi_gateway::commands::demo::https::Recorded;
+
+use crate::hostile::wire::Talk;
+use crate::support::World;
+
+const MARKER: &str = "marker-91c4";
+
+/// A request line with `T(C1)` and more fields, whole lines.
+fn head(world: &World, line: &str, fields: &str) -> String {
+    let token = world.sign(&world.token());
+    format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{fields}\r\n")
+}
+
+fn marked(requests: &[Recorded]) -> bool {
+    requests.iter().any(|request| request.uri.contains(MARKER))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_two_ends_is_refused_and_the_connection_with_it() {
+    let world = World::start().await;
+    let hidden = head(&world, &format!("GET /accounts/1?{MARKER}"), "");
+    let (length, zero) = (hidden.len(), "0\r\n\r\n");
+    let heads: &[(&str, &str)] = &[
+        ("ATK-SM-01", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        ("ATK-SM-01", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+        ("ATK-SM-01", "Transfer-Encoding: identity\r\nContent-Length: 5\r\n"),
+        ("ATK-SM-02", "Content-Length: 5\r\nContent-Length: 5\r\n"),
+        ("ATK-SM-02", "Content-Length: 5\r\ncontent-length: 6\r\n"),
+        ("ATK-SM-02", "Content-Length: 5,5\r\n"),
+        ("ATK-SM-02", "Content-Length: +5\r\n"),
+        ("ATK-SM-02", "Content-Length: 5 \r\n"),
+        ("ATK-SM-02", "Content-Length: -1\r\n"),
+        ("ATK-SM-02", "Content-Length: 0x5\r\n"),
+        ("ATK-SM-02", "Content-Length: 5_0\r\n"),
+        ("ATK-SM-02", "Content-Length: 99999999999999999999\r\n"),
+        ("ATK-SM-02", "Content-Length:\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: chunked;q=1\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: chunked, identity\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: identity, chunked\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: gzip, chunked\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: xchunked\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: \"chunked\"\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding:\tchunked\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: chunked\t\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding:\r\n chunked\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n"),
+        ("ATK-SM-03", "Transfer_Encoding: chunked\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+        ("ATK-SM-03", "Transfer-Encoding\x0b: chunked\r\n"),
+        ("ATK-SM-08", "X: a\nX-Y: b\r\n"),
+        ("ATK-SM-08", "X: a\r X-Y: b\r\n"),
+        ("ATK-SM-08", "X : a\r\n"),
+        ("ATK-SM-08", " X: a\r\n"),
+        ("ATK-SM-08", "X: a\r\n\tb\r\n"),
+        ("ATK-SM-08", "X\0: a\r\n"),
+        ("ATK-SM-08", "X: \x01\r\n"),
+        ("ATK-SM-08", "X\u{e4}: a\r\n"),
+        ("ATK-SM-08", "no colon\r\n"),
+    ];
+    for (row, fields) in heads {
+        for line in ["POST /payments", "GET /accounts", "GET /health"] {
+            let before = world.accounts.server().heads();
+            let mut talk = Talk::with(&world.client()).await;
+            let _ = talk.say(head(&world, line, fields) + zero + &hidden).await;
+            let answer = talk.answer().await.unwrap_or_else(|| panic!("{row} {fields:?}: no answer"));
+            assert_eq!(answer.status, 400, "{row} {fields:?}: {answer:?}");
+            assert_eq!(answer.field("x-fapi-interaction-id").len(), 1, "{row} {fields:?}: {answer:?}");
+            assert_eq!(talk.rest().await, "", "{row} {fields:?}: the connection ends");
+            assert_eq!(world.accounts.server().heads(), before, "{row} {fields:?}");
+        }
+    }
+    // ATK-SM-07: the head may have gone up; the body may not, nor what it hides.
+    let bodies: &[(&str, String)] = &[
+        ("ATK-SM-07", format!("{length:x};a\n{hidden}\r\n{zero}")),
+        ("ATK-SM-07", format!("{length:x}\n{hidden}\r\n{zero}")),
+        ("ATK-SM-07", format!("{length:x}\r{hidden}\r\n{zero}")),
+        ("ATK-SM-07", format!("ffffffffffffffff1\r\n{hidden}")),
+        ("ATK-SM-07", format!("1\r\nab{zero}{hidden}")),
+        ("ATK-SM-07", format!("0\n\n{hidden}")),
+        ("ATK-SM-07", format!("-1\r\n{hidden}")),
+        ("ATK-SM-07", format!("0x1\r\na\r\n{zero}{hidden}")),
+        ("ATK-SM-07", format!(" 1\r\na\r\n{zero}{hidden}")),
+        ("ATK-SM-07", format!("\r\n{hidden}")),
+    ];
+    for (row, body) in bodies {
+        let mut talk = Talk::with(&world.client()).await;
+        let _ = talk.say(head(&world, "POST /payments", "Transfer-Encoding: chunked\r\n") + body).await;
+        let rest = talk.rest().await;
+        assert!(rest.starts_with("HTTP/1.1 400 ") && rest.matches("HTTP/1.1 ").count() == 1, "{row} {body:?}: {rest}");
+    }
+    assert!(!marked(&world.accounts.requests()));
+    let mut talk = Talk::with(&world.client()).await;
+    talk.say(head(&world, "POST /payments", "Transfer-Encoding: chunked\r\n") + "5;a=b\r\nhello\r\n" + zero)
+        .await
+        .unwrap();
+    assert_eq!(talk.answer().await.unwrap().status, 201, "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sm_12_a_body_of_any_method_is_framed_once() {
+    let world = World::with(|scene| {
+        scene.append(
+            "  - { name: any, path: /any, methods: [GET, DELETE, OPTIONS, POST], scopes: [accounts], upstream: accounts }\n",
+        )
+    })
+    .await;
+    let hidden = format!("GET /accounts/1?{MARKER} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    for method in ["GET", "DELETE", "OPTIONS", "POST"] {
+        world.accounts.clear();
+        let mut talk = Talk::with(&world.client()).await;
+        let chunked = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
+        let fields = "Transfer-Encoding: chunked\r\n";
+        talk.say(head(&world, &format!("{method} /any"), fields) + &chunked).await.unwrap();
+        assert!(talk.answer().await.is_some(), "{method}");
+        let requests = world.accounts.requests();
+        assert_eq!(requests.len(), 1, "{method}: {requests:?}");
+        assert_eq!((requests[0].method.as_str(), requests[0].uri.as_str()), (method, "/any"));
+        assert_eq!(requests[0].body, hidden.as_bytes(), "{method}: it is a body, and no request");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sm_05_what_follows_an_upgrade_is_no_stream_of_bytes() {
+    let world = World::start().await;
+    let before = world.accounts.server().heads();
+    let hidden = head(&world, &format!("GET /accounts/1?{MARKER}"), "");
+    for fields in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Upgrade: anything\r\n",
+        "Connection: keep-alive, UPGRADE\r\nUpgrade: h2c\r\nContent-Length: 0\r\n",
+    ] {
+        let mut talk = Talk::with(&world.client()).await;
+        let _ = talk.say(head(&world, "GET /accounts", fields) + &hidden).await;
+        assert_eq!(talk.answer().await.expect("an answer").status, 400, "{fields}");
+        assert_eq!(talk.rest().await, "", "{fields}");
+    }
+    assert_eq!(world.accounts.server().heads(), before);
+}

@@ -1,0 +1,286 @@
+//! HTTP/2: many cheap frames that cost the other side more. Each flood ends by a bound, and streams and connections beside it
+//! go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fapi_gateway::commands::demo::https::{Answer, HttpServer};
+use http::StatusCode;
+use hyper::body::Frame;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+
+use super::wire::{Drops, Fate, Frames, SHORT, dripping_h2, now};
+use super::{h2_request, still_serves};
+use crate::support::{DEADLINE, World};
+
+// RFC 9113 §6, §11.2.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
+
+fn bearer(world: &World) -> String {
+    format!("Bearer {}", world.sign(&world.token()))
+}
+
+fn fields<'a>(path: &'a str, method: &'a str, bearer: &'a str) -> [(&'a str, &'a str); 5] {
+    [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path), ("authorization", bearer)]
+}
+
+/// The stream or its connection ended, and not by an answer.
+fn ended(fate: Fate) -> bool {
+    matches!(fate, Fate::GoneAway | Fate::Closed)
+}
+
+/// A world with a route to an upstream that takes its time.
+async fn with_slow(limits: &str, slow: std::net::SocketAddr) -> World {
+    let route = format!(
+        "  slow: {{ servers: [\"http://{slow}\"], response_timeout: 5s }}\nroutes:\n  - {{ name: slow, path: /slow, methods: [GET, POST], scopes: [accounts], upstream: slow }}\n"
+    );
+    let limits = format!("{{ header_bytes: 32KiB{limits} }}");
+    World::with(|scene| scene.replace("header_bytes: 32KiB", &limits).replace("routes:\n", &route)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_01_a_flood_of_continuation_ends_its_connection() {
+    let world = World::start().await;
+    let before = world.accounts.server().heads();
+    // RFC 7541 §6.2.2: a literal of one byte, and nothing at all.
+    for piece in [&b"\0\x01a\x01b"[..], b""] {
+        let mut frames = Frames::with(&world.client()).await;
+        frames.frame(HEADERS, 0, 1, b"\x82").await;
+        for _ in 0..20_000 {
+            frames.frame(CONTINUATION, 0, 1, piece).await;
+        }
+        assert!(ended(frames.fate(1).await), "{piece:?}");
+    }
+    // CONTINUATION without HEADERS, and another frame in between (RFC 9113 §6.10).
+    for kind in [CONTINUATION, DATA] {
+        let mut frames = Frames::with(&world.client()).await;
+        if kind == DATA {
+            frames.frame(HEADERS, 0, 1, b"\x82").await;
+        }
+        frames.frame(kind, 0, 1, b"").await;
+        assert!(ended(frames.fate(1).await), "{kind}");
+    }
+    assert_eq!(world.accounts.server().heads(), before);
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_01_a_few_bytes_do_not_become_megabytes() {
+    let world = World::start().await;
+    let before = world.accounts.server().heads();
+    // RFC 7541 §6.2.1: a field that is remembered, of almost all that may be; then §6.1: the same by its index, again and again.
+    let mut block = b"\x82\x87\x84\x41\x09localhost\x40\x01x\x7f\xc1\x1d".to_vec();
+    block.extend(std::iter::repeat_n(b'a', 3904));
+    block.extend(std::iter::repeat_n(0xbe, 8000));
+    let mut frames = Frames::with(&world.client()).await;
+    frames.frame(HEADERS, END_HEADERS | END_STREAM, 1, &block).await;
+    let fate = frames.fate(1).await;
+    assert!(ended(fate) || matches!(fate, Fate::Reset | Fate::Answered(400..)), "{fate:?}");
+    assert_eq!(world.accounts.server().heads(), before);
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_02_streams_that_are_left_under_way_end_their_connection() {
+    let slow = HttpServer::start(
+        None,
+        None,
+        Arc::new(|_| Answer::text(StatusCode::OK, "late").delayed(Duration::from_millis(300))),
+    )
+    .unwrap();
+    let world = with_slow("", slow.address()).await;
+    let bearer = bearer(&world);
+    // CVE-2023-44487, at a pace at which each request is taken up before it is left: the limit on open streams never holds.
+    let mut frames = Frames::with(&world.client()).await;
+    for stream in (1..4000).step_by(2) {
+        let heads = slow.heads();
+        frames.headers(stream, &fields("/slow", "GET", &bearer), true).await;
+        let taken_up = async {
+            while slow.heads() == heads && !frames.is_closed().await {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, taken_up).await.expect("a request, or the end of the connection");
+        if frames.is_closed().await {
+            break;
+        }
+        frames.reset(stream).await;
+    }
+    assert!(ended(frames.fate(u32::MAX).await));
+    assert!((90..130).contains(&slow.heads()), "{}", slow.heads());
+    // Control: whoever sees most of them through may leave some.
+    let mut frames = Frames::with(&world.client()).await;
+    for stream in (1..400).step_by(4) {
+        frames.headers(stream, &fields("/slow", "GET", &bearer), true).await;
+        frames.headers(stream + 2, &fields("/accounts", "GET", &bearer), true).await;
+        assert_eq!(frames.fate(stream + 2).await, Fate::Answered(200), "{stream}");
+        frames.reset(stream).await;
+    }
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_02_streams_that_the_gateway_is_made_to_reset_end_their_connection() {
+    let world = World::start().await;
+    let bearer = bearer(&world);
+    // CVE-2025-8671: what the client sends after its request is an error of the stream (RFC 9113 §6.9, §6.9.1).
+    for increment in [0_u32, 0x7fff_ffff] {
+        let mut frames = Frames::with(&world.client()).await;
+        let before = world.accounts.server().heads();
+        for stream in (1..4000).step_by(2) {
+            frames.headers(stream, &fields("/accounts", "GET", &bearer), true).await;
+            frames.frame(WINDOW_UPDATE, 0, stream, &increment.to_be_bytes()).await;
+        }
+        assert!(ended(frames.fate(u32::MAX).await), "{increment}");
+        let heads = world.accounts.server().heads() - before;
+        assert!(heads < 400, "{increment}: {heads} requests went up");
+    }
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_02_frames_that_ask_for_nothing_keep_no_connection_open() {
+    let world = with_slow(", idle_timeout: 600ms", "127.0.0.1:9".parse().unwrap()).await;
+    let world = Arc::new(world);
+    let floods = [
+        ("PING", PING, 0_u32, &[0; 8][..]),
+        ("SETTINGS", SETTINGS, 0, b"\0\x04\0\x01\0\0"),
+        ("empty SETTINGS", SETTINGS, 0, b""),
+        ("PRIORITY", PRIORITY, 1, b"\0\0\0\0\x10"),
+        ("WINDOW_UPDATE", WINDOW_UPDATE, 0, b"\0\0\0\x01"),
+        ("unknown", 0xfa, 0, b""),
+    ];
+    let mut flooding = Vec::new();
+    for (what, kind, stream, payload) in floods {
+        let world = world.clone();
+        flooding.push(tokio::spawn(async move {
+            let mut frames = Frames::with(&world.client()).await;
+            let began = now();
+            // Nothing of what it answers is read: its answers wait, and no others are made.
+            while began.elapsed() < DEADLINE && frames.frame_goes(kind, stream, payload).await {}
+            assert!(began.elapsed() < DEADLINE / 2, "{what}: {:?}", began.elapsed());
+            assert!(ended(frames.fate(u32::MAX).await), "{what}");
+        }));
+    }
+    still_serves(&world).await;
+    for flood in flooding {
+        flood.await.unwrap();
+    }
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_02_a_body_of_empty_frames_ends() {
+    let world = World::start().await;
+    let bearer = bearer(&world);
+    for piece in [&b""[..], b"a"] {
+        let mut frames = Frames::with(&world.client()).await;
+        frames.headers(1, &fields("/payments", "POST", &bearer), false).await;
+        let mut sent = 0;
+        while sent < 100_000 && frames.frame_goes(DATA, 1, piece).await {
+            sent += 1;
+        }
+        let fate = frames.fate(u32::MAX).await;
+        assert!(ended(fate), "{piece:?}: {fate:?} after {sent}");
+    }
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_02_more_streams_than_may_be_are_refused() {
+    let slow = HttpServer::start(
+        None,
+        None,
+        Arc::new(|_| Answer::text(StatusCode::OK, "late").delayed(Duration::from_millis(500))),
+    )
+    .unwrap();
+    let world = with_slow("", slow.address()).await;
+    let bearer = bearer(&world);
+    let mut frames = Frames::with(&world.client()).await;
+    for stream in (1..=241).step_by(2) {
+        frames.headers(stream, &fields("/slow", "GET", &bearer), true).await;
+    }
+    // RFC 9113 §5.1.2: REFUSED_STREAM.
+    assert_eq!(frames.fate(241).await, Fate::Reset);
+    assert_eq!(frames.fate(1).await, Fate::Answered(200), "and the first hundred are served");
+    assert!(slow.heads() <= 100, "{}", slow.heads());
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_03_a_stream_without_a_window_holds_up_no_other() {
+    let world = with_slow(", idle_timeout: 600ms", "127.0.0.1:9".parse().unwrap()).await;
+    let bearer = bearer(&world);
+    let mut frames =
+        Frames::mute(&world.client(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0").await;
+    frames.headers(1, &fields("/accounts", "GET", &bearer), true).await;
+    assert_eq!(frames.fate(1).await, Fate::Answered(200), "the head, and no byte of the body");
+    frames.headers(3, &fields("/accounts", "GET", &bearer), true).await;
+    frames.frame(WINDOW_UPDATE, 0, 3, &[0, 1, 0, 0]).await;
+    assert_eq!(frames.fate(3).await, Fate::Answered(200));
+    assert_eq!(frames.end_of(3).await, Some(DATA), "a neighbour with a window has its body");
+    let record = world.gateway.record_where(|record| record["code"] == "client_stalled");
+    assert_eq!(record["decision"], "permit");
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_03_bodies_that_nobody_takes_hold_up_no_other() {
+    // It accepts, and reads nothing but the beginning.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.set_recv_buffer_size(4096).unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let deaf = deaf.listen(16).unwrap();
+    let address = deaf.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = deaf.accept().await {
+            let _ = stream.read(&mut [0; 64]).await;
+            kept.push(stream);
+        }
+    });
+    let world = with_slow(", body_bytes: 100MiB", address).await;
+    let connection = dripping_h2(world.client().h2().raw_stream().await.unwrap()).await;
+    let (mut held, mut filled) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let (sender, body) = Drops::new();
+        let request = h2_request(&world, "POST", "/slow").body(body).unwrap();
+        let mut connection = connection.clone();
+        held.push(tokio::spawn(async move { connection.send_request(request).await }));
+        // What does not go on for so long has filled its sockets and its window.
+        let piece = Bytes::from(vec![0; 16 * 1024]);
+        filled.push(tokio::spawn(async move {
+            while timeout(SHORT, sender.send(Frame::data(piece.clone()))).await.is_ok() {}
+            sender
+        }));
+    }
+    let mut senders = Vec::new();
+    for filled in filled {
+        senders.push(timeout(DEADLINE, filled).await.expect("a window has an end").unwrap());
+    }
+    let began = now();
+    for _ in 0..10 {
+        let (sender, body) = Drops::new();
+        let request = h2_request(&world, "POST", "/payments").body(body).unwrap();
+        let answer = connection.clone().send_request(request);
+        sender.send(Frame::data(Bytes::from(vec![0; 8 * 1024]))).await.unwrap();
+        drop(sender);
+        let response = timeout(DEADLINE / 4, answer).await.expect("a neighbour goes on").unwrap();
+        assert_eq!(response.status(), 201, "{}", world.gateway.record_of(&response));
+    }
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+    assert!(held.iter().all(|request| !request.is_finished()), "they are still there");
+    drop(senders);
+    still_serves(&world).await;
+}
