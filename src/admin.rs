@@ -1,7 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics`, on a listener of their own that outlives the data listeners.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -10,24 +9,9 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::audit::Health;
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::proxy::Service;
-
-/// Whether the gateway wants traffic: from the first key set of every issuer until a drain begins.
-#[derive(Debug, Default)]
-pub struct Drain(AtomicBool);
-
-impl Drain {
-    /// Begins the drain; there is no way back.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it has begun.
-    pub fn began(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// What the admin listener serves.
 pub struct Admin {

@@ -39,6 +39,7 @@ pub mod audit;
 pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod drain;
 pub mod fapi;
 pub mod gateway;
 pub mod issuer;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 /// What each room of `src` names of the others, in code that is not for tests. A room that is not listed here, an edge
 /// that is not, and an edge that is no longer there, fail.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("admin", &["audit", "metrics", "proxy"]),
+    ("admin", &["audit", "drain", "metrics", "proxy"]),
     ("audit", &["fapi", "gateway"]),
     ("commands", &["config", "fapi", "proxy", "server", "signing", "tls"]),
-    ("config", &["audit", "fapi", "issuer", "limits", "signing", "tls", "upstream"]),
+    ("config", &["audit", "drain", "fapi", "issuer", "limits", "signing", "tls", "upstream"]),
     ("connection", &["fapi", "stream", "tls"]),
+    ("drain", &[]),
     ("fapi", &[]),
     ("gateway", &["fapi", "issuer", "replay"]),
     // `tls` for the suites alone: both ends of the process have the same.
@@ -21,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("main", &["commands", "logging", "tls"]),
     ("metrics", &["fapi", "issuer", "replay"]),
-    ("proxy", &["audit", "connection", "fapi", "gateway", "limits", "metrics", "stream", "upstream"]),
+    ("proxy", &["audit", "connection", "drain", "fapi", "gateway", "limits", "metrics", "stream", "upstream"]),
     ("replay", &["fapi"]),
     (
         "server",
@@ -30,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "audit",
             "config",
             "connection",
+            "drain",
             "fapi",
             "gateway",
             "issuer",

@@ -41,6 +41,8 @@ pub(super) struct File {
     pub(super) routes: Option<Vec<Route>>,
     /// One JSON line for each exchange.
     pub(super) audit: Option<Audit>,
+    /// How the gateway ends when it is told to.
+    pub(super) drain: Option<Drain>,
 }
 
 /// The FAPI profile in force.
@@ -610,6 +612,19 @@ pub(super) struct Audit {
     /// `stdout`, or the path of a file that lines are added to.
     #[schemars(extend("default" = "stdout"))]
     pub(super) destination: Option<FilePath>,
+}
+
+/// How the gateway ends when it is told to: readiness is withdrawn, then connections, then the process.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// How long connections are accepted after /readyz began to say 503: what balancers need to notice; from 0s to 5m. In
+    /// its second half, answers over HTTP/1.1 are the last of their connection.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) delay: Option<Duration>,
+    /// How long requests under way may take after that, from 0s to 1h; the gateway ends as soon as the last is answered.
+    #[schemars(extend("default" = "20s"))]
+    pub(super) timeout: Option<Duration>,
 }
 
 /// Which scopes a token must have.

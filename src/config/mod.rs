@@ -24,7 +24,7 @@ use crate::fapi::dpop::Freshness;
 use crate::fapi::headers::StripList;
 use crate::fapi::route::{Origins, Routes};
 use crate::limits::Limits;
-use crate::{audit, issuer, tls, upstream};
+use crate::{audit, drain, issuer, tls, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -54,6 +54,8 @@ pub struct Config {
     pub routes: Routes,
     /// The names of headers that no client may send on, with those of every route's `forward.claims`.
     pub strip: StripList,
+    /// How long the end of the gateway may take.
+    pub drain: drain::Settings,
     /// Where the audit goes.
     pub audit: audit::Destination,
     /// Every file with certificates, as it is written, and when the first of them ends.

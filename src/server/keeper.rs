@@ -67,9 +67,7 @@ impl Keeper {
             return Err("the listeners' addresses cannot change in a reload; restart the gateway".into());
         }
         if Fixed::of(&config) != self.fixed {
-            tracing::warn!(
-                "admin, audit, limits.connections, and header_bytes and idle_timeout of HTTP/2 change only with a restart"
-            );
+            tracing::warn!("admin, audit, and header_bytes and idle_timeout of HTTP/2 change only with a restart");
         }
         let files = Files::of(&config);
         let new = service(config, &self.metrics, &self.clock, self.clock.unix_time(), Some(&self.service.load()))
@@ -122,7 +120,6 @@ impl BackgroundService for Keeper {
 pub(super) struct Fixed {
     admin: Option<SocketAddr>,
     audit: crate::audit::Destination,
-    pub(super) connections: usize,
     pub(super) header_bytes: usize,
     pub(super) h2_idle_timeout: Duration,
 }
@@ -132,7 +129,6 @@ impl Fixed {
         Self {
             admin: config.admin,
             audit: config.audit.clone(),
-            connections: config.limits.connections,
             header_bytes: config.limits.header_bytes,
             h2_idle_timeout: config.limits.idle_timeout,
         }
@@ -233,6 +229,7 @@ pub(super) fn service(
         },
         upstreams: config.upstreams.into_iter().map(|settings| Arc::new(Upstream::new(settings))).collect(),
         limits: config.limits,
+        drain: config.drain,
     })
 }
 

@@ -30,14 +30,16 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora::services::background::background_service;
 use pingora::services::{Service as PingoraService, listening};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use prometheus::IntGauge;
+use tokio::sync::{Notify, watch};
 
 use self::keeper::{Files, Fixed, Keeper, service};
 use self::shutdown::Shutdown;
-use crate::admin::{Admin, Drain};
+use crate::admin::Admin;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::connection::{ConnectionFacts, VirtualHosts};
+use crate::drain::Drain;
 use crate::fapi::UnixTime;
 use crate::metrics::{Handshake, Metrics};
 use crate::proxy::{Clock, Proxy, Service};
@@ -51,10 +53,6 @@ pub struct Options {
     pub clock: Clock,
     /// Where the audit goes, instead of the configured destination.
     pub audit: Option<Box<dyn Write + Send>>,
-    /// How long it goes on accepting after it said that it is not ready, so that balancers can notice.
-    pub lame_duck: Duration,
-    /// How long open connections may take to end after that.
-    pub drain: Duration,
     /// Since when every use of a proof is known: the start, unless no proof can have been used before it.
     pub replay_began: Option<UnixTime>,
     /// How the configuration is read again when a reload is asked for.
@@ -102,7 +100,7 @@ struct ControlState {
 }
 
 impl Control {
-    /// Asks the gateway to drain and end.
+    /// Asks the gateway to drain and end; asked again, it cuts what is still open.
     pub fn stop(&self) {
         self.0.stop.notify_one();
     }
@@ -182,13 +180,13 @@ impl Bound {
     pub fn run(self) -> Result<(), StartError> {
         let Self { listeners, admin, service, metrics, audit, options, control, fixed } = self;
         let drain = Arc::new(Drain::default());
-        let (accepting, _) = watch::channel(false);
+        let (closing, _) = watch::channel(false);
         // The admin listener must see the end of all others: its own signal never comes.
         let (admin_end, _) = watch::channel(false);
         let mut server = Server::new_with_opt_and_conf(None, server_conf());
         server.bootstrap();
         let mut addresses = Vec::new();
-        let mut connections = Vec::new();
+        let mut places = Vec::new();
         let mut doors = Vec::new();
         for (index, (socket, name, address)) in listeners.into_iter().enumerate() {
             let proxy = Proxy {
@@ -198,6 +196,7 @@ impl Bound {
                 clock: options.clock.clone(),
                 metrics: metrics.clone(),
                 audit: audit.sender(),
+                drain: drain.clone(),
             };
             let mut http = http_proxy(&server.configuration, proxy.clone());
             let mut http_options = HttpServerOptions::default();
@@ -209,20 +208,19 @@ impl Bound {
             let list = fixed.header_bytes.saturating_mul(2).max(64 * 1024);
             h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
             http.h2_options = Some(h2);
-            let slots = Arc::new(Semaphore::new(fixed.connections));
-            connections.push((slots.clone(), fixed.connections));
+            let open = Places::new(metrics.connections(&name));
+            places.push(open.clone());
             let door = Door {
                 index,
                 http: Arc::new(http),
                 proxy,
-                slots,
+                places: open,
                 service: service.clone(),
                 metrics: metrics.clone(),
-                gauge: metrics.connections(&name),
                 listener: name.clone(),
             };
             addresses.push(address);
-            doors.push(server.add_service(Prebound::new(name.to_string(), socket, door, accepting.subscribe())));
+            doors.push(server.add_service(Prebound::new(name.to_string(), socket, door, closing.subscribe())));
         }
         let keeper = Keeper {
             service: service.clone(),
@@ -242,8 +240,7 @@ impl Bound {
             let outlives = admin_end.subscribe();
             server.add_service(Prebound::new("admin".into(), socket, admin, outlives));
         }
-        let shutdown =
-            Shutdown { control, drain, accepting, connections, lame_duck: options.lame_duck, patience: options.drain };
+        let shutdown = Shutdown { control, service, drain, closing, places };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
         drop(admin_end);
         if audit.close() { Ok(()) } else { Err(StartError::AuditLost) }
@@ -267,22 +264,51 @@ struct Door {
     index: usize,
     http: Arc<HttpProxy<Proxy>>,
     proxy: Proxy,
-    slots: Arc<Semaphore>,
+    places: Places,
     service: Arc<ArcSwap<Service>>,
     metrics: Arc<Metrics>,
-    gauge: prometheus::IntGauge,
     listener: Arc<str>,
 }
 
-/// A connection's place under the cap, and in the gauge.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-    gauge: prometheus::IntGauge,
+/// How many connections of one listener are open.
+#[derive(Clone)]
+struct Places {
+    taken: Arc<watch::Sender<usize>>,
+    gauge: IntGauge,
 }
 
-impl Drop for Slot {
+/// The place of one connection, until it ends.
+struct Place(Places);
+
+impl Places {
+    fn new(gauge: IntGauge) -> Self {
+        Self { taken: Arc::new(watch::Sender::new(0)), gauge }
+    }
+
+    /// A place, if fewer than `limit` are taken.
+    fn take(&self, limit: usize) -> Option<Place> {
+        let free = self.taken.send_if_modified(|taken| {
+            let free = *taken < limit;
+            *taken = taken.saturating_add(usize::from(free));
+            free
+        });
+        if free {
+            self.gauge.inc();
+        }
+        free.then(|| Place(self.clone()))
+    }
+
+    /// Waits until every connection has ended.
+    async fn left(&self) {
+        // The sender is ours, so it is not gone.
+        let _ = self.taken.subscribe().wait_for(|taken| *taken == 0).await;
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.gauge.dec();
+        self.0.taken.send_modify(|taken| *taken = taken.saturating_sub(1));
+        self.0.gauge.dec();
     }
 }
 
@@ -374,18 +400,20 @@ impl Door {
 #[async_trait]
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+        let limit = self.service.load().limits.connections;
+        let Some(_place) = self.places.take(limit) else {
             self.metrics.handshake(&self.listener, Handshake::Refused);
             return None;
         };
-        self.gauge.inc();
-        let _slot = Slot { _permit: permit, gauge: self.gauge.clone() };
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
         let stream = self.open(stream).await?;
         self.http.process_new(stream, shutdown).await
     }
 
+    /// Called when no more connections are accepted; ends those that wait for a request.
     async fn cleanup(&self) {
+        // The handshake or the request of a client that could not know may be on its way.
+        tokio::time::sleep(LAST_REQUESTS).await;
         ServerApp::cleanup(&*self.http).await;
     }
 }
@@ -430,3 +458,6 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
         PingoraService::listen_addresses(&self.inner)
     }
 }
+
+/// How long a connection may still bring a request after the last was accepted.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);

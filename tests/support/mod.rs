@@ -186,6 +186,7 @@ listeners:
       private_key: server-key.pem
       client_certificates: {{ mode: optional, trust: chain, trust_anchors: [ca.pem] }}
 admin: {{ address: "127.0.0.1:0" }}
+drain: {{ delay: 0s, timeout: 2s }}
 issuers:
   - name: bank
     issuer: {issuer}
@@ -281,11 +282,6 @@ pub struct Running {
 impl Running {
     /// Loads the scene as `run` would, binds, serves.
     pub async fn start(scene: Scene, clock: &TestClock) -> Self {
-        Self::start_with(scene, clock, Duration::ZERO, Duration::from_secs(2)).await
-    }
-
-    /// The same with a lame-duck time and a patience for open connections.
-    pub async fn start_with(scene: Scene, clock: &TestClock, lame_duck: Duration, drain: Duration) -> Self {
         fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
         let file = scene.folder.write("gateway.yaml", &scene.yaml);
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
@@ -295,8 +291,6 @@ impl Running {
             clock: Clock::from_fn(move || Duration::from_secs(time.now())),
             audit: Some(Box::new(audit.clone())),
             replay_began: None,
-            lame_duck,
-            drain,
             reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),
         };
         let bound = Bound::new(config, options).expect("the gateway binds");

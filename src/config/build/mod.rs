@@ -8,6 +8,7 @@ mod files;
 mod introspection;
 mod issuers;
 mod listeners;
+mod operation;
 mod routes;
 mod upstreams;
 
@@ -50,10 +51,11 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
     let names = Names::of(&file);
     let routes = build.routes(&mut file, &names, profile);
     let audit = build.audit(&mut file);
+    let drain = build.drain(&mut file);
     if build.report.errors().is_empty()
         && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
-        && let (Some((routes, strip)), Some(audit)) = (routes, audit)
+        && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
         && let (Some(freshness), Some(replay_max_entries)) = (freshness, replay_max_entries)
     {
         build.warn_of_senders(&file, &listeners, &routes);
@@ -69,6 +71,7 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
             upstreams,
             routes,
             strip,
+            drain,
             audit,
             certificates: build.certificates.into_iter().collect(),
             revocation_lists: build.revocation_lists.into_iter().collect(),
