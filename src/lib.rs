@@ -53,3 +53,4 @@ pub mod signing;
 pub mod stream;
 pub mod tls;
 pub mod upstream;
+pub mod watch;

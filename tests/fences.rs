@@ -47,6 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("tls", &["fapi"]),
     ("upstream", &["fapi"]),
+    ("watch", &["fapi"]),
 ];
 
 /// The rooms where Pingora is.
