@@ -27,5 +27,6 @@ mod observed;
 mod operation;
 mod readme;
 mod rejects;
+mod reload;
 mod upstreams;
 mod vectors;

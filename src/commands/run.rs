@@ -1,9 +1,9 @@
-//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads.
+//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads, as a change of files does.
 //!
 //! The first SIGTERM or SIGINT begins the drain. The second ends it: open connections are cut, the audit is written. The third
 //! ends the process as it stands.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,13 +24,7 @@ pub fn run(path: &Path) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let again: PathBuf = path.to_owned();
-    let options = Options {
-        clock: Clock::system(),
-        audit: None,
-        replay_began: None,
-        reload: Box::new(move || Config::load(&again).map_err(|errors| errors.to_string())),
-    };
+    let options = Options { clock: Clock::system(), audit: None, replay_began: None };
     let bound = match Bound::new(config, options) {
         Ok(bound) => bound,
         Err(error) => return failed(&error),

@@ -1,7 +1,9 @@
 //! Reads the configuration again when asked, and does the background work of the service in force.
 
 use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use rustls::time_provider::TimeProvider;
 use tokio::task::JoinSet;
 
 use super::{Control, StartError};
+use crate::audit::{AuditSender, Destination};
 use crate::config::Config;
 use crate::connection::{VirtualHost, VirtualHosts};
 use crate::fapi::UnixTime;
@@ -28,16 +31,98 @@ use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
 use crate::upstream::Upstream;
+use crate::watch::{Files, Look, Watch};
 
-/// Keeps the service's keys and addresses fresh, and replaces the service when asked.
+/// Keeps the service's keys and addresses fresh, and replaces the service when asked, or when its files have changed.
 pub(super) struct Keeper {
     pub(super) service: Arc<ArcSwap<Service>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) control: Control,
-    pub(super) reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
-    pub(super) fixed: Fixed,
+    pub(super) audit: AuditSender,
     pub(super) clock: Clock,
+    pub(super) sources: Sources,
+}
+
+/// Where the configuration of the start came from, and what of it stays.
+pub(super) struct Sources {
+    file: PathBuf,
+    files: Files,
+    interval: Option<Duration>,
+    admin: Option<SocketAddr>,
+    /// Where the audit goes, if the configuration says it.
+    audit: Option<Destination>,
+}
+
+impl Sources {
+    pub(super) fn of(config: &Config, audit: Option<Destination>) -> Self {
+        let (file, files) = (config.file.clone(), config.files.clone());
+        Self { file, files, interval: config.watch, admin: config.admin, audit }
+    }
+}
+
+/// What belongs to the service in force, and what was last tried in its place.
+struct Kept {
+    /// Its background work.
+    work: JoinSet<()>,
+    /// Where its audit goes, if the configuration says it.
+    audit: Option<Destination>,
+    changes: Changes,
+}
+
+/// Tells when there is a reason to read the configuration again.
+struct Changes {
+    /// The files that were read last, whatever came of it: a fault is met again only after one of them has changed.
+    watch: Watch,
+    interval: Option<Duration>,
+    /// Whether the last fault may go by itself.
+    passing: bool,
+}
+
+/// Why the configuration is read again.
+enum Occasion {
+    Asked,
+    Changed(Vec<PathBuf>),
+    Passed,
+}
+
+/// Why everything stays as it was.
+struct NotReloaded {
+    why: String,
+    /// Whether it may come right though no file changes.
+    passing: bool,
+}
+
+impl NotReloaded {
+    fn lasting(why: impl Into<String>) -> Self {
+        Self { why: why.into(), passing: false }
+    }
+
+    fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), passing: true }
+    }
+}
+
+impl Changes {
+    /// Waits for a reason; when dropped meanwhile, a new watch is needed.
+    async fn next(&mut self) -> Occasion {
+        let Some(interval) = self.interval else { return std::future::pending().await };
+        let mut pause = interval;
+        loop {
+            tokio::time::sleep(pause).await;
+            let mut watch = std::mem::take(&mut self.watch);
+            // A file system may keep whoever asks it waiting.
+            let looking = tokio::task::spawn_blocking(move || (watch.look(), watch));
+            let Ok((look, watch)) = looking.await else { return std::future::pending().await };
+            self.watch = watch;
+            pause = match look {
+                Look::Changed(files) => return Occasion::Changed(files),
+                Look::Same if self.passing => return Occasion::Passed,
+                Look::Same => interval,
+                Look::Changing => interval.min(SETTLING),
+            };
+        }
+    }
 }
 
 impl Keeper {
@@ -57,21 +142,36 @@ impl Keeper {
         work
     }
 
-    /// Builds and warms a new service; everything old stays in force until all of it is good.
-    async fn replace(&self, work: &mut JoinSet<()>) -> Result<(), String> {
-        let config = (self.reload)()?;
+    /// Reads everything again, and takes it into force if all of it is good.
+    async fn reload(&self, kept: &mut Kept) -> Result<(), NotReloaded> {
+        let file = self.sources.file.clone();
+        let config = match tokio::task::spawn_blocking(move || Config::load(&file)).await {
+            Ok(Ok(config)) => config,
+            Ok(Err(errors)) => {
+                kept.changes.watch = Watch::new(errors.files());
+                return Err(NotReloaded::lasting(errors.in_one_line()));
+            }
+            Err(_) => return Err(NotReloaded::lasting("reading it failed; this is a fault of the gateway, report it")),
+        };
+        kept.changes.watch = Watch::new(&config.files);
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {
-            return Err("the listeners' addresses cannot change in a reload; restart the gateway".into());
+            let why = "the listeners' addresses cannot change in a reload; restart the gateway";
+            return Err(NotReloaded::lasting(why));
         }
-        if Fixed::of(&config) != self.fixed {
-            tracing::warn!("admin, audit, and header_bytes and idle_timeout of HTTP/2 change only with a restart");
+        if config.admin != self.sources.admin {
+            tracing::warn!("the address of admin changes only with a restart");
         }
-        let files = Files::of(&config);
+        self.replace(config, kept).await
+    }
+
+    /// Builds and warms a new service; everything old stays in force until all of it is good.
+    async fn replace(&self, config: Config, kept: &mut Kept) -> Result<(), NotReloaded> {
+        let (interval, destination, ends) = (config.watch, config.audit.clone(), Ends::of(&config));
         let new = service(config, &self.metrics, &self.clock, self.clock.unix_time(), Some(&self.service.load()))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| NotReloaded::lasting(error.to_string()))?;
         let new = Arc::new(new);
         let tending = Self::tend(&new).await;
         let ready = async {
@@ -80,34 +180,71 @@ impl Keeper {
             }
         };
         if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
-            return Err("the keys of an issuer could not be read in time".into());
+            return Err(NotReloaded::passing("the keys of an issuer could not be read in time"));
         }
-        files.note(&self.metrics, self.clock.unix_time());
+        // Rotated by renaming it, or named otherwise, the file of the audit is another one now.
+        if let Some(audit) = &mut kept.audit {
+            let opened = open(destination.clone()).await;
+            self.audit.continue_in(opened.map_err(NotReloaded::passing)?).await;
+            *audit = destination;
+        }
+        ends.note(&self.metrics, self.clock.unix_time());
         let before = self.service.swap(new.clone());
         if before.kept_for != new.kept_for {
             // From here on nobody new judges by the limits before; what was noted under them may be forgotten too early.
             new.gateway.replay.go_on(new.kept_for.max_entries, self.clock.unix_time());
         }
-        *work = tending;
+        kept.work = tending;
+        kept.changes.interval = interval;
         Ok(())
+    }
+
+    /// What follows a fault: the audit's file may have been rotated all the same.
+    async fn stay(&self, kept: &Kept) {
+        let Some(destination) = kept.audit.clone() else { return };
+        match open(destination).await {
+            Ok(output) => self.audit.continue_in(output).await,
+            Err(why) => tracing::error!(why, "the audit goes on where it was"),
+        }
     }
 }
 
 #[async_trait]
 impl BackgroundService for Keeper {
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
-        let mut work = Self::tend(&self.service.load_full()).await;
+        let Sources { files, interval, audit, .. } = &self.sources;
+        let changes = Changes { watch: Watch::new(files), interval: *interval, passing: false };
+        let work = Self::tend(&self.service.load_full()).await;
+        let mut kept = Kept { work, audit: audit.clone(), changes };
         ready.notify_ready();
+        let mut said = String::new();
         loop {
-            tokio::select! {
-                () = self.control.0.reload.notified() => {}
+            let occasion = tokio::select! {
+                () = self.control.0.reload.notified() => Occasion::Asked,
+                occasion = kept.changes.next() => occasion,
                 _ = shutdown.changed() => return,
-            }
-            let outcome = self.replace(&mut work).await;
+            };
+            let outcome = self.reload(&mut kept).await;
             self.metrics.reloaded(outcome.is_ok());
+            let changed = match &occasion {
+                Occasion::Changed(files) => files.as_slice(),
+                Occasion::Asked | Occasion::Passed => &[],
+            };
+            kept.changes.passing = outcome.as_ref().is_err_and(|fault| fault.passing);
             match outcome {
-                Ok(()) => tracing::info!("the configuration was reloaded"),
-                Err(error) => tracing::error!(%error, "the configuration was not reloaded, the old one stays in force"),
+                Ok(()) => tracing::info!(?changed, "the configuration was reloaded"),
+                Err(NotReloaded { why, .. }) => {
+                    // Of a fault that is there again by itself, everything was said.
+                    if !matches!(occasion, Occasion::Passed) || why != said {
+                        tracing::error!(
+                            ?changed,
+                            error = why,
+                            "the configuration was not reloaded, the old one stays in force"
+                        );
+                    }
+                    said = why;
+                    self.stay(&kept).await;
+                }
             }
             self.control.0.reloads.fetch_add(1, Ordering::AcqRel);
             self.control.0.reloaded.notify_one();
@@ -115,33 +252,20 @@ impl BackgroundService for Keeper {
     }
 }
 
-/// What stays as it was at the start, whatever a reload says.
-#[derive(PartialEq, Eq)]
-pub(super) struct Fixed {
-    admin: Option<SocketAddr>,
-    audit: crate::audit::Destination,
-    pub(super) header_bytes: usize,
-    pub(super) h2_idle_timeout: Duration,
+/// Opens the audit's destination, where that may take its time.
+async fn open(destination: Destination) -> Result<Box<dyn Write + Send>, String> {
+    let opened = tokio::task::spawn_blocking(move || destination.open()).await;
+    let opened = opened.map_err(std::io::Error::other).flatten();
+    opened.map_err(|error| format!("cannot write the audit: {error}"))
 }
 
-impl Fixed {
-    pub(super) fn of(config: &Config) -> Self {
-        Self {
-            admin: config.admin,
-            audit: config.audit.clone(),
-            header_bytes: config.limits.header_bytes,
-            h2_idle_timeout: config.limits.idle_timeout,
-        }
-    }
-}
-
-/// The files whose content ends, and when.
-pub(super) struct Files {
+/// When what is in the files comes to its end.
+pub(super) struct Ends {
     certificates: Vec<(String, UnixTime)>,
     revocation_lists: Vec<(String, UnixTime)>,
 }
 
-impl Files {
+impl Ends {
     pub(super) fn of(config: &Config) -> Self {
         Self { certificates: config.certificates.clone(), revocation_lists: config.revocation_lists.clone() }
     }
@@ -237,3 +361,5 @@ const FIRST_RESOLVE: Duration = Duration::from_secs(5);
 /// How many proof keys are remembered, parsed; up to about 1 KiB each.
 const PROOF_KEYS: u64 = 50_000;
 const FIRST_KEYS: Duration = Duration::from_secs(30);
+/// How long a change has to have been there, at most, before it is read: whoever writes several files is given that time.
+const SETTLING: Duration = Duration::from_secs(1);

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
-use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::server::handshake_with_callback;
 use pingora::protocols::tls::{TlsRef, TlsStream};
@@ -33,7 +34,7 @@ use pingora::services::{Service as PingoraService, listening};
 use prometheus::IntGauge;
 use tokio::sync::{Notify, watch};
 
-use self::keeper::{Files, Fixed, Keeper, service};
+use self::keeper::{Ends, Keeper, Sources, service};
 use self::shutdown::Shutdown;
 use crate::admin::Admin;
 use crate::audit::Audit;
@@ -41,6 +42,7 @@ use crate::config::Config;
 use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::drain::Drain;
 use crate::fapi::UnixTime;
+use crate::limits::Limits;
 use crate::metrics::{Handshake, Metrics};
 use crate::proxy::{Clock, Proxy, Service};
 use crate::stream::{ClientStream, HeaderLimits};
@@ -55,8 +57,6 @@ pub struct Options {
     pub audit: Option<Box<dyn Write + Send>>,
     /// Since when every use of a proof is known: the start, unless no proof can have been used before it.
     pub replay_began: Option<UnixTime>,
-    /// How the configuration is read again when a reload is asked for.
-    pub reload: Box<dyn Fn() -> Result<Config, String> + Send + Sync>,
 }
 
 /// Why a gateway cannot start.
@@ -127,7 +127,7 @@ pub struct Bound {
     audit: Audit,
     options: Options,
     control: Control,
-    fixed: Fixed,
+    sources: Sources,
 }
 
 impl Bound {
@@ -137,9 +137,9 @@ impl Bound {
     /// [`StartError`].
     pub fn new(config: Config, mut options: Options) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
-        let output = match options.audit.take() {
-            Some(output) => output,
-            None => config.audit.open().map_err(StartError::Audit)?,
+        let (output, destination) = match options.audit.take() {
+            Some(output) => (output, None),
+            None => (config.audit.open().map_err(StartError::Audit)?, Some(config.audit.clone())),
         };
         let bind =
             |address: SocketAddr| TcpListener::bind(address).map_err(|error| StartError::Bind { address, error });
@@ -148,14 +148,14 @@ impl Bound {
             listeners.push((bind(listener.address)?, listener.address.to_string().into(), listener.address));
         }
         let admin = config.admin.map(bind).transpose()?;
-        let fixed = Fixed::of(&config);
-        let files = Files::of(&config);
+        let sources = Sources::of(&config, destination);
+        let ends = Ends::of(&config);
         let now = options.clock.unix_time();
         let began = options.replay_began.unwrap_or(now);
         let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, &options.clock, began, None)?));
-        files.note(&metrics, now);
+        ends.note(&metrics, now);
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), fixed })
+        Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), sources })
     }
 
     /// The addresses of the data listeners, with the ports that were given for port 0.
@@ -178,7 +178,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::Tls`], and [`StartError::AuditLost`] at the end.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { listeners, admin, service, metrics, audit, options, control, fixed } = self;
+        let Self { listeners, admin, service, metrics, audit, options, control, sources } = self;
         let drain = Arc::new(Drain::default());
         let (closing, _) = watch::channel(false);
         // The admin listener must see the end of all others: its own signal never comes.
@@ -200,14 +200,9 @@ impl Bound {
             };
             let mut http = http_proxy(&server.configuration, proxy.clone());
             let mut http_options = HttpServerOptions::default();
-            http_options.h2_idle_timeout = Some(fixed.h2_idle_timeout);
             // The line refuses CONNECT itself, so that this refusal too has an interaction id and a record.
             http_options.allow_connect_method_proxying = true;
             http.server_options = Some(http_options);
-            let mut h2 = default_h2_options();
-            let list = fixed.header_bytes.saturating_mul(2).max(64 * 1024);
-            h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
-            http.h2_options = Some(h2);
             let open = Places::new(metrics.connections(&name));
             places.push(open.clone());
             let door = Door {
@@ -227,8 +222,8 @@ impl Bound {
             metrics: metrics.clone(),
             addresses,
             control: control.clone(),
-            reload: options.reload,
-            fixed,
+            audit: audit.sender(),
+            sources,
             clock: options.clock,
         };
         let keeper = server.add_service(background_service("keeper", keeper));
@@ -365,9 +360,8 @@ impl Door {
         Ok(handshake_with_callback(&acceptor, stream, &capture).await?)
     }
 
-    async fn open(&self, stream: TcpStream) -> Option<Stream> {
+    async fn open(&self, stream: TcpStream, service: &Service) -> Option<Stream> {
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
-        let service = self.service.load_full();
         let (limits, hosts) = (&service.limits, service.listeners.get(self.index)?);
         let handshake = self.shake_hands(stream, client_address, hosts);
         let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
@@ -400,14 +394,14 @@ impl Door {
 #[async_trait]
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let limit = self.service.load().limits.connections;
-        let Some(_place) = self.places.take(limit) else {
+        let service = self.service.load_full();
+        let Some(_place) = self.places.take(service.limits.connections) else {
             self.metrics.handshake(&self.listener, Handshake::Refused);
             return None;
         };
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
-        let stream = self.open(stream).await?;
-        self.http.process_new(stream, shutdown).await
+        let stream = self.open(stream, &service).await?;
+        Arc::new(Visit::new(self.http.clone(), &service.limits)).process_new(stream, shutdown).await
     }
 
     /// Called when no more connections are accepted; ends those that wait for a request.
@@ -415,6 +409,43 @@ impl ServerApp for Door {
         // The handshake or the request of a client that could not know may be on its way.
         tokio::time::sleep(LAST_REQUESTS).await;
         ServerApp::cleanup(&*self.http).await;
+    }
+}
+
+/// One connection to the proxy, with the limits of the time when it was accepted; Pingora's own are those of the start.
+struct Visit {
+    http: Arc<HttpProxy<Proxy>>,
+    options: HttpServerOptions,
+    h2: H2Options,
+}
+
+impl Visit {
+    fn new(http: Arc<HttpProxy<Proxy>>, limits: &Limits) -> Self {
+        let mut options = http.server_options.clone().unwrap_or_default();
+        options.h2_idle_timeout = Some(limits.idle_timeout);
+        let mut h2 = default_h2_options();
+        let list = limits.header_bytes.saturating_mul(2).max(64 * 1024);
+        h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
+        Self { http, options, h2 }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Visit {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.http.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(self.h2.clone())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
     }
 }
 

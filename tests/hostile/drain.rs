@@ -47,7 +47,6 @@ impl Second {
             replay_began: None,
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
             audit: Some(Box::new(std::io::sink())),
-            reload: Box::new(|| Err("no reload here".into())),
         };
         let bound = Bound::new(Config::load(&file).expect("it was loaded before"), options).expect("free ports");
         let (address, admin) = (bound.addresses()[0], bound.admin_address().expect("an admin listener"));

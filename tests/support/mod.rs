@@ -186,6 +186,7 @@ listeners:
       private_key: server-key.pem
       client_certificates: {{ mode: optional, trust: chain, trust_anchors: [ca.pem] }}
 admin: {{ address: "127.0.0.1:0" }}
+reload: {{ watch: 0s }}
 drain: {{ delay: 0s, timeout: 2s }}
 issuers:
   - name: bank
@@ -256,6 +257,12 @@ routes:
         self.folder
     }
 
+    /// Does anything else to the folder beside gateway.yaml.
+    pub fn folder(self, prepare: impl FnOnce(&Path)) -> Self {
+        prepare(self.folder.path());
+        self
+    }
+
     /// Does not wait for readiness, which will not come.
     pub fn never_ready(mut self) -> Self {
         self.becomes_ready = false;
@@ -291,7 +298,6 @@ impl Running {
             clock: Clock::from_fn(move || Duration::from_secs(time.now())),
             audit: Some(Box::new(audit.clone())),
             replay_began: None,
-            reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),
         };
         let bound = Bound::new(config, options).expect("the gateway binds");
         let address = bound.addresses()[0];

@@ -77,7 +77,6 @@ impl Stage {
             audit: Some(Box::new(audit.clone())),
             // Every key here is new, so nothing was used before.
             replay_began: Some(crate::fapi::UnixTime(0)),
-            reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),
         };
         let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
         let control = bound.control();
