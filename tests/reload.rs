@@ -1,9 +1,7 @@
 //! Reload: files are taken into force as they change, all of them or none, and nobody who is served at the time notices.
 
-use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +14,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::support::client::{Client, Connection};
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
+use crate::support::program::Program;
+use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
 
 const UNWATCHED: &str = "reload: { watch: 0s }";
 const WATCHED: &str = "reload: { watch: 100ms }";
@@ -341,36 +340,6 @@ async fn a_reload_changes_the_limits_of_new_http_2_connections() {
     assert_eq!(status(&mut connect().await).await, 200);
 }
 
-/// The program itself.
-struct Program {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-}
-
-impl Program {
-    fn run(folder: &Folder) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
-            .arg("run")
-            .current_dir(folder.path())
-            .env("RUST_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        Self { child, log }
-    }
-
-    /// The next line that contains this text.
-    fn says(&mut self, text: &str) -> String {
-        let mut lines = self.log.by_ref().map(|line| line.expect("text"));
-        lines.find(|line| line.contains(text)).expect("the program still runs")
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_of_the_reload() {
     let authority = Authority::new("Test CA");
@@ -419,6 +388,5 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     program.says("the configuration was reloaded");
     has("other.jsonl", &ask().await).await;
     program.signal("-TERM");
-    let status = tokio::task::spawn_blocking(move || program.child.wait()).await.unwrap().unwrap();
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(program.ends().await, Some(0));
 }

@@ -93,7 +93,8 @@ pub struct Control(Arc<ControlState>);
 
 #[derive(Default)]
 struct ControlState {
-    stop: Notify,
+    /// How often it was asked to end.
+    stops: watch::Sender<usize>,
     reload: Notify,
     reloads: AtomicUsize,
     reloaded: Notify,
@@ -102,7 +103,13 @@ struct ControlState {
 impl Control {
     /// Asks the gateway to drain and end; asked again, it cuts what is still open.
     pub fn stop(&self) {
-        self.0.stop.notify_one();
+        self.0.stops.send_modify(|stops| *stops = stops.saturating_add(1));
+    }
+
+    /// Waits until it was asked so often to end.
+    async fn stopped(&self, times: usize) {
+        // The sender is ours, so it is not gone.
+        let _ = self.0.stops.subscribe().wait_for(|stops| *stops >= times).await;
     }
 
     /// Asks the gateway to read its configuration again.

@@ -45,12 +45,12 @@ impl Shutdown {
 #[async_trait]
 impl ShutdownSignalWatch for Shutdown {
     async fn recv(&self) -> ShutdownSignal {
-        self.control.0.stop.notified().await;
+        self.control.stopped(1).await;
         let settings = self.service.load().drain;
         tracing::info!(delay = ?settings.delay, timeout = ?settings.timeout, "draining");
         tokio::select! {
             () = self.drain(settings) => {}
-            () = self.control.0.stop.notified() => tracing::warn!("told to stop again, connections are cut"),
+            () = self.control.stopped(2) => tracing::warn!("told to stop again, connections are cut"),
         }
         ShutdownSignal::FastShutdown
     }

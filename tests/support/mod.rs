@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod client;
 pub mod node;
+pub mod program;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -364,6 +365,8 @@ impl Running {
     }
 
     fn end(&mut self) {
+        // The second word cuts connections that a test left open.
+        self.control.stop();
         self.control.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

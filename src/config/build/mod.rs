@@ -58,19 +58,19 @@ pub(super) fn build(
     let names = Names::of(&file);
     let routes = build.routes(&mut file, &names, profile);
     let audit = build.audit(&mut file);
-    let reload = build.reload(&mut file);
+    let watch = build.reload(&mut file);
     let drain = build.drain(&mut file);
     if build.report.errors().is_empty()
         && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
-        && let (Some(freshness), Some(replay_max_entries), Some(watch)) = (freshness, replay_max_entries, reload)
+        && let (Some(freshness), Some(replay_max_entries), Some(watch)) = (freshness, replay_max_entries, watch)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         return Ok(Config {
             file: path.to_owned(),
             files: build.files,
-            watch,
+            watch: Some(watch).filter(|watch| !watch.is_zero()),
             profile,
             listeners: listeners::by_address(listeners),
             admin,

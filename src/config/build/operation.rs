@@ -8,21 +8,17 @@ use crate::config::file::{self, File};
 use crate::drain;
 
 impl Build<'_> {
-    /// How often files are looked at for changes; the inner `None` is never.
-    #[expect(clippy::option_option, reason = "a fault, and a choice")]
-    pub(super) fn reload(&mut self, file: &mut File) -> Option<Option<Duration>> {
+    /// How often files are looked at for changes; zero is never.
+    pub(super) fn reload(&mut self, file: &mut File) -> Option<Duration> {
         let at = KeyPath::of("reload").key("watch");
         let entry = &mut file.reload.get_or_insert_default().watch;
         let watch = entry.get_or_insert(file::Duration(Duration::from_secs(5))).0;
-        if watch.is_zero() {
-            return Some(None);
-        }
-        if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&watch) {
+        if !watch.is_zero() && !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&watch) {
             let problem = "the time is not from 100ms to 1h, nor `0s`, which is never; the default is `5s`";
             self.problem(&at, problem);
             return None;
         }
-        Some(Some(watch))
+        Some(watch)
     }
 
     pub(super) fn drain(&mut self, file: &mut File) -> Option<drain::Settings> {
