@@ -179,7 +179,7 @@ async fn t7_a_request_that_outlives_the_drain_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn t7_the_drain_tells_clients_to_leave_before_it_closes_their_connections() {
     let world = World::start().await;
-    let second = Second::start(&world, "drain: { delay: 1s, timeout: 10s }");
+    let second = Second::start(&world, "drain: { delay: 3s, timeout: 10s }");
     second.becomes(200).await;
     let mut talk = Talk::with(&second.client(&world)).await;
     let get = head(&world, "GET /accounts", "");
