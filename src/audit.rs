@@ -206,6 +206,7 @@ impl Health {
 
 enum Message {
     Line(Vec<u8>),
+    Output(Box<dyn Write + Send>),
     End,
 }
 
@@ -235,6 +236,12 @@ impl AuditSender {
                 }
             }
         }
+    }
+
+    /// Has the lines that are sent after this go to another output; those before it are written to the one before.
+    pub async fn continue_in(&self, output: Box<dyn Write + Send>) {
+        // Without a writer there is nobody to go on.
+        let _ = self.lines.send(Message::Output(output)).await;
     }
 
     /// Hands a line over where nothing can be waited for; lost, and counted, when the writer is far behind.
@@ -293,6 +300,11 @@ impl Writer {
                     Ok(Message::Line(line)) => {
                         let result = self.output.write_all(&line);
                         self.note(result, 1);
+                    }
+                    Ok(Message::Output(output)) => {
+                        let result = self.output.flush();
+                        self.note(result, 0);
+                        self.output = BufWriter::new(output);
                     }
                     Ok(Message::End) => {
                         let result = self.output.flush();

@@ -26,16 +26,16 @@ pub struct VirtualHost {
     /// What it shows and asks in handshakes.
     pub tls: InForce,
     /// The proxies that hand on the certificates of their clients.
-    pub hop: Option<Arc<Hop>>,
+    pub hop: Option<Hop>,
 }
 
 /// Who a connection belongs to.
-#[derive(Clone, Debug)]
-pub enum OtherEnd {
+#[derive(Debug)]
+pub enum OtherEnd<'h> {
     /// A client.
     Client(Peer),
     /// A proxy, which says of every request whose it is; its own certificate is nobody's binding.
-    Proxy(Arc<Hop>),
+    Proxy(&'h Hop),
 }
 
 /// The virtual hosts of one address, as a reload left them.
@@ -88,10 +88,17 @@ pub struct ConnectionFacts {
 struct Standing {
     generation: u64,
     until: UnixTime,
-    /// The place of its virtual host, and the other end; `None` if no handshake would let it in.
-    admitted: Option<(usize, OtherEnd)>,
+    /// The place of its virtual host, and whose it is; `None` if no handshake would let it in.
+    admitted: Option<(usize, Owner)>,
     /// The value of `Client-Cert-Chain`, once it was asked for.
     chain: OnceLock<Option<HeaderValue>>,
+}
+
+/// Whose a connection is.
+#[derive(Debug)]
+enum Owner {
+    Client(Peer),
+    Proxy,
 }
 
 impl ConnectionFacts {
@@ -125,7 +132,7 @@ impl ConnectionFacts {
     /// would let the connection in any more.
     ///
     /// A certificate that counts no more, on a host that does not insist on one, is none.
-    pub fn under<'h>(&self, hosts: &'h VirtualHosts, now: UnixTime) -> Option<(&'h VirtualHost, OtherEnd)> {
+    pub fn under<'h>(&self, hosts: &'h VirtualHosts, now: UnixTime) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
         self.standing(hosts, now).of(hosts)
     }
 
@@ -163,25 +170,30 @@ impl ConnectionFacts {
     /// Tells a proxy from a client, by what counts now: a certificate that has ended names nobody.
     fn stand(&self, hosts: &VirtualHosts, place: usize, peer: Peer, until: UnixTime, now: UnixTime) -> Standing {
         let Some(hop) = hosts.hosts.get(place).and_then(|host| host.hop.as_ref()) else {
-            return Standing::new(hosts, until, Some((place, OtherEnd::Client(peer))));
+            return Standing::new(hosts, until, Some((place, Owner::Client(peer))));
         };
         let certificate = peer.certificate().filter(|certificate| certificate.valid_at(now));
         let leaf = certificate.and(self.chain.first()).map(|leaf| &**leaf);
         if !hop.is(leaf, self.client_address) {
-            return Standing::new(hosts, until, Some((place, OtherEnd::Client(peer))));
+            return Standing::new(hosts, until, Some((place, Owner::Client(peer))));
         }
         let until = certificate.map_or(until, |certificate| until.min(certificate.not_after().plus(1)));
-        Standing::new(hosts, until, Some((place, OtherEnd::Proxy(hop.clone()))))
+        Standing::new(hosts, until, Some((place, Owner::Proxy)))
     }
 }
 
 impl Standing {
-    const fn new(hosts: &VirtualHosts, until: UnixTime, admitted: Option<(usize, OtherEnd)>) -> Self {
+    const fn new(hosts: &VirtualHosts, until: UnixTime, admitted: Option<(usize, Owner)>) -> Self {
         Self { generation: hosts.generation, until, admitted, chain: OnceLock::new() }
     }
 
-    fn of<'h>(&self, hosts: &'h VirtualHosts) -> Option<(&'h VirtualHost, OtherEnd)> {
-        let (place, other_end) = self.admitted.as_ref()?;
-        Some((hosts.hosts.get(*place)?, other_end.clone()))
+    fn of<'h>(&self, hosts: &'h VirtualHosts) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
+        let (place, owner) = self.admitted.as_ref()?;
+        let host = hosts.hosts.get(*place)?;
+        let other_end = match owner {
+            Owner::Client(peer) => OtherEnd::Client(peer.clone()),
+            Owner::Proxy => OtherEnd::Proxy(host.hop.as_ref()?),
+        };
+        Some((host, other_end))
     }
 }

@@ -27,6 +27,7 @@ use time::macros::format_description;
 
 use crate::audit::{self, AuditSender, CertificateSource, Ending};
 use crate::connection::{ConnectionFacts, OtherEnd, VirtualHosts};
+use crate::drain::{self, Drain};
 use crate::fapi::UnixTime;
 use crate::fapi::credentials::{CredentialsError, form_has_token};
 use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
@@ -108,6 +109,8 @@ pub struct Service {
     pub admin_tls: Option<Arc<InForce>>,
     /// The bounds of a message.
     pub limits: Limits,
+    /// How long the end of the gateway may take.
+    pub drain: drain::Settings,
     /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.
     pub counts: HashMap<Arc<str>, RouteMetrics>,
     /// Where upstreams are timed, in the order of `upstreams`.
@@ -129,6 +132,8 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// Where exchanges are recorded.
     pub audit: AuditSender,
+    /// Whether the gateway is on its way out.
+    pub drain: Arc<Drain>,
 }
 
 /// One request on its way through the phases.
@@ -351,7 +356,9 @@ impl ProxyHttp for Proxy {
             context.exchange.trace = trace;
         }
         let idle = context.service.limits.idle_timeout;
-        if session.get_keepalive().is_some() {
+        if self.drain.dismisses() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         // A request that comes before this one is answered does no harm to this one; it is dropped with the connection.

@@ -550,8 +550,15 @@ fn an_eviction_leaves_all_but_one_pod() {
 fn the_application_outlives_the_gateways_drain_within_the_grace_period() {
     let grace = number(&pod(), "terminationGracePeriodSeconds");
     let waits = number(&container(APPLICATION), "lifecycle/preStop/sleep/seconds");
+    let gateway = yaml("deploy/gateway.yaml");
+    let seconds = |path: &str| text(&gateway, path).strip_suffix('s').and_then(|time| time.parse::<u64>().ok());
+    let (delay, timeout) = (seconds("drain/delay").expect("seconds"), seconds("drain/timeout").expect("seconds"));
     assert_eq!(grace, 60);
-    assert!(waits >= 30 && waits + 15 <= grace, "{waits} s of {grace} s");
+    assert!(delay + timeout + 5 <= waits && waits + 15 <= grace, "{delay} s, {timeout} s, {waits} s of {grace} s");
+    let probe = container(GATEWAY);
+    let probe = |key: &str| number(&probe, &format!("readinessProbe/{key}"));
+    let unnoticed = probe("periodSeconds") * probe("failureThreshold") + probe("timeoutSeconds");
+    assert!(unnoticed <= delay, "the probe may notice after {unnoticed} s, connections are accepted for {delay} s");
     assert!(find(&container(GATEWAY), "lifecycle").is_none(), "the gateway begins to drain at once");
 }
 

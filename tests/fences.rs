@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 /// What each room of `src` names of the others, in code that is not for tests. A room that is not listed here, an edge
 /// that is not, and an edge that is no longer there, fail.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("admin", &["audit", "fapi", "issuer", "metrics", "proxy", "tls"]),
+    ("admin", &["audit", "drain", "fapi", "issuer", "metrics", "proxy", "tls"]),
     ("audit", &["fapi", "gateway"]),
     ("commands", &["config", "fapi", "proxy", "server", "signing", "tls"]),
-    ("config", &["audit", "fapi", "hop", "issuer", "limits", "signing", "tls", "upstream"]),
+    ("config", &["audit", "drain", "fapi", "hop", "issuer", "limits", "signing", "tls", "upstream", "watch"]),
     ("connection", &["fapi", "hop", "stream", "tls"]),
+    ("drain", &[]),
     ("fapi", &[]),
     ("gateway", &["fapi", "issuer", "replay"]),
     ("hop", &["fapi", "tls"]),
@@ -22,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("logging", &[]),
     ("main", &["commands", "logging", "tls"]),
     ("metrics", &["fapi", "issuer", "replay"]),
-    ("proxy", &["audit", "connection", "fapi", "gateway", "limits", "metrics", "stream", "tls", "upstream"]),
+    ("proxy", &["audit", "connection", "drain", "fapi", "gateway", "limits", "metrics", "stream", "tls", "upstream"]),
     ("replay", &["fapi"]),
     (
         "server",
@@ -31,22 +32,26 @@ const ROOMS: &[(&str, &[&str])] = &[
             "audit",
             "config",
             "connection",
+            "drain",
             "fapi",
             "gateway",
             "hop",
             "issuer",
+            "limits",
             "metrics",
             "proxy",
             "replay",
             "stream",
             "tls",
             "upstream",
+            "watch",
         ],
     ),
     ("signing", &["fapi"]),
     ("stream", &[]),
     ("tls", &["fapi"]),
     ("upstream", &["fapi"]),
+    ("watch", &["fapi"]),
 ];
 
 /// The rooms where Pingora is.

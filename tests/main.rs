@@ -29,6 +29,7 @@ mod observed;
 mod operation;
 mod readme;
 mod rejects;
+mod reload;
 mod revocations;
 mod soak;
 mod upstreams;

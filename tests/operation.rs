@@ -16,6 +16,7 @@ use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::program::Program;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
 fn program(arguments: &[&str], folder: &Path) -> Output {
@@ -76,23 +77,8 @@ async fn run_serves_until_sigterm_and_reloads_on_sighup() {
     let issuer = AuthorizationServer::start(&authority).unwrap();
     let audit = "audit: { destination: audit.jsonl }\n";
     let folder = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap()).append(audit).into_folder();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
-        .arg("run")
-        .current_dir(folder.path())
-        .env("RUST_LOG", "info")
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut wait_for = |text: &str| loop {
-        let line = lines.next().expect("the program still runs").expect("text");
-        if line.contains(text) {
-            break line;
-        }
-    };
-    let pid = child.id().to_string();
-    let signal = |name: &str| assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    let admin = wait_for("admin listening");
+    let mut program = Program::run(&folder);
+    let admin = program.says("admin listening");
     let admin = admin.rsplit_once("address=").unwrap().1.trim().to_owned();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ready = async {
@@ -103,17 +89,29 @@ async fn run_serves_until_sigterm_and_reloads_on_sighup() {
     tokio::time::timeout(DEADLINE, ready).await.expect("it becomes ready");
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", "not: a gateway\n");
-    signal("-HUP");
-    wait_for("the old one stays in force");
+    program.signal("-HUP");
+    program.says("the old one stays in force");
     let answer = client.get(format!("http://{admin}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(answer.contains("fapi_gateway_config_reloads_total{outcome=\"failure\"} 1"), "{answer}");
     assert!(answer.contains("fapi_gateway_config_last_reload_success 0"));
     folder.write("gateway.yaml", &text);
-    signal("-HUP");
-    wait_for("the configuration was reloaded");
-    signal("-TERM");
-    let status = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
-    assert_eq!(status.code(), Some(0));
+    program.signal("-HUP");
+    program.says("the configuration was reloaded");
+    program.signal("-TERM");
+    assert_eq!(program.ends().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_drain() {
+    let folder = scene(|scene| scene.replace("delay: 0s", "delay: 5m"));
+    let mut program = Program::run(&folder);
+    program.says("admin listening");
+    program.signal("-TERM");
+    program.says("draining");
+    program.signal("-INT");
+    program.says("told to stop again");
+    let code = tokio::time::timeout(DEADLINE, program.ends()).await.expect("it ends");
+    assert_eq!(code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,6 @@ mod door;
 mod revocations;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -13,26 +12,11 @@ use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::audit::Health;
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::proxy::{Clock, Service};
 
 pub use self::door::{Door, Entrance};
-
-/// Whether the gateway wants traffic: from the first key set of every issuer until a drain begins.
-#[derive(Debug, Default)]
-pub struct Drain(AtomicBool);
-
-impl Drain {
-    /// Begins the drain; there is no way back.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it has begun.
-    pub fn began(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// What the admin listener serves.
 pub struct Admin {

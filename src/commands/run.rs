@@ -1,8 +1,10 @@
-//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads.
+//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads, as a change of files does.
+//!
+//! The first SIGTERM or SIGINT begins the drain. The second ends it: open connections are cut, the audit is written. The third
+//! ends the process as it stands.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,15 +24,7 @@ pub fn run(path: &Path) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let again: PathBuf = path.to_owned();
-    let options = Options {
-        clock: Clock::system(),
-        audit: None,
-        replay_began: None,
-        lame_duck: Duration::from_secs(5),
-        drain: Duration::from_secs(30),
-        reload: Box::new(move || Config::load(&again).map_err(|errors| errors.to_string())),
-    };
+    let options = Options { clock: Clock::system(), audit: None, replay_began: None };
     let bound = match Bound::new(config, options) {
         Ok(bound) => bound,
         Err(error) => return failed(&error),
@@ -64,15 +58,20 @@ fn obey_signals(control: Control) -> std::io::Result<()> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => break,
-                    _ = interrupt.recv() => break,
-                    _ = hangup.recv() => control.reload(),
+            let mut asked = 0;
+            while asked < 2 {
+                let stop = tokio::select! {
+                    _ = terminate.recv() => true,
+                    _ = interrupt.recv() => true,
+                    _ = hangup.recv() => false,
+                };
+                if stop {
+                    asked += 1;
+                    control.stop();
+                } else {
+                    control.reload();
                 }
             }
-            control.stop();
-            // Whoever asks twice does not want to wait for the drain.
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}

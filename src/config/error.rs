@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::watch::Files;
+
 /// The place of a value in gateway.yaml, such as `routes[2].scopes`; empty for the file as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<Segment>);
@@ -85,17 +87,32 @@ pub struct ConfigError {
 pub struct ConfigErrors {
     file: PathBuf,
     errors: Vec<ConfigError>,
+    files: Files,
 }
 
 impl ConfigErrors {
-    pub(super) fn new(file: PathBuf, mut errors: Vec<ConfigError>) -> Self {
+    pub(super) fn new(file: PathBuf, mut errors: Vec<ConfigError>, files: Files) -> Self {
         errors.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
-        Self { file, errors }
+        Self { file, errors, files }
     }
 
     /// The problems, in the order of their lines.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
+    }
+
+    /// Every file that was read, or could not be: a change of one of them may be the end of the problems.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// All of it in one line, for a log.
+    pub fn in_one_line(&self) -> String {
+        let problems = self.errors.iter().map(|error| match error.path.segments() {
+            [] => format!("line {}: {}", error.line, error.problem),
+            _ => format!("line {}: {}: {}", error.line, error.path, error.problem),
+        });
+        format!("{}: {}", self.file.display(), problems.collect::<Vec<_>>().join("; "))
     }
 }
 

@@ -41,6 +41,10 @@ pub(super) struct File {
     pub(super) routes: Option<Vec<Route>>,
     /// One JSON line for each exchange.
     pub(super) audit: Option<Audit>,
+    /// How changes of this file, and of the files that it names, come into force.
+    pub(super) reload: Option<Reload>,
+    /// How the gateway ends when it is told to.
+    pub(super) drain: Option<Drain>,
 }
 
 /// The FAPI profile in force.
@@ -741,6 +745,28 @@ pub(super) struct Audit {
     /// `stdout`, or the path of a file that lines are added to.
     #[schemars(extend("default" = "stdout"))]
     pub(super) destination: Option<FilePath>,
+}
+
+/// How changes of files come into force; on SIGHUP always.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reload {
+    /// How often gateway.yaml and every file that it names are looked at for changes, from 100ms to 1h; 0s is never.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) watch: Option<Duration>,
+}
+
+/// How the gateway ends when it is told to: readiness is withdrawn, then connections, then the process.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// How long connections are accepted after /readyz began to say 503: what balancers need to notice; from 0s to 5m. In
+    /// its second half, answers over HTTP/1.1 are the last of their connection.
+    #[schemars(extend("default" = "5s"))]
+    pub(super) delay: Option<Duration>,
+    /// How long requests under way may take after that, from 0s to 1h; the gateway ends as soon as the last is answered.
+    #[schemars(extend("default" = "20s"))]
+    pub(super) timeout: Option<Duration>,
 }
 
 /// Which scopes a token must have.

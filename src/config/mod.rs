@@ -13,9 +13,9 @@ mod error;
 mod file;
 mod source;
 
-use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -24,7 +24,8 @@ use crate::fapi::dpop::Freshness;
 use crate::fapi::headers::StripList;
 use crate::fapi::route::{Origins, Routes};
 use crate::limits::Limits;
-use crate::{audit, hop, issuer, tls, upstream};
+use crate::watch::Files;
+use crate::{audit, drain, hop, issuer, tls, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -32,6 +33,12 @@ pub use error::{ConfigError, ConfigErrors, KeyPath};
 ///
 /// Holds private keys, so it has no `Debug`.
 pub struct Config {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// Every file that was read: gateway.yaml, and what it names.
+    pub files: Files,
+    /// How often these files are looked at for changes; `None` if they are not.
+    pub watch: Option<Duration>,
     /// The floor that every route stands on.
     pub profile: Profile,
     /// Where clients connect; at least one.
@@ -54,6 +61,8 @@ pub struct Config {
     pub routes: Routes,
     /// The names of headers that no client may send on, with those of every route's `forward.claims`.
     pub strip: StripList,
+    /// How long the end of the gateway may take.
+    pub drain: drain::Settings,
     /// Where the audit goes.
     pub audit: audit::Destination,
     /// Every file with certificates, as it is written, and when the first of them ends.
@@ -119,18 +128,22 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`], with every problem that was found.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let fail = |errors| ConfigErrors::new(path.to_owned(), errors);
+        let fail = |(errors, files)| ConfigErrors::new(path.to_owned(), errors, files);
+        let mut files = Files::default();
         // One byte more than is allowed, so that a file that is too large shows.
         let limit = u64::try_from(source::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let mut bytes = Vec::new();
-        if let Err(error) = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
-            let problem =
-                format!("the file cannot be read: {error}; name another with --config, or correct its permissions");
-            return Err(fail(vec![ConfigError { path: KeyPath::default(), line: 1, column: 1, problem }]));
-        }
+        let bytes = match files.read(path, limit) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let problem =
+                    format!("the file cannot be read: {error}; name another with --config, or correct its permissions");
+                let error = ConfigError { path: KeyPath::default(), line: 1, column: 1, problem };
+                return Err(fail((vec![error], files)));
+            }
+        };
         let (file, report) = source::read(&bytes);
-        let Some(file) = file else { return Err(fail(report.into_errors())) };
-        build::build(file, report, path.parent().unwrap_or(Path::new(""))).map_err(fail)
+        let Some(file) = file else { return Err(fail((report.into_errors(), files))) };
+        build::build(file, report, path, files).map_err(fail)
     }
 
     /// One line for each listener, issuer and route.

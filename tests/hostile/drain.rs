@@ -1,6 +1,7 @@
 //! The end of a gateway.
 
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use super::wire::{Talk, now};
 use super::{head, still_serves};
-use crate::support::client::Client;
+use crate::support::client::{Client, ClientError, Connection};
 use crate::support::{DEADLINE, ORIGIN, World};
 
 struct AtOnce;
@@ -37,16 +38,15 @@ struct Second {
 }
 
 impl Second {
-    fn start(world: &World, lame_duck: Duration, drain: Duration) -> Self {
-        let file = world.gateway.folder().path().join("gateway.yaml");
+    fn start(world: &World, drain: &str) -> Self {
+        let folder = world.gateway.folder();
+        let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).expect("it was loaded before");
+        let file = folder.write("second.yaml", &text.replace("drain: { delay: 0s, timeout: 2s }", drain));
         let clock = world.clock.clone();
         let options = Options {
             replay_began: None,
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
             audit: Some(Box::new(std::io::sink())),
-            lame_duck,
-            drain,
-            reload: Box::new(|| Err("no reload here".into())),
         };
         let bound = Bound::new(Config::load(&file).expect("it was loaded before"), options).expect("free ports");
         let (address, admin) = (bound.addresses()[0], bound.admin_address().expect("an admin listener"));
@@ -63,13 +63,6 @@ impl Second {
         Client::new(self.address, &world.authority).origin(ORIGIN).certificate(&world.c1)
     }
 
-    async fn readiness(&self) -> u16 {
-        let mut talk =
-            Talk::over(TcpStream::connect(self.admin).await.expect("the admin listener outlives the others"));
-        talk.say("GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.unwrap();
-        talk.answer().await.expect("an answer").status
-    }
-
     /// Waits until readiness is `status`.
     async fn becomes(&self, status: u16) {
         let becoming = async {
@@ -81,9 +74,19 @@ impl Second {
         timeout(DEADLINE, becoming).await.expect("in time");
     }
 
+    async fn readiness(&self) -> u16 {
+        readiness(self.admin).await
+    }
+
     async fn end(self) {
         tokio::task::spawn_blocking(move || self.ended.recv_timeout(DEADLINE)).await.unwrap().expect("it ends");
     }
+}
+
+async fn readiness(admin: std::net::SocketAddr) -> u16 {
+    let mut talk = Talk::over(TcpStream::connect(admin).await.expect("the admin listener outlives the others"));
+    talk.say("GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.unwrap();
+    talk.answer().await.expect("an answer").status
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,18 +111,9 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
         Arc::new(|_| Answer::text(StatusCode::OK, "complete").delayed(Duration::from_millis(1800))),
     )
     .unwrap();
-    let world = World::with(|scene| {
-        let at = slow.address();
-        scene.replace(
-            "routes:\n",
-            &format!(
-                "  slow: {{ servers: [\"http://{at}\"] }}\nroutes:\n  - {{ name: slow, path: /slow, methods: [GET], scopes: [accounts], upstream: slow }}\n"
-            ),
-        )
-    })
-    .await;
+    let world = World::with(|scene| scene.replace("routes:\n", &slow_route(slow.address()))).await;
     // As long as the drain may take, so that an end before it is an end by itself.
-    let second = Second::start(&world, Duration::from_millis(500), DEADLINE);
+    let second = Second::start(&world, "drain: { delay: 500ms, timeout: 10s }");
     second.becomes(200).await;
     let connecting = second.client(&world);
     let mut idle = Talk::with(&connecting).await;
@@ -167,17 +161,8 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn t7_a_request_that_outlives_the_drain_is_cut() {
     let hanging = HttpServer::start(None, None, Arc::new(|_| Answer::hanging())).unwrap();
-    let world = World::with(|scene| {
-        let at = hanging.address();
-        scene.replace(
-            "routes:\n",
-            &format!(
-                "  slow: {{ servers: [\"http://{at}\"] }}\nroutes:\n  - {{ name: slow, path: /slow, methods: [GET], scopes: [accounts], upstream: slow }}\n"
-            ),
-        )
-    })
-    .await;
-    let second = Second::start(&world, Duration::ZERO, Duration::from_millis(300));
+    let world = World::with(|scene| scene.replace("routes:\n", &slow_route(hanging.address()))).await;
+    let second = Second::start(&world, "drain: { delay: 0s, timeout: 300ms }");
     second.becomes(200).await;
     let mut talk = Talk::with(&second.client(&world)).await;
     talk.say(head(&world, "GET /slow", "")).await.unwrap();
@@ -189,4 +174,146 @@ async fn t7_a_request_that_outlives_the_drain_is_cut() {
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
     assert_eq!(talk.rest().await, "");
     still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t7_the_drain_tells_clients_to_leave_before_it_closes_their_connections() {
+    let world = World::start().await;
+    let second = Second::start(&world, "drain: { delay: 3s, timeout: 10s }");
+    second.becomes(200).await;
+    let mut talk = Talk::with(&second.client(&world)).await;
+    let get = head(&world, "GET /accounts", "");
+    let mut ask = async || {
+        talk.say(&get).await?;
+        let answer = talk.answer().await.expect("an answer");
+        assert_eq!(answer.status, 200);
+        Ok::<bool, std::io::Error>(answer.field("connection") == ["close"])
+    };
+    assert!(!ask().await.unwrap(), "control: connections are kept");
+    second.control.stop();
+    second.becomes(503).await;
+    assert!(!ask().await.unwrap(), "whoever comes back now would come back here");
+    let mut last = false;
+    while !last {
+        last = ask().await.expect("no connection is closed without a word");
+    }
+    assert_eq!(talk.rest().await, "");
+    assert_eq!(second.client(&world).send(world.request()).await.unwrap().status(), 200, "new ones are still accepted");
+    second.end().await;
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t7_a_second_stop_cuts_the_drain() {
+    let hanging = HttpServer::start(None, None, Arc::new(|_| Answer::hanging())).unwrap();
+    let at = hanging.address();
+    let world = World::with(|scene| scene.replace("routes:\n", &slow_route(at))).await;
+    let second = Second::start(&world, "drain: { delay: 5m, timeout: 1h }");
+    second.becomes(200).await;
+    let mut talk = Talk::with(&second.client(&world)).await;
+    talk.say(head(&world, "GET /slow", "")).await.unwrap();
+    hanging.wait_until(DEADLINE, |requests| requests.len() == 1).await.expect("it is in flight");
+    second.control.stop();
+    second.becomes(503).await;
+    second.control.stop();
+    second.end().await;
+    assert_eq!(talk.rest().await, "");
+}
+
+/// Sends new connections in turn to those that said that they are ready when last asked, as a service of Kubernetes does.
+#[derive(Default)]
+struct Balancer {
+    ready: Mutex<Vec<std::net::SocketAddr>>,
+    turn: AtomicUsize,
+}
+
+impl Balancer {
+    fn choose(&self) -> std::net::SocketAddr {
+        let ready = self.ready.lock().unwrap();
+        ready[self.turn.fetch_add(1, Ordering::Relaxed) % ready.len()]
+    }
+
+    /// Asks one gateway at intervals, until it is ready no more.
+    fn watch(self: &Arc<Self>, gateway: &Second) -> tokio::task::JoinHandle<()> {
+        let (balancer, address, admin) = (self.clone(), gateway.address, gateway.admin);
+        balancer.ready.lock().unwrap().push(address);
+        tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(200));
+            while readiness(admin).await == 200 {
+                pace.tick().await;
+            }
+            balancer.ready.lock().unwrap().retain(|ready| *ready != address);
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t7_a_rolling_restart_under_load_loses_no_request() {
+    let world = Arc::new(World::start().await);
+    let drain = "drain: { delay: 1s, timeout: 10s }";
+    let first = Second::start(&world, drain);
+    first.becomes(200).await;
+    let balancer = Arc::new(Balancer::default());
+    let mut watched = balancer.watch(&first);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let clients: Vec<_> = (0..6)
+        .map(|number| {
+            let (world, balancer, stopped) = (world.clone(), balancer.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let (mut answered, mut connections) = (0, 0);
+                let mut connection = None;
+                while !*stopped.borrow() {
+                    // Most of them keep their connection until they are told to leave it, by `Connection: close` or GOAWAY;
+                    // two make one for each request.
+                    let mut kept = match connection.take().filter(|kept: &Connection| !kept.is_closed()) {
+                        Some(kept) => kept,
+                        None => {
+                            let client = Client::new(balancer.choose(), &world.authority).origin(ORIGIN);
+                            let client = client.certificate(&world.c1);
+                            connections += 1;
+                            let client = if number % 2 == 0 { client.h1() } else { client.h2() };
+                            client.connect().await.expect("a balancer's choice accepts")
+                        }
+                    };
+                    // What was not taken over the wire was not lost: the connection was announced to end.
+                    match kept.send(world.request()).await {
+                        Ok(response) => assert_eq!(response.status(), 200),
+                        Err(ClientError::Http(error)) if error.is_canceled() || error.is_closed() => continue,
+                        Err(error) => panic!("client {number}: {error:?}"),
+                    }
+                    answered += 1;
+                    if number < 4 {
+                        connection = Some(kept);
+                    }
+                }
+                (answered, connections)
+            })
+        })
+        .collect();
+
+    let mut serving = first;
+    for _ in 0..3 {
+        let next = Second::start(&world, drain);
+        next.becomes(200).await;
+        let next_watched = balancer.watch(&next);
+        serving.control.stop();
+        serving.end().await;
+        watched.await.expect("the balancer noticed");
+        watched = next_watched;
+        serving = next;
+    }
+    stop.send(true).unwrap();
+    for client in clients {
+        let (answered, connections) = client.await.expect("no request was lost");
+        // Who comes late to the one that is about to stop may be sent past it.
+        assert!(answered > 20 && connections > 1, "{answered} answers on {connections} connections");
+    }
+    serving.control.stop();
+    serving.end().await;
+}
+
+fn slow_route(at: std::net::SocketAddr) -> String {
+    format!(
+        "  slow: {{ servers: [\"http://{at}\"] }}\nroutes:\n  - {{ name: slow, path: /slow, methods: [GET], scopes: [accounts], upstream: slow }}\n"
+    )
 }

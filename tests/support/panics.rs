@@ -63,7 +63,7 @@ mod tests {
             Duration::from_secs(time.now())
         });
         let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
-        let second = Running::start_by(scene, clock, Duration::ZERO, Duration::from_secs(2));
+        let second = Running::start_by(scene, clock);
         second.ready().await;
         let client = Client::new(second.address(), &world.authority).origin(ORIGIN).certificate(&world.c1);
         assert_eq!(client.send(world.request()).await.unwrap().status(), 200, "control");

@@ -77,9 +77,6 @@ impl Stage {
             audit: Some(Box::new(audit.clone())),
             // Every key here is new, so nothing was used before.
             replay_began: Some(crate::fapi::UnixTime(0)),
-            lame_duck: Duration::ZERO,
-            drain: Duration::from_secs(2),
-            reload: Box::new(move || Config::load(&file).map_err(|errors| errors.to_string())),
         };
         let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
         let control = bound.control();
@@ -221,6 +218,7 @@ listeners:
       private_key: server-key.pem
       client_certificates: {{ mode: optional, trust: chain, trust_anchors: [ca.pem] }}
 admin: {{ address: "127.0.0.1:0" }}
+drain: {{ delay: 0s, timeout: 2s }}
 issuers:
   - name: demo
     issuer: {issuer}

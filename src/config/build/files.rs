@@ -2,7 +2,6 @@
 //!
 //! Nothing of their content is ever part of a problem.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -23,15 +22,15 @@ impl Build<'_> {
 
     pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<u8>> {
         let path = self.resolve(&path.0);
-        let mut bytes = Vec::new();
-        let read = std::fs::File::open(&path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            let problem =
-                format!("`{}` cannot be read: {error}; correct the path or the file's permissions", path.display());
-            self.problem(at, problem);
-            return None;
+        match self.files.read(&path, MAX_FILE_BYTES) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let problem =
+                    format!("`{}` cannot be read: {error}; correct the path or the file's permissions", path.display());
+                self.problem(at, problem);
+                None
+            }
         }
-        Some(bytes)
     }
 
     /// Every certificate of a PEM file; at least one.

@@ -10,6 +10,7 @@ mod hop;
 mod introspection;
 mod issuers;
 mod listeners;
+mod operation;
 mod routes;
 mod upstreams;
 
@@ -28,13 +29,20 @@ use super::source::Report;
 use super::{Config, Profile};
 use crate::fapi::UnixTime;
 use crate::limits::Limits;
+use crate::watch::Files;
 use crate::{audit, issuer};
 
 /// Builds everything, or says everything that is wrong.
-pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<Config, Vec<ConfigError>> {
+pub(super) fn build(
+    mut file: File,
+    report: Report,
+    path: &Path,
+    files: Files,
+) -> Result<Config, (Vec<ConfigError>, Files)> {
     let mut build = Build {
         report,
-        directory,
+        directory: path.parent().unwrap_or(Path::new("")),
+        files,
         certificates: BTreeMap::new(),
         revocation_lists: BTreeMap::new(),
         warnings: Vec::new(),
@@ -58,14 +66,19 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
     let names = Names::of(&file);
     let routes = build.routes(&mut file, &names, profile);
     let audit = build.audit(&mut file);
+    let watch = build.reload(&mut file);
+    let drain = build.drain(&mut file);
     if build.report.errors().is_empty()
         && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
-        && let (Some((routes, strip)), Some(audit)) = (routes, audit)
-        && let (Some(freshness), Some(replay_max_entries)) = (freshness, replay_max_entries)
+        && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
+        && let (Some(freshness), Some(replay_max_entries), Some(watch)) = (freshness, replay_max_entries, watch)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         return Ok(Config {
+            file: path.to_owned(),
+            files: build.files,
+            watch: Some(watch).filter(|watch| !watch.is_zero()),
             profile,
             listeners: listeners::by_address(listeners),
             admin,
@@ -77,6 +90,7 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
             upstreams,
             routes,
             strip,
+            drain,
             audit,
             certificates: build.certificates.into_iter().collect(),
             revocation_lists: build.revocation_lists.into_iter().collect(),
@@ -91,12 +105,13 @@ pub(super) fn build(mut file: File, report: Report, directory: &Path) -> Result<
             "the file is refused without a reason; this is a fault of the gateway, report it",
         );
     }
-    Err(build.report.into_errors())
+    Err((build.report.into_errors(), build.files))
 }
 
 struct Build<'d> {
     report: Report,
     directory: &'d Path,
+    files: Files,
     certificates: BTreeMap<String, UnixTime>,
     revocation_lists: BTreeMap<String, UnixTime>,
     warnings: Vec<String>,
