@@ -402,6 +402,11 @@ impl ProxyHttp for Proxy {
         } else {
             // HTTP/2 has no such timeout: there the upstream's patience ends a silence.
             session.set_read_timeout(Some(patience.saturating_sub(taken)));
+            // Pingora writes what is here as a chunk and then ends the body. A chunk of nothing ends it too: the upstream would
+            // take the second end for the beginning of the next request on the connection, which may be another client's.
+            if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+                *body = None;
+            }
             return Ok(());
         };
         *body = None;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::StatusCode;
 use hyper::body::Frame;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
@@ -233,6 +233,49 @@ async fn atk_sz_03_a_stream_without_a_window_holds_up_no_other() {
     let record = world.gateway.record_where(|record| record["code"] == "client_stalled");
     assert_eq!(record["decision"], "permit");
     still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_sm_06_an_empty_last_frame_ends_the_body_once() {
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    let (arrived, mut bodies) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = upstream.accept().await.unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let mut piece = [0; 4096];
+            let count = stream.read(&mut piece).await.unwrap();
+            seen.extend_from_slice(&piece[..count]);
+            let text = String::from_utf8_lossy(&seen).into_owned();
+            let _ = arrived.send(text.clone());
+            if text.ends_with("0\r\n\r\n") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            }
+            if count == 0 {
+                return;
+            }
+        }
+    });
+    let world = with_slow("", address).await;
+    let mut connection = dripping_h2(world.client().h2().raw_stream().await.unwrap()).await;
+    for round in 1..=20 {
+        let (sender, body) = Drops::new();
+        let request = h2_request(&world, "POST", "/slow").body(body).unwrap();
+        let answer = tokio::spawn(connection.send_request(request));
+        sender.send(Frame::data(Bytes::from_static(b"hello"))).await.unwrap();
+        // The upstream has it, so that what ends the stream comes by itself.
+        while !timeout(DEADLINE, bodies.recv()).await.unwrap().unwrap().ends_with("hello\r\n") {}
+        sender.send(Frame::data(Bytes::new())).await.unwrap();
+        drop(sender);
+        assert_eq!(timeout(DEADLINE, answer).await.unwrap().unwrap().unwrap().status(), 200);
+        let mut all = timeout(DEADLINE, bodies.recv()).await.unwrap().unwrap();
+        while let Ok(more) = bodies.try_recv() {
+            all = more;
+        }
+        let requests = all.matches("POST /slow HTTP/1.1").count();
+        assert_eq!((requests, all.matches("0\r\n\r\n").count()), (round, round), "{all}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
