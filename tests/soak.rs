@@ -76,7 +76,9 @@ async fn memory_and_descriptors_stay_as_they_are_under_mixed_traffic() {
 struct World {
     authority: Authority,
     issuer: AuthorizationServer,
-    _accounts: AccountsApi,
+    accounts: AccountsApi,
+    /// So few that all of them are soon remembered.
+    proof_keys: Vec<SigningKey>,
     client: Client,
     gateway: Gateway,
 }
@@ -143,7 +145,8 @@ impl World {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the gateway becomes ready");
-        Self { authority, issuer, _accounts: accounts, client, gateway }
+        let proof_keys = (0..16).map(|_| SigningKey::generate(KeyKind::Es256, "proof")).collect();
+        Self { authority, issuer, accounts, proof_keys, client, gateway }
     }
 
     /// Six exchanges of which the outcome is known, each over a connection of its own, every other one over HTTP/2.
@@ -155,10 +158,10 @@ impl World {
         let token = self.issuer.token(now).bound_to_certificate(&credential);
         let jwt = token.sign(self.issuer.key(KeyKind::Es256));
         let opaque = self.issuer.issue(&token);
-        let key = SigningKey::generate(KeyKind::Es256, "proof");
+        let key = &self.proof_keys[usize::try_from(number).expect("a small number") % self.proof_keys.len()];
         let bound = self.issuer.token(now).bound_to_key(key.thumbprint()).sign(self.issuer.key(KeyKind::Es256));
         let proof = Proof::new("GET", &format!("{ORIGIN}/accounts"), now).for_token(&bound);
-        let proof = proof.sign(&key);
+        let proof = proof.sign(key);
         let health = Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).expect("a request");
         let cases = [
             (request("/accounts", &jwt), &[200][..]),
@@ -176,6 +179,7 @@ impl World {
         }
         self.issuer.revoke(&opaque);
         self.issuer.clear();
+        self.accounts.clear();
     }
 
     /// Resident memory in KiB, and open descriptors.
