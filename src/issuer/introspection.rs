@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{StatusCode, header};
-use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use reqwest::Url;
@@ -31,10 +30,11 @@ use tracing::warn;
 use super::assertion::ClientKey;
 use super::http::{Client, ClientError, FetchError, Identity};
 use super::jwks::{KeySource, instant};
+use super::memory::{Remembered, memory};
 use super::metadata::{Discovery, Sought};
 use super::revocations::Revocations;
 use super::schedule::random;
-use super::{IntrospectionOutcome, JwksSettings, Observer, Surroundings, Timing, TrustAnchors, ValidateError, weigher};
+use super::{IntrospectionOutcome, JwksSettings, Observer, Surroundings, Timing, TrustAnchors, ValidateError};
 use crate::fapi::credentials::PresentedToken;
 use crate::fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
 use crate::fapi::json::parse_object;
@@ -143,7 +143,8 @@ pub struct Introspector {
     jwks: JwksSettings,
     observer: Arc<dyn Observer>,
     revocations: Arc<Revocations>,
-    active: Cache<TokenHash, Remembered>,
+    /// What the issuer said, and when it was asked.
+    active: Cache<TokenHash, Remembered<Instant>>,
     refused: Cache<TokenHash, TokenError>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
     calls: Semaphore,
@@ -199,14 +200,7 @@ impl Introspector {
             (None, None) => return Err(ClientError::NoEndpoint),
         };
         let CacheSettings { max_entries, max_bytes, inactive_max_age, .. } = settings.cache;
-        let weigh = weigher(max_entries, max_bytes);
-        let active = Cache::builder()
-            .max_capacity(max_bytes)
-            .weigher(move |_: &TokenHash, remembered: &Remembered| weigh(&remembered.token))
-            .expire_after(UntilItsEnd)
-            // By use over time a new token would not get in among busy ones, a large one never: a question each time.
-            .eviction_policy(EvictionPolicy::lru())
-            .build();
+        let active = memory(max_entries, max_bytes);
         let refused = Cache::builder()
             .max_capacity(MAX_REFUSED.min(max_entries))
             .time_to_live(inactive_max_age)
@@ -240,7 +234,7 @@ impl Introspector {
     /// came since then revokes it.
     pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
         let found = self.active.get(hash)?;
-        if max_age.is_some_and(|max_age| found.asked_at.elapsed() >= max_age) {
+        if max_age.is_some_and(|max_age| found.since.elapsed() >= max_age) {
             return None;
         }
         self.revocations.clears(&found.token, hash).then_some(found.token)
@@ -388,7 +382,7 @@ impl Introspector {
         let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
         // A later question may have been answered sooner; what it learnt is not undone.
         if !lifetime.is_zero() && !self.refused.contains_key(hash) {
-            self.active.insert(*hash, Remembered { token: token.clone(), asked_at, lifetime });
+            self.active.insert(*hash, Remembered { token: token.clone(), since: asked_at, lifetime });
         }
     }
 
@@ -550,33 +544,6 @@ impl Drop for Landing {
         if flights.get(&self.hash).is_some_and(|flight| flight.began == self.began) {
             flights.remove(&self.hash);
         }
-    }
-}
-
-/// What the issuer said of a token, and when it was asked.
-#[derive(Clone)]
-struct Remembered {
-    token: Arc<ActiveToken>,
-    asked_at: Instant,
-    lifetime: Duration,
-}
-
-/// Ends each entry when its own lifetime is over, whether it is new or takes another's place.
-struct UntilItsEnd;
-
-impl Expiry<TokenHash, Remembered> for UntilItsEnd {
-    fn expire_after_create(&self, _: &TokenHash, value: &Remembered, _: std::time::Instant) -> Option<Duration> {
-        Some(value.lifetime)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &TokenHash,
-        value: &Remembered,
-        _: std::time::Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(value.lifetime)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod assertion;
 pub mod http;
 pub mod introspection;
 pub mod jwks;
+mod memory;
 pub mod metadata;
 pub mod revocations;
 mod schedule;
@@ -18,10 +19,8 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use moka::Expiry;
-use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -30,6 +29,7 @@ use tokio::task::JoinSet;
 use self::http::{Client, ClientError};
 use self::introspection::Introspector;
 use self::jwks::{KeySource, Location};
+use self::memory::{Remembered, memory};
 use self::metadata::{Discovery, NotDiscoverable};
 use self::revocations::Revocations;
 use crate::fapi::UnixTime;
@@ -105,20 +105,9 @@ impl Issuers {
         let entries = settings.into_iter().map(entry).collect::<Result<_, _>>()?;
         let tokens = match before.filter(|before| before.cache == cache) {
             Some(before) => before.tokens.clone(),
-            None => Self::memory(cache),
+            None => memory(cache.max_entries, cache.max_bytes),
         };
         Ok(Self { entries, tokens, cache, revocations, intake: None, observer })
-    }
-
-    fn memory(cache: CacheSettings) -> Cache<CacheKey, Remembered> {
-        let weigh = weigher(cache.max_entries, cache.max_bytes);
-        Cache::builder()
-            .max_capacity(cache.max_bytes)
-            .weigher(move |_: &CacheKey, remembered: &Remembered| weigh(&remembered.token))
-            .expire_after(UntilItsEnd)
-            // By use over time a new token would not get in among busy ones, a large one never: verified each time.
-            .eviction_policy(EvictionPolicy::lru())
-            .build()
     }
 
     /// The token, if one of the `accepted` issuers made it for this resource.
@@ -223,7 +212,7 @@ impl Issuers {
         let lifetime = left.map_or(self.cache.max_age, |left| left.min(self.cache.max_age));
         if !lifetime.is_zero() {
             let key = CacheKey { issuer: entry.id, generation: keys.generation, token: *hash };
-            self.tokens.insert(key, Remembered { token: token.clone(), lifetime });
+            self.tokens.insert(key, Remembered { token: token.clone(), since: (), lifetime });
         }
         Ok(self.unrevoked(token, hash)?)
     }
@@ -598,36 +587,4 @@ struct CacheKey {
     issuer: u64,
     generation: u64,
     token: TokenHash,
-}
-
-/// What a token weighs in a memory of so many bytes: its own, and at least an equal share, so that neither bound is passed.
-fn weigher(max_entries: u64, max_bytes: u64) -> impl Fn(&ActiveToken) -> u32 {
-    let share = usize::try_from(max_bytes / max_entries.max(1)).unwrap_or(usize::MAX).max(1);
-    move |token| u32::try_from(token.size().max(share)).unwrap_or(u32::MAX)
-}
-
-/// A verified token, and how long it may be remembered from the moment it was.
-#[derive(Clone)]
-struct Remembered {
-    token: Arc<ActiveToken>,
-    lifetime: Duration,
-}
-
-/// Ends each entry when its own lifetime is over, whether it is new or takes another's place.
-struct UntilItsEnd;
-
-impl Expiry<CacheKey, Remembered> for UntilItsEnd {
-    fn expire_after_create(&self, _: &CacheKey, value: &Remembered, _: Instant) -> Option<Duration> {
-        Some(value.lifetime)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &CacheKey,
-        value: &Remembered,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(value.lifetime)
-    }
 }

@@ -1047,7 +1047,7 @@ async fn atk_ca_09_what_has_ended_is_gone_and_what_takes_its_place_stays() {
         token: TokenHash::of(PresentedToken::for_test(&text)),
     };
     let tokens = &world.issuers.tokens;
-    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), lifetime });
+    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), since: (), lifetime });
     insert(Duration::from_millis(1));
     let gone = async {
         while tokens.get(&key).is_some() {
