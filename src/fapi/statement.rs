@@ -90,6 +90,13 @@ pub enum StatementError {
     },
 }
 
+impl StatementError {
+    /// Whether another set of the issuer's keys could tell otherwise.
+    pub const fn is_of_keys(&self) -> bool {
+        matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
+    }
+}
+
 impl From<JwsError> for StatementError {
     fn from(error: JwsError) -> Self {
         match error {

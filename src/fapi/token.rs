@@ -245,6 +245,11 @@ impl TokenError {
         }
     }
 
+    /// Whether another set of the issuer's keys could tell otherwise.
+    pub const fn is_of_keys(&self) -> bool {
+        matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
+    }
+
     /// No issuer of the route is the one the token claims.
     pub fn issuer_unknown(claimed: Option<&str>) -> Self {
         Self::IssuerUnknown { found: printable(claimed.unwrap_or_default()) }

@@ -39,7 +39,6 @@ use crate::fapi::credentials::PresentedToken;
 use crate::fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
 use crate::fapi::json::parse_object;
 use crate::fapi::rejection::Unavailable;
-use crate::fapi::statement::StatementError;
 use crate::fapi::token::{ActiveToken, Expected, MissingAudience, TokenError, TokenHash};
 use crate::fapi::{UnixTime, sha256};
 use crate::signing::NotSigned;
@@ -419,9 +418,8 @@ impl Introspector {
         let known = source.in_force().map_err(|_| Fault::NoKeys)?;
         let signer = Signer { issuer: &self.expected.issuer, audiences, algorithms: &self.expected.algorithms };
         let first = Answer::from_jwt(body, &signer, &known.keys, now);
-        if let Err(AnswerError::Statement(
-            StatementError::KeyUnknown { .. } | StatementError::KeyWeak | StatementError::SignatureInvalid,
-        )) = first
+        if let Err(AnswerError::Statement(error)) = &first
+            && error.is_of_keys()
             && let Some(newer) = source.refresh_for_token(known.generation).await
         {
             return Ok(Answer::from_jwt(body, &signer, &newer.keys, now)?);

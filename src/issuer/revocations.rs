@@ -20,7 +20,6 @@ use crate::fapi::policy::IssuerIndex;
 use crate::fapi::rejection::Unavailable;
 use crate::fapi::revocation::{Kind, RequestError, Revocation, Subject, SubjectDigest, names_of};
 use crate::fapi::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
-use crate::fapi::statement::StatementError;
 use crate::fapi::token::{ActiveToken, TokenHash};
 
 /// The section `revocations` of `admin` in gateway.yaml.
@@ -168,9 +167,8 @@ async fn verify(
 ) -> Result<SecurityEvent, RevokeError> {
     let known = source.in_force()?;
     let first = SecurityEvent::verify(body, transmitter, &known.keys, now);
-    if let Err(EventError::Statement(
-        StatementError::KeyUnknown { .. } | StatementError::KeyWeak | StatementError::SignatureInvalid,
-    )) = first
+    if let Err(EventError::Statement(error)) = &first
+        && error.is_of_keys()
         && let Some(newer) = source.refresh_for_token(known.generation).await
     {
         return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, now)?);

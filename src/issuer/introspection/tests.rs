@@ -13,6 +13,7 @@ use crate::commands::demo::pki::Authority;
 use crate::commands::demo::tokens::{KeyKind, SigningKey};
 use crate::fapi::keys::Algorithm;
 use crate::fapi::rejection::{Cause, Code};
+use crate::fapi::statement::StatementError;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
