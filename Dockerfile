@@ -8,6 +8,7 @@ WORKDIR /build
 # or a patched crate changes. The manifest's path dependencies and members have to be there for cargo to read it.
 COPY Cargo.toml Cargo.lock ./
 COPY patches patches
+COPY crates crates
 COPY fuzz/Cargo.toml fuzz/Cargo.toml
 RUN mkdir src \
  && echo 'fn main() {}' > src/main.rs \

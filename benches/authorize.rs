@@ -13,13 +13,10 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{self, KeyKind, SigningKey};
+use fapi::message::{Facts, Limits};
+use fapi::peer::{ClientCertificate, Peer};
+use fapi::{UnixTime, sha256};
 use fapi_gateway::config::Config;
-use fapi_gateway::fapi::message::{Facts, Limits};
-use fapi_gateway::fapi::peer::{ClientCertificate, Peer};
-use fapi_gateway::fapi::{UnixTime, sha256};
 use fapi_gateway::gateway::Gateway;
 use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
@@ -27,6 +24,9 @@ use fapi_gateway::replay::keys::KnownKeys;
 use fapi_gateway::replay::memory::MemoryLog;
 use http::request::Parts;
 use http::{Request, Version};
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::pki::Authority;
+use sandbox::tokens::{self, KeyKind, SigningKey};
 
 fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("a temporary file");

@@ -11,11 +11,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
-use fapi_gateway::commands::demo::pki::Authority;
 use http::StatusCode;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use sandbox::https::{Answer, HttpServer};
+use sandbox::pki::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fapi_gateway::fapi::dpop::ProofId;
-use fapi_gateway::fapi::{UnixTime, sha256};
+use fapi::dpop::ProofId;
+use fapi::{UnixTime, sha256};
 use fapi_gateway::replay::memory::{Insert, MemoryLog};
 
 const NOW: u64 = 1_800_000_000;

@@ -15,9 +15,9 @@ use serde::Serialize;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::fapi::rejection::Code;
-use crate::fapi::sender::Confirmation;
 use crate::gateway::{Exchange, Outcome};
+use fapi::rejection::Code;
+use fapi::sender::Confirmation;
 
 /// Where the lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]

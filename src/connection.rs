@@ -11,13 +11,13 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 
-use crate::fapi::UnixTime;
-use crate::fapi::headers::client_cert_chain;
-use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use crate::fapi::route::Origins;
 use crate::hop::Hop;
 use crate::stream::Phase;
 use crate::tls::{Admission, InForce};
+use fapi::UnixTime;
+use fapi::headers::client_cert_chain;
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::route::Origins;
 
 /// Origins and the TLS that belongs to them.
 pub struct VirtualHost {

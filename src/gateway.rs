@@ -1,25 +1,25 @@
 //! The straight line of one request, and the record of what came of it.
 //!
-//! Order and nothing else: each step is a call into [`fapi`](crate::fapi), the only waits are for the token and for the replay log. What a step
+//! Order and nothing else: each step is a call into [`fapi`], the only waits are for the token and for the replay log. What a step
 //! proves is a type that the next step needs, so that leaving one out does not compile.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 
-use crate::fapi::UnixTime;
-use crate::fapi::credentials::Credentials;
-use crate::fapi::dpop::{Freshness, Presented, ProofKeys};
-use crate::fapi::headers::{InteractionId, StripList, TraceContext};
-use crate::fapi::message::{self, Facts};
-use crate::fapi::peer::Peer;
-use crate::fapi::policy::Permit;
-use crate::fapi::rejection::{Cause, Rejection, Seen, Unavailable};
-use crate::fapi::route::{Admission, Origins, Routes, Target};
-use crate::fapi::sender::BoundToken;
-use crate::fapi::token::TokenHash;
 use crate::issuer::Issuers;
 use crate::replay::ReplayLog;
+use fapi::UnixTime;
+use fapi::credentials::Credentials;
+use fapi::dpop::{Freshness, Presented, ProofKeys};
+use fapi::headers::{InteractionId, StripList, TraceContext};
+use fapi::message::{self, Facts};
+use fapi::peer::Peer;
+use fapi::policy::Permit;
+use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use fapi::route::{Admission, Origins, Routes, Target};
+use fapi::sender::BoundToken;
+use fapi::token::TokenHash;
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {

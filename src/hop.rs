@@ -11,12 +11,12 @@ use http::{HeaderMap, HeaderValue};
 use moka::sync::Cache;
 use rustls::pki_types::CertificateDer;
 
-use crate::fapi::UnixTime;
-use crate::fapi::headers::client_cert_chain;
-use crate::fapi::hop::proxies::Proxies;
-use crate::fapi::hop::{Dialect, HopError};
-use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use crate::tls::{ForwardedRule, Trust};
+use fapi::UnixTime;
+use fapi::headers::client_cert_chain;
+use fapi::hop::proxies::Proxies;
+use fapi::hop::{Dialect, HopError};
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 
 /// What a listener believes of the proxies in front of it.
 pub struct Settings {

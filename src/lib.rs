@@ -30,7 +30,7 @@
 //!
 //! # The rooms
 //!
-//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers, [`signing`] in the gateway's name;
+//! [`fapi`] is pure: no clock, no sockets, no files. [`issuer`] asks authorization servers;
 //! [`replay`] remembers used proofs; [`stream`], [`tls`], [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`]
 //! are the edge, where Pingora is. [`config`] turns
 //! gateway.yaml into the types of the other rooms and is known only to [`server`] and [`commands`].
@@ -41,7 +41,6 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod drain;
-pub mod fapi;
 pub mod gateway;
 pub mod hop;
 pub mod issuer;
@@ -51,7 +50,6 @@ pub mod metrics;
 pub mod proxy;
 pub mod replay;
 pub mod server;
-pub mod signing;
 pub mod stream;
 pub mod tls;
 pub mod upstream;

@@ -35,6 +35,7 @@ enum Command {
     Schema,
     /// Print one DPoP proof (RFC 9449), for a call by hand.
     Proof(commands::proof::Arguments),
+    #[cfg(feature = "demo")]
     /// Play honest and hostile calls against a gateway on loopback and print what came of each.
     Demo {
         /// Exit after the play, with 0 only if every call went as it should.
@@ -49,13 +50,17 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
+    #[cfg(feature = "demo")]
     let default = if matches!(arguments.command, Command::Demo { .. }) { "error" } else { logging::DEFAULT };
+    #[cfg(not(feature = "demo"))]
+    let default = logging::DEFAULT;
     logging::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned()), std::io::stderr);
     match arguments.command {
         Command::Run { config } => commands::run::run(&config),
         Command::Check { config, print_effective } => commands::check::run(&config, print_effective),
         Command::Schema => commands::schema::run(),
         Command::Proof(arguments) => commands::proof::run(&arguments),
+        #[cfg(feature = "demo")]
         Command::Demo { once } => commands::demo::run(once),
     }
 }

@@ -9,10 +9,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::fapi::UnixTime;
-use crate::fapi::revocation::Kind;
 use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use crate::replay::memory::Insert;
+use fapi::UnixTime;
+use fapi::revocation::Kind;
 
 /// All metrics of one gateway, in a registry of their own.
 pub struct Metrics {

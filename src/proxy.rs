@@ -1,7 +1,7 @@
 //! Pingora's phases and the gateway's line: one calls the other, and nothing is judged here.
 //!
 //! The only clock of the program is here. A request is decided in `request_filter`, once; `upstream_peer` can only learn an
-//! address from a [`Permit`](crate::fapi::policy::Permit); headers are set in `upstream_request_filter`, after Pingora has
+//! address from a [`Permit`](fapi::policy::Permit); headers are set in `upstream_request_filter`, after Pingora has
 //! removed what the client's `Connection` field names.
 
 use std::collections::HashMap;
@@ -28,18 +28,18 @@ use time::macros::format_description;
 use crate::audit::{self, AuditSender, CertificateSource, Ending};
 use crate::connection::{ConnectionFacts, OtherEnd, VirtualHosts};
 use crate::drain::{self, Drain};
-use crate::fapi::UnixTime;
-use crate::fapi::credentials::{CredentialsError, form_has_token};
-use crate::fapi::headers::{self, Hop, InteractionId, TraceContext};
-use crate::fapi::message::{Facts, MessageError};
-use crate::fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use crate::fapi::rejection::{Cause, Code, Rejection, Unavailable};
 use crate::gateway::{Exchange, Gateway, Outcome};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMetrics};
 use crate::stream::EarlyFault;
 use crate::tls::InForce;
 use crate::upstream::{self, Server, Upstream};
+use fapi::UnixTime;
+use fapi::credentials::{CredentialsError, form_has_token};
+use fapi::headers::{self, Hop, InteractionId, TraceContext};
+use fapi::message::{Facts, MessageError};
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::rejection::{Cause, Code, Rejection, Unavailable};
 
 /// The time since 1970, from the system or, in tests, from a fixed point.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::fapi::sha256;
+use fapi::sha256;
 
 /// The files that something was made of, each with a digest of what was in it.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use std::io::{Read, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fapi_gateway::commands::demo::accounts::AccountsApi;
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
-use fapi_gateway::commands::demo::https;
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::KeyKind;
 use http::{Method, Request};
+use sandbox::accounts::AccountsApi;
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https;
+use sandbox::pki::Authority;
+use sandbox::tokens::KeyKind;
 
 use crate::support::{ORIGIN, World, remember, request};
 

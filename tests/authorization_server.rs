@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fapi_gateway::commands::demo::accounts::AccountsApi;
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey};
+use sandbox::accounts::AccountsApi;
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::json;
 
 use crate::support::node::{Script, installed};

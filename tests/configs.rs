@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fapi::UnixTime;
+use fapi::credentials::Scheme;
+use fapi::dpop::NonceMode;
+use fapi::nonce::Nonces;
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
-use fapi_gateway::fapi::UnixTime;
-use fapi_gateway::fapi::credentials::Scheme;
-use fapi_gateway::fapi::dpop::NonceMode;
-use fapi_gateway::fapi::nonce::Nonces;
 use http::HeaderValue;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,

@@ -15,8 +15,8 @@ mod replays;
 mod uris;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::tokens::Proof;
 use http::{Request, Response};
+use sandbox::tokens::Proof;
 
 use crate::support::client::Client;
 use crate::support::{Holder, Scene, World, dpop_request};

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use fapi_gateway::commands::demo::tokens::KeyKind;
+use sandbox::tokens::KeyKind;
 use serde_json::{Value, json};
 
 use crate::support::node::{Script, installed};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fapi_gateway::audit::Audit;
-use fapi_gateway::commands::demo::pki::self_signed;
 use http::Request;
+use sandbox::pki::self_signed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{DEADLINE, ORIGIN, World, request};

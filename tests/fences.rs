@@ -7,24 +7,23 @@ use std::path::{Path, PathBuf};
 /// What each room of `src` names of the others, in code that is not for tests. A room that is not listed here, an edge
 /// that is not, and an edge that is no longer there, fail.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("admin", &["audit", "drain", "fapi", "issuer", "metrics", "proxy", "tls"]),
-    ("audit", &["fapi", "gateway"]),
-    ("commands", &["config", "fapi", "proxy", "server", "signing", "tls"]),
-    ("config", &["audit", "drain", "fapi", "hop", "issuer", "limits", "signing", "tls", "upstream", "watch"]),
-    ("connection", &["fapi", "hop", "stream", "tls"]),
+    ("admin", &["audit", "drain", "issuer", "metrics", "proxy", "tls"]),
+    ("audit", &["gateway"]),
+    ("commands", &["config", "proxy", "server", "tls"]),
+    ("config", &["audit", "drain", "hop", "issuer", "limits", "tls", "upstream", "watch"]),
+    ("connection", &["hop", "stream", "tls"]),
     ("drain", &[]),
-    ("fapi", &[]),
-    ("gateway", &["fapi", "issuer", "replay"]),
-    ("hop", &["fapi", "tls"]),
+    ("gateway", &["issuer", "replay"]),
+    ("hop", &["tls"]),
     // `tls` for the suites alone: both ends of the process have the same.
-    ("issuer", &["fapi", "signing", "tls"]),
+    ("issuer", &["tls"]),
     ("lib", &[]),
     ("limits", &[]),
     ("logging", &[]),
     ("main", &["commands", "logging", "tls"]),
-    ("metrics", &["fapi", "issuer", "replay"]),
-    ("proxy", &["audit", "connection", "drain", "fapi", "gateway", "limits", "metrics", "stream", "tls", "upstream"]),
-    ("replay", &["fapi"]),
+    ("metrics", &["issuer", "replay"]),
+    ("proxy", &["audit", "connection", "drain", "gateway", "limits", "metrics", "stream", "tls", "upstream"]),
+    ("replay", &[]),
     (
         "server",
         &[
@@ -33,7 +32,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "config",
             "connection",
             "drain",
-            "fapi",
             "gateway",
             "hop",
             "issuer",
@@ -47,109 +45,14 @@ const ROOMS: &[(&str, &[&str])] = &[
             "watch",
         ],
     ),
-    ("signing", &["fapi"]),
     ("stream", &[]),
-    ("tls", &["fapi"]),
-    ("upstream", &["fapi"]),
-    ("watch", &["fapi"]),
+    ("tls", &[]),
+    ("upstream", &[]),
+    ("watch", &[]),
 ];
 
 /// The rooms where Pingora is.
 const EDGE: &[&str] = &["admin", "proxy", "server", "stream", "upstream"];
-
-/// What `src/fapi` may import of others: data and computation.
-const PURE: &[&str] = &[
-    "aws_lc_rs",
-    "base64",
-    "http",
-    "icu_normalizer",
-    "jsonwebtoken",
-    "serde",
-    "serde_json",
-    "std",
-    "uuid",
-    "x509_parser",
-];
-
-/// What `src/fapi` must not name, wherever a path begins or goes on.
-const IMPURE: &[&str] = &[
-    "Instant",
-    "SystemTime",
-    "async_trait",
-    "futures",
-    "hyper",
-    "log",
-    "pingora",
-    "rand",
-    "reqwest",
-    "rustls",
-    "std::env",
-    "std::fs",
-    "std::io",
-    "std::net::TcpListener",
-    "std::net::TcpStream",
-    "std::net::UdpSocket",
-    "std::os",
-    "std::process",
-    "std::thread",
-    "time",
-    "UNIX_EPOCH",
-    "tokio",
-    "tracing",
-];
-
-#[test]
-fn fapi_imports_only_itself_data_and_computation() {
-    for file in sources("src/fapi") {
-        assert_eq!(foreign_imports(&file.program()), Vec::<String>::new(), "{}", file.name);
-    }
-    // control
-    let planted = "use std::fmt;\nuse super::route::Origin;\nuse http::{Method, header};\nuse pingora::Error;\n";
-    assert_eq!(foreign_imports(&program(planted)), ["pingora::Error"]);
-    assert_eq!(foreign_imports(&program("use crate::gateway::Gateway;")), ["crate::gateway::Gateway"]);
-    assert_eq!(foreign_imports(&program("use super::super::gateway::Gateway;")), ["super::super::gateway::Gateway"]);
-    assert_eq!(foreign_imports(&program("use crate::fapi::route::Route; // use tokio::net")), Vec::<String>::new());
-}
-
-#[test]
-fn fapi_names_no_clock_socket_file_environment_or_log() {
-    for file in sources("src/fapi") {
-        assert_eq!(impurities(&file.program()), Vec::<String>::new(), "{}", file.name);
-    }
-    // control
-    let planted = [
-        ("fn f() { std::fs::read(x); }", "std::fs::read"),
-        ("use std::{fmt, net::{IpAddr, TcpStream}};", "std::net::TcpStream"),
-        ("fn f() -> u64 { SystemTime::now() }", "SystemTime::now"),
-        ("fn f(at: std::time::Instant) {}", "std::time::Instant"),
-        ("fn f() { tracing::warn!(\"x\"); }", "tracing::warn"),
-        ("fn f() { ::tokio::spawn(x); }", "tokio::spawn"),
-        ("fn f() { let home = std::env::var(x); }", "std::env::var"),
-        ("use pingora::http::RequestHeader;", "pingora::http::RequestHeader"),
-    ];
-    for (source, path) in planted {
-        assert_eq!(impurities(&program(source)), [path], "{source}");
-    }
-    let innocent = "//! tokio::spawn\nuse std::net::IpAddr;\nuse std::time::Duration;\nfn f(time: UnixTime, log: u8) { \"std::fs::read\"; }\n\
-                    #[cfg(test)]\nmod tests { use std::fs::File; }";
-    assert_eq!(impurities(&program(innocent)), Vec::<String>::new());
-}
-
-#[test]
-fn fapi_neither_waits_nor_panics() {
-    for file in sources("src/fapi") {
-        assert_eq!(surprises(&file.program()), Vec::<String>::new(), "{}", file.name);
-    }
-    // control
-    assert_eq!(surprises(&program("pub async fn f() { g().await }")), ["async", "await"]);
-    assert_eq!(
-        surprises(&program("fn f() { g().unwrap(); h().expect(\"x\"); panic!() }")),
-        [".unwrap(", ".expect(", "panic!"]
-    );
-    assert_eq!(surprises(&program("fn f() { x.unwrap_or(1); #[expect(dead_code)] j.expect_type(k); }")).len(), 0);
-    assert_eq!(surprises(&program("#[cfg(test)]\nmod tests { fn f() { g().unwrap(); } }")).len(), 0);
-    assert_eq!(surprises(&program("#[cfg(test)]\nfn f() { g().unwrap(); }\nfn h() { i().unwrap() }")), [".unwrap("]);
-}
 
 #[test]
 fn rooms_name_only_the_rooms_they_are_allowed() {
@@ -216,7 +119,7 @@ fn only_the_edge_names_pingora() {
 
 #[test]
 fn no_unsafe_code_and_nothing_left_to_do() {
-    let roots = ["src", "tests", "benches", "fuzz"];
+    let roots = ["src", "crates", "tests", "benches", "fuzz"];
     for file in roots.iter().flat_map(|root| sources(root)) {
         // The soak says itself why it is not part of a usual run.
         let allowed: &[&str] = if file.name == "tests/soak.rs" { &["#[ignore]"] } else { &[] };
@@ -257,7 +160,7 @@ fn every_file_of_src_says_what_it_is() {
 
 #[test]
 fn a_permit_cannot_be_forged_and_the_compiler_is_asked() {
-    let policy = std::fs::read_to_string(root().join("src/fapi/policy.rs")).unwrap();
+    let policy = std::fs::read_to_string(root().join("crates/fapi/src/policy.rs")).unwrap();
     let examples = forgeries(&policy);
     assert!(examples.iter().any(|example| example.contains("Permit { route, token: None }")), "{examples:?}");
     assert!(examples.iter().any(|example| example.contains("Permit::public(route)")), "{examples:?}");
@@ -266,61 +169,6 @@ fn a_permit_cannot_be_forged_and_the_compiler_is_asked() {
 }
 
 // --- the scans: program in, offenders out
-
-/// Imports that `src/fapi` must not have.
-fn foreign_imports(program: &[Token]) -> Vec<String> {
-    let mut foreign = Vec::new();
-    for (place, token) in program.iter().enumerate() {
-        if !token.is("use") {
-            continue;
-        }
-        let end = program[place..].iter().position(|token| token.is(";")).map_or(program.len(), |end| place + end);
-        let mut names = program[place + 1..end].to_vec();
-        while let Some(renamed) = names.iter().position(|token| token.is("as")) {
-            names.drain(renamed..(renamed + 2).min(names.len()));
-        }
-        for path in paths(&names) {
-            let ours = path.starts_with("crate::fapi::") || path.starts_with("self::");
-            let sibling = climbs(&path) == 1;
-            // An enum of the same file, such as `use OAuthError::{...}`.
-            let local = path.starts_with(|first: char| first.is_ascii_uppercase());
-            let first = path.split("::").next().unwrap_or_default();
-            if !(ours || sibling || local || PURE.contains(&first)) {
-                foreign.push(path);
-            }
-        }
-    }
-    foreign
-}
-
-/// Paths that lead out of the pure room: to the clock, sockets, files, the environment, the log, or the edge.
-fn impurities(program: &[Token]) -> Vec<String> {
-    let impure = |path: &String| {
-        IMPURE.iter().any(|name| {
-            // A lone lower-case word is a variable, not a crate.
-            let lone = !path.contains("::") && name.starts_with(|first: char| first.is_ascii_lowercase());
-            let begins = path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-            let type_name = name.starts_with(|first: char| first.is_ascii_uppercase());
-            (begins && !lone) || (type_name && path.split("::").any(|segment| segment == *name))
-        }) || path.starts_with("pingora_")
-    };
-    paths(program).into_iter().filter(impure).collect()
-}
-
-/// Waiting, and panics that are written down.
-fn surprises(program: &[Token]) -> Vec<String> {
-    let mut found = Vec::new();
-    for (place, token) in program.iter().enumerate() {
-        let next = |ahead: usize| program.get(place + ahead).map_or("", |token| token.0.as_str());
-        match token.0.as_str() {
-            "async" | "await" => found.push(token.0.clone()),
-            "." if matches!(next(1), "unwrap" | "expect") && next(2) == "(" => found.push(format!(".{}(", next(1))),
-            "panic" | "unreachable" | "todo" | "unimplemented" if next(1) == "!" => found.push(format!("{}!", token.0)),
-            _ => {}
-        }
-    }
-    found
-}
 
 /// The rooms of this crate that a program names.
 fn crate_paths(program: &[Token]) -> BTreeSet<String> {

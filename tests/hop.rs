@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use fapi_gateway::commands::demo::pki::{self, Authority, Credential, self_signed};
 use fapi_gateway::config::Config;
 use http::{HeaderValue, Request};
 use rcgen::SanType;
 use rustls::pki_types::CertificateDer;
+use sandbox::pki::{self, Authority, Credential, self_signed};
 use serde_json::Value;
 use tokio::time::timeout;
 

@@ -17,8 +17,8 @@ mod tls;
 mod upstreams;
 pub mod wire;
 
-use fapi_gateway::commands::demo::https::Recorded;
 use http::Request;
+use sandbox::https::Recorded;
 
 use crate::support::client::Client;
 use crate::support::{ORIGIN, World};

@@ -30,10 +30,10 @@ mod signed;
 
 use std::time::Instant;
 
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
-use fapi_gateway::commands::demo::https::{Answer, Recorded};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::{Answer, Recorded};
 use serde_json::{Value, json};
 
 use crate::support::{World, request};

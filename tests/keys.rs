@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
-use fapi_gateway::commands::demo::https::Answer;
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, jwks};
 use http::StatusCode;
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
+use sandbox::tokens::{KeyKind, SigningKey, jwks};
 use tokio::task::JoinSet;
 
 use crate::support::{DEADLINE, World, remember, request};

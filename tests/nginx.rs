@@ -8,11 +8,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::pki::{Authority, Credential, self_signed};
-use fapi_gateway::fapi::peer::ClientCertificate;
+use fapi::peer::ClientCertificate;
 use http::{Method, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use sandbox::pki::{Authority, Credential, self_signed};
 use tokio::time::timeout;
 
 use crate::support::backend::{ANSWER, Backend};

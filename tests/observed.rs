@@ -4,11 +4,11 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, Script};
-use fapi_gateway::commands::demo::https::{Answer, Recorded};
-use fapi_gateway::commands::demo::tokens::KeyKind;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, StatusCode};
+use sandbox::authorization_server::{AuthorizationServer, Script};
+use sandbox::https::{Answer, Recorded};
+use sandbox::tokens::KeyKind;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -51,7 +51,7 @@ async fn ops_03_the_audit_line_of_a_permit_tells_who_did_what() {
     let response = world.client().send(request("/accounts/1001?secret=query", &token)).await.unwrap();
     let line = world.gateway.record_of(&response);
     assert_eq!(keys(&line), AUDIT_KEYS);
-    let digest = fapi_gateway::fapi::sha256(token.as_bytes());
+    let digest = fapi::sha256(token.as_bytes());
     let token_id: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let expected = json!({
         "client_address": "127.0.0.1", "method": "GET", "path": "/accounts/1001", "route": "accounts", "decision": "permit",

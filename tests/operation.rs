@@ -9,11 +9,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
-use fapi_gateway::commands::demo::https::Answer;
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath};
 use http::{Request, StatusCode};
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
 use crate::support::program::Program;

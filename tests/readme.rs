@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::pki::Authority;
+use fapi::rejection::Code;
 use fapi_gateway::config::Config;
-use fapi_gateway::fapi::rejection::Code;
+use sandbox::pki::Authority;
 use serde_json::Value;
 
 use crate::support::{Folder, World, remember};

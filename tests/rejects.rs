@@ -7,13 +7,13 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::Answer;
-use fapi_gateway::commands::demo::pki::{Authority, self_signed};
-use fapi_gateway::commands::demo::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
-use fapi_gateway::fapi::headers::InteractionId;
-use fapi_gateway::fapi::peer::ClientCertificate;
-use fapi_gateway::fapi::rejection::{Code, Rejection, Seen, Unavailable};
+use fapi::headers::InteractionId;
+use fapi::peer::ClientCertificate;
+use fapi::rejection::{Code, Rejection, Seen, Unavailable};
 use http::{HeaderValue, Method, Request, StatusCode};
+use sandbox::https::Answer;
+use sandbox::pki::{Authority, self_signed};
+use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
 use crate::support::client::Client;
@@ -400,7 +400,7 @@ fn hours_from_now(hours: u64) -> time::OffsetDateTime {
 
 fn authority_x5t(authority: &Authority) -> String {
     use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(fapi_gateway::fapi::sha256(authority.der()))
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(fapi::sha256(authority.der()))
 }
 
 async fn routes(world: &World, covered: &Covered) {

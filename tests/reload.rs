@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::accounts::AccountsApi;
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::https::tls_config;
-use fapi_gateway::commands::demo::pki::{Authority, Credential};
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey};
+use sandbox::accounts::AccountsApi;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::https::tls_config;
+use sandbox::pki::{Authority, Credential};
+use sandbox::tokens::{KeyKind, SigningKey};
 use tokio::sync::watch;
 use tokio::time::timeout;
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
-use fapi_gateway::commands::demo::https::Answer;
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{AccessToken, KeyKind, SigningKey, ath};
-use fapi_gateway::fapi::sha256;
+use fapi::sha256;
 use http::StatusCode;
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
+use sandbox::pki::Authority;
+use sandbox::tokens::{AccessToken, KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Scene, World, remember, request};
@@ -344,7 +344,7 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     })
     .await;
     let url = |path: &str| format!("https://localhost:{}{path}", world.gateway.admin_address().port());
-    let client = |credential: Option<&fapi_gateway::commands::demo::pki::Credential>| {
+    let client = |credential: Option<&sandbox::pki::Credential>| {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(world.authority.der().clone()).unwrap();
         let builder = rustls::ClientConfig::builder().with_root_certificates(roots);

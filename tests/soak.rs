@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::accounts::AccountsApi;
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
 use http::Request;
+use sandbox::accounts::AccountsApi;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, Proof, SigningKey};
 
 use crate::support::client::{self, Client};
 use crate::support::{ORIGIN, Scene, dpop_request, free_port, request};

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer, Recorded, tls_config};
-use fapi_gateway::commands::demo::pki::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
+use sandbox::https::{Answer, HttpServer, Recorded, tls_config};
+use sandbox::pki::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -272,7 +272,7 @@ async fn t2_a_connection_carries_each_client_under_its_own_name() {
 }
 
 /// RFC 9440 §2.2.
-fn certificate_field(certificate: &fapi_gateway::commands::demo::pki::Credential) -> String {
+fn certificate_field(certificate: &sandbox::pki::Credential) -> String {
     use base64::Engine as _;
     format!(":{}:", base64::engine::general_purpose::STANDARD.encode(&certificate.chain_der[0]))
 }

@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi_gateway::fapi::peer::ClientCertificate;
+use fapi::peer::ClientCertificate;
 
 libfuzzer_sys::fuzz_target!(|der: &[u8]| {
     let _ = ClientCertificate::from_der(der);

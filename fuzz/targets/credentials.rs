@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi_gateway::fapi::credentials::{Credentials, Scheme};
+use fapi::credentials::{Credentials, Scheme};
 use http::{HeaderMap, HeaderValue};
 
 libfuzzer_sys::fuzz_target!(|input: (&[u8], &str)| {

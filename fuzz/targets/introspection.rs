@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use fapi_gateway::fapi::UnixTime;
-use fapi_gateway::fapi::credentials::{Credentials, Scheme};
-use fapi_gateway::fapi::introspection::{Answer, Signer};
-use fapi_gateway::fapi::keys::{Algorithm, KeySet};
-use fapi_gateway::fapi::token::{ActiveToken, Expected, MissingAudience, TokenHash};
+use fapi::UnixTime;
+use fapi::credentials::{Credentials, Scheme};
+use fapi::introspection::{Answer, Signer};
+use fapi::keys::{Algorithm, KeySet};
+use fapi::token::{ActiveToken, Expected, MissingAudience, TokenHash};
 use http::{HeaderMap, HeaderValue};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);

@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi_gateway::fapi::keys::KeySet;
+use fapi::keys::KeySet;
 
 libfuzzer_sys::fuzz_target!(|document: &[u8]| {
     let _ = KeySet::parse(document);

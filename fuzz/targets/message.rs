@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use fapi_gateway::fapi::message::{Facts, Limits, check};
-use fapi_gateway::fapi::route::{Origin, Origins};
+use fapi::message::{Facts, Limits, check};
+use fapi::route::{Origin, Origins};
 use http::{Request, Version};
 
 libfuzzer_sys::fuzz_target!(|input: (&[u8], &str, &str)| {

@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi_gateway::fapi::route::{CanonicalPath, Pattern};
+use fapi::route::{CanonicalPath, Pattern};
 
 libfuzzer_sys::fuzz_target!(|path: &str| {
     let _ = Pattern::parse(path);

@@ -2,17 +2,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use fapi_gateway::fapi::UnixTime;
-use fapi_gateway::fapi::credentials::{Credentials, Scheme};
-use fapi_gateway::fapi::dpop::{Freshness, NonceMode, Presented, SignedProof};
-use fapi_gateway::fapi::nonce::Nonces;
-use fapi_gateway::fapi::route::{Origin, Target};
-use fapi_gateway::replay::keys::KnownKeys;
+use fapi::UnixTime;
+use fapi::credentials::{Credentials, Scheme};
+use fapi::dpop::{Freshness, NoProofKeys, NonceMode, Presented, SignedProof};
+use fapi::nonce::Nonces;
+use fapi::route::{Origin, Target};
 use http::{HeaderValue, Request};
 
 static ORIGIN: LazyLock<Arc<Origin>> =
     LazyLock::new(|| Arc::new(Origin::parse("https://resource.example.org").expect("an origin")));
-static KEYS: LazyLock<KnownKeys> = LazyLock::new(|| KnownKeys::new(1000));
 static FRESHNESS: LazyLock<Freshness> = LazyLock::new(|| Freshness {
     max_age: 60,
     clock_skew: 10,
@@ -36,7 +34,7 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
             token: credentials.token(),
             nonce,
             freshness: &FRESHNESS,
-            keys: &*KEYS,
+            keys: &NoProofKeys,
             began: UnixTime(0),
             now: UnixTime(1_562_262_618),
         };

@@ -17,9 +17,9 @@ use pingora::server::ShutdownWatch;
 use rustls::pki_types::CertificateDer;
 
 use super::Admin;
-use crate::fapi::UnixTime;
 use crate::proxy::Service;
 use crate::tls::Admission;
+use fapi::UnixTime;
 
 /// Who can come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use super::{Admin, Entrance, TEXT, plain};
-use crate::fapi::security_event::{self, EventErrorCode};
 use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::metrics::RevocationOutcome;
+use fapi::security_event::{self, EventErrorCode};
 
 impl Admin {
     /// Answers a request to the path.

@@ -4,7 +4,12 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::jose::{Proof, SigningKey};
+use fapi::UnixTime;
+use fapi::client::proof::{ProofKey, Request};
+use fapi::signing::PrivateKey;
+use uuid::Uuid;
+
+use crate::proxy::Clock;
 
 /// What to prove, as it stands on the command line.
 #[derive(Debug, clap::Args)]
@@ -59,16 +64,13 @@ fn proof(arguments: &Arguments) -> Result<String, String> {
     }
     let file = key.display();
     let pem = std::fs::read(key).map_err(|error| format!("{file}: {error}"))?;
-    let key = SigningKey::from_pem(&pem, "").map_err(|error| format!("{file}: {error}"))?;
+    let key = PrivateKey::from_pem(&pem).map_err(|error| format!("{file}: {error}"))?;
+    let key = ProofKey::new(key).map_err(|error| format!("{file}: {error}"))?;
     http::Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
-    let mut proof = Proof::new(method, target(url)?, iat.unwrap_or_else(super::now));
-    if let Some(token) = token {
-        proof = proof.for_token(&access_token(token)?);
-    }
-    if let Some(nonce) = nonce {
-        proof = proof.claim("nonce", nonce.as_str());
-    }
-    Ok(proof.sign(&key))
+    let token = token.as_deref().map(access_token).transpose()?;
+    let request = Request { method, url: target(url)?, access_token: token.as_deref(), nonce: nonce.as_deref() };
+    let now = iat.map_or_else(|| Clock::system().unix_time(), UnixTime);
+    key.prove(&request, &Uuid::new_v4().to_string(), now).map_err(|error| format!("{file}: {error}"))
 }
 
 /// RFC 9449 §4.2: `htu` is "the HTTP target URI …, without query and fragment parts".

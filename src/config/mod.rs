@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::fapi::UnixTime;
-use crate::fapi::dpop::Freshness;
-use crate::fapi::headers::StripList;
-use crate::fapi::route::{Origins, Routes};
 use crate::limits::Limits;
 use crate::watch::Files;
 use crate::{audit, drain, hop, issuer, tls, upstream};
+use fapi::UnixTime;
+use fapi::dpop::Freshness;
+use fapi::headers::StripList;
+use fapi::route::{Origins, Routes};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -45,7 +45,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Where operators connect.
     pub admin: Option<Admin>,
-    /// The authorization servers; an [`IssuerIndex`](crate::fapi::policy::IssuerIndex) of a route counts in this list.
+    /// The authorization servers; an [`IssuerIndex`](fapi::policy::IssuerIndex) of a route counts in this list.
     pub issuers: Vec<issuer::Settings>,
     /// The memory of verified tokens.
     pub token_cache: issuer::CacheSettings,
@@ -55,7 +55,7 @@ pub struct Config {
     pub replay_max_entries: usize,
     /// What a peer may cost.
     pub limits: Limits,
-    /// The resource servers; the index of a route's [`UpstreamRef`](crate::fapi::route::UpstreamRef) counts in this list.
+    /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) counts in this list.
     pub upstreams: Vec<upstream::Settings>,
     /// What may be asked for.
     pub routes: Routes,

@@ -3,14 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fapi::client::assertion;
+use fapi::signing::{NotSigned, PrivateKey, Unsupported};
+use fapi::{UnixTime, sha256};
 use rustls::pki_types::PrivateKeyDer;
-use serde_json::json;
 use uuid::Uuid;
-
-use crate::fapi::{UnixTime, sha256};
-use crate::signing::{NotSigned, PrivateKey, Unsupported};
 
 /// The key that the gateway signs its assertions with. `Debug` does not show it.
 #[derive(Clone)]
@@ -36,23 +33,8 @@ impl ClientKey {
     /// # Errors
     /// [`NotSigned`].
     pub fn assertion(&self, client_id: &str, issuer: &str, now: UnixTime) -> Result<String, NotSigned> {
-        let mut header = json!({ "alg": self.key.algorithm().as_str(), "typ": "JWT" });
-        if let (Some(key_id), Some(header)) = (&self.key_id, header.as_object_mut()) {
-            header.insert("kid".to_owned(), (&**key_id).into());
-        }
-        let claims = json!({
-            "iss": client_id,
-            "sub": client_id,
-            // FAPI 2.0 §5.3.3.1: the issuer identifier "as a string, not as an item in an array".
-            "aud": issuer,
-            "jti": Uuid::new_v4().to_string(),
-            "iat": now.0,
-            "exp": now.plus(LIFETIME).0,
-        });
-        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = self.key.sign(signed.as_bytes())?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        let jti = Uuid::new_v4().to_string();
+        assertion::assertion(&self.key, self.key_id.as_deref(), client_id, issuer, &jti, now)
     }
 }
 
@@ -68,17 +50,14 @@ impl fmt::Debug for ClientKey {
     }
 }
 
-/// How long an assertion counts, in seconds; it is used at once.
-const LIFETIME: u64 = 60;
-
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
     use rustls::pki_types::pem::PemObject;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::commands::demo::tokens::{KeyKind, SigningKey};
+    use sandbox::tokens::{KeyKind, SigningKey};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 

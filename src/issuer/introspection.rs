@@ -35,13 +35,13 @@ use super::metadata::{Discovery, Sought};
 use super::revocations::Revocations;
 use super::schedule::random;
 use super::{IntrospectionOutcome, JwksSettings, Observer, Surroundings, Timing, TrustAnchors, ValidateError};
-use crate::fapi::credentials::PresentedToken;
-use crate::fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
-use crate::fapi::json::parse_object;
-use crate::fapi::rejection::Unavailable;
-use crate::fapi::token::{ActiveToken, Expected, MissingAudience, TokenError, TokenHash};
-use crate::fapi::{UnixTime, sha256};
-use crate::signing::NotSigned;
+use fapi::credentials::PresentedToken;
+use fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
+use fapi::json::parse_object;
+use fapi::rejection::Unavailable;
+use fapi::signing::NotSigned;
+use fapi::token::{ActiveToken, Expected, MissingAudience, TokenError, TokenHash};
+use fapi::{UnixTime, sha256};
 
 /// The section `introspection` of an issuer in gateway.yaml.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,9 +17,9 @@ use super::http::{Client, Document, FetchError};
 use super::metadata::{Discovery, MetadataError, Sought};
 use super::schedule::{fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
-use crate::fapi::keys::{KeySet, KeySetError};
-use crate::fapi::rejection::Unavailable;
-use crate::fapi::sha256;
+use fapi::keys::{KeySet, KeySetError};
+use fapi::rejection::Unavailable;
+use fapi::sha256;
 
 /// The keys as of one reading.
 #[derive(Clone, Debug)]

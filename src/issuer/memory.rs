@@ -8,7 +8,7 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-use crate::fapi::token::ActiveToken;
+use fapi::token::ActiveToken;
 
 /// A token, since when it is known, where that matters, and how long it may be remembered from the moment it came in.
 #[derive(Clone)]

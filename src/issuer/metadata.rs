@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::http::{Client, FetchError};
-use crate::fapi::json::parse_object;
+use fapi::json::parse_object;
 
 /// The two places where one issuer's metadata may be.
 #[derive(Clone, Debug)]

@@ -32,12 +32,12 @@ use self::jwks::{KeySource, Location};
 use self::memory::{Remembered, memory};
 use self::metadata::{Discovery, NotDiscoverable};
 use self::revocations::Revocations;
-use crate::fapi::UnixTime;
-use crate::fapi::credentials::PresentedToken;
-use crate::fapi::jws::UnverifiedJws;
-use crate::fapi::policy::IssuerIndex;
-use crate::fapi::rejection::{Cause, Unavailable};
-use crate::fapi::token::{ActiveToken, Expected, TokenError, TokenHash};
+use fapi::UnixTime;
+use fapi::credentials::PresentedToken;
+use fapi::jws::UnverifiedJws;
+use fapi::policy::IssuerIndex;
+use fapi::rejection::{Cause, Unavailable};
+use fapi::token::{ActiveToken, Expected, TokenError, TokenHash};
 
 /// The configured issuers, in the order that [`IssuerIndex`] counts.
 pub struct Issuers {

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use super::jwks::KeySource;
 use super::{Issuers, Judge};
-use crate::fapi::UnixTime;
-use crate::fapi::policy::IssuerIndex;
-use crate::fapi::rejection::Unavailable;
-use crate::fapi::revocation::{Kind, RequestError, Revocation, Subject, SubjectDigest, names_of};
-use crate::fapi::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
-use crate::fapi::token::{ActiveToken, TokenHash};
+use fapi::UnixTime;
+use fapi::policy::IssuerIndex;
+use fapi::rejection::Unavailable;
+use fapi::revocation::{Kind, RequestError, Revocation, Subject, SubjectDigest, names_of};
+use fapi::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
+use fapi::token::{ActiveToken, TokenHash};
 
 /// The section `revocations` of `admin` in gateway.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]

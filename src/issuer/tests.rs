@@ -12,12 +12,12 @@ use super::http::{FetchError, MAX_BODY_BYTES};
 use super::jwks::RefreshError;
 use super::metadata::MetadataError;
 use super::*;
-use crate::commands::demo::authorization_server::AuthorizationServer;
-use crate::commands::demo::https::{Answer, HttpServer, tls_config};
-use crate::commands::demo::pki::{self, Authority};
-use crate::commands::demo::tokens::{KeyKind, SigningKey, jwks};
-use crate::fapi::keys::{Algorithm, KeySetError};
-use crate::fapi::rejection::Code;
+use fapi::keys::{Algorithm, KeySetError};
+use fapi::rejection::Code;
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::{Answer, HttpServer, tls_config};
+use sandbox::pki::{self, Authority};
+use sandbox::tokens::{KeyKind, SigningKey, jwks};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -103,7 +103,7 @@ impl World {
 }
 
 async fn validate(issuers: &Issuers, token: &str, accepted: &[IssuerIndex]) -> Result<Arc<ActiveToken>, Code> {
-    let token = PresentedToken::for_test(token);
+    let token = PresentedToken::parse(token).unwrap();
     let outcome = issuers.validate(token, &TokenHash::of(token), accepted, None, NOW).await;
     outcome.map_err(|error| Cause::from(error).code())
 }
@@ -1009,7 +1009,7 @@ async fn atk_ca_04_a_remembered_token_has_no_claims_after_exp() {
     let token = world.token(0);
     assert!(world.validate(&token, &[A]).await.is_ok());
     let later = NOW.plus(300);
-    let presented = PresentedToken::for_test(&token);
+    let presented = PresentedToken::parse(&token).unwrap();
     let found = world.issuers.validate(presented, &TokenHash::of(presented), &[A], None, later).await.unwrap();
     assert!(found.claims_at(NOW).is_ok()); // control
     assert_eq!(found.claims_at(later).err(), Some(TokenError::Expired { at: later, now: later }));
@@ -1025,7 +1025,7 @@ async fn atk_ca_04_is_remembered_until_exp_or_the_maximum_age() {
         let key = CacheKey {
             issuer: world.issuers.entries[0].id,
             generation: 1,
-            token: TokenHash::of(PresentedToken::for_test(&token)),
+            token: TokenHash::of(PresentedToken::parse(&token).unwrap()),
         };
         assert_eq!(world.issuers.tokens.get(&key).map(|found| found.lifetime.as_secs()), Some(remembered));
     }
@@ -1044,7 +1044,7 @@ async fn atk_ca_09_what_has_ended_is_gone_and_what_takes_its_place_stays() {
     let key = CacheKey {
         issuer: world.issuers.entries[0].id,
         generation: 1,
-        token: TokenHash::of(PresentedToken::for_test(&text)),
+        token: TokenHash::of(PresentedToken::parse(&text).unwrap()),
     };
     let tokens = &world.issuers.tokens;
     let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), since: (), lifetime });

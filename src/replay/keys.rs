@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use crate::fapi::dpop::{KeyThumbprint, ProofKeys};
-use crate::fapi::keys::VerifyingKey;
+use fapi::dpop::{KeyThumbprint, ProofKeys};
+use fapi::keys::VerifyingKey;
 
 /// A bounded memory of parsed keys; the least used go first.
 pub struct KnownKeys(Cache<[u8; 32], Arc<VerifyingKey>>);

@@ -8,8 +8,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::fapi::UnixTime;
-use crate::fapi::dpop::ProofId;
+use fapi::UnixTime;
+use fapi::dpop::ProofId;
 
 /// What came of noting a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     fn id(number: u64) -> ProofId {
-        let digest = crate::fapi::sha256(&number.to_be_bytes());
+        let digest = fapi::sha256(&number.to_be_bytes());
         ProofId::from_bytes(digest[..16].try_into().unwrap())
     }
 

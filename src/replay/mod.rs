@@ -8,9 +8,9 @@ pub mod memory;
 use std::sync::Arc;
 
 use self::memory::{Insert, MemoryLog};
-use crate::fapi::UnixTime;
-use crate::fapi::dpop::{DpopError, FirstUse, VerifiedProof};
-use crate::fapi::rejection::{Cause, Unavailable};
+use fapi::UnixTime;
+use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
+use fapi::rejection::{Cause, Unavailable};
 
 /// The log of a gateway.
 pub struct ReplayLog {

@@ -20,9 +20,6 @@ use super::{Control, StartError};
 use crate::audit::{AuditSender, Destination};
 use crate::config::Config;
 use crate::connection::{VirtualHost, VirtualHosts};
-use crate::fapi::UnixTime;
-use crate::fapi::dpop::ProofKeys;
-use crate::fapi::message;
 use crate::gateway::Gateway;
 use crate::hop::Hop;
 use crate::issuer::Issuers;
@@ -33,6 +30,9 @@ use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
 use crate::upstream::Upstream;
 use crate::watch::{Files, Look, Watch};
+use fapi::UnixTime;
+use fapi::dpop::ProofKeys;
+use fapi::message;
 
 /// Keeps the service's keys and addresses fresh, and replaces the service when asked, or when its files have changed.
 pub(super) struct Keeper {

@@ -41,13 +41,13 @@ use crate::audit::Audit;
 use crate::config::Config;
 use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::drain::Drain;
-use crate::fapi::UnixTime;
 use crate::limits::Limits;
 use crate::metrics::{Handshake, Metrics};
 use crate::proxy::{Clock, Proxy, Service};
 use crate::stream::{ClientStream, HeaderLimits};
 use crate::tls::{self, Hello, HelloError};
 use crate::upstream;
+use fapi::UnixTime;
 
 /// What a gateway needs besides its configuration.
 pub struct Options {

@@ -20,8 +20,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::revocation::RevocationList;
 use super::{Demand, ExtendedKeyUsage, OnExpired, Trust};
-use crate::fapi::UnixTime;
-use crate::fapi::peer::ClientCertificate;
+use fapi::UnixTime;
+use fapi::peer::ClientCertificate;
 
 /// What a handshake takes, and what any later look at the same certificates takes: there is one rule.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use super::client::Verifier;
 use super::revocation::tls_time;
 use super::{Demand, Trust, provider};
-use crate::fapi::UnixTime;
+use fapi::UnixTime;
 
 /// What makes a certificate acceptable that a proxy hands on.
 #[derive(Debug)]

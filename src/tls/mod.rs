@@ -18,7 +18,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use self::client::Verifier;
 use self::revocation::tls_time;
-use crate::fapi::UnixTime;
+use fapi::UnixTime;
 
 pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};

@@ -7,7 +7,7 @@ use webpki::{CertRevocationList, OwnedCertRevocationList, RawPublicKeyEntity};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::provider;
-use crate::fapi::UnixTime;
+use fapi::UnixTime;
 
 /// A list that can be used, and when its authority means to replace it.
 ///

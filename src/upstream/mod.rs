@@ -22,7 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::dns::{Dns, Lookup, Names, SystemLookup};
 use self::health::Check;
-use crate::fapi::sha256;
+use fapi::sha256;
 
 /// One entry of `upstreams` in gateway.yaml.
 pub struct Settings {

@@ -1,6 +1,6 @@
 //! Messages whose end two servers find in two places; more of them are in hostile/messages.rs and hostile/http2.rs.
 
-use fapi_gateway::commands::demo::https::Recorded;
+use sandbox::https::Recorded;
 
 use crate::hostile::wire::Talk;
 use crate::support::World;

@@ -1,8 +1,8 @@
 //! Headers that ask to be treated as somebody else, or as nobody.
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::{HeaderName, Method, Request, StatusCode, header};
+use sandbox::https::{Answer, HttpServer};
 
 use crate::hostile::wire::Talk;
 use crate::support::{ORIGIN, World, request};

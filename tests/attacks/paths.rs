@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::StatusCode;
+use sandbox::https::{Answer, HttpServer};
 
 use crate::hostile::wire::{Fate, Frames, Talk};
 use crate::support::World;

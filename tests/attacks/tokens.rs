@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{self, KeyKind};
+use sandbox::pki::Authority;
+use sandbox::tokens::{self, KeyKind};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -122,7 +122,7 @@ async fn atk_tk_09_atk_tk_18_a_thumbprint_is_that_of_the_leaf_in_one_spelling() 
     let world = World::start().await;
     let digest = world.c1.thumbprint_sha256();
     let x5t = URL_SAFE_NO_PAD.encode(digest);
-    let sha256 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(fapi_gateway::fapi::sha256(bytes));
+    let sha256 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(fapi::sha256(bytes));
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let foreign = Authority::new("Other CA").client("client-1");
     let rows = [

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
-use fapi_gateway::commands::demo::tokens::Proof;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use sandbox::https::{Answer, HttpServer};
+use sandbox::tokens::Proof;
 
 use super::{Stage, lines, ok, refused};
 use crate::support::client::Client;

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, ath, hs256, unsigned};
 use http::Request;
+use sandbox::tokens::{KeyKind, SigningKey, ath, hs256, unsigned};
 use serde_json::{Value, json};
 
 use super::{Stage, lines, ok, refused};

@@ -1,8 +1,8 @@
 //! One proof, one request (RFC 9449 §11.1): whatever the protocol, the time, the load, and the spelling of the target.
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
 use http::{Request, StatusCode};
+use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use tokio::task::JoinSet;
 
 use super::{Stage, ok, refused};

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use fapi_gateway::commands::demo::pki::{self, Authority, Credential};
 use fapi_gateway::config::Config;
 use http::{Request, StatusCode};
 use rcgen::{
@@ -14,6 +13,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, ClientConfig, RootCertStore, SignatureScheme};
+use sandbox::pki::{self, Authority, Credential};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio::time::timeout;

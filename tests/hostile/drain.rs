@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use fapi_gateway::config::Config;
 use fapi_gateway::proxy::Clock;
 use fapi_gateway::server::{Bound, Options};
 use http::StatusCode;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use sandbox::https::{Answer, HttpServer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

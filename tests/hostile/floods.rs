@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::StatusCode;
 use hyper::body::Frame;
+use sandbox::https::{Answer, HttpServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
+use sandbox::https::{Answer, HttpServer};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::StatusCode;
+use sandbox::https::{Answer, HttpServer};
 use serde_json::Value;
 use tokio::net::TcpStream;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::https::{Answer, HttpServer};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
+use sandbox::https::{Answer, HttpServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;

@@ -5,9 +5,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fapi_gateway::commands::demo::https::{self, Answer, HttpServer};
-use fapi_gateway::commands::demo::pki::{Authority, Credential, self_signed};
-use fapi_gateway::fapi::peer::ClientCertificate;
+use fapi::peer::ClientCertificate;
 use http::StatusCode;
 use pingora::utils::tls::get_organization_serial_bytes;
 use rustls::client::Resumption;
@@ -21,6 +19,8 @@ use rustls::{
     AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, HandshakeKind, ProtocolVersion,
     RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
 };
+use sandbox::https::{self, Answer, HttpServer};
+use sandbox::pki::{Authority, Credential, self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

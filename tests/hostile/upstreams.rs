@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::https::{Answer, HttpServer, danger_tls_config_with_any_client};
-use fapi_gateway::commands::demo::pki::{Authority, Credential};
 use fapi_gateway::upstream::{Protocol, ServerAddress, Settings, TlsSettings, Upstream};
 use http::StatusCode;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use sandbox::https::{Answer, HttpServer, danger_tls_config_with_any_client};
+use sandbox::pki::{Authority, Credential};
 
 use super::still_serves;
 use crate::support::{World, request};

@@ -1,6 +1,6 @@
 //! Plain answers (RFC 7662 §2.2): only a clear one counts, and what it says is judged like the claims of a JWT.
 
-use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
+use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
 use super::{asked, good, judge, judge_answer, judge_new, judge_text, merged, ok, plain, refused, unavailable};

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::https::Answer;
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
 use http::Request;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::https::Answer;
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::json;
 use tokio::task::JoinSet;
 

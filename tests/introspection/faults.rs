@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::authorization_server::Script;
-use fapi_gateway::commands::demo::https::Answer;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
+use sandbox::authorization_server::Script;
+use sandbox::https::Answer;
 use serde_json::json;
 
 use super::raw::{Move, Raw, json_bytes};

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use fapi_gateway::commands::demo::https::Answer;
 use http::StatusCode;
+use sandbox::https::Answer;
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -1,8 +1,8 @@
 //! The question: what is sent, where to, and how the gateway proves who asks.
 
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{KeyKind, Proof, SigningKey};
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
 use super::{asked, form, part, payload};

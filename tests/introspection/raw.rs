@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use fapi_gateway::commands::demo::https::tls_config;
-use fapi_gateway::commands::demo::pki::Authority;
+use sandbox::https::tls_config;
+use sandbox::pki::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;

@@ -1,9 +1,9 @@
 //! Which issuer a token goes to, and which tokens go to none.
 
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::pki::Authority;
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, unsigned};
 use http::Request;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, SigningKey, unsigned};
 use serde_json::json;
 
 use super::{INTROSPECTION, asked, good, judge, ok, plain, refused};

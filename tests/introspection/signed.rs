@@ -1,10 +1,10 @@
 //! Signed answers (RFC 9701): with `response: jwt` nothing else is one.
 
-use fapi_gateway::commands::demo::authorization_server::AuthorizationServer;
-use fapi_gateway::commands::demo::https::Answer;
-use fapi_gateway::commands::demo::tokens::{KeyKind, SigningKey, hs256, unsigned};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
+use sandbox::tokens::{KeyKind, SigningKey, hs256, unsigned};
 use serde_json::{Value, json};
 
 use super::{

@@ -26,8 +26,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
-use fapi_gateway::commands::demo::pki::{Authority, Credential};
-use fapi_gateway::commands::demo::tokens::{SigningKey, ath};
+use sandbox::pki::{Authority, Credential};
+use sandbox::tokens::{SigningKey, ath};
 
 /// How to call the gateway. Every call makes a fresh connection; [`Client::connect`] keeps one.
 ///
@@ -425,9 +425,9 @@ mod tests {
         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
     };
 
-    use fapi_gateway::commands::demo::https::{Answer, HttpServer, tls_config};
-    use fapi_gateway::commands::demo::pki::self_signed;
-    use fapi_gateway::commands::demo::tokens::KeyKind;
+    use sandbox::https::{Answer, HttpServer, tls_config};
+    use sandbox::pki::self_signed;
+    use sandbox::tokens::KeyKind;
 
     use super::*;
 

@@ -18,14 +18,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fapi_gateway::commands::demo::accounts::AccountsApi;
-use fapi_gateway::commands::demo::authorization_server::{AuthorizationServer, ResourceServer};
-use fapi_gateway::commands::demo::pki::{Authority, Credential};
-use fapi_gateway::commands::demo::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use fapi_gateway::config::Config;
 use fapi_gateway::proxy::Clock;
 use fapi_gateway::server::{Bound, Control, Options, StartError};
 use http::{Request, Response};
+use sandbox::accounts::AccountsApi;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::pki::{Authority, Credential};
+use sandbox::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::Value;
 
 use client::Client;

@@ -5,13 +5,8 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-pub mod accounts;
-pub mod authorization_server;
-pub mod https;
-pub mod pki;
 mod play;
 mod stage;
-pub mod tokens;
 
 /// Plays, prints, and serves on unless `once`; the exit code says whether every call went as it should.
 pub fn run(once: bool) -> ExitCode {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
+use sandbox::now;
+use sandbox::pki::Credential;
+use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
-use super::pki::Credential;
 use super::stage::Stage;
-use super::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
-use crate::commands::now;
 
 /// One call of the play.
 struct Call {

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sandbox::accounts::AccountsApi;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::now;
+use sandbox::pki::{Authority, Credential};
+use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::Value;
 
-use super::accounts::AccountsApi;
-use super::authorization_server::{AuthorizationServer, ResourceServer};
-use super::pki::{Authority, Credential};
-use super::tokens::{KeyKind, SigningKey};
-use crate::commands::now;
 use crate::config::Config;
 use crate::proxy::Clock;
 use crate::server::{Bound, Control, Options};
@@ -76,7 +76,7 @@ impl Stage {
             clock: Clock::system(),
             audit: Some(Box::new(audit.clone())),
             // Every key here is new, so nothing was used before.
-            replay_began: Some(crate::fapi::UnixTime(0)),
+            replay_began: Some(fapi::UnixTime(0)),
         };
         let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
         let control = bound.control();

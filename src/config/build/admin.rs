@@ -13,9 +13,9 @@ use super::issuers::name_of;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::{Admin, VirtualHost};
-use crate::fapi::policy::IssuerIndex;
 use crate::issuer::revocations::{Settings, Source};
 use crate::tls;
+use fapi::policy::IssuerIndex;
 
 impl Build<'_> {
     pub(super) fn admin(&mut self, file: &mut File, listeners: &[(SocketAddr, VirtualHost)]) -> Option<Admin> {

@@ -13,11 +13,11 @@ use super::Build;
 use crate::config::VirtualHost;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File, FilePath};
-use crate::fapi::credentials::Scheme;
-use crate::fapi::dpop::{Freshness, NonceMode};
-use crate::fapi::nonce::Nonces;
-use crate::fapi::route::{Route, Routes};
 use crate::tls;
+use fapi::credentials::Scheme;
+use fapi::dpop::{Freshness, NonceMode};
+use fapi::nonce::Nonces;
+use fapi::route::{Route, Routes};
 
 impl Build<'_> {
     pub(super) fn dpop(&mut self, file: &mut File) -> Option<Freshness> {

@@ -12,8 +12,8 @@ use rustls::server::ParsedCertificate;
 use super::Build;
 use crate::config::error::KeyPath;
 use crate::config::file::FilePath;
-use crate::fapi::UnixTime;
 use crate::tls::{self, RevocationList, UnusableList};
+use fapi::UnixTime;
 
 impl Build<'_> {
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {

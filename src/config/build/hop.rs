@@ -8,11 +8,11 @@ use http::HeaderName;
 use super::Build;
 use crate::config::error::KeyPath;
 use crate::config::file;
-use crate::fapi::headers::may_carry_certificate;
-use crate::fapi::hop::Dialect;
-use crate::fapi::hop::proxies::Proxies;
-use crate::fapi::sender::thumbprint;
 use crate::hop::Settings;
+use fapi::headers::may_carry_certificate;
+use fapi::hop::Dialect;
+use fapi::hop::proxies::Proxies;
+use fapi::sender::thumbprint;
 
 impl Build<'_> {
     /// The entry at `at`; `asked` is what the listener asks of those who connect, at `asked_at`.

@@ -12,12 +12,12 @@ use super::issuers::https_url;
 use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file;
-use crate::fapi::keys::Algorithm;
-use crate::fapi::token::MissingAudience;
 use crate::issuer::assertion::ClientKey;
 use crate::issuer::introspection::{Authentication, CacheSettings, Response, Settings};
-use crate::signing::PrivateKey;
 use crate::tls;
+use fapi::keys::Algorithm;
+use fapi::signing::PrivateKey;
+use fapi::token::MissingAudience;
 
 impl Build<'_> {
     /// What the section says, of an issuer whose tokens have these `audiences`.

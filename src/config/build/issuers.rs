@@ -9,9 +9,9 @@ use super::files::Anchors;
 use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::fapi::keys::Algorithm;
-use crate::fapi::token::Expected;
 use crate::issuer;
+use fapi::keys::Algorithm;
+use fapi::token::Expected;
 
 impl Build<'_> {
     pub(super) fn issuers(&mut self, file: &mut File, profile: Option<Profile>) -> Option<Vec<issuer::Settings>> {

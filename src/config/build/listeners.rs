@@ -12,8 +12,8 @@ use super::files::{Anchors, misfit};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File, FilePath};
 use crate::config::{Listener, VirtualHost};
-use crate::fapi::route::{Origin, Origins};
 use crate::tls;
+use fapi::route::{Origin, Origins};
 
 impl Build<'_> {
     /// Every entry, in its place.

@@ -27,10 +27,10 @@ use super::error::{ConfigError, KeyPath, nearest, quoted};
 use super::file::{self, File, FilePath};
 use super::source::Report;
 use super::{Config, Profile};
-use crate::fapi::UnixTime;
 use crate::limits::Limits;
 use crate::watch::Files;
 use crate::{audit, issuer};
+use fapi::UnixTime;
 
 /// Builds everything, or says everything that is wrong.
 pub(super) fn build(

@@ -12,11 +12,11 @@ use super::upstreams::{is_exposed, server_address};
 use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::fapi::credentials::Scheme;
-use crate::fapi::dpop::NonceMode;
-use crate::fapi::headers::StripList;
-use crate::fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
-use crate::fapi::route::{Forward, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::credentials::Scheme;
+use fapi::dpop::NonceMode;
+use fapi::headers::StripList;
+use fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
+use fapi::route::{Forward, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
 
 /// The names that routes may use, of entries that have faults too.
 pub(super) struct Names {

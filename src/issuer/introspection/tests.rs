@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::super::jwks::Location;
 use super::*;
-use crate::commands::demo::authorization_server::{AuthorizationServer, ResourceServer, Script};
-use crate::commands::demo::https::{Answer as Reply, Recorded};
-use crate::commands::demo::pki::Authority;
-use crate::commands::demo::tokens::{KeyKind, SigningKey};
-use crate::fapi::keys::Algorithm;
-use crate::fapi::rejection::{Cause, Code};
-use crate::fapi::statement::StatementError;
+use fapi::keys::Algorithm;
+use fapi::rejection::{Cause, Code};
+use fapi::statement::StatementError;
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer, Script};
+use sandbox::https::{Answer as Reply, Recorded};
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, SigningKey};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -93,13 +93,13 @@ const TIMING: Timing = Timing {
 };
 
 async fn ask(introspector: &Arc<Introspector>, token: &str, max_age: Option<Duration>) -> Result<(), Code> {
-    let token = PresentedToken::for_test(token);
+    let token = PresentedToken::parse(token).unwrap();
     let outcome = introspector.introspect(token, &TokenHash::of(token), max_age, NOW).await;
     outcome.map(|_| ()).map_err(|error| Cause::from(error).code())
 }
 
 fn hash(token: &str) -> TokenHash {
-    TokenHash::of(PresentedToken::for_test(token))
+    TokenHash::of(PresentedToken::parse(token).unwrap())
 }
 
 fn active(introspector: &Introspector, token: &str, size: usize) -> Arc<ActiveToken> {
@@ -134,7 +134,7 @@ struct LastWords(Arc<Introspector>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
-        let token = PresentedToken::for_test("opaque");
+        let token = PresentedToken::parse("opaque").unwrap();
         let place = self.0.wait_in_line().unwrap();
         drop(self.0.join(token, &hash("opaque"), DEADLINE, NOW, place));
     }

@@ -18,10 +18,11 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::https::{Answer, HttpServer, Recorded, danger_tls_config_with_any_client};
-use super::pki::{Authority, Credential};
-use super::tokens::{AccessToken, KeyKind, SigningKey};
-use crate::commands::now;
+use crate::https::{Answer, HttpServer, Recorded, danger_tls_config_with_any_client};
+use crate::keys::{KeyKind, SigningKey};
+use crate::now;
+use crate::pki::{Authority, Credential};
+use crate::tokens::AccessToken;
 
 /// The server, its signing keys and its scripts. Dropping it stops it.
 #[derive(Debug)]

@@ -7,19 +7,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rsa::{self, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::{self, PemObject};
+use fapi::keys::Algorithm;
+use fapi::signing::PrivateKey;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
-use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
-
-use crate::signing::PrivateKey;
 
 /// The algorithms that FAPI 2.0 permits (FAPI 2.0 Security Profile §5.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,32 +51,13 @@ pub struct SigningKey {
 impl SigningKey {
     /// A new key, under this `kid`.
     pub fn generate(kind: KeyKind, kid: &str) -> Self {
-        let key = match kind {
-            KeyKind::Es256 => PrivateKey::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect(MAKES)),
-            KeyKind::Ps256 => PrivateKey::Rsa(rsa::KeyPair::generate(KeySize::Rsa2048).expect(MAKES)),
-            KeyKind::EdDsa => PrivateKey::Ed(Ed25519KeyPair::generate().expect(MAKES)),
+        let algorithm = match kind {
+            KeyKind::Es256 => Algorithm::Es256,
+            KeyKind::Ps256 => Algorithm::Ps256,
+            KeyKind::EdDsa => Algorithm::EdDsa,
         };
+        let key = PrivateKey::generate(algorithm).expect(MAKES);
         Self { kind, kid: kid.to_owned(), key: Arc::new(key) }
-    }
-
-    /// The first private key of a PEM text, under this `kid`: PKCS#8, or SEC1 of P-256, or PKCS#1.
-    ///
-    /// # Errors
-    /// [`KeyFileError`]; its text shows nothing of the key.
-    pub fn from_pem(pem: &[u8], kid: &str) -> Result<Self, KeyFileError> {
-        if String::from_utf8_lossy(pem).contains("ENCRYPTED") {
-            return Err(KeyFileError::Encrypted);
-        }
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
-            if matches!(error, pem::Error::NoItemsFound) { KeyFileError::Missing } else { KeyFileError::Malformed }
-        })?;
-        let key = PrivateKey::from_der(&der).map_err(|_| KeyFileError::Unsupported)?;
-        let kind = match &key {
-            PrivateKey::Ec(_) => KeyKind::Es256,
-            PrivateKey::Rsa(_) => KeyKind::Ps256,
-            PrivateKey::Ed(_) => KeyKind::EdDsa,
-        };
-        Ok(Self { kind, kid: kid.to_owned(), key: Arc::new(key) })
     }
 
     /// What it signs with.
@@ -111,21 +86,7 @@ impl SigningKey {
 
     /// The members that RFC 7638 §3.2 requires, and no others: what a DPoP proof carries.
     pub fn bare_jwk(&self) -> Value {
-        match &*self.key {
-            PrivateKey::Ec(key) => {
-                // SEC 1 §2.3.3: 04, then X and Y.
-                let point = key.public_key().as_ref();
-                let (x, y) = point[1..].split_at(32);
-                json!({ "crv": "P-256", "kty": "EC", "x": encode(x), "y": encode(y) })
-            }
-            PrivateKey::Rsa(_) => {
-                let der = self.public_key_der();
-                let (_, spki) = SubjectPublicKeyInfo::from_der(&der).expect(READS);
-                let Ok(PublicKey::RSA(key)) = spki.parsed() else { unreachable!("the key was made as RSA") };
-                json!({ "e": encode(unsigned_integer(key.exponent)), "kty": "RSA", "n": encode(unsigned_integer(key.modulus)) })
-            }
-            PrivateKey::Ed(key) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(key.public_key().as_ref()) }),
-        }
+        self.key.public_jwk().expect(WRITES).into()
     }
 
     /// The JWK thumbprint (RFC 7638), base64url: the value of `jkt`.
@@ -211,25 +172,6 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Why a text gives no key to sign with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyFileError {
-    /// No private key in it.
-    #[error(
-        "there is no private key in PEM; expected BEGIN PRIVATE KEY, BEGIN EC PRIVATE KEY or BEGIN RSA PRIVATE KEY"
-    )]
-    Missing,
-    /// PEM that breaks off or is no base64.
-    #[error("the PEM text is malformed")]
-    Malformed,
-    /// Needs a password.
-    #[error("the private key is encrypted; decrypt it first, for example with `openssl pkey`")]
-    Encrypted,
-    /// Another kind of key, RSA below 2048 bits, or a broken one.
-    #[error("the private key cannot be used, expected EC P-256, Ed25519, or RSA of 2048 bits or more")]
-    Unsupported,
-}
-
 /// A DPoP proof to be signed: RFC 9449 §4.2 with good values, until they are changed.
 #[derive(Clone, Debug)]
 pub struct Proof {
@@ -296,7 +238,7 @@ pub fn ath(access_token: &str) -> String {
 }
 
 /// The PEM text of DER bytes (RFC 7468).
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in encoded.as_bytes().chunks(64) {
@@ -307,7 +249,7 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     text
 }
 
-pub(super) fn merge(defaults: Value, set: &Map<String, Value>, removed: &[String]) -> Value {
+pub(crate) fn merge(defaults: Value, set: &Map<String, Value>, removed: &[String]) -> Value {
     let mut header = defaults;
     for (name, value) in set {
         header[name] = value.clone();
@@ -318,34 +260,25 @@ pub(super) fn merge(defaults: Value, set: &Map<String, Value>, removed: &[String
     header
 }
 
-/// RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may lead with a zero.
-fn unsigned_integer(der: &[u8]) -> &[u8] {
-    match der {
-        [0, rest @ ..] => rest,
-        _ => der,
-    }
-}
-
-pub(super) fn bytes(value: &Value) -> Vec<u8> {
+pub(crate) fn bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).expect("a JSON value has a text form")
 }
 
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 const MAKES: &str = "aws-lc-rs makes keys of this kind";
-const READS: &str = "aws-lc-rs writes public keys that can be read";
 const WRITES: &str = "aws-lc-rs writes the keys that it made";
 const SIGNS: &str = "a key signs with the algorithm that it was made for";
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED_SIGNING;
     use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
-    use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode};
+    use jsonwebtoken::{DecodingKey, TokenData, Validation, decode};
     use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-    use rustls::pki_types::SubjectPublicKeyInfoDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 
     use super::*;
 
@@ -353,7 +286,7 @@ mod tests {
 
     fn verify(token: &str, key: &SigningKey) -> Result<TokenData<Value>, jsonwebtoken::errors::Error> {
         let jwk: Jwk = serde_json::from_value(key.jwk()).unwrap();
-        let mut validation = Validation::new(key.kind().algorithm().parse::<Algorithm>().unwrap());
+        let mut validation = Validation::new(key.kind().algorithm().parse().unwrap());
         validation.validate_aud = false;
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
@@ -377,32 +310,6 @@ mod tests {
             let public = SubjectPublicKeyInfoDer::from_pem_slice(key.public_key_pem().as_bytes()).unwrap();
             assert_eq!(any_supported_type(&private).unwrap().public_key(), Some(public), "{kind:?}");
         }
-    }
-
-    #[test]
-    fn keys_of_every_kind_read_back_from_pem_and_sign() {
-        for kind in KeyKind::ALL {
-            let key = SigningKey::generate(kind, "a");
-            let read = SigningKey::from_pem(key.private_key_pem().as_bytes(), "a").unwrap();
-            assert_eq!((read.kind(), read.thumbprint()), (kind, key.thumbprint()));
-            assert!(verify(&Proof::new("GET", "https://api.example/", NOW).sign(&read), &key).is_ok(), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_to_sign_with_is_named() {
-        let key = SigningKey::generate(KeyKind::Es256, "a");
-        let error = |text: &str| SigningKey::from_pem(text.as_bytes(), "a").err();
-        let good = key.private_key_pem();
-        assert_eq!(error(&good), None); // control
-        assert_eq!(error(&format!("{}{good}", pem("EC PARAMETERS", b"x"))), None, "as openssl writes it");
-        assert_eq!(error(""), Some(KeyFileError::Missing));
-        assert_eq!(error(&key.public_key_pem()), Some(KeyFileError::Missing));
-        assert_eq!(error(&good.replace("PRIVATE", "ENCRYPTED PRIVATE")), Some(KeyFileError::Encrypted));
-        assert_eq!(error(&good.replace("-----END", "----END")), Some(KeyFileError::Malformed));
-        assert_eq!(error(&pem("PRIVATE KEY", b"x")), Some(KeyFileError::Unsupported));
-        let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap();
-        assert_eq!(error(&pem("PRIVATE KEY", p384.as_ref())), Some(KeyFileError::Unsupported));
     }
 
     #[test]

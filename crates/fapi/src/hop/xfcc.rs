@@ -6,7 +6,7 @@
 
 use super::pem::{self, Escaping};
 use super::{HopError, MAX_CHAIN};
-use crate::fapi::sha256;
+use crate::sha256;
 
 /// The client's certificate and, with `Chain`, those above it.
 pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {

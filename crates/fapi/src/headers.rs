@@ -438,7 +438,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fapi::route::{Admission, Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+    use crate::route::{Admission, Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
 
     fn permit(forward: Forward) -> Permit {
         let route = Route {

@@ -20,8 +20,14 @@ impl<'r> PresentedToken<'r> {
     }
 
     #[cfg(test)]
-    pub(crate) const fn for_test(text: &'r str) -> Self {
+    pub(crate) const fn unparsed(text: &'r str) -> Self {
         Self(text)
+    }
+
+    /// A `b64token` (RFC 6750 §2.1), which every token is that can stand in a request; for one that came by another way
+    /// than [`Credentials::from_request`].
+    pub fn parse(text: &'r str) -> Option<Self> {
+        is_b64token(text).then_some(Self(text))
     }
 }
 
@@ -166,10 +172,8 @@ impl<'r> Credentials<'r> {
         let scheme = accepted.iter().copied().find(|accepted| accepted.as_str().eq_ignore_ascii_case(scheme));
         let scheme = scheme.ok_or(CredentialsError::SchemeUnsupported)?;
         let token = rest.trim_start_matches(' ');
-        if !is_b64token(token) {
-            return Err(CredentialsError::Malformed);
-        }
-        Ok(Self { scheme, token: PresentedToken(token), proofs: Proofs::from_headers(headers) })
+        let token = PresentedToken::parse(token).ok_or(CredentialsError::Malformed)?;
+        Ok(Self { scheme, token, proofs: Proofs::from_headers(headers) })
     }
 
     /// The token, whatever the scheme.
@@ -220,7 +224,7 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -290,6 +294,6 @@ mod tests {
 
     #[test]
     fn debug_of_a_presented_token_hides_it() {
-        assert_eq!(format!("{:?}", PresentedToken("secret")), "PresentedToken(..)");
+        assert_eq!(format!("{:?}", PresentedToken::parse("secret").unwrap()), "PresentedToken(..)");
     }
 }

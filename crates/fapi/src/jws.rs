@@ -14,7 +14,7 @@ use super::keys::{Algorithm, VerifyingKey};
 use super::token::TokenError;
 
 /// A compact JWS, taken apart; nothing it says is known to be true.
-pub(super) struct Jws<'r> {
+pub(crate) struct Jws<'r> {
     signed: &'r str,
     signature: &'r str,
     header: Map<String, Value>,
@@ -48,7 +48,7 @@ pub enum JwsError {
 
 impl<'r> Jws<'r> {
     /// Takes a compact JWS apart.
-    pub(super) fn parse(text: &'r str, limit: usize) -> Result<Self, JwsError> {
+    pub(crate) fn parse(text: &'r str, limit: usize) -> Result<Self, JwsError> {
         if text.len() > limit {
             return Err(JwsError::TooLarge { bytes: text.len(), limit });
         }
@@ -77,22 +77,22 @@ impl<'r> Jws<'r> {
         Ok(Self { signed, signature, header, payload })
     }
 
-    pub(super) const fn header(&self) -> &Map<String, Value> {
+    pub(crate) const fn header(&self) -> &Map<String, Value> {
         &self.header
     }
 
     /// The name of the algorithm; empty when there is none, which no allow-list has.
-    pub(super) fn algorithm_name(&self) -> &str {
+    pub(crate) fn algorithm_name(&self) -> &str {
         self.header.get("alg").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// The `typ`, or nothing.
-    pub(super) fn type_name(&self) -> &str {
+    pub(crate) fn type_name(&self) -> &str {
         self.header.get("typ").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Whether it is of `kind`, compared as a media type: without case, with or without `application/` (RFC 7515 §4.1.9).
-    pub(super) fn is_of_type(&self, kind: &str) -> bool {
+    pub(crate) fn is_of_type(&self, kind: &str) -> bool {
         let found = self.type_name();
         let short = match found.split_at_checked("application/".len()) {
             Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
@@ -102,17 +102,17 @@ impl<'r> Jws<'r> {
     }
 
     /// What it says of itself under this name, if that is text. A claim, not a fact: use it to find the one to ask.
-    pub(super) fn claimed(&self, name: &str) -> Option<&str> {
+    pub(crate) fn claimed(&self, name: &str) -> Option<&str> {
         self.payload.get(name).and_then(Value::as_str)
     }
 
     /// The payload, if `key` signed it.
-    pub(super) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
+    pub(crate) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
         key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)
     }
 
     /// The payload, if one of the first of `keys` signed it.
-    pub(super) fn verify_with_one_of<'k>(
+    pub(crate) fn verify_with_one_of<'k>(
         self,
         keys: impl Iterator<Item = &'k VerifyingKey>,
     ) -> Result<Map<String, Value>, NotVerified> {
@@ -131,7 +131,7 @@ impl<'r> Jws<'r> {
     }
 
     /// The `kid`: a name to look a key up with, nothing else (RFC 8725 §3.10). A wrong type is never the same as absence.
-    pub(super) fn key_id(&self) -> Result<Option<&str>, JwsError> {
+    pub(crate) fn key_id(&self) -> Result<Option<&str>, JwsError> {
         match self.header.get("kid") {
             None => Ok(None),
             Some(Value::String(kid)) => Ok(Some(kid)),
@@ -142,7 +142,7 @@ impl<'r> Jws<'r> {
 
 /// Why no key verified a JWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotVerified {
+pub(crate) enum NotVerified {
     /// There was none to try.
     NoKey,
     /// The only ones are below 2048 bits.
@@ -241,7 +241,7 @@ fn part(text: &str, name: &'static str) -> Result<Map<String, Value>, JwsError> 
 }
 
 /// Text of the sender's, made fit for an operator's eyes: printable ASCII, at most 64 characters.
-pub(super) fn printable(text: &str) -> Box<str> {
+pub(crate) fn printable(text: &str) -> Box<str> {
     text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect::<String>().into()
 }
 
@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<(), TokenError> {
-        UnverifiedJws::parse(PresentedToken::for_test(text)).map(drop)
+        UnverifiedJws::parse(PresentedToken::unparsed(text)).map(drop)
     }
 
     fn token(header: &str) -> String {
@@ -305,7 +305,7 @@ mod tests {
     fn at_01_typ_compares_as_a_media_type() {
         let kind = |typ: &str| {
             let token = token(&format!("{{\"typ\":{typ}}}"));
-            UnverifiedJws::parse(PresentedToken::for_test(&token)).unwrap().expect_type("at+jwt").is_ok()
+            UnverifiedJws::parse(PresentedToken::unparsed(&token)).unwrap().expect_type("at+jwt").is_ok()
         };
         assert!(
             kind("\"at+jwt\"")
@@ -346,7 +346,7 @@ mod tests {
         #[test]
         fn what_parses_is_its_own_only_spelling(header in "\\{\"a\":\"[a-z]{0,9}\"\\}", payload in "\\{\"iss\":\"[a-z]{0,9}\"\\}") {
             let text = format!("{}.{}.c2ln", b64(&header), b64(&payload));
-            let token = PresentedToken::for_test(&text);
+            let token = PresentedToken::unparsed(&text);
             let jws = UnverifiedJws::parse(token).unwrap();
             prop_assert_eq!(format!("{}.{}", jws.0.signed, jws.0.signature), text.clone());
             prop_assert_eq!(b64(&serde_json::to_string(&jws.0.payload).unwrap()), b64(&payload));

@@ -106,7 +106,7 @@ fn without_dot_segments(path: &str) -> String {
 
 /// The one spelling of what the request was sent to: requests whose targets differ in the case of escapes match the same
 /// claim, and a proof for them is one proof.
-pub(super) fn of_target(target: &Target<'_>) -> String {
+pub(crate) fn of_target(target: &Target<'_>) -> String {
     upper_escapes(&target.htu())
 }
 

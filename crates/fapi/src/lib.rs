@@ -1,7 +1,7 @@
 //! What is right: the checks of FAPI on one request, as functions of their arguments.
 //!
 //! Nothing in this room waits, reads a clock, opens a file or writes a log; what a step needs, it is given. Each file is
-//! one step of the line that [`Gateway::authorize`](crate::gateway::Gateway::authorize) draws, in this order:
+//! one step of the line that a gateway draws, in this order:
 //!
 //! | step | file | specification |
 //! | --- | --- | --- |
@@ -28,6 +28,7 @@
     )
 )]
 
+pub mod client;
 pub mod credentials;
 pub mod dpop;
 pub mod headers;
@@ -46,7 +47,10 @@ pub mod revocation;
 pub mod route;
 pub mod security_event;
 pub mod sender;
+pub mod signing;
 pub mod statement;
+#[cfg(test)]
+mod testing;
 pub mod token;
 
 /// Whole seconds since 1970-01-01T00:00:00Z, as a JWT NumericDate (RFC 7519 §2).

@@ -570,18 +570,18 @@ impl RouteConflict {
 
 /// Host and port of an authority without userinfo (RFC 3986 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Authority<'r> {
+pub(crate) struct Authority<'r> {
     /// As written, without a dot at the end; an IPv6 address in its brackets.
-    pub(super) host: &'r str,
+    pub(crate) host: &'r str,
     /// `None` when there is none.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 impl<'r> Authority<'r> {
     /// Reads `host[:port]`: a name of letters, digits, `-`, `_` and dots, an IPv4 address, or `[IPv6]` without a zone.
     ///
     /// RFC 3986 §3.2.2 lets a `reg-name` have escapes and other signs; no name that DNS or a certificate can hold has.
-    pub(super) fn parse(text: &'r str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &'r str) -> Result<Self, &'static str> {
         let (host, port) = if text.starts_with('[') {
             let end = text.find(']').ok_or("a bracket is not closed")?;
             let (host, port) = text.split_at_checked(end.saturating_add(1)).ok_or("a bracket is not closed")?;
@@ -622,7 +622,7 @@ impl<'r> Authority<'r> {
 }
 
 /// Whether two hosts are the same name, without regard to case and to one dot at the end.
-pub(super) fn same_host(one: &str, other: &str) -> bool {
+pub(crate) fn same_host(one: &str, other: &str) -> bool {
     let plain = |host| str::strip_suffix(host, '.').unwrap_or(host);
     plain(one).eq_ignore_ascii_case(plain(other))
 }

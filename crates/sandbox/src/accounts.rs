@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
 
-use super::https::{Answer, HttpServer, Recorded};
+use crate::https::{Answer, HttpServer, Recorded};
 
 /// The API on loopback: `GET /accounts`, `GET /accounts/{id}`, `POST /payments` and `GET /health`; all else is 404.
 /// Dropping it stops it.

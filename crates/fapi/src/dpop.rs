@@ -116,6 +116,18 @@ pub trait ProofKeys: Send + Sync {
     fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>);
 }
 
+/// Remembers no key: each proof's is parsed anew.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProofKeys;
+
+impl ProofKeys for NoProofKeys {
+    fn get(&self, _: &KeyThumbprint) -> Option<Arc<VerifyingKey>> {
+        None
+    }
+
+    fn insert(&self, _: KeyThumbprint, _: Arc<VerifyingKey>) {}
+}
+
 /// What a proof is compared with, besides the proof itself.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
@@ -518,7 +530,7 @@ impl FirstUse {
     }
 
     /// Whether it speaks of this proof.
-    pub(super) fn is_of(&self, proof: &VerifiedProof) -> bool {
+    pub(crate) fn is_of(&self, proof: &VerifiedProof) -> bool {
         self.0 == proof.id
     }
 }
@@ -611,7 +623,7 @@ mod tests {
             let origin = Arc::new(Origin::parse("https://api.example").unwrap());
             let presented = Presented {
                 target: &Target::parse(&request, &origin).unwrap(),
-                token: PresentedToken::for_test(TOKEN),
+                token: PresentedToken::parse(TOKEN).unwrap(),
                 nonce,
                 freshness: &self.freshness,
                 keys: &self.keys,

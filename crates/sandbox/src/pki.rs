@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::commands::jose::pem;
+use crate::keys::pem;
 
 /// A certificate authority made at run time, with an ECDSA P-256 key.
 ///

@@ -36,7 +36,7 @@ pub enum Answer {
 pub struct ActiveAnswer(Map<String, Value>);
 
 impl ActiveAnswer {
-    pub(super) fn into_members(self) -> Map<String, Value> {
+    pub(crate) fn into_members(self) -> Map<String, Value> {
         self.0
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::commands::demo::tokens::{KeyKind, SigningKey, jwks};
+    use crate::testing::{SigningKey, jwks};
 
     const ISSUER: &str = "https://as.example";
     const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn read_signed(key: &SigningKey, claims: &Value, now: UnixTime) -> Result<bool, AnswerError> {
-        let header = json!({ "typ": "token-introspection+jwt", "alg": key.kind().algorithm(), "kid": key.kid() });
+        let header = json!({ "typ": "token-introspection+jwt", "alg": key.algorithm(), "kid": key.kid() });
         let keys = KeySet::parse(jwks(&[key]).to_string().as_bytes()).unwrap();
         let audiences = [Box::from("gateway")];
         let signer = Signer { issuer: ISSUER, audiences: &audiences, algorithms: Algorithm::ALL };
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn ms_int_04_only_the_inner_object_is_the_answer() {
-        let key = SigningKey::generate(KeyKind::Es256, "a");
+        let key = SigningKey::generate(Algorithm::Es256, "a");
         let judged = |inner: Value| read_signed(&key, &claims(inner), NOW);
         assert_eq!((judged(json!({ "active": true })), judged(json!({ "active": false }))), (Ok(true), Ok(false)));
         assert_eq!(judged(json!({})), Err(AnswerError::ActiveMissing));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn ms_int_08_an_answer_is_good_for_sixty_seconds() {
-        let key = SigningKey::generate(KeyKind::Es256, "a");
+        let key = SigningKey::generate(Algorithm::Es256, "a");
         let judged = |now| read_signed(&key, &claims(json!({ "active": true })), now);
         for now in [UnixTime(NOW.0 - 10), NOW, NOW.plus(60)] {
             assert_eq!(judged(now), Ok(true), "{now}");
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn ms_int_02_what_is_no_text_is_no_signed_answer() {
-        let keys = KeySet::parse(jwks(&[&SigningKey::generate(KeyKind::Es256, "a")]).to_string().as_bytes()).unwrap();
+        let keys = KeySet::parse(jwks(&[&SigningKey::generate(Algorithm::Es256, "a")]).to_string().as_bytes()).unwrap();
         let signer = Signer { issuer: ISSUER, audiences: &[], algorithms: Algorithm::ALL };
         let judged = |body: &[u8]| Answer::from_jwt(body, &signer, &keys, NOW).map(drop);
         assert_eq!(judged(b"\xff.\xff.\xff"), Err(AnswerError::Malformed));

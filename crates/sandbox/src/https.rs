@@ -34,7 +34,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::pki::{Authority, Credential};
+use crate::pki::{Authority, Credential};
 
 /// A server on 127.0.0.1, named `localhost` with TLS. Dropping it ends the listener and all connections.
 pub struct HttpServer {
@@ -515,8 +515,8 @@ mod tests {
     use rustls::ClientConfig;
     use serde_json::json;
 
-    use super::super::pki::self_signed;
     use super::*;
+    use crate::pki::self_signed;
 
     fn echo() -> Arc<dyn Fn(Recorded) -> Answer + Send + Sync> {
         Arc::new(|request| {

@@ -6,9 +6,9 @@ use aws_lc_rs::hmac;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::pki::Credential;
-pub use crate::commands::jose::{KeyKind, Proof, SigningKey, ath};
-use crate::commands::jose::{bytes, encode, merge};
+pub use crate::keys::{KeyKind, Proof, SigningKey, ath};
+use crate::keys::{bytes, encode, merge};
+use crate::pki::Credential;
 
 /// An access token to be signed: RFC 9068 §2.2 with good values, until they are changed.
 ///
@@ -138,8 +138,8 @@ mod tests {
     use jsonwebtoken::jwk::{Jwk, JwkSet};
     use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 
-    use super::super::pki::Authority;
     use super::*;
+    use crate::pki::Authority;
 
     const NOW: u64 = 1_700_000_000;
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::fapi::peer::CertificateThumbprint;
+use crate::peer::CertificateThumbprint;
 
 /// The proxies in front of a listener; never everybody.
 #[derive(Clone, Debug)]

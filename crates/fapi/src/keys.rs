@@ -124,7 +124,7 @@ impl VerifyingKey {
     }
 
     /// Whether a JWK gives away more than a public key (RFC 7518 §6.2.2, §6.3.2, §6.4).
-    pub(super) fn has_private_members(jwk: &Map<String, Value>) -> bool {
+    pub(crate) fn has_private_members(jwk: &Map<String, Value>) -> bool {
         ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].iter().any(|name| jwk.contains_key(*name))
     }
 
@@ -134,12 +134,12 @@ impl VerifyingKey {
     }
 
     /// Whether it is an RSA key below 2048 bits.
-    pub(super) const fn is_weak(&self) -> bool {
+    pub(crate) const fn is_weak(&self) -> bool {
         matches!(self.strength, Strength::Weak)
     }
 
     /// Whether `signature`, in base64url, is this key's over `message`.
-    pub(super) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         let algorithm = match self.algorithm {
             Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
             Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,

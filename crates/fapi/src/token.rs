@@ -30,7 +30,7 @@ impl TokenHash {
     }
 
     /// The hash of a token that nobody presented.
-    pub(super) fn of_text(token: &str) -> Self {
+    pub(crate) fn of_text(token: &str) -> Self {
         Self(super::sha256(token.as_bytes()))
     }
 
@@ -63,7 +63,7 @@ impl TokenId {
         u64::from_str_radix(text, 16).ok().filter(|_| plain).map(|number| Self(number.to_be_bytes()))
     }
 
-    pub(super) const fn as_bytes(&self) -> &[u8] {
+    pub(crate) const fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
@@ -268,7 +268,7 @@ impl From<JwsError> for TokenError {
 }
 
 /// FAPI 2.0 §5.3.2.1 (13): times up to 10 seconds ahead "shall" be accepted, more than 60 refused; in between we refuse.
-pub(super) const CLOCK_SKEW: u64 = 10;
+pub(crate) const CLOCK_SKEW: u64 = 10;
 
 /// A token that its issuer made for this resource and that was active when it was read.
 pub struct ActiveToken {
@@ -547,7 +547,7 @@ fn audiences(members: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
 
 /// RFC 7519 §2: a number of seconds, perhaps with a fraction, which `round` takes to the stricter side. A wrong type is
 /// an error and never the same as absence.
-pub(super) fn numeric_date(
+pub(crate) fn numeric_date(
     members: &Map<String, Value>,
     claim: &'static str,
     round: fn(f64) -> f64,

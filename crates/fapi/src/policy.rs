@@ -5,14 +5,14 @@
 //! this room can make one:
 //!
 //! ```compile_fail
-//! use fapi_gateway::fapi::{policy::Permit, route::Route};
+//! use fapi::{policy::Permit, route::Route};
 //! fn forge(route: std::sync::Arc<Route>) -> Permit {
 //!     Permit { route, token: None } // the fields are private
 //! }
 //! ```
 //!
 //! ```compile_fail
-//! use fapi_gateway::fapi::{policy::Permit, route::Route};
+//! use fapi::{policy::Permit, route::Route};
 //! fn forge(route: std::sync::Arc<Route>) -> Permit {
 //!     Permit::public(route) // and so is the constructor
 //! }
@@ -180,7 +180,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(super) const fn new(route: Arc<Route>) -> Self {
+    pub(crate) const fn new(route: Arc<Route>) -> Self {
         Self { route }
     }
 
@@ -239,7 +239,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(super) const fn public(route: Arc<Route>) -> Self {
+    pub(crate) const fn public(route: Arc<Route>) -> Self {
         Self { route, token: None }
     }
 

@@ -1,0 +1,60 @@
+//! What the tests of this crate sign with, and the forgeries they have refused.
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::keys::Algorithm;
+use crate::signing::PrivateKey;
+
+/// An issuer's key under its `kid`.
+pub(crate) struct SigningKey {
+    key: PrivateKey,
+    kid: &'static str,
+}
+
+impl SigningKey {
+    pub(crate) fn generate(algorithm: Algorithm, kid: &'static str) -> Self {
+        Self { key: PrivateKey::generate(algorithm).unwrap(), kid }
+    }
+
+    pub(crate) fn algorithm(&self) -> &'static str {
+        self.key.algorithm().as_str()
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        self.kid
+    }
+
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
+        self.key.sign_jws(header, claims).unwrap()
+    }
+
+    /// The public key as the issuer publishes it.
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = self.key.public_jwk().unwrap();
+        jwk.extend([("kid".to_owned(), json!(self.kid)), ("use".to_owned(), json!("sig"))]);
+        Value::Object(jwk)
+    }
+}
+
+pub(crate) fn jwks(keys: &[&SigningKey]) -> Value {
+    json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })
+}
+
+/// An unsecured JWS (RFC 7515 appendix A.5).
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
+    format!("{}.{}.", part(header), part(claims))
+}
+
+/// A JWS authenticated with HMAC SHA-256.
+pub(crate) fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
+    let input = format!("{}.{}", part(header), part(claims));
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input.as_bytes());
+    format!("{input}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+fn part(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
+}
