@@ -194,33 +194,8 @@ impl<'r> Credentials<'r> {
 
 /// Whether form-encoded text has a parameter named `access_token` (RFC 6750 §2.2, §2.3), however it is escaped.
 pub fn form_has_token(form: &[u8]) -> bool {
-    form.split(|&b| b == b'&' || b == b';').any(|pair| {
-        let name = pair.split(|&b| b == b'=').next().unwrap_or_default();
-        decoded(name).eq(b"access_token".iter().copied())
-    })
-}
-
-/// The bytes of a form name: `+` is a space, `%XX` a byte, anything else itself.
-fn decoded(name: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    let mut bytes = name.iter().copied();
-    std::iter::from_fn(move || {
-        let byte = bytes.next()?;
-        if byte == b'+' {
-            return Some(b' ');
-        }
-        if byte == b'%' {
-            let mut ahead = bytes.clone();
-            if let (Some(high), Some(low)) = (ahead.next().and_then(hex), ahead.next().and_then(hex)) {
-                bytes = ahead;
-                return Some((high << 4) | low);
-            }
-        }
-        Some(byte)
-    })
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    // Some servers divide parameters at semicolons too.
+    form.split(|&b| b == b';').flat_map(form_urlencoded::parse).any(|(name, _)| name == "access_token")
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
