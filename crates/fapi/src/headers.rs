@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -327,18 +328,16 @@ fn claim_value(claim: &Value) -> Option<HeaderValue> {
         Value::Null => return None,
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => claim.to_string(),
     };
-    let mut encoded = String::with_capacity(text.len());
     // RFC 9110 §5.5: "A field value does not include leading or trailing whitespace"; what stands there is lost on the way.
-    let inner = text.len().saturating_sub(text.trim_start_matches(' ').len())..text.trim_end_matches(' ').len();
-    for (place, byte) in text.bytes().enumerate() {
-        if (byte.is_ascii_graphic() && byte != b'%') || (byte == b' ' && inner.contains(&place)) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    HeaderValue::try_from(encoded).ok()
+    let inner = text.trim_matches(' ');
+    let (before, after) = text.split_once(inner).unwrap_or_default();
+    let ends = |spaces| utf8_percent_encode(spaces, ENCODED_AT_ENDS);
+    HeaderValue::try_from(format!("{}{}{}", ends(before), utf8_percent_encode(inner, ENCODED), ends(after))).ok()
 }
+
+/// What is encoded of a claim, besides everything beyond ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+const ENCODED_AT_ENDS: &AsciiSet = &ENCODED.add(b' ');
 
 /// Fields of a response that concern one connection (RFC 9110 §7.6.1, §11.7.1); Transfer-Encoding is the parser's to remove.
 const HOP_BY_HOP: &[&str] = &[

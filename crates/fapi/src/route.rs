@@ -12,6 +12,7 @@ use http::{HeaderName, Method};
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapDataBorrowed, CodePointSetDataBorrowed};
+use percent_encoding::percent_decode_str;
 
 use super::policy::{Guard, Permit, Policy};
 use super::rejection::Code;
@@ -696,7 +697,7 @@ impl Node {
             return self
                 .literals
                 .iter()
-                .find(|(literal, _)| decoded(segment).eq(literal.bytes()))
+                .find(|(literal, _)| percent_decode_str(segment).eq(literal.bytes()))
                 .map(|(_, node)| node);
         }
         self.literals.get(segment)
@@ -732,21 +733,9 @@ fn hosts_of(route: &Route) -> Vec<Option<Box<str>>> {
 /// Whether a segment that is not `literal` may be taken for it: by an upstream that ignores case, or one that reads a
 /// suffix after a dot as the wanted format.
 fn resembles(segment: &str, literal: &str) -> bool {
-    let mut bytes = decoded(segment);
+    let mut bytes = percent_decode_str(segment);
     literal.bytes().all(|byte| bytes.next().is_some_and(|other| other.eq_ignore_ascii_case(&byte)))
         && matches!(bytes.next(), None | Some(b'.'))
-}
-
-/// The bytes of a segment, each escape decoded once.
-fn decoded(segment: &str) -> impl Iterator<Item = u8> + '_ {
-    let mut bytes = segment.bytes();
-    std::iter::from_fn(move || {
-        let byte = bytes.next()?;
-        if byte != b'%' {
-            return Some(byte);
-        }
-        read_escape(&mut bytes)
-    })
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -793,13 +782,11 @@ fn check_escape(byte: u8) -> Result<(), &'static str> {
 
 /// Whether the decoded path is text, and the same text after Unicode normalisation.
 fn check_text(path: &str) -> Result<(), &'static str> {
-    let text = match String::from_utf8(decoded(path).collect()) {
-        Ok(text) if text.is_ascii() => return Ok(()),
-        Ok(text) => text,
-        // RFC 3629 §3: "Implementations of the decoding algorithm above MUST protect against decoding invalid
-        // sequences."
-        Err(_) => return Err("its escapes are not valid UTF-8"),
-    };
+    // RFC 3629 §3: "Implementations of the decoding algorithm above MUST protect against decoding invalid sequences."
+    let text = percent_decode_str(path).decode_utf8().map_err(|_| "its escapes are not valid UTF-8")?;
+    if text.is_ascii() {
+        return Ok(());
+    }
     if text.chars().any(is_unseen) {
         return Err("an escape stands for a character that cannot be seen");
     }
@@ -1428,19 +1415,7 @@ mod tests {
     }
 
     fn decode(text: &str) -> String {
-        let mut bytes = text.bytes();
-        let mut out = Vec::new();
-        while let Some(byte) = bytes.next() {
-            let mut ahead = bytes.clone();
-            match (byte, read_escape(&mut ahead)) {
-                (b'%', Some(decoded)) => {
-                    out.push(decoded);
-                    bytes = ahead;
-                }
-                (_, _) => out.push(byte),
-            }
-        }
-        String::from_utf8_lossy(&out).into_owned()
+        percent_decode_str(text).decode_utf8_lossy().into_owned()
     }
 
     /// What a path normaliser leaves: RFC 3986 §5.2.4, backslashes as slashes, path parameters, dots and spaces at the
