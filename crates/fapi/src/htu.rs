@@ -4,8 +4,11 @@
 //! target was judged strictly before ([`CanonicalPath`](super::route::CanonicalPath)) and only has its escapes put in upper
 //! case here. What is expected comes from the listener's configured origin, never from a field of the request.
 
+use percent_encoding::percent_encode_byte;
+
 use super::jws::printable;
 use super::route::Target;
+use super::text::{is_unreserved, read_escape};
 
 /// Which part of `htu` is another than the request's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,12 +70,11 @@ fn normalized(path: &str) -> Option<String> {
     while let Some((before, after)) = rest.split_once('%') {
         text.push_str(before);
         let (escape, after) = after.split_at_checked(2)?;
-        let byte = u8::from_str_radix(escape, 16).ok().filter(|_| !escape.starts_with('+'))?;
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        let byte = read_escape(&mut escape.bytes())?;
+        if is_unreserved(byte) {
             text.push(char::from(byte));
         } else {
-            text.push('%');
-            text.push_str(&escape.to_ascii_uppercase());
+            text.push_str(percent_encode_byte(byte));
         }
         rest = after;
     }

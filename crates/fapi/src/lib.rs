@@ -51,6 +51,7 @@ pub mod signing;
 pub mod statement;
 #[cfg(test)]
 mod testing;
+mod text;
 pub mod token;
 
 /// Whole seconds since 1970-01-01T00:00:00Z, as a JWT NumericDate (RFC 7519 §2).

@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 
 use super::policy::{Guard, Permit, Policy};
 use super::rejection::Code;
+use super::text::{is_unreserved, read_escape};
 
 /// A public origin of a listener: scheme, host, port, and the path prefix that an outer proxy removes.
 ///
@@ -738,13 +739,6 @@ fn resembles(segment: &str, literal: &str) -> bool {
         && matches!(bytes.next(), None | Some(b'.'))
 }
 
-/// The byte that two hexadecimal digits stand for.
-fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
-    let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (high, low) = (digit()?, digit()?);
-    Some((high << 4) | low)
-}
-
 /// Whether each byte of a segment, and what each escape stands for, has one meaning; `true` if there is an escape.
 fn check_bytes(segment: &str) -> Result<bool, &'static str> {
     let mut bytes = segment.bytes();
@@ -795,11 +789,6 @@ fn check_text(path: &str) -> Result<(), &'static str> {
         return Err("Unicode normalisation (NFKC) gives another path");
     }
     Ok(())
-}
-
-/// `unreserved` of RFC 3986 §2.3.
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// `pchar` of RFC 3986 §3.3 without escapes and without the semicolon.

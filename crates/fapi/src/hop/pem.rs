@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{HopError, MAX_CHAIN};
+use crate::text::{is_unreserved, read_escape};
 
 /// Which characters of PEM a proxy leaves as they are, besides the unreserved ones of RFC 3986 §2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +58,9 @@ fn decoded(text: &[u8], escaping: Escaping) -> Option<Vec<u8>> {
     let mut rest = text.iter().copied();
     while let Some(byte) = rest.next() {
         decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-                let (high, low) = (digit()?, digit()?);
-                high.checked_shl(4)? | low
-            }
-            b'-' | b'.' | b'_' | b'~' => byte,
+            b'%' => read_escape(&mut rest)?,
             b'+' | b'/' | b'=' if escaping == Escaping::SparesBase64 => byte,
-            _ if byte.is_ascii_alphanumeric() => byte,
+            _ if is_unreserved(byte) => byte,
             _ => return None,
         });
     }
