@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::alphabet::{self, Alphabet};
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
+use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::Build;
 use crate::config::VirtualHost;
@@ -173,10 +174,7 @@ fn read_keys(bytes: &[u8]) -> Result<Vec<[u8; 32]>, String> {
 
 fn key_from_text(text: &str) -> Option<[u8; 32]> {
     if text.len() == 64 {
-        let digits: Option<Vec<u8>> =
-            text.chars().map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok())).collect();
-        let bytes: Vec<u8> = digits?.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        return bytes.try_into().ok();
+        return HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok();
     }
     let decode = |alphabet: &Alphabet| {
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -4,6 +4,8 @@
 //! client sent come through beside it. Envoy writes names of the certificate (`URI`, `DNS`) without quotes, so whoever chose
 //! them may have written pairs of his own: `Hash`, `Cert` and `Chain` count only if there is no second one and they agree.
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use super::pem::{self, Escaping};
 use super::{HopError, MAX_CHAIN};
 use crate::sha256;
@@ -32,8 +34,8 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
         (Some(_), Some(_)) => return Err(HopError::Malformed { why: "Chain does not begin with Cert" }),
         (None, None) => return Err(HopError::Malformed { why: "neither Cert nor Chain; a hash is no certificate" }),
     };
-    let found = read.first().map(|leaf| sha256(leaf));
-    if hash.and_then(|hash| bytes_of_hex(&hash)) != found {
+    let found = read.first().map(|leaf| sha256(leaf).to_vec());
+    if hash.and_then(|hash| HEXLOWER_PERMISSIVE.decode(&hash).ok()) != found {
         return Err(HopError::Malformed { why: "Hash is not the SHA-256 of the certificate" });
     }
     Ok(read)
@@ -100,19 +102,6 @@ fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), HopError> {
             }
         }
     }
-}
-
-/// The 64 hexadecimal digits of a SHA-256.
-fn bytes_of_hex(text: &[u8]) -> Option<[u8; 32]> {
-    let digit = |b: &u8| char::from(*b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = text
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(high)?.checked_shl(4)? | digit(low)?),
-            _ => None,
-        })
-        .collect();
-    bytes?.try_into().ok()
 }
 
 /// More pairs than any certificate has names.
