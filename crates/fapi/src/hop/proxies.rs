@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -90,25 +91,12 @@ pub struct NotAName;
 
 /// Addresses that begin alike (RFC 4632 §3.1, RFC 4291 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u32,
-}
+pub struct Network(IpNet);
 
 impl Network {
     /// Whether it has this address; an IPv4 address within IPv6 is an IPv4 address.
     pub fn has(self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.leading_zeros() >= self.prefix
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.leading_zeros() >= self.prefix
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -120,32 +108,32 @@ impl FromStr for Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
+        // `IpNet` reads 010.0.0.0 as 10.0.0.0, where others see an octal number; the standard library refuses it.
         let address: IpAddr = address.parse().map_err(|_| NotANetwork::Syntax)?;
-        let (bits, free) = match address {
-            IpAddr::V4(address) => (32, address.to_bits().trailing_zeros().min(32)),
-            IpAddr::V6(address) => (128, address.to_bits().trailing_zeros().min(128)),
-        };
         if address != address.to_canonical() {
             return Err(NotANetwork::Mapped);
         }
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let prefix = match prefix {
-            None => bits,
-            Some(prefix) if digits(prefix) => prefix.parse::<u32>().map_err(|_| NotANetwork::Syntax)?,
-            Some(_) => return Err(NotANetwork::Syntax),
+        let network = match prefix {
+            None => IpNet::from(address),
+            Some(prefix) if prefix.starts_with('+') => return Err(NotANetwork::Syntax),
+            Some(prefix) => {
+                let prefix = prefix.parse().map_err(|_| NotANetwork::Syntax)?;
+                IpNet::new(address, prefix).map_err(|_| NotANetwork::Syntax)?
+            }
         };
-        match bits.checked_sub(prefix) {
-            None => Err(NotANetwork::Syntax),
-            Some(_) if prefix == 0 => Err(NotANetwork::Everybody),
-            Some(host) if host > free => Err(NotANetwork::HostBits),
-            Some(_) => Ok(Self { address, prefix }),
+        if network.prefix_len() == 0 {
+            return Err(NotANetwork::Everybody);
         }
+        if network != network.trunc() {
+            return Err(NotANetwork::HostBits);
+        }
+        Ok(Self(network))
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
