@@ -40,6 +40,7 @@ use fapi::headers::{self, Hop, InteractionId, TraceContext};
 use fapi::message::{Facts, MessageError};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::rejection::{Cause, Code, Rejection, Unavailable};
+use fapi::text::is_media_type;
 
 /// The time since 1970, from the system or, in tests, from a fixed point.
 #[derive(Clone)]
@@ -800,10 +801,8 @@ fn breaks_chunks(session: &Session) -> bool {
 
 /// RFC 6750 §2.2: a form body is where a token could stand.
 fn is_form(request: &http::request::Parts) -> bool {
-    request.headers.get_all(header::CONTENT_TYPE).iter().any(|value| {
-        let kind = value.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-    })
+    let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
+    kinds.any(|kind| is_media_type(kind, "application/x-www-form-urlencoded"))
 }
 
 /// RFC 9110 §10.1.1.

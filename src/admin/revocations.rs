@@ -13,6 +13,7 @@ use super::{Admin, Entrance, TEXT, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::metrics::RevocationOutcome;
 use fapi::security_event::{self, EventErrorCode};
+use fapi::text::is_media_type;
 
 impl Admin {
     /// Answers a request to the path.
@@ -56,10 +57,9 @@ impl Admin {
         }
         let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
         let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Err(Refusal::ContentType) };
-        let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         match kind {
-            kind if kind.eq_ignore_ascii_case("application/json") => Ok(Form::Json),
-            kind if kind.eq_ignore_ascii_case(security_event::MEDIA_TYPE) => Ok(Form::SecurityEvent),
+            kind if is_media_type(kind, "application/json") => Ok(Form::Json),
+            kind if is_media_type(kind, security_event::MEDIA_TYPE) => Ok(Form::SecurityEvent),
             _ => Err(Refusal::ContentType),
         }
     }

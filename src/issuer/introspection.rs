@@ -42,6 +42,7 @@ use fapi::rejection::Unavailable;
 use fapi::signing::NotSigned;
 use fapi::token::{ActiveToken, Expected, MissingAudience, TokenError, TokenHash};
 use fapi::{UnixTime, sha256};
+use fapi::text::is_media_type;
 
 /// The section `introspection` of an issuer in gateway.yaml.
 #[derive(Clone, Debug, PartialEq)]
@@ -405,8 +406,7 @@ impl Introspector {
             }
             return Err(fault);
         }
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if !kind.is_some_and(|kind| is_media_type(kind, accept)) {
+        if !response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| is_media_type(kind, accept)) {
             return Err(Fault::ContentType { expected: accept });
         }
         Ok((self.read(response.body(), moved_on(now, began)).await?, asked))
@@ -636,11 +636,6 @@ impl fmt::Display for ErrorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_ref().map_or(Ok(()), |name| write!(f, " and {name}"))
     }
-}
-
-/// Whether a Content-Type is of this media type, whatever its parameters (RFC 9110 §8.3.1).
-fn is_media_type(found: &str, expected: &str) -> bool {
-    found.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(expected))
 }
 
 /// The time of a request that came at `now`, some time after it `began`: waiting for a turn and an answer may take longer

@@ -16,6 +16,8 @@
 //! | sender | [`sender`] | RFC 8705 §3, RFC 7800 §3.1 |
 //! | policy | [`policy`] | RFC 6750 §3.1 |
 //! | what leaves | [`headers`], [`rejection`] | RFC 9440, RFC 6750 §3, RFC 9110 §7.6 |
+//!
+//! What several of them read in the same way is in [`text`].
 
 #![cfg_attr(
     not(test),
@@ -51,7 +53,7 @@ pub mod signing;
 pub mod statement;
 #[cfg(test)]
 mod testing;
-mod text;
+pub mod text;
 pub mod token;
 
 /// Whole seconds since 1970-01-01T00:00:00Z, as a JWT NumericDate (RFC 7519 §2).

@@ -1,4 +1,14 @@
-//! What several steps read in the same way: the characters and escapes of RFC 3986.
+//! What several steps read in the same way: characters and escapes (RFC 3986 §2), media types (RFC 9110 §8.3.1).
+
+use http::HeaderValue;
+
+/// Whether a `Content-Type` is of this media type, whatever its parameters and its case.
+///
+/// The parameters are not read: what is wrong with them does not make the body another one.
+pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
+    let found = content_type.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
+    found.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
+}
 
 /// The byte that an escape stands for, from what follows its percent sign; `None` unless that is two hexadecimal digits.
 pub(super) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
@@ -15,6 +25,26 @@ pub(super) const fn is_unreserved(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_media_type_is_compared_without_case_and_parameters() {
+        let is_json = |value: &[u8]| is_media_type(&HeaderValue::from_bytes(value).unwrap(), "application/json");
+        for value in [
+            "application/json",
+            "Application/JSON",
+            " application/json\t; charset=utf-8",
+            "application/json;",
+            "application/json;;x",
+        ] {
+            assert!(is_json(value.as_bytes()), "{value}"); // control
+        }
+        assert!(is_json(b"application/json; x=\xe9")); // control
+        for value in
+            ["", ";", "application", "application/jsonx", "application/json,text/html", "text/html;application/json"]
+        {
+            assert!(!is_json(value.as_bytes()), "{value}");
+        }
+    }
 
     #[test]
     fn an_escape_has_two_hexadecimal_digits() {
