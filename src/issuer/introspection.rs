@@ -40,9 +40,9 @@ use fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
 use fapi::json::parse_object;
 use fapi::rejection::Unavailable;
 use fapi::signing::NotSigned;
+use fapi::text::is_media_type;
 use fapi::token::{ActiveToken, Expected, MissingAudience, TokenError, TokenHash};
 use fapi::{UnixTime, sha256};
-use fapi::text::is_media_type;
 
 /// The section `introspection` of an issuer in gateway.yaml.
 #[derive(Clone, Debug, PartialEq)]
