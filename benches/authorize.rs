@@ -38,7 +38,7 @@ fn now() -> u64 {
 }
 
 fn authorize(criterion: &mut Criterion) {
-    fapi_gateway::tls::install_provider().expect("the first provider");
+    fapi_gateway::connection::tls::install_provider().expect("the first provider");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let _inside = runtime.enter();
     let authority = Authority::new("Bench CA");

@@ -5,10 +5,6 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
-
-use crate::issuer::Issuers;
-use crate::replay::ReplayLog;
 use fapi::UnixTime;
 use fapi::credentials::Credentials;
 use fapi::dpop::{Freshness, Presented, ProofKeys};
@@ -20,6 +16,10 @@ use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use fapi::route::{Admission, Origins, Routes, Target};
 use fapi::sender::BoundToken;
 use fapi::token::TokenHash;
+use http::request::Parts;
+
+use crate::issuer::Issuers;
+use crate::replay::ReplayLog;
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {

@@ -36,21 +36,15 @@
 //! gateway.yaml into the types of the other rooms and is known only to [`server`] and [`commands`].
 
 pub mod admin;
-pub mod audit;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
-pub mod drain;
 pub mod gateway;
-pub mod hop;
+pub mod generation;
 pub mod issuer;
-pub mod limits;
-pub mod logging;
-pub mod metrics;
 pub mod proxy;
 pub mod replay;
 pub mod server;
-pub mod stream;
-pub mod tls;
+pub mod telemetry;
 pub mod upstream;
-pub mod watch;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fapi_gateway::{commands, logging, tls};
+use fapi_gateway::commands;
+use fapi_gateway::connection::tls;
+use fapi_gateway::telemetry::logging;
 
 /// A reverse proxy that enforces FAPI in front of resource servers.
 #[derive(Parser)]

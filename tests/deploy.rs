@@ -2,10 +2,11 @@
 //! kustomization is rendered here, and what it says is compared field by field. That each manifest follows the schema of
 //! its kind is checked by `.ci/run`.
 
-use serde_yaml::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde_yaml::Value;
 
 const GATEWAY: &str = "fapi-gateway";
 const APPLICATION: &str = "accounts";

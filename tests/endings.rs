@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fapi_gateway::audit::Audit;
+use fapi_gateway::telemetry::audit::Audit;
 use http::Request;
 use sandbox::pki::self_signed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -577,7 +577,7 @@ async fn cc_02_every_dialect_that_has_a_chain_brings_it() {
 
 #[test]
 fn addresses_alone_are_a_warning_and_the_summary_says_who_is_believed() {
-    fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
     let authority = Authority::new("Test CA");
     let load = |from: &str| {
         let scene = Scene::new(&authority, "https://as.bank.example", "127.0.0.1:9".parse().unwrap());

@@ -22,6 +22,7 @@ mod endings;
 mod fences;
 mod hop;
 mod hostile;
+mod hygiene;
 mod introspection;
 mod keys;
 mod nginx;

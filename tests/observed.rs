@@ -177,7 +177,7 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test(flavor = "multi_thread")]
 async fn att_a5_nothing_secret_leaves_in_logs_audit_metrics_or_answers() {
     let log = Log::default();
-    fapi_gateway::logging::start("trace", log.clone());
+    fapi_gateway::telemetry::logging::start("trace", log.clone());
     tracing::debug!(target: "fapi_gateway::control", "the log is being read");
     let world = World::start().await;
     let good = world.token();

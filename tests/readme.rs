@@ -46,7 +46,7 @@ fn the_metrics_are_those_of_the_program() {
 
 #[test]
 fn the_smallest_configuration_loads_and_check_prints_what_is_shown() {
-    fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
     let folder = scene();
     let file = folder.path().join("gateway.yaml");
     let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));

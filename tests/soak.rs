@@ -136,7 +136,7 @@ impl World {
             .expect("the program runs");
         let gateway = Gateway { child, _folder: folder };
         let client = Client::new(([127, 0, 0, 1], port).into(), &authority).origin(ORIGIN);
-        fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+        fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let ready = async {
             let url = format!("http://127.0.0.1:{admin}/readyz");

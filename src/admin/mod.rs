@@ -1,6 +1,6 @@
 //! `/livez`, `/readyz`, `/metrics` and `/revocations`, on a listener of their own that outlives the data listeners.
 
-mod door;
+mod accept;
 mod revocations;
 
 use std::sync::Arc;
@@ -11,17 +11,18 @@ use http::{Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
-use crate::audit::Health;
-use crate::drain::Drain;
-use crate::metrics::Metrics;
-use crate::proxy::{Clock, Service};
+use crate::clock::Clock;
+use crate::connection::drain::Drain;
+use crate::generation::Generation;
+use crate::telemetry::audit::Health;
+use crate::telemetry::metrics::Metrics;
 
-pub use self::door::{Door, Entrance};
+pub use self::accept::{AdminListener, Entrance};
 
 /// What the admin listener serves.
 pub struct Admin {
-    /// The service in force, whose issuers' keys must have been read.
-    pub service: Arc<ArcSwap<Service>>,
+    /// The generation in force, whose issuers' keys must have been read.
+    pub generation: Arc<ArcSwap<Generation>>,
     /// What is scraped.
     pub metrics: Arc<Metrics>,
     /// How the audit goes.
@@ -36,13 +37,13 @@ pub struct Admin {
 
 impl Admin {
     fn render(&self) -> Vec<u8> {
-        let service = self.service.load();
-        self.metrics.servers(service.upstreams.iter().flat_map(|upstream| {
+        let generation = self.generation.load();
+        self.metrics.servers(generation.upstreams.iter().flat_map(|upstream| {
             let census = upstream.census();
             let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
             states.map(|(state, count)| (&**upstream.name(), state, count))
         }));
-        let (issuers, replay) = (&service.gateway.issuers, service.gateway.replay.entries());
+        let (issuers, replay) = (&generation.gateway.issuers, generation.gateway.replay.entries());
         self.metrics.render(issuers, replay, self.audit.lost(), self.clock.unix_time())
     }
 
@@ -51,7 +52,7 @@ impl Admin {
             ("/livez" | "/readyz" | "/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new()),
             ("/livez", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
             ("/readyz", true) if self.drain.began() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec()),
-            ("/readyz", true) if !self.service.load().gateway.issuers.ready() => {
+            ("/readyz", true) if !self.generation.load().gateway.issuers.ready() => {
                 (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"waiting for the first keys of every issuer\n".to_vec())
             }
             ("/readyz", true) if !self.audit.good() => {

@@ -5,25 +5,25 @@
 
 use std::time::Duration;
 
+use fapi::security_event::{self, EventErrorCode};
+use fapi::text::is_media_type;
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use super::{Admin, Entrance, TEXT, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
-use crate::metrics::RevocationOutcome;
-use fapi::security_event::{self, EventErrorCode};
-use fapi::text::is_media_type;
+use crate::telemetry::metrics::RevocationOutcome;
 
 impl Admin {
     /// Answers a request to the path.
     pub(super) async fn take_revocation(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let service = self.service.load_full();
-        if !service.gateway.issuers.takes_revocations() || self.entrance == Entrance::Network {
+        let generation = self.generation.load_full();
+        if !generation.gateway.issuers.takes_revocations() || self.entrance == Entrance::Network {
             return plain(StatusCode::NOT_FOUND, TEXT, Vec::new());
         }
         let form = match self.form_of(session) {
-            Ok(form) if !self.entrance.admits(session, &service, self.clock.unix_time()) => {
+            Ok(form) if !self.entrance.admits(session, &generation, self.clock.unix_time()) => {
                 Err(Refusal::Unauthenticated(form))
             }
             form => form,
@@ -37,8 +37,8 @@ impl Admin {
         // What was issued while the body was on its way is meant too.
         let now = self.clock.unix_time();
         let outcome = match form {
-            Form::Json => service.gateway.issuers.revoke(&body, now),
-            Form::SecurityEvent => service.gateway.issuers.revoke_by_event(&body, now).await,
+            Form::Json => generation.gateway.issuers.revoke(&body, now),
+            Form::SecurityEvent => generation.gateway.issuers.revoke_by_event(&body, now).await,
         };
         match outcome {
             Ok(recorded) => self.recorded(session, form, &recorded),

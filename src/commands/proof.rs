@@ -9,7 +9,7 @@ use fapi::client::proof::{ProofKey, Request};
 use fapi::signing::PrivateKey;
 use uuid::Uuid;
 
-use crate::proxy::Clock;
+use crate::clock::Clock;
 
 /// What to prove, as it stands on the command line.
 #[derive(Debug, clap::Args)]

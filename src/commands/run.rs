@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::proxy::Clock;
 use crate::server::{Bound, Control, Options};
 
 /// Loads the configuration, serves, and says with the exit code how it ended.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::watch::Files;
+use crate::config::watch::Files;
 
 /// The place of a value in gateway.yaml, such as `routes[2].scopes`; empty for the file as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,24 +8,28 @@
 //! Every problem is reported, not the first, each with line, key path and the way out. What needs the network, such as an
 //! issuer's keys, is not looked at: that is readiness.
 
-mod build;
+mod compile;
 mod error;
 mod file;
+mod scalar;
 mod source;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
-
-use crate::limits::Limits;
-use crate::watch::Files;
-use crate::{audit, drain, hop, issuer, tls, upstream};
 use fapi::UnixTime;
 use fapi::dpop::Freshness;
 use fapi::headers::StripList;
 use fapi::route::{Origins, Routes};
+use serde_json::Value;
+
+use crate::config::watch::Files;
+use crate::connection::limits::Limits;
+use crate::connection::{drain, tls, trusted_proxy};
+use crate::telemetry::audit;
+use crate::{issuer, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -90,7 +94,7 @@ pub struct VirtualHost {
     /// Its TLS; [`in_force`](tls::Settings::in_force) succeeded once.
     pub tls: tls::Settings,
     /// The proxies in front of it.
-    pub hop: Option<hop::Settings>,
+    pub trusted_proxy: Option<trusted_proxy::Settings>,
 }
 
 /// The section `admin` of gateway.yaml.
@@ -143,7 +147,7 @@ impl Config {
         };
         let (file, report) = source::read(&bytes);
         let Some(file) = file else { return Err(fail((report.into_errors(), files))) };
-        build::build(file, report, path, files).map_err(fail)
+        compile::compile(file, report, path, files).map_err(fail)
     }
 
     /// One line for each listener, issuer and route.

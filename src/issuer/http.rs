@@ -57,7 +57,7 @@ impl Client {
         connect_timeout: Duration,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(crate::connection::tls::provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_root_certificates(roots(anchors)?);
         let mut config = match identity {

@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use fapi::keys::{KeySet, KeySetError};
+use fapi::rejection::Unavailable;
+use fapi::sha256;
 use reqwest::Url;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -17,9 +20,6 @@ use super::http::{Client, Document, FetchError};
 use super::metadata::{Discovery, MetadataError, Sought};
 use super::schedule::{fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
-use fapi::keys::{KeySet, KeySetError};
-use fapi::rejection::Unavailable;
-use fapi::sha256;
 
 /// The keys as of one reading.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl KeySource {
     }
 
     /// Whether both read and hold the same keys.
-    pub(super) fn is_of_one_with(&self, other: &Self) -> bool {
+    pub(super) fn shares_keys_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.held, &other.held)
     }
 

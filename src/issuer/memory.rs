@@ -4,11 +4,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fapi::token::ActiveToken;
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-
-use fapi::token::ActiveToken;
 
 /// A token, since when it is known, where that matters, and how long it may be remembered from the moment it came in.
 #[derive(Clone)]

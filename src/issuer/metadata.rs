@@ -2,11 +2,11 @@
 //!
 //! The document must say of itself that it is the configured issuer's; nothing in it is used but the address that is sought.
 
+use fapi::json::parse_object;
 use reqwest::Url;
 use serde_json::{Map, Value};
 
 use super::http::{Client, FetchError};
-use fapi::json::parse_object;
 
 /// The two places where one issuer's metadata may be.
 #[derive(Clone, Debug)]

@@ -13,14 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::jwks::KeySource;
-use super::{Issuers, Judge};
 use fapi::UnixTime;
 use fapi::policy::IssuerIndex;
 use fapi::rejection::Unavailable;
 use fapi::revocation::{Kind, RequestError, Revocation, Subject, SubjectDigest, names_of};
 use fapi::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
 use fapi::token::{ActiveToken, TokenHash};
+
+use super::jwks::KeySource;
+use super::{Issuers, Judge};
 
 /// The section `revocations` of `admin` in gateway.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,21 +3,24 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::http::{HeaderValue, StatusCode, header};
+use fapi::keys::{Algorithm, KeySetError};
+use fapi::rejection::Code;
+use fapi::token::Expected;
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::{Answer, HttpServer, tls_config};
+use sandbox::pki::{self, Authority};
+use sandbox::tokens::{KeyKind, SigningKey, jwks};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::http::{FetchError, MAX_BODY_BYTES};
+use super::http::{Client, ClientError, FetchError, MAX_BODY_BYTES};
 use super::jwks::RefreshError;
-use super::metadata::MetadataError;
+use super::metadata::{MetadataError, NotDiscoverable};
 use super::*;
-use fapi::keys::{Algorithm, KeySetError};
-use fapi::rejection::Code;
-use sandbox::authorization_server::AuthorizationServer;
-use sandbox::https::{Answer, HttpServer, tls_config};
-use sandbox::pki::{self, Authority};
-use sandbox::tokens::{KeyKind, SigningKey, jwks};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
-
 use fapi::dpop::{KeyThumbprint, ProofKeys};
 use fapi::keys::VerifyingKey;
+use moka::sync::Cache;
 
 /// A bounded memory of parsed keys; the least used go first.
 pub struct KnownKeys(Cache<[u8; 32], Arc<VerifyingKey>>);

@@ -79,7 +79,7 @@ impl MemoryLog {
 
     /// Goes on under other limits. What was noted stays noted; but proofs made before now may have been forgotten by the
     /// limits before, and are refused.
-    pub fn go_on(&self, max_entries: usize, now: UnixTime) {
+    pub fn resize(&self, max_entries: usize, now: UnixTime) {
         self.max_entries.store(max_entries, Ordering::Release);
         self.began.fetch_max(now.0, Ordering::AcqRel);
     }

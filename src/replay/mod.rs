@@ -7,10 +7,11 @@ pub mod memory;
 
 use std::sync::Arc;
 
-use self::memory::{Insert, MemoryLog};
 use fapi::UnixTime;
 use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
 use fapi::rejection::{Cause, Unavailable};
+
+use self::memory::{Insert, MemoryLog};
 
 /// The log of a gateway.
 pub struct ReplayLog {
@@ -69,9 +70,9 @@ impl ReplayLog {
     }
 
     /// Goes on under other limits, without forgetting what was noted.
-    pub fn go_on(&self, max_entries: usize, now: UnixTime) {
+    pub fn resize(&self, max_entries: usize, now: UnixTime) {
         match &self.store {
-            Store::Memory(log) => log.go_on(max_entries, now),
+            Store::Memory(log) => log.resize(max_entries, now),
         }
     }
 

@@ -1,53 +1,47 @@
 //! Assembles listeners, admin and background work into a gateway that runs until it is told to stop.
 //!
 //! Sockets are bound before anything starts, so that a port in use is an error with a sentence and not a panic, and so that
-//! port 0 works. TLS is ended here, on Pingora's plain TCP listener, with a configuration of our own (see [`crate::tls`]).
-//! On the way out the gateway first says that it is not ready while it still serves, then stops accepting, and ends when the
-//! last connection has.
+//! port 0 works. On the way out the gateway first says that it is not ready while it still serves, then stops accepting, and
+//! ends when the last connection has.
 
-mod keeper;
-mod shutdown;
+mod build;
+mod drain;
+mod expirations;
+mod listener;
+mod prebound;
+mod reload;
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::Acceptor;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
-use pingora::protocols::l4::stream::Stream as TcpStream;
-use pingora::protocols::tls::server::handshake_with_callback;
-use pingora::protocols::tls::{TlsRef, TlsStream};
-use pingora::protocols::{GetSocketDigest, Ssl, Stream};
-use pingora::proxy::{HttpProxy, http_proxy};
+use fapi::UnixTime;
+use pingora::apps::HttpServerOptions;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
-use pingora::services::{Service as PingoraService, listening};
-use prometheus::IntGauge;
 use tokio::sync::{Notify, watch};
 
-use self::keeper::{Ends, Keeper, Sources, service};
-use self::shutdown::Shutdown;
-use crate::admin::{Admin, Door as AdminDoor, Entrance};
-use crate::audit::Audit;
+use self::build::build;
+use self::drain::Shutdown;
+use self::expirations::Expirations;
+use self::listener::Listener;
+use self::prebound::Prebound;
+use self::reload::{Reloader, Sources};
+use crate::admin::{Admin, AdminListener, Entrance};
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::{ConnectionFacts, VirtualHosts};
-use crate::drain::Drain;
-use crate::limits::Limits;
-use crate::metrics::{Handshake, Metrics};
-use crate::proxy::{Clock, Proxy, Service};
-use crate::stream::{ClientStream, HeaderLimits};
-use crate::tls::{self, Hello, HelloError};
+use crate::connection::drain::Drain;
+use crate::connection::slots::Slots;
+use crate::connection::tls;
+use crate::generation::Generation;
+use crate::proxy::Proxy;
+use crate::telemetry::audit::Audit;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream;
-use fapi::UnixTime;
 
 /// What a gateway needs besides its configuration.
 pub struct Options {
@@ -129,7 +123,7 @@ impl Control {
 pub struct Bound {
     listeners: Vec<(TcpListener, Arc<str>, SocketAddr)>,
     admin: Option<TcpListener>,
-    service: Arc<ArcSwap<Service>>,
+    generation: Arc<ArcSwap<Generation>>,
     metrics: Arc<Metrics>,
     audit: Audit,
     options: Options,
@@ -156,13 +150,13 @@ impl Bound {
         }
         let admin = config.admin.as_ref().map(|admin| bind(admin.address)).transpose()?;
         let sources = Sources::of(&config, destination);
-        let ends = Ends::of(&config);
+        let expirations = Expirations::of(&config);
         let now = options.clock.unix_time();
         let began = options.replay_began.unwrap_or(now);
-        let service = Arc::new(ArcSwap::from_pointee(service(config, &metrics, &options.clock, began, None)?));
-        ends.note(&metrics, now);
+        let generation = Arc::new(ArcSwap::from_pointee(build(config, &metrics, &options.clock, began, None)?));
+        expirations.note(&metrics, now);
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        Ok(Self { listeners, admin, service, metrics, audit, options, control: Control::default(), sources })
+        Ok(Self { listeners, admin, generation, metrics, audit, options, control: Control::default(), sources })
     }
 
     /// The addresses of the data listeners, with the ports that were given for port 0.
@@ -185,7 +179,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::Tls`], and [`StartError::AuditLost`] at the end.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { listeners, admin, service, metrics, audit, options, control, sources } = self;
+        let Self { listeners, admin, generation, metrics, audit, options, control, sources } = self;
         let drain = Arc::new(Drain::default());
         let (closing, _) = watch::channel(false);
         // The admin listener must see the end of all others: its own signal never comes.
@@ -193,11 +187,11 @@ impl Bound {
         let mut server = Server::new_with_opt_and_conf(None, server_conf());
         server.bootstrap();
         let mut addresses = Vec::new();
-        let mut places = Vec::new();
-        let mut doors = Vec::new();
+        let mut slots = Vec::new();
+        let mut services = Vec::new();
         for (index, (socket, name, address)) in listeners.into_iter().enumerate() {
             let proxy = Proxy {
-                service: service.clone(),
+                generation: generation.clone(),
                 index,
                 listener: name.clone(),
                 clock: options.clock.clone(),
@@ -210,22 +204,22 @@ impl Bound {
             // The line refuses CONNECT itself, so that this refusal too has an interaction id and a record.
             http_options.allow_connect_method_proxying = true;
             http.server_options = Some(http_options);
-            let open = Places::new(metrics.connections(&name));
-            places.push(open.clone());
-            let door = Door {
+            let open = Slots::new(metrics.connections(&name));
+            slots.push(open.clone());
+            let listener = Listener {
                 index,
                 http: Arc::new(http),
                 proxy,
-                places: open,
-                service: service.clone(),
+                slots: open,
+                generation: generation.clone(),
                 metrics: metrics.clone(),
                 listener: name.clone(),
             };
             addresses.push(address);
-            doors.push(server.add_service(Prebound::new(name.to_string(), socket, door, closing.subscribe())));
+            services.push(server.add_service(Prebound::new(name.to_string(), socket, listener, closing.subscribe())));
         }
-        let keeper = Keeper {
-            service: service.clone(),
+        let reloader = Reloader {
+            generation: generation.clone(),
             metrics: metrics.clone(),
             addresses,
             control: control.clone(),
@@ -233,23 +227,23 @@ impl Bound {
             sources,
             clock: options.clock.clone(),
         };
-        let keeper = server.add_service(background_service("keeper", keeper));
-        for door in &doors {
-            door.add_dependency(&keeper);
+        let reloader = server.add_service(background_service("reload", reloader));
+        for service in &services {
+            service.add_dependency(&reloader);
         }
         if let Some(socket) = admin {
             // By the address that was bound, whatever a reload says of another.
             let entrance = match socket.local_addr() {
-                _ if service.load().admin_tls.is_some() => Entrance::Tls,
+                _ if generation.load().admin_tls.is_some() => Entrance::Tls,
                 Ok(address) if address.ip().is_loopback() => Entrance::Loopback,
                 Ok(_) | Err(_) => Entrance::Network,
             };
-            let (service, audit, drain) = (service.clone(), audit.health(), drain.clone());
-            let admin = Admin { service, metrics, audit, drain, clock: options.clock.clone(), entrance };
+            let (generation, audit, drain) = (generation.clone(), audit.health(), drain.clone());
+            let admin = Admin { generation, metrics, audit, drain, clock: options.clock.clone(), entrance };
             let outlives = admin_end.subscribe();
-            server.add_service(Prebound::new("admin".into(), socket, AdminDoor::new(admin), outlives));
+            server.add_service(Prebound::new("admin".into(), socket, AdminListener::new(admin), outlives));
         }
-        let shutdown = Shutdown { control, service, drain, closing, places };
+        let shutdown = Shutdown { control, generation, drain, closing, slots };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
         drop(admin_end);
         if audit.close() { Ok(()) } else { Err(StartError::AuditLost) }
@@ -267,254 +261,3 @@ fn server_conf() -> ServerConf {
         ..ServerConf::default()
     }
 }
-
-/// Ends TLS and hands the connection to HTTP.
-struct Door {
-    index: usize,
-    http: Arc<HttpProxy<Proxy>>,
-    proxy: Proxy,
-    places: Places,
-    service: Arc<ArcSwap<Service>>,
-    metrics: Arc<Metrics>,
-    listener: Arc<str>,
-}
-
-/// How many connections of one listener are open.
-#[derive(Clone)]
-struct Places {
-    taken: Arc<watch::Sender<usize>>,
-    gauge: IntGauge,
-}
-
-/// The place of one connection, until it ends.
-struct Place(Places);
-
-impl Places {
-    fn new(gauge: IntGauge) -> Self {
-        Self { taken: Arc::new(watch::Sender::new(0)), gauge }
-    }
-
-    /// A place, if fewer than `limit` are taken.
-    fn take(&self, limit: usize) -> Option<Place> {
-        let free = self.taken.send_if_modified(|taken| {
-            let free = *taken < limit;
-            *taken = taken.saturating_add(usize::from(free));
-            free
-        });
-        if free {
-            self.gauge.inc();
-        }
-        free.then(|| Place(self.clone()))
-    }
-
-    /// Waits until every connection has ended.
-    async fn left(&self) {
-        // The sender is ours, so it is not gone.
-        let _ = self.taken.subscribe().wait_for(|taken| *taken == 0).await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.send_modify(|taken| *taken = taken.saturating_sub(1));
-        self.0.gauge.dec();
-    }
-}
-
-/// Makes the facts of a connection, once.
-struct Capture<'h> {
-    client_address: IpAddr,
-    hosts: &'h VirtualHosts,
-    hello: &'h Hello,
-    began: UnixTime,
-}
-
-#[async_trait]
-impl TlsAccept for Capture<'_> {
-    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-        let chain = tls.peer_cert_chain_der().unwrap_or_default().to_vec();
-        // The name that chose the rules is the name of the connection, whatever a second ClientHello says; without facts
-        // every request on it is refused.
-        if tls.server_name() != self.hello.server_name.as_deref() {
-            return None;
-        }
-        let name = self.hello.server_name.clone();
-        let facts = ConnectionFacts::new(chain, name, self.client_address, self.hosts, self.began)?;
-        Some(Arc::new(facts))
-    }
-}
-
-/// Why a handshake came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum HandshakeError {
-    #[error(transparent)]
-    Hello(#[from] HelloError),
-    #[error("the server name is not served here, or missing: {0:?}")]
-    ServerName(Option<Box<str>>),
-    #[error(transparent)]
-    Tls(#[from] Box<pingora::Error>),
-}
-
-impl Door {
-    /// Lets the client's words choose the virtual host, and that host make the handshake.
-    async fn shake_hands(
-        &self,
-        mut stream: TcpStream,
-        client_address: IpAddr,
-        hosts: &VirtualHosts,
-    ) -> Result<TlsStream<TcpStream>, HandshakeError> {
-        let hello = tls::read_hello(&mut stream).await?;
-        let Some(host) = hosts.find(hello.server_name.as_deref()) else {
-            tls::refuse_name(&mut stream, &hello).await;
-            return Err(HandshakeError::ServerName(hello.server_name));
-        };
-        stream.rewind(&hello.bytes);
-        let capture = Capture { client_address, hosts, hello: &hello, began: self.proxy.clock.unix_time() };
-        let acceptor = Acceptor::from_server_config(host.tls.config.clone());
-        Ok(handshake_with_callback(&acceptor, stream, &capture).await?)
-    }
-
-    async fn open(&self, stream: TcpStream, service: &Service) -> Option<Stream> {
-        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
-        let (limits, hosts) = (&service.limits, service.listeners.get(self.index)?);
-        let handshake = self.shake_hands(stream, client_address, hosts);
-        let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
-            Ok(Ok(tls)) => (Some(tls), Handshake::Success),
-            Ok(Err(error)) => {
-                tracing::debug!(client = %client_address, %error, "handshake failed");
-                (None, Handshake::Failure)
-            }
-            Err(_) => (None, Handshake::Timeout),
-        };
-        self.metrics.handshake(&self.listener, outcome);
-        let tls = tls?;
-        let digest = tls.get_ssl_digest()?;
-        let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
-        let limits = HeaderLimits {
-            timeout: limits.header_timeout,
-            // What belongs to the body may arrive in the same read as the end of the header.
-            bytes: limits.header_bytes.saturating_add(64 * 1024),
-            fields: limits.header_count,
-            idle: limits.idle_timeout,
-        };
-        let proxy = self.proxy.clone();
-        let refuse = Arc::new(move |fault| match digest.extension.get::<ConnectionFacts>() {
-            Some(facts) => proxy.refuse_early(fault, facts),
-            None => bytes::Bytes::new(),
-        });
-        Some(Box::new(ClientStream::new(tls, phase, limits, refuse)))
-    }
-}
-
-#[async_trait]
-impl ServerApp for Door {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let service = self.service.load_full();
-        let Some(_place) = self.places.take(service.limits.connections) else {
-            self.metrics.handshake(&self.listener, Handshake::Refused);
-            return None;
-        };
-        let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
-        let stream = self.open(stream, &service).await?;
-        Arc::new(Visit::new(self.http.clone(), &service.limits)).process_new(stream, shutdown).await
-    }
-
-    /// Called when no more connections are accepted; ends those that wait for a request.
-    async fn cleanup(&self) {
-        // The handshake or the request of a client that could not know may be on its way.
-        tokio::time::sleep(LAST_REQUESTS).await;
-        ServerApp::cleanup(&*self.http).await;
-    }
-}
-
-/// One connection to the proxy, with the limits of the time when it was accepted; Pingora's own are those of the start.
-struct Visit {
-    http: Arc<HttpProxy<Proxy>>,
-    options: HttpServerOptions,
-    h2: H2Options,
-}
-
-impl Visit {
-    fn new(http: Arc<HttpProxy<Proxy>>, limits: &Limits) -> Self {
-        let mut options = http.server_options.clone().unwrap_or_default();
-        options.h2_idle_timeout = Some(limits.idle_timeout);
-        let mut h2 = default_h2_options();
-        let list = limits.header_bytes.saturating_mul(2).max(64 * 1024);
-        h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
-        // What a stream's window lets in is kept until its upstream takes it: one body that nobody takes must not hold up the
-        // others of its connection, whose window would be the same by default.
-        h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
-        // What waits for a client that does not read; by default 400 KiB for each stream.
-        h2.max_send_buffer_size(H2_SEND_BUFFER);
-        // CVE-2025-8671: a client can have its streams reset by breaking the protocol, too.
-        h2.max_local_error_reset_streams(Some(H2_ERRORS));
-        Self { http, options, h2 }
-    }
-}
-
-#[async_trait]
-impl HttpServerApp for Visit {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        self.http.process_new_http(session, shutdown).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        Some(self.h2.clone())
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
-    }
-}
-
-/// Pingora's listening service on a socket that is bound already, with a shutdown signal of its own.
-struct Prebound<A> {
-    inner: listening::Service<A>,
-    address: String,
-    socket: Option<TcpListener>,
-    shutdown: ShutdownWatch,
-}
-
-impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
-    fn new(name: String, socket: TcpListener, app: A, shutdown: ShutdownWatch) -> Self {
-        let address = socket.local_addr().map_or_else(|_| name.clone(), |address| address.to_string());
-        let mut inner = listening::Service::new(name, app);
-        inner.add_tcp(&address);
-        Self { inner, address, socket: Some(socket), shutdown }
-    }
-}
-
-#[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
-    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, listeners: usize) {
-        let (Some(socket), Some(table)) = (self.socket.take(), fds.as_ref()) else {
-            tracing::error!(address = %self.address, "the listener has no socket to start with");
-            return;
-        };
-        if let Err(error) = socket.set_nonblocking(true) {
-            tracing::error!(address = %self.address, %error, "the listener's socket cannot be used");
-            return;
-        }
-        table.lock().add(self.address.clone(), socket.into_raw_fd());
-        PingoraService::start_service(&mut self.inner, fds, self.shutdown.clone(), listeners).await;
-    }
-
-    fn name(&self) -> &str {
-        PingoraService::name(&self.inner)
-    }
-
-    fn listen_addresses(&self) -> Option<Vec<String>> {
-        PingoraService::listen_addresses(&self.inner)
-    }
-}
-
-/// Sixteen times the window of a stream.
-const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-const H2_SEND_BUFFER: usize = 64 * 1024;
-const H2_ERRORS: usize = 100;
-/// How long a connection may still bring a request after the last was accepted.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);

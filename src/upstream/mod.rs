@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use fapi::sha256;
 use pingora::lb::{Backend, Backends, Extensions};
 use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
@@ -22,7 +23,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use self::dns::{Dns, Lookup, Names, SystemLookup};
 use self::health::Check;
-use fapi::sha256;
 
 /// One entry of `upstreams` in gateway.yaml.
 pub struct Settings {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
-use fapi_gateway::proxy::Clock;
 use fapi_gateway::server::{Bound, Options};
 use http::StatusCode;
 use pingora::server::configuration::ServerConf;
@@ -91,7 +91,7 @@ async fn readiness(admin: std::net::SocketAddr) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
-    fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
     let naive = std::thread::spawn(|| {
         let began = now();
         let conf = ServerConf {

@@ -409,7 +409,7 @@ impl ProxyHttp for Naive {
 /// The naive proxy on plain TCP, for HTTP/1 and, with prior knowledge, HTTP/2.
 pub async fn naive(upstream: SocketAddr) -> SocketAddr {
     // Before Pingora installs another for the whole process.
-    fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let mut proxy = http_proxy(&Arc::new(ServerConf::default()), Naive { upstream });

@@ -20,14 +20,13 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{
     CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, SupportedCipherSuite, SupportedProtocolVersion,
 };
+use sandbox::pki::{Authority, Credential};
+use sandbox::tokens::{SigningKey, ath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
-
-use sandbox::pki::{Authority, Credential};
-use sandbox::tokens::{SigningKey, ath};
 
 /// How to call the gateway. Every call makes a fresh connection; [`Client::connect`] keeps one.
 ///

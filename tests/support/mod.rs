@@ -6,6 +6,7 @@ pub mod client;
 pub mod node;
 pub mod panics;
 pub mod program;
+pub mod source;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -18,8 +19,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::Client;
+use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
-use fapi_gateway::proxy::Clock;
 use fapi_gateway::server::{Bound, Control, Options, StartError};
 use http::{Request, Response};
 use sandbox::accounts::AccountsApi;
@@ -27,8 +29,6 @@ use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::Value;
-
-use client::Client;
 
 /// How long anything that should happen may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -298,7 +298,7 @@ impl Running {
     /// The same by any clock.
     pub fn start_by(scene: Scene, clock: Clock) -> Self {
         panics::watch();
-        fapi_gateway::tls::install_provider().expect("ours is the first provider in the process");
+        fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
         let file = scene.folder.write("gateway.yaml", &scene.yaml);
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         let audit = Lines::default();

@@ -46,7 +46,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    use fapi_gateway::proxy::Clock;
+    use fapi_gateway::clock::Clock;
 
     use super::*;
     use crate::support::client::Client;

@@ -296,7 +296,7 @@ async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answ
 fn tls(stage: &Stage, certificate: Option<&Credential>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(stage.authority.der().to_vec())).map_err(|error| error.to_string())?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(crate::tls::provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(crate::connection::tls::provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);

@@ -16,8 +16,8 @@ use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::proxy::Clock;
 use crate::server::{Bound, Control, Options};
 
 /// Everything that stands around the play.

@@ -1,19 +1,23 @@
 //! One way of asking, from within: what its memory holds, and what is left when someone goes away.
 
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use rustls::pki_types::pem::PemObject;
-use serde_json::json;
-
-use super::super::jwks::Location;
-use super::*;
 use fapi::keys::Algorithm;
 use fapi::rejection::{Cause, Code};
 use fapi::statement::StatementError;
+use fapi::token::MissingAudience;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer, Script};
 use sandbox::https::{Answer as Reply, Recorded};
 use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, SigningKey};
+use serde_json::{Value, json};
+
+use super::super::assertion::ClientKey;
+use super::super::jwks::Location;
+use super::*;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -55,8 +59,8 @@ fn introspector(
             Some(Arc::new(KeySource::new("bank".into(), location, client, jwks, timing, Arc::new(()))))
         }
     };
-    let around = Surroundings { timing, observer: Arc::new(()), revocations: Arc::default() };
-    Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, around).unwrap())
+    let shared = Shared { timing, observer: Arc::new(()), revocations: Arc::default() };
+    Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, shared).unwrap())
 }
 
 /// The same, of an issuer that is there and knows the gateway's key; its clock stands still.

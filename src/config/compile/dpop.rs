@@ -1,0 +1,264 @@
+//! `dpop` and `replay`: how long a proof counts, what its nonces are, how many uses are remembered (RFC 9449 §8, §11.1).
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use base64::alphabet::{self, Alphabet};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, Engine};
+use data_encoding::HEXLOWER_PERMISSIVE;
+use fapi::credentials::Scheme;
+use fapi::dpop::{Freshness, NonceMode};
+use fapi::nonce::Nonces;
+use fapi::route::{Route, Routes};
+
+use super::Build;
+use crate::config::VirtualHost;
+use crate::config::error::{KeyPath, quoted};
+use crate::config::file::{self, File};
+use crate::config::scalar::{self, FilePath};
+use crate::connection::tls;
+
+impl Build<'_> {
+    pub(super) fn dpop(&mut self, file: &mut File) -> Option<Freshness> {
+        let at = KeyPath::of("dpop");
+        let (skew_at, key_at) = (at.key("clock_skew"), at.key("nonce_key"));
+        let entry = file.dpop.get_or_insert_default();
+        entry.nonce.get_or_insert_default();
+        let max_age = self.seconds(&at.key("proof_max_age"), &mut entry.proof_max_age, 60, 1..=300);
+        // FAPI 2.0 §5.3.2.1 (13): "shall accept JWTs with an iat or nbf timestamp between 0 and 10 seconds in the future but
+        // shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
+        let clock_skew = self.seconds(&skew_at, &mut entry.clock_skew, 10, 0..=60);
+        if clock_skew.is_some_and(|seconds| seconds < 10) {
+            self.warn(&skew_at, "FAPI 2.0 wants clocks accepted that are up to 10s ahead");
+        }
+        let lifetime = self.seconds(&at.key("nonce_lifetime"), &mut entry.nonce_lifetime, 60, 10..=3600);
+        let keys = match &entry.nonce_key {
+            Some(path) => self.nonce_keys(&key_at, path),
+            None => self.key_of_process(&key_at).map(|key| vec![key]),
+        };
+        Some(Freshness { max_age: max_age?, clock_skew: clock_skew?, nonces: Nonces::new(&keys?, lifetime?).ok()? })
+    }
+
+    pub(super) fn replay(&mut self, file: &mut File) -> Option<usize> {
+        let at = KeyPath::of("replay");
+        let entry = file.replay.get_or_insert_default();
+        if *entry.store.get_or_insert(file::Store::Memory) == file::Store::Redis {
+            self.problem(&at.key("store"), "`redis` is not supported by this version; write `store: memory`");
+        }
+        let max_entries = *entry.max_entries.get_or_insert(1_000_000);
+        if !(1000..=100_000_000).contains(&max_entries) {
+            self.problem(&at.key("max_entries"), "the number is not from 1000 to 100000000; the default is `1000000`");
+            return None;
+        }
+        max_entries.try_into().ok()
+    }
+
+    /// Warns of routes that nobody can use, and of nonces that only this process knows.
+    pub(super) fn warn_of_senders(&mut self, file: &File, listeners: &[(SocketAddr, VirtualHost)], routes: &Routes) {
+        let asks = |host: &VirtualHost| !matches!(host.tls.client_certificates, tls::ClientCertificates::None);
+        let serves = |host: &VirtualHost, route: &Route| {
+            let named = |host: &str| route.hosts.iter().any(|named| **named == *host);
+            route.hosts.is_empty() || host.origins.iter().any(|origin| named(origin.host()))
+        };
+        let needs_certificate =
+            |route: &Route| route.policy().is_some_and(|policy| policy.schemes() == [Scheme::Bearer]);
+        let unusable = |route: &Route| {
+            needs_certificate(route) && !listeners.iter().any(|(_, host)| asks(host) && serves(host, route))
+        };
+        for (index, (_, host)) in listeners.iter().enumerate().filter(|(_, (_, host))| !asks(host)) {
+            let unusable = routes.iter().filter(|route| serves(host, route) && unusable(route));
+            let names = quoted(unusable.map(|route| &*route.name));
+            if !names.is_empty() {
+                let at = KeyPath::of("listeners").index(index).key("tls").key("client_certificates");
+                let warning = "no client certificate is asked for, so routes that accept certificate-bound tokens alone refuse everyone";
+                self.warn(&at, format!("{warning}: {names}"));
+            }
+        }
+        let given = file.dpop.as_ref().is_some_and(|dpop| dpop.nonce_key.is_some());
+        let asks_for_nonce = |route: &Route| route.policy().is_some_and(|policy| policy.nonce() != NonceMode::Never);
+        if !given && routes.iter().any(|route| asks_for_nonce(route)) {
+            self.warn(
+                &KeyPath::of("dpop").key("nonce_key"),
+                "there is none, so replicas will not know each other's nonces; with more than one, keep each client at one of them",
+            );
+        }
+    }
+
+    /// A time in whole seconds, as `iat` is.
+    fn seconds(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut Option<scalar::Duration>,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let time = entry.get_or_insert(scalar::Duration(Duration::from_secs(default))).0;
+        if time.subsec_nanos() != 0 || !range.contains(&time.as_secs()) {
+            let (least, most) = range.into_inner();
+            let problem = format!(
+                "the time is not a whole number of seconds from {least}s to {most}s; the default is `{default}s`"
+            );
+            self.problem(at, problem);
+            return None;
+        }
+        Some(time.as_secs())
+    }
+
+    fn nonce_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<[u8; 32]>> {
+        // Whoever writes a key here must not find it in a log.
+        if path.0.to_str().and_then(key_from_text).is_some() {
+            self.problem(at, "this is a key itself; write it to a file and give its path here");
+            return None;
+        }
+        let bytes = self.read(at, path)?;
+        match read_keys(&bytes) {
+            Ok(keys) => Some(keys),
+            Err(problem) => {
+                self.problem(at, format!("`{}` {problem}", path.0.display()));
+                None
+            }
+        }
+    }
+
+    /// One for each process, so that a reload does not make strangers of the nonces that clients hold.
+    fn key_of_process(&mut self, at: &KeyPath) -> Option<[u8; 32]> {
+        static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+        if let Some(key) = KEY.get() {
+            return Some(*key);
+        }
+        let mut key = [0; 32];
+        if aws_lc_rs::rand::fill(&mut key).is_err() {
+            self.problem(at, "this machine gives no random bytes for a key; name a file with one");
+            return None;
+        }
+        Some(*KEY.get_or_init(|| key))
+    }
+}
+
+/// The keys of a file; of one that has others, why, without any of its content.
+fn read_keys(bytes: &[u8]) -> Result<Vec<[u8; 32]>, String> {
+    // Random bytes are never all printable, so a file that is text is not taken for them: 32 letters are no key.
+    let is_text = bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+    let keys = match std::str::from_utf8(bytes) {
+        Ok(text) if is_text => {
+            let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+            let key = |(line, number): (&str, usize)| {
+                let problem =
+                    || format!("has no key of 32 bytes in hex, base64 or base64url on line {number}; {WAY_OUT}");
+                key_from_text(line.trim()).ok_or_else(problem)
+            };
+            lines.map(key).collect::<Result<Vec<_>, String>>()?
+        }
+        Ok(_) | Err(_) => {
+            let (keys, rest) = bytes.as_chunks::<32>();
+            if !rest.is_empty() {
+                return Err(format!("is no text, and its length is not a multiple of 32 bytes; {WAY_OUT}"));
+            }
+            keys.to_vec()
+        }
+    };
+    if keys.is_empty() {
+        return Err(format!("is empty; {WAY_OUT}"));
+    }
+    if keys.len() > MAX_KEYS {
+        return Err(format!("has more than {MAX_KEYS} keys; remove the oldest, which are the last"));
+    }
+    let constant = |key: &[u8; 32]| key.iter().all(|byte| *byte == key[0]);
+    match keys.iter().position(constant) {
+        Some(place) => Err(format!("has a key that is one byte repeated, number {}; {WAY_OUT}", place + 1)),
+        None => Ok(keys),
+    }
+}
+
+fn key_from_text(text: &str) -> Option<[u8; 32]> {
+    if text.len() == 64 {
+        return HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok();
+    }
+    let decode = |alphabet: &Alphabet| {
+        let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        GeneralPurpose::new(alphabet, config).decode(text).ok()?.try_into().ok()
+    };
+    decode(&alphabet::STANDARD).or_else(|| decode(&alphabet::URL_SAFE))
+}
+
+const WAY_OUT: &str = "make one with `openssl rand -out FILE 32`";
+
+/// Every nonce that is none of ours is tried with all of them.
+const MAX_KEYS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1eff";
+    const BASE64: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHv8=";
+
+    fn key() -> [u8; 32] {
+        let mut key: [u8; 32] = std::array::from_fn(|place| place.try_into().unwrap());
+        key[31] = 0xff;
+        key
+    }
+
+    #[test]
+    fn reads_keys_in_every_form() {
+        let other: [u8; 32] = std::array::from_fn(|place| 255 - u8::try_from(place).unwrap());
+        let url_safe = BASE64.replace('/', "_").replace('+', "-");
+        for text in
+            [HEX, &HEX.to_uppercase(), BASE64, BASE64.trim_end_matches('='), &url_safe, url_safe.trim_end_matches('=')]
+        {
+            assert_eq!(read_keys(text.as_bytes()).unwrap(), [key()], "{text}");
+            assert_eq!(read_keys(format!("\n  {text} \r\n{HEX}").as_bytes()).unwrap(), [key(), key()], "{text}");
+        }
+        assert_eq!(read_keys(&key()).unwrap(), [key()]);
+        assert_eq!(read_keys(&[other, key()].concat()).unwrap(), [other, key()]);
+        assert_eq!(read_keys(&[key(); MAX_KEYS].concat()).unwrap().len(), MAX_KEYS);
+    }
+
+    #[test]
+    fn refuses_what_is_no_key_without_a_word_of_it() {
+        let lines = |count| format!("{HEX}\n").repeat(count).into_bytes();
+        for (bytes, wanted) in [
+            (Vec::new(), "is empty"),
+            (b" \n\r\n".to_vec(), "is empty"),
+            (key()[..31].to_vec(), "not a multiple of 32 bytes"),
+            ([&key()[..], b"\n"].concat(), "not a multiple of 32 bytes"),
+            (vec![0; 32], "one byte repeated, number 1"),
+            ([key(), [0xff; 32]].concat(), "one byte repeated, number 2"),
+            ("ab".repeat(32).into_bytes(), "one byte repeated, number 1"),
+            ([key(); MAX_KEYS + 1].concat(), "more than 8 keys"),
+            (lines(MAX_KEYS + 1), "more than 8 keys"),
+            (b"correct-horse-battery-staple-now".to_vec(), "on line 1"), // 32 bytes, but no random ones
+            (HEX[..32].into(), "on line 1"),
+            (format!("{HEX}\n{}", &HEX[..62]).into(), "on line 2"),
+            (format!("{HEX}{HEX}").into(), "on line 1"),
+            (format!("{HEX} # the first").into(), "on line 1"),
+            (BASE64.replace('8', "9").into(), "on line 1"), // bits behind the last byte
+        ] {
+            let problem = read_keys(&bytes).unwrap_err();
+            assert!(problem.contains(wanted), "{bytes:?}: {problem}");
+            assert!(!problem.contains("0001") && !problem.contains("horse"), "{problem}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reads_back_what_is_written_in_any_form(key: [u8; 32]) {
+            proptest::prop_assume!(key.iter().any(|byte| *byte != key[0]));
+            let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+            let standard = base64::engine::general_purpose::STANDARD.encode(key);
+            let url_safe = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(key);
+            for text in [hex, standard, url_safe] {
+                proptest::prop_assert_eq!(key_from_text(&text), Some(key));
+            }
+        }
+
+        #[test]
+        fn never_panics(bytes: Vec<u8>, text: String) {
+            let _ = read_keys(&bytes);
+            let _ = read_keys(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The files that gateway.yaml names: certificates, private keys, revocation lists.
+//!
+//! Nothing of their content is ever part of a problem.
+
+use std::path::{Path, PathBuf};
+
+use fapi::UnixTime;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
+
+use super::Build;
+use crate::config::error::KeyPath;
+use crate::config::scalar::FilePath;
+use crate::connection::tls::{self, RevocationList, UnusableList};
+
+impl Build<'_> {
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<u8>> {
+        let path = self.resolve(&path.0);
+        match self.files.read(&path, MAX_FILE_BYTES) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let problem =
+                    format!("`{}` cannot be read: {error}; correct the path or the file's permissions", path.display());
+                self.problem(at, problem);
+                None
+            }
+        }
+    }
+
+    /// Every certificate of a PEM file; at least one.
+    pub(super) fn certificates(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
+        let bytes = self.read(at, path)?;
+        let certificates: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&bytes).collect();
+        let shown = path.0.display();
+        // What the parser says may quote the file, which may be a key.
+        let problem = match certificates {
+            Ok(certificates) if !certificates.is_empty() => {
+                if let Some(first) = certificates.iter().filter_map(not_after).min() {
+                    self.certificates.insert(shown.to_string(), first);
+                }
+                return Some(certificates);
+            }
+            Ok(_) => format!("`{shown}` has no certificate in PEM form; convert it, or name another file"),
+            Err(_) => format!("`{shown}` is not well-formed PEM; copy it again, with its BEGIN and END lines"),
+        };
+        self.problem(at, problem);
+        None
+    }
+
+    pub(super) fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
+        let chain = self.certificates(at, path)?;
+        if let Some(error) = chain.iter().find_map(|certificate| ParsedCertificate::try_from(certificate).err()) {
+            let problem =
+                format!("`{}` has a certificate that cannot be used ({error}); issue it again", path.0.display());
+            self.problem(at, problem);
+            return None;
+        }
+        Some(chain)
+    }
+
+    pub(super) fn private_key(&mut self, at: &KeyPath, path: &FilePath) -> Option<PrivateKeyDer<'static>> {
+        let bytes = self.read(at, path)?;
+        let shown = path.0.display();
+        let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
+        let is_encrypted = encrypted.iter().any(|mark| bytes.windows(mark.len()).any(|window| window == *mark));
+        let problem = match PrivateKeyDer::from_pem_slice(&bytes) {
+            _ if is_encrypted => {
+                format!("`{shown}` is encrypted; decrypt it, and protect it with the file's permissions")
+            }
+            Ok(key) => match tls::provider().key_provider.load_private_key(key.clone_key()) {
+                Ok(_) => return Some(key),
+                Err(_) => {
+                    format!("the key in `{shown}` cannot be used; use RSA from 2048 bits, P-256, P-384 or Ed25519")
+                }
+            },
+            Err(PemError::NoItemsFound) => {
+                format!("`{shown}` has no private key in PEM form (PKCS#8, SEC1 or PKCS#1); name the file that has it")
+            }
+            Err(_) => format!("`{shown}` is not well-formed PEM; copy it again, with its BEGIN and END lines"),
+        };
+        self.problem(at, problem);
+        None
+    }
+
+    pub(super) fn trust_anchors(
+        &mut self,
+        at: &KeyPath,
+        paths: &[FilePath],
+        kind: Anchors,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        if paths.is_empty() {
+            self.report.empty(
+                at,
+                "the list is empty, so nothing could be trusted; name at least one PEM file, or remove the key",
+            );
+            return None;
+        }
+        let mut files = Vec::new();
+        for (index, path) in paths.iter().enumerate() {
+            let at = at.index(index);
+            let certificates = self.certificates(&at, path);
+            let mut usable = true;
+            for (place, certificate) in certificates.iter().flatten().enumerate() {
+                let problem = match RootCertStore::empty().add(certificate.clone()) {
+                    Err(error) => Some(error.to_string()),
+                    Ok(()) if kind == Anchors::Authorities && !is_authority(certificate) => {
+                        Some("it is not a certificate authority's".to_owned())
+                    }
+                    Ok(()) => None,
+                };
+                if let Some(problem) = problem {
+                    let (number, shown) = (place + 1, path.0.display());
+                    let problem = format!(
+                        "certificate {number} of `{shown}` cannot be a trust anchor ({problem}); remove or replace it"
+                    );
+                    self.problem(&at, problem);
+                    usable = false;
+                }
+            }
+            files.push(certificates.filter(|_| usable));
+        }
+        Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Every list of these files; one that bears the name of one of the anchors is signed by it.
+    pub(super) fn revocation_lists(
+        &mut self,
+        at: &KeyPath,
+        paths: &[FilePath],
+        anchors: &[CertificateDer<'static>],
+    ) -> Option<Vec<RevocationList>> {
+        let mut files = Vec::new();
+        for (index, path) in paths.iter().enumerate() {
+            let at = at.index(index);
+            files.push(self.read(&at, path).and_then(|bytes| self.revocation_list_file(&at, path, bytes, anchors)));
+        }
+        Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn revocation_list_file(
+        &mut self,
+        at: &KeyPath,
+        path: &FilePath,
+        bytes: Vec<u8>,
+        anchors: &[CertificateDer<'static>],
+    ) -> Option<Vec<RevocationList>> {
+        let is_pem = bytes.windows(PEM_MARK.len()).any(|window| window == PEM_MARK);
+        let lists: Vec<CertificateRevocationListDer<'static>> = if is_pem {
+            CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().unwrap_or_default()
+        } else {
+            vec![bytes.into()]
+        };
+        let lists: Result<Vec<_>, _> = lists.iter().map(|list| RevocationList::from_der(list, anchors)).collect();
+        let shown = path.0.display();
+        let problem = match lists {
+            Ok(lists) if !lists.is_empty() => {
+                if let Some(first) = lists.iter().map(RevocationList::next_update).min() {
+                    self.revocation_lists.insert(shown.to_string(), first);
+                }
+                return Some(lists);
+            }
+            Ok(_) => UnusableList::Malformed,
+            Err(problem) => problem,
+        };
+        let way_out = match problem {
+            UnusableList::Malformed => "fetch it again",
+            UnusableList::Unsupported(_) => "have its authority issue a complete list of its own, with nextUpdate",
+            UnusableList::NotSigned => "fetch it again from that authority",
+        };
+        self.problem(at, format!("`{shown}` cannot be used: {problem}; {way_out}"));
+        None
+    }
+}
+
+pub(super) const PEM_MARK: &[u8] = b"-----BEGIN ";
+
+/// The largest file that is read, in bytes; revocation lists are the large ones.
+pub(super) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a trust anchor must be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchors {
+    /// An authority, for certificates that others show us.
+    Authorities,
+    /// An authority or a server's own certificate.
+    Any,
+}
+
+/// The end of a certificate's validity (RFC 5280 §4.1.2.5).
+pub(super) fn not_after(certificate: &CertificateDer<'static>) -> Option<UnixTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(UnixTime(certificate.validity().not_after.timestamp().try_into().unwrap_or_default()))
+}
+
+/// Whether a certificate may sign others (RFC 5280 §4.2.1.9); one before version 3 cannot say and is taken.
+pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, certificate)| {
+        certificate.is_ca() || certificate.version() != x509_parser::x509::X509Version::V3
+    })
+}
+
+/// Why rustls takes a certificate and a key apart, but not together.
+pub(super) fn misfit(error: &rustls::Error) -> String {
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        return "the key does not fit the certificate; name the key of its first certificate".to_owned();
+    }
+    format!("certificate and key cannot be used ({error}); issue them again")
+}

@@ -1,0 +1,118 @@
+//! `forward` of a route: what of the sender the upstream sees.
+
+use fapi::route::{Forward, UpstreamRef};
+use http::HeaderName;
+
+use super::Build;
+use super::routes::Names;
+use crate::config::error::KeyPath;
+use crate::config::file;
+
+impl Build<'_> {
+    pub(super) fn forward(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        upstream: Option<&UpstreamRef>,
+        names: &Names,
+    ) -> Option<Forward> {
+        let public = entry.public == Some(true);
+        let forward = entry.forward.get_or_insert_default();
+        let access_token = *forward.access_token.get_or_insert(false);
+        let client_certificate = *forward.client_certificate.get_or_insert(false);
+        let client_certificate_chain = *forward.client_certificate_chain.get_or_insert(false);
+        // RFC 9440 §2.3: Client-Cert-Chain "MUST NOT appear unless Client-Cert is also present".
+        if client_certificate_chain && !client_certificate {
+            let problem = "without the certificate itself the chain means nothing; write `client_certificate: true` too, or remove the key";
+            self.report.problem_unless(&[at.key("client_certificate")], &at.key("client_certificate_chain"), problem);
+        }
+        let claims = &*forward.claims.get_or_insert_default();
+        let token_at = at.key("access_token");
+        if public {
+            let meaningless = "the route is public, so no token is looked at; remove the key, or `public`";
+            if access_token {
+                self.problem(&token_at, meaningless);
+            }
+            if !claims.is_empty() {
+                self.problem(&at.key("claims"), meaningless);
+            }
+        }
+        // RFC 6750 §5.3: bearer tokens are passed over TLS only; a token that leaves this machine in the clear is anyone's.
+        if access_token
+            && let Some((name, exposed)) = upstream.and_then(|upstream| names.upstreams.get(upstream.index))
+            && let Some(server) = exposed.first()
+        {
+            let problem = format!(
+                "the token would cross the network in the clear to `{server}` of `{name}`; write `https://` there, or `access_token: false` here"
+            );
+            self.problem(&token_at, problem);
+        }
+        let mut headers: Vec<Option<(Box<str>, HeaderName)>> = Vec::new();
+        for (claim, header) in claims {
+            let at = at.key("claims").key(claim);
+            let taken = headers.iter().flatten().find(|(_, other)| other.as_str().eq_ignore_ascii_case(header));
+            let problem = if claim.is_empty() {
+                Some("the claim has no name; write one such as `sub`".to_owned())
+            } else if let Some((other, _)) = taken {
+                Some(format!("`{header}` carries the claim `{other}` already; choose another header"))
+            } else {
+                header_problem(header)
+            };
+            let name = HeaderName::from_bytes(header.as_bytes()).ok();
+            match (problem, name) {
+                (None, Some(name)) => headers.push(Some((claim.as_str().into(), name))),
+                (problem, _) => {
+                    self.problem(
+                        &at,
+                        problem.unwrap_or_else(|| format!("`{header}` is not a header name; choose another")),
+                    );
+                    headers.push(None);
+                }
+            }
+        }
+        Some(Forward {
+            access_token,
+            client_certificate,
+            client_certificate_chain,
+            claims: headers.into_iter().collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Why a header may not carry a claim.
+pub(super) fn header_problem(name: &str) -> Option<String> {
+    const HOP: &[&str] = &[
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+        "host",
+        "via",
+        "expect",
+        "max-forwards",
+        "date",
+        "range",
+    ];
+    const SECRET: &[&str] = &["authorization", "cookie", "set-cookie", "www-authenticate", "dpop", "dpop-nonce"];
+    const OURS: &[&str] = &["forwarded", "x-fapi-interaction-id", "traceparent", "tracestate"];
+    const PREFIXES: &[&str] = &["content-", "proxy-", "accept", "if-", "sec-", "access-control-"];
+    const OUR_PREFIXES: &[&str] = &["client-cert", "x-forwarded-", "x-original-", "x-rewrite-", "x-http-method"];
+    let lower = name.to_ascii_lowercase();
+    let way_out = "choose another, such as `X-Token-Subject`";
+    // Servers behind us may read `_` and `.` as `-`, and then as a name that a client may send.
+    if lower.is_empty() || !lower.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Some(format!("`{name}` is not a header name of letters, digits and `-`; {way_out}"));
+    }
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| lower.starts_with(prefix));
+    if HOP.contains(&&*lower) || SECRET.contains(&&*lower) || starts(PREFIXES) {
+        return Some(format!("`{name}` has a meaning of its own in HTTP; {way_out}"));
+    }
+    if OURS.contains(&&*lower) || starts(OUR_PREFIXES) {
+        return Some(format!("`{name}` is written by the gateway itself; {way_out}"));
+    }
+    None
+}

@@ -1,0 +1,217 @@
+//! `issuers[].introspection`: how an issuer is asked about its tokens (RFC 7662, RFC 9701, FAPI 2.0 §5.3.3.1).
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use fapi::keys::Algorithm;
+use fapi::signing::PrivateKey;
+use fapi::token::MissingAudience;
+use reqwest::Url;
+use rustls::sign::CertifiedKey;
+
+use super::Build;
+use super::files::misfit;
+use super::issuers::https_url;
+use crate::config::Profile;
+use crate::config::error::KeyPath;
+use crate::config::file;
+use crate::connection::tls;
+use crate::issuer::assertion::ClientKey;
+use crate::issuer::introspection::{Authentication, CacheSettings, Response, Settings};
+
+impl Build<'_> {
+    /// What the section says, of an issuer whose tokens have these `audiences`.
+    pub(super) fn introspection(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Introspection,
+        profile: Option<Profile>,
+        audiences: Option<&[Box<str>]>,
+    ) -> Option<Settings> {
+        let endpoint_at = at.key("endpoint");
+        let endpoint = entry.endpoint.as_deref().map(|url| self.endpoint(&endpoint_at, url));
+        let client_id = self.text(
+            &at.key("client_id"),
+            entry.client_id.as_deref(),
+            "write the identifier that the gateway is registered with at the issuer",
+        );
+        let client_id: Option<Box<str>> = client_id.map(Into::into);
+        let authentication_at = at.key("authentication");
+        let authentication = match &mut entry.authentication {
+            Some(authentication) => self.authentication(&authentication_at, authentication, profile),
+            None => {
+                let problem = "the key is missing; write `method` and `private_key`, so that the issuer knows who asks";
+                self.problem(&authentication_at, problem);
+                None
+            }
+        };
+        let response = self.response(at, entry, client_id.as_deref(), audiences);
+        let missing_audience = match entry.missing_audience.get_or_insert(file::MissingAudience::Refuse) {
+            file::MissingAudience::Refuse => MissingAudience::Refuse,
+            file::MissingAudience::Accept => MissingAudience::Accept,
+        };
+        let timeout = Duration::from_secs(2);
+        let longest = Duration::from_millis(1)..=Duration::from_secs(30);
+        let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, timeout, longest);
+        let max_calls = self.number(&at.key("max_calls"), entry.max_calls.get_or_insert(64), 1..=1000);
+        let max_waiting = self.number(&at.key("max_waiting"), entry.max_waiting.get_or_insert(1024), 1..=100_000);
+        let cache = self.introspection_cache(&at.key("cache"), entry.cache.get_or_insert_default());
+        Some(Settings {
+            endpoint: endpoint.map_or(Some(None), |endpoint| endpoint.map(Some))?,
+            client_id: client_id?,
+            authentication: authentication?,
+            response: response?,
+            missing_audience,
+            timeout: timeout?,
+            max_calls: max_calls?,
+            max_waiting: max_waiting?,
+            cache: cache?,
+        })
+    }
+
+    fn endpoint(&mut self, at: &KeyPath, text: &str) -> Option<Url> {
+        let problem = match https_url(text) {
+            Ok(url) if url.fragment().is_none() => return Some(url),
+            Ok(_) => "the URL has a fragment, which is never sent; remove it".to_owned(),
+            Err(problem) => problem,
+        };
+        self.problem(at, problem);
+        None
+    }
+
+    fn authentication(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Authentication,
+        profile: Option<Profile>,
+    ) -> Option<Authentication> {
+        use file::AuthenticationMethod::{PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth};
+        let way_out = "write `private_key_jwt`, `tls_client_auth` or `self_signed_tls_client_auth`";
+        let method = self.needed(&at.key("method"), entry.method.as_ref(), way_out).copied();
+        let key_at = at.key("private_key");
+        let key = self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file of the key");
+        let key = key.and_then(|path| self.private_key(&key_at, path));
+        let surplus: &[(&str, bool)] = match method? {
+            PrivateKeyJwt => &[("certificate", entry.certificate.is_some())],
+            TlsClientAuth | SelfSignedTlsClientAuth => {
+                &[("algorithm", entry.algorithm.is_some()), ("key_id", entry.key_id.is_some())]
+            }
+        };
+        let mut good = true;
+        for (name, _) in surplus.iter().filter(|(_, present)| *present) {
+            self.problem(&at.key(name), "the method has no use for it; remove the key, or correct `method`");
+            good = false;
+        }
+        if method? == PrivateKeyJwt {
+            let key = key?;
+            let algorithm = match PrivateKey::from_der(&key) {
+                Ok(key) => key.algorithm(),
+                Err(error) => {
+                    self.problem(&key_at, format!("{error}; make another, and register it at the issuer"));
+                    return None;
+                }
+            };
+            self.assertion_algorithm(at, entry, profile, algorithm)?;
+            let key_id = match entry.key_id.as_deref() {
+                None => None,
+                key_id => Some(self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key")?),
+            };
+            return ClientKey::new(&key, key_id).ok().filter(|_| good).map(Authentication::PrivateKeyJwt);
+        }
+        let chain_at = at.key("certificate");
+        let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file of the key's certificate");
+        let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
+        let (chain, key) = (chain?, key?);
+        if let Err(error) = CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
+            self.problem(&key_at, misfit(&error));
+            return None;
+        }
+        good.then_some(Authentication::Certificate(chain, key))
+    }
+
+    /// `algorithm`, which the key decides; written, it must be that.
+    fn assertion_algorithm(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Authentication,
+        profile: Option<Profile>,
+        of_key: Algorithm,
+    ) -> Option<()> {
+        let at = at.key("algorithm");
+        let written = *entry.algorithm.get_or_insert(match of_key {
+            Algorithm::Ps256 => file::Algorithm::Ps256,
+            Algorithm::Es256 => file::Algorithm::Es256,
+            Algorithm::EdDsa => file::Algorithm::EdDsa,
+        });
+        let fits = match written {
+            file::Algorithm::Ps256 => of_key == Algorithm::Ps256,
+            file::Algorithm::Es256 => of_key == Algorithm::Es256,
+            file::Algorithm::EdDsa | file::Algorithm::Ed25519 => of_key == Algorithm::EdDsa,
+        };
+        if !fits {
+            let name = of_key.as_str();
+            self.problem(&at, format!("the key of `private_key` is for {name}; write `{name}`, or name another key"));
+            return None;
+        }
+        // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
+        if profile == Some(Profile::Fapi1Advanced) && of_key == Algorithm::EdDsa {
+            let problem = "`profile: fapi1-advanced` allows PS256 and ES256 alone; use an RSA or P-256 key";
+            self.problem(&at, problem);
+            return None;
+        }
+        Some(())
+    }
+
+    fn response(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Introspection,
+        client_id: Option<&str>,
+        audiences: Option<&[Box<str>]>,
+    ) -> Option<Response> {
+        let at = at.key("audience");
+        if *entry.response.get_or_insert(file::Response::Json) == file::Response::Json {
+            if entry.audience.is_some() {
+                let problem = "a plain answer is not addressed to anyone; remove the key, or write `response: jwt`";
+                self.problem(&at, problem);
+                return None;
+            }
+            return Some(Response::Json);
+        }
+        if entry.audience.is_none() {
+            let own = || client_id.into_iter().chain(audiences.into_iter().flatten().map(|audience| &**audience));
+            entry.audience = Some(own().map(str::to_owned).collect());
+        }
+        let written = self.list(&at, entry.audience.as_deref(), "name a value of `aud`, or remove the key")?;
+        self.no_repeats(&at, written);
+        for (index, _) in written.iter().enumerate().filter(|(_, audience)| audience.trim().is_empty()) {
+            self.problem(&at.index(index), "the audience is empty; write it as the issuer does or remove it");
+        }
+        Some(Response::Jwt { audiences: written.iter().map(|audience| audience.as_str().into()).collect() })
+    }
+
+    fn introspection_cache(&mut self, at: &KeyPath, entry: &mut file::IntrospectionCache) -> Option<CacheSettings> {
+        let max_entries = self.count(&at.key("max_entries"), entry.max_entries.get_or_insert(100_000));
+        let max_bytes = self.memory(&at.key("max_bytes"), &mut entry.max_bytes);
+        let (usual, longest) = (Duration::from_secs(30), Duration::ZERO..=Duration::from_secs(60 * 60));
+        let max_age = self.time_within(&at.key("max_age"), &mut entry.max_age, usual, longest);
+        let (usual, longest) = (Duration::from_secs(5), Duration::ZERO..=Duration::from_secs(5));
+        let inactive_max_age =
+            self.time_within(&at.key("inactive_max_age"), &mut entry.inactive_max_age, usual, longest);
+        Some(CacheSettings {
+            max_entries: max_entries?,
+            max_bytes: max_bytes?,
+            max_age: max_age?,
+            inactive_max_age: inactive_max_age?,
+        })
+    }
+
+    pub(super) fn number(&mut self, at: &KeyPath, number: &u64, range: RangeInclusive<u64>) -> Option<usize> {
+        if !range.contains(number) {
+            let (least, most) = range.into_inner();
+            self.problem(at, format!("`{number}` is out of range; write a whole number from {least} to {most}"));
+            return None;
+        }
+        usize::try_from(*number).ok()
+    }
+}

@@ -1,0 +1,234 @@
+//! `issuers`: what an authorization server's tokens must be (RFC 8414 §2, RFC 9068 §4).
+
+use std::time::Duration;
+
+use fapi::keys::Algorithm;
+use fapi::token::Expected;
+use reqwest::Url;
+
+use super::Build;
+use super::files::Anchors;
+use crate::config::Profile;
+use crate::config::error::KeyPath;
+use crate::config::file::{self, File};
+use crate::config::scalar;
+use crate::issuer;
+
+impl Build<'_> {
+    pub(super) fn issuers(&mut self, file: &mut File, profile: Option<Profile>) -> Option<Vec<issuer::Settings>> {
+        let at = KeyPath::of("issuers");
+        let Some(entries) = &mut file.issuers else {
+            if file.routes.iter().flatten().any(|route| route.public != Some(true)) {
+                self.problem(
+                    &at,
+                    "the key is missing, and there are routes that are not public; add the issuer of their tokens",
+                );
+            }
+            return Some(Vec::new());
+        };
+        if entries.is_empty() {
+            self.report.empty(&at, "the list is empty; add an issuer, or remove the key if every route is public");
+        }
+        let mut issuers = Vec::new();
+        let mut names: Vec<String> = Vec::new();
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let at = at.index(index);
+            let name = name_of(entry);
+            if names.contains(&name) && !name.is_empty() {
+                self.problem(&at.key("name"), format!("another issuer is named `{name}`; choose another name"));
+            }
+            issuers.push(self.issuer(&at, entry, profile, &name));
+            names.push(name);
+        }
+        issuers.into_iter().collect()
+    }
+
+    pub(super) fn issuer(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Issuer,
+        profile: Option<Profile>,
+        name: &str,
+    ) -> Option<issuer::Settings> {
+        if entry.name.is_some() {
+            self.name(&at.key("name"), entry.name.as_deref());
+        }
+        let issuer_at = at.key("issuer");
+        let issuer =
+            self.text(&issuer_at, entry.issuer.as_deref(), "write the exact `iss` of its tokens").map(str::to_owned);
+        let url = issuer.as_deref().map(https_url);
+        if let Some(Err(problem)) = &url {
+            self.problem(&issuer_at, problem);
+        }
+        // RFC 8414 §2: "a URL that uses the "https" scheme and has no query or fragment components."
+        if let Some(issuer) = &issuer
+            && issuer.contains(['?', '#'])
+        {
+            self.problem(&issuer_at, format!("`{issuer}` has a query or fragment, which no issuer has; remove it"));
+        }
+        let audiences_at = at.key("audiences");
+        let audiences = self.list(
+            &audiences_at,
+            entry.audiences.as_deref(),
+            "name at least one value of `aud` that means this resource, such as `https://api.bank.example`",
+        );
+        for (index, audience) in audiences.iter().copied().flatten().enumerate() {
+            if audience.trim().is_empty() {
+                self.problem(
+                    &audiences_at.index(index),
+                    "the audience is empty; write it as the issuer does or remove it",
+                );
+            }
+        }
+        if let Some(audiences) = audiences {
+            self.no_repeats(&audiences_at, audiences);
+        }
+        let audiences: Option<Vec<Box<str>>> =
+            audiences.map(|audiences| audiences.iter().map(|audience| audience.as_str().into()).collect());
+        let introspected = *entry.tokens.get_or_insert(file::Tokens::Jwt) == file::Tokens::Introspection;
+        let introspection_at = at.key("introspection");
+        let introspection = match &mut entry.introspection {
+            Some(section) if introspected => {
+                self.introspection(&introspection_at, section, profile, audiences.as_deref()).map(Some)
+            }
+            Some(section) => {
+                let built = self.introspection(&introspection_at, section, profile, audiences.as_deref());
+                self.warn(
+                    &introspection_at,
+                    "its tokens are validated here, so this means nothing; `tokens: introspection` would use it",
+                );
+                built.map(|_| None)
+            }
+            None if introspected => {
+                let problem =
+                    "the key is missing; write `client_id` and `authentication`, so that the issuer can be asked";
+                self.problem(&introspection_at, problem);
+                None
+            }
+            None => Some(None),
+        };
+        let algorithms = self.algorithms(&at.key("algorithms"), entry, profile);
+        let jwks_uri = entry.jwks_uri.as_deref().map(https_url);
+        if let Some(Err(problem)) = &jwks_uri {
+            self.problem(&at.key("jwks_uri"), problem);
+        }
+        if entry.jwks_uri.as_deref().is_some_and(|uri| uri.contains('#')) {
+            self.problem(&at.key("jwks_uri"), "the URL has a fragment, which is never sent; remove it");
+        }
+        let jwks = self.jwks(&at.key("jwks"), entry.jwks.get_or_insert_default());
+        let trust_anchors = match entry.trust_anchors.as_deref() {
+            None => Some(issuer::TrustAnchors::System),
+            Some(paths) => {
+                self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(issuer::TrustAnchors::Given)
+            }
+        };
+        let (issuer, audiences, algorithms, _) = (issuer?, audiences?, algorithms?, url?.ok()?);
+        entry.name.get_or_insert_with(|| name.to_owned());
+        let audiences_text = audiences.join(", ");
+        let from = |place: Option<&str>| place.unwrap_or("from its metadata").to_owned();
+        let judged = match &entry.introspection {
+            Some(section) if introspected => {
+                let max_age = section.cache.as_ref().and_then(|cache| cache.max_age);
+                let max_age = max_age.unwrap_or(scalar::Duration(Duration::ZERO));
+                format!("introspected: {}; a revocation is seen within {max_age}", from(section.endpoint.as_deref()))
+            }
+            Some(_) | None => {
+                let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+                format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
+            }
+        };
+        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}"));
+        Some(issuer::Settings {
+            expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms },
+            jwks_uri: jwks_uri.transpose().ok()?,
+            jwks: jwks?,
+            trust_anchors: trust_anchors?,
+            introspection: introspection?,
+            security_events: false,
+        })
+    }
+
+    fn jwks(&mut self, at: &KeyPath, entry: &mut file::Jwks) -> Option<issuer::JwksSettings> {
+        let default = issuer::JwksSettings::default();
+        let refresh_interval = entry.refresh_interval.get_or_insert(scalar::Duration(default.refresh_interval)).0;
+        let max_age = entry.max_age.get_or_insert(scalar::Duration(default.max_age)).0;
+        let interval_is_good = (REFRESH_SHORTEST..=REFRESH_LONGEST).contains(&refresh_interval);
+        if !interval_is_good {
+            self.problem(&at.key("refresh_interval"), "the time is not from 60s to 1h; the default is `300s`");
+        }
+        // One reading that fails must not be enough to lose the keys.
+        let shortest = if interval_is_good { refresh_interval * 2 } else { Duration::ZERO };
+        if !(shortest..=MAX_AGE_LONGEST).contains(&max_age) {
+            let problem = format!(
+                "the time is not from twice `refresh_interval`, which is {}, to 7days; the default is `24h`",
+                scalar::Duration(refresh_interval)
+            );
+            self.problem(&at.key("max_age"), problem);
+            return None;
+        }
+        interval_is_good.then_some(issuer::JwksSettings { refresh_interval, max_age })
+    }
+
+    pub(super) fn algorithms(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Issuer,
+        profile: Option<Profile>,
+    ) -> Option<Vec<Algorithm>> {
+        use file::Algorithm::{Ed25519, EdDsa, Es256, Ps256};
+        // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
+        let advanced = profile == Some(Profile::Fapi1Advanced);
+        let default = || if advanced { vec![Ps256, Es256] } else { vec![Ps256, Es256, EdDsa] };
+        let written = entry.algorithms.get_or_insert_with(default);
+        if written.is_empty() {
+            self.report.empty(
+                at,
+                "the list is empty, so no token could be good; name PS256, ES256 or EdDSA, or remove the key",
+            );
+            return None;
+        }
+        let mut algorithms = Vec::new();
+        for (index, algorithm) in written.iter().enumerate() {
+            let algorithm = match algorithm {
+                Ps256 => Algorithm::Ps256,
+                Es256 => Algorithm::Es256,
+                EdDsa | Ed25519 => Algorithm::EdDsa,
+            };
+            if advanced && algorithm == Algorithm::EdDsa {
+                let problem = "`profile: fapi1-advanced` allows PS256 and ES256 only; remove it, or write `profile: fapi2-security`";
+                self.problem(&at.index(index), problem);
+            }
+            if !algorithms.contains(&algorithm) {
+                algorithms.push(algorithm);
+            }
+        }
+        Some(algorithms)
+    }
+}
+
+const REFRESH_SHORTEST: Duration = Duration::from_secs(60);
+const REFRESH_LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_AGE_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The name of an issuer: as written, or its host.
+pub(super) fn name_of(issuer: &file::Issuer) -> String {
+    let host = || Some(https_url(issuer.issuer.as_deref()?).ok()?.host_str()?.to_owned());
+    issuer.name.clone().or_else(host).unwrap_or_default()
+}
+
+/// An absolute https URL without user information and without characters that URLs are rid of in silence.
+pub(super) fn https_url(text: &str) -> Result<Url, String> {
+    if !text.starts_with("https://") {
+        return Err(format!("`{text}` is not an https URL; write it with `https://`, plain http is never used"));
+    }
+    let problem = || format!("`{text}` is not a URL with a host; correct it");
+    if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+        return Err(problem());
+    }
+    let url = Url::parse(text).map_err(|_| problem())?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not shown, since it may be a password.
+        return Err("the URL has user information; remove it".to_owned());
+    }
+    Ok(url)
+}

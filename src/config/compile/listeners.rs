@@ -1,0 +1,383 @@
+//! `listeners`: addresses, origins, and TLS that was set up once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use fapi::route::{Origin, Origins};
+use rustls::RootCertStore;
+use rustls::pki_types::TrustAnchor;
+use rustls::time_provider::DefaultTimeProvider;
+
+use super::Build;
+use super::files::{Anchors, misfit};
+use crate::config::error::KeyPath;
+use crate::config::file::{self, File};
+use crate::config::scalar::FilePath;
+use crate::config::{Listener, VirtualHost};
+use crate::connection::tls;
+
+impl Build<'_> {
+    /// Every entry, in its place.
+    pub(super) fn listeners(&mut self, file: &mut File) -> Option<Vec<(SocketAddr, VirtualHost)>> {
+        let at = KeyPath::of("listeners");
+        let entries =
+            self.entries(&at, file.listeners.as_deref_mut(), "add a listener with `address`, `origins` and `tls`")?;
+        let mut built = Vec::new();
+        let mut earlier = Vec::new();
+        for (index, entry) in entries.iter_mut().enumerate() {
+            built.push(self.listener(&at, index, entry, &mut earlier));
+        }
+        built.into_iter().collect()
+    }
+
+    fn listener(
+        &mut self,
+        listeners: &KeyPath,
+        index: usize,
+        entry: &mut file::Listener,
+        earlier: &mut Vec<Reached>,
+    ) -> Option<(SocketAddr, VirtualHost)> {
+        let at = listeners.index(index);
+        let address = self.address(&at.key("address"), entry.address.as_deref());
+        let origins = self.origins(&at.key("origins"), entry.origins.as_deref());
+        if let Some(address) = address {
+            let reached = Reached { index, address, origins: origins.clone().unwrap_or_default() };
+            self.tell_apart(&at, &reached, earlier);
+            earlier.push(reached);
+        }
+        let tls = match &mut entry.tls {
+            Some(tls) => self.listener_tls(&at.key("tls"), tls),
+            None => {
+                self.problem(
+                    &at.key("tls"),
+                    "the key is missing; add `certificate`, `private_key` and `client_certificates`, there are no listeners without TLS",
+                );
+                None
+            }
+        };
+        let asked =
+            entry.tls.as_ref().and_then(|tls| tls.client_certificates.as_ref()).map(|own| (own.mode, own.trust));
+        let trusted_proxy_at = at.key("forwarded_client_certificate");
+        let trusted_proxy = match &mut entry.forwarded_client_certificate {
+            Some(trusted_proxy) => self
+                .trusted_proxy(&trusted_proxy_at, trusted_proxy, &at.key("tls").key("client_certificates"), asked)
+                .map(Some),
+            None => Some(None),
+        };
+        let (address, origins, tls, trusted_proxy) = (address?, origins?, tls?, trusted_proxy?);
+        let mut line = format!(
+            "listener {address}: serves {}; client certificates: {}",
+            entry.origins.as_deref().unwrap_or_default().join(", "),
+            describe(&tls.client_certificates)
+        );
+        if let Some(trusted_proxy) = &trusted_proxy {
+            line.push_str(&format!(
+                "; forwarded in {}: {}",
+                trusted_proxy.dialect.header(),
+                describe_trust(&trusted_proxy.trust)
+            ));
+        }
+        self.summary.push(line);
+        Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy }))
+    }
+
+    /// Entries with one address are told apart by the name that a client asks TLS for, which has no port and is no IP address.
+    fn tell_apart(&mut self, at: &KeyPath, entry: &Reached, earlier: &[Reached]) {
+        if let Some(Reached { index, address, .. }) = earlier.iter().find(|other| other.covers(entry)) {
+            let problem = format!(
+                "listeners[{index}] has {address}, and one of the two covers the other; choose another port, or write one address for both"
+            );
+            self.problem(&at.key("address"), problem);
+        }
+        let address = entry.address;
+        for (place, origin) in entry.origins.iter().enumerate() {
+            let same = |other: &Arc<Origin>| other.host() == origin.host();
+            let both = |other: &Arc<Origin>| other.is_address() && origin.is_address();
+            let mut sharing = earlier.iter().filter(|other| other.address == address);
+            let taken = sharing.find(|other| other.origins.iter().any(|other| same(other) || both(other)));
+            let Some(Reached { index, origins, .. }) = taken else { continue };
+            let why = if origins.iter().any(same) {
+                format!("has a host that listeners[{index}] serves at {address} already")
+            } else {
+                format!(
+                    "is an IP address, for which clients name no host, and listeners[{index}] has one at {address} already"
+                )
+            };
+            let problem = format!("`{}` {why}; keep one, or choose another address", origin.as_str());
+            self.problem(&at.key("origins").index(place), problem);
+        }
+    }
+
+    pub(super) fn address(&mut self, at: &KeyPath, text: Option<&str>) -> Option<SocketAddr> {
+        let text = self.text(at, text, "write address and port, such as `0.0.0.0:8443` or `[::]:8443`")?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            let problem =
+                format!("`{text}` is not an IP address with a port; write it like `0.0.0.0:8443` or `[::]:8443`");
+            self.problem(at, problem);
+        }
+        address
+    }
+
+    pub(super) fn origins(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Arc<Origin>>> {
+        let texts = self.list(at, texts, "name at least one public origin, such as `https://api.bank.example`")?;
+        let mut origins: Vec<Option<Arc<Origin>>> = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let at = at.index(index);
+            match Origin::parse(text) {
+                Ok(origin) => {
+                    let same = |other: &&Arc<Origin>| other.host() == origin.host() && other.port() == origin.port();
+                    if let Some(other) = origins.iter().flatten().find(same) {
+                        let problem =
+                            format!("`{other}` has this host and port already; keep one", other = other.as_str());
+                        self.problem(&at, problem);
+                    }
+                    origins.push(Some(Arc::new(origin)));
+                }
+                Err(error) => {
+                    self.problem(&at, error.to_string());
+                    origins.push(None);
+                }
+            }
+        }
+        origins.into_iter().collect()
+    }
+
+    pub(super) fn listener_tls(&mut self, at: &KeyPath, entry: &mut file::ListenerTls) -> Option<tls::Settings> {
+        let (chain_at, key_at) = (at.key("certificate"), at.key("private_key"));
+        let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file with the certificate chain");
+        let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
+        let key =
+            self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file with the certificate's private key");
+        let key = key.and_then(|path| self.private_key(&key_at, path));
+        let clients_at = at.key("client_certificates");
+        let clients = match &mut entry.client_certificates {
+            Some(clients) => self.client_certificates(&clients_at, clients),
+            None => {
+                self.problem(&clients_at, "the key is missing; add `mode: required`, `mode: optional` or `mode: none`");
+                None
+            }
+        };
+        let (chain, key) = (chain?, key?);
+        // Looked at without them too, so that a key that does not fit is found in the same run.
+        let known = clients.is_some();
+        let settings = tls::Settings {
+            certificate_chain: chain,
+            private_key: key,
+            client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
+        };
+        match settings.in_force(Arc::new(DefaultTimeProvider)) {
+            Ok(_) if known => Some(settings),
+            Ok(_) => None,
+            Err(tls::TlsError(error)) => {
+                self.problem(&key_at, misfit(&error));
+                None
+            }
+        }
+    }
+
+    pub(super) fn client_certificates(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::ClientCertificates,
+    ) -> Option<tls::ClientCertificates> {
+        let Some(mode) = entry.mode else {
+            let problem = "the key is missing; write `mode: required`, `mode: optional` or `mode: none`";
+            self.problem(&at.key("mode"), problem);
+            return None;
+        };
+        let demand = match mode {
+            file::Mode::Required => tls::Demand::Required,
+            file::Mode::Optional => tls::Demand::Optional,
+            file::Mode::None => {
+                let way_out = "remove the key, or write `mode: optional` or `mode: required`";
+                let trust = (at.key("trust"), entry.trust.is_some());
+                for (at, _) in
+                    [trust].into_iter().chain(entry.trust_keys().of_chains(at)).filter(|(_, present)| *present)
+                {
+                    self.problem(
+                        &at,
+                        format!("with `mode: none` no certificate is asked for, so this means nothing; {way_out}"),
+                    );
+                }
+                return Some(tls::ClientCertificates::None);
+            }
+        };
+        let trust = self.trust(at, entry.trust_keys(), "or write `trust: possession` or `mode: none`")?;
+        Some(tls::ClientCertificates::Requested { demand, trust })
+    }
+
+    /// The keys that say what makes a certificate acceptable; `otherwise` is what to write for want of trust anchors.
+    pub(super) fn trust(&mut self, at: &KeyPath, entry: TrustKeys<'_>, otherwise: &str) -> Option<tls::Trust> {
+        match entry.trust.get_or_insert(file::Trust::Chain) {
+            file::Trust::Possession => {
+                for (at, _) in entry.of_chains(at).into_iter().filter(|(_, present)| *present) {
+                    let problem = "with `trust: possession` no chain is looked at, so this means nothing; remove the key, or write `trust: chain`";
+                    self.problem(&at, problem);
+                }
+                Some(tls::Trust::Possession)
+            }
+            file::Trust::Chain => {
+                let anchors_at = at.key("trust_anchors");
+                let anchors = match entry.trust_anchors.as_deref() {
+                    Some(paths) => self.trust_anchors(&anchors_at, paths, Anchors::Authorities),
+                    None => {
+                        let problem = format!(
+                            "the key is missing, so no client certificate could be trusted; name the PEM files of their authorities, {otherwise}"
+                        );
+                        self.report.problem_unless(&[at.key("mode"), at.key("trust")], &anchors_at, &problem);
+                        None
+                    }
+                };
+                let extended_key_usage =
+                    match entry.extended_key_usage.get_or_insert(file::ExtendedKeyUsage::ClientAuthOrAbsent) {
+                        file::ExtendedKeyUsage::ClientAuth => tls::ExtendedKeyUsage::ClientAuth,
+                        file::ExtendedKeyUsage::ClientAuthOrAbsent => tls::ExtendedKeyUsage::ClientAuthOrAbsent,
+                        file::ExtendedKeyUsage::Any => tls::ExtendedKeyUsage::Any,
+                    };
+                let lists_at = at.key("revocation_lists");
+                let paths = entry.revocation_lists.get_or_insert_default();
+                let lists = self.revocation_lists(&lists_at, paths, anchors.as_deref().unwrap_or_default());
+                if paths.is_empty() && *entry.revocation_list_expired == Some(file::OnExpired::Accept) {
+                    let problem = "there are no revocation lists that could expire; name them in `revocation_lists`, or remove the key";
+                    self.problem(&at.key("revocation_list_expired"), problem);
+                }
+                let on_expired = match entry.revocation_list_expired.get_or_insert(file::OnExpired::Refuse) {
+                    file::OnExpired::Refuse => tls::OnExpired::Refuse,
+                    file::OnExpired::Accept => tls::OnExpired::Accept,
+                };
+                let mut store = RootCertStore::empty();
+                for anchor in anchors? {
+                    store.add(anchor).ok()?;
+                }
+                let revocation_lists = lists?;
+                self.warn_of_missing_lists(&lists_at, &store, &revocation_lists);
+                Some(tls::Trust::Chain { anchors: Arc::new(store), extended_key_usage, revocation_lists, on_expired })
+            }
+        }
+    }
+
+    /// A certificate of which no list tells is refused, and an operator who forgot a list should know why.
+    fn warn_of_missing_lists(&mut self, at: &KeyPath, anchors: &RootCertStore, lists: &[tls::RevocationList]) {
+        if lists.is_empty() {
+            return;
+        }
+        let without = |anchor: &&TrustAnchor<'_>| !lists.iter().any(|list| list.is_of(anchor));
+        let missing = anchors.roots.iter().filter(without).count();
+        if missing > 0 {
+            let all = anchors.len();
+            self.warn(
+                at,
+                format!("of {missing} of {all} trust anchors there is no list, so whatever they issued is refused"),
+            );
+        }
+    }
+}
+
+/// How clients reach an entry of `listeners`.
+struct Reached {
+    index: usize,
+    address: SocketAddr,
+    origins: Vec<Arc<Origin>>,
+}
+
+impl Reached {
+    /// Whether one socket takes all addresses of the machine, and so leaves none for the other.
+    fn covers(&self, other: &Self) -> bool {
+        let (one, other) = (self.address, other.address);
+        let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+        one != other && one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && everywhere
+    }
+}
+
+/// Entries with one address are one listener.
+pub(super) fn by_address(entries: Vec<(SocketAddr, VirtualHost)>) -> Vec<Listener> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for (address, host) in entries {
+        match listeners.iter_mut().find(|listener| listener.address == address) {
+            Some(listener) => listener.hosts.push(host),
+            None => listeners.push(Listener { address, hosts: vec![host] }),
+        }
+    }
+    listeners
+}
+
+fn describe(clients: &tls::ClientCertificates) -> String {
+    match clients {
+        tls::ClientCertificates::None => "none".to_owned(),
+        tls::ClientCertificates::Requested { demand, trust } => {
+            let demand = match demand {
+                tls::Demand::Optional => "optional",
+                tls::Demand::Required => "required",
+            };
+            format!("{demand}, {}", describe_trust(trust))
+        }
+    }
+}
+
+fn describe_trust(trust: &tls::Trust) -> String {
+    match trust {
+        tls::Trust::Possession => "by possession".to_owned(),
+        tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
+            let usage = match extended_key_usage {
+                tls::ExtendedKeyUsage::ClientAuth => "client_auth",
+                tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
+                tls::ExtendedKeyUsage::Any => "any",
+            };
+            let expired = match on_expired {
+                _ if revocation_lists.is_empty() => "",
+                tls::OnExpired::Refuse => " (expired: refuse)",
+                tls::OnExpired::Accept => " (expired: accept)",
+            };
+            let (anchors, lists) = (anchors.len(), revocation_lists.len());
+            format!(
+                "by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
+            )
+        }
+    }
+}
+
+/// The keys by which certificates are trusted, wherever they come from.
+pub(super) struct TrustKeys<'f> {
+    trust: &'f mut Option<file::Trust>,
+    trust_anchors: &'f Option<Vec<FilePath>>,
+    extended_key_usage: &'f mut Option<file::ExtendedKeyUsage>,
+    revocation_lists: &'f mut Option<Vec<FilePath>>,
+    revocation_list_expired: &'f mut Option<file::OnExpired>,
+}
+
+impl TrustKeys<'_> {
+    /// The keys that mean something with `trust: chain` alone, and whether they are there.
+    fn of_chains(&self, at: &KeyPath) -> [(KeyPath, bool); 4] {
+        [
+            (at.key("trust_anchors"), self.trust_anchors.is_some()),
+            (at.key("extended_key_usage"), self.extended_key_usage.is_some()),
+            (at.key("revocation_lists"), self.revocation_lists.is_some()),
+            (at.key("revocation_list_expired"), self.revocation_list_expired.is_some()),
+        ]
+    }
+}
+
+impl file::ClientCertificates {
+    const fn trust_keys(&mut self) -> TrustKeys<'_> {
+        TrustKeys {
+            trust: &mut self.trust,
+            trust_anchors: &self.trust_anchors,
+            extended_key_usage: &mut self.extended_key_usage,
+            revocation_lists: &mut self.revocation_lists,
+            revocation_list_expired: &mut self.revocation_list_expired,
+        }
+    }
+}
+
+impl file::ForwardedClientCertificate {
+    pub(super) const fn trust_keys(&mut self) -> TrustKeys<'_> {
+        TrustKeys {
+            trust: &mut self.trust,
+            trust_anchors: &self.trust_anchors,
+            extended_key_usage: &mut self.extended_key_usage,
+            revocation_lists: &mut self.revocation_lists,
+            revocation_list_expired: &mut self.revocation_list_expired,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! From the file's strings and numbers to the types of the other rooms.
+//!
+//! Opens and parses every file that is named, and writes every default into the [`File`], which is then the configuration in
+//! force. A part that cannot be built is left out and its problem recorded; the rest is looked at all the same.
+
+mod admin;
+mod dpop;
+mod files;
+mod forward;
+mod introspection;
+mod issuers;
+mod listeners;
+mod operation;
+mod routes;
+mod trusted_proxy;
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use fapi::UnixTime;
+use serde_yaml::Value;
+
+use self::routes::Names;
+use super::error::{ConfigError, KeyPath, nearest, quoted};
+use super::file::{self, File};
+use super::scalar::{self, FilePath};
+use super::source::Report;
+use super::{Config, Profile};
+use crate::config::watch::Files;
+use crate::connection::limits::Limits;
+use crate::issuer;
+use crate::telemetry::audit;
+
+/// Builds everything, or says everything that is wrong.
+pub(super) fn compile(
+    mut file: File,
+    report: Report,
+    path: &Path,
+    files: Files,
+) -> Result<Config, (Vec<ConfigError>, Files)> {
+    let mut build = Build {
+        report,
+        directory: path.parent().unwrap_or(Path::new("")),
+        files,
+        certificates: BTreeMap::new(),
+        revocation_lists: BTreeMap::new(),
+        warnings: Vec::new(),
+        summary: Vec::new(),
+    };
+    let profile = build.profile(&file);
+    let listeners = build.listeners(&mut file);
+    let admin = build.admin(&mut file, listeners.as_deref().unwrap_or_default());
+    let mut issuers = build.issuers(&mut file, profile);
+    let revocations = admin.as_ref().and_then(|admin| admin.revocations.as_ref());
+    for source in revocations.iter().flat_map(|settings| &settings.security_events) {
+        if let Some(issuer) = issuers.iter_mut().flatten().nth(source.issuer.0) {
+            issuer.security_events = true;
+        }
+    }
+    let token_cache = build.token_cache(&mut file);
+    let freshness = build.dpop(&mut file);
+    let replay_max_entries = build.replay(&mut file);
+    let limits = build.limits(&mut file);
+    let upstreams = build.upstreams(&mut file);
+    let names = Names::of(&file);
+    let routes = build.routes(&mut file, &names, profile);
+    let audit = build.audit(&mut file);
+    let watch = build.reload(&mut file);
+    let drain = build.drain(&mut file);
+    if build.report.errors().is_empty()
+        && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
+            (profile, listeners, issuers, token_cache, limits, upstreams)
+        && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
+        && let (Some(freshness), Some(replay_max_entries), Some(watch)) = (freshness, replay_max_entries, watch)
+    {
+        build.warn_of_senders(&file, &listeners, &routes);
+        return Ok(Config {
+            file: path.to_owned(),
+            files: build.files,
+            watch: Some(watch).filter(|watch| !watch.is_zero()),
+            profile,
+            listeners: listeners::by_address(listeners),
+            admin,
+            issuers,
+            token_cache,
+            freshness,
+            replay_max_entries,
+            limits,
+            upstreams,
+            routes,
+            strip,
+            drain,
+            audit,
+            certificates: build.certificates.into_iter().collect(),
+            revocation_lists: build.revocation_lists.into_iter().collect(),
+            warnings: build.warnings,
+            summary: build.summary,
+            effective: effective(&file),
+        });
+    }
+    if build.report.errors().is_empty() {
+        build.problem(
+            &KeyPath::default(),
+            "the file is refused without a reason; this is a fault of the gateway, report it",
+        );
+    }
+    Err((build.report.into_errors(), build.files))
+}
+
+struct Build<'d> {
+    report: Report,
+    directory: &'d Path,
+    files: Files,
+    certificates: BTreeMap<String, UnixTime>,
+    revocation_lists: BTreeMap<String, UnixTime>,
+    warnings: Vec<String>,
+    summary: Vec<String>,
+}
+
+impl Build<'_> {
+    fn problem(&mut self, at: &KeyPath, problem: impl AsRef<str>) {
+        self.report.problem(at, problem.as_ref());
+    }
+
+    fn warn(&mut self, at: &KeyPath, warning: impl Display) {
+        self.warnings.push(format!("{at}: {warning}"));
+    }
+
+    fn profile(&mut self, file: &File) -> Option<Profile> {
+        match file.profile {
+            Some(file::Profile::Fapi2Security) => Some(Profile::Fapi2Security),
+            Some(file::Profile::Fapi1Advanced) => Some(Profile::Fapi1Advanced),
+            None => {
+                self.problem(
+                    &KeyPath::of("profile"),
+                    "the key is missing; write `profile: fapi2-security` or `profile: fapi1-advanced`",
+                );
+                None
+            }
+        }
+    }
+
+    fn token_cache(&mut self, file: &mut File) -> Option<issuer::CacheSettings> {
+        let at = KeyPath::of("token_cache");
+        let entry = file.token_cache.get_or_insert_default();
+        let max_entries = self.count(&at.key("max_entries"), entry.max_entries.get_or_insert(100_000));
+        let max_age = self.time(&at.key("max_age"), &mut entry.max_age, Duration::from_secs(300));
+        let max_bytes = self.memory(&at.key("max_bytes"), &mut entry.max_bytes);
+        Some(issuer::CacheSettings { max_entries: max_entries?, max_bytes: max_bytes?, max_age: max_age? })
+    }
+
+    fn limits(&mut self, file: &mut File) -> Option<Limits> {
+        let at = KeyPath::of("limits");
+        let default = Limits::default();
+        let entry = file.limits.get_or_insert_default();
+        let header = entry.header_bytes.get_or_insert(scalar::Size(default.header_bytes.try_into().ok()?)).0;
+        if !(1024..=1024 * 1024).contains(&header) {
+            self.problem(&at.key("header_bytes"), "the size is not from 1KiB to 1MiB; the default is `32KiB`");
+        }
+        let header_count = *entry.header_count.get_or_insert(default.header_count.try_into().ok()?);
+        if !(1..=MAX_FIELDS).contains(&header_count) {
+            self.problem(&at.key("header_count"), "the number is not from 1 to 256; the default is `100`");
+        }
+        let body_bytes = entry.body_bytes.get_or_insert(scalar::Size(default.body_bytes)).0;
+        if body_bytes == 0 {
+            self.problem(&at.key("body_bytes"), "no body could be sent; write a size above zero, such as `10MiB`");
+        }
+        let body_min_rate = entry.body_min_rate.get_or_insert(scalar::Size(default.body_min_rate)).0;
+        if !(1..=1024 * 1024).contains(&body_min_rate) {
+            self.problem(&at.key("body_min_rate"), "the size is not from 1B to 1MiB; the default is `1KiB`");
+        }
+        let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
+        if *connections > MAX_CONNECTIONS {
+            self.problem(&at.key("connections"), "no process holds so many; write at most 1000000");
+        }
+        let connections = self.count(&at.key("connections"), connections);
+        let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
+        let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
+        let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
+        let body_grace = self.time(&at.key("body_grace"), &mut entry.body_grace, default.body_grace);
+        let exchange_timeout =
+            self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
+        let handshake_timeout =
+            self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
+        Some(Limits {
+            header_bytes: header.try_into().ok()?,
+            header_count: header_count.try_into().ok()?,
+            body_bytes,
+            header_timeout: header_timeout?,
+            idle_timeout: idle_timeout?,
+            body_timeout: body_timeout?,
+            body_grace: body_grace?,
+            body_min_rate,
+            exchange_timeout: exchange_timeout?,
+            handshake_timeout: handshake_timeout?,
+            connections: connections?.try_into().ok()?,
+        })
+    }
+
+    fn count(&mut self, at: &KeyPath, count: &u64) -> Option<u64> {
+        if *count == 0 || usize::try_from(*count).is_err() {
+            self.problem(at, format!("`{count}` is out of range; write a whole number above zero"));
+            return None;
+        }
+        Some(*count)
+    }
+
+    fn time(&mut self, at: &KeyPath, entry: &mut Option<scalar::Duration>, default: Duration) -> Option<Duration> {
+        // Above a day it is a typing error, and some day it would overflow a clock.
+        self.time_within(at, entry, default, Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60))
+    }
+
+    fn time_within(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut Option<scalar::Duration>,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let time = entry.get_or_insert(scalar::Duration(default)).0;
+        if !range.contains(&time) {
+            let shown = |time: Duration| match time.as_secs() / 3600 {
+                0 => scalar::Duration(time).to_string(),
+                hours => format!("{hours}h"),
+            };
+            let (least, most, default) = (shown(*range.start()), shown(*range.end()), shown(default));
+            self.problem(at, format!("the time is not from {least} to {most}; the default is `{default}`"));
+            return None;
+        }
+        Some(time)
+    }
+
+    /// How much memory a cache may take.
+    fn memory(&mut self, at: &KeyPath, entry: &mut Option<scalar::Size>) -> Option<u64> {
+        const MIB: u64 = 1024 * 1024;
+        let size = entry.get_or_insert(scalar::Size(128 * MIB)).0;
+        if !(MIB..=64 * 1024 * MIB).contains(&size) {
+            self.problem(at, "the size is not from 1MiB to 64GiB; the default is `128MiB`");
+            return None;
+        }
+        Some(size)
+    }
+
+    fn audit(&mut self, file: &mut File) -> Option<audit::Destination> {
+        let at = KeyPath::of("audit").key("destination");
+        let entry = file.audit.get_or_insert_default();
+        let written = &entry.destination.get_or_insert_with(|| FilePath("stdout".into())).0;
+        let text = written.to_str().unwrap_or_default();
+        if text == "stdout" {
+            return Some(audit::Destination::Stdout);
+        }
+        if nearest(text, ["stdout", "stderr"]).is_some() {
+            self.problem(&at, format!("`{text}` is not known; did you mean `stdout`? Write a file as `./{text}`"));
+            return None;
+        }
+        let path = self.resolve(written);
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.is_dir() || !directory.is_dir() {
+            let problem = format!(
+                "`{}` is not a file in an existing directory; create the directory or correct the path",
+                path.display()
+            );
+            self.problem(&at, problem);
+            return None;
+        }
+        Some(audit::Destination::File(path))
+    }
+
+    fn needed<'f, T: ?Sized>(&mut self, at: &KeyPath, value: Option<&'f T>, way_out: &str) -> Option<&'f T> {
+        if value.is_none() {
+            self.problem(at, format!("the key is missing; {way_out}"));
+        }
+        value
+    }
+
+    fn text<'f>(&mut self, at: &KeyPath, text: Option<&'f str>, way_out: &str) -> Option<&'f str> {
+        let text = self.needed(at, text, way_out)?;
+        if text.trim().is_empty() {
+            self.problem(at, format!("the value is empty; {way_out}"));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn list<'f>(&mut self, at: &KeyPath, list: Option<&'f [String]>, way_out: &str) -> Option<&'f [String]> {
+        let list = self.needed(at, list, way_out)?;
+        if list.is_empty() {
+            self.report.empty(at, &format!("the list is empty; {way_out}"));
+            return None;
+        }
+        Some(list)
+    }
+
+    fn entries<'f, T>(&mut self, at: &KeyPath, entries: Option<&'f mut [T]>, way_out: &str) -> Option<&'f mut [T]> {
+        match entries {
+            Some([]) => {
+                self.report.empty(at, &format!("the list is empty; {way_out}"));
+                None
+            }
+            None => {
+                self.problem(at, format!("the key is missing; {way_out}"));
+                None
+            }
+            entries => entries,
+        }
+    }
+
+    /// Names go into metrics and the audit, so they are short and print as they are.
+    fn name<'f>(&mut self, at: &KeyPath, name: Option<&'f str>) -> Option<&'f str> {
+        let name = self.text(at, name, "choose a name, such as `accounts`")?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+        if name.len() > 64 || !name.bytes().all(plain) {
+            self.problem(at, "a name has at most 64 letters, digits and `-`, `_`, `.`, `:`; choose such a one");
+            return None;
+        }
+        Some(name)
+    }
+
+    fn no_repeats(&mut self, at: &KeyPath, texts: &[String]) {
+        for (index, text) in texts.iter().enumerate() {
+            if texts.iter().take(index).any(|earlier| earlier == text) {
+                self.problem(&at.index(index), format!("`{text}` is in the list twice; keep one"));
+            }
+        }
+    }
+
+    /// Says that a name is not known; not when the entry it names may have been left out for a fault of its own.
+    fn unknown<'n>(
+        &mut self,
+        at: &KeyPath,
+        what: &str,
+        name: &str,
+        known: impl Iterator<Item = &'n str> + Clone,
+        broken: bool,
+    ) {
+        if broken {
+            return;
+        }
+        let known_names = quoted(known.clone().filter(|name| !name.is_empty()));
+        let problem = match nearest(name, known) {
+            Some(meant) => format!("no {what} `{name}`; did you mean `{meant}`? Known are {known_names}"),
+            None if known_names.is_empty() => format!("no {what} `{name}`; none is configured, add it"),
+            None => format!("no {what} `{name}`; known are {known_names}"),
+        };
+        self.problem(at, problem);
+    }
+}
+
+/// The file with every default in its place.
+fn effective(file: &File) -> String {
+    fn without_null(value: &mut Value) {
+        match value {
+            Value::Mapping(mapping) => {
+                mapping.retain(|_, value| !value.is_null());
+                mapping.values_mut().for_each(without_null);
+            }
+            Value::Sequence(list) => list.iter_mut().for_each(without_null),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
+        }
+    }
+    let Ok(mut value) = serde_yaml::to_value(file) else { return String::new() };
+    without_null(&mut value);
+    serde_yaml::to_string(&value).unwrap_or_default()
+}
+
+/// More than any process has file descriptors for.
+const MAX_CONNECTIONS: u64 = 1_000_000;
+/// What Pingora's HTTP/1 parser takes.
+const MAX_FIELDS: u64 = 256;

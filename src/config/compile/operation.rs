@@ -1,0 +1,35 @@
+//! `reload` and `drain`: how the gateway learns of changes, and how it ends.
+
+use std::time::Duration;
+
+use super::Build;
+use crate::config::error::KeyPath;
+use crate::config::file::File;
+use crate::config::scalar;
+use crate::connection::drain;
+
+impl Build<'_> {
+    /// How often files are looked at for changes; zero is never.
+    pub(super) fn reload(&mut self, file: &mut File) -> Option<Duration> {
+        let at = KeyPath::of("reload").key("watch");
+        let entry = &mut file.reload.get_or_insert_default().watch;
+        let watch = entry.get_or_insert(scalar::Duration(Duration::from_secs(5))).0;
+        if !watch.is_zero() && !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&watch) {
+            let problem = "the time is not from 100ms to 1h, nor `0s`, which is never; the default is `5s`";
+            self.problem(&at, problem);
+            return None;
+        }
+        Some(watch)
+    }
+
+    pub(super) fn drain(&mut self, file: &mut File) -> Option<drain::Settings> {
+        let at = KeyPath::of("drain");
+        let entry = file.drain.get_or_insert_default();
+        let minutes = |minutes: u64| Duration::ZERO..=Duration::from_secs(minutes * 60);
+        // Together less than the 30 seconds that Kubernetes gives a pod that does not say otherwise.
+        let (delay, timeout) = (Duration::from_secs(5), Duration::from_secs(20));
+        let delay = self.time_within(&at.key("delay"), &mut entry.delay, delay, minutes(5));
+        let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, timeout, minutes(60));
+        Some(drain::Settings { delay: delay?, timeout: timeout? })
+    }
+}

@@ -1,0 +1,422 @@
+//! `routes`: what may be asked for; absence never permits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fapi::credentials::Scheme;
+use fapi::dpop::NonceMode;
+use fapi::headers::StripList;
+use fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
+use fapi::route::{Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+use http::Method;
+
+use super::Build;
+use super::issuers::name_of;
+use super::upstreams::{is_exposed, server_address};
+use crate::config::Profile;
+use crate::config::error::KeyPath;
+use crate::config::file::{self, File};
+
+/// The names that routes may use, of entries that have faults too.
+pub(super) struct Names {
+    pub(super) hosts: Vec<Box<str>>,
+    issuers: Vec<IssuerName>,
+    /// Name, and the servers that a token would reach unprotected.
+    pub(super) upstreams: Vec<(String, Vec<String>)>,
+}
+
+impl Names {
+    pub(super) fn of(file: &File) -> Self {
+        let origins = file.listeners.iter().flatten().flat_map(|listener| listener.origins.iter().flatten());
+        let mut hosts: Vec<Box<str>> =
+            origins.filter_map(|origin| Origin::parse(origin).ok()).map(|origin| origin.host().into()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let issuers = file.issuers.iter().flatten();
+        let issuers = issuers.map(|issuer| IssuerName {
+            name: name_of(issuer),
+            issuer: issuer.issuer.clone().unwrap_or_default(),
+            introspected: issuer.tokens == Some(file::Tokens::Introspection),
+        });
+        let issuers = issuers.collect();
+        let upstreams = file.upstreams.iter().flatten();
+        let exposed = |upstream: &file::Upstream| {
+            let servers = upstream.servers.iter().flatten();
+            servers.filter(|server| server_address(server).is_ok_and(|server| is_exposed(&server))).cloned().collect()
+        };
+        let upstreams = upstreams.map(|(name, upstream)| (name.clone(), exposed(upstream))).collect();
+        Self { hosts, issuers, upstreams }
+    }
+}
+
+/// What routes have to know of an issuer.
+struct IssuerName {
+    name: String,
+    issuer: String,
+    introspected: bool,
+}
+
+/// What holds for a route that does not say it itself.
+#[derive(Clone, Copy)]
+pub(super) struct Unsaid {
+    profile: Option<Profile>,
+    nonce: file::NonceMode,
+}
+
+impl Build<'_> {
+    pub(super) fn routes(
+        &mut self,
+        file: &mut File,
+        names: &Names,
+        profile: Option<Profile>,
+    ) -> Option<(Routes, StripList)> {
+        let at = KeyPath::of("routes");
+        let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
+        let unsaid = Unsaid { profile, nonce };
+        let entries =
+            self.entries(&at, file.routes.as_deref_mut(), "add a route; without one everything is refused")?;
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+        let (mut routes, mut places) = (Vec::new(), Vec::new());
+        let count = entries.len();
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let at = at.index(index);
+            if let Some(name) = &entry.name
+                && let Some(first) = taken.insert(name.clone(), index)
+            {
+                self.problem(&at.key("name"), format!("routes[{first}] is named `{name}` too; choose another name"));
+            }
+            if let Some(route) = self.route(&at, entry, names, unsaid) {
+                routes.push(route);
+                places.push(index);
+            }
+        }
+        let complete = routes.len() == count;
+        let names: Vec<String> = routes.iter().map(|route| route.name.to_string()).collect();
+        let strip = StripList::new(routes.iter().flat_map(|route| route.forward.claims.iter().map(|(_, name)| name)));
+        match Routes::new(routes) {
+            Ok(routes) => complete.then_some((routes, strip)),
+            Err(conflict) => {
+                let place = places.get(conflict.second).copied().unwrap_or_default();
+                let other = names.get(conflict.first).map_or("", String::as_str);
+                let problem = format!("conflicts with the route `{other}`: {}", conflict.detail);
+                self.problem(&at.index(place).key("path"), problem);
+                None
+            }
+        }
+    }
+
+    pub(super) fn route(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        names: &Names,
+        unsaid: Unsaid,
+    ) -> Option<Route> {
+        let name = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
+        let path_at = at.key("path");
+        let pattern = self
+            .text(&path_at, entry.path.as_deref(), "write the path, such as `/accounts/**`")
+            .map(Pattern::parse)
+            .map(|pattern| pattern.map_err(|error| self.problem(&path_at, error.to_string())));
+        let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
+        let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
+        let requirement = self.requirement(at, entry, names, unsaid);
+        let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
+        let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
+        let route = Route {
+            name: name?,
+            pattern: pattern?.ok()?,
+            hosts: hosts?,
+            methods: methods?,
+            requirement: requirement?,
+            upstream: upstream?,
+            forward: forward?,
+        };
+        self.summary.push(describe_route(&route, entry));
+        Some(route)
+    }
+
+    pub(super) fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {
+        let Some(texts) = texts else { return Some(Vec::new()) };
+        if texts.is_empty() {
+            self.report.empty(at, "the list is empty, so nothing could reach the route; name a host or remove the key");
+            return None;
+        }
+        self.no_repeats(at, texts);
+        let mut hosts = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let known = names.hosts.iter().find(|host| host.eq_ignore_ascii_case(text));
+            if known.is_none() {
+                let listeners = KeyPath::of("listeners");
+                let broken = self.report.lost_under(&listeners)
+                    || self.report.errors().iter().any(|error| error.path.starts_with(&listeners));
+                let known = names.hosts.iter().map(|host| &**host);
+                self.unknown(&at.index(index), "origin of a listener has the host", text, known, broken);
+            }
+            hosts.push(known.cloned());
+        }
+        hosts.into_iter().collect()
+    }
+
+    pub(super) fn methods(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Method>> {
+        let texts = self.list(at, texts, "name the methods that the route takes, such as `[GET, HEAD]`")?;
+        self.no_repeats(at, texts);
+        let mut methods = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let upper = text.to_ascii_uppercase();
+            let method = Method::from_bytes(text.as_bytes()).ok();
+            let problem = match &method {
+                None => format!("`{text}` is not a method; write one such as `GET`"),
+                // RFC 9110 §9.1: "The method token is case-sensitive".
+                Some(_) if *text != upper => format!("methods compare with case; write `{upper}`"),
+                Some(method) if method == Method::CONNECT || method == Method::TRACE => {
+                    format!("`{method}` is never passed on; remove it")
+                }
+                Some(_) => {
+                    methods.push(method);
+                    continue;
+                }
+            };
+            self.problem(&at.index(index), problem);
+            methods.push(None);
+        }
+        methods.into_iter().collect()
+    }
+
+    pub(super) fn requirement(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        names: &Names,
+        unsaid: Unsaid,
+    ) -> Option<Requirement> {
+        let (scopes_at, public_at) = (at.key("scopes"), at.key("public"));
+        let public = entry.public == Some(true);
+        if public {
+            let surplus = [
+                ("issuers", entry.issuers.is_some()),
+                ("sender_constraint", entry.sender_constraint.is_some()),
+                ("dpop", entry.dpop.is_some()),
+                ("introspection_max_age", entry.introspection_max_age.is_some()),
+            ];
+            for (key, _) in surplus.iter().filter(|(_, present)| *present) {
+                let problem =
+                    "the route is public, so no token is looked at and this means nothing; remove the key, or `public`";
+                self.problem(&at.key(key), problem);
+            }
+        }
+        let scopes = match (&entry.scopes, public) {
+            (None, true) => return Some(Requirement::Public),
+            (None, false) => {
+                let problem = "the route has neither `scopes` nor `public: true`; name the scopes that a token must have, or write `public: true` if anyone may call it";
+                self.report.problem_unless(&[public_at], &scopes_at, problem);
+                None
+            }
+            (Some(_), true) => {
+                let problem =
+                    "the route has `scopes` too; remove `public` to protect it, or `scopes` to open it to everyone";
+                self.report.problem_unless(&[scopes_at], &public_at, problem);
+                return None;
+            }
+            (Some(scopes), false) => {
+                entry.public = Some(false);
+                let own = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+                Some(match scopes {
+                    file::Scopes::List(names) | file::Scopes::All(names) => ScopeRule::All(own(names)),
+                    file::Scopes::Any(names) => ScopeRule::Any(own(names)),
+                })
+            }
+        };
+        let accepted = self.sender_constraint(at, entry, unsaid);
+        let issuers = self.issuers_of(&at.key("issuers"), entry, names);
+        let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
+        // Without issuers or schemes there is no policy, but the scopes are looked at all the same.
+        let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
+        let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
+        match Policy::new(scopes?, known, schemes, nonce) {
+            Ok(policy) => {
+                let policy = match max_age? {
+                    Some(max_age) => policy.with_introspection_max_age(max_age),
+                    None => policy,
+                };
+                issuers.and(accepted).map(|_| Requirement::Protected(policy))
+            }
+            Err(error @ EmptyPolicy::ScopeSyntax) => {
+                self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
+                None
+            }
+            Err(error @ (EmptyPolicy::Scopes | EmptyPolicy::Issuers | EmptyPolicy::SenderConstraints)) => {
+                self.report.empty(&scopes_at, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The schemes of `sender_constraint`, and when they ask for a nonce.
+    pub(super) fn sender_constraint(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        unsaid: Unsaid,
+    ) -> Option<(Vec<Scheme>, NonceMode)> {
+        use file::SenderConstraint::{Certificate, Dpop};
+        let (accepted_at, dpop_at) = (at.key("sender_constraint"), at.key("dpop"));
+        // FAPI 1.0 Advanced §6.2.1 (2): "shall adhere to the requirements in MTLS".
+        let advanced = unsaid.profile == Some(Profile::Fapi1Advanced);
+        let default = || if advanced { vec![Certificate] } else { vec![Certificate, Dpop] };
+        let accepted = entry.sender_constraint.get_or_insert_with(default);
+        if accepted.is_empty() {
+            let problem =
+                "the list is empty, so no token could be used; write `certificate`, `dpop` or both, or remove the key";
+            self.report.empty(&accepted_at, problem);
+            return None;
+        }
+        let mut schemes = Vec::new();
+        for (index, constraint) in accepted.iter().enumerate() {
+            let scheme = match constraint {
+                Certificate => Scheme::Bearer,
+                Dpop => Scheme::Dpop,
+            };
+            if advanced && scheme == Scheme::Dpop {
+                let problem =
+                    "`profile: fapi1-advanced` knows mutual TLS alone; remove it, or write `profile: fapi2-security`";
+                self.problem(&accepted_at.index(index), problem);
+            }
+            if schemes.contains(&scheme) {
+                let problem = format!("`{}` is in the list twice; keep one", constraint.as_str());
+                self.problem(&accepted_at.index(index), problem);
+            }
+            schemes.push(scheme);
+        }
+        if !schemes.contains(&Scheme::Dpop) {
+            // The entry that was lost may have been `dpop`.
+            if entry.dpop.is_some() && !self.report.lost_under(&accepted_at) {
+                let problem = "the route does not accept `dpop`, so this means nothing; remove the key, or add `dpop` to `sender_constraint`";
+                self.problem(&dpop_at, problem);
+            }
+            return Some((schemes, NonceMode::Never));
+        }
+        let nonce = match entry.dpop.get_or_insert_default().nonce.get_or_insert(unsaid.nonce) {
+            file::NonceMode::Never => NonceMode::Never,
+            file::NonceMode::WhenStale => NonceMode::WhenStale,
+            file::NonceMode::Always => NonceMode::Always,
+        };
+        Some((schemes, nonce))
+    }
+
+    pub(super) fn issuers_of(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        names: &Names,
+    ) -> Option<Vec<IssuerIndex>> {
+        let all = || names.issuers.iter().map(|known| known.name.clone()).collect();
+        let written = entry.issuers.is_some();
+        let chosen: &Vec<String> = entry.issuers.get_or_insert_with(all);
+        if chosen.is_empty() {
+            // Without any issuer configured, that is reported where it belongs.
+            if written {
+                self.report.empty(at, "the list is empty, so no token could be good; name an issuer or remove the key");
+            }
+            return None;
+        }
+        if written {
+            self.no_repeats(at, chosen);
+        }
+        let mut issuers = Vec::new();
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut asked: Option<&str> = None;
+        for (index, name) in chosen.iter().enumerate() {
+            let Some(place) = names.issuers.iter().position(|known| known.name == *name) else {
+                let broken = self.report.lost_under(&KeyPath::of("issuers"));
+                let known = names.issuers.iter().map(|known| known.name.as_str());
+                self.unknown(&at.index(index), "issuer is named", name, known, broken);
+                issuers.push(None);
+                continue;
+            };
+            let IssuerName { name, issuer, introspected } = &names.issuers[place];
+            let other = *seen.entry(issuer).or_insert(name);
+            if other != name && !issuer.is_empty() {
+                self.problem(at, format!("`{other}` and `{name}` are both `{issuer}`; name one of them here"));
+            }
+            if *introspected
+                && let Some(first) = asked.replace(name).filter(|first| first != name)
+                && other == name
+            {
+                let problem = format!(
+                    "`{first}` and `{name}` are both introspected, so it would not be known which to ask about an opaque token; name one of them here"
+                );
+                self.problem(at, problem);
+            }
+            issuers.push(Some(IssuerIndex(place)));
+        }
+        issuers.into_iter().collect()
+    }
+
+    fn introspection_max_age(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Route,
+        issuers: Option<&[IssuerIndex]>,
+        names: &Names,
+    ) -> Option<Option<Duration>> {
+        if entry.introspection_max_age.is_none() {
+            return Some(None);
+        }
+        let introspected = |index: &IssuerIndex| names.issuers.get(index.0).is_some_and(|issuer| issuer.introspected);
+        if issuers.is_some_and(|issuers| !issuers.iter().any(introspected)) {
+            let problem = "no issuer of the route is introspected, so this means nothing; remove the key";
+            self.problem(at, problem);
+            return None;
+        }
+        let longest = Duration::ZERO..=Duration::from_secs(60 * 60);
+        self.time_within(at, &mut entry.introspection_max_age, Duration::from_secs(30), longest).map(Some)
+    }
+
+    pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
+        let name = self.text(at, name, "name the upstream that answers")?;
+        let place = names.upstreams.iter().position(|(known, _)| known == name);
+        if place.is_none() {
+            let broken = self.report.lost_under(&KeyPath::of("upstreams"));
+            let known = names.upstreams.iter().map(|(name, _)| name.as_str());
+            self.unknown(at, "upstream is named", name, known, broken);
+        }
+        Some(UpstreamRef { name: name.into(), index: place? })
+    }
+}
+
+pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
+    let list = |names: &Option<Vec<String>>| names.as_deref().unwrap_or_default().join(", ");
+    let hosts = match &entry.hosts {
+        Some(hosts) => format!(" on {}", hosts.join(", ")),
+        None => String::new(),
+    };
+    let scopes = match &entry.scopes {
+        Some(file::Scopes::List(scopes) | file::Scopes::All(scopes)) => format!("all of {}", scopes.join(", ")),
+        Some(file::Scopes::Any(scopes)) => format!("any of {}", scopes.join(", ")),
+        None => String::new(),
+    };
+    let asks = match &route.requirement {
+        Requirement::Protected(_) => {
+            let accepted = entry.sender_constraint.iter().flatten();
+            let accepted: Vec<&str> = accepted.map(|constraint| constraint.as_str()).collect();
+            let nonce = match entry.dpop.as_ref().and_then(|dpop| dpop.nonce) {
+                None => "",
+                Some(file::NonceMode::Never) => "; nonce: never",
+                Some(file::NonceMode::WhenStale) => "; nonce: when_stale",
+                Some(file::NonceMode::Always) => "; nonce: always",
+            };
+            let (issuers, accepted) = (list(&entry.issuers), accepted.join(", "));
+            format!("scopes: {scopes}; issuers: {issuers}; sender_constraint: {accepted}{nonce}")
+        }
+        Requirement::Public => "public".to_owned(),
+    };
+    format!(
+        "route {}: {} {}{hosts} to {}; {asks}",
+        route.name,
+        list(&entry.methods),
+        entry.path.as_deref().unwrap_or_default(),
+        route.upstream.name,
+    )
+}

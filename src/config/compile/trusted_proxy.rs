@@ -1,0 +1,136 @@
+//! `forwarded_client_certificate` of a listener: the proxies in front, and how they hand on certificates.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use fapi::headers::may_carry_certificate;
+use fapi::hop::Dialect;
+use fapi::hop::proxies::Proxies;
+use fapi::sender::thumbprint;
+use http::HeaderName;
+
+use super::Build;
+use crate::config::error::KeyPath;
+use crate::config::file;
+use crate::connection::trusted_proxy::Settings;
+
+impl Build<'_> {
+    /// The entry at `at`; `asked` is what the listener asks of those who connect, at `asked_at`.
+    pub(super) fn trusted_proxy(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::ForwardedClientCertificate,
+        asked_at: &KeyPath,
+        asked: Option<(Option<file::Mode>, Option<file::Trust>)>,
+    ) -> Option<Settings> {
+        let dialect = self.dialect(at, entry);
+        let from_at = at.key("from");
+        let from =
+            self.needed(&from_at, entry.from.as_ref(), "name the proxies by `names`, `thumbprints` or `addresses`");
+        let proxies = from.and_then(|from| self.proxies(&from_at, from, asked_at, asked));
+        let trust = self.trust(at, entry.trust_keys(), "or write `trust: possession`");
+        Some(Settings { dialect: dialect?, proxies: proxies?, trust: trust? })
+    }
+
+    fn dialect(&mut self, at: &KeyPath, entry: &file::ForwardedClientCertificate) -> Option<Dialect> {
+        let dialect =
+            self.needed(&at.key("dialect"), entry.dialect.as_ref(), "say how the proxies write a certificate")?;
+        let header_at = at.key("header");
+        if *dialect == file::Dialect::NginxEscapedPem {
+            let way_out = "name the header that nginx sets with `proxy_set_header`, such as `X-SSL-Client-Cert`";
+            let text = self.text(&header_at, entry.header.as_deref(), way_out)?;
+            return self.header(&header_at, text).map(Dialect::NginxEscapedPem);
+        }
+        if entry.header.is_some() {
+            let problem = "the dialect has a header of its own, so this means nothing; remove the key, or write `dialect: nginx_escaped_pem`";
+            self.problem(&header_at, problem);
+            return None;
+        }
+        Some(match dialect {
+            file::Dialect::ClientCert | file::Dialect::NginxEscapedPem => Dialect::ClientCert,
+            file::Dialect::XForwardedClientCert => Dialect::XForwardedClientCert,
+            file::Dialect::AwsAlbVerify => Dialect::AwsAlbVerify,
+            file::Dialect::AwsAlbPassthrough => Dialect::AwsAlbPassthrough,
+        })
+    }
+
+    /// A name that never goes up, on any listener: whoever stands behind the gateway may believe it too.
+    fn header(&mut self, at: &KeyPath, text: &str) -> Option<HeaderName> {
+        let header =
+            HeaderName::from_str(text).ok().filter(|_| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        let header = header.filter(|header| may_carry_certificate(header.as_str()));
+        if header.is_none() {
+            let problem = format!(
+                "`{text}` is not the name of a header for certificates; choose one that begins with `X-SSL-`, `SSL-Client-`, `X-Client-Cert` or `Client-Cert`"
+            );
+            self.problem(at, problem);
+        }
+        header
+    }
+
+    fn proxies(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::Proxies,
+        asked_at: &KeyPath,
+        asked: Option<(Option<file::Mode>, Option<file::Trust>)>,
+    ) -> Option<Proxies> {
+        let networks = self.parsed(&at.key("addresses"), entry.addresses.as_deref());
+        let names = self.parsed(&at.key("names"), entry.names.as_deref());
+        let thumbprints_at = at.key("thumbprints");
+        let thumbprints = self.each(&thumbprints_at, entry.thumbprints.as_deref(), thumbprint);
+        let (mode, trust) = asked.unwrap_or_default();
+        let named = [(at.key("names"), entry.names.is_some()), (thumbprints_at, entry.thumbprints.is_some())];
+        for (place, (at, _)) in named.iter().enumerate().filter(|(_, (_, present))| *present) {
+            let problem = match (mode, trust) {
+                (Some(file::Mode::None), _) => {
+                    "no certificate is asked for, so no proxy could show one; write `mode: optional` in `client_certificates`"
+                }
+                // Anybody can write any name into a certificate that nobody vouches for.
+                (_, Some(file::Trust::Possession)) if place == 0 => {
+                    "with `trust: possession` in `client_certificates` everybody can have these names; write `trust: chain` there, or name `thumbprints`"
+                }
+                _ => continue,
+            };
+            self.report.problem_unless(std::slice::from_ref(asked_at), at, problem);
+        }
+        let (networks, names, thumbprints) = (networks?, names?, thumbprints?);
+        if !networks.is_empty() && names.is_empty() && thumbprints.is_empty() {
+            self.warn(at, "whoever connects from these addresses can say that any certificate is its own; name the proxies' certificates too, or let nobody else in there");
+        }
+        let proxies = Proxies::new(networks, names, thumbprints);
+        if proxies.is_none() {
+            self.report.empty(
+                at,
+                "it is empty, so no proxy could be told from a client; add `names`, `thumbprints` or `addresses`",
+            );
+        }
+        proxies
+    }
+
+    fn parsed<T: FromStr>(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<T>>
+    where
+        T::Err: Display,
+    {
+        self.each(at, texts, str::parse)
+    }
+
+    /// Every entry of a list that may be left out, but not empty.
+    fn each<T, E: Display>(
+        &mut self,
+        at: &KeyPath,
+        texts: Option<&[String]>,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let Some(texts) = texts else { return Some(Vec::new()) };
+        let texts = self.list(at, Some(texts), "name at least one, or remove the key")?;
+        self.no_repeats(at, texts);
+        let mut parsed = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let entry = parse(text)
+                .map_err(|error| self.problem(&at.index(index), format!("`{text}` cannot be used: {error}")));
+            parsed.push(entry.ok());
+        }
+        parsed.into_iter().collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! `upstreams`: the resource servers and TLS towards them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use reqwest::Url;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+
+use super::Build;
+use super::files::{Anchors, misfit};
+use crate::config::error::KeyPath;
+use crate::config::file::{self, File};
+use crate::connection::tls;
+use crate::upstream;
+
+impl Build<'_> {
+    pub(super) fn upstreams(&mut self, file: &mut File) -> Option<Vec<upstream::Settings>> {
+        let at = KeyPath::of("upstreams");
+        let Some(entries) = &mut file.upstreams else {
+            self.problem(
+                &at,
+                "the key is missing; add an upstream with `servers`, such as `accounts: { servers: [...] }`",
+            );
+            return None;
+        };
+        let used: Vec<&str> = file.routes.iter().flatten().filter_map(|route| route.upstream.as_deref()).collect();
+        let mut upstreams = Vec::new();
+        for (name, entry) in entries.iter_mut() {
+            let at = at.key(name);
+            self.name(&at, Some(name));
+            if !used.contains(&name.as_str()) {
+                self.warn(&at, "no route uses this upstream");
+            }
+            upstreams.push(self.upstream(&at, name, entry));
+        }
+        upstreams.into_iter().collect()
+    }
+
+    pub(super) fn upstream(
+        &mut self,
+        at: &KeyPath,
+        name: &str,
+        entry: &mut file::Upstream,
+    ) -> Option<upstream::Settings> {
+        let servers_at = at.key("servers");
+        let texts = self.list(
+            &servers_at,
+            entry.servers.as_deref(),
+            "name at least one server, such as `http://127.0.0.1:8080` or `https://accounts.internal`",
+        );
+        let mut servers = Vec::new();
+        for (index, text) in texts.iter().copied().flatten().enumerate() {
+            match server_address(text) {
+                Ok(server) => {
+                    if is_exposed(&server) {
+                        self.warn(
+                            &servers_at.index(index),
+                            format!("`{text}` is another machine, spoken to without TLS"),
+                        );
+                    }
+                    servers.push(Some(server));
+                }
+                Err(problem) => {
+                    self.problem(&servers_at.index(index), problem);
+                    servers.push(None);
+                }
+            }
+        }
+        let plain = servers.iter().flatten().any(|server| !server.tls);
+        if plain && servers.iter().flatten().any(|server| server.tls) {
+            self.problem(&servers_at, "the servers are partly `http` and partly `https`; write all alike");
+        }
+        let tls = match &entry.tls {
+            None => Some(upstream::TlsSettings::default()),
+            Some(_) if plain => {
+                let problem =
+                    "the servers are `http`, so this means nothing; write `https://` servers or remove the key";
+                self.problem(&at.key("tls"), problem);
+                None
+            }
+            Some(tls) => self.upstream_tls(&at.key("tls"), tls),
+        };
+        let protocol = match entry.protocol.get_or_insert_default() {
+            file::Protocol::Http1 => upstream::Protocol::Http1,
+            file::Protocol::Http2 => upstream::Protocol::Http2,
+        };
+        let health_check = match &mut entry.health_check {
+            None => Some(None),
+            Some(check) => self.health_check(&at.key("health_check"), check).map(Some),
+        };
+        let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
+        let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
+        let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
+        texts?;
+        Some(upstream::Settings {
+            name: name.into(),
+            servers: servers.into_iter().collect::<Option<_>>()?,
+            protocol,
+            tls: tls?,
+            connect_timeout: connect?,
+            response_timeout: response?,
+            idle_timeout: idle?,
+            health_check: health_check?,
+        })
+    }
+
+    fn health_check(&mut self, at: &KeyPath, entry: &mut file::HealthCheck) -> Option<upstream::HealthCheck> {
+        let path = entry.path.as_deref();
+        let well_formed =
+            |path: &str| path.starts_with('/') && !path.contains('#') && PathAndQuery::try_from(path).is_ok();
+        let known = path.is_none_or(well_formed);
+        if !known {
+            self.problem(
+                &at.key("path"),
+                "this is no path; write it like `/health`, or leave it out to check connections",
+            );
+        }
+        let path = path.map(Into::into);
+        let interval = self.time(&at.key("interval"), &mut entry.interval, Duration::from_secs(5));
+        let timeout = self.time(&at.key("timeout"), &mut entry.timeout, Duration::from_secs(1));
+        let healthy_after = self.count(&at.key("healthy_after"), entry.healthy_after.get_or_insert(1));
+        let unhealthy_after = self.count(&at.key("unhealthy_after"), entry.unhealthy_after.get_or_insert(3));
+        known.then_some(upstream::HealthCheck {
+            path,
+            interval: interval?,
+            timeout: timeout?,
+            healthy_after: healthy_after?.try_into().ok()?,
+            unhealthy_after: unhealthy_after?.try_into().ok()?,
+        })
+    }
+
+    pub(super) fn upstream_tls(&mut self, at: &KeyPath, entry: &file::UpstreamTls) -> Option<upstream::TlsSettings> {
+        let trust_anchors = match entry.trust_anchors.as_deref() {
+            None => Some(None),
+            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(Some),
+        };
+        let (chain_at, key_at) = (at.key("certificate"), at.key("private_key"));
+        let identity = match (&entry.certificate, &entry.private_key) {
+            (None, None) => Some(None),
+            (Some(_), None) => {
+                self.problem(&key_at, "the key is missing; name the private key of `certificate`, or remove that");
+                None
+            }
+            (None, Some(_)) => {
+                self.problem(&chain_at, "the key is missing; name the certificate of `private_key`, or remove that");
+                None
+            }
+            (Some(chain), Some(key)) => {
+                let (chain, key) = (self.certificate_chain(&chain_at, chain), self.private_key(&key_at, key));
+                match (chain, key) {
+                    (Some(chain), Some(key)) => {
+                        match CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
+                            Ok(_) => Some(Some((chain, key))),
+                            Err(error) => {
+                                self.problem(&key_at, misfit(&error));
+                                None
+                            }
+                        }
+                    }
+                    _ => None,
+                }
+            }
+        };
+        let server_name = entry.server_name.as_deref();
+        if let Some(name) = server_name
+            && ServerName::try_from(name).is_err()
+        {
+            let problem = format!("`{name}` is neither a DNS name nor an IP address; write it without scheme and port");
+            self.problem(&at.key("server_name"), problem);
+            return None;
+        }
+        Some(upstream::TlsSettings {
+            trust_anchors: trust_anchors?,
+            identity: identity?,
+            server_name: server_name.map(Into::into),
+        })
+    }
+}
+
+/// A server's address: scheme, host and port, and nothing else.
+pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, String> {
+    let way_out = "write it like `http://127.0.0.1:8080` or `https://accounts.internal`";
+    let (tls, authority) = match text.split_once("://") {
+        Some(("http", authority)) => (false, authority),
+        Some(("https", authority)) => (true, authority),
+        Some(_) | None => return Err(format!("the server does not begin with `http://` or `https://`; {way_out}")),
+    };
+    if authority.contains('@') {
+        return Err(format!("the server has user information; {way_out}"));
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(format!("`{text}` has a path or query; {way_out}, the path comes from the request"));
+    }
+    let url = authority.bytes().all(|b| b.is_ascii_graphic() && b != b'\\').then(|| Url::parse(text).ok()).flatten();
+    let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    match (host, url.as_ref().and_then(Url::port_or_known_default)) {
+        (Some(host), Some(port)) if port != 0 => Ok(upstream::ServerAddress { tls, host: host.into(), port }),
+        _ => Err(format!("`{text}` is not a host with an optional port; {way_out}")),
+    }
+}
+
+/// Whether what is sent there crosses a network unprotected.
+pub(super) fn is_exposed(server: &upstream::ServerAddress) -> bool {
+    let loopback = server.host.parse::<IpAddr>().map_or(&*server.host == "localhost", |address| address.is_loopback());
+    !server.tls && !loopback
+}

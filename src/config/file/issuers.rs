@@ -1,0 +1,180 @@
+//! `issuers`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::scalar::{Duration, FilePath, Size};
+
+/// One authorization server.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Issuer {
+    /// How routes, metrics and the audit name it. Default: the issuer's host.
+    pub(in crate::config) name: Option<String>,
+    /// The exact value of `iss`; https, without query and fragment.
+    #[schemars(required)]
+    pub(in crate::config) issuer: Option<String>,
+    /// The values of `aud` that mean this resource; a token must have one of them.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) audiences: Option<Vec<String>>,
+    /// How its tokens are judged.
+    #[schemars(extend("default" = "jwt"))]
+    pub(in crate::config) tokens: Option<Tokens>,
+    /// The algorithms it may sign with. Default: PS256, ES256 and EdDSA; with `profile: fapi1-advanced`, PS256 and ES256.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) algorithms: Option<Vec<Algorithm>>,
+    /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
+    pub(in crate::config) jwks_uri: Option<String>,
+    /// How its keys are kept.
+    pub(in crate::config) jwks: Option<Jwks>,
+    /// PEM files with the authorities that calls to this issuer rely on. Default: the system's.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
+    /// How it is asked about its tokens; needed with `tokens: introspection`.
+    pub(in crate::config) introspection: Option<Introspection>,
+}
+
+/// How an issuer is asked about its tokens (RFC 7662).
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Introspection {
+    /// Where to ask; https. Default: from the issuer's metadata, by `mtls_endpoint_aliases` with the two mTLS methods.
+    pub(in crate::config) endpoint: Option<String>,
+    /// Who the gateway is at the issuer.
+    #[schemars(required)]
+    pub(in crate::config) client_id: Option<String>,
+    /// How it proves that; there is no way with a shared secret.
+    #[schemars(required)]
+    pub(in crate::config) authentication: Option<Authentication>,
+    /// The form that every answer must have.
+    #[schemars(extend("default" = "json"))]
+    pub(in crate::config) response: Option<Response>,
+    /// The values of `aud` that a signed answer may have; only with `response: jwt`. Default: `client_id` and the issuer's
+    /// `audiences`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) audience: Option<Vec<String>>,
+    /// What an answer is worth that has no `aud`.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) missing_audience: Option<MissingAudience>,
+    /// How long a question may take, the wait for its turn included; up to 30s.
+    #[schemars(extend("default" = "2s"))]
+    pub(in crate::config) timeout: Option<Duration>,
+    /// How many questions are under way at a time, from 1 to 1000.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
+    pub(in crate::config) max_calls: Option<u64>,
+    /// How many requests wait for an answer at a time, from 1 to 100000; more are answered 503.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 1024))]
+    pub(in crate::config) max_waiting: Option<u64>,
+    /// Memory of the answers.
+    pub(in crate::config) cache: Option<IntrospectionCache>,
+}
+
+/// How the gateway proves to an issuer who it is.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Authentication {
+    /// By a signed assertion, or by the certificate of the connection.
+    #[schemars(required)]
+    pub(in crate::config) method: Option<AuthenticationMethod>,
+    /// PEM file with the key: RSA from 2048 bits, P-256 or Ed25519 (PKCS#8, SEC1 or PKCS#1).
+    #[schemars(required)]
+    pub(in crate::config) private_key: Option<FilePath>,
+    /// What the assertion is signed with; only with `private_key_jwt`. Default: what the key is for.
+    pub(in crate::config) algorithm: Option<Algorithm>,
+    /// The `kid` of the assertion; only with `private_key_jwt`. Default: none.
+    pub(in crate::config) key_id: Option<String>,
+    /// PEM file with the certificate chain of the key, leaf first; only with the two mTLS methods, which need it.
+    pub(in crate::config) certificate: Option<FilePath>,
+}
+
+/// A method of client authentication that FAPI 2.0 allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum AuthenticationMethod {
+    /// A signed assertion (RFC 7523).
+    PrivateKeyJwt,
+    /// A certificate of an authority that the issuer trusts (RFC 8705 section 2.1).
+    TlsClientAuth,
+    /// A certificate that is registered at the issuer (RFC 8705 section 2.2).
+    SelfSignedTlsClientAuth,
+}
+
+/// The form of an introspection response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Response {
+    /// Plain (RFC 7662).
+    Json,
+    /// Signed by the issuer (RFC 9701); a plain one is refused.
+    Jwt,
+}
+
+/// What an introspection response without `aud` is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum MissingAudience {
+    /// Nothing: the token is refused.
+    Refuse,
+    /// The issuer answers to this gateway only about tokens that are for it.
+    Accept,
+}
+
+/// Memory of what an issuer said of its tokens; never past their `exp`.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct IntrospectionCache {
+    /// How many active tokens are remembered; those that were not used for the longest go first.
+    #[schemars(range(min = 1), extend("default" = 100_000))]
+    pub(in crate::config) max_entries: Option<u64>,
+    /// How much memory they may take; from 1MiB to 64GiB.
+    #[schemars(extend("default" = "128MiB"))]
+    pub(in crate::config) max_bytes: Option<Size>,
+    /// How long an answer counts, from the moment the question was sent: how late a revocation is seen. 0s asks every time;
+    /// up to 1h.
+    #[schemars(extend("default" = "30s"))]
+    pub(in crate::config) max_age: Option<Duration>,
+    /// How long the answer counts that a token is not active, or not good here; up to 5s.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) inactive_max_age: Option<Duration>,
+}
+
+/// How an issuer's keys are kept.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Jwks {
+    /// How long after one reading they are read again, from 60s to 1h; sooner, but not below 60s, if `Cache-Control` of the
+    /// answer says so. A key that the issuer removed works for as long.
+    #[schemars(extend("default" = "300s"))]
+    pub(in crate::config) refresh_interval: Option<Duration>,
+    /// How long after the last good reading they are used, while the issuer cannot be read; from twice `refresh_interval` to
+    /// 7days. After that its tokens are refused with 503.
+    #[schemars(extend("default" = "24h"))]
+    pub(in crate::config) max_age: Option<Duration>,
+}
+
+/// How an issuer's tokens are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Tokens {
+    /// Validated here with the issuer's keys.
+    Jwt,
+    /// Asked of the issuer, JWTs too.
+    Introspection,
+}
+
+/// A signature algorithm that FAPI 2.0 allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum Algorithm {
+    /// RSASSA-PSS with SHA-256.
+    #[serde(rename = "PS256")]
+    Ps256,
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519, under its older name.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// Ed25519, under its own name; the same as `EdDSA`.
+    #[serde(rename = "Ed25519")]
+    Ed25519,
+}

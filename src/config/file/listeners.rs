@@ -1,0 +1,231 @@
+//! `listeners` and `admin`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::scalar::{Duration, FilePath};
+
+/// Where clients connect, what for, and what the handshake shows and asks.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Listener {
+    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`. Entries with one address share it; the name that a client
+    /// asks TLS for chooses the entry, so their hosts have to differ.
+    #[schemars(required)]
+    pub(in crate::config) address: Option<String>,
+    /// The public origins served here, such as `https://api.bank.example`, with a path prefix where an outer proxy removes
+    /// one. Requests for any other host are refused.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) origins: Option<Vec<String>>,
+    /// What the handshake shows and asks.
+    #[schemars(required)]
+    pub(in crate::config) tls: Option<ListenerTls>,
+    /// Which proxies in front may hand on the certificates of their clients. Default: none, and no such header is believed.
+    pub(in crate::config) forwarded_client_certificate: Option<ForwardedClientCertificate>,
+}
+
+/// How proxies that end TLS in front of a listener hand on the certificates of their clients.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ForwardedClientCertificate {
+    /// How the proxies write a certificate; no other header is looked at.
+    #[schemars(required)]
+    pub(in crate::config) dialect: Option<Dialect>,
+    /// The header that carries it; only with `nginx_escaped_pem`, which needs it.
+    pub(in crate::config) header: Option<String>,
+    /// Who the proxies are. Their own certificates are nobody's binding; of everybody else the header is not looked at.
+    #[schemars(required)]
+    pub(in crate::config) from: Option<Proxies>,
+    /// What makes a certificate acceptable: a chain to one of the trust anchors, or that the proxy has seen possession of its
+    /// key and the chain is the proxy's business.
+    #[schemars(extend("default" = "chain"))]
+    pub(in crate::config) trust: Option<Trust>,
+    /// PEM files with the authorities of client certificates; needed with `trust: chain`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
+    /// What a certificate must be meant for; only with `trust: chain`.
+    #[schemars(extend("default" = "client_auth_or_absent"))]
+    pub(in crate::config) extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate of which none tells is
+    /// refused, along the whole chain. None: revocation is not looked at.
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) revocation_lists: Option<Vec<FilePath>>,
+    /// What becomes of certificates whose revocation list is past its nextUpdate; only with revocation lists.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) revocation_list_expired: Option<OnExpired>,
+}
+
+/// How a proxy writes the certificate of its client into a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Dialect {
+    /// Client-Cert and, for a chain, Client-Cert-Chain (RFC 9440).
+    ClientCert,
+    /// X-Forwarded-Client-Cert of Envoy with `forward_client_cert_details: SANITIZE_SET` and `cert` or `chain`.
+    XForwardedClientCert,
+    /// `$ssl_client_escaped_cert` of nginx, in the header that `header` names.
+    NginxEscapedPem,
+    /// X-Amzn-Mtls-Clientcert-Leaf of an AWS Application Load Balancer in verify mode.
+    AwsAlbVerify,
+    /// X-Amzn-Mtls-Clientcert of an AWS Application Load Balancer in passthrough mode.
+    AwsAlbPassthrough,
+}
+
+/// Who the proxies in front of a listener are. A proxy has one of the addresses, if any are named, and has shown a certificate of
+/// one of the names or thumbprints, if any are named.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(in crate::config) struct Proxies {
+    /// Their addresses or networks, such as `10.0.0.0/8`. Alone they are as good as the network is closed.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) addresses: Option<Vec<String>>,
+    /// Host names or URIs among the subject alternative names of their certificates, which `client_certificates` have to verify
+    /// with `trust: chain`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) names: Option<Vec<String>>,
+    /// SHA-256 of their certificates in DER, in base64url, as in `x5t#S256`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) thumbprints: Option<Vec<String>>,
+}
+
+/// TLS of a listener.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ListenerTls {
+    /// PEM file with the certificate chain, leaf first.
+    #[schemars(required)]
+    pub(in crate::config) certificate: Option<FilePath>,
+    /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
+    #[schemars(required)]
+    pub(in crate::config) private_key: Option<FilePath>,
+    /// What is asked of clients.
+    #[schemars(required)]
+    pub(in crate::config) client_certificates: Option<ClientCertificates>,
+}
+
+/// What a listener asks of clients.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ClientCertificates {
+    /// Whether a client must show a certificate.
+    #[schemars(required)]
+    pub(in crate::config) mode: Option<Mode>,
+    /// What makes a certificate acceptable.
+    #[schemars(extend("default" = "chain"))]
+    pub(in crate::config) trust: Option<Trust>,
+    /// PEM files with the authorities of client certificates; needed with `trust: chain`.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
+    /// What a certificate must be meant for; only with `trust: chain`.
+    #[schemars(extend("default" = "client_auth_or_absent"))]
+    pub(in crate::config) extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate of which none tells is
+    /// refused, along the whole chain. None: revocation is not looked at.
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) revocation_lists: Option<Vec<FilePath>>,
+    /// What becomes of certificates whose revocation list is past its nextUpdate; only with revocation lists.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) revocation_list_expired: Option<OnExpired>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Mode {
+    /// The handshake fails without one.
+    Required,
+    /// A client may come without; it can then only use public routes and those that accept `dpop`.
+    Optional,
+    /// None is asked for, so only public routes and those that accept `dpop` can be used.
+    None,
+}
+
+/// What makes a client certificate acceptable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Trust {
+    /// A chain to one of the trust anchors.
+    Chain,
+    /// Possession of its key: any certificate, self-signed too (RFC 8705 section 6.2).
+    Possession,
+}
+
+/// What a client certificate must be meant for (RFC 5280 section 4.2.1.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ExtendedKeyUsage {
+    /// It names clientAuth.
+    ClientAuth,
+    /// It names clientAuth, or has no extended key usage.
+    ClientAuthOrAbsent,
+    /// Whatever it names, also a server's.
+    Any,
+}
+
+/// What becomes of certificates whose revocation list is past its nextUpdate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OnExpired {
+    /// They are refused, on open connections too.
+    Refuse,
+    /// The list goes on counting as it is.
+    Accept,
+}
+
+/// The operators' own listener.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Admin {
+    /// Address and port of /metrics, /livez, /readyz and /revocations; never one of a listener.
+    #[schemars(required)]
+    pub(in crate::config) address: Option<String>,
+    /// TLS, with a client certificate for /revocations. Without it the listener is plain HTTP.
+    pub(in crate::config) tls: Option<AdminTls>,
+    /// Lets tokens be taken back by POST /revocations; on an address that is not loopback it needs `tls`. Without it there is
+    /// no such path.
+    pub(in crate::config) revocations: Option<Revocations>,
+}
+
+/// TLS of the operators' listener.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AdminTls {
+    /// PEM file with the certificate chain, leaf first.
+    #[schemars(required)]
+    pub(in crate::config) certificate: Option<FilePath>,
+    /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
+    #[schemars(required)]
+    pub(in crate::config) private_key: Option<FilePath>,
+    /// PEM files with the authorities of those who may send revocations; probes need no certificate.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
+}
+
+/// How tokens are taken back.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Revocations {
+    /// How long a revocation counts that does not say when the last of its tokens ends; at least as long as a JWT lives. From
+    /// 60s to 720h.
+    #[schemars(extend("default" = "24h"))]
+    pub(in crate::config) keep: Option<Duration>,
+    /// How many revocations there may be at a time, from 1 to 10000000; more are answered 503.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
+    pub(in crate::config) max_entries: Option<u64>,
+    /// Whose security event tokens are taken (RFC 8417, RFC 8935).
+    #[schemars(extend("default" = []))]
+    pub(in crate::config) security_events: Option<Vec<SecurityEvents>>,
+}
+
+/// An issuer whose security event tokens are taken.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct SecurityEvents {
+    /// The name of one of the issuers; its keys and `algorithms` count for the events too.
+    #[schemars(required)]
+    pub(in crate::config) issuer: Option<String>,
+    /// The value of `aud` that means this gateway.
+    #[schemars(required)]
+    pub(in crate::config) audience: Option<String>,
+}

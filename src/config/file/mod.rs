@@ -1,0 +1,227 @@
+//! gateway.yaml as it is written: strings, numbers and choices, nothing looked up yet.
+//!
+//! Every key is optional here, so that [`compile`](super::compile) can report all that are absent at once. A doc comment of
+//! these files is the description of its key in the JSON Schema.
+
+mod issuers;
+mod listeners;
+mod routes;
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::scalar::{Duration, FilePath, Size};
+
+pub(super) use self::issuers::{
+    Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, Jwks, MissingAudience,
+    Response, Tokens,
+};
+pub(super) use self::listeners::{
+    Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
+    Mode, OnExpired, Proxies, Revocations, Trust,
+};
+pub(super) use self::routes::{HealthCheck, Protocol, Route, Scopes, SenderConstraint, Upstream, UpstreamTls};
+
+/// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct File {
+    /// The floor that every route stands on.
+    #[schemars(required)]
+    pub(in crate::config) profile: Option<Profile>,
+    /// Where clients connect; at least one.
+    #[schemars(required)]
+    pub(in crate::config) listeners: Option<Vec<Listener>>,
+    /// Metrics, probes and revocations. Without it there are none.
+    pub(in crate::config) admin: Option<Admin>,
+    /// The authorization servers whose tokens count. Needed as soon as one route is not public.
+    pub(in crate::config) issuers: Option<Vec<Issuer>>,
+    /// Memory of verified tokens.
+    pub(in crate::config) token_cache: Option<TokenCache>,
+    /// How long a DPoP proof counts, and what its nonces are (RFC 9449).
+    pub(in crate::config) dpop: Option<Dpop>,
+    /// Memory of the proofs that were used.
+    pub(in crate::config) replay: Option<Replay>,
+    /// Bounds on what a peer may cost.
+    pub(in crate::config) limits: Option<Limits>,
+    /// The resource servers, by name.
+    #[schemars(required)]
+    pub(in crate::config) upstreams: Option<BTreeMap<String, Upstream>>,
+    /// What may be asked for; everything else is refused. At least one.
+    #[schemars(required)]
+    pub(in crate::config) routes: Option<Vec<Route>>,
+    /// One JSON line for each exchange.
+    pub(in crate::config) audit: Option<Audit>,
+    /// How changes of this file, and of the files that it names, come into force.
+    pub(in crate::config) reload: Option<Reload>,
+    /// How the gateway ends when it is told to.
+    pub(in crate::config) drain: Option<Drain>,
+}
+
+/// The FAPI profile in force.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum Profile {
+    /// FAPI 2.0 Security Profile.
+    #[serde(rename = "fapi2-security")]
+    Fapi2Security,
+    /// FAPI 1.0 Security Profile, part 2: Advanced.
+    #[serde(rename = "fapi1-advanced")]
+    Fapi1Advanced,
+}
+
+/// Memory of verified tokens; never past their `exp`.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct TokenCache {
+    /// How many tokens are remembered; those that were not used for the longest go first.
+    #[schemars(range(min = 1), extend("default" = 100_000))]
+    pub(in crate::config) max_entries: Option<u64>,
+    /// How much memory they may take; from 1MiB to 64GiB.
+    #[schemars(extend("default" = "128MiB"))]
+    pub(in crate::config) max_bytes: Option<Size>,
+    /// How long a token is remembered at most.
+    #[schemars(extend("default" = "300s"))]
+    pub(in crate::config) max_age: Option<Duration>,
+}
+
+/// How long a DPoP proof counts, and what its nonces are (RFC 9449).
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Dpop {
+    /// How long a proof is accepted, from its `iat`; whole seconds, from 1s to 300s.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) proof_max_age: Option<Duration>,
+    /// How far the `iat` of a proof may lie ahead; whole seconds, from 0s to 60s.
+    #[schemars(extend("default" = "10s"))]
+    pub(in crate::config) clock_skew: Option<Duration>,
+    /// When a proof needs a nonce, on routes that do not say it themselves.
+    #[schemars(extend("default" = "never"))]
+    pub(in crate::config) nonce: Option<NonceMode>,
+    /// File with the keys that nonces are made with, the same for all replicas: 32 random bytes, or one key a line in hex,
+    /// base64 or base64url. The first makes them, the others are still known. Default: random for each process.
+    pub(in crate::config) nonce_key: Option<FilePath>,
+    /// How long a nonce is handed out; it is accepted for as long again. Whole seconds, from 10s to 1h.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) nonce_lifetime: Option<Duration>,
+}
+
+/// When a proof needs a nonce (RFC 9449 section 9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum NonceMode {
+    /// Not at all.
+    #[default]
+    Never,
+    /// When its `iat` is too old or lies ahead.
+    WhenStale,
+    /// Always.
+    Always,
+}
+
+/// Memory of the proofs that were used.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Replay {
+    /// Where they are remembered.
+    #[schemars(extend("default" = "memory"))]
+    pub(in crate::config) store: Option<Store>,
+    /// How many are remembered at a time, from 1000 to 100000000; when it is full, proofs are refused.
+    #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
+    pub(in crate::config) max_entries: Option<u64>,
+}
+
+/// Where used proofs are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Store {
+    /// In this process alone.
+    Memory,
+    /// In a database that replicas share; understood, so that it can be refused in clear words.
+    Redis,
+}
+
+impl JsonSchema for Store {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Store".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Where used proofs are remembered. memory: in this process alone.",
+            "type": "string",
+            "enum": ["memory"],
+        })
+    }
+}
+
+/// Bounds on what a peer may cost.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Limits {
+    /// Largest header section, target included; from 1KiB to 1MiB.
+    #[schemars(extend("default" = "32KiB"))]
+    pub(in crate::config) header_bytes: Option<Size>,
+    /// Most fields in a header section.
+    #[schemars(range(min = 1, max = 256), extend("default" = 100))]
+    pub(in crate::config) header_count: Option<u64>,
+    /// Largest request body.
+    #[schemars(extend("default" = "10MiB"))]
+    pub(in crate::config) body_bytes: Option<Size>,
+    /// How long a header section may take, from its first byte.
+    #[schemars(extend("default" = "10s"))]
+    pub(in crate::config) header_timeout: Option<Duration>,
+    /// How long a request body may take, from the end of its header section.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) body_timeout: Option<Duration>,
+    /// How long a request body may take, from its first byte, whatever its rate.
+    #[schemars(extend("default" = "10s"))]
+    pub(in crate::config) body_grace: Option<Duration>,
+    /// The least that a client sends of a body in a second, after that time; from 1B to 1MiB.
+    #[schemars(extend("default" = "1KiB"))]
+    pub(in crate::config) body_min_rate: Option<Size>,
+    /// How long an exchange may take, from the end of the request's header section to the end of the response.
+    #[schemars(extend("default" = "1h"))]
+    pub(in crate::config) exchange_timeout: Option<Duration>,
+    /// How long a connection may lie idle between requests, and how long a client may take nothing of its answer.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) idle_timeout: Option<Duration>,
+    /// How long a TLS handshake may take.
+    #[schemars(extend("default" = "10s"))]
+    pub(in crate::config) handshake_timeout: Option<Duration>,
+    /// How many connections a listener holds at a time.
+    #[schemars(range(min = 1), extend("default" = 10_000))]
+    pub(in crate::config) connections: Option<u64>,
+}
+
+/// One JSON line for each exchange.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Audit {
+    /// `stdout`, or the path of a file that lines are added to.
+    #[schemars(extend("default" = "stdout"))]
+    pub(in crate::config) destination: Option<FilePath>,
+}
+
+/// How changes of files come into force; on SIGHUP always.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Reload {
+    /// How often gateway.yaml and every file that it names are looked at for changes, from 100ms to 1h; 0s is never.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) watch: Option<Duration>,
+}
+
+/// How the gateway ends when it is told to: readiness is withdrawn, then connections, then the process.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Drain {
+    /// How long connections are accepted after /readyz began to say 503: what balancers need to notice; from 0s to 5m. In
+    /// its second half, answers over HTTP/1.1 are the last of their connection.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) delay: Option<Duration>,
+    /// How long requests under way may take after that, from 0s to 1h; the gateway ends as soon as the last is answered.
+    #[schemars(extend("default" = "20s"))]
+    pub(in crate::config) timeout: Option<Duration>,
+}

@@ -1,0 +1,248 @@
+//! `routes`, and the `upstreams` that they name.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::super::scalar::{Duration, FilePath};
+use super::NonceMode;
+
+/// A group of equal resource servers.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Upstream {
+    /// Their addresses: `http://` or `https://` with host and port, all alike, without path.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) servers: Option<Vec<String>>,
+    /// The version of HTTP that they speak. Default: http1.
+    pub(in crate::config) protocol: Option<Protocol>,
+    /// How TLS is spoken with them; only with `https://`.
+    pub(in crate::config) tls: Option<UpstreamTls>,
+    /// How long a connection may take, TLS included.
+    #[schemars(extend("default" = "2s"))]
+    pub(in crate::config) connect_timeout: Option<Duration>,
+    /// How long a server may be silent.
+    #[schemars(extend("default" = "30s"))]
+    pub(in crate::config) response_timeout: Option<Duration>,
+    /// How long an unused connection is kept; less than the servers keep theirs, or a request may meet one that just closes.
+    #[schemars(extend("default" = "60s"))]
+    pub(in crate::config) idle_timeout: Option<Duration>,
+    /// How servers are asked whether they are well. Default: they are not.
+    pub(in crate::config) health_check: Option<HealthCheck>,
+}
+
+/// A version of HTTP, which is not negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, by ALPN with `https://` and by prior knowledge with `http://`; what gRPC needs.
+    Http2,
+}
+
+/// How servers are asked whether they are well; those that are not are left out while others are.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct HealthCheck {
+    /// What is asked for with GET; a status from 200 to 299 is good. Default: a connection is enough, with TLS if it is spoken.
+    pub(in crate::config) path: Option<String>,
+    /// The pause between two checks of a server.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) interval: Option<Duration>,
+    /// How long a check may take.
+    #[schemars(extend("default" = "1s"))]
+    pub(in crate::config) timeout: Option<Duration>,
+    /// How many checks in a row make an unhealthy server healthy.
+    #[schemars(range(min = 1), extend("default" = 1))]
+    pub(in crate::config) healthy_after: Option<u64>,
+    /// How many failed checks in a row make a server unhealthy; at first it counts as healthy.
+    #[schemars(range(min = 1), extend("default" = 3))]
+    pub(in crate::config) unhealthy_after: Option<u64>,
+}
+
+/// TLS towards resource servers.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct UpstreamTls {
+    /// PEM files with the authorities of the servers. Default: the system's.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
+    /// PEM file with the certificate chain that the gateway shows; needs `private_key`. Default: it shows none.
+    pub(in crate::config) certificate: Option<FilePath>,
+    /// PEM file with the key of that certificate.
+    pub(in crate::config) private_key: Option<FilePath>,
+    /// The name that the servers' certificates must have. Default: each server's host.
+    pub(in crate::config) server_name: Option<String>,
+}
+
+/// What may be asked for, of whom, and by whom. Has `scopes` or `public: true`, never both.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["scopes"] }, { "required": ["public"] }]))]
+pub(in crate::config) struct Route {
+    /// How metrics and the audit name it; unique.
+    #[schemars(required)]
+    pub(in crate::config) name: Option<String>,
+    /// Literal segments, `*` for one segment, `**` for the rest; the most specific route wins.
+    #[schemars(required)]
+    pub(in crate::config) path: Option<String>,
+    /// The hosts it answers for, among those of the listeners' origins. Default: all of them.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) hosts: Option<Vec<String>>,
+    /// The methods it takes, in upper case.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) methods: Option<Vec<String>>,
+    /// `true`: no token is needed, nor looked at.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) public: Option<bool>,
+    /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
+    pub(in crate::config) scopes: Option<Scopes>,
+    /// The ways of binding a token to its sender that count here. Default: certificate and dpop; with
+    /// `profile: fapi1-advanced`, certificate.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) sender_constraint: Option<Vec<SenderConstraint>>,
+    /// DPoP here; only where `sender_constraint` has `dpop`.
+    pub(in crate::config) dpop: Option<RouteDpop>,
+    /// The issuers whose tokens count here, by name. Default: all.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) issuers: Option<Vec<String>>,
+    /// How long what an introspecting issuer said of a token counts here, if less than in general; 0s asks it every time.
+    pub(in crate::config) introspection_max_age: Option<Duration>,
+    /// The name of the upstream that answers.
+    #[schemars(required)]
+    pub(in crate::config) upstream: Option<String>,
+    /// What of the sender the upstream sees.
+    pub(in crate::config) forward: Option<Forward>,
+}
+
+/// A way of binding a token to its sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum SenderConstraint {
+    /// To a client certificate (RFC 8705); the scheme is Bearer.
+    Certificate,
+    /// To the key of a proof (RFC 9449); the scheme is DPoP.
+    Dpop,
+}
+
+impl SenderConstraint {
+    /// Its name in gateway.yaml.
+    pub(in crate::config) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Dpop => "dpop",
+        }
+    }
+}
+
+/// DPoP on one route.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RouteDpop {
+    /// When a proof needs a nonce here. Default: what `dpop.nonce` says.
+    pub(in crate::config) nonce: Option<NonceMode>,
+}
+
+/// What of the sender the upstream sees.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Forward {
+    /// Whether Authorization is handed on, as received.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) access_token: Option<bool>,
+    /// Whether the client's certificate is handed on in Client-Cert (RFC 9440).
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) client_certificate: Option<bool>,
+    /// Whether the authorities between that certificate and the trust anchor are handed on in Client-Cert-Chain (RFC 9440
+    /// section 2.3); only beside `client_certificate`, and only if a chain was verified.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) client_certificate_chain: Option<bool>,
+    /// Claims of the token and the headers that carry them.
+    #[schemars(extend("default" = {}))]
+    pub(in crate::config) claims: Option<BTreeMap<String, String>>,
+}
+
+/// Which scopes a token must have.
+#[derive(Debug)]
+pub(in crate::config) enum Scopes {
+    /// All, written as a plain list.
+    List(Vec<String>),
+    /// All, said so.
+    All(Vec<String>),
+    /// At least one.
+    Any(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Scopes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list such as [accounts], or { all: [...] }, or { any: [...] }")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scopes, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(Scopes::List(names))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scopes, A::Error> {
+                let scopes = match map.next_key::<String>()?.as_deref() {
+                    Some("all") => Scopes::All(map.next_value()?),
+                    Some("any") => Scopes::Any(map.next_value()?),
+                    Some(_) | None => return Err(A::Error::invalid_value(Unexpected::Map, &self)),
+                };
+                match map.next_entry::<String, IgnoredAny>()? {
+                    None => Ok(scopes),
+                    Some(_) => Err(A::Error::invalid_value(Unexpected::Map, &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::List(names) => names.serialize(serializer),
+            Self::All(names) => BTreeMap::from([("all", names)]).serialize(serializer),
+            Self::Any(names) => BTreeMap::from([("any", names)]).serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Scopes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scopes".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut names = generator.subschema_for::<Vec<String>>();
+        names.insert("minItems".to_owned(), 1.into());
+        let one_of = |key: &str| {
+            json_schema!({
+                "type": "object",
+                "properties": { key: names },
+                "required": [key],
+                "additionalProperties": false,
+            })
+        };
+        json_schema!({
+            "description": "Which scopes a token must have: all of a list, or one of `any`.",
+            "oneOf": [names, one_of("all"), one_of("any")],
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! The TLS handshake with a client: its words choose the virtual host, and that host's rules are those of the handshake.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fapi::UnixTime;
+use pingora::listeners::TlsAccept;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::tls::server::handshake_with_callback;
+use pingora::protocols::tls::{TlsRef, TlsStream};
+
+use super::tls::{self, Hello, HelloError};
+use super::{ConnectionFacts, VirtualHosts};
+
+/// Makes the facts of a connection, once.
+struct FactsOfHandshake<'h> {
+    client_address: IpAddr,
+    hosts: &'h VirtualHosts,
+    hello: &'h Hello,
+    began: UnixTime,
+}
+
+#[async_trait]
+impl TlsAccept for FactsOfHandshake<'_> {
+    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        let chain = tls.peer_cert_chain_der().unwrap_or_default().to_vec();
+        // The name that chose the rules is the name of the connection, whatever a second ClientHello says; without facts
+        // every request on it is refused.
+        if tls.server_name() != self.hello.server_name.as_deref() {
+            return None;
+        }
+        let name = self.hello.server_name.clone();
+        let facts = ConnectionFacts::new(chain, name, self.client_address, self.hosts, self.began)?;
+        Some(Arc::new(facts))
+    }
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The client sent no ClientHello.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// The client asked for a name that has no virtual host, or for none where one is needed.
+    #[error("the server name is not served here, or missing: {0:?}")]
+    ServerName(Option<Box<str>>),
+    /// rustls refused it.
+    #[error(transparent)]
+    Tls(#[from] Box<pingora::Error>),
+}
+
+/// Makes the handshake, begun at `began`; the facts of the connection are in its TLS digest.
+///
+/// # Errors
+/// [`HandshakeError`].
+pub async fn handshake(
+    mut stream: TcpStream,
+    client_address: IpAddr,
+    hosts: &VirtualHosts,
+    began: UnixTime,
+) -> Result<TlsStream<TcpStream>, HandshakeError> {
+    let hello = tls::read_hello(&mut stream).await?;
+    let Some(host) = hosts.find(hello.server_name.as_deref()) else {
+        tls::refuse_name(&mut stream, &hello).await;
+        return Err(HandshakeError::ServerName(hello.server_name));
+    };
+    stream.rewind(&hello.bytes);
+    let facts = FactsOfHandshake { client_address, hosts, hello: &hello, began };
+    let acceptor = Acceptor::from_server_config(host.tls.config.clone());
+    Ok(handshake_with_callback(&acceptor, stream, &facts).await?)
+}

@@ -1,0 +1,212 @@
+//! What is known of a connection: what its handshake taught, and whether that still counts.
+//!
+//! A connection may outlive what its handshake relied on: a reload may bring other anchors, lists or rules, and a revocation
+//! list or an authority in between may come to its end. So every request asks whether the connection would be let in now.
+//! The answer is remembered until one of these changes, which a request sees by comparing two numbers.
+
+mod chunks;
+pub mod drain;
+pub mod handshake;
+pub mod limits;
+pub mod slots;
+pub mod stream;
+pub mod tls;
+pub mod trusted_proxy;
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use fapi::UnixTime;
+use fapi::headers::client_cert_chain;
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::route::Origins;
+use http::HeaderValue;
+use rustls::pki_types::CertificateDer;
+
+use self::stream::Phase;
+use self::tls::{Admission, InForce};
+use self::trusted_proxy::TrustedProxy;
+
+/// Origins and the TLS that belongs to them.
+pub struct VirtualHost {
+    /// The origins it serves.
+    pub origins: Origins,
+    /// What it shows and asks in handshakes.
+    pub tls: InForce,
+    /// The proxies that hand on the certificates of their clients.
+    pub trusted_proxy: Option<TrustedProxy>,
+}
+
+/// Who a connection belongs to.
+#[derive(Debug)]
+pub enum OtherEnd<'h> {
+    /// A client.
+    Client(Peer),
+    /// A proxy, which says of every request whose it is; its own certificate is nobody's binding.
+    Proxy(&'h TrustedProxy),
+}
+
+/// The virtual hosts of one address, as a reload left them.
+pub struct VirtualHosts {
+    hosts: Vec<VirtualHost>,
+    generation: u64,
+}
+
+impl VirtualHosts {
+    /// Gathers the hosts; of two with one name the first answers. `generation` tells them from those of other reloads.
+    pub const fn new(hosts: Vec<VirtualHost>, generation: u64) -> Self {
+        Self { hosts, generation }
+    }
+
+    /// The host that a client asks TLS for (RFC 6066 §3).
+    ///
+    /// Without a name: the only host, or the one that clients reach by IP address, for "literal IPv4 and IPv6 addresses are
+    /// not permitted" as a name.
+    pub fn find(&self, server_name: Option<&str>) -> Option<&VirtualHost> {
+        self.hosts.get(self.position(server_name)?)
+    }
+
+    fn position(&self, server_name: Option<&str>) -> Option<usize> {
+        match server_name {
+            Some(name) => self.hosts.iter().position(|host| host.origins.has_host(name)),
+            None if self.hosts.len() == 1 => Some(0),
+            None => self.hosts.iter().position(|host| host.origins.iter().any(|origin| origin.is_address())),
+        }
+    }
+}
+
+/// What a handshake taught about its connection; made once, read by every request on it.
+#[derive(Debug)]
+pub struct ConnectionFacts {
+    /// The other end's certificate, or why there is none; as it was in the handshake.
+    pub peer: Peer,
+    /// The name that the client asked TLS for.
+    pub server_name: Option<Box<str>>,
+    /// The client's address.
+    pub client_address: IpAddr,
+    /// Where the connection stands.
+    pub phase: Arc<Phase>,
+    /// The certificates that the client showed, leaf first.
+    chain: Vec<CertificateDer<'static>>,
+    standing: ArcSwap<Standing>,
+}
+
+/// What was found of a connection, and for how long that holds.
+#[derive(Debug)]
+struct Standing {
+    generation: u64,
+    until: UnixTime,
+    /// The place of its virtual host, and whose it is; `None` if no handshake would let it in.
+    admitted: Option<(usize, Owner)>,
+    /// The value of `Client-Cert-Chain`, once it was asked for.
+    chain: OnceLock<Option<HeaderValue>>,
+}
+
+/// Whose a connection is.
+#[derive(Debug)]
+enum Owner {
+    Client(Peer),
+    Proxy,
+}
+
+impl ConnectionFacts {
+    /// The facts of a connection whose handshake, begun at `now`, was made with the host that `hosts` have for its name.
+    ///
+    /// `None` for a certificate that cannot be read, which no handshake lets through.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        server_name: Option<Box<str>>,
+        client_address: IpAddr,
+        hosts: &VirtualHosts,
+        now: UnixTime,
+    ) -> Option<Self> {
+        let place = hosts.position(server_name.as_deref())?;
+        let host = hosts.hosts.get(place)?;
+        let tls = &host.tls;
+        let peer = match (chain.first(), tls.asks_for_certificates()) {
+            (Some(leaf), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(leaf).ok()?)),
+            (None, true) => Peer::Anonymous(NoCertificate::NotPresented),
+            (None, false) => Peer::Anonymous(NoCertificate::NotRequested),
+        };
+        let until = tls.holds_until(&chain, now);
+        let phase = Arc::new(Phase::default());
+        let standing = ArcSwap::from_pointee(Standing::new(hosts, UnixTime(0), None));
+        let facts = Self { peer, server_name, client_address, phase, chain, standing };
+        facts.standing.store(Arc::new(facts.classify(hosts, place, facts.peer.clone(), until, now)));
+        Some(facts)
+    }
+
+    /// The virtual host of the connection and whose it is, as a request at `now` has to take them; `None` if no handshake
+    /// would let the connection in any more.
+    ///
+    /// A certificate that counts no more, on a host that does not insist on one, is none.
+    pub fn standing_under<'h>(
+        &self,
+        hosts: &'h VirtualHosts,
+        now: UnixTime,
+    ) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
+        self.standing(hosts, now).of(hosts)
+    }
+
+    /// The value of `Client-Cert-Chain` (RFC 9440 §2.3) for a request at `now`: the authorities between the connection's
+    /// certificate and the trust anchor. What a client shows besides them vouches for nothing and is left out.
+    pub fn certificate_chain(&self, hosts: &VirtualHosts, now: UnixTime) -> Option<HeaderValue> {
+        let standing = self.standing(hosts, now);
+        let (host, _) = standing.of(hosts)?;
+        standing.chain.get_or_init(|| client_cert_chain(&host.tls.path(&self.chain, now))).clone()
+    }
+
+    fn standing(&self, hosts: &VirtualHosts, now: UnixTime) -> Arc<Standing> {
+        let standing = self.standing.load_full();
+        if standing.generation == hosts.generation && now < standing.until {
+            return standing;
+        }
+        let standing = Arc::new(self.judge(hosts, now));
+        self.standing.store(standing.clone());
+        standing
+    }
+
+    fn judge(&self, hosts: &VirtualHosts, now: UnixTime) -> Standing {
+        let place = hosts.position(self.server_name.as_deref());
+        let found = place.and_then(|place| Some((place, hosts.hosts.get(place)?)));
+        let never = UnixTime(u64::MAX);
+        let (place, peer, until) = match found.map(|(place, host)| (place, host.tls.admits(&self.chain, now))) {
+            Some((place, Admission::Trusted { until })) => (place, self.peer.clone(), until),
+            Some((place, Admission::Anonymous)) if self.chain.is_empty() => (place, self.peer.clone(), never),
+            Some((place, Admission::Anonymous)) => (place, Peer::Anonymous(NoCertificate::NoLongerTrusted), never),
+            Some((_, Admission::Refused)) | None => return Standing::new(hosts, never, None),
+        };
+        self.classify(hosts, place, peer, until, now)
+    }
+
+    /// Tells a proxy from a client, by what counts now: a certificate that has ended names nobody.
+    fn classify(&self, hosts: &VirtualHosts, place: usize, peer: Peer, until: UnixTime, now: UnixTime) -> Standing {
+        let Some(trusted_proxy) = hosts.hosts.get(place).and_then(|host| host.trusted_proxy.as_ref()) else {
+            return Standing::new(hosts, until, Some((place, Owner::Client(peer))));
+        };
+        let certificate = peer.certificate().filter(|certificate| certificate.valid_at(now));
+        let leaf = certificate.and(self.chain.first()).map(|leaf| &**leaf);
+        if !trusted_proxy.is(leaf, self.client_address) {
+            return Standing::new(hosts, until, Some((place, Owner::Client(peer))));
+        }
+        let until = certificate.map_or(until, |certificate| until.min(certificate.not_after().plus(1)));
+        Standing::new(hosts, until, Some((place, Owner::Proxy)))
+    }
+}
+
+impl Standing {
+    const fn new(hosts: &VirtualHosts, until: UnixTime, admitted: Option<(usize, Owner)>) -> Self {
+        Self { generation: hosts.generation, until, admitted, chain: OnceLock::new() }
+    }
+
+    fn of<'h>(&self, hosts: &'h VirtualHosts) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
+        let (place, owner) = self.admitted.as_ref()?;
+        let host = hosts.hosts.get(*place)?;
+        let other_end = match owner {
+            Owner::Client(peer) => OtherEnd::Client(peer.clone()),
+            Owner::Proxy => OtherEnd::Proxy(host.trusted_proxy.as_ref()?),
+        };
+        Some((host, other_end))
+    }
+}

@@ -1,0 +1,305 @@
+//! Which client certificates a handshake takes, and for how long the answer holds.
+//!
+//! Paths are webpki's work: signatures, validity, basic constraints and path length, name constraints, critical extensions,
+//! revocation (RFC 5280 §6). What it leaves to its caller is decided here: extended key usage, key usage, and a revocation
+//! list whose time is over.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use fapi::UnixTime;
+use fapi::peer::ClientCertificate;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime as TlsTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
+use webpki::{
+    EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptionsBuilder,
+    VerifiedPath,
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::revocation_list::RevocationList;
+use super::{Demand, ExtendedKeyUsage, OnExpired, Trust};
+
+/// What a handshake takes, and what any later look at the same certificates takes: there is one rule.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    demand: Demand,
+    rule: Rule,
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug)]
+enum Rule {
+    Chain(Chain),
+    /// Any certificate whose key signed the handshake (RFC 8705 §6.2); validity counts where a token is bound to it.
+    Possession,
+}
+
+#[derive(Debug)]
+struct Chain {
+    ways: Vec<Way>,
+    extended_key_usage: ExtendedKeyUsage,
+    on_expired: OnExpired,
+}
+
+/// Anchors that may be tried at once, and the lists that may tell of what is below them.
+#[derive(Debug)]
+struct Way {
+    anchors: Vec<TrustAnchor<'static>>,
+    lists: Vec<RevocationList>,
+}
+
+impl Way {
+    /// One way for all anchors, unless two have one name, as after a change of keys: webpki takes the first list that bears
+    /// the name of an issuer, whoever signed it.
+    fn all(anchors: &[TrustAnchor<'static>], lists: &[RevocationList]) -> Vec<Self> {
+        let names: HashSet<&[u8]> = anchors.iter().map(|anchor| &*anchor.subject).collect();
+        if lists.is_empty() || names.len() == anchors.len() {
+            return vec![Self { anchors: anchors.to_vec(), lists: RevocationList::newest(lists) }];
+        }
+        let below = |anchor: &TrustAnchor<'static>| {
+            RevocationList::newest(lists.iter().filter(|list| list.counts_below(anchor)))
+        };
+        anchors.iter().map(|anchor| Self { anchors: vec![anchor.clone()], lists: below(anchor) }).collect()
+    }
+}
+
+impl Verifier {
+    pub(super) fn new(demand: Demand, trust: &Trust, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        let (rule, hints) = match trust {
+            // RFC 8446 §4.2.4: no names means that the client has a free choice.
+            Trust::Possession => (Rule::Possession, Vec::new()),
+            Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
+                let chain = Chain {
+                    ways: Way::all(&anchors.roots, revocation_lists),
+                    extended_key_usage: *extended_key_usage,
+                    on_expired: *on_expired,
+                };
+                let names = anchors.subjects();
+                let bytes: usize = names.iter().map(|name| name.as_ref().len()).sum();
+                (Rule::Chain(chain), if bytes > MAX_HINTS { Vec::new() } else { names })
+            }
+        };
+        Self { demand, rule, hints, algorithms }
+    }
+
+    /// Whether a client must show a certificate.
+    pub(super) const fn demand(&self) -> Demand {
+        self.demand
+    }
+
+    /// Whether what it takes leads to a trust anchor.
+    pub(super) const fn verifies_chains(&self) -> bool {
+        matches!(self.rule, Rule::Chain(_))
+    }
+
+    /// Takes a chain, leaf first, or says why not.
+    ///
+    /// Gives the authorities between the leaf and the anchor, the leaf's first: of what a client shows, those that vouch for
+    /// it. None without a chain to an anchor.
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: TlsTime,
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+        if intermediates.len() >= MAX_CHAIN {
+            return Err(CertificateError::UnknownIssuer);
+        }
+        // Nothing behind the handshake may meet a certificate that it cannot read.
+        if ClientCertificate::from_der(leaf).is_err() {
+            return Err(CertificateError::BadEncoding);
+        }
+        match &self.rule {
+            Rule::Possession => Ok(Vec::new()),
+            Rule::Chain(chain) => chain.verify(leaf, intermediates, now, &self.algorithms),
+        }
+    }
+
+    /// The first second after `now` in which the same certificates may be taken no more, although nothing here changed.
+    ///
+    /// The end of the leaf counts only where one is required: elsewhere it is a question of each token that is bound to it.
+    pub(super) fn holds_until(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> UnixTime {
+        let Rule::Chain(rule) = &self.rule else { return UnixTime(u64::MAX) };
+        let ways = match rule.on_expired {
+            OnExpired::Refuse => rule.ways.as_slice(),
+            OnExpired::Accept => &[],
+        };
+        let lists = ways.iter().flat_map(|way| &way.lists).map(RevocationList::next_update);
+        let first = match self.demand {
+            Demand::Required => 0,
+            Demand::Optional => 1,
+        };
+        let ends = chain.iter().skip(first).filter_map(|certificate| {
+            let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+            let last = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+            Some(UnixTime(last.saturating_add(1)))
+        });
+        lists.chain(ends).filter(|end| now < *end).min().unwrap_or(UnixTime(u64::MAX))
+    }
+}
+
+impl Chain {
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: TlsTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+        self.check_leaf(leaf)?;
+        let mut refused = CertificateError::UnknownIssuer;
+        for way in &self.ways {
+            match self.verify_by(way, leaf, intermediates, now, algorithms) {
+                Ok(path) => return Ok(path),
+                // Another anchor is no reason; what the right one says is.
+                Err(CertificateError::UnknownIssuer) => {}
+                Err(CertificateError::BadSignature) if refused != CertificateError::UnknownIssuer => {}
+                Err(reason) => refused = reason,
+            }
+        }
+        Err(refused)
+    }
+
+    fn verify_by(
+        &self,
+        way: &Way,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: TlsTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+        let lists: Vec<_> = way.lists.iter().map(|list| &*list.list).collect();
+        // Of every certificate below the anchor; one of which no list tells is refused.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            let expiration = match self.on_expired {
+                OnExpired::Refuse => ExpirationPolicy::Enforce,
+                OnExpired::Accept => ExpirationPolicy::Ignore,
+            };
+            options.with_expiration_policy(expiration).build()
+        });
+        EndEntityCert::try_from(leaf)
+            .map_err(refusal)?
+            .verify_for_usage(
+                algorithms.all,
+                &way.anchors,
+                intermediates,
+                now,
+                self.extended_key_usage,
+                revocation,
+                Some(&signs_certificates),
+            )
+            .map(|path| path.intermediate_certificates().map(|authority| authority.der().into_owned()).collect())
+            .map_err(refusal)
+    }
+
+    fn check_leaf(&self, leaf: &CertificateDer<'_>) -> Result<(), CertificateError> {
+        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
+        // RFC 5280 §4.2.1.3: "The digitalSignature bit is asserted when the subject public key is used for verifying digital
+        // signatures, other than signatures on certificates"; a handshake has such a one.
+        let usage = leaf.key_usage().map_err(|_| CertificateError::BadEncoding)?;
+        if usage.is_some_and(|usage| !usage.value.digital_signature()) {
+            return Err(CertificateError::InvalidPurpose);
+        }
+        if self.extended_key_usage == ExtendedKeyUsage::ClientAuth {
+            let purposes = leaf.extended_key_usage().map_err(|_| CertificateError::BadEncoding)?;
+            if !purposes.is_some_and(|purposes| purposes.value.client_auth) {
+                return Err(CertificateError::InvalidPurpose);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 5280 §6.1.4 (n): "If a key usage extension is present, verify that the keyCertSign bit is set."
+fn signs_certificates(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    for authority in path.intermediate_certificates() {
+        let der = authority.der();
+        let (_, authority) = X509Certificate::from_der(&der).map_err(|_| webpki::Error::BadDer)?;
+        let usage = authority.key_usage().map_err(|_| webpki::Error::BadDer)?;
+        if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+            return Err(webpki::Error::UnknownIssuer);
+        }
+    }
+    Ok(())
+}
+
+impl ExtendedKeyUsageValidator for ExtendedKeyUsage {
+    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        match self {
+            // An authority without the extension restricts nothing; the leaf has been looked at.
+            Self::ClientAuth | Self::ClientAuthOrAbsent => webpki::KeyUsage::client_auth().validate(purposes),
+            Self::Any => purposes.try_for_each(|purpose| purpose.map(|_| ())),
+        }
+    }
+}
+
+/// What rustls makes an alert of (RFC 8446 §6.2).
+#[expect(clippy::wildcard_enum_match_arm, reason = "webpki may learn to tell more faults apart")]
+fn refusal(error: webpki::Error) -> CertificateError {
+    use webpki::Error as Fault;
+    match error {
+        Fault::BadDer | Fault::BadDerTime | Fault::TrailingData(_) => CertificateError::BadEncoding,
+        Fault::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
+        Fault::CertNotValidYet { time, not_before } => CertificateError::NotValidYetContext { time, not_before },
+        Fault::InvalidCertValidity => CertificateError::Expired,
+        Fault::UnknownIssuer => CertificateError::UnknownIssuer,
+        Fault::InvalidSignatureForPublicKey => CertificateError::BadSignature,
+        Fault::CertRevoked => CertificateError::Revoked,
+        Fault::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
+        Fault::CrlExpired { time, next_update } => CertificateError::ExpiredRevocationListContext { time, next_update },
+        Fault::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        other => CertificateError::Other(OtherError(Arc::new(other))),
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.demand == Demand::Required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: TlsTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verify(end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The longest chain that is looked at.
+const MAX_CHAIN: usize = 10;
+/// The most, in bytes, that a handshake says of the authorities it trusts; there are clients that cannot take more.
+const MAX_HINTS: usize = 8 * 1024;

@@ -1,0 +1,390 @@
+//! Asking an issuer about a token (RFC 7662 §2.1), and how long its answer is believed.
+//!
+//! An answer is remembered under the SHA-256 of the whole token, in a memory that belongs to this one way of asking: issuer,
+//! endpoint, credentials and all that the answer was judged by. What is remembered are the claims, never that a request was
+//! let through. An answer that says nothing is not remembered at all.
+//!
+//! Requests that ask about the same token at the same time share one call; how many calls are under way, and how many
+//! requests wait for them, is bounded.
+
+mod fault;
+mod flight;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use fapi::UnixTime;
+use fapi::credentials::PresentedToken;
+use fapi::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
+use fapi::rejection::Unavailable;
+use fapi::text::is_media_type;
+use fapi::token::{ActiveToken, Expected, TokenError, TokenHash};
+use http::{StatusCode, header};
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use reqwest::Url;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::warn;
+
+use self::fault::{Complaint, Fault};
+use self::flight::{Flight, Joined};
+use super::http::{Client, ClientError, Identity};
+use super::jwks::{KeySource, instant};
+use super::memory::{Remembered, memory};
+use super::metadata::{Discovery, Sought};
+use super::revocations::Revocations;
+use super::schedule::random;
+use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
+
+pub use self::settings::{Authentication, CacheSettings, Response, Settings};
+
+/// One way of asking one issuer, and what it answered.
+pub struct Introspector {
+    expected: Expected,
+    settings: Settings,
+    endpoint: Endpoint,
+    timing: Timing,
+    client: Client,
+    /// The issuer's keys; there whenever answers are signed.
+    keys: Option<Arc<KeySource>>,
+    jwks: JwksSettings,
+    observer: Arc<dyn Observer>,
+    revocations: Arc<Revocations>,
+    /// What the issuer said, and when it was asked.
+    active: Cache<TokenHash, Remembered<Instant>>,
+    refused: Cache<TokenHash, TokenError>,
+    flights: Mutex<HashMap<TokenHash, Flight>>,
+    calls: Semaphore,
+    waiting: AtomicUsize,
+    complaint: Mutex<Complaint>,
+}
+
+/// Where the endpoint is.
+enum Endpoint {
+    Configured(Arc<Url>),
+    Discovered(Box<Discovered>),
+}
+
+/// An endpoint that the metadata names.
+struct Discovered {
+    discovery: Discovery,
+    sought: Sought,
+    client: Client,
+    found: ArcSwapOption<Url>,
+}
+
+impl Introspector {
+    pub(super) fn new(
+        expected: Expected,
+        settings: Settings,
+        trust_anchors: &TrustAnchors,
+        keys: Option<Arc<KeySource>>,
+        jwks: JwksSettings,
+        shared: Shared,
+    ) -> Result<Self, ClientError> {
+        let Shared { timing, observer, revocations } = shared;
+        let (identity, sought) = match &settings.authentication {
+            Authentication::PrivateKeyJwt(_) => (None, Sought::Introspection),
+            Authentication::Certificate(chain, key) => {
+                let identity = Identity { chain: chain.clone(), key: key.clone_key() };
+                (Some(identity), Sought::IntrospectionByCertificate)
+            }
+        };
+        let client = Client::for_many_calls(trust_anchors, identity.as_ref(), settings.max_calls, settings.timeout)?;
+        let endpoint = match (&settings.endpoint, Discovery::new(&expected.issuer).ok()) {
+            (Some(url), _) => Endpoint::Configured(Arc::new(url.clone())),
+            (None, Some(discovery)) => {
+                let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)?;
+                let found = ArcSwapOption::empty();
+                Endpoint::Discovered(Box::new(Discovered { discovery, sought, client, found }))
+            }
+            (None, None) => return Err(ClientError::NoEndpoint),
+        };
+        let CacheSettings { max_entries, max_bytes, inactive_max_age, .. } = settings.cache;
+        let active = memory(max_entries, max_bytes);
+        let refused = Cache::builder()
+            .max_capacity(MAX_REFUSED.min(max_entries))
+            .time_to_live(inactive_max_age)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Ok(Self {
+            endpoint,
+            timing,
+            client,
+            keys,
+            jwks,
+            observer,
+            revocations,
+            active,
+            refused,
+            flights: Mutex::default(),
+            calls: Semaphore::new(settings.max_calls),
+            waiting: AtomicUsize::new(0),
+            complaint: Mutex::default(),
+            expected,
+            settings,
+        })
+    }
+
+    /// Whether `self` asks as one with these settings would.
+    pub(super) fn is_of(&self, expected: &Expected, settings: &Settings, jwks: JwksSettings) -> bool {
+        self.expected == *expected && self.settings == *settings && self.jwks == jwks
+    }
+
+    /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit, and nothing that
+    /// came since then revokes it.
+    pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
+        let found = self.active.get(hash)?;
+        if max_age.is_some_and(|max_age| found.since.elapsed() >= max_age) {
+            return None;
+        }
+        self.revocations.clears(&found.token, hash).then_some(found.token)
+    }
+
+    /// What the issuer last said of the token, whether or not that counts.
+    pub(super) fn last_said(&self, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
+        self.active.get(hash).map(|found| found.token)
+    }
+
+    /// Asks the issuer, unless it said within `inactive_max_age` that the token is not good.
+    ///
+    /// With `max_age` zero the question is this request's own; else it may be shared with others that ask the same. When the
+    /// token is revoked while the question is under way, the answer may be from before, and the issuer is asked again.
+    ///
+    /// # Errors
+    /// [`ValidateError::Token`] when the issuer says that the token is not active, or what it says of it does not fit, or
+    /// the token is revoked again and again; [`ValidateError::Unavailable`] when it says nothing.
+    pub async fn introspect(
+        self: &Arc<Self>,
+        token: PresentedToken<'_>,
+        hash: &TokenHash,
+        max_age: Option<Duration>,
+        now: UnixTime,
+    ) -> Result<Arc<ActiveToken>, ValidateError> {
+        for _ in 0..QUESTIONS {
+            let found = self.introspect_once(token, hash, max_age, now).await?;
+            if self.revocations.clears(&found, hash) {
+                return Ok(found);
+            }
+        }
+        Err(TokenError::Revoked.into())
+    }
+
+    async fn introspect_once(
+        self: &Arc<Self>,
+        token: PresentedToken<'_>,
+        hash: &TokenHash,
+        max_age: Option<Duration>,
+        now: UnixTime,
+    ) -> Result<Arc<ActiveToken>, ValidateError> {
+        if let Some(error) = self.refused.get(hash) {
+            return Err(error.into());
+        }
+        let place = self.wait_in_line()?;
+        let own = self.settings.cache.max_age;
+        let max_age = max_age.map_or(own, |max_age| max_age.min(own));
+        if max_age.is_zero() {
+            let outcome = self.ask(token.as_str(), hash, now).await;
+            drop(place);
+            return outcome;
+        }
+        let (mut flight, _place) = match self.join(token, hash, max_age, now, place) {
+            Joined::Known(outcome) => return outcome,
+            Joined::Flight(flight, place) => (flight, place),
+        };
+        let outcome = flight.wait_for(Option::is_some).await;
+        // The call ends without an outcome by a panic alone.
+        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(self.unavailable("the call was lost")))
+    }
+
+    /// One question, however long it takes, and what is remembered of the answer.
+    async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
+        let began = instant();
+        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
+        let (answer, Asked { at: asked_at, generation }) = match answered {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
+            Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
+        };
+        let now = moved_on(now, began);
+        let judged = match answer {
+            Answer::Active(answer) => {
+                self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
+                let missing_audience = self.settings.missing_audience;
+                ActiveToken::from_introspection(answer, hash, &self.expected, missing_audience, now).map(Arc::new)
+            }
+            Answer::Inactive => {
+                self.observer.introspection(&self.expected.name, IntrospectionOutcome::Inactive, began.elapsed());
+                Err(TokenError::Inactive)
+            }
+        };
+        match &judged {
+            Ok(token) => {
+                token.cleared().note(generation);
+                self.remember(hash, token, asked_at, now);
+            }
+            Err(error) => {
+                self.active.invalidate(hash);
+                self.refused.insert(*hash, error.clone());
+            }
+        }
+        Ok(judged?)
+    }
+
+    fn remember(&self, hash: &TokenHash, token: &Arc<ActiveToken>, asked_at: Instant, now: UnixTime) {
+        let CacheSettings { max_age, .. } = self.settings.cache;
+        let left = token.expires_at().map_or(max_age, |at| Duration::from_secs(at.since(now)));
+        let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
+        // A later question may have been answered sooner; what it learnt is not undone.
+        if !lifetime.is_zero() && !self.refused.contains_key(hash) {
+            self.active.insert(*hash, Remembered { token: token.clone(), since: asked_at, lifetime });
+        }
+    }
+
+    /// The call itself, when its turn has come; with what was known when it was sent. It was `now` when it `began`.
+    async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Asked), Fault> {
+        let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
+        let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
+        let asked = Asked { at: instant(), generation: self.revocations.generation() };
+        let accept = match self.settings.response {
+            Response::Json => introspection::JSON,
+            Response::Jwt { .. } => introspection::JWT,
+        };
+        let form = || self.form(token, moved_on(now, began));
+        let response = self.client.post_form(&url, accept, MAX_ANSWER_BYTES, form).await?;
+        if response.status() != StatusCode::OK {
+            let fault = Fault::of(response.status(), response.body());
+            // The error of RFC 7009 §2.2.1: tokens of this kind are none that the issuer vouches for. Whoever sends one can have
+            // this answer, so it says nothing about the gateway or the issuer.
+            if fault.names("unsupported_token_type") {
+                return Ok((Answer::Inactive, asked));
+            }
+            return Err(fault);
+        }
+        if !response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| is_media_type(kind, accept)) {
+            return Err(Fault::ContentType { expected: accept });
+        }
+        Ok((self.read(response.body(), moved_on(now, began)).await?, asked))
+    }
+
+    async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
+        let Response::Jwt { audiences } = &self.settings.response else { return Ok(Answer::from_json(body)?) };
+        let source = self.keys.as_ref().ok_or(Fault::NoKeys)?;
+        let known = source.in_force().map_err(|_| Fault::NoKeys)?;
+        let signer = Signer { issuer: &self.expected.issuer, audiences, algorithms: &self.expected.algorithms };
+        let first = Answer::from_jwt(body, &signer, &known.keys, now);
+        if let Err(AnswerError::Statement(error)) = &first
+            && error.is_of_keys()
+            && let Some(newer) = source.refresh_for_token(known.generation).await
+        {
+            return Ok(Answer::from_jwt(body, &signer, &newer.keys, now)?);
+        }
+        Ok(first?)
+    }
+
+    fn form(&self, token: &str, now: UnixTime) -> Result<String, Fault> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", token).append_pair("token_type_hint", "access_token");
+        match &self.settings.authentication {
+            Authentication::PrivateKeyJwt(key) => {
+                let assertion = key.assertion(&self.settings.client_id, &self.expected.issuer, now)?;
+                form.append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+                form.append_pair("client_assertion", &assertion);
+            }
+            // RFC 8705 §2: the request has the client_id, the connection the proof.
+            Authentication::Certificate(..) => {
+                form.append_pair("client_id", &self.settings.client_id);
+            }
+        }
+        Ok(form.finish())
+    }
+
+    fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {
+        self.observer.introspection(&self.expected.name, fault.outcome(), took);
+        let due = lock(&self.complaint).is_due();
+        if let Some(unsaid) = due {
+            warn!(issuer = %self.expected.name, %fault, unsaid, "introspection failed");
+        }
+        self.unavailable(&fault.to_string())
+    }
+
+    fn unavailable(&self, detail: &str) -> ValidateError {
+        Unavailable::Introspection { issuer: self.expected.name.clone(), detail: detail.into() }.into()
+    }
+
+    /// Whether there is somewhere to ask; once so, for ever.
+    pub(super) fn ready(&self) -> bool {
+        self.endpoint.url().is_some()
+    }
+
+    /// Keeps the endpoint known, for ever; what the metadata said before holds while it does not answer.
+    pub(super) async fn keep_fresh(&self) {
+        let Endpoint::Discovered(discovered) = &self.endpoint else { return };
+        let Discovered { discovery, sought, client, found } = &**discovered;
+        let mut failures = 0;
+        loop {
+            let wait = match discovery.find(client, *sought).await {
+                Ok(url) => {
+                    failures = 0;
+                    found.store(Some(Arc::new(url)));
+                    self.timing.after_success(self.jwks.refresh_interval, None, random())
+                }
+                Err(error) => {
+                    let wait = self.timing.after_failure(failures, random());
+                    failures = failures.saturating_add(1);
+                    warn!(issuer = %self.expected.name, host = %discovery.host(), %error,
+                        retry_seconds = wait.as_secs_f64(), "introspection endpoint could not be found");
+                    wait
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// How many active tokens are remembered.
+    pub(super) fn entries(&self) -> u64 {
+        self.active.run_pending_tasks();
+        self.active.entry_count()
+    }
+}
+
+impl Endpoint {
+    fn url(&self) -> Option<Arc<Url>> {
+        match self {
+            Self::Configured(url) => Some(url.clone()),
+            Self::Discovered(discovered) => discovered.found.load_full(),
+        }
+    }
+}
+
+/// When a question was sent.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// The moment from which the answer ages.
+    at: Instant,
+    /// The state of the table of revocations: what came later, the answer may not know.
+    generation: u64,
+}
+
+/// The time of a request that came at `now`, some time after it `began`: waiting for a turn and an answer may take longer
+/// than clocks may differ.
+fn moved_on(now: UnixTime, began: Instant) -> UnixTime {
+    now.plus(began.elapsed().as_secs())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often a request asks, at most: once more when the token is revoked meanwhile, and once more when the call that it then
+/// shares was under way already.
+const QUESTIONS: usize = 3;
+/// How many refused tokens are remembered at most; anyone can invent more.
+const MAX_REFUSED: u64 = 10_000;

@@ -1,0 +1,61 @@
+//! Bodies of requests on their way: what is read of one before the decision, and how it is framed.
+
+use fapi::credentials::form_has_token;
+use fapi::message::MessageError;
+use fapi::text::is_media_type;
+use http::{Version, header};
+use pingora::ErrorType;
+use pingora::proxy::Session;
+
+use super::context::connection;
+use crate::clock::Moment;
+use crate::connection::limits::Limits;
+
+/// Whether a chunked body breaks its framing in a way that Pingora does not mind.
+pub(super) fn breaks_chunks(session: &Session) -> bool {
+    !session.is_http2()
+        && session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
+        && connection(session).is_some_and(|facts| facts.phase.breaks_chunks())
+}
+
+/// RFC 6750 §2.2: a form body is where a token could stand.
+pub(super) fn is_form(request: &http::request::Parts) -> bool {
+    let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
+    kinds.any(|kind| is_media_type(kind, "application/x-www-form-urlencoded"))
+}
+
+/// RFC 9110 §10.1.1.
+pub(super) fn expects_continue(request: &http::request::Parts) -> bool {
+    request.version >= Version::HTTP_11
+        && request
+            .headers
+            .get_all(header::EXPECT)
+            .iter()
+            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
+pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<bool, MessageError> {
+    let mut form = Vec::new();
+    session.enable_retry_buffering();
+    if !session.is_http2() && expects_continue(session.req_header()) {
+        session.write_continue_response().await.map_err(|_| MessageError::BodyMalformed)?;
+    }
+    let began = Moment::now();
+    while form.len() <= FORM_LIMIT {
+        let left = limits.patience(form.len() as u64).saturating_sub(began.elapsed());
+        match tokio::time::timeout(left, session.read_request_body()).await {
+            Ok(Ok(Some(chunk))) => form.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok(form_has_token(&form)),
+            Err(_) => return Err(MessageError::BodyTimeout),
+            Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {
+                return Err(MessageError::BodyTimeout);
+            }
+            Ok(Err(_)) => return Err(MessageError::BodyMalformed),
+        }
+    }
+    Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 })
+}
+
+/// The largest form that can be read and still be sent on: what Pingora's buffer holds.
+const FORM_LIMIT: usize = 64 * 1024;

@@ -1,0 +1,68 @@
+//! The answer to a connection that never came to a request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fapi::message::MessageError;
+
+use super::Proxy;
+use super::context::fresh_exchange;
+use crate::clock::{http_date, rfc3339};
+use crate::connection::ConnectionFacts;
+use crate::connection::stream::EarlyFault;
+use crate::telemetry::audit::{CertificateSource, Ending};
+
+impl Proxy {
+    /// Answers a connection that never came to a request, and records it.
+    pub fn refuse_early(&self, fault: EarlyFault, facts: &ConnectionFacts) -> Bytes {
+        let generation = self.generation.load();
+        let (limit, fields) = (generation.limits.header_bytes, generation.limits.header_count);
+        let error = match fault {
+            EarlyFault::Malformed => MessageError::HeaderMalformed { why: "it cannot be parsed" },
+            EarlyFault::TooLarge { bytes } => MessageError::HeaderTooLarge { bytes, limit },
+            EarlyFault::TooManyFields => {
+                MessageError::TooManyFields { fields: fields.saturating_add(1), limit: fields }
+            }
+            EarlyFault::TimedOut => MessageError::HeaderTimeout,
+        };
+        let mut exchange = fresh_exchange();
+        let interaction = exchange.interaction.clone();
+        let response = exchange.reject(error).response(&interaction);
+        let status = response.status().as_u16();
+        let line = self.record(
+            &generation,
+            &exchange,
+            &Ending {
+                time: rfc3339(self.clock.now()),
+                listener: &self.listener,
+                client_address: Some(facts.client_address),
+                certificate_subject: facts.peer.certificate().map(|certificate| certificate.subject()),
+                certificate_source: facts.peer.certificate().map(|_| CertificateSource::Handshake),
+                method: None,
+                path: None,
+                status: Some(status),
+                upstream: None,
+                upstream_status: None,
+                duration: Duration::ZERO,
+                decision: Duration::ZERO,
+            },
+        );
+        // Called while the connection is polled, where nothing can be waited for.
+        self.audit.send_or_lose(line);
+        http1_bytes(&response, self.clock.now())
+    }
+}
+
+/// A whole HTTP/1.1 response that ends its connection.
+fn http1_bytes(response: &http::Response<String>, now: Duration) -> Bytes {
+    let mut text = format!("HTTP/1.1 {}\r\n", response.status());
+    for (name, value) in response.headers() {
+        text.push_str(name.as_str());
+        text.push_str(": ");
+        text.push_str(value.to_str().unwrap_or_default());
+        text.push_str("\r\n");
+    }
+    let (date, body) = (http_date(now), response.body());
+    text.push_str(&format!("date: {date}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()));
+    Bytes::from(text)
+}

@@ -1,0 +1,117 @@
+//! What a failed attempt says: whose fault it is, and whether another server may do better.
+
+use fapi::message::MessageError;
+use fapi::rejection::{Cause, Unavailable};
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::Proxy;
+use super::context::Context;
+
+impl Proxy {
+    /// Whose fault a failure is decides between 4xx, 502, 504 and 500.
+    pub(super) fn cause_of(&self, e: &Error, context: &Context) -> Cause {
+        use ErrorType::{
+            ConnectionClosed, H2Error, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
+        };
+        let upstream = context.upstream.clone().unwrap_or_else(|| "".into());
+        // The cause below the type says which certificate or address was wrong; beyond the connection it might quote a body.
+        let mut detail = e.etype().as_str().to_owned();
+        let failure = Failure::of(e.etype());
+        if failure == Failure::Connect {
+            detail.push_str(": ");
+            detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
+        }
+        match (e.esource(), e.etype()) {
+            (ErrorSource::Downstream, ReadTimedout) => MessageError::BodyTimeout.into(),
+            (ErrorSource::Downstream, WriteTimedout) => MessageError::ClientStalled.into(),
+            (ErrorSource::Downstream, InvalidHTTPHeader) => {
+                MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
+            }
+            (ErrorSource::Downstream | ErrorSource::Unset, ConnectionClosed | ReadError | WriteError | H2Error) => {
+                MessageError::ClientGone.into()
+            }
+            (ErrorSource::Downstream, _) => MessageError::BodyMalformed.into(),
+            // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
+            (ErrorSource::Upstream, ReadTimedout) if !context.body_done => MessageError::BodyTimeout.into(),
+            (ErrorSource::Upstream, _) => {
+                self.metrics.upstream_failed(&upstream, failure.kind());
+                match failure {
+                    Failure::Timeout => Unavailable::UpstreamTimeout { upstream, detail }.into(),
+                    Failure::Protocol => Unavailable::UpstreamInvalid { upstream, detail }.into(),
+                    Failure::Connect | Failure::Connection => Unavailable::Upstream { upstream, detail }.into(),
+                }
+            }
+            (ErrorSource::Internal | ErrorSource::Unset, _) => Unavailable::Internal { detail }.into(),
+        }
+    }
+}
+
+/// How an upstream failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It was late.
+    Timeout,
+    /// It does not speak HTTP as it should.
+    Protocol,
+    /// It could not be connected to.
+    Connect,
+    /// It broke the connection.
+    Connection,
+}
+
+impl Failure {
+    pub(super) const fn of(error: &ErrorType) -> Self {
+        use ErrorType::{
+            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, H2Downgrade, H2Error, HandshakeError,
+            InvalidCert, InvalidH2, InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure,
+            TLSHandshakeTimedout, WriteTimedout,
+        };
+        if matches!(error, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout) {
+            Self::Timeout
+        } else if matches!(error, H2Downgrade | H2Error | InvalidH2 | InvalidHTTPHeader) {
+            Self::Protocol
+        } else if matches!(
+            error,
+            ConnectError
+                | ConnectNoRoute
+                | ConnectRefused
+                | HandshakeError
+                | InvalidCert
+                | SocketError
+                | TLSHandshakeFailure
+        ) {
+            Self::Connect
+        } else {
+            Self::Connection
+        }
+    }
+
+    /// Its name in metrics.
+    pub(super) const fn kind(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Connect => "connect",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+/// Whether a connection could not be made because of the server, or of the way to it, rather than of this machine.
+pub(super) const fn is_servers_fault(error: &ErrorType) -> bool {
+    use ErrorType::{
+        ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, HandshakeError, InvalidCert,
+        TLSHandshakeFailure, TLSHandshakeTimedout,
+    };
+    matches!(
+        error,
+        ConnectError
+            | ConnectNoRoute
+            | ConnectRefused
+            | ConnectTimedout
+            | HandshakeError
+            | InvalidCert
+            | TLSHandshakeFailure
+            | TLSHandshakeTimedout
+    )
+}

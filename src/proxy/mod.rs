@@ -1,0 +1,514 @@
+//! Pingora's phases and the gateway's line: one calls the other, and nothing is judged here.
+//!
+//! A request is decided in `request_filter`, once; `upstream_peer` can only learn an address from a
+//! [`Permit`](fapi::policy::Permit); headers are set in `upstream_request_filter`, after Pingora has removed what the client's
+//! `Connection` field names.
+
+mod body;
+mod context;
+mod early;
+mod failure;
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use fapi::UnixTime;
+use fapi::credentials::CredentialsError;
+use fapi::headers::{self, Hop, InteractionId, TraceContext};
+use fapi::message::{Facts, MessageError};
+use fapi::peer::{NoCertificate, Peer};
+use fapi::rejection::{Cause, Code, Rejection, Unavailable};
+use http::{HeaderMap, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
+
+use self::body::{breaks_chunks, expects_continue, is_form, read_form};
+use self::context::{Context, connection, fresh_exchange};
+use self::failure::{Failure, is_servers_fault};
+use crate::clock::{Clock, Moment, http_date, rfc3339};
+use crate::connection::OtherEnd;
+use crate::connection::drain::Drain;
+use crate::gateway::{Exchange, Outcome};
+use crate::generation::Generation;
+use crate::telemetry::audit::{self, AuditSender, Ending};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream;
+
+/// The proxy behind one listener.
+#[derive(Clone)]
+pub struct Proxy {
+    /// The generation in force; an exchange takes it once.
+    pub generation: Arc<ArcSwap<Generation>>,
+    /// The listener's place among the listeners.
+    pub index: usize,
+    /// The listener's address, for the record.
+    pub listener: Arc<str>,
+    /// The clock.
+    pub clock: Clock,
+    /// Where exchanges are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where exchanges are recorded.
+    pub audit: AuditSender,
+    /// Whether the gateway is on its way out.
+    pub drain: Arc<Drain>,
+}
+
+impl Proxy {
+    /// Counts an exchange; its line is the caller's to hand over.
+    fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
+        let (decision, code) = audit::decision(&exchange.outcome, ending);
+        let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
+        if let Some(counts) = generation.counts.get(route) {
+            counts.exchange(decision, code, ending.duration, ending.decision);
+        }
+        audit::line(exchange, ending)
+    }
+
+    /// Judges one request and, when its form body could hide a second token, that body too.
+    async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
+        let now = UnixTime(context.began_at.as_secs());
+        let raw = (!session.is_http2()).then(|| session.to_h1_raw());
+        let generation = context.generation.clone();
+        let (Some(facts), Some(hosts)) = (connection(session), generation.listeners.get(self.index)) else {
+            let detail = "the connection has no facts, or its listener nothing to serve".to_owned();
+            return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
+        };
+        let Some((host, other_end)) = facts.standing_under(hosts, now) else {
+            return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
+        };
+        let request: &http::request::Parts = session.req_header();
+        let message =
+            Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
+        let mut forwarded_chain = None;
+        match other_end {
+            OtherEnd::Client(peer) => {
+                context.peer = peer;
+                context.verified_chain = host.tls.verifies_chains();
+            }
+            OtherEnd::Proxy(trusted_proxy) => {
+                context.peer = Peer::Anonymous(NoCertificate::NotForwarded);
+                context.verified_chain = trusted_proxy.verifies_chains();
+                let client = trusted_proxy
+                    .client(&request.headers, now)
+                    .map_err(|error| generation.gateway.refuse(error, request, &message, &host.origins))?;
+                context.peer = client.peer;
+                forwarded_chain = client.chain;
+            }
+        }
+        let decided = generation.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
+        context.decision = context.began.elapsed();
+        let form = is_form(request);
+        match decided {
+            Ok((permit, seen)) => {
+                if permit.route().forward.client_certificate_chain {
+                    context.chain = match &context.peer {
+                        Peer::Certificate(_) => facts.certificate_chain(hosts, now),
+                        Peer::Forwarded(_) => forwarded_chain,
+                        Peer::Anonymous(_) => None,
+                    };
+                }
+                if form && permit.token().is_some() {
+                    match read_form(session, &context.generation.limits).await {
+                        Ok(false) => {}
+                        Ok(true) => return Err(Rejection::new(CredentialsError::FieldAndBody, seen)),
+                        Err(error) => return Err(Rejection::new(error, seen)),
+                    }
+                }
+                if breaks_chunks(session) {
+                    return Err(Rejection::new(MessageError::BodyMalformed, seen));
+                }
+                context.exchange.seen = seen;
+                context.exchange.outcome = Outcome::Permit(permit);
+                Ok(())
+            }
+            Err(rejection) => Err(rejection),
+        }
+    }
+
+    /// Writes the answer to what was refused; the connection lives on only when nothing of the request is left on it.
+    async fn answer(&self, session: &mut Session, context: &Context) -> pingora::Result<u16> {
+        let Outcome::Reject(rejection) = &context.exchange.outcome else {
+            return Error::e_explain(ErrorType::InternalError, "there is nothing to answer");
+        };
+        let response = rejection.response(&context.exchange.interaction);
+        let status = response.status().as_u16();
+        let (parts, body) = response.into_parts();
+        let mut head = ResponseHeader::build(status, Some(12))?;
+        for (name, value) in &parts.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        let closing = matches!(rejection.cause(), Cause::Message(_)) || !session.is_body_done();
+        if closing {
+            session.set_keepalive(None);
+        }
+        let without_body = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head), without_body).await?;
+        if !without_body {
+            session.write_response_body(Some(Bytes::from(body)), true).await?;
+        }
+        Ok(status)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            exchange: fresh_exchange(),
+            peer: Peer::Anonymous(NoCertificate::NotPresented),
+            verified_chain: false,
+            chain: None,
+            generation: self.generation.load_full(),
+            began: Moment::now(),
+            began_at: self.clock.now(),
+            decision: Duration::ZERO,
+            body_bytes: 0,
+            body_began: None,
+            body_done: false,
+            upstream: None,
+            upstream_status: None,
+            attempts: 0,
+            server: None,
+            tried: Vec::new(),
+        }
+    }
+
+    /// Nothing here compresses or caches; Pingora's default would add a compression module.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+        if let Some(facts) = connection(session) {
+            facts.phase.busy();
+        }
+        let headers = &session.req_header().headers;
+        if let Some(interaction) = InteractionId::from_request(headers) {
+            context.exchange.interaction = interaction;
+        }
+        if let Some(trace) = TraceContext::from_request(headers) {
+            context.exchange.trace = trace;
+        }
+        let idle = context.generation.limits.idle_timeout;
+        if self.drain.dismisses() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(idle.as_secs().max(1)));
+        }
+        // A request that comes before this one is answered does no harm to this one; it is dropped with the connection.
+        session.set_pipelining_enabled(true);
+        // A client that waits for a 100 owes nothing before it comes.
+        let waits = expects_continue(session.req_header());
+        let limits = &context.generation.limits;
+        session.set_read_timeout(Some(if waits { limits.body_timeout } else { limits.patience(0) }));
+        session.set_write_timeout(Some(idle));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let decided = self.decide(session, context).await;
+        let Err(rejection) = decided else { return Ok(false) };
+        context.exchange.settle(rejection);
+        self.answer(session, context).await?;
+        Ok(true)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let limits = &context.generation.limits;
+        context.body_done |= end_of_stream;
+        context.body_bytes = context.body_bytes.saturating_add(body.as_ref().map_or(0, |body| body.len() as u64));
+        let taken = context.body_began.get_or_insert_with(Moment::now).elapsed();
+        let (patience, elapsed) = (limits.patience(context.body_bytes), context.began.elapsed());
+        let fault = if context.body_bytes > limits.body_bytes {
+            MessageError::BodyTooLarge { limit: limits.body_bytes }
+        } else if breaks_chunks(session) {
+            MessageError::BodyMalformed
+        } else if !end_of_stream && (taken > patience || elapsed > limits.body_timeout) {
+            MessageError::BodyTimeout
+        } else if elapsed > limits.exchange_timeout {
+            MessageError::ExchangeTimeout
+        } else {
+            // HTTP/2 has no such timeout: there the upstream's patience ends a silence.
+            session.set_read_timeout(Some(patience.saturating_sub(taken)));
+            // Pingora writes what is here as a chunk and then ends the body. A chunk of nothing ends it too: the upstream would
+            // take the second end for the beginning of the next request on the connection, which may be another client's.
+            if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+                *body = None;
+            }
+            return Ok(());
+        };
+        *body = None;
+        let status = context.exchange.reject(fault).code().status().as_u16();
+        Err(Error::explain(ErrorType::HTTPStatus(status), "the body was refused").into_down())
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        let Some(permit) = context.exchange.permit() else {
+            return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
+        };
+        context.upstream = Some(permit.upstream().name.clone());
+        context.attempts = context.attempts.saturating_add(1);
+        // A body that is sent a second time is counted a second time.
+        context.body_bytes = 0;
+        context.body_began = None;
+        context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
+        match &context.server {
+            Some(server) => Ok(Box::new(server.peer())),
+            None => Err(Error::explain(ErrorType::ConnectNoRoute, "no address of the upstream is known").into_up()),
+        }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        if let (false, Some(upstream), Some(server)) = (reused, context.upstream(), &context.server) {
+            upstream.readmit(server);
+        }
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let (Some(permit), Some(facts), Some(origin)) =
+            (context.exchange.permit(), connection(session), context.exchange.seen.origin.as_deref())
+        else {
+            return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
+        };
+        let now = UnixTime(context.began_at.as_secs());
+        // Possession of a key makes nobody's name true; a token that is bound to it does.
+        let vouched =
+            context.verified_chain || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
+        let hop = Hop {
+            certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
+            chain: context.chain.as_ref(),
+            version: session.req_header().version,
+            upstream_version: upstream_request.version,
+            client_address: facts.client_address,
+            origin,
+            interaction: &context.exchange.interaction,
+            trace: &context.exchange.trace,
+        };
+        let edits = headers::to_upstream(&upstream_request.headers, permit, &context.generation.gateway.strip, &hop);
+        for name in &edits.remove {
+            upstream_request.remove_header(name);
+        }
+        for (name, value) in edits.set {
+            upstream_request.insert_header(name, value)?;
+        }
+        // The client has been told to go on when its form was read; the upstream has nothing to add.
+        if permit.token().is_some() && is_form(session.req_header()) {
+            upstream_request.remove_header(&header::EXPECT);
+        }
+        let http2 = upstream_request.version == Version::HTTP_2;
+        if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
+            return Err(Error::explain(ErrorType::H2Error, "the server does not choose HTTP/2").into_up());
+        }
+        // The "100" of a server that speaks HTTP/2 does not come through Pingora; the client would wait for it in vain.
+        if http2 && upstream_request.remove_header(&header::EXPECT).is_some() && expects_continue(session.req_header())
+        {
+            session.write_continue_response().await.map_err(|e| e.into_down())?;
+        }
+        // What goes up is what was decided on: path and query, also when the client sent an absolute target.
+        let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
+        if upstream_request.raw_path() != target.as_bytes() {
+            upstream_request.set_raw_path(target.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        // Nobody asked for another protocol: what follows a 101 would be bytes that nobody judges (FWD-03).
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+        }
+        let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
+        for name in &edits.remove {
+            response.remove_header(name);
+        }
+        // What comes before the response has no id and no date of its own.
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        // RFC 9112 §2.3: an intermediary sends its own version.
+        if response.version < Version::HTTP_11 {
+            response.set_version(Version::HTTP_11);
+        }
+        context.upstream_status = Some(response.status.as_u16());
+        if let Some(permit) = context.exchange.permit() {
+            let elapsed = context.began.elapsed().saturating_sub(context.decision);
+            if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
+                timing.observe(elapsed.as_secs_f64());
+            }
+        }
+        for (name, value) in edits.set {
+            response.insert_header(name, value)?;
+        }
+        if !response.headers.contains_key(header::DATE) {
+            response.insert_header(header::DATE, http_date(self.clock.now()))?;
+        }
+        Ok(())
+    }
+
+    /// An answer without end, and one that is taken drop by drop, ends here.
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        end_of_stream: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if !end_of_stream && context.began.elapsed() > context.generation.limits.exchange_timeout {
+            context.exchange.reject(MessageError::ExchangeTimeout);
+            return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange was cut").into_down());
+        }
+        Ok(None)
+    }
+
+    /// Pingora hands them on where both sides speak HTTP/2, and drops them elsewhere.
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        _: &mut Context,
+    ) -> pingora::Result<Option<Bytes>> {
+        for name in headers::withheld_trailers(trailers) {
+            trailers.remove(name);
+        }
+        Ok(None)
+    }
+
+    /// Nothing was sent yet, so another server may be asked, whatever the method.
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, mut e: Box<Error>) -> Box<Error> {
+        // A pooled connection that takes no more requests says nothing of its server.
+        let mut another = *e.etype() == ErrorType::H2Error;
+        if let (Some(upstream), Some(server)) = (context.upstream().cloned(), context.server.take())
+            && is_servers_fault(e.etype())
+        {
+            upstream.eject(&server, self.clock.now());
+            context.tried.push(server.address());
+            another = upstream.has_another(&context.tried);
+        }
+        e.set_retry(another && context.attempts < upstream::ATTEMPTS);
+        self.count_retry(&e, context);
+        e
+    }
+
+    /// What may have reached a server is not sent again, whatever the method (FWD-09): one permit, one request.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        context: &mut Context,
+        _: bool,
+    ) -> Box<Error> {
+        // RFC 9113 §8.7: REFUSED_STREAM, and GOAWAY with a lower stream, tell that the request was not processed. Pingora says
+        // so too of answers that it cannot read, whose requests were.
+        let unprocessed = *e.etype() == ErrorType::H2Error && matches!(e.retry, RetryType::Decided(true));
+        let whole = !session.as_ref().retry_buffer_truncated();
+        e.set_retry(unprocessed && whole && context.attempts < upstream::ATTEMPTS);
+        self.count_retry(&e, context);
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
+        let gone = *e.esource() == ErrorSource::Downstream
+            && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed);
+        // What was refused stays refused for its own reason, also when the answer cannot be delivered.
+        if !matches!(context.exchange.outcome, Outcome::Reject(_)) {
+            let cause = self.cause_of(e, context);
+            context.exchange.reject(cause);
+        }
+        let mut error_code = 0;
+        // A 100 that was passed on is no answer yet.
+        let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
+        if !gone && !answered {
+            session.set_keepalive(None);
+            match self.answer(session, context).await {
+                Ok(status) => error_code = status,
+                Err(error) => tracing::debug!(%error, "the client was gone before it could be answered"),
+            }
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+        let facts = connection(session);
+        let certificate = facts.and_then(|facts| context.certificate(facts));
+        let request = session.req_header();
+        let ending = Ending {
+            time: rfc3339(context.began_at),
+            listener: &self.listener,
+            client_address: facts.map(|facts| facts.client_address),
+            certificate_subject: certificate.map(|(certificate, _)| certificate.subject()),
+            certificate_source: certificate.map(|(_, source)| source),
+            method: Some(request.method.as_str()),
+            path: Some(request.uri.path()),
+            status: session.response_written().map(|response| response.status.as_u16()).filter(|status| *status >= 200),
+            upstream: context.upstream.as_deref(),
+            upstream_status: context.upstream_status,
+            duration: context.began.elapsed(),
+            decision: context.decision,
+        };
+        let line = self.record(&context.generation, &context.exchange, &ending);
+        let left =
+            matches!(&context.exchange.outcome, Outcome::Reject(rejection) if rejection.code() == Code::ClientGone);
+        if let Some(facts) = facts {
+            facts.phase.idle();
+            if session.is_http2() {
+                facts.phase.stream_ended(left);
+            }
+        }
+        session.set_pipelining_enabled(false);
+        self.audit.send(line).await;
+    }
+
+    /// The record is the audit's; Pingora's own line would repeat it without the code.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, context: &Context) -> String {
+        context.exchange.interaction.to_string()
+    }
+}
+
+impl Proxy {
+    /// Counts a failure that another attempt may make good; that of the last attempt is counted with its exchange.
+    fn count_retry(&self, e: &Error, context: &Context) {
+        if let (RetryType::Decided(true), Some(upstream)) = (&e.retry, &context.upstream) {
+            self.metrics.upstream_failed(upstream, Failure::of(e.etype()).kind());
+            self.metrics.upstream_retried(upstream);
+        }
+    }
+}

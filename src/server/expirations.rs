@@ -1,0 +1,29 @@
+//! When the certificates and revocation lists of a configuration expire.
+
+use fapi::UnixTime;
+
+use crate::config::Config;
+use crate::telemetry::metrics::Metrics;
+
+/// When what is in the files comes to its end.
+pub(super) struct Expirations {
+    certificates: Vec<(String, UnixTime)>,
+    revocation_lists: Vec<(String, UnixTime)>,
+}
+
+impl Expirations {
+    pub(super) fn of(config: &Config) -> Self {
+        Self { certificates: config.certificates.clone(), revocation_lists: config.revocation_lists.clone() }
+    }
+
+    /// Tells dashboards, and the log what is too late already.
+    pub(super) fn note(&self, metrics: &Metrics, now: UnixTime) {
+        metrics.certificates(&self.certificates);
+        metrics.revocation_lists(&self.revocation_lists);
+        for (file, next_update) in &self.revocation_lists {
+            if *next_update <= now {
+                tracing::warn!(file, %next_update, "a revocation list is past its nextUpdate");
+            }
+        }
+    }
+}

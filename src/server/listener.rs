@@ -1,0 +1,139 @@
+//! One data listener: terminates TLS and hands the connection to the proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::{GetSocketDigest, Ssl, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+
+use crate::connection::ConnectionFacts;
+use crate::connection::handshake::handshake;
+use crate::connection::limits::Limits;
+use crate::connection::slots::Slots;
+use crate::connection::stream::{ClientStream, HeaderLimits};
+use crate::generation::Generation;
+use crate::proxy::Proxy;
+use crate::telemetry::metrics::{Handshake, Metrics};
+
+/// Takes connections of one address.
+pub(super) struct Listener {
+    pub(super) index: usize,
+    pub(super) http: Arc<HttpProxy<Proxy>>,
+    pub(super) proxy: Proxy,
+    pub(super) slots: Slots,
+    pub(super) generation: Arc<ArcSwap<Generation>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) listener: Arc<str>,
+}
+
+impl Listener {
+    async fn open(&self, stream: TcpStream, generation: &Generation) -> Option<Stream> {
+        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
+        let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
+        let handshake = handshake(stream, client_address, hosts, self.proxy.clock.unix_time());
+        let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
+            Ok(Ok(tls)) => (Some(tls), Handshake::Success),
+            Ok(Err(error)) => {
+                tracing::debug!(client = %client_address, %error, "handshake failed");
+                (None, Handshake::Failure)
+            }
+            Err(_) => (None, Handshake::Timeout),
+        };
+        self.metrics.handshake(&self.listener, outcome);
+        let tls = tls?;
+        let digest = tls.get_ssl_digest()?;
+        let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
+        let limits = HeaderLimits {
+            timeout: limits.header_timeout,
+            // What belongs to the body may arrive in the same read as the end of the header.
+            bytes: limits.header_bytes.saturating_add(64 * 1024),
+            fields: limits.header_count,
+            idle: limits.idle_timeout,
+        };
+        let proxy = self.proxy.clone();
+        let refuse = Arc::new(move |fault| match digest.extension.get::<ConnectionFacts>() {
+            Some(facts) => proxy.refuse_early(fault, facts),
+            None => bytes::Bytes::new(),
+        });
+        Some(Box::new(ClientStream::new(tls, phase, limits, refuse)))
+    }
+}
+
+#[async_trait]
+impl ServerApp for Listener {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let generation = self.generation.load_full();
+        let Some(_slot) = self.slots.take(generation.limits.connections) else {
+            self.metrics.handshake(&self.listener, Handshake::Refused);
+            return None;
+        };
+        let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
+        let stream = self.open(stream, &generation).await?;
+        Arc::new(ClientConnection::new(self.http.clone(), &generation.limits)).process_new(stream, shutdown).await
+    }
+
+    /// Called when no more connections are accepted; ends those that wait for a request.
+    async fn cleanup(&self) {
+        // The handshake or the request of a client that could not know may be on its way.
+        tokio::time::sleep(LAST_REQUESTS).await;
+        ServerApp::cleanup(&*self.http).await;
+    }
+}
+
+/// One connection to the proxy, with the limits of the time when it was accepted; Pingora's own are those of the start.
+struct ClientConnection {
+    http: Arc<HttpProxy<Proxy>>,
+    options: HttpServerOptions,
+    h2: H2Options,
+}
+
+impl ClientConnection {
+    fn new(http: Arc<HttpProxy<Proxy>>, limits: &Limits) -> Self {
+        let mut options = http.server_options.clone().unwrap_or_default();
+        options.h2_idle_timeout = Some(limits.idle_timeout);
+        let mut h2 = default_h2_options();
+        let list = limits.header_bytes.saturating_mul(2).max(64 * 1024);
+        h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
+        // What a stream's window lets in is kept until its upstream takes it: one body that nobody takes must not hold up the
+        // others of its connection, whose window would be the same by default.
+        h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
+        // What waits for a client that does not read; by default 400 KiB for each stream.
+        h2.max_send_buffer_size(H2_SEND_BUFFER);
+        // CVE-2025-8671: a client can have its streams reset by breaking the protocol, too.
+        h2.max_local_error_reset_streams(Some(H2_ERRORS));
+        Self { http, options, h2 }
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for ClientConnection {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.http.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        Some(self.h2.clone())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+/// Sixteen times the window of a stream.
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+const H2_SEND_BUFFER: usize = 64 * 1024;
+const H2_ERRORS: usize = 100;
+/// How long a connection may still bring a request after the last was accepted.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);

@@ -1,0 +1,262 @@
+//! Reads the configuration again when asked or when its files have changed, and does the background work of the generation in
+//! force.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::ServiceReadyNotifier;
+use pingora::services::background::BackgroundService;
+use tokio::task::JoinSet;
+
+use super::Control;
+use super::build::build;
+use super::expirations::Expirations;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::watch::{Files, Look, Watch};
+use crate::generation::Generation;
+use crate::telemetry::audit::{AuditSender, Destination};
+use crate::telemetry::metrics::Metrics;
+
+/// Keeps the generation's keys and addresses fresh, and replaces the generation when asked, or when its files have changed.
+pub(super) struct Reloader {
+    pub(super) generation: Arc<ArcSwap<Generation>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) control: Control,
+    pub(super) audit: AuditSender,
+    pub(super) clock: Clock,
+    pub(super) sources: Sources,
+}
+
+/// Where the configuration of the start came from, and what of it stays.
+pub(super) struct Sources {
+    file: PathBuf,
+    files: Files,
+    interval: Option<Duration>,
+    /// The address of admin, and whether there is TLS.
+    admin: Option<(SocketAddr, bool)>,
+    /// Where the audit goes, if the configuration says it.
+    audit: Option<Destination>,
+}
+
+impl Sources {
+    pub(super) fn of(config: &Config, audit: Option<Destination>) -> Self {
+        let (file, files) = (config.file.clone(), config.files.clone());
+        Self { file, files, interval: config.watch, admin: admin_of(config), audit }
+    }
+}
+
+fn admin_of(config: &Config) -> Option<(SocketAddr, bool)> {
+    config.admin.as_ref().map(|admin| (admin.address, admin.tls.is_some()))
+}
+
+/// What belongs to the generation in force, and what was last tried in its place.
+struct ReloadState {
+    /// Its background work.
+    work: JoinSet<()>,
+    /// Where its audit goes, if the configuration says it.
+    audit: Option<Destination>,
+    changes: Changes,
+}
+
+/// Tells when there is a reason to read the configuration again.
+struct Changes {
+    /// The files that were read last, whatever came of it: a fault is met again only after one of them has changed.
+    watch: Watch,
+    interval: Option<Duration>,
+    /// Whether the last fault may go by itself.
+    passing: bool,
+}
+
+/// Why the configuration is read again.
+enum Occasion {
+    Asked,
+    Changed(Vec<PathBuf>),
+    Passed,
+}
+
+/// Why everything stays as it was.
+struct NotReloaded {
+    why: String,
+    /// Whether it may come right though no file changes.
+    passing: bool,
+}
+
+impl NotReloaded {
+    fn lasting(why: impl Into<String>) -> Self {
+        Self { why: why.into(), passing: false }
+    }
+
+    fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), passing: true }
+    }
+}
+
+impl Changes {
+    /// Waits for a reason; when dropped meanwhile, a new watch is needed.
+    async fn next(&mut self) -> Occasion {
+        let Some(interval) = self.interval else { return std::future::pending().await };
+        let mut pause = interval;
+        loop {
+            tokio::time::sleep(pause).await;
+            let mut watch = std::mem::take(&mut self.watch);
+            // A file system may keep whoever asks it waiting.
+            let looking = tokio::task::spawn_blocking(move || (watch.look(), watch));
+            let Ok((look, watch)) = looking.await else { return std::future::pending().await };
+            self.watch = watch;
+            pause = match look {
+                Look::Changed(files) => return Occasion::Changed(files),
+                Look::Same if self.passing => return Occasion::Passed,
+                Look::Same => interval,
+                Look::Changing => interval.min(SETTLING),
+            };
+        }
+    }
+}
+
+impl Reloader {
+    /// The background work of one generation; ends when dropped.
+    async fn spawn_background(generation: &Generation) -> JoinSet<()> {
+        let mut work = JoinSet::new();
+        let mut first = JoinSet::new();
+        for upstream in &generation.upstreams {
+            let (upstream, once) = (upstream.clone(), upstream.clone());
+            first.spawn(async move { once.resolve().await });
+            work.spawn(async move { upstream.keep_fresh().await });
+        }
+        let issuers = generation.gateway.issuers.clone();
+        work.spawn(async move { issuers.keep_fresh().await });
+        // A name server that does not answer must not keep the gateway from starting.
+        let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;
+        work
+    }
+
+    /// Reads everything again, and takes it into force if all of it is good.
+    async fn reload(&self, state: &mut ReloadState) -> Result<(), NotReloaded> {
+        let file = self.sources.file.clone();
+        let config = match tokio::task::spawn_blocking(move || Config::load(&file)).await {
+            Ok(Ok(config)) => config,
+            Ok(Err(errors)) => {
+                state.changes.watch = Watch::new(errors.files());
+                return Err(NotReloaded::lasting(errors.in_one_line()));
+            }
+            Err(_) => return Err(NotReloaded::lasting("reading it failed; this is a fault of the gateway, report it")),
+        };
+        state.changes.watch = Watch::new(&config.files);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {
+            let why = "the listeners' addresses cannot change in a reload; restart the gateway";
+            return Err(NotReloaded::lasting(why));
+        }
+        if admin_of(&config) != self.sources.admin {
+            tracing::warn!("admin.address, and whether there is admin.tls, change only with a restart");
+        }
+        self.replace(config, state).await
+    }
+
+    /// Builds and warms a new generation; everything old stays in force until all of it is good.
+    async fn replace(&self, config: Config, state: &mut ReloadState) -> Result<(), NotReloaded> {
+        let (interval, destination, expirations) = (config.watch, config.audit.clone(), Expirations::of(&config));
+        let new = build(config, &self.metrics, &self.clock, self.clock.unix_time(), Some(&self.generation.load()))
+            .map_err(|error| NotReloaded::lasting(error.to_string()))?;
+        let new = Arc::new(new);
+        let work = Self::spawn_background(&new).await;
+        let ready = async {
+            while !new.gateway.issuers.ready() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
+            return Err(NotReloaded::passing("the keys of an issuer could not be read in time"));
+        }
+        // Rotated by renaming it, or named otherwise, the file of the audit is another one now.
+        if let Some(audit) = &mut state.audit {
+            let opened = open(destination.clone()).await;
+            self.audit.continue_in(opened.map_err(NotReloaded::passing)?).await;
+            *audit = destination;
+        }
+        expirations.note(&self.metrics, self.clock.unix_time());
+        let before = self.generation.swap(new.clone());
+        if before.kept_for != new.kept_for {
+            // From here on nobody new judges by the limits before; what was noted under them may be forgotten too early.
+            new.gateway.replay.resize(new.kept_for.max_entries, self.clock.unix_time());
+        }
+        state.work = work;
+        state.changes.interval = interval;
+        Ok(())
+    }
+
+    /// What follows a fault: the audit's file may have been rotated all the same.
+    async fn reopen_audit(&self, state: &ReloadState) {
+        let Some(destination) = state.audit.clone() else { return };
+        match open(destination).await {
+            Ok(output) => self.audit.continue_in(output).await,
+            Err(why) => tracing::error!(why, "the audit goes on where it was"),
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Reloader {
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+        let Sources { files, interval, audit, .. } = &self.sources;
+        let changes = Changes { watch: Watch::new(files), interval: *interval, passing: false };
+        let work = Self::spawn_background(&self.generation.load_full()).await;
+        let mut state = ReloadState { work, audit: audit.clone(), changes };
+        ready.notify_ready();
+        let mut said = String::new();
+        loop {
+            let occasion = tokio::select! {
+                () = self.control.0.reload.notified() => Occasion::Asked,
+                occasion = state.changes.next() => occasion,
+                _ = shutdown.changed() => return,
+            };
+            let outcome = self.reload(&mut state).await;
+            self.metrics.reloaded(outcome.is_ok());
+            let changed = match &occasion {
+                Occasion::Changed(files) => files.as_slice(),
+                Occasion::Asked | Occasion::Passed => &[],
+            };
+            state.changes.passing = outcome.as_ref().is_err_and(|fault| fault.passing);
+            match outcome {
+                Ok(()) => tracing::info!(?changed, "the configuration was reloaded"),
+                Err(NotReloaded { why, .. }) => {
+                    // Of a fault that is there again by itself, everything was said.
+                    if !matches!(occasion, Occasion::Passed) || why != said {
+                        tracing::error!(
+                            ?changed,
+                            error = why,
+                            "the configuration was not reloaded, the old one stays in force"
+                        );
+                    }
+                    said = why;
+                    self.reopen_audit(&state).await;
+                }
+            }
+            self.control.0.reloads.fetch_add(1, Ordering::AcqRel);
+            self.control.0.reloaded.notify_one();
+        }
+    }
+}
+
+/// Opens the audit's destination, where that may take its time.
+async fn open(destination: Destination) -> Result<Box<dyn Write + Send>, String> {
+    let opened = tokio::task::spawn_blocking(move || destination.open()).await;
+    let opened = opened.map_err(std::io::Error::other).flatten();
+    opened.map_err(|error| format!("cannot write the audit: {error}"))
+}
+
+const FIRST_RESOLVE: Duration = Duration::from_secs(5);
+const FIRST_KEYS: Duration = Duration::from_secs(30);
+/// How long a change has to have been there, at most, before it is read: whoever writes several files is given that time.
+const SETTLING: Duration = Duration::from_secs(1);

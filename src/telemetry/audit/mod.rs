@@ -1,0 +1,7 @@
+//! The audit: what became of each exchange, told once.
+
+mod record;
+mod writer;
+
+pub use record::{CertificateSource, Ending, decision, line};
+pub use writer::{Audit, AuditSender, Destination, Health};

@@ -1,0 +1,153 @@
+//! One JSON line for each exchange, made from the same record that decided it; never a token, a proof or a body.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use fapi::rejection::Code;
+use fapi::sender::Confirmation;
+use serde::Serialize;
+
+use crate::gateway::{Exchange, Outcome};
+
+/// What is known at the end of an exchange besides the exchange itself.
+#[derive(Clone, Debug)]
+pub struct Ending<'a> {
+    /// When it began, in RFC 3339.
+    pub time: String,
+    /// The listener's address.
+    pub listener: &'a str,
+    /// The other end's address, if the connection still had one.
+    pub client_address: Option<IpAddr>,
+    /// The subject of the client's certificate.
+    pub certificate_subject: Option<&'a str>,
+    /// Where that certificate came from.
+    pub certificate_source: Option<CertificateSource>,
+    /// The method, if the message could be read.
+    pub method: Option<&'a str>,
+    /// The path without the query, if the message could be read.
+    pub path: Option<&'a str>,
+    /// The status that the client saw; none when the connection was gone.
+    pub status: Option<u16>,
+    /// The upstream that the request was sent to, or was about to be.
+    pub upstream: Option<&'a str>,
+    /// The status that the upstream sent.
+    pub upstream_status: Option<u16>,
+    /// From the first byte of the request to the last of the response.
+    pub duration: Duration,
+    /// The gateway's own work before the request went on.
+    pub decision: Duration,
+}
+
+/// Where a client's certificate came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateSource {
+    /// The handshake of this connection.
+    Handshake,
+    /// A proxy that is trusted to hand it on.
+    Forwarded,
+}
+
+/// One line; the names are those of the contract.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: &'a str,
+    interaction_id: String,
+    trace_id: &'a str,
+    listener: &'a str,
+    client_address: Option<IpAddr>,
+    method: Option<&'a str>,
+    path: Option<String>,
+    route: Option<&'a str>,
+    decision: &'static str,
+    code: &'static str,
+    detail: Option<String>,
+    issuer: Option<&'a str>,
+    client_id: Option<&'a str>,
+    subject: Option<&'a str>,
+    token_id: Option<String>,
+    confirmation: Option<ConfirmationText>,
+    certificate_subject: Option<&'a str>,
+    certificate_source: Option<CertificateSource>,
+    status: Option<u16>,
+    upstream: Option<&'a str>,
+    upstream_status: Option<u16>,
+    duration_ms: f64,
+    decision_us: u64,
+}
+
+/// The binding's method and thumbprint; of both bindings the key's, since the certificate has a subject beside it.
+#[derive(Serialize)]
+struct ConfirmationText {
+    method: &'static str,
+    thumbprint: String,
+}
+
+impl ConfirmationText {
+    fn of(confirmation: &Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Certificate(thumbprint) => Self { method: "x5t#S256", thumbprint: thumbprint.to_string() },
+            Confirmation::Key(thumbprint) | Confirmation::Both(_, thumbprint) => {
+                Self { method: "jkt", thumbprint: thumbprint.to_string() }
+            }
+        }
+    }
+}
+
+/// How an exchange ended, as metrics and audit name it. What cuts it short changes nothing of what was decided before.
+pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'static str) {
+    match outcome {
+        Outcome::Permit(_) => ("permit", "ok"),
+        Outcome::Reject(rejection) if cut_short(rejection.code()) && ending.upstream.is_some() => {
+            ("permit", rejection.code().as_str())
+        }
+        Outcome::Reject(rejection) if rejection.code().status().is_server_error() => {
+            ("error", rejection.code().as_str())
+        }
+        Outcome::Reject(rejection) => ("reject", rejection.code().as_str()),
+        Outcome::Pending => ("error", "internal"),
+    }
+}
+
+const fn cut_short(code: Code) -> bool {
+    matches!(code, Code::ClientGone | Code::ClientStalled | Code::ExchangeTimeout)
+}
+
+/// The line of one exchange, with its line end.
+pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
+    let seen = &exchange.seen;
+    let token = seen.token.as_deref();
+    let claims = token.map(|token| token.claims_for_audit());
+    let (decision, code) = decision(&exchange.outcome, ending);
+    let line = Line {
+        time: &ending.time,
+        interaction_id: exchange.interaction.to_string(),
+        trace_id: exchange.trace.trace_id(),
+        listener: ending.listener,
+        client_address: ending.client_address,
+        method: ending.method,
+        path: ending.path.map(|path| path.chars().take(2048).collect()),
+        route: seen.route.as_ref().map(|route| &*route.name),
+        decision,
+        code,
+        detail: match &exchange.outcome {
+            Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
+            Outcome::Permit(_) | Outcome::Pending => None,
+        },
+        issuer: token.map(|token| &**token.issuer()),
+        client_id: claims.and_then(|claims| claims.text("client_id")),
+        subject: claims.and_then(|claims| claims.text("sub")),
+        token_id: seen.token_id.map(|id| id.to_string()),
+        confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
+        certificate_subject: ending.certificate_subject,
+        certificate_source: ending.certificate_source,
+        status: ending.status,
+        upstream: ending.upstream,
+        upstream_status: ending.upstream_status,
+        duration_ms: (ending.duration.as_secs_f64() * 1e6).round() / 1e3,
+        decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
+    };
+    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}

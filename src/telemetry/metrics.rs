@@ -1,0 +1,427 @@
+//! What Prometheus reads: counters and histograms from the same record as the audit; labels only from closed sets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fapi::UnixTime;
+use fapi::revocation::Kind;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
+use crate::replay::memory::Insert;
+
+/// All metrics of one gateway, in a registry of their own.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    decision_duration: HistogramVec,
+    upstream_duration: HistogramVec,
+    upstream_errors: IntCounterVec,
+    upstream_retries: IntCounterVec,
+    upstream_servers: IntGaugeVec,
+    token_cache_requests: IntCounterVec,
+    token_cache_entries: Gauge,
+    replay_requests: IntCounterVec,
+    replay_entries: Gauge,
+    jwks_refreshes: IntCounterVec,
+    jwks_age: GaugeVec,
+    introspection_requests: IntCounterVec,
+    introspection_duration: HistogramVec,
+    revocations: IntCounterVec,
+    revocations_entries: Gauge,
+    handshakes: IntCounterVec,
+    connections: IntGaugeVec,
+    certificate_not_after: GaugeVec,
+    revocation_list_next_update: GaugeVec,
+    audit_lines_lost: IntCounter,
+    reloads: IntCounterVec,
+    last_reload: Gauge,
+}
+
+/// The metrics of one route, looked up beforehand so that an exchange waits for no lock.
+pub struct RouteMetrics {
+    requests: IntCounterVec,
+    name: Box<str>,
+    permitted: IntCounter,
+    duration: Histogram,
+    decision: Histogram,
+}
+
+impl RouteMetrics {
+    /// Counts an exchange at its end.
+    pub fn exchange(&self, decision: &str, code: &str, duration: Duration, own: Duration) {
+        if code == "ok" {
+            self.permitted.inc();
+        } else {
+            self.requests.with_label_values(&[&*self.name, decision, code]).inc();
+        }
+        self.duration.observe(duration.as_secs_f64());
+        self.decision.observe(own.as_secs_f64());
+    }
+}
+
+/// What became of a revocation that was sent.
+#[derive(Clone, Copy, Debug)]
+pub enum RevocationOutcome {
+    /// It counts.
+    Recorded,
+    /// It tells of other things.
+    Ignored,
+    /// It is none: its form, its sender, its signature.
+    Refused,
+    /// There was no room.
+    Full,
+    /// There were no keys to verify it with.
+    Unavailable,
+}
+
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Handshake {
+    /// It succeeded.
+    Success,
+    /// It failed: version, suite, certificate.
+    Failure,
+    /// It took too long.
+    Timeout,
+    /// The listener held all the connections it may.
+    Refused,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// When two metrics would have one name, which is a fault of the program.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let metric = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let requests = counter(
+            "fapi_gateway_requests_total",
+            "Exchanges by route, decision and code.",
+            &["route", "decision", "code"],
+        )?;
+        let request_duration = histogram(
+            "fapi_gateway_request_duration_seconds",
+            "From the end of the request's header to the end of the response.",
+            &["route"],
+            LONG,
+        )?;
+        let decision_duration = histogram(
+            "fapi_gateway_decision_duration_seconds",
+            "The gateway's own work before a request goes on or is refused.",
+            &["route"],
+            SHORT,
+        )?;
+        let upstream_duration = histogram(
+            "fapi_gateway_upstream_duration_seconds",
+            "From the decision to the first byte of the upstream's answer.",
+            &["upstream"],
+            LONG,
+        )?;
+        let upstream_errors =
+            counter("fapi_gateway_upstream_errors_total", "Upstream failures by kind.", &["upstream", "kind"])?;
+        let upstream_retries = counter(
+            "fapi_gateway_upstream_retries_total",
+            "Requests that were sent to another server, or again, because they had reached none.",
+            &["upstream"],
+        )?;
+        let upstream_servers = IntGaugeVec::new(
+            Opts::new("fapi_gateway_upstream_servers", "Addresses of an upstream by state."),
+            &["upstream", "state"],
+        )?;
+        registry.register(Box::new(upstream_servers.clone()))?;
+        let token_cache_requests = counter(
+            "fapi_gateway_token_cache_requests_total",
+            "Look-ups of verified tokens by outcome.",
+            &["issuer", "outcome"],
+        )?;
+        let replay_requests = counter(
+            "fapi_gateway_replay_requests_total",
+            "Questions to the replay log by outcome.",
+            &["store", "outcome"],
+        )?;
+        let replay_entries = Gauge::new("fapi_gateway_replay_entries", "Used proofs remembered.")?;
+        registry.register(Box::new(replay_entries.clone()))?;
+        let jwks_refreshes =
+            counter("fapi_gateway_jwks_refreshes_total", "Readings of key sets by outcome.", &["issuer", "outcome"])?;
+        let introspection_requests = counter(
+            "fapi_gateway_introspection_requests_total",
+            "Questions to issuers about tokens by outcome.",
+            &["issuer", "outcome"],
+        )?;
+        let introspection_duration = histogram(
+            "fapi_gateway_introspection_duration_seconds",
+            "From a question to an issuer, the wait for its turn included, to the answer.",
+            &["issuer"],
+            LONG,
+        )?;
+        let revocations = counter(
+            "fapi_gateway_revocations_total",
+            "Revocations that were sent to the gateway by kind of subject and outcome.",
+            &["kind", "outcome"],
+        )?;
+        let revocations_entries = Gauge::new("fapi_gateway_revocations_entries", "Revocations that count.")?;
+        registry.register(Box::new(revocations_entries.clone()))?;
+        let handshakes =
+            counter("fapi_gateway_tls_handshakes_total", "TLS handshakes by outcome.", &["listener", "outcome"])?;
+        let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Since the issuer last sent its keys.", &["issuer"])?;
+        let certificate_not_after = gauge(
+            "fapi_gateway_certificate_not_after_timestamp_seconds",
+            "End of validity of the certificates in use.",
+            &["file"],
+        )?;
+        let revocation_list_next_update = gauge(
+            "fapi_gateway_revocation_list_next_update_timestamp_seconds",
+            "When the revocation lists in use have to be replaced.",
+            &["file"],
+        )?;
+        let connections =
+            IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
+        registry.register(Box::new(connections.clone()))?;
+        let token_cache_entries =
+            Gauge::new("fapi_gateway_token_cache_entries", "Tokens remembered, verified and introspected.")?;
+        registry.register(Box::new(token_cache_entries.clone()))?;
+        let reloads =
+            counter("fapi_gateway_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"])?;
+        let audit_lines_lost =
+            IntCounter::new("fapi_gateway_audit_lines_lost_total", "Audit lines that could not be written.")?;
+        registry.register(Box::new(audit_lines_lost.clone()))?;
+        let last_reload = Gauge::new(
+            "fapi_gateway_config_last_reload_success",
+            "1 if the configuration in force is the newest that was read.",
+        )?;
+        last_reload.set(1.0);
+        registry.register(Box::new(last_reload.clone()))?;
+        let build = GaugeVec::new(Opts::new("fapi_gateway_build_info", "The program's version."), &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self {
+            registry,
+            requests,
+            request_duration,
+            decision_duration,
+            upstream_duration,
+            upstream_errors,
+            upstream_retries,
+            upstream_servers,
+            token_cache_requests,
+            token_cache_entries,
+            replay_requests,
+            replay_entries,
+            jwks_refreshes,
+            jwks_age,
+            introspection_requests,
+            introspection_duration,
+            revocations,
+            revocations_entries,
+            handshakes,
+            connections,
+            certificate_not_after,
+            revocation_list_next_update,
+            audit_lines_lost,
+            reloads,
+            last_reload,
+        })
+    }
+
+    /// The metrics of one route, by its configured name; the empty name is for exchanges that matched none.
+    pub fn route(&self, name: &str) -> RouteMetrics {
+        RouteMetrics {
+            requests: self.requests.clone(),
+            name: name.into(),
+            permitted: self.requests.with_label_values(&[name, "permit", "ok"]),
+            duration: self.request_duration.with_label_values(&[name]),
+            decision: self.decision_duration.with_label_values(&[name]),
+        }
+    }
+
+    /// How long an upstream of this configured name takes to answer.
+    pub fn upstream(&self, name: &str) -> Histogram {
+        self.upstream_duration.with_label_values(&[name])
+    }
+
+    /// Counts an upstream's failure.
+    pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
+        self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// Counts a request that is sent to another server, or again.
+    pub fn upstream_retried(&self, upstream: &str) {
+        self.upstream_retries.with_label_values(&[upstream]).inc();
+    }
+
+    /// Notes how many servers of each upstream are in each state, instead of those noted before.
+    pub fn servers<'u>(&self, states: impl IntoIterator<Item = (&'u str, &'static str, usize)>) {
+        self.upstream_servers.reset();
+        for (upstream, state, count) in states {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.upstream_servers.with_label_values(&[upstream, state]).set(count);
+        }
+    }
+
+    /// Counts a handshake.
+    pub fn handshake(&self, listener: &str, outcome: Handshake) {
+        let outcome = match outcome {
+            Handshake::Success => "success",
+            Handshake::Failure => "failure",
+            Handshake::Timeout => "timeout",
+            Handshake::Refused => "refused",
+        };
+        self.handshakes.with_label_values(&[listener, outcome]).inc();
+    }
+
+    /// Counts a revocation by the kind of its subject, if that was told.
+    pub fn revocation(&self, kind: Option<Kind>, outcome: RevocationOutcome) {
+        let outcome = match outcome {
+            RevocationOutcome::Recorded => "recorded",
+            RevocationOutcome::Ignored => "ignored",
+            RevocationOutcome::Refused => "refused",
+            RevocationOutcome::Full => "full",
+            RevocationOutcome::Unavailable => "unavailable",
+        };
+        self.revocations.with_label_values(&[kind.map_or("none", Kind::as_str), outcome]).inc();
+    }
+
+    /// The gauge of a listener's open connections.
+    pub fn connections(&self, listener: &str) -> prometheus::IntGauge {
+        self.connections.with_label_values(&[listener])
+    }
+
+    /// Counts a reload.
+    pub fn reloaded(&self, success: bool) {
+        self.reloads.with_label_values(&[if success { "success" } else { "failure" }]).inc();
+        self.last_reload.set(if success { 1.0 } else { 0.0 });
+    }
+
+    /// Notes until when each of the certificates in use is valid, instead of those noted before.
+    pub fn certificates<'c>(&self, certificates: impl IntoIterator<Item = &'c (String, UnixTime)>) {
+        set_times(&self.certificate_not_after, certificates);
+    }
+
+    /// Notes when each of the revocation lists in use has to be replaced, instead of those noted before.
+    pub fn revocation_lists<'c>(&self, lists: impl IntoIterator<Item = &'c (String, UnixTime)>) {
+        set_times(&self.revocation_list_next_update, lists);
+    }
+
+    /// The counters of a replay log.
+    pub fn replay(&self, store: &str) -> ReplayMetrics {
+        let counter = |outcome: &str| self.replay_requests.with_label_values(&[store, outcome]);
+        ReplayMetrics { first: counter("first"), again: counter("replayed"), full: counter("unavailable") }
+    }
+
+    /// The text that Prometheus scrapes, with the gauges that are read on demand.
+    pub fn render(&self, issuers: &Issuers, replay_entries: usize, audit_lines_lost: u64, now: UnixTime) -> Vec<u8> {
+        #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
+        self.replay_entries.set(replay_entries as f64);
+        self.audit_lines_lost.inc_by(audit_lines_lost.saturating_sub(self.audit_lines_lost.get()));
+        self.jwks_age.reset();
+        for (issuer, age) in issuers.key_ages() {
+            if let Some(age) = age {
+                self.jwks_age.with_label_values(&[&*issuer]).set(age);
+            }
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a count of cache entries")]
+        self.token_cache_entries.set(issuers.cache_entries() as f64);
+        #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
+        self.revocations_entries.set(issuers.revocations(now) as f64);
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+/// One time for each file, and none for files that are not there any more.
+fn set_times<'c>(gauge: &GaugeVec, times: impl IntoIterator<Item = &'c (String, UnixTime)>) {
+    gauge.reset();
+    for (file, time) in times {
+        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
+        gauge.with_label_values(&[file]).set(time.0 as f64);
+    }
+}
+
+/// Lets a replay log tell what it was asked.
+pub struct ReplayMetrics {
+    first: IntCounter,
+    again: IntCounter,
+    full: IntCounter,
+}
+
+impl crate::replay::Observer for ReplayMetrics {
+    fn asked(&self, outcome: Insert) {
+        match outcome {
+            Insert::First => self.first.inc(),
+            Insert::Again => self.again.inc(),
+            Insert::Full | Insert::ClockSetBack => self.full.inc(),
+        }
+    }
+}
+
+/// Lets the issuers tell what they do; the counters of every request are looked up beforehand.
+pub struct IssuerMetrics {
+    metrics: Arc<Metrics>,
+    token_cache: HashMap<Arc<str>, (IntCounter, IntCounter)>,
+}
+
+impl IssuerMetrics {
+    /// For issuers of these names.
+    pub fn new<'n>(metrics: &Arc<Metrics>, issuers: impl IntoIterator<Item = &'n Arc<str>>) -> Self {
+        let counter = |issuer: &str, outcome: &str| metrics.token_cache_requests.with_label_values(&[issuer, outcome]);
+        let token_cache =
+            issuers.into_iter().map(|name| (name.clone(), (counter(name, "hit"), counter(name, "miss")))).collect();
+        Self { metrics: metrics.clone(), token_cache }
+    }
+}
+
+impl Observer for IssuerMetrics {
+    fn token_cache(&self, issuer: &str, outcome: CacheOutcome) {
+        match (self.token_cache.get(issuer), outcome) {
+            (Some((hit, _)), CacheOutcome::Hit) => hit.inc(),
+            (Some((_, miss)), CacheOutcome::Miss) => miss.inc(),
+            (None, _) => {}
+        }
+    }
+
+    fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome) {
+        let outcome = match outcome {
+            RefreshOutcome::Success => "success",
+            RefreshOutcome::Failure => "failure",
+        };
+        self.metrics.jwks_refreshes.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration) {
+        self.metrics.introspection_requests.with_label_values(&[issuer, outcome.as_str()]).inc();
+        if outcome != IntrospectionOutcome::Busy {
+            self.metrics.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
+        }
+    }
+}
+
+const LONG: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const SHORT: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
+    5.0,
+];

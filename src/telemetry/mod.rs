@@ -1,0 +1,5 @@
+//! What operators see: the audit, the metrics and the log.
+
+pub mod audit;
+pub mod logging;
+pub mod metrics;
