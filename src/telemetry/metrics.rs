@@ -117,102 +117,124 @@ impl Metrics {
         };
         let requests = counter(
             "fapi_gateway_requests_total",
-            "Exchanges by route, decision and code.",
+            "Exchanges. decision is permit, reject or error; code is ok or one of the table of codes; route is empty where none matched.",
             &["route", "decision", "code"],
         )?;
         let request_duration = histogram(
             "fapi_gateway_request_duration_seconds",
-            "From the end of the request's header to the end of the response.",
+            "From the end of the request's header section to the end of the response.",
             &["route"],
             LONG,
         )?;
         let decision_duration = histogram(
             "fapi_gateway_decision_duration_seconds",
-            "The gateway's own work before a request goes on or is refused.",
+            "The gateway's own work before a request is forwarded or refused, questions to issuers included.",
             &["route"],
             SHORT,
         )?;
         let upstream_duration = histogram(
             "fapi_gateway_upstream_duration_seconds",
-            "From the decision to the first byte of the upstream's answer.",
+            "From the decision to the header section of the upstream's response.",
             &["upstream"],
             LONG,
         )?;
-        let upstream_errors =
-            counter("fapi_gateway_upstream_errors_total", "Upstream failures by kind.", &["upstream", "kind"])?;
+        let upstream_errors = counter(
+            "fapi_gateway_upstream_errors_total",
+            "Failures of an upstream, those that another attempt made good included. kind is connect, connection, timeout or protocol.",
+            &["upstream", "kind"],
+        )?;
         let upstream_retries = counter(
             "fapi_gateway_upstream_retries_total",
-            "Requests that were sent to another server, or again, because they had reached none.",
+            "Attempts after the first, made because the request had reached no server.",
             &["upstream"],
         )?;
         let upstream_servers = IntGaugeVec::new(
-            Opts::new("fapi_gateway_upstream_servers", "Addresses of an upstream by state."),
+            Opts::new(
+                "fapi_gateway_upstream_servers",
+                "Addresses of an upstream. state is healthy, ejected (could not be connected to) or unhealthy (failed its health checks).",
+            ),
             &["upstream", "state"],
         )?;
         registry.register(Box::new(upstream_servers.clone()))?;
         let token_cache_requests = counter(
             "fapi_gateway_token_cache_requests_total",
-            "Look-ups of verified tokens by outcome.",
+            "Look-ups of tokens that were verified or introspected before. outcome is hit or miss.",
             &["issuer", "outcome"],
         )?;
         let replay_requests = counter(
             "fapi_gateway_replay_requests_total",
-            "Questions to the replay log by outcome.",
+            "Proofs that the replay log was asked about. store is memory; outcome is first, replayed or unavailable.",
             &["store", "outcome"],
         )?;
-        let replay_entries = Gauge::new("fapi_gateway_replay_entries", "Used proofs remembered.")?;
+        let replay_entries = Gauge::new("fapi_gateway_replay_entries", "Used proofs that are remembered.")?;
         registry.register(Box::new(replay_entries.clone()))?;
-        let jwks_refreshes =
-            counter("fapi_gateway_jwks_refreshes_total", "Readings of key sets by outcome.", &["issuer", "outcome"])?;
+        let jwks_refreshes = counter(
+            "fapi_gateway_jwks_refreshes_total",
+            "Readings of key sets. outcome is success or failure.",
+            &["issuer", "outcome"],
+        )?;
         let introspection_requests = counter(
             "fapi_gateway_introspection_requests_total",
-            "Questions to issuers about tokens by outcome.",
+            "Questions to issuers about tokens. outcome is active or inactive; unauthorized if the issuer refuses the gateway; invalid for an answer that cannot be used; timeout; unreachable; busy if too many requests wait.",
             &["issuer", "outcome"],
         )?;
         let introspection_duration = histogram(
             "fapi_gateway_introspection_duration_seconds",
-            "From a question to an issuer, the wait for its turn included, to the answer.",
+            "From a question to an issuer to its answer, the wait for its turn included.",
             &["issuer"],
             LONG,
         )?;
         let revocations = counter(
             "fapi_gateway_revocations_total",
-            "Revocations that were sent to the gateway by kind of subject and outcome.",
+            "Revocations that were sent to the gateway. kind is token, jti, sub, client_id, sid, or none where it could not be told; outcome is recorded, ignored for an event about other things, refused, full or unavailable.",
             &["kind", "outcome"],
         )?;
-        let revocations_entries = Gauge::new("fapi_gateway_revocations_entries", "Revocations that count.")?;
+        let revocations_entries = Gauge::new("fapi_gateway_revocations_entries", "Revocations in force.")?;
         registry.register(Box::new(revocations_entries.clone()))?;
-        let handshakes =
-            counter("fapi_gateway_tls_handshakes_total", "TLS handshakes by outcome.", &["listener", "outcome"])?;
-        let jwks_age = gauge("fapi_gateway_jwks_age_seconds", "Since the issuer last sent its keys.", &["issuer"])?;
+        let handshakes = counter(
+            "fapi_gateway_tls_handshakes_total",
+            "TLS handshakes. outcome is success, failure, timeout, or refused when limits.connections was reached.",
+            &["listener", "outcome"],
+        )?;
+        let jwks_age = gauge(
+            "fapi_gateway_jwks_age_seconds",
+            "Since the issuer last sent its keys; at jwks.max_age they are no longer used.",
+            &["issuer"],
+        )?;
         let certificate_not_after = gauge(
             "fapi_gateway_certificate_not_after_timestamp_seconds",
-            "End of validity of the certificates in use.",
+            "When the first certificate of a file expires.",
             &["file"],
         )?;
         let revocation_list_next_update = gauge(
             "fapi_gateway_revocation_list_next_update_timestamp_seconds",
-            "When the revocation lists in use have to be replaced.",
+            "When the first revocation list of a file has to be replaced.",
             &["file"],
         )?;
         let connections =
             IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
-        let token_cache_entries =
-            Gauge::new("fapi_gateway_token_cache_entries", "Tokens remembered, verified and introspected.")?;
+        let token_cache_entries = Gauge::new(
+            "fapi_gateway_token_cache_entries",
+            "Tokens that are remembered, verified and introspected ones.",
+        )?;
         registry.register(Box::new(token_cache_entries.clone()))?;
-        let reloads =
-            counter("fapi_gateway_config_reloads_total", "Reloads of the configuration by outcome.", &["outcome"])?;
+        let reloads = counter(
+            "fapi_gateway_config_reloads_total",
+            "Reloads of the configuration. outcome is success or failure.",
+            &["outcome"],
+        )?;
         let audit_lines_lost =
             IntCounter::new("fapi_gateway_audit_lines_lost_total", "Audit lines that could not be written.")?;
         registry.register(Box::new(audit_lines_lost.clone()))?;
         let last_reload = Gauge::new(
             "fapi_gateway_config_last_reload_success",
-            "1 if the configuration in force is the newest that was read.",
+            "1 if the configuration in force is the newest that was read, 0 if the newest was refused.",
         )?;
         last_reload.set(1.0);
         registry.register(Box::new(last_reload.clone()))?;
-        let build = GaugeVec::new(Opts::new("fapi_gateway_build_info", "The program's version."), &["version"])?;
+        let build =
+            GaugeVec::new(Opts::new("fapi_gateway_build_info", "1, with the version of the program."), &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry.register(Box::new(build))?;
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
