@@ -18,7 +18,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+    /// Serve until SIGTERM or SIGINT; reload when files change, and on SIGHUP.
     Run {
         /// The configuration; relative paths inside it are relative to its folder.
         #[arg(long, default_value = "gateway.yaml")]
@@ -38,9 +38,9 @@ enum Command {
     /// Print one DPoP proof (RFC 9449), for a call by hand.
     Proof(commands::proof::Arguments),
     #[cfg(feature = "demo")]
-    /// Play honest and hostile calls against a gateway on loopback and print what came of each.
+    /// Make honest and hostile calls to a gateway on loopback and print what came of each.
     Demo {
-        /// Exit after the play, with 0 only if every call went as it should.
+        /// Exit after the calls, with 0 only if every call went as it should.
         #[arg(long)]
         once: bool,
     },

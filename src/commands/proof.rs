@@ -25,15 +25,15 @@ pub struct Arguments {
     url: String,
     /// The access token that goes with it, hashed as `ath`: `@FILE`, `-` for standard input, or the token itself.
     ///
-    /// What stands on a command line is seen by others on the machine and stays in the shell's history: take `@FILE` or `-`
-    /// for a token that is worth something. White space around the token is left out. Without this, the proof has no
-    /// `ath`, as a token endpoint wants it.
+    /// Others on the machine can see a command line, and it stays in the shell's history: use `@FILE` or `-` for a token that
+    /// is worth something. White space around the token is ignored. Without a token the proof has no `ath`, as a token
+    /// endpoint expects.
     #[arg(long, allow_hyphen_values = true)]
     token: Option<String>,
     /// The nonce that the server sent in `DPoP-Nonce`.
     #[arg(long, allow_hyphen_values = true)]
     nonce: Option<String>,
-    /// When the proof was made, in seconds since 1970; now if not said.
+    /// When the proof was made, in seconds since 1970; by default now.
     #[arg(long, value_name = "SECONDS")]
     iat: Option<u64>,
 }

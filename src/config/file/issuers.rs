@@ -9,7 +9,7 @@ use super::super::scalar::{Duration, FilePath, Size};
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Issuer {
-    /// How routes, metrics and the audit name it. Default: the issuer's host.
+    /// Its name in routes, metrics and the audit. Default: the issuer's host.
     pub(in crate::config) name: Option<String>,
     /// The exact value of `iss`; https, without query and fragment.
     #[schemars(required)]
@@ -17,7 +17,7 @@ pub(in crate::config) struct Issuer {
     /// The values of `aud` that mean this resource; a token must have one of them.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) audiences: Option<Vec<String>>,
-    /// How its tokens are judged.
+    /// How its tokens are verified.
     #[schemars(extend("default" = "jwt"))]
     pub(in crate::config) tokens: Option<Tokens>,
     /// The algorithms it may sign with. Default: PS256, ES256 and EdDSA; with `profile: fapi1-advanced`, PS256 and ES256.
@@ -27,10 +27,10 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) jwks_uri: Option<String>,
     /// How its keys are kept.
     pub(in crate::config) jwks: Option<Jwks>,
-    /// PEM files with the authorities that calls to this issuer rely on. Default: the system's.
+    /// PEM files with the authorities that the issuer's TLS certificates lead to. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
-    /// How it is asked about its tokens; needed with `tokens: introspection`.
+    /// How it is asked about its tokens; required with `tokens: introspection`.
     pub(in crate::config) introspection: Option<Introspection>,
 }
 
@@ -38,12 +38,13 @@ pub(in crate::config) struct Issuer {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Introspection {
-    /// Where to ask; https. Default: from the issuer's metadata, by `mtls_endpoint_aliases` with the two mTLS methods.
+    /// The introspection endpoint; https. Default: from the issuer's metadata, by `mtls_endpoint_aliases` with the two mTLS
+    /// methods.
     pub(in crate::config) endpoint: Option<String>,
-    /// Who the gateway is at the issuer.
+    /// The gateway's `client_id` at the issuer.
     #[schemars(required)]
     pub(in crate::config) client_id: Option<String>,
-    /// How it proves that; there is no way with a shared secret.
+    /// How the gateway authenticates; never with a shared secret.
     #[schemars(required)]
     pub(in crate::config) authentication: Option<Authentication>,
     /// The form that every answer must have.
@@ -53,23 +54,23 @@ pub(in crate::config) struct Introspection {
     /// `audiences`.
     #[schemars(length(min = 1))]
     pub(in crate::config) audience: Option<Vec<String>>,
-    /// What an answer is worth that has no `aud`.
+    /// What an answer without `aud` is worth.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) missing_audience: Option<MissingAudience>,
     /// How long a question may take, the wait for its turn included; up to 30s.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) timeout: Option<Duration>,
-    /// How many questions are under way at a time, from 1 to 1000.
+    /// How many questions may be under way at a time.
     #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
     pub(in crate::config) max_calls: Option<u64>,
-    /// How many requests wait for an answer at a time, from 1 to 100000; more are answered 503.
+    /// How many requests may wait for an answer at a time; more are answered with 503.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1024))]
     pub(in crate::config) max_waiting: Option<u64>,
     /// Memory of the answers.
     pub(in crate::config) cache: Option<IntrospectionCache>,
 }
 
-/// How the gateway proves to an issuer who it is.
+/// How the gateway authenticates to an issuer.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Authentication {
@@ -79,11 +80,11 @@ pub(in crate::config) struct Authentication {
     /// PEM file with the key: RSA from 2048 bits, P-256 or Ed25519 (PKCS#8, SEC1 or PKCS#1).
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// What the assertion is signed with; only with `private_key_jwt`. Default: what the key is for.
+    /// What the assertion is signed with; only with `private_key_jwt`. Default: the algorithm that the key is for.
     pub(in crate::config) algorithm: Option<Algorithm>,
     /// The `kid` of the assertion; only with `private_key_jwt`. Default: none.
     pub(in crate::config) key_id: Option<String>,
-    /// PEM file with the certificate chain of the key, leaf first; only with the two mTLS methods, which need it.
+    /// PEM file with the certificate chain of the key, leaf first; required with the two mTLS methods, and only allowed there.
     pub(in crate::config) certificate: Option<FilePath>,
 }
 
@@ -115,25 +116,25 @@ pub(in crate::config) enum Response {
 pub(in crate::config) enum MissingAudience {
     /// Nothing: the token is refused.
     Refuse,
-    /// The issuer answers to this gateway only about tokens that are for it.
+    /// The token is accepted; only for an issuer that tells this gateway nothing about tokens of other resources.
     Accept,
 }
 
-/// Memory of what an issuer said of its tokens; never past their `exp`.
+/// Memory of what an issuer said about its tokens; never past their `exp`.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct IntrospectionCache {
-    /// How many active tokens are remembered; those that were not used for the longest go first.
+    /// How many active tokens are remembered; the least recently used are forgotten first.
     #[schemars(range(min = 1), extend("default" = 100_000))]
     pub(in crate::config) max_entries: Option<u64>,
     /// How much memory they may take; from 1MiB to 64GiB.
     #[schemars(extend("default" = "128MiB"))]
     pub(in crate::config) max_bytes: Option<Size>,
-    /// How long an answer counts, from the moment the question was sent: how late a revocation is seen. 0s asks every time;
-    /// up to 1h.
+    /// How long an answer is used, from the moment the question was sent: how late a revocation is noticed. From 0s, which
+    /// asks every time, to 1h.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) max_age: Option<Duration>,
-    /// How long the answer counts that a token is not active, or not good here; up to 5s.
+    /// How long the answer is used that a token is not active, or not acceptable here; from 0s to 5s.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) inactive_max_age: Option<Duration>,
 }
@@ -142,23 +143,23 @@ pub(in crate::config) struct IntrospectionCache {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Jwks {
-    /// How long after one reading they are read again, from 60s to 1h; sooner, but not below 60s, if `Cache-Control` of the
-    /// answer says so. A key that the issuer removed works for as long.
+    /// From one reading of the key set to the next, from 60s to 1h; sooner, but not below 60s, if its `Cache-Control` says so.
+    /// A key that the issuer removed works for up to as long.
     #[schemars(extend("default" = "300s"))]
     pub(in crate::config) refresh_interval: Option<Duration>,
-    /// How long after the last good reading they are used, while the issuer cannot be read; from twice `refresh_interval` to
-    /// 7days. After that its tokens are refused with 503.
+    /// How long the keys are used after the last good reading, while they cannot be read; from twice `refresh_interval` to
+    /// 7days. After that the issuer's tokens are refused with 503.
     #[schemars(extend("default" = "24h"))]
     pub(in crate::config) max_age: Option<Duration>,
 }
 
-/// How an issuer's tokens are judged.
+/// How an issuer's tokens are verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum Tokens {
-    /// Validated here with the issuer's keys.
+    /// By the gateway, with the issuer's keys.
     Jwt,
-    /// Asked of the issuer, JWTs too.
+    /// By asking the issuer about each, JWTs included.
     Introspection,
 }
 

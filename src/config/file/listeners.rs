@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
 
-/// Where clients connect, what for, and what the handshake shows and asks.
+/// Where clients connect, which origins are served there, and what the handshake shows and asks for.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Listener {
@@ -17,40 +17,41 @@ pub(in crate::config) struct Listener {
     /// one. Requests for any other host are refused.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) origins: Option<Vec<String>>,
-    /// What the handshake shows and asks.
+    /// What the handshake shows and asks for.
     #[schemars(required)]
     pub(in crate::config) tls: Option<ListenerTls>,
-    /// Which proxies in front may hand on the certificates of their clients. Default: none, and no such header is believed.
+    /// The proxies in front that may forward the certificates of their clients. Default: none, and no such header is
+    /// believed.
     pub(in crate::config) forwarded_client_certificate: Option<ForwardedClientCertificate>,
 }
 
-/// How proxies that end TLS in front of a listener hand on the certificates of their clients.
+/// How proxies that terminate TLS in front of a listener forward the certificates of their clients.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ForwardedClientCertificate {
     /// How the proxies write a certificate; no other header is looked at.
     #[schemars(required)]
     pub(in crate::config) dialect: Option<Dialect>,
-    /// The header that carries it; only with `nginx_escaped_pem`, which needs it.
+    /// The header that carries it; required with `nginx_escaped_pem`, and only allowed there. It begins with `X-SSL-`,
+    /// `SSL-Client-`, `X-Client-Cert` or `Client-Cert`.
     pub(in crate::config) header: Option<String>,
-    /// Who the proxies are. Their own certificates are nobody's binding; of everybody else the header is not looked at.
+    /// Who the proxies are. Their own certificates bind no token; from everybody else the header is ignored.
     #[schemars(required)]
     pub(in crate::config) from: Option<Proxies>,
-    /// What makes a certificate acceptable: a chain to one of the trust anchors, or that the proxy has seen possession of its
-    /// key and the chain is the proxy's business.
+    /// What makes a certificate acceptable. With `possession` the chain is the proxy's business.
     #[schemars(extend("default" = "chain"))]
     pub(in crate::config) trust: Option<Trust>,
-    /// PEM files with the authorities of client certificates; needed with `trust: chain`.
+    /// PEM files with the authorities of client certificates; required with `trust: chain`.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
     /// What a certificate must be meant for; only with `trust: chain`.
     #[schemars(extend("default" = "client_auth_or_absent"))]
     pub(in crate::config) extended_key_usage: Option<ExtendedKeyUsage>,
-    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate of which none tells is
-    /// refused, along the whole chain. None: revocation is not looked at.
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate that none of them covers
+    /// is refused, along the whole chain. Without any, revocation is not checked.
     #[schemars(extend("default" = []))]
     pub(in crate::config) revocation_lists: Option<Vec<FilePath>>,
-    /// What becomes of certificates whose revocation list is past its nextUpdate; only with revocation lists.
+    /// What happens to certificates whose revocation list is past its `nextUpdate`; only with revocation lists.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) revocation_list_expired: Option<OnExpired>,
 }
@@ -71,17 +72,17 @@ pub(in crate::config) enum Dialect {
     AwsAlbPassthrough,
 }
 
-/// Who the proxies in front of a listener are. A proxy has one of the addresses, if any are named, and has shown a certificate of
-/// one of the names or thumbprints, if any are named.
+/// Who the proxies in front of a listener are. A proxy has one of the addresses, if any are listed, and has shown a certificate
+/// with one of the names or thumbprints, if any are listed. At least one of the three.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub(in crate::config) struct Proxies {
-    /// Their addresses or networks, such as `10.0.0.0/8`. Alone they are as good as the network is closed.
+    /// Their addresses or networks, such as `10.0.0.0/8`. Alone, they make a proxy of everybody who can connect from there.
     #[schemars(length(min = 1))]
     pub(in crate::config) addresses: Option<Vec<String>>,
-    /// Host names or URIs among the subject alternative names of their certificates, which `client_certificates` have to verify
-    /// with `trust: chain`.
+    /// Host names or URIs among the subject alternative names of their certificates; `client_certificates` has to have
+    /// `trust: chain`.
     #[schemars(length(min = 1))]
     pub(in crate::config) names: Option<Vec<String>>,
     /// SHA-256 of their certificates in DER, in base64url, as in `x5t#S256`.
@@ -99,12 +100,12 @@ pub(in crate::config) struct ListenerTls {
     /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// What is asked of clients.
+    /// The certificates that clients are asked for.
     #[schemars(required)]
     pub(in crate::config) client_certificates: Option<ClientCertificates>,
 }
 
-/// What a listener asks of clients.
+/// The certificates that a listener asks clients for.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ClientCertificates {
@@ -114,17 +115,17 @@ pub(in crate::config) struct ClientCertificates {
     /// What makes a certificate acceptable.
     #[schemars(extend("default" = "chain"))]
     pub(in crate::config) trust: Option<Trust>,
-    /// PEM files with the authorities of client certificates; needed with `trust: chain`.
+    /// PEM files with the authorities of client certificates; required with `trust: chain`.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
     /// What a certificate must be meant for; only with `trust: chain`.
     #[schemars(extend("default" = "client_auth_or_absent"))]
     pub(in crate::config) extended_key_usage: Option<ExtendedKeyUsage>,
-    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate of which none tells is
-    /// refused, along the whole chain. None: revocation is not looked at.
+    /// Certificate revocation lists, PEM or DER; only with `trust: chain`. With any, a certificate that none of them covers
+    /// is refused, along the whole chain. Without any, revocation is not checked.
     #[schemars(extend("default" = []))]
     pub(in crate::config) revocation_lists: Option<Vec<FilePath>>,
-    /// What becomes of certificates whose revocation list is past its nextUpdate; only with revocation lists.
+    /// What happens to certificates whose revocation list is past its `nextUpdate`; only with revocation lists.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) revocation_list_expired: Option<OnExpired>,
 }
@@ -135,9 +136,9 @@ pub(in crate::config) struct ClientCertificates {
 pub(in crate::config) enum Mode {
     /// The handshake fails without one.
     Required,
-    /// A client may come without; it can then only use public routes and those that accept `dpop`.
+    /// A client may come without one; it can then only use public routes and tokens that are bound to a DPoP key.
     Optional,
-    /// None is asked for, so only public routes and those that accept `dpop` can be used.
+    /// None is asked for; only public routes and tokens that are bound to a DPoP key can be used.
     None,
 }
 
@@ -159,7 +160,7 @@ pub(in crate::config) enum ExtendedKeyUsage {
     ClientAuth,
     /// It names clientAuth, or has no extended key usage.
     ClientAuthOrAbsent,
-    /// Whatever it names, also a server's.
+    /// Whatever it names, a server's certificate included.
     Any,
 }
 
@@ -169,7 +170,7 @@ pub(in crate::config) enum ExtendedKeyUsage {
 pub(in crate::config) enum OnExpired {
     /// They are refused, on open connections too.
     Refuse,
-    /// The list goes on counting as it is.
+    /// The list stays in force as it is.
     Accept,
 }
 
@@ -177,13 +178,13 @@ pub(in crate::config) enum OnExpired {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Address and port of /metrics, /livez, /readyz and /revocations; never one of a listener.
+    /// Address and port of `/metrics`, `/livez`, `/readyz` and `/revocations`; never a listener's.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
-    /// TLS, with a client certificate for /revocations. Without it the listener is plain HTTP.
+    /// TLS, with a client certificate for `/revocations`. Default: plain HTTP.
     pub(in crate::config) tls: Option<AdminTls>,
-    /// Lets tokens be taken back by POST /revocations; on an address that is not loopback it needs `tls`. Without it there is
-    /// no such path.
+    /// Lets tokens be revoked by `POST /revocations`; on an address that is not loopback this requires `tls`. Default: none,
+    /// and there is no such path.
     pub(in crate::config) revocations: Option<Revocations>,
 }
 
@@ -202,27 +203,27 @@ pub(in crate::config) struct AdminTls {
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
 }
 
-/// How tokens are taken back.
+/// How tokens are revoked at the gateway.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Revocations {
-    /// How long a revocation counts that does not say when the last of its tokens ends; at least as long as a JWT lives. From
+    /// How long a revocation lasts that does not say when the last of its tokens expires; at least as long as a JWT lives. From
     /// 60s to 720h.
     #[schemars(extend("default" = "24h"))]
     pub(in crate::config) keep: Option<Duration>,
-    /// How many revocations there may be at a time, from 1 to 10000000; more are answered 503.
+    /// How many revocations there may be at a time; more are answered with 503.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
     pub(in crate::config) max_entries: Option<u64>,
-    /// Whose security event tokens are taken (RFC 8417, RFC 8935).
+    /// Whose security event tokens are accepted (RFC 8417, RFC 8935).
     #[schemars(extend("default" = []))]
     pub(in crate::config) security_events: Option<Vec<SecurityEvents>>,
 }
 
-/// An issuer whose security event tokens are taken.
+/// An issuer whose security event tokens are accepted.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct SecurityEvents {
-    /// The name of one of the issuers; its keys and `algorithms` count for the events too.
+    /// The name of one of the issuers; its keys and `algorithms` apply to the events too.
     #[schemars(required)]
     pub(in crate::config) issuer: Option<String>,
     /// The value of `aud` that means this gateway.

@@ -34,29 +34,29 @@ pub(in crate::config) struct File {
     /// Where clients connect; at least one.
     #[schemars(required)]
     pub(in crate::config) listeners: Option<Vec<Listener>>,
-    /// Metrics, probes and revocations. Without it there are none.
+    /// The operators' own listener: metrics, probes and revocations. Default: none.
     pub(in crate::config) admin: Option<Admin>,
-    /// The authorization servers whose tokens count. Needed as soon as one route is not public.
+    /// The authorization servers whose tokens are accepted. Needed unless every route is public.
     pub(in crate::config) issuers: Option<Vec<Issuer>>,
     /// Memory of verified tokens.
     pub(in crate::config) token_cache: Option<TokenCache>,
-    /// How long a DPoP proof counts, and what its nonces are (RFC 9449).
+    /// How long a DPoP proof is valid, and how nonces work (RFC 9449).
     pub(in crate::config) dpop: Option<Dpop>,
-    /// Memory of the proofs that were used.
+    /// Memory of the DPoP proofs that were used.
     pub(in crate::config) replay: Option<Replay>,
-    /// Bounds on what a peer may cost.
+    /// Bounds on what a client may cost.
     pub(in crate::config) limits: Option<Limits>,
     /// The resource servers, by name.
     #[schemars(required)]
     pub(in crate::config) upstreams: Option<BTreeMap<String, Upstream>>,
-    /// What may be asked for; everything else is refused. At least one.
+    /// What may be called; everything else is refused. At least one.
     #[schemars(required)]
     pub(in crate::config) routes: Option<Vec<Route>>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,
-    /// How changes of this file, and of the files that it names, come into force.
+    /// How changes of this file, and of the files that it names, take effect.
     pub(in crate::config) reload: Option<Reload>,
-    /// How the gateway ends when it is told to.
+    /// How the gateway stops when it is told to.
     pub(in crate::config) drain: Option<Drain>,
 }
 
@@ -75,34 +75,34 @@ pub(in crate::config) enum Profile {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct TokenCache {
-    /// How many tokens are remembered; those that were not used for the longest go first.
+    /// How many tokens are remembered; the least recently used are forgotten first.
     #[schemars(range(min = 1), extend("default" = 100_000))]
     pub(in crate::config) max_entries: Option<u64>,
     /// How much memory they may take; from 1MiB to 64GiB.
     #[schemars(extend("default" = "128MiB"))]
     pub(in crate::config) max_bytes: Option<Size>,
-    /// How long a token is remembered at most.
+    /// How long a token is remembered.
     #[schemars(extend("default" = "300s"))]
     pub(in crate::config) max_age: Option<Duration>,
 }
 
-/// How long a DPoP proof counts, and what its nonces are (RFC 9449).
+/// How long a DPoP proof is valid, and how nonces work (RFC 9449).
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Dpop {
-    /// How long a proof is accepted, from its `iat`; whole seconds, from 1s to 300s.
+    /// How long a proof is valid, from its `iat`; whole seconds, from 1s to 300s.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) proof_max_age: Option<Duration>,
     /// How far the `iat` of a proof may lie ahead; whole seconds, from 0s to 60s.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) clock_skew: Option<Duration>,
-    /// When a proof needs a nonce, on routes that do not say it themselves.
+    /// When a proof needs a nonce, on routes that do not say so themselves.
     #[schemars(extend("default" = "never"))]
     pub(in crate::config) nonce: Option<NonceMode>,
-    /// File with the keys that nonces are made with, the same for all replicas: 32 random bytes, or one key a line in hex,
-    /// base64 or base64url. The first makes them, the others are still known. Default: random for each process.
+    /// File with the keys of nonces, the same for all replicas: 32 random bytes for each, or one on each line in hex, base64
+    /// or base64url, at most 8. The first signs; the others are still recognised. Default: random for each process.
     pub(in crate::config) nonce_key: Option<FilePath>,
-    /// How long a nonce is handed out; it is accepted for as long again. Whole seconds, from 10s to 1h.
+    /// How long a nonce is used before a new one is given out; it is accepted for as long again. Whole seconds, from 10s to 1h.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) nonce_lifetime: Option<Duration>,
 }
@@ -124,10 +124,10 @@ pub(in crate::config) enum NonceMode {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Replay {
-    /// Where they are remembered.
+    /// Where they are remembered: in this process alone.
     #[schemars(extend("default" = "memory"))]
     pub(in crate::config) store: Option<Store>,
-    /// How many are remembered at a time, from 1000 to 100000000; when it is full, proofs are refused.
+    /// How many are remembered at a time; when it is full, proofs are refused with 503.
     #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
     pub(in crate::config) max_entries: Option<u64>,
 }
@@ -156,17 +156,17 @@ impl JsonSchema for Store {
     }
 }
 
-/// Bounds on what a peer may cost.
+/// Bounds on what a client may cost.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Limits {
     /// Largest header section, target included; from 1KiB to 1MiB.
     #[schemars(extend("default" = "32KiB"))]
     pub(in crate::config) header_bytes: Option<Size>,
-    /// Most fields in a header section.
+    /// The most fields in a header section.
     #[schemars(range(min = 1, max = 256), extend("default" = 100))]
     pub(in crate::config) header_count: Option<u64>,
-    /// Largest request body.
+    /// Largest request body, above 0B.
     #[schemars(extend("default" = "10MiB"))]
     pub(in crate::config) body_bytes: Option<Size>,
     /// How long a header section may take, from its first byte.
@@ -175,22 +175,22 @@ pub(in crate::config) struct Limits {
     /// How long a request body may take, from the end of its header section.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) body_timeout: Option<Duration>,
-    /// How long a request body may take, from its first byte, whatever its rate.
+    /// How long a request body may take from its first byte, whatever its rate.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) body_grace: Option<Duration>,
-    /// The least that a client sends of a body in a second, after that time; from 1B to 1MiB.
+    /// The least that a client has to send of a body in each second after `body_grace`; from 1B to 1MiB.
     #[schemars(extend("default" = "1KiB"))]
     pub(in crate::config) body_min_rate: Option<Size>,
     /// How long an exchange may take, from the end of the request's header section to the end of the response.
     #[schemars(extend("default" = "1h"))]
     pub(in crate::config) exchange_timeout: Option<Duration>,
-    /// How long a connection may lie idle between requests, and how long a client may take nothing of its answer.
+    /// How long a connection may be idle between requests, and how long a client may read nothing of its response.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) idle_timeout: Option<Duration>,
     /// How long a TLS handshake may take.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) handshake_timeout: Option<Duration>,
-    /// How many connections a listener holds at a time.
+    /// How many connections a listener holds at a time; at most 1000000.
     #[schemars(range(min = 1), extend("default" = 10_000))]
     pub(in crate::config) connections: Option<u64>,
 }
@@ -204,24 +204,24 @@ pub(in crate::config) struct Audit {
     pub(in crate::config) destination: Option<FilePath>,
 }
 
-/// How changes of files come into force; on SIGHUP always.
+/// How changes of files take effect; SIGHUP always reloads.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Reload {
-    /// How often gateway.yaml and every file that it names are looked at for changes, from 100ms to 1h; 0s is never.
+    /// How often gateway.yaml and every file that it names are looked at for changes, from 100ms to 1h; 0s means never.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) watch: Option<Duration>,
 }
 
-/// How the gateway ends when it is told to: readiness is withdrawn, then connections, then the process.
+/// How the gateway stops: first it is no longer ready, then connections end, then the process.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Drain {
-    /// How long connections are accepted after /readyz began to say 503: what balancers need to notice; from 0s to 5m. In
-    /// its second half, answers over HTTP/1.1 are the last of their connection.
+    /// How long connections are accepted after `/readyz` began to answer 503, which load balancers need to notice; from 0s to
+    /// 5m. In its second half, each HTTP/1.1 response is the last of its connection.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) delay: Option<Duration>,
-    /// How long requests under way may take after that, from 0s to 1h; the gateway ends as soon as the last is answered.
+    /// How long requests under way may take after that, from 0s to 1h; the gateway exits as soon as the last is answered.
     #[schemars(extend("default" = "20s"))]
     pub(in crate::config) timeout: Option<Duration>,
 }

@@ -17,20 +17,21 @@ pub(in crate::config) struct Upstream {
     /// Their addresses: `http://` or `https://` with host and port, all alike, without path.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) servers: Option<Vec<String>>,
-    /// The version of HTTP that they speak. Default: http1.
+    /// The version of HTTP that they speak. Default: `http1`.
     pub(in crate::config) protocol: Option<Protocol>,
-    /// How TLS is spoken with them; only with `https://`.
+    /// TLS towards them; only with `https://`.
     pub(in crate::config) tls: Option<UpstreamTls>,
-    /// How long a connection may take, TLS included.
+    /// How long connecting may take, TLS included.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) connect_timeout: Option<Duration>,
     /// How long a server may be silent.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) response_timeout: Option<Duration>,
-    /// How long an unused connection is kept; less than the servers keep theirs, or a request may meet one that just closes.
+    /// How long an unused connection is kept; keep it below the servers' own, or a request may meet a connection that is just
+    /// being closed.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) idle_timeout: Option<Duration>,
-    /// How servers are asked whether they are well. Default: they are not.
+    /// How servers are checked. Default: none.
     pub(in crate::config) health_check: Option<HealthCheck>,
 }
 
@@ -45,11 +46,11 @@ pub(in crate::config) enum Protocol {
     Http2,
 }
 
-/// How servers are asked whether they are well; those that are not are left out while others are.
+/// How servers are checked. One that fails is left out as long as there is another.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct HealthCheck {
-    /// What is asked for with GET; a status from 200 to 299 is good. Default: a connection is enough, with TLS if it is spoken.
+    /// The path of a GET that has to be answered with 200 to 299. Default: connecting is enough, TLS included.
     pub(in crate::config) path: Option<String>,
     /// The pause between two checks of a server.
     #[schemars(extend("default" = "5s"))]
@@ -69,10 +70,10 @@ pub(in crate::config) struct HealthCheck {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct UpstreamTls {
-    /// PEM files with the authorities of the servers. Default: the system's.
+    /// PEM files with the authorities that the servers' certificates lead to. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
-    /// PEM file with the certificate chain that the gateway shows; needs `private_key`. Default: it shows none.
+    /// PEM file with the certificate chain that the gateway shows; requires `private_key`. Default: none.
     pub(in crate::config) certificate: Option<FilePath>,
     /// PEM file with the key of that certificate.
     pub(in crate::config) private_key: Option<FilePath>,
@@ -80,43 +81,44 @@ pub(in crate::config) struct UpstreamTls {
     pub(in crate::config) server_name: Option<String>,
 }
 
-/// What may be asked for, of whom, and by whom. Has `scopes` or `public: true`, never both.
+/// What may be called, by whom, and where it goes. Has `scopes` or `public: true`, never both.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("anyOf" = [{ "required": ["scopes"] }, { "required": ["public"] }]))]
 pub(in crate::config) struct Route {
-    /// How metrics and the audit name it; unique.
+    /// Its name in metrics and the audit; unique.
     #[schemars(required)]
     pub(in crate::config) name: Option<String>,
     /// Literal segments, `*` for one segment, `**` for the rest; the most specific route wins.
     #[schemars(required)]
     pub(in crate::config) path: Option<String>,
-    /// The hosts it answers for, among those of the listeners' origins. Default: all of them.
+    /// The hosts it answers for, among those of the listeners' origins. Default: all.
     #[schemars(length(min = 1))]
     pub(in crate::config) hosts: Option<Vec<String>>,
     /// The methods it takes, in upper case.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) methods: Option<Vec<String>>,
-    /// `true`: no token is needed, nor looked at.
+    /// With `true` no token is needed, and none is looked at.
     #[schemars(extend("default" = false))]
     pub(in crate::config) public: Option<bool>,
     /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
     pub(in crate::config) scopes: Option<Scopes>,
-    /// The ways of binding a token to its sender that count here. Default: certificate and dpop; with
+    /// The bindings of a token to its sender that are accepted. Default: certificate and dpop; with
     /// `profile: fapi1-advanced`, certificate.
     #[schemars(length(min = 1))]
     pub(in crate::config) sender_constraint: Option<Vec<SenderConstraint>>,
-    /// DPoP here; only where `sender_constraint` has `dpop`.
+    /// DPoP on this route; only where `sender_constraint` has `dpop`.
     pub(in crate::config) dpop: Option<RouteDpop>,
-    /// The issuers whose tokens count here, by name. Default: all.
+    /// The issuers whose tokens are accepted, by name. Default: all.
     #[schemars(length(min = 1))]
     pub(in crate::config) issuers: Option<Vec<String>>,
-    /// How long what an introspecting issuer said of a token counts here, if less than in general; 0s asks it every time.
+    /// How long an introspecting issuer's answer is used on this route, if less than its own `max_age`; 0s asks every time.
+    /// Default: the issuer's own.
     pub(in crate::config) introspection_max_age: Option<Duration>,
-    /// The name of the upstream that answers.
+    /// The name of the upstream that the requests go to.
     #[schemars(required)]
     pub(in crate::config) upstream: Option<String>,
-    /// What of the sender the upstream sees.
+    /// What the upstream is told about the sender.
     pub(in crate::config) forward: Option<Forward>,
 }
 
@@ -148,21 +150,21 @@ pub(in crate::config) struct RouteDpop {
     pub(in crate::config) nonce: Option<NonceMode>,
 }
 
-/// What of the sender the upstream sees.
+/// What the upstream is told about the sender.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Forward {
-    /// Whether Authorization is handed on, as received.
+    /// Whether `Authorization` is forwarded, as received; only over TLS or to this machine.
     #[schemars(extend("default" = false))]
     pub(in crate::config) access_token: Option<bool>,
-    /// Whether the client's certificate is handed on in Client-Cert (RFC 9440).
+    /// Whether the client's certificate is forwarded in `Client-Cert` (RFC 9440).
     #[schemars(extend("default" = false))]
     pub(in crate::config) client_certificate: Option<bool>,
-    /// Whether the authorities between that certificate and the trust anchor are handed on in Client-Cert-Chain (RFC 9440
+    /// Whether the authorities between that certificate and the trust anchor are forwarded in `Client-Cert-Chain` (RFC 9440
     /// section 2.3); only beside `client_certificate`, and only if a chain was verified.
     #[schemars(extend("default" = false))]
     pub(in crate::config) client_certificate_chain: Option<bool>,
-    /// Claims of the token and the headers that carry them.
+    /// Claims of the token, and the headers that carry them.
     #[schemars(extend("default" = {}))]
     pub(in crate::config) claims: Option<BTreeMap<String, String>>,
 }

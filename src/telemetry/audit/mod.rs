@@ -3,5 +3,5 @@
 mod record;
 mod writer;
 
-pub use record::{CertificateSource, Ending, decision, line};
+pub use record::{CertificateSource, Ending, decision, line, schema};
 pub use writer::{Audit, AuditSender, Destination, Health};

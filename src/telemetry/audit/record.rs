@@ -11,6 +11,7 @@ use crate::gateway::{Exchange, Outcome};
 
 /// What is known at the end of an exchange besides the exchange itself.
 #[derive(Clone, Debug)]
+use schemars::JsonSchema;
 pub struct Ending<'a> {
     /// When it began, in RFC 3339.
     pub time: String,
@@ -39,47 +40,72 @@ pub struct Ending<'a> {
 }
 
 /// Where a client's certificate came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateSource {
     /// The handshake of this connection.
     Handshake,
-    /// A proxy that is trusted to hand it on.
+    /// A proxy that is trusted to forward it.
     Forwarded,
 }
 
-/// One line; the names are those of the contract.
-#[derive(Serialize)]
+/// One line. A doc comment here is the description of its member in the reference.
+#[derive(Serialize, JsonSchema)]
 struct Line<'a> {
+    /// When the request arrived, in RFC 3339, UTC, with milliseconds: lines sort as text.
     time: &'a str,
+    /// The `x-fapi-interaction-id` that the client, the upstream and the audit share.
     interaction_id: String,
+    /// The trace that the request belongs to, 32 hexadecimal digits (W3C Trace Context).
     trace_id: &'a str,
+    /// The `address` of the listener, as configured.
     listener: &'a str,
+    /// The address of the other end of the connection: the client's, or that of a proxy in front.
     client_address: Option<IpAddr>,
+    /// The method; null if the message could not be read.
     method: Option<&'a str>,
+    /// The path without the query, at most 2048 characters; null if the message could not be read.
     path: Option<String>,
+    /// The `name` of the route; null if none matched.
     route: Option<&'a str>,
+    /// `permit`, `reject` for a fault of the client, or `error` for a fault of the gateway, the issuer or the upstream.
     decision: &'static str,
+    /// `ok`, or one of the codes.
     code: &'static str,
+    /// What was wrong, with both sides of the comparison that failed; null if nothing was.
     detail: Option<String>,
+    /// The `name` of the token's issuer, once the token was found good.
     issuer: Option<&'a str>,
+    /// The token's `client_id`.
     client_id: Option<&'a str>,
+    /// The token's `sub`.
     subject: Option<&'a str>,
+    /// The first 16 hexadecimal digits of the SHA-256 of the token that was presented, good or not.
     token_id: Option<String>,
+    /// What the token is bound to.
     confirmation: Option<ConfirmationText>,
+    /// The subject of the client's certificate; never that of a proxy.
     certificate_subject: Option<&'a str>,
+    /// Where that certificate came from.
     certificate_source: Option<CertificateSource>,
+    /// The status that the client saw; null if it closed the connection before.
     status: Option<u16>,
+    /// The `upstream` that the request was sent to, or was about to be.
     upstream: Option<&'a str>,
+    /// The status that the upstream sent.
     upstream_status: Option<u16>,
+    /// Milliseconds from the end of the request's header section to the end of the response.
     duration_ms: f64,
+    /// Microseconds of the gateway's own work before the request was forwarded or refused, questions to issuers included.
     decision_us: u64,
 }
 
 /// The binding's method and thumbprint; of both bindings the key's, since the certificate has a subject beside it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ConfirmationText {
+    /// `x5t#S256` for a certificate; `jkt` for a key, and for a token that is bound to both.
     method: &'static str,
+    /// The thumbprint, in base64url.
     thumbprint: String,
 }
 
@@ -92,6 +118,12 @@ impl ConfirmationText {
             }
         }
     }
+}
+
+/// The JSON Schema of a line, for the reference.
+pub fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    settings.into_generator().into_root_schema_for::<Line<'_>>().to_value()
 }
 
 /// How an exchange ended, as metrics and audit name it. What cuts it short changes nothing of what was decided before.
