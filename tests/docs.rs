@@ -1,8 +1,12 @@
-//! README.md says what the program does: codes, metrics, configuration, commands, the demo's table and the audit line are
-//! read out of it and held against the program.
+//! The documentation says what the program does: configuration, commands, the demo's table and the audit line are read out of it and
+//! held against the program. Its links lead somewhere, its reference is what the code says, and its first steps can be taken.
+
+mod links;
+mod reference;
+mod start;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
@@ -13,35 +17,10 @@ use serde_json::Value;
 
 use crate::support::{Folder, World, remember};
 
-const README: &str = include_str!("../README.md");
-
 #[test]
-fn the_table_of_codes_is_that_of_the_program() {
-    let expected: Vec<String> = Code::ALL
-        .iter()
-        .map(|code| {
-            let error = code.oauth_error().map_or_else(|| "–".to_owned(), |error| format!("`{}`", error.as_str()));
-            format!("| `{code}` | {} | {error} | {} |", code.status().as_u16(), code.meaning())
-        })
-        .collect();
-    assert!(expected.iter().all(|line| line.matches('|').count() == 5), "a meaning would break the table");
-    assert_eq!(rows("## Codes", "| code | status | error | meaning |"), expected);
-}
-
-#[test]
-fn the_metrics_are_those_of_the_program() {
-    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/metrics.rs")).unwrap();
-    let names = metric_names(&source);
-    assert_eq!(metric_names(README), names);
-    let listed: Vec<String> = rows("## Admin", "| metric | labels | is |")
-        .iter()
-        .map(|row| row.split('`').nth(1).unwrap_or_default().to_owned())
-        .collect();
-    assert_eq!(listed.len(), names.len(), "each has one row");
-    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), names);
-    // control
-    let found = metric_names("`fapi_gateway_a_total{b=\"c\"}`, fapi_gateway::x, fapi_gateway_d");
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["fapi_gateway_a_total", "fapi_gateway_d"]);
+fn the_readme_is_read_in_one_sitting() {
+    let lines = page("README.md").lines().count();
+    assert!(lines <= 250, "README.md has {lines} lines; what is more belongs into docs/");
 }
 
 #[test]
@@ -53,7 +32,7 @@ fn the_smallest_configuration_loads_and_check_prints_what_is_shown() {
     assert_eq!(config.warnings, Vec::<String>::new());
     let output = program(&["check"], folder.path());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout).trim_end(), block_after("`check` prints of the file above", "text"));
+    assert_eq!(text(&output.stdout).trim_end(), block_after(&page("README.md"), "finds every mistake in it", "text"));
 }
 
 #[test]
@@ -80,15 +59,17 @@ fn every_line_of_the_smallest_configuration_is_needed() {
 
 #[test]
 fn the_commands_shown_are_commands() {
-    let shown: BTreeSet<String> = code()
+    let shown: BTreeSet<String> = pages()
         .iter()
-        .filter_map(|code| code.strip_prefix("fapi-gateway ").or_else(|| code.strip_prefix("cargo run -- ")))
-        .map(str::to_owned)
+        .flat_map(|name| code(&page(name)))
+        .filter_map(|code| {
+            code.strip_prefix("fapi-gateway ").or_else(|| code.strip_prefix("cargo run -- ")).map(str::to_owned)
+        })
         .collect();
     let subcommand = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
     let subcommands: BTreeSet<String> = shown.iter().map(subcommand).collect();
     assert_eq!(subcommands.iter().collect::<Vec<_>>(), ["check", "demo", "proof", "run", "schema"]);
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = root();
     for line in &shown {
         let help = program(&[&subcommand(line), "--help"], here);
         assert_eq!(help.status.code(), Some(0), "{line}");
@@ -99,15 +80,11 @@ fn the_commands_shown_are_commands() {
             );
         }
     }
-    let rows = rows("## Configuration", "| command | does |");
-    let listed: BTreeSet<String> =
-        rows.iter().map(|row| row.split('`').nth(1).unwrap_or_default().to_owned()).collect();
-    assert_eq!(listed, subcommands);
 }
 
 #[test]
 fn the_exit_codes_are_those_of_the_program() {
-    let listed: Vec<String> = rows("## Configuration", "| exit code | means |")
+    let listed: Vec<String> = rows(&page("docs/reference/commands.md"), "| exit code | means |")
         .iter()
         .map(|row| row.split('|').nth(1).unwrap_or_default().trim().to_owned())
         .collect();
@@ -129,7 +106,7 @@ fn the_exit_codes_are_those_of_the_program() {
 
 #[test]
 fn schema_prints_json_schema_2020_12() {
-    let output = program(&["schema"], Path::new(env!("CARGO_MANIFEST_DIR")));
+    let output = program(&["schema"], root());
     assert_eq!(output.status.code(), Some(0));
     let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
@@ -137,14 +114,19 @@ fn schema_prints_json_schema_2020_12() {
 
 #[test]
 fn the_demo_prints_the_table_that_is_shown() {
-    let output = program(&["demo", "--once"], Path::new(env!("CARGO_MANIFEST_DIR")));
+    let output = program(&["demo", "--once"], root());
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}{}", text(&output.stderr));
-    let shown = block_after("It plays honest and hostile calls", "text");
+    let shown = block_after(&page("docs/demo.md"), "prints what came of each", "text");
     let calls = |table: &str| -> Vec<(String, String, String)> { table.lines().filter_map(call).collect() };
     assert!(calls(&shown).len() > 10, "{shown}");
     assert_eq!(calls(&shown), calls(&printed));
     assert_eq!(shown.lines().last(), printed.trim_end().lines().last());
+    // The README has some of them, and says how many there are.
+    let readme = page("README.md");
+    let some = calls(&block_after(&readme, "prints what came of each", "text"));
+    assert!(some.len() > 4 && some.iter().all(|call| calls(&printed).contains(call)), "{some:?}");
+    assert!(readme.contains(&format!("[{} calls]", calls(&printed).len())));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,36 +139,44 @@ async fn the_audit_line_has_the_members_that_are_shown() {
         .unwrap();
     let response = world.anonymous().send(request).await.unwrap();
     let record = world.gateway.record_of(&response);
-    let shown: Value = serde_json::from_str(&block_after("## Audit", "json")).unwrap();
-    let members = |line: &Value| line.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let shown: Value = serde_json::from_str(&block_after(&page("docs/operate/audit.md"), "# Audit", "json")).unwrap();
     assert_eq!(members(&record), members(&shown));
     for member in ["code", "decision", "status", "upstream", "upstream_status", "certificate_subject", "method", "path"]
     {
         assert_eq!(record[member], shown[member], "{member}");
     }
     assert_eq!(record["confirmation"]["method"], shown["confirmation"]["method"]);
+    // The reference lists them from the schema.
+    let schema = fapi_gateway::audit::schema();
+    assert_eq!(members(&record), members(&schema["properties"]));
+    assert_eq!(members(&record["confirmation"]), members(&schema["$defs"]["ConfirmationText"]["properties"]));
 }
 
 #[test]
-fn files_that_are_linked_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let targets: Vec<&str> = README
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next())
-        .filter(|link| !link.contains("://"))
-        .collect();
-    assert!(targets.len() > 4);
-    for target in targets {
-        match target.strip_prefix('#') {
-            Some(heading) => {
-                assert!(
-                    README.lines().any(|line| line.strip_prefix("## ").is_some_and(|t| t.to_lowercase() == heading))
-                );
-            }
-            None => assert!(root.join(target).exists(), "{target}"),
-        }
+fn troubleshooting_has_a_way_out_for_every_code() {
+    let page = page("docs/operate/troubleshooting.md");
+    let mut rows = Vec::new();
+    for head in ["| code | likely | way out |", "| code | limit | more |"] {
+        rows.extend(page.split(head).skip(1).flat_map(|rest| table(rest)));
     }
+    let named: BTreeSet<String> = rows.iter().flat_map(|row| code(row.split('|').nth(1).unwrap_or_default())).collect();
+    let covers = |named: &str, code: &str| match named.strip_suffix('*') {
+        Some(beginning) => code.starts_with(beginning),
+        None => named == code,
+    };
+    for name in &named {
+        assert!(Code::ALL.iter().any(|code| covers(name, code.as_str())), "{name} is not a code");
+    }
+    let missing: Vec<&str> = Code::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .filter(|code| !named.iter().any(|name| covers(name, code)))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+fn members(object: &Value) -> Vec<&String> {
+    object.as_object().expect("an object").keys().collect()
 }
 
 /// The smallest configuration, and the files that it names.
@@ -201,7 +191,7 @@ fn scene() -> Folder {
 }
 
 fn configuration() -> String {
-    block_after("## Configuration", "yaml")
+    block_after(&page("README.md"), "## The smallest configuration", "yaml")
 }
 
 fn program(arguments: &[&str], folder: &Path) -> Output {
@@ -213,40 +203,70 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The paths of all pages, from the root.
+fn pages() -> Vec<String> {
+    fn within(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of pages") {
+            let path = entry.expect("a folder of pages").path();
+            match path.extension() {
+                _ if path.is_dir() && !path.ends_with("node_modules") => within(&path, found),
+                Some(extension) if extension == "md" => found.push(path),
+                Some(_) | None => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    within(&root().join("docs"), &mut found);
+    let mut names: Vec<String> = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(found.iter().map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()))
+        .collect();
+    names.sort();
+    assert!(names.len() > 20, "{names:?}");
+    names
+}
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// The first block of this kind after a text.
-fn block_after(text: &str, kind: &str) -> String {
-    let (_, after) = README.split_once(text).unwrap_or_else(|| panic!("README has no {text:?}"));
+fn block_after(page: &str, text: &str, kind: &str) -> String {
+    let (_, after) = page.split_once(text).unwrap_or_else(|| panic!("the page has no {text:?}"));
     let (_, block) = after.split_once(&format!("```{kind}\n")).unwrap_or_else(|| panic!("no {kind} after {text:?}"));
     block.split_once("\n```").expect("a block ends").0.to_owned()
 }
 
 /// Every span of code in the text, and every line of a shell block.
-fn code() -> Vec<&'static str> {
+fn code(page: &str) -> Vec<String> {
     let mut code = Vec::new();
     let mut block = None;
-    for line in README.lines() {
+    for line in page.lines() {
         match (line.strip_prefix("```"), block) {
             (Some(kind), None) => block = Some(kind),
             (Some(_), Some(_)) => block = None,
-            (None, Some("sh")) => code.push(line),
+            (None, Some("sh")) => code.push(line.to_owned()),
             (None, Some(_)) => {}
-            (None, None) => code.extend(line.split('`').skip(1).step_by(2)),
+            (None, None) => code.extend(line.split('`').skip(1).step_by(2).map(str::to_owned)),
         }
     }
     code
 }
 
-/// The rows of the table with this head, in the section that begins with `heading`.
-fn rows(heading: &str, head: &str) -> Vec<String> {
-    let (_, section) = README.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no {heading:?}"));
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let (_, table) = section.split_once(head).unwrap_or_else(|| panic!("no table {head:?} in {heading:?}"));
-    table.trim_start().lines().skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+/// The rows of the table with this head.
+fn rows(page: &str, head: &str) -> Vec<String> {
+    let (_, rest) = page.split_once(head).unwrap_or_else(|| panic!("no table {head:?}"));
+    table(rest)
 }
 
-fn metric_names(text: &str) -> BTreeSet<String> {
-    let word = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
-    text.split("fapi_gateway_").skip(1).map(|rest| format!("fapi_gateway_{}", word(rest))).collect()
+/// The rows of a table, from what follows its head.
+fn table(rest: &str) -> Vec<String> {
+    rest.trim_start().lines().skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }
 
 /// A call of the demo's table: what, status, code.

@@ -1,0 +1,367 @@
+//! The pages of docs/reference have a part that is made from the code. The tests compare it, and write it when
+//! `FAPI_GATEWAY_WRITE_DOCS` is 1.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fapi_gateway::config;
+use fapi_gateway::fapi::UnixTime;
+use fapi_gateway::fapi::rejection::Code;
+use fapi_gateway::fapi::revocation::Kind;
+use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
+use fapi_gateway::metrics::{Handshake, IssuerMetrics, Metrics, RevocationOutcome};
+use serde_json::Value;
+
+use super::{page, pages, program, root, text};
+use crate::support::World;
+
+#[test]
+fn codes_are_those_of_the_program() {
+    let mut table = "| code | status | error | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for code in Code::ALL {
+        assert!(!code.meaning().contains('|'), "{code}: the meaning would break the table");
+        let error = code.oauth_error().map_or_else(|| "–".to_owned(), |error| format!("`{}`", error.as_str()));
+        let _ = writeln!(table, "| `{code}` | {} | {error} | {} |", code.status().as_u16(), code.meaning());
+    }
+    says("codes.md", &table);
+}
+
+#[test]
+fn keys_of_gateway_yaml_are_those_of_its_schema() {
+    let schema = config::schema();
+    let mut out = String::new();
+    section(&mut out, &schema, &schema, "", "");
+    says("gateway-yaml.md", &out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_those_that_the_program_has() {
+    // Those that need an issuer whose keys were read come from a gateway that runs.
+    let world = World::start().await;
+    let (status, running) = world.gateway.admin("/metrics").await;
+    assert_eq!(status, 200);
+    let mut families = families(&running);
+    families.append(&mut self::families(&every_metric()));
+    let mut table = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for (name, Family { help, kind, labels }) in &families {
+        assert!(!help.contains('|'), "{name}: the help would break the table");
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
+        let _ = writeln!(table, "| `{name}` | {kind} | {labels} | {} |", linked(help));
+    }
+    says("metrics.md", &table);
+    // None was forgotten here, and none is invented in another page.
+    let names: BTreeSet<String> = families.into_keys().collect();
+    assert_eq!(names_in_source(), names);
+    for page_name in pages() {
+        let unknown: Vec<String> = words(&page(&page_name)).into_iter().filter(|name| !names.contains(name)).collect();
+        assert_eq!(unknown, Vec::<String>::new(), "{page_name}");
+    }
+    // control
+    let found = words("`fapi_gateway_a_total{b=\"c\"}`, fapi_gateway::x, fapi_gateway=debug, fapi_gateway_d");
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["fapi_gateway_a_total", "fapi_gateway_d"]);
+}
+
+#[test]
+fn audit_members_are_those_of_a_line() {
+    let schema = fapi_gateway::audit::schema();
+    let mut table = "| member | type | meaning |\n| --- | --- | --- |\n".to_owned();
+    members(&mut table, &schema, &schema, "");
+    says("audit.md", &table);
+}
+
+#[test]
+fn commands_are_those_of_the_program() {
+    let help = |arguments: &[&str]| {
+        let output = program(arguments, root());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        let lines: Vec<String> = text(&output.stdout).lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
+    };
+    let whole = help(&["--help"]);
+    let (_, list) = whole.split_once("Commands:\n").expect("there are commands");
+    let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let mut out = format!("```text\n{}\n```\n", whole.trim_end());
+    for name in names.filter(|name| *name != "help") {
+        let _ = write!(out, "\n## {name}\n\n```text\n{}\n```\n", help(&[name, "--help"]).trim_end());
+    }
+    says("commands.md", &out);
+}
+
+/// Compares the part of a page that is made from the code, or writes it when told to.
+fn says(name: &str, made: &str) {
+    let path = root().join("docs/reference").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+    let (before, (found, after)) = parts.unwrap_or_else(|| panic!("{name} has no {BEGIN:?} and {END:?}"));
+    let expected = format!("\n\n{}\n\n", made.trim());
+    if std::env::var(WRITE).is_ok_and(|value| value == "1") {
+        std::fs::write(&path, format!("{before}{BEGIN}{expected}{END}{after}")).expect("the page can be written");
+        return;
+    }
+    let differing = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+    assert!(
+        found == expected,
+        "docs/reference/{name} is not what the code says ({differing:?}); {WRITE}=1 cargo test --locked docs writes it"
+    );
+}
+
+const BEGIN: &str = "<!-- made from the code by tests/docs/reference.rs -->";
+const END: &str = "<!-- until here -->";
+const WRITE: &str = "FAPI_GATEWAY_WRITE_DOCS";
+
+// --- gateway.yaml
+
+/// The table of an object's keys, then those of the objects in it.
+fn section(out: &mut String, schema: &Value, object: &Value, at: &str, description: &str) {
+    if !at.is_empty() {
+        let depth = at.replace(".*", "").matches('.').count().min(2) + 2;
+        let _ = write!(out, "\n{} {at}\n\n{}\n\n", "#".repeat(depth), description);
+    }
+    out.push_str("| key | type | default | meaning |\n| --- | --- | --- | --- |\n");
+    let required: Vec<&str> = strings(&object["required"]);
+    let properties = object["properties"].as_object().expect("an object has properties");
+    let mut inner = Vec::new();
+    for (key, property) in properties {
+        let (meaning, said) = meaning_and_default(property);
+        let kind = kind_of(schema, property);
+        let has_defaults =
+            kind.suffix.is_empty() && kind.object.is_some_and(|object| strings(&object["required"]).is_empty());
+        let default = match (&property["default"], said) {
+            _ if required.contains(&key.as_str()) => "required".to_owned(),
+            (Value::Null, Some(said)) => said,
+            (Value::Null, None) if has_defaults => "as below".to_owned(),
+            (Value::Null, None) => "none".to_owned(),
+            (Value::String(text), _) => format!("`{text}`"),
+            (value, _) => format!("`{value}`"),
+        };
+        let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+        let choices = choices(schema, property);
+        let _ = writeln!(out, "| `{key}` | {} | {default} | {meaning}{choices} |", kind.text);
+        if let Some(object) = kind.object {
+            inner.push((format!("{path}{}", kind.suffix), object));
+        }
+    }
+    for (path, object) in inner {
+        let description = object["description"].as_str().unwrap_or_default();
+        section(out, schema, object, &path, &in_one_line(description));
+    }
+}
+
+struct Type<'s> {
+    text: String,
+    /// Whose keys have a table of their own.
+    object: Option<&'s Value>,
+    /// What stands behind the key in the heading of that table.
+    suffix: &'static str,
+}
+
+impl Type<'_> {
+    fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), object: None, suffix: "" }
+    }
+}
+
+fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
+    let (name, value) = resolved(schema, value);
+    match name {
+        Some("Duration") => return Type::plain("duration"),
+        Some("Size") => return Type::plain("size"),
+        Some("FilePath") => return Type::plain("file"),
+        Some("Scopes") => return Type::plain("list of strings, or `{ all: [...] }`, or `{ any: [...] }`"),
+        Some(_) | None => {}
+    }
+    if value.get("oneOf").is_some() || value.get("enum").is_some() {
+        return Type::plain("choice");
+    }
+    if value.get("properties").is_some() {
+        return Type { text: "object".into(), object: Some(value), suffix: "" };
+    }
+    let at_least_one = if value["minItems"] == 1 { ", at least one" } else { "" };
+    match value["type"].as_str() {
+        Some("array") => {
+            let entry = kind_of(schema, &value["items"]);
+            Type { text: format!("list of {}s{at_least_one}", entry.text), object: entry.object, suffix: "[]" }
+        }
+        Some("object") => {
+            let entry = kind_of(schema, &value["additionalProperties"]);
+            Type { text: format!("{}s by name", entry.text), object: entry.object, suffix: ".*" }
+        }
+        // A file that is required stands here without its name, and no other text has a least length.
+        Some("string") if value["minLength"] == 1 => Type::plain("file"),
+        Some("integer") => Type::plain(format!("integer{}", range_of(value))),
+        Some(plain) => Type::plain(plain),
+        None => panic!("what is the type of {value}?"),
+    }
+}
+
+fn range_of(value: &Value) -> String {
+    match (value["minimum"].as_u64(), value["maximum"].as_u64()) {
+        (Some(least), Some(most)) => format!(", {least} to {most}"),
+        (Some(least), None) if least > 0 => format!(", at least {least}"),
+        (_, _) => String::new(),
+    }
+}
+
+/// The choices of an enumeration, each with what it means.
+fn choices(schema: &Value, value: &Value) -> String {
+    let (_, value) = resolved(schema, value);
+    let (_, value) = if value["type"] == "array" { resolved(schema, &value["items"]) } else { (None, value) };
+    let mut text = String::new();
+    for choice in value["oneOf"].as_array().into_iter().flatten() {
+        if let Some(name) = choice["const"].as_str() {
+            let meaning = in_one_line(choice["description"].as_str().expect("a choice has a description"));
+            let _ = write!(text, "<br>`{name}`: {}", sentence(&meaning));
+        }
+    }
+    for name in strings(&value["enum"]) {
+        let _ = write!(text, "<br>`{name}`");
+    }
+    text
+}
+
+/// A description without the sentence that names the default, and that default.
+fn meaning_and_default(property: &Value) -> (String, Option<String>) {
+    let description = in_one_line(property["description"].as_str().expect("a key has a description"));
+    assert!(!description.contains('|'), "the description would break the table: {description}");
+    match description.split_once("Default: ") {
+        Some((meaning, default)) => (meaning.trim_end().to_owned(), Some(default.trim_end_matches('.').to_owned())),
+        None => (description, None),
+    }
+}
+
+/// What a `$ref` stands for, with its name.
+fn resolved<'s>(schema: &'s Value, value: &'s Value) -> (Option<&'s str>, &'s Value) {
+    match value["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
+        Some(name) => (Some(name), &schema["$defs"][name]),
+        None => (None, value),
+    }
+}
+
+// --- audit
+
+fn members(table: &mut String, schema: &Value, object: &Value, at: &str) {
+    for (name, member) in object["properties"].as_object().expect("an object has properties") {
+        let meaning = in_one_line(member["description"].as_str().expect("a member has a description"));
+        assert!(!meaning.contains('|'), "{name}: the description would break the table");
+        let optional = member["type"].as_array().is_some_and(|types| types.contains(&"null".into()))
+            || member["anyOf"].as_array().is_some_and(|forms| forms.iter().any(|form| form["type"] == "null"));
+        let form = member["anyOf"].as_array().and_then(|forms| forms.iter().find(|form| form["type"] != "null"));
+        let (_, value) = resolved(schema, form.unwrap_or(member));
+        let kind = match (&value["type"], value.get("oneOf")) {
+            (_, Some(_)) => "string",
+            (Value::Array(types), None) => types.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap(),
+            (kind, None) => kind.as_str().expect("a member has a type"),
+        };
+        let null = if optional { " or null" } else { "" };
+        let _ = writeln!(table, "| `{at}{name}` | {kind}{null} | {meaning}{} |", choices(schema, value));
+        if value.get("properties").is_some() {
+            members(table, schema, value, &format!("{at}{name}."));
+        }
+    }
+}
+
+// --- metrics
+
+struct Family {
+    help: String,
+    kind: String,
+    labels: Vec<String>,
+}
+
+/// The families of a text that Prometheus could scrape, without the process collector's own.
+fn families(text: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("a name and its help");
+            current = name.to_owned();
+            families.insert(current.clone(), Family { help: help.to_owned(), kind: String::new(), labels: Vec::new() });
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (_, kind) = rest.split_once(' ').expect("a name and its type");
+            families.get_mut(&current).expect("help comes first").kind = kind.to_owned();
+        } else if let Some((_, labels)) = line.split_once('{') {
+            let labels = labels.split('}').next().unwrap_or_default();
+            let names = labels.split("\",").filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
+            families.get_mut(&current).expect("help comes first").labels = names.filter(|name| name != "le").collect();
+        }
+    }
+    families.retain(|name, _| name.starts_with(PREFIX));
+    families
+}
+
+/// Every metric that is the gateway's own doing, with one value each.
+fn every_metric() -> String {
+    let metrics = Arc::new(Metrics::new().expect("every metric has a name of its own"));
+    metrics.route("r").exchange("reject", "internal", Duration::ZERO, Duration::ZERO);
+    metrics.upstream("u").observe(0.0);
+    metrics.upstream_failed("u", "connect");
+    metrics.upstream_retried("u");
+    metrics.handshake("l", Handshake::Success);
+    metrics.revocation(Some(Kind::Jti), RevocationOutcome::Recorded);
+    metrics.connections("l").inc();
+    metrics.reloaded(true);
+    let file = [("file.pem".to_owned(), UnixTime(1))];
+    metrics.certificates(&file);
+    metrics.revocation_lists(&file);
+    metrics.servers([("u", "healthy", 1)]);
+    let name: Arc<str> = "i".into();
+    let observer = IssuerMetrics::new(&metrics, [&name]);
+    observer.token_cache("i", CacheOutcome::Hit);
+    observer.jwks_refresh("i", RefreshOutcome::Success);
+    observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
+    let _ = metrics.replay("memory");
+    let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
+    let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("no issuer is at fault");
+    text(&metrics.render(&issuers, 0, 0, UnixTime(1)))
+}
+
+/// Every name of a metric that stands in the source as a text of its own.
+fn names_in_source() -> BTreeSet<String> {
+    fn within(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("a folder of sources").path();
+            if path.is_dir() {
+                within(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = std::fs::read_to_string(&path).expect("a source");
+                names.extend(source.split('"').filter(|part| words(part).contains(*part)).map(str::to_owned));
+            }
+        }
+    }
+    let mut names = BTreeSet::new();
+    within(&root().join("src"), &mut names);
+    names
+}
+
+/// Every word that begins as the name of a metric does.
+fn words(text: &str) -> BTreeSet<String> {
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    text.split(PREFIX).skip(1).map(|rest| format!("{PREFIX}{}", word(rest))).collect()
+}
+
+const PREFIX: &str = "fapi_gateway_";
+
+/// A help text as a page shows it: the table of codes is a page too.
+fn linked(help: &str) -> String {
+    help.replace("the table of codes", "the [codes](codes.md)")
+}
+
+// --- text
+
+fn strings(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A sentence in the middle of another.
+fn sentence(text: &str) -> String {
+    text.trim_end_matches('.').to_owned()
+}
