@@ -105,7 +105,7 @@ fn says(name: &str, made: &str) {
     let differing = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
     assert!(
         found == expected,
-        "docs/reference/{name} is not what the code says ({differing:?}); {WRITE}=1 cargo test --locked docs writes it"
+        "docs/reference/{name} is not what the code says ({differing:?}); {WRITE}=1 cargo test --locked docs::reference writes it"
     );
 }
 
