@@ -157,7 +157,7 @@ fn troubleshooting_has_a_way_out_for_every_code() {
     let page = page("docs/operate/troubleshooting.md");
     let mut rows = Vec::new();
     for head in ["| code | likely | way out |", "| code | limit | more |"] {
-        rows.extend(page.split(head).skip(1).flat_map(|rest| table(rest)));
+        rows.extend(page.split(head).skip(1).flat_map(table));
     }
     let named: BTreeSet<String> = rows.iter().flat_map(|row| code(row.split('|').nth(1).unwrap_or_default())).collect();
     let covers = |named: &str, code: &str| match named.strip_suffix('*') {

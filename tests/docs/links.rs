@@ -74,7 +74,7 @@ fn resolved(name: &str, path: &str) -> PathBuf {
                 whole.pop();
             }
             Component::CurDir => {}
-            part => whole.push(part),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => whole.push(part),
         }
     }
     whole

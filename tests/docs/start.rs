@@ -15,7 +15,7 @@ use crate::support::Folder;
 fn every_step_of_start_can_be_taken() {
     let page = page("docs/start.md");
     let folder = Folder::new();
-    let mut other = Others::new(&folder);
+    let other = Others::new(&folder);
     let (mut script, mut expected) = (PRELUDE.to_owned(), Vec::new());
     let blocks = blocks(&page);
     for (place, block) in blocks.iter().enumerate() {
@@ -109,7 +109,7 @@ impl Others {
         Self { pairs }
     }
 
-    fn replaced(&mut self, text: &str) -> String {
+    fn replaced(&self, text: &str) -> String {
         replaced(text, &self.pairs)
     }
 }
