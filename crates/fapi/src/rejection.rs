@@ -95,7 +95,7 @@ macro_rules! codes {
 use OAuthError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce};
 
 codes! {
-    /// Content-Length and Transfer-Encoding disagree, repeat or are not plainly one (RFC 9112 §6).
+    /// Content-Length and Transfer-Encoding contradict each other, are repeated or are malformed (RFC 9112 §6).
     FramingAmbiguous = "framing_ambiguous", BAD_REQUEST, None;
     /// A line ending, field name or field value that another parser may read differently (RFC 9112 §2.2, §5).
     HeaderMalformed = "header_malformed", BAD_REQUEST, None;
@@ -109,25 +109,25 @@ codes! {
     HeaderTimeout = "header_timeout", REQUEST_TIMEOUT, None;
     /// The body did not arrive within `limits.body_timeout`, or more slowly than `limits.body_min_rate` (RFC 9110 §15.5.9).
     BodyTimeout = "body_timeout", REQUEST_TIMEOUT, None;
-    /// The client broke its body off or framed it wrongly while it was forwarded.
+    /// The client broke off its body, or framed it wrongly, while it was forwarded.
     BodyMalformed = "body_malformed", BAD_REQUEST, None;
-    /// The client left before it had its answer; nobody saw a status.
+    /// The client closed the connection before it had its response, so nobody saw a status.
     ClientGone = "client_gone", BAD_REQUEST, None;
-    /// The client took nothing of its answer for `limits.idle_timeout`; it was cut.
+    /// The client read nothing of its response for `limits.idle_timeout`; it was cut.
     ClientStalled = "client_stalled", REQUEST_TIMEOUT, None;
     /// The exchange had not ended within `limits.exchange_timeout`; it was cut (RFC 9110 §15.5.9).
     ExchangeTimeout = "exchange_timeout", REQUEST_TIMEOUT, None;
     /// No Host field, or more than one (RFC 9112 §3.2).
     HostMissing = "host_missing", BAD_REQUEST, None;
-    /// Host, `:authority` or the target's authority contradict each other or are no host (RFC 9110 §7.2).
+    /// Host, `:authority` and the target's authority contradict each other, or one of them is not a host (RFC 9110 §7.2).
     HostMalformed = "host_malformed", BAD_REQUEST, None;
-    /// The host is not an origin of this listener, or not the name that TLS was opened for (RFC 9110 §15.5.20).
+    /// The host is not an origin of this listener, or not the name that the TLS handshake asked for (RFC 9110 §15.5.20).
     HostUnknown = "host_unknown", MISDIRECTED_REQUEST, None;
-    /// No handshake would let this connection in now: its certificate is required and trusted no more, or its name is not served (RFC 9110 §15.5.20).
+    /// A handshake would refuse this connection now: its certificate is required and no longer trusted, or its name is no longer served (RFC 9110 §15.5.20).
     ConnectionOutdated = "connection_outdated", MISDIRECTED_REQUEST, None;
-    /// CONNECT, TRACE and methods that are no token are never forwarded (RFC 9110 §9.3.6, §9.3.8).
+    /// CONNECT, TRACE and methods that are not tokens are never forwarded (RFC 9110 §9.3.6, §9.3.8).
     MethodRefused = "method_refused", METHOD_NOT_ALLOWED, None;
-    /// The request asks to leave HTTP for another protocol (RFC 9110 §7.8).
+    /// The request asks to switch to another protocol (RFC 9110 §7.8).
     UpgradeRefused = "upgrade_refused", BAD_REQUEST, None;
     /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
     ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
@@ -135,13 +135,13 @@ codes! {
     ForwardedCertificateMalformed = "forwarded_certificate_malformed", BAD_REQUEST, None;
     /// The path can be read in more than one way (RFC 3986 §6).
     PathAmbiguous = "path_ambiguous", BAD_REQUEST, None;
-    /// No route matches host and path; what is not named is refused.
+    /// No route matches host and path; what no route names is refused.
     RouteNotFound = "route_not_found", NOT_FOUND, None;
     /// The route does not have this method (RFC 9110 §15.5.6).
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, None;
     /// The request has no access token (RFC 6750 §3).
     CredentialsMissing = "credentials_missing", UNAUTHORIZED, None;
-    /// The only access token stands in the query, which FAPI forbids (FAPI 2.0 §5.3.4 (2)).
+    /// The only access token is in the query, which FAPI forbids (FAPI 2.0 §5.3.4 (2)).
     CredentialsInQuery = "credentials_in_query", UNAUTHORIZED, None;
     /// More than one Authorization field, or a token sent by more than one method (RFC 6750 §3.1).
     CredentialsRepeated = "credentials_repeated", BAD_REQUEST, Some(InvalidRequest);
@@ -153,25 +153,25 @@ codes! {
     TokenTooLarge = "token_too_large", UNAUTHORIZED, Some(InvalidToken);
     /// Not a compact JWS: parts, base64url, JSON grammar, duplicate members, depth (RFC 7515 §7.1, RFC 8725 §3).
     TokenMalformed = "token_malformed", UNAUTHORIZED, Some(InvalidToken);
-    /// A JWE, which no issuer here was told to send (RFC 8725 §3.11).
+    /// The token is encrypted (JWE); only signed ones are accepted (RFC 8725 §3.11).
     TokenEncrypted = "token_encrypted", UNAUTHORIZED, Some(InvalidToken);
     /// The header names an extension that must be understood, `crit` or `b64` (RFC 7515 §4.1.11).
     TokenCriticalHeader = "token_critical_header", UNAUTHORIZED, Some(InvalidToken);
-    /// The header brings a key of its own: `jwk`, `jku`, `x5u` or `x5c` (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
+    /// The header supplies a key of its own: `jwk`, `jku`, `x5u` or `x5c` (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
     TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
     /// `alg` is not one of the issuer's algorithms: PS256, ES256, EdDSA (FAPI 2.0 §5.4.1).
     TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);
     /// `typ` is not `at+jwt` (RFC 9068 §4), or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
     TokenTypeWrong = "token_type_wrong", UNAUTHORIZED, Some(InvalidToken);
-    /// `iss` is no issuer that this route accepts (RFC 9068 §4).
+    /// `iss` is not an issuer that this route accepts (RFC 9068 §4).
     TokenIssuerUnknown = "token_issuer_unknown", UNAUTHORIZED, Some(InvalidToken);
     /// The issuer's key set has no key for this `kid` and algorithm.
     TokenKeyUnknown = "token_key_unknown", UNAUTHORIZED, Some(InvalidToken);
     /// The issuer's key is too small to be trusted: RSA below 2048 bits (FAPI 2.0 §5.4.1).
     TokenKeyWeak = "token_key_weak", UNAUTHORIZED, Some(InvalidToken);
-    /// The signature does not hold.
+    /// The signature is not valid.
     TokenSignatureInvalid = "token_signature_invalid", UNAUTHORIZED, Some(InvalidToken);
-    /// A claim that RFC 9068 §2.2 requires is not there.
+    /// A claim that RFC 9068 §2.2 requires is missing.
     TokenClaimMissing = "token_claim_missing", UNAUTHORIZED, Some(InvalidToken);
     /// A claim has the wrong JSON type or an impossible value (RFC 7519 §4.1).
     TokenClaimMalformed = "token_claim_malformed", UNAUTHORIZED, Some(InvalidToken);
@@ -179,9 +179,9 @@ codes! {
     TokenAudienceMismatch = "token_audience_mismatch", UNAUTHORIZED, Some(InvalidToken);
     /// `exp` has passed (RFC 9068 §4).
     TokenExpired = "token_expired", UNAUTHORIZED, Some(InvalidToken);
-    /// `nbf` lies more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
+    /// `nbf` is more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
     TokenNotYetValid = "token_not_yet_valid", UNAUTHORIZED, Some(InvalidToken);
-    /// `iat` lies more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
+    /// `iat` is more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
     TokenIssuedInFuture = "token_issued_in_future", UNAUTHORIZED, Some(InvalidToken);
     /// The issuer says that the token is not active: unknown, expired or revoked (RFC 7662 §2.2).
     TokenInactive = "token_inactive", UNAUTHORIZED, Some(InvalidToken);
@@ -205,9 +205,9 @@ codes! {
     ConfirmationUnsupported = "confirmation_unsupported", UNAUTHORIZED, Some(InvalidToken);
     /// A token that is bound to a key came with scheme Bearer (RFC 9449 §7.2).
     DpopTokenAsBearer = "dpop_token_as_bearer", UNAUTHORIZED, Some(InvalidToken);
-    /// A token that is bound to no key came with scheme DPoP (RFC 9449 §7.1).
+    /// A token that is not bound to a key came with scheme DPoP (RFC 9449 §7.1).
     DpopTokenUnbound = "dpop_token_unbound", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to a certificate, the client has none that counts (RFC 8705 §3).
+    /// The token is bound to a certificate, and the client has none that is trusted (RFC 8705 §3).
     CertificateMissing = "certificate_missing", UNAUTHORIZED, Some(InvalidToken);
     /// The client's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
     CertificateExpired = "certificate_expired", UNAUTHORIZED, Some(InvalidToken);
@@ -227,7 +227,7 @@ codes! {
     DpopKeyPrivate = "dpop_key_private", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The proof's `jwk` is malformed, too small, too large or of another type (RFC 9449 §4.3 (6)).
     DpopKeyRefused = "dpop_key_refused", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof's signature does not hold under its `jwk` (RFC 9449 §4.3 (6)).
+    /// The proof's signature is not valid under its `jwk` (RFC 9449 §4.3 (6)).
     DpopSignatureInvalid = "dpop_signature_invalid", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The proof lacks a claim or header that is required (RFC 9449 §4.3 (3)).
     DpopClaimMissing = "dpop_claim_missing", UNAUTHORIZED, Some(InvalidDpopProof);
@@ -237,9 +237,9 @@ codes! {
     DpopMethodMismatch = "dpop_method_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The proof was made for another URI (RFC 9449 §4.3 (9)).
     DpopUriMismatch = "dpop_uri_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof has no nonce, or none that is still good (RFC 9449 §4.3 (10), §9).
+    /// The proof has no nonce, or one that is no longer valid (RFC 9449 §4.3 (10), §9).
     DpopNonceRequired = "dpop_nonce_required", UNAUTHORIZED, Some(UseDpopNonce);
-    /// The proof's `iat` lies outside the window, or the proof says itself that it is over (RFC 9449 §4.3 (11)).
+    /// The proof's `iat` is outside the window, or its own `exp` or `nbf` says that it is not valid now (RFC 9449 §4.3 (11)).
     DpopStale = "dpop_stale", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The proof was made for another token (RFC 9449 §4.3 (12)).
     DpopAthMismatch = "dpop_ath_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
@@ -249,7 +249,7 @@ codes! {
     DpopReplayed = "dpop_replayed", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
-    /// The issuer's keys were never read, or for longer than `jwks.max_age` not again (our fault or the issuer's: no challenge).
+    /// The issuer's keys were never read, or not again within `jwks.max_age` (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
     /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).
     IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
@@ -259,7 +259,7 @@ codes! {
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;
     /// The upstream did not connect or answer in time.
     UpstreamTimeout = "upstream_timeout", GATEWAY_TIMEOUT, None;
-    /// The upstream's answer is no HTTP message (RFC 9110 §15.6.3).
+    /// The upstream's response is not a valid HTTP message (RFC 9110 §15.6.3).
     UpstreamInvalid = "upstream_invalid", BAD_GATEWAY, None;
     /// A fault of the gateway itself; nothing was forwarded unchecked.
     Internal = "internal", INTERNAL_SERVER_ERROR, None;
