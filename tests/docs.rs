@@ -147,7 +147,7 @@ async fn the_audit_line_has_the_members_that_are_shown() {
     }
     assert_eq!(record["confirmation"]["method"], shown["confirmation"]["method"]);
     // The reference lists them from the schema.
-    let schema = fapi_gateway::audit::schema();
+    let schema = fapi_gateway::telemetry::audit::schema();
     assert_eq!(members(&record), members(&schema["properties"]));
     assert_eq!(members(&record["confirmation"]), members(&schema["$defs"]["ConfirmationText"]["properties"]));
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi::UnixTime;
+use fapi::rejection::Code;
+use fapi::revocation::Kind;
 use fapi_gateway::config;
-use fapi_gateway::fapi::UnixTime;
-use fapi_gateway::fapi::rejection::Code;
-use fapi_gateway::fapi::revocation::Kind;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
-use fapi_gateway::metrics::{Handshake, IssuerMetrics, Metrics, RevocationOutcome};
+use fapi_gateway::telemetry::metrics::{Handshake, IssuerMetrics, Metrics, RevocationOutcome};
 use serde_json::Value;
 
 use super::{page, pages, program, root, text};
@@ -67,7 +67,7 @@ async fn metrics_are_those_that_the_program_has() {
 
 #[test]
 fn audit_members_are_those_of_a_line() {
-    let schema = fapi_gateway::audit::schema();
+    let schema = fapi_gateway::telemetry::audit::schema();
     let mut table = "| member | type | meaning |\n| --- | --- | --- |\n".to_owned();
     members(&mut table, &schema, &schema, "");
     says("audit.md", &table);

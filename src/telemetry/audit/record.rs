@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use fapi::rejection::Code;
 use fapi::sender::Confirmation;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::gateway::{Exchange, Outcome};
 
 /// What is known at the end of an exchange besides the exchange itself.
 #[derive(Clone, Debug)]
-use schemars::JsonSchema;
 pub struct Ending<'a> {
     /// When it began, in RFC 3339.
     pub time: String,
