@@ -11,27 +11,10 @@
 #[path = "support/mod.rs"]
 mod support;
 
-mod accepts;
 mod attacks;
-mod authorization_server;
-mod configs;
-mod deploy;
-mod docs;
-mod dpop;
-mod dpop_client;
-mod endings;
+mod edge;
 mod fences;
-mod hop;
-mod hostile;
 mod hygiene;
-mod introspection;
-mod keys;
-mod nginx;
-mod observed;
-mod operation;
-mod rejects;
-mod reload;
-mod revocations;
-mod soak;
-mod upstreams;
-mod vectors;
+mod interop;
+mod line;
+mod operate;

@@ -2,7 +2,7 @@
 
 use sandbox::https::Recorded;
 
-use crate::hostile::wire::Talk;
+use crate::edge::hostile::wire::Talk;
 use crate::support::World;
 
 const MARKER: &str = "marker-91c4";

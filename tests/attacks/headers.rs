@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method, Request, StatusCode, header};
 use sandbox::https::{Answer, HttpServer};
 
-use crate::hostile::wire::Talk;
+use crate::edge::hostile::wire::Talk;
 use crate::support::{ORIGIN, World, request};
 
 fn bare(path: &str) -> Request<Bytes> {

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use crate::hostile::wire::now;
+use crate::edge::hostile::wire::now;
 use crate::support::{DEADLINE, World, remember, request};
 
 #[tokio::test(flavor = "multi_thread")]

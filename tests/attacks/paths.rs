@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use sandbox::https::{Answer, HttpServer};
 
-use crate::hostile::wire::{Fate, Frames, Talk};
+use crate::edge::hostile::wire::{Fate, Frames, Talk};
 use crate::support::World;
 
 /// A world with a public prefix beside a protected one, and templates; and the upstream of them all.

@@ -1,5 +1,5 @@
 // A DPoP client as an application has it, on oauth4webapi: a key of its own, a fresh proof for each call, and another try
-// with the server's nonce when one is asked for. tests/dpop_client.rs plays the authorization server.
+// with the server's nonce when one is asked for. tests/interop/dpop_client.rs plays the authorization server.
 //
 //   node dpop.mjs ORIGIN ALGORITHM SECONDS
 //

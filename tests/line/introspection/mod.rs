@@ -11,21 +11,13 @@
 //! - RAR, STEP: routes have no rules about `authorization_details`, `acr` or `auth_time`; RAR-02 holds for all members alike:
 //!   they are claims, wherever they are told (`fapi2_rs_01`).
 
-#[path = "introspection/answers.rs"]
 mod answers;
-#[path = "introspection/cache.rs"]
 mod cache;
-#[path = "introspection/faults.rs"]
 mod faults;
-#[path = "introspection/load.rs"]
 mod load;
-#[path = "introspection/questions.rs"]
 mod questions;
-#[path = "introspection/raw.rs"]
 mod raw;
-#[path = "introspection/routing.rs"]
 mod routing;
-#[path = "introspection/signed.rs"]
 mod signed;
 
 use std::time::Instant;

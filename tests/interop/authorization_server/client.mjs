@@ -1,5 +1,5 @@
 // An application as another maker writes it, on openid-client: it gets tokens from the authorization server and calls
-// the gateway with them, when tests/authorization_server.rs says so.
+// the gateway with them, when tests/interop/authorization_server.rs says so.
 //
 //   node client.mjs CERTIFICATE PRIVATE_KEY
 //

@@ -1,17 +1,11 @@
 //! DPoP (RFC 9449) at the resource, over real sockets: for every rule a proof that breaks it alone, beside one that does
 //! not.
 
-#[path = "dpop/binding.rs"]
 mod binding;
-#[path = "dpop/challenges.rs"]
 mod challenges;
-#[path = "dpop/nonces.rs"]
 mod nonces;
-#[path = "dpop/proofs.rs"]
 mod proofs;
-#[path = "dpop/replays.rs"]
 mod replays;
-#[path = "dpop/uris.rs"]
 mod uris;
 
 use bytes::Bytes;

@@ -25,14 +25,14 @@ use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use sandbox::tokens::{KeyKind, SigningKey, ath, jwks};
 use serde_json::{Map, Value, json};
 
-const RFC_6750: &str = include_str!("vectors/rfc6750.json");
-const RFC_7515: &str = include_str!("vectors/rfc7515.json");
-const RFC_7638: &str = include_str!("vectors/rfc7638.json");
-const RFC_8037: &str = include_str!("vectors/rfc8037.json");
-const RFC_8705: &str = include_str!("vectors/rfc8705.json");
-const RFC_9068: &str = include_str!("vectors/rfc9068.json");
-const RFC_9440: &str = include_str!("vectors/rfc9440.json");
-const RFC_9449: &str = include_str!("vectors/rfc9449.json");
+const RFC_6750: &str = include_str!("../vectors/rfc6750.json");
+const RFC_7515: &str = include_str!("../vectors/rfc7515.json");
+const RFC_7638: &str = include_str!("../vectors/rfc7638.json");
+const RFC_8037: &str = include_str!("../vectors/rfc8037.json");
+const RFC_8705: &str = include_str!("../vectors/rfc8705.json");
+const RFC_9068: &str = include_str!("../vectors/rfc9068.json");
+const RFC_9440: &str = include_str!("../vectors/rfc9440.json");
+const RFC_9449: &str = include_str!("../vectors/rfc9449.json");
 
 // --- RFC 6750
 

@@ -100,7 +100,7 @@ fn play(world: &World, folder: &Folder, origin: &str, algorithm: &str) -> Vec<Va
 }
 
 fn source() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/client"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/dpop_client"))
 }
 
 fn json_of(text: &str) -> Value {

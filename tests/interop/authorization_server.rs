@@ -104,7 +104,7 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let authority = Authority::new("Test CA");
-        let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/authorization_server"));
+        let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/authorization_server"));
         let folder = installed(source, &["server.mjs", "client.mjs"]);
         let write = |name: &str, text: &str| folder.write(name, text).to_str().expect("a plain path").to_owned();
         let ca = write("ca.pem", &authority.pem());

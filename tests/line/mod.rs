@@ -1,0 +1,9 @@
+//! What is let through and what is refused, step by step.
+
+mod accepts;
+mod dpop;
+mod introspection;
+mod keys;
+mod rejects;
+mod revocations;
+mod vectors;
