@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{Method, Request};
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::AuthorizationServer;
-use sandbox::https;
 use sandbox::pki::Authority;
 use sandbox::tokens::KeyKind;
 
@@ -324,7 +323,7 @@ async fn fwd_06_the_upstream_is_known_by_its_certificate_and_knows_the_gateway_b
     let authority = Authority::new("Upstream CA");
     let identity = authority.client("the-gateway");
     let start = |names: &[&str]| {
-        let tls = https::tls_config(&authority.server(names), Some(&authority));
+        let tls = sandbox::tls::tls_config(&authority.server(names), Some(&authority));
         AccountsApi::start(None, Some(tls)).unwrap()
     };
     let (right, wrong) = (start(&["accounts.internal"]), start(&["other.internal"]));

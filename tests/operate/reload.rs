@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
-use sandbox::https::tls_config;
 use sandbox::pki::{Authority, Credential};
+use sandbox::tls::tls_config;
 use sandbox::tokens::{KeyKind, SigningKey};
 use tokio::sync::watch;
 use tokio::time::timeout;

@@ -424,8 +424,9 @@ mod tests {
         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
     };
 
-    use sandbox::https::{Answer, HttpServer, tls_config};
+    use sandbox::https::{Answer, HttpServer};
     use sandbox::pki::self_signed;
+    use sandbox::tls::tls_config;
     use sandbox::tokens::KeyKind;
 
     use super::*;

@@ -18,10 +18,11 @@ use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::https::{Answer, HttpServer, Recorded, danger_tls_config_with_any_client};
+use crate::https::{Answer, HttpServer, Recorded};
 use crate::keys::{KeyKind, SigningKey};
 use crate::now;
 use crate::pki::{Authority, Credential};
+use crate::tls::danger_tls_config_with_any_client;
 use crate::tokens::AccessToken;
 
 /// The server, its signing keys and its scripts. Dropping it stops it.

@@ -19,22 +19,14 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::RootCertStore;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
-
-use crate::pki::{Authority, Credential};
 
 /// A server on 127.0.0.1, named `localhost` with TLS. Dropping it ends the listener and all connections.
 pub struct HttpServer {
@@ -270,27 +262,6 @@ impl Answer {
     }
 }
 
-/// TLS 1.2 and 1.3 with `credential`, ALPN `h2` and `http/1.1`. With `client_ca`, a client certificate from there is
-/// required.
-pub fn tls_config(credential: &Credential, client_ca: Option<&Authority>) -> Arc<ServerConfig> {
-    let verifier = match client_ca {
-        None => WebPkiClientVerifier::no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(authority.der().clone()).expect("an authority's certificate is a trust anchor");
-            WebPkiClientVerifier::builder_with_provider(roots.into(), default_provider().into())
-                .build()
-                .expect("there is a trust anchor")
-        }
-    };
-    config(credential, verifier)
-}
-
-/// As [`tls_config`], and takes any client certificate or none: only possession of its key is proved.
-pub fn danger_tls_config_with_any_client(credential: &Credential) -> Arc<ServerConfig> {
-    config(credential, Arc::new(Possession(default_provider().signature_verification_algorithms)))
-}
-
 enum State {
     Serving {
         accepting: JoinHandle<()>,
@@ -449,62 +420,6 @@ fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn config(credential: &Credential, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
-    let mut config = ServerConfig::builder_with_provider(default_provider().into())
-        .with_safe_default_protocol_versions()
-        .expect("aws-lc-rs has the suites of TLS 1.2 and 1.3")
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(credential.chain_der.clone(), credential.private_key())
-        .expect("a credential's key belongs to its certificate");
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Arc::new(config)
-}
-
-/// Checks that the client has the certificate's key, and nothing about the certificate.
-#[derive(Debug)]
-struct Possession(WebPkiSupportedAlgorithms);
-
-impl ClientCertVerifier for Possession {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
 /// For one request.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -512,11 +427,13 @@ const BACKLOG: u32 = 1024;
 
 #[cfg(test)]
 mod tests {
-    use rustls::ClientConfig;
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::{ClientConfig, RootCertStore};
     use serde_json::json;
 
     use super::*;
-    use crate::pki::self_signed;
+    use crate::pki::{Authority, Credential, self_signed};
+    use crate::tls::{danger_tls_config_with_any_client, tls_config};
 
     fn echo() -> Arc<dyn Fn(Recorded) -> Answer + Send + Sync> {
         Arc::new(|request| {

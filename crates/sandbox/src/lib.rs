@@ -9,6 +9,7 @@ pub mod authorization_server;
 pub mod https;
 pub mod keys;
 pub mod pki;
+pub mod tls;
 pub mod tokens;
 
 /// Seconds since 1970 on the wall clock, by which tokens and proofs are made.

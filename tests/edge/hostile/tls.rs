@@ -19,7 +19,7 @@ use rustls::{
     AlertDescription, ClientConfig, DigitallySignedStruct, DistinguishedName, HandshakeKind, ProtocolVersion,
     RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion,
 };
-use sandbox::https::{self, Answer, HttpServer};
+use sandbox::https::{Answer, HttpServer};
 use sandbox::pki::{Authority, Credential, self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -171,7 +171,7 @@ async fn t6_a_certificate_that_cannot_be_read_fails_the_handshake_and_nothing_el
         scene.replace("mode: optional, trust: chain, trust_anchors: [ca.pem]", "mode: optional, trust: possession")
     })
     .await;
-    let config = https::danger_tls_config_with_any_client(&world.authority.server(&["localhost"]));
+    let config = sandbox::tls::danger_tls_config_with_any_client(&world.authority.server(&["localhost"]));
     let naive = HttpServer::start(None, Some(config), Arc::new(|_| Answer::text(StatusCode::OK, "ok"))).unwrap();
     let through = Client::new(naive.address(), &world.authority).certificate(&bad).handshake().await;
     assert!(through.is_ok(), "the trap: rustls alone lets it through: {through:?}");

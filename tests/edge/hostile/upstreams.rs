@@ -7,8 +7,9 @@ use fapi_gateway::upstream::{Protocol, ServerAddress, Settings, TlsSettings, Ups
 use http::StatusCode;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
-use sandbox::https::{Answer, HttpServer, danger_tls_config_with_any_client};
+use sandbox::https::{Answer, HttpServer};
 use sandbox::pki::{Authority, Credential};
+use sandbox::tls::danger_tls_config_with_any_client;
 
 use super::still_serves;
 use crate::support::{World, request};
