@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::http::{HeaderValue, StatusCode, header};
+use fapi::code::Code;
 use fapi::keys::{Algorithm, KeySetError};
-use fapi::rejection::Code;
 use fapi::token::Expected;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;

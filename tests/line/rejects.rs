@@ -7,9 +7,10 @@ use std::net::TcpListener;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use fapi::code::Code;
 use fapi::headers::InteractionId;
 use fapi::peer::ClientCertificate;
-use fapi::rejection::{Code, Rejection, Seen, Unavailable};
+use fapi::rejection::{Rejection, Seen, Unavailable};
 use http::{HeaderValue, Method, Request, StatusCode};
 use sandbox::https::Answer;
 use sandbox::pki::{Authority, self_signed};

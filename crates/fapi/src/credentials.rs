@@ -7,7 +7,8 @@ use std::fmt;
 
 use http::{HeaderMap, header};
 
-use super::rejection::Code;
+use super::code::Code;
+use super::text::is_token_byte;
 
 /// An access token as the client sent it: nothing about it is known.
 #[derive(Clone, Copy)]
@@ -196,15 +197,6 @@ impl<'r> Credentials<'r> {
 pub fn form_has_token(form: &[u8]) -> bool {
     // Some servers divide parameters at semicolons too.
     form.split(|&b| b == b';').flat_map(form_urlencoded::parse).any(|(name, _)| name == "access_token")
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
 }
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="` (RFC 6750 §2.1).

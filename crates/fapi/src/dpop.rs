@@ -12,13 +12,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
+use super::code::Code;
 use super::credentials::{PresentedToken, Proofs};
 use super::htu::{self, HtuMismatch};
-use super::jws::{Jws, JwsError, printable};
+use super::jws::{Jws, JwsError};
 use super::keys::{Algorithm, KeyError, VerifyingKey};
 use super::nonce::Nonces;
-use super::rejection::Code;
 use super::route::Target;
+use super::text::printable;
 use super::token::numeric_date;
 use super::{UnixTime, sha256};
 

@@ -6,8 +6,8 @@
 
 use percent_encoding::percent_encode_byte;
 
-use super::jws::printable;
 use super::route::Target;
+use super::text::printable;
 use super::text::{is_unreserved, read_escape};
 
 /// Which part of `htu` is another than the request's.

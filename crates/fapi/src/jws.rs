@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::credentials::PresentedToken;
 use super::json::parse_object;
 use super::keys::{Algorithm, VerifyingKey};
+use super::text::printable;
 use super::token::TokenError;
 
 /// A compact JWS, taken apart; nothing it says is known to be true.
@@ -238,11 +239,6 @@ impl VerifiedJws {
 fn part(text: &str, name: &'static str) -> Result<Map<String, Value>, JwsError> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| JwsError::Malformed { part: name })?;
     parse_object(&bytes).map_err(|_| JwsError::Malformed { part: name })
-}
-
-/// Text of the sender's, made fit for an operator's eyes: printable ASCII, at most 64 characters.
-pub(crate) fn printable(text: &str) -> Box<str> {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect::<String>().into()
 }
 
 #[cfg(test)]

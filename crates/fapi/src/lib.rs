@@ -31,6 +31,7 @@
 )]
 
 pub mod client;
+pub mod code;
 pub mod credentials;
 pub mod dpop;
 pub mod headers;

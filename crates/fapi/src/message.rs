@@ -9,9 +9,9 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderName, Method, Version, header, uri};
 
-use super::credentials::is_token_byte;
-use super::rejection::Code;
+use super::code::Code;
 use super::route::{Authority, Origin, Origins, same_host};
+use super::text::is_token_byte;
 
 /// What the connection knows of a request beyond its parsed head.
 #[derive(Clone, Copy, Debug)]

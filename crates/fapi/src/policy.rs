@@ -21,9 +21,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::code::Code;
 use super::credentials::Scheme;
 use super::dpop::{DpopError, FirstUse, NonceMode, VerifiedProof};
-use super::rejection::Code;
 use super::route::{Route, UpstreamRef};
 use super::sender::BoundToken;
 
@@ -145,7 +145,7 @@ impl Policy {
             return Ok(());
         }
         Err(PolicyError::ScopeInsufficient {
-            found: token.claims().scopes().take(32).map(super::jws::printable).collect(),
+            found: token.claims().scopes().take(32).map(super::text::printable).collect(),
             needed: self.scope_text.clone(),
         })
     }

@@ -1,14 +1,13 @@
-//! Why a request is refused, and everything a client or a dashboard may see of it.
+//! Why a request is refused, and the answer to it.
 //!
-//! One table, [`Code`], joins the stable fine code with its status and its OAuth error; one function,
-//! [`Rejection::response`], is the only door a refusal leaves by (RFC 6750 §3, RFC 9110 §11.6.1). The fine code goes to
-//! audit and metrics; the client gets the OAuth error and a fixed sentence.
+//! Gathers the errors of all steps and is imported by none of them. One function, [`Rejection::response`], is the only door
+//! that a refusal leaves by (RFC 6750 §3, RFC 9110 §11.6.1).
 
-use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::code::{Code, OAuthError};
 use super::credentials::{CredentialsError, Scheme};
 use super::dpop::DpopError;
 use super::headers::InteractionId;
@@ -19,257 +18,6 @@ use super::policy::PolicyError;
 use super::route::{Origin, Route, RouteError};
 use super::sender::SenderError;
 use super::token::{ActiveToken, TokenError, TokenId};
-
-/// The errors that RFC 6750 §3.1 registers; `None` in the table is a refusal without an error parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OAuthError {
-    /// The request is malformed or uses more than one method to send a token.
-    InvalidRequest,
-    /// The token is not good for this request.
-    InvalidToken,
-    /// The token's scope does not cover this request.
-    InsufficientScope,
-    /// The DPoP proof is not good for this request (RFC 9449 §7.1).
-    InvalidDpopProof,
-    /// The DPoP proof needs a nonce (RFC 9449 §9).
-    UseDpopNonce,
-}
-
-impl OAuthError {
-    /// The registered name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::InvalidDpopProof => "invalid_dpop_proof",
-            Self::UseDpopNonce => "use_dpop_nonce",
-        }
-    }
-
-    /// The one sentence that a client is told; which check failed is for the audit alone.
-    pub const fn description(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "The request is malformed or carries its credentials more than once",
-            Self::InvalidToken => "The access token is not valid for this request",
-            Self::InsufficientScope => "The request needs a scope that the access token does not have",
-            Self::InvalidDpopProof => "The DPoP proof is not valid for this request",
-            Self::UseDpopNonce => "The DPoP proof must carry the nonce that comes with this answer",
-        }
-    }
-}
-
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:ident, $oauth:expr;)*) => {
-        /// A stable, public name for each reason to refuse; never renamed, never used for another thing.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code { $($(#[doc = $doc])* $name,)* }
-
-        impl Code {
-            /// Every code, in the order of the table.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The name in audit and metrics.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-
-            /// The status that the client sees.
-            pub const fn status(self) -> StatusCode {
-                match self { $(Self::$name => StatusCode::$status,)* }
-            }
-
-            /// The error in challenge and body, when the standard wants one.
-            pub const fn oauth_error(self) -> Option<OAuthError> {
-                match self { $(Self::$name => $oauth,)* }
-            }
-
-            /// What it means, in one sentence for the operator.
-            pub const fn meaning(self) -> &'static str {
-                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
-            }
-        }
-    };
-}
-
-use OAuthError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce};
-
-codes! {
-    /// Content-Length and Transfer-Encoding contradict each other, are repeated or are malformed (RFC 9112 §6).
-    FramingAmbiguous = "framing_ambiguous", BAD_REQUEST, None;
-    /// A line ending, field name or field value that another parser may read differently (RFC 9112 §2.2, §5).
-    HeaderMalformed = "header_malformed", BAD_REQUEST, None;
-    /// The header section is larger than `limits.header_bytes` or has more than `limits.header_count` fields (RFC 6585 §5).
-    HeaderTooLarge = "header_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, None;
-    /// The request target alone is larger than `limits.header_bytes` (RFC 9110 §15.5.15).
-    TargetTooLong = "target_too_long", URI_TOO_LONG, None;
-    /// The body is larger than `limits.body_bytes` (RFC 9110 §15.5.14).
-    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, None;
-    /// The header section did not arrive within `limits.header_timeout` (RFC 9110 §15.5.9).
-    HeaderTimeout = "header_timeout", REQUEST_TIMEOUT, None;
-    /// The body did not arrive within `limits.body_timeout`, or more slowly than `limits.body_min_rate` (RFC 9110 §15.5.9).
-    BodyTimeout = "body_timeout", REQUEST_TIMEOUT, None;
-    /// The client broke off its body, or framed it wrongly, while it was forwarded.
-    BodyMalformed = "body_malformed", BAD_REQUEST, None;
-    /// The client closed the connection before it had its response, so nobody saw a status.
-    ClientGone = "client_gone", BAD_REQUEST, None;
-    /// The client read nothing of its response for `limits.idle_timeout`; it was cut.
-    ClientStalled = "client_stalled", REQUEST_TIMEOUT, None;
-    /// The exchange had not ended within `limits.exchange_timeout`; it was cut (RFC 9110 §15.5.9).
-    ExchangeTimeout = "exchange_timeout", REQUEST_TIMEOUT, None;
-    /// No Host field, or more than one (RFC 9112 §3.2).
-    HostMissing = "host_missing", BAD_REQUEST, None;
-    /// Host, `:authority` and the target's authority contradict each other, or one of them is not a host (RFC 9110 §7.2).
-    HostMalformed = "host_malformed", BAD_REQUEST, None;
-    /// The host is not an origin of this listener, or not the name that the TLS handshake asked for (RFC 9110 §15.5.20).
-    HostUnknown = "host_unknown", MISDIRECTED_REQUEST, None;
-    /// A handshake would refuse this connection now: its certificate is required and no longer trusted, or its name is no longer served (RFC 9110 §15.5.20).
-    ConnectionOutdated = "connection_outdated", MISDIRECTED_REQUEST, None;
-    /// CONNECT, TRACE and methods that are not tokens are never forwarded (RFC 9110 §9.3.6, §9.3.8).
-    MethodRefused = "method_refused", METHOD_NOT_ALLOWED, None;
-    /// The request asks to switch to another protocol (RFC 9110 §7.8).
-    UpgradeRefused = "upgrade_refused", BAD_REQUEST, None;
-    /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
-    ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
-    /// What a trusted proxy sent as the client's certificate is not one in the dialect of the listener (RFC 9440 §2.1).
-    ForwardedCertificateMalformed = "forwarded_certificate_malformed", BAD_REQUEST, None;
-    /// The path can be read in more than one way (RFC 3986 §6).
-    PathAmbiguous = "path_ambiguous", BAD_REQUEST, None;
-    /// No route matches host and path; what no route names is refused.
-    RouteNotFound = "route_not_found", NOT_FOUND, None;
-    /// The route does not have this method (RFC 9110 §15.5.6).
-    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, None;
-    /// The request has no access token (RFC 6750 §3).
-    CredentialsMissing = "credentials_missing", UNAUTHORIZED, None;
-    /// The only access token is in the query, which FAPI forbids (FAPI 2.0 §5.3.4 (2)).
-    CredentialsInQuery = "credentials_in_query", UNAUTHORIZED, None;
-    /// More than one Authorization field, or a token sent by more than one method (RFC 6750 §3.1).
-    CredentialsRepeated = "credentials_repeated", BAD_REQUEST, Some(InvalidRequest);
-    /// Authorization is not one scheme and one token68 (RFC 6750 §2.1).
-    CredentialsMalformed = "credentials_malformed", BAD_REQUEST, Some(InvalidRequest);
-    /// The route does not accept this authentication scheme (RFC 9110 §11.6.1).
-    SchemeUnsupported = "scheme_unsupported", UNAUTHORIZED, None;
-    /// The access token is larger than 16 KiB.
-    TokenTooLarge = "token_too_large", UNAUTHORIZED, Some(InvalidToken);
-    /// Not a compact JWS: parts, base64url, JSON grammar, duplicate members, depth (RFC 7515 §7.1, RFC 8725 §3).
-    TokenMalformed = "token_malformed", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is encrypted (JWE); only signed ones are accepted (RFC 8725 §3.11).
-    TokenEncrypted = "token_encrypted", UNAUTHORIZED, Some(InvalidToken);
-    /// The header names an extension that must be understood, `crit` or `b64` (RFC 7515 §4.1.11).
-    TokenCriticalHeader = "token_critical_header", UNAUTHORIZED, Some(InvalidToken);
-    /// The header supplies a key of its own: `jwk`, `jku`, `x5u` or `x5c` (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
-    TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
-    /// `alg` is not one of the issuer's algorithms: PS256, ES256, EdDSA (FAPI 2.0 §5.4.1).
-    TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);
-    /// `typ` is not `at+jwt` (RFC 9068 §4), or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
-    TokenTypeWrong = "token_type_wrong", UNAUTHORIZED, Some(InvalidToken);
-    /// `iss` is not an issuer that this route accepts (RFC 9068 §4).
-    TokenIssuerUnknown = "token_issuer_unknown", UNAUTHORIZED, Some(InvalidToken);
-    /// The issuer's key set has no key for this `kid` and algorithm.
-    TokenKeyUnknown = "token_key_unknown", UNAUTHORIZED, Some(InvalidToken);
-    /// The issuer's key is too small to be trusted: RSA below 2048 bits (FAPI 2.0 §5.4.1).
-    TokenKeyWeak = "token_key_weak", UNAUTHORIZED, Some(InvalidToken);
-    /// The signature is not valid.
-    TokenSignatureInvalid = "token_signature_invalid", UNAUTHORIZED, Some(InvalidToken);
-    /// A claim that RFC 9068 §2.2 requires is missing.
-    TokenClaimMissing = "token_claim_missing", UNAUTHORIZED, Some(InvalidToken);
-    /// A claim has the wrong JSON type or an impossible value (RFC 7519 §4.1).
-    TokenClaimMalformed = "token_claim_malformed", UNAUTHORIZED, Some(InvalidToken);
-    /// `aud` does not name this resource (RFC 9068 §4).
-    TokenAudienceMismatch = "token_audience_mismatch", UNAUTHORIZED, Some(InvalidToken);
-    /// `exp` has passed (RFC 9068 §4).
-    TokenExpired = "token_expired", UNAUTHORIZED, Some(InvalidToken);
-    /// `nbf` is more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
-    TokenNotYetValid = "token_not_yet_valid", UNAUTHORIZED, Some(InvalidToken);
-    /// `iat` is more than 10 seconds ahead (FAPI 2.0 §5.3.2.1 (13)).
-    TokenIssuedInFuture = "token_issued_in_future", UNAUTHORIZED, Some(InvalidToken);
-    /// The issuer says that the token is not active: unknown, expired or revoked (RFC 7662 §2.2).
-    TokenInactive = "token_inactive", UNAUTHORIZED, Some(InvalidToken);
-    /// The token was revoked at the gateway's `/revocations`: itself, its subject, client or session (FAPI 2.0 §5.3.4 (3)).
-    TokenRevoked = "token_revoked", UNAUTHORIZED, Some(InvalidToken);
-    /// The token has no `cnf`: anyone could send it (FAPI 2.0 §5.3.4 (5)).
-    TokenUnbound = "token_unbound", UNAUTHORIZED, Some(InvalidToken);
-    /// `cnf` is an empty object.
-    ConfirmationEmpty = "confirmation_empty", UNAUTHORIZED, Some(InvalidToken);
-    /// `cnf` has only the SHA-1 thumbprint `x5t` (RFC 8705 §3.1 wants `x5t#S256`).
-    ConfirmationSha1 = "confirmation_sha1", UNAUTHORIZED, Some(InvalidToken);
-    /// `x5t#S256` is written in hexadecimal (RFC 8705 §3.1 wants base64url).
-    ConfirmationHex = "confirmation_hex", UNAUTHORIZED, Some(InvalidToken);
-    /// `x5t#S256` is padded with `=` (RFC 7515 §2 omits padding).
-    ConfirmationPadded = "confirmation_padded", UNAUTHORIZED, Some(InvalidToken);
-    /// `x5t#S256` uses the `+` and `/` of standard base64 (RFC 7515 §2 wants base64url).
-    ConfirmationStandardBase64 = "confirmation_standard_base64", UNAUTHORIZED, Some(InvalidToken);
-    /// `cnf` or its thumbprint is of the wrong type or length (RFC 7800 §3.1).
-    ConfirmationMalformed = "confirmation_malformed", UNAUTHORIZED, Some(InvalidToken);
-    /// `cnf` names only methods that are not understood here (RFC 7800 §3.1).
-    ConfirmationUnsupported = "confirmation_unsupported", UNAUTHORIZED, Some(InvalidToken);
-    /// A token that is bound to a key came with scheme Bearer (RFC 9449 §7.2).
-    DpopTokenAsBearer = "dpop_token_as_bearer", UNAUTHORIZED, Some(InvalidToken);
-    /// A token that is not bound to a key came with scheme DPoP (RFC 9449 §7.1).
-    DpopTokenUnbound = "dpop_token_unbound", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to a certificate, and the client has none that is trusted (RFC 8705 §3).
-    CertificateMissing = "certificate_missing", UNAUTHORIZED, Some(InvalidToken);
-    /// The client's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
-    CertificateExpired = "certificate_expired", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to another certificate than the client's (RFC 8705 §3).
-    CertificateMismatch = "certificate_mismatch", UNAUTHORIZED, Some(InvalidToken);
-    /// Scheme DPoP without a proof (RFC 9449 §7.1).
-    DpopMissing = "dpop_missing", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// More than one DPoP field (RFC 9449 §4.3 (1)).
-    DpopRepeated = "dpop_repeated", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof is not a compact JWS with one reading, or over 8 KiB (RFC 9449 §4.3 (2)).
-    DpopMalformed = "dpop_malformed", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof's `typ` is not `dpop+jwt` (RFC 9449 §4.3 (4)).
-    DpopTypeWrong = "dpop_type_wrong", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof's `alg` is not PS256, ES256 or EdDSA, or not its key's (RFC 9449 §4.3 (5)).
-    DpopAlgorithmRefused = "dpop_algorithm_refused", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof's `jwk` holds private members (RFC 9449 §4.3 (7)).
-    DpopKeyPrivate = "dpop_key_private", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof's `jwk` is malformed, too small, too large or of another type (RFC 9449 §4.3 (6)).
-    DpopKeyRefused = "dpop_key_refused", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof's signature is not valid under its `jwk` (RFC 9449 §4.3 (6)).
-    DpopSignatureInvalid = "dpop_signature_invalid", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof lacks a claim or header that is required (RFC 9449 §4.3 (3)).
-    DpopClaimMissing = "dpop_claim_missing", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// A claim or header of the proof has the wrong JSON type or an impossible value (RFC 9449 §4.2).
-    DpopClaimMalformed = "dpop_claim_malformed", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof was made for another method (RFC 9449 §4.3 (8)).
-    DpopMethodMismatch = "dpop_method_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof was made for another URI (RFC 9449 §4.3 (9)).
-    DpopUriMismatch = "dpop_uri_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof has no nonce, or one that is no longer valid (RFC 9449 §4.3 (10), §9).
-    DpopNonceRequired = "dpop_nonce_required", UNAUTHORIZED, Some(UseDpopNonce);
-    /// The proof's `iat` is outside the window, or its own `exp` or `nbf` says that it is not valid now (RFC 9449 §4.3 (11)).
-    DpopStale = "dpop_stale", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof was made for another token (RFC 9449 §4.3 (12)).
-    DpopAthMismatch = "dpop_ath_mismatch", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The proof is by another key than the token is bound to (RFC 9449 §4.3 (12)).
-    DpopKeyMismatch = "dpop_key_mismatch", UNAUTHORIZED, Some(InvalidToken);
-    /// The proof was used before (RFC 9449 §11.1).
-    DpopReplayed = "dpop_replayed", UNAUTHORIZED, Some(InvalidDpopProof);
-    /// The token's scope does not cover the route (RFC 6750 §3.1).
-    ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
-    /// The issuer's keys were never read, or not again within `jwks.max_age` (our fault or the issuer's: no challenge).
-    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
-    /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).
-    IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
-    /// The replay log is full or cannot tell whether a proof was used before.
-    ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
-    /// The upstream refuses connections, breaks them, or its certificate is not trusted.
-    UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;
-    /// The upstream did not connect or answer in time.
-    UpstreamTimeout = "upstream_timeout", GATEWAY_TIMEOUT, None;
-    /// The upstream's response is not a valid HTTP message (RFC 9110 §15.6.3).
-    UpstreamInvalid = "upstream_invalid", BAD_GATEWAY, None;
-    /// A fault of the gateway itself; nothing was forwarded unchecked.
-    Internal = "internal", INTERNAL_SERVER_ERROR, None;
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What refused a request: the error of the step that did.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -511,7 +259,7 @@ impl Rejection {
                 let (error, description) = (error.as_str(), error.description());
                 challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
             }
-            if error == Some(InsufficientScope)
+            if error == Some(OAuthError::InsufficientScope)
                 && let Some(policy) = policy
             {
                 challenge.push_str(&format!(", scope=\"{}\"", policy.scope_text()));
@@ -549,24 +297,6 @@ fn plain_error(status: StatusCode) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn codes_are_snake_case_and_distinct() {
-        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert!(
-            names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'))
-        );
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), Code::ALL.len());
-    }
-
-    #[test]
-    fn server_faults_carry_no_oauth_error() {
-        for code in Code::ALL {
-            assert!(!(code.status().is_server_error() && code.oauth_error().is_some()), "{code}");
-        }
-    }
 
     #[test]
     fn every_401_has_one_challenge_and_no_other_status_without_oauth_error_has_any() {

@@ -170,7 +170,7 @@ impl Revocation {
     ) -> Result<Self, RequestError> {
         let members = parse_object(body).map_err(|_| RequestError::Malformed)?;
         if let Some(name) = members.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(RequestError::MemberUnknown { name: super::jws::printable(name) });
+            return Err(RequestError::MemberUnknown { name: super::text::printable(name) });
         }
         let issuer = match text(&members, "issuer")? {
             None => None,

@@ -14,8 +14,8 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapDataBorrowed, CodePointSetDataBorrowed};
 use percent_encoding::percent_decode_str;
 
+use super::code::Code;
 use super::policy::{Guard, Permit, Policy};
-use super::rejection::Code;
 use super::text::{is_unreserved, read_escape};
 
 /// A public origin of a listener: scheme, host, port, and the path prefix that an outer proxy removes.

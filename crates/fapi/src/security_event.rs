@@ -16,10 +16,11 @@
 use serde_json::{Map, Value};
 
 use super::UnixTime;
-use super::jws::{Jws, printable};
+use super::jws::Jws;
 use super::keys::{Algorithm, KeySet};
 use super::revocation::{Revocation, Subject};
 use super::statement::{Expectation, Statement, StatementError};
+use super::text::printable;
 use super::token::{TokenHash, numeric_date};
 
 /// The media type (RFC 8417 §2.3).

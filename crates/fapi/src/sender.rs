@@ -10,10 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::UnixTime;
+use super::code::Code;
 use super::credentials::{Credentials, CredentialsError, Proofs, Scheme};
 use super::dpop::{DpopError, KeyThumbprint, Presented, SignedProof, VerifiedProof};
 use super::peer::{CertificateThumbprint, NoCertificate, Peer};
-use super::rejection::Code;
 use super::token::{ActiveToken, Claims, TokenError};
 
 /// What a token is bound to.

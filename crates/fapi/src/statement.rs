@@ -7,8 +7,9 @@
 use serde_json::{Map, Value};
 
 use super::UnixTime;
-use super::jws::{Jws, JwsError, NotVerified, printable};
+use super::jws::{Jws, JwsError, NotVerified};
 use super::keys::{Algorithm, KeySet};
+use super::text::printable;
 use super::token::numeric_date;
 
 /// What a statement must be.

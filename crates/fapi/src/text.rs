@@ -11,15 +11,29 @@ pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
 }
 
 /// The byte that an escape stands for, from what follows its percent sign; `None` unless that is two hexadecimal digits.
-pub(super) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
+pub(crate) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (high, low) = (digit()?, digit()?);
     Some((high << 4) | low)
 }
 
 /// `unreserved` of RFC 3986 §2.3.
-pub(super) const fn is_unreserved(byte: u8) -> bool {
+pub(crate) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Text of the sender's, made fit for an operator's eyes: printable ASCII, at most 64 characters.
+pub(crate) fn printable(text: &str) -> Box<str> {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect::<String>().into()
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 #[cfg(test)]

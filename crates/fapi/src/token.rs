@@ -13,12 +13,13 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 
 use super::UnixTime;
+use super::code::Code;
 use super::introspection::ActiveAnswer;
-use super::jws::{JwsError, UnverifiedJws, VerifiedJws, printable};
+use super::jws::{JwsError, UnverifiedJws, VerifiedJws};
 use super::keys::{Algorithm, KeySet};
-use super::rejection::Code;
 use super::revocation::ClearedUpTo;
 use super::sender::{Confirmation, ConfirmationError};
+use super::text::printable;
 
 /// SHA-256 of a whole token, as presented; stands for it wherever the token itself must not be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

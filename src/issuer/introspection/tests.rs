@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
+use fapi::code::Code;
 use fapi::keys::Algorithm;
-use fapi::rejection::{Cause, Code};
+use fapi::rejection::Cause;
 use fapi::statement::StatementError;
 use fapi::token::MissingAudience;
 use rustls::pki_types::PrivateKeyDer;

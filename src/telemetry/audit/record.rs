@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fapi::rejection::Code;
+use fapi::code::Code;
 use fapi::sender::Confirmation;
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
-use fapi::rejection::Code;
+use fapi::code::Code;
 use fapi_gateway::config::Config;
 use sandbox::pki::Authority;
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::UnixTime;
-use fapi::rejection::Code;
+use fapi::code::Code;
 use fapi::revocation::Kind;
 use fapi_gateway::config;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};

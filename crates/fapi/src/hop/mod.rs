@@ -13,8 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 
+use super::code::Code;
 use super::peer::{ClientCertificate, UnreadableCertificate};
-use super::rejection::Code;
 
 /// How a proxy writes the certificate of its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
