@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use fapi::UnixTime;
 use fapi::credentials::{Credentials, Scheme};
-use fapi::introspection::{Answer, Signer};
-use fapi::keys::{Algorithm, KeySet};
+use fapi::jose::keys::{Algorithm, KeySet};
+use fapi::token::introspection::{Answer, Signer};
 use fapi::token::{ActiveToken, Expected, MissingAudience, TokenHash};
 use http::{HeaderMap, HeaderValue};
 

@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi::keys::KeySet;
+use fapi::jose::keys::KeySet;
 
 libfuzzer_sys::fuzz_target!(|document: &[u8]| {
     let _ = KeySet::parse(document);

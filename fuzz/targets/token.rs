@@ -1,7 +1,7 @@
 #![no_main]
 
 use fapi::credentials::{Credentials, Scheme};
-use fapi::jws::UnverifiedJws;
+use fapi::token::UnverifiedJws;
 use http::{HeaderMap, HeaderValue};
 
 libfuzzer_sys::fuzz_target!(|token: &[u8]| {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use fapi::UnixTime;
 use fapi::client::proof::{ProofKey, Request};
-use fapi::signing::PrivateKey;
+use fapi::jose::signing::PrivateKey;
 use uuid::Uuid;
 
 use crate::clock::Clock;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use fapi::client::assertion;
-use fapi::signing::{NotSigned, PrivateKey, Unsupported};
+use fapi::jose::signing::{NotSigned, PrivateKey, Unsupported};
 use fapi::{UnixTime, sha256};
 use rustls::pki_types::PrivateKeyDer;
 use uuid::Uuid;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use fapi::keys::{KeySet, KeySetError};
+use fapi::jose::keys::{KeySet, KeySetError};
 use fapi::rejection::Unavailable;
 use fapi::sha256;
 use reqwest::Url;

@@ -2,7 +2,7 @@
 //!
 //! The document must say of itself that it is the configured issuer's; nothing in it is used but the address that is sought.
 
-use fapi::json::parse_object;
+use fapi::jose::json::parse_object;
 use reqwest::Url;
 use serde_json::{Map, Value};
 

@@ -25,10 +25,9 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
-use fapi::jws::UnverifiedJws;
 use fapi::policy::IssuerIndex;
 use fapi::rejection::{Cause, Unavailable};
-use fapi::token::{ActiveToken, TokenError, TokenHash};
+use fapi::token::{ActiveToken, TokenError, TokenHash, UnverifiedJws};
 use moka::sync::Cache;
 use tokio::task::JoinSet;
 

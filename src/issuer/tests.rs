@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::http::{HeaderValue, StatusCode, header};
 use fapi::code::Code;
-use fapi::keys::{Algorithm, KeySetError};
+use fapi::jose::keys::{Algorithm, KeySetError};
 use fapi::token::Expected;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;

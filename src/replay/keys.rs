@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi::dpop::{KeyThumbprint, ProofKeys};
-use fapi::keys::VerifyingKey;
+use fapi::dpop::ProofKeys;
+use fapi::jose::keys::VerifyingKey;
+use fapi::jose::thumbprint::KeyThumbprint;
 use moka::sync::Cache;
 
 /// A bounded memory of parsed keys; the least used go first.

@@ -7,49 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{UnixTime, sha256};
-
-/// The value of `x5t#S256`: SHA-256 over the DER of the end-entity certificate (RFC 8705 §3.1).
-///
-/// Never a string and never empty; `==` takes the same time for any two values.
-#[derive(Clone, Copy)]
-pub struct CertificateThumbprint([u8; 32]);
-
-impl CertificateThumbprint {
-    /// The thumbprint of a certificate.
-    pub fn of_der(der: &[u8]) -> Self {
-        Self(sha256(der))
-    }
-
-    /// A thumbprint that a token names.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl PartialEq for CertificateThumbprint {
-    fn eq(&self, other: &Self) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
-    }
-}
-
-impl Eq for CertificateThumbprint {}
-
-impl fmt::Display for CertificateThumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for CertificateThumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use super::UnixTime;
+use super::jose::thumbprint::CertificateThumbprint;
 
 /// The end-entity certificate of a TLS connection whose handshake proved possession of its key.
 ///

@@ -12,7 +12,7 @@ use super::credentials::{CredentialsError, Scheme};
 use super::dpop::DpopError;
 use super::headers::InteractionId;
 use super::hop::HopError;
-use super::keys::Algorithm;
+use super::jose::keys::Algorithm;
 use super::message::MessageError;
 use super::policy::PolicyError;
 use super::route::{Origin, Route, RouteError};

@@ -6,12 +6,11 @@
 //!
 //! Subjects are compared by a digest, so that a table of them holds nobody's name.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use serde_json::{Map, Value};
 
-use super::json::parse_object;
-use super::token::{ActiveToken, TokenHash, TokenId, numeric_date};
+use super::jose::claims::numeric_date;
+use super::jose::json::parse_object;
+use super::token::{ActiveToken, TokenHash, TokenId};
 use super::{UnixTime, sha256};
 
 /// What is taken back.
@@ -259,22 +258,6 @@ fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Opt
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
         Some(_) => Err(RequestError::MemberMalformed { member, expected: "a non-empty string" }),
-    }
-}
-
-/// Up to which state of a table of revocations a token is known not to be revoked; only later entries can concern it.
-#[derive(Debug, Default)]
-pub struct ClearedUpTo(AtomicU64);
-
-impl ClearedUpTo {
-    /// The state; 0 before the first.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Notes that nothing up to `generation` concerns it.
-    pub fn note(&self, generation: u64) {
-        self.0.fetch_max(generation, Ordering::Relaxed);
     }
 }
 

@@ -16,12 +16,13 @@
 use serde_json::{Map, Value};
 
 use super::UnixTime;
-use super::jws::Jws;
-use super::keys::{Algorithm, KeySet};
+use super::jose::claims::numeric_date;
+use super::jose::jws::Jws;
+use super::jose::keys::{Algorithm, KeySet};
+use super::jose::statement::{Expectation, Statement, StatementError};
 use super::revocation::{Revocation, Subject};
-use super::statement::{Expectation, Statement, StatementError};
 use super::text::printable;
-use super::token::{TokenHash, numeric_date};
+use super::token::TokenHash;
 
 /// The media type (RFC 8417 §2.3).
 pub const MEDIA_TYPE: &str = "application/secevent+jwt";

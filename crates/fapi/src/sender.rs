@@ -5,137 +5,13 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
-
 use super::UnixTime;
 use super::code::Code;
 use super::credentials::{Credentials, CredentialsError, Proofs, Scheme};
-use super::dpop::{DpopError, KeyThumbprint, Presented, SignedProof, VerifiedProof};
-use super::peer::{CertificateThumbprint, NoCertificate, Peer};
-use super::token::{ActiveToken, Claims, TokenError};
-
-/// What a token is bound to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmation {
-    /// `x5t#S256`: the client's certificate (RFC 8705 §3.1).
-    Certificate(CertificateThumbprint),
-    /// `jkt`: the client's proof key (RFC 9449 §6.1).
-    Key(KeyThumbprint),
-    /// Both; both must be proven.
-    Both(CertificateThumbprint, KeyThumbprint),
-}
-
-impl Confirmation {
-    /// The certificate it names, if any.
-    pub const fn certificate(&self) -> Option<&CertificateThumbprint> {
-        match self {
-            Self::Certificate(certificate) | Self::Both(certificate, _) => Some(certificate),
-            Self::Key(_) => None,
-        }
-    }
-
-    /// The proof key it names, if any.
-    pub const fn key(&self) -> Option<&KeyThumbprint> {
-        match self {
-            Self::Key(key) | Self::Both(_, key) => Some(key),
-            Self::Certificate(_) => None,
-        }
-    }
-}
-
-/// Why a token's `cnf` binds it to nothing we can prove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfirmationError {
-    /// No `cnf`.
-    #[error("token has no cnf")]
-    Unbound,
-    /// `{}`.
-    #[error("cnf is empty")]
-    Empty,
-    /// `x5t` alone.
-    #[error("cnf has x5t, a SHA-1 thumbprint, expected x5t#S256")]
-    Sha1,
-    /// 64 hexadecimal digits.
-    #[error("x5t#S256 is hexadecimal, expected 43 characters of base64url")]
-    Hex,
-    /// `=` at the end.
-    #[error("x5t#S256 is padded, expected 43 characters of base64url")]
-    Padded,
-    /// `+` or `/`.
-    #[error("x5t#S256 is standard base64, expected 43 characters of base64url")]
-    StandardBase64,
-    /// The wrong JSON type, or no thumbprint of any kind.
-    #[error("{member} is malformed, expected {expected}")]
-    Malformed {
-        /// Which member.
-        member: &'static str,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// A method that is not implemented.
-    #[error("cnf asks for a proof other than x5t#S256 and jkt")]
-    Unsupported,
-}
-
-impl Confirmation {
-    /// Reads the claim `cnf`. Unknown members beside a known one are ignored (RFC 7800 §3.1).
-    ///
-    /// # Errors
-    /// [`ConfirmationError`].
-    pub fn from_claim(claim: Option<&Value>) -> Result<Self, ConfirmationError> {
-        let members = match claim {
-            None => return Err(ConfirmationError::Unbound),
-            Some(Value::Object(members)) if members.is_empty() => return Err(ConfirmationError::Empty),
-            Some(Value::Object(members)) => members,
-            Some(_) => return Err(ConfirmationError::Malformed { member: "cnf", expected: "an object" }),
-        };
-        let certificate = match members.get("x5t#S256") {
-            None => None,
-            Some(Value::String(text)) => Some(thumbprint(text)?),
-            Some(_) => return Err(ConfirmationError::Malformed { member: "x5t#S256", expected: "a string" }),
-        };
-        let key = match members.get("jkt") {
-            None => None,
-            Some(Value::String(text)) => Some(KeyThumbprint::from_bytes(hash(text, "jkt")?)),
-            Some(_) => return Err(ConfirmationError::Malformed { member: "jkt", expected: "a string" }),
-        };
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Self::Both(certificate, key)),
-            (Some(certificate), None) => Ok(Self::Certificate(certificate)),
-            (None, Some(key)) => Ok(Self::Key(key)),
-            (None, None) if members.contains_key("x5t") => Err(ConfirmationError::Sha1),
-            (None, None) => Err(ConfirmationError::Unsupported),
-        }
-    }
-}
-
-/// 32 bytes in their one spelling.
-fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .ok()
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-        .ok_or(ConfirmationError::Malformed { member, expected: "43 characters of base64url" })
-}
-
-/// RFC 8705 §3.1: "the base64url-encoded SHA-256 hash … of the DER encoding"; one spelling, the others are named.
-///
-/// # Errors
-/// [`ConfirmationError`], by the spelling.
-pub fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
-    if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(ConfirmationError::Hex);
-    }
-    if text.ends_with('=') {
-        return Err(ConfirmationError::Padded);
-    }
-    if text.contains(['+', '/']) {
-        return Err(ConfirmationError::StandardBase64);
-    }
-    hash(text, "x5t#S256").map(CertificateThumbprint::from_bytes)
-}
+use super::dpop::{DpopError, Presented, SignedProof, VerifiedProof};
+use super::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
+use super::peer::{NoCertificate, Peer};
+use super::token::{ActiveToken, Claims, Confirmation, ConfirmationError, TokenError};
 
 /// Why the token was not shown to be sent by the one it was issued to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,16 +75,7 @@ impl SenderError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Confirmation(error) => match error {
-                ConfirmationError::Unbound => Code::TokenUnbound,
-                ConfirmationError::Empty => Code::ConfirmationEmpty,
-                ConfirmationError::Sha1 => Code::ConfirmationSha1,
-                ConfirmationError::Hex => Code::ConfirmationHex,
-                ConfirmationError::Padded => Code::ConfirmationPadded,
-                ConfirmationError::StandardBase64 => Code::ConfirmationStandardBase64,
-                ConfirmationError::Malformed { .. } => Code::ConfirmationMalformed,
-                ConfirmationError::Unsupported => Code::ConfirmationUnsupported,
-            },
+            Self::Confirmation(error) => error.code(),
             Self::Token(error) => error.code(),
             Self::Credentials(error) => error.code(),
             Self::KeyBoundAsBearer { .. } => Code::DpopTokenAsBearer,
@@ -316,62 +183,4 @@ fn check_certificate(expected: &CertificateThumbprint, peer: &Peer, now: UnixTim
         return Err(SenderError::CertificateExpired { now, not_after: certificate.not_after() });
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const RFC_8705: &str = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2";
-
-    fn code(claim: Value) -> Option<Code> {
-        Confirmation::from_claim(Some(&claim)).err().map(|error| SenderError::from(error).code())
-    }
-
-    #[test]
-    fn mtls_06_reads_the_example_of_rfc_8705_and_ignores_unknown_members() {
-        // The example's last character has bits that no 32 bytes have; the canonical spelling differs in that one.
-        let canonical = RFC_8705.replace("dg2", "dg0");
-        assert_eq!(code(json!({"x5t#S256": canonical})), None);
-        assert_eq!(code(json!({"x5t#S256": canonical, "kc-jkt-type": "x", "x5t": "y"})), None);
-    }
-
-    #[test]
-    fn mtls_07_both_bindings_are_kept() {
-        let good = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
-        let both = Confirmation::from_claim(Some(&json!({"x5t#S256": good, "jkt": good}))).unwrap();
-        assert!(both.certificate().is_some() && both.key().is_some());
-        assert!(Confirmation::from_claim(Some(&json!({"jkt": good}))).unwrap().certificate().is_none());
-    }
-
-    #[test]
-    fn mtls_03_names_each_wrong_spelling() {
-        let good = "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0";
-        assert_eq!(code(json!({"x5t#S256": good})), None); // control
-        let cases = [
-            (json!({}), Code::ConfirmationEmpty),
-            (json!({"x5t": good}), Code::ConfirmationSha1),
-            (
-                json!({"x5t#S256": "0380ed2f626650c840b2f263e6d2b29fae12ab39ae5db32b25ad27efad72e6fd"}),
-                Code::ConfirmationHex,
-            ),
-            (json!({"x5t#S256": format!("{good}=")}), Code::ConfirmationPadded),
-            (json!({"x5t#S256": good.replace('v', "+")}), Code::ConfirmationStandardBase64),
-            (json!({"x5t#S256": good.replace('v', "/")}), Code::ConfirmationStandardBase64),
-            (json!({"x5t#S256": good[..42]}), Code::ConfirmationMalformed),
-            (json!({"x5t#S256": ""}), Code::ConfirmationMalformed),
-            (json!({"x5t#S256": [good]}), Code::ConfirmationMalformed),
-            (json!({"x5t#S256": null}), Code::ConfirmationMalformed),
-            (json!(good), Code::ConfirmationMalformed),
-            (json!(null), Code::ConfirmationMalformed),
-            (json!({"jwk": {}}), Code::ConfirmationUnsupported),
-            (json!({"x5t#S256": good, "jkt": "x"}), Code::ConfirmationMalformed),
-            (json!({"jkt": 7}), Code::ConfirmationMalformed),
-        ];
-        for (claim, expected) in cases {
-            assert_eq!(code(claim.clone()), Some(expected), "{claim}");
-        }
-        assert_eq!(Confirmation::from_claim(None), Err(ConfirmationError::Unbound));
-    }
 }

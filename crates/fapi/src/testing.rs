@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::keys::Algorithm;
-use crate::signing::PrivateKey;
+use crate::jose::keys::Algorithm;
+use crate::jose::signing::PrivateKey;
 
 /// An issuer's key under its `kid`.
 pub(crate) struct SigningKey {

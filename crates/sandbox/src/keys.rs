@@ -10,8 +10,8 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::signature::KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use fapi::keys::Algorithm;
-use fapi::signing::PrivateKey;
+use fapi::jose::keys::Algorithm;
+use fapi::jose::signing::PrivateKey;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use fapi::keys::Algorithm;
-use fapi::signing::PrivateKey;
+use fapi::jose::keys::Algorithm;
+use fapi::jose::signing::PrivateKey;
 use fapi::token::MissingAudience;
 use reqwest::Url;
 use rustls::sign::CertifiedKey;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fapi::keys::Algorithm;
+use fapi::jose::keys::Algorithm;
 use fapi::token::Expected;
 use reqwest::Url;
 

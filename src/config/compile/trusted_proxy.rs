@@ -6,7 +6,7 @@ use std::str::FromStr;
 use fapi::headers::may_carry_certificate;
 use fapi::hop::Dialect;
 use fapi::hop::proxies::Proxies;
-use fapi::sender::thumbprint;
+use fapi::token::thumbprint;
 use http::HeaderName;
 
 use super::Build;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use fapi::introspection::AnswerError;
-use fapi::json::parse_object;
-use fapi::signing::NotSigned;
+use fapi::jose::json::parse_object;
+use fapi::jose::signing::NotSigned;
+use fapi::token::introspection::AnswerError;
 use http::StatusCode;
 use serde_json::Value;
 use tokio::time::Instant;

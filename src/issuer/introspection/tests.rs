@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use fapi::code::Code;
-use fapi::keys::Algorithm;
+use fapi::jose::keys::Algorithm;
+use fapi::jose::statement::StatementError;
 use fapi::rejection::Cause;
-use fapi::statement::StatementError;
 use fapi::token::MissingAudience;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fapi::code::Code;
-use fapi::sender::Confirmation;
+use fapi::token::Confirmation;
 use schemars::JsonSchema;
 use serde::Serialize;
 

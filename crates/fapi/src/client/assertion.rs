@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::UnixTime;
-use crate::signing::{NotSigned, PrivateKey};
+use crate::jose::signing::{NotSigned, PrivateKey};
 
 /// How long an assertion is valid, in seconds; it is used at once.
 pub const LIFETIME: u64 = 60;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use crate::signing::{NotSigned, PrivateKey, Unsupported};
+use crate::jose::signing::{NotSigned, PrivateKey, Unsupported};
 use crate::{UnixTime, sha256};
 
 /// A private key with what every proof by it shows: the public key. `Debug` does not show the private one.
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_proof_carries_the_public_key_and_the_claims_of_rfc_9449() {
-        for algorithm in crate::keys::Algorithm::ALL {
+        for algorithm in crate::jose::keys::Algorithm::ALL {
             let key = ProofKey::new(PrivateKey::generate(*algorithm).unwrap()).unwrap();
             let mut request = Request {
                 method: "GET",

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::peer::CertificateThumbprint;
+use crate::jose::thumbprint::CertificateThumbprint;
 
 /// The proxies in front of a listener; never everybody.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::proxies::{Network, NotANetwork, Proxies, ProxyName};
 use super::*;
-use crate::peer::CertificateThumbprint;
+use crate::jose::thumbprint::CertificateThumbprint;
 use crate::sha256;
 
 /// The certificate of RFC 9440 appendix A, and the two above it.

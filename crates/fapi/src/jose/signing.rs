@@ -17,7 +17,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::keys::Algorithm;
+use super::keys::Algorithm;
 
 /// A private key; what it signs with is told by its type. `Debug` does not show it.
 pub enum PrivateKey {

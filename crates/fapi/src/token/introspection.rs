@@ -2,14 +2,20 @@
 //!
 //! Only the JSON `true` is active. Everything that is no clear answer is an [`AnswerError`]: the issuer's fault, never the
 //! client's. What an active token may be used for is not judged here but by
-//! [`ActiveToken::from_introspection`](super::token::ActiveToken::from_introspection).
+//! [`ActiveToken::from_introspection`].
 
 use serde_json::{Map, Value};
 
-use super::UnixTime;
-use super::json::parse_object;
-use super::keys::{Algorithm, KeySet};
-use super::statement::{Expectation, Statement, StatementError};
+use super::active::ActiveToken;
+use super::claims::{Expected, check_audience, check_issuer, required_text};
+use super::confirmation::Confirmation;
+use super::error::TokenError;
+use super::hash::TokenHash;
+use crate::UnixTime;
+use crate::jose::json::parse_object;
+use crate::jose::keys::{Algorithm, KeySet};
+use crate::jose::statement::{Expectation, Statement, StatementError};
+use crate::text::printable;
 
 /// The media type of a plain answer.
 pub const JSON: &str = "application/json";
@@ -34,12 +40,6 @@ pub enum Answer {
 /// The claims of a token that its issuer calls active.
 #[derive(Debug)]
 pub struct ActiveAnswer(Map<String, Value>);
-
-impl ActiveAnswer {
-    pub(crate) fn into_members(self) -> Map<String, Value> {
-        self.0
-    }
-}
 
 /// Who may sign an answer, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +111,60 @@ impl Answer {
             Some(Value::Bool(false)) => Ok(Self::Inactive),
             Some(_) | None => Err(AnswerError::ActiveMissing),
         }
+    }
+}
+
+/// What an introspection response without `aud` is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingAudience {
+    /// Nothing: the token may be for another resource of the issuer.
+    Refuse,
+    /// As much as one that names this resource: the issuer answers to us only about tokens that are for us.
+    Accept,
+}
+
+impl ActiveToken {
+    /// Judges what the issuer says of an active token (RFC 7662 §2.2, §4): the same facts as in a JWT, wherever they are told.
+    ///
+    /// The caller asked the endpoint of `expected.issuer`, so an answer without `iss` is that issuer's; one with another
+    /// `iss` never is. `exp`, `nbf` and `iat` may be missing. An answer without `aud` says nothing of this resource and is
+    /// only taken with [`MissingAudience::Accept`].
+    ///
+    /// # Errors
+    /// [`TokenError`], for the first that fails: issuer, audience, claims, `token_type`, times.
+    pub fn from_introspection(
+        answer: ActiveAnswer,
+        hash: &TokenHash,
+        expected: &Expected,
+        missing_audience: MissingAudience,
+        now: UnixTime,
+    ) -> Result<Self, TokenError> {
+        let mut members = answer.0;
+        if members.contains_key("iss") {
+            check_issuer(&members, expected)?;
+        } else {
+            members.insert("iss".to_owned(), Value::from(&*expected.issuer));
+        }
+        if members.contains_key("aud") || missing_audience == MissingAudience::Refuse {
+            check_audience(&members, expected)?;
+        }
+        for claim in ["sub", "client_id", "jti"] {
+            if members.contains_key(claim) {
+                required_text(&members, claim)?;
+            }
+        }
+        let confirmation = Confirmation::from_claim(members.get("cnf"));
+        // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; other kinds, refresh tokens say, are
+        // none that a resource takes. RFC 9449 §6.2 has the key in `cnf`.
+        match members.get("token_type") {
+            None => {}
+            Some(Value::String(kind)) if kind.eq_ignore_ascii_case("Bearer") => {}
+            Some(Value::String(kind))
+                if kind.eq_ignore_ascii_case("DPoP") && confirmation.as_ref().is_ok_and(|cnf| cnf.key().is_some()) => {}
+            Some(Value::String(kind)) => return Err(TokenError::UseWrong { found: printable(kind) }),
+            Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type", expected: "a string" }),
+        }
+        Self::with_claims(members, confirmation, hash, expected, now)
     }
 }
 

@@ -6,11 +6,11 @@
 
 use serde_json::{Map, Value};
 
-use super::UnixTime;
+use super::claims::numeric_date;
 use super::jws::{Jws, JwsError, NotVerified};
 use super::keys::{Algorithm, KeySet};
-use super::text::printable;
-use super::token::numeric_date;
+use crate::UnixTime;
+use crate::text::printable;
 
 /// What a statement must be.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +158,7 @@ impl Statement {
             Ok(Some(at)) => at,
             Ok(None) | Err(_) => return Err(StatementError::IssuedAtMissing),
         };
-        if issued_at > now.plus(super::token::CLOCK_SKEW) {
+        if issued_at > now.plus(super::claims::CLOCK_SKEW) {
             return Err(StatementError::IssuedInFuture { at: issued_at, now });
         }
         Ok(Self { members, issued_at })

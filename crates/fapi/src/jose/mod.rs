@@ -1,0 +1,9 @@
+//! JSON Object Signing and Encryption, as far as FAPI goes: signed, never encrypted, with three algorithms (FAPI 2.0 §5.4).
+
+pub mod claims;
+pub mod json;
+pub mod jws;
+pub mod keys;
+pub mod signing;
+pub mod statement;
+pub mod thumbprint;

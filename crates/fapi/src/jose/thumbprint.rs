@@ -1,0 +1,110 @@
+//! What a token is bound to, by its hash: a proof key (RFC 7638) or a certificate (RFC 8705 §3.1).
+//!
+//! Never text and never empty; `==` takes the same time for any two values.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::sha256;
+
+/// The value of `jkt`: SHA-256 of the canonical public JWK (RFC 7638 §3, RFC 9449 §6.1).
+#[derive(Clone, Copy)]
+pub struct KeyThumbprint([u8; 32]);
+
+impl KeyThumbprint {
+    /// A thumbprint that a token names.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The thumbprint of a public JWK: its required members in lexical order, without white space; others do not count.
+    ///
+    /// `None` for a key of a type that is not verified with, or whose members are no base64url.
+    pub fn of_jwk(jwk: &Map<String, Value>) -> Option<Self> {
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let members: &[&str] = match text("kty")? {
+            "EC" => &["crv", "kty", "x", "y"],
+            "OKP" => &["crv", "kty", "x"],
+            // A curve beside a modulus belongs to neither.
+            "RSA" if jwk.contains_key("crv") => return None,
+            "RSA" => &["e", "kty", "n"],
+            _ => return None,
+        };
+        let mut canonical = String::with_capacity(160);
+        for name in members {
+            let value = text(name)?;
+            if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                return None;
+            }
+            for part in [if canonical.is_empty() { "{\"" } else { ",\"" }, *name, "\":\"", value, "\""] {
+                canonical.push_str(part);
+            }
+        }
+        canonical.push('}');
+        Some(Self(sha256(canonical.as_bytes())))
+    }
+}
+
+impl PartialEq for KeyThumbprint {
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Eq for KeyThumbprint {}
+
+impl fmt::Display for KeyThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The value of `x5t#S256`: SHA-256 over the DER of the end-entity certificate (RFC 8705 §3.1).
+#[derive(Clone, Copy)]
+pub struct CertificateThumbprint([u8; 32]);
+
+impl CertificateThumbprint {
+    /// The thumbprint of a certificate.
+    pub fn of_der(der: &[u8]) -> Self {
+        Self(sha256(der))
+    }
+
+    /// A thumbprint that a token names.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl PartialEq for CertificateThumbprint {
+    fn eq(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl Eq for CertificateThumbprint {}
+
+impl fmt::Display for CertificateThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for CertificateThumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,114 @@
+//! An access token that is authentic, from a configured issuer, for this resource (RFC 9068 §4, RFC 7662 §4).
+//!
+//! Says nothing about who sent it ([`BoundToken::prove`](crate::sender::BoundToken::prove)) or what it may do
+//! ([`Guard::authorize`](crate::policy::Guard::authorize)). It is a fact that can be remembered; the clock is asked again
+//! each time its claims are read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value};
+
+use super::claims::{Claims, Expected};
+use super::confirmation::{Confirmation, ConfirmationError};
+use super::error::TokenError;
+use super::hash::{TokenHash, TokenId};
+use crate::UnixTime;
+
+/// A token that its issuer made for this resource and that was active when it was read.
+pub struct ActiveToken {
+    id: TokenId,
+    issuer: Arc<str>,
+    claims: Claims,
+    confirmation: Result<Confirmation, ConfirmationError>,
+    cleared: ClearedUpTo,
+}
+
+impl ActiveToken {
+    pub(super) fn with_claims(
+        members: Map<String, Value>,
+        confirmation: Result<Confirmation, ConfirmationError>,
+        hash: &TokenHash,
+        expected: &Expected,
+        now: UnixTime,
+    ) -> Result<Self, TokenError> {
+        let claims = Claims::read(members)?;
+        claims.check_times(now)?;
+        Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation, cleared: ClearedUpTo::default() })
+    }
+
+    /// The only way to the claims; an expired token has none, remembered or not.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`], [`TokenError::NotYetValid`], [`TokenError::IssuedInFuture`].
+    pub fn claims_at(&self, now: UnixTime) -> Result<&Claims, TokenError> {
+        self.claims.check_times(now)?;
+        Ok(&self.claims)
+    }
+
+    /// The claims for the record of what happened, whatever the time.
+    pub const fn claims_for_audit(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// What the token is bound to, or why that cannot be told.
+    pub const fn confirmation(&self) -> Result<&Confirmation, ConfirmationError> {
+        match &self.confirmation {
+            Ok(confirmation) => Ok(confirmation),
+            Err(error) => Err(*error),
+        }
+    }
+
+    /// The configured name of its issuer.
+    pub const fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// The name audit knows it by.
+    pub const fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// When it ends, for those who remember it; an introspected token need not say.
+    pub const fn expires_at(&self) -> Option<UnixTime> {
+        self.claims.expires_at()
+    }
+
+    /// When it was issued; an introspected token need not say.
+    pub const fn issued_at(&self) -> Option<UnixTime> {
+        self.claims.issued_at()
+    }
+
+    /// Up to where it is known not to be revoked, for those who remember it.
+    pub const fn cleared(&self) -> &ClearedUpTo {
+        &self.cleared
+    }
+
+    /// Roughly the bytes that it takes in memory, for those who remember it.
+    pub fn size(&self) -> usize {
+        size_of::<Self>().saturating_add(self.claims.size())
+    }
+}
+
+impl fmt::Debug for ActiveToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActiveToken").field("id", &self.id).field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// Up to which state of a table of revocations a token is known not to be revoked; only later entries can concern it.
+#[derive(Debug, Default)]
+pub struct ClearedUpTo(AtomicU64);
+
+impl ClearedUpTo {
+    /// The state; 0 before the first.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that nothing up to `generation` concerns it.
+    pub fn note(&self, generation: u64) {
+        self.0.fetch_max(generation, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,162 @@
+//! What a token says, and what must be so whoever says it (RFC 9068 §2.2, §4).
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::error::TokenError;
+use crate::UnixTime;
+use crate::jose::claims::{CLOCK_SKEW, numeric_date};
+use crate::jose::keys::Algorithm;
+use crate::text::printable;
+
+/// What an authentic token says.
+pub struct Claims {
+    expires_at: Option<UnixTime>,
+    issued_at: Option<UnixTime>,
+    not_before: Option<UnixTime>,
+    scope: Box<str>,
+    members: Map<String, Value>,
+}
+
+impl Claims {
+    /// Reads the claims that have a form of their own.
+    ///
+    /// # Errors
+    /// [`TokenError::ClaimMalformed`].
+    pub(super) fn read(members: Map<String, Value>) -> Result<Self, TokenError> {
+        let expires_at = time(&members, "exp", f64::floor)?;
+        let issued_at = time(&members, "iat", f64::ceil)?;
+        let not_before = time(&members, "nbf", f64::ceil)?;
+        let scope = match members.get("scope") {
+            None => Box::default(),
+            Some(Value::String(scope)) => scope.as_str().into(),
+            Some(_) => return Err(TokenError::ClaimMalformed { claim: "scope", expected: "a string" }),
+        };
+        Ok(Self { expires_at, issued_at, not_before, scope, members })
+    }
+
+    pub(super) fn check_times(&self, now: UnixTime) -> Result<(), TokenError> {
+        // RFC 9068 §4: "The current time MUST be before the time represented by the "exp" claim." No leeway.
+        if let Some(at) = self.expires_at.filter(|at| now >= *at) {
+            return Err(TokenError::Expired { at, now });
+        }
+        let latest = now.plus(CLOCK_SKEW);
+        if let Some(at) = self.not_before.filter(|at| *at > latest) {
+            return Err(TokenError::NotYetValid { at, now });
+        }
+        if let Some(at) = self.issued_at.filter(|at| *at > latest) {
+            return Err(TokenError::IssuedInFuture { at, now });
+        }
+        Ok(())
+    }
+
+    /// The scopes, each compared whole and with case (RFC 6749 §3.3).
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scope.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    pub(super) const fn expires_at(&self) -> Option<UnixTime> {
+        self.expires_at
+    }
+
+    pub(super) const fn issued_at(&self) -> Option<UnixTime> {
+        self.issued_at
+    }
+
+    /// Roughly the bytes that its text takes in memory.
+    pub(super) fn size(&self) -> usize {
+        self.scope.len().saturating_add(size_of_members(&self.members))
+    }
+
+    /// Any claim by name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
+    /// A claim that is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.members.get(name).and_then(Value::as_str)
+    }
+}
+
+/// RFC 9068 §4: "The issuer identifier for the authorization server … MUST exactly match the value of the "iss" claim."
+pub(super) fn check_issuer(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
+    let issuer = required_text(members, "iss")?;
+    if issuer != &*expected.issuer {
+        return Err(TokenError::issuer_unknown(Some(issuer)));
+    }
+    Ok(())
+}
+
+/// RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value corresponding
+/// to an identifier the resource server expects for itself."
+pub(super) fn check_audience(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
+    let audiences = audiences(members)?;
+    if !audiences.iter().any(|audience| expected.audiences.iter().any(|own| **own == **audience)) {
+        return Err(TokenError::AudienceMismatch {
+            found: audiences.iter().take(8).map(|audience| printable(audience)).collect(),
+            expected: expected.audiences.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// What a token must be to be one of an issuer's for this resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The issuer's configured name, for routes, metrics and audit.
+    pub name: Arc<str>,
+    /// The exact value of `iss`.
+    pub issuer: Box<str>,
+    /// The values of which `aud` must hold at least one.
+    pub audiences: Vec<Box<str>>,
+    /// The algorithms the issuer may sign with.
+    pub algorithms: Vec<Algorithm>,
+}
+
+pub(super) fn required_text<'m>(members: &'m Map<String, Value>, claim: &'static str) -> Result<&'m str, TokenError> {
+    match members.get(claim) {
+        None => Err(TokenError::ClaimMissing { claim }),
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        Some(_) => Err(TokenError::ClaimMalformed { claim, expected: "a non-empty string" }),
+    }
+}
+
+/// RFC 7519 §4.1.3: `aud` is an array of strings, or one string.
+fn audiences(members: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
+    const MALFORMED: TokenError =
+        TokenError::ClaimMalformed { claim: "aud", expected: "a string or an array of strings" };
+    match members.get("aud") {
+        None => Err(TokenError::ClaimMissing { claim: "aud" }),
+        Some(Value::String(audience)) => Ok(vec![audience]),
+        Some(Value::Array(audiences)) => audiences.iter().map(|audience| audience.as_str().ok_or(MALFORMED)).collect(),
+        Some(_) => Err(MALFORMED),
+    }
+}
+
+fn time(
+    members: &Map<String, Value>,
+    claim: &'static str,
+    round: fn(f64) -> f64,
+) -> Result<Option<UnixTime>, TokenError> {
+    numeric_date(members, claim, round)
+        .map_err(|_| TokenError::ClaimMalformed { claim, expected: "a number of seconds" })
+}
+
+/// What a value takes on the heap, with what a map or list spends on each of its entries.
+fn size_of_value(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => ENTRY,
+        Value::String(text) => text.len().saturating_add(ENTRY),
+        Value::Array(values) => values.iter().map(size_of_value).fold(ENTRY, usize::saturating_add),
+        Value::Object(members) => size_of_members(members).saturating_add(ENTRY),
+    }
+}
+
+fn size_of_members(members: &Map<String, Value>) -> usize {
+    members.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(size_of_value(value)))
+}
+
+/// Bytes that an entry of a map or list takes beside its text.
+const ENTRY: usize = 64;

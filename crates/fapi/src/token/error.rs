@@ -1,0 +1,174 @@
+//! Why a token is not good (RFC 9068 §4, RFC 7662 §2.2).
+
+use crate::UnixTime;
+use crate::code::Code;
+use crate::jose::jws::JwsError;
+use crate::text::printable;
+
+/// Why a token is not good; each variant carries what an operator needs and never the token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Over the size limit.
+    #[error("token has {bytes} bytes, at most {max} are looked at", max = MAX_TOKEN_BYTES)]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not a compact JWS with one reading.
+    #[error("token {part} is malformed")]
+    Malformed {
+        /// Which part.
+        part: &'static str,
+    },
+    /// A JWE.
+    #[error("token is encrypted")]
+    Encrypted,
+    /// `crit` or `b64`.
+    #[error("token header has an extension that must be understood")]
+    CriticalHeader,
+    /// A key in the header.
+    #[error("token header brings its own key in {member:?}")]
+    KeySupplied {
+        /// Which member.
+        member: &'static str,
+    },
+    /// An algorithm that is not allowed.
+    #[error("alg is {algorithm:?}, not one of the issuer's algorithms")]
+    AlgorithmRefused {
+        /// The name found, cut and made printable.
+        algorithm: Box<str>,
+    },
+    /// Another kind of JWT.
+    #[error("typ is {found:?}, expected \"at+jwt\"")]
+    TypeWrong {
+        /// The type found, cut and made printable.
+        found: Box<str>,
+    },
+    /// No such issuer on this route.
+    #[error("iss is {found:?}, which the route does not accept")]
+    IssuerUnknown {
+        /// The issuer found, cut and made printable.
+        found: Box<str>,
+    },
+    /// No key to verify with.
+    #[error("the issuer has no key with kid {key_id:?} for this algorithm")]
+    KeyUnknown {
+        /// The `kid`, cut and made printable.
+        key_id: Option<Box<str>>,
+    },
+    /// Too small a key.
+    #[error("the issuer's key is below 2048 bits")]
+    KeyWeak,
+    /// The signature does not hold.
+    #[error("the signature does not hold")]
+    SignatureInvalid,
+    /// A required claim is absent.
+    #[error("claim {claim:?} is missing")]
+    ClaimMissing {
+        /// Its name.
+        claim: &'static str,
+    },
+    /// A claim of the wrong type or range.
+    #[error("claim {claim:?} is malformed, expected {expected}")]
+    ClaimMalformed {
+        /// Its name.
+        claim: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// For another resource.
+    #[error("aud is {found:?}, expected one of {expected:?}")]
+    AudienceMismatch {
+        /// The audiences found, cut and made printable.
+        found: Vec<Box<str>>,
+        /// The audiences configured.
+        expected: Vec<Box<str>>,
+    },
+    /// Another use than ours, by an introspection response.
+    #[error("token_type is {found:?}, expected Bearer, or DPoP with cnf.jkt")]
+    UseWrong {
+        /// The `token_type` found, cut and made printable.
+        found: Box<str>,
+    },
+    /// Unknown, expired or revoked, by an introspection response.
+    #[error("the issuer says that the token is not active")]
+    Inactive,
+    /// Taken back before its end.
+    #[error("the token was revoked")]
+    Revoked,
+    /// Over.
+    #[error("token expired at {at}, it is {now}")]
+    Expired {
+        /// `exp`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+    /// Not begun.
+    #[error("token is not valid before {at}, it is {now}")]
+    NotYetValid {
+        /// `nbf`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+    /// Issued later than now.
+    #[error("token was issued at {at}, it is {now}")]
+    IssuedInFuture {
+        /// `iat`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+}
+
+impl TokenError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::TooLarge { .. } => Code::TokenTooLarge,
+            Self::Malformed { .. } => Code::TokenMalformed,
+            Self::Encrypted => Code::TokenEncrypted,
+            Self::CriticalHeader => Code::TokenCriticalHeader,
+            Self::KeySupplied { .. } => Code::TokenKeySupplied,
+            Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
+            Self::TypeWrong { .. } | Self::UseWrong { .. } => Code::TokenTypeWrong,
+            Self::Inactive => Code::TokenInactive,
+            Self::Revoked => Code::TokenRevoked,
+            Self::IssuerUnknown { .. } => Code::TokenIssuerUnknown,
+            Self::KeyUnknown { .. } => Code::TokenKeyUnknown,
+            Self::KeyWeak => Code::TokenKeyWeak,
+            Self::SignatureInvalid => Code::TokenSignatureInvalid,
+            Self::ClaimMissing { .. } => Code::TokenClaimMissing,
+            Self::ClaimMalformed { .. } => Code::TokenClaimMalformed,
+            Self::AudienceMismatch { .. } => Code::TokenAudienceMismatch,
+            Self::Expired { .. } => Code::TokenExpired,
+            Self::NotYetValid { .. } => Code::TokenNotYetValid,
+            Self::IssuedInFuture { .. } => Code::TokenIssuedInFuture,
+        }
+    }
+
+    /// Whether another set of the issuer's keys could tell otherwise.
+    pub const fn is_of_keys(&self) -> bool {
+        matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
+    }
+
+    /// No issuer of the route is the one the token claims.
+    pub fn issuer_unknown(claimed: Option<&str>) -> Self {
+        Self::IssuerUnknown { found: printable(claimed.unwrap_or_default()) }
+    }
+}
+
+impl From<JwsError> for TokenError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::TooLarge { bytes, .. } => Self::TooLarge { bytes },
+            JwsError::Malformed { part } => Self::Malformed { part },
+            JwsError::Encrypted => Self::Encrypted,
+            JwsError::CriticalHeader => Self::CriticalHeader,
+        }
+    }
+}
+
+/// The largest token that is looked at.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;

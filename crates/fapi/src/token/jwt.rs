@@ -1,0 +1,243 @@
+//! An access token that is a JWT: parsed strictly, verified with one key, unreadable before that (RFC 9068 §2, RFC 7515 §5.2).
+//!
+//! A header that brings its own key ends the matter (RFC 8725 §3.10).
+
+use serde_json::{Map, Value};
+
+use super::active::ActiveToken;
+use super::claims::{Expected, check_audience, check_issuer, required_text};
+use super::confirmation::Confirmation;
+use super::error::{MAX_TOKEN_BYTES, TokenError};
+use super::hash::TokenHash;
+use crate::UnixTime;
+use crate::credentials::PresentedToken;
+use crate::jose::jws::{Jws, NotVerified};
+use crate::jose::keys::{Algorithm, KeySet, VerifyingKey};
+use crate::text::printable;
+
+/// A token that has the form of a JWS; nothing it says is known to be true.
+pub struct UnverifiedJws<'r>(Jws<'r>);
+
+impl<'r> UnverifiedJws<'r> {
+    /// Takes a compact JWS apart.
+    ///
+    /// # Errors
+    /// [`TokenError`] for size, number of parts, base64url that is padded or not canonical, JSON that is ambiguous, and
+    /// headers that bring keys or critical extensions.
+    pub fn parse(token: PresentedToken<'r>) -> Result<Self, TokenError> {
+        let jws = Jws::parse(token.as_str(), MAX_TOKEN_BYTES)?;
+        // FAPI 2.0 §5.4.2: servers "should not use the JOSE headers x5u and jku"; RFC 8725 §3.10 says why.
+        if let Some(member) = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| jws.header().contains_key(*name)) {
+            return Err(TokenError::KeySupplied { member });
+        }
+        jws.key_id()?;
+        Ok(Self(jws))
+    }
+
+    /// The algorithm, if it is one of FAPI's and of `allowed`.
+    ///
+    /// # Errors
+    /// [`TokenError::AlgorithmRefused`] for every other name, `none` included.
+    pub fn algorithm(&self, allowed: &[Algorithm]) -> Result<Algorithm, TokenError> {
+        let name = self.0.algorithm_name();
+        Algorithm::from_name(name)
+            .filter(|algorithm| allowed.contains(algorithm))
+            .ok_or_else(|| TokenError::AlgorithmRefused { algorithm: printable(name) })
+    }
+
+    /// The `kid`: a name to look a key up with, nothing else (RFC 8725 §3.10).
+    pub fn key_id(&self) -> Option<&str> {
+        self.0.header().get("kid").and_then(Value::as_str)
+    }
+
+    /// Says which configured issuer to ask. A claim, not a fact: use it for nothing else.
+    pub fn claimed_issuer(&self) -> Option<&str> {
+        self.0.claimed("iss")
+    }
+
+    /// Refuses any JWT that is not of `kind` (RFC 8725 §3.11).
+    ///
+    /// # Errors
+    /// [`TokenError::TypeWrong`].
+    pub fn expect_type(&self, kind: &str) -> Result<(), TokenError> {
+        if self.0.is_of_type(kind) {
+            Ok(())
+        } else {
+            Err(TokenError::TypeWrong { found: printable(self.0.type_name()) })
+        }
+    }
+
+    /// Verifies with the first of `keys` that fits; then, and only then, the payload can be read.
+    ///
+    /// # Errors
+    /// [`TokenError::KeyUnknown`] without candidates, [`TokenError::KeyWeak`] if the only ones are too small,
+    /// [`TokenError::SignatureInvalid`] if none verifies.
+    pub fn verify<'k>(self, keys: impl Iterator<Item = &'k VerifyingKey>) -> Result<VerifiedJws, TokenError> {
+        let key_id = self.key_id().map(printable);
+        match self.0.verify_with_one_of(keys) {
+            Ok(payload) => Ok(VerifiedJws { payload }),
+            Err(NotVerified::NoKey) => Err(TokenError::KeyUnknown { key_id }),
+            Err(NotVerified::WeakKey) => Err(TokenError::KeyWeak),
+            Err(NotVerified::Signature) => Err(TokenError::SignatureInvalid),
+        }
+    }
+}
+
+/// A JWS whose signature holds under a key that was given.
+pub struct VerifiedJws {
+    payload: Map<String, Value>,
+}
+
+impl VerifiedJws {
+    /// The claims, as signed.
+    pub fn into_payload(self) -> Map<String, Value> {
+        self.payload
+    }
+}
+
+impl ActiveToken {
+    /// Judges an unverified JWS by RFC 9068 §4: type, algorithm, key, signature, issuer, audience, times, claims.
+    ///
+    /// # Errors
+    /// [`TokenError`], for the first that fails in this order.
+    pub fn from_jws(
+        jws: UnverifiedJws<'_>,
+        hash: &TokenHash,
+        expected: &Expected,
+        keys: &KeySet,
+        now: UnixTime,
+    ) -> Result<Self, TokenError> {
+        // RFC 9068 §4: "The resource server MUST verify that the "typ" header value is "at+jwt" or
+        // "application/at+jwt" and reject tokens carrying any other value."
+        jws.expect_type("at+jwt")?;
+        let algorithm = jws.algorithm(&expected.algorithms)?;
+        let key_id = jws.key_id().map(str::to_owned);
+        let verified = jws.verify(keys.candidates(key_id.as_deref(), algorithm))?;
+        Self::from_claims(verified, hash, expected, now)
+    }
+
+    fn from_claims(
+        verified: VerifiedJws,
+        hash: &TokenHash,
+        expected: &Expected,
+        now: UnixTime,
+    ) -> Result<Self, TokenError> {
+        let members = verified.into_payload();
+        check_issuer(&members, expected)?;
+        check_audience(&members, expected)?;
+        // RFC 9068 §2.2: these claims are REQUIRED.
+        for claim in ["exp", "iat"] {
+            if !members.contains_key(claim) {
+                return Err(TokenError::ClaimMissing { claim });
+            }
+        }
+        for claim in ["sub", "client_id", "jti"] {
+            required_text(&members, claim)?;
+        }
+        let confirmation = Confirmation::from_claim(members.get("cnf"));
+        Self::with_claims(members, confirmation, hash, expected, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn b64(text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn parse(text: &str) -> Result<(), TokenError> {
+        UnverifiedJws::parse(PresentedToken::unparsed(text)).map(drop)
+    }
+
+    fn token(header: &str) -> String {
+        format!("{}.{}.{}", b64(header), b64(r#"{"iss":"a"}"#), b64("signature"))
+    }
+
+    #[test]
+    fn jwt_08_tells_jws_from_jwe_by_structure() {
+        assert!(parse(&token(r#"{"alg":"ES256"}"#)).is_ok()); // control
+        assert_eq!(parse("a.b.c.d.e"), Err(TokenError::Encrypted));
+        assert_eq!(parse(&token(r#"{"alg":"ES256","enc":"A128GCM"}"#)), Err(TokenError::Encrypted));
+        for text in ["", "a", "a.b", "a.b.c.d", "a.b.c.d.e.f", "...", r#"{"payload":"a","signatures":[]}"#] {
+            assert!(matches!(parse(text), Err(TokenError::Malformed { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn fapi2_cr_12_refuses_second_spellings_of_the_same_bytes() {
+        let payload = b64(r#"{"iss":"a"}"#);
+        assert!(parse(&format!("e30.{payload}.c2ln")).is_ok()); // control
+        for header in ["e30=", "e31", "e3 0", "e3+0", "e30\n"] {
+            assert_eq!(
+                parse(&format!("{header}.{payload}.c2ln")),
+                Err(TokenError::Malformed { part: "header" }),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn fapi2_cr_11_refuses_critical_headers() {
+        assert!(parse(&token(r#"{"alg":"ES256","cty":"x"}"#)).is_ok()); // control
+        for header in [r#"{"crit":["exp"]}"#, r#"{"crit":[]}"#, r#"{"crit":["b64"],"b64":false}"#, r#"{"b64":true}"#] {
+            assert_eq!(parse(&token(header)), Err(TokenError::CriticalHeader), "{header}");
+        }
+    }
+
+    #[test]
+    fn atk_tk_02_refuses_headers_that_bring_a_key() {
+        assert!(parse(&token(r#"{"kid":"a","x5t":"b"}"#)).is_ok()); // control
+        for member in ["jwk", "jku", "x5u", "x5c"] {
+            assert_eq!(parse(&token(&format!("{{\"{member}\":\"x\"}}"))), Err(TokenError::KeySupplied { member }));
+        }
+    }
+
+    #[test]
+    fn at_01_typ_compares_as_a_media_type() {
+        let kind = |typ: &str| {
+            let token = token(&format!("{{\"typ\":{typ}}}"));
+            UnverifiedJws::parse(PresentedToken::unparsed(&token)).unwrap().expect_type("at+jwt").is_ok()
+        };
+        assert!(
+            kind("\"at+jwt\"")
+                && kind("\"AT+JWT\"")
+                && kind("\"application/at+jwt\"")
+                && kind("\"Application/AT+jwt\"")
+        );
+        for typ in [
+            "\"JWT\"",
+            "\"\"",
+            "null",
+            "[\"at+jwt\"]",
+            "\"dpop+jwt\"",
+            "\"text/at+jwt\"",
+            "\"at+jwt;a=b\"",
+            "\"application/\"",
+        ] {
+            assert!(!kind(typ), "{typ}");
+        }
+    }
+
+    #[test]
+    fn refuses_tokens_over_the_size_limit() {
+        let fill = |bytes: usize| {
+            let token = token(r#"{"alg":"ES256"}"#);
+            format!("{token}{}", "A".repeat(bytes - token.len()))
+        };
+        assert!(parse(&fill(MAX_TOKEN_BYTES)).is_ok()); // control
+        assert_eq!(parse(&fill(MAX_TOKEN_BYTES + 1)), Err(TokenError::TooLarge { bytes: MAX_TOKEN_BYTES + 1 }));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[A-Za-z0-9_.=+-]{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+}
