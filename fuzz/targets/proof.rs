@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use fapi::UnixTime;
 use fapi::credentials::{Credentials, Scheme};
+use fapi::dpop::Nonces;
 use fapi::dpop::{Freshness, NoProofKeys, NonceMode, Presented, SignedProof};
-use fapi::nonce::Nonces;
 use fapi::route::{Origin, Target};
 use http::{HeaderValue, Request};
 

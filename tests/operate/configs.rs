@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::dpop::NonceMode;
-use fapi::nonce::Nonces;
+use fapi::dpop::Nonces;
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
 use http::HeaderValue;
 use rcgen::{

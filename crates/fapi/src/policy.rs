@@ -223,7 +223,7 @@ impl Authorized {
     pub fn redeem(self, first_use: Option<FirstUse>) -> Result<Permit, DpopError> {
         match (self.token.proof(), first_use) {
             (None, _) => {}
-            (Some(proof), Some(first_use)) if first_use.is_of(proof) => {}
+            (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
         Ok(Permit { route: self.route, token: Some(self.token) })

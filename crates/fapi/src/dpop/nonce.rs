@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 
-use super::UnixTime;
+use crate::UnixTime;
 
 /// The keys of the nonces, and how long a window is.
 #[derive(Clone)]

@@ -1,27 +1,27 @@
 //! One DPoP proof against one request and one token: the checks of RFC 9449 §4.3, in their order.
 //!
-//! A proof that passes is not used up yet ([`Authorized::redeem`](super::policy::Authorized::redeem) wants a [`FirstUse`]),
-//! and its key is not compared with the token's here ([`BoundToken::prove`](super::sender::BoundToken::prove), the second
+//! A proof that passes is not used up yet ([`Authorized::redeem`](crate::policy::Authorized::redeem) wants a [`FirstUse`](super::replay::FirstUse)),
+//! and its key is not compared with the token's here ([`BoundToken::prove`](crate::sender::BoundToken::prove), the second
 //! half of check 12).
-
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::code::Code;
-use super::credentials::{PresentedToken, Proofs};
-use super::htu::{self, HtuMismatch};
-use super::jose::claims::numeric_date;
-use super::jose::jws::{Jws, JwsError};
-use super::jose::keys::{Algorithm, KeyError, VerifyingKey};
-use super::jose::thumbprint::KeyThumbprint;
+use super::error::DpopError;
+use super::htu;
+use super::key::{ProofKeys, proof_key};
 use super::nonce::Nonces;
-use super::route::Target;
-use super::text::printable;
-use super::{UnixTime, sha256};
+use super::replay::ProofId;
+use crate::credentials::{PresentedToken, Proofs};
+use crate::jose::claims::numeric_date;
+use crate::jose::jws::Jws;
+use crate::jose::keys::Algorithm;
+use crate::jose::thumbprint::KeyThumbprint;
+use crate::route::Target;
+use crate::text::printable;
+use crate::{UnixTime, sha256};
 
 /// When a route asks for a nonce (RFC 9449 §9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,26 +46,6 @@ pub struct Freshness {
     pub nonces: Nonces,
 }
 
-/// Where parsed proof keys are remembered; a key depends on its thumbprint alone.
-pub trait ProofKeys: Send + Sync {
-    /// The key with this thumbprint, if it was parsed before.
-    fn get(&self, thumbprint: &KeyThumbprint) -> Option<Arc<VerifyingKey>>;
-    /// Remembers a key.
-    fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>);
-}
-
-/// Remembers no key: each proof's is parsed anew.
-#[derive(Clone, Copy, Debug)]
-pub struct NoProofKeys;
-
-impl ProofKeys for NoProofKeys {
-    fn get(&self, _: &KeyThumbprint) -> Option<Arc<VerifyingKey>> {
-        None
-    }
-
-    fn insert(&self, _: KeyThumbprint, _: Arc<VerifyingKey>) {}
-}
-
 /// What a proof is compared with, besides the proof itself.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
@@ -85,120 +65,6 @@ pub struct Presented<'a> {
     pub now: UnixTime,
 }
 
-/// Why a proof does not prove anything; each variant is one check.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DpopError {
-    /// No `DPoP` field.
-    #[error("scheme DPoP without a DPoP field")]
-    Missing,
-    /// More than one.
-    #[error("more than one DPoP field")]
-    Repeated,
-    /// Not a compact JWS with one reading.
-    #[error("the proof is no JWS that can be read: {0}")]
-    Malformed(JwsError),
-    /// A required claim or header is absent.
-    #[error("the proof has no {member:?}")]
-    ClaimMissing {
-        /// Its name.
-        member: &'static str,
-    },
-    /// A claim of the wrong type or range.
-    #[error("{member:?} of the proof is malformed, expected {expected}")]
-    ClaimMalformed {
-        /// Its name.
-        member: &'static str,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// Another kind of JWT.
-    #[error("typ is {found:?}, expected \"dpop+jwt\"")]
-    TypeWrong {
-        /// The type found, cut and made printable.
-        found: Box<str>,
-    },
-    /// An algorithm that is not allowed, or that the key is not for.
-    #[error("alg is {algorithm:?}, expected PS256, ES256 or EdDSA, and the key's own")]
-    AlgorithmRefused {
-        /// The name found, cut and made printable.
-        algorithm: Box<str>,
-    },
-    /// A key that cannot be used.
-    #[error("the proof's jwk is refused: {why}")]
-    KeyRefused {
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A private key.
-    #[error("the proof's jwk holds private members")]
-    KeyPrivate,
-    /// The signature does not hold.
-    #[error("the proof's signature does not hold")]
-    SignatureInvalid,
-    /// Made for another method.
-    #[error("htm is {found:?}, the method is {expected:?}")]
-    MethodMismatch {
-        /// The claim, cut and made printable.
-        found: Box<str>,
-        /// The request's.
-        expected: Box<str>,
-    },
-    /// Made for another URI.
-    #[error(transparent)]
-    UriMismatch(#[from] HtuMismatch),
-    /// A nonce is wanted.
-    #[error("a nonce is needed: {why}")]
-    NonceRequired {
-        /// Why the proof's own does not do.
-        why: &'static str,
-        /// The one to use.
-        fresh: Option<HeaderValue>,
-    },
-    /// Too old, or from the future.
-    #[error("the proof was made at {at}, it is {now}")]
-    Stale {
-        /// `iat`.
-        at: UnixTime,
-        /// The time of the request.
-        now: UnixTime,
-    },
-    /// Made for another token.
-    #[error("ath is {found:?}, the token's hash is {expected:?}")]
-    AthMismatch {
-        /// The claim, cut and made printable.
-        found: Box<str>,
-        /// The hash.
-        expected: Box<str>,
-    },
-    /// Used before.
-    #[error("the proof was used before")]
-    Replayed,
-}
-
-impl DpopError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        match self {
-            Self::Missing => Code::DpopMissing,
-            Self::Repeated => Code::DpopRepeated,
-            Self::Malformed(_) => Code::DpopMalformed,
-            Self::ClaimMissing { .. } => Code::DpopClaimMissing,
-            Self::ClaimMalformed { .. } => Code::DpopClaimMalformed,
-            Self::TypeWrong { .. } => Code::DpopTypeWrong,
-            Self::AlgorithmRefused { .. } => Code::DpopAlgorithmRefused,
-            Self::KeyRefused { .. } => Code::DpopKeyRefused,
-            Self::KeyPrivate => Code::DpopKeyPrivate,
-            Self::SignatureInvalid => Code::DpopSignatureInvalid,
-            Self::MethodMismatch { .. } => Code::DpopMethodMismatch,
-            Self::UriMismatch(_) => Code::DpopUriMismatch,
-            Self::NonceRequired { .. } => Code::DpopNonceRequired,
-            Self::Stale { .. } => Code::DpopStale,
-            Self::AthMismatch { .. } => Code::DpopAthMismatch,
-            Self::Replayed => Code::DpopReplayed,
-        }
-    }
-}
-
 /// A DPoP proof whose signature holds and that was made for this request and this token; by whose key and when is not judged.
 pub struct SignedProof {
     key: KeyThumbprint,
@@ -211,8 +77,8 @@ impl SignedProof {
     /// Takes the checks of RFC 9449 §4.3 that depend on nothing but request and token, in their order. `token` is hashed as
     /// received, before any decoding.
     ///
-    /// Does not check: the key against `cnf` ([`BoundToken::prove`](super::sender::BoundToken::prove)), the age
-    /// ([`SignedProof::fresh`]), and replay ([`FirstUse`]).
+    /// Does not check: the key against `cnf` ([`BoundToken::prove`](crate::sender::BoundToken::prove)), the age
+    /// ([`SignedProof::fresh`]), and replay ([`FirstUse`](super::replay::FirstUse)).
     ///
     /// # Errors
     /// [`DpopError`], one variant for each check.
@@ -366,110 +232,11 @@ fn outlived(claims: &Map<String, Value>, now: UnixTime, skew: u64) -> Result<(),
     }
 }
 
-/// The key in the header, parsed once for as long as it is remembered, and whether it was.
-fn proof_key(
-    header: &Map<String, Value>,
-    keys: &dyn ProofKeys,
-) -> Result<(KeyThumbprint, Arc<VerifyingKey>, bool), DpopError> {
-    let jwk = match header.get("jwk") {
-        None => return Err(DpopError::ClaimMissing { member: "jwk" }),
-        Some(Value::Object(jwk)) => jwk,
-        Some(_) => return Err(DpopError::ClaimMalformed { member: "jwk", expected: "an object" }),
-    };
-    if VerifyingKey::has_private_members(jwk) {
-        return Err(DpopError::KeyPrivate);
-    }
-    let refused = |why| DpopError::KeyRefused { why };
-    let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or_else(|| refused("it is not for PS256, ES256 or EdDSA"))?;
-    // Members that speak of the key's use are no part of the thumbprint, so they have to be read each time.
-    let of_any_use = ["alg", "use", "key_ops"].iter().all(|member| !jwk.contains_key(*member));
-    if let Some(key) = keys.get(&thumbprint).filter(|_| of_any_use) {
-        return Ok((thumbprint, key, true));
-    }
-    let key = VerifyingKey::from_jwk(jwk).map_err(|error| match error {
-        KeyError::Private => DpopError::KeyPrivate,
-        KeyError::NotForVerifying => refused("it is not for PS256, ES256 or EdDSA"),
-        KeyError::Malformed => refused("its parameters are malformed"),
-    })?;
-    check_size(jwk, &key).map_err(refused)?;
-    Ok((thumbprint, Arc::new(key), false))
-}
-
-/// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint; and a bound on what one
-/// verification with a stranger's key may cost.
-fn check_size(jwk: &Map<String, Value>, key: &VerifyingKey) -> Result<(), &'static str> {
-    if key.algorithm() != Algorithm::Ps256 {
-        return Ok(());
-    }
-    if key.is_weak() {
-        return Err("its modulus is below 2048 bits");
-    }
-    let bytes = |name: &str| {
-        jwk.get(name).and_then(Value::as_str).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default()
-    };
-    let (modulus, exponent) = (bytes("n"), bytes("e"));
-    if modulus.first().is_none_or(|byte| *byte == 0) || exponent.first().is_none_or(|byte| *byte == 0) {
-        return Err("a parameter has leading zeros");
-    }
-    if modulus.len() > 512 {
-        return Err("its modulus is above 4096 bits");
-    }
-    if exponent.last().is_none_or(|byte| byte.is_multiple_of(2)) || exponent == [1] {
-        return Err("its exponent is even or 1");
-    }
-    Ok(())
-}
-
 fn required<'c>(claims: &'c Map<String, Value>, member: &'static str) -> Result<&'c str, DpopError> {
     match claims.get(member) {
         None => Err(DpopError::ClaimMissing { member }),
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         Some(_) => Err(DpopError::ClaimMalformed { member, expected: "a non-empty string" }),
-    }
-}
-
-/// What a proof is known by: a hash over key, `htu` of the request and `jti` (RFC 9449 §11.1), so that no client can use up
-/// another's and no `jti` is too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ProofId([u8; 16]);
-
-impl ProofId {
-    fn new(key: &KeyThumbprint, target: &Target<'_>, jti: &str) -> Self {
-        let htu = htu::of_target(target);
-        let mut bytes = Vec::with_capacity(40_usize.saturating_add(htu.len()).saturating_add(jti.len()));
-        bytes.extend_from_slice(key.as_bytes());
-        bytes.extend_from_slice(&u64::try_from(htu.len()).unwrap_or(u64::MAX).to_be_bytes());
-        bytes.extend_from_slice(htu.as_bytes());
-        bytes.extend_from_slice(jti.as_bytes());
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256(&bytes);
-        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
-    }
-
-    /// An id of given bytes, for the tests of replay logs.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-/// The statement of a replay log that this proof had not been used before, and now is.
-#[must_use]
-#[derive(Debug)]
-pub struct FirstUse(ProofId);
-
-impl FirstUse {
-    /// For replay logs alone, after one atomic step that found the proof unused and noted it.
-    pub const fn assertion(proof: ProofId) -> Self {
-        Self(proof)
-    }
-
-    /// Whether it speaks of this proof.
-    pub(crate) fn is_of(&self, proof: &VerifiedProof) -> bool {
-        self.0 == proof.id
     }
 }
 
@@ -480,7 +247,7 @@ const FAR_OFF: u64 = 2 * 3600;
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -488,8 +255,10 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::route::Origin;
     use super::*;
+    use crate::code::Code;
+    use crate::jose::keys::VerifyingKey;
+    use crate::route::Origin;
 
     const NOW: u64 = 1_700_000_010;
     const TOKEN: &str = "token";

@@ -1,14 +1,13 @@
 //! The claim `htu` against the request's own URI (RFC 9449 §4.3 (9)).
 //!
 //! Two readings that must not be mixed: the claim is normalised leniently, as RFC 3986 §6.2.2 and §6.2.3 allow; the request
-//! target was judged strictly before ([`CanonicalPath`](super::route::CanonicalPath)) and only has its escapes put in upper
+//! target was judged strictly before ([`CanonicalPath`](crate::route::CanonicalPath)) and only has its escapes put in upper
 //! case here. What is expected comes from the listener's configured origin, never from a field of the request.
 
 use percent_encoding::percent_encode_byte;
 
-use super::route::Target;
-use super::text::printable;
-use super::text::{is_unreserved, read_escape};
+use crate::route::Target;
+use crate::text::{is_unreserved, printable, read_escape};
 
 /// Which part of `htu` is another than the request's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +25,7 @@ pub struct HtuMismatch {
 ///
 /// # Errors
 /// [`HtuMismatch`], which names the first part that differs.
-pub fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
+pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
     // What the operator is shown ends where a client could have put a secret: before the query, and after a userinfo.
     let shown = claim.split(['?', '#']).next().unwrap_or_default();
     let shown = shown.rsplit('@').next().unwrap_or_default();
@@ -108,7 +107,7 @@ fn without_dot_segments(path: &str) -> String {
 
 /// The one spelling of what the request was sent to: requests whose targets differ in the case of escapes match the same
 /// claim, and a proof for them is one proof.
-pub(crate) fn of_target(target: &Target<'_>) -> String {
+pub(super) fn of_target(target: &Target<'_>) -> String {
     upper_escapes(&target.htu())
 }
 
@@ -131,8 +130,8 @@ mod tests {
     use http::Request;
     use proptest::prelude::*;
 
-    use super::super::route::Origin;
     use super::*;
+    use crate::route::Origin;
 
     /// The part in which `claim` differs from a request for `path` at `origin`.
     fn differs(origin: &str, path: &str, claim: &str) -> Option<&'static str> {

@@ -1,0 +1,122 @@
+//! Why a proof does not prove anything (RFC 9449 §4.3).
+
+use http::HeaderValue;
+
+use super::htu::HtuMismatch;
+use crate::UnixTime;
+use crate::code::Code;
+use crate::jose::jws::JwsError;
+
+/// Why a proof does not prove anything; each variant is one check.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DpopError {
+    /// No `DPoP` field.
+    #[error("scheme DPoP without a DPoP field")]
+    Missing,
+    /// More than one.
+    #[error("more than one DPoP field")]
+    Repeated,
+    /// Not a compact JWS with one reading.
+    #[error("the proof is no JWS that can be read: {0}")]
+    Malformed(JwsError),
+    /// A required claim or header is absent.
+    #[error("the proof has no {member:?}")]
+    ClaimMissing {
+        /// Its name.
+        member: &'static str,
+    },
+    /// A claim of the wrong type or range.
+    #[error("{member:?} of the proof is malformed, expected {expected}")]
+    ClaimMalformed {
+        /// Its name.
+        member: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Another kind of JWT.
+    #[error("typ is {found:?}, expected \"dpop+jwt\"")]
+    TypeWrong {
+        /// The type found, cut and made printable.
+        found: Box<str>,
+    },
+    /// An algorithm that is not allowed, or that the key is not for.
+    #[error("alg is {algorithm:?}, expected PS256, ES256 or EdDSA, and the key's own")]
+    AlgorithmRefused {
+        /// The name found, cut and made printable.
+        algorithm: Box<str>,
+    },
+    /// A key that cannot be used.
+    #[error("the proof's jwk is refused: {why}")]
+    KeyRefused {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A private key.
+    #[error("the proof's jwk holds private members")]
+    KeyPrivate,
+    /// The signature does not hold.
+    #[error("the proof's signature does not hold")]
+    SignatureInvalid,
+    /// Made for another method.
+    #[error("htm is {found:?}, the method is {expected:?}")]
+    MethodMismatch {
+        /// The claim, cut and made printable.
+        found: Box<str>,
+        /// The request's.
+        expected: Box<str>,
+    },
+    /// Made for another URI.
+    #[error(transparent)]
+    UriMismatch(#[from] HtuMismatch),
+    /// A nonce is wanted.
+    #[error("a nonce is needed: {why}")]
+    NonceRequired {
+        /// Why the proof's own does not do.
+        why: &'static str,
+        /// The one to use.
+        fresh: Option<HeaderValue>,
+    },
+    /// Too old, or from the future.
+    #[error("the proof was made at {at}, it is {now}")]
+    Stale {
+        /// `iat`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+    /// Made for another token.
+    #[error("ath is {found:?}, the token's hash is {expected:?}")]
+    AthMismatch {
+        /// The claim, cut and made printable.
+        found: Box<str>,
+        /// The hash.
+        expected: Box<str>,
+    },
+    /// Used before.
+    #[error("the proof was used before")]
+    Replayed,
+}
+
+impl DpopError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Missing => Code::DpopMissing,
+            Self::Repeated => Code::DpopRepeated,
+            Self::Malformed(_) => Code::DpopMalformed,
+            Self::ClaimMissing { .. } => Code::DpopClaimMissing,
+            Self::ClaimMalformed { .. } => Code::DpopClaimMalformed,
+            Self::TypeWrong { .. } => Code::DpopTypeWrong,
+            Self::AlgorithmRefused { .. } => Code::DpopAlgorithmRefused,
+            Self::KeyRefused { .. } => Code::DpopKeyRefused,
+            Self::KeyPrivate => Code::DpopKeyPrivate,
+            Self::SignatureInvalid => Code::DpopSignatureInvalid,
+            Self::MethodMismatch { .. } => Code::DpopMethodMismatch,
+            Self::UriMismatch(_) => Code::DpopUriMismatch,
+            Self::NonceRequired { .. } => Code::DpopNonceRequired,
+            Self::Stale { .. } => Code::DpopStale,
+            Self::AthMismatch { .. } => Code::DpopAthMismatch,
+            Self::Replayed => Code::DpopReplayed,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The key that a proof brings: checks 6 and 7 of RFC 9449 §4.3, as far as they are about the key.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::error::DpopError;
+use crate::jose::keys::{Algorithm, KeyError, VerifyingKey};
+use crate::jose::thumbprint::KeyThumbprint;
+
+/// Where parsed proof keys are remembered; a key depends on its thumbprint alone.
+pub trait ProofKeys: Send + Sync {
+    /// The key with this thumbprint, if it was parsed before.
+    fn get(&self, thumbprint: &KeyThumbprint) -> Option<Arc<VerifyingKey>>;
+    /// Remembers a key.
+    fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>);
+}
+
+/// Remembers no key: each proof's is parsed anew.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProofKeys;
+
+impl ProofKeys for NoProofKeys {
+    fn get(&self, _: &KeyThumbprint) -> Option<Arc<VerifyingKey>> {
+        None
+    }
+
+    fn insert(&self, _: KeyThumbprint, _: Arc<VerifyingKey>) {}
+}
+
+/// The key in the header, parsed once for as long as it is remembered, and whether it was.
+pub(super) fn proof_key(
+    header: &Map<String, Value>,
+    keys: &dyn ProofKeys,
+) -> Result<(KeyThumbprint, Arc<VerifyingKey>, bool), DpopError> {
+    let jwk = match header.get("jwk") {
+        None => return Err(DpopError::ClaimMissing { member: "jwk" }),
+        Some(Value::Object(jwk)) => jwk,
+        Some(_) => return Err(DpopError::ClaimMalformed { member: "jwk", expected: "an object" }),
+    };
+    if VerifyingKey::has_private_members(jwk) {
+        return Err(DpopError::KeyPrivate);
+    }
+    let refused = |why| DpopError::KeyRefused { why };
+    let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or_else(|| refused("it is not for PS256, ES256 or EdDSA"))?;
+    // Members that speak of the key's use are no part of the thumbprint, so they have to be read each time.
+    let of_any_use = ["alg", "use", "key_ops"].iter().all(|member| !jwk.contains_key(*member));
+    if let Some(key) = keys.get(&thumbprint).filter(|_| of_any_use) {
+        return Ok((thumbprint, key, true));
+    }
+    let key = VerifyingKey::from_jwk(jwk).map_err(|error| match error {
+        KeyError::Private => DpopError::KeyPrivate,
+        KeyError::NotForVerifying => refused("it is not for PS256, ES256 or EdDSA"),
+        KeyError::Malformed => refused("its parameters are malformed"),
+    })?;
+    check_size(jwk, &key).map_err(refused)?;
+    Ok((thumbprint, Arc::new(key), false))
+}
+
+/// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint; and a bound on what one
+/// verification with a stranger's key may cost.
+fn check_size(jwk: &Map<String, Value>, key: &VerifyingKey) -> Result<(), &'static str> {
+    if key.algorithm() != Algorithm::Ps256 {
+        return Ok(());
+    }
+    if key.is_weak() {
+        return Err("its modulus is below 2048 bits");
+    }
+    let bytes = |name: &str| {
+        jwk.get(name).and_then(Value::as_str).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default()
+    };
+    let (modulus, exponent) = (bytes("n"), bytes("e"));
+    if modulus.first().is_none_or(|byte| *byte == 0) || exponent.first().is_none_or(|byte| *byte == 0) {
+        return Err("a parameter has leading zeros");
+    }
+    if modulus.len() > 512 {
+        return Err("its modulus is above 4096 bits");
+    }
+    if exponent.last().is_none_or(|byte| byte.is_multiple_of(2)) || exponent == [1] {
+        return Err("its exponent is even or 1");
+    }
+    Ok(())
+}
