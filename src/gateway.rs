@@ -11,9 +11,9 @@ use fapi::dpop::{Freshness, Presented, ProofKeys};
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::peer::Peer;
-use fapi::policy::Permit;
+use fapi::permit::{Admission, Permit};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
-use fapi::route::{Admission, Origins, Routes, Target};
+use fapi::route::{Origins, Routes, Target};
 use fapi::sender::BoundToken;
 use fapi::token::TokenHash;
 use http::request::Parts;
@@ -82,18 +82,17 @@ impl Gateway {
         let origin = message::check(request, facts, &self.limits, origins)?;
         seen.origin = Some(origin.clone());
         let target = Target::parse(request, &origin)?;
-        let guard = match self.routes.find(&target) {
-            Ok((route, admission)) => {
-                seen.route = Some(route);
-                match admission {
-                    Admission::Public(permit) => return Ok(permit),
-                    Admission::Protected(guard) => guard,
-                }
-            }
+        let matched = match self.routes.find(&target) {
+            Ok(matched) => matched,
             Err((route, error)) => {
                 seen.route = route;
                 return Err(error.into());
             }
+        };
+        seen.route = Some(matched.route().clone());
+        let guard = match Admission::to(matched) {
+            Admission::Public(permit) => return Ok(permit),
+            Admission::Protected(guard) => guard,
         };
         let Some(policy) = guard.policy() else {
             return Err(Unavailable::Internal { detail: "a guard without a policy".into() }.into());

@@ -19,10 +19,10 @@
 //!    token was revoked since is asked each time ([`issuer::revocations`]).
 //! 5. [`fapi::sender`]: what the token's `cnf` names is proven: the certificate of this connection, a DPoP proof that fits
 //!    request, token and time ([`fapi::dpop`]), or both. Now it is a [`BoundToken`](fapi::sender::BoundToken).
-//! 6. [`fapi::policy`]: its scope covers the route. The request is [`Authorized`](fapi::policy::Authorized); if its body could
+//! 6. [`fapi::policy`]: its scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if its body could
 //!    hold a second token, the proxy reads the body and the line judges it.
 //! 7. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that the proof is
-//!    used for the first time, and the request gets its [`Permit`](fapi::policy::Permit).
+//!    used for the first time, and the request gets its [`Permit`](fapi::permit::Permit).
 //!
 //! Only a permit names an upstream. [`fapi::headers`] removes everything that could speak in the gateway's name and sets what
 //! the gateway has to say; [`upstream`] chooses a server and makes the connection.

@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use fapi::UnixTime;
 use fapi::credentials::{Credentials, Scheme};
-use fapi::dpop::Nonces;
-use fapi::dpop::{Freshness, NoProofKeys, NonceMode, Presented, SignedProof};
+use fapi::dpop::{Freshness, NoProofKeys, Nonces, Presented, SignedProof};
+use fapi::policy::NonceMode;
 use fapi::route::{Origin, Target};
 use http::{HeaderValue, Request};
 

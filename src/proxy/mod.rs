@@ -1,7 +1,7 @@
 //! Pingora's phases and the gateway's line: one calls the other, and nothing is judged here.
 //!
 //! A request is decided in `request_filter`, once; `upstream_peer` can only learn an address from a
-//! [`Permit`](fapi::policy::Permit); headers are set in `upstream_request_filter`, after Pingora has removed what the client's
+//! [`Permit`](fapi::permit::Permit); headers are set in `upstream_request_filter`, after Pingora has removed what the client's
 //! `Connection` field names.
 
 mod body;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
-use fapi::dpop::NonceMode;
 use fapi::dpop::Nonces;
+use fapi::policy::NonceMode;
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
 use http::HeaderValue;
 use rcgen::{

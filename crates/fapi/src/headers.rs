@@ -14,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::peer::ClientCertificate;
-use super::policy::Permit;
+use super::permit::Permit;
 use super::route::Origin;
 
 /// The header that joins what a client saw with what audit wrote (FAPI Implementation Advice).
@@ -437,7 +437,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::route::{Admission, Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+    use crate::permit::Admission;
+    use crate::route::{Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
 
     fn permit(forward: Forward) -> Permit {
         let route = Route {
@@ -451,9 +452,10 @@ mod tests {
         };
         let request = http::Request::get("/").body(()).unwrap().into_parts().0;
         let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
-        match Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()) {
-            Ok((_, Admission::Public(permit))) => permit,
-            other => panic!("{other:?}"),
+        let found = Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()).unwrap();
+        match Admission::to(found) {
+            Admission::Public(permit) => permit,
+            Admission::Protected(guard) => panic!("{guard:?}"),
         }
     }
 

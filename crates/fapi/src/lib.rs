@@ -39,6 +39,7 @@ pub mod hop;
 pub mod jose;
 pub mod message;
 pub mod peer;
+pub mod permit;
 pub mod policy;
 pub mod rejection;
 pub mod revocation;

@@ -106,7 +106,7 @@ impl BoundToken {
     /// | `jkt` | DPoP | the proof fits, and its key has the thumbprint |
     /// | both | DPoP | both |
     ///
-    /// Does not check: replay of the proof, scopes and policy ([`Guard::authorize`](super::policy::Guard::authorize)); that
+    /// Does not check: replay of the proof, scopes and policy ([`Guard::authorize`](super::permit::Guard::authorize)); that
     /// a chain leads to a trust anchor (the listener's `trust`).
     ///
     /// # Errors

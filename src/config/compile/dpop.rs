@@ -10,8 +10,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use fapi::credentials::Scheme;
-use fapi::dpop::Nonces;
-use fapi::dpop::{Freshness, NonceMode};
+use fapi::dpop::{Freshness, Nonces};
+use fapi::policy::NonceMode;
 use fapi::route::{Route, Routes};
 
 use super::Build;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::credentials::Scheme;
-use fapi::dpop::NonceMode;
 use fapi::headers::StripList;
-use fapi::policy::{EmptyPolicy, IssuerIndex, Policy, ScopeRule};
+use fapi::policy::{EmptyPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
 use http::Method;
 

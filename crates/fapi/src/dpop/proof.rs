@@ -1,6 +1,6 @@
 //! One DPoP proof against one request and one token: the checks of RFC 9449 §4.3, in their order.
 //!
-//! A proof that passes is not used up yet ([`Authorized::redeem`](crate::policy::Authorized::redeem) wants a [`FirstUse`](super::replay::FirstUse)),
+//! A proof that passes is not used up yet ([`Authorized::redeem`](crate::permit::Authorized::redeem) wants a [`FirstUse`](super::replay::FirstUse)),
 //! and its key is not compared with the token's here ([`BoundToken::prove`](crate::sender::BoundToken::prove), the second
 //! half of check 12).
 
@@ -19,21 +19,10 @@ use crate::jose::claims::numeric_date;
 use crate::jose::jws::Jws;
 use crate::jose::keys::Algorithm;
 use crate::jose::thumbprint::KeyThumbprint;
+use crate::policy::NonceMode;
 use crate::route::Target;
 use crate::text::printable;
 use crate::{UnixTime, sha256};
-
-/// When a route asks for a nonce (RFC 9449 §9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NonceMode {
-    /// Not at all: `iat` alone tells the age of a proof.
-    #[default]
-    Never,
-    /// When `iat` lies outside its window, so that a client with a wrong clock has a way on.
-    WhenStale,
-    /// For every proof.
-    Always,
-}
 
 /// How old a proof may be, and what its nonces are.
 #[derive(Clone, Debug)]

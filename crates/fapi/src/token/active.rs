@@ -1,7 +1,7 @@
 //! An access token that is authentic, from a configured issuer, for this resource (RFC 9068 §4, RFC 7662 §4).
 //!
 //! Says nothing about who sent it ([`BoundToken::prove`](crate::sender::BoundToken::prove)) or what it may do
-//! ([`Guard::authorize`](crate::policy::Guard::authorize)). It is a fact that can be remembered; the clock is asked again
+//! ([`Guard::authorize`](crate::permit::Guard::authorize)). It is a fact that can be remembered; the clock is asked again
 //! each time its claims are read.
 
 use std::fmt;

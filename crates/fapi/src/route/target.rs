@@ -1,0 +1,118 @@
+//! What is requested, and of which origin (RFC 9112 §3.2, RFC 9449 §4.2 for `htu`).
+
+use std::sync::Arc;
+
+use http::Method;
+use http::request::Parts;
+
+use super::error::RouteError;
+use super::origin::Origin;
+use super::path::{CanonicalPath, Segments};
+
+/// What is requested: method, canonical path and query, of a known origin.
+#[derive(Clone, Debug)]
+pub struct Target<'r> {
+    method: &'r Method,
+    path: CanonicalPath<'r>,
+    query: Option<&'r str>,
+    origin: Arc<Origin>,
+}
+
+impl<'r> Target<'r> {
+    /// Reads method and target of `request`, whose host was found to be that of `origin`.
+    ///
+    /// The query is passed on as it is: no route depends on it.
+    ///
+    /// # Errors
+    /// [`RouteError::PathAmbiguous`], as [`CanonicalPath::parse`]; also for a target without a path and for `*`.
+    pub fn parse(request: &'r Parts, origin: &Arc<Origin>) -> Result<Self, RouteError> {
+        let target = request.uri.path_and_query().ok_or(RouteError::PathAmbiguous { why: "there is none" })?;
+        // `path()` of "?x" is "/", but what is forwarded begins with the question mark: ask the whole target.
+        if !target.as_str().starts_with('/') {
+            return Err(RouteError::PathAmbiguous { why: "it does not begin with a slash" });
+        }
+        let path = CanonicalPath::parse(target.path())?;
+        Ok(Self { method: &request.method, path, query: target.query(), origin: Arc::clone(origin) })
+    }
+
+    /// The method.
+    pub const fn method(&self) -> &'r Method {
+        self.method
+    }
+
+    /// The path as received.
+    pub const fn path(&self) -> &'r str {
+        self.path.as_str()
+    }
+
+    pub(super) fn segments(&self) -> Segments<'r> {
+        self.path.segments()
+    }
+
+    /// The query as received, without its question mark.
+    pub const fn query(&self) -> Option<&'r str> {
+        self.query
+    }
+
+    /// The origin it is sent to.
+    pub const fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// The `htu` that a proof for this request must name: the HTTP target URI "without query and fragment parts"
+    /// (RFC 9449 §4.2).
+    pub fn htu(&self) -> String {
+        format!("{}{}", self.origin.as_str(), self.path.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Uri, uri};
+
+    use super::*;
+    use crate::code::Code;
+
+    fn origin(text: &str) -> Arc<Origin> {
+        Arc::new(Origin::parse(text).unwrap())
+    }
+
+    fn get(target: &str) -> Parts {
+        let mut request = Request::new(());
+        *request.uri_mut() = Uri::from(uri::PathAndQuery::try_from(target).unwrap());
+        request.into_parts().0
+    }
+
+    #[test]
+    fn atk_pt_13_refuses_targets_that_are_no_path() {
+        let code = |uri: &'static str| {
+            let request = Request::builder().uri(Uri::from_static(uri)).body(()).unwrap().into_parts().0;
+            Target::parse(&request, &origin("https://api.example"))
+                .map(|target| target.path().to_owned())
+                .map_err(|e| e.code())
+        };
+        assert_eq!(code("/a?x"), Ok("/a".into())); // control
+        assert_eq!(code("https://api.example/a"), Ok("/a".into())); // control
+        for uri in ["*", "api.example:443"] {
+            assert_eq!(code(uri), Err(Code::PathAmbiguous), "{uri}");
+        }
+        let query_only = uri::PathAndQuery::try_from("?x").map(Uri::from).unwrap_or(Uri::from_static("*"));
+        let request = Request::builder().uri(query_only).body(()).unwrap().into_parts().0;
+        assert!(Target::parse(&request, &origin("https://api.example")).is_err());
+        let code = |path| CanonicalPath::parse(path).err().map(|error| error.code());
+        assert_eq!(code("/"), None); // control
+        for path in ["", "*", "a", "a/b"] {
+            assert_eq!(code(path), Some(Code::PathAmbiguous), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn htu_is_origin_prefix_and_path_without_query() {
+        let request = get("/accounts/a%20b/?page=2");
+        let htu = |text| Target::parse(&request, &origin(text)).unwrap().htu();
+        assert_eq!(htu("https://API.bank.example:443/"), "https://api.bank.example/accounts/a%20b/");
+        assert_eq!(htu("https://api.bank.example:8443/bank/"), "https://api.bank.example:8443/bank/accounts/a%20b/");
+        let target = Target::parse(&request, &origin("https://api.bank.example")).unwrap();
+        assert_eq!(target.origin().as_str(), "https://api.bank.example");
+    }
+}
