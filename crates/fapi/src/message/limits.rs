@@ -1,0 +1,49 @@
+//! How large a message may be (RFC 6585 §5, RFC 9110 §15.5.14, §15.5.15).
+
+use http::request::Parts;
+
+use super::error::MessageError;
+use super::head::Wire;
+
+/// How large a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of target and fields together, four more for each field.
+    pub header_bytes: usize,
+    /// Fields, pseudo-header fields not counted.
+    pub header_count: usize,
+    /// Bytes of the body.
+    pub body_bytes: u64,
+}
+
+pub(super) fn check_sizes(
+    request: &Parts,
+    wire: Wire<'_>,
+    declared: Option<u64>,
+    limits: &Limits,
+) -> Result<(), MessageError> {
+    let limit = limits.header_bytes;
+    let parsed = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let target = match wire {
+        Wire::Http1 { head, .. } => head.request_line().map_or(parsed, |line| line.target.len()),
+        Wire::Http2 => parsed,
+    };
+    if target > limit {
+        return Err(MessageError::TargetTooLong { bytes: target, limit });
+    }
+    let fields = request.headers.len();
+    if fields > limits.header_count {
+        return Err(MessageError::TooManyFields { fields, limit: limits.header_count });
+    }
+    // Four for ": " and CRLF.
+    let bytes = request.headers.iter().fold(target, |bytes, (name, value)| {
+        bytes.saturating_add(name.as_str().len()).saturating_add(value.len()).saturating_add(4)
+    });
+    if bytes > limit {
+        return Err(MessageError::HeaderTooLarge { bytes, limit });
+    }
+    if declared.is_some_and(|length| length > limits.body_bytes) {
+        return Err(MessageError::BodyTooLarge { limit: limits.body_bytes });
+    }
+    Ok(())
+}
