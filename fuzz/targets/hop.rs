@@ -1,6 +1,6 @@
 #![no_main]
 
-use fapi::hop::Dialect;
+use fapi::peer::forwarded::Dialect;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 libfuzzer_sys::fuzz_target!(|lines: (u8, Vec<u8>, Option<Vec<u8>>)| {

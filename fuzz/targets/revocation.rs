@@ -2,7 +2,7 @@
 
 use fapi::UnixTime;
 use fapi::revocation::Revocation;
-use fapi::security_event::claimed_issuer;
+use fapi::revocation::security_event::claimed_issuer;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     let _ = Revocation::from_json(body, |name| Some(name.into()), UnixTime(1_800_000_000));

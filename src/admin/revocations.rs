@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use fapi::security_event::{self, EventErrorCode};
+use fapi::revocation::security_event::{self, EventErrorCode};
 use fapi::text::is_media_type;
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::headers::client_cert_chain;
-use fapi::hop::proxies::Proxies;
-use fapi::hop::{Dialect, HopError};
+use fapi::peer::forwarded::proxies::Proxies;
+use fapi::peer::forwarded::{Dialect, HopError};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use http::{HeaderMap, HeaderValue};
 use moka::sync::Cache;

@@ -16,8 +16,8 @@ use std::time::Duration;
 use fapi::UnixTime;
 use fapi::policy::IssuerIndex;
 use fapi::rejection::Unavailable;
+use fapi::revocation::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
 use fapi::revocation::{Kind, RequestError, Revocation, Subject, SubjectDigest, names_of};
-use fapi::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
 use fapi::token::{ActiveToken, TokenHash};
 
 use super::jwks::KeySource;

@@ -7,8 +7,8 @@ use std::fmt;
 
 use http::{HeaderMap, header};
 
-use super::code::Code;
-use super::text::is_token_byte;
+use crate::code::Code;
+use crate::text::is_token_byte;
 
 /// An access token as the client sent it: nothing about it is known.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@
 //! | step | file | specification |
 //! | --- | --- | --- |
 //! | framing, sizes, host | [`message`] | RFC 9112 §6, RFC 9110 §7.2, RFC 6585 §5 |
-//! | who is there | [`peer`], [`hop`] | RFC 8705 §3, RFC 9440 |
+//! | who is there | [`peer`] | RFC 8705 §3, RFC 9440 |
 //! | target and route | [`route`] | RFC 3986 §6, RFC 9449 §4.3 (`htu`) |
 //! | credentials | [`credentials`] | RFC 6750 §2, RFC 9449 §7.1 |
 //! | signature | [`jws`], [`json`], [`keys`] | RFC 7515, RFC 7518, RFC 8725 |
@@ -35,7 +35,6 @@ pub mod code;
 pub mod credentials;
 pub mod dpop;
 pub mod headers;
-pub mod hop;
 pub mod jose;
 pub mod message;
 pub mod peer;
@@ -44,7 +43,6 @@ pub mod policy;
 pub mod rejection;
 pub mod revocation;
 pub mod route;
-pub mod security_event;
 pub mod sender;
 #[cfg(test)]
 mod testing;

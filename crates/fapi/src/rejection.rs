@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::code::{Code, OAuthError};
-use super::credentials::{CredentialsError, Scheme};
-use super::dpop::DpopError;
-use super::headers::InteractionId;
-use super::hop::HopError;
-use super::jose::keys::Algorithm;
-use super::message::MessageError;
-use super::policy::PolicyError;
-use super::route::{Origin, Route, RouteError};
-use super::sender::SenderError;
-use super::token::{ActiveToken, TokenError, TokenId};
+use crate::code::{Code, OAuthError};
+use crate::credentials::{CredentialsError, Scheme};
+use crate::dpop::DpopError;
+use crate::headers::InteractionId;
+use crate::jose::keys::Algorithm;
+use crate::message::MessageError;
+use crate::peer::forwarded::HopError;
+use crate::policy::PolicyError;
+use crate::route::{Origin, Route, RouteError};
+use crate::sender::SenderError;
+use crate::token::{ActiveToken, TokenError, TokenId};
 
 /// What refused a request: the error of the step that did.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -207,7 +207,7 @@ impl Rejection {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(super::headers::INTERACTION_ID, interaction.header_value());
+        headers.insert(crate::headers::INTERACTION_ID, interaction.header_value());
         self.add_challenge(headers);
         match &self.cause {
             Cause::Route(RouteError::MethodNotAllowed { allow }) => {
@@ -228,7 +228,7 @@ impl Rejection {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
-                headers.insert(super::headers::DPOP_NONCE, nonce.clone());
+                headers.insert(crate::headers::DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
             | Cause::Hop(_)

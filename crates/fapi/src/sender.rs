@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::UnixTime;
-use super::code::Code;
-use super::credentials::{Credentials, CredentialsError, Proofs, Scheme};
-use super::dpop::{DpopError, Presented, SignedProof, VerifiedProof};
-use super::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
-use super::peer::{NoCertificate, Peer};
-use super::token::{ActiveToken, Claims, Confirmation, ConfirmationError, TokenError};
+use crate::UnixTime;
+use crate::code::Code;
+use crate::credentials::{Credentials, CredentialsError, Proofs, Scheme};
+use crate::dpop::{DpopError, Presented, SignedProof, VerifiedProof};
+use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
+use crate::peer::{NoCertificate, Peer};
+use crate::token::{ActiveToken, Claims, Confirmation, ConfirmationError, TokenError};
 
 /// Why the token was not shown to be sent by the one it was issued to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +106,7 @@ impl BoundToken {
     /// | `jkt` | DPoP | the proof fits, and its key has the thumbprint |
     /// | both | DPoP | both |
     ///
-    /// Does not check: replay of the proof, scopes and policy ([`Guard::authorize`](super::permit::Guard::authorize)); that
+    /// Does not check: replay of the proof, scopes and policy ([`Guard::authorize`](crate::permit::Guard::authorize)); that
     /// a chain leads to a trust anchor (the listener's `trust`).
     ///
     /// # Errors

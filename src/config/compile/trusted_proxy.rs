@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use fapi::headers::may_carry_certificate;
-use fapi::hop::Dialect;
-use fapi::hop::proxies::Proxies;
+use fapi::peer::forwarded::Dialect;
+use fapi::peer::forwarded::proxies::Proxies;
 use fapi::token::thumbprint;
 use http::HeaderName;
 

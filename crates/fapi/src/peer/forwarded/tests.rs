@@ -5,13 +5,14 @@ use proptest::prelude::*;
 
 use super::proxies::{Network, NotANetwork, Proxies, ProxyName};
 use super::*;
+use crate::code::Code;
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::sha256;
 
 /// The certificate of RFC 9440 appendix A, and the two above it.
 fn example() -> (Vec<Vec<u8>>, String, String) {
     let vectors: serde_json::Value =
-        serde_json::from_str(include_str!("../../../../tests/vectors/rfc9440.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../../tests/vectors/rfc9440.json")).unwrap();
     let text = |name: &str| vectors["A"][name].as_str().unwrap().to_owned();
     let (leaf, others) = (text("client_cert"), text("client_cert_chain"));
     let mut chain = vec![STANDARD.decode(text("certificate")).unwrap()];

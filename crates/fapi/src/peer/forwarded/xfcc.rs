@@ -6,8 +6,8 @@
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
+use super::error::{HopError, MAX_CHAIN};
 use super::pem::{self, Escaping};
-use super::{HopError, MAX_CHAIN};
 use crate::sha256;
 
 /// The client's certificate and, with `Chain`, those above it.

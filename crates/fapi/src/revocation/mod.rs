@@ -6,12 +6,15 @@
 //!
 //! Subjects are compared by a digest, so that a table of them holds nobody's name.
 
+pub mod security_event;
+
 use serde_json::{Map, Value};
 
-use super::jose::claims::numeric_date;
-use super::jose::json::parse_object;
-use super::token::{ActiveToken, TokenHash, TokenId};
-use super::{UnixTime, sha256};
+use crate::jose::claims::numeric_date;
+use crate::jose::json::parse_object;
+use crate::text::printable;
+use crate::token::{ActiveToken, TokenHash, TokenId};
+use crate::{UnixTime, sha256};
 
 /// What is taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +172,7 @@ impl Revocation {
     ) -> Result<Self, RequestError> {
         let members = parse_object(body).map_err(|_| RequestError::Malformed)?;
         if let Some(name) = members.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(RequestError::MemberUnknown { name: super::text::printable(name) });
+            return Err(RequestError::MemberUnknown { name: printable(name) });
         }
         let issuer = match text(&members, "issuer")? {
             None => None,

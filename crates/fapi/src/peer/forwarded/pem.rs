@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{HopError, MAX_CHAIN};
+use super::error::{HopError, MAX_CHAIN};
 use crate::text::{is_unreserved, read_escape};
 
 /// Which characters of PEM a proxy leaves as they are, besides the unreserved ones of RFC 3986 §2.3.

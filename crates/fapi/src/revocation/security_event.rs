@@ -15,14 +15,14 @@
 
 use serde_json::{Map, Value};
 
-use super::UnixTime;
-use super::jose::claims::numeric_date;
-use super::jose::jws::Jws;
-use super::jose::keys::{Algorithm, KeySet};
-use super::jose::statement::{Expectation, Statement, StatementError};
-use super::revocation::{Revocation, Subject};
-use super::text::printable;
-use super::token::TokenHash;
+use super::{Revocation, Subject};
+use crate::UnixTime;
+use crate::jose::claims::numeric_date;
+use crate::jose::jws::Jws;
+use crate::jose::keys::{Algorithm, KeySet};
+use crate::jose::statement::{Expectation, Statement, StatementError};
+use crate::text::printable;
+use crate::token::TokenHash;
 
 /// The media type (RFC 8417 §2.3).
 pub const MEDIA_TYPE: &str = "application/secevent+jwt";

@@ -4,17 +4,19 @@
 //! §2, and what Envoy, nginx and AWS made before it). A listener reads one of them, as strictly as it can be read: two
 //! readings are none. Who counts as such a proxy is told in [`proxies`].
 
-pub mod proxies;
-
+mod error;
 mod pem;
+pub mod proxies;
 mod xfcc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 
-use super::code::Code;
-use super::peer::{ClientCertificate, UnreadableCertificate};
+pub use error::HopError;
+use error::{MAX_BYTES, MAX_CHAIN};
+
+use crate::peer::ClientCertificate;
 
 /// How a proxy writes the certificate of its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,45 +159,6 @@ impl ForwardedChain {
     }
 }
 
-/// Why what a proxy handed on is no certificate.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HopError {
-    /// There are two where one may be, and nothing says which is the client's.
-    #[error("the forwarded client certificate comes in more than one: {what}")]
-    Repeated {
-        /// Of what there is more than one.
-        what: &'static str,
-    },
-    /// The field is too large.
-    #[error("the field of the forwarded client certificate has {bytes} bytes, at most {MAX_BYTES} are allowed")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
-    /// It is not written as the dialect has it.
-    #[error("the forwarded client certificate is malformed: {why}")]
-    Malformed {
-        /// The rule that it breaks.
-        why: &'static str,
-    },
-}
-
-impl From<UnreadableCertificate> for HopError {
-    fn from(_: UnreadableCertificate) -> Self {
-        Self::Malformed { why: "not exactly one X.509 certificate in DER" }
-    }
-}
-
-impl HopError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        match self {
-            Self::Repeated { .. } => Code::ForwardedCertificateRepeated,
-            Self::TooLarge { .. } | Self::Malformed { .. } => Code::ForwardedCertificateMalformed,
-        }
-    }
-}
-
 /// RFC 9651 §3.3.5, in the one spelling that a serializer has: padded, without parameters (RFC 9440 §2.1).
 fn byte_sequence(item: &[u8]) -> Result<Vec<u8>, HopError> {
     let inner = item.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b":"));
@@ -217,11 +180,6 @@ static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chai
 static XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 static AWS_LEAF: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert-leaf");
 static AWS_CHAIN: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert");
-
-/// The largest value that is read; a chain of four RSA certificates has about 10 KiB.
-const MAX_BYTES: usize = 32 * 1024;
-/// The longest chain that is read: what a handshake looks at.
-const MAX_CHAIN: usize = 10;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 //! The binding of RFC 8705 §3 compares the SHA-256 of the leaf's DER; validity is looked at again on each request, since
 //! a connection may outlive a certificate.
 
+pub mod forwarded;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::UnixTime;
-use super::jose::thumbprint::CertificateThumbprint;
+use crate::UnixTime;
+use crate::jose::thumbprint::CertificateThumbprint;
 
 /// The end-entity certificate of a TLS connection whose handshake proved possession of its key.
 ///

@@ -1,0 +1,41 @@
+//! The id that a client, an upstream and the audit share (FAPI Implementation Advice).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// The header that joins what a client saw with what audit wrote (FAPI Implementation Advice).
+pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
+
+/// The identity of one exchange: the client's UUID as it wrote it, or a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InteractionId(HeaderValue);
+
+impl InteractionId {
+    /// An id of our own.
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        let mut buffer = Uuid::encode_buffer();
+        let text = uuid.hyphenated().encode_lower(&mut buffer);
+        Self(HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(NIL)))
+    }
+
+    /// The client's, if it sent exactly one and that is a UUID in its canonical form (RFC 9562 §4).
+    pub fn from_request(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(INTERACTION_ID).iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        let text = value.to_str().ok().filter(|text| text.len() == 36)?;
+        Uuid::try_parse(text).ok().map(|_| Self(value.clone()))
+    }
+
+    /// The value of the header.
+    pub fn header_value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl std::fmt::Display for InteractionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or(NIL))
+    }
+}
+
+const NIL: &str = "00000000-0000-0000-0000-000000000000";

@@ -1,0 +1,15 @@
+//! What leaves, to the upstream and to the client, as lists of edits.
+
+mod client;
+mod edits;
+mod interaction;
+mod strip;
+mod trace;
+mod upstream;
+
+pub use client::{DPOP_NONCE, to_client, withheld_trailers};
+pub use edits::HeaderEdits;
+pub use interaction::{INTERACTION_ID, InteractionId};
+pub use strip::{StripList, may_carry_certificate};
+pub use trace::TraceContext;
+pub use upstream::{Hop, client_cert_chain, to_upstream};

@@ -1,0 +1,295 @@
+//! What leaves to the upstream (RFC 9440, RFC 7239, RFC 9110 §7.6, W3C Trace Context).
+//!
+//! Every name that could be taken for the gateway's word is removed from what the client sent, on every route, and only then
+//! is ours set.
+
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::Value;
+
+use super::edits::HeaderEdits;
+use super::interaction::{INTERACTION_ID, InteractionId};
+use super::strip::StripList;
+use super::trace::TraceContext;
+use crate::peer::ClientCertificate;
+use crate::permit::Permit;
+use crate::route::Origin;
+
+/// What is known of the connection and the exchange when a request is sent on.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The client's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
+    pub certificate: Option<&'a ClientCertificate>,
+    /// The value of `Client-Cert-Chain`: the authorities between that certificate and the anchor.
+    pub chain: Option<&'a HeaderValue>,
+    /// The version that the client spoke.
+    pub version: http::Version,
+    /// The version that the upstream is spoken to in.
+    pub upstream_version: http::Version,
+    /// The other end's address.
+    pub client_address: IpAddr,
+    /// The origin the request was sent to.
+    pub origin: &'a Origin,
+    /// The exchange.
+    pub interaction: &'a InteractionId,
+    /// The trace.
+    pub trace: &'a TraceContext,
+}
+
+/// The edits that make a client's header section the gateway's.
+///
+/// `received` is what is about to be sent: hop-by-hop fields and those that `Connection` names are expected to be gone, so
+/// that the client can name nothing of ours (RFC 9110 §7.6.1).
+pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop: &Hop<'_>) -> HeaderEdits {
+    let forward = &permit.route().forward;
+    let mut edits = HeaderEdits::default();
+    for name in received.keys() {
+        let authorization = *name == header::AUTHORIZATION && !forward.access_token;
+        let orphaned = name.as_str() == "tracestate" && !hop.trace.is_continued();
+        if authorization || orphaned || strip.holds(name.as_str()) {
+            edits.remove.push(name.clone());
+        }
+    }
+    let set = &mut edits.set;
+    set.push((INTERACTION_ID, hop.interaction.header_value()));
+    set.push((HeaderName::from_static("traceparent"), hop.trace.header_value().clone()));
+    push_forwarded(set, hop);
+    push_via(set, received, hop);
+    push_te(set, received, hop);
+    if forward.client_certificate
+        && let Some(certificate) = hop.certificate
+    {
+        set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
+        // RFC 9440 §2.3: it "MUST NOT appear unless Client-Cert is also present".
+        if forward.client_certificate_chain
+            && let Some(chain) = hop.chain
+        {
+            set.push((HeaderName::from_static("client-cert-chain"), chain.clone()));
+        }
+    }
+    if let Some(token) = permit.token() {
+        for (claim, name) in &forward.claims {
+            if let Some(value) = token.claims().get(claim).and_then(claim_value) {
+                set.push((name.clone(), value));
+            }
+        }
+    }
+    edits
+}
+
+/// `Client-Cert-Chain` (RFC 9440 §2.3): the authorities above a certificate, in DER, as a list of byte sequences; `None` if
+/// there is none.
+pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue> {
+    let items: Vec<String> = authorities.iter().map(|der| format!(":{}:", STANDARD.encode(der))).collect();
+    (!items.is_empty()).then(|| HeaderValue::try_from(items.join(", ")).ok()).flatten()
+}
+
+/// RFC 7239 §4 and its older kin, from what the connection shows.
+fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, hop: &Hop<'_>) {
+    let host = hop.origin.authority();
+    let address = hop.client_address.to_canonical();
+    // RFC 7239 §6: "an IPv6 address is always enclosed in square brackets", and then quoted.
+    let node = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let mut push = |name: &'static str, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            set.push((HeaderName::from_static(name), value));
+        }
+    };
+    push("forwarded", format!("for={node};host=\"{host}\";proto=https"));
+    push("x-forwarded-for", address.to_string());
+    push("x-forwarded-host", host.to_owned());
+    push("host", host.to_owned());
+    set.push((HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")));
+}
+
+/// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field", after those of the proxies before it.
+fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: &Hop<'_>) {
+    let own: &[u8] = if hop.version == http::Version::HTTP_2 { b"2 fapi-gateway" } else { b"1.1 fapi-gateway" };
+    let before = received.get_all(header::VIA).iter().map(|value| value.as_bytes());
+    let value = before.chain([own]).collect::<Vec<_>>().join(&b", "[..]);
+    if let Ok(value) = HeaderValue::from_bytes(&value) {
+        set.push((header::VIA, value));
+    }
+}
+
+/// RFC 9110 §10.1.4: "trailers" says that the sender will not drop them; true only where they can be handed on, from HTTP/2 to
+/// HTTP/2. What RFC 9113 §8.2.2 lets a client say beside it is nothing.
+fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: &Hop<'_>) {
+    let both = hop.version == http::Version::HTTP_2 && hop.upstream_version == http::Version::HTTP_2;
+    if both && received.get(header::TE).is_some_and(|value| value == "trailers") {
+        set.push((header::TE, HeaderValue::from_static("trailers")));
+    }
+}
+
+/// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, `%` itself,
+/// and spaces at either end, percent-encoded, so that no claim can end a field, and none is read as another (CC-12).
+fn claim_value(claim: &Value) -> Option<HeaderValue> {
+    let text = match claim {
+        Value::String(text) => text.clone(),
+        Value::Null => return None,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => claim.to_string(),
+    };
+    // RFC 9110 §5.5: "A field value does not include leading or trailing whitespace"; what stands there is lost on the way.
+    let inner = text.trim_matches(' ');
+    let (before, after) = text.split_once(inner).unwrap_or_default();
+    let ends = |spaces| utf8_percent_encode(spaces, ENCODED_AT_ENDS);
+    HeaderValue::try_from(format!("{}{}{}", ends(before), utf8_percent_encode(inner, ENCODED), ends(after))).ok()
+}
+
+/// What is encoded of a claim, besides everything beyond ASCII.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+const ENCODED_AT_ENDS: &AsciiSet = &ENCODED.add(b' ');
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::headers::strip::{NAMES, PREFIXES, class_of};
+    use crate::permit::Admission;
+    use crate::route::{Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+
+    fn permit(forward: Forward) -> Permit {
+        let route = Route {
+            name: "r".into(),
+            pattern: Pattern::parse("/**").unwrap(),
+            hosts: vec![],
+            methods: vec![http::Method::GET],
+            requirement: Requirement::Public,
+            upstream: UpstreamRef { name: "u".into(), index: 0 },
+            forward,
+        };
+        let request = http::Request::get("/").body(()).unwrap().into_parts().0;
+        let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
+        let found = Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()).unwrap();
+        match Admission::to(found) {
+            Admission::Public(permit) => permit,
+            Admission::Protected(guard) => panic!("{guard:?}"),
+        }
+    }
+
+    fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
+        let hop = Hop {
+            certificate: None,
+            chain: None,
+            version: http::Version::HTTP_11,
+            upstream_version: http::Version::HTTP_11,
+            client_address: "2001:db8::1".parse().unwrap(),
+            origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
+            interaction: &InteractionId::from_uuid(Uuid::nil()),
+            trace: &TraceContext::start([7; 24]),
+        };
+        let edits = to_upstream(received, permit, strip, &hop);
+        let mut sent = received.clone();
+        for name in edits.remove {
+            sent.remove(name);
+        }
+        for (name, value) in edits.set {
+            sent.insert(name, value);
+        }
+        sent
+    }
+
+    #[test]
+    fn cc_13_forwarded_fields_are_written_afresh_and_ipv6_is_quoted() {
+        let mut received = HeaderMap::new();
+        for name in ["forwarded", "x-forwarded-for", "x-forwarded-port", "x-real-ip"] {
+            received.insert(name, "evil".parse().unwrap());
+        }
+        let sent = edited(&received, &permit(Forward::default()), &StripList::default());
+        assert_eq!(sent["forwarded"], "for=\"[2001:db8::1]\";host=\"api.bank.example:8443\";proto=https");
+        assert_eq!(sent["x-forwarded-for"], "2001:db8::1");
+        assert_eq!(sent["x-forwarded-host"], "api.bank.example:8443");
+        assert_eq!((sent.get("x-forwarded-port"), sent.get("x-real-ip")), (None, None));
+    }
+
+    #[test]
+    fn tracestate_stays_only_with_the_trace_it_belongs_to() {
+        let mut received = HeaderMap::new();
+        received.insert("tracestate", "a=b".parse().unwrap());
+        let sent = edited(&received, &permit(Forward::default()), &StripList::default());
+        assert_eq!(sent.get("tracestate"), None);
+        assert_eq!(sent["traceparent"], "00-07070707070707070707070707070707-0707070707070707-00");
+    }
+
+    proptest! {
+        #[test]
+        fn cc_10_nothing_of_the_clients_speaks_for_the_gateway(
+            fields in prop::collection::vec(
+                ("(x|client|ssl|forwarded|dpop|te)?[-_.]?(token|cert|forwarded|ssl|client|original|rewrite|http|method|user)?[-_.][a-z]{0,6}", "[a-z]{1,5}"),
+                0..12,
+            ),
+        ) {
+            let strip = StripList::new(&[HeaderName::from_static("x-user")]);
+            let mut received = HeaderMap::new();
+            for (name, value) in &fields {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    received.append(name, format!("client-{value}").parse().unwrap());
+                }
+            }
+            let sent = edited(&received, &permit(Forward { client_certificate: true, ..Forward::default() }), &strip);
+            for (name, value) in &sent {
+                let class = class_of(name.as_str());
+                let ours = PREFIXES.iter().any(|prefix| class.starts_with(prefix)) || NAMES.contains(&class.as_str()) || class == "x-user";
+                prop_assert!(!(ours && value.to_str().unwrap().starts_with("client-")), "{name}: {value:?}");
+            }
+        }
+
+        #[test]
+        fn cc_12_every_claim_becomes_one_printable_value(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}| {0,3}a? {0,3}") {
+            let value = claim_value(&Value::String(text.clone())).unwrap();
+            prop_assert!(value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b)));
+            // What an upstream reads, it can turn back into the claim, and into no other.
+            let mut decoded = Vec::new();
+            let mut rest = value.to_str().unwrap().trim().bytes();
+            while let Some(byte) = rest.next() {
+                let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap() as u8;
+                decoded.push(if byte == b'%' { digit() * 16 + digit() } else { byte });
+            }
+            prop_assert_eq!(String::from_utf8(decoded).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn atk_hd_12_no_claim_ends_a_field_or_is_read_as_another() {
+        for (claim, expected) in CLAIMS {
+            let claim: Value = serde_json::from_str(claim).unwrap();
+            let value = claim_value(&claim);
+            assert_eq!(value.as_ref().map(|value| value.to_str().unwrap()), *expected, "{claim}");
+        }
+    }
+
+    /// Claims as JSON, and the field values that carry them.
+    const CLAIMS: &[(&str, Option<&str>)] = &[
+        (r#""client-1""#, Some("client-1")),
+        (r#""plain, ascii; \"quoted\" \\ ~""#, Some(r#"plain, ascii; "quoted" \ ~"#)),
+        (r#""a\rb""#, Some("a%0Db")),
+        (r#""a\nb""#, Some("a%0Ab")),
+        (r#""a\r\nX-Token-Subject: admin""#, Some("a%0D%0AX-Token-Subject: admin")),
+        (r#""a\r\n admin""#, Some("a%0D%0A admin")),
+        (r#""a\u0000b""#, Some("a%00b")),
+        (r#""a\tb\u001b\u007f""#, Some("a%09b%1B%7F")),
+        (r#""%0d%0a%00""#, Some("%250d%250a%2500")),
+        (r#""caf\u00e9 \u010d\u0123""#, Some("caf%C3%A9 %C4%8D%C4%A3")),
+        (r#""\u2028\ufeff\ud83d\ude00""#, Some("%E2%80%A8%EF%BB%BF%F0%9F%98%80")),
+        (r#""admin ""#, Some("admin%20")),
+        (r#""  admin b""#, Some("%20%20admin b")),
+        (r#""  ""#, Some("%20%20")),
+        (r#""""#, Some("")),
+        (r#"["a\r\n", "\u00e9"]"#, Some(r#"["a\r\n","%C3%A9"]"#)),
+        (r#"{"a\u0000": "%"}"#, Some(r#"{"a\u0000":"%25"}"#)),
+        ("true", Some("true")),
+        ("-1.5", Some("-1.5")),
+        ("null", None),
+    ];
+}

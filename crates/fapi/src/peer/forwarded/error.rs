@@ -1,0 +1,48 @@
+//! Why what a proxy handed on is no certificate.
+
+use crate::code::Code;
+use crate::peer::UnreadableCertificate;
+
+/// Why what a proxy handed on is no certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HopError {
+    /// There are two where one may be, and nothing says which is the client's.
+    #[error("the forwarded client certificate comes in more than one: {what}")]
+    Repeated {
+        /// Of what there is more than one.
+        what: &'static str,
+    },
+    /// The field is too large.
+    #[error("the field of the forwarded client certificate has {bytes} bytes, at most {MAX_BYTES} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is not written as the dialect has it.
+    #[error("the forwarded client certificate is malformed: {why}")]
+    Malformed {
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+}
+
+impl From<UnreadableCertificate> for HopError {
+    fn from(_: UnreadableCertificate) -> Self {
+        Self::Malformed { why: "not exactly one X.509 certificate in DER" }
+    }
+}
+
+impl HopError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Repeated { .. } => Code::ForwardedCertificateRepeated,
+            Self::TooLarge { .. } | Self::Malformed { .. } => Code::ForwardedCertificateMalformed,
+        }
+    }
+}
+
+/// The largest value that is read; a chain of four RSA certificates has about 10 KiB.
+pub(super) const MAX_BYTES: usize = 32 * 1024;
+/// The longest chain that is read: what a handshake looks at.
+pub(super) const MAX_CHAIN: usize = 10;
