@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::credentials::Credentials;
-use fapi::dpop::{Freshness, Presented, ProofKeys};
+use fapi::dpop::{Freshness, ProofContext, ProofKeys};
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::peer::Peer;
@@ -106,7 +106,7 @@ impl Gateway {
             .validate(credentials.token(), &hash, policy.issuers(), policy.introspection_max_age(), now)
             .await?;
         seen.token = Some(token.clone());
-        let presented = Presented {
+        let context = ProofContext {
             target: &target,
             token: credentials.token(),
             nonce: policy.nonce(),
@@ -115,7 +115,7 @@ impl Gateway {
             began: self.replay.began(),
             now,
         };
-        let bound = BoundToken::prove(token, &credentials, peer, &presented)?;
+        let bound = BoundToken::prove(token, &credentials, peer, &context)?;
         let authorized = guard.authorize(bound)?;
         let first_use = match authorized.proof() {
             Some(proof) => Some(self.replay.first_use(proof, now).await?),

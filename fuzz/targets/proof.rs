@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use fapi::UnixTime;
 use fapi::credentials::{Credentials, Scheme};
-use fapi::dpop::{Freshness, NoProofKeys, Nonces, Presented, SignedProof};
+use fapi::dpop::{Freshness, NoProofKeys, Nonces, ProofContext, SignedProof};
 use fapi::policy::NonceMode;
 use fapi::route::{Origin, Target};
 use http::{HeaderValue, Request};
@@ -29,7 +29,7 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
     let Ok(target) = Target::parse(&request, &ORIGIN) else { return };
     let Ok(credentials) = Credentials::from_request(&request.headers, None, &[Scheme::Dpop]) else { return };
     for nonce in [NonceMode::Never, NonceMode::WhenStale, NonceMode::Always] {
-        let presented = Presented {
+        let context = ProofContext {
             target: &target,
             token: credentials.token(),
             nonce,
@@ -38,6 +38,6 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
             began: UnixTime(0),
             now: UnixTime(1_562_262_618),
         };
-        let _ = SignedProof::verify(credentials.proofs(), &presented).and_then(|proof| proof.fresh(&presented));
+        let _ = SignedProof::verify(credentials.proofs(), &context).and_then(|proof| proof.check_freshness(&context));
     }
 });

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::headers::client_cert_chain;
-use fapi::peer::forwarded::proxies::Proxies;
-use fapi::peer::forwarded::{Dialect, HopError};
+use fapi::peer::forwarded::proxies::TrustedProxies;
+use fapi::peer::forwarded::{Dialect, ForwardedError};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use http::{HeaderMap, HeaderValue};
 use moka::sync::Cache;
@@ -23,7 +23,7 @@ pub struct Settings {
     /// How they write a certificate.
     pub dialect: Dialect,
     /// Who they are.
-    pub proxies: Proxies,
+    pub proxies: TrustedProxies,
     /// What makes a certificate acceptable.
     pub trust: Trust,
 }
@@ -32,7 +32,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct TrustedProxy {
     dialect: Dialect,
-    proxies: Proxies,
+    proxies: TrustedProxies,
     rule: ForwardedRule,
     known: Cache<[u8; 32], Arc<Known>>,
 }
@@ -72,7 +72,7 @@ impl TrustedProxy {
 
     /// Whether the other end of a connection is such a proxy; `certificate`, in DER, is what it has proven and what counts now.
     pub fn is(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
-        self.proxies.have(certificate, address)
+        self.proxies.contain(certificate, address)
     }
 
     /// Whether a certificate that it takes leads to a trust anchor.
@@ -85,8 +85,8 @@ impl TrustedProxy {
     /// One whose certificate is not trusted has none, as on a connection of its own after a reload.
     ///
     /// # Errors
-    /// [`HopError`] for what is not one certificate.
-    pub fn client(&self, headers: &HeaderMap, now: UnixTime) -> Result<Client, HopError> {
+    /// [`ForwardedError`] for what is not one certificate.
+    pub fn client(&self, headers: &HeaderMap, now: UnixTime) -> Result<Client, ForwardedError> {
         let none = |reason| Client { peer: Peer::Anonymous(reason), chain: None };
         let Some(sent) = self.dialect.find(headers)? else { return Ok(none(NoCertificate::NotForwarded)) };
         let digest = sent.digest();

@@ -201,7 +201,7 @@ impl Issuers {
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         let mut keys = source.in_force()?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
-        if outcome.as_ref().is_err_and(TokenError::is_of_keys)
+        if outcome.as_ref().is_err_and(TokenError::depends_on_keys)
             && let Some(newer) = source.refresh_for_token(keys.generation).await
         {
             outcome = ActiveToken::from_jws(UnverifiedJws::parse(token)?, hash, &entry.expected, &newer.keys, now);

@@ -169,7 +169,7 @@ async fn verify(
     let known = source.in_force()?;
     let first = SecurityEvent::verify(body, transmitter, &known.keys, now);
     if let Err(EventError::Statement(error)) = &first
-        && error.is_of_keys()
+        && error.depends_on_keys()
         && let Some(newer) = source.refresh_for_token(known.generation).await
     {
         return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, now)?);

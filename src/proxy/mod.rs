@@ -19,7 +19,7 @@ use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::credentials::CredentialsError;
-use fapi::headers::{self, Hop, InteractionId, TraceContext};
+use fapi::headers::{self, InteractionId, Onward, TraceContext};
 use fapi::message::{Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::rejection::{Cause, Rejection, Unavailable};
@@ -304,7 +304,7 @@ impl ProxyHttp for Proxy {
         // Possession of a key makes nobody's name true; a token that is bound to it does.
         let vouched =
             context.verified_chain || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
-        let hop = Hop {
+        let onward = Onward {
             certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
             chain: context.chain.as_ref(),
             version: session.req_header().version,
@@ -314,7 +314,7 @@ impl ProxyHttp for Proxy {
             interaction: &context.exchange.interaction,
             trace: &context.exchange.trace,
         };
-        let edits = headers::to_upstream(&upstream_request.headers, permit, &context.generation.gateway.strip, &hop);
+        let edits = headers::to_upstream(&upstream_request.headers, permit, &context.generation.gateway.strip, &onward);
         for name in &edits.remove {
             upstream_request.remove_header(name);
         }

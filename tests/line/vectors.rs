@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fapi::UnixTime;
 use fapi::code::{Code, OAuthError};
 use fapi::credentials::{Credentials, CredentialsError, Scheme, form_has_token};
-use fapi::dpop::{Freshness, Nonces, Presented, SignedProof, VerifiedProof};
+use fapi::dpop::{Freshness, Nonces, ProofContext, SignedProof, VerifiedProof};
 use fapi::headers::{InteractionId, client_cert_chain};
 use fapi::jose::keys::{Algorithm, KeyError, KeySet, VerifyingKey};
 use fapi::jose::thumbprint::KeyThumbprint;
@@ -352,7 +352,7 @@ fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<Ver
     let target = Target::parse(&request, &origin).unwrap();
     let credentials = Credentials::from_request(&request.headers, None, &[Scheme::Dpop]).unwrap();
     let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() };
-    let presented = Presented {
+    let context = ProofContext {
         target: &target,
         token: credentials.token(),
         nonce: NonceMode::Never,
@@ -361,8 +361,8 @@ fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<Ver
         began: UnixTime(0),
         now: UnixTime(now),
     };
-    SignedProof::verify(credentials.proofs(), &presented)
-        .and_then(|proof| proof.fresh(&presented))
+    SignedProof::verify(credentials.proofs(), &context)
+        .and_then(|proof| proof.check_freshness(&context))
         .map_err(|error| error.code())
 }
 

@@ -13,7 +13,7 @@ use crate::dpop::DpopError;
 use crate::headers::InteractionId;
 use crate::jose::keys::Algorithm;
 use crate::message::MessageError;
-use crate::peer::forwarded::HopError;
+use crate::peer::forwarded::ForwardedError;
 use crate::policy::PolicyError;
 use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
@@ -27,7 +27,7 @@ pub enum Cause {
     Message(#[from] MessageError),
     /// What a proxy says of its client.
     #[error(transparent)]
-    Hop(#[from] HopError),
+    Forwarded(#[from] ForwardedError),
     /// Target, route or method.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -56,7 +56,7 @@ impl Cause {
     pub const fn code(&self) -> Code {
         match self {
             Self::Message(error) => error.code(),
-            Self::Hop(error) => error.code(),
+            Self::Forwarded(error) => error.code(),
             Self::Route(error) => error.code(),
             Self::Credentials(error) => error.code(),
             Self::Token(error) => error.code(),
@@ -231,7 +231,7 @@ impl Rejection {
                 headers.insert(crate::headers::DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
-            | Cause::Hop(_)
+            | Cause::Forwarded(_)
             | Cause::Route(_)
             | Cause::Credentials(_)
             | Cause::Token(_)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::UnixTime;
 use crate::code::Code;
 use crate::credentials::{Credentials, CredentialsError, Proofs, Scheme};
-use crate::dpop::{DpopError, Presented, SignedProof, VerifiedProof};
+use crate::dpop::{DpopError, ProofContext, SignedProof, VerifiedProof};
 use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
 use crate::peer::{NoCertificate, Peer};
 use crate::token::{ActiveToken, Claims, Confirmation, ConfirmationError, TokenError};
@@ -115,9 +115,9 @@ impl BoundToken {
         token: Arc<ActiveToken>,
         credentials: &Credentials<'_>,
         peer: &Peer,
-        presented: &Presented<'_>,
+        context: &ProofContext<'_>,
     ) -> Result<Self, SenderError> {
-        token.claims_at(presented.now)?;
+        token.claims_at(context.now)?;
         let confirmation = *token.confirmation()?;
         // RFC 9449 §7.2: a protected resource "MUST reject a DPoP-bound access token received as a bearer token".
         match (credentials.scheme(), confirmation.key()) {
@@ -130,18 +130,18 @@ impl BoundToken {
             (Scheme::Dpop, Some(_)) => {}
         }
         if let Some(certificate) = confirmation.certificate() {
-            check_certificate(certificate, peer, presented.now)?;
+            check_certificate(certificate, peer, context.now)?;
         }
         let proof = match confirmation.key() {
             None => None,
             Some(expected) => {
-                let proof = SignedProof::verify(credentials.proofs(), presented)?;
+                let proof = SignedProof::verify(credentials.proofs(), context)?;
                 // RFC 9449 §4.3 (12): "… confirm that the public key to which the access token is bound matches the public
                 // key from the DPoP proof."
                 if proof.key() != expected {
                     return Err(SenderError::KeyMismatch { expected: *expected, found: *proof.key() });
                 }
-                Some(proof.fresh(presented)?)
+                Some(proof.check_freshness(context)?)
             }
         };
         Ok(Self { token, confirmation, proof })

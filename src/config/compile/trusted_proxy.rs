@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use fapi::headers::may_carry_certificate;
 use fapi::peer::forwarded::Dialect;
-use fapi::peer::forwarded::proxies::Proxies;
+use fapi::peer::forwarded::proxies::TrustedProxies;
 use fapi::token::thumbprint;
 use http::HeaderName;
 
@@ -74,7 +74,7 @@ impl Build<'_> {
         entry: &file::Proxies,
         asked_at: &KeyPath,
         asked: Option<(Option<file::Mode>, Option<file::Trust>)>,
-    ) -> Option<Proxies> {
+    ) -> Option<TrustedProxies> {
         let networks = self.parsed(&at.key("addresses"), entry.addresses.as_deref());
         let names = self.parsed(&at.key("names"), entry.names.as_deref());
         let thumbprints_at = at.key("thumbprints");
@@ -98,7 +98,7 @@ impl Build<'_> {
         if !networks.is_empty() && names.is_empty() && thumbprints.is_empty() {
             self.warn(at, "whoever connects from these addresses can say that any certificate is its own; name the proxies' certificates too, or let nobody else in there");
         }
-        let proxies = Proxies::new(networks, names, thumbprints);
+        let proxies = TrustedProxies::new(networks, names, thumbprints);
         if proxies.is_none() {
             self.report.empty(
                 at,

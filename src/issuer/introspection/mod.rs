@@ -281,7 +281,7 @@ impl Introspector {
         let signer = Signer { issuer: &self.expected.issuer, audiences, algorithms: &self.expected.algorithms };
         let first = Answer::from_jwt(body, &signer, &known.keys, now);
         if let Err(AnswerError::Statement(error)) = &first
-            && error.is_of_keys()
+            && error.depends_on_keys()
             && let Some(newer) = source.refresh_for_token(known.generation).await
         {
             return Ok(Answer::from_jwt(body, &signer, &newer.keys, now)?);

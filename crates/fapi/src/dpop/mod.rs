@@ -11,5 +11,5 @@ pub use error::DpopError;
 pub use htu::HtuMismatch;
 pub use key::{NoProofKeys, ProofKeys};
 pub use nonce::{NoNonces, Nonce, Nonces};
-pub use proof::{Freshness, Presented, SignedProof, VerifiedProof};
+pub use proof::{Freshness, ProofContext, SignedProof, VerifiedProof};
 pub use replay::{FirstUse, ProofId};

@@ -85,17 +85,17 @@ impl Nonce {
     }
 
     /// The first second at which it is no longer accepted.
-    pub const fn ends(&self) -> UnixTime {
+    pub const fn expires_at(&self) -> UnixTime {
         self.issued_at.plus(self.lifetime.saturating_mul(2))
     }
 
     /// Whether it is accepted at `now`; one of another replica may be `ahead` seconds early.
-    pub const fn fresh_at(&self, now: UnixTime, ahead: u64) -> bool {
-        self.issued_at.0 <= now.plus(ahead).0 && now.0 < self.ends().0
+    pub const fn is_accepted_at(&self, now: UnixTime, ahead: u64) -> bool {
+        self.issued_at.0 <= now.plus(ahead).0 && now.0 < self.expires_at().0
     }
 
     /// Whether the client should be given a newer one.
-    pub const fn outlived(&self, now: UnixTime) -> bool {
+    pub const fn is_due_for_renewal_at(&self, now: UnixTime) -> bool {
         now.since(self.issued_at) >= self.lifetime
     }
 }
@@ -125,9 +125,9 @@ mod tests {
         let nonces = Nonces::new(&[[1; 32]], 60).unwrap();
         let nonce = nonces.read(&text(&nonces, 600)).unwrap();
         for (now, good) in [(589, false), (590, true), (600, true), (719, true), (720, false)] {
-            assert_eq!(nonce.fresh_at(UnixTime(now), 10), good, "{now}");
+            assert_eq!(nonce.is_accepted_at(UnixTime(now), 10), good, "{now}");
         }
-        assert!(!nonce.outlived(UnixTime(659)) && nonce.outlived(UnixTime(660)));
+        assert!(!nonce.is_due_for_renewal_at(UnixTime(659)) && nonce.is_due_for_renewal_at(UnixTime(660)));
         let shorter = Nonces::new(&[[1; 32]], 30).unwrap();
         assert_eq!(shorter.read(&text(&nonces, 600)), None, "another lifetime, another nonce");
     }

@@ -37,7 +37,7 @@ pub struct Freshness {
 
 /// What a proof is compared with, besides the proof itself.
 #[derive(Clone, Copy)]
-pub struct Presented<'a> {
+pub struct ProofContext<'a> {
     /// The request.
     pub target: &'a Target<'a>,
     /// The token, as presented.
@@ -67,12 +67,12 @@ impl SignedProof {
     /// received, before any decoding.
     ///
     /// Does not check: the key against `cnf` ([`BoundToken::prove`](crate::sender::BoundToken::prove)), the age
-    /// ([`SignedProof::fresh`]), and replay ([`FirstUse`](super::replay::FirstUse)).
+    /// ([`SignedProof::check_freshness`]), and replay ([`FirstUse`](super::replay::FirstUse)).
     ///
     /// # Errors
     /// [`DpopError`], one variant for each check.
-    pub fn verify(proofs: Proofs<'_>, presented: &Presented<'_>) -> Result<Self, DpopError> {
-        let Presented { target, token, keys, .. } = *presented;
+    pub fn verify(proofs: Proofs<'_>, context: &ProofContext<'_>) -> Result<Self, DpopError> {
+        let ProofContext { target, token, keys, .. } = *context;
         // (1) "There is not more than one DPoP HTTP request header field."
         let proof = match proofs {
             Proofs::None => return Err(DpopError::Missing),
@@ -129,8 +129,8 @@ impl SignedProof {
     ///
     /// # Errors
     /// [`DpopError::Stale`], [`DpopError::NonceRequired`], [`DpopError::ClaimMalformed`].
-    pub fn fresh(self, presented: &Presented<'_>) -> Result<VerifiedProof, DpopError> {
-        let Presented { nonce, freshness, began, now, .. } = *presented;
+    pub fn check_freshness(self, context: &ProofContext<'_>) -> Result<VerifiedProof, DpopError> {
+        let ProofContext { nonce, freshness, began, now, .. } = *context;
         let Self { key, id, issued_at, claims } = self;
         // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the
         // nonce claim, is within an acceptable window."
@@ -149,7 +149,8 @@ impl SignedProof {
         // A proof may be used before its `iat`, as far as clocks may differ, so this is how far the time before the log reaches.
         let unknown_until = began.plus(freshness.clock_skew);
         let ahead = freshness.clock_skew.saturating_add(1);
-        let vouched = given.flatten().filter(|nonce| nonce.fresh_at(now, ahead) && nonce.issued_at() > unknown_until);
+        let vouched =
+            given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
         let needed = match (given, vouched, nonce) {
             (_, Some(_), _) => None,
             (Some(_), None, _) => Some("the proof's is not, or no longer, one of ours"),
@@ -158,21 +159,21 @@ impl SignedProof {
             (None, None, _) if issued_at <= unknown_until => Some("the replay log is younger than the proof may be"),
             (None, None, NonceMode::Never | NonceMode::WhenStale) => None,
         };
-        let fresh_nonce = || freshness.nonces.issue(now.max(unknown_until.plus(1)));
+        let next_nonce = || freshness.nonces.issue(now.max(unknown_until.plus(1)));
         if let Some(why) = needed {
-            return Err(DpopError::NonceRequired { why, fresh: fresh_nonce() });
+            return Err(DpopError::NonceRequired { why, fresh: next_nonce() });
         }
         // The nonce tells the age; a clock that is hours off tells of something else.
         if now.since(issued_at) > FAR_OFF || issued_at.since(now) > FAR_OFF {
             return Err(DpopError::Stale { at: issued_at, now });
         }
         // The proof's own times are by the client's clock, which `iat` shows when a nonce stands for the time.
-        outlived(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
+        check_own_times(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
         Ok(VerifiedProof {
             key,
             id,
-            forget_after: vouched.map_or(issued_at.plus(freshness.max_age), |nonce| nonce.ends()),
-            fresh_nonce: vouched.filter(|nonce| nonce.outlived(now)).and_then(|_| fresh_nonce()),
+            forget_after: vouched.map_or(issued_at.plus(freshness.max_age), |nonce| nonce.expires_at()),
+            next_nonce: vouched.filter(|nonce| nonce.is_due_for_renewal_at(now)).and_then(|_| next_nonce()),
         })
     }
 }
@@ -183,7 +184,7 @@ pub struct VerifiedProof {
     key: KeyThumbprint,
     id: ProofId,
     forget_after: UnixTime,
-    fresh_nonce: Option<HeaderValue>,
+    next_nonce: Option<HeaderValue>,
 }
 
 impl VerifiedProof {
@@ -203,13 +204,13 @@ impl VerifiedProof {
     }
 
     /// The nonce to hand out with the answer, because the proof's own is about to end.
-    pub const fn fresh_nonce(&self) -> Option<&HeaderValue> {
-        self.fresh_nonce.as_ref()
+    pub const fn next_nonce(&self) -> Option<&HeaderValue> {
+        self.next_nonce.as_ref()
     }
 }
 
 /// Claims that a proof need not have, but that count when they say it is over (DPOP-45).
-fn outlived(claims: &Map<String, Value>, now: UnixTime, skew: u64) -> Result<(), DpopError> {
+fn check_own_times(claims: &Map<String, Value>, now: UnixTime, skew: u64) -> Result<(), DpopError> {
     let malformed = |member| move |_| DpopError::ClaimMalformed { member, expected: "a number of seconds" };
     if let Some(at) = numeric_date(claims, "exp", f64::floor).map_err(malformed("exp"))?.filter(|at| *at <= now) {
         return Err(DpopError::Stale { at, now });
@@ -317,7 +318,7 @@ mod tests {
         ) -> Result<VerifiedProof, DpopError> {
             let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
             let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-            let presented = Presented {
+            let context = ProofContext {
                 target: &Target::parse(&request, &origin).unwrap(),
                 token: PresentedToken::parse(TOKEN).unwrap(),
                 nonce,
@@ -326,7 +327,7 @@ mod tests {
                 began: UnixTime(began),
                 now: UnixTime(now),
             };
-            SignedProof::verify(Proofs::One(proof), &presented)?.fresh(&presented)
+            SignedProof::verify(Proofs::One(proof), &context)?.check_freshness(&context)
         }
 
         fn judge(&self, proof: &str) -> Result<VerifiedProof, DpopError> {

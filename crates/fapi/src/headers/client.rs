@@ -50,7 +50,7 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     }
     edits.set.push((INTERACTION_ID, interaction.header_value()));
     let proof = permit.and_then(|permit| permit.token()).and_then(|token| token.proof());
-    if let Some(nonce) = proof.and_then(|proof| proof.fresh_nonce()) {
+    if let Some(nonce) = proof.and_then(|proof| proof.next_nonce()) {
         edits.set.push((DPOP_NONCE, nonce.clone()));
         // RFC 9449 §8.2: a nonce is for one client; the answer that brings it is not to be stored.
         edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));

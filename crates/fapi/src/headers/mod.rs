@@ -12,4 +12,4 @@ pub use edits::HeaderEdits;
 pub use interaction::{INTERACTION_ID, InteractionId};
 pub use strip::{StripList, may_carry_certificate};
 pub use trace::TraceContext;
-pub use upstream::{Hop, client_cert_chain, to_upstream};
+pub use upstream::{Onward, client_cert_chain, to_upstream};

@@ -21,7 +21,7 @@ use crate::route::Origin;
 
 /// What is known of the connection and the exchange when a request is sent on.
 #[derive(Clone, Copy, Debug)]
-pub struct Hop<'a> {
+pub struct Onward<'a> {
     /// The client's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
     pub certificate: Option<&'a ClientCertificate>,
     /// The value of `Client-Cert-Chain`: the authorities between that certificate and the anchor.
@@ -44,29 +44,29 @@ pub struct Hop<'a> {
 ///
 /// `received` is what is about to be sent: hop-by-hop fields and those that `Connection` names are expected to be gone, so
 /// that the client can name nothing of ours (RFC 9110 §7.6.1).
-pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, hop: &Hop<'_>) -> HeaderEdits {
+pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onward: &Onward<'_>) -> HeaderEdits {
     let forward = &permit.route().forward;
     let mut edits = HeaderEdits::default();
     for name in received.keys() {
         let authorization = *name == header::AUTHORIZATION && !forward.access_token;
-        let orphaned = name.as_str() == "tracestate" && !hop.trace.is_continued();
+        let orphaned = name.as_str() == "tracestate" && !onward.trace.is_continued();
         if authorization || orphaned || strip.holds(name.as_str()) {
             edits.remove.push(name.clone());
         }
     }
     let set = &mut edits.set;
-    set.push((INTERACTION_ID, hop.interaction.header_value()));
-    set.push((HeaderName::from_static("traceparent"), hop.trace.header_value().clone()));
-    push_forwarded(set, hop);
-    push_via(set, received, hop);
-    push_te(set, received, hop);
+    set.push((INTERACTION_ID, onward.interaction.header_value()));
+    set.push((HeaderName::from_static("traceparent"), onward.trace.header_value().clone()));
+    push_forwarded(set, onward);
+    push_via(set, received, onward);
+    push_te(set, received, onward);
     if forward.client_certificate
-        && let Some(certificate) = hop.certificate
+        && let Some(certificate) = onward.certificate
     {
         set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
         // RFC 9440 §2.3: it "MUST NOT appear unless Client-Cert is also present".
         if forward.client_certificate_chain
-            && let Some(chain) = hop.chain
+            && let Some(chain) = onward.chain
         {
             set.push((HeaderName::from_static("client-cert-chain"), chain.clone()));
         }
@@ -89,9 +89,9 @@ pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue
 }
 
 /// RFC 7239 §4 and its older kin, from what the connection shows.
-fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, hop: &Hop<'_>) {
-    let host = hop.origin.authority();
-    let address = hop.client_address.to_canonical();
+fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, onward: &Onward<'_>) {
+    let host = onward.origin.authority();
+    let address = onward.client_address.to_canonical();
     // RFC 7239 §6: "an IPv6 address is always enclosed in square brackets", and then quoted.
     let node = match address {
         IpAddr::V4(address) => address.to_string(),
@@ -110,8 +110,8 @@ fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, hop: &Hop<'_>) {
 }
 
 /// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field", after those of the proxies before it.
-fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: &Hop<'_>) {
-    let own: &[u8] = if hop.version == http::Version::HTTP_2 { b"2 fapi-gateway" } else { b"1.1 fapi-gateway" };
+fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
+    let own: &[u8] = if onward.version == http::Version::HTTP_2 { b"2 fapi-gateway" } else { b"1.1 fapi-gateway" };
     let before = received.get_all(header::VIA).iter().map(|value| value.as_bytes());
     let value = before.chain([own]).collect::<Vec<_>>().join(&b", "[..]);
     if let Ok(value) = HeaderValue::from_bytes(&value) {
@@ -121,8 +121,8 @@ fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop:
 
 /// RFC 9110 §10.1.4: "trailers" says that the sender will not drop them; true only where they can be handed on, from HTTP/2 to
 /// HTTP/2. What RFC 9113 §8.2.2 lets a client say beside it is nothing.
-fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, hop: &Hop<'_>) {
-    let both = hop.version == http::Version::HTTP_2 && hop.upstream_version == http::Version::HTTP_2;
+fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
+    let both = onward.version == http::Version::HTTP_2 && onward.upstream_version == http::Version::HTTP_2;
     if both && received.get(header::TE).is_some_and(|value| value == "trailers") {
         set.push((header::TE, HeaderValue::from_static("trailers")));
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
-        let hop = Hop {
+        let onward = Onward {
             certificate: None,
             chain: None,
             version: http::Version::HTTP_11,
@@ -189,7 +189,7 @@ mod tests {
             interaction: &InteractionId::from_uuid(Uuid::nil()),
             trace: &TraceContext::start([7; 24]),
         };
-        let edits = to_upstream(received, permit, strip, &hop);
+        let edits = to_upstream(received, permit, strip, &onward);
         let mut sent = received.clone();
         for name in edits.remove {
             sent.remove(name);

@@ -149,7 +149,7 @@ impl TokenError {
     }
 
     /// Whether another set of the issuer's keys could tell otherwise.
-    pub const fn is_of_keys(&self) -> bool {
+    pub const fn depends_on_keys(&self) -> bool {
         matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
     }
 

@@ -5,7 +5,7 @@ use crate::peer::UnreadableCertificate;
 
 /// Why what a proxy handed on is no certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HopError {
+pub enum ForwardedError {
     /// There are two where one may be, and nothing says which is the client's.
     #[error("the forwarded client certificate comes in more than one: {what}")]
     Repeated {
@@ -26,13 +26,13 @@ pub enum HopError {
     },
 }
 
-impl From<UnreadableCertificate> for HopError {
+impl From<UnreadableCertificate> for ForwardedError {
     fn from(_: UnreadableCertificate) -> Self {
         Self::Malformed { why: "not exactly one X.509 certificate in DER" }
     }
 }
 
-impl HopError {
+impl ForwardedError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 
-pub use error::HopError;
+pub use error::ForwardedError;
 use error::{MAX_BYTES, MAX_CHAIN};
 
 use crate::peer::ClientCertificate;
@@ -48,9 +48,9 @@ impl Dialect {
     /// What a request brings in this dialect; other fields are not looked at. `None` is a client without a certificate.
     ///
     /// # Errors
-    /// [`HopError::Repeated`] for a second line, [`HopError::TooLarge`], and [`HopError::Malformed`] for a chain without the
+    /// [`ForwardedError::Repeated`] for a second line, [`ForwardedError::TooLarge`], and [`ForwardedError::Malformed`] for a chain without the
     /// certificate that it leads from.
-    pub fn find<'r>(&'r self, headers: &'r HeaderMap) -> Result<Option<Sent<'r>>, HopError> {
+    pub fn find<'r>(&'r self, headers: &'r HeaderMap) -> Result<Option<Sent<'r>>, ForwardedError> {
         let certificate = only(headers, self.header())?;
         let chain = match self {
             Self::ClientCert => only(headers, &CLIENT_CERT_CHAIN)?,
@@ -62,20 +62,20 @@ impl Dialect {
             (Some(certificate), chain) => Ok(Some(Sent { dialect: self, certificate, chain })),
             (None, None) => Ok(None),
             // RFC 9440 §2.3: "The Client-Cert-Chain … MUST NOT appear unless Client-Cert is also present".
-            (None, Some(_)) => Err(HopError::Malformed { why: "Client-Cert-Chain without Client-Cert" }),
+            (None, Some(_)) => Err(ForwardedError::Malformed { why: "Client-Cert-Chain without Client-Cert" }),
         }
     }
 }
 
 /// The value of a field that may have one line.
-fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]>, HopError> {
+fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]>, ForwardedError> {
     let mut lines = headers.get_all(name).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
-        return Err(HopError::Repeated { what: "field lines" });
+        return Err(ForwardedError::Repeated { what: "field lines" });
     }
     match line.len() {
-        bytes if bytes > MAX_BYTES => Err(HopError::TooLarge { bytes }),
+        bytes if bytes > MAX_BYTES => Err(ForwardedError::TooLarge { bytes }),
         _ => Ok(Some(line.as_bytes())),
     }
 }
@@ -105,8 +105,8 @@ impl Sent<'_> {
     /// Reads it.
     ///
     /// # Errors
-    /// [`HopError`] for anything but one certificate in the dialect's own writing, with at most nine more of its chain.
-    pub fn read(&self) -> Result<ForwardedChain, HopError> {
+    /// [`ForwardedError`] for anything but one certificate in the dialect's own writing, with at most nine more of its chain.
+    pub fn read(&self) -> Result<ForwardedChain, ForwardedError> {
         let chain = match self.dialect {
             Dialect::ClientCert => {
                 let mut chain = vec![byte_sequence(self.certificate)?];
@@ -136,11 +136,12 @@ pub struct ForwardedChain {
 }
 
 impl ForwardedChain {
-    fn new(chain: Vec<Vec<u8>>) -> Result<Self, HopError> {
+    fn new(chain: Vec<Vec<u8>>) -> Result<Self, ForwardedError> {
         if chain.len() > MAX_CHAIN {
-            return Err(HopError::Malformed { why: "the chain has more than 10 certificates" });
+            return Err(ForwardedError::Malformed { why: "the chain has more than 10 certificates" });
         }
-        let (first, others) = chain.split_first().ok_or(HopError::Malformed { why: "there is no certificate" })?;
+        let (first, others) =
+            chain.split_first().ok_or(ForwardedError::Malformed { why: "there is no certificate" })?;
         let leaf = ClientCertificate::from_der(first)?;
         for other in others {
             ClientCertificate::from_der(other)?;
@@ -160,11 +161,11 @@ impl ForwardedChain {
 }
 
 /// RFC 9651 §3.3.5, in the one spelling that a serializer has: padded, without parameters (RFC 9440 §2.1).
-fn byte_sequence(item: &[u8]) -> Result<Vec<u8>, HopError> {
+fn byte_sequence(item: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     let inner = item.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b":"));
     let inner = inner.filter(|inner| !inner.is_empty());
-    let inner = inner.ok_or(HopError::Malformed { why: "not a byte sequence between colons" })?;
-    STANDARD.decode(inner).map_err(|_| HopError::Malformed { why: "not padded base64" })
+    let inner = inner.ok_or(ForwardedError::Malformed { why: "not a byte sequence between colons" })?;
+    STANDARD.decode(inner).map_err(|_| ForwardedError::Malformed { why: "not padded base64" })
 }
 
 /// RFC 9651 §4.2.1: optional white space stands around the commas of a list.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::{HopError, MAX_CHAIN};
+use super::error::{ForwardedError, MAX_CHAIN};
 use crate::text::{is_unreserved, read_escape};
 
 /// Which characters of PEM a proxy leaves as they are, besides the unreserved ones of RFC 3986 §2.3.
@@ -16,17 +16,18 @@ pub(super) enum Escaping {
 }
 
 /// The one certificate of a text.
-pub(super) fn one(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, HopError> {
+pub(super) fn one(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, ForwardedError> {
     let chain = chain(text, escaping)?;
     if chain.len() > 1 {
-        return Err(HopError::Repeated { what: "certificates in a field for one" });
+        return Err(ForwardedError::Repeated { what: "certificates in a field for one" });
     }
     Ok(chain)
 }
 
 /// The certificates of a text, in its order; at least one.
-pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, HopError> {
-    let text = decoded(text, escaping).ok_or(HopError::Malformed { why: "not percent-encoded as its proxy does" })?;
+pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, ForwardedError> {
+    let text =
+        decoded(text, escaping).ok_or(ForwardedError::Malformed { why: "not percent-encoded as its proxy does" })?;
     let text = std::str::from_utf8(&text).map_err(|_| NOT_PEM)?;
     let mut lines =
         text.strip_suffix('\n').unwrap_or(text).split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
@@ -46,7 +47,7 @@ pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, Hop
         }
         chain.push(STANDARD.decode(body).map_err(|_| NOT_PEM)?);
         if chain.len() > MAX_CHAIN {
-            return Err(HopError::Malformed { why: "the chain has more than 10 certificates" });
+            return Err(ForwardedError::Malformed { why: "the chain has more than 10 certificates" });
         }
     }
     Ok(chain)
@@ -69,4 +70,4 @@ fn decoded(text: &[u8], escaping: Escaping) -> Option<Vec<u8>> {
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
-const NOT_PEM: HopError = HopError::Malformed { why: "not a certificate in PEM and nothing else" };
+const NOT_PEM: ForwardedError = ForwardedError::Malformed { why: "not a certificate in PEM and nothing else" };

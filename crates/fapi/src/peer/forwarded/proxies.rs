@@ -12,13 +12,13 @@ use crate::jose::thumbprint::CertificateThumbprint;
 
 /// The proxies in front of a listener; never everybody.
 #[derive(Clone, Debug)]
-pub struct Proxies {
+pub struct TrustedProxies {
     networks: Vec<Network>,
     names: Vec<ProxyName>,
     thumbprints: Vec<CertificateThumbprint>,
 }
 
-impl Proxies {
+impl TrustedProxies {
     /// Those at an address of `networks`, if there are any, and with a certificate of one of `names` or `thumbprints`, if there
     /// are any; `None` if nothing is asked of them.
     pub fn new(networks: Vec<Network>, names: Vec<ProxyName>, thumbprints: Vec<CertificateThumbprint>) -> Option<Self> {
@@ -28,8 +28,8 @@ impl Proxies {
 
     /// Whether the other end of a connection is one of them: `certificate`, in DER, is what it has proven in the handshake
     /// and what counts now.
-    pub fn have(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
-        let here = self.networks.is_empty() || self.networks.iter().any(|network| network.has(address));
+    pub fn contain(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
+        let here = self.networks.is_empty() || self.networks.iter().any(|network| network.contains(address));
         let unnamed = self.names.is_empty() && self.thumbprints.is_empty();
         here && (unnamed || certificate.is_some_and(|certificate| self.name(certificate)))
     }
@@ -95,7 +95,7 @@ pub struct Network(IpNet);
 
 impl Network {
     /// Whether it has this address; an IPv4 address within IPv6 is an IPv4 address.
-    pub fn has(self, address: IpAddr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
 }

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use proptest::prelude::*;
 
-use super::proxies::{Network, NotANetwork, Proxies, ProxyName};
+use super::proxies::{Network, NotANetwork, ProxyName, TrustedProxies};
 use super::*;
 use crate::code::Code;
 use crate::jose::thumbprint::CertificateThumbprint;
@@ -48,7 +48,7 @@ fn nginx() -> Dialect {
 }
 
 /// What is read of these field lines, in DER.
-fn read(dialect: &Dialect, lines: &[(&HeaderName, &str)]) -> Result<Option<Vec<Vec<u8>>>, HopError> {
+fn read(dialect: &Dialect, lines: &[(&HeaderName, &str)]) -> Result<Option<Vec<Vec<u8>>>, ForwardedError> {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append((*name).clone(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -192,7 +192,7 @@ fn cc_01_a_byte_sequence_has_one_spelling() {
     }
     assert_eq!(chain(&[item; 9].join(", ")), None); // control
     let alone = read(&client_cert, &[(&CLIENT_CERT_CHAIN, &others)]);
-    assert_eq!(alone.unwrap_err(), HopError::Malformed { why: "Client-Cert-Chain without Client-Cert" });
+    assert_eq!(alone.unwrap_err(), ForwardedError::Malformed { why: "Client-Cert-Chain without Client-Cert" });
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn networks_have_their_addresses_and_no_others() {
         ("::1/128", "127.0.0.1", false),
     ] {
         let parsed: Network = network.parse().unwrap();
-        assert_eq!(parsed.has(address.parse().unwrap()), has, "{network} has {address}");
+        assert_eq!(parsed.contains(address.parse().unwrap()), has, "{network} has {address}");
     }
     for (text, error) in [
         ("10.0.0.0/33", NotANetwork::Syntax),
@@ -394,26 +394,30 @@ fn mtls_14_a_proxy_is_known_by_certificate_by_address_or_by_both() {
     let networks = || vec!["10.0.0.0/8".parse::<Network>().unwrap()];
     let names = |texts: &[&str]| texts.iter().map(|text| text.parse::<ProxyName>().unwrap()).collect::<Vec<_>>();
 
-    let by_name = Proxies::new(vec![], names(&["proxy.BANK.example"]), vec![]).unwrap();
-    assert!(by_name.have(Some(&proxy), outside)); // control
-    let by_uri = Proxies::new(vec![], names(&["spiffe://bank.example/proxy"]), vec![]).unwrap();
-    assert!(by_uri.have(Some(&proxy), outside)); // control
+    let by_name = TrustedProxies::new(vec![], names(&["proxy.BANK.example"]), vec![]).unwrap();
+    assert!(by_name.contain(Some(&proxy), outside)); // control
+    let by_uri = TrustedProxies::new(vec![], names(&["spiffe://bank.example/proxy"]), vec![]).unwrap();
+    assert!(by_uri.contain(Some(&proxy), outside)); // control
     for proxies in [&by_name, &by_uri] {
-        assert!(!proxies.have(None, inside));
+        assert!(!proxies.contain(None, inside));
         for stranger in [&wild, &bare, &b"junk".to_vec()] {
-            assert!(!proxies.have(Some(stranger), inside));
+            assert!(!proxies.contain(Some(stranger), inside));
         }
     }
-    let by_thumbprint = Proxies::new(vec![], vec![], vec![CertificateThumbprint::of_der(&bare)]).unwrap();
-    assert!(by_thumbprint.have(Some(&bare), outside)); // control
-    assert!(!by_thumbprint.have(Some(&proxy), outside) && !by_thumbprint.have(None, outside));
-    let by_address = Proxies::new(networks(), vec![], vec![]).unwrap();
-    assert!(by_address.have(None, inside) && by_address.have(Some(&wild), inside)); // control
-    assert!(!by_address.have(Some(&proxy), outside));
-    let by_both = Proxies::new(networks(), names(&["proxy.bank.example"]), vec![]).unwrap();
-    assert!(by_both.have(Some(&proxy), inside)); // control
-    assert!(!by_both.have(Some(&proxy), outside) && !by_both.have(Some(&wild), inside) && !by_both.have(None, inside));
-    assert!(Proxies::new(vec![], vec![], vec![]).is_none(), "nobody is not everybody");
+    let by_thumbprint = TrustedProxies::new(vec![], vec![], vec![CertificateThumbprint::of_der(&bare)]).unwrap();
+    assert!(by_thumbprint.contain(Some(&bare), outside)); // control
+    assert!(!by_thumbprint.contain(Some(&proxy), outside) && !by_thumbprint.contain(None, outside));
+    let by_address = TrustedProxies::new(networks(), vec![], vec![]).unwrap();
+    assert!(by_address.contain(None, inside) && by_address.contain(Some(&wild), inside)); // control
+    assert!(!by_address.contain(Some(&proxy), outside));
+    let by_both = TrustedProxies::new(networks(), names(&["proxy.bank.example"]), vec![]).unwrap();
+    assert!(by_both.contain(Some(&proxy), inside)); // control
+    assert!(
+        !by_both.contain(Some(&proxy), outside)
+            && !by_both.contain(Some(&wild), inside)
+            && !by_both.contain(None, inside)
+    );
+    assert!(TrustedProxies::new(vec![], vec![], vec![]).is_none(), "nobody is not everybody");
     for text in ["", "*.bank.example", "a..b", "a b", "a/b", "spiffe://a b", ".", "a."] {
         assert!(text.parse::<ProxyName>().is_err(), "{text:?}");
     }

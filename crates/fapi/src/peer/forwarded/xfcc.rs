@@ -6,12 +6,12 @@
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::error::{HopError, MAX_CHAIN};
+use super::error::{ForwardedError, MAX_CHAIN};
 use super::pem::{self, Escaping};
 use crate::sha256;
 
 /// The client's certificate and, with `Chain`, those above it.
-pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
+pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, ForwardedError> {
     let (mut hash, mut certificate, mut chain) = (None, None, None);
     for Pair { key, value } in pairs(value)? {
         let slot = match key.to_ascii_lowercase().as_slice() {
@@ -21,7 +21,7 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
             _ => continue,
         };
         if slot.replace(value).is_some() {
-            return Err(HopError::Repeated { what: "Hash, Cert or Chain of one element" });
+            return Err(ForwardedError::Repeated { what: "Hash, Cert or Chain of one element" });
         }
     }
     let certificate = certificate.map(|text| pem::one(&text, Escaping::Whole)).transpose()?;
@@ -31,12 +31,14 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, HopError> {
         // "Chain: The entire client certificate chain (including the leaf certificate)".
         (None, Some(chain)) => chain,
         (Some(certificate), Some(chain)) if certificate.first() == chain.first() => chain,
-        (Some(_), Some(_)) => return Err(HopError::Malformed { why: "Chain does not begin with Cert" }),
-        (None, None) => return Err(HopError::Malformed { why: "neither Cert nor Chain; a hash is no certificate" }),
+        (Some(_), Some(_)) => return Err(ForwardedError::Malformed { why: "Chain does not begin with Cert" }),
+        (None, None) => {
+            return Err(ForwardedError::Malformed { why: "neither Cert nor Chain; a hash is no certificate" });
+        }
     };
     let found = read.first().map(|leaf| sha256(leaf).to_vec());
     if hash.and_then(|hash| HEXLOWER_PERMISSIVE.decode(&hash).ok()) != found {
-        return Err(HopError::Malformed { why: "Hash is not the SHA-256 of the certificate" });
+        return Err(ForwardedError::Malformed { why: "Hash is not the SHA-256 of the certificate" });
     }
     Ok(read)
 }
@@ -51,7 +53,7 @@ struct Pair<'v> {
 ///
 /// "If ‘,’, ‘;’ or ‘=’ appear in a value, the value should be double-quoted"; within quotes a backslash takes away the
 /// meaning of the character after it.
-fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, HopError> {
+fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, ForwardedError> {
     let mut pairs = Vec::new();
     let mut rest = value;
     loop {
@@ -74,7 +76,7 @@ fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, HopError> {
             None => return Ok(pairs),
             Some((b';', after)) => after,
             Some((b',', _)) => {
-                return Err(HopError::Repeated {
+                return Err(ForwardedError::Repeated {
                     what: "elements; Envoy needs forward_client_cert_details: SANITIZE_SET",
                 });
             }
@@ -84,7 +86,7 @@ fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, HopError> {
 }
 
 /// A quoted text without its quotes, and what follows it.
-fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), HopError> {
+fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), ForwardedError> {
     let mut value = Vec::new();
     let mut rest = quoted;
     loop {
@@ -106,4 +108,4 @@ fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), HopError> {
 
 /// More pairs than any certificate has names.
 const MAX_PAIRS: usize = 32 * MAX_CHAIN;
-const NOT_PAIRS: HopError = HopError::Malformed { why: "not pairs of key and value by semicolon" };
+const NOT_PAIRS: ForwardedError = ForwardedError::Malformed { why: "not pairs of key and value by semicolon" };
