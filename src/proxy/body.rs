@@ -1,7 +1,7 @@
 //! Bodies of requests on their way: what is read of one before the decision, and how it is framed.
 
 use fapi::credentials::form_has_token;
-use fapi::message::MessageError;
+use fapi::message::ExchangeError;
 use fapi::text::is_media_type;
 use http::{Version, header};
 use pingora::ErrorType;
@@ -35,11 +35,11 @@ pub(super) fn expects_continue(request: &http::request::Parts) -> bool {
 }
 
 /// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
-pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<bool, MessageError> {
+pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<bool, ExchangeError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {
-        session.write_continue_response().await.map_err(|_| MessageError::BodyMalformed)?;
+        session.write_continue_response().await.map_err(|_| ExchangeError::BodyMalformed)?;
     }
     let began = Moment::now();
     while form.len() <= FORM_LIMIT {
@@ -47,14 +47,14 @@ pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<
         match tokio::time::timeout(left, session.read_request_body()).await {
             Ok(Ok(Some(chunk))) => form.extend_from_slice(&chunk),
             Ok(Ok(None)) => return Ok(form_has_token(&form)),
-            Err(_) => return Err(MessageError::BodyTimeout),
+            Err(_) => return Err(ExchangeError::BodyTimeout),
             Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {
-                return Err(MessageError::BodyTimeout);
+                return Err(ExchangeError::BodyTimeout);
             }
-            Ok(Err(_)) => return Err(MessageError::BodyMalformed),
+            Ok(Err(_)) => return Err(ExchangeError::BodyMalformed),
         }
     }
-    Err(MessageError::BodyTooLarge { limit: FORM_LIMIT as u64 })
+    Err(ExchangeError::BodyTooLarge { limit: FORM_LIMIT as u64 })
 }
 
 /// The largest form that can be read and still be sent on: what Pingora's buffer holds.

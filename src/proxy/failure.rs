@@ -1,6 +1,6 @@
 //! What a failed attempt says: whose fault it is, and whether another server may do better.
 
-use fapi::message::MessageError;
+use fapi::message::{ExchangeError, MessageError};
 use fapi::rejection::{Cause, Unavailable};
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -22,17 +22,17 @@ impl Proxy {
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
         match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream, ReadTimedout) => MessageError::BodyTimeout.into(),
-            (ErrorSource::Downstream, WriteTimedout) => MessageError::ClientStalled.into(),
+            (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
+            (ErrorSource::Downstream, WriteTimedout) => ExchangeError::ClientStalled.into(),
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
                 MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
             }
             (ErrorSource::Downstream | ErrorSource::Unset, ConnectionClosed | ReadError | WriteError | H2Error) => {
-                MessageError::ClientGone.into()
+                ExchangeError::ClientGone.into()
             }
-            (ErrorSource::Downstream, _) => MessageError::BodyMalformed.into(),
+            (ErrorSource::Downstream, _) => ExchangeError::BodyMalformed.into(),
             // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
-            (ErrorSource::Upstream, ReadTimedout) if !context.body_done => MessageError::BodyTimeout.into(),
+            (ErrorSource::Upstream, ReadTimedout) if !context.body_done => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Upstream, _) => {
                 self.metrics.upstream_failed(&upstream, failure.kind());
                 match failure {

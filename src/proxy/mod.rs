@@ -20,7 +20,7 @@ use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::credentials::CredentialsError;
 use fapi::headers::{self, InteractionId, Onward, TraceContext};
-use fapi::message::{Facts, MessageError};
+use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::rejection::{Cause, Rejection, Unavailable};
 use http::{HeaderMap, StatusCode, Version, header};
@@ -124,7 +124,7 @@ impl Proxy {
                     }
                 }
                 if breaks_chunks(session) {
-                    return Err(Rejection::new(MessageError::BodyMalformed, seen));
+                    return Err(Rejection::new(ExchangeError::BodyMalformed, seen));
                 }
                 context.exchange.seen = seen;
                 context.exchange.outcome = Outcome::Permit(permit);
@@ -147,7 +147,7 @@ impl Proxy {
             head.append_header(name.clone(), value.clone())?;
         }
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        let closing = matches!(rejection.cause(), Cause::Message(_)) || !session.is_body_done();
+        let closing = matches!(rejection.cause(), Cause::Message(_) | Cause::Exchange(_)) || !session.is_body_done();
         if closing {
             session.set_keepalive(None);
         }
@@ -236,13 +236,13 @@ impl ProxyHttp for Proxy {
         let taken = context.body_began.get_or_insert_with(Moment::now).elapsed();
         let (patience, elapsed) = (limits.patience(context.body_bytes), context.began.elapsed());
         let fault = if context.body_bytes > limits.body_bytes {
-            MessageError::BodyTooLarge { limit: limits.body_bytes }
+            ExchangeError::BodyTooLarge { limit: limits.body_bytes }
         } else if breaks_chunks(session) {
-            MessageError::BodyMalformed
+            ExchangeError::BodyMalformed
         } else if !end_of_stream && (taken > patience || elapsed > limits.body_timeout) {
-            MessageError::BodyTimeout
+            ExchangeError::BodyTimeout
         } else if elapsed > limits.exchange_timeout {
-            MessageError::ExchangeTimeout
+            ExchangeError::ExchangeTimeout
         } else {
             // HTTP/2 has no such timeout: there the upstream's patience ends a silence.
             session.set_read_timeout(Some(patience.saturating_sub(taken)));
@@ -389,7 +389,7 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> pingora::Result<Option<Duration>> {
         if !end_of_stream && context.began.elapsed() > context.generation.limits.exchange_timeout {
-            context.exchange.reject(MessageError::ExchangeTimeout);
+            context.exchange.reject(ExchangeError::ExchangeTimeout);
             return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange was cut").into_down());
         }
         Ok(None)

@@ -12,7 +12,7 @@ use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
 use crate::headers::InteractionId;
 use crate::jose::keys::Algorithm;
-use crate::message::MessageError;
+use crate::message::{ExchangeError, MessageError};
 use crate::peer::forwarded::ForwardedError;
 use crate::policy::PolicyError;
 use crate::route::{Origin, Route, RouteError};
@@ -25,6 +25,9 @@ pub enum Cause {
     /// The HTTP message itself.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// Body, answer or client, after the head.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// What a proxy says of its client.
     #[error(transparent)]
     Forwarded(#[from] ForwardedError),
@@ -56,6 +59,7 @@ impl Cause {
     pub const fn code(&self) -> Code {
         match self {
             Self::Message(error) => error.code(),
+            Self::Exchange(error) => error.code(),
             Self::Forwarded(error) => error.code(),
             Self::Route(error) => error.code(),
             Self::Credentials(error) => error.code(),
@@ -231,6 +235,7 @@ impl Rejection {
                 headers.insert(crate::headers::DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
+            | Cause::Exchange(_)
             | Cause::Forwarded(_)
             | Cause::Route(_)
             | Cause::Credentials(_)

@@ -41,7 +41,7 @@ pub enum MessageError {
         /// What is allowed.
         limit: usize,
     },
-    /// Too large a body.
+    /// Too large a body, by its declared length.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
         /// What is allowed.
@@ -50,21 +50,6 @@ pub enum MessageError {
     /// Too slow a header section.
     #[error("the header section did not arrive in time")]
     HeaderTimeout,
-    /// Too slow a body.
-    #[error("the body did not arrive in time")]
-    BodyTimeout,
-    /// Too slow a reader.
-    #[error("the client did not take its answer in time")]
-    ClientStalled,
-    /// Too long an exchange.
-    #[error("the exchange did not end in time")]
-    ExchangeTimeout,
-    /// A body that breaks its framing.
-    #[error("the body ended before its framing did, or broke it")]
-    BodyMalformed,
-    /// Nobody left to answer.
-    #[error("the client left before it had its answer")]
-    ClientGone,
     /// No host, or more than one.
     #[error("the request does not name one host: {why}")]
     HostMissing {
@@ -106,11 +91,6 @@ impl MessageError {
             Self::TargetTooLong { .. } => Code::TargetTooLong,
             Self::BodyTooLarge { .. } => Code::BodyTooLarge,
             Self::HeaderTimeout => Code::HeaderTimeout,
-            Self::BodyTimeout => Code::BodyTimeout,
-            Self::ClientStalled => Code::ClientStalled,
-            Self::ExchangeTimeout => Code::ExchangeTimeout,
-            Self::BodyMalformed => Code::BodyMalformed,
-            Self::ClientGone => Code::ClientGone,
             Self::HostMissing { .. } => Code::HostMissing,
             Self::HostMalformed { .. } => Code::HostMalformed,
             Self::HostUnknown { .. } => Code::HostUnknown,

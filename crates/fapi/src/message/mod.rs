@@ -5,6 +5,7 @@
 //! trailers come later and are the parser's to refuse; paths are read in [`route`](crate::route).
 
 mod error;
+mod exchange;
 mod framing;
 mod head;
 mod host;
@@ -16,6 +17,7 @@ use http::request::Parts;
 use http::{Method, header};
 
 pub use error::MessageError;
+pub use exchange::ExchangeError;
 use framing::check_framing;
 pub use head::Facts;
 use head::{Wire, check_fields};
