@@ -12,7 +12,7 @@ use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::peer::Peer;
 use fapi::permit::{Admission, Permit};
-use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, Routes, Target};
 use fapi::sender::BoundToken;
 use fapi::token::TokenHash;
@@ -94,9 +94,7 @@ impl Gateway {
             Admission::Public(permit) => return Ok(permit),
             Admission::Protected(guard) => guard,
         };
-        let Some(policy) = guard.policy() else {
-            return Err(Unavailable::Internal { detail: "a guard without a policy".into() }.into());
-        };
+        let policy = guard.policy();
         let credentials = Credentials::from_request(&request.headers, target.query(), policy.schemes())?;
         seen.scheme = Some(credentials.scheme());
         let hash = TokenHash::of(credentials.token());

@@ -540,7 +540,7 @@ fn route(scopes: &[&str]) -> Route {
         hosts: Vec::new(),
         methods: vec![http::Method::GET],
         requirement: Requirement::Protected(
-            Policy::new(scopes, vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never).unwrap(),
+            Policy::new(scopes, vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never).unwrap().into(),
         ),
         upstream: UpstreamRef { name: "example".into(), index: 0 },
         forward: Forward::default(),

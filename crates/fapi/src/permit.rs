@@ -38,9 +38,12 @@ impl Admission {
     /// What the route asks of a request decides.
     pub fn to(route: Matched) -> Self {
         let route = route.into_route();
-        match route.requirement {
+        match &route.requirement {
             Requirement::Public => Self::Public(Permit::public(route)),
-            Requirement::Protected(_) => Self::Protected(Guard::new(route)),
+            Requirement::Protected(policy) => {
+                let policy = Arc::clone(policy);
+                Self::Protected(Guard { route, policy })
+            }
         }
     }
 }
@@ -49,16 +52,13 @@ impl Admission {
 #[derive(Clone, Debug)]
 pub struct Guard {
     route: Arc<Route>,
+    policy: Arc<Policy>,
 }
 
 impl Guard {
-    const fn new(route: Arc<Route>) -> Self {
-        Self { route }
-    }
-
-    /// What it stands for; none on a route that is not protected, which has no guard.
-    pub fn policy(&self) -> Option<&Policy> {
-        self.route.policy()
+    /// What it stands for.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Judges what the token may do on this route.
@@ -66,9 +66,7 @@ impl Guard {
     /// # Errors
     /// [`PolicyError`].
     pub fn authorize(self, token: BoundToken) -> Result<Authorized, PolicyError> {
-        if let Some(policy) = self.policy() {
-            policy.check(token.claims())?;
-        }
+        self.policy.check(token.claims())?;
         Ok(Authorized { route: self.route, token })
     }
 }
@@ -160,7 +158,7 @@ mod tests {
             upstream: UpstreamRef { name: "accounts".into(), index: 0 },
             forward: Forward::default(),
         };
-        let protected = route("p", Requirement::Protected(policy()));
+        let protected = route("p", Requirement::Protected(policy().into()));
         assert_eq!(protected.policy().map(Policy::scope_text), Some("accounts"));
         let open = route("o", Requirement::Public);
         assert!(open.policy().is_none());

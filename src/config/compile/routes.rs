@@ -239,7 +239,7 @@ impl Build<'_> {
                     Some(max_age) => policy.with_introspection_max_age(max_age),
                     None => policy,
                 };
-                issuers.and(accepted).map(|_| Requirement::Protected(policy))
+                issuers.and(accepted).map(|_| Requirement::Protected(policy.into()))
             }
             Err(error @ EmptyPolicy::ScopeSyntax) => {
                 self.problem(&scopes_at, format!("{error}; write each as the issuer does"));

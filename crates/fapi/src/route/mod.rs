@@ -32,7 +32,7 @@ pub enum Requirement {
     /// Nothing, by written word.
     Public,
     /// A sender-constrained token that satisfies this policy.
-    Protected(Policy),
+    Protected(Arc<Policy>),
 }
 
 /// What a route hands on to its upstream beyond the request itself.
@@ -78,7 +78,7 @@ pub struct Route {
 
 impl Route {
     /// What it asks of a token, unless it is public.
-    pub const fn policy(&self) -> Option<&Policy> {
+    pub fn policy(&self) -> Option<&Policy> {
         match &self.requirement {
             Requirement::Protected(policy) => Some(policy),
             Requirement::Public => None,
