@@ -105,7 +105,7 @@ impl Issuers {
         let mut same = None;
         if let Subject::Token(hash) = &revocation.subject
             && let Some(token) = self.remembered_by_hash(hash)
-            && let claims = token.claims_for_audit()
+            && let Ok(claims) = token.claims_at(now)
             && revocation.issuer.as_deref().is_none_or(|issuer| claims.text("iss") == Some(issuer))
         {
             revocation.expires_at = revocation.expires_at.max(token.expires_at());

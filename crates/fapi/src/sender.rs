@@ -93,6 +93,7 @@ impl SenderError {
 #[derive(Clone, Debug)]
 pub struct BoundToken {
     token: Arc<ActiveToken>,
+    claims: Arc<Claims>,
     confirmation: Confirmation,
     proof: Option<VerifiedProof>,
 }
@@ -117,7 +118,7 @@ impl BoundToken {
         peer: &Peer,
         context: &ProofContext<'_>,
     ) -> Result<Self, SenderError> {
-        token.claims_at(context.now)?;
+        let claims = token.claims_at(context.now)?.clone();
         let confirmation = *token.confirmation()?;
         // RFC 9449 §7.2: a protected resource "MUST reject a DPoP-bound access token received as a bearer token".
         match (credentials.scheme(), confirmation.key()) {
@@ -144,7 +145,7 @@ impl BoundToken {
                 Some(proof.check_freshness(context)?)
             }
         };
-        Ok(Self { token, confirmation, proof })
+        Ok(Self { token, claims, confirmation, proof })
     }
 
     /// The proof that came with it, if its key was asked for.
@@ -157,9 +158,9 @@ impl BoundToken {
         &self.token
     }
 
-    /// The claims; the clock was asked when the binding was proven.
+    /// The claims, which were in force when the binding was proven.
     pub fn claims(&self) -> &Claims {
-        self.token.claims_for_audit()
+        &self.claims
     }
 
     /// What it is bound to.

@@ -207,8 +207,7 @@ impl Revocation {
 
 /// Everything that a token can be taken back by, with what kind each is: of its own issuer, and of any.
 pub fn names_of(token: &ActiveToken, hash: &TokenHash) -> impl Iterator<Item = (Kind, SubjectDigest)> {
-    // What was revoked does not come back when the token is over.
-    let claims = token.claims_for_audit();
+    let claims = token.claims_for_revocation();
     let claim = |kind, name| claims.text(name).map(|text| (kind, text.as_bytes().to_vec()));
     let without_session = claims.text("sid").is_none();
     let names = [

@@ -20,7 +20,7 @@ use crate::UnixTime;
 pub struct ActiveToken {
     id: TokenId,
     issuer: Arc<str>,
-    claims: Claims,
+    claims: Arc<Claims>,
     confirmation: Result<Confirmation, ConfirmationError>,
     cleared: ClearedUpTo,
 }
@@ -33,7 +33,7 @@ impl ActiveToken {
         expected: &Expected,
         now: UnixTime,
     ) -> Result<Self, TokenError> {
-        let claims = Claims::read(members)?;
+        let claims = Arc::new(Claims::read(members)?);
         claims.check_times(now)?;
         Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation, cleared: ClearedUpTo::default() })
     }
@@ -42,13 +42,18 @@ impl ActiveToken {
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::NotYetValid`], [`TokenError::IssuedInFuture`].
-    pub fn claims_at(&self, now: UnixTime) -> Result<&Claims, TokenError> {
+    pub fn claims_at(&self, now: UnixTime) -> Result<&Arc<Claims>, TokenError> {
         self.claims.check_times(now)?;
         Ok(&self.claims)
     }
 
-    /// The claims for the record of what happened, whatever the time.
-    pub const fn claims_for_audit(&self) -> &Claims {
+    /// The claims for the record of what happened, whatever the time; nothing is decided by them.
+    pub fn claims_for_audit(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The claims by which a token is revoked, whatever the time: they can only refuse it, also after its end.
+    pub(crate) fn claims_for_revocation(&self) -> &Claims {
         &self.claims
     }
 
@@ -71,12 +76,12 @@ impl ActiveToken {
     }
 
     /// When it ends, for those who remember it; an introspected token need not say.
-    pub const fn expires_at(&self) -> Option<UnixTime> {
+    pub fn expires_at(&self) -> Option<UnixTime> {
         self.claims.expires_at()
     }
 
     /// When it was issued; an introspected token need not say.
-    pub const fn issued_at(&self) -> Option<UnixTime> {
+    pub fn issued_at(&self) -> Option<UnixTime> {
         self.claims.issued_at()
     }
 
@@ -87,7 +92,7 @@ impl ActiveToken {
 
     /// Roughly the bytes that it takes in memory, for those who remember it.
     pub fn size(&self) -> usize {
-        size_of::<Self>().saturating_add(self.claims.size())
+        size_of::<Self>().saturating_add(size_of::<Claims>()).saturating_add(self.claims.size())
     }
 }
 

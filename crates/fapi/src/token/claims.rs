@@ -1,5 +1,6 @@
 //! What a token says, and what must be so whoever says it (RFC 9068 §2.2, §4).
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -102,6 +103,13 @@ pub(super) fn check_audience(members: &Map<String, Value>, expected: &Expected) 
     Ok(())
 }
 
+/// Shows nothing: claims are of people.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claims(..)")
+    }
+}
+
 /// What a token must be to be one of an issuer's for this resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -160,3 +168,18 @@ fn size_of_members(members: &Map<String, Value>) -> usize {
 
 /// Bytes that an entry of a map or list takes beside its text.
 const ENTRY: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn debug_of_claims_hides_them() {
+        let Value::Object(members) = json!({ "sub": "somebody", "scope": "accounts" }) else { panic!("an object") };
+        let claims = Claims::read(members).unwrap();
+        assert_eq!(claims.text("sub"), Some("somebody")); // control
+        assert_eq!(format!("{claims:?}"), "Claims(..)");
+    }
+}
