@@ -2,7 +2,6 @@
 
 use fapi::credentials::form_has_token;
 use fapi::message::ExchangeError;
-use fapi::text::is_media_type;
 use http::{Version, header};
 use pingora::ErrorType;
 use pingora::proxy::Session;
@@ -16,12 +15,6 @@ pub(super) fn breaks_chunks(session: &Session) -> bool {
     !session.is_http2()
         && session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
         && connection(session).is_some_and(|facts| facts.phase.breaks_chunks())
-}
-
-/// RFC 6750 §2.2: a form body is where a token could stand.
-pub(super) fn is_form(request: &http::request::Parts) -> bool {
-    let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
-    kinds.any(|kind| is_media_type(kind, "application/x-www-form-urlencoded"))
 }
 
 /// RFC 9110 §10.1.1.

@@ -19,10 +19,11 @@ use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::credentials::CredentialsError;
-use fapi::headers::{self, InteractionId, Onward, TraceContext};
+use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::rejection::{Cause, Rejection, Unavailable};
+use fapi::sender::BoundToken;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -31,7 +32,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
-use self::body::{breaks_chunks, expects_continue, is_form, read_form};
+use self::body::{breaks_chunks, expects_continue, read_form};
 use self::context::{Context, connection, fresh_exchange};
 use self::failure::{Failure, is_servers_fault};
 use crate::clock::{Clock, Moment, http_date, rfc3339};
@@ -106,7 +107,6 @@ impl Proxy {
         }
         let decided = generation.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
         context.decision = context.began.elapsed();
-        let form = is_form(request);
         match decided {
             Ok((permit, seen)) => {
                 if permit.route().forward.client_certificate_chain {
@@ -116,7 +116,7 @@ impl Proxy {
                         Peer::Anonymous(_) => None,
                     };
                 }
-                if form && permit.token().is_some() {
+                if permit.wants_body_read(&session.req_header().headers) {
                     match read_form(session, &context.generation.limits).await {
                         Ok(false) => {}
                         Ok(true) => return Err(Rejection::new(CredentialsError::FieldAndBody, seen)),
@@ -301,11 +301,9 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
         };
         let now = UnixTime(context.began_at.as_secs());
-        // Possession of a key makes nobody's name true; a token that is bound to it does.
-        let vouched =
-            context.verified_chain || permit.token().is_some_and(|token| token.confirmation().certificate().is_some());
+        let bound_to = permit.token().map(BoundToken::confirmation);
         let onward = Onward {
-            certificate: context.peer.certificate().filter(|certificate| vouched && certificate.valid_at(now)),
+            certificate: VouchedCertificate::of(&context.peer, context.verified_chain, bound_to, now),
             chain: context.chain.as_ref(),
             version: session.req_header().version,
             upstream_version: upstream_request.version,
@@ -322,7 +320,7 @@ impl ProxyHttp for Proxy {
             upstream_request.insert_header(name, value)?;
         }
         // The client has been told to go on when its form was read; the upstream has nothing to add.
-        if permit.token().is_some() && is_form(session.req_header()) {
+        if permit.wants_body_read(&session.req_header().headers) {
             upstream_request.remove_header(&header::EXPECT);
         }
         let http2 = upstream_request.version == Version::HTTP_2;

@@ -8,7 +8,7 @@ use std::fmt;
 use http::{HeaderMap, header};
 
 use crate::code::Code;
-use crate::text::is_token_byte;
+use crate::text::{is_media_type, is_token_byte};
 
 /// An access token as the client sent it: nothing about it is known.
 #[derive(Clone, Copy)]
@@ -193,6 +193,13 @@ impl<'r> Credentials<'r> {
     }
 }
 
+/// Whether the content says of itself that it is a form, which is where a token could stand (RFC 6750 §2.2).
+///
+/// One of several `Content-Type` fields is enough: which of them counts is for whoever reads the body to choose.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_TYPE).iter().any(|kind| is_media_type(kind, "application/x-www-form-urlencoded"))
+}
+
 /// Whether form-encoded text has a parameter named `access_token` (RFC 6750 §2.2, §2.3), however it is escaped.
 pub fn form_has_token(form: &[u8]) -> bool {
     // Some servers divide parameters at semicolons too.
@@ -250,6 +257,29 @@ mod tests {
         assert_eq!(code(&[], Some("x=1;access_token=a")), Some(Code::CredentialsInQuery));
         assert_eq!(code(&[], Some("acc%65ss_token=a")), Some(Code::CredentialsInQuery));
         assert_eq!(code(&["Bearer a"], Some("access_token=a")), Some(Code::CredentialsRepeated));
+    }
+
+    #[test]
+    fn a_form_is_told_by_any_of_its_content_types() {
+        let form = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_TYPE, value.parse().unwrap());
+            }
+            is_form(&headers)
+        };
+        for values in [
+            &["application/x-www-form-urlencoded"][..],
+            &["Application/X-WWW-Form-Urlencoded; charset=utf-8"],
+            &["application/json", "application/x-www-form-urlencoded"],
+        ] {
+            assert!(form(values), "{values:?}");
+        }
+        for values in
+            [&[][..], &["application/json"], &["multipart/form-data"], &["application/x-www-form-urlencodedx"]]
+        {
+            assert!(!form(values), "{values:?}"); // control
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What leaves, to the upstream and to the client, as lists of edits.
 
+mod certificate;
 mod client;
 mod edits;
 mod interaction;
@@ -7,9 +8,10 @@ mod strip;
 mod trace;
 mod upstream;
 
+pub use certificate::{VouchedCertificate, client_cert_chain};
 pub use client::{DPOP_NONCE, to_client, withheld_trailers};
 pub use edits::HeaderEdits;
 pub use interaction::{INTERACTION_ID, InteractionId};
 pub use strip::{StripList, may_carry_certificate};
 pub use trace::TraceContext;
-pub use upstream::{Onward, client_cert_chain, to_upstream};
+pub use upstream::{Onward, to_upstream};

@@ -5,25 +5,23 @@
 
 use std::net::IpAddr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
+use super::certificate::VouchedCertificate;
 use super::edits::HeaderEdits;
 use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::StripList;
 use super::trace::TraceContext;
-use crate::peer::ClientCertificate;
 use crate::permit::Permit;
 use crate::route::Origin;
 
 /// What is known of the connection and the exchange when a request is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct Onward<'a> {
-    /// The client's certificate, if it is valid and somebody vouches for it: a trust anchor or the bound token.
-    pub certificate: Option<&'a ClientCertificate>,
+    /// The client's certificate, if it may be named.
+    pub certificate: Option<VouchedCertificate<'a>>,
     /// The value of `Client-Cert-Chain`: the authorities between that certificate and the anchor.
     pub chain: Option<&'a HeaderValue>,
     /// The version that the client spoke.
@@ -79,13 +77,6 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onw
         }
     }
     edits
-}
-
-/// `Client-Cert-Chain` (RFC 9440 §2.3): the authorities above a certificate, in DER, as a list of byte sequences; `None` if
-/// there is none.
-pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue> {
-    let items: Vec<String> = authorities.iter().map(|der| format!(":{}:", STANDARD.encode(der))).collect();
-    (!items.is_empty()).then(|| HeaderValue::try_from(items.join(", ")).ok()).flatten()
 }
 
 /// RFC 7239 §4 and its older kin, from what the connection shows.
