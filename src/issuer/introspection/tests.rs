@@ -235,11 +235,11 @@ async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
         assert!(lines[0].contains(part), "{lines:?}");
     }
     lock(&introspector.complaint).last = None;
-    assert_eq!(ask(&introspector, "one more", None).await, Err(Code::IntrospectionUnavailable));
+    assert_eq!(ask(&introspector, "one-more", None).await, Err(Code::IntrospectionUnavailable));
     if let [_, second] = &log.lines("introspection failed")[..] {
         assert!(second.contains("unsaid=19"), "{second}");
     }
-    assert!(log.lines("token-").is_empty() && log.lines("one more").is_empty());
+    assert!(log.lines("token-").is_empty() && log.lines("one-more").is_empty());
 }
 
 #[test]
