@@ -11,7 +11,7 @@ use fapi::dpop::{Freshness, ProofContext, ProofKeys};
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::peer::Peer;
-use fapi::permit::{Admission, Permit};
+use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, Routes, Target};
 use fapi::sender::BoundToken;
@@ -40,9 +40,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Decides about one request; the whole line.
+    /// Judges the header section of one request: the whole line but for its last step, [`Self::redeem`].
     ///
-    /// `seen` keeps what the record will want to tell, also of a request that is permitted. Does not look at the body.
+    /// `seen` keeps what the record will want to tell, also of a request that is permitted.
     ///
     /// # Errors
     /// [`Rejection`], for the first step that refuses.
@@ -53,12 +53,29 @@ impl Gateway {
         origins: &Origins,
         peer: &Peer,
         now: UnixTime,
-    ) -> Result<(Permit, Seen), Rejection> {
+    ) -> Result<(Judged, Seen), Rejection> {
         let mut seen = Seen::default();
         match self.line(request, facts, origins, peer, now, &mut seen).await {
-            Ok(permit) => Ok((permit, seen)),
+            Ok(judged) => Ok((judged, seen)),
             Err(cause) => Err(Rejection::new(cause, seen)),
         }
+    }
+
+    /// The last step: uses up the proof, if there is one, and gives the permit. `now` is the time of this step: a proof may have
+    /// grown too old while the body was read.
+    ///
+    /// # Errors
+    /// [`DpopError::Stale`](fapi::dpop::DpopError::Stale), [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), and
+    /// [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
+    pub async fn redeem(&self, authorized: Authorized, now: UnixTime) -> Result<Permit, Cause> {
+        let first_use = match authorized.proof() {
+            Some(proof) => {
+                proof.check_still_fresh(now)?;
+                Some(self.replay.first_use(proof, now).await?)
+            }
+            None => None,
+        };
+        Ok(authorized.redeem(first_use)?)
     }
 
     /// The refusal of a request of which it cannot be told who sent it: for its message, if that is at fault as well, since
@@ -78,7 +95,7 @@ impl Gateway {
         peer: &Peer,
         now: UnixTime,
         seen: &mut Seen,
-    ) -> Result<Permit, Cause> {
+    ) -> Result<Judged, Cause> {
         let origin = message::check(request, facts, &self.limits, origins)?;
         seen.origin = Some(origin.clone());
         let target = Target::parse(request, &origin)?;
@@ -91,7 +108,7 @@ impl Gateway {
         };
         seen.route = Some(matched.route().clone());
         let guard = match Admission::to(matched) {
-            Admission::Public(permit) => return Ok(permit),
+            Admission::Public(authorized) => return Ok(Judged::Authorized(authorized)),
             Admission::Protected(guard) => guard,
         };
         let policy = guard.policy();
@@ -114,12 +131,7 @@ impl Gateway {
             now,
         };
         let bound = BoundToken::prove(token, &credentials, peer, &context)?;
-        let authorized = guard.authorize(bound)?;
-        let first_use = match authorized.proof() {
-            Some(proof) => Some(self.replay.first_use(proof, now).await?),
-            None => None,
-        };
-        Ok(authorized.redeem(first_use)?)
+        Ok(guard.authorize(bound, &request.headers)?)
     }
 }
 

@@ -39,11 +39,13 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn a_permit_cannot_be_forged_and_the_compiler_is_asked() {
-    let permit = read("crates/fapi/src/policy.rs");
+    let permit = read("crates/fapi/src/permit.rs");
     let doc: Vec<&str> = permit.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim).collect();
     let forgeries = doc.iter().filter(|line| **line == "```compile_fail").count();
     assert!(
-        forgeries >= 2 && doc.join("\n").contains("Permit { route") && doc.join("\n").contains("Permit::public(route)")
+        forgeries >= 2
+            && doc.join("\n").contains("Permit { route")
+            && doc.join("\n").contains("Permit::of(route, None)")
     );
 }
 

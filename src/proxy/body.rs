@@ -1,6 +1,5 @@
 //! Bodies of requests on their way: what is read of one before the decision, and how it is framed.
 
-use fapi::credentials::form_has_token;
 use fapi::message::ExchangeError;
 use http::{Version, header};
 use pingora::ErrorType;
@@ -27,8 +26,8 @@ pub(super) fn expects_continue(request: &http::request::Parts) -> bool {
             .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Reads a form body, which Pingora keeps for the upstream up to 64 KiB, and tells whether a token stands in it.
-pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<bool, ExchangeError> {
+/// Reads a form body, which Pingora keeps for the upstream up to 64 KiB.
+pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<Vec<u8>, ExchangeError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {
@@ -39,7 +38,7 @@ pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<
         let left = limits.patience(form.len() as u64).saturating_sub(began.elapsed());
         match tokio::time::timeout(left, session.read_request_body()).await {
             Ok(Ok(Some(chunk))) => form.extend_from_slice(&chunk),
-            Ok(Ok(None)) => return Ok(form_has_token(&form)),
+            Ok(Ok(None)) => return Ok(form),
             Err(_) => return Err(ExchangeError::BodyTimeout),
             Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {
                 return Err(ExchangeError::BodyTimeout);

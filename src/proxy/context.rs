@@ -31,6 +31,8 @@ pub struct Context {
     /// When its first byte came.
     pub(super) body_began: Option<Moment>,
     pub(super) body_done: bool,
+    /// Whether the body was read before the decision, and the client told to send it.
+    pub(super) form_was_read: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
     /// How many times a server was chosen, and the one that was chosen last.

@@ -18,10 +18,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::code::Code;
-use fapi::credentials::CredentialsError;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
+use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Unavailable};
 use fapi::sender::BoundToken;
 use http::{HeaderMap, StatusCode, Version, header};
@@ -74,7 +74,7 @@ impl Proxy {
         audit::line(exchange, ending)
     }
 
-    /// Judges one request and, when its form body could hide a second token, that body too.
+    /// Has the gateway decide about one request.
     async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
         let now = UnixTime(context.began_at.as_secs());
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
@@ -105,33 +105,52 @@ impl Proxy {
                 forwarded_chain = client.chain;
             }
         }
-        let decided = generation.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
+        let judged = generation.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
         context.decision = context.began.elapsed();
-        match decided {
-            Ok((permit, seen)) => {
+        let (judged, seen) = judged?;
+        match self.redeem(session, context, judged, now).await {
+            Ok(permit) => {
                 if permit.route().forward.client_certificate_chain {
                     context.chain = match &context.peer {
-                        Peer::Certificate(_) => facts.certificate_chain(hosts, now),
+                        Peer::Certificate(_) => {
+                            connection(session).and_then(|facts| facts.certificate_chain(hosts, now))
+                        }
                         Peer::Forwarded(_) => forwarded_chain,
                         Peer::Anonymous(_) => None,
                     };
-                }
-                if permit.wants_body_read(&session.req_header().headers) {
-                    match read_form(session, &context.generation.limits).await {
-                        Ok(false) => {}
-                        Ok(true) => return Err(Rejection::new(CredentialsError::FieldAndBody, seen)),
-                        Err(error) => return Err(Rejection::new(error, seen)),
-                    }
-                }
-                if breaks_chunks(session) {
-                    return Err(Rejection::new(ExchangeError::BodyMalformed, seen));
                 }
                 context.exchange.seen = seen;
                 context.exchange.outcome = Outcome::Permit(permit);
                 Ok(())
             }
-            Err(rejection) => Err(rejection),
+            Err(cause) => Err(Rejection::new(cause, seen)),
         }
+    }
+
+    /// Reads what the decision needs of the body, and then lets the gateway take the last step.
+    async fn redeem(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        judged: Judged,
+        mut now: UnixTime,
+    ) -> Result<Permit, Cause> {
+        let authorized = match judged {
+            Judged::Authorized(authorized) => authorized,
+            Judged::AwaitsForm(waiting) => {
+                context.form_was_read = true;
+                let form = read_form(session, &context.generation.limits).await?;
+                now = self.clock.unix_time();
+                waiting.judge(&form)?
+            }
+        };
+        if breaks_chunks(session) {
+            return Err(ExchangeError::BodyMalformed.into());
+        }
+        let began = Moment::now();
+        let permit = context.generation.gateway.redeem(authorized, now).await;
+        context.decision = context.decision.saturating_add(began.elapsed());
+        permit
     }
 
     /// Writes the answer to what was refused; the connection lives on only when nothing of the request is left on it.
@@ -177,6 +196,7 @@ impl ProxyHttp for Proxy {
             body_bytes: 0,
             body_began: None,
             body_done: false,
+            form_was_read: false,
             upstream: None,
             upstream_status: None,
             attempts: 0,
@@ -320,7 +340,7 @@ impl ProxyHttp for Proxy {
             upstream_request.insert_header(name, value)?;
         }
         // The client has been told to go on when its form was read; the upstream has nothing to add.
-        if permit.wants_body_read(&session.req_header().headers) {
+        if context.form_was_read {
             upstream_request.remove_header(&header::EXPECT);
         }
         let http2 = upstream_request.version == Version::HTTP_2;

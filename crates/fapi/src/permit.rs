@@ -1,8 +1,9 @@
 //! From a route and a bound token to the permit that names the upstream.
 //!
-//! The last types of the line: an [`Admission`] is what a matched route asks for; a [`Guard`] stands before a protected one
-//! and turns a [`BoundToken`] into [`Authorized`]; redeeming that gives a [`Permit`], the only thing from which an upstream
-//! can be learnt. No code outside this file can make one:
+//! The last types of the line. An [`Admission`] is what a matched route requires. A [`Guard`] stands before a protected route and
+//! judges a [`BoundToken`]; where the body could hold a second token, that is judged next ([`AwaitsForm`]). Then the request is
+//! [`Authorized`], and redeeming that gives a [`Permit`], the only thing from which an upstream can be learnt. No code outside
+//! this file can make one:
 //!
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Route};
@@ -14,7 +15,7 @@
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Route};
 //! fn forge(route: std::sync::Arc<Route>) -> Permit {
-//!     Permit::public(route) // and so is the constructor
+//!     Permit::of(route, None) // and so is the constructor
 //! }
 //! ```
 
@@ -22,27 +23,27 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::credentials::is_form;
+use crate::credentials::{CredentialsError, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::policy::{Policy, PolicyError};
 use crate::route::{Matched, Requirement, Route, UpstreamRef};
 use crate::sender::BoundToken;
 
-/// How a request may go on: at once, or past a guard.
-#[derive(Clone, Debug)]
+/// What a matched route requires.
+#[derive(Debug)]
 pub enum Admission {
-    /// The route is public.
-    Public(Permit),
-    /// The route is protected.
+    /// Nothing: the route is public.
+    Public(Authorized),
+    /// A token: the route is protected.
     Protected(Guard),
 }
 
 impl Admission {
-    /// What the route asks of a request decides.
+    /// Decides by the route's requirement.
     pub fn to(route: Matched) -> Self {
         let route = route.into_route();
         match &route.requirement {
-            Requirement::Public => Self::Public(Permit::public(route)),
+            Requirement::Public => Self::Public(Authorized { route, token: None }),
             Requirement::Protected(policy) => {
                 let policy = Arc::clone(policy);
                 Self::Protected(Guard { route, policy })
@@ -64,13 +65,40 @@ impl Guard {
         &self.policy
     }
 
-    /// Judges what the token may do on this route.
+    /// Judges what the token may do on this route. `headers` say whether the body has to be judged as well.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub fn authorize(self, token: BoundToken) -> Result<Authorized, PolicyError> {
+    pub fn authorize(self, token: BoundToken, headers: &HeaderMap) -> Result<Judged, PolicyError> {
         self.policy.check(token.claims())?;
-        Ok(Authorized { route: self.route, token })
+        let authorized = Authorized { route: self.route, token: Some(token) };
+        Ok(if is_form(headers) { Judged::AwaitsForm(AwaitsForm(authorized)) } else { Judged::Authorized(authorized) })
+    }
+}
+
+/// How far a request has come by its header section.
+#[must_use]
+#[derive(Debug)]
+pub enum Judged {
+    /// Nothing is left to judge.
+    Authorized(Authorized),
+    /// Its body is a form, which has to be judged too.
+    AwaitsForm(AwaitsForm),
+}
+
+/// A request whose header section passed every check and whose body is a form: it could hold a second token, which is one too
+/// many beside that in the header (RFC 6750 §2).
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitsForm(Authorized);
+
+impl AwaitsForm {
+    /// Judges the whole body. Its proof is not used up by a body that is refused.
+    ///
+    /// # Errors
+    /// [`CredentialsError::FieldAndBody`].
+    pub fn judge(self, form: &[u8]) -> Result<Authorized, CredentialsError> {
+        if form_has_token(form) { Err(CredentialsError::FieldAndBody) } else { Ok(self.0) }
     }
 }
 
@@ -79,27 +107,26 @@ impl Guard {
 #[derive(Debug)]
 pub struct Authorized {
     route: Arc<Route>,
-    token: BoundToken,
+    token: Option<BoundToken>,
 }
 
 impl Authorized {
-    /// The proof that has to be used up before a permit can be had.
-    pub const fn proof(&self) -> Option<&VerifiedProof> {
-        self.token.proof()
+    /// The proof that has to be used for the first time; none on a public route, or for a token bound to a certificate alone.
+    pub fn proof(&self) -> Option<&VerifiedProof> {
+        self.token.as_ref().and_then(BoundToken::proof)
     }
 
-    /// Gives the permit. What changes state comes last of these checks, so that nobody can use up a proof that is not good; a
-    /// certificate uses up nothing.
+    /// Gives the permit. What changes state comes last of all checks, so that nobody can use up a proof that is refused.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] if there is a proof and `first_use` does not speak of it.
+    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it.
     pub fn redeem(self, first_use: Option<FirstUse>) -> Result<Permit, DpopError> {
-        match (self.token.proof(), first_use) {
+        match (self.proof(), first_use) {
             (None, _) => {}
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        Ok(Permit { route: self.route, token: Some(self.token) })
+        Ok(Permit::of(self.route, self.token))
     }
 }
 
@@ -112,8 +139,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    const fn public(route: Arc<Route>) -> Self {
-        Self { route, token: None }
+    const fn of(route: Arc<Route>, token: Option<BoundToken>) -> Self {
+        Self { route, token }
     }
 
     /// Where the request may go.
@@ -124,12 +151,6 @@ impl Permit {
     /// The route it was given for.
     pub const fn route(&self) -> &Arc<Route> {
         &self.route
-    }
-
-    /// Whether the body has to be read before the request is forwarded: a form may hold a second token, which is one too many
-    /// beside that in the header (RFC 6750 §2). On a public route no token is judged, so none is looked for.
-    pub fn wants_body_read(&self, headers: &HeaderMap) -> bool {
-        self.token.is_some() && is_form(headers)
     }
 
     /// The token, unless the route is public.
@@ -183,7 +204,7 @@ mod tests {
             let matched = routes.find(&Target::parse(&request, &origin).unwrap()).unwrap();
             let route = Arc::clone(matched.route());
             match Admission::to(matched) {
-                Admission::Public(permit) => (Arc::ptr_eq(permit.route(), &route), true),
+                Admission::Public(authorized) => (Arc::ptr_eq(&authorized.route, &route), true),
                 Admission::Protected(_) => (true, false),
             }
         };
@@ -196,7 +217,7 @@ mod tests {
         let authorize = |scope: &str| {
             let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
             assert_eq!(guard.policy().scope_text(), "accounts");
-            guard.authorize(bound(scope)).err().map(|error| error.code())
+            guard.authorize(bound(scope), &HeaderMap::new()).err().map(|error| error.code())
         };
         assert_eq!((authorize("accounts"), authorize("openid accounts")), (None, None)); // control
         for scope in ["", "account", "accounts.read", "ACCOUNTS"] {
@@ -205,16 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_where_a_token_came_in_the_header() {
-        let content =
-            |kind: &'static str| HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-        let (form, json) = (content("application/x-www-form-urlencoded"), content("application/json"));
-        let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
-        let permit = guard.authorize(bound("accounts")).unwrap().redeem(None).unwrap();
-        assert!(!permit.wants_body_read(&json) && !permit.wants_body_read(&HeaderMap::new())); // control
-        assert!(permit.wants_body_read(&form));
-        let Admission::Public(permit) = admission("/o") else { panic!("the route is public") };
-        assert!(!permit.wants_body_read(&form));
+    fn a_form_beside_a_token_is_judged_before_the_permit() {
+        let judged = |kind: &'static str| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
+            guard.authorize(bound("accounts"), &headers).unwrap()
+        };
+        let Judged::Authorized(authorized) = judged("application/json") else { panic!("JSON holds no parameters") };
+        assert!(authorized.redeem(None).is_ok()); // control
+        let waiting = || match judged("application/x-www-form-urlencoded") {
+            Judged::AwaitsForm(waiting) => waiting,
+            Judged::Authorized(_) => panic!("a form may hold a token"),
+        };
+        assert!(waiting().judge(b"amount=1").unwrap().redeem(None).is_ok()); // control
+        assert_eq!(waiting().judge(b"amount=1&access_token=x").map(drop), Err(CredentialsError::FieldAndBody));
     }
 
     /// What the route of this path asks: `/p` for a token with scope `accounts`, `/o` for nothing.

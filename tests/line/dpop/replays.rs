@@ -36,6 +36,29 @@ async fn dpop_39_conf_dp_12_a_second_use_is_refused_for_as_long_as_the_proof_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dpop_41_a_proof_is_not_used_up_by_a_request_that_is_refused_for_its_body() {
+    let stage = Stage::with(|scene| scene.replace("methods: [GET, HEAD]", "methods: [GET, HEAD, POST]")).await;
+    let url = format!("{ORIGIN}/accounts");
+    let proof = Proof::new("POST", &url, stage.now()).for_token(&stage.holder.token).sign(&stage.holder.key);
+    let form = |body: &'static str| {
+        let request = Request::post(&url)
+            .header("authorization", format!("DPoP {}", stage.holder.token))
+            .header("dpop", &proof)
+            .header("content-type", "application/x-www-form-urlencoded");
+        request.body(Bytes::from_static(body.as_bytes())).unwrap()
+    };
+    let refused_for_its_body = (400, "credentials_repeated".to_owned());
+    for _ in 0..2 {
+        assert_eq!(stage.judge_request(form("amount=1&access_token=other")).await, refused_for_its_body);
+    }
+    // The accounts API has no POST here; what counts is that the request reaches it once.
+    assert_eq!(stage.judge_request(form("amount=1")).await, (404, "ok".to_owned()), "control");
+    assert_eq!(stage.judge_request(form("amount=1")).await, refused("dpop_replayed"));
+    // A proof that would be refused as used is not told apart by its body: that is judged first.
+    assert_eq!(stage.judge_request(form("access_token=other")).await, refused_for_its_body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dpop_39_the_signature_is_no_part_of_what_a_proof_is_known_by() {
     let stage = Stage::start().await;
     let proof = stage.proof();

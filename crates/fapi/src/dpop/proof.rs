@@ -172,6 +172,7 @@ impl SignedProof {
         Ok(VerifiedProof {
             key,
             id,
+            issued_at,
             forget_after: vouched.map_or(issued_at.plus(freshness.max_age), |nonce| nonce.expires_at()),
             next_nonce: vouched.filter(|nonce| nonce.is_due_for_renewal_at(now)).and_then(|_| next_nonce()),
         })
@@ -183,6 +184,7 @@ impl SignedProof {
 pub struct VerifiedProof {
     key: KeyThumbprint,
     id: ProofId,
+    issued_at: UnixTime,
     forget_after: UnixTime,
     next_nonce: Option<HeaderValue>,
 }
@@ -201,6 +203,14 @@ impl VerifiedProof {
     /// The last second at which any request could pass with it.
     pub const fn forget_after(&self) -> UnixTime {
         self.forget_after
+    }
+
+    /// Judges the age again, for a request that was held up since, by a body for example.
+    ///
+    /// # Errors
+    /// [`DpopError::Stale`].
+    pub fn check_still_fresh(&self, now: UnixTime) -> Result<(), DpopError> {
+        if now > self.forget_after { Err(DpopError::Stale { at: self.issued_at, now }) } else { Ok(()) }
     }
 
     /// The nonce to hand out with the answer, because the proof's own is about to end.

@@ -164,7 +164,7 @@ mod tests {
         let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
         let found = Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()).unwrap();
         match Admission::to(found) {
-            Admission::Public(permit) => permit,
+            Admission::Public(authorized) => authorized.redeem(None).unwrap(),
             Admission::Protected(guard) => panic!("{guard:?}"),
         }
     }
