@@ -1,7 +1,7 @@
-//! The known attacks on gateways of this kind, one number each: framing (SM), headers and identity (HD), sizes (SZ), paths and
-//! routes (PT), tokens, keys and proofs (TK), caches (CA), configuration (CF). Each has a test whose name has its number, or a
-//! row of a table whose label begins with it; here and elsewhere. The few for which there is nothing to attack are
-//! [`NOT_HERE`], with the reason.
+//! The known attacks on gateways of this kind, each with a number: framing (SM), headers and identity (HD), sizes (SZ),
+//! paths and routes (PT), tokens, keys and proofs (TK), caches (CA), configuration (CF). Each is covered, here or
+//! elsewhere, by a test with the number in its name or by a table row whose label begins with it. The few that have
+//! nothing to attack here are listed in [`NOT_HERE`], with the reason.
 
 mod framing;
 mod headers;
@@ -12,10 +12,10 @@ mod tokens;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// How many attacks there are of each kind.
+/// The number of attacks of each kind.
 const ATTACKS: &[(&str, u8)] = &[("SM", 16), ("HD", 16), ("SZ", 9), ("PT", 13), ("TK", 24), ("CA", 10), ("CF", 10)];
 
-/// What cannot be attacked, for it is not there.
+/// Attacks whose target does not exist in this gateway.
 const NOT_HERE: &[(&str, u8, &str)] = &[
     // Cookies or X-Api-Key that the upstream takes for a second way in.
     ("HD", 15, "cookies and keys of other schemes are the application's; README.md says that they are passed on"),
@@ -57,7 +57,7 @@ fn id(kind: &str, number: u8) -> String {
     format!("atk_{}_{number:02}", kind.to_ascii_lowercase())
 }
 
-/// The attacks that the names of functions have, the labels of rows, and the comments of example files.
+/// The attacks named in function names, in row labels and in the comments of example files.
 fn numbers(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in text.lines() {
@@ -81,7 +81,7 @@ fn numbers(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The number that a label begins with.
+/// The number at the start of a label.
 fn leading(label: &str) -> Option<String> {
     let mut parts = label.strip_prefix("ATK-")?.splitn(2, '-');
     let (kind, rest) = (parts.next()?, parts.next()?);
@@ -89,7 +89,7 @@ fn leading(label: &str) -> Option<String> {
     (kind.len() == 2).then(|| id(kind, number))
 }
 
-/// The Rust and example files of a folder, but this one.
+/// The Rust and example files of a folder, except this one.
 fn files(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];

@@ -1,4 +1,4 @@
-//! Messages whose end two servers find in two places; more of them are in hostile/messages.rs and hostile/http2.rs.
+//! Messages whose end two servers place differently; hostile/messages.rs and hostile/http2.rs have more of them.
 
 use sandbox::https::Recorded;
 
@@ -7,7 +7,7 @@ use crate::support::World;
 
 const MARKER: &str = "marker-91c4";
 
-/// A request line with `T(C1)` and more fields, whole lines.
+/// A request line with `T(C1)` and further fields, given as whole lines.
 fn head(world: &World, line: &str, fields: &str) -> String {
     let token = world.sign(&world.token());
     format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{fields}\r\n")
@@ -70,7 +70,7 @@ async fn what_has_two_ends_is_refused_and_the_connection_with_it() {
             assert_eq!(world.accounts.server().heads(), before, "{row} {fields:?}");
         }
     }
-    // ATK-SM-07: the head may have gone up; the body may not, nor what it hides.
+    // ATK-SM-07: the head may have been forwarded; the body, and the request hidden in it, must not be.
     let bodies: &[(&str, String)] = &[
         ("ATK-SM-07", format!("{length:x};a\n{hidden}\r\n{zero}")),
         ("ATK-SM-07", format!("{length:x}\n{hidden}\r\n{zero}")),

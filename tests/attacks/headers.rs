@@ -1,4 +1,4 @@
-//! Headers that ask to be treated as somebody else, or as nobody.
+//! Headers that try to make the sender pass for someone else, or for no one.
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, StatusCode, header};
@@ -27,7 +27,7 @@ async fn atk_hd_06_two_tokens_are_refused_wherever_the_second_stands() {
         assert_eq!(world.judge_from(&client, joined).await.0, 400);
     }
     assert_eq!(world.accounts.server().heads(), before);
-    // In a trailer nobody reads it: the first decides.
+    // The trailer is ignored: the credentials in the head decide.
     let mut talk = Talk::with(&world.client()).await;
     talk.say(format!(
         "POST /payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {one}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nAuthorization: Bearer {other}\r\n\r\n"
@@ -64,7 +64,7 @@ async fn no_field_and_no_query_lets_anybody_in() {
                 "{row} {name}: {value}"
             );
         }
-        // The method that counts is the one in the request line: GET is no way to what only POST may do.
+        // The request line alone determines the method: a GET cannot reach what only POST is allowed to.
         for name in ["x-http-method-override", "x-http-method", "x-method-override", "_method"] {
             let mut request = request("/payments", &world.sign(&world.token()));
             request.headers_mut().insert(HeaderName::from_static(name), "POST".parse().unwrap());

@@ -1,5 +1,5 @@
-//! What costs the other side more than the one who sends it, where that is not the wire itself: see hostile/floods.rs and
-//! hostile/slow.rs for that.
+//! Requests that cost the receiver more than the sender, apart from attacks on the connection itself, which are in
+//! hostile/floods.rs and hostile/slow.rs.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn atk_ca_02_atk_ca_03_what_is_remembered_belongs_to_the_whole_token_and_i
         let judged = world.judge(request("/accounts", &remember(other))).await;
         assert_eq!(judged, (401, "token_inactive".into()));
     }
-    // Another client with the same token, remembered or not, is another client.
+    // The same token from another client is refused, cached or not.
     let other = world.anonymous().certificate(&world.c2);
     let judged = world.judge_from(&other, request("/accounts", &known)).await;
     assert_eq!(judged, (401, "certificate_mismatch".into()));

@@ -1,4 +1,4 @@
-//! Paths with two readings, over both versions of HTTP: refused, not repaired.
+//! Paths that can be read in two ways, over both versions of HTTP: they are refused, not repaired.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use sandbox::https::{Answer, HttpServer};
 use crate::edge::hostile::wire::{Fate, Frames, Talk};
 use crate::support::World;
 
-/// A world with a public prefix beside a protected one, and templates; and the upstream of them all.
+/// A world with a public prefix beside a protected one, and templates; returns it with the upstream of all these
+/// routes.
 async fn world() -> (World, HttpServer) {
     let upstream = HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "ok"))).unwrap();
     let section = format!("  any: {{ servers: [\"http://{}\"] }}\nroutes:\n", upstream.address());
@@ -24,18 +25,18 @@ async fn world() -> (World, HttpServer) {
     (world, upstream)
 }
 
-/// What a path may come to.
+/// The expected outcome of a request for a path.
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     /// 400, before any route.
     Refused,
-    /// The same; over HTTP/2 this path, for the parser of HTTP/2 drops a fragment before anybody sees it.
+    /// The same; over HTTP/2 this path, since the HTTP/2 parser drops a fragment before the gateway sees it.
     Cut(&'static str),
-    /// Anything but an answer of the upstream, with a token or without.
+    /// Anything but a response of the upstream, with or without a token.
     Never,
     /// The policy of the protected route: 401 without a token.
     Protected,
-    /// The policy of the public route, and the upstream sees these bytes.
+    /// The policy of the public route; the upstream receives these bytes.
     Public,
 }
 
@@ -127,7 +128,7 @@ async fn no_path_has_two_readings_over_either_version() {
                     (Protected, Some(401)) if token.is_none() => {}
                     (Cut(path), Some(200)) if http2 => assert_eq!(seen[0].uri, *path, "{what}: FWD-05"),
                     (Refused | Cut(_), Some(400)) => {}
-                    // What HTTP/2 itself forbids is the end of the stream, without an answer.
+                    // A request that HTTP/2 itself forbids ends the stream without a response.
                     (Refused | Never, None) if http2 => {}
                     (Never, Some(400 | 401 | 404)) => {}
                     _ => panic!("{what}: {status:?}"),
@@ -146,7 +147,7 @@ async fn atk_pt_11_a_method_is_one_that_the_route_names() {
             let path = "/public/a";
             let status =
                 if http2 { h2(&world, method, path, None).await } else { h1(&world, method, path, None).await };
-            // CONNECT with a path is no request of HTTP/2.
+            // CONNECT with a path is not a valid HTTP/2 request.
             let refused = matches!(status, Some(400 | 405)) || (http2 && method == "CONNECT" && status.is_none());
             assert!(refused, "{method} http2 {http2}: {status:?}");
         }
@@ -158,7 +159,7 @@ async fn atk_pt_11_a_method_is_one_that_the_route_names() {
     assert_eq!(h1(&world, "GET", "/public/a", None).await, Some(200), "control");
 }
 
-/// The status that a request is answered with, if it is.
+/// The status of the response; `None` if there is no response.
 async fn h1(world: &World, method: &str, path: &str, token: Option<&String>) -> Option<u16> {
     let authorization = token.map(|token| format!("Authorization: {token}\r\n")).unwrap_or_default();
     let mut talk = Talk::with(&world.client()).await;

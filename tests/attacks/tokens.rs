@@ -1,4 +1,4 @@
-//! Tokens that are almost right; more of them are in rejects.rs, in dpop/ and beside the code.
+//! Tokens that are almost right; rejects.rs, dpop/ and the unit tests have more of them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -74,7 +74,7 @@ async fn no_token_that_is_almost_right_passes() {
         for client in [world.client().h1(), world.client().h2()] {
             let (status, code) = world.judge_from(&client, request("/accounts", &token)).await;
             let wanted = if row == "ATK-TK-21 no scope" { 403 } else { 401 };
-            // What is no b64token at all is a malformed request (RFC 6750 §2.1).
+            // A value that is not a b64token makes the request malformed (RFC 6750 §2.1).
             let spelling = row.starts_with("ATK-TK-15") && (status, code.as_str()) == (400, "credentials_malformed");
             assert!(status == wanted || spelling, "{row}: {status} {code}");
         }
@@ -83,12 +83,12 @@ async fn no_token_that_is_almost_right_passes() {
     assert_eq!(world.accounts.server().heads(), before + 2);
 }
 
-/// The claims, with a member that is there already.
+/// The claims with a member that they already have added again.
 fn twice(claims: &Value, name: &str) -> Vec<u8> {
     claims.to_string().replacen('{', &format!("{{{name}:\"somebody else\","), 1).into_bytes()
 }
 
-/// The same bytes in another spelling: the last character of an RSA-2048 signature has four bits too many.
+/// The same bytes encoded differently: the last character of an RSA-2048 signature has four unused bits.
 fn respelled(token: &str) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (rest, last) = token.split_at(token.len() - 1);
@@ -112,7 +112,7 @@ async fn atk_tk_03_no_address_in_a_token_is_asked() {
         let token = world.sign(&world.token().claim("iss", format!("{scheme}://{address}")));
         assert_eq!(world.judge(request("/accounts", &token)).await, (401, "token_issuer_unknown".into()), "{scheme}");
     }
-    // Whoever had connected would stand before this one.
+    // A connection made by the gateway would be accepted before this one.
     let own = tokio::net::TcpStream::connect(address).await.unwrap();
     assert_eq!(trap.accept().await.unwrap().1, own.local_addr().unwrap(), "nobody has asked");
 }
