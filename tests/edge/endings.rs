@@ -1,4 +1,4 @@
-//! How exchanges end that do not end well: the record tells what was decided, whoever leaves and whenever.
+//! Exchanges that end badly: the audit record states what was decided, whichever side leaves and whenever.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{DEADLINE, ORIGIN, World, request};
 
-/// An upstream that tells when a whole request has come, and never answers.
+/// An upstream that reports when a whole request has arrived, and never answers.
 fn silent_upstream() -> (SocketAddr, Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -74,7 +74,7 @@ async fn att_a5_a_client_that_hangs_up_does_not_erase_why_it_was_refused() {
         let id = uuid::Uuid::new_v4().to_string();
         let mut request = request("/accounts", &stolen);
         request.headers_mut().insert("x-fapi-interaction-id", id.parse().unwrap());
-        // The stream is reset as soon as it is opened, wherever the gateway then stands.
+        // The stream is reset as soon as it is opened, at whatever point the gateway has reached.
         let sent = tokio::time::timeout(Duration::from_micros(300), other.send(request)).await;
         drop((sent, other, connection));
         if world.gateway.audit_text().contains(&id) || world.gateway.knows_within(&id, Duration::from_millis(300)) {
@@ -149,7 +149,7 @@ async fn cc_04_a_certificate_that_nobody_vouches_for_is_not_passed_on() {
     let own = world.anonymous().certificate(&stranger);
     assert_eq!(world.judge_from(&own, request("/accounts", &bound)).await, (200, "ok".into()), "control");
     assert!(world.accounts.requests().remove(0).header("client-cert").is_some(), "the token vouches for it");
-    // A token that is bound to a key says nothing about the certificate beside it.
+    // A token that is bound to a key does not vouch for the certificate that comes with it.
     let holder = world.holder();
     world.accounts.clear();
     let proven = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
@@ -157,7 +157,7 @@ async fn cc_04_a_certificate_that_nobody_vouches_for_is_not_passed_on() {
     assert_eq!(world.accounts.requests().remove(0).header("client-cert"), None);
 }
 
-/// A destination that takes nothing until it is let.
+/// A destination that accepts nothing until it is released.
 struct Stalled(Receiver<()>);
 
 impl Write for Stalled {
@@ -171,7 +171,7 @@ impl Write for Stalled {
     }
 }
 
-/// A destination that is full.
+/// A destination without free space.
 struct Full;
 
 impl Write for Full {

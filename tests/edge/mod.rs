@@ -1,4 +1,4 @@
-//! Connections, upstreams and proxies in front: how they end, and what hostile ones can do.
+//! Connections, upstreams and proxies in front: how exchanges end, and what hostile peers can do.
 
 mod endings;
 pub mod hostile;

@@ -1,4 +1,5 @@
-//! A proxy in front that ends TLS: whose certificate is believed, whose is not, and what the upstream hears of it.
+//! A proxy in front that terminates TLS: whose certificate is trusted, whose is not, and what the upstream receives of
+//! it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,10 +18,10 @@ use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
 const DIALECTS: [&str; 5] =
     ["client_cert", "x_forwarded_client_cert", "nginx_escaped_pem", "aws_alb_verify", "aws_alb_passthrough"];
 
-/// The name of the proxy that is trusted.
+/// The name of the trusted proxy.
 const PROXY: &str = "proxy.bank.internal";
 
-/// The section of a listener, in flow style.
+/// The section `forwarded_client_certificate` of a listener, in flow style.
 fn section(dialect: &str, from: &str, trust: &str) -> String {
     let header = if dialect == "nginx_escaped_pem" { ", header: X-SSL-Client-Cert" } else { "" };
     format!("    forwarded_client_certificate: {{ dialect: {dialect}{header}, from: {{ {from} }}, {trust} }}\n")
@@ -33,12 +34,12 @@ fn named() -> String {
 const CHAIN: &str = "trust: chain, trust_anchors: [ca.pem]";
 const END: &str = "trust_anchors: [ca.pem] }\nadmin";
 
-/// Puts a section at the end of the listener.
+/// Adds a section at the end of the listener.
 fn with(section: &str) -> impl FnOnce(Scene) -> Scene {
     move |scene| scene.replace(END, &format!("trust_anchors: [ca.pem] }}\n{section}admin"))
 }
 
-/// A world that trusts proxies by name, in this dialect.
+/// A world that trusts proxies by name and uses this dialect.
 async fn world(dialect: &str) -> World {
     World::with(with(&section(dialect, &named(), CHAIN))).await
 }
@@ -48,7 +49,7 @@ fn server_of(authority: &Authority, name: &str) -> Credential {
     authority.client_with("proxy", |params| params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())])
 }
 
-/// The proxy, with a certificate of its own.
+/// A client that presents the proxy's own certificate.
 fn proxy(world: &World) -> Client {
     world.anonymous().certificate(&server_of(&world.authority, PROXY))
 }
@@ -67,7 +68,7 @@ fn escaped(text: &str, spared: &str) -> String {
     text.chars().map(|c| if plain(c) { c.to_string() } else { format!("%{:02X}", u32::from(c)) }).collect()
 }
 
-/// The field line by which a proxy hands on a certificate.
+/// The field line in which a proxy forwards a certificate.
 fn line(dialect: &str, credential: &Credential) -> (&'static str, String) {
     let chain = &credential.chain_der;
     match dialect {
@@ -109,19 +110,19 @@ fn health() -> Request<Bytes> {
     Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap()
 }
 
-/// Status, code, and the record.
+/// Returns status, code and record.
 async fn ask(world: &World, connection: &mut Connection, request: Request<Bytes>) -> (u16, String, Value) {
     let response = connection.send(request).await.expect("the gateway answers");
     let record = world.gateway.record_of(&response);
     (response.status().as_u16(), record["code"].as_str().unwrap_or_default().to_owned(), record)
 }
 
-/// The code alone.
+/// Returns the code alone.
 async fn code(world: &World, client: &Client, request: Request<Bytes>) -> String {
     world.judge_from(client, request).await.1
 }
 
-/// Changes gateway.yaml and has it read again.
+/// Changes gateway.yaml and reloads it.
 async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> String) {
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
@@ -137,7 +138,7 @@ async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_
     for dialect in DIALECTS {
         let world = world(dialect).await;
         for proxy in [proxy(&world).h1(), proxy(&world).h2()] {
-            // One connection, the requests of many clients: nothing of one is another's.
+            // One connection carries the requests of many clients; nothing is shared between them.
             let mut connection = proxy.connect().await.unwrap();
             for client in [&world.c1, &world.c2, &world.c1] {
                 world.accounts.clear();
@@ -170,7 +171,7 @@ async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_
                 );
             }
         }
-        // A client that comes without the proxy has the certificate of its own connection.
+        // A client that connects without the proxy is identified by the certificate of its own connection.
         let response = world.client().send(world.request()).await.unwrap();
         assert_eq!(world.gateway.record_of(&response)["certificate_source"], "handshake");
         assert_eq!(response.status(), 200, "{dialect}");
@@ -227,7 +228,7 @@ async fn atk_hd_01_what_anybody_else_sends_is_not_believed_and_does_not_go_up() 
                 let forged = || good(&world, dialect, &world.c1);
                 assert_eq!(code(&world, &stranger, forged()).await, expected, "{dialect}");
                 world.accounts.clear();
-                // Junk is refused of a proxy; of anybody else it is not even read.
+                // A proxy's malformed field is refused; from any other peer the field is not even read.
                 let (name, value) = line(dialect, &world.c1);
                 let ignored = and(and(and(health(), (name, value.clone())), (name, value)), (name, "junk".into()));
                 assert_eq!(code(&world, &stranger, ignored).await, "ok", "{dialect}");
@@ -320,7 +321,7 @@ async fn envoy_that_appends_instead_of_replacing_is_refused() {
         let request = and(bound_to(&world, &world.c1), (name, both));
         assert_eq!(code(&world, &proxy, request).await, "forwarded_certificate_repeated");
     }
-    // A client with a name of its choice: Envoy writes `URI` without quotes.
+    // A client chooses the name in its certificate: Envoy writes `URI` without quotes.
     let (_, cert) = forged.split_once("Cert=").unwrap();
     let cert = cert.split_once(';').unwrap().0;
     let injected = format!("{own};URI=spiffe://x;Cert={cert}");
@@ -350,14 +351,14 @@ async fn mtls_11_a_forwarded_certificate_is_verified_here() {
         assert_eq!((response.status().as_u16(), &record["code"]), (401, &"certificate_missing".into()), "{record}");
         assert!(record["detail"].as_str().unwrap().ends_with(why), "{record}");
         assert_eq!(record["certificate_source"], Value::Null);
-        // Without a token nobody asks for one, and nothing of it goes up.
+        // Without a token no certificate is needed, and none is forwarded.
         let public = and(health(), line("client_cert", certificate));
         assert_eq!(code(&world, &proxy, public).await, "ok");
     }
     for certificate in [&world.c1, &revoked] {
         assert_eq!(code(&world, &proxy, good(&world, "client_cert", certificate)).await, "ok", "control");
     }
-    // What is remembered of a certificate belongs to the configuration that it was verified by.
+    // A cached verification belongs to the configuration that it was made under.
     world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&revoked]));
     reload(&world, 1, |text| {
         text.replace(&format!("}}, {CHAIN}"), &format!("}}, {CHAIN}, revocation_lists: [ca.crl]"))
@@ -405,7 +406,7 @@ async fn mtls_09_by_possession_the_proxy_has_seen_the_key_and_the_token_names_th
     assert_eq!(code(&world, &proxy, other).await, "certificate_mismatch");
     let late = world.authority.client_with("late", pki::expired);
     assert_eq!(code(&world, &proxy, good(&world, "aws_alb_passthrough", &late)).await, "certificate_expired");
-    // A name that nobody vouches for is not passed on; CC-04.
+    // A name that is not vouched for is not forwarded; CC-04.
     world.accounts.clear();
     assert_eq!(code(&world, &proxy, and(health(), line("aws_alb_passthrough", &stranger))).await, "ok");
     assert_eq!(world.accounts.requests().remove(0).header("client-cert"), None);
@@ -435,7 +436,7 @@ async fn mtls_14_proxies_are_known_by_certificate_by_address_or_by_both() {
         (format!("addresses: [10.0.0.0/8], names: [{PROXY}], thumbprints: [{x5t}]"), [false, false, false]),
         (format!("names: [elsewhere.example], thumbprints: [{x5t}]"), [false, true, false]),
     ];
-    // Connections that were open before each reload, too.
+    // Connections opened before each reload are judged too.
     let mut open = Vec::new();
     for client in [&named, &other, &anybody] {
         open.push((client.clone(), client.clone().h2().connect().await.unwrap()));
@@ -507,7 +508,7 @@ async fn cc_02_the_upstream_sees_the_authorities_that_vouch_and_no_others() {
     };
     let client = lower.client("below");
     assert_eq!(client.chain_der.len(), 3, "the leaf and two authorities");
-    // An authority that vouches for nobody: whoever looks at names alone would take it for the client's.
+    // An authority that signed none of the others: comparing names alone would take it for the client's.
     let gold = Authority::new("Gold Tier CA");
     let padded = {
         let mut padded = client.clone();
@@ -533,7 +534,7 @@ async fn cc_02_the_upstream_sees_the_authorities_that_vouch_and_no_others() {
             }
         }
     }
-    // Without those in between there is no chain, and a client right below the anchor has none to show.
+    // Without the intermediates there is no chain, and a client directly below the anchor has none to forward.
     assert_eq!(code(&world, &proxy, good(&world, "client_cert", &client)).await, "certificate_missing");
     world.accounts.clear();
     let forged = and(world.request(), ("client-cert-chain", chain_of(&client.chain_der[1..])));
@@ -541,7 +542,7 @@ async fn cc_02_the_upstream_sees_the_authorities_that_vouch_and_no_others() {
     let seen = world.accounts.requests().remove(0);
     assert!(seen.header("client-cert").is_some());
     assert_eq!(seen.header("client-cert-chain"), None, "CC-03");
-    // By possession nobody vouches for anything but the leaf.
+    // With trust by possession only the leaf is vouched for.
     let world = World::with(adjust(&section("aws_alb_passthrough", &named(), "trust: possession"))).await;
     world.accounts.clear();
     assert_eq!(code(&world, &self::proxy(&world), good(&world, "aws_alb_passthrough", &client)).await, "ok");
@@ -568,7 +569,7 @@ async fn cc_02_every_dialect_that_has_a_chain_brings_it() {
         }
         let expected = if has { "ok" } else { "certificate_missing" };
         assert_eq!(code(&world, &proxy(&world), request).await, expected, "{dialect}");
-        // An authority in between can be a trust anchor where the proxy hands on the leaf alone.
+        // An intermediate authority can be a trust anchor where the proxy forwards only the leaf.
         world.gateway.folder().write("between.pem", &between.pem());
         reload(&world, 1, |text| text.replace(&format!("}}, {CHAIN}"), "}, trust_anchors: [between.pem]")).await;
         assert_eq!(code(&world, &proxy(&world), good(&world, dialect, &client)).await, "ok", "{dialect}");

@@ -1,5 +1,5 @@
-//! Several servers behind one name: who is asked, what is sent a second time and what never is, which connections are shared,
-//! and which versions of HTTP they are spoken to in.
+//! Several servers behind one upstream name: which one is chosen, what is retried and what never is, which connections
+//! are shared, and which versions of HTTP are used to reach them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ fn answering(handler: impl Fn(Recorded) -> Answer + Send + Sync + 'static) -> Ht
     HttpServer::start(None, None, Arc::new(handler)).expect("a server starts")
 }
 
-/// The upstream `bank` with these servers and keys, and a route `/bank/**` to it.
+/// Adds the upstream `bank` with these servers and keys, and a route `/bank/**` to it.
 fn with_bank(scene: Scene, servers: &[String], keys: &str) -> Scene {
     let servers = servers.iter().map(|server| format!("\"{server}\"")).collect::<Vec<_>>().join(", ");
     let route = "name: bank, path: /bank/**, methods: [GET, POST], scopes: [accounts], upstream: bank, \
@@ -57,7 +57,7 @@ fn get(world: &World) -> Request<Bytes> {
     request("/bank/accounts", &world.sign(&world.token()))
 }
 
-/// The value of one line of `/metrics`; 0 if it is not there.
+/// The value of one line of `/metrics`; 0 if the line is missing.
 async fn metric(world: &World, line: &str) -> u64 {
     let text = world.gateway.admin("/metrics").await.1;
     let value = text.lines().find_map(|found| found.strip_prefix(&format!("fapi_gateway_upstream_{line} ")));
@@ -72,7 +72,7 @@ async fn retries(world: &World) -> u64 {
     metric(world, "retries_total{upstream=\"bank\"}").await
 }
 
-/// Waits until a metric has a value.
+/// Waits until this many servers are in this state.
 async fn becomes(world: &World, state: &str, count: u64) {
     let reached = async {
         while servers(world, state).await != count {
@@ -235,7 +235,7 @@ async fn a_proof_counts_once_however_many_servers_are_tried() {
     assert_eq!((server.requests().len(), retries(&world).await), (2, 1));
 }
 
-/// The numbers of the connections that the calls came on, each once, in order.
+/// The numbers of the connections that the calls arrived on, without repetitions, in order.
 fn connections(calls: &[Call]) -> Vec<usize> {
     let mut numbers: Vec<usize> = calls.iter().map(|call| call.connection).collect();
     numbers.sort_unstable();
@@ -302,7 +302,7 @@ async fn t2_upstreams_share_no_connection_though_the_server_is_the_same() {
     assert_eq!(came.map(|calls| connections(&calls)), [vec![0], vec![1]]);
 }
 
-/// An upstream that sends more than it was asked for, and each connection's number with it.
+/// An upstream that sends more than it was asked for; also returns the number of its connections.
 async fn talkative() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
@@ -338,7 +338,7 @@ async fn t2_an_answer_too_many_is_nobodys() {
     let body_for = async |certificate, path, token: &str| {
         let client = world.anonymous().certificate(certificate);
         let answer = client.send(request(path, token)).await.unwrap();
-        // The line comes when the exchange has ended, and its connection is back in the pool.
+        // The audit line is written when the exchange has ended and its connection is back in the pool.
         world.gateway.record_of(&answer);
         answer.into_body()
     };
@@ -354,7 +354,7 @@ async fn t2_an_answer_too_many_is_nobodys() {
     assert_eq!(connections.load(Ordering::SeqCst), 4, "a connection with something left on it is not used again");
 }
 
-/// A gRPC call as its library makes it: status, headers, body and trailers of the answer.
+/// Makes a gRPC call as a gRPC library does; returns status, headers, body and trailers of the response.
 async fn call(world: &World, te: Option<&str>) -> (StatusCode, HeaderMap, Bytes, Option<HeaderMap>) {
     let stream = world.client().h2().raw_stream().await.expect("the gateway accepts the connection");
     let (mut sender, connection) =
@@ -487,14 +487,14 @@ async fn a_server_that_speaks_another_version_than_was_said_gets_no_request() {
     }
 }
 
-/// TLS of a server that knows these protocols.
+/// The TLS configuration of a server that offers these protocols.
 fn tls_with(authority: &Authority, protocols: &[&[u8]]) -> Arc<ServerConfig> {
     let mut config = (*tls_config(&authority.server(&["localhost"]), None)).clone();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Arc::new(config)
 }
 
-/// A server whose health a test decides; it counts its checks and keeps the last.
+/// A server whose health the test decides; it counts its health checks and keeps the last one.
 fn patient(well: &Arc<AtomicBool>) -> HttpServer {
     let well = well.clone();
     answering(move |request| match request.path() {

@@ -1,4 +1,4 @@
-//! What an upstream may say, and what of it a client sees.
+//! What an upstream may send, and what a client sees of it.
 
 use http::HeaderName;
 
@@ -7,7 +7,7 @@ use super::{client, head, still_serves};
 use crate::support::client::Client;
 use crate::support::{World, request};
 
-/// A world with one more upstream, that answers paths below `/odd` with exact bytes.
+/// A world with another upstream, which answers paths below `/odd` with exact bytes.
 async fn world(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> World {
     let odd = scripted(answer).await;
     World::with(|scene| {
@@ -61,7 +61,7 @@ async fn fwd_10_cc_05_a_client_sees_nothing_internal_and_one_of_each() {
     still_serves(&world).await;
 }
 
-/// The status that a client sees, and the code in the record; on a connection of its own.
+/// The status that a client sees and the code in the record, on a separate connection.
 async fn outcome(world: &World, client: &Client, path: &str) -> (u16, String) {
     world.judge_from(client, request(path, &world.sign(&world.token()))).await
 }
@@ -143,7 +143,8 @@ async fn atk_sm_06_an_early_answer_leaves_nothing_of_the_body_behind() {
         assert_eq!(talk.answer().await.expect("an answer").status, 200, "{padding}");
         let _ = talk.say(&body).await;
         let _ = talk.say(head(&world, "GET /odd/next", "")).await;
-        // The connection may end, or go on with the next request; there is no third answer and none that nobody asked for.
+        // The connection may be closed, or serve the next request; no other response is possible, least of all an
+        // unsolicited one.
         if let Some(answer) = talk.answer().await {
             assert_eq!(answer.status, 200, "{padding}: {answer:?}");
         }

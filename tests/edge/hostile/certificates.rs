@@ -1,4 +1,4 @@
-//! Client certificates: chains, what they are meant for, revocation, and connections that outlive what they relied on.
+//! Client certificates: chains, key usages, revocation, and connections that outlive what they were accepted on.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ use super::tls::alert;
 use crate::support::client::Connection;
 use crate::support::{DEADLINE, ORIGIN, Scene, TestClock, World, request};
 
-/// The alert that a client with this certificate gets; none if it is let in.
+/// The alert that a client with this certificate receives; `None` if the handshake succeeds.
 async fn refusal(world: &World, credential: &Credential) -> Option<AlertDescription> {
     let client = world.anonymous().certificate(credential);
     let mut seen = Vec::new();
@@ -38,7 +38,7 @@ async fn refusal(world: &World, credential: &Credential) -> Option<AlertDescript
     seen[0]
 }
 
-/// Changes gateway.yaml and has it read again.
+/// Changes gateway.yaml and reloads it.
 async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> String) {
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
@@ -58,7 +58,7 @@ fn with(keys: &str) -> impl FnOnce(String) -> String {
     }
 }
 
-/// Open connections of a client, one for each protocol, and its token.
+/// A client's open connections, one for each protocol, and its token.
 struct Open {
     connections: [Connection; 2],
     token: String,
@@ -75,12 +75,12 @@ impl Open {
         open
     }
 
-    /// What both connections say to the next request.
+    /// The outcome of the next request on both connections.
     async fn judge(&mut self, world: &World) -> String {
         self.ask(world, |token| request("/accounts", token)).await
     }
 
-    /// What both connections say to a request for a public route.
+    /// The outcome of a request for a public route on both connections.
     async fn judge_public(&mut self, world: &World) -> String {
         self.ask(world, |_| Request::get(format!("{ORIGIN}/health")).body(bytes::Bytes::new()).unwrap()).await
     }
@@ -112,7 +112,7 @@ fn pem(list: &[u8]) -> String {
     format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n")
 }
 
-/// A list that has to be replaced in this many seconds by the gateway's clock.
+/// A revocation list whose next update is due in this many seconds by the gateway's clock.
 fn list_for(authority: &Authority, clock: &TestClock, revoked: &[&Credential], seconds: u64) -> String {
     let end = i64::try_from(clock.now() + seconds).unwrap();
     let list = authority.revocation_list_with(revoked, |list| {
@@ -147,7 +147,8 @@ async fn net_14_paths_that_rfc_5280_does_not_allow_fail_the_handshake() {
     };
     let used = |usages: Vec<KeyUsagePurpose>| ca.client_with("used", |params| params.key_usages = usages);
     let extended = |critical: bool| {
-        // A client that is like ours would not show a leaf with such an extension.
+        // The extension is on the intermediate: a client with the same TLS library as the gateway refuses to present a
+        // leaf with it.
         let between = ca.intermediate_with("extended", |params| {
             let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
             extension.set_criticality(critical);
@@ -223,7 +224,7 @@ async fn dec_10_extended_key_usage_is_what_the_configuration_says() {
             assert_eq!(refusal(&world, credential).await, expected, "{keys:?}");
         }
     }
-    // The same rule for connections that are open.
+    // The same rule applies to open connections.
     let (mut plain, mut named) = (Open::new(&world, &certificates[2]).await, Open::new(&world, &certificates[0]).await);
     reload(&world, 5, with(", extended_key_usage: client_auth")).await;
     assert_eq!(plain.judge(&world).await, "certificate_missing");
@@ -240,12 +241,12 @@ async fn net_16_a_certificate_that_is_revoked_loses_its_open_connections() {
         assert_eq!(first.judge(&world).await, "certificate_missing");
         assert_eq!(second.judge(&world).await, "ok", "control");
     }
-    // Whoever may come without a certificate may stay without one.
+    // A client that may connect without a certificate may keep its connection without one.
     assert_eq!(first.judge_public(&world).await, "ok");
     assert_eq!(refusal(&world, &world.c1).await, Some(AlertDescription::CertificateRevoked));
     assert_eq!(refusal(&world, &world.c2).await, None, "control");
 
-    // Where a certificate is required, a connection without one is none.
+    // Where a certificate is required, a connection without one is refused.
     reload(&world, 2, |text| text.replace("mode: optional", "mode: required")).await;
     assert_eq!(first.judge_public(&world).await, "connection_outdated");
     assert_eq!(second.judge_public(&world).await, "ok", "control");
@@ -263,7 +264,7 @@ async fn net_16_a_required_certificate_that_is_trusted_no_more_ends_every_reques
     assert_eq!(second.judge_public(&world).await, "ok", "control");
     assert_eq!(second.judge(&world).await, "ok", "control");
 
-    // Another authority instead of ours: nobody's certificate counts.
+    // Another authority replaces ours: no client's certificate is trusted any longer.
     world.gateway.folder().write("other.pem", &Authority::new("Other CA").pem());
     reload(&world, 2, |text| {
         text.replace("trust_anchors: [ca.pem], revocation_lists: [ca.crl] }", "trust_anchors: [other.pem] }")
@@ -293,7 +294,7 @@ async fn net_16_a_list_past_its_next_update_refuses_until_it_is_replaced() {
     }
     assert_eq!(refusal(&world, &world.c1).await, Some(AlertDescription::UnknownCA));
 
-    // A newer list beside the old one is enough.
+    // A newer list next to the old one is enough.
     folder.write("newer.crl", &list_for(&world.authority, &world.clock, &[], 1000));
     reload(&world, 2, with(", revocation_lists: [ca.crl, newer.crl]")).await;
     assert_eq!(open.judge(&world).await, "ok");
@@ -330,7 +331,7 @@ async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() 
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (unknown, unknown));
     reload(&world, 3, with(", revocation_lists: [between.crl, ca.crl]")).await;
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (None, None));
-    // An authority can be revoked too.
+    // An authority can be revoked as well.
     let (_, own) = x509_parser::parse_x509_certificate(between.der()).unwrap();
     let list = world.authority.revocation_list_with(&[], |list| {
         list.revoked_certs.push(RevokedCertParams {
@@ -346,7 +347,7 @@ async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() 
     assert_eq!(open.judge(&world).await, "certificate_missing");
     assert_eq!(refusal(&world, &below).await, Some(AlertDescription::CertificateRevoked));
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
-    // Nobody but the issuer can say that a certificate is good.
+    // Only the issuer can declare a certificate good.
     folder.write("ca.crl", &world.authority.revocation_list_pem(&[]));
     reload(&world, 5, with(", revocation_lists: [forged.crl, ca.crl]")).await;
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
@@ -373,7 +374,7 @@ async fn net_16_an_authority_that_changed_its_key_has_a_list_for_each() {
             assert_eq!(refusal(&world, bad).await, Some(AlertDescription::CertificateRevoked), "{lists}");
         }
     }
-    // The list of the one key tells nothing of the other's certificates.
+    // The list of one key does not cover the certificates of the other.
     reload(&world, 3, with(", revocation_lists: [old.crl, below.crl]")).await;
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
     for bad in [&kept, &revoked, &below] {
@@ -412,7 +413,7 @@ async fn mtls_15_a_required_certificate_that_expires_ends_the_connection() {
     assert_eq!(control.judge_public(&world).await, "ok", "control");
 }
 
-/// A client that notes what it is asked for, and has nothing to show.
+/// A client that records the request for a certificate, and presents none.
 #[derive(Debug, Default)]
 struct Asked(Mutex<Option<Vec<Vec<u8>>>>);
 
@@ -427,7 +428,7 @@ impl ResolvesClientCert for Asked {
     }
 }
 
-/// The names of authorities in the request for a certificate; none if there is no such request.
+/// The names of authorities in the certificate request; `None` if there is no such request.
 async fn asked(world: &World) -> Option<Vec<Vec<u8>>> {
     let mut roots = RootCertStore::empty();
     roots.add(world.authority.der().clone()).unwrap();
@@ -450,7 +451,7 @@ async fn net_28_net_29_a_client_is_asked_for_what_counts_and_for_no_more() {
     let mut own = RootCertStore::empty();
     own.add(world.authority.der().clone()).unwrap();
     assert_eq!(asked(&world).await, Some(own.subjects().iter().map(|name| name.as_ref().to_vec()).collect()));
-    // More names than fit: the client is left to choose, and judged as ever.
+    // More names than fit: the list is empty, the client chooses, and its certificate is checked as usual.
     let many: String = (0..200).map(|number| Authority::new(&format!("Authority {number:050}")).pem()).collect();
     world.gateway.folder().write("many.pem", &(world.authority.pem() + &many));
     reload(&world, 1, |text| text.replacen("trust_anchors: [ca.pem] }", "trust_anchors: [many.pem] }", 1)).await;

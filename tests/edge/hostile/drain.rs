@@ -1,4 +1,4 @@
-//! The end of a gateway.
+//! Shutting down a gateway.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -29,7 +29,7 @@ impl ShutdownSignalWatch for AtOnce {
     }
 }
 
-/// A second gateway with the configuration of the world's, stopped by hand.
+/// A second gateway with the same configuration as the world's, stopped by the test.
 struct Second {
     address: std::net::SocketAddr,
     admin: std::net::SocketAddr,
@@ -63,7 +63,7 @@ impl Second {
         Client::new(self.address, &world.authority).origin(ORIGIN).certificate(&world.c1)
     }
 
-    /// Waits until readiness is `status`.
+    /// Waits until `/readyz` answers with `status`.
     async fn becomes(&self, status: u16) {
         let becoming = async {
             let mut pace = tokio::time::interval(Duration::from_millis(10));
@@ -112,7 +112,7 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
     )
     .unwrap();
     let world = World::with(|scene| scene.replace("routes:\n", &slow_route(slow.address()))).await;
-    // As long as the drain may take, so that an end before it is an end by itself.
+    // The timeout exceeds anything this test waits for, so an earlier end is not caused by the timeout.
     let second = Second::start(&world, "drain: { delay: 500ms, timeout: 10s }");
     second.becomes(200).await;
     let connecting = second.client(&world);
@@ -134,7 +134,8 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
     idle.say(&get).await.unwrap();
     assert_eq!(idle.answer().await.unwrap().status, 200, "lame duck: old ones are too");
 
-    // Then the door closes while the admin listener still answers and the slow ones go on.
+    // Then the gateway stops accepting connections, while the admin listener still answers and the slow requests
+    // continue.
     let closing = async {
         let mut pace = tokio::time::interval(Duration::from_millis(20));
         while TcpStream::connect(second.address).await.is_ok() {
@@ -220,7 +221,7 @@ async fn t7_a_second_stop_cuts_the_drain() {
     assert_eq!(talk.rest().await, "");
 }
 
-/// Sends new connections in turn to those that said that they are ready when last asked, as a service of Kubernetes does.
+/// Distributes new connections in turn over the gateways that were ready when last asked, as a Kubernetes Service does.
 #[derive(Default)]
 struct Balancer {
     ready: Mutex<Vec<std::net::SocketAddr>>,
@@ -233,7 +234,7 @@ impl Balancer {
         ready[self.turn.fetch_add(1, Ordering::Relaxed) % ready.len()]
     }
 
-    /// Asks one gateway at intervals, until it is ready no more.
+    /// Probes one gateway at intervals until it is no longer ready.
     fn watch(self: &Arc<Self>, gateway: &Second) -> tokio::task::JoinHandle<()> {
         let (balancer, address, admin) = (self.clone(), gateway.address, gateway.admin);
         balancer.ready.lock().unwrap().push(address);
@@ -263,8 +264,8 @@ async fn t7_a_rolling_restart_under_load_loses_no_request() {
                 let (mut answered, mut connections) = (0, 0);
                 let mut connection = None;
                 while !*stopped.borrow() {
-                    // Most of them keep their connection until they are told to leave it, by `Connection: close` or GOAWAY;
-                    // two make one for each request.
+                    // Most clients keep their connection until `Connection: close` or GOAWAY tells them to leave it;
+                    // two open one for each request.
                     let mut kept = match connection.take().filter(|kept: &Connection| !kept.is_closed()) {
                         Some(kept) => kept,
                         None => {
@@ -275,7 +276,7 @@ async fn t7_a_rolling_restart_under_load_loses_no_request() {
                             client.connect().await.expect("a balancer's choice accepts")
                         }
                     };
-                    // What was not taken over the wire was not lost: the connection was announced to end.
+                    // A request that was never sent is not lost: the end of the connection was announced.
                     match kept.send(world.request()).await {
                         Ok(response) => assert_eq!(response.status(), 200),
                         Err(ClientError::Http(error)) if error.is_canceled() || error.is_closed() => continue,
@@ -306,7 +307,7 @@ async fn t7_a_rolling_restart_under_load_loses_no_request() {
     stop.send(true).unwrap();
     for client in clients {
         let (answered, connections) = client.await.expect("no request was lost");
-        // Who comes late to the one that is about to stop may be sent past it.
+        // A client that reconnects late may never reach a gateway that is about to stop.
         assert!(answered > 20 && connections > 1, "{answered} answers on {connections} connections");
     }
     serving.control.stop();

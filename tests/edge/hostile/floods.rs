@@ -1,5 +1,5 @@
-//! HTTP/2: many cheap frames that cost the other side more. Each flood ends by a bound, and streams and connections beside it
-//! go on.
+//! HTTP/2: many cheap frames that cost the receiver more than the sender. A limit stops each flood, and other streams
+//! and connections are still served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,12 +35,12 @@ fn fields<'a>(path: &'a str, method: &'a str, bearer: &'a str) -> [(&'a str, &'a
     [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path), ("authorization", bearer)]
 }
 
-/// The stream or its connection ended, and not by an answer.
+/// Whether the gateway ended the connection, with GOAWAY or by closing it.
 fn ended(fate: Fate) -> bool {
     matches!(fate, Fate::GoneAway | Fate::Closed)
 }
 
-/// A world with a route to an upstream that takes its time.
+/// A world with a route to a slow upstream.
 async fn with_slow(limits: &str, slow: std::net::SocketAddr) -> World {
     let route = format!(
         "  slow: {{ servers: [\"http://{slow}\"], response_timeout: 5s }}\nroutes:\n  - {{ name: slow, path: /slow, methods: [GET, POST], scopes: [accounts], upstream: slow }}\n"
@@ -53,7 +53,7 @@ async fn with_slow(limits: &str, slow: std::net::SocketAddr) -> World {
 async fn atk_sz_01_a_flood_of_continuation_ends_its_connection() {
     let world = World::start().await;
     let before = world.accounts.server().heads();
-    // RFC 7541 §6.2.2: a literal of one byte, and nothing at all.
+    // RFC 7541 §6.2.2: a literal field of one byte; then an empty fragment.
     for piece in [&b"\0\x01a\x01b"[..], b""] {
         let mut frames = Frames::with(&world.client()).await;
         frames.frame(HEADERS, 0, 1, b"\x82").await;
@@ -62,7 +62,7 @@ async fn atk_sz_01_a_flood_of_continuation_ends_its_connection() {
         }
         assert!(ended(frames.fate(1).await), "{piece:?}");
     }
-    // CONTINUATION without HEADERS, and another frame in between (RFC 9113 §6.10).
+    // CONTINUATION without HEADERS, and another frame where CONTINUATION must follow (RFC 9113 §6.10).
     for kind in [CONTINUATION, DATA] {
         let mut frames = Frames::with(&world.client()).await;
         if kind == DATA {
@@ -79,7 +79,8 @@ async fn atk_sz_01_a_flood_of_continuation_ends_its_connection() {
 async fn atk_sz_01_a_few_bytes_do_not_become_megabytes() {
     let world = World::start().await;
     let before = world.accounts.server().heads();
-    // RFC 7541 §6.2.1: a field that is remembered, of almost all that may be; then §6.1: the same by its index, again and again.
+    // RFC 7541 §6.2.1: a field added to the dynamic table, of almost the maximum size; then §6.1: references to it,
+    // again and again.
     let mut block = b"\x82\x87\x84\x41\x09localhost\x40\x01x\x7f\xc1\x1d".to_vec();
     block.extend(std::iter::repeat_n(b'a', 3904));
     block.extend(std::iter::repeat_n(0xbe, 8000));
@@ -101,7 +102,8 @@ async fn atk_sz_02_streams_that_are_left_under_way_end_their_connection() {
     .unwrap();
     let world = with_slow("", slow.address()).await;
     let bearer = bearer(&world);
-    // CVE-2023-44487, at a pace at which each request is taken up before it is left: the limit on open streams never holds.
+    // CVE-2023-44487, at a pace at which the gateway starts on each request before it is reset, so that the limit on
+    // open streams is never reached.
     let mut frames = Frames::with(&world.client()).await;
     for stream in (1..4000).step_by(2) {
         let heads = slow.heads();
@@ -119,7 +121,7 @@ async fn atk_sz_02_streams_that_are_left_under_way_end_their_connection() {
     }
     assert!(ended(frames.fate(u32::MAX).await));
     assert!((90..130).contains(&slow.heads()), "{}", slow.heads());
-    // Control: whoever sees most of them through may leave some.
+    // Control: a client that completes most of its requests may reset some.
     let mut frames = Frames::with(&world.client()).await;
     for stream in (1..400).step_by(4) {
         frames.headers(stream, &fields("/slow", "GET", &bearer), true).await;
@@ -134,7 +136,7 @@ async fn atk_sz_02_streams_that_are_left_under_way_end_their_connection() {
 async fn atk_sz_02_streams_that_the_gateway_is_made_to_reset_end_their_connection() {
     let world = World::start().await;
     let bearer = bearer(&world);
-    // CVE-2025-8671: what the client sends after its request is an error of the stream (RFC 9113 §6.9, §6.9.1).
+    // CVE-2025-8671: a frame after the client's request causes a stream error (RFC 9113 §6.9, §6.9.1).
     for increment in [0_u32, 0x7fff_ffff] {
         let mut frames = Frames::with(&world.client()).await;
         let before = world.accounts.server().heads();
@@ -167,7 +169,7 @@ async fn atk_sz_02_frames_that_ask_for_nothing_keep_no_connection_open() {
         flooding.push(tokio::spawn(async move {
             let mut frames = Frames::with(&world.client()).await;
             let began = now();
-            // Nothing of what it answers is read: its answers wait, and no others are made.
+            // The client reads nothing: the responses queue up, and no further ones are produced.
             while began.elapsed() < DEADLINE && frames.frame_goes(kind, stream, payload).await {}
             assert!(began.elapsed() < DEADLINE / 2, "{what}: {:?}", began.elapsed());
             assert!(ended(frames.fate(u32::MAX).await), "{what}");
@@ -264,7 +266,7 @@ async fn atk_sm_06_an_empty_last_frame_ends_the_body_once() {
         let request = h2_request(&world, "POST", "/slow").body(body).unwrap();
         let answer = tokio::spawn(connection.send_request(request));
         sender.send(Frame::data(Bytes::from_static(b"hello"))).await.unwrap();
-        // The upstream has it, so that what ends the stream comes by itself.
+        // The upstream has received it, so the frame that ends the stream arrives separately.
         while !timeout(DEADLINE, bodies.recv()).await.unwrap().unwrap().ends_with("hello\r\n") {}
         sender.send(Frame::data(Bytes::new())).await.unwrap();
         drop(sender);
@@ -280,7 +282,7 @@ async fn atk_sm_06_an_empty_last_frame_ends_the_body_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_sz_03_bodies_that_nobody_takes_hold_up_no_other() {
-    // It accepts, and reads nothing but the beginning.
+    // It accepts connections and reads only the beginning.
     let deaf = TcpSocket::new_v4().unwrap();
     deaf.set_recv_buffer_size(4096).unwrap();
     deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -301,7 +303,7 @@ async fn atk_sz_03_bodies_that_nobody_takes_hold_up_no_other() {
         let request = h2_request(&world, "POST", "/slow").body(body).unwrap();
         let mut connection = connection.clone();
         held.push(tokio::spawn(async move { connection.send_request(request).await }));
-        // What does not go on for so long has filled its sockets and its window.
+        // A sender that is blocked for this long has filled its sockets and its window.
         let piece = Bytes::from(vec![0; 16 * 1024]);
         filled.push(tokio::spawn(async move {
             while timeout(SHORT, sender.send(Frame::data(piece.clone()))).await.is_ok() {}

@@ -1,4 +1,4 @@
-//! HTTP/2: bodies that never end, and frames that no client of good faith sends.
+//! HTTP/2: bodies that never end, and frames that no well-behaved client sends.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::wire::{Drops, Fate, Frames, SHORT, dripping_h2, naive, now};
 use super::{MARKER, h2_request, marked, seen, still_serves};
 use crate::support::{DEADLINE, World};
 
-/// Sends a byte every 50 ms until nobody takes them any more, or so many.
+/// Sends `count` single bytes, one every 50 ms, or stops when the receiver is dropped.
 fn drip(sender: mpsc::Sender<Frame<Bytes>>, count: usize) {
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
@@ -51,7 +51,7 @@ async fn t5_a_body_without_end_ends_and_its_neighbours_go_on() {
     stalled.0.send(Frame::data(Bytes::from_static(b"a"))).await.unwrap();
     for (what, body, bound) in [
         ("dripping", endless.1, SHORT),
-        // Until the body goes on, the upstream's patience is what ends it.
+        // While the body makes no progress, the upstream's `response_timeout` ends the wait.
         ("stalled", stalled.1, Duration::from_millis(600)),
         ("silent", silent.1, Duration::from_millis(600)),
     ] {
@@ -126,7 +126,7 @@ async fn atk_sm_10_atk_sm_11_malformed_requests_end_at_the_gateway() {
         fields
     };
     let without = |name: &str| good.iter().copied().filter(|field| field.0 != name).collect::<Vec<_>>();
-    // What h2 refuses itself is a stream error; what it takes is ours to refuse.
+    // What h2 rejects itself becomes a stream error; what it accepts is left for the gateway to refuse.
     let cases = [
         ("two :path", with(":path", "/accounts"), None),
         ("two :method", with(":method", "GET"), None),
@@ -205,7 +205,7 @@ async fn atk_sm_10_atk_sm_11_malformed_requests_end_at_the_gateway() {
         }
         assert_eq!(world.accounts.server().heads(), before, "{what}");
     }
-    // ATK-SM-10: a body that is longer or shorter than it says.
+    // ATK-SM-10: a body that is longer or shorter than its Content-Length.
     let post = |length: &'static str| {
         let mut fields = changed(":method", "POST");
         fields[3].1 = "/payments";
@@ -230,7 +230,7 @@ async fn atk_sz_01_header_lists_over_the_limit_are_refused() {
         World::with(|scene| scene.replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, header_count: 64 }")).await;
     let before = world.accounts.server().heads();
     let client = world.client().h2();
-    // One field is the request's own.
+    // The request has one field of its own.
     for (count, size, status) in [(1, 40 * 1024, 431), (600, 100, 431), (64, 1, 431), (63, 1, 200)] {
         let mut request = world.request();
         for number in 0..count {
@@ -255,7 +255,7 @@ async fn atk_sz_03_http2_connections_that_never_ask_end() {
     .await;
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let settings = [PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat();
-    // HEADERS with END_STREAM and without END_HEADERS: a CONTINUATION must follow, and does not.
+    // HEADERS with END_STREAM and without END_HEADERS: a CONTINUATION must follow, but does not.
     let half = [&settings[..], b"\0\0\x01\x01\x01\0\0\0\x01\x82"].concat();
     let mute = [
         ("nothing", &b""[..]),
@@ -276,7 +276,7 @@ async fn atk_sz_03_http2_connections_that_never_ask_end() {
     for case in mute {
         case.await.unwrap();
     }
-    // A response that the client gives no window for (RFC 9113 §6.5.2).
+    // A response for which the client grants no flow-control window (RFC 9113 §6.5.2).
     let no_window = [PREFACE, b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"].concat();
     let bearer = format!("Bearer {}", world.sign(&world.token()));
     let fields = [

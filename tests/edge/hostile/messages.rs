@@ -1,4 +1,4 @@
-//! HTTP/1: what a client may name, how slow it may be, and requests that hide another.
+//! HTTP/1: what a client may name in `Connection`, how slow it may be, and requests that hide another one.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::wire::{SHORT, Talk, naive};
 use super::{MARKER, client, head, marked, seen, still_serves};
 use crate::support::{DEADLINE, World};
 
-/// An upstream of the naive proxy.
+/// The upstream of the naive proxy.
 fn plain() -> HttpServer {
     HttpServer::start(None, None, std::sync::Arc::new(|_| Answer::text(StatusCode::OK, "ok"))).unwrap()
 }
@@ -20,7 +20,7 @@ async fn naive_talk(upstream: &HttpServer) -> Talk<TcpStream> {
     Talk::over(TcpStream::connect(naive(upstream.address()).await).await.unwrap())
 }
 
-/// The refusal that a client got, and its record.
+/// The code of a refusal, from its record.
 fn code(world: &World, answer: &super::wire::Answer) -> String {
     let ids = answer.field("x-fapi-interaction-id");
     let [id] = ids.as_slice() else { panic!("one interaction id: {answer:?}") };
@@ -70,7 +70,7 @@ async fn atk_hd_03_t3_a_client_removes_nothing_that_the_gateway_says() {
         assert_eq!(request.header("x-custom"), None, "control: what is the client's own it may name");
         assert_eq!(request.header("connection"), None, "FWD-02");
     }
-    // What frames the message stays, and what routes it may not be named.
+    // Naming a field that frames or authorizes the message does not remove it; naming one that routes it is refused.
     for framing in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
         world.accounts.clear();
         let fields = "Connection: content-length, transfer-encoding, authorization\r\n";
@@ -162,7 +162,7 @@ const FORGED: &[&str] = &[
 async fn atk_hd_01_atk_hd_02_atk_hd_04_cc_09_cc_10_nothing_forged_goes_up_on_protected_and_public_routes() {
     let world =
         World::with(|scene| scene.replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, header_count: 256 }")).await;
-    // These two are no names of ours in any reading: they must pass, so that the list proves something.
+    // These two are not names of the gateway under any reading: they must pass, which shows that the list is effective.
     let ours = |name: &&&str| !["d_p_o_p", "authorization_"].contains(*name);
     let fields: String =
         FORGED.iter().filter(ours).map(|name| format!("{name}: forged\r\n{name}: forged twice\r\n")).collect();
@@ -175,7 +175,7 @@ async fn atk_hd_01_atk_hd_02_atk_hd_04_cc_09_cc_10_nothing_forged_goes_up_on_pro
             }
             world.accounts.clear();
             let mut talk = Talk::with(&from).await;
-            // Beside a bearer token a proof is refused, so that one is only forged where no token is looked at.
+            // A proof next to a bearer token is refused, so one is only forged where tokens are not examined.
             let fields =
                 if line.ends_with("accounts") { fields.replace("DPoP: forged\r\n", "") } else { fields.clone() };
             talk.say(head(&world, line, &format!("{fields}X-Control: passes\r\n"))).await.unwrap();
@@ -195,7 +195,7 @@ async fn atk_hd_01_atk_hd_02_atk_hd_04_cc_09_cc_10_nothing_forged_goes_up_on_pro
             assert_eq!(request.headers.get_all("x-forwarded-for").iter().count(), 1);
         }
     }
-    // HTTP/2 has no hop-by-hop fields at all, and otherwise the same names.
+    // HTTP/2 has no hop-by-hop fields; the other names are the same.
     let not_in_h2 = ["keep-alive", "proxy-connection", "te"];
     for path in ["/accounts", "/health"] {
         world.accounts.clear();
@@ -228,7 +228,7 @@ async fn atk_hd_05_trailers_do_not_go_up_and_carry_no_credentials() {
     assert_eq!((&request.body[..], request.header("client-cert")), (&b"hello"[..], None));
     assert_eq!(marked(&world), [""; 0]);
     assert!(!format!("{request:?}").contains("forged"));
-    // The trailer's token is nobody's.
+    // A token in a trailer is ignored.
     let mut talk = Talk::with(&client(&world)).await;
     talk.say("POST /payments HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
     let _ = talk.say(&body).await;
@@ -238,7 +238,7 @@ async fn atk_hd_05_trailers_do_not_go_up_and_carry_no_credentials() {
     still_serves(&world).await;
 }
 
-/// One byte at a time.
+/// One piece for each byte.
 fn bytes(text: &str) -> Vec<Vec<u8>> {
     text.bytes().map(|byte| vec![byte]).collect()
 }
@@ -264,7 +264,7 @@ async fn t4_a_dripped_header_ends_at_its_deadline() {
 
     let world = short_limits().await;
     let endless = format!("GET /accounts HTTP/1.1\r\nHost: localhost\r\nX-Slow: {}", "a".repeat(2000));
-    // On a new connection, and on one that has been used before.
+    // On a new connection, and on one that has already served requests.
     let late = async |requests_before: usize| {
         let mut talk = Talk::with(&client(&world)).await;
         for _ in 0..requests_before {
@@ -278,7 +278,7 @@ async fn t4_a_dripped_header_ends_at_its_deadline() {
         assert_eq!(talk.rest().await, "", "and the connection ends");
     };
 
-    // Slow, and in time: the deadline is the header's, not each byte's and not the connection's.
+    // Slow, but in time: the deadline applies to the whole header section, not to each byte or to the connection.
     let patient = World::start().await;
     let in_time = async {
         let whole = head(&patient, "GET /accounts", "");
@@ -319,7 +319,7 @@ async fn t8_a_header_without_end_is_refused_early() {
         World::with(|scene| scene.replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, header_count: 64 }")).await;
     let before = world.accounts.server().heads();
     let line = format!("X-Long: {}\r\n", "a".repeat(8 * 1024 - 10));
-    // 2 MiB of lines, of one line, and of bytes that are no line.
+    // 2 MiB: as many lines, as one line, and as bytes that are not a line.
     for piece in [line, "a".repeat(8 * 1024), "\0".repeat(8 * 1024)] {
         let mut pieces = vec![b"GET /accounts HTTP/1.1\r\nHost: localhost\r\nX: ".to_vec()];
         pieces.extend(std::iter::repeat_n(piece.into_bytes(), 256));
@@ -337,8 +337,8 @@ async fn t8_a_header_without_end_is_refused_early() {
             assert!(held <= 160 * 1024, "{detail}");
         }
     }
-    // Many small ones, whole: more than may be, more than Pingora's parser takes, and 1 MiB in 1 KiB lines. Two fields are the
-    // request's own.
+    // Many small fields in one write: more than the limit, more than Pingora's parser accepts, and 1 MiB in 1 KiB lines.
+    // The request has two fields of its own.
     let many = |count: usize| (2..count).map(|number| format!("X-{number}: 1\r\n")).collect::<String>();
     let large: String = (0..1024).map(|number| format!("X-{number}: {}\r\n", "a".repeat(1016))).collect();
     for fields in [many(65), many(257), many(300), large] {
@@ -349,7 +349,7 @@ async fn t8_a_header_without_end_is_refused_early() {
         assert_eq!(talk.rest().await, "", "and the connection ends");
     }
     assert_eq!(world.accounts.server().heads(), before);
-    // What a body has is no field, however many lines it has.
+    // Lines in the body are not fields, however many there are.
     let body = "a: b\r\n".repeat(500);
     let mut talk = Talk::with(&client(&world)).await;
     let fields = format!("{}Content-Length: {}\r\n", many(63), body.len());
@@ -438,7 +438,7 @@ async fn t8_what_has_two_readings_is_refused_and_what_it_hides_is_never_seen() {
         assert_eq!(talk.rest().await, "", "{what}: the connection ends");
         assert_eq!(world.accounts.server().heads(), before, "{what}");
     }
-    // ATK-SM-07: here the head is good and may go up; the body must not, nor what it hides.
+    // ATK-SM-07: here the head is valid and may be forwarded; the body, and the request hidden in it, must not be.
     for (what, body) in [
         ("overflow", format!("10000000000000000\r\n{hidden}")),
         ("no CRLF after the chunk", format!("1\r\nab\r\n0\r\n\r\n{hidden}")),
@@ -467,7 +467,7 @@ async fn atk_sm_16_a_pipelined_request_is_judged_itself_or_not_at_all() {
             let mut talk = Talk::with(&client(&world)).await;
             talk.say(format!("{first}{second}")).await.unwrap();
             assert!(talk.answer().await.unwrap().status < 300);
-            // The rest of a half request is the connection's end or a refusal of ours.
+            // The rest of a half-sent request is refused, or the connection is closed.
             let _ = talk.say("x".repeat(16)).await;
             let _ = talk.say("\r\n\r\n").await;
             if let Some(answer) = talk.answer().await {
@@ -543,7 +543,7 @@ async fn atk_sm_09_bear_17_a_refusal_comes_instead_of_100() {
         let answer = talk.answer().await.expect("an answer");
         assert_eq!(answer.status, 201, "{kind}: {answer:?}");
     }
-    // What goes wrong after the 100 is answered all the same.
+    // A fault after the 100 is still answered.
     let expect = "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n";
     let mut talk = Talk::with(&client(&world)).await;
     talk.say(head(&world, "POST /payments", expect)).await.unwrap();

@@ -1,9 +1,10 @@
-//! Each trap that Pingora or rustls sets, shown to exist in the smallest set-up that has it and shown closed on the
+//! Each trap that Pingora or rustls sets, demonstrated in the smallest setup that has it and shown to be closed in the
 //! gateway; and what an attacker sends to find the next one.
 //!
-//! T1 to T8, in the names of the tests, are: resumption that skips the client's certificate (T1), connections to upstreams
-//! shared between identities (T2), headers that the client's `Connection` removes (T3), headers (T4) and HTTP/2 bodies (T5)
-//! that never end, certificates that panic (T6), an end that takes a fixed time (T7), requests that have two readings (T8).
+//! T1 to T8, in the names of the tests, are: resumption that skips the client's certificate (T1), connections to
+//! upstreams shared between identities (T2), headers that the client's `Connection` removes (T3), headers (T4) and
+//! HTTP/2 bodies (T5) that never end, certificates that cause a panic (T6), a shutdown that takes a fixed time (T7),
+//! requests that can be read in two ways (T8).
 
 mod answers;
 mod certificates;
@@ -23,7 +24,7 @@ use sandbox::https::Recorded;
 use crate::support::client::Client;
 use crate::support::{ORIGIN, World};
 
-/// The gateway still does its work; where limits are short, a busy machine may need a second attempt.
+/// Checks that the gateway still serves requests; with short limits, a busy machine may need a second attempt.
 async fn still_serves(world: &World) {
     for client in [world.client().h1(), world.client().h2()] {
         let mut last = None;
@@ -44,24 +45,24 @@ async fn still_serves(world: &World) {
     }
 }
 
-/// The head of a request with `T(C1)`, without its last line; `extra` are whole lines.
+/// The head of a request with `T(C1)`, without its final empty line; `extra` holds whole lines.
 fn head(world: &World, line: &str, extra: &str) -> String {
     let token = world.sign(&world.token());
     format!("{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{extra}\r\n")
 }
 
-/// What the upstream got, whichever request it was.
+/// What the upstream received, across all requests.
 fn seen(world: &World) -> Vec<Recorded> {
     world.accounts.requests()
 }
 
-/// Requests that mention the marker anywhere, of which there must be none.
+/// The requests that contain the marker anywhere; there must not be any.
 fn marked(world: &World) -> Vec<String> {
     let requests = seen(world).into_iter().map(|request| format!("{request:?}"));
     requests.filter(|request| request.contains(MARKER)).collect()
 }
 
-/// An HTTP/2 request for a body that is sent by hand.
+/// An HTTP/2 request whose body the test sends frame by frame.
 fn h2_request(world: &World, method: &str, path: &str) -> http::request::Builder {
     let token = world.sign(&world.token());
     Request::builder()
@@ -71,10 +72,10 @@ fn h2_request(world: &World, method: &str, path: &str) -> http::request::Builder
         .header("authorization", format!("Bearer {token}"))
 }
 
-/// A client with `T(C1)`'s certificate and HTTP/1.
+/// A client that uses HTTP/1 and the certificate of `T(C1)`.
 fn client(world: &World) -> Client {
     world.client().h1()
 }
 
-/// Stands in requests that nobody may see.
+/// Appears in requests that must never reach an upstream.
 const MARKER: &str = "marker-7f3a";

@@ -1,4 +1,4 @@
-//! Several names at one address: the name in the ClientHello chooses the rules, and no request gets around them.
+//! Several names at one address: the name in the ClientHello selects the rules, and no request can circumvent them.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::tls::alert;
 use crate::support::client::Client;
 use crate::support::{DEADLINE, Scene, World};
 
-/// The other name, whose clients have certificates of another authority and have to show them.
+/// The other name, whose clients must present a certificate of another authority.
 const STRICT: &str = "strict.example";
 
 /// A world with two names at one address.
@@ -51,14 +51,14 @@ impl Names {
         Self { world, authority, client }
     }
 
-    /// A client of the strict name, without a certificate.
+    /// A client of the strict name that presents no certificate.
     fn strict(&self) -> Client {
         Client::new(self.world.gateway.address(), &self.authority)
             .server_name(STRICT)
             .origin(&format!("https://{STRICT}"))
     }
 
-    /// `GET /accounts` of a name, with a token that is bound to a certificate.
+    /// `GET /accounts` for a name, with a token that is bound to a certificate.
     fn request(&self, name: &str, credential: &Credential) -> Request<Bytes> {
         let token = self.world.issuer.token(self.world.clock.now()).bound_to_certificate(credential);
         let token = self.world.sign(&token);
@@ -82,7 +82,7 @@ fn entry(address: &str, name: &str) -> String {
     )
 }
 
-/// The alert that a client gets.
+/// The alert that a client receives; `None` if the handshake succeeds.
 async fn refusal(client: &Client) -> Option<AlertDescription> {
     match client.handshake().await {
         Ok(_) => None,
@@ -122,7 +122,7 @@ async fn net_21_mtls_13_no_request_reaches_a_name_through_the_handshake_of_anoth
             let Ok(response) = connection.send(names.request(STRICT, credential)).await else { continue };
             assert_eq!(response.status(), 421);
             assert_eq!(world.gateway.record_of(&response)["code"], "host_unknown");
-            // HTTP/1.1 closes after it.
+            // The gateway closes an HTTP/1.1 connection after this refusal.
             connection = lax.connect().await.unwrap();
         }
         assert_eq!(world.accounts.server().heads(), before, "nothing goes up");
@@ -170,7 +170,8 @@ async fn a_client_without_a_name_gets_the_entry_with_the_ip_address() {
     still_serves(world).await;
 }
 
-/// What the gateway answers to the ClientHello of this name, sent byte by byte in records of `fragment` bytes.
+/// The first bytes that the gateway sends in response to a ClientHello for this name, sent byte by byte in records of
+/// `fragment` bytes.
 async fn first_answer(world: &World, name: &str, fragment: Option<usize>) -> [u8; 7] {
     let mut config = ClientConfig::builder_with_provider(default_provider().into())
         .with_safe_default_protocol_versions()
@@ -200,7 +201,7 @@ async fn atk_cf_05_net_23_a_hello_in_pieces_gets_the_same_rules() {
     let names = Names::start().await;
     for fragment in [None, Some(64), Some(32)] {
         for name in ["localhost", STRICT] {
-            // RFC 8446 §5.1: a record of type handshake; in it (§4) a ServerHello.
+            // RFC 8446 §5.1: a handshake record; inside it (§4) a ServerHello.
             let answer = first_answer(&names.world, name, fragment).await;
             assert_eq!((answer[0], answer[5]), (22, 2), "{name} {fragment:?}");
         }
@@ -262,7 +263,7 @@ async fn net_22_a_reload_moves_names_and_their_open_connections_with_them() {
     assert_eq!(lax.send(health("localhost")).await.unwrap().status(), 200, "control");
     assert_eq!(open.send(health(STRICT)).await.unwrap().status(), 200, "control");
 
-    // The lax name comes under the strict rules: who came without a certificate would not be let in now.
+    // The lax name gets the strict rules: a client that connected without a certificate would now be refused.
     reload(
         1,
         &text.replace(
@@ -278,14 +279,14 @@ async fn net_22_a_reload_moves_names_and_their_open_connections_with_them() {
     );
     assert_eq!(open.send(health(STRICT)).await.unwrap().status(), 200, "control");
 
-    // The strict name is gone.
+    // The strict name is removed.
     reload(2, &text.replace(&entry("127.0.0.1:0", STRICT), "")).await;
     let response = open.send(health(STRICT)).await.unwrap();
     assert_eq!(world.gateway.record_of(&response)["code"], "connection_outdated");
     assert_eq!(refusal(&strict).await, Some(AlertDescription::UnrecognisedName));
     assert_eq!(lax.send(health("localhost")).await.unwrap().status(), 200, "and the lax one as it was");
 
-    // It comes back in another place of the file.
+    // The strict name returns at another position in the file.
     let swapped = text.replace("listeners:\n", &format!("listeners:\n{}", entry("127.0.0.1:0", STRICT)));
     let swapped = swapped.replacen(&format!("{}admin:", entry("127.0.0.1:0", STRICT)), "admin:", 1);
     reload(3, &swapped).await;

@@ -1,4 +1,4 @@
-//! Clients that take their time, to send and to read: each ends by a limit, and none holds up anybody else.
+//! Clients that send and read slowly: a limit ends each of them, and none blocks the others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::support::{DEADLINE, World, request};
 
 const BETWEEN: Duration = Duration::from_millis(50);
 
-/// A world with these limits, and a route to one more upstream.
+/// A world with these limits and a route to an additional upstream.
 async fn world(limits: &str, upstream: SocketAddr) -> World {
     let route = format!(
         "  other: {{ servers: [\"http://{upstream}\"], response_timeout: 5s }}\nroutes:\n  - {{ name: other, path: /other/**, methods: [GET], scopes: [accounts], upstream: other }}\n"
@@ -34,7 +34,7 @@ fn nobody() -> SocketAddr {
     "127.0.0.1:9".parse().unwrap()
 }
 
-/// One byte every 50 ms, so many.
+/// Sends `count` single bytes, one every 50 ms.
 fn drip(sender: mpsc::Sender<Frame<Bytes>>, count: usize) {
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(BETWEEN);
@@ -53,7 +53,7 @@ async fn atk_sz_03_a_body_that_drips_into_ten_megabytes_ends_by_its_rate() {
     let patient = self::world("body_grace: 300ms, body_min_rate: 10B", nobody()).await;
     let bound = Duration::from_secs(3);
 
-    // HTTP/1, with a length and without, a form too.
+    // HTTP/1, with and without a length, and with a form.
     for (framing, piece) in [
         ("Content-Length: 10000000\r\n", &b"a"[..]),
         ("Transfer-Encoding: chunked\r\n", b"1\r\na\r\n"),
@@ -67,7 +67,7 @@ async fn atk_sz_03_a_body_that_drips_into_ten_megabytes_ends_by_its_rate() {
         assert_eq!(world.gateway.record(answer.field("x-fapi-interaction-id")[0])["code"], "body_timeout");
         assert!(took >= SHORT && took < bound, "{framing}: {took:?}");
     }
-    // A body that was announced and does not come at all.
+    // A body that is announced but never sent.
     let mut talk = Talk::with(&client(&world)).await;
     let began = now();
     talk.say(head(&world, "POST /payments", "Content-Length: 5\r\n")).await.unwrap();
@@ -86,7 +86,7 @@ async fn atk_sz_03_a_body_that_drips_into_ten_megabytes_ends_by_its_rate() {
     );
     assert!(began.elapsed() < bound, "{:?}", began.elapsed());
 
-    // Control: as slow, and fast enough.
+    // Control: as slow, but within the limit.
     let mut pieces = vec![head(&patient, "POST /payments", "Content-Length: 20\r\n").into_bytes()];
     pieces.extend(std::iter::repeat_n(b"a".to_vec(), 20));
     let (answer, took) = Talk::with(&client(&patient)).await.drip(pieces, BETWEEN).await;
@@ -103,7 +103,7 @@ async fn atk_sz_03_a_body_that_drips_into_ten_megabytes_ends_by_its_rate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_sz_03_a_client_that_does_not_read_is_left() {
-    // More than sockets hold.
+    // More than the socket buffers hold.
     let large =
         HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "a".repeat(32 << 20)))).unwrap();
     let world = world("idle_timeout: 600ms", large.address()).await;
@@ -118,7 +118,7 @@ async fn atk_sz_03_a_client_that_does_not_read_is_left() {
         (&"permit".into(), &200.into(), &"other".into())
     );
 
-    // HTTP/2: as many bytes as the first window, and no more.
+    // HTTP/2: the client reads as much as the first window allows, and no more.
     let connection = dripping_h2(world.client().h2().raw_stream().await.unwrap()).await;
     let request = h2_request(&world, "GET", "/other/2").body(Drops::none()).unwrap();
     let mut response = timeout(DEADLINE, connection.clone().send_request(request)).await.unwrap().unwrap();
@@ -129,7 +129,7 @@ async fn atk_sz_03_a_client_that_does_not_read_is_left() {
     let rest = async { while let Some(Ok(_)) = response.frame().await {} };
     timeout(DEADLINE, rest).await.expect("and the response ends");
 
-    // Control: whoever reads has all of it.
+    // Control: a client that reads receives everything.
     for client in [world.client().h1(), world.client().h2()] {
         let response = client.send(request_of(&world, "/other/3")).await.unwrap();
         assert_eq!((response.status().as_u16(), response.body().len()), (200, 32 << 20));
@@ -141,7 +141,7 @@ fn request_of(world: &World, path: &str) -> http::Request<Bytes> {
     request(path, &world.sign(&world.token()))
 }
 
-/// An upstream whose answers never end.
+/// An upstream whose responses never end.
 async fn endless() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Handshakes: resumption, certificates that cannot be read, versions and suites, limits.
+//! Handshakes: resumption, unreadable certificates, versions and cipher suites, limits.
 
 use std::io;
 use std::panic::catch_unwind;
@@ -31,7 +31,7 @@ use super::wire::{SHORT, Talk, now};
 use crate::support::client::Client;
 use crate::support::{DEADLINE, ORIGIN, World};
 
-/// A verifier that counts how often it is asked.
+/// A verifier that counts how often it is called.
 #[derive(Debug)]
 struct Counting(Arc<dyn ClientCertVerifier>, Arc<AtomicUsize>);
 
@@ -79,7 +79,7 @@ fn roots(authority: &Authority) -> RootCertStore {
     roots
 }
 
-/// A client that remembers sessions, as every client does by default.
+/// A client that stores sessions for resumption, as every client does by default.
 fn remembering(
     authority: &Authority,
     credential: &Credential,
@@ -96,7 +96,7 @@ fn remembering(
     config
 }
 
-/// One exchange on a new connection: which handshake it was, and how many session tickets came with it.
+/// Makes one exchange on a new connection; returns the kind of handshake and the number of session tickets received.
 async fn exchange(config: &Arc<ClientConfig>, address: std::net::SocketAddr, request: &str) -> (HandshakeKind, u32) {
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
@@ -142,7 +142,7 @@ async fn atk_tk_23_t1_a_second_handshake_is_never_resumed() {
     still_serves(&world).await;
 }
 
-/// A self-signed certificate whose validity is no time: webpki takes no notice, x509-parser does.
+/// A self-signed certificate whose `notBefore` is not a valid time: webpki does not notice, x509-parser does.
 fn unreadable() -> Credential {
     let mut credential = self_signed("unreadable");
     let mut der = credential.chain_der[0].to_vec();
@@ -153,7 +153,7 @@ fn unreadable() -> Credential {
     credential
 }
 
-/// The alert in an error of a handshake.
+/// The alert in a handshake error.
 pub(super) fn alert(error: &io::Error) -> Option<AlertDescription> {
     let rustls::Error::AlertReceived(alert) = error.get_ref()?.downcast_ref()? else { return None };
     Some(*alert)
@@ -183,7 +183,7 @@ async fn t6_a_certificate_that_cannot_be_read_fails_the_handshake_and_nothing_el
         let error = client.certificate(&bad).handshake().await.expect_err("refused");
         assert_eq!(alert(&error), Some(AlertDescription::BadCertificate), "{error}");
     }
-    // A task that panicked would have counted nothing.
+    // A task that panicked would not have been counted.
     let metrics = world.gateway.admin("/metrics").await.1;
     let failures =
         metrics.lines().find(|line| line.starts_with("fapi_gateway_tls_handshakes_total") && line.contains("failure"));
@@ -263,7 +263,7 @@ async fn net_30_a_handshake_that_never_comes_is_cut_in_time() {
     let world =
         World::with(|scene| scene.replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, handshake_timeout: 300ms }"))
             .await;
-    // One says nothing, one says that a ClientHello follows and stops.
+    // One client sends nothing, the other announces a ClientHello and stops.
     let slow = [&b""[..], &[0x16, 3, 1, 0x02, 0x00, 1]].map(|words| {
         let address = world.gateway.address();
         tokio::spawn(async move {
@@ -312,7 +312,7 @@ async fn net_30_the_connection_over_the_cap_is_refused_until_another_ends() {
     assert_eq!(second.answer().await.unwrap().status, 200, "the others go on");
     drop(first);
     let recovers = async {
-        // Refusals are quick, and the end of a connection is seen when its close is read.
+        // Refusals are quick; the gateway notices a closed connection once it reads the close.
         while client.raw_stream().await.is_err() {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! Connections to upstreams belong to one identity.
+//! Connections to upstreams belong to a single identity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use sandbox::tls::danger_tls_config_with_any_client;
 use super::still_serves;
 use crate::support::{World, request};
 
-/// Two identities of different authorities that share their serial number, as numbers counted from 1 do.
+/// Two identities of different authorities with the same serial number, as happens when numbers are counted from 1.
 fn twins() -> (Authority, [Credential; 2]) {
     let (one, other) = (Authority::new("One"), Authority::new("Other"));
     let numbered =

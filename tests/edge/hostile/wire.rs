@@ -1,5 +1,5 @@
-//! The tools of an attacker: exact bytes in exact order over HTTP/1 and HTTP/2, servers that answer any bytes, and a proxy
-//! as Pingora makes it when nothing is done about its traps.
+//! An attacker's tools: exact bytes in exact order over HTTP/1 and HTTP/2, servers that answer with arbitrary bytes,
+//! and a proxy as Pingora builds it when nothing is done about its traps.
 
 use std::convert::Infallible;
 use std::io;
@@ -28,7 +28,7 @@ use tokio_rustls::client::TlsStream;
 use crate::support::DEADLINE;
 use crate::support::client::Client;
 
-/// One HTTP/1 connection, spoken by hand.
+/// An HTTP/1 connection on which the test writes the bytes itself.
 pub struct Talk<S = TlsStream<TcpStream>> {
     stream: S,
     received: Vec<u8>,
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         timeout(DEADLINE, writing).await?
     }
 
-    /// The next response, whose body has a declared length; none if the connection ends before.
+    /// Reads the next response, whose body must have a declared length; `None` if the connection is closed first.
     pub async fn answer(&mut self) -> Option<Answer> {
         let reading = async {
             loop {
@@ -68,7 +68,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         timeout(DEADLINE, reading).await.expect("a response, or the end of the connection, in time")
     }
 
-    /// Says these pieces with `every` between them until there is a response or the end; and how long that took.
+    /// Sends these pieces at intervals of `every` until there is a response or the connection is closed; also returns
+    /// how long that took.
     pub async fn drip(
         &mut self,
         pieces: impl IntoIterator<Item = Vec<u8>>,
@@ -90,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                         }
                     }
                     _ = tick.tick() => {
-                        // What cannot be said any more shows in what is read.
+                        // A failed write shows up when the response is read.
                         if let Some(piece) = pieces.next() {
                             let _ = self.stream.write_all(&piece).await;
                             let _ = self.stream.flush().await;
@@ -103,14 +104,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         (answer, began.elapsed())
     }
 
-    /// Everything that comes until the other side closes, which it must.
+    /// Everything that arrives until the peer closes the connection, which it must.
     pub async fn rest(mut self) -> String {
         let reading = async { while matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {} };
         timeout(DEADLINE, reading).await.expect("the connection is closed in time");
         String::from_utf8_lossy(&self.received).into_owned()
     }
 
-    /// The status of the next response, of which only the head comes.
+    /// The status of the next response, reading only its head.
     pub async fn head(&mut self) -> u16 {
         let reading = async {
             loop {
@@ -139,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 }
 
-/// A response as it came.
+/// A response as received.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -155,13 +156,13 @@ impl Answer {
     }
 }
 
-/// One HTTP/2 connection, spoken frame by frame (RFC 9113 §4), with fields as literals (RFC 7541 §6.2.2).
+/// An HTTP/2 connection on which the test writes each frame (RFC 9113 §4), with fields as literals (RFC 7541 §6.2.2).
 pub struct Frames {
     stream: TlsStream<TcpStream>,
     received: Vec<u8>,
 }
 
-/// What became of a stream.
+/// What happened to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Answered(u16),
@@ -177,7 +178,7 @@ impl Frames {
         Self { stream, received: Vec::new() }
     }
 
-    /// Exact bytes on a connection of which nothing else is known.
+    /// Sends exact bytes on a new connection, without a preface or settings of its own.
     pub async fn mute(client: &Client, bytes: &[u8]) -> Self {
         let mut stream = client.clone().h2().raw_stream().await.expect("the gateway accepts the connection");
         stream.write_all(bytes).await.expect("a first word");
@@ -190,7 +191,7 @@ impl Frames {
         for (name, value) in fields {
             block.push(0);
             for text in [name, value] {
-                // RFC 7541 §5.1, with a prefix of seven bits.
+                // RFC 7541 §5.1, with a 7-bit prefix.
                 match text.len() {
                     short @ 0..127 => block.push(u8::try_from(short).expect("less than 127")),
                     long => {
@@ -213,33 +214,33 @@ impl Frames {
         self.frame(0, u8::from(ends), id, bytes).await;
     }
 
-    /// CANCEL, as a client may.
+    /// Resets a stream with CANCEL, as a client may.
     pub async fn reset(&mut self, id: u32) {
         self.frame(3, 0, id, &[0, 0, 0, 8]).await;
     }
 
-    /// Any frame at all.
+    /// Sends an arbitrary frame.
     pub async fn frame(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
         frame.extend(id.to_be_bytes());
         frame.extend_from_slice(payload);
-        // A connection that is closed already shows in what is read.
+        // A connection that is already closed shows up when it is read.
         let _ = self.stream.write_all(&frame).await;
         let _ = self.stream.flush().await;
     }
 
-    /// Sends a frame without flags; whether the connection still takes it.
+    /// Sends a frame without flags; returns whether the connection still accepts it.
     pub async fn frame_goes(&mut self, kind: u8, id: u32, payload: &[u8]) -> bool {
         let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
         let frame = [&length[1..], &[kind, 0], &id.to_be_bytes(), payload].concat();
-        // Who does not read what comes is written to until the sockets are full, and then waited for until the end.
+        // If the peer reads nothing, the write blocks once the sockets are full, until the deadline.
         let writing = self.stream.write_all(&frame);
         matches!(timeout(DEADLINE, writing).await, Ok(Ok(())))
     }
 
-    /// Whether the other side has ended the connection, as far as that has come.
+    /// Whether the peer has closed the connection, as far as the test has been told.
     pub async fn is_closed(&mut self) -> bool {
         match timeout(Duration::from_millis(1), self.stream.read_buf(&mut self.received)).await {
             Ok(read) => !matches!(read, Ok(1..)),
@@ -247,7 +248,7 @@ impl Frames {
         }
     }
 
-    /// The kind of frame that ends a stream, with END_STREAM or by itself.
+    /// The kind of the frame that ends a stream, with END_STREAM or by itself; `None` if the connection ends first.
     pub async fn end_of(&mut self, stream: u32) -> Option<u8> {
         let reading = async {
             loop {
@@ -283,7 +284,7 @@ impl Frames {
         timeout(DEADLINE, reading).await.expect("a stream ends in time")
     }
 
-    /// Kind, flags, stream and payload.
+    /// Kind, flags, stream and payload of the next frame; `None` until all of it has arrived.
     fn next_frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let head = self.received.get(..9)?;
         let length = usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).expect("24 bits");
@@ -294,10 +295,10 @@ impl Frames {
     }
 }
 
-/// `:status` at the start of a header block: indexed, or three digits, which Huffman codes with five or six bits.
+/// The `:status` at the start of a header block: indexed, or three digits, whose Huffman codes have five or six bits.
 fn status(block: &[u8]) -> u16 {
     match block {
-        // The dynamic table may shrink first (RFC 7541 §6.3).
+        // A dynamic table size update may come first (RFC 7541 §6.3).
         [update, rest @ ..] if update & 0xe0 == 0x20 => status(rest),
         [index @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(index - 0x88)],
         [_, length, value @ ..] if length & 0x80 != 0 => {
@@ -321,7 +322,7 @@ fn status(block: &[u8]) -> u16 {
     }
 }
 
-/// A request body whose frames a test hands over one by one.
+/// A request body whose frames the test supplies one by one.
 pub struct Drops(mpsc::Receiver<Frame<Bytes>>);
 
 impl Drops {
@@ -330,7 +331,7 @@ impl Drops {
         (sender, Self(receiver))
     }
 
-    /// No frames at all.
+    /// A body without frames.
     pub fn none() -> Self {
         Self::new().1
     }
@@ -379,8 +380,8 @@ pub async fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) 
     address
 }
 
-/// Pingora as it comes: the header that speaks for the gateway is set in `request_filter`, the read timeout is Pingora's,
-/// nothing is checked.
+/// A proxy with Pingora's defaults: `request_filter` sets the header that carries the gateway's statement, the read
+/// timeout is Pingora's, and nothing is checked.
 struct Naive {
     upstream: SocketAddr,
 }
@@ -406,9 +407,9 @@ impl ProxyHttp for Naive {
     }
 }
 
-/// The naive proxy on plain TCP, for HTTP/1 and, with prior knowledge, HTTP/2.
+/// The naive proxy on plain TCP, for HTTP/1 and for HTTP/2 with prior knowledge.
 pub async fn naive(upstream: SocketAddr) -> SocketAddr {
-    // Before Pingora installs another for the whole process.
+    // Installed before Pingora installs another one for the whole process.
     fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -427,7 +428,7 @@ pub async fn naive(upstream: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The limits that the tests wait for.
+/// The value of the limits that the tests wait for.
 pub const SHORT: Duration = Duration::from_millis(300);
 
 #[allow(clippy::disallowed_methods, reason = "what a wait takes is measured")]
