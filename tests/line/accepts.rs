@@ -1,5 +1,5 @@
-//! What must pass, and what the resource server then sees: each kind of signature over HTTP/1.1 and HTTP/2, with the
-//! gateway's word about the client and nobody else's.
+//! What must be accepted, and what the resource server then sees: each signature algorithm over HTTP/1.1 and HTTP/2,
+//! with statements about the client that come from the gateway alone.
 
 use std::io::{Read, Write};
 
@@ -96,7 +96,7 @@ async fn fwd_05_path_and_query_go_up_byte_for_byte() {
             assert_eq!(world.accounts.requests().remove(0).uri, target);
         }
     }
-    // RFC 9112 §3.2.2: an absolute target reads as its path, and that is what goes up.
+    // RFC 9112 §3.2.2: an absolute-form target is treated as its path, and the path is forwarded.
     world.accounts.clear();
     let absolute = format!(
         "GET {ORIGIN}/accounts?a=b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
@@ -185,7 +185,7 @@ async fn bodies_go_up_whole_over_both_protocols() {
     let body = Bytes::from(vec![b'x'; 200_000]);
     for client in [world.client().h1(), world.client().h2()] {
         for kind in ["application/json", "application/x-www-form-urlencoded"] {
-            // A form is read before it is sent on, and so must fit what can be kept.
+            // A form is read before it is forwarded, so it must fit into the buffer.
             let body = if kind == "application/json" { body.clone() } else { body.slice(..60_000) };
             let mut request = request("/payments", &world.sign(&world.token().scope("payments")));
             *request.method_mut() = Method::POST;
@@ -348,7 +348,7 @@ async fn fwd_06_the_upstream_is_known_by_its_certificate_and_knows_the_gateway_b
     })
     .await;
     let token = world.sign(&world.token());
-    // The accounts API has no such paths, so its own answer is 404: what counts is who was let in.
+    // The accounts API has no such paths and answers 404; what matters is which requests were forwarded.
     for path in ["/right", "/wrong-name", "/no-identity", "/wrong-anchor", "/right"] {
         let (status, code) = world.judge(request(path, &token)).await;
         let expected = if path == "/right" { (404, "ok") } else { (502, "upstream_unreachable") };

@@ -1,4 +1,5 @@
-//! Keys that change, and storms about them, over real sockets: what is counted is what the authorization server was asked.
+//! Keys that change, and floods of unknown keys, over real sockets: the tests count what the authorization server was
+//! asked.
 
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ async fn atk_sz_05_a_storm_costs_one_fetch_and_delays_no_valid_token() {
     for connection in 0..CONNECTIONS {
         let open = world.client().h2().connect().await.unwrap();
         for number in 0..REQUESTS {
-            // Half of them name a key that there is not, the others one that did not sign them.
+            // Half of them name a key that does not exist, the others one that did not sign them.
             let token = match number % 2 {
                 0 => world.token().header("kid", format!("unknown-{connection}-{number}")).sign(key),
                 _ => world.token().sign(&stranger),
@@ -77,7 +78,7 @@ async fn atk_sz_05_a_storm_costs_one_fetch_and_delays_no_valid_token() {
             assert_eq!(open.send(remembered.clone()).await.unwrap().status(), 200);
         }
     };
-    // The gateway waits 10 seconds for the silent issuer: who waits with it comes too late.
+    // The gateway waits 10 seconds for the silent issuer: a request that waits with it exceeds this limit.
     tokio::time::timeout(Duration::from_secs(8), valid).await.expect("valid tokens do not wait");
     assert!(storm.try_join_next().is_none(), "control: the storm does");
     world.issuer.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! What is let through and what is refused, step by step.
+//! What is accepted and what is refused, step by step.
 
 mod accepts;
 mod dpop;

@@ -1,5 +1,5 @@
-//! One good request, one thing broken at a time: every code has its case here, over a real socket, and a code without one
-//! fails the run.
+//! A valid request with one thing broken at a time: every code has its case here, over a real socket, and a code
+//! without a case fails the test.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -35,12 +35,12 @@ impl Covered {
     }
 }
 
-/// Expects `code` with its status, a challenge for both schemes, a record, and that nothing went up.
+/// Expects `code` with its status, a challenge for both schemes and a record, and that nothing was forwarded.
 async fn refused(world: &World, covered: &Covered, code: Code, what: &str, client: &Client, request: Request<Bytes>) {
     refused_with(world, covered, code, what, client, request, 2).await;
 }
 
-/// The same where a route accepts this many schemes.
+/// The same for a route that accepts this many schemes.
 async fn refused_with(
     world: &World,
     covered: &Covered,
@@ -101,19 +101,19 @@ async fn every_code_has_a_case() {
     passes(&world, "all, once more", world.request()).await;
     slow_and_large(&covered).await;
     upstreams(&covered).await;
-    // Whoever left sees no status; the record is looked at in endings.rs.
+    // A client that has disconnected sees no status; endings.rs checks the record.
     covered.note(Code::ClientGone);
-    // Nor does who is cut off after the head of an answer; that is looked at in hostile/slow.rs.
+    // Nor does a client that is cut off after the head of a response; hostile/slow.rs checks that.
     covered.note(Code::ClientStalled);
     covered.note(Code::ExchangeTimeout);
-    // It takes a connection that was let in before a reload; it is looked at in hostile/certificates.rs.
+    // This requires a connection that was accepted before a reload; hostile/certificates.rs checks it.
     covered.note(Code::ConnectionOutdated);
     proxies(&covered).await;
     issuers(&covered).await;
     introspection(&covered).await;
     revocations(&covered).await;
     proofs_elsewhere(&covered).await;
-    // Nothing that a peer sends leads here; what would be answered is looked at all the same.
+    // Nothing that a peer sends leads to this code; its response is checked all the same.
     let internal = Rejection::new(Unavailable::Internal { detail: "x".into() }, Seen::default());
     let answer = internal.response(&InteractionId::from_uuid(uuid::Uuid::nil()));
     assert_eq!(
@@ -210,7 +210,7 @@ async fn proofs(world: &World, covered: &Covered) {
     refused(world, covered, Code::DpopReplayed, "DPOP-39", &client, dpop(&proof)).await;
 }
 
-/// A route that takes one binding, and a gateway that asks for nonces and has no room left.
+/// A route that accepts a single binding, and a gateway that requires nonces and whose replay log is full.
 async fn proofs_elsewhere(covered: &Covered) {
     let world = World::with(|scene| {
         scene
@@ -380,7 +380,7 @@ async fn certificates(world: &World, covered: &Covered) {
         request("/accounts", &world.sign(&authority)),
     )
     .await;
-    // MTLS-15, with trust by possession: a chain that is out of its time ends in the handshake.
+    // MTLS-15, with trust by possession: a chain outside its validity period is refused in the handshake.
     let world = World::with(|scene| {
         scene.replace("mode: optional, trust: chain, trust_anchors: [ca.pem]", "mode: optional, trust: possession")
     })

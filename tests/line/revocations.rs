@@ -1,4 +1,4 @@
-//! `POST /revocations`: what was taken back passes no more, whoever verified it, and nothing else is touched.
+//! `POST /revocations`: a revoked token is refused, whoever validates it, and no other token is affected.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
 const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 const AUDIENCE: &str = "https://gateway.bank.example";
 
-/// Adds the section with these members, in flow style.
+/// Adds the section `revocations` with these members, in flow style.
 fn taking(scene: Scene, members: &str) -> Scene {
     scene.replace("\"127.0.0.1:0\" }", &format!("\"127.0.0.1:0\", revocations: {{ {members} }} }}"))
 }
@@ -31,7 +31,7 @@ async fn world(members: &str) -> World {
     World::with(|scene| taking(scene, members)).await
 }
 
-/// A world that takes the security events of its issuer.
+/// A world that accepts security events of its issuer.
 async fn listening(adjust: impl FnOnce(Scene) -> Scene) -> World {
     let events = format!("security_events: [{{ issuer: bank, audience: \"{AUDIENCE}\" }}]");
     World::with(|scene| adjust(taking(scene, &events))).await
@@ -45,10 +45,10 @@ async fn is_revoked(world: &World, token: &str, what: &str) {
     assert_eq!(world.judge(request("/accounts", token)).await, (401, "token_revoked".into()), "{what}");
 }
 
-/// Each way to name a token.
+/// Each way to identify a token.
 const SUBJECTS: [&str; 6] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid"];
 
-/// Two tokens that share no name with each other, nor with those of another turn.
+/// Two tokens that share no identifier with each other, nor with those of another turn.
 fn pair(world: &World, turn: &str) -> (AccessToken, AccessToken) {
     let named = |whose: &str| {
         let token = world.token().claim("sub", format!("customer {whose} {turn}"));
@@ -122,7 +122,8 @@ async fn int_16_a_revoked_jwt_stays_so_until_it_ends_and_across_reloads() {
     world.gateway.control().reload();
     tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
     is_revoked(&world, &long, "after a reload").await;
-    // Far beyond `keep`, with a table that has to make room: one that was seen is kept until it ends.
+    // Far beyond `keep`, with a table that has to make room: a revocation whose token was seen is kept until the token
+    // expires.
     world.gateway.revoke(&json!({ "jti": "never seen" })).await;
     world.clock.advance(3600);
     world.gateway.revoke(&json!({ "jti": "another" })).await;
@@ -168,7 +169,7 @@ async fn int_16_the_issuer_is_asked_again_about_each_token_that_is_meant() {
         }
         assert_eq!(world.issuer.requests_to(INTROSPECTION), 2, "control: answers are remembered");
         world.gateway.revoke(&revocation(subject, &one, &claims)).await;
-        // The issuer's word counts, if it was given since.
+        // The issuer's response is accepted if it was given after the revocation.
         passes(&world, &one, subject).await;
         assert_eq!(world.issuer.requests_to(INTROSPECTION), 3, "{subject}: asked again");
         passes(&world, &one, subject).await;
@@ -196,7 +197,7 @@ async fn int_16_an_answer_that_was_under_way_does_not_count() {
         let revoked = async {
             world.issuer.wait_for(INTROSPECTION, 1, DEADLINE).await.expect("it is asked");
             world.gateway.revoke(&json!({ "sub": "customer-1" })).await;
-            // One that comes now, and finds the first question still under way.
+            // A request that arrives now, while the first introspection is still in flight.
             world.judge(request("/accounts", &token)).await
         };
         let (judged, late) = tokio::join!(judged, revoked);
@@ -251,7 +252,7 @@ async fn atk_tk_16_another_spelling_of_the_signature_is_no_way_out() {
     }
 }
 
-/// The same token with the signature (r, n − s).
+/// The same token with the signature (r, n − s), which is valid too.
 fn twin(token: &str) -> String {
     const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
     let (signed, signature) = token.rsplit_once('.').unwrap();
@@ -306,7 +307,7 @@ async fn there_is_no_such_path_unless_the_configuration_says_so() {
     let good = json!({ "sub": "customer-1" }).to_string();
     assert_eq!(world.gateway.post_revocation("application/json", good.clone()).await.0, 404);
     passes(&world, &world.sign(&world.token()), "control").await;
-    // A reload is enough to open it, and to close it.
+    // A reload is enough to open the endpoint, and to close it.
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     let open = text.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }");
@@ -321,7 +322,7 @@ async fn there_is_no_such_path_unless_the_configuration_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tls_nothing_is_taken_from_an_address_that_others_reach() {
-    // Only a reload can lead there: it names a loopback address while the other one stays bound.
+    // Only a reload leads to this state: it names a loopback address while the other one stays bound.
     let world = World::with(|scene| scene.replace("address: \"127.0.0.1:0\"", "address: \"0.0.0.0:0\"")).await;
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
@@ -339,7 +340,7 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     let world = World::with(|scene| {
         let scene = scene.file("operators.pem", &operators.pem());
         let tls = "tls: { certificate: server.pem, private_key: server-key.pem, trust_anchors: [operators.pem] }";
-        // Readiness is asked below, over TLS.
+        // Readiness is checked below, over TLS.
         taking(scene, "").replace("\"127.0.0.1:0\",", &format!("\"127.0.0.1:0\", {tls},")).never_ready()
     })
     .await;
@@ -424,7 +425,7 @@ async fn the_log_tells_of_each_revocation_and_names_nobody() {
     assert_eq!(tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap().code(), Some(0));
 }
 
-/// A good event that revokes all of `customer-1`, before it is changed.
+/// A valid event that revokes all of `customer-1`, before it is changed.
 fn event(world: &World) -> (Value, Value) {
     let header = json!({ "typ": "secevent+jwt", "alg": "PS256", "kid": world.issuer.key(KeyKind::Ps256).kid() });
     let claims = json!({
@@ -449,7 +450,7 @@ async fn int_16_a_security_event_takes_tokens_back() {
     let token = world.sign(&world.token());
     let other = world.sign(&world.token().claim("sub", "customer-2"));
     passes(&world, &token, "control").await;
-    // Of other things, or of another's session.
+    // Events about other things, or about another session.
     let mut strange = event(&world);
     strange.1["events"] =
         json!({ "https://schemas.openid.net/secevent/ssf/event-type/verification": { "state": "x" } });
@@ -466,7 +467,7 @@ async fn int_16_a_security_event_takes_tokens_back() {
     for line in ["{kind=\"sub\",outcome=\"recorded\"} 1\n", "{kind=\"none\",outcome=\"ignored\"} 1\n"] {
         assert!(metrics.contains(line), "{line}{metrics}");
     }
-    // What was issued after the event is good, however late the event is pushed, and however often.
+    // A token issued after the event is valid, however late and however often the event is pushed.
     let mut late = event(&world);
     late.1["events"][CAEP]["event_timestamp"] = json!(world.clock.now());
     world.clock.advance(5);
@@ -588,7 +589,7 @@ async fn int_16_the_first_event_of_a_new_key_is_taken() {
     let old = world.issuer.rotate(KeyKind::Ps256);
     assert_ne!(old.thumbprint(), world.issuer.key(KeyKind::Ps256).thumbprint());
     assert_eq!(push(&world, &event(&world)).await, (202, String::new()));
-    // The old key has left with that reading; a token of the new one shows the revocation.
+    // The old key was dropped when the key set was read; a token signed with the new one shows the revocation.
     let again = world.sign(&world.token());
     is_revoked(&world, &again, "issued in the same second").await;
     let (header, claims) = event(&world);
@@ -610,7 +611,7 @@ async fn int_16_an_event_that_cannot_be_verified_yet_is_to_be_sent_again() {
     assert_eq!((status, err_of(&body).as_str()), (503, "temporarily_unavailable"));
     let metrics = world.gateway.admin("/metrics").await.1;
     assert!(metrics.contains("fapi_gateway_revocations_total{kind=\"none\",outcome=\"unavailable\"} 1\n"), "{metrics}");
-    // What needs no key counts at once.
+    // A revocation that needs no key takes effect at once.
     world.gateway.revoke(&json!({ "jti": "control" })).await;
 }
 

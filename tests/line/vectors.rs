@@ -1,5 +1,5 @@
-//! The examples of the RFCs, each judged by the step that its section binds. The data lies in `vectors/`, by RFC and
-//! section; an example that FAPI forbids is here too, as a refusal.
+//! The examples of the RFCs, each judged by the step that implements its section. The data is in `vectors/`, by RFC and
+//! section; an example that FAPI forbids is included as a refusal.
 
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ fn rfc6750_3_1_every_code_has_the_status_of_its_error() {
     }
     for code in Code::ALL {
         match code.oauth_error() {
-            // RFC 9449 §7.1 and §9 have errors of their own.
+            // RFC 9449 §7.1 and §9 define errors of their own.
             Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce) => assert_eq!(code.status(), 401, "{code}"),
             Some(error) => assert_eq!(errors[error.as_str()], code.status().as_u16(), "{code}"),
             None => {}
@@ -142,7 +142,7 @@ fn rfc7515_a_3_the_private_key_is_no_verifying_key() {
 #[test]
 fn rfc7515_a_4_es512_is_refused_and_so_is_its_key() {
     let section = section(RFC_7515, "A.4");
-    // The payload is the word "Payload", which no JWT is.
+    // The payload is the word "Payload", so this is not a JWT.
     assert_eq!(algorithm(text(&section, "jws")), Err(Code::TokenMalformed));
     let header = text(&section, "jws").split('.').next().unwrap();
     let claims = URL_SAFE_NO_PAD.encode(r#"{"iss":"joe"}"#);
@@ -203,7 +203,7 @@ fn rfc8037_a_2_the_public_key_verifies_eddsa() {
         let moved = jws.replace(&encode(r#"{"iss":"joe"}"#), &encode(r#"{"iss":"jim"}"#));
         assert_eq!(verify(&moved, &key), Err(Code::TokenSignatureInvalid));
     }
-    // A.4: the same key gives the example's signature, so the pair above is the RFC's.
+    // A.4: the same key produces the example's signature, so the pair above is the RFC's.
     let example = section(RFC_8037, "A.4");
     let jws = text(&example, "jws");
     assert_eq!(sign(jws.rsplit_once('.').unwrap().0), jws);
@@ -231,7 +231,7 @@ fn rfc8705_3_1_cnf_is_read_but_its_example_has_bits_that_no_hash_has() {
     let section = section(RFC_8705, "3.1");
     let cnf = &section["claims"]["cnf"];
     let example = text(cnf, "x5t#S256");
-    // 43 characters hold 258 bits; RFC 4648 §3.5 lets a decoder refuse what is in the last two.
+    // 43 characters hold 258 bits; RFC 4648 §3.5 allows a decoder to reject non-zero bits in the last two.
     assert_eq!(confirmation(cnf), Err(Code::ConfirmationMalformed));
     let canonical = format!("{}0", example.strip_suffix('2').unwrap());
     assert_eq!(confirmation(&json!({"x5t#S256": canonical})), Ok(canonical.clone()));
@@ -270,7 +270,7 @@ fn rfc9068_3_header_and_claims_are_accepted_with_an_algorithm_of_fapi() {
     assert_eq!(claims.text("client_id"), Some("s6BhdRkqt3"));
     assert_eq!(claims.scopes().collect::<Vec<_>>(), ["openid", "profile", "reademail"]);
     assert_eq!(token.expires_at(), Some(UnixTime(1_639_528_912)));
-    // It is bound to nobody, so it opens nothing.
+    // It is bound to no key or certificate, so it grants no access.
     assert_eq!(token.confirmation().unwrap_err(), ConfirmationError::Unbound);
 }
 
@@ -340,7 +340,7 @@ fn rfc9440_a_client_cert_is_that_of_the_example() {
 
 // --- RFC 9449
 
-/// The request of RFC 9449 §7.1 with this proof, sent to that origin at that time.
+/// Checks the request of RFC 9449 §7.1 with this proof, sent to that path at that time.
 fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<VerifiedProof, Code> {
     let request = http::Request::get(path)
         .header("authorization", format!("DPoP {}", text(section, "access_token")))
@@ -386,7 +386,7 @@ fn rfc9449_7_1_the_proof_of_the_example_fits_its_request_and_no_other() {
 fn rfc9449_4_1_the_proof_for_the_token_endpoint_is_none_for_a_resource() {
     let (request, own) = (section(RFC_9449, "7.1"), section(RFC_9449, "4.1"));
     let iat = request["iat"].as_u64().unwrap();
-    // Its signature holds, so the next check is the one that refuses.
+    // Its signature is valid, so the next check is the one that refuses it.
     let refused = judge_proof(&request, text(&own, "proof"), text(&request, "path"), iat);
     assert_eq!(refused.err(), Some(Code::DpopMethodMismatch));
     let broken = text(&own, "proof").replace(".2-G", ".3-G");
@@ -426,12 +426,12 @@ fn rfc7638_3_1_thumbprints_of_proof_keys_are_those_of_the_example() {
     assert_eq!(thumbprint(&okp["jwk"]).as_deref(), Some(text(&expected, "thumbprint")));
 }
 
-// --- what the sections need
+// --- helpers
 
 /// A moment at which the token of RFC 9068 §3 is valid.
 const NOW: u64 = 1_618_354_091;
 
-/// The authorization server of RFC 9068 §3, with a key of ours.
+/// The authorization server of RFC 9068 §3, with a key of its own.
 struct Issuer {
     key: SigningKey,
     keys: KeySet,
@@ -451,7 +451,7 @@ impl Issuer {
         Self { key, keys, expected }
     }
 
-    /// Header and claims of the example; of the header, `alg` is one that FAPI allows.
+    /// Header and claims of the example, with `alg` replaced by one that FAPI allows.
     fn example(&self) -> (Value, Value) {
         let section = section(RFC_9068, "3");
         let mut header = section["header"].clone();
@@ -500,7 +500,7 @@ fn bearer(field: &str) -> HeaderMap {
     HeaderMap::from_iter([(header::AUTHORIZATION, field.parse().unwrap())])
 }
 
-/// Parses a JWS and asks for its algorithm, with every one of FAPI's allowed.
+/// Parses a JWS and returns its algorithm, with all of FAPI's allowed.
 fn algorithm(jws: &str) -> Result<Algorithm, Code> {
     let headers = bearer(&format!("Bearer {jws}"));
     let token = Credentials::from_request(&headers, None, &[Scheme::Bearer]).unwrap().token();
@@ -522,7 +522,7 @@ fn confirmation(claim: &Value) -> Result<String, Code> {
     }
 }
 
-/// The one challenge of a refusal.
+/// The single challenge of a refusal.
 fn challenge(cause: impl Into<Cause>, route: Option<Route>) -> String {
     let seen = Seen { route: route.map(Arc::new), ..Seen::default() };
     let response = Rejection::new(cause, seen).response(&InteractionId::from_uuid(uuid::Uuid::nil()));
@@ -547,7 +547,7 @@ fn route(scopes: &[&str]) -> Route {
     }
 }
 
-/// RFC 9110 §11.6.1, as far as the examples go: a scheme, and parameters whose values are quoted.
+/// Parses RFC 9110 §11.6.1, as far as the examples need it: a scheme, and parameters with quoted values.
 fn parameters(challenge: &str) -> (String, Vec<(String, String)>) {
     let (scheme, mut rest) = challenge.split_once(' ').unwrap();
     let mut parameters = Vec::new();

@@ -1,4 +1,5 @@
-//! Token, scheme, certificate and proof together (RFC 9449 §6, §7.1, §7.2; RFC 8705 §3), and what goes up and is written.
+//! Token, scheme, certificate and proof together (RFC 9449 §6, §7.1, §7.2; RFC 8705 §3), and what is forwarded and
+//! logged.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +11,8 @@ use serde_json::json;
 use super::{Stage, ok, refused};
 use crate::support::{Holder, ORIGIN, World, dpop_request, remember, request};
 
-/// Every `cnf`, scheme, certificate and proof: the outcome depends on all four, and exactly the four that are proven pass.
+/// Every `cnf`, scheme, certificate and proof: the outcome depends on all four, and exactly the four proven
+/// combinations pass.
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_tk_10_dpop_30_dpop_31_mtls_07_no_binding_can_be_left_out() {
     let stage = Stage::start().await;
@@ -123,7 +125,7 @@ async fn dpop_32_conf_dp_18_one_scheme_at_a_time() {
     let mut both = stage.holder.request("/accounts", &stage.proof());
     both.headers_mut().append("authorization", format!("Bearer {certificate_bound}").parse().unwrap());
     assert_eq!(stage.world.judge(both).await, (400, "credentials_repeated".to_owned()));
-    // DPOP-48: whatever stands in a DPoP field beside Bearer, the answer is the same.
+    // DPOP-48: the response is the same whatever a DPoP field next to Bearer contains.
     for proof in [stage.proof().sign(&stage.holder.key), "junk".to_owned(), String::new()] {
         let mut beside = request("/accounts", &certificate_bound);
         beside.headers_mut().insert("dpop", proof.parse().unwrap());
@@ -144,7 +146,7 @@ async fn atk_tk_10_a_route_takes_only_the_bindings_that_it_names() {
     let bearer = |path: &str, token: &str| request(path, token);
     let certificate_bound = world.sign(&world.token());
     let dpop = |path: &str| stage.holder.request(path, &stage.holder.proof(path, stage.now()));
-    // The upstream knows none of these paths; that it was asked is enough.
+    // The upstream knows none of these paths; it is enough that the request reached it.
     assert_eq!(world.judge(bearer("/certificate", &certificate_bound)).await, (404, "ok".to_owned()));
     assert_eq!(world.judge(dpop("/dpop")).await, (404, "ok".to_owned()));
     assert_eq!(world.judge(dpop("/certificate")).await, refused("scheme_unsupported"));

@@ -1,5 +1,5 @@
-//! What a client is told (RFC 9449 §7.1, §9; RFC 9110 §11.6.1): one line for each scheme, the error beside the scheme that
-//! was used.
+//! What a client is told (RFC 9449 §7.1, §9; RFC 9110 §11.6.1): one challenge for each scheme, with the error in the
+//! one for the scheme that was used.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,7 +9,7 @@ use crate::support::{ORIGIN, dpop_request, request};
 
 const ALGS: &str = "algs=\"PS256 ES256 EdDSA\"";
 
-/// The two challenges of a route that takes both schemes, with an error in one of them or in none.
+/// Checks the two challenges of a route that accepts both schemes, with an error in one of them or in neither.
 fn challenges(response: &Response<Bytes>, dpop_error: Option<&str>, bearer_error: Option<&str>) {
     let challenges = lines(response, "www-authenticate");
     let [dpop, bearer] = challenges[..] else { panic!("two lines: {challenges:?}") };
@@ -71,7 +71,7 @@ async fn dpop_27_a_missing_scope_is_named() {
     assert_eq!(response.status(), 403);
     challenges(&response, Some("insufficient_scope"), None);
     assert!(lines(&response, "www-authenticate")[0].contains(", scope=\"accounts\""));
-    // What would be refused anyway uses no proof up.
+    // A request that is refused does not use up its proof.
     let response = stage.send(dpop_request("/accounts", &token, &proof)).await;
     assert_eq!(stage.world.gateway.record_of(&response)["code"], "scope_insufficient");
 }

@@ -1,5 +1,5 @@
-//! DPoP (RFC 9449) at the resource, over real sockets: for every rule a proof that breaks it alone, beside one that does
-//! not.
+//! DPoP (RFC 9449) at the resource, over real sockets: for every rule, a proof that violates only that rule, and one
+//! that does not.
 
 mod binding;
 mod challenges;
@@ -15,7 +15,7 @@ use sandbox::tokens::Proof;
 use crate::support::client::Client;
 use crate::support::{Holder, Scene, World, dpop_request};
 
-/// A world, and one client with a proof key and no certificate.
+/// A world, and a client that has a proof key and no certificate.
 struct Stage {
     world: World,
     holder: Holder,
@@ -40,7 +40,7 @@ impl Stage {
         self.world.anonymous()
     }
 
-    /// The good proof for `GET /accounts`.
+    /// A valid proof for `GET /accounts`.
     fn proof(&self) -> Proof {
         self.holder.proof("/accounts", self.now())
     }
@@ -49,7 +49,7 @@ impl Stage {
         self.client().send(request).await.expect("the gateway answers")
     }
 
-    /// Status and code of `GET /accounts` with this proof.
+    /// Returns status and code of `GET /accounts` with this proof.
     async fn judge(&self, proof: &Proof) -> (u16, String) {
         self.judge_text(&proof.sign(&self.holder.key)).await
     }
@@ -62,7 +62,7 @@ impl Stage {
         self.world.judge_from(&self.client(), request).await
     }
 
-    /// Expects a 401 of this code, and that nothing went up.
+    /// Expects a 401 with this code, and that nothing was forwarded.
     async fn refuses(&self, code: &str, what: &str, proof: &Proof) {
         self.refuses_text(code, what, &proof.sign(&self.holder.key)).await;
     }
@@ -90,7 +90,7 @@ fn refused(code: &str) -> (u16, String) {
     (401, code.to_owned())
 }
 
-/// The values of a field, in the order of its lines.
+/// The values of a field, in the order of its field lines.
 fn lines<'r>(response: &'r Response<Bytes>, name: &str) -> Vec<&'r str> {
     response.headers().get_all(name).iter().map(|value| value.to_str().expect("text")).collect()
 }

@@ -1,4 +1,4 @@
-//! Nonces (RFC 9449 §8, §9): when they are asked for, how long they are good, who knows them.
+//! Nonces (RFC 9449 §8, §9): when they are required, how long they are valid, which gateways accept them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn dpop(keys: &str, settings: &str) -> impl FnOnce(Scene) -> Scene {
     move |scene| scene.file("nonce.key", &keys).replace("upstreams:\n", &text)
 }
 
-/// The one nonce of an answer: 1*NQCHAR (RFC 9449 §8.1).
+/// The nonce of a response, if it has one: 1*NQCHAR (RFC 9449 §8.1).
 fn nonce(response: &Response<Bytes>) -> Option<String> {
     let nonces = lines(response, "dpop-nonce");
     assert!(nonces.len() <= 1, "DPOP-33: {nonces:?}");
@@ -33,7 +33,7 @@ fn nonce(response: &Response<Bytes>) -> Option<String> {
 }
 
 impl Stage {
-    /// Moves the clock to the first second of a window, and takes a token that lives on from there.
+    /// Moves the clock to the first second of a window, and takes a token that is valid from there on.
     fn at_a_window(mut self) -> Self {
         let now = self.now();
         self.world.clock.advance(60 - now % 60);
@@ -50,7 +50,7 @@ impl Stage {
         self.send(self.holder.request("/accounts", proof)).await
     }
 
-    /// The nonce that the present answer to a proof without one brings.
+    /// The nonce in the response to a proof without one.
     async fn asked_for(&self) -> String {
         let response = self.send_proof(&self.proof()).await;
         assert_eq!(self.world.gateway.record_of(&response)["code"], "dpop_nonce_required");
@@ -73,7 +73,7 @@ async fn dpop_18_dpop_34_dpop_37_always_means_every_proof() {
         assert!(challenges.len() == 2 && !challenges[1].contains("error"), "{challenges:?}");
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body["error"], "use_dpop_nonce");
-        // The one retry succeeds, and as long as the nonce is not about to end there is no other.
+        // The one retry succeeds, and unless the nonce is about to expire no other is required.
         let response = client
             .send(stage.holder.request("/accounts", &stage.proof().claim("nonce", fresh.as_str())))
             .await
@@ -86,7 +86,7 @@ async fn dpop_18_dpop_34_dpop_37_always_means_every_proof() {
             assert_eq!(nonce(&response).as_ref(), Some(&fresh));
         }
     }
-    // DPOP-37: who was once given a nonce cannot go on without.
+    // DPOP-37: a client that has been given a nonce cannot continue without one.
     assert_eq!(stage.judge(&stage.proof()).await, refused("dpop_nonce_required"));
 }
 
@@ -103,7 +103,7 @@ async fn dpop_18_a_nonce_is_only_asked_of_a_proof_that_is_good_so_far() {
         assert_eq!(stage.world.gateway.record_of(&response)["code"], code);
         assert_eq!(nonce(&response), None, "{code}");
     }
-    // A thief is known by the key at the first try.
+    // A proof with another key is refused at once, without asking for a nonce.
     let stolen = stage.proof().sign(&stage.world.holder().key);
     let response = stage.send(dpop_request("/accounts", &stage.holder.token, &stolen)).await;
     assert_eq!(stage.world.gateway.record_of(&response)["code"], "dpop_key_mismatch");
@@ -152,7 +152,7 @@ async fn dec_02_with_a_nonce_the_nonce_tells_the_age() {
             let proof = stage.proof().claim("iat", iat).claim("nonce", fresh.as_str());
             stage.refuses("dpop_stale", &format!("{mode}: {iat} at {now}"), &proof).await;
         }
-        // To the end of its life.
+        // Until the nonce expires.
         let proof = stage.proof().claim("iat", now - 3600).claim("nonce", fresh.as_str());
         stage.passes("control", &proof).await;
         stage.world.clock.advance(119);
@@ -248,7 +248,7 @@ async fn dpop_33_an_upstreams_nonce_never_reaches_the_client() {
     }
 }
 
-/// Another gateway of the same world.
+/// Starts another gateway with the configuration of the same world.
 async fn replica(world: &World, keys: &str) -> Running {
     let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
     let replica = Running::start(dpop(keys, ", nonce: always")(scene), &world.clock).await;
@@ -270,9 +270,9 @@ async fn dpop_38_replicas_with_one_key_know_each_others_nonces() {
     let (world, holder) = (&stage.world, &stage.holder);
     let same = replica(world, KEY).await;
     let foreign = replica(world, OTHER).await;
-    // Rotation: the new key signs, the former is still known; then the former goes.
+    // Rotation: the new key signs while the former is still accepted; then the former is removed.
     let between = replica(world, &format!("{OTHER}{KEY}")).await;
-    // Beyond the time from which a log that has just begun knows every use.
+    // Past the time from which a newly started log knows every use.
     world.clock.advance(11);
     let ours = stage.asked_for().await;
     let with = |nonce: &str| stage.proof().claim("nonce", nonce);

@@ -1,4 +1,4 @@
-//! One proof: its form, its header, its key, its claims, its time (RFC 9449 §4.2, §4.3 (1) to (8), (11), (12)).
+//! A single proof: its form, header, key, claims and time (RFC 9449 §4.2, §4.3 (1) to (8), (11), (12)).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -227,7 +227,7 @@ async fn dpop_09_atk_tk_11_conf_dp_07_a_private_key_is_refused() {
         let key = SigningKey::generate(kind, "proof");
         let token = stage.world.sign(&stage.world.issuer.token(stage.now()).bound_to_key(key.thumbprint()));
         let holder = Holder { key, token };
-        // The key was seen before, so that what is remembered of it must not hide what it brings along now.
+        // The key was accepted before; its cached form must not hide what the new header contains.
         let proof = holder.proof("/accounts", stage.now());
         assert_eq!(stage.judge_request(holder.request("/accounts", &proof)).await, ok(), "control");
         for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
@@ -319,7 +319,7 @@ async fn dpop_22_conf_dp_15_dpop_46_other_members_change_nothing() {
     stage.passes("nothing is fetched, nothing else is used", &odd).await;
     stage.refuses("dpop_malformed", "crit", &stage.proof().header("crit", json!(["exp"]))).await;
     stage.refuses("dpop_malformed", "b64", &stage.proof().header("b64", false)).await;
-    // A key that is for something else is refused, whether it was seen before or not.
+    // A key intended for another purpose is refused, whether it is cached or not.
     for members in [json!({"use": "enc"}), json!({"alg": "RS256"}), json!({"key_ops": ["sign"]})] {
         stage.refuses("dpop_key_refused", &members.to_string(), &with(members.clone())).await;
     }

@@ -1,4 +1,4 @@
-//! One proof, one request (RFC 9449 §11.1): whatever the protocol, the time, the load, and the spelling of the target.
+//! One proof, one request (RFC 9449 §11.1), whatever the protocol, the time, the load and the spelling of the target.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -90,7 +90,7 @@ async fn dpop_39_no_spelling_of_the_target_makes_a_used_proof_new() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{host}: {answer}");
     }
     for htu in ["https://localhost/accounts?1", "HTTPS://LOCALHOST:443/./accounts", "https://localhost/%61ccounts"] {
-        // Another claim with the same jti is another proof, but for the same target and so the same use.
+        // Another htu with the same jti makes another proof, but for the same target and so the same use.
         let again = stage.proof().claim("jti", "one").claim("htu", htu);
         let expected = if htu.ends_with("?1") { ok() } else { refused("dpop_replayed") };
         assert_eq!(stage.judge(&again).await, expected, "{htu}");
@@ -188,7 +188,7 @@ async fn dpop_43_dec_05_a_jti_belongs_to_its_key_and_target() {
     for holder in [&stage.holder, &other] {
         for path in ["/accounts", "/accounts/1"] {
             let request = || holder.request(path, &same(holder.proof(path, stage.now())));
-            // The upstream may not know the path; that it was asked is enough.
+            // The upstream may not know the path; it is enough that the request reached it.
             assert_eq!(stage.judge_request(request()).await.1, "ok", "{path}");
             assert_eq!(stage.judge_request(request()).await, refused("dpop_replayed"), "{path}");
         }
@@ -230,7 +230,7 @@ async fn dpop_39_a_clock_that_is_set_back_brings_nothing_to_life_again() {
 async fn atk_tk_12_what_was_used_before_a_restart_is_not_used_after() {
     let stage = Stage::start().await;
     let world = &stage.world;
-    // Also one that is used before its `iat`, and a restart within the very second of its use.
+    // Including a proof used before its `iat`, and a restart within the second of its use.
     let used = [stage.proof(), stage.proof().claim("iat", stage.now() + 9)];
     for proof in &used {
         stage.passes("control", proof).await;

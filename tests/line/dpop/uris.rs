@@ -1,4 +1,4 @@
-//! `htu` against where the request was sent to (RFC 9449 §4.3 (9), RFC 3986 §6.2).
+//! `htu` compared with the target of the request (RFC 9449 §4.3 (9), RFC 3986 §6.2).
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ impl Stage {
         (response.status().as_u16(), self.world.gateway.record_of(&response))
     }
 
-    /// The upstream does not know every path; that it was asked is enough.
+    /// The upstream does not know every path; it is enough that the request reached it.
     async fn htu_passes(&self, path: &str, htu: &str) {
         let (_, record) = self.htu(path, htu).await;
         assert_eq!(

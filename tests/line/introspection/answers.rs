@@ -1,4 +1,5 @@
-//! Plain answers (RFC 7662 §2.2): only a clear one counts, and what it says is judged like the claims of a JWT.
+//! Plain responses (RFC 7662 §2.2): only an unambiguous one is accepted, and its members are checked like the claims of
+//! a JWT.
 
 use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
@@ -210,7 +211,7 @@ async fn int_04_an_active_token_that_is_bound_to_nothing_is_refused() {
     let unbound = world.opaque(&world.token().without("cnf"));
     assert_eq!(judge(&world, &unbound).await, refused("token_unbound"));
     assert_eq!(judge_new(&world).await, ok(), "control");
-    // Confirmation stands at the top of the answer and nowhere else.
+    // Confirmation is read at the top level of the response and nowhere else.
     for place in ["token", "access_token", "ext", "token_introspection"] {
         let mut answer = good(&world);
         let cnf = answer.as_object_mut().unwrap().remove("cnf").unwrap();
@@ -227,7 +228,7 @@ async fn mtls_08_the_confirmation_of_an_answer_is_checked_against_the_connection
     for (client, code) in
         [(world.anonymous().certificate(&world.c2), "certificate_mismatch"), (world.anonymous(), "certificate_missing")]
     {
-        // Asked about already, and new.
+        // A token that has been introspected before, and a new one.
         for token in [token.clone(), world.opaque(&world.token())] {
             assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, refused(code));
         }

@@ -1,4 +1,4 @@
-//! What is remembered of an answer: facts about one whole token, of one issuer, for a time that counts from the question.
+//! What is cached of a response: facts about one complete token of one issuer, for a time that starts with the request.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ async fn world(more: &str) -> World {
     World::with(|scene| scene.introspected(more)).await
 }
 
-/// A world where payments ask every time.
+/// A world where the payments route introspects every time.
 async fn strict_world(more: &str) -> World {
     let strict = |scene: Scene| {
         let payments = "scopes: { any: [payments, accounts] }\n";
@@ -37,7 +37,8 @@ fn payment(token: &str) -> Request<Bytes> {
     payment
 }
 
-/// Asks with `token` until the verdict is this; how often, and when the last request with another one began.
+/// Sends requests with `token` until the verdict is this one; returns how many were sent, and when the last one with
+/// another verdict began.
 async fn until(world: &World, token: &str, verdict: (u16, String)) -> (usize, Option<Instant>) {
     let asking = async {
         let (mut requests, mut last) = (0, None);
@@ -78,7 +79,7 @@ async fn int_08_atk_ca_04_a_revoked_token_is_refused_within_max_age() {
     assert_eq!(judge(&world, &token).await, ok());
     let answered = instant();
     world.issuer.revoke(&token);
-    // However often it is used: use does not make it younger.
+    // However often the token is used: using it does not extend its time in the cache.
     let (_, last) = until(&world, &token, refused("token_inactive")).await;
     assert!(last.is_none_or(|last| last <= answered + MAX_AGE), "{:?}", last.map(|last| last - answered));
     assert_eq!(asked(&world).len(), 2);
@@ -169,7 +170,7 @@ async fn int_22_the_age_of_an_answer_does_not_go_by_the_wall_clock() {
     world.clock.set_back(60);
     let (_, last) = until(&world, &token, refused("token_inactive")).await;
     assert!(last.is_none_or(|last| last <= answered + Duration::from_millis(300)));
-    // And `exp` does, remembered or not.
+    // `exp` does follow the wall clock, whether the token is cached or not.
     let token = world.opaque(&world.token().expires_at(world.clock.now() + 100));
     assert_eq!(judge(&world, &token).await, ok(), "control");
     world.clock.advance(100);
@@ -260,7 +261,7 @@ async fn int_10_atk_ca_02_the_same_token_at_two_issuers_has_two_answers() {
     assert_eq!((asked(&world).len(), other.requests_to(INTROSPECTION)), (3, 3));
 }
 
-/// With one more introspecting issuer, whose tokens count below `/other`.
+/// Adds another issuer with introspection, whose tokens are accepted below `/other`.
 fn two_issuers(scene: Scene, other: &AuthorizationServer, authority: &Authority, key: &SigningKey) -> Scene {
     let issuer = format!(
         r#"  - name: other
@@ -323,7 +324,7 @@ async fn int_15_atk_ca_05_a_token_that_becomes_active_works_soon_after() {
     let answered = instant();
     world.issuer.know(&token, &world.token());
     let (_, last) = until(&world, &token, ok()).await;
-    // The memory counts from when the answer was put there, a moment before the client had it.
+    // The cached time starts when the response was stored, shortly before the client received its own.
     assert!(last.is_none_or(|last| last <= answered + Duration::from_millis(300)));
     assert_eq!(asked(&world).len(), 2);
 }
@@ -336,7 +337,7 @@ async fn int_15_control_until_then_nobody_asks_again() {
         assert_eq!(judge(&world, &token).await, refused("token_inactive"));
     }
     assert_eq!(asked(&world).len(), 1);
-    // What is refused for what it says is remembered in the same way, and only for itself.
+    // A token that is refused because of its claims is cached in the same way, and only for itself.
     let other = world.opaque(&world.token().audience("https://other.example"));
     for _ in 0..3 {
         assert_eq!(judge(&world, &other).await, refused("token_audience_mismatch"));
@@ -447,7 +448,7 @@ async fn int_13_the_first_who_asks_may_hang_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_ca_06_answers_do_not_cross_over() {
     const REQUESTS: usize = 500;
-    // So short that questions are asked, shared and remembered all the time.
+    // So short that requests are constantly sent, shared and cached.
     let world = world(", timeout: 10s, cache: { max_age: 20ms }").await;
     let names = ["one", "two"];
     let tokens = names.map(|name| world.opaque(&world.token().claim("sub", name)));
@@ -476,7 +477,7 @@ async fn atk_ca_06_answers_do_not_cross_over() {
 async fn atk_ca_05_nobody_else_can_make_a_good_token_refused() {
     let world = world("").await;
     let token = world.opaque(&world.token());
-    // Another client with the stolen token; the token with more around it; an endpoint that fails for a while.
+    // A stolen token used by another client; the token with text appended; an endpoint that fails for a while.
     let other = world.anonymous().certificate(&world.c2);
     assert_eq!(world.judge_from(&other, request("/accounts", &token)).await, refused("certificate_mismatch"));
     assert_eq!(judge(&world, &format!("{token}.x.y")).await.0, 401);

@@ -1,4 +1,4 @@
-//! An endpoint that fails: it says nothing about the token, so the client gets neither the resource nor the blame.
+//! An endpoint that fails: it says nothing about the token, so the client neither gets the resource nor is blamed.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn error(status: u16, error: &str) -> Answer {
     Answer::json(StatusCode::from_u16(status).unwrap(), json!({ "error": error }))
 }
 
-/// 503 with `Retry-After`, and nothing that asks the client for other credentials.
+/// Whether this is a 503 with `Retry-After`, and nothing that asks the client for other credentials.
 fn is_unavailable<B>(response: &Response<B>) -> bool {
     let headers = response.headers();
     response.status() == 503
@@ -146,7 +146,7 @@ async fn int_05_the_operator_learns_why_and_the_client_does_not() {
     for part in ["bank", "401", "invalid_client", "introspection.authentication"] {
         assert!(detail.contains(part), "{detail}");
     }
-    // What an endpoint writes in place of a name is not repeated.
+    // What an endpoint returns in place of an error name is not repeated.
     for odd in ["line\nbreak", "<script>", &"x".repeat(65), "UPPER", ""] {
         let response = {
             world.issuer.script(INTROSPECTION, error(401, odd));

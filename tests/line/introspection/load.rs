@@ -1,4 +1,4 @@
-//! Many questions at once: how many reach the issuer, and what becomes of the rest.
+//! Many requests at once: how many reach the issuer, and what happens to the rest.
 
 use std::collections::HashSet;
 
@@ -48,7 +48,7 @@ async fn int_20_clients_that_hang_up_do_not_leave_calls_behind() {
     world.issuer.wait_for(INTROSPECTION, 4, DEADLINE).await.unwrap();
     clients.shutdown().await;
     world.issuer.unscript(INTROSPECTION);
-    // Of those that still wait each is given up when its time is over.
+    // Each request that is still waiting is abandoned when its timeout expires.
     let recovered = async {
         while judge_new(&world).await != ok() {
             tokio::task::yield_now().await;

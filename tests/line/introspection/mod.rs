@@ -1,15 +1,17 @@
-//! Tokens that the issuer is asked about (RFC 7662, RFC 9701): what of its answers counts, for how long, and what does not.
-//! For every rule an answer that breaks it alone, beside one that does not.
+//! Tokens that the gateway asks their issuer about (RFC 7662, RFC 9701): what is accepted of the responses, for how
+//! long, and what is not. For every rule, a response that violates only that rule, and one that does not.
 //!
-//! Rows of the requirements that have no test here:
-//! - INT-16: revocation that passes the gateway, or comes as an event, is not introspection; the bound without it is `int_08`.
-//! - INT-19: `att_a5` looks for tokens, assertions and keys of introspection in everything that leaves.
-//! - INT-23: the memory is the process's own; nobody else can write to it.
-//! - MS-INT-09, MS-INT-12: encrypted answers are refused whole (`ms_int_09`), so there is nothing nested to unpack.
-//! - MS-INT-13: asks something of the authorization server, not of who asks it.
-//! - ATK-CA-07: no answer of an upstream is remembered.
+//! Rows of the requirements that have no test in this module:
+//! - INT-16: a revocation that does not reach the gateway, or that arrives as an event, is not introspection; without
+//!   one the bound is the one of `int_08`.
+//! - INT-19: `att_a5` searches all output for tokens, assertions and keys of introspection.
+//! - INT-23: the cache is internal to the process; nothing else can write to it.
+//! - MS-INT-09, MS-INT-12: encrypted responses are refused as a whole (`ms_int_09`), so there is nothing nested to
+//!   unpack.
+//! - MS-INT-13: a requirement on the authorization server, not on the resource server.
+//! - ATK-CA-07: responses of upstreams are not cached.
 //! - RAR, STEP: routes have no rules about `authorization_details`, `acr` or `auth_time`; RAR-02 holds for all members alike:
-//!   they are claims, wherever they are told (`fapi2_rs_01`).
+//!   they are claims, wherever they come from (`fapi2_rs_01`).
 
 mod answers;
 mod cache;
@@ -32,17 +34,17 @@ use crate::support::{World, request};
 
 const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
 
-/// Status and code of `GET /accounts` over `C1` with that token.
+/// Returns status and code of `GET /accounts` over `C1` with this token.
 async fn judge(world: &World, token: &str) -> (u16, String) {
     world.judge(request("/accounts", token)).await
 }
 
-/// The verdict on a token that the issuer knows and never saw before, while the endpoint answers as scripted.
+/// The verdict on a new token that the issuer knows, while the endpoint answers as scripted.
 async fn judge_new(world: &World) -> (u16, String) {
     judge(world, &world.opaque(&world.token())).await
 }
 
-/// The verdict while the endpoint answers this; nothing may reach the upstream unless it is 200.
+/// The verdict while the endpoint answers with this; checks that only a permitted request reaches the upstream.
 async fn judge_answer(world: &World, answer: Answer) -> (u16, String) {
     world.issuer.script(INTROSPECTION, answer);
     let before = world.accounts.server().heads();
@@ -55,14 +57,14 @@ async fn judge_text(world: &World, text: impl Into<Vec<u8>>) -> (u16, String) {
     judge_answer(world, plain(text)).await
 }
 
-/// What the issuer says of the good token.
+/// What the issuer returns for the good token.
 fn good(world: &World) -> Value {
     let mut claims = world.token().claims();
     claims["active"] = json!(true);
     claims
 }
 
-/// `base` with these members in place of its own; `null` removes one.
+/// `base` with these members replaced; `null` removes one.
 fn merged(base: &Value, changes: Value) -> Value {
     let mut merged = base.as_object().expect("an object").clone();
     for (name, value) in changes.as_object().expect("an object") {
@@ -75,7 +77,7 @@ fn merged(base: &Value, changes: Value) -> Value {
     merged.into()
 }
 
-/// A 200 answer of type `application/json`.
+/// A 200 response of type `application/json`.
 fn plain(text: impl Into<Vec<u8>>) -> Answer {
     let kind = HeaderValue::from_static("application/json");
     Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(text.into())
@@ -89,12 +91,12 @@ fn refused(code: &str) -> (u16, String) {
     (401, code.to_owned())
 }
 
-/// What a client is told when the issuer has said nothing.
+/// The outcome when the issuer gives no usable response.
 fn unavailable() -> (u16, String) {
     (503, "introspection_unavailable".to_owned())
 }
 
-/// The questions to the introspection endpoint so far.
+/// The requests to the introspection endpoint so far.
 fn asked(world: &World) -> Vec<Recorded> {
     world.issuer.requests().into_iter().filter(|request| request.path().ends_with(INTROSPECTION)).collect()
 }
@@ -103,7 +105,7 @@ fn form(question: &Recorded) -> Vec<(String, String)> {
     form_urlencoded::parse(&question.body).into_owned().collect()
 }
 
-/// The token that a question is about.
+/// The token that an introspection request is about.
 fn token_of(question: &Recorded) -> String {
     form(question).into_iter().find(|(name, _)| name == "token").expect("a question names a token").1
 }
@@ -124,7 +126,7 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// How often the metric counts this outcome.
+/// The value of the metric for this outcome.
 async fn counted(world: &World, outcome: &str) -> u64 {
     let line = format!("fapi_gateway_introspection_requests_total{{issuer=\"bank\",outcome=\"{outcome}\"}} ");
     let text = world.gateway.admin("/metrics").await.1;

@@ -1,4 +1,4 @@
-//! The question: what is sent, where to, and how the gateway proves who asks.
+//! The introspection request: what is sent, where, and how the gateway authenticates.
 
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::Authority;
@@ -74,7 +74,7 @@ async fn fapi2_cl_02_assertions_of_every_algorithm_are_accepted() {
         })
         .await;
         let token = world.opaque(&world.token());
-        // Control: the issuer knows another key.
+        // Control: another key is registered with the issuer.
         assert_eq!(world.judge(request("/accounts", &token)).await, (503, "introspection_unavailable".into()));
         world.issuer.register("gateway", ResourceServer::Key(key));
         assert_eq!(world.judge(request("/accounts", &token)).await, (200, "ok".into()), "{kind:?}");
@@ -100,7 +100,7 @@ async fn fapi2_cl_03_a_certificate_authenticates_and_goes_to_the_alias() {
         })
         .await;
         let token = world.opaque(&world.token());
-        // Control: the issuer knows a key, not the certificate.
+        // Control: a key is registered with the issuer, not the certificate.
         assert_eq!(world.judge(request("/accounts", &token)).await, (503, "introspection_unavailable".into()));
         world.issuer.register("gateway", ResourceServer::Certificate(credential.clone()));
         assert_eq!(world.judge(request("/accounts", &token)).await, (200, "ok".into()), "{method}");

@@ -1,4 +1,4 @@
-//! An introspection endpoint that writes bytes, and not always the right ones.
+//! An introspection endpoint that writes raw bytes, valid or not.
 
 use std::io;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use tokio_rustls::server::TlsStream;
 
 use crate::support::{Scene, World};
 
-/// What the endpoint does with a question.
+/// What the endpoint does with a request.
 #[derive(Clone)]
 pub(super) enum Move {
-    /// Writes this, and waits for the next question.
+    /// Writes this, then waits for the next request.
     Answer(Vec<u8>),
-    /// Writes this, then the other again and again until nobody reads.
+    /// Writes the first part, then repeats the second until the connection is closed.
     Endless(Vec<u8>, Vec<u8>),
-    /// The same, with a pause after each.
+    /// The same, with a pause after each repetition.
     Dripping(Vec<u8>, Vec<u8>),
     /// Writes this and closes the connection.
     Close(Vec<u8>),
 }
 
-/// The endpoint; dropping it ends it.
+/// The endpoint; dropping it stops it.
 pub(super) struct Raw {
     url: String,
     authority: Authority,
@@ -42,8 +42,8 @@ impl Drop for Raw {
 }
 
 impl Raw {
-    /// Named `name` in its certificate; `talk` says what comes of the question with that number on the connection with that
-    /// number, both from 0.
+    /// Starts the endpoint with `name` in its certificate; `talk` decides what to do with a request, given the number
+    /// of the connection and the number of the request on it, both from 0.
     pub(super) async fn start(name: &str, talk: impl Fn(usize, usize) -> Move + Send + Sync + 'static) -> Self {
         let authority = Authority::new("endpoint");
         let acceptor = TlsAcceptor::from(tls_config(&authority.server(&[name]), None));
@@ -65,7 +65,7 @@ impl Raw {
         Self { url, authority, questions, serving }
     }
 
-    /// A world whose gateway asks here; `more` as in [`Scene::introspected`].
+    /// A world whose gateway introspects here; `more` as in [`Scene::introspected`].
     pub(super) async fn world(&self, more: &str) -> World {
         World::with(|scene: Scene| {
             scene
@@ -76,12 +76,12 @@ impl Raw {
         .await
     }
 
-    /// Where it is.
+    /// The URL of the endpoint.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The bodies of the questions so far.
+    /// The bodies of the requests so far.
     pub(super) fn questions(&self) -> Vec<String> {
         self.questions.lock().unwrap().clone()
     }
@@ -121,7 +121,7 @@ async fn serve(
     Ok(())
 }
 
-/// One question: its head, and as much body as that announces.
+/// Reads one request: its head, and as much body as the head announces.
 async fn read(stream: &mut TlsStream<TcpStream>) -> io::Result<String> {
     let mut bytes = Vec::new();
     loop {
@@ -141,7 +141,7 @@ async fn read(stream: &mut TlsStream<TcpStream>) -> io::Result<String> {
     }
 }
 
-/// A 200 answer with `Content-Length`.
+/// A 200 response with `Content-Length`.
 pub(super) fn json_bytes(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into()
 }

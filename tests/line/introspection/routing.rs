@@ -1,4 +1,4 @@
-//! Which issuer a token goes to, and which tokens go to none.
+//! Which issuer a token is sent to, and which tokens are sent to none.
 
 use http::Request;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{INTROSPECTION, asked, good, judge, ok, plain, refused};
 use crate::support::{ORIGIN, Scene, World, remember, request};
 
-/// `bank` signs JWTs, `other` is asked; both count on every route.
+/// A world where `bank` signs JWTs and `other` is introspected; both are accepted on every route.
 struct Mixed {
     world: World,
     other: AuthorizationServer,
@@ -65,7 +65,7 @@ async fn int_10_on_one_route_jwts_are_verified_and_the_others_tokens_asked_about
         assert_eq!(world.gateway.record_of(&response)["issuer"], issuer);
         assert_eq!(other.requests_to(INTROSPECTION), questions);
     }
-    // A JWT of the introspecting issuer counts because the issuer says so, not for its signature.
+    // A JWT of the introspected issuer is accepted because the issuer confirms it, not for its signature.
     other.revoke(&jwt);
     let forged = remember(unsigned(&json!({ "alg": "none" }), &theirs.claims()));
     assert_eq!(judge(world, &forged).await, refused("token_inactive"));
@@ -89,7 +89,7 @@ async fn int_10_an_issuer_that_is_asked_makes_no_token_of_another() {
         refused("token_issuer_unknown"),
         "though the route accepts that one too"
     );
-    // Nor about a token that says it is the other's: it is not even asked.
+    // A token that names the issuer of JWTs is not introspected at all.
     let strange = SigningKey::generate(KeyKind::Ps256, world.issuer.key(KeyKind::Ps256).kid());
     let forged = remember(world.token().sign(&strange));
     assert_eq!(judge(world, &forged).await, refused("token_signature_invalid"));
@@ -111,7 +111,7 @@ async fn int_10_a_route_of_jwt_issuers_asks_nobody() {
     for _ in 0..2 {
         assert_eq!(jwt_route(&opaque).await, refused("token_malformed"));
         assert_eq!(jwt_route(&jwt).await, refused("token_issuer_unknown"));
-        // Remembered where it counts, it still does not count here.
+        // A token that is cached where it is accepted is still refused here.
         for token in [&opaque, &jwt] {
             assert_eq!(judge(world, token).await, ok(), "control");
         }

@@ -1,4 +1,4 @@
-//! Signed answers (RFC 9701): with `response: jwt` nothing else is one.
+//! Signed responses (RFC 9701): with `response: jwt` nothing else is accepted.
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::{World, remember, request};
 
-/// A world whose issuer has to sign its answers, and the parts of a good one.
+/// A world whose issuer must sign its responses, and the parts of a valid one.
 struct Stage {
     world: World,
     header: Value,
@@ -38,7 +38,7 @@ impl Stage {
         self.world.issuer.key(kind)
     }
 
-    /// The good answer, with these parts changed; `null` removes one.
+    /// The valid response with these parts changed; `null` removes one.
     fn signed(&self, header: Value, claims: Value) -> String {
         self.key(KeyKind::Ps256).sign(&merged(&self.header, header), &merged(&self.claims, claims))
     }
@@ -264,7 +264,8 @@ async fn ms_int_06_inactive_within_is_the_tokens_fault() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ms_int_07_a_signed_answer_is_no_access_token() {
-    // Where tokens are verified here, by its type; with the same claims beside it, and only the type differs.
+    // Where tokens are verified locally, the type is what refuses it: the control has the same claims and only another
+    // type.
     let world = World::start().await;
     let key = world.issuer.key(KeyKind::Ps256);
     let mut claims = world.token().claims();
@@ -272,7 +273,7 @@ async fn ms_int_07_a_signed_answer_is_no_access_token() {
     let token = |typ: &str| remember(key.sign(&json!({ "typ": typ, "alg": "PS256", "kid": key.kid() }), &claims));
     assert_eq!(judge(&world, &token("token-introspection+jwt")).await, refused("token_type_wrong"));
     assert_eq!(judge(&world, &token("at+jwt")).await, ok(), "control");
-    // Where the issuer is asked, it does not know it.
+    // Where the issuer is introspected, it does not know the token.
     let stage = Stage::start().await;
     let offered = remember(stage.signed(json!({}), json!({})));
     assert_eq!(judge(&stage.world, &offered).await, refused("token_inactive"));
