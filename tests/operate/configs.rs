@@ -1,5 +1,5 @@
-//! gateway.yaml: every bad file in `tests/configs` gives exactly the problems that its head says, every key of the format has
-//! one, and the example at the top of the repository loads.
+//! gateway.yaml: every invalid file in `tests/configs` causes exactly the problems listed at its top, every key of the
+//! format has at least one, and the example at the root of the repository loads.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -144,7 +144,7 @@ fn the_example_has_every_key_once_with_a_comment() {
 fn what_the_example_calls_default_is_the_default() {
     let folder = Folder::with_certificates();
     let whole = folder.load(&example()).unwrap_or_else(|errors| panic!("{errors}"));
-    // Without every line that says "default" and the value beside it.
+    // Without every line whose comment gives the default and whose value is that default.
     let is_default = |line: &str| {
         let Some((entry, comment)) = line.split_once(" # ") else { return false };
         let Some((_, value)) = entry.trim().trim_start_matches("- ").split_once(": ") else { return false };
@@ -297,7 +297,7 @@ fn nonces_are_made_with_the_first_key_of_the_file() {
     }
     assert_ne!(issued(&load(&[two, one].concat())), expected);
     assert!(known(&load(&[two, one].concat()), &expected) && !known(&load(&two), &expected));
-    // Without a file the key is the process's, so a reload still knows what was handed out.
+    // Without a file the key belongs to the process, so after a reload it still accepts the nonces it has issued.
     let own = folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}"));
     let again = folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(known(&again, &issued(&own)) && !known(&own, &expected));
@@ -381,7 +381,7 @@ fn routes_that_need_a_certificate_which_nobody_asks_for_are_a_warning() {
         1,
         "certificate alone is the default there"
     );
-    // Another listener asks for one; then, only for another host.
+    // Another listener requests a certificate; then, only for another host.
     let other = "
   - address: 127.0.0.1:8444
     origins: [\"https://mtls.bank.example\"]
@@ -423,7 +423,7 @@ fn the_schema_refuses_unknown_keys_and_asks_for_what_is_required() {
     let mut undescribed = Vec::new();
     walk(&schema, &mut |part| {
         for (key, value) in part["properties"].as_object().into_iter().flatten() {
-            // The two forms of `scopes` say the same as the key itself.
+            // The two forms of `scopes` repeat the description of the key itself.
             if value.get("description").is_none() && !["all", "any"].contains(&key.as_str()) {
                 undescribed.push(key.clone());
             }
@@ -432,7 +432,7 @@ fn the_schema_refuses_unknown_keys_and_asks_for_what_is_required() {
     assert!(undescribed.is_empty(), "{undescribed:?}");
 }
 
-/// What each protected route accepts, and when it asks for a nonce.
+/// The schemes that each protected route accepts, and when it requires a nonce.
 fn senders(config: &Config) -> Vec<(Vec<Scheme>, NonceMode)> {
     config
         .routes
@@ -442,7 +442,7 @@ fn senders(config: &Config) -> Vec<(Vec<Scheme>, NonceMode)> {
         .collect()
 }
 
-/// A configuration with nothing that has a default.
+/// A configuration without the keys that have a default.
 fn minimal() -> String {
     r#"profile: fapi2-security
 listeners:
@@ -480,7 +480,7 @@ fn bad_files() -> Vec<(String, String)> {
     files
 }
 
-/// The lines `# expect: <key path>: <part of the problem>` at the head of a bad file.
+/// The lines `# expect: <key path>: <part of the problem>` at the top of an invalid file.
 fn expectations(text: &str) -> Vec<(String, String)> {
     let expected = text.lines().map_while(|line| line.strip_prefix("# expect: "));
     let split = |line: &str| {
@@ -495,7 +495,7 @@ fn path_of(error: &ConfigError) -> String {
     if path.is_empty() { "(file)".to_owned() } else { path }
 }
 
-/// The path with every index and every name that the file chooses left open.
+/// The path with every index and every name chosen by the file replaced by a placeholder.
 fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
@@ -532,7 +532,7 @@ fn collect_keys(part: &Value, schema: &Value, place: &str, keys: &mut BTreeSet<S
     }
 }
 
-/// The keys that `value` has, with the names of the schema.
+/// Collects the keys that `value` contains, with the names of the schema.
 fn collect_written(value: &Value, part: &Value, schema: &Value, place: &str, keys: &mut BTreeSet<String>) {
     let part = resolve(part, schema);
     match value {
@@ -565,11 +565,11 @@ fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
     }
 }
 
-/// A folder of its own, removed in the end.
+/// A temporary folder, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
-    /// With every file that the example and the bad files name, good and bad.
+    /// Creates a folder with every file that the example and the invalid files name, valid or not.
     fn with_certificates() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -592,7 +592,7 @@ impl Folder {
         let revoked = revocation_list_params().signed_by(&authority).expect("a list");
         folder.write("tls/client-ca.crl", revoked.pem().expect("PEM").as_bytes());
         folder.write("tls/client-ca.der.crl", revoked.der());
-        // RFC 5280 §5.1.2.1: the version is 2, written as 1; this one says that it is of version 1.
+        // RFC 5280 §5.1.2.1: the version is 2, encoded as 1; this list claims to be of version 1.
         let mut old = revoked.der().to_vec();
         let version = old.windows(3).position(|three| three == [2, 1, 1]).expect("a version");
         old[version + 2] = 0;

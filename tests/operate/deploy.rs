@@ -1,6 +1,6 @@
-//! The image and the manifests agree with each other and with `deploy/gateway.yaml`. No cluster is asked: the
-//! kustomization is rendered here, and what it says is compared field by field. That each manifest follows the schema of
-//! its kind is checked by `.ci/run`.
+//! The image and the manifests agree with each other and with `deploy/gateway.yaml`. No cluster is needed: the
+//! kustomization is rendered here, and the result is compared field by field. `.ci/run` checks each manifest against
+//! the schema of its kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -64,7 +64,7 @@ fn strings(value: &Value, path: &str) -> Vec<String> {
         .collect()
 }
 
-/// What `kubectl kustomize deploy` prints, without the hash in generated names.
+/// The output of `kubectl kustomize deploy`, without the hashes in generated names.
 fn rendered() -> Vec<Value> {
     let kustomization = yaml("deploy/kustomization.yaml");
     let mut objects: Vec<Value> =
@@ -118,7 +118,7 @@ fn port_of(address: &str) -> u64 {
     port.parse().unwrap_or_else(|error| panic!("{address}: {error}"))
 }
 
-/// Each file that the gateway's container sees, and the source it comes from: (kind, object, key).
+/// Each file that the gateway's container sees, with its source: (kind, object, key).
 fn mounted_files() -> BTreeMap<String, (&'static str, String, String)> {
     let mut files = BTreeMap::new();
     let pod = pod();
@@ -140,7 +140,7 @@ fn mounted_files() -> BTreeMap<String, (&'static str, String, String)> {
     files
 }
 
-/// The strings below keys of gateway.yaml that name files.
+/// Collects the strings below keys of gateway.yaml that name files.
 fn named_files(value: &Value, below: bool, found: &mut Vec<String>) {
     const KEYS: [&str; 8] = [
         "certificate",
@@ -203,7 +203,7 @@ fn every_file_beside_the_manifests_is_applied_and_explained() {
         assert!(here.contains(name), "{name} does not exist");
         assert!(name == "README.md" || readme.contains(name.as_str()), "deploy/README.md does not explain {name}");
     }
-    // Rules and dashboards for monitoring are loaded by other means than kubectl; they need a word in the README too.
+    // Monitoring rules and dashboards are not loaded by kubectl; the README must explain them too.
     for name in here.difference(&used) {
         assert!(readme.contains(name.as_str()), "{name} is neither applied nor explained");
     }
@@ -325,7 +325,7 @@ fn every_volume_mount_has_a_volume_and_is_read_only() {
 #[test]
 fn only_the_gateway_mounts_the_private_key() {
     assert!(container(APPLICATION).get("volumeMounts").is_none());
-    // 0440: the pod's group and nobody else.
+    // 0440: readable by the pod's group and by no one else.
     assert_eq!(number(&named(&pod(), "volumes", "gateway"), "projected/defaultMode"), 0o440);
     assert_eq!(number(&pod(), "securityContext/fsGroup"), number(&pod(), "securityContext/runAsGroup"));
 }
@@ -563,7 +563,7 @@ fn the_application_outlives_the_gateways_drain_within_the_grace_period() {
     assert!(find(&container(GATEWAY), "lifecycle").is_none(), "the gateway begins to drain at once");
 }
 
-/// The instructions of the Dockerfile with their arguments, continuation lines joined, by stage.
+/// The instructions of the Dockerfile with their arguments, by stage, with continuation lines joined.
 fn stages() -> Vec<Vec<(String, String)>> {
     let text: String = read("Dockerfile").lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
     let mut stages: Vec<Vec<(String, String)>> = Vec::new();
@@ -578,7 +578,7 @@ fn stages() -> Vec<Vec<(String, String)>> {
     stages
 }
 
-/// The one argument of an instruction in the last stage.
+/// The argument of the only such instruction in the last stage.
 #[track_caller]
 fn instruction(name: &str) -> String {
     let stages = stages();

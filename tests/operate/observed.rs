@@ -1,4 +1,5 @@
-//! What people see of an exchange: the audit line, the metrics, the admin listener; and what they never see.
+//! What operators see of an exchange: the audit line, the metrics, the admin listener; and what must never appear
+//! there.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -151,7 +152,7 @@ async fn ops_07_the_admin_listener_serves_its_three_pages_and_the_data_listener_
     }
 }
 
-/// Everything that is logged while a test runs, at every level that the program can be made to log.
+/// Everything that is logged during a test, at every level that the program can be configured to use.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -222,7 +223,7 @@ async fn att_a5_nothing_secret_leaves_in_logs_audit_metrics_or_answers() {
     }
 }
 
-/// Tokens that the issuer is asked about, with every kind of answer: what was told of them, and what must not be (INT-19).
+/// Introspects tokens with every kind of response; returns the output, and the secrets that must not be in it (INT-19).
 async fn introspected() -> (String, Vec<String>) {
     let world = World::with(|scene| scene.introspected(", timeout: 500ms")).await;
     let new = || world.opaque(&world.token());

@@ -1,4 +1,4 @@
-//! The program as an operator meets it: commands, exit codes, reload, and faults at start.
+//! The program as an operator uses it: commands, exit codes, reload, and errors at startup.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -24,7 +24,7 @@ fn program(arguments: &[&str], folder: &Path) -> Output {
     command.args(arguments).current_dir(folder).env_remove("RUST_LOG").output().expect("the program runs")
 }
 
-/// A folder with a gateway.yaml that is good but for what `adjust` does.
+/// A folder with a gateway.yaml that is valid except for what `adjust` changes.
 fn scene(adjust: impl FnOnce(Scene) -> Scene) -> Folder {
     let authority = Authority::new("Test CA");
     let scene = adjust(Scene::new(&authority, "https://localhost:9", "127.0.0.1:9".parse().unwrap()));
@@ -126,7 +126,7 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
     };
     assert_eq!(world.judge(health()).await.0, 200);
 
-    // Half a change, half a fault: nothing of it may be in force.
+    // A file with one valid change and one fault: none of it may take effect.
     let narrower =
         text.replace("path: /health", "path: /healthy").replace("scopes: [accounts]", "scopes: [accounts, more]");
     folder.write("gateway.yaml", &narrower.replace("private_key: server-key.pem", "private_key: gone.pem"));
@@ -139,7 +139,7 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
     assert_eq!(world.judge(health()).await, (404, "route_not_found".into()));
     assert_eq!(world.judge(world.request()).await, (403, "scope_insufficient".into()));
 
-    // A new authority for clients, and a new server certificate, hold from the next handshake on.
+    // A new authority for clients and a new server certificate apply from the next handshake on.
     let other = Authority::new("Other CA");
     folder.write("other.pem", &other.pem());
     folder.write(
@@ -161,12 +161,12 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
     let client = world.anonymous().certificate(&newcomer);
     assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
 
-    // A reload does not need an issuer that is down, if it is called as before.
+    // A reload does not need an issuer that is down, as long as the issuer is named as before.
     world.issuer.script("/jwks", Answer::status(StatusCode::INTERNAL_SERVER_ERROR));
     reload(4).await;
     assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
 
-    // An address cannot change while the process lives.
+    // An address cannot change while the process is running.
     folder.write("gateway.yaml", &text.replace("address: 127.0.0.1:0\n", "address: 127.0.0.2:0\n"));
     reload(5).await;
     assert_eq!(world.judge_from(&client, request("/accounts", &token)).await, (200, "ok".into()));
@@ -180,7 +180,7 @@ async fn atk_cf_09_no_request_is_judged_half_by_the_old_and_half_by_the_new_file
     let world = World::start().await;
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    // The one file lets `accounts` read, the other `payments`; a mixture would let both or neither.
+    // One file gives access to `accounts`, the other to `payments`; a mixture would allow both or neither.
     let other = text.replace("scopes: [accounts]\n", "scopes: [payments]\n");
     let both = [world.sign(&world.token()), world.sign(&world.token().scope("payments"))];
     let mut connection = world.client().h2().connect().await.unwrap();
@@ -204,7 +204,7 @@ async fn atk_cf_09_no_request_is_judged_half_by_the_old_and_half_by_the_new_file
     }
 }
 
-/// The parts of a proof that are JSON.
+/// The two parts of a proof that are JSON.
 fn read_proof(proof: &str) -> [Value; 2] {
     let mut parts = proof.split('.');
     [(); 2].map(|()| {

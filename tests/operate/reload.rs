@@ -1,4 +1,4 @@
-//! Reload: files are taken into force as they change, all of them or none, and nobody who is served at the time notices.
+//! Reload: changed files take effect all together or not at all, and clients served at that time do not notice.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -22,7 +22,7 @@ const WATCHED: &str = "reload: { watch: 100ms }";
 const GOOD: &str = "fapi_gateway_config_last_reload_success 1";
 const BAD: &str = "fapi_gateway_config_last_reload_success 0";
 
-/// Waits until so many reloads were tried.
+/// Waits until this many reloads have been attempted.
 async fn tried(world: &World, count: usize) {
     timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload is tried");
 }
@@ -31,13 +31,13 @@ async fn metrics(world: &World) -> String {
     world.gateway.admin("/metrics").await.1
 }
 
-/// The leaf that a new connection is shown.
+/// The server certificate that a new connection receives.
 async fn shown(world: &World) -> Vec<u8> {
     let stream = world.client().raw_stream().await.expect("a handshake");
     stream.get_ref().1.peer_certificates().expect("a certificate")[0].to_vec()
 }
 
-/// Puts a version of the server's certificate and key where a volume of Kubernetes has them, and swaps the link.
+/// Writes a version of the server's certificate and key where a Kubernetes volume has them, and swaps the link.
 fn mount(folder: &Path, version: &str, server: &Credential) {
     let mount = folder.join("mount");
     std::fs::create_dir_all(mount.join(version)).unwrap();
@@ -90,7 +90,7 @@ async fn half_of_a_pair_is_not_taken_and_is_tried_once() {
     assert_eq!(world.gateway.admin("/readyz").await.0, 200);
     assert!(metrics(&world).await.contains(BAD));
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
-    // For longer than a few looks the same state is not tried again.
+    // For longer than a few polling intervals, the same state is not tried again.
     assert!(timeout(Duration::from_millis(500), world.gateway.control().reloads(2)).await.is_err());
     folder.write("server-key.pem", &new.key_pem());
     tried(&world, 2).await;
@@ -111,7 +111,7 @@ async fn a_file_that_only_the_broken_state_names_is_watched_too() {
     folder.write("late.pem", &pem);
     tried(&world, 2).await;
     assert!(metrics(&world).await.contains(GOOD));
-    // From here on nobody looks.
+    // From here on the files are not watched.
     folder.write("gateway.yaml", &text.replace(WATCHED, UNWATCHED));
     tried(&world, 3).await;
     folder.write("gateway.yaml", "not: a gateway\n");
@@ -232,7 +232,7 @@ async fn everything_changes_a_hundred_times_under_load_and_no_request_fails() {
         rotation.turn(turn);
         world.gateway.control().reload();
         tried(&world, turn + 1).await;
-        // Some of the load falls on each state.
+        // Some of the load is served in each state.
         let before = *load.sent.borrow();
         let more = sent.wait_for(|sent| *sent >= before + 2);
         timeout(DEADLINE, more).await.expect("requests go on").expect("there are senders");
@@ -250,7 +250,7 @@ async fn everything_changes_a_hundred_times_under_load_and_no_request_fails() {
     assert!(upstream.requests().len() >= 2 * TURNS, "control: they all came through");
 }
 
-/// Requests that go on while files change.
+/// Requests that continue while files change.
 #[derive(Clone, Default)]
 struct Load {
     sent: Arc<watch::Sender<usize>>,
@@ -259,9 +259,9 @@ struct Load {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// All over one connection, which has to last.
+    /// All requests on one connection, which has to last.
     Kept,
-    /// A connection for each.
+    /// A connection for each request.
     New,
 }
 
@@ -282,14 +282,14 @@ impl Load {
 /// Everything that a gateway reads, and how it changes.
 struct Rotation<'w> {
     world: &'w World,
-    /// Who vouches for the upstream and for the gateway there.
+    /// The authority that signs the certificates of the upstream and of the gateway there.
     theirs: &'w Authority,
     text: String,
     nonce_keys: Vec<String>,
 }
 
 impl Rotation<'_> {
-    /// The next of everything; in one turn of ten also of that for which the gateway reads its issuer's keys anew.
+    /// Replaces everything once; every tenth turn also replaces what makes the gateway read its issuer's keys again.
     fn turn(&mut self, number: usize) {
         let (ours, folder) = (&self.world.authority, self.world.gateway.folder());
         let newcomer = Authority::new("Newcomer CA");
@@ -324,7 +324,7 @@ async fn a_reload_changes_the_limits_of_new_http_2_connections() {
     let world = World::start().await;
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    // Beyond 64 KiB of fields, which is where the HTTP/2 layer refuses while `header_bytes` is 32KiB.
+    // Beyond 64 KiB of fields, where the HTTP/2 layer refuses while `header_bytes` is 32KiB.
     let mut large = request("/accounts", &world.sign(&world.token()));
     for name in ["x-a", "x-b", "x-c", "x-d", "x-e"] {
         large.headers_mut().insert(name, "x".repeat(15_000).parse().unwrap());
@@ -353,7 +353,7 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
         let response = client.send(request("/nowhere", "token")).await.expect("an answer");
         response.headers()["x-fapi-interaction-id"].to_str().unwrap().to_owned()
     };
-    // A line may be written a moment after its answer.
+    // A line may be written a moment after the response.
     let has = async |name: &str, id: &str| {
         let path = folder.path().join(name);
         let there = async {
@@ -382,7 +382,7 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     let id = ask().await;
     has("audit.jsonl", &id).await;
 
-    // Another name is another file.
+    // Another name selects another file.
     folder.write("gateway.yaml", &text.replace("audit.jsonl", "other.jsonl"));
     program.signal("-HUP");
     program.says("the configuration was reloaded");

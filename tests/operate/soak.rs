@@ -1,10 +1,11 @@
-//! The program under mixed traffic for long: memory stays flat and no descriptor is lost. Not part of a usual run:
+//! The program under mixed traffic for a long time: memory stays flat and no descriptor leaks. Not part of a normal
+//! run:
 //!
 //! ```sh
 //! cargo test --release -- --ignored soak
 //! ```
 //!
-//! Ten minutes; `FAPI_GATEWAY_SOAK_SECONDS` says otherwise.
+//! Takes ten minutes; `FAPI_GATEWAY_SOAK_SECONDS` overrides the duration.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -72,12 +73,12 @@ async fn memory_and_descriptors_stay_as_they_are_under_mixed_traffic() {
     assert!(descriptors(late) <= descriptors(early) + 16, "{} became {}", descriptors(early), descriptors(late));
 }
 
-/// Everything around one gateway, which is a process of its own.
+/// The servers and tokens around a gateway that runs in its own process.
 struct World {
     authority: Authority,
     issuer: AuthorizationServer,
     accounts: AccountsApi,
-    /// So few that all of them are soon remembered.
+    /// So few that all of them are soon cached.
     proof_keys: Vec<SigningKey>,
     client: Client,
     gateway: Gateway,
@@ -149,7 +150,7 @@ impl World {
         Self { authority, issuer, accounts, proof_keys, client, gateway }
     }
 
-    /// Six exchanges of which the outcome is known, each over a connection of its own, every other one over HTTP/2.
+    /// Makes six exchanges with known outcomes, each on a new connection, every other one over HTTP/2.
     async fn round(&self, number: u64) {
         let credential = self.authority.client(&format!("client-{}", number % 8));
         let client = self.client.clone().certificate(&credential);
@@ -167,7 +168,7 @@ impl World {
             (request("/accounts", &jwt), &[200][..]),
             (request("/accounts/1001", &opaque), &[200]),
             (request("/accounts/1001", &format!("invented-{number}")), &[401]),
-            // For the first seconds after a start a proof is asked for a nonce.
+            // For the first seconds after the start a proof is answered with a request for a nonce.
             (dpop_request("/accounts", &bound, &proof), &[200, 401]),
             (request("/accounts/%2e%2e/x", &jwt), &[400]),
             (health, &[200]),

@@ -1,4 +1,4 @@
-//! Every link in a page leads to a file, and to a heading where it names one; every page is linked from docs/index.md.
+//! Every link in a page leads to a file, and to a heading where it names one; docs/index.md links to every page.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -51,12 +51,12 @@ fn broken_links(name: &str, text: &str) -> Vec<String> {
     links(text).into_iter().filter(|link| !leads_somewhere(link)).collect()
 }
 
-/// The targets of all links that are not code.
+/// The targets of all links outside code.
 fn links(text: &str) -> Vec<String> {
     prose(text)
         .iter()
         .flat_map(|line| {
-            // What stands between backquotes is code.
+            // Text between backquotes is code.
             let plain: String = line.split('`').step_by(2).collect::<Vec<_>>().join("code");
             let targets = plain.split("](").skip(1).filter_map(|rest| rest.split(')').next());
             targets.map(str::to_owned).collect::<Vec<_>>()
@@ -64,7 +64,7 @@ fn links(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A path that stands in a page, from the root.
+/// The path of a link target in a page, relative to the root of the repository.
 fn resolved(name: &str, path: &str) -> PathBuf {
     let mut whole = PathBuf::from(name);
     whole.pop();
@@ -80,8 +80,8 @@ fn resolved(name: &str, path: &str) -> PathBuf {
     whole
 }
 
-/// The names that renderers of Markdown give to headings: in lower case, without signs, with `-` for spaces, and numbered when they
-/// repeat.
+/// The anchors that Markdown renderers give to headings: in lower case, without punctuation, with `-` for spaces, and
+/// numbered when they repeat.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let headings = prose(text);
@@ -101,7 +101,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The lines outside of blocks of code.
+/// The lines outside code blocks.
 fn prose(text: &str) -> Vec<&str> {
     let mut inside = false;
     let outside = |line: &&str| {

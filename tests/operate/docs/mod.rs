@@ -1,5 +1,6 @@
-//! The documentation says what the program does: configuration, commands, the demo's table and the audit line are read out of it and
-//! held against the program. Its links lead somewhere, its reference is what the code says, and its first steps can be taken.
+//! The documentation matches the program: configuration, commands, the demo's table and the audit line are read from
+//! the pages and compared with the program. Its links lead somewhere, its reference agrees with the code, and its first
+//! steps work.
 
 mod links;
 mod reference;
@@ -40,7 +41,7 @@ fn every_line_of_the_smallest_configuration_is_needed() {
     let yaml = configuration();
     for number in 0..yaml.lines().count() {
         let mut lines: Vec<&str> = yaml.lines().collect();
-        // A list's dash belongs to the entry: what goes is the key.
+        // The dash of a list item belongs to the item: only the key is removed.
         let line = lines[number];
         let dash = line.trim_start().starts_with("- ");
         let indent = " ".repeat(line.len() - line.trim_start().len());
@@ -122,7 +123,7 @@ fn the_demo_prints_the_table_that_is_shown() {
     assert!(calls(&shown).len() > 10, "{shown}");
     assert_eq!(calls(&shown), calls(&printed));
     assert_eq!(shown.lines().last(), printed.trim_end().lines().last());
-    // The README has some of them, and says how many there are.
+    // The README shows some of them, and states how many there are.
     let readme = page("README.md");
     let some = calls(&block_after(&readme, "prints what came of each", "text"));
     assert!(some.len() > 4 && some.iter().all(|call| calls(&printed).contains(call)), "{some:?}");
@@ -146,7 +147,7 @@ async fn the_audit_line_has_the_members_that_are_shown() {
         assert_eq!(record[member], shown[member], "{member}");
     }
     assert_eq!(record["confirmation"]["method"], shown["confirmation"]["method"]);
-    // The reference lists them from the schema.
+    // The reference page lists the members from the schema.
     let schema = fapi_gateway::telemetry::audit::schema();
     assert_eq!(members(&record), members(&schema["properties"]));
     assert_eq!(members(&record["confirmation"]), members(&schema["$defs"]["ConfirmationText"]["properties"]));
@@ -179,7 +180,7 @@ fn members(object: &Value) -> Vec<&String> {
     object.as_object().expect("an object").keys().collect()
 }
 
-/// The smallest configuration, and the files that it names.
+/// The smallest configuration, with the files that it names.
 fn scene() -> Folder {
     let (folder, authority) = (Folder::new(), Authority::new("Test CA"));
     let server = authority.server(&["api.bank.example"]);
@@ -207,7 +208,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The paths of all pages, from the root.
+/// The paths of all pages, relative to the root.
 fn pages() -> Vec<String> {
     fn within(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).expect("a folder of pages") {
@@ -242,7 +243,7 @@ fn block_after(page: &str, text: &str, kind: &str) -> String {
     block.split_once("\n```").expect("a block ends").0.to_owned()
 }
 
-/// Every span of code in the text, and every line of a shell block.
+/// Every code span in the page, and every line of its shell blocks.
 fn code(page: &str) -> Vec<String> {
     let mut code = Vec::new();
     let mut block = None;
@@ -258,18 +259,18 @@ fn code(page: &str) -> Vec<String> {
     code
 }
 
-/// The rows of the table with this head.
+/// The rows of the table with this header line.
 fn rows(page: &str, head: &str) -> Vec<String> {
     let (_, rest) = page.split_once(head).unwrap_or_else(|| panic!("no table {head:?}"));
     table(rest)
 }
 
-/// The rows of a table, from what follows its head.
+/// The rows of a table, given the text after its header line.
 fn table(rest: &str) -> Vec<String> {
     rest.trim_start().lines().skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }
 
-/// A call of the demo's table: what, status, code.
+/// A row of the demo's table: description, status, code.
 fn call(line: &str) -> Option<(String, String, String)> {
     let (what, rest) = line.split_at_checked(44)?;
     let mut words = rest.split_whitespace();

@@ -1,4 +1,4 @@
-//! The pages of docs/reference have a part that is made from the code. The tests compare it, and write it when
+//! Part of each page in docs/reference is generated from the code. The tests compare that part, and rewrite it if
 //! `FAPI_GATEWAY_WRITE_DOCS` is 1.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ fn keys_of_gateway_yaml_are_those_of_its_schema() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_that_the_program_has() {
-    // Those that need an issuer whose keys were read come from a gateway that runs.
+    // Metrics that require an issuer whose keys have been read come from a running gateway.
     let world = World::start().await;
     let (status, running) = world.gateway.admin("/metrics").await;
     assert_eq!(status, 200);
@@ -53,7 +53,7 @@ async fn metrics_are_those_that_the_program_has() {
         let _ = writeln!(table, "| `{name}` | {kind} | {labels} | {} |", linked(help));
     }
     says("metrics.md", &table);
-    // None was forgotten here, and none is invented in another page.
+    // No metric is missing here, and no page mentions one that does not exist.
     let names: BTreeSet<String> = families.into_keys().collect();
     assert_eq!(names_in_source(), names);
     for page_name in pages() {
@@ -91,7 +91,7 @@ fn commands_are_those_of_the_program() {
     says("commands.md", &out);
 }
 
-/// Compares the part of a page that is made from the code, or writes it when told to.
+/// Compares the generated part of a page, or rewrites it if told to.
 fn says(name: &str, made: &str) {
     let path = root().join("docs/reference").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -115,7 +115,7 @@ const WRITE: &str = "FAPI_GATEWAY_WRITE_DOCS";
 
 // --- gateway.yaml
 
-/// The table of an object's keys, then those of the objects in it.
+/// Writes the table of an object's keys, then the tables of the objects in it.
 fn section(out: &mut String, schema: &Value, object: &Value, at: &str, description: &str) {
     if !at.is_empty() {
         let depth = at.replace(".*", "").matches('.').count().min(2) + 2;
@@ -153,9 +153,9 @@ fn section(out: &mut String, schema: &Value, object: &Value, at: &str, descripti
 
 struct Type<'s> {
     text: String,
-    /// Whose keys have a table of their own.
+    /// The object whose keys have a table of their own.
     object: Option<&'s Value>,
-    /// What stands behind the key in the heading of that table.
+    /// What follows the key in the heading of that table.
     suffix: &'static str,
 }
 
@@ -190,7 +190,7 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
             let entry = kind_of(schema, &value["additionalProperties"]);
             Type { text: format!("{}s by name", entry.text), object: entry.object, suffix: ".*" }
         }
-        // A file that is required stands here without its name, and no other text has a least length.
+        // In the schema a required file is a plain string; no other string has a minimum length.
         Some("string") if value["minLength"] == 1 => Type::plain("file"),
         Some("integer") => Type::plain(format!("integer{}", range_of(value))),
         Some(plain) => Type::plain(plain),
@@ -206,7 +206,7 @@ fn range_of(value: &Value) -> String {
     }
 }
 
-/// The choices of an enumeration, each with what it means.
+/// The choices of an enumeration, each with its meaning.
 fn choices(schema: &Value, value: &Value) -> String {
     let (_, value) = resolved(schema, value);
     let (_, value) = if value["type"] == "array" { resolved(schema, &value["items"]) } else { (None, value) };
@@ -233,7 +233,7 @@ fn meaning_and_default(property: &Value) -> (String, Option<String>) {
     }
 }
 
-/// What a `$ref` stands for, with its name.
+/// The target of a `$ref`, with its name.
 fn resolved<'s>(schema: &'s Value, value: &'s Value) -> (Option<&'s str>, &'s Value) {
     match value["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
         Some(name) => (Some(name), &schema["$defs"][name]),
@@ -272,7 +272,7 @@ struct Family {
     labels: Vec<String>,
 }
 
-/// The families of a text that Prometheus could scrape, without the process collector's own.
+/// The metric families in a Prometheus text, without those of the process collector.
 fn families(text: &str) -> BTreeMap<String, Family> {
     let mut families = BTreeMap::new();
     let mut current = String::new();
@@ -294,7 +294,7 @@ fn families(text: &str) -> BTreeMap<String, Family> {
     families
 }
 
-/// Every metric that is the gateway's own doing, with one value each.
+/// The text of every metric that the gateway defines itself, with one value each.
 fn every_metric() -> String {
     let metrics = Arc::new(Metrics::new().expect("every metric has a name of its own"));
     metrics.route("r").exchange("reject", "internal", Duration::ZERO, Duration::ZERO);
@@ -320,7 +320,7 @@ fn every_metric() -> String {
     text(&metrics.render(&issuers, 0, 0, UnixTime(1)))
 }
 
-/// Every name of a metric that stands in the source as a text of its own.
+/// Every name of a metric that is a string literal of its own in the source.
 fn names_in_source() -> BTreeSet<String> {
     fn within(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).expect("a folder of sources") {
@@ -338,7 +338,7 @@ fn names_in_source() -> BTreeSet<String> {
     names
 }
 
-/// Every word that begins as the name of a metric does.
+/// Every word that begins like the name of a metric.
 fn words(text: &str) -> BTreeSet<String> {
     let word = |rest: &str| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
     text.split(PREFIX).skip(1).map(|rest| format!("{PREFIX}{}", word(rest))).collect()
@@ -346,7 +346,7 @@ fn words(text: &str) -> BTreeSet<String> {
 
 const PREFIX: &str = "fapi_gateway_";
 
-/// A help text as a page shows it: the table of codes is a page too.
+/// A help text as a page shows it: the table of codes becomes a link.
 fn linked(help: &str) -> String {
     help.replace("the table of codes", "the [codes](codes.md)")
 }
@@ -361,7 +361,7 @@ fn in_one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A sentence in the middle of another.
+/// A sentence adapted to the middle of another.
 fn sentence(text: &str) -> String {
     text.trim_end_matches('.').to_owned()
 }

@@ -1,7 +1,8 @@
-//! docs/start.md, taken step by step: every command that it shows, in its order, as somebody would who has just cloned the
-//! repository. Only the program, the folder and the ports are others, since those on the page may be taken.
+//! docs/start.md, step by step: every command it shows is run in order, as by someone who has just cloned the
+//! repository. Only the program, the folder and the ports differ, since those on the page may be in use.
 //!
-//! Needs node, npm, openssl and curl, and the network or npm's cache for the packages; without them the test fails.
+//! Needs node, npm, openssl and curl, and either the network or npm's cache for the packages; without them the test
+//! fails.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -26,7 +27,7 @@ fn every_step_of_start_can_be_taken() {
                 let program = Path::new(env!("CARGO_BIN_EXE_fapi-gateway"));
                 let _ = writeln!(script, "export PATH=\"{}:$PATH\"", program.parent().unwrap().display());
             }
-            // What is only read may be read again: the audit's last line is written when its exchange has ended.
+            // A command that only reads may be repeated: the audit's last line is written when its exchange has ended.
             "sh" if body.starts_with("grep ") => {
                 let _ = writeln!(script, "echo '{MARK}{place}'\nfor attempt in $(seq 2000); do {body} && break; done");
             }
@@ -66,7 +67,7 @@ fn dots_stand_for_anything() {
 
 struct Block<'p> {
     kind: &'p str,
-    /// The file that it is to be saved as.
+    /// The name of the file to save the block as.
     name: Option<String>,
     body: String,
 }
@@ -85,13 +86,13 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// What stands in place of the folders and ports of the page.
+/// The replacements for the folders and ports on the page.
 struct Others {
     pairs: Vec<(String, String)>,
 }
 
 impl Others {
-    /// Ports that nobody has, and a copy of docs/start with these ports in its files.
+    /// Finds free ports, and makes a copy of docs/start with these ports in its code.
     fn new(folder: &Folder) -> Self {
         let ports = ["8443", "9464", "9443", "8080"];
         let mut free = free_ports(ports.len()).into_iter();
@@ -118,10 +119,10 @@ fn replaced(text: &str, pairs: &[(String, String)]) -> String {
     pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Below those that the system gives out, and below those that other tests take.
+/// Finds ports below those that the system assigns, and below those that other tests take.
 fn free_ports(count: usize) -> Vec<u16> {
     let first = 12_000 + u16::try_from(std::process::id() % 7_000).unwrap();
-    // Held until all are found, so that none is found twice.
+    // All sockets are held until the last is found, so that no port is found twice.
     let held: Vec<TcpListener> =
         (first..20_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).take(count).collect();
     assert_eq!(held.len(), count);
@@ -137,7 +138,7 @@ fn run(script: &str) -> String {
     printed
 }
 
-/// Whether a line is the one that is shown, where `…` stands for anything.
+/// Whether a line matches the one shown, where `…` stands for anything.
 fn is_like(line: &str, shown: &str) -> bool {
     match shown.split_once('…') {
         None => line == shown,
@@ -145,8 +146,8 @@ fn is_like(line: &str, shown: &str) -> bool {
     }
 }
 
-/// The program under test has been built already.
+/// The page's build commands, skipped because the program under test is already built.
 const BUILD: &str = "cargo build --release\nexport PATH=\"$PWD/target/release:$PATH\"";
-/// Ends at the first command that fails, and leaves nothing running.
+/// Stops at the first command that fails, and leaves nothing running.
 const PRELUDE: &str = "set -eo pipefail\nexec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n";
 const MARK: &str = "== block ";
