@@ -1,7 +1,8 @@
-//! A certified FAPI 2.0 authorization server and a client, neither of them ours: PAR, PKCE, `private_key_jwt`, both bindings,
-//! opaque tokens and JWTs, introspection plain, signed and by certificate, revocation.
+//! A certified FAPI 2.0 authorization server and a client, both independent implementations: PAR, PKCE,
+//! `private_key_jwt`, both bindings, opaque tokens and JWTs, introspection plain, signed and by certificate,
+//! revocation.
 //!
-//! Needs node and npm, and the network or npm's cache for the packages; without them the test fails.
+//! Needs node and npm, and either the network or npm's cache for the packages; without them the test fails.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::support::{Folder, ORIGIN, Running, Scene, TestClock, free_port};
 
 const OPAQUE: &str = "https://api.bank.example";
 const JWT: &str = "https://api.bank.example/jwt";
-/// How late the routes that remember see a revocation.
+/// The maximum delay until a route that caches introspection sees a revocation.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,12 +50,12 @@ async fn tokens_of_a_certified_server_come_through_until_they_are_revoked() {
             }
         }
     }
-    // A token for the other resource is for another audience, whoever is asked about it.
+    // A token for the other resource has another audience, whichever issuer validates it.
     let ask = json!({ "do": "code", "client": "dpop-client", "token": "other", "resource": JWT, "scope": "accounts" });
     assert_eq!(client.ask(&ask)["format"], "jwt");
     let answer = client.ask(&json!({ "do": "call", "token": "other", "url": format!("{origin}/accounts") }));
     assert_eq!((&answer["status"], &answer["errors"]), (&json!(401), &json!(["invalid_token"])), "{answer}");
-    // Without the scope.
+    // Without the required scope.
     let ask =
         json!({ "do": "code", "client": "dpop-client", "token": "less", "resource": OPAQUE, "scope": "payments" });
     assert_eq!(client.ask(&ask)["format"], "opaque");
@@ -64,10 +65,10 @@ async fn tokens_of_a_certified_server_come_through_until_they_are_revoked() {
     assert!(stage.server.end().is_empty());
 }
 
-/// Paths whose routes introspect: plain, signed and asked every time, by certificate.
+/// The paths of routes that introspect: plain, signed with no cache, and by certificate.
 const INTROSPECTED: [&str; 3] = ["/accounts", "/accounts/1001", "/accounts/1002"];
 
-/// FAPI2-RS-05, INT-08: after revocation the route that asks every time refuses at once, the others within their bound.
+/// FAPI2-RS-05, INT-08: after revocation the route without a cache refuses at once, the others within their bound.
 fn revoked(client: &mut Script, clock: &TestClock, origin: &str, token: &str) {
     assert_eq!(client.ask(&json!({ "do": "revoke", "token": token })), json!({ "do": "revoke" }));
     #[expect(clippy::disallowed_methods, reason = "the bound is one of real time")]
@@ -152,7 +153,7 @@ impl Stage {
             .replace(ROUTE, ROUTES)
             .replace("    scopes: { any: [payments, accounts] }\n", "    scopes: [payments]\n    issuers: [bank]\n")
             .replace("    public: true\n", "    scopes: [accounts]\n    issuers: [bank]\n");
-        // Proofs that were made before the gateway began would be asked for a nonce.
+        // A proof made before the gateway started would be answered with a request for a nonce.
         let clock = TestClock::new();
         clock.set_back(60);
         let gateway = Running::start(scene, &clock).await;
@@ -162,7 +163,7 @@ impl Stage {
     }
 }
 
-/// Three ways of asking the issuer.
+/// Three issuers, one for each way of asking the authorization server.
 fn introspecting(issuer: &str) -> String {
     let seconds = MAX_AGE.as_secs();
     let ways = [
@@ -185,7 +186,7 @@ fn introspecting(issuer: &str) -> String {
     .concat()
 }
 
-/// The usual route for accounts, up to what it forwards.
+/// The usual route for accounts, up to its scopes.
 const ROUTE: &str = "  - name: accounts
     path: /accounts/**
     methods: [GET, HEAD, POST]

@@ -1,6 +1,6 @@
-//! DPoP with a client that is not ours: a Node script on oauth4webapi, its own keys and proofs, over real TLS.
+//! DPoP with an independent client: a Node script based on oauth4webapi, with its own keys and proofs, over real TLS.
 //!
-//! Needs node and npm, and the network or npm's cache for the one package; without them the test fails.
+//! Needs node and npm, and either the network or npm's cache for the one package; without them the test fails.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ async fn a_client_of_another_maker_comes_through_with_every_algorithm() {
             )
     })
     .await;
-    // Past the first window of nonces: one that began before the gateway did vouches for nothing.
+    // Past the first nonce window: a nonce of a window that began before the gateway started vouches for nothing.
     world.clock.advance(120);
     for algorithm in ["ES256", "PS256", "Ed25519"] {
         world.accounts.clear();
@@ -88,7 +88,7 @@ fn the_locks_name_one_version_and_nobodys_registry() {
     }
 }
 
-/// The script's calls, with a token of ours that is bound to the script's key.
+/// Runs the script with a token that is bound to its key; returns the calls that it made.
 fn play(world: &World, folder: &Folder, origin: &str, algorithm: &str) -> Vec<Value> {
     let ahead = world.clock.now().saturating_sub(client::now()).to_string();
     let authority = world.gateway.folder().path().join("ca.pem");

@@ -1,4 +1,4 @@
-//! The gateway with clients, servers and proxies of other makers.
+//! The gateway with independent clients, servers and proxies.
 
 mod authorization_server;
 mod dpop_client;

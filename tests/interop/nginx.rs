@@ -1,8 +1,8 @@
-//! nginx as the upstream: a server that is not ours, with each protocol that the gateway speaks to one; and nginx in front, as
-//! a proxy that ends TLS.
+//! nginx as the upstream: an independent server, with each protocol that the gateway can use to reach an upstream; and
+//! nginx in front, as a proxy that terminates TLS.
 //!
-//! Needs nginx, 1.22 or later, with its http2, ssl, dav and grpc modules, such as Debian's nginx-light; without it the tests
-//! fail.
+//! Needs nginx 1.22 or later with its http2, ssl, dav and grpc modules, such as Debian's nginx-light; without it the
+//! tests fail.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -19,14 +19,14 @@ use crate::support::backend::{ANSWER, Backend};
 use crate::support::client::Client;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
-/// An nginx in a folder of its own; killed when dropped.
+/// An nginx with its own folder; killed when dropped.
 struct Nginx {
     process: Child,
     folder: Folder,
     ports: Vec<u16>,
 }
 
-/// The `listen` lines, each with how the gateway is to be configured for it.
+/// The parameters of each `listen` line; the position determines how the gateway is configured for it.
 const LISTENERS: [&str; 5] = ["", "ssl", "ssl", "http2", "ssl http2"];
 const PLAIN: usize = 0;
 const TLS: usize = 1;
@@ -35,7 +35,7 @@ const H2C: usize = 3;
 const H2: usize = 4;
 
 impl Nginx {
-    /// Starts it with a server for each of [`LISTENERS`]; the calls of gRPC go on to `grpc`.
+    /// Starts nginx with a server for each of [`LISTENERS`]; gRPC calls are forwarded to `grpc`.
     fn start(bank: &Authority, gateways: &Authority, grpc: SocketAddr) -> Self {
         let folder = Folder::new();
         let certificate = bank.server(&["localhost"]);
@@ -46,7 +46,7 @@ impl Nginx {
         Self::run(folder, LISTENERS.len(), |ports| configuration(ports, grpc))
     }
 
-    /// Starts one with TLS for clients, which hands their certificates on to a gateway as nginx's documentation has it.
+    /// Starts nginx with TLS for clients, forwarding their certificates to a gateway as nginx's documentation shows.
     fn in_front(world: &World, proxy: &Credential) -> Self {
         let folder = Folder::new();
         let certificate = world.authority.server(&["localhost"]);
@@ -86,7 +86,7 @@ impl Nginx {
     }
 
     fn run(folder: Folder, listeners: usize, configuration: impl Fn(&[u16]) -> String) -> Self {
-        // Between choosing ports and listening on them others may take one.
+        // Another process may take the ports between choosing them and listening on them.
         for _ in 0..10 {
             let free: Vec<_> = (0..listeners).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
             let port = |socket: TcpListener| socket.local_addr().expect("an address").port();
@@ -106,7 +106,7 @@ impl Nginx {
         );
     }
 
-    /// Kills it and starts another on the same ports.
+    /// Kills nginx and starts another on the same ports.
     fn replace(&mut self) {
         self.process.kill().expect("nginx is ours");
         self.process.wait().expect("nginx is ours");
@@ -131,7 +131,7 @@ fn spawn(folder: &Folder) -> Child {
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     };
-    // Where it is installed for root alone, it is not on everybody's path.
+    // Where nginx is meant for root only, it is not on every user's path.
     command("nginx")
         .or_else(|_| command("/usr/sbin/nginx"))
         .expect("nginx runs; this test needs nginx 1.22 or later, such as Debian's nginx-light")
@@ -176,7 +176,7 @@ fn configuration(ports: &[u16], grpc: SocketAddr) -> String {
     http(&servers)
 }
 
-/// The whole file around its servers.
+/// The whole configuration file around its servers.
 fn http(servers: &str) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -188,12 +188,12 @@ fn http(servers: &str) -> String {
     )
 }
 
-/// A mebibyte and a bit, all printable.
+/// A little more than a mebibyte, all printable.
 fn large() -> String {
     (0..150_000).map(|number| format!("{number:07}")).collect()
 }
 
-/// The upstream `bank` on one of the listeners, with health checks, and routes to it.
+/// Adds the upstream `bank` on one of the listeners, with health checks, and routes to it.
 fn scene(scene: Scene, nginx: &Nginx, which: usize, bank: &Authority, gateway: &Credential) -> Scene {
     let port = nginx.ports[which];
     let identity = "certificate: gateway.pem, private_key: gateway-key.pem";
@@ -224,7 +224,7 @@ fn scene(scene: Scene, nginx: &Nginx, which: usize, bank: &Authority, gateway: &
         .replace("routes:\n", &format!("  bank: {{ servers: [\"{server}\"], {check}{keys} }}\nroutes:\n{routes}"))
 }
 
-/// Everything around one nginx.
+/// The servers and credentials around one nginx.
 struct Stage {
     nginx: Nginx,
     bank: Authority,
@@ -249,12 +249,12 @@ async fn send(world: &World, client: &Client, method: Method, path: &str, body: 
     let (mut head, _) = request(path, &world.sign(&world.token())).into_parts();
     head.method = method;
     let answer = client.send(Request::from_parts(head, body)).await.expect("the gateway answers");
-    // The line comes when the exchange has ended, and its connection is back in the pool.
+    // The audit line is written when the exchange has ended and its connection is back in the pool.
     world.gateway.record_of(&answer);
     answer
 }
 
-/// How many addresses of the upstream are in a state.
+/// Whether one server of the upstream is in this state.
 async fn servers(world: &World, state: &str) -> bool {
     let line = format!("fapi_gateway_upstream_servers{{state=\"{state}\",upstream=\"bank\"}} 1");
     world.gateway.admin("/metrics").await.1.contains(&line)
@@ -321,7 +321,7 @@ async fn fwd_06_nginx_refuses_and_is_refused_where_identities_do_not_fit() {
             World::with(|usual| scene(usual, &stage.nginx, which, &stage.bank, &stage.gateway).replace(identity, ""))
                 .await;
         let answer = send(&world, &world.client(), Method::GET, "/bank/seen", Bytes::new()).await;
-        // nginx ends the handshake well and says no in HTTP.
+        // nginx completes the handshake and refuses in HTTP.
         assert_eq!(answer.status(), 400, "without a certificate");
         assert!(String::from_utf8_lossy(answer.body()).contains("No required SSL certificate was sent"));
     }
@@ -333,7 +333,7 @@ async fn connections_that_nginx_ends_cost_no_request() {
     for which in [PLAIN, MTLS, H2C, H2] {
         let world = stage.world(which).await;
         let connection = world.client().h2().connect().await.expect("a connection");
-        // After three requests nginx closes, or says GOAWAY.
+        // After three requests nginx closes the connection, or sends GOAWAY.
         for round in 0..10 {
             let path = format!("/bank/brief/{round}");
             let mut several = [(); 4].map(|()| connection.another().expect("HTTP/2"));
@@ -414,7 +414,7 @@ async fn mtls_14_nginx_in_front_hands_on_the_certificate_of_its_client() {
         let client = shown.map_or(client.clone(), |shown| client.clone().certificate(shown));
         world.accounts.clear();
         let mut request = request("/accounts", &token(bound));
-        // What a client writes under this name, nginx replaces.
+        // nginx replaces a field of this name sent by a client.
         request.headers_mut().insert("x-ssl-client-cert", "-----BEGIN%20CERTIFICATE-----".parse().unwrap());
         let (status, code) = world.judge_from(&client, request).await;
         assert_eq!((status, code.as_str()), expected, "shown {:?}", shown.map(Credential::x5t_s256));

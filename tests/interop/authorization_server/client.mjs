@@ -1,10 +1,10 @@
-// An application as another maker writes it, on openid-client: it gets tokens from the authorization server and calls
-// the gateway with them, when tests/interop/authorization_server.rs says so.
+// An application built on openid-client: it obtains tokens from the authorization server and calls the gateway with
+// them, as tests/interop/authorization_server.rs tells it to.
 //
 //   node client.mjs CERTIFICATE PRIVATE_KEY
 //
-// Both are files, PEM, of mtls-client. Writes one line of JSON first: the jwks of dpop-client. Then reads commands, a
-// line of JSON each, and answers every one with a line:
+// Both are PEM files of mtls-client. Writes one line of JSON first: the jwks of dpop-client. Then reads commands, one
+// line of JSON each, and answers each with a line:
 //
 //   {"do": "discover", "issuer": ISSUER}
 //   {"do": "code", "client": CLIENT, "token": NAME, "resource": RESOURCE, "scope": SCOPE}
@@ -15,7 +15,7 @@
 //                                          or the certificate that it is bound to
 //   {"do": "revoke", "token": NAME}
 //
-// What failed has an `error`. No line has a token in it.
+// A failed command is answered with an `error`. No line contains a token.
 
 import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
@@ -31,7 +31,7 @@ const callback = 'https://client.example/callback';
 const keys = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify']);
 const proofKeys = await client.randomDPoPKeyPair('ES256');
 const thiefKeys = await client.randomDPoPKeyPair('ES256');
-// By client: its configuration, and how it proves possession. The connection does that for mtls-client.
+// By client: its configuration and how it proves possession. For mtls-client the connection does that.
 const clients = {};
 const tokens = {};
 
@@ -107,7 +107,7 @@ function keep(name, token, { access_token: value, token_type, scope }) {
   return { token_type, scope, format: value.includes('.') ? 'jwt' : 'opaque' };
 }
 
-// The browser: follows the authorization server, cookies and all, until it is sent back to the client.
+// The browser: follows the authorization server's redirects, with cookies, until it is sent back to the client.
 async function browse(url) {
   const cookies = new Map();
   for (let answers = 0; !url.href.startsWith(callback); answers++) {
@@ -126,7 +126,7 @@ async function browse(url) {
   return url;
 }
 
-// Node's own fetch has no client certificates.
+// Node's own fetch does not support client certificates.
 async function fetchWithCertificate(url, { method, headers, body, signal }) {
   const tls = { cert: readFileSync(certificate), key: readFileSync(privateKey) };
   const message = await new Promise((resolve, reject) => {

@@ -1,11 +1,11 @@
-// An authorization server that is not ours: oidc-provider with its FAPI 2.0 profile, over TLS on loopback.
+// An independent authorization server: oidc-provider with its FAPI 2.0 profile, over TLS on loopback.
 //
 //   node server.mjs CONFIGURATION
 //
 // The configuration is JSON; files are PEM:
 //
 //   certificate, private_key   files: the server, for localhost
-//   client_ca                  file: who signs the certificate of mtls-client, CN=mtls-client
+//   client_ca                  file: the authority that signs the certificate of mtls-client, CN=mtls-client
 //   resources                  {"https://api.bank.example": "opaque"}: resource indicators, each with the format of the
 //                              tokens for it, opaque or jwt; their `aud` is the indicator
 //   algorithm                  of JWT access tokens and signed introspection: PS256 (default), ES256 or EdDSA
@@ -14,8 +14,8 @@
 //   gateway_certificate        file: the certificate of gateway-mtls
 //   port, mtls_port            default: any
 //
-// Writes one line of JSON when it listens: its issuer, and its introspection endpoint with the alias for mutual TLS.
-// Ends when its stdin does, so that it never outlives the test.
+// Writes one line of JSON once it listens: its issuer, and its introspection endpoint with the alias for mutual TLS.
+// Exits when its stdin ends, so that it never outlives the test.
 
 import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -28,14 +28,14 @@ const configuration = JSON.parse(process.argv[2]);
 const { algorithm = 'PS256', resources } = configuration;
 process.stdin.resume().on('close', () => process.exit());
 
-// RFC 8705 §5: browsers are not to be asked for a certificate, so clients that have one come to a second port.
+// RFC 8705 §5: browsers must not be asked for a certificate, so clients that have one use a second port.
 const identity = { cert: readFileSync(configuration.certificate), key: readFileSync(configuration.private_key) };
 const front = createServer(identity);
 const mutual = createServer({
   ...identity,
   ca: readFileSync(configuration.client_ca),
   requestCert: true,
-  // Self-signed ones too: whether a certificate will do is up to the client it authenticates.
+  // Self-signed certificates too: whether one is acceptable depends on the client that it authenticates.
   rejectUnauthorized: false,
 });
 const issuer = await listen(front, configuration.port);
@@ -45,7 +45,7 @@ const application = {
   grant_types: ['authorization_code', 'client_credentials'],
   redirect_uris: ['https://client.example/callback'],
 };
-// A resource server asks about tokens and gets none.
+// A resource server introspects tokens and obtains none.
 const protectedResource = { grant_types: [], response_types: [], redirect_uris: [] };
 const clients = [
   {
@@ -121,7 +121,7 @@ const provider = new Provider(issuer, {
       tlsClientAuth: true,
       getCertificate: ({ socket }) => socket.getPeerX509Certificate(),
       certificateAuthorized: ({ socket }) => socket.authorized,
-      // Node writes a name of one part as RFC 4514 does; longer ones never match.
+      // Node writes a name with a single part as RFC 4514 does; longer names never match.
       certificateSubjectMatches: ({ socket }, property, expected) =>
         property === 'tls_client_auth_subject_dn' && socket.getPeerX509Certificate().subject === expected,
     },
@@ -140,7 +140,7 @@ const provider = new Provider(issuer, {
     ],
   },
   responseTypes: ['code'],
-  // Given, as the policies above are, because oidc-provider writes a notice to stdout when it uses a default.
+  // Set explicitly, as the policies above are, because oidc-provider writes a notice to stdout when it uses a default.
   ttl: { AccessToken: 600, AuthorizationCode: 60, ClientCredentials: 600, Grant: 600, Interaction: 60, Session: 600 },
 });
 
@@ -154,7 +154,7 @@ const path = '/token/introspection';
 const ready = { issuer, introspection_endpoint: issuer + path, mtls_introspection_endpoint: alias + path };
 process.stdout.write(`${JSON.stringify(ready)}\n`);
 
-// There is one user, who is logged in and agrees to everything.
+// There is one user, who is logged in and consents to everything.
 async function consent(request, response) {
   const { params } = await provider.interactionDetails(request, response);
   const accountId = 'alice';

@@ -1,12 +1,13 @@
-// A DPoP client as an application has it, on oauth4webapi: a key of its own, a fresh proof for each call, and another try
-// with the server's nonce when one is asked for. tests/interop/dpop_client.rs plays the authorization server.
+// A DPoP client as applications build it, on oauth4webapi: its own key, a new proof for each call, and one retry with
+// the server's nonce when one is required. tests/interop/dpop_client.rs plays the authorization server.
 //
 //   node dpop.mjs ORIGIN ALGORITHM SECONDS
 //
-// The gateway's clock is SECONDS ahead of ours.
+// The gateway's clock is SECONDS ahead of the system's.
 //
-// Writes a line of JSON first: the thumbprint of its key. Reads one line: the access token, bound to it. Then writes a line
-// for each call: its name, the status of every answer, the errors of the challenge it ended with, and the last body.
+// Writes one line of JSON first: the thumbprint of its key. Reads one line: the access token, bound to that key. Then
+// writes a line for each call: its name, the status of every response, the errors of the challenge it ended with, and
+// the last body.
 
 import { createInterface } from 'node:readline/promises';
 
@@ -24,7 +25,7 @@ const lines = createInterface({ input: process.stdin });
 const token = await new Promise((resolve) => lines.once('line', resolve));
 lines.close();
 
-// The status of every answer, also of those that oauth4webapi turns into an error.
+// The status of every response, including those that oauth4webapi turns into an error.
 async function call(name, method, path, DPoP = dpop) {
   const statuses = [];
   const send = async () => {
@@ -61,9 +62,9 @@ await call('nonce', 'GET', '/accounts/1002');
 await call('nonce again', 'GET', '/accounts/1002');
 // The same token without a proof, as a bearer token.
 await call('bearer', 'GET', '/accounts', null);
-// Another key, with the same token.
+// Another key with the same token.
 await call('thief', 'GET', '/accounts', handle(await oauth.generateKeyPair(algorithm)));
-// A clock that is an hour late, with and without a nonce that vouches.
+// A clock that is one hour slow, with and without a nonce that vouches for the proof.
 const late = handle(keys, 3600);
 await call('late', 'GET', '/accounts', late);
 await call('late, nonce', 'GET', '/accounts/1002', late);
