@@ -1,5 +1,5 @@
-//! The rules of the source that neither the compiler, a lint nor Cargo holds. Every scan has a control: it finds an offender
-//! that was planted, and leaves alone what only looks like one.
+//! The source rules that neither the compiler nor a lint nor Cargo enforces. Every scan has a control: it finds a
+//! planted violation, and ignores what only resembles one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,8 @@ fn only_the_edge_names_pingora() {
     assert_eq!(edge.into_iter().collect::<Vec<_>>(), ["admin", "connection", "proxy", "server", "upstream"]);
 }
 
-/// What each module below a folder names of the others, in code that is not for tests; a module is `a::b`, the root is empty.
+/// The modules below a folder, each with the others that its non-test code names; a module is written `a::b`, the root
+/// is empty.
 fn imports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     let files: BTreeMap<String, String> = sources(folder)
         .into_iter()
@@ -85,7 +86,7 @@ fn room(name: &str) -> String {
     module(name).split("::").next().unwrap_or_default().to_owned()
 }
 
-/// The module that a path leads to, as written in `module`; none for one of another crate.
+/// The module that a path written in `module` leads to; `None` if it leads to another crate.
 fn resolve(path: &str, module: &str, modules: &BTreeSet<String>) -> Option<String> {
     let mut place: Vec<&str> = module.split("::").filter(|segment| !segment.is_empty()).collect();
     let mut segments = path.split("::").peekable();
@@ -107,7 +108,7 @@ fn resolve(path: &str, module: &str, modules: &BTreeSet<String>) -> Option<Strin
     Some(place.join("::"))
 }
 
-/// The sets of modules that each lead to every other.
+/// The groups of modules that all reach each other.
 fn circles(graph: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let reach = |from: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
@@ -131,7 +132,7 @@ fn syn_paths(name: &str) -> Vec<String> {
     paths.0
 }
 
-/// Collects every path of a file, those of `use` with their groups written out, without what follows `#[cfg(test)]`.
+/// Collects every path in a file, with the groups of `use` expanded, and without items under `#[cfg(test)]`.
 #[derive(Default)]
 struct Paths(Vec<String>);
 

@@ -1,4 +1,4 @@
-//! What stands nowhere in the repository, and what stands in every file. Every scan has a control.
+//! What must not appear in the repository, and what must appear in every file. Every scan has a control.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::support::source::{read, root, sources, walk};
 #[test]
 fn nothing_is_left_to_do_and_no_test_is_left_out() {
     for name in ["src", "crates", "tests", "benches", "fuzz"].iter().flat_map(|folder| sources(folder)) {
-        // The soak says itself why it is not part of a usual run.
+        // The module documentation of the soak test says why it is not part of a normal run.
         let allowed = if name == "tests/operate/soak.rs" { &MARKS[5..] } else { &[] };
         assert_eq!(open_ends(&read(&name)), allowed, "{name}");
     }
@@ -58,7 +58,7 @@ const MARKS: [&str; 6] = [
     concat!("#[", "ignore"),
 ];
 
-/// The marks of something left to do or left out, in code, comments and texts.
+/// The marks of unfinished or skipped work, in code, comments and texts.
 fn open_ends(text: &str) -> Vec<&'static str> {
     let words: BTreeSet<&str> = text.split(|c: char| !(c.is_alphanumeric() || "_!#[".contains(c))).collect();
     MARKS.into_iter().filter(|mark| words.contains(mark)).collect()

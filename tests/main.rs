@@ -1,4 +1,4 @@
-//! The integration tests: one binary, one file for each question.
+//! The integration tests: a single binary, with one file for each question.
 
 #![allow(
     unreachable_pub,

@@ -1,5 +1,5 @@
-//! Upstreams that tell which connection a request came on: one that behaves, over any version of HTTP, and one that says in
-//! HTTP/2 frames what no library would.
+//! Upstreams that report which connection a request arrived on: a well-behaved one, over any version of HTTP, and one
+//! that sends HTTP/2 frames that no library would.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A request as it arrived.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Counts connections, from 0.
+    /// The number of the connection, counted from 0.
     pub connection: usize,
     pub version: Version,
     pub path: String,
@@ -30,27 +30,27 @@ pub struct Call {
     pub body: Bytes,
 }
 
-/// An upstream that answers everything with [`ANSWER`] and, where HTTP has trailers, as a gRPC server ends a call.
+/// An upstream that answers everything with [`ANSWER`] and, where HTTP has trailers, with those that end a gRPC call.
 pub struct Backend {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
-/// Its body.
+/// The body of the responses.
 pub const ANSWER: &[u8] = b"\0\0\0\0\x02ok";
 
 impl Backend {
-    /// HTTP/1.1 on plain TCP.
+    /// Starts a backend with HTTP/1.1 on plain TCP.
     pub async fn http1() -> Self {
         Self::start(None, Version::HTTP_11).await
     }
 
-    /// HTTP/2 on plain TCP, by prior knowledge.
+    /// Starts a backend with HTTP/2 on plain TCP, by prior knowledge.
     pub async fn h2c() -> Self {
         Self::start(None, Version::HTTP_2).await
     }
 
-    /// What ALPN agrees on; HTTP/1.1 if nothing.
+    /// Starts a backend with TLS and the protocol that ALPN selects; HTTP/1.1 if none.
     pub async fn tls(config: Arc<ServerConfig>) -> Self {
         Self::start(Some(TlsAcceptor::from(config)), Version::HTTP_11).await
     }
@@ -69,7 +69,7 @@ impl Backend {
                     match tls {
                         None => serve(stream, plain, connection, calls).await,
                         Some(tls) => {
-                            // A client that refuses the certificate is heard of on its own side.
+                            // A client that refuses the certificate reports it on its own side.
                             let Ok(stream) = tls.accept(stream).await else { return };
                             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                             let version = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
@@ -86,12 +86,12 @@ impl Backend {
         self.address
     }
 
-    /// Everything that came, in order.
+    /// All calls so far, in order.
     pub fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("no panic").clone()
     }
 
-    /// What came since the last time this was asked.
+    /// The calls since the last time this was called.
     pub fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().expect("no panic"))
     }
@@ -131,20 +131,20 @@ where
     };
 }
 
-/// What a [`Frames`] says to a request.
+/// What a [`Frames`] sends in response to a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Word {
     /// 200 without a body.
     Answer,
     /// RST_STREAM with this code (RFC 9113 §7).
     Reset(u8),
-    /// GOAWAY with this code, which says that no stream was processed.
+    /// GOAWAY with this code, stating that no stream was processed.
     GoAway(u8),
-    /// Nothing, and the connection is closed.
+    /// Nothing; the connection is closed.
     Close,
 }
 
-/// An h2c upstream that says what it is told, request by request, and then answers.
+/// An h2c upstream that follows a script, one entry for each request, and answers normally after its end.
 pub struct Frames {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -160,7 +160,7 @@ impl Frames {
             while let Ok((stream, _)) = listener.accept().await {
                 let (script, count) = (script.clone(), count.clone());
                 tokio::spawn(async move {
-                    // The other side's hanging up ends it.
+                    // An error means that the peer has closed the connection.
                     let _ = speak(stream, &script, &count).await;
                 });
             }
@@ -172,7 +172,7 @@ impl Frames {
         self.address
     }
 
-    /// How many whole requests came.
+    /// The number of complete requests received.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
@@ -180,7 +180,7 @@ impl Frames {
 
 async fn speak(mut stream: TcpStream, script: &[Word], requests: &AtomicUsize) -> std::io::Result<()> {
     stream.read_exact(&mut [0; 24]).await?;
-    // SETTINGS_INITIAL_WINDOW_SIZE and WINDOW_UPDATE: room for a mebibyte.
+    // SETTINGS_INITIAL_WINDOW_SIZE and WINDOW_UPDATE: a window of one mebibyte.
     stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 16, 0, 0])).await?;
     stream.write_all(&frame(8, 0, 0, &[0, 16, 0, 0])).await?;
     loop {
@@ -189,7 +189,7 @@ async fn speak(mut stream: TcpStream, script: &[Word], requests: &AtomicUsize) -
         let [a, b, c, kind, flags, id @ ..] = head;
         let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).expect("24 bits")];
         stream.read_exact(&mut payload).await?;
-        // END_STREAM of HEADERS or DATA.
+        // Only END_STREAM of HEADERS or DATA completes a request.
         if kind > 1 || flags & 1 == 0 {
             continue;
         }

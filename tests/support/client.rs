@@ -1,4 +1,4 @@
-//! A client over real TLS sockets that does what it is told, properly or not.
+//! A client over real TLS sockets that does what it is told, valid or not.
 
 use std::fmt;
 use std::io;
@@ -28,9 +28,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
 
-/// How to call the gateway. Every call makes a fresh connection; [`Client::connect`] keeps one.
+/// How to call the gateway. Every call opens a new connection; [`Client::connect`] keeps one.
 ///
-/// HTTP/1.1 until [`Client::h2`]. Clones are independent, so that one good client is the start of every odd one.
+/// Uses HTTP/1.1 unless [`Client::h2`] is called. Clones are independent, so one valid client can be the base of every
+/// invalid one.
 #[derive(Clone, Debug)]
 pub struct Client {
     gateway: SocketAddr,
@@ -63,7 +64,7 @@ impl Client {
         }
     }
 
-    /// Presents this certificate when asked.
+    /// Presents this certificate when the server requests one.
     #[must_use]
     pub fn certificate(mut self, credential: &Credential) -> Self {
         self.certificate = Some(credential.clone());
@@ -77,7 +78,7 @@ impl Client {
         self
     }
 
-    /// Adds a fresh proof by this key to requests with `Authorization: DPoP` and no `DPoP` field.
+    /// Adds a new proof by this key to requests with `Authorization: DPoP` and no `DPoP` field.
     #[must_use]
     pub fn dpop_key(mut self, key: SigningKey) -> Self {
         self.dpop_key = Some(key);
@@ -98,7 +99,7 @@ impl Client {
         self
     }
 
-    /// The name sent as SNI and expected in the gateway's certificate; `localhost` at first.
+    /// The name sent as SNI and expected in the gateway's certificate; `localhost` by default.
     #[must_use]
     pub fn server_name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.server_name);
@@ -112,14 +113,14 @@ impl Client {
         self
     }
 
-    /// The origin for `Host`, `:authority` and `htu`; at first `https://{server_name}:{port}`.
+    /// The origin for `Host`, `:authority` and `htu`; by default `https://{server_name}:{port}`.
     #[must_use]
     pub fn origin(mut self, origin: &str) -> Self {
         self.origin = Some(origin.to_owned());
         self
     }
 
-    /// Offers TLS 1.2 with these suites and nothing else.
+    /// Offers only TLS 1.2, with these cipher suites.
     #[must_use]
     pub fn tls12_only(mut self, suites: &[SupportedCipherSuite]) -> Self {
         self.suites = Some(suites.to_vec());
@@ -127,7 +128,7 @@ impl Client {
         self
     }
 
-    /// Offers TLS 1.3 with all its suites.
+    /// Offers only TLS 1.3, with all its cipher suites.
     #[must_use]
     pub fn tls13_only(mut self) -> Self {
         self.suites = None;
@@ -135,7 +136,7 @@ impl Client {
         self
     }
 
-    /// The URL of a path at the gateway, as it stands in `htu`.
+    /// The URL of a path at the gateway, as used in `htu`.
     pub fn url(&self, path: &str) -> String {
         match &self.origin {
             Some(origin) => format!("{origin}{path}"),
@@ -143,21 +144,21 @@ impl Client {
         }
     }
 
-    /// Sends one request on a fresh connection.
+    /// Sends one request on a new connection.
     ///
-    /// Of the request's URI the path and query are sent, and its authority if it has one. `Host` and `:authority` are
-    /// added when missing; other field lines go as they are.
+    /// Sends the path and query of the request's URI, and its authority if it has one. Adds `Host` or `:authority` when
+    /// missing; other field lines are sent unchanged.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
         self.connect().await?.send(request).await
     }
 
-    /// A connection for several requests.
+    /// Opens a connection for several requests.
     pub async fn connect(&self) -> Result<Connection, ClientError> {
         let stream = TokioIo::new(self.raw_stream().await?);
         let sender = match self.protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(stream).await?;
-                // Its fault is also the fault of the request that waits for it.
+                // An error of the connection also fails the request that waits for it.
                 tokio::spawn(connection);
                 Sender::Http1(sender)
             }
@@ -170,24 +171,25 @@ impl Client {
         Ok(Connection { client: self.clone(), sender })
     }
 
-    /// Sends exactly these bytes over TLS with ALPN `http/1.1`, and returns what comes until the gateway closes or 5
-    /// seconds pass.
+    /// Sends exactly these bytes over TLS with ALPN `http/1.1`, and returns what arrives until the gateway closes the
+    /// connection or 5 seconds pass.
     ///
     /// # Panics
-    /// No connection: see [`Client::handshake`] to expect that.
+    /// If the connection fails; use [`Client::handshake`] to expect that.
     pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.clone().h1().raw_stream().await.expect("the gateway accepts the connection");
         let mut received = Vec::new();
-        // A gateway that has refused may close before it has read everything: then what it answered counts.
+        // A gateway that refuses may close the connection before it has read everything; what it has answered still
+        // counts.
         let _ = stream.write_all(bytes).await;
         let _ = stream.flush().await;
         let _ = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut received)).await;
         received
     }
 
-    /// A TLS connection with the chosen ALPN and nothing sent on it yet.
+    /// Opens a TLS connection with the selected ALPN, without sending anything on it.
     ///
-    /// With TLS 1.3 the gateway may still refuse the client certificate: that shows at the first read.
+    /// With TLS 1.3 the gateway may still refuse the client certificate: that shows up at the first read.
     pub async fn raw_stream(&self) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.server_name.clone()).map_err(io::Error::other)?;
         let stream = TcpStream::connect(self.gateway).await?;
@@ -196,10 +198,10 @@ impl Client {
         tokio::time::timeout(DEADLINE, connecting).await?
     }
 
-    /// What TLS agreed on, or the alert.
+    /// Returns what TLS negotiated, or the alert as an error.
     ///
-    /// To bring out the alert that TLS 1.3 sends after the handshake, it says the first words of HTTP and waits for any
-    /// answer: with HTTP/1.1 `OPTIONS *`, with HTTP/2 the connection preface, which is no request.
+    /// To receive the alert that TLS 1.3 sends after the handshake, sends the beginning of HTTP and waits for any
+    /// response: with HTTP/1.1 `OPTIONS *`, with HTTP/2 the connection preface, which is not a request.
     pub async fn handshake(&self) -> io::Result<Handshake> {
         let mut stream = self.raw_stream().await?;
         let (_, connection) = stream.get_ref();
@@ -214,7 +216,7 @@ impl Client {
             _ => format!("OPTIONS * HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", authority(&self.url("")))
                 .into_bytes(),
         };
-        // The alert, if there is one, is to be read even when writing fails.
+        // Reads even if writing fails, since there may be an alert.
         let written = async {
             stream.write_all(&first_words).await?;
             stream.flush().await
@@ -248,7 +250,7 @@ impl Client {
         config
     }
 
-    /// The request as the protocol wants it.
+    /// The request in the form that the protocol requires.
     fn prepare(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, ClientError> {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -291,7 +293,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// As [`Client::send`], on this connection.
+    /// Like [`Client::send`], on this connection.
     pub async fn send(&mut self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
         let request = self.client.prepare(request)?;
         let exchange = async {
@@ -311,7 +313,7 @@ impl Connection {
         tokio::time::timeout(RESPONSE_DEADLINE, exchange).await.map_err(|_| ClientError::Late)?
     }
 
-    /// Another handle on the same HTTP/2 connection, for requests at the same time; none with HTTP/1.1.
+    /// Another handle for the same HTTP/2 connection, for concurrent requests; `None` with HTTP/1.1.
     pub fn another(&self) -> Option<Self> {
         match &self.sender {
             Sender::Http1(_) => None,
@@ -319,7 +321,7 @@ impl Connection {
         }
     }
 
-    /// Whether the gateway has closed the connection or announced it.
+    /// Whether the gateway has closed the connection or announced that it will.
     pub fn is_closed(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_closed(),
@@ -328,7 +330,7 @@ impl Connection {
     }
 }
 
-/// What TLS agreed on.
+/// What TLS negotiated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
     pub version: ProtocolVersion,
@@ -339,13 +341,13 @@ pub struct Handshake {
 /// Why there is no response.
 #[derive(Debug)]
 pub enum ClientError {
-    /// The connection or the TLS handshake.
+    /// The connection or the TLS handshake failed.
     Io(io::Error),
-    /// HTTP, or a TLS alert after the handshake.
+    /// HTTP failed, or the gateway sent a TLS alert after the handshake.
     Http(hyper::Error),
-    /// The request cannot be sent as it is.
+    /// The request cannot be sent in this form.
     Request(http::Error),
-    /// No response within 30 seconds.
+    /// No response arrived within 30 seconds.
     Late,
 }
 
@@ -406,7 +408,7 @@ enum Sender {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// The authority of an origin with or without a path.
+/// The authority of an origin, with or without a path.
 fn authority(origin: &str) -> &str {
     let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
@@ -431,7 +433,7 @@ mod tests {
 
     use super::*;
 
-    /// A server in the gateway's place.
+    /// A server in place of the gateway.
     fn server(authority: &Authority, client_ca: Option<&Authority>) -> HttpServer {
         let tls = tls_config(&authority.server(&["localhost"]), client_ca);
         HttpServer::start(None, Some(tls), Arc::new(|request| Answer::text(StatusCode::OK, request.body))).unwrap()

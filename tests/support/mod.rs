@@ -1,5 +1,5 @@
 //! The world of a test: a real authorization server, a recording resource server, clients with certificates, and the
-//! gateway itself on port 0 inside the test process, with a clock that the test holds.
+//! gateway itself on port 0 inside the test process, with a clock that the test controls.
 
 pub mod backend;
 pub mod client;
@@ -30,7 +30,7 @@ use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::Value;
 
-/// How long anything that should happen may take before a test fails.
+/// How long a test waits for anything that should happen before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Everything around one gateway.
@@ -45,12 +45,12 @@ pub struct World {
 }
 
 impl World {
-    /// The usual world.
+    /// Starts the usual world.
     pub async fn start() -> Self {
         Self::with(|scene| scene).await
     }
 
-    /// A world whose gateway.yaml was changed by `adjust`.
+    /// Starts a world whose gateway.yaml has been changed by `adjust`.
     pub async fn with(adjust: impl FnOnce(Scene) -> Scene) -> Self {
         let authority = Authority::new("Test CA");
         let issuer = AuthorizationServer::start(&authority).expect("the authorization server starts");
@@ -66,23 +66,23 @@ impl World {
         if ready {
             gateway.ready().await;
         }
-        // Proofs that were made before the gateway began are refused; those of the tests may be a minute old.
+        // Proofs made before the gateway started are refused; those of the tests may be a minute old.
         clock.advance(120);
         let (c1, c2) = (authority.client("client-1"), authority.client("client-2"));
         Self { authority, c1, c2, issuer, accounts, gateway, clock }
     }
 
-    /// A client that shows `C1`.
+    /// A client that presents `C1`.
     pub fn client(&self) -> Client {
         self.anonymous().certificate(&self.c1)
     }
 
-    /// A client that shows no certificate.
+    /// A client that presents no certificate.
     pub fn anonymous(&self) -> Client {
         Client::new(self.gateway.address(), &self.authority).origin(ORIGIN)
     }
 
-    /// `T(C1)`, before it is signed.
+    /// `T(C1)`, not yet signed.
     pub fn token(&self) -> AccessToken {
         self.issuer.token(self.clock.now()).bound_to_certificate(&self.c1)
     }
@@ -109,12 +109,12 @@ impl World {
         Holder { key, token }
     }
 
-    /// Sends the request over `C1`'s connection and gives status and code.
+    /// Sends the request from a client that presents `C1`; returns status and code.
     pub async fn judge(&self, request: Request<Bytes>) -> (u16, String) {
         self.judge_from(&self.client(), request).await
     }
 
-    /// Sends a request and gives status and code.
+    /// Sends a request from this client; returns status and code.
     pub async fn judge_from(&self, client: &Client, request: Request<Bytes>) -> (u16, String) {
         let response = client.send(request).await.expect("the gateway answers");
         let record = self.gateway.record_of(&response);
@@ -122,7 +122,7 @@ impl World {
     }
 }
 
-/// The public origin in the usual gateway.yaml; its port is not the socket's, as behind a service.
+/// The public origin in the usual gateway.yaml; its port differs from the socket's, as it does behind a Service.
 pub const ORIGIN: &str = "https://localhost";
 
 /// `GET path` with a bearer token.
@@ -133,7 +133,7 @@ pub fn request(path: &str, token: &str) -> Request<Bytes> {
         .expect("a request")
 }
 
-/// `GET path` with scheme `DPoP` and a proof, whatever that is.
+/// `GET path` with scheme `DPoP` and a proof, valid or not.
 pub fn dpop_request(path: &str, token: &str, proof: &str) -> Request<Bytes> {
     Request::get(format!("{ORIGIN}{path}"))
         .header("authorization", format!("DPoP {token}"))
@@ -149,7 +149,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// A good proof for `GET path`, before it is signed.
+    /// A valid proof for `GET path`, not yet signed.
     pub fn proof(&self, path: &str, now: u64) -> Proof {
         Proof::new("GET", &format!("{ORIGIN}{path}"), now).for_token(&self.token)
     }
@@ -160,7 +160,7 @@ impl Holder {
     }
 }
 
-/// A gateway.yaml and the files it names.
+/// A gateway.yaml and the files that it names.
 pub struct Scene {
     folder: Folder,
     yaml: String,
@@ -231,14 +231,14 @@ routes:
         &self.issuer
     }
 
-    /// Replaces text that must be there.
+    /// Replaces text that must be present.
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         assert!(self.yaml.contains(from), "gateway.yaml of the tests has no {from:?}");
         self.yaml = self.yaml.replace(from, to);
         self
     }
 
-    /// Lets the gateway ask the issuer about its tokens; `more` is added to the section, in flow style.
+    /// Makes the gateway introspect the issuer's tokens; `more` is added to the section, in flow style.
     pub fn introspected(self, more: &str) -> Self {
         let section = format!(
             "tokens: introspection\n    introspection: {{ client_id: gateway, authentication: {{ method: \
@@ -253,19 +253,19 @@ routes:
         self
     }
 
-    /// Writes gateway.yaml and gives the folder, for the program itself to run in.
+    /// Writes gateway.yaml and returns the folder, to run the program itself in.
     pub fn into_folder(self) -> Folder {
         self.folder.write("gateway.yaml", &self.yaml);
         self.folder
     }
 
-    /// Does anything else to the folder beside gateway.yaml.
+    /// Prepares the folder in any other way.
     pub fn folder(self, prepare: impl FnOnce(&Path)) -> Self {
         prepare(self.folder.path());
         self
     }
 
-    /// Does not wait for readiness, which will not come.
+    /// Skips waiting for readiness, which will not be reached.
     pub fn never_ready(mut self) -> Self {
         self.becomes_ready = false;
         self
@@ -278,7 +278,7 @@ routes:
     }
 }
 
-/// A gateway that serves on threads of its own.
+/// A gateway that serves on its own threads.
 pub struct Running {
     address: SocketAddr,
     admin: SocketAddr,
@@ -289,13 +289,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Loads the scene as `run` would, binds, serves.
+    /// Loads the scene as `run` does, binds the listeners and serves.
     pub async fn start(scene: Scene, clock: &TestClock) -> Self {
         let time = clock.clone();
         Self::start_by(scene, Clock::from_fn(move || Duration::from_secs(time.now())))
     }
 
-    /// The same by any clock.
+    /// The same with any clock.
     pub fn start_by(scene: Scene, clock: Clock) -> Self {
         panics::watch();
         fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
@@ -308,7 +308,7 @@ impl Running {
         let admin = bound.admin_address().expect("an admin listener");
         let control = bound.control();
         let run = move || match bound.run() {
-            // What is cut at the end of a drain may come too late for its line.
+            // The audit line of an exchange that is cut at the end of a drain may come too late to be written.
             Ok(()) | Err(StartError::AuditLost) => {}
             Err(error) => panic!("the gateway does not end well: {error}"),
         };
@@ -332,7 +332,7 @@ impl Running {
         &self.folder
     }
 
-    /// Waits until `/readyz` says yes.
+    /// Waits until `/readyz` answers 200.
     pub async fn ready(&self) {
         let ready = async {
             while self.admin("/readyz").await.0 != 200 {
@@ -342,7 +342,7 @@ impl Running {
         tokio::time::timeout(DEADLINE, ready).await.expect("the gateway becomes ready");
     }
 
-    /// `GET` on the admin listener.
+    /// Sends `GET` to the admin listener; returns status and body.
     pub async fn admin(&self, path: &str) -> (u16, String) {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let response =
@@ -350,7 +350,7 @@ impl Running {
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
 
-    /// `POST /revocations` on the admin listener: status and body of the answer.
+    /// Sends `POST /revocations` to the admin listener; returns status and body.
     pub async fn post_revocation(&self, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let request = client.post(format!("http://{}/revocations", self.admin)).header("content-type", content_type);
@@ -358,7 +358,7 @@ impl Running {
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
 
-    /// Takes tokens back.
+    /// Revokes tokens.
     pub async fn revoke(&self, revocation: &Value) {
         let answer = self.post_revocation("application/json", revocation.to_string()).await;
         assert_eq!(answer, (204, String::new()), "{revocation}");
@@ -375,23 +375,23 @@ impl Running {
         self.audit.wait_for(interaction)
     }
 
-    /// Whether an exchange is recorded within a time; for those that may never have begun.
+    /// Whether an exchange is recorded within a time, for exchanges that may never have begun.
     pub fn knows_within(&self, interaction: &str, time: Duration) -> bool {
         self.audit.knows_within(interaction, time)
     }
 
-    /// Everything that was audited so far, as text.
+    /// All audit lines so far, as text.
     pub fn audit_text(&self) -> String {
         self.audit.text()
     }
 
-    /// Waits for the first line of which `predicate` holds.
+    /// Waits for the first audit line that matches `predicate`.
     pub fn record_where(&self, predicate: impl Fn(&Value) -> bool) -> Value {
         self.audit.wait_where(predicate)
     }
 
     fn end(&mut self) {
-        // The second word cuts connections that a test left open.
+        // The second call closes connections that a test left open.
         self.control.stop();
         self.control.stop();
         if let Some(thread) = self.thread.take() {
@@ -418,7 +418,7 @@ impl Drop for Running {
 pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    /// Stands at the wall clock's present, since certificates are made for it.
+    /// Starts at the wall clock's current time, since certificates are made for it.
     pub fn new() -> Self {
         Self(Arc::new(AtomicU64::new(client::now())))
     }
@@ -431,7 +431,7 @@ impl TestClock {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// Goes on to the wall clock's present.
+    /// Advances to the wall clock's current time.
     pub fn catch_up(&self) {
         self.0.fetch_max(client::now(), Ordering::SeqCst);
     }
@@ -508,7 +508,7 @@ impl Write for Lines {
     }
 }
 
-/// A folder that goes away with its value.
+/// A temporary folder, removed when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -538,20 +538,20 @@ impl Drop for Folder {
     }
 }
 
-/// One below those that the system gives out, so that no other test is given it meanwhile.
+/// A port below those that the system assigns, so that no other test receives it in the meantime.
 pub fn free_port() -> u16 {
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
-/// Keeps every token that a test made, so that the output of a whole run can be searched for them. What is too short to be
-/// one is a word that may stand anywhere.
+/// Records every token that a test makes, so that the output of a whole run can be searched for them. A short text is
+/// not recorded, since it may be a word that appears anywhere.
 pub fn remember(token: String) -> String {
     if let Ok(path) = std::env::var("FAPI_GATEWAY_TEST_TOKENS")
         && token.len() >= 32
     {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the list of tokens");
-        // One write for a whole line: many tests do this at the same time.
+        // A single write for each line: many tests do this at the same time.
         file.write_all(format!("{token}\n").as_bytes()).expect("the list of tokens");
     }
     token

@@ -1,4 +1,4 @@
-//! Programs of other makers, run by Node from a folder of tests/ with the packages that its lock names.
+//! Independent programs, run by Node from a folder of tests/ with the packages that its lockfile names.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Folder;
 
-/// A copy of `files` of `source`, with the packages of its lock beside them.
+/// A copy of `files` of `source`, with the packages of its lockfile installed.
 pub fn installed(source: &Path, files: &[&str]) -> Folder {
     let folder = Folder::new();
     for name in files.iter().chain(&["package.json", "package-lock.json", ".npmrc"]) {
@@ -22,7 +22,7 @@ pub fn installed(source: &Path, files: &[&str]) -> Folder {
     folder
 }
 
-/// A script that speaks in lines of JSON. Ends with its value, whatever the test did.
+/// A script that communicates in lines of JSON. It is stopped when the value is dropped, whatever the test did.
 pub struct Script {
     node: Child,
     input: Option<ChildStdin>,
@@ -30,7 +30,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Runs `script` of an installed folder; it trusts the servers of this authority.
+    /// Runs `script` from an installed folder; it trusts the servers of this authority.
     pub fn start(folder: &Folder, script: &str, arguments: &[&str], authority: &Path) -> Self {
         let mut command = Command::new("node");
         command.arg("--no-warnings").arg(script).args(arguments).current_dir(folder.path());
@@ -45,19 +45,19 @@ impl Script {
         writeln!(self.input.as_mut().expect("not ended"), "{line}").expect("the script reads");
     }
 
-    /// Reads one line; none when the script has ended.
+    /// Reads one line; `None` when the script has ended.
     pub fn hear(&mut self) -> Option<Value> {
         let line = self.lines.next()?.expect("text");
         Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}")))
     }
 
-    /// Writes one line of JSON and reads the answer.
+    /// Writes one line of JSON and reads the response.
     pub fn ask(&mut self, line: &Value) -> Value {
         self.tell(&line.to_string());
         self.hear().expect("the script answers")
     }
 
-    /// Ends its input, and gives what it still writes; it has to end well.
+    /// Closes the script's input, and returns what it still writes; it must exit successfully.
     pub fn end(mut self) -> Vec<Value> {
         drop(self.input.take());
         let rest = std::iter::from_fn(|| self.hear()).collect();

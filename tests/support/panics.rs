@@ -1,10 +1,11 @@
-//! Panics where no test would see them: a runtime catches those of its tasks, and the client only finds its connection gone.
+//! Panics that no test would see: a runtime catches those of its tasks, and the client only notices that its connection
+//! was closed.
 
 use std::panic;
 use std::sync::{Mutex, Once};
 use std::thread;
 
-/// Notes from now on what panics on threads that are not the tests' own.
+/// Starts recording panics on threads that are not the tests' own.
 pub fn watch() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
@@ -22,7 +23,7 @@ pub fn watch() {
     });
 }
 
-/// What has panicked so far on any gateway's threads, except what was planted.
+/// The panics so far on any gateway's threads, except planted ones.
 pub fn noted() -> Vec<String> {
     all().into_iter().filter(|panic| !panic.contains(PLANTED)).collect()
 }
@@ -31,8 +32,9 @@ fn all() -> Vec<String> {
     NOTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
 }
 
-/// The harness names a thread after its test, or runs on `main`; tokio names those of the tests' runtimes, and threads that a
-/// test starts have no name. The gateway's have names: of its listeners, its services, its audit, and the one that it runs on.
+/// The harness names a thread after its test, or uses `main`; tokio names the threads of the tests' runtimes, and
+/// threads that a test starts have no name. The gateway's threads have the names of its listeners, its services, its
+/// audit, and the thread that it runs on.
 fn is_the_tests(name: &str) -> bool {
     name.contains("::") || ["main", "tokio-rt-worker"].contains(&name)
 }
@@ -52,7 +54,7 @@ mod tests {
     use crate::support::client::Client;
     use crate::support::{ORIGIN, Running, Scene, World};
 
-    /// A gateway whose clock panics when it is told to, on whichever thread asks for the time.
+    /// A gateway whose clock panics when told to, on whichever thread reads the time.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_of_a_gateways_task_is_noted_and_the_gateway_goes_on() {
         let world = World::start().await;

@@ -34,7 +34,7 @@ impl Program {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    /// Waits for its exit code.
+    /// Waits for the program to exit; returns its exit code.
     pub async fn ends(mut self) -> Option<i32> {
         tokio::task::spawn_blocking(move || self.child.wait()).await.unwrap().unwrap().code()
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The repository's own folder.
+/// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -12,7 +12,7 @@ pub(crate) fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The names of every Rust file below a folder; at least one.
+/// The names of every Rust file below a folder; fails if there are none.
 pub(crate) fn sources(folder: &str) -> Vec<String> {
     let files = walk(&root().join(folder)).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs"));
     let names: Vec<String> =
@@ -21,7 +21,7 @@ pub(crate) fn sources(folder: &str) -> Vec<String> {
     names
 }
 
-/// The files below a folder, without what is built, fetched, or belongs to git.
+/// The files below a folder, except build output, installed packages and what belongs to git.
 pub(crate) fn walk(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
