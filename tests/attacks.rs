@@ -17,13 +17,16 @@ const ATTACKS: &[(&str, u8)] = &[("SM", 16), ("HD", 16), ("SZ", 9), ("PT", 13), 
 
 /// Attacks whose target does not exist in this gateway.
 const NOT_HERE: &[(&str, u8, &str)] = &[
-    // Cookies or X-Api-Key that the upstream takes for a second way in.
-    ("HD", 15, "cookies and keys of other schemes are the application's; README.md says that they are passed on"),
-    // ECDSA signatures have two forms, so that a token has two hashes.
-    // One user's answer for another's request.
+    // Cookies or X-Api-Key that the upstream accepts as an alternative credential.
+    (
+        "HD",
+        15,
+        "cookies and keys of other schemes are the application's; docs/limits.md says that cookies are passed on",
+    ),
+    // One user's response served to another user.
     ("CA", 7, "answers are not stored"),
-    // Requests to addresses that a certificate names.
-    ("CF", 10, "nothing is fetched that a certificate names; revocation lists are files"),
+    // Requests to addresses named in a certificate.
+    ("CF", 10, "nothing named in a certificate is fetched; revocation lists are files"),
 ];
 
 #[test]
@@ -39,9 +42,9 @@ fn every_attack_has_a_test_or_nothing_to_attack() {
     let missing: Vec<&String> = known.iter().filter(|id| !covered.contains(*id) && !absent.contains(*id)).collect();
     assert_eq!(missing, Vec::<&String>::new(), "attacks without a test");
     let unknown: Vec<&String> = covered.union(&absent).filter(|id| !known.contains(*id)).collect();
-    assert_eq!(unknown, Vec::<&String>::new(), "tests of attacks that nobody has listed");
+    assert_eq!(unknown, Vec::<&String>::new(), "tests of attacks that are not listed");
     let both: Vec<&String> = absent.intersection(&covered).collect();
-    assert_eq!(both, Vec::<&String>::new(), "attacks that are said not to be possible have tests");
+    assert_eq!(both, Vec::<&String>::new(), "attacks listed as not applicable have tests");
     // control
     let found = |text: &str| numbers(text).into_iter().collect::<Vec<_>>();
     assert_eq!(found("    fn atk_sm_10_atk_sm_11_malformed() {"), ["atk_sm_10", "atk_sm_11"]);

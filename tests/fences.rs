@@ -30,7 +30,7 @@ fn no_two_folders_of_the_gateway_need_each_other() {
         let others = to.iter().map(folder).filter(|to| *to != folder(&from));
         folders.entry(folder(&from)).or_default().extend(others);
     }
-    assert!(folders["proxy"].contains("gateway"), "the scan sees what is there: {folders:?}");
+    assert!(folders["proxy"].contains("gateway"), "the scan sees existing imports: {folders:?}");
     assert_eq!(circles(&folders), Vec::<String>::new());
 }
 

@@ -5,7 +5,7 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "one binary whose helpers are its own; a panic is a failed test"
+    reason = "the helpers are private to this binary; a panic is a failed test"
 )]
 
 #[path = "support/mod.rs"]

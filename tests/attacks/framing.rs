@@ -66,7 +66,7 @@ async fn what_has_two_ends_is_refused_and_the_connection_with_it() {
             let answer = talk.answer().await.unwrap_or_else(|| panic!("{row} {fields:?}: no answer"));
             assert_eq!(answer.status, 400, "{row} {fields:?}: {answer:?}");
             assert_eq!(answer.field("x-fapi-interaction-id").len(), 1, "{row} {fields:?}: {answer:?}");
-            assert_eq!(talk.rest().await, "", "{row} {fields:?}: the connection ends");
+            assert_eq!(talk.rest().await, "", "{row} {fields:?}: the connection is closed");
             assert_eq!(world.accounts.server().heads(), before, "{row} {fields:?}");
         }
     }
@@ -116,7 +116,7 @@ async fn atk_sm_12_a_body_of_any_method_is_framed_once() {
         let requests = world.accounts.requests();
         assert_eq!(requests.len(), 1, "{method}: {requests:?}");
         assert_eq!((requests[0].method.as_str(), requests[0].uri.as_str()), (method, "/any"));
-        assert_eq!(requests[0].body, hidden.as_bytes(), "{method}: it is a body, and no request");
+        assert_eq!(requests[0].body, hidden.as_bytes(), "{method}: it is a body, not a request");
     }
 }
 

@@ -110,7 +110,7 @@ async fn atk_hd_11_a_token_goes_nowhere_with_a_redirect_or_an_error() {
             assert!(!answer.contains(&token), "{answer}");
         }
     }
-    assert_eq!(elsewhere.heads(), 0, "nobody follows");
+    assert_eq!(elsewhere.heads(), 0, "the redirect is not followed");
     assert!(!format!("{:?}", moved.requests()).contains(&token));
     assert_eq!(moved.requests().len(), 4, "control");
 }

@@ -166,7 +166,7 @@ async fn h1(world: &World, method: &str, path: &str, token: Option<&String>) -> 
     let _ = talk.say(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n")).await;
     let answer = talk.answer().await?;
     let id = answer.field("x-fapi-interaction-id");
-    assert_eq!(id.len(), 1, "every answer has an id: {answer:?}");
+    assert_eq!(id.len(), 1, "every response has an interaction id: {answer:?}");
     assert_eq!(world.gateway.record(id[0])["status"], answer.status);
     assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     Some(answer.status)

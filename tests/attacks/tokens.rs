@@ -114,7 +114,7 @@ async fn atk_tk_03_no_address_in_a_token_is_asked() {
     }
     // A connection made by the gateway would be accepted before this one.
     let own = tokio::net::TcpStream::connect(address).await.unwrap();
-    assert_eq!(trap.accept().await.unwrap().1, own.local_addr().unwrap(), "nobody has asked");
+    assert_eq!(trap.accept().await.unwrap().1, own.local_addr().unwrap(), "the gateway has not connected");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn atk_tk_09_atk_tk_18_a_thumbprint_is_that_of_the_leaf_in_one_spelling() 
         ("ATK-TK-09 another case", json!({"X5T#S256": x5t})),
         ("ATK-TK-18 of the authority", json!({"x5t#S256": sha256(world.authority.der())})),
         (
-            "ATK-TK-18 of another with its name",
+            "ATK-TK-18 of the same name from another authority",
             json!({"x5t#S256": URL_SAFE_NO_PAD.encode(foreign.thumbprint_sha256())}),
         ),
     ];

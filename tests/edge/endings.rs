@@ -194,7 +194,7 @@ async fn a_stalled_audit_holds_exchanges_at_their_end_and_nothing_else() {
             sender.send(vec![b'x'; 9000]).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(1), fill).await.is_err(), "the queue is full at last");
+    assert!(tokio::time::timeout(Duration::from_secs(1), fill).await.is_err(), "the queue fills up");
     assert!(!health.good());
     sender.send_or_lose(vec![b'x']);
     assert_eq!(health.lost(), 1);
@@ -204,7 +204,7 @@ async fn a_stalled_audit_holds_exchanges_at_their_end_and_nothing_else() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, recovered).await.expect("it catches up");
+    tokio::time::timeout(DEADLINE, recovered).await.expect("the writer catches up");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +219,7 @@ async fn lines_that_cannot_be_written_are_counted_and_the_end_says_so() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, noticed).await.expect("it is noticed");
+    tokio::time::timeout(DEADLINE, noticed).await.expect("the failure is noticed");
     assert!(!audit.close());
     assert_eq!(health.lost(), 3);
 }

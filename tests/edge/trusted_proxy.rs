@@ -85,7 +85,7 @@ fn line(dialect: &str, credential: &Credential) -> (&'static str, String) {
         "nginx_escaped_pem" => ("x-ssl-client-cert", escaped(&pem(&chain[..1]), "")),
         "aws_alb_verify" => ("x-amzn-mtls-clientcert-leaf", escaped(&pem(&chain[..1]), "+=/")),
         "aws_alb_passthrough" => ("x-amzn-mtls-clientcert", escaped(&pem(chain), "+=/")),
-        other => panic!("no dialect {other}"),
+        other => panic!("unknown dialect {other}"),
     }
 }
 
@@ -128,7 +128,7 @@ async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> Stri
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", &adjust(text));
     world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
     let metrics = world.gateway.admin("/metrics").await.1;
     assert!(metrics.contains("fapi_gateway_config_last_reload_success 1"), "{metrics}");
 }
@@ -151,7 +151,11 @@ async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_
                 );
                 let seen = world.accounts.requests().remove(0);
                 let certificate = format!(":{}:", STANDARD.encode(&client.chain_der[0]));
-                assert_eq!(seen.header("client-cert"), Some(certificate.as_str()), "RFC 9440, whatever came");
+                assert_eq!(
+                    seen.header("client-cert"),
+                    Some(certificate.as_str()),
+                    "in the form of RFC 9440, whatever the dialect"
+                );
                 for name in [
                     "x-forwarded-client-cert",
                     "x-ssl-client-cert",
@@ -163,7 +167,7 @@ async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_
                 let stolen = and(bound_to(&world, &world.c1), line(dialect, &world.c2));
                 assert_eq!(ask(&world, &mut connection, stolen).await.1, "certificate_mismatch", "{dialect}");
                 let (_, code, record) = ask(&world, &mut connection, bound_to(&world, client)).await;
-                assert_eq!(code, "certificate_missing", "{dialect}: of the request before nothing is left");
+                assert_eq!(code, "certificate_missing", "{dialect}: nothing of the previous request is used");
                 assert!(record["detail"].as_str().unwrap().ends_with("the proxy in front handed none on"), "{record}");
                 assert_eq!(
                     (&record["certificate_subject"], &record["certificate_source"]),
@@ -188,7 +192,7 @@ async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
     assert_eq!(code(&world, &proxy, of_another).await, "certificate_mismatch");
     let stranger = server_of(&world.authority, "other.bank.internal");
     let client = world.anonymous().certificate(&stranger);
-    assert_eq!(code(&world, &client, bound_to(&world, &stranger)).await, "ok", "control: who is no proxy is a client");
+    assert_eq!(code(&world, &client, bound_to(&world, &stranger)).await, "ok", "control: any other peer is a client");
     world.accounts.clear();
     assert_eq!(code(&world, &proxy, health()).await, "ok");
     reload(&world, 1, |text| text.replace("path: /health", "path: /health\n    forward: { client_certificate: true }"))
@@ -197,7 +201,11 @@ async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
         world.accounts.clear();
         assert_eq!(code(&world, client, health()).await, "ok");
         let seen = world.accounts.requests().remove(0);
-        assert_eq!(seen.header("client-cert").is_some(), has, "the proxy's is never handed on as a client's");
+        assert_eq!(
+            seen.header("client-cert").is_some(),
+            has,
+            "the proxy's certificate is never forwarded as a client's"
+        );
     }
     reload(&world, 2, |text| {
         text.lines()
@@ -300,7 +308,7 @@ async fn atk_sm_a_message_with_two_readings_is_refused_for_that_and_ends_the_con
     assert_eq!(
         ask(&world, &mut connection, health()).await.1,
         "ok",
-        "control: one client's fault is not the next one's"
+        "control: one client's fault does not affect the next one"
     );
     let next = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let fields = "Host: localhost\r\nClient-Cert: junk\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n";

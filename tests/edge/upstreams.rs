@@ -79,7 +79,7 @@ async fn becomes(world: &World, state: &str, count: u64) {
             yield_now().await;
         }
     };
-    timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("never {count} servers {state}"));
+    timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("{count} servers are not {state} in time"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_server_that_refuses_connections_is_left_out_and_the_others_take_over(
         assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
     }
     assert_eq!((one.requests().len(), other.requests().len()), (6, 2));
-    assert_eq!(retries(&world).await, 1, "it is tried once, and then left out");
+    assert_eq!(retries(&world).await, 1, "it is tried once, then ejected");
     assert_eq!(metric(&world, "errors_total{kind=\"connect\",upstream=\"bank\"}").await, 1);
     assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (1, 1));
 
@@ -105,14 +105,14 @@ async fn a_server_that_refuses_connections_is_left_out_and_the_others_take_over(
     for _ in 0..4 {
         assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
     }
-    assert_eq!((retries(&world).await, servers(&world, "ejected").await), (2, 1), "it is tried again, by one request");
+    assert_eq!((retries(&world).await, servers(&world, "ejected").await), (2, 1), "one request tries it again");
 
     other.restart().await.unwrap();
     world.clock.advance(10);
     for _ in 0..8 {
         assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
     }
-    assert!(other.requests().len() >= 5, "it is back: {}", other.requests().len());
+    assert!(other.requests().len() >= 5, "it is used again: {}", other.requests().len());
     assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (2, 0));
     assert_eq!(retries(&world).await, 2);
 }
@@ -129,7 +129,7 @@ async fn what_is_remembered_of_servers_never_makes_a_502() {
 
     one.restart().await.unwrap();
     other.restart().await.unwrap();
-    assert_eq!(world.judge(get(&world)).await, (200, "ok".into()), "all are out, so all are asked");
+    assert_eq!(world.judge(get(&world)).await, (200, "ok".into()), "all are ejected, so all are used");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +204,7 @@ async fn fwd_09_http2_requests_that_were_not_processed_are_sent_again_and_no_oth
     let always = Frames::start(&[Word::Reset(REFUSED_STREAM); 100]).await;
     let world = world(&[always.address()], ", protocol: http2").await;
     assert_eq!(world.judge(post(&world)).await, (502, "upstream_invalid".into()));
-    assert_eq!(always.requests(), 5, "there is an end to it");
+    assert_eq!(always.requests(), 5, "the retries are limited");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +265,7 @@ async fn t2_a_connection_carries_each_client_under_its_own_name() {
             let signed = holder.request("/bank/accounts", &proof);
             assert_eq!(world.judge_from(&world.anonymous(), signed).await, (200, "ok".into()));
             let call = backend.calls().pop().unwrap();
-            assert_eq!(call.headers.get("client-cert"), None, "{protocol}: nothing stays of the client before");
+            assert_eq!(call.headers.get("client-cert"), None, "{protocol}: nothing of the previous client remains");
             assert_eq!((call.headers.get("dpop"), call.headers.get("authorization")), (None, None), "{protocol}");
         }
         assert_eq!(connections(&backend.calls()), [0], "{protocol}: control: the connection is reused");
@@ -351,7 +351,7 @@ async fn t2_an_answer_too_many_is_nobodys() {
         assert_eq!(body_for(&world.c1, "/bank/more", &own).await, "ok", "{round}");
         assert_eq!(body_for(&world.c2, "/bank/accounts", &token).await, "ok", "{round}: the first client's");
     }
-    assert_eq!(connections.load(Ordering::SeqCst), 4, "a connection with something left on it is not used again");
+    assert_eq!(connections.load(Ordering::SeqCst), 4, "a connection with unread bytes is not used again");
 }
 
 /// Makes a gRPC call as a gRPC library does; returns status, headers, body and trailers of the response.
@@ -412,7 +412,11 @@ async fn grpc_calls_pass_with_their_trailers_over_h2c_tls_and_mtls() {
             let trailers = trailers.unwrap_or_else(|| panic!("{what}: no trailers"));
             let mut names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
             names.sort_unstable();
-            assert_eq!(names, ["grpc-message", "grpc-status"], "{what}: nothing of the inside, nothing in our name");
+            assert_eq!(
+                names,
+                ["grpc-message", "grpc-status"],
+                "{what}: no internal fields, none in the gateway's name"
+            );
             assert_eq!(
                 (&trailers["grpc-status"], &trailers["grpc-message"]),
                 (&"0".parse().unwrap(), &"fine".parse().unwrap())
@@ -426,8 +430,12 @@ async fn grpc_calls_pass_with_their_trailers_over_h2c_tls_and_mtls() {
             assert_eq!((seen.connection, seen.headers.get("authorization")), (0, None), "{what}, {round}: reused");
         }
         call(&world, None).await;
-        assert_eq!(backend.take()[0].headers.get("te"), None, "{what}: what the client did not say is not said for it");
-        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "{what}: HTTP/1.1 goes on as HTTP/2");
+        assert_eq!(
+            backend.take()[0].headers.get("te"),
+            None,
+            "{what}: a field that the client did not send is not added"
+        );
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "{what}: HTTP/1.1 is forwarded as HTTP/2");
         let seen = backend.take().remove(0);
         assert_eq!((seen.version, &seen.body[..], seen.headers.get("te")), (Version::HTTP_2, &b"pay"[..], None));
     }
@@ -518,7 +526,7 @@ async fn a_server_that_is_not_well_is_left_out_until_it_is() {
     let check = ", health_check: { path: /health, interval: 10ms, timeout: 2s, healthy_after: 2, unhealthy_after: 2 }";
     let world = world(&[one.address(), other.address()], check).await;
     becomes(&world, "unhealthy", 1).await;
-    assert!(checks(&other).len() >= 2, "not at the first failure");
+    assert!(checks(&other).len() >= 2, "not after the first failure");
     let asked = checks(&one).remove(0);
     assert_eq!((asked.method.as_str(), asked.header("user-agent")), ("GET", Some("fapi-gateway")));
     assert_eq!(asked.authority, Some(one.address().to_string()));
@@ -530,7 +538,7 @@ async fn a_server_that_is_not_well_is_left_out_until_it_is() {
 
     one_is_well.store(false, Ordering::SeqCst);
     becomes(&world, "unhealthy", 2).await;
-    assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "when none is well, all are asked");
+    assert_eq!(world.judge(post(&world)).await, (200, "ok".into()), "when none is healthy, all are used");
 
     other_is_well.store(true, Ordering::SeqCst);
     becomes(&world, "healthy", 1).await;
@@ -538,7 +546,7 @@ async fn a_server_that_is_not_well_is_left_out_until_it_is() {
     for _ in 0..4 {
         assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
     }
-    assert_eq!(served(&other), before + 4, "it alone is well");
+    assert_eq!(served(&other), before + 4, "it alone is healthy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -549,10 +557,10 @@ async fn without_a_path_a_connection_is_enough_and_a_late_answer_is_none() {
     other.stop().await.unwrap();
     becomes(&world_of_connections, "unhealthy", 1).await;
     assert_eq!(world_of_connections.judge(post(&world_of_connections)).await, (200, "ok".into()));
-    assert_eq!(retries(&world_of_connections).await, 0, "no request had to find out");
+    assert_eq!(retries(&world_of_connections).await, 0, "no request had to discover it");
     other.restart().await.unwrap();
     becomes(&world_of_connections, "healthy", 2).await;
-    assert_eq!(other.heads(), 0, "nothing is asked");
+    assert_eq!(other.heads(), 0, "no health check is sent");
 
     let late = answering(|_| Answer::hanging());
     let world =
@@ -597,7 +605,7 @@ async fn health_is_asked_over_the_protocol_and_tls_of_requests() {
                 calls.iter().all(|call| (call.version, call.path.as_str()) == (Version::HTTP_2, "/health")),
                 "{calls:?}"
             );
-            assert_eq!(connections(&calls).len(), calls.len(), "each has a connection of its own");
+            assert_eq!(connections(&calls).len(), calls.len(), "each check has its own connection");
         } else {
             becomes(&world, "unhealthy", 1).await;
         }
@@ -620,6 +628,6 @@ async fn a_reload_ends_the_checks_of_what_it_replaces() {
     timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
     let count = before.heads();
     after.wait_until(DEADLINE, |requests| requests.len() >= 20).await.expect("the new one is checked");
-    assert!(before.heads() <= count + 1, "one was under way: {} and then {}", count, before.heads());
+    assert!(before.heads() <= count + 1, "one check was in flight: {} and then {}", count, before.heads());
     assert_eq!(servers(&world, "healthy").await, 1);
 }

@@ -71,7 +71,7 @@ const INTROSPECTED: [&str; 3] = ["/accounts", "/accounts/1001", "/accounts/1002"
 /// FAPI2-RS-05, INT-08: after revocation the route without a cache refuses at once, the others within their bound.
 fn revoked(client: &mut Script, clock: &TestClock, origin: &str, token: &str) {
     assert_eq!(client.ask(&json!({ "do": "revoke", "token": token })), json!({ "do": "revoke" }));
-    #[expect(clippy::disallowed_methods, reason = "the bound is one of real time")]
+    #[expect(clippy::disallowed_methods, reason = "the bound is in real time")]
     let revoked_at = Instant::now();
     let mut call = |path: &str| {
         clock.catch_up();
@@ -120,7 +120,7 @@ impl Stage {
         let (chain, chain_key) = (gateway.certificate_pem(), gateway.key_pem());
         let application: Vec<&str> = application.iter().map(String::as_str).collect();
         let mut client = Script::start(&folder, "client.mjs", &application, Path::new(&ca));
-        let client_jwks = client.hear().expect("the client says which keys it has")["jwks"].clone();
+        let client_jwks = client.hear().expect("the client reports its keys")["jwks"].clone();
         let configuration = json!({
             "certificate": write("server.pem", &server.certificate_pem()),
             "private_key": write("server-key.pem", &server.key_pem()),

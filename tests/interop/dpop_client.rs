@@ -93,7 +93,7 @@ fn play(world: &World, folder: &Folder, origin: &str, algorithm: &str) -> Vec<Va
     let ahead = world.clock.now().saturating_sub(client::now()).to_string();
     let authority = world.gateway.folder().path().join("ca.pem");
     let mut script = Script::start(folder, "dpop.mjs", &[origin, algorithm, &ahead], &authority);
-    let jkt = script.hear().expect("the script says which key it has")["jkt"].as_str().unwrap().to_owned();
+    let jkt = script.hear().expect("the script reports its key")["jkt"].as_str().unwrap().to_owned();
     let token = world.issuer.token(world.clock.now()).scope("accounts payments").bound_to_key(jkt);
     script.tell(&remember(token.sign(world.issuer.key(KeyKind::Ps256))));
     script.end()

@@ -93,7 +93,7 @@ impl Nginx {
             let ports: Vec<u16> = free.into_iter().map(port).collect();
             folder.write("nginx.conf", &configuration(&ports));
             let mut process = spawn(&folder);
-            while process.try_wait().expect("nginx is ours").is_none() {
+            while process.try_wait().expect("the process was started by this test").is_none() {
                 if ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
                     return Self { process, folder, ports };
                 }
@@ -108,11 +108,14 @@ impl Nginx {
 
     /// Kills nginx and starts another on the same ports.
     fn replace(&mut self) {
-        self.process.kill().expect("nginx is ours");
-        self.process.wait().expect("nginx is ours");
+        self.process.kill().expect("the process was started by this test");
+        self.process.wait().expect("the process was started by this test");
         self.process = spawn(&self.folder);
         while self.ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
-            assert!(self.process.try_wait().expect("nginx is ours").is_none(), "nginx does not start again");
+            assert!(
+                self.process.try_wait().expect("the process was started by this test").is_none(),
+                "nginx does not start again"
+            );
             std::thread::yield_now();
         }
     }

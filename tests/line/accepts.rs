@@ -74,7 +74,7 @@ async fn fwd_07_a_route_that_hands_the_token_on_does_so_as_received() {
     assert_eq!(world.judge(request).await, (200, "ok".into()));
     let seen = world.accounts.requests().remove(0);
     assert_eq!(seen.header("authorization"), Some(format!("bEARER  {token}").as_str()));
-    assert_eq!(seen.header("client-cert"), None, "it is only sent where the route asks for it");
+    assert_eq!(seen.header("client-cert"), None, "it is only sent where the route is configured to send it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,7 +151,10 @@ async fn atk_ca_01_a_remembered_token_is_judged_anew_on_another_route() {
     assert_eq!(world.gateway.record_of(&response)["code"], "scope_insufficient");
     let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
     assert_eq!(challenges.len(), 2, "BEAR-13: one line for each scheme");
-    assert!(!challenges[0].to_str().unwrap().contains("error"), "DPOP-32: only the scheme that was used has an error");
+    assert!(
+        !challenges[0].to_str().unwrap().contains("error"),
+        "DPOP-32: only the scheme that was used carries an error"
+    );
     assert_eq!(
         challenges[1].to_str().unwrap(),
         format!(
@@ -246,7 +249,11 @@ async fn fapi2_cr_09_a_new_key_works_on_first_use_and_a_removed_one_stops() {
     world.issuer.rotate(KeyKind::Ps256);
     let new = world.sign(&world.token());
     assert_eq!(world.judge(request("/accounts", &new)).await, (200, "ok".into()));
-    assert_eq!(world.judge(request("/accounts", &old)).await.0, 401, "the key is gone, and what it signed with it");
+    assert_eq!(
+        world.judge(request("/accounts", &old)).await.0,
+        401,
+        "the key was removed, and what it signed is refused"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +304,7 @@ async fn atk_tk_20_att_a1a_an_issuer_counts_only_where_the_route_names_it() {
     assert_eq!(world.judge(request("/accounts", &own)).await, (401, "token_issuer_unknown".into()));
     let mut elsewhere = request("/payments", &own);
     *elsewhere.method_mut() = Method::POST;
-    assert_eq!(world.judge(elsewhere).await, (201, "ok".into()), "control: it counts where it is named");
+    assert_eq!(world.judge(elsewhere).await, (201, "ok".into()), "control: it is trusted where it is named");
     let (status, code) = world.judge(request("/accounts", &forged)).await;
     assert_eq!(status, 401, "{code}");
     let kid = world.issuer.key(KeyKind::Es256).kid().to_owned();
@@ -355,7 +362,7 @@ async fn fwd_06_the_upstream_is_known_by_its_certificate_and_knows_the_gateway_b
         assert_eq!((status, code.as_str()), expected, "{path}");
     }
     let seen = right.requests();
-    assert_eq!(seen.len(), 2, "the other upstreams never used the right one's connection");
+    assert_eq!(seen.len(), 2, "the other upstreams never used the connection of `right`");
     assert!(seen.iter().all(|seen| seen.client_certificate.as_ref() == identity.chain_der.first()));
     assert_eq!(wrong.requests().len(), 0);
 }

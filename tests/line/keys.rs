@@ -20,10 +20,10 @@ async fn fapi2_cr_09_a_rotation_is_seen_within_one_request_and_one_fetch() {
     assert_eq!(world.judge(old.clone()).await, (200, "ok".into()));
     world.issuer.clear();
     world.issuer.rotate(KeyKind::Ps256);
-    assert_eq!(world.judge(old.clone()).await, (200, "ok".into()), "control: nobody has asked yet");
+    assert_eq!(world.judge(old.clone()).await, (200, "ok".into()), "control: the key set has not been read again");
     assert!(world.issuer.requests().is_empty());
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
-    assert_eq!(world.issuer.requests().len(), 1, "one reading of the key set, and nothing else");
+    assert_eq!(world.issuer.requests().len(), 1, "one read of the key set, and nothing else");
     assert_eq!(world.issuer.requests_to(JWKS), 1);
     assert_eq!(world.judge(old).await, (401, "token_key_unknown".into()));
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));

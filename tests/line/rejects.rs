@@ -98,7 +98,7 @@ async fn every_code_has_a_case() {
     certificates(&world, &covered).await;
     routes(&world, &covered).await;
     messages(&world, &covered).await;
-    passes(&world, "all, once more", world.request()).await;
+    passes(&world, "after all of these", world.request()).await;
     slow_and_large(&covered).await;
     upstreams(&covered).await;
     // A client that has disconnected sees no status; endings.rs checks the record.

@@ -120,7 +120,7 @@ async fn int_16_a_revoked_jwt_stays_so_until_it_ends_and_across_reloads() {
     world.gateway.revoke(&json!({ "jti": claims["jti"] })).await;
     is_revoked(&world, &long, "at once").await;
     world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
     is_revoked(&world, &long, "after a reload").await;
     // Far beyond `keep`, with a table that has to make room: a revocation whose token was seen is kept until the token
     // expires.
@@ -154,7 +154,7 @@ async fn int_16_a_full_table_is_said_and_nothing_is_forgotten_early() {
     }
     world.clock.advance(30);
     assert_eq!(world.gateway.post_revocation("application/json", full).await.0, 204, "control");
-    is_revoked(&world, &token, "there was room again").await;
+    is_revoked(&world, &token, "there is room again").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,16 +167,16 @@ async fn int_16_the_issuer_is_asked_again_about_each_token_that_is_meant() {
         for token in [&one, &other, &one, &other] {
             passes(&world, token, "control").await;
         }
-        assert_eq!(world.issuer.requests_to(INTROSPECTION), 2, "control: answers are remembered");
+        assert_eq!(world.issuer.requests_to(INTROSPECTION), 2, "control: responses are cached");
         world.gateway.revoke(&revocation(subject, &one, &claims)).await;
         // The issuer's response is accepted if it was given after the revocation.
         passes(&world, &one, subject).await;
         assert_eq!(world.issuer.requests_to(INTROSPECTION), 3, "{subject}: asked again");
         passes(&world, &one, subject).await;
         passes(&world, &other, subject).await;
-        assert_eq!(world.issuer.requests_to(INTROSPECTION), 3, "{subject}: once, and about no other");
+        assert_eq!(world.issuer.requests_to(INTROSPECTION), 3, "{subject}: once, and about no other token");
         world.issuer.revoke(&one);
-        passes(&world, &one, "what was said counts for its time").await;
+        passes(&world, &one, "a response is valid for its cached time").await;
         world.gateway.revoke(&revocation(subject, &one, &claims)).await;
         assert_eq!(world.judge(request("/accounts", &one)).await, (401, "token_inactive".into()), "{subject}");
         passes(&world, &other, subject).await;
@@ -195,7 +195,7 @@ async fn int_16_an_answer_that_was_under_way_does_not_count() {
         world.issuer.script(INTROSPECTION, [active.delayed(Duration::from_millis(300)), then]);
         let judged = async { world.judge(request("/accounts", &token)).await };
         let revoked = async {
-            world.issuer.wait_for(INTROSPECTION, 1, DEADLINE).await.expect("it is asked");
+            world.issuer.wait_for(INTROSPECTION, 1, DEADLINE).await.expect("the issuer is asked");
             world.gateway.revoke(&json!({ "sub": "customer-1" })).await;
             // A request that arrives now, while the first introspection is still in flight.
             world.judge(request("/accounts", &token)).await
@@ -295,7 +295,7 @@ async fn only_a_whole_request_by_no_browser_is_taken() {
         let answer = client.request(method, &url).send().await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.headers()["allow"].to_str().unwrap()), (405, "POST"));
     }
-    passes(&world, &token, "nothing of that counts").await;
+    passes(&world, &token, "none of that has an effect").await;
     assert_eq!(post("application/json", padded(64 * 1024)).await.0, 204, "control of the size");
     assert_eq!(post("Application/JSON; charset=utf-8", good).await.0, 204, "control");
     is_revoked(&world, &token, "control").await;
@@ -314,9 +314,9 @@ async fn there_is_no_such_path_unless_the_configuration_says_so() {
     for (count, (text, status)) in [(open, 204), (text, 404)].into_iter().enumerate() {
         folder.write("gateway.yaml", &text);
         world.gateway.control().reload();
-        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count + 1)).await.expect("a reload ends");
+        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count + 1)).await.expect("the reload finishes");
         assert_eq!(world.gateway.post_revocation("application/json", good.clone()).await.0, status);
-        is_revoked(&world, &world.sign(&world.token()), "what was revoked stays so").await;
+        is_revoked(&world, &world.sign(&world.token()), "a revoked token stays revoked").await;
     }
 }
 
@@ -328,7 +328,7 @@ async fn without_tls_nothing_is_taken_from_an_address_that_others_reach() {
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", &text.replace("\"0.0.0.0:0\"", "\"127.0.0.1:0\", revocations: {}"));
     world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
     assert!(world.gateway.admin("/metrics").await.1.contains("reloads_total{outcome=\"success\"} 1"));
     let good = json!({ "sub": "customer-1" }).to_string();
     assert_eq!(world.gateway.post_revocation("application/json", good).await.0, 404);
@@ -375,14 +375,14 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     assert!(post(&client(Some(&world.c1))).await.is_err(), "a certificate of another authority");
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     assert!(plain.get(format!("http://{}/metrics", world.gateway.admin_address())).send().await.is_err());
-    passes(&world, &token, "nothing of that counts").await;
+    passes(&world, &token, "none of that has an effect").await;
 
     assert_eq!(post(&operator).await.unwrap().status(), 204, "control");
     is_revoked(&world, &token, "control").await;
     // The connection is still open when its certificate is no longer trusted.
     world.gateway.folder().write("operators.pem", &Authority::new("operators").pem());
     world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
     assert_eq!(post(&operator).await.unwrap().status(), 403);
 }
 
@@ -458,7 +458,7 @@ async fn int_16_a_security_event_takes_tokens_back() {
     let mut strange = event(&world);
     strange.1["sub_id"] = json!({ "format": "opaque", "id": "session-2" });
     assert_eq!(push(&world, &strange).await, (202, String::new()));
-    passes(&world, &token, "nothing of that concerns it").await;
+    passes(&world, &token, "none of these events concerns it").await;
 
     assert_eq!(push(&world, &event(&world)).await, (202, String::new()));
     is_revoked(&world, &token, "session-revoked").await;
@@ -573,7 +573,7 @@ async fn int_16_an_event_with_a_fault_is_refused_by_its_name() {
         let (status, body) = world.gateway.post_revocation("application/secevent+jwt", body).await;
         assert_eq!((status, err_of(&body).as_str()), (400, error), "{what}: {body}");
     }
-    passes(&world, &token, "nothing of that counts").await;
+    passes(&world, &token, "none of that has an effect").await;
     let mut good = with("aud", json!(["https://other.example", AUDIENCE]));
     good.1["exp"] = json!(now + 1);
     good.1["iat"] = json!(now + 10);

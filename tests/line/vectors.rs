@@ -244,7 +244,7 @@ fn rfc8705_a_the_certificate_has_the_thumbprint_of_the_cnf() {
     let certificate = ClientCertificate::from_der(&der(&section)).unwrap();
     assert_eq!(certificate.thumbprint().to_string(), text(&section["cnf"], "x5t#S256"));
     let Ok(Confirmation::Certificate(thumbprint)) = Confirmation::from_claim(section.get("cnf")) else {
-        panic!("the cnf of the appendix is readable");
+        panic!("the cnf of the appendix is refused");
     };
     assert_eq!(thumbprint, *certificate.thumbprint());
     assert_eq!(certificate.subject(), "CN=mtls");
@@ -478,7 +478,7 @@ fn section(rfc: &str, section: &str) -> Value {
 }
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_else(|| panic!("no text {name:?}"))
+    value[name].as_str().unwrap_or_else(|| panic!("no string {name:?}"))
 }
 
 fn object<'v>(value: &'v Value, name: &str) -> &'v Map<String, Value> {

@@ -49,7 +49,7 @@ fn every_key_has_a_bad_example() {
         bad_files().iter().flat_map(|(_, text)| expectations(text)).map(|(path, _)| general(&path)).collect();
     for key in keys {
         let own = |path: &String| *path == key || *path == format!("{key}[]") || path.strip_prefix(&*key) == Some(".*");
-        assert!(named.iter().any(own), "no file in tests/configs is wrong about {key}");
+        assert!(named.iter().any(own), "no file in tests/configs has a problem with {key}");
     }
 }
 
@@ -369,7 +369,7 @@ fn routes_that_need_a_certificate_which_nobody_asks_for_are_a_warning() {
     let warnings = |text: &str| folder.load(text).unwrap_or_else(|errors| panic!("{errors}")).warnings;
     let needing = |text: &str| text.replace("scopes: {", "sender_constraint: [certificate], scopes: {");
     assert_eq!(warnings(&none), Vec::<String>::new(), "the route accepts dpop");
-    assert_eq!(warnings(&needing(&minimal())), Vec::<String>::new(), "the listener asks");
+    assert_eq!(warnings(&needing(&minimal())), Vec::<String>::new(), "the listener requests a certificate");
     let stuck = warnings(&needing(&none));
     assert_eq!(stuck.len(), 1, "{stuck:?}");
     assert!(
@@ -627,7 +627,7 @@ impl Folder {
     }
 
     fn problems(&self, text: &str) -> ConfigErrors {
-        self.load(text).err().unwrap_or_else(|| panic!("loads, and should not:\n{text}"))
+        self.load(text).err().unwrap_or_else(|| panic!("loads, but should not:\n{text}"))
     }
 }
 

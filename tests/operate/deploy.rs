@@ -497,7 +497,7 @@ fn the_network_policy_opens_the_admin_port_to_the_scraper_alone() {
         }
     }
     assert_eq!(opened.keys().collect::<Vec<_>>(), ["admin", "https"]);
-    assert!(opened["https"].is_none(), "clients come from anywhere");
+    assert!(opened["https"].is_none(), "clients connect from anywhere");
     let scraper = opened["admin"].as_ref().and_then(Value::as_sequence).expect("the admin port has a `from`");
     assert!(scraper.iter().all(|peer| find(peer, "namespaceSelector/matchLabels").is_some()), "{scraper:?}");
 }
@@ -572,7 +572,7 @@ fn stages() -> Vec<Vec<(String, String)>> {
         if instruction == "FROM" {
             stages.push(Vec::new());
         }
-        let stage = stages.last_mut().unwrap_or_else(|| panic!("{line} stands before any stage"));
+        let stage = stages.last_mut().unwrap_or_else(|| panic!("{line} comes before any stage"));
         stage.push((instruction.to_owned(), argument.trim().to_owned()));
     }
     stages
@@ -676,16 +676,16 @@ fn the_dependency_layer_has_every_manifest_and_none_of_our_sources() {
 fn the_real_sources_count_as_newer_than_the_empty_ones() {
     let builder = stages().remove(0);
     let (_, last) = builder.last().expect("a build");
-    assert!(last.starts_with("touch src/main.rs src/lib.rs"), "cargo would keep the empty program: {last}");
+    assert!(last.starts_with("touch src/main.rs src/lib.rs"), "cargo would keep the empty placeholder program: {last}");
 }
 
 #[test]
 fn the_build_context_is_what_the_builder_copies_and_no_more() {
     let ignored = read(".dockerignore");
     let mut lines = ignored.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    assert_eq!(lines.next(), Some("*"), "everything is left out first");
+    assert_eq!(lines.next(), Some("*"), "everything is excluded first");
     let allowed: BTreeSet<&str> =
-        lines.map(|line| line.strip_prefix('!').unwrap_or_else(|| panic!("{line} lets nothing in"))).collect();
+        lines.map(|line| line.strip_prefix('!').unwrap_or_else(|| panic!("{line} is not an exception"))).collect();
     let builder = stages().remove(0);
     let copied: BTreeSet<&str> = builder
         .iter()

@@ -86,7 +86,7 @@ async fn run_serves_until_sigterm_and_reloads_on_sighup() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, ready).await.expect("it becomes ready");
+    tokio::time::timeout(DEADLINE, ready).await.expect("the gateway becomes ready");
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", "not: a gateway\n");
     program.signal("-HUP");
@@ -110,7 +110,7 @@ async fn a_second_signal_ends_the_drain() {
     program.says("draining");
     program.signal("-INT");
     program.says("told to stop again");
-    let code = tokio::time::timeout(DEADLINE, program.ends()).await.expect("it ends");
+    let code = tokio::time::timeout(DEADLINE, program.ends()).await.expect("the program exits");
     assert_eq!(code, Some(0));
 }
 
@@ -122,7 +122,7 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
     let health = || Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();
     let reload = async |count: usize| {
         world.gateway.control().reload();
-        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
     };
     assert_eq!(world.judge(health()).await.0, 200);
 
@@ -155,7 +155,7 @@ async fn net_22_a_reload_takes_the_whole_new_file_or_nothing_of_it() {
     let late = open.send(world.request()).await.unwrap();
     let record = world.gateway.record_of(&late);
     assert_eq!(record["code"], "certificate_missing", "an open connection does not outlive its authority: {record}");
-    assert!(world.client().handshake().await.is_err(), "the former authority's certificates are refused now");
+    assert!(world.client().handshake().await.is_err(), "the former authority's certificates are now refused");
     let newcomer = other.client("client-1");
     let token = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&newcomer));
     let client = world.anonymous().certificate(&newcomer);
@@ -321,7 +321,7 @@ fn the_demo_prints_curl_lines_that_work_as_they_stand() {
     assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200", "200", "200", "401"]);
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(!Path::new(&folder).exists(), "nothing of the demo stays on disk");
+    assert!(!Path::new(&folder).exists(), "the demo leaves nothing on disk");
 }
 
 #[test]

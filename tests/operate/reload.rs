@@ -24,7 +24,7 @@ const BAD: &str = "fapi_gateway_config_last_reload_success 0";
 
 /// Waits until this many reloads have been attempted.
 async fn tried(world: &World, count: usize) {
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload is tried");
+    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload is attempted");
 }
 
 async fn metrics(world: &World) -> String {
@@ -179,7 +179,7 @@ async fn a_reload_changes_how_many_connections_are_held() {
     world.gateway.control().reload();
     tried(&world, 2).await;
     assert!(world.client().handshake().await.is_err());
-    assert_eq!(second.send(world.request()).await.unwrap().status(), 200, "none is cut");
+    assert_eq!(second.send(world.request()).await.unwrap().status(), 200, "no connection is closed");
     assert_eq!(first.send(world.request()).await.unwrap().status(), 200);
 }
 
@@ -235,7 +235,7 @@ async fn everything_changes_a_hundred_times_under_load_and_no_request_fails() {
         // Some of the load is served in each state.
         let before = *load.sent.borrow();
         let more = sent.wait_for(|sent| *sent >= before + 2);
-        timeout(DEADLINE, more).await.expect("requests go on").expect("there are senders");
+        timeout(DEADLINE, more).await.expect("requests continue").expect("there are senders");
     }
     load.enough.send_replace(true);
     for task in tasks {
@@ -247,7 +247,7 @@ async fn everything_changes_a_hundred_times_under_load_and_no_request_fails() {
         "{metrics}"
     );
     assert!(*load.sent.borrow() >= 2 * TURNS);
-    assert!(upstream.requests().len() >= 2 * TURNS, "control: they all came through");
+    assert!(upstream.requests().len() >= 2 * TURNS, "control: all of them were forwarded");
 }
 
 /// Requests that continue while files change.
@@ -336,7 +336,7 @@ async fn a_reload_changes_the_limits_of_new_http_2_connections() {
     folder.write("gateway.yaml", &text.replace("header_bytes: 32KiB", "header_bytes: 128KiB"));
     world.gateway.control().reload();
     tried(&world, 1).await;
-    assert_eq!(status(&mut old).await, 431, "agreed on when the connection was made");
+    assert_eq!(status(&mut old).await, 431, "the limit was negotiated when the connection was made");
     assert_eq!(status(&mut connect().await).await, 200);
 }
 

@@ -59,7 +59,7 @@ async fn memory_and_descriptors_stay_as_they_are_under_mixed_traffic() {
     }
     over.store(true, Ordering::Relaxed);
     for worker in workers {
-        worker.await.expect("every exchange had the answer that it should have");
+        worker.await.expect("every exchange had the expected outcome");
     }
     let median = |part: &[(u64, usize)], of: fn(&(u64, usize)) -> u64| {
         let mut values: Vec<u64> = part.iter().map(of).collect();
@@ -198,7 +198,7 @@ impl World {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long it has run")]
+#[expect(clippy::disallowed_methods, reason = "the test measures how long it has run")]
 fn instant() -> Instant {
     Instant::now()
 }

@@ -310,7 +310,7 @@ impl Running {
         let run = move || match bound.run() {
             // The audit line of an exchange that is cut at the end of a drain may come too late to be written.
             Ok(()) | Err(StartError::AuditLost) => {}
-            Err(error) => panic!("the gateway does not end well: {error}"),
+            Err(error) => panic!("the gateway does not shut down cleanly: {error}"),
         };
         let thread = std::thread::Builder::new().name("gateway".into()).spawn(run).expect("a thread");
         Self { address, admin, control, audit, folder: scene.folder, thread: Some(thread) }
@@ -407,7 +407,7 @@ impl Drop for Running {
             assert_eq!(
                 panics::noted(),
                 Vec::<String>::new(),
-                "nothing that a peer sends may end a task of the gateway"
+                "nothing that a peer sends may make a task of the gateway panic"
             );
         }
     }

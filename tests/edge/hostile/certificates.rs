@@ -44,7 +44,7 @@ async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> Stri
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", &adjust(text));
     world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
     let metrics = world.gateway.admin("/metrics").await.1;
     assert!(metrics.contains("fapi_gateway_config_last_reload_success 1"), "{metrics}");
 }
@@ -53,7 +53,7 @@ async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> Stri
 fn with(keys: &str) -> impl FnOnce(String) -> String {
     move |text| {
         let (head, tail) = text.split_once("trust_anchors: [ca.pem]").expect("client certificates come first");
-        let (_, tail) = tail.split_once('}').expect("and end");
+        let (_, tail) = tail.split_once('}').expect("the section ends with a brace");
         format!("{head}trust_anchors: [ca.pem]{keys} }}{tail}")
     }
 }
@@ -260,7 +260,7 @@ async fn net_16_a_required_certificate_that_is_trusted_no_more_ends_every_reques
     reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
     let before = world.accounts.server().heads();
     assert_eq!(first.judge_public(&world).await, "connection_outdated");
-    assert_eq!(world.accounts.server().heads(), before, "nothing goes up");
+    assert_eq!(world.accounts.server().heads(), before, "nothing is forwarded");
     assert_eq!(second.judge_public(&world).await, "ok", "control");
     assert_eq!(second.judge(&world).await, "ok", "control");
 
@@ -299,7 +299,7 @@ async fn net_16_a_list_past_its_next_update_refuses_until_it_is_replaced() {
     reload(&world, 2, with(", revocation_lists: [ca.crl, newer.crl]")).await;
     assert_eq!(open.judge(&world).await, "ok");
     assert_eq!(refusal(&world, &world.c1).await, None);
-    assert_eq!(refusal(&world, &world.c2).await, None, "the newer list does not name it any more");
+    assert_eq!(refusal(&world, &world.c2).await, None, "the newer list no longer names it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

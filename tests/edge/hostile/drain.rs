@@ -53,7 +53,7 @@ impl Second {
         let control = bound.control();
         let (end, ended) = mpsc::channel();
         std::thread::spawn(move || {
-            bound.run().expect("the gateway ends well");
+            bound.run().expect("the gateway shuts down cleanly");
             let _ = end.send(());
         });
         Self { address, admin, control, ended }
@@ -79,7 +79,7 @@ impl Second {
     }
 
     async fn end(self) {
-        tokio::task::spawn_blocking(move || self.ended.recv_timeout(DEADLINE)).await.unwrap().expect("it ends");
+        tokio::task::spawn_blocking(move || self.ended.recv_timeout(DEADLINE)).await.unwrap().expect("it shuts down");
     }
 }
 
@@ -130,9 +130,11 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
         let request = request.clone();
         tokio::spawn(async move { client.send(request).await })
     });
-    slow.wait_until(DEADLINE, |requests| requests.len() == 2).await.expect("lame duck: new connections are served");
+    slow.wait_until(DEADLINE, |requests| requests.len() == 2)
+        .await
+        .expect("before the drain: new connections are served");
     idle.say(&get).await.unwrap();
-    assert_eq!(idle.answer().await.unwrap().status, 200, "lame duck: old ones are too");
+    assert_eq!(idle.answer().await.unwrap().status, 200, "before the drain: open connections are served too");
 
     // Then the gateway stops accepting connections, while the admin listener still answers and the slow requests
     // continue.
@@ -155,7 +157,10 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
     assert!(took < Duration::from_secs(3), "run() returns soon after the last response: {took:?}");
 
     let took = tokio::task::spawn_blocking(|| naive.join()).await.unwrap().unwrap();
-    assert!(took >= Duration::from_secs(1), "the trap: with nothing to wait for, all of the grace period: {took:?}");
+    assert!(
+        took >= Duration::from_secs(1),
+        "the trap: with nothing to wait for, it takes the whole grace period: {took:?}"
+    );
     still_serves(&world).await;
 }
 
@@ -193,10 +198,10 @@ async fn t7_the_drain_tells_clients_to_leave_before_it_closes_their_connections(
     assert!(!ask().await.unwrap(), "control: connections are kept");
     second.control.stop();
     second.becomes(503).await;
-    assert!(!ask().await.unwrap(), "whoever comes back now would come back here");
+    assert!(!ask().await.unwrap(), "a client that reconnects now would reach the same gateway");
     let mut last = false;
     while !last {
-        last = ask().await.expect("no connection is closed without a word");
+        last = ask().await.expect("no connection is closed without notice");
     }
     assert_eq!(talk.rest().await, "");
     assert_eq!(second.client(&world).send(world.request()).await.unwrap().status(), 200, "new ones are still accepted");

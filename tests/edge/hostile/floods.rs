@@ -113,7 +113,7 @@ async fn atk_sz_02_streams_that_are_left_under_way_end_their_connection() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(DEADLINE, taken_up).await.expect("a request, or the end of the connection");
+        timeout(DEADLINE, taken_up).await.expect("a request, or the connection is closed");
         if frames.is_closed().await {
             break;
         }
@@ -146,7 +146,7 @@ async fn atk_sz_02_streams_that_the_gateway_is_made_to_reset_end_their_connectio
         }
         assert!(ended(frames.fate(u32::MAX).await), "{increment}");
         let heads = world.accounts.server().heads() - before;
-        assert!(heads < 400, "{increment}: {heads} requests went up");
+        assert!(heads < 400, "{increment}: {heads} requests reached the upstream");
     }
     still_serves(&world).await;
 }
@@ -215,7 +215,7 @@ async fn atk_sz_02_more_streams_than_may_be_are_refused() {
     }
     // RFC 9113 §5.1.2: REFUSED_STREAM.
     assert_eq!(frames.fate(241).await, Fate::Reset);
-    assert_eq!(frames.fate(1).await, Fate::Answered(200), "and the first hundred are served");
+    assert_eq!(frames.fate(1).await, Fate::Answered(200), "the first hundred are served");
     assert!(slow.heads() <= 100, "{}", slow.heads());
     still_serves(&world).await;
 }
@@ -227,11 +227,11 @@ async fn atk_sz_03_a_stream_without_a_window_holds_up_no_other() {
     let mut frames =
         Frames::mute(&world.client(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0").await;
     frames.headers(1, &fields("/accounts", "GET", &bearer), true).await;
-    assert_eq!(frames.fate(1).await, Fate::Answered(200), "the head, and no byte of the body");
+    assert_eq!(frames.fate(1).await, Fate::Answered(200), "the head, without any of the body");
     frames.headers(3, &fields("/accounts", "GET", &bearer), true).await;
     frames.frame(WINDOW_UPDATE, 0, 3, &[0, 1, 0, 0]).await;
     assert_eq!(frames.fate(3).await, Fate::Answered(200));
-    assert_eq!(frames.end_of(3).await, Some(DATA), "a neighbour with a window has its body");
+    assert_eq!(frames.end_of(3).await, Some(DATA), "another stream with a window receives its body");
     let record = world.gateway.record_where(|record| record["code"] == "client_stalled");
     assert_eq!(record["decision"], "permit");
     still_serves(&world).await;
@@ -312,7 +312,7 @@ async fn atk_sz_03_bodies_that_nobody_takes_hold_up_no_other() {
     }
     let mut senders = Vec::new();
     for filled in filled {
-        senders.push(timeout(DEADLINE, filled).await.expect("a window has an end").unwrap());
+        senders.push(timeout(DEADLINE, filled).await.expect("the window fills up").unwrap());
     }
     let began = now();
     for _ in 0..10 {
@@ -321,11 +321,11 @@ async fn atk_sz_03_bodies_that_nobody_takes_hold_up_no_other() {
         let answer = connection.clone().send_request(request);
         sender.send(Frame::data(Bytes::from(vec![0; 8 * 1024]))).await.unwrap();
         drop(sender);
-        let response = timeout(DEADLINE / 4, answer).await.expect("a neighbour goes on").unwrap();
+        let response = timeout(DEADLINE / 4, answer).await.expect("another stream is served").unwrap();
         assert_eq!(response.status(), 201, "{}", world.gateway.record_of(&response));
     }
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
-    assert!(held.iter().all(|request| !request.is_finished()), "they are still there");
+    assert!(held.iter().all(|request| !request.is_finished()), "the stalled requests are still open");
     drop(senders);
     still_serves(&world).await;
 }

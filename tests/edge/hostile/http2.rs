@@ -36,7 +36,7 @@ async fn t5_a_body_without_end_ends_and_its_neighbours_go_on() {
     drip(sender, 10);
     let request = Request::post("http://a/").body(body).unwrap();
     let response = timeout(DEADLINE, dripping_h2(stream).await.send_request(request)).await.unwrap().unwrap();
-    assert_eq!(response.status(), 200, "the trap: Pingora's read timeout of 300 ms is none for HTTP/2");
+    assert_eq!(response.status(), 200, "the trap: Pingora's read timeout of 300 ms does not apply to HTTP/2");
 
     let world = World::with(|scene| {
         scene
@@ -61,20 +61,23 @@ async fn t5_a_body_without_end_ends_and_its_neighbours_go_on() {
         let slow = tokio::spawn(async move { timeout(DEADLINE, one.send_request(request)).await });
         let neighbour = h2_request(&world, "GET", "/accounts").body(Drops::none()).unwrap();
         let neighbour = timeout(DEADLINE, other.send_request(neighbour)).await.unwrap().unwrap();
-        assert_eq!(neighbour.status(), 200, "{what}: a neighbour goes on");
-        let response = slow.await.unwrap().unwrap_or_else(|_| panic!("{what}: for ever")).expect("a response");
+        assert_eq!(neighbour.status(), 200, "{what}: another stream is served");
+        let response = slow.await.unwrap().unwrap_or_else(|_| panic!("{what}: never ends")).expect("a response");
         let took = began.elapsed();
         assert_eq!(response.status(), 408, "{what}");
         assert_eq!(world.gateway.record_of(&response)["code"], "body_timeout", "{what}");
         assert!(took >= bound.min(SHORT) && took < bound + Duration::from_secs(3), "{what}: {took:?}");
         let after = h2_request(&world, "GET", "/accounts").body(Drops::none()).unwrap();
         let after = timeout(DEADLINE, connection.clone().send_request(after)).await.unwrap().unwrap();
-        assert_eq!(after.status(), 200, "{what}: the connection goes on");
+        assert_eq!(after.status(), 200, "{what}: the connection is still usable");
     }
     drop((stalled.0, silent.0));
     assert!(seen(&world).iter().all(|request| request.path() == "/accounts"), "no unfinished body counts as a request");
     let metrics = world.gateway.admin("/metrics").await.1;
-    assert!(!metrics.lines().any(|line| line.contains("upstream") && line.contains("\"timeout\"")), "not its fault");
+    assert!(
+        !metrics.lines().any(|line| line.contains("upstream") && line.contains("\"timeout\"")),
+        "the upstream is not blamed"
+    );
     still_serves(&world).await;
 }
 

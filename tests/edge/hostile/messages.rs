@@ -67,7 +67,7 @@ async fn atk_hd_03_t3_a_client_removes_nothing_that_the_gateway_says() {
         ] {
             assert_eq!(request.headers.get_all(name).iter().count(), 1, "{name}: {fields}");
         }
-        assert_eq!(request.header("x-custom"), None, "control: what is the client's own it may name");
+        assert_eq!(request.header("x-custom"), None, "control: a client may name its own fields");
         assert_eq!(request.header("connection"), None, "FWD-02");
     }
     // Naming a field that frames or authorizes the message does not remove it; naming one that routes it is refused.
@@ -258,7 +258,7 @@ async fn t4_a_dripped_header_ends_at_its_deadline() {
         let upstream = plain();
         let mut talk = naive_talk(&upstream).await;
         let (answer, took) = talk.drip(bytes("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), BETWEEN).await;
-        assert_eq!(answer.unwrap().status, 200, "the trap: Pingora has a timeout for each read only");
+        assert_eq!(answer.unwrap().status, 200, "the trap: Pingora only has a timeout for each read");
         assert!(took > 2 * SHORT, "{took:?}");
     };
 
@@ -275,7 +275,7 @@ async fn t4_a_dripped_header_ends_at_its_deadline() {
         let answer = answer.expect("an answer");
         assert_eq!((answer.status, code(&world, &answer).as_str()), (408, "header_timeout"));
         assert!((SHORT..SHORT + Duration::from_secs(3)).contains(&took), "{took:?}");
-        assert_eq!(talk.rest().await, "", "and the connection ends");
+        assert_eq!(talk.rest().await, "", "the connection is closed");
     };
 
     // Slow, but in time: the deadline applies to the whole header section, not to each byte or to the connection.
@@ -346,7 +346,7 @@ async fn t8_a_header_without_end_is_refused_early() {
         let (answer, _) = talk.drip([head(&world, "GET /accounts", &fields).into_bytes()], BETWEEN).await;
         let answer = answer.expect("an answer");
         assert_eq!((answer.status, code(&world, &answer).as_str()), (431, "header_too_large"));
-        assert_eq!(talk.rest().await, "", "and the connection ends");
+        assert_eq!(talk.rest().await, "", "the connection is closed");
     }
     assert_eq!(world.accounts.server().heads(), before);
     // Lines in the body are not fields, however many there are.
@@ -428,14 +428,14 @@ async fn t8_what_has_two_readings_is_refused_and_what_it_hides_is_never_seen() {
     for (what, bytes, status, wanted) in cases {
         let mut talk = Talk::with(&client(&world)).await;
         talk.say(get("")).await.unwrap();
-        assert_eq!(talk.answer().await.unwrap().status, 200, "{what}: the connection is good");
+        assert_eq!(talk.answer().await.unwrap().status, 200, "{what}: control: the connection works");
         let before = world.accounts.server().heads();
         talk.say(bytes).await.unwrap();
         let answer = talk.answer().await.unwrap_or_else(|| panic!("{what}: no answer"));
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         let code = code(&world, &answer);
         assert!(wanted.is_empty() || code == wanted, "{what}: {code}");
-        assert_eq!(talk.rest().await, "", "{what}: the connection ends");
+        assert_eq!(talk.rest().await, "", "{what}: the connection is closed");
         assert_eq!(world.accounts.server().heads(), before, "{what}");
     }
     // ATK-SM-07: here the head is valid and may be forwarded; the body, and the request hidden in it, must not be.
@@ -504,7 +504,7 @@ async fn atk_sm_06_the_unread_body_of_a_refused_request_is_no_request() {
                 assert_eq!(answer.status, 401, "{answer:?}");
                 code(&world, &answer);
                 let _ = talk.say(&hidden).await;
-                assert_eq!(talk.rest().await, "", "the connection ends");
+                assert_eq!(talk.rest().await, "", "the connection is closed");
             }
         }
     }
@@ -579,7 +579,7 @@ async fn fwd_14_idle_connections_and_slow_bodies_end() {
     let mut talk = Talk::with(&client(&world)).await;
     talk.say(head(&world, "GET /accounts", "")).await.unwrap();
     assert_eq!(talk.answer().await.unwrap().status, 200);
-    assert_eq!(talk.rest().await, "", "an idle connection is closed without a word");
+    assert_eq!(talk.rest().await, "", "an idle connection is closed without a response");
     assert_eq!(Talk::with(&client(&world)).await.rest().await, "");
 
     let mut pieces = vec![head(&world, "POST /payments", "Content-Length: 1000\r\n").into_bytes()];

@@ -125,7 +125,7 @@ async fn net_21_mtls_13_no_request_reaches_a_name_through_the_handshake_of_anoth
             // The gateway closes an HTTP/1.1 connection after this refusal.
             connection = lax.connect().await.unwrap();
         }
-        assert_eq!(world.accounts.server().heads(), before, "nothing goes up");
+        assert_eq!(world.accounts.server().heads(), before, "nothing is forwarded");
     }
     for strict in [names.strict().h1(), names.strict().h2()] {
         let strict = strict.certificate(&names.client);
@@ -149,8 +149,8 @@ async fn net_19_a_name_that_nobody_has_gets_no_default() {
             }
         }
     }
-    assert_eq!(refusal(&one.client().server_name("LOCALHOST")).await, None, "names have no case");
-    // Without a name there is nothing to choose by, unless there is no choice.
+    assert_eq!(refusal(&one.client().server_name("LOCALHOST")).await, None, "names are case-insensitive");
+    // Without a name the gateway cannot choose, unless there is only one.
     assert_eq!(refusal(&one.client().without_server_name()).await, None);
     assert_eq!(refusal(&names.world.client().without_server_name()).await, Some(AlertDescription::MissingExtension));
     let metrics = one.gateway.admin("/metrics").await.1;
@@ -239,7 +239,7 @@ async fn atk_tk_19_no_session_goes_from_one_name_to_another() {
             assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
             let connection = stream.get_ref().1;
             assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
-            assert_eq!(connection.tls13_tickets_received(), 0, "there is nothing to bring to the other name");
+            assert_eq!(connection.tls13_tickets_received(), 0, "there is no ticket to use with the other name");
         }
     }
 }
@@ -253,7 +253,7 @@ async fn net_22_a_reload_moves_names_and_their_open_connections_with_them() {
     let reload = async |count: usize, text: &str| {
         folder.write("gateway.yaml", text);
         world.gateway.control().reload();
-        timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+        timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
         let metrics = world.gateway.admin("/metrics").await.1;
         assert!(metrics.contains("fapi_gateway_config_last_reload_success 1"), "{metrics}");
     };
@@ -284,7 +284,7 @@ async fn net_22_a_reload_moves_names_and_their_open_connections_with_them() {
     let response = open.send(health(STRICT)).await.unwrap();
     assert_eq!(world.gateway.record_of(&response)["code"], "connection_outdated");
     assert_eq!(refusal(&strict).await, Some(AlertDescription::UnrecognisedName));
-    assert_eq!(lax.send(health("localhost")).await.unwrap().status(), 200, "and the lax one as it was");
+    assert_eq!(lax.send(health("localhost")).await.unwrap().status(), 200, "the lax name is unaffected");
 
     // The strict name returns at another position in the file.
     let swapped = text.replace("listeners:\n", &format!("listeners:\n{}", entry("127.0.0.1:0", STRICT)));

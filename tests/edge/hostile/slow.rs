@@ -124,10 +124,10 @@ async fn atk_sz_03_a_client_that_does_not_read_is_left() {
     let mut response = timeout(DEADLINE, connection.clone().send_request(request)).await.unwrap().unwrap();
     let neighbour = h2_request(&world, "GET", "/accounts").body(Drops::none()).unwrap();
     let neighbour = timeout(DEADLINE, connection.clone().send_request(neighbour)).await.unwrap().unwrap();
-    assert_eq!(neighbour.status(), 200, "a neighbour on the connection goes on");
+    assert_eq!(neighbour.status(), 200, "another stream of the connection is served");
     assert_eq!(world.gateway.record_of(&response)["code"], "client_stalled");
     let rest = async { while let Some(Ok(_)) = response.frame().await {} };
-    timeout(DEADLINE, rest).await.expect("and the response ends");
+    timeout(DEADLINE, rest).await.expect("the response ends");
 
     // Control: a client that reads receives everything.
     for client in [world.client().h1(), world.client().h2()] {
@@ -155,7 +155,7 @@ async fn endless() -> SocketAddr {
                     tick.tick().await;
                     stream.write_all(b"1\r\na\r\n").await?;
                 }
-                #[allow(unreachable_code, reason = "it ends with the connection")]
+                #[allow(unreachable_code, reason = "the loop ends with the connection")]
                 Ok::<_, io::Error>(())
             });
         }
@@ -176,14 +176,14 @@ async fn fwd_14_an_exchange_without_end_ends() {
     let mut talk = Talk::with(&client(&world)).await;
     talk.say(head(&world, "GET /other/h1", "")).await.unwrap();
     assert_eq!(talk.head().await, 200);
-    assert!(!talk.rest().await.ends_with("0\r\n\r\n"), "a response that was cut does not look whole");
+    assert!(!talk.rest().await.ends_with("0\r\n\r\n"), "a truncated response does not look complete");
     ended("/other/h1");
     let connection = dripping_h2(world.client().h2().raw_stream().await.unwrap()).await;
     let request = h2_request(&world, "GET", "/other/h2").body(Drops::none()).unwrap();
     let response = timeout(DEADLINE, connection.clone().send_request(request)).await.unwrap().unwrap();
     assert_eq!(response.status(), 200);
-    let whole = timeout(DEADLINE, response.into_body().collect()).await.expect("it ends");
-    assert!(whole.is_err(), "a response that was cut does not look whole");
+    let whole = timeout(DEADLINE, response.into_body().collect()).await.expect("the response ends");
+    assert!(whole.is_err(), "a truncated response does not look complete");
     ended("/other/h2");
     still_serves(&world).await;
 }
@@ -207,5 +207,5 @@ async fn atk_sz_03_slow_clients_hold_no_worker() {
     let open = world.gateway.admin("/metrics").await.1;
     let gauge = open.lines().find(|line| line.starts_with("fapi_gateway_connections{")).unwrap();
     let open: usize = gauge.rsplit(' ').next().unwrap().parse().unwrap();
-    assert!(open >= held.len(), "they are still there: {gauge}");
+    assert!(open >= held.len(), "the stalled connections are still open: {gauge}");
 }

@@ -163,8 +163,8 @@ pub(super) fn alert(error: &io::Error) -> Option<AlertDescription> {
 async fn t6_a_certificate_that_cannot_be_read_fails_the_handshake_and_nothing_else() {
     let bad = unreadable();
     let der = &bad.chain_der[0];
-    assert!(ParsedCertificate::try_from(der).is_ok(), "rustls reads it");
-    assert!(ClientCertificate::from_der(der).is_err(), "we do not");
+    assert!(ParsedCertificate::try_from(der).is_ok(), "rustls accepts it");
+    assert!(ClientCertificate::from_der(der).is_err(), "the gateway does not");
     assert!(catch_unwind(|| get_organization_serial_bytes(der).is_ok()).is_err(), "the trap: Pingora panics");
 
     let world = World::with(|scene| {
@@ -309,7 +309,7 @@ async fn net_30_the_connection_over_the_cap_is_refused_until_another_ends() {
     }
     assert!(client.raw_stream().await.is_err(), "the third is refused");
     second.say(&get).await.unwrap();
-    assert_eq!(second.answer().await.unwrap().status, 200, "the others go on");
+    assert_eq!(second.answer().await.unwrap().status, 200, "the others are served");
     drop(first);
     let recovers = async {
         // Refusals are quick; the gateway notices a closed connection once it reads the close.
@@ -317,7 +317,7 @@ async fn net_30_the_connection_over_the_cap_is_refused_until_another_ends() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, recovers).await.expect("the place is free again");
+    timeout(DEADLINE, recovers).await.expect("a slot becomes free again");
     drop(second);
     let serves = async {
         while client.send(world.request()).await.is_err() {

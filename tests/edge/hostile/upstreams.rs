@@ -113,7 +113,7 @@ async fn t2_fwd_06_each_upstream_is_shown_its_own_identity_and_believed_by_its_o
         for path in ["/distrusting", "/misnamed"] {
             assert_eq!(judge(path).await, (502, "upstream_unreachable".into()), "{path}");
         }
-        assert_eq!(bank.heads(), heads, "nothing is said to a server that is not believed");
+        assert_eq!(bank.heads(), heads, "nothing is sent to a server that is not trusted");
     }
     still_serves(&world).await;
 }

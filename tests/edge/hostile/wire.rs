@@ -65,7 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                 }
             }
         };
-        timeout(DEADLINE, reading).await.expect("a response, or the end of the connection, in time")
+        timeout(DEADLINE, reading).await.expect("a response in time, or the connection is closed")
     }
 
     /// Sends these pieces at intervals of `every` until there is a response or the connection is closed; also returns
@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                 }
             }
         };
-        let answer = timeout(DEADLINE, dripping).await.expect("a response, or the end of the connection, in time");
+        let answer = timeout(DEADLINE, dripping).await.expect("a response in time, or the connection is closed");
         (answer, began.elapsed())
     }
 
@@ -181,8 +181,8 @@ impl Frames {
     /// Sends exact bytes on a new connection, without a preface or settings of its own.
     pub async fn mute(client: &Client, bytes: &[u8]) -> Self {
         let mut stream = client.clone().h2().raw_stream().await.expect("the gateway accepts the connection");
-        stream.write_all(bytes).await.expect("a first word");
-        stream.flush().await.expect("a first word");
+        stream.write_all(bytes).await.expect("the bytes are written");
+        stream.flush().await.expect("the bytes are flushed");
         Self { stream, received: Vec::new() }
     }
 
@@ -262,7 +262,7 @@ impl Frames {
                 }
             }
         };
-        timeout(DEADLINE, reading).await.expect("a stream ends in time")
+        timeout(DEADLINE, reading).await.expect("the stream ends in time")
     }
 
     pub async fn fate(&mut self, stream: u32) -> Fate {
@@ -281,7 +281,7 @@ impl Frames {
                 }
             }
         };
-        timeout(DEADLINE, reading).await.expect("a stream ends in time")
+        timeout(DEADLINE, reading).await.expect("the stream ends in time")
     }
 
     /// Kind, flags, stream and payload of the next frame; `None` until all of it has arrived.
@@ -318,7 +318,7 @@ fn status(block: &[u8]) -> u16 {
         [_, length, value @ ..] => {
             String::from_utf8_lossy(&value[..usize::from(*length)]).parse().expect("a status in plain digits")
         }
-        _ => panic!("no header block: {block:?}"),
+        _ => panic!("not a header block: {block:?}"),
     }
 }
 
@@ -431,7 +431,7 @@ pub async fn naive(upstream: SocketAddr) -> SocketAddr {
 /// The value of the limits that the tests wait for.
 pub const SHORT: Duration = Duration::from_millis(300);
 
-#[allow(clippy::disallowed_methods, reason = "what a wait takes is measured")]
+#[allow(clippy::disallowed_methods, reason = "the test measures how long a wait takes")]
 pub fn now() -> Instant {
     Instant::now()
 }

@@ -122,7 +122,7 @@ async fn dpop_35_a_nonce_is_good_for_two_lifetimes_and_the_next_comes_after_one(
     stage.world.clock.advance(1);
     let response = stage.send_proof(&with(&first)).await;
     assert_eq!(response.status(), 200, "in the next");
-    let second = nonce(&response).expect("a newer one, before this one ends");
+    let second = nonce(&response).expect("a newer one, before this one expires");
     assert_ne!(second, first);
     stage.world.clock.advance(59);
     for good in [&first, &second] {
@@ -130,7 +130,7 @@ async fn dpop_35_a_nonce_is_good_for_two_lifetimes_and_the_next_comes_after_one(
     }
     stage.world.clock.advance(1);
     let response = stage.send_proof(&with(&first)).await;
-    assert_eq!(stage.world.gateway.record_of(&response)["code"], "dpop_nonce_required", "it is over");
+    assert_eq!(stage.world.gateway.record_of(&response)["code"], "dpop_nonce_required", "the nonce has expired");
     assert!(nonce(&response).is_some());
     assert_eq!(stage.judge(&with(&second)).await, ok(), "control");
 }
@@ -141,7 +141,7 @@ async fn dec_02_with_a_nonce_the_nonce_tells_the_age() {
         let stage = Stage::with(dpop(KEY, &format!(", nonce: {mode}"))).await.at_a_window();
         let now = stage.now();
         let response = stage.send_proof(&stage.proof().claim("iat", now - 3600)).await;
-        let fresh = nonce(&response).expect("a client with a wrong clock has a way on");
+        let fresh = nonce(&response).expect("a client with a wrong clock can continue with a nonce");
         assert_eq!(stage.world.gateway.record_of(&response)["code"], "dpop_nonce_required");
         for iat in [now - 7200, now - 3600, now - 61, now, now + 11, now + 3600, now + 7200] {
             let proof = stage.proof().claim("iat", iat).claim("nonce", fresh.as_str());
@@ -158,7 +158,7 @@ async fn dec_02_with_a_nonce_the_nonce_tells_the_age() {
         stage.world.clock.advance(119);
         stage.refuses("dpop_replayed", "in the last second of the nonce", &proof).await;
         stage.world.clock.advance(1);
-        stage.refuses("dpop_nonce_required", "and when that is over", &proof).await;
+        stage.refuses("dpop_nonce_required", "after the last second of the nonce", &proof).await;
     }
 }
 
@@ -166,14 +166,14 @@ async fn dec_02_with_a_nonce_the_nonce_tells_the_age() {
 async fn when_stale_asks_only_those_whose_clock_is_wrong_and_never_asks_nobody() {
     let stage = Stage::with(dpop(KEY, ", nonce: when_stale")).await.at_a_window();
     let now = stage.now();
-    stage.passes("a right clock needs none", &stage.proof()).await;
+    stage.passes("a correct clock needs no nonce", &stage.proof()).await;
     stage
-        .refuses("dpop_nonce_required", "but a nonce that is sent has to be one", &stage.proof().claim("nonce", "junk"))
+        .refuses("dpop_nonce_required", "a nonce that is sent has to be valid", &stage.proof().claim("nonce", "junk"))
         .await;
     for iat in [now - 61, now + 11] {
         stage.refuses("dpop_nonce_required", "stale", &stage.proof().claim("iat", iat)).await;
         let junk = stage.proof().claim("iat", iat).claim("nonce", "junk");
-        stage.refuses("dpop_nonce_required", "stale, with one that is none", &junk).await;
+        stage.refuses("dpop_nonce_required", "stale, with an invalid nonce", &junk).await;
     }
 
     let never = Stage::with(dpop(KEY, ", nonce: never")).await;
@@ -182,8 +182,10 @@ async fn when_stale_asks_only_those_whose_clock_is_wrong_and_never_asks_nobody()
         (never.world.gateway.record_of(&response)["code"].as_str(), nonce(&response)),
         (Some("dpop_stale"), None)
     );
-    never.refuses("dpop_nonce_required", "a nonce that is none of ours", &never.proof().claim("nonce", "junk")).await;
-    // A nonce of ours does not vouch where none is asked for.
+    never
+        .refuses("dpop_nonce_required", "a nonce that the gateway did not issue", &never.proof().claim("nonce", "junk"))
+        .await;
+    // A nonce that the gateway issued does not vouch for a proof where no nonce is required.
     let ours = stage.send_proof(&stage.proof().claim("iat", now - 3600)).await;
     let proof = never.proof().claim("iat", never.now() - 3600).claim("nonce", nonce(&ours).unwrap());
     never.refuses("dpop_stale", "a good nonce", &proof).await;
@@ -306,8 +308,8 @@ async fn atk_tk_12_a_nonce_from_before_a_restart_does_not_let_a_used_proof_pass_
         world.clock.advance(wait);
         for proof in &used {
             let (code, fresh) = judge_at(world, &restarted, holder, proof).await;
-            assert_eq!(code, "dpop_nonce_required", "nobody can tell whether it was used before");
-            // Each client comes through on its next try, its clock right or wrong.
+            assert_eq!(code, "dpop_nonce_required", "the log does not know whether it was used before");
+            // Each client succeeds with its next attempt, whether its clock is right or wrong.
             let again = proof.clone().claim("jti", uuid::Uuid::new_v4().to_string()).claim("nonce", fresh.unwrap());
             assert_eq!(judge_at(world, &restarted, holder, &again).await.0, "ok");
             assert_eq!(judge_at(world, &restarted, holder, &again).await.0, "dpop_replayed");

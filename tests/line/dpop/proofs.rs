@@ -66,7 +66,7 @@ async fn dpop_03_conf_dp_03_only_one_well_formed_compact_jws_is_read() {
         ("a space inside", format!("{header}. {payload}.{signature}")),
         ("padded", format!("{header}=.{payload}.{signature}")),
         ("JSON", format!("{{\"payload\":\"{payload}\"}}")),
-        ("a payload that is no object", stage.holder.key.sign_raw(&decoded(header), b"[]")),
+        ("a payload that is not an object", stage.holder.key.sign_raw(&decoded(header), b"[]")),
         (
             "a member twice",
             stage
@@ -101,7 +101,7 @@ async fn atk_sz_08_a_proof_of_100_kilobytes_has_a_fixed_answer() {
     {
         let response = client.send(dpop_request("/accounts", &stage.holder.token, &proof)).await.expect(what);
         assert_eq!(response.status(), 431, "{what}");
-        assert!(response.body().len() < 300, "{what}: nothing is reflected");
+        assert!(response.body().len() < 300, "{what}: the request is not echoed");
     }
     stage.passes("control", &stage.proof()).await;
 }
@@ -403,7 +403,7 @@ async fn dpop_42_a_long_jti_costs_no_more_than_a_short_one() {
     let long = "x".repeat(4000);
     let proof = stage.proof().claim("jti", long.as_str());
     stage.passes("it is hashed", &proof).await;
-    stage.refuses("dpop_replayed", "and known again", &proof).await;
+    stage.refuses("dpop_replayed", "its use is recorded", &proof).await;
     let other = stage.proof().claim("jti", format!("{long}y"));
     stage.passes("to its last character", &other).await;
     stage.refuses("dpop_malformed", "8 KiB", &stage.proof().claim("jti", "x".repeat(8192))).await;
@@ -428,5 +428,5 @@ async fn conf_dp_19_a_good_proof_passes_after_many_bad_ones() {
     }
     let response = stage.send(stage.holder.request("/accounts", &stage.proof())).await;
     assert_eq!(response.status(), 200);
-    assert!(lines(&response, "dpop-nonce").is_empty(), "no nonce where none is asked for");
+    assert!(lines(&response, "dpop-nonce").is_empty(), "no nonce where none is required");
 }

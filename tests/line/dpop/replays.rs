@@ -155,10 +155,10 @@ async fn dpop_40_atk_sz_07_a_full_log_refuses_and_forgets_nothing() {
     assert_eq!((&record["code"], &record["decision"]), (&"replay_log_unavailable".into(), &"error".into()));
     stage.refuses("dpop_replayed", "a used proof is still known", &first).await;
     let bound = crate::support::request("/accounts", &stage.world.sign(&stage.world.token()));
-    assert_eq!(stage.world.judge(bound).await, ok(), "who needs no log is served");
+    assert_eq!(stage.world.judge(bound).await, ok(), "a request that needs no log is served");
     stage.world.clock.advance(80);
-    stage.passes("room is made when the proofs have passed", &stage.proof()).await;
-    stage.refuses("dpop_stale", "and then they cannot be used", &first).await;
+    stage.passes("there is room again once the proofs have expired", &stage.proof()).await;
+    stage.refuses("dpop_stale", "an expired proof cannot be used", &first).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +176,7 @@ async fn dpop_41_atk_tk_24_only_a_request_that_passes_uses_a_proof_up() {
     stage.refuses("dpop_stale", "stale", &proof.clone().claim("iat", 1)).await;
     let unknown = dpop_request("/accounts/1", &stage.holder.token, &good);
     stage.refuses_request("dpop_uri_mismatch", "another path", unknown).await;
-    assert_eq!(stage.judge_text(&good).await, ok(), "X is not used up");
+    assert_eq!(stage.judge_text(&good).await, ok(), "the proof is not used up");
     assert_eq!(stage.judge_text(&good).await, refused("dpop_replayed"), "now it is");
 }
 
@@ -211,9 +211,9 @@ async fn dpop_39_a_clock_that_is_set_back_brings_nothing_to_life_again() {
     let (used, unused) = (stage.proof(), stage.proof());
     stage.passes("control", &used).await;
     stage.world.clock.advance(200);
-    stage.passes("something makes the log forget", &stage.proof()).await;
+    stage.passes("this request makes the log drop old entries", &stage.proof()).await;
     stage.world.clock.set_back(200);
-    for (what, proof) in [("used", &used), ("nobody can tell any more", &unused)] {
+    for (what, proof) in [("used", &used), ("unused, but no longer known to be", &unused)] {
         let response = stage.send(stage.holder.request("/accounts", proof)).await;
         assert_eq!(
             (response.status().as_u16(), response.headers().contains_key("www-authenticate")),
@@ -243,7 +243,7 @@ async fn atk_tk_12_what_was_used_before_a_restart_is_not_used_after() {
         world.clock.advance(wait);
         for proof in &used {
             let response = client.send(stage.holder.request("/accounts", proof)).await.unwrap();
-            assert_eq!(restarted.record_of(&response)["code"], "dpop_nonce_required", "nobody can tell any more");
+            assert_eq!(restarted.record_of(&response)["code"], "dpop_nonce_required", "the log no longer knows");
         }
     }
     let response = client.send(stage.holder.request("/accounts", &stage.proof())).await.unwrap();
@@ -258,18 +258,20 @@ async fn dpop_40_a_reload_that_lengthens_the_life_of_proofs_brings_none_back_and
     let reload = async |count: usize, text: &str| {
         folder.write("gateway.yaml", text);
         stage.world.gateway.control().reload();
-        tokio::time::timeout(DEADLINE, stage.world.gateway.control().reloads(count)).await.expect("a reload ends");
+        tokio::time::timeout(DEADLINE, stage.world.gateway.control().reloads(count))
+            .await
+            .expect("the reload finishes");
     };
     let longer = text.replace("proof_max_age: 2s", "proof_max_age: 300s");
     reload(1, &longer.replace("server-key.pem", "gone.pem")).await;
-    stage.passes("a reload that failed asks nobody for more", &stage.proof()).await;
+    stage.passes("a failed reload does not require nonces", &stage.proof()).await;
     let used = stage.proof();
     stage.passes("control", &used).await;
     stage.world.clock.advance(3);
     reload(2, &longer).await;
     for wait in [0, 20] {
         stage.world.clock.advance(wait);
-        stage.refuses("dpop_nonce_required", "it was forgotten, and is too old to be believed", &used).await;
+        stage.refuses("dpop_nonce_required", "the log no longer holds it, and it is too old", &used).await;
     }
     stage.passes("control", &stage.proof()).await;
 }

@@ -51,7 +51,7 @@ async fn until(world: &World, token: &str, verdict: (u16, String)) -> (usize, Op
             last = Some(begun);
         }
     };
-    tokio::time::timeout(DEADLINE, asking).await.expect("the verdict changes")
+    tokio::time::timeout(DEADLINE, asking).await.expect("the verdict changes in time")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn int_07_atk_ca_04_an_answer_never_outlives_exp() {
     world.clock.advance(1);
     assert_eq!(judge(&world, &short).await, refused("token_expired"));
     assert_eq!(judge(&world, &long).await, ok(), "control");
-    assert_eq!(asked(&world).len(), 2, "no one was asked about what is known");
+    assert_eq!(asked(&world).len(), 2, "no request is sent about a cached token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,8 +102,8 @@ async fn int_08_a_slow_answer_is_as_old_as_its_question() {
     let slow = plain(good(&world).to_string()).delayed(MAX_AGE * 2);
     let token = world.opaque(&world.token());
     world.issuer.script(INTROSPECTION, [slow, Answer::json(http::StatusCode::OK, json!({ "active": false }))]);
-    assert_eq!(judge(&world, &token).await, ok(), "it was asked for this request");
-    assert_eq!(judge(&world, &token).await, refused("token_inactive"), "too old when it came");
+    assert_eq!(judge(&world, &token).await, ok(), "the response was requested for this request");
+    assert_eq!(judge(&world, &token).await, refused("token_inactive"), "the response was too old on arrival");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,19 +113,19 @@ async fn int_08_a_route_of_no_age_asks_every_time_and_refuses_at_the_next_reques
     for _ in 0..3 {
         assert_eq!(judge(&world, &token).await, ok());
     }
-    assert_eq!(asked(&world).len(), 1, "control: the other route remembers");
+    assert_eq!(asked(&world).len(), 1, "control: the other route caches");
     for number in 2..5 {
         assert_eq!(world.judge(payment(&token)).await, (201, "ok".into()));
         assert_eq!(asked(&world).len(), number);
     }
     world.issuer.script(INTROSPECTION, Answer::resetting());
-    assert_eq!(world.judge(payment(&token)).await, unavailable(), "what another route remembers does not help");
+    assert_eq!(world.judge(payment(&token)).await, unavailable(), "what another route caches does not help");
     assert_eq!(judge(&world, &token).await, ok(), "control");
     world.issuer.unscript(INTROSPECTION);
     world.issuer.revoke(&token);
-    assert_eq!(judge(&world, &token).await, ok(), "control: remembered");
+    assert_eq!(judge(&world, &token).await, ok(), "control: cached");
     assert_eq!(world.judge(payment(&token)).await, refused("token_inactive"));
-    assert_eq!(judge(&world, &token).await, refused("token_inactive"), "what one route learns, all know");
+    assert_eq!(judge(&world, &token).await, refused("token_inactive"), "what one route learns applies to all");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +145,11 @@ async fn int_08_with_no_age_nobody_shares_a_question() {
     };
     assert_eq!(all(&|| payment(&token), 201).await, 10);
     let shared = world.opaque(&world.token());
-    assert_eq!(all(&|| request("/accounts", &shared), 200).await, 11, "control: elsewhere they do");
+    assert_eq!(
+        all(&|| request("/accounts", &shared), 200).await,
+        11,
+        "control: on the other route they share a response"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,7 +378,7 @@ async fn int_17_another_identity_of_the_gateway_asks_anew() {
     assert_eq!(judge(&world, &token).await, ok());
     let reload = async |count: usize| {
         world.gateway.control().reload();
-        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
         world.gateway.ready().await;
     };
     reload(1).await;

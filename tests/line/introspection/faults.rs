@@ -104,7 +104,7 @@ async fn int_05_int_06_every_fault_of_the_endpoint_is_503_and_leaves_nothing_beh
     for (what, answer) in [
         ("parameters", of_type("application/json; charset=utf-8", text.clone())),
         ("case", of_type("Application/JSON", text.clone())),
-        ("as large as may be", plain(padded(&text, 256 * 1024))),
+        ("as large as permitted", plain(padded(&text, 256 * 1024))),
     ] {
         assert_eq!(judge_answer(&world, answer).await, ok(), "control: {what}");
     }
@@ -181,7 +181,7 @@ async fn int_06_a_body_that_drips_or_never_ends_is_cut_off() {
     for (what, outcome, step) in [
         ("drips", "timeout", Move::Dripping(chunked(""), chunk(" ").into_bytes())),
         ("headers that drip", "timeout", Move::Dripping(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".to_vec())),
-        ("chunks without end", "invalid", Move::Endless(chunked(""), full.into_bytes())),
+        ("endless chunks", "invalid", Move::Endless(chunked(""), full.into_bytes())),
         ("announced too large", "invalid", Move::Answer(announced)),
         ("fewer bytes than announced", "unreachable", Move::Close(short)),
         ("no HTTP", "unreachable", Move::Answer(b"220 mail.example ESMTP\r\n".to_vec())),
@@ -221,8 +221,8 @@ async fn int_06_an_issuer_that_is_down_fails_its_tokens_until_it_is_back() {
     world.issuer.stop().await.unwrap();
     let response = world.client().send(request("/accounts", &new)).await.unwrap();
     assert!(is_unavailable(&response), "{response:?}");
-    assert_eq!(judge(&world, &known).await, ok(), "control: what is remembered still counts");
-    assert_eq!(world.gateway.admin("/readyz").await.0, 200, "other issuers' tokens are not to suffer");
+    assert_eq!(judge(&world, &known).await, ok(), "control: a cached token is still accepted");
+    assert_eq!(world.gateway.admin("/readyz").await.0, 200, "other issuers' tokens must not be affected");
     world.issuer.restart().await.unwrap();
     assert_eq!(judge(&world, &new).await, ok());
 }

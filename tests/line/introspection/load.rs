@@ -27,12 +27,12 @@ async fn int_20_who_finds_no_place_is_told_so_at_once() {
         assert!(!response.headers().contains_key("www-authenticate"));
     }
     assert_eq!((counted(&world, "busy").await, counted(&world, "timeout").await), (7, 0));
-    assert_eq!(judge(&world, &known).await, ok(), "control: what is remembered needs no place");
+    assert_eq!(judge(&world, &known).await, ok(), "control: a cached token needs no slot");
     assert!(requests.join_all().await.iter().all(|response| response.status() == 503));
     assert_eq!((counted(&world, "busy").await, counted(&world, "timeout").await), (7, 3));
     world.issuer.unscript(INTROSPECTION);
     for _ in 0..5 {
-        assert_eq!(judge_new(&world).await, ok(), "every place is free again");
+        assert_eq!(judge_new(&world).await, ok(), "every slot is free again");
     }
 }
 
@@ -57,7 +57,7 @@ async fn int_20_clients_that_hang_up_do_not_leave_calls_behind() {
     tokio::time::timeout(DEADLINE, recovered).await.expect("the gateway recovers");
     let about = asked(&world).iter().map(token_of).filter(|token| token.starts_with("left-")).collect::<Vec<_>>();
     let different: HashSet<_> = about.iter().collect();
-    assert_eq!(different.len(), about.len(), "nobody is asked twice for someone who has gone");
+    assert_eq!(different.len(), about.len(), "no request is repeated for a client that has disconnected");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,7 @@ async fn int_14_int_20_atk_sz_06_random_tokens_neither_pile_up_nor_displace_good
         }
     }
     for token in &good {
-        assert_eq!(judge(&world, token).await, ok(), "what is remembered does not wait in line");
+        assert_eq!(judge(&world, token).await, ok(), "a cached token does not wait");
     }
     let statuses = storm.join_all().await;
     assert!(statuses.iter().all(|status| matches!(status, 401 | 503)), "never anything else");
@@ -88,9 +88,12 @@ async fn int_14_int_20_atk_sz_06_random_tokens_neither_pile_up_nor_displace_good
     for token in &good {
         assert_eq!(judge(&world, token).await, ok());
     }
-    assert!(asked(&world).iter().all(|question| token_of(question).starts_with("random-")), "nor is displaced");
+    assert!(
+        asked(&world).iter().all(|question| token_of(question).starts_with("random-")),
+        "a cached token is not evicted"
+    );
     let entries = world.gateway.admin("/metrics").await.1;
-    assert!(entries.contains("fapi_gateway_token_cache_entries 20\n"), "the refused take no room among the active");
+    assert!(entries.contains("fapi_gateway_token_cache_entries 20\n"), "refused tokens take no room from active ones");
 }
 
 #[tokio::test(flavor = "multi_thread")]

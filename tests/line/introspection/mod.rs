@@ -120,8 +120,8 @@ fn part(jws: &str, index: usize) -> Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-/// The monotonic time, to tell how long something took.
-#[expect(clippy::disallowed_methods, reason = "a test waits for real")]
+/// The monotonic time, to measure how long something took.
+#[expect(clippy::disallowed_methods, reason = "the test waits in real time")]
 fn instant() -> Instant {
     Instant::now()
 }

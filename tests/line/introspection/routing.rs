@@ -45,7 +45,7 @@ limits:
     }
 
     fn questions(&self) -> usize {
-        assert!(asked(&self.world).is_empty(), "nobody asks an issuer of JWTs");
+        assert!(asked(&self.world).is_empty(), "an issuer of JWTs is not introspected");
         self.other.requests_to(INTROSPECTION)
     }
 }
@@ -126,7 +126,7 @@ async fn int_18_garbage_causes_no_question() {
     let limit = 16 * 1024;
     for (what, token, code) in [
         ("one byte too many", "x".repeat(limit + 1), "token_too_large"),
-        ("much too many", "x".repeat(20_000), "token_too_large"),
+        ("far too many", "x".repeat(20_000), "token_too_large"),
         ("another issuer's", world.sign(&world.token().claim("iss", "https://other.example")), "token_issuer_unknown"),
         ("a key in the header", world.sign(&world.token().header("jwk", json!({}))), "token_key_supplied"),
     ] {
@@ -141,7 +141,7 @@ async fn int_18_garbage_causes_no_question() {
     }
     assert!(asked(&world).is_empty());
     for (what, token) in [
-        ("as long as may be", "x".repeat(limit)),
+        ("as long as permitted", "x".repeat(limit)),
         ("every character", "aZ09-._~+/==".to_owned()),
         ("no issuer", world.sign(&world.token().without("iss"))),
         ("encrypted", "e30.AA.AA.AA.AA".to_owned()),
@@ -152,6 +152,6 @@ async fn int_18_garbage_causes_no_question() {
         assert_eq!(judge(&world, &remember(token.clone())).await, refused("token_inactive"), "control: {what}");
         let questions = asked(&world);
         assert_eq!(questions.len(), before + 1, "control: {what}");
-        assert_eq!(super::token_of(questions.last().unwrap()), token, "{what}: it arrives as it was sent");
+        assert_eq!(super::token_of(questions.last().unwrap()), token, "{what}: it arrives unchanged");
     }
 }

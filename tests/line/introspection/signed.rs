@@ -60,7 +60,7 @@ async fn ms_int_01_asks_for_a_signed_answer() {
     let question = &asked(&stage.world)[0];
     assert_eq!(question.header("accept"), Some("application/token-introspection+jwt"));
     assert!(super::form(question).iter().any(|(name, _)| name == "client_assertion"));
-    assert_eq!(stage.judge(stage.signed(json!({}), json!({}))).await, ok(), "control for all that follow");
+    assert_eq!(stage.judge(stage.signed(json!({}), json!({}))).await, ok(), "control for everything below");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,9 +69,9 @@ async fn ms_int_02_another_media_type_or_typ_is_no_signed_answer() {
     let jwt = stage.signed(json!({}), json!({}));
     for (what, answer) in [
         ("plain JSON", plain(good(&stage.world).to_string())),
-        ("plain JSON by another name", signed_answer(good(&stage.world).to_string())),
-        ("a JWT by the name of JSON", plain(jwt.clone())),
-        ("a JWT by no name", Answer::status(StatusCode::OK).body(jwt.clone())),
+        ("plain JSON with the type of a signed response", signed_answer(good(&stage.world).to_string())),
+        ("a JWT as application/json", plain(jwt.clone())),
+        ("a JWT without a type", Answer::status(StatusCode::OK).body(jwt.clone())),
         ("a JWT as application/jwt", {
             let kind = HeaderValue::from_static("application/jwt");
             Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(jwt.clone())
@@ -160,7 +160,7 @@ async fn ms_int_04_only_what_stands_in_token_introspection_counts() {
             refused("token_inactive"),
         ),
         ("nothing within", merged(&good, json!({ "token_introspection": null })), unavailable()),
-        ("no object", json!({ "active": true, "token_introspection": "true" }), unavailable()),
+        ("not an object", json!({ "active": true, "token_introspection": "true" }), unavailable()),
         ("a list", json!({ "token_introspection": [good] }), unavailable()),
         ("null", json!({ "token_introspection": {} }), unavailable()),
         (
@@ -217,7 +217,7 @@ async fn ms_int_05_only_the_algorithms_of_fapi_and_the_issuers_keys_count() {
         ("PS256 unsigned", unsigned(&stage.header, &stage.claims)),
         ("HS256", hs256(key.public_key_pem().as_bytes(), &with(json!({ "alg": "HS256" })), &stage.claims)),
         ("a foreign key", foreign.sign(&stage.header, &stage.claims)),
-        ("a key that it brings along", foreign.sign(&with(json!({ "jwk": foreign.jwk() })), &stage.claims)),
+        ("a key in its own header", foreign.sign(&with(json!({ "jwk": foreign.jwk() })), &stage.claims)),
         ("an extension", key.sign(&with(json!({ "crit": ["x"], "x": 1 })), &stage.claims)),
         ("a changed signature", format!("{signed}.{changed}")),
         ("no signature", format!("{signed}.")),
@@ -243,7 +243,7 @@ async fn ms_int_05_a_key_that_is_new_works_on_its_first_use_and_an_unknown_one_c
     assert_eq!(judge_new(&stage.world).await, ok(), "control");
     stage.world.issuer.clear();
     stage.world.issuer.rotate(KeyKind::Ps256);
-    assert_eq!(judge_new(&stage.world).await, ok(), "the new key's first answer");
+    assert_eq!(judge_new(&stage.world).await, ok(), "the first response signed with the new key");
     assert_eq!(stage.world.issuer.requests_to(AuthorizationServer::JWKS), 1);
     for _ in 0..5 {
         let unknown = stage.signed(json!({ "kid": "unknown" }), json!({}));
@@ -288,7 +288,7 @@ async fn ms_int_08_an_old_answer_that_someone_kept_says_nothing() {
     stage.world.issuer.script(INTROSPECTION, signed_answer(kept));
     assert_eq!(judge(&stage.world, &token).await, ok(), "control");
     stage.world.clock.advance(60);
-    assert_eq!(judge(&stage.world, &token).await, ok(), "control: as old as may be");
+    assert_eq!(judge(&stage.world, &token).await, ok(), "control: as old as permitted");
     stage.world.clock.advance(1);
     assert_eq!(judge(&stage.world, &token).await, unavailable());
     stage.world.issuer.unscript(INTROSPECTION);

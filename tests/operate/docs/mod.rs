@@ -21,7 +21,7 @@ use crate::support::{Folder, World, remember};
 #[test]
 fn the_readme_is_read_in_one_sitting() {
     let lines = page("README.md").lines().count();
-    assert!(lines <= 250, "README.md has {lines} lines; what is more belongs into docs/");
+    assert!(lines <= 250, "README.md has {lines} lines; anything beyond 250 belongs in docs/");
 }
 
 #[test]

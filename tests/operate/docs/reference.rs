@@ -316,7 +316,7 @@ fn every_metric() -> String {
     observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
     let _ = metrics.replay("memory");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
-    let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("no issuer is at fault");
+    let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("there is no issuer to reject");
     text(&metrics.render(&issuers, 0, 0, UnixTime(1)))
 }
 

@@ -35,14 +35,14 @@ fn every_step_of_start_can_be_taken() {
                 let _ = writeln!(script, "echo '{MARK}{place}'\n{body}");
             }
             "yaml" => {
-                let name = block.name.as_ref().expect("a file is called by a name");
+                let name = block.name.as_ref().expect("a file block has a name");
                 let _ = writeln!(script, "cat > {name} <<'THE END OF THE FILE'\n{body}\nTHE END OF THE FILE");
             }
             "text" => expected.push((place, body)),
-            kind => panic!("what is a block of {kind:?}?"),
+            kind => panic!("unknown kind of block {kind:?}"),
         }
     }
-    assert!(expected.len() > 3, "the page shows what comes of its commands");
+    assert!(expected.len() > 3, "the page shows the output of its commands");
     script.push_str("wait\n");
     let output = run(&script);
     for (place, lines) in expected {
