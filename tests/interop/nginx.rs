@@ -5,7 +5,7 @@
 //! tests fail.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use bytes::Bytes;
 use fapi::peer::ClientCertificate;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::support::backend::{ANSWER, Backend};
 use crate::support::client::Client;
+use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
 /// An nginx with its own folder; killed when dropped.
@@ -129,15 +130,9 @@ impl Drop for Nginx {
 }
 
 fn spawn(folder: &Folder) -> Child {
-    let command = |program: &str| {
-        let mut command = Command::new(program);
-        command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-    };
-    // Where nginx is meant for root only, it is not on every user's path.
-    command("nginx")
-        .or_else(|_| command("/usr/sbin/nginx"))
-        .expect("nginx runs; this test needs nginx 1.22 or later, such as Debian's nginx-light")
+    let mut nginx = tool("nginx");
+    nginx.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
+    nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("nginx runs")
 }
 
 fn configuration(ports: &[u16], grpc: SocketAddr) -> String {

@@ -16,6 +16,7 @@ use sandbox::pki::Authority;
 use sandbox::tokens::{AccessToken, KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
+use crate::support::tools::tool;
 use crate::support::{DEADLINE, Scene, World, remember, request};
 
 const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
@@ -415,7 +416,7 @@ async fn the_log_tells_of_each_revocation_and_names_nobody() {
     let statuses = [post(r#"{"issuer":"bank","sub":"customer-1"}"#).await, post(r#"{"subject":"customer-2"}"#).await];
     let (good, bad) = (wait_for("tokens were revoked"), wait_for("a revocation was not recorded"));
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(tool("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(statuses, [204, 400]);
     for part in ["kind=\"sub\"", &format!("subject={}", token_id("customer-1")), "peer=\"127.0.0.1:", issuer.issuer()] {
         assert!(good.contains(part), "no {part} in {good}");

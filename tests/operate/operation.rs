@@ -17,6 +17,7 @@ use sandbox::tokens::{KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
 use crate::support::program::Program;
+use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
 fn program(arguments: &[&str], folder: &Path) -> Output {
@@ -309,7 +310,9 @@ fn the_demo_prints_curl_lines_that_work_as_they_stand() {
         if let Some(path) = line.strip_prefix("cd ") {
             folder = path.to_owned();
         } else if line.starts_with("curl ") {
-            let output = Command::new("sh").args(["-c", &line]).current_dir(&folder).output().expect("sh runs");
+            // The shell would say it in the place of an answer.
+            tool("curl");
+            let output = tool("sh").args(["-c", &line]).current_dir(&folder).output().expect("sh runs");
             let answer = String::from_utf8(output.stdout).expect("text");
             let status = answer.lines().next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
             assert!(!status.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
@@ -319,7 +322,7 @@ fn the_demo_prints_curl_lines_that_work_as_they_stand() {
         }
     }
     assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200", "200", "200", "401"]);
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(tool("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!Path::new(&folder).exists(), "the demo leaves nothing on disk");
 }

@@ -21,6 +21,7 @@ use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, Proof, SigningKey};
 
 use crate::support::client::{self, Client};
+use crate::support::tools::tool;
 use crate::support::{ORIGIN, Scene, dpop_request, free_port, request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +195,7 @@ impl World {
 
     fn signal(&self, name: &str) {
         let pid = self.gateway.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().expect("kill runs").success());
+        assert!(tool("kill").args([name, &pid]).status().expect("kill runs").success());
     }
 }
 

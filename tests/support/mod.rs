@@ -7,6 +7,7 @@ pub mod node;
 pub mod panics;
 pub mod program;
 pub mod source;
+pub mod tools;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

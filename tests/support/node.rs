@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
 
 use serde_json::Value;
 
 use super::Folder;
+use super::tools::tool;
 
 /// A copy of `files` of `source`, with the packages of its lockfile installed.
 pub fn installed(source: &Path, files: &[&str]) -> Folder {
@@ -14,10 +15,9 @@ pub fn installed(source: &Path, files: &[&str]) -> Folder {
     for name in files.iter().chain(&["package.json", "package-lock.json", ".npmrc"]) {
         std::fs::copy(source.join(name), folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    let mut npm = Command::new("npm");
+    let mut npm = tool("npm");
     npm.args(["ci", "--ignore-scripts", "--fetch-retries=2", "--fetch-timeout=30000"]).current_dir(folder.path());
-    let Output { status, stdout, stderr } =
-        npm.stdin(Stdio::null()).output().expect("npm runs; this test needs Node 20 or later with npm");
+    let Output { status, stdout, stderr } = npm.stdin(Stdio::null()).output().expect("npm runs");
     assert!(status.success(), "{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     folder
 }
@@ -32,10 +32,10 @@ pub struct Script {
 impl Script {
     /// Runs `script` from an installed folder; it trusts the servers of this authority.
     pub fn start(folder: &Folder, script: &str, arguments: &[&str], authority: &Path) -> Self {
-        let mut command = Command::new("node");
+        let mut command = tool("node");
         command.arg("--no-warnings").arg(script).args(arguments).current_dir(folder.path());
         command.env("NODE_EXTRA_CA_CERTS", authority).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut node = command.spawn().expect("node runs; this test needs Node 20 or later with npm");
+        let mut node = command.spawn().expect("node runs");
         let lines = BufReader::new(node.stdout.take().expect("piped")).lines();
         Self { input: node.stdin.take(), node, lines }
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use super::Folder;
+use super::tools::tool;
 
 /// `fapi-gateway run` in a folder with a gateway.yaml.
 pub struct Program {
@@ -31,7 +32,7 @@ impl Program {
     }
 
     pub fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
+        assert!(tool("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     /// Waits for the program to exit; returns its exit code.
