@@ -5,21 +5,25 @@ FROM rust:1.95-bookworm AS builder
 WORKDIR /build
 
 # Dependencies first, with empty sources in place of ours: this layer is built anew only when a manifest, the lock file
-# or a patched crate changes. The manifest's path dependencies and members have to be there for cargo to read it.
+# or a patched crate changes. Cargo reads the manifest of every member of the workspace, and wants a library where one
+# names no other target, whether or not it is built.
 COPY Cargo.toml Cargo.lock ./
 COPY patches patches
-COPY crates crates
+COPY crates/fapi/Cargo.toml crates/fapi/Cargo.toml
+COPY crates/sandbox/Cargo.toml crates/sandbox/Cargo.toml
 COPY fuzz/Cargo.toml fuzz/Cargo.toml
-RUN mkdir src \
+RUN mkdir src crates/fapi/src crates/sandbox/src \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs \
- && cargo build --release --locked --bin fapi-gateway
+ && touch src/lib.rs crates/fapi/src/lib.rs crates/sandbox/src/lib.rs \
+ && cargo build --release --locked --no-default-features --bin fapi-gateway
 
-# cargo compares times, and those of a checkout can be older than the layer above: without `touch`, the empty program
-# would count as up to date.
+# Without the default feature `demo` the program has no test servers and forges no tokens; the sources of crates/sandbox
+# do not even reach the builder. Cargo compares times, and those of a checkout can be older than the layer above: without
+# `touch`, the empty program would count as up to date.
+COPY crates/fapi/src crates/fapi/src
 COPY src src
-RUN touch src/main.rs src/lib.rs \
- && cargo build --release --locked --bin fapi-gateway
+RUN touch src/main.rs src/lib.rs crates/fapi/src/lib.rs \
+ && cargo build --release --locked --no-default-features --bin fapi-gateway
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=builder --chown=0:0 --chmod=0555 /build/target/release/fapi-gateway /usr/local/bin/fapi-gateway
