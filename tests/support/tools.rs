@@ -9,6 +9,7 @@ use std::process::Command;
 ///
 /// # Panics
 /// If the machine lacks it, with the command that installs it.
+#[track_caller]
 pub fn tool(program: &str) -> Command {
     let folders = folders();
     let Some(path) = folders.iter().map(|folder| folder.join(program)).find(|path| path.is_file()) else {

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""The image without a container engine: the builder stage of the Dockerfile, instruction by instruction, on the build
+context that .dockerignore leaves, and then the program that the image would run.
+
+Takes the program with the demo, which shows that each thing not found in the image's program would be found. Says each
+check, and fails at the first that fails. Keeps what was built in target/ci/image.
+"""
+
+import glob
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLACE = REPOSITORY / "target/ci/image"
+CONTEXT, BUILDER = PLACE / "context", PLACE / "builder"
+# What is built is the same program, only sooner and slower.
+QUICK = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
+
+
+def main():
+    with_demo = Path(sys.argv[1]).resolve()
+    assemble_context()
+    stages = instructions((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
+    if len(stages) != 2:
+        sys.exit(f"the Dockerfile has {len(stages)} stages, not a builder and the image")
+    folder = build(stages[0])
+    program = program_of(stages[1], folder)
+    check_program(program)
+    check_absence(program, with_demo)
+
+
+def assemble_context():
+    """Copies what `docker build .` would send."""
+    patterns = ignore_patterns((REPOSITORY / ".dockerignore").read_text(encoding="utf-8"))
+    shutil.rmtree(CONTEXT, ignore_errors=True)
+    count = 0
+    for directory, folders, files in os.walk(REPOSITORY):
+        below = Path(directory).relative_to(REPOSITORY)
+        folders[:] = [name for name in folders if may_hold_context((below / name).as_posix(), patterns)]
+        for name in files:
+            if not ignored((below / name).as_posix(), patterns):
+                (CONTEXT / below).mkdir(parents=True, exist_ok=True)
+                shutil.copy2(Path(directory) / name, CONTEXT / below / name)
+                count += 1
+    print(f"ok: the build context has {count} files")
+
+
+def ignore_patterns(text):
+    """The lines of .dockerignore as (lets in, pattern, expression), in order."""
+    patterns = []
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#"):
+            lets_in = line.startswith("!")
+            pattern = line.lstrip("!").strip("/")
+            parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+            expression = re.sub(
+                r"\*\*/|\*\*|\*|\?|[^*?]+", lambda found: parts.get(found[0], re.escape(found[0])), pattern
+            )
+            patterns.append((lets_in, pattern, re.compile(expression)))
+    return patterns
+
+
+def ignored(path, patterns):
+    """The last line that names the path, or a folder that it is in, decides."""
+    above = [path, *map(str, Path(path).parents)]
+    verdict = False
+    for lets_in, _, expression in patterns:
+        if any(expression.fullmatch(name) for name in above):
+            verdict = not lets_in
+    return verdict
+
+
+def may_hold_context(folder, patterns):
+    reopened = any(
+        lets_in and (pattern.startswith(folder + "/") or "*" in pattern) for lets_in, pattern, _ in patterns
+    )
+    return reopened or not ignored(folder, patterns)
+
+
+def instructions(dockerfile):
+    """(instruction, argument) by stage."""
+    lines = "\n".join(line for line in dockerfile.splitlines() if not line.startswith("#"))
+    stages = []
+    for line in filter(None, map(str.strip, lines.replace("\\\n", " ").splitlines())):
+        name, argument = line.split(None, 1)
+        if name == "FROM":
+            stages.append([])
+        stages[-1].append((name, argument))
+    return stages
+
+
+def build(stage):
+    """Runs the builder stage; gives the path that its working directory has there, such as /build."""
+    BUILDER.mkdir(parents=True, exist_ok=True)
+    for entry in BUILDER.iterdir():
+        if entry.name != "target":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    folder = None
+    variables = {name: value for name, value in os.environ.items() if name not in ("RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET")}
+    for name, argument in stage:
+        if name == "FROM":
+            continue
+        print(f"{name} {' '.join(argument.split())}", flush=True)
+        if name == "WORKDIR":
+            folder = argument
+        elif name == "COPY":
+            copy(shlex.split(argument))
+        elif name == "RUN":
+            subprocess.run(["/bin/sh", "-c", argument], cwd=BUILDER, env=variables | QUICK, check=True)
+        else:
+            sys.exit(f"{name} in the builder stage is not understood by this check")
+    return folder
+
+
+def copy(words):
+    *sources, target = words
+    if any(word.startswith("-") for word in words) or target.startswith("/"):
+        sys.exit("COPY in the builder stage has an option or an absolute target, which this check does not understand")
+    into = target.endswith("/") or len(sources) > 1
+    for source in sources:
+        found = glob.glob(str(CONTEXT / source))
+        if not found:
+            sys.exit(f"COPY: {source} is not in the build context")
+        for path in map(Path, found):
+            if path.is_dir():
+                shutil.copytree(path, BUILDER / target, dirs_exist_ok=True)
+            else:
+                place = BUILDER / target / path.name if into else BUILDER / target
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, place)
+
+
+def program_of(stage, folder):
+    """The file that the image's entry point names, where the builder left it."""
+    (entry,) = [json.loads(argument)[0] for name, argument in stage if name == "ENTRYPOINT"]
+    (copied,) = [argument for name, argument in stage if name == "COPY"]
+    origin, source, target = [word for word in shlex.split(copied) if not word.startswith("--ch")]
+    if (origin, target) != ("--from=builder", entry) or not source.startswith(folder + "/"):
+        sys.exit(f"the entry point {entry} is not what is copied from the builder: {copied}")
+    return BUILDER / source.removeprefix(folder + "/")
+
+
+def check_program(program):
+    metadata = cargo_metadata()
+    (version,) = [package["version"] for package in metadata["packages"] if package["name"] == "fapi-gateway"]
+    expect("--version", [program, "--version"], 0, f"fapi-gateway {version}\n")
+    with tempfile.TemporaryDirectory() as files:
+        configuration = Path(files) / "gateway.yaml"
+        text = (REPOSITORY / "deploy/gateway.yaml").read_text(encoding="utf-8")
+        configuration.write_text(text.replace("/etc/fapi-gateway/", f"{files}/"), encoding="utf-8")
+        for name in ["tls/tls", "client-ca/ca", "issuer-ca/ca"]:
+            (Path(files) / name).parent.mkdir()
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+                + ["-subj", "/CN=image check", "-addext", "subjectAltName=DNS:api.bank.example"]
+                + ["-keyout", f"{files}/{name}.key", "-out", f"{files}/{name}.crt"],
+                check=True,
+                capture_output=True,
+            )
+        expect("check of deploy/gateway.yaml", [program, "check", "--config", configuration], 0, "accounts")
+
+
+def cargo_metadata():
+    command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version=1"]
+    return json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout)
+
+
+def check_absence(program, with_demo):
+    """The demo, and the crate that makes its servers and tokens, are in the other program and not in the image's."""
+    expect("no command `demo`", [program, "demo", "--once"], 2, "unrecognized subcommand 'demo'")
+    expect("control: the command `demo`", [with_demo, "demo", "--help"], 0, "--once")
+    sandbox = [
+        package["name"].replace("-", "_")
+        for package in cargo_metadata()["packages"]
+        if Path(package["manifest_path"]).parent == REPOSITORY / "crates/sandbox"
+    ]
+    if len(sandbox) != 1:
+        sys.exit("crates/sandbox is not a member of the workspace")
+    names, all_names = symbols(program), symbols(with_demo)
+    if not containing("fapi_gateway::", names):
+        sys.exit(f"FAILED: {program} has no symbols to look at")
+    for what in [f"{sandbox[0]}::", "fapi_gateway::commands::demo"]:
+        absent(f"symbol {what}", containing(what, names), containing(what, all_names))
+    # Places in the source, as panics name them.
+    texts, all_texts = strings(program), strings(with_demo)
+    for what in ["crates/sandbox/", "src/commands/demo/"]:
+        absent(f"path {what}", containing(what, texts), containing(what, all_texts))
+
+
+def symbols(program):
+    command = ["nm", "--demangle", program]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def strings(program):
+    return [text.decode() for text in re.findall(rb"[ -~]{4,}", program.read_bytes())]
+
+
+def containing(text, lines):
+    """The first of the lines that contain it, at the beginning of a word."""
+    word = re.compile(r"(?<![A-Za-z0-9_])" + re.escape(text))
+    return next(filter(word.search, lines), None)
+
+
+def absent(what, found, control):
+    if found:
+        sys.exit(f"FAILED: the image's program has the {what}: {found}")
+    if not control:
+        sys.exit(f"FAILED: the program with the demo has no {what} either, so its absence shows nothing")
+    print(f"ok: no {what}")
+
+
+def expect(what, command, status, text):
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if result.returncode != status or text not in result.stdout + result.stderr:
+        sys.exit(f"FAILED: {what}: exit code {result.returncode}\n{result.stdout}{result.stderr}")
+    print(f"ok: {what}")
+
+
+if __name__ == "__main__":
+    main()
