@@ -11,7 +11,7 @@ for tool in openssl curl nghttp h2load testssl python3 timeout; do
     command -v "$tool" >/dev/null || missing+=("$tool")
 done
 if ((${#missing[@]} > 0)); then
-    printf 'missing: %s (Debian: openssl curl nghttp2-client testssl.sh python3)\n' "${missing[*]}" >&2
+    printf 'missing: %s; ./test installs what the tests need\n' "${missing[*]}" >&2
     exit 1
 fi
 
