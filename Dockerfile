@@ -17,9 +17,9 @@ RUN mkdir src crates/fapi/src crates/sandbox/src \
  && touch src/lib.rs crates/fapi/src/lib.rs crates/sandbox/src/lib.rs \
  && cargo build --release --locked --no-default-features --bin fapi-gateway
 
-# Without the default feature `demo` the program has no test servers and forges no tokens; the sources of crates/sandbox
-# do not even reach the builder. Cargo compares times, and those of a checkout can be older than the layer above: without
-# `touch`, the empty program would count as up to date.
+# Without the default feature `demo` the program has no test servers and forges no tokens; the sources of
+# crates/sandbox do not even reach the builder. Cargo compares times, and those of a checkout can be older than the
+# layer above: without `touch`, the empty program would count as up to date.
 COPY crates/fapi/src crates/fapi/src
 COPY src src
 RUN touch src/main.rs src/lib.rs crates/fapi/src/lib.rs \

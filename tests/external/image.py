@@ -62,14 +62,16 @@ def ignore_patterns(text):
     """The lines of .dockerignore as (lets in, pattern, expression), in order."""
     patterns = []
     for line in map(str.strip, text.splitlines()):
-        if line and not line.startswith("#"):
-            lets_in = line.startswith("!")
-            pattern = line.lstrip("!").strip("/")
-            parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-            expression = re.sub(
-                r"\*\*/|\*\*|\*|\?|[^*?]+", lambda found: parts.get(found[0], re.escape(found[0])), pattern
-            )
-            patterns.append((lets_in, pattern, re.compile(expression)))
+        if not line or line.startswith("#"):
+            continue
+        if re.search(r"[][\\]", line):
+            sys.exit(f"{line} in .dockerignore is not understood by this check")
+        lets_in = line.startswith("!")
+        pattern = line.lstrip("!").strip("/")
+        parts = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        tokens = re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", pattern)
+        expression = "".join(parts.get(token, re.escape(token)) for token in tokens)
+        patterns.append((lets_in, pattern, re.compile(expression)))
     return patterns
 
 
@@ -120,9 +122,9 @@ def build(stage):
         elif name == "COPY":
             copy(shlex.split(argument))
         elif name == "RUN":
-            status = subprocess.run(["/bin/sh", "-c", argument], cwd=BUILDER, env=variables | QUICK, check=False).returncode
-            if status != 0:
-                sys.exit(f"FAILED: RUN ended with {status}")
+            result = subprocess.run(["/bin/sh", "-c", argument], cwd=BUILDER, env=variables | QUICK, check=False)
+            if result.returncode != 0:
+                sys.exit(f"FAILED: RUN ended with {result.returncode}")
         else:
             sys.exit(f"{name} in the builder stage is not understood by this check")
     return folder
@@ -157,8 +159,7 @@ def program_of(stage, folder):
 
 
 def check_program(program):
-    metadata = cargo_metadata()
-    (version,) = [package["version"] for package in metadata["packages"] if package["name"] == "fapi-gateway"]
+    (version,) = [package["version"] for package in packages() if package["name"] == "fapi-gateway"]
     expect("--version", [program, "--version"], 0, f"fapi-gateway {version}\n")
     with tempfile.TemporaryDirectory() as files:
         configuration = Path(files) / "gateway.yaml"
@@ -166,19 +167,17 @@ def check_program(program):
         configuration.write_text(text.replace("/etc/fapi-gateway/", f"{files}/"), encoding="utf-8")
         for name in ["tls/tls", "client-ca/ca", "issuer-ca/ca"]:
             (Path(files) / name).parent.mkdir()
-            subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-                + ["-subj", "/CN=image check", "-addext", "subjectAltName=DNS:api.bank.example"]
-                + ["-keyout", f"{files}/{name}.key", "-out", f"{files}/{name}.crt"],
-                check=True,
-                capture_output=True,
-            )
+            command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+            command += ["-subj", "/CN=image check", "-addext", "subjectAltName=DNS:api.bank.example", "-days", "2"]
+            command += ["-keyout", f"{files}/{name}.key", "-out", f"{files}/{name}.crt"]
+            subprocess.run(command, check=True, capture_output=True)
         expect("check of deploy/gateway.yaml", [program, "check", "--config", configuration], 0, "accounts")
 
 
-def cargo_metadata():
+def packages():
+    """Those of the workspace, as cargo describes them."""
     command = ["cargo", "metadata", "--locked", "--no-deps", "--format-version=1"]
-    return json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout)
+    return json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout)["packages"]
 
 
 def check_absence(program, with_demo):
@@ -187,7 +186,7 @@ def check_absence(program, with_demo):
     expect("control: the command `demo`", [with_demo, "demo", "--help"], 0, "--once")
     sandbox = [
         package["name"].replace("-", "_")
-        for package in cargo_metadata()["packages"]
+        for package in packages()
         if Path(package["manifest_path"]).parent == REPOSITORY / "crates/sandbox"
     ]
     if len(sandbox) != 1:
