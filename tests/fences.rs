@@ -164,6 +164,9 @@ impl Visit<'_> for Paths {
         }
     }
 
+    /// Leaves out `pub(super)`, which is no import.
+    fn visit_visibility(&mut self, _: &syn::Visibility) {}
+
     fn visit_item_use(&mut self, item: &syn::ItemUse) {
         self.of_tree(&item.tree, "");
     }
