@@ -136,7 +136,9 @@ impl<'de> Deserialize<'de> for FilePath {
             fn visit_str<E: Error>(self, text: &str) -> Result<FilePath, E> {
                 // Whoever writes a key here must not find it in a log.
                 if text.contains("-----BEGIN") || text.contains(['\n', '\r', '\0']) {
-                    return Err(E::custom("this is the content of a file; write it to a file and give its path here"));
+                    return Err(E::custom(
+                        "this is the content of a file, not its path; save it to a file and write the path here",
+                    ));
                 }
                 if text.is_empty() {
                     return Err(E::custom("the path is empty; name a file or remove the key"));

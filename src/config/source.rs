@@ -52,7 +52,7 @@ fn parse(bytes: &[u8], report: &mut Report) -> Option<File> {
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            report.problem_at(&root, (line, 1), "the file is not UTF-8 from here on; save it as UTF-8");
+            report.problem_at(&root, (line, 1), "this line is not valid UTF-8; save the file as UTF-8");
             return None;
         }
     };
@@ -64,12 +64,13 @@ fn parse(bytes: &[u8], report: &mut Report) -> Option<File> {
         Ok(value) => value,
         Err(error) => {
             let position = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-            report.problem_at(&root, position, "this is not YAML; look for a wrong indent or a missing quote");
+            let problem = "the file is not valid YAML; put text in quotes, and correct numbers that are too large";
+            report.problem_at(&root, position, problem);
             return None;
         }
     };
     if value.is_null() {
-        report.problem(&root, "the file is empty; begin with the example gateway.yaml");
+        report.problem(&root, "the file is empty; start from the example gateway.yaml");
         return None;
     }
     take_out_odd_keys(&mut value, &root, report);
@@ -95,7 +96,7 @@ fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
             };
         }
         if report.errors.len() >= MAX_PROBLEMS {
-            report.problem(&KeyPath::default(), "there are more problems than are worth printing; correct these first");
+            report.problem(&KeyPath::default(), "there are more problems, which are not shown; correct these first");
             return None;
         }
         report.shape(&place, &error.inner().to_string());
@@ -162,7 +163,7 @@ fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
 fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
     match value {
         Value::Null => {
-            report.problem(place, "the key has no value; write one or remove the key");
+            report.problem(place, "the key has no value; write one, or remove the key");
             report.took_out(place);
         }
         Value::Sequence(list) => {
@@ -197,9 +198,8 @@ fn locate(text: &str, report: &mut Report) {
             Ok(event) => event,
             Err(error) => {
                 let position = (error.marker().line(), error.marker().col() + 1);
-                let problem =
-                    format!("this is not YAML ({}); look for a wrong indent or a missing quote", error.info());
-                report.problem_at(&KeyPath::default(), position, &problem);
+                let problem = "this is not valid YAML; look for a wrong indent, a missing quote or an open bracket";
+                report.problem_at(&KeyPath::default(), position, problem);
                 return;
             }
         };
@@ -211,7 +211,7 @@ fn locate(text: &str, report: &mut Report) {
         if let Event::DocumentStart(_) = event {
             documents += 1;
             if documents > 1 {
-                report.problem_at(&KeyPath::default(), position, "a second document begins here; keep one");
+                report.problem_at(&KeyPath::default(), position, "a second document begins here; keep only one");
                 return;
             }
         }
@@ -241,29 +241,29 @@ fn locate(text: &str, report: &mut Report) {
                     report.problem_at(
                         place,
                         position,
-                        "a key is plain text; write it without tag, alias, list or mapping",
+                        "a key is plain text; write it without a tag, an alias, a list or a mapping",
                     );
                     return;
                 };
                 let entry = place.key(name);
                 if **name == *"<<" && *style == ScalarStyle::Plain {
-                    report.problem_at(&entry, position, "merge keys are not read; write the entries out");
+                    report.problem_at(&entry, position, "merge keys are not supported; write the entries out");
                 }
                 if seen.insert((&**name).into()) {
                     report.positions.insert(entry, position);
                 } else {
-                    report.problem_at(&entry, position, "the key is written twice; keep one");
+                    report.problem_at(&entry, position, "the key appears twice; keep one");
                 }
                 *key = Some((&**name).into());
                 continue;
             }
         };
         if tag {
-            report.problem_at(&place, position, "tags are not read; write the value without `!`");
+            report.problem_at(&place, position, "tags are not supported; write the value without `!`");
         }
         match event {
             // An alias can make a small file a large one.
-            Event::Alias(_) => report.problem_at(&place, position, "aliases are not read; write the value out"),
+            Event::Alias(_) => report.problem_at(&place, position, "aliases are not supported; write the value out"),
             Event::SequenceStart(..) => open.push(Open::List { place, next: 0 }),
             Event::MappingStart(..) => open.push(Open::Mapping { place, key: None, seen: BTreeSet::new() }),
             Event::Scalar(..)
@@ -279,7 +279,7 @@ fn locate(text: &str, report: &mut Report) {
             report.problem_at(
                 &KeyPath::default(),
                 position,
-                "lists and mappings are nested too deep; nothing needs that",
+                "lists and mappings are nested too deeply; no key needs that",
             );
             return;
         }
@@ -376,7 +376,7 @@ impl Report {
         self.covered.push(written);
     }
 
-    /// Records what serde says of one entry, in our words.
+    /// Records what serde says of one entry, in the words of gateway.yaml.
     fn shape(&mut self, place: &KeyPath, message: &str) {
         if let Some(rest) = message.strip_prefix("unknown field `") {
             let (found, known) = names(rest);
@@ -384,7 +384,7 @@ impl Report {
             let problem = match meant {
                 _ if NOT_YET.contains(&found) => "the key is not supported by this version; remove it".to_owned(),
                 Some(meant) => format!("unknown key `{found}`; did you mean `{meant}`?"),
-                None => format!("unknown key `{found}`; known here are {}", quoted(known.iter().copied())),
+                None => format!("unknown key `{found}`; the keys here are {}", quoted(known.iter().copied())),
             };
             self.problem(place, &problem);
             if let (Some(meant), Some(parent)) = (meant, place.parent()) {
@@ -395,16 +395,17 @@ impl Report {
         if let Some(rest) = message.strip_prefix("unknown variant `") {
             let (found, mut known) = names(rest);
             known.retain(|name| !NOT_YET.contains(name));
+            let value = shown(found).map_or("this text".to_owned(), |text| format!("`{text}`"));
             let problem = match nearest(found, known.iter().copied()) {
-                Some(meant) => format!("`{}` is not known; did you mean `{meant}`?", shown(found)),
-                None => format!("`{}` is not known; write one of {}", shown(found), quoted(known)),
+                Some(meant) => format!("{value} is not a valid value; did you mean `{meant}`?"),
+                None => format!("{value} is not a valid value; the choices are {}", quoted(known)),
             };
             self.problem(place, &problem);
             return;
         }
         let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
         let problem = match value.and_then(|rest| rest.rsplit_once(", expected ")) {
-            Some((found, expected)) => format!("expected {}, found {}", wanted(expected), received(found)),
+            Some((found, expected)) => format!("expected {}, found {}", wanted(expected), received(found, expected)),
             None => message.to_owned(),
         };
         self.problem(place, &problem);
@@ -428,27 +429,37 @@ fn wanted(expected: &str) -> String {
         "a boolean" => "`true` or `false`".to_owned(),
         "u64" => "a whole number, not below zero".to_owned(),
         _ if expected.starts_with("struct ") => "a mapping".to_owned(),
-        _ if expected.contains("enum ") || expected == "variant identifier" => "text".to_owned(),
+        _ if expected.starts_with("enum ") || expected.ends_with(" enum") || expected == "variant identifier" => {
+            "text".to_owned()
+        }
         _ => expected.to_owned(),
     }
 }
 
-/// What was found, without text that might be a secret in the wrong place.
-fn received(found: &str) -> String {
+/// The value that was found, as an operator would name it; a long text, which may be a secret, is not shown.
+fn received(found: &str, expected: &str) -> String {
     match found {
-        "map" => "a mapping of another form".to_owned(),
+        "map" if expected.contains('{') => "another mapping".to_owned(),
+        "map" => "a mapping".to_owned(),
         "sequence" => "a list".to_owned(),
         "unit value" => "nothing".to_owned(),
-        _ => match found.strip_prefix("string \"").and_then(|text| text.strip_suffix('"')) {
-            Some(text) => format!("`{}`", shown(text)),
-            None => found.to_owned(),
-        },
+        _ => {
+            if let Some(text) = found.strip_prefix("string \"").and_then(|text| text.strip_suffix('"')) {
+                return shown(text).map_or("a longer text".to_owned(), |text| format!("the text `{text}`"));
+            }
+            match found.split_once(' ') {
+                Some(("integer", number)) => format!("the number {number}"),
+                Some(("floating", number)) => format!("the number {}", number.trim_start_matches("point ")),
+                Some(("boolean", value)) => value.to_owned(),
+                Some(_) | None => found.to_owned(),
+            }
+        }
     }
 }
 
-/// A short text as it is; of a longer one, only that it is there.
-fn shown(text: &str) -> &str {
-    if text.len() <= 40 && !text.contains("-----") { text } else { "(a longer text)" }
+/// A text that is short enough to be no secret in the wrong place.
+fn shown(text: &str) -> Option<&str> {
+    (text.len() <= 40 && !text.contains("-----")).then_some(text)
 }
 
 #[cfg(test)]
@@ -480,11 +491,12 @@ mod tests {
     fn refuses_what_yaml_allows_and_nobody_needs() {
         for (text, wanted) in [
             ("a: &x 1\nb: *x\n", "2:4: b: aliases"),
-            ("a: 1\na: 2\n", "2:1: a: the key is written twice"),
+            ("a: 1\na: 2\n", "2:1: a: the key appears twice"),
             ("a:\n  <<: {b: 1}\n", "2:3: a[\"<<\"]: merge keys"),
             ("a: !x 1\n", "1:4: a: tags"),
             ("a: 1\n---\nb: 1\n", "2:1: : a second document"),
-            ("a: [1\n", "this is not YAML"),
+            ("a: [1\n", "this is not valid YAML; look for"),
+            ("a: 10000000000000000000000000\n", "the file is not valid YAML; put text in quotes"),
             ("? [a]\n: 1\n", "a key is plain text"),
             ("", "the file is empty"),
             ("- a\n", "expected a mapping"),
@@ -497,6 +509,29 @@ mod tests {
         assert!(problems(&format!("a: {}", "x".repeat(MAX_BYTES)))[0].contains("larger than 1MiB"));
         let (_, report) = read(b"a: 1\nb: \xff\n");
         assert_eq!((report.errors()[0].line, report.errors()[0].column), (2, 1));
+    }
+
+    #[test]
+    fn names_values_as_the_file_writes_them() {
+        for (value, found) in [
+            ("5", "found the number `5`"),
+            ("1.5", "found the number `1.5`"),
+            ("true", "found `true`"),
+            ("[]", "found a list"),
+            ("{}", "found a mapping"),
+        ] {
+            assert_eq!(problems(&format!("profile: {value}")), [format!("1:1: profile: expected text, {found}")]);
+        }
+        assert_eq!(
+            problems("reload: { watch: x }"),
+            ["1:11: reload.watch: expected a time with its unit, such as `60s` or `250ms`, found the text `x`"]
+        );
+        assert_eq!(
+            problems("routes: [{ scopes: { some: [a] } }]"),
+            [
+                "1:12: routes[0].scopes: expected a list such as [accounts], or { all: [...] }, or { any: [...] }, found another mapping"
+            ]
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Build<'_> {
         let revocations = match &mut entry.revocations {
             Some(section) => {
                 if !has_tls && address.is_some_and(|address| !address.ip().is_loopback()) {
-                    let problem = "whoever reaches the address could send them; add `tls` beside it, so that a client certificate is needed, or write a loopback address";
+                    let problem = "anyone who reaches the address could revoke tokens; add `tls` beside it, so that a client certificate is required, or write a loopback address";
                     self.report.problem_unless(&[at.key("tls")], &revocations_at, problem);
                 }
                 self.revocations(&revocations_at, section, issuers.as_deref().unwrap_or_default())
@@ -54,7 +54,7 @@ impl Build<'_> {
         if let Some(listener) = listeners.iter().map(|(address, _)| *address).chain(written).find(clashes) {
             self.problem(
                 at,
-                format!("the listener {listener} has this port, and clients would reach it; choose another port"),
+                format!("the listener {listener} has this port, so clients could reach it; choose another port"),
             );
         }
         Some(admin)
@@ -67,7 +67,7 @@ impl Build<'_> {
         let key =
             self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file with the certificate's private key");
         let key = key.and_then(|path| self.private_key(&key_at, path));
-        let way_out = "name the PEM files of the authorities of those who may send revocations";
+        let way_out = "name the PEM files of the authorities whose clients may send revocations";
         let anchors = self.needed(&anchors_at, entry.trust_anchors.as_deref(), way_out);
         let anchors = anchors.and_then(|paths| self.trust_anchors(&anchors_at, paths, Anchors::Authorities));
         let (chain, key) = (chain?, key?);
@@ -116,7 +116,7 @@ impl Build<'_> {
             let audience = self.text(
                 &at.key("audience"),
                 entry.audience.as_deref(),
-                "write the `aud` that the issuer has for this gateway, such as `https://gateway.bank.example`",
+                "write the `aud` that the issuer uses for this gateway, such as `https://gateway.bank.example`",
             );
             let issuer_at = at.key("issuer");
             let name = self.text(&issuer_at, entry.issuer.as_deref(), "write the name of one of the `issuers`");
@@ -124,11 +124,11 @@ impl Build<'_> {
             let found = name.and_then(|name| names.iter().position(|known| known == name));
             if let (Some(name), None) = (name, found) {
                 let broken = self.report.lost_under(&KeyPath::of("issuers"));
-                self.unknown(&issuer_at, "issuer", name, names.iter().map(String::as_str), broken);
+                self.unknown(&issuer_at, "issuer is named", name, names.iter().map(String::as_str), broken);
             }
             let issuer = found.map(IssuerIndex);
             if issuer.is_some() && named.contains(&issuer) {
-                self.problem(&issuer_at, "events of this issuer are taken already; keep one entry");
+                self.problem(&issuer_at, "another entry already names this issuer; keep one of them");
             }
             named.push(issuer);
             sources.push(issuer.zip(audience).map(|(issuer, audience)| Source { issuer, audience: audience.into() }));

@@ -32,7 +32,7 @@ impl Build<'_> {
         // shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
         let clock_skew = self.seconds(&skew_at, &mut entry.clock_skew, 10, 0..=60);
         if clock_skew.is_some_and(|seconds| seconds < 10) {
-            self.warn(&skew_at, "FAPI 2.0 wants clocks accepted that are up to 10s ahead");
+            self.warn(&skew_at, "FAPI 2.0 requires that clocks up to 10s ahead are accepted; write at least `10s`");
         }
         let lifetime = self.seconds(&at.key("nonce_lifetime"), &mut entry.nonce_lifetime, 60, 10..=3600);
         let keys = match &entry.nonce_key {
@@ -50,7 +50,7 @@ impl Build<'_> {
         }
         let max_entries = *entry.max_entries.get_or_insert(1_000_000);
         if !(1000..=100_000_000).contains(&max_entries) {
-            self.problem(&at.key("max_entries"), "the number is not from 1000 to 100000000; the default is `1000000`");
+            self.problem(&at.key("max_entries"), "the number must be from 1000 to 100000000; the default is `1000000`");
             return None;
         }
         max_entries.try_into().ok()
@@ -73,7 +73,7 @@ impl Build<'_> {
             let names = quoted(unusable.map(|route| &*route.name));
             if !names.is_empty() {
                 let at = KeyPath::of("listeners").index(index).key("tls").key("client_certificates");
-                let warning = "no client certificate is asked for, so routes that accept certificate-bound tokens alone refuse everyone";
+                let warning = "no client certificate is requested, so routes that accept only certificate-bound tokens refuse everyone";
                 self.warn(&at, format!("{warning}: {names}"));
             }
         }
@@ -82,7 +82,7 @@ impl Build<'_> {
         if !given && routes.iter().any(|route| asks_for_nonce(route)) {
             self.warn(
                 &KeyPath::of("dpop").key("nonce_key"),
-                "there is none, so replicas will not know each other's nonces; with more than one, keep each client at one of them",
+                "no key is configured, so replicas do not accept each other's nonces; with more than one replica, give all the same key",
             );
         }
     }
@@ -99,7 +99,7 @@ impl Build<'_> {
         if time.subsec_nanos() != 0 || !range.contains(&time.as_secs()) {
             let (least, most) = range.into_inner();
             let problem = format!(
-                "the time is not a whole number of seconds from {least}s to {most}s; the default is `{default}s`"
+                "the time must be a whole number of seconds from {least}s to {most}s; the default is `{default}s`"
             );
             self.problem(at, problem);
             return None;
@@ -110,7 +110,7 @@ impl Build<'_> {
     fn nonce_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<[u8; 32]>> {
         // Whoever writes a key here must not find it in a log.
         if path.0.to_str().and_then(key_from_text).is_some() {
-            self.problem(at, "this is a key itself; write it to a file and give its path here");
+            self.problem(at, "this is a key, not a path; save it to a file and write the path here");
             return None;
         }
         let bytes = self.read(at, path)?;
@@ -131,7 +131,7 @@ impl Build<'_> {
         }
         let mut key = [0; 32];
         if aws_lc_rs::rand::fill(&mut key).is_err() {
-            self.problem(at, "this machine gives no random bytes for a key; name a file with one");
+            self.problem(at, "the operating system gave no random bytes for a key; name a file that has a key");
             return None;
         }
         Some(*KEY.get_or_init(|| key))
@@ -155,7 +155,7 @@ fn read_keys(bytes: &[u8]) -> Result<Vec<[u8; 32]>, String> {
         Ok(_) | Err(_) => {
             let (keys, rest) = bytes.as_chunks::<32>();
             if !rest.is_empty() {
-                return Err(format!("is no text, and its length is not a multiple of 32 bytes; {WAY_OUT}"));
+                return Err(format!("is not text, and its length is not a multiple of 32 bytes; {WAY_OUT}"));
             }
             keys.to_vec()
         }

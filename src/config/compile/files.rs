@@ -55,9 +55,8 @@ impl Build<'_> {
 
     pub(super) fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
         let chain = self.certificates(at, path)?;
-        if let Some(error) = chain.iter().find_map(|certificate| ParsedCertificate::try_from(certificate).err()) {
-            let problem =
-                format!("`{}` has a certificate that cannot be used ({error}); issue it again", path.0.display());
+        if chain.iter().any(|certificate| ParsedCertificate::try_from(certificate).is_err()) {
+            let problem = format!("`{}` has a certificate that cannot be parsed; issue it again", path.0.display());
             self.problem(at, problem);
             return None;
         }
@@ -108,9 +107,9 @@ impl Build<'_> {
             let mut usable = true;
             for (place, certificate) in certificates.iter().flatten().enumerate() {
                 let problem = match RootCertStore::empty().add(certificate.clone()) {
-                    Err(error) => Some(error.to_string()),
+                    Err(_) => Some("it cannot be parsed"),
                     Ok(()) if kind == Anchors::Authorities && !is_authority(certificate) => {
-                        Some("it is not a certificate authority's".to_owned())
+                        Some("it is not a CA certificate")
                     }
                     Ok(()) => None,
                 };
@@ -169,9 +168,9 @@ impl Build<'_> {
             Err(problem) => problem,
         };
         let way_out = match problem {
-            UnusableList::Malformed => "fetch it again",
+            UnusableList::Malformed => "download it again",
             UnusableList::Unsupported(_) => "have its authority issue a complete list of its own, with nextUpdate",
-            UnusableList::NotSigned => "fetch it again from that authority",
+            UnusableList::NotSigned => "download it again from that authority",
         };
         self.problem(at, format!("`{shown}` cannot be used: {problem}; {way_out}"));
         None
@@ -208,7 +207,7 @@ pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
 /// Why rustls takes a certificate and a key apart, but not together.
 pub(super) fn misfit(error: &rustls::Error) -> String {
     if matches!(error, rustls::Error::InconsistentKeys(_)) {
-        return "the key does not fit the certificate; name the key of its first certificate".to_owned();
+        return "the key does not match the certificate; name the key of the first certificate in the file".to_owned();
     }
-    format!("certificate and key cannot be used ({error}); issue them again")
+    format!("the certificate and the key cannot be used ({error}); issue them again")
 }

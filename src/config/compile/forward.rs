@@ -23,13 +23,13 @@ impl Build<'_> {
         let client_certificate_chain = *forward.client_certificate_chain.get_or_insert(false);
         // RFC 9440 §2.3: Client-Cert-Chain "MUST NOT appear unless Client-Cert is also present".
         if client_certificate_chain && !client_certificate {
-            let problem = "without the certificate itself the chain means nothing; write `client_certificate: true` too, or remove the key";
+            let problem = "the chain is forwarded only with the certificate itself; write `client_certificate: true` too, or remove the key";
             self.report.problem_unless(&[at.key("client_certificate")], &at.key("client_certificate_chain"), problem);
         }
         let claims = &*forward.claims.get_or_insert_default();
         let token_at = at.key("access_token");
         if public {
-            let meaningless = "the route is public, so no token is looked at; remove the key, or `public`";
+            let meaningless = "the route is public, so no token is checked; remove the key, or remove `public`";
             if access_token {
                 self.problem(&token_at, meaningless);
             }
@@ -43,7 +43,7 @@ impl Build<'_> {
             && let Some(server) = exposed.first()
         {
             let problem = format!(
-                "the token would cross the network in the clear to `{server}` of `{name}`; write `https://` there, or `access_token: false` here"
+                "the token would cross the network unencrypted to `{server}` of `{name}`; write `https://` there, or `access_token: false` here"
             );
             self.problem(&token_at, problem);
         }
@@ -54,7 +54,7 @@ impl Build<'_> {
             let problem = if claim.is_empty() {
                 Some("the claim has no name; write one such as `sub`".to_owned())
             } else if let Some((other, _)) = taken {
-                Some(format!("`{header}` carries the claim `{other}` already; choose another header"))
+                Some(format!("`{header}` already carries the claim `{other}`; choose another header"))
             } else {
                 header_problem(header)
             };
@@ -112,7 +112,7 @@ pub(super) fn header_problem(name: &str) -> Option<String> {
         return Some(format!("`{name}` has a meaning of its own in HTTP; {way_out}"));
     }
     if OURS.contains(&&*lower) || starts(OUR_PREFIXES) {
-        return Some(format!("`{name}` is written by the gateway itself; {way_out}"));
+        return Some(format!("`{name}` is set by the gateway itself; {way_out}"));
     }
     None
 }

@@ -33,14 +33,15 @@ impl Build<'_> {
         let client_id = self.text(
             &at.key("client_id"),
             entry.client_id.as_deref(),
-            "write the identifier that the gateway is registered with at the issuer",
+            "write the `client_id` that the issuer gave the gateway",
         );
         let client_id: Option<Box<str>> = client_id.map(Into::into);
         let authentication_at = at.key("authentication");
         let authentication = match &mut entry.authentication {
             Some(authentication) => self.authentication(&authentication_at, authentication, profile),
             None => {
-                let problem = "the key is missing; write `method` and `private_key`, so that the issuer knows who asks";
+                let problem =
+                    "the key is missing; write `method` and `private_key`, so that the gateway can authenticate";
                 self.problem(&authentication_at, problem);
                 None
             }
@@ -99,7 +100,7 @@ impl Build<'_> {
         };
         let mut good = true;
         for (name, _) in surplus.iter().filter(|(_, present)| *present) {
-            self.problem(&at.key(name), "the method has no use for it; remove the key, or correct `method`");
+            self.problem(&at.key(name), "the method does not use this; remove the key, or correct `method`");
             good = false;
         }
         if method? == PrivateKeyJwt {
@@ -107,7 +108,7 @@ impl Build<'_> {
             let algorithm = match PrivateKey::from_der(&key) {
                 Ok(key) => key.algorithm(),
                 Err(error) => {
-                    self.problem(&key_at, format!("{error}; make another, and register it at the issuer"));
+                    self.problem(&key_at, format!("{error}; create another key, and register it at the issuer"));
                     return None;
                 }
             };
@@ -150,12 +151,12 @@ impl Build<'_> {
         };
         if !fits {
             let name = of_key.as_str();
-            self.problem(&at, format!("the key of `private_key` is for {name}; write `{name}`, or name another key"));
+            self.problem(&at, format!("the key in `private_key` is for {name}; write `{name}`, or name another key"));
             return None;
         }
         // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
         if profile == Some(Profile::Fapi1Advanced) && of_key == Algorithm::EdDsa {
-            let problem = "`profile: fapi1-advanced` allows PS256 and ES256 alone; use an RSA or P-256 key";
+            let problem = "`profile: fapi1-advanced` allows PS256 and ES256 only; use an RSA or P-256 key";
             self.problem(&at, problem);
             return None;
         }
@@ -172,7 +173,7 @@ impl Build<'_> {
         let at = at.key("audience");
         if *entry.response.get_or_insert(file::Response::Json) == file::Response::Json {
             if entry.audience.is_some() {
-                let problem = "a plain answer is not addressed to anyone; remove the key, or write `response: jwt`";
+                let problem = "a plain JSON response names no audience; remove the key, or write `response: jwt`";
                 self.problem(&at, problem);
                 return None;
             }

@@ -64,7 +64,10 @@ impl Build<'_> {
         if let Some(issuer) = &issuer
             && issuer.contains(['?', '#'])
         {
-            self.problem(&issuer_at, format!("`{issuer}` has a query or fragment, which no issuer has; remove it"));
+            self.problem(
+                &issuer_at,
+                format!("`{issuer}` has a query or fragment, which no issuer may have; remove it"),
+            );
         }
         let audiences_at = at.key("audiences");
         let audiences = self.list(
@@ -95,7 +98,7 @@ impl Build<'_> {
                 let built = self.introspection(&introspection_at, section, profile, audiences.as_deref());
                 self.warn(
                     &introspection_at,
-                    "its tokens are validated here, so this means nothing; `tokens: introspection` would use it",
+                    "the issuer's tokens are verified with its keys, so this has no effect; write `tokens: introspection` to use it, or remove the key",
                 );
                 built.map(|_| None)
             }
@@ -154,13 +157,13 @@ impl Build<'_> {
         let max_age = entry.max_age.get_or_insert(scalar::Duration(default.max_age)).0;
         let interval_is_good = (REFRESH_SHORTEST..=REFRESH_LONGEST).contains(&refresh_interval);
         if !interval_is_good {
-            self.problem(&at.key("refresh_interval"), "the time is not from 60s to 1h; the default is `300s`");
+            self.problem(&at.key("refresh_interval"), "the time must be from 60s to 1h; the default is `300s`");
         }
         // One reading that fails must not be enough to lose the keys.
         let shortest = if interval_is_good { refresh_interval * 2 } else { Duration::ZERO };
         if !(shortest..=MAX_AGE_LONGEST).contains(&max_age) {
             let problem = format!(
-                "the time is not from twice `refresh_interval`, which is {}, to 7days; the default is `24h`",
+                "the time must be from twice `refresh_interval`, which is {}, to 7days; the default is `24h`",
                 scalar::Duration(refresh_interval)
             );
             self.problem(&at.key("max_age"), problem);
@@ -183,7 +186,7 @@ impl Build<'_> {
         if written.is_empty() {
             self.report.empty(
                 at,
-                "the list is empty, so no token could be good; name PS256, ES256 or EdDSA, or remove the key",
+                "the list is empty, so no token could be accepted; name PS256, ES256 or EdDSA, or remove the key",
             );
             return None;
         }
@@ -219,7 +222,7 @@ pub(super) fn name_of(issuer: &file::Issuer) -> String {
 /// An absolute https URL without user information and without characters that URLs are rid of in silence.
 pub(super) fn https_url(text: &str) -> Result<Url, String> {
     if !text.starts_with("https://") {
-        return Err(format!("`{text}` is not an https URL; write it with `https://`, plain http is never used"));
+        return Err(format!("`{text}` is not an https URL; write it with `https://`, since plain http is not used"));
     }
     let problem = || format!("`{text}` is not a URL with a host; correct it");
     if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {

@@ -50,7 +50,7 @@ impl Build<'_> {
             None => {
                 self.problem(
                     &at.key("tls"),
-                    "the key is missing; add `certificate`, `private_key` and `client_certificates`, there are no listeners without TLS",
+                    "the key is missing; add `certificate`, `private_key` and `client_certificates`, since every listener uses TLS",
                 );
                 None
             }
@@ -85,7 +85,7 @@ impl Build<'_> {
     fn tell_apart(&mut self, at: &KeyPath, entry: &Reached, earlier: &[Reached]) {
         if let Some(Reached { index, address, .. }) = earlier.iter().find(|other| other.covers(entry)) {
             let problem = format!(
-                "listeners[{index}] has {address}, and one of the two covers the other; choose another port, or write one address for both"
+                "listeners[{index}] has {address}, and one of the two addresses includes the other; choose another port, or write the same address for both"
             );
             self.problem(&at.key("address"), problem);
         }
@@ -97,10 +97,10 @@ impl Build<'_> {
             let taken = sharing.find(|other| other.origins.iter().any(|other| same(other) || both(other)));
             let Some(Reached { index, origins, .. }) = taken else { continue };
             let why = if origins.iter().any(same) {
-                format!("has a host that listeners[{index}] serves at {address} already")
+                format!("has a host that listeners[{index}] already serves at {address}")
             } else {
                 format!(
-                    "is an IP address, for which clients name no host, and listeners[{index}] has one at {address} already"
+                    "is an IP address, for which clients send no host name in TLS, and listeners[{index}] already has one at {address}"
                 )
             };
             let problem = format!("`{}` {why}; keep one, or choose another address", origin.as_str());
@@ -129,7 +129,7 @@ impl Build<'_> {
                     let same = |other: &&Arc<Origin>| other.host() == origin.host() && other.port() == origin.port();
                     if let Some(other) = origins.iter().flatten().find(same) {
                         let problem =
-                            format!("`{other}` has this host and port already; keep one", other = other.as_str());
+                            format!("`{other}` already has this host and port; keep one", other = other.as_str());
                         self.problem(&at, problem);
                     }
                     origins.push(Some(Arc::new(origin)));
@@ -197,7 +197,9 @@ impl Build<'_> {
                 {
                     self.problem(
                         &at,
-                        format!("with `mode: none` no certificate is asked for, so this means nothing; {way_out}"),
+                        format!(
+                            "with `mode: none` no client certificate is requested, so this has no effect; {way_out}"
+                        ),
                     );
                 }
                 return Some(tls::ClientCertificates::None);
@@ -212,7 +214,7 @@ impl Build<'_> {
         match entry.trust.get_or_insert(file::Trust::Chain) {
             file::Trust::Possession => {
                 for (at, _) in entry.of_chains(at).into_iter().filter(|(_, present)| *present) {
-                    let problem = "with `trust: possession` no chain is looked at, so this means nothing; remove the key, or write `trust: chain`";
+                    let problem = "with `trust: possession` no chain is verified, so this has no effect; remove the key, or write `trust: chain`";
                     self.problem(&at, problem);
                 }
                 Some(tls::Trust::Possession)
@@ -223,7 +225,7 @@ impl Build<'_> {
                     Some(paths) => self.trust_anchors(&anchors_at, paths, Anchors::Authorities),
                     None => {
                         let problem = format!(
-                            "the key is missing, so no client certificate could be trusted; name the PEM files of their authorities, {otherwise}"
+                            "the key is missing, so no client certificate could be trusted; name the PEM files of the authorities that issue them, {otherwise}"
                         );
                         self.report.problem_unless(&[at.key("mode"), at.key("trust")], &anchors_at, &problem);
                         None
@@ -268,7 +270,9 @@ impl Build<'_> {
             let all = anchors.len();
             self.warn(
                 at,
-                format!("of {missing} of {all} trust anchors there is no list, so whatever they issued is refused"),
+                format!(
+                    "{missing} of {all} trust anchors have no revocation list, so every certificate they issued is refused; add their lists"
+                ),
             );
         }
     }

@@ -105,7 +105,7 @@ pub(super) fn compile(
     if build.report.errors().is_empty() {
         build.problem(
             &KeyPath::default(),
-            "the file is refused without a reason; this is a fault of the gateway, report it",
+            "the file was refused without a reason, which is a bug in the gateway; please report it",
         );
     }
     Err((build.report.into_errors(), build.files))
@@ -159,23 +159,26 @@ impl Build<'_> {
         let entry = file.limits.get_or_insert_default();
         let header = entry.header_bytes.get_or_insert(scalar::Size(default.header_bytes.try_into().ok()?)).0;
         if !(1024..=1024 * 1024).contains(&header) {
-            self.problem(&at.key("header_bytes"), "the size is not from 1KiB to 1MiB; the default is `32KiB`");
+            self.problem(&at.key("header_bytes"), "the size must be from 1KiB to 1MiB; the default is `32KiB`");
         }
         let header_count = *entry.header_count.get_or_insert(default.header_count.try_into().ok()?);
         if !(1..=MAX_FIELDS).contains(&header_count) {
-            self.problem(&at.key("header_count"), "the number is not from 1 to 256; the default is `100`");
+            self.problem(&at.key("header_count"), "the number must be from 1 to 256; the default is `100`");
         }
         let body_bytes = entry.body_bytes.get_or_insert(scalar::Size(default.body_bytes)).0;
         if body_bytes == 0 {
-            self.problem(&at.key("body_bytes"), "no body could be sent; write a size above zero, such as `10MiB`");
+            self.problem(
+                &at.key("body_bytes"),
+                "no request body could be sent; write a size above zero, such as `10MiB`",
+            );
         }
         let body_min_rate = entry.body_min_rate.get_or_insert(scalar::Size(default.body_min_rate)).0;
         if !(1..=1024 * 1024).contains(&body_min_rate) {
-            self.problem(&at.key("body_min_rate"), "the size is not from 1B to 1MiB; the default is `1KiB`");
+            self.problem(&at.key("body_min_rate"), "the size must be from 1B to 1MiB; the default is `1KiB`");
         }
         let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
         if *connections > MAX_CONNECTIONS {
-            self.problem(&at.key("connections"), "no process holds so many; write at most 1000000");
+            self.problem(&at.key("connections"), "no process can hold so many; write at most 1000000");
         }
         let connections = self.count(&at.key("connections"), connections);
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
@@ -228,7 +231,7 @@ impl Build<'_> {
                 hours => format!("{hours}h"),
             };
             let (least, most, default) = (shown(*range.start()), shown(*range.end()), shown(default));
-            self.problem(at, format!("the time is not from {least} to {most}; the default is `{default}`"));
+            self.problem(at, format!("the time must be from {least} to {most}; the default is `{default}`"));
             return None;
         }
         Some(time)
@@ -239,7 +242,7 @@ impl Build<'_> {
         const MIB: u64 = 1024 * 1024;
         let size = entry.get_or_insert(scalar::Size(128 * MIB)).0;
         if !(MIB..=64 * 1024 * MIB).contains(&size) {
-            self.problem(at, "the size is not from 1MiB to 64GiB; the default is `128MiB`");
+            self.problem(at, "the size must be from 1MiB to 64GiB; the default is `128MiB`");
             return None;
         }
         Some(size)
@@ -254,7 +257,9 @@ impl Build<'_> {
             return Some(audit::Destination::Stdout);
         }
         if nearest(text, ["stdout", "stderr"]).is_some() {
-            self.problem(&at, format!("`{text}` is not known; did you mean `stdout`? Write a file as `./{text}`"));
+            let problem =
+                format!("`{text}` is not a valid value; did you mean `stdout`? To name a file, write `./{text}`");
+            self.problem(&at, problem);
             return None;
         }
         let path = self.resolve(written);
@@ -314,7 +319,7 @@ impl Build<'_> {
         let name = self.text(at, name, "choose a name, such as `accounts`")?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
         if name.len() > 64 || !name.bytes().all(plain) {
-            self.problem(at, "a name has at most 64 letters, digits and `-`, `_`, `.`, `:`; choose such a one");
+            self.problem(at, "a name has at most 64 letters, digits, `-`, `_`, `.` and `:`; choose another name");
             return None;
         }
         Some(name)
@@ -342,9 +347,9 @@ impl Build<'_> {
         }
         let known_names = quoted(known.clone().filter(|name| !name.is_empty()));
         let problem = match nearest(name, known) {
-            Some(meant) => format!("no {what} `{name}`; did you mean `{meant}`? Known are {known_names}"),
-            None if known_names.is_empty() => format!("no {what} `{name}`; none is configured, add it"),
-            None => format!("no {what} `{name}`; known are {known_names}"),
+            Some(meant) => format!("no {what} `{name}`; did you mean `{meant}`? The choices are {known_names}"),
+            None if known_names.is_empty() => format!("no {what} `{name}`; none is configured, add one"),
+            None => format!("no {what} `{name}`; the choices are {known_names}"),
         };
         self.problem(at, problem);
     }

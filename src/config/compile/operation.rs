@@ -15,7 +15,7 @@ impl Build<'_> {
         let entry = &mut file.reload.get_or_insert_default().watch;
         let watch = entry.get_or_insert(scalar::Duration(Duration::from_secs(5))).0;
         if !watch.is_zero() && !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&watch) {
-            let problem = "the time is not from 100ms to 1h, nor `0s`, which is never; the default is `5s`";
+            let problem = "the time must be from 100ms to 1h, or `0s` for never; the default is `5s`";
             self.problem(&at, problem);
             return None;
         }

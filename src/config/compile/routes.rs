@@ -74,7 +74,7 @@ impl Build<'_> {
         let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
         let unsaid = Unsaid { profile, nonce };
         let entries =
-            self.entries(&at, file.routes.as_deref_mut(), "add a route; without one everything is refused")?;
+            self.entries(&at, file.routes.as_deref_mut(), "add a route, since without one every request is refused")?;
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
         let (mut routes, mut places) = (Vec::new(), Vec::new());
         let count = entries.len();
@@ -139,7 +139,8 @@ impl Build<'_> {
     pub(super) fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {
         let Some(texts) = texts else { return Some(Vec::new()) };
         if texts.is_empty() {
-            self.report.empty(at, "the list is empty, so nothing could reach the route; name a host or remove the key");
+            self.report
+                .empty(at, "the list is empty, so no request could reach the route; name a host or remove the key");
             return None;
         }
         self.no_repeats(at, texts);
@@ -168,9 +169,9 @@ impl Build<'_> {
             let problem = match &method {
                 None => format!("`{text}` is not a method; write one such as `GET`"),
                 // RFC 9110 §9.1: "The method token is case-sensitive".
-                Some(_) if *text != upper => format!("methods compare with case; write `{upper}`"),
+                Some(_) if *text != upper => format!("methods are case-sensitive; write `{upper}`"),
                 Some(method) if method == Method::CONNECT || method == Method::TRACE => {
-                    format!("`{method}` is never passed on; remove it")
+                    format!("`{method}` is never forwarded; remove it")
                 }
                 Some(_) => {
                     methods.push(method);
@@ -200,8 +201,7 @@ impl Build<'_> {
                 ("introspection_max_age", entry.introspection_max_age.is_some()),
             ];
             for (key, _) in surplus.iter().filter(|(_, present)| *present) {
-                let problem =
-                    "the route is public, so no token is looked at and this means nothing; remove the key, or `public`";
+                let problem = "the route is public, so no token is checked and this has no effect; remove the key, or remove `public`";
                 self.problem(&at.key(key), problem);
             }
         }
@@ -214,7 +214,7 @@ impl Build<'_> {
             }
             (Some(_), true) => {
                 let problem =
-                    "the route has `scopes` too; remove `public` to protect it, or `scopes` to open it to everyone";
+                    "the route also has `scopes`; remove `public` to protect it, or `scopes` to open it to everyone";
                 self.report.problem_unless(&[scopes_at], &public_at, problem);
                 return None;
             }
@@ -266,8 +266,7 @@ impl Build<'_> {
         let default = || if advanced { vec![Certificate] } else { vec![Certificate, Dpop] };
         let accepted = entry.sender_constraint.get_or_insert_with(default);
         if accepted.is_empty() {
-            let problem =
-                "the list is empty, so no token could be used; write `certificate`, `dpop` or both, or remove the key";
+            let problem = "the list is empty, so no token could be accepted; write `certificate`, `dpop` or both, or remove the key";
             self.report.empty(&accepted_at, problem);
             return None;
         }
@@ -279,7 +278,7 @@ impl Build<'_> {
             };
             if advanced && scheme == Scheme::Dpop {
                 let problem =
-                    "`profile: fapi1-advanced` knows mutual TLS alone; remove it, or write `profile: fapi2-security`";
+                    "`profile: fapi1-advanced` allows mutual TLS only; remove it, or write `profile: fapi2-security`";
                 self.problem(&accepted_at.index(index), problem);
             }
             if schemes.contains(&scheme) {
@@ -291,7 +290,7 @@ impl Build<'_> {
         if !schemes.contains(&Scheme::Dpop) {
             // The entry that was lost may have been `dpop`.
             if entry.dpop.is_some() && !self.report.lost_under(&accepted_at) {
-                let problem = "the route does not accept `dpop`, so this means nothing; remove the key, or add `dpop` to `sender_constraint`";
+                let problem = "the route does not accept `dpop`, so this has no effect; remove the key, or add `dpop` to `sender_constraint`";
                 self.problem(&dpop_at, problem);
             }
             return Some((schemes, NonceMode::Never));
@@ -316,7 +315,8 @@ impl Build<'_> {
         if chosen.is_empty() {
             // Without any issuer configured, that is reported where it belongs.
             if written {
-                self.report.empty(at, "the list is empty, so no token could be good; name an issuer or remove the key");
+                self.report
+                    .empty(at, "the list is empty, so no token could be accepted; name an issuer or remove the key");
             }
             return None;
         }
@@ -337,14 +337,17 @@ impl Build<'_> {
             let IssuerName { name, issuer, introspected } = &names.issuers[place];
             let other = *seen.entry(issuer).or_insert(name);
             if other != name && !issuer.is_empty() {
-                self.problem(at, format!("`{other}` and `{name}` are both `{issuer}`; name one of them here"));
+                self.problem(
+                    at,
+                    format!("`{other}` and `{name}` are both the issuer `{issuer}`; name one of them here"),
+                );
             }
             if *introspected
                 && let Some(first) = asked.replace(name).filter(|first| first != name)
                 && other == name
             {
                 let problem = format!(
-                    "`{first}` and `{name}` are both introspected, so it would not be known which to ask about an opaque token; name one of them here"
+                    "`{first}` and `{name}` are both introspected, so the gateway could not tell which to ask about an opaque token; name one of them here"
                 );
                 self.problem(at, problem);
             }
@@ -365,7 +368,7 @@ impl Build<'_> {
         }
         let introspected = |index: &IssuerIndex| names.issuers.get(index.0).is_some_and(|issuer| issuer.introspected);
         if issuers.is_some_and(|issuers| !issuers.iter().any(introspected)) {
-            let problem = "no issuer of the route is introspected, so this means nothing; remove the key";
+            let problem = "no issuer of the route is introspected, so this has no effect; remove the key";
             self.problem(at, problem);
             return None;
         }
@@ -374,7 +377,7 @@ impl Build<'_> {
     }
 
     pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
-        let name = self.text(at, name, "name the upstream that answers")?;
+        let name = self.text(at, name, "name the upstream that the requests go to")?;
         let place = names.upstreams.iter().position(|(known, _)| known == name);
         if place.is_none() {
             let broken = self.report.lost_under(&KeyPath::of("upstreams"));

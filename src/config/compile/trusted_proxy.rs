@@ -33,8 +33,8 @@ impl Build<'_> {
     }
 
     fn dialect(&mut self, at: &KeyPath, entry: &file::ForwardedClientCertificate) -> Option<Dialect> {
-        let dialect =
-            self.needed(&at.key("dialect"), entry.dialect.as_ref(), "say how the proxies write a certificate")?;
+        let way_out = "write how the proxies forward certificates, such as `client_cert` or `nginx_escaped_pem`";
+        let dialect = self.needed(&at.key("dialect"), entry.dialect.as_ref(), way_out)?;
         let header_at = at.key("header");
         if *dialect == file::Dialect::NginxEscapedPem {
             let way_out = "name the header that nginx sets with `proxy_set_header`, such as `X-SSL-Client-Cert`";
@@ -42,7 +42,7 @@ impl Build<'_> {
             return self.header(&header_at, text).map(Dialect::NginxEscapedPem);
         }
         if entry.header.is_some() {
-            let problem = "the dialect has a header of its own, so this means nothing; remove the key, or write `dialect: nginx_escaped_pem`";
+            let problem = "the dialect has its own header, so this has no effect; remove the key, or write `dialect: nginx_escaped_pem`";
             self.problem(&header_at, problem);
             return None;
         }
@@ -84,11 +84,11 @@ impl Build<'_> {
         for (place, (at, _)) in named.iter().enumerate().filter(|(_, (_, present))| *present) {
             let problem = match (mode, trust) {
                 (Some(file::Mode::None), _) => {
-                    "no certificate is asked for, so no proxy could show one; write `mode: optional` in `client_certificates`"
+                    "no client certificate is requested, so no proxy could present one; write `mode: optional` in `client_certificates`"
                 }
                 // Anybody can write any name into a certificate that nobody vouches for.
                 (_, Some(file::Trust::Possession)) if place == 0 => {
-                    "with `trust: possession` in `client_certificates` everybody can have these names; write `trust: chain` there, or name `thumbprints`"
+                    "with `trust: possession` in `client_certificates` anyone can use these names; write `trust: chain` there, or name `thumbprints`"
                 }
                 _ => continue,
             };
@@ -96,14 +96,12 @@ impl Build<'_> {
         }
         let (networks, names, thumbprints) = (networks?, names?, thumbprints?);
         if !networks.is_empty() && names.is_empty() && thumbprints.is_empty() {
-            self.warn(at, "whoever connects from these addresses can say that any certificate is its own; name the proxies' certificates too, or let nobody else in there");
+            self.warn(at, "anyone who connects from these addresses can claim any client certificate; add `names` or `thumbprints` of the proxies' certificates, or make sure that only the proxies use these addresses");
         }
         let proxies = TrustedProxies::new(networks, names, thumbprints);
         if proxies.is_none() {
-            self.report.empty(
-                at,
-                "it is empty, so no proxy could be told from a client; add `names`, `thumbprints` or `addresses`",
-            );
+            self.report
+                .empty(at, "it is empty, so no proxy could be identified; add `names`, `thumbprints` or `addresses`");
         }
         proxies
     }

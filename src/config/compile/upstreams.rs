@@ -57,7 +57,7 @@ impl Build<'_> {
                     if is_exposed(&server) {
                         self.warn(
                             &servers_at.index(index),
-                            format!("`{text}` is another machine, spoken to without TLS"),
+                            format!("requests to `{text}` leave this machine without TLS; write `https://` if it can"),
                         );
                     }
                     servers.push(Some(server));
@@ -70,13 +70,13 @@ impl Build<'_> {
         }
         let plain = servers.iter().flatten().any(|server| !server.tls);
         if plain && servers.iter().flatten().any(|server| server.tls) {
-            self.problem(&servers_at, "the servers are partly `http` and partly `https`; write all alike");
+            self.problem(&servers_at, "the servers are partly `http` and partly `https`; use one of them for all");
         }
         let tls = match &entry.tls {
             None => Some(upstream::TlsSettings::default()),
             Some(_) if plain => {
                 let problem =
-                    "the servers are `http`, so this means nothing; write `https://` servers or remove the key";
+                    "the servers are `http`, so this has no effect; write `https://` servers or remove the key";
                 self.problem(&at.key("tls"), problem);
                 None
             }
@@ -114,7 +114,7 @@ impl Build<'_> {
         if !known {
             self.problem(
                 &at.key("path"),
-                "this is no path; write it like `/health`, or leave it out to check connections",
+                "this is not a path; write it like `/health`, or remove the key to check connections only",
             );
         }
         let path = path.map(Into::into);
@@ -140,11 +140,17 @@ impl Build<'_> {
         let identity = match (&entry.certificate, &entry.private_key) {
             (None, None) => Some(None),
             (Some(_), None) => {
-                self.problem(&key_at, "the key is missing; name the private key of `certificate`, or remove that");
+                self.problem(
+                    &key_at,
+                    "the key is missing; name the private key of `certificate`, or remove `certificate`",
+                );
                 None
             }
             (None, Some(_)) => {
-                self.problem(&chain_at, "the key is missing; name the certificate of `private_key`, or remove that");
+                self.problem(
+                    &chain_at,
+                    "the key is missing; name the certificate of `private_key`, or remove `private_key`",
+                );
                 None
             }
             (Some(chain), Some(key)) => {
@@ -191,7 +197,7 @@ pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, Stri
         return Err(format!("the server has user information; {way_out}"));
     }
     if authority.contains(['/', '?', '#']) {
-        return Err(format!("`{text}` has a path or query; {way_out}, the path comes from the request"));
+        return Err(format!("`{text}` has a path or query; {way_out}, since the path is the request's"));
     }
     let url = authority.bytes().all(|b| b.is_ascii_graphic() && b != b'\\').then(|| Url::parse(text).ok()).flatten();
     let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
