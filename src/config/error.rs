@@ -1,11 +1,11 @@
-//! What is wrong with gateway.yaml, and where: every problem with its line, its key path and the way out.
+//! The problems of gateway.yaml, each with its line, its key path and how to correct it.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::watch::Files;
 
-/// The place of a value in gateway.yaml, such as `routes[2].scopes`; empty for the file as a whole.
+/// The path of a value in gateway.yaml, such as `routes[2].scopes`; empty for the whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPath(Vec<Segment>);
 
@@ -70,19 +70,19 @@ impl fmt::Display for KeyPath {
 /// One problem of gateway.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key it is about; of a key that is missing, the path that it would have.
+    /// The key it is about; for a missing key, the path that it would have.
     pub path: KeyPath,
-    /// Its line, from 1; of a key that is missing, the line of what should hold it.
+    /// Its line, from 1; for a missing key, the line of the mapping that should contain it.
     pub line: usize,
     /// Its column, from 1.
     pub column: usize,
-    /// What is wrong, and the way out.
+    /// What is wrong, and how to correct it.
     pub problem: String,
 }
 
-/// Every problem of gateway.yaml, in the order of its lines; at least one.
+/// Every problem of gateway.yaml, ordered by line; at least one.
 ///
-/// Prints as one line for each, as compilers do, and a last one with their number.
+/// Prints one line for each, like a compiler, and a last line with their number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     file: PathBuf,
@@ -96,17 +96,17 @@ impl ConfigErrors {
         Self { file, errors, files }
     }
 
-    /// The problems, in the order of their lines.
+    /// The problems, ordered by line.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
     }
 
-    /// Every file that was read, or could not be: a change of one of them may be the end of the problems.
+    /// Every file that was read or could not be read; a change to one of them may solve the problems.
     pub fn files(&self) -> &Files {
         &self.files
     }
 
-    /// All of it in one line, for a log.
+    /// All problems in one line, for the log.
     pub fn in_one_line(&self) -> String {
         let problems = self.errors.iter().map(|error| match error.path.segments() {
             [] => format!("line {}: {}", error.line, error.problem),
@@ -135,23 +135,23 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The known name that `name` is most likely meant to be: at most one letter in three is different.
+/// The known name that `name` is most likely a misspelling of; at most one letter in three may differ.
 pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let limit = (name.chars().count() / 3).max(1);
     let distances = known.into_iter().map(|candidate| (distance(name, candidate), candidate));
     distances.filter(|(distance, _)| *distance <= limit).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// How many letters must be added, removed, changed or swapped with their neighbour, whatever their case.
+/// How many letters must be added, removed, changed or swapped with their neighbour, ignoring case.
 fn distance(a: &str, b: &str) -> usize {
-    // Names are short; what is not is no typing error, and would be dear to compare.
+    // Names are short; a long text is not a misspelling, and comparing it would be expensive.
     if [a, b].iter().any(|name| name.chars().count() > 64) {
         return usize::MAX;
     }
     strsim::osa_distance(&a.to_lowercase(), &b.to_lowercase())
 }
 
-/// Names as a list for a sentence: each between backquotes, with commas.
+/// The names as a list for a sentence, each in backquotes, separated by commas.
 pub(super) fn quoted<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<String>>().join(", ")
 }

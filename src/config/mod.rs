@@ -1,12 +1,12 @@
-//! gateway.yaml, from its text to the types of the other rooms; the only room that knows the format.
+//! Reads gateway.yaml into the types of the other modules; no other module knows the format.
 //!
 //! ```text
-//! gateway.yaml ──source──▶ File      strings and numbers; unknown keys refused; every choice an enum
-//!              ──build───▶ Config    routes, issuers, TLS: every file opened, every certificate and key parsed
+//! gateway.yaml ──source───▶ File      strings and numbers; unknown keys refused; every choice an enum
+//!              ──compile──▶ Config    routes, issuers, TLS: every file opened, every certificate and key parsed
 //! ```
 //!
-//! Every problem is reported, not the first, each with line, key path and the way out. What needs the network, such as an
-//! issuer's keys, is not looked at: that is readiness.
+//! Reports every problem, not only the first, each with its line, its key path and how to correct it. Nothing that
+//! needs the network, such as an issuer's keys, is checked here; readiness covers that.
 
 mod compile;
 mod error;
@@ -33,57 +33,57 @@ use crate::{issuer, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
-/// Everything that gateway.yaml says, checked; each part goes to the room that owns its type.
+/// The checked content of gateway.yaml; each part has the type of the module that uses it.
 ///
-/// Holds private keys, so it has no `Debug`.
+/// Holds private keys, so it does not implement `Debug`.
 pub struct Config {
-    /// Where it was read from.
+    /// The path it was read from.
     pub file: PathBuf,
-    /// Every file that was read: gateway.yaml, and what it names.
+    /// Every file that was read: gateway.yaml, and the files that it names.
     pub files: Files,
-    /// How often these files are looked at for changes; `None` if they are not.
+    /// How often these files are checked for changes; `None` if they are not.
     pub watch: Option<Duration>,
-    /// The floor that every route stands on.
+    /// The FAPI profile that every route enforces.
     pub profile: Profile,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
     pub admin: Option<Admin>,
-    /// The authorization servers; an [`IssuerIndex`](fapi::policy::IssuerIndex) of a route counts in this list.
+    /// The authorization servers; an [`IssuerIndex`](fapi::policy::IssuerIndex) of a route is an index into this list.
     pub issuers: Vec<issuer::Settings>,
-    /// The memory of verified tokens.
+    /// The cache of verified tokens.
     pub token_cache: issuer::CacheSettings,
-    /// How old a DPoP proof may be, and what its nonces are.
+    /// How old a DPoP proof may be, and how its nonces are made.
     pub freshness: Freshness,
-    /// How many uses of proofs are remembered at a time.
+    /// How many used proofs are remembered at a time.
     pub replay_max_entries: usize,
-    /// What a peer may cost.
+    /// Limits on what a peer may use.
     pub limits: Limits,
-    /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) counts in this list.
+    /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) points into this list.
     pub upstreams: Vec<upstream::Settings>,
-    /// What may be asked for.
+    /// The requests that are accepted.
     pub routes: Routes,
-    /// The names of headers that no client may send on, with those of every route's `forward.claims`.
+    /// The headers that are removed from every request, including those of every route's `forward.claims`.
     pub strip: StripList,
-    /// How long the end of the gateway may take.
+    /// How long stopping the gateway may take.
     pub drain: drain::Settings,
-    /// Where the audit goes.
+    /// Where the audit is written.
     pub audit: audit::Destination,
-    /// Every file with certificates, as it is written, and when the first of them ends.
+    /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.
     pub certificates: Vec<(String, UnixTime)>,
-    /// Every file with revocation lists, as it is written, and the `nextUpdate` of the first of them to end.
+    /// Every file with revocation lists, as gateway.yaml names it, and the earliest `nextUpdate` in it.
     pub revocation_lists: Vec<(String, UnixTime)>,
-    /// What is allowed and should be known, each with its key path.
+    /// Settings that are allowed but questionable, each with its key path.
     pub warnings: Vec<String>,
     summary: Vec<String>,
     effective: String,
 }
 
-/// One address that clients connect to, and every entry of `listeners` in gateway.yaml that has it.
+/// One address that clients connect to, with every entry of `listeners` in gateway.yaml that has this address.
 pub struct Listener {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// What is served there; at least one, and no two with one host.
+    /// The entries that are served there; at least one, and no two with the same host.
     pub hosts: Vec<VirtualHost>,
 }
 
@@ -91,7 +91,7 @@ pub struct Listener {
 pub struct VirtualHost {
     /// The origins it serves.
     pub origins: Origins,
-    /// Its TLS; [`in_force`](tls::Settings::in_force) succeeded once.
+    /// Its TLS settings; [`in_force`](tls::Settings::in_force) has succeeded with them.
     pub tls: tls::Settings,
     /// The proxies in front of it.
     pub trusted_proxy: Option<trusted_proxy::Settings>,
@@ -99,15 +99,15 @@ pub struct VirtualHost {
 
 /// The section `admin` of gateway.yaml.
 pub struct Admin {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// Its TLS, if it has any; a client certificate is asked for and not required.
+    /// Its TLS settings, if it has any; a client certificate is requested but not required.
     pub tls: Option<tls::Settings>,
-    /// How revocations are taken, if they are.
+    /// How revocations are accepted, if they are.
     pub revocations: Option<issuer::revocations::Settings>,
 }
 
-/// The FAPI profile in force.
+/// The FAPI profile that every route enforces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// FAPI 2.0 Security Profile.
@@ -130,11 +130,11 @@ impl Config {
     /// Reads the file and every file that it names.
     ///
     /// # Errors
-    /// [`ConfigErrors`], with every problem that was found.
+    /// [`ConfigErrors`] with every problem that was found.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let fail = |(errors, files)| ConfigErrors::new(path.to_owned(), errors, files);
         let mut files = Files::default();
-        // One byte more than is allowed, so that a file that is too large shows.
+        // One byte more than the limit, so that a file over the limit is noticed.
         let limit = u64::try_from(source::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
         let bytes = match files.read(path, limit) {
             Ok(bytes) => bytes,
@@ -150,12 +150,13 @@ impl Config {
         compile::compile(file, report, path, files).map_err(fail)
     }
 
-    /// One line for each listener, issuer and route.
+    /// One line for each listener, issuer and route, for people.
     pub fn summary(&self) -> &[String] {
         &self.summary
     }
 
-    /// The configuration in force as YAML: what the file says, with every default written out. Files are named, not shown.
+    /// The effective configuration as YAML: the content of the file with every default written out. Files that it names
+    /// stay names; their content is not included.
     pub fn effective(&self) -> &str {
         &self.effective
     }
@@ -171,7 +172,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// In Rust an absent key is `None`; in the file it is absent, and a key without a value is an error.
+/// Removes `null` from the schema: an absent key is `None` in Rust, but `null` in the file is an error.
 fn without_null(schema: &mut Value) {
     let Value::Object(members) = schema else {
         if let Value::Array(entries) = schema {

@@ -1,4 +1,4 @@
-//! Values that are written as text: times, sizes and the paths of files.
+//! Values that gateway.yaml writes as text: times, sizes and file paths.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ impl<'de> Deserialize<'de> for FilePath {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<FilePath, E> {
-                // Whoever writes a key here must not find it in a log.
+                // A key that was written here by mistake must not appear in a log.
                 if text.contains("-----BEGIN") || text.contains(['\n', '\r', '\0']) {
                     return Err(E::custom(
                         "this is the content of a file, not its path; save it to a file and write the path here",

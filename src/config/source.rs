@@ -1,7 +1,8 @@
-//! Reading gateway.yaml: text to [`File`], with every problem of its shape and the line of every key.
+//! Parses the text of gateway.yaml into a [`File`], with every error of structure and the line of every key.
 //!
-//! serde stops at the first problem. So each one is recorded, the entry it is about is taken out, and what is left is read
-//! again, until it fits or nothing is left; what was taken out is remembered, so that its absence is not reported as well.
+//! serde stops at the first error. So each error is recorded, the entry it is about is removed, and the rest is read
+//! again, until it fits or nothing is left. What was removed is remembered, so that its absence is not reported as
+//! well.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,29 +13,29 @@ use serde_yaml::Value;
 use super::error::{ConfigError, KeyPath, Segment, nearest, quoted};
 use super::file::File;
 
-/// The problems found so far, and where the keys are.
+/// The problems found so far, and the position of every key.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     errors: Vec<ConfigError>,
     positions: HashMap<KeyPath, (usize, usize)>,
-    /// What was taken out or is known to be wrong: nothing at or under it is reported again.
+    /// What was removed or is known to be wrong; nothing at or under these paths is reported again.
     covered: Vec<KeyPath>,
-    /// Lists that lost an entry: that they are too short is not reported.
+    /// Lists that an entry was removed from; they are not reported as too short.
     shortened: Vec<KeyPath>,
-    /// The places, as written, of the entries that each list lost.
+    /// The indices, as written in the file, of the entries that were removed from each list.
     removed: HashMap<KeyPath, BTreeSet<usize>>,
 }
 
 /// The largest file that is read, in bytes.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
-/// How many problems of shape are looked for, since every one costs another reading.
+/// How many errors of structure are collected; each costs another pass over the file.
 const MAX_PROBLEMS: usize = 200;
 
-/// How deep lists and mappings may be nested; the format itself needs seven.
+/// How deeply lists and mappings may be nested; the format itself needs seven levels.
 const MAX_DEPTH: usize = 32;
 
-/// Reads the text of gateway.yaml. Without a [`File`] there is at least one problem in the report.
+/// Reads the text of gateway.yaml. If there is no [`File`], the report has at least one problem.
 pub(super) fn read(bytes: &[u8]) -> (Option<File>, Report) {
     let mut report = Report::default();
     let file = parse(bytes, &mut report);
@@ -75,12 +76,12 @@ fn parse(bytes: &[u8], report: &mut Report) -> Option<File> {
     }
     take_out_odd_keys(&mut value, &root, report);
     let file = deserialize(&mut value, report)?;
-    // Only now, so that an unknown key without a value is reported as unknown.
+    // Comes last, so that an unknown key without a value is reported as unknown.
     refuse_nulls(&value, &root, report);
     Some(file)
 }
 
-/// Deserializes what fits, taking out what does not.
+/// Deserializes what fits, and removes what does not.
 fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
     loop {
         let error = match serde_path_to_error::deserialize::<_, File>(&*value) {
@@ -100,7 +101,7 @@ fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
             return None;
         }
         report.shape(&place, &error.inner().to_string());
-        // Every turn takes something out, so there is an end; when it is the root, nothing is left.
+        // Each iteration removes something, so the loop terminates; when the root is at fault, nothing is left.
         loop {
             let parent = place.parent()?;
             if take_out(value, &place) {
@@ -158,8 +159,8 @@ fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
     }
 }
 
-/// A key without a value would read as if it were absent, and so as its default; `issuers:` with every entry commented out
-/// would mean all of them.
+/// Refuses keys without a value: such a key would read as if it were absent, and so as its default; `issuers:` with
+/// every entry commented out would mean all issuers.
 fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
     match value {
         Value::Null => {
@@ -182,14 +183,14 @@ fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
     }
 }
 
-/// A list or mapping that has begun and not ended.
+/// A list or mapping that is still open.
 enum Open {
     List { place: KeyPath, next: usize },
     Mapping { place: KeyPath, key: Option<Box<str>>, seen: BTreeSet<Box<str>> },
 }
 
-/// Finds the line of every key, and refuses what YAML allows and nobody needs here: aliases, tags, merge keys, repeated keys,
-/// a second document.
+/// Finds the line of every key, and refuses features of YAML that this format does not use: aliases, tags, merge keys,
+/// repeated keys and a second document.
 fn locate(text: &str, report: &mut Report) {
     let mut open: Vec<Open> = Vec::new();
     let mut documents = 0;
@@ -226,7 +227,7 @@ fn locate(text: &str, report: &mut Report) {
             | Event::SequenceEnd
             | Event::MappingEnd => continue,
         };
-        // What begins here is a key, the value of one, an entry of a list, or the whole file.
+        // The event begins a key, the value of a key, an entry of a list, or the whole file.
         let place = match open.last_mut() {
             None => KeyPath::default(),
             Some(Open::List { place, next }) => {
@@ -262,7 +263,7 @@ fn locate(text: &str, report: &mut Report) {
             report.problem_at(&place, position, "tags are not supported; write the value without `!`");
         }
         match event {
-            // An alias can make a small file a large one.
+            // Aliases can make a small file expand into a large one.
             Event::Alias(_) => report.problem_at(&place, position, "aliases are not supported; write the value out"),
             Event::SequenceStart(..) => open.push(Open::List { place, next: 0 }),
             Event::MappingStart(..) => open.push(Open::Mapping { place, key: None, seen: BTreeSet::new() }),
@@ -287,12 +288,12 @@ fn locate(text: &str, report: &mut Report) {
 }
 
 impl Report {
-    /// Records a problem, unless it follows from one that is already recorded.
+    /// Records a problem, unless it is a consequence of one that is already recorded.
     pub(super) fn problem(&mut self, place: &KeyPath, problem: &str) {
         self.problem_unless(std::slice::from_ref(place), place, problem);
     }
 
-    /// Records a problem that follows from any fault already recorded at one of `causes`.
+    /// Records a problem, unless a problem at `place` or at one of `causes` is already recorded.
     pub(super) fn problem_unless(&mut self, causes: &[KeyPath], place: &KeyPath, problem: &str) {
         let known = |place: &KeyPath| {
             let written = self.as_written(place);
@@ -306,20 +307,20 @@ impl Report {
         self.problem_at(&written, position, problem);
     }
 
-    /// Records that a list is too short, unless it lost an entry.
+    /// Records that a list is too short, unless an entry was removed from it.
     pub(super) fn empty(&mut self, place: &KeyPath, problem: &str) {
         if !self.shortened.contains(&self.as_written(place)) {
             self.problem(place, problem);
         }
     }
 
-    /// Whether something at or under this place was taken out, so that a name may be missing for that reason.
+    /// Whether something at, above or under this path was removed, so that a name may be missing for that reason.
     pub(super) fn lost_under(&self, place: &KeyPath) -> bool {
         let written = self.as_written(place);
         self.covered.iter().any(|covered| covered.starts_with(&written) || written.starts_with(covered))
     }
 
-    /// The problems, if there are any.
+    /// The problems so far; empty if there are none.
     pub(super) fn errors(&self) -> &[ConfigError] {
         &self.errors
     }
@@ -347,7 +348,7 @@ impl Report {
         (1, 1)
     }
 
-    /// Turns a place in what is left into the place in the file.
+    /// Turns a path into what is left of the file into the path in the file as written.
     fn as_written(&self, place: &KeyPath) -> KeyPath {
         let mut written = KeyPath::default();
         for segment in place.segments() {
@@ -412,10 +413,10 @@ impl Report {
     }
 }
 
-/// Values and keys that the format has a place for and this version does not serve.
+/// Values and keys that the format reserves and this version does not support.
 const NOT_YET: &[&str] = &["redis"];
 
-/// What serde found and what it knows, from "found`, expected one of `a`, `b`".
+/// The name that serde found and the names that it knows, from "found`, expected one of `a`, `b`".
 fn names(rest: &str) -> (&str, Vec<&str>) {
     let Some((found, known)) = rest.rsplit_once("`, expected ") else { return (rest, Vec::new()) };
     (found, known.split('`').skip(1).step_by(2).collect())
@@ -457,7 +458,7 @@ fn received(found: &str, expected: &str) -> String {
     }
 }
 
-/// A text that is short enough to be no secret in the wrong place.
+/// The text, if it is short enough to show; a longer one may be a secret that was written in the wrong place.
 fn shown(text: &str) -> Option<&str> {
     (text.len() <= 40 && !text.contains("-----")).then_some(text)
 }
@@ -550,7 +551,7 @@ mod tests {
         }
     }
 
-    /// Pieces of real files, and what does not belong there.
+    /// Lines of real files, and lines that do not belong there.
     const LINE: &str = "(- )?(routes|listeners|issuers|upstreams|limits|name|scopes|all|tls|5|\\[a\\]|.{0,3}): ?(\\[\\]|\\{\\}|[a-z]{3}|\\[1, a\\]|60s|~|'|\"|&x|\\*x|!t|.{0,5})?";
 
     #[test]

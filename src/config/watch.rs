@@ -1,9 +1,9 @@
-//! Whether files are still what they were when they were read.
+//! Detects changes to files since they were read.
 //!
-//! Files are looked at in intervals, through every link on the way; the system is not asked to tell of changes. Kubernetes
-//! swaps a link two directories away, editors and certificate managers put a new file in the old one's place, and network and
-//! layered file systems tell nothing of what others write: a look sees all of these alike. While nothing happens it costs one
-//! `stat` for each file.
+//! Files are polled, following every link; the operating system's change notifications are not used. Kubernetes swaps a
+//! link two directories away, editors and certificate managers replace the file, and network and layered file systems
+//! do not report what others write: polling sees all of these alike. While nothing changes it costs one `stat` for each
+//! file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,19 +14,19 @@ use std::path::{Path, PathBuf};
 
 use fapi::sha256;
 
-/// The files that something was made of, each with a digest of what was in it.
+/// The files that something was built from, each with a digest of its content.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<PathBuf, (u64, Content)>);
 
-/// The SHA-256 of what was in a file; `None` if it could not be read, or was read twice with different results.
+/// The SHA-256 of a file's content; `None` if it could not be read, or was read twice with different results.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Content(Option<[u8; 32]>);
 
 impl Files {
-    /// Reads a file, up to `limit` bytes, and notes what was in it.
+    /// Reads a file, up to `limit` bytes, and records a digest of its content.
     ///
     /// # Errors
-    /// When it cannot be read; that is noted too.
+    /// When it cannot be read; that is recorded too.
     pub fn read(&mut self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let bytes = read(path, limit);
         let content = Content::of(&bytes);
@@ -43,7 +43,7 @@ impl Files {
     }
 }
 
-/// Names alone: a digest of a key is nobody's business.
+/// Shows only the names: the digest of a key is nobody's business.
 impl fmt::Debug for Files {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -62,7 +62,7 @@ impl Content {
     }
 }
 
-/// Compares files with what was read of them.
+/// Compares files with their content when they were read.
 #[derive(Default)]
 pub struct Watch(Vec<Watched>);
 
@@ -70,24 +70,24 @@ struct Watched {
     path: PathBuf,
     limit: u64,
     read: Content,
-    /// What the last look saw.
+    /// The content at the last look.
     seen: Content,
     stamp: Option<Stamp>,
 }
 
-/// What a look saw.
+/// The result of one look at all files.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Look {
     /// Every file is as it was when it was read.
     Same,
-    /// Something is being written: what is there now is not what was there at the look before.
+    /// A file is being written: its content differs from the look before.
     Changing,
-    /// These files are not as they were when they were read, and as they were at the look before.
+    /// These files differ from when they were read, and have not changed since the look before.
     Changed(Vec<PathBuf>),
 }
 
 impl Watch {
-    /// Watches these files from now on.
+    /// Starts watching these files.
     pub fn new(files: &Files) -> Self {
         let watched = |(path, (limit, read)): (&PathBuf, &(u64, Content))| Watched {
             path: path.clone(),
@@ -99,12 +99,12 @@ impl Watch {
         Self(files.0.iter().map(watched).collect())
     }
 
-    /// Looks at every file; reads those whose metadata say that they may be others.
+    /// Looks at every file, and reads those whose metadata show that they may have changed.
     pub fn look(&mut self) -> Look {
         let mut settled = true;
         let mut changed = Vec::new();
         for file in &mut self.0 {
-            // First the metadata: what is written between this and the reading shows at the next look.
+            // The metadata come first: a write between the two steps is then noticed at the next look.
             let stamp = Stamp::of(&file.path);
             if stamp.is_none() || stamp != file.stamp {
                 let content = Content::of(&read(&file.path, file.limit));
@@ -123,7 +123,8 @@ impl Watch {
     }
 }
 
-/// What changes with a file, of the one that a path leads to in the end. `ctime` cannot be set back, as `mtime` can.
+/// The metadata of the file that a path finally leads to, which change when it does. Unlike `mtime`, `ctime` cannot be
+/// set back.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -154,7 +155,7 @@ mod tests {
 
     const LIMIT: u64 = 1024;
 
-    /// A folder of its own for each test.
+    /// A temporary folder for one test.
     struct Folder(PathBuf);
 
     impl Folder {

@@ -1,4 +1,4 @@
-//! `admin`: where operators connect, and who may take tokens back there.
+//! `admin`: where operators connect, and who may revoke tokens there.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Build<'_> {
             private_key: key,
             client_certificates: match known {
                 true => tls::ClientCertificates::Requested { demand: tls::Demand::Optional, trust },
-                // Looked at without them too, so that a key that does not fit is found in the same run.
+                // Checked even without them, so that a key that does not match is reported in the same run.
                 false => tls::ClientCertificates::None,
             },
         };

@@ -1,4 +1,5 @@
-//! `dpop` and `replay`: how long a proof counts, what its nonces are, how many uses are remembered (RFC 9449 §8, §11.1).
+//! `dpop` and `replay`: how long a proof is valid, how nonces are made, how many used proofs are remembered
+//! (RFC 9449 §8, §11.1).
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -28,8 +29,8 @@ impl Build<'_> {
         let entry = file.dpop.get_or_insert_default();
         entry.nonce.get_or_insert_default();
         let max_age = self.seconds(&at.key("proof_max_age"), &mut entry.proof_max_age, 60, 1..=300);
-        // FAPI 2.0 §5.3.2.1 (13): "shall accept JWTs with an iat or nbf timestamp between 0 and 10 seconds in the future but
-        // shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
+        // FAPI 2.0 §5.3.2.1 (13): "shall accept JWTs with an iat or nbf timestamp between 0 and 10 seconds in the
+        // future but shall reject JWTs with an iat or nbf timestamp greater than 60 seconds in the future".
         let clock_skew = self.seconds(&skew_at, &mut entry.clock_skew, 10, 0..=60);
         if clock_skew.is_some_and(|seconds| seconds < 10) {
             self.warn(&skew_at, "FAPI 2.0 requires that clocks up to 10s ahead are accepted; write at least `10s`");
@@ -56,7 +57,7 @@ impl Build<'_> {
         max_entries.try_into().ok()
     }
 
-    /// Warns of routes that nobody can use, and of nonces that only this process knows.
+    /// Warns of routes that no client can use, and of nonces that only this process can verify.
     pub(super) fn warn_of_senders(&mut self, file: &File, listeners: &[(SocketAddr, VirtualHost)], routes: &Routes) {
         let asks = |host: &VirtualHost| !matches!(host.tls.client_certificates, tls::ClientCertificates::None);
         let serves = |host: &VirtualHost, route: &Route| {
@@ -87,7 +88,7 @@ impl Build<'_> {
         }
     }
 
-    /// A time in whole seconds, as `iat` is.
+    /// Reads a time in whole seconds, the unit of `iat`.
     fn seconds(
         &mut self,
         at: &KeyPath,
@@ -108,7 +109,7 @@ impl Build<'_> {
     }
 
     fn nonce_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<[u8; 32]>> {
-        // Whoever writes a key here must not find it in a log.
+        // A key that was written here by mistake must not appear in a log.
         if path.0.to_str().and_then(key_from_text).is_some() {
             self.problem(at, "this is a key, not a path; save it to a file and write the path here");
             return None;
@@ -123,7 +124,7 @@ impl Build<'_> {
         }
     }
 
-    /// One for each process, so that a reload does not make strangers of the nonces that clients hold.
+    /// The random key of this process; it survives a reload, so that nonces that clients already have stay valid.
     fn key_of_process(&mut self, at: &KeyPath) -> Option<[u8; 32]> {
         static KEY: OnceLock<[u8; 32]> = OnceLock::new();
         if let Some(key) = KEY.get() {
@@ -138,9 +139,10 @@ impl Build<'_> {
     }
 }
 
-/// The keys of a file; of one that has others, why, without any of its content.
+/// Reads the keys of a file. The error says why there are none, and contains nothing of the file.
 fn read_keys(bytes: &[u8]) -> Result<Vec<[u8; 32]>, String> {
-    // Random bytes are never all printable, so a file that is text is not taken for them: 32 letters are no key.
+    // 32 random bytes are practically never all printable, so a file of text is not read as raw keys: 32 letters are
+    // not a key.
     let is_text = bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
     let keys = match std::str::from_utf8(bytes) {
         Ok(text) if is_text => {
@@ -186,7 +188,7 @@ fn key_from_text(text: &str) -> Option<[u8; 32]> {
 
 const WAY_OUT: &str = "make one with `openssl rand -out FILE 32`";
 
-/// Every nonce that is none of ours is tried with all of them.
+/// The most keys in a file; a nonce that the gateway did not issue is tried with all of them.
 const MAX_KEYS: usize = 8;
 
 #[cfg(test)]
@@ -230,12 +232,12 @@ mod tests {
             ("ab".repeat(32).into_bytes(), "one byte repeated, number 1"),
             ([key(); MAX_KEYS + 1].concat(), "more than 8 keys"),
             (lines(MAX_KEYS + 1), "more than 8 keys"),
-            (b"correct-horse-battery-staple-now".to_vec(), "on line 1"), // 32 bytes, but no random ones
+            (b"correct-horse-battery-staple-now".to_vec(), "on line 1"), // 32 bytes, but not random
             (HEX[..32].into(), "on line 1"),
             (format!("{HEX}\n{}", &HEX[..62]).into(), "on line 2"),
             (format!("{HEX}{HEX}").into(), "on line 1"),
             (format!("{HEX} # the first").into(), "on line 1"),
-            (BASE64.replace('8', "9").into(), "on line 1"), // bits behind the last byte
+            (BASE64.replace('8', "9").into(), "on line 1"), // bits after the last byte
         ] {
             let problem = read_keys(&bytes).unwrap_err();
             assert!(problem.contains(wanted), "{bytes:?}: {problem}");

@@ -1,6 +1,6 @@
 //! The files that gateway.yaml names: certificates, private keys, revocation lists.
 //!
-//! Nothing of their content is ever part of a problem.
+//! No error message ever contains any of their content.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ impl Build<'_> {
         let bytes = self.read(at, path)?;
         let certificates: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&bytes).collect();
         let shown = path.0.display();
-        // What the parser says may quote the file, which may be a key.
+        // The parser's message may quote the file, which may be a key.
         let problem = match certificates {
             Ok(certificates) if !certificates.is_empty() => {
                 if let Some(first) = certificates.iter().filter_map(not_after).min() {
@@ -127,7 +127,7 @@ impl Build<'_> {
         Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// Every list of these files; one that bears the name of one of the anchors is signed by it.
+    /// Every list of these files; a list that names one of the anchors as its issuer is signed by that anchor.
     pub(super) fn revocation_lists(
         &mut self,
         at: &KeyPath,
@@ -179,15 +179,15 @@ impl Build<'_> {
 
 pub(super) const PEM_MARK: &[u8] = b"-----BEGIN ";
 
-/// The largest file that is read, in bytes; revocation lists are the large ones.
+/// The largest file that is read, in bytes; revocation lists are the largest.
 pub(super) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a trust anchor must be.
+/// Which certificates may be trust anchors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchors {
-    /// An authority, for certificates that others show us.
+    /// Only authorities, for client certificates.
     Authorities,
-    /// An authority or a server's own certificate.
+    /// Authorities and servers' own certificates.
     Any,
 }
 
@@ -197,14 +197,14 @@ pub(super) fn not_after(certificate: &CertificateDer<'static>) -> Option<UnixTim
     Some(UnixTime(certificate.validity().not_after.timestamp().try_into().unwrap_or_default()))
 }
 
-/// Whether a certificate may sign others (RFC 5280 §4.2.1.9); one before version 3 cannot say and is taken.
+/// Whether a certificate may sign others (RFC 5280 §4.2.1.9); one before version 3 cannot say, and is accepted.
 pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, certificate)| {
         certificate.is_ca() || certificate.version() != x509_parser::x509::X509Version::V3
     })
 }
 
-/// Why rustls takes a certificate and a key apart, but not together.
+/// Explains why rustls accepts a certificate and a key separately, but not together.
 pub(super) fn misfit(error: &rustls::Error) -> String {
     if matches!(error, rustls::Error::InconsistentKeys(_)) {
         return "the key does not match the certificate; name the key of the first certificate in the file".to_owned();

@@ -1,4 +1,4 @@
-//! `forward` of a route: what of the sender the upstream sees.
+//! `forward` of a route: what the upstream is told about the sender.
 
 use fapi::route::{Forward, UpstreamRef};
 use http::HeaderName;
@@ -37,7 +37,8 @@ impl Build<'_> {
                 self.problem(&at.key("claims"), meaningless);
             }
         }
-        // RFC 6750 §5.3: bearer tokens are passed over TLS only; a token that leaves this machine in the clear is anyone's.
+        // RFC 6750 §5.3: bearer tokens are sent over TLS only; anyone can read a token that leaves this machine in the
+        // clear.
         if access_token
             && let Some((name, exposed)) = upstream.and_then(|upstream| names.upstreams.get(upstream.index))
             && let Some(server) = exposed.first()
@@ -79,7 +80,7 @@ impl Build<'_> {
     }
 }
 
-/// Why a header may not carry a claim.
+/// Why a header may not carry a claim; `None` if it may.
 pub(super) fn header_problem(name: &str) -> Option<String> {
     const HOP: &[&str] = &[
         "connection",
@@ -103,7 +104,7 @@ pub(super) fn header_problem(name: &str) -> Option<String> {
     const OUR_PREFIXES: &[&str] = &["client-cert", "x-forwarded-", "x-original-", "x-rewrite-", "x-http-method"];
     let lower = name.to_ascii_lowercase();
     let way_out = "choose another, such as `X-Token-Subject`";
-    // Servers behind us may read `_` and `.` as `-`, and then as a name that a client may send.
+    // Upstreams may treat `_` and `.` as `-`, and so take a header of the client's for this one.
     if lower.is_empty() || !lower.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return Some(format!("`{name}` is not a header name of letters, digits and `-`; {way_out}"));
     }

@@ -20,7 +20,7 @@ use crate::issuer::assertion::ClientKey;
 use crate::issuer::introspection::{Authentication, CacheSettings, Response, Settings};
 
 impl Build<'_> {
-    /// What the section says, of an issuer whose tokens have these `audiences`.
+    /// Compiles the section of an issuer whose tokens have these `audiences`.
     pub(super) fn introspection(
         &mut self,
         at: &KeyPath,
@@ -130,7 +130,7 @@ impl Build<'_> {
         good.then_some(Authentication::Certificate(chain, key))
     }
 
-    /// `algorithm`, which the key decides; written, it must be that.
+    /// Checks `algorithm`: the key determines it, so if it is written, it must be that of the key.
     fn assertion_algorithm(
         &mut self,
         at: &KeyPath,

@@ -1,4 +1,4 @@
-//! `issuers`: what an authorization server's tokens must be (RFC 8414 §2, RFC 9068 §4).
+//! `issuers`: what the tokens of an authorization server must satisfy (RFC 8414 §2, RFC 9068 §4).
 
 use std::time::Duration;
 
@@ -159,7 +159,7 @@ impl Build<'_> {
         if !interval_is_good {
             self.problem(&at.key("refresh_interval"), "the time must be from 60s to 1h; the default is `300s`");
         }
-        // One reading that fails must not be enough to lose the keys.
+        // A single failed reading must not be enough to lose the keys.
         let shortest = if interval_is_good { refresh_interval * 2 } else { Duration::ZERO };
         if !(shortest..=MAX_AGE_LONGEST).contains(&max_age) {
             let problem = format!(
@@ -213,13 +213,13 @@ const REFRESH_SHORTEST: Duration = Duration::from_secs(60);
 const REFRESH_LONGEST: Duration = Duration::from_secs(60 * 60);
 const MAX_AGE_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The name of an issuer: as written, or its host.
+/// The configured name of an issuer, or else its host.
 pub(super) fn name_of(issuer: &file::Issuer) -> String {
     let host = || Some(https_url(issuer.issuer.as_deref()?).ok()?.host_str()?.to_owned());
     issuer.name.clone().or_else(host).unwrap_or_default()
 }
 
-/// An absolute https URL without user information and without characters that URLs are rid of in silence.
+/// An absolute https URL without user information and without characters that URL parsers silently drop.
 pub(super) fn https_url(text: &str) -> Result<Url, String> {
     if !text.starts_with("https://") {
         return Err(format!("`{text}` is not an https URL; write it with `https://`, since plain http is not used"));
@@ -230,7 +230,7 @@ pub(super) fn https_url(text: &str) -> Result<Url, String> {
     }
     let url = Url::parse(text).map_err(|_| problem())?;
     if !url.username().is_empty() || url.password().is_some() {
-        // Not shown, since it may be a password.
+        // The text is not shown, since it may contain a password.
         return Err("the URL has user information; remove it".to_owned());
     }
     Ok(url)

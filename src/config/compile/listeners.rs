@@ -1,4 +1,4 @@
-//! `listeners`: addresses, origins, and TLS that was set up once.
+//! `listeners`: addresses, origins, and TLS settings that rustls accepts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::config::{Listener, VirtualHost};
 use crate::connection::tls;
 
 impl Build<'_> {
-    /// Every entry, in its place.
+    /// Compiles every entry, in the order of the file.
     pub(super) fn listeners(&mut self, file: &mut File) -> Option<Vec<(SocketAddr, VirtualHost)>> {
         let at = KeyPath::of("listeners");
         let entries =
@@ -81,7 +81,8 @@ impl Build<'_> {
         Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy }))
     }
 
-    /// Entries with one address are told apart by the name that a client asks TLS for, which has no port and is no IP address.
+    /// Reports entries that clients could not choose between. Entries with the same address are distinguished by the
+    /// server name that a client sends in TLS, which has no port and cannot be an IP address.
     fn tell_apart(&mut self, at: &KeyPath, entry: &Reached, earlier: &[Reached]) {
         if let Some(Reached { index, address, .. }) = earlier.iter().find(|other| other.covers(entry)) {
             let problem = format!(
@@ -159,7 +160,7 @@ impl Build<'_> {
             }
         };
         let (chain, key) = (chain?, key?);
-        // Looked at without them too, so that a key that does not fit is found in the same run.
+        // Checked even without them, so that a key that does not match is reported in the same run.
         let known = clients.is_some();
         let settings = tls::Settings {
             certificate_chain: chain,
@@ -209,7 +210,8 @@ impl Build<'_> {
         Some(tls::ClientCertificates::Requested { demand, trust })
     }
 
-    /// The keys that say what makes a certificate acceptable; `otherwise` is what to write for want of trust anchors.
+    /// Compiles the keys that say which certificates are acceptable; `otherwise` is the advice if there are no trust
+    /// anchors.
     pub(super) fn trust(&mut self, at: &KeyPath, entry: TrustKeys<'_>, otherwise: &str) -> Option<tls::Trust> {
         match entry.trust.get_or_insert(file::Trust::Chain) {
             file::Trust::Possession => {
@@ -259,7 +261,8 @@ impl Build<'_> {
         }
     }
 
-    /// A certificate of which no list tells is refused, and an operator who forgot a list should know why.
+    /// Warns of trust anchors without a list: a certificate that no list covers is refused, and an operator who forgot
+    /// a list should know why.
     fn warn_of_missing_lists(&mut self, at: &KeyPath, anchors: &RootCertStore, lists: &[tls::RevocationList]) {
         if lists.is_empty() {
             return;
@@ -286,7 +289,7 @@ struct Reached {
 }
 
 impl Reached {
-    /// Whether one socket takes all addresses of the machine, and so leaves none for the other.
+    /// Whether one socket listens on all addresses of the machine, and so leaves none for the other.
     fn covers(&self, other: &Self) -> bool {
         let (one, other) = (self.address, other.address);
         let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
@@ -294,7 +297,7 @@ impl Reached {
     }
 }
 
-/// Entries with one address are one listener.
+/// Groups entries with the same address into one listener.
 pub(super) fn by_address(entries: Vec<(SocketAddr, VirtualHost)>) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = Vec::new();
     for (address, host) in entries {
@@ -341,7 +344,7 @@ fn describe_trust(trust: &tls::Trust) -> String {
     }
 }
 
-/// The keys by which certificates are trusted, wherever they come from.
+/// The keys that decide which certificates are trusted, for direct and for forwarded certificates.
 pub(super) struct TrustKeys<'f> {
     trust: &'f mut Option<file::Trust>,
     trust_anchors: &'f Option<Vec<FilePath>>,
@@ -351,7 +354,7 @@ pub(super) struct TrustKeys<'f> {
 }
 
 impl TrustKeys<'_> {
-    /// The keys that mean something with `trust: chain` alone, and whether they are there.
+    /// The keys that have an effect only with `trust: chain`, and whether they are present.
     fn of_chains(&self, at: &KeyPath) -> [(KeyPath, bool); 4] {
         [
             (at.key("trust_anchors"), self.trust_anchors.is_some()),

@@ -1,7 +1,7 @@
-//! From the file's strings and numbers to the types of the other rooms.
+//! Turns the file's strings and numbers into the types of the other modules.
 //!
-//! Opens and parses every file that is named, and writes every default into the [`File`], which is then the configuration in
-//! force. A part that cannot be built is left out and its problem recorded; the rest is looked at all the same.
+//! Opens and parses every file that is named, and writes every default into the [`File`], which is then the effective
+//! configuration. A part that cannot be built is left out and its problem recorded; the rest is checked all the same.
 
 mod admin;
 mod dpop;
@@ -35,7 +35,7 @@ use crate::connection::limits::Limits;
 use crate::issuer;
 use crate::telemetry::audit;
 
-/// Builds everything, or says everything that is wrong.
+/// Builds the whole configuration, or returns every problem.
 pub(super) fn compile(
     mut file: File,
     report: Report,
@@ -213,7 +213,7 @@ impl Build<'_> {
     }
 
     fn time(&mut self, at: &KeyPath, entry: &mut Option<scalar::Duration>, default: Duration) -> Option<Duration> {
-        // Above a day it is a typing error, and some day it would overflow a clock.
+        // More than a day is a typing error, and very long times would overflow a clock.
         self.time_within(at, entry, default, Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60))
     }
 
@@ -237,7 +237,7 @@ impl Build<'_> {
         Some(time)
     }
 
-    /// How much memory a cache may take.
+    /// How much memory a cache may use, in bytes.
     fn memory(&mut self, at: &KeyPath, entry: &mut Option<scalar::Size>) -> Option<u64> {
         const MIB: u64 = 1024 * 1024;
         let size = entry.get_or_insert(scalar::Size(128 * MIB)).0;
@@ -314,7 +314,7 @@ impl Build<'_> {
         }
     }
 
-    /// Names go into metrics and the audit, so they are short and print as they are.
+    /// Checks a name; names are metric labels and audit fields, so they are short and need no escaping.
     fn name<'f>(&mut self, at: &KeyPath, name: Option<&'f str>) -> Option<&'f str> {
         let name = self.text(at, name, "choose a name, such as `accounts`")?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
@@ -333,7 +333,8 @@ impl Build<'_> {
         }
     }
 
-    /// Says that a name is not known; not when the entry it names may have been left out for a fault of its own.
+    /// Reports an unknown name, unless the entry that it names may be missing because of a problem of its own
+    /// (`broken`).
     fn unknown<'n>(
         &mut self,
         at: &KeyPath,
@@ -355,7 +356,7 @@ impl Build<'_> {
     }
 }
 
-/// The file with every default in its place.
+/// The file as YAML, with every default written out.
 fn effective(file: &File) -> String {
     fn without_null(value: &mut Value) {
         match value {
@@ -372,7 +373,7 @@ fn effective(file: &File) -> String {
     serde_yaml::to_string(&value).unwrap_or_default()
 }
 
-/// More than any process has file descriptors for.
+/// More connections than any process has file descriptors for.
 const MAX_CONNECTIONS: u64 = 1_000_000;
-/// What Pingora's HTTP/1 parser takes.
+/// The most header fields that Pingora's HTTP/1 parser accepts.
 const MAX_FIELDS: u64 = 256;

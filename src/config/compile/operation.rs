@@ -1,4 +1,4 @@
-//! `reload` and `drain`: how the gateway learns of changes, and how it ends.
+//! `reload` and `drain`: how the gateway notices changes, and how it stops.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::config::scalar;
 use crate::connection::drain;
 
 impl Build<'_> {
-    /// How often files are looked at for changes; zero is never.
+    /// How often files are checked for changes; zero means never.
     pub(super) fn reload(&mut self, file: &mut File) -> Option<Duration> {
         let at = KeyPath::of("reload").key("watch");
         let entry = &mut file.reload.get_or_insert_default().watch;
@@ -26,7 +26,7 @@ impl Build<'_> {
         let at = KeyPath::of("drain");
         let entry = file.drain.get_or_insert_default();
         let minutes = |minutes: u64| Duration::ZERO..=Duration::from_secs(minutes * 60);
-        // Together less than the 30 seconds that Kubernetes gives a pod that does not say otherwise.
+        // Together less than the 30 seconds that Kubernetes gives a pod by default.
         let (delay, timeout) = (Duration::from_secs(5), Duration::from_secs(20));
         let delay = self.time_within(&at.key("delay"), &mut entry.delay, delay, minutes(5));
         let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, timeout, minutes(60));

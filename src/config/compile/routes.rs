@@ -1,4 +1,4 @@
-//! `routes`: what may be asked for; absence never permits.
+//! `routes`: the requests that are accepted; an absent key never permits anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 
-/// The names that routes may use, of entries that have faults too.
+/// The names that routes may refer to, including those of entries with problems.
 pub(super) struct Names {
     pub(super) hosts: Vec<Box<str>>,
     issuers: Vec<IssuerName>,
-    /// Name, and the servers that a token would reach unprotected.
+    /// Each name, with the servers that a token would reach without TLS.
     pub(super) upstreams: Vec<(String, Vec<String>)>,
 }
 
@@ -49,14 +49,14 @@ impl Names {
     }
 }
 
-/// What routes have to know of an issuer.
+/// What routes need to know about an issuer.
 struct IssuerName {
     name: String,
     issuer: String,
     introspected: bool,
 }
 
-/// What holds for a route that does not say it itself.
+/// The values for keys that a route leaves out.
 #[derive(Clone, Copy)]
 pub(super) struct Unsaid {
     profile: Option<Profile>,
@@ -252,7 +252,7 @@ impl Build<'_> {
         }
     }
 
-    /// The schemes of `sender_constraint`, and when they ask for a nonce.
+    /// The schemes of `sender_constraint`, and when they require a nonce.
     pub(super) fn sender_constraint(
         &mut self,
         at: &KeyPath,
@@ -288,7 +288,7 @@ impl Build<'_> {
             schemes.push(scheme);
         }
         if !schemes.contains(&Scheme::Dpop) {
-            // The entry that was lost may have been `dpop`.
+            // The entry that was removed may have been `dpop`.
             if entry.dpop.is_some() && !self.report.lost_under(&accepted_at) {
                 let problem = "the route does not accept `dpop`, so this has no effect; remove the key, or add `dpop` to `sender_constraint`";
                 self.problem(&dpop_at, problem);
@@ -313,7 +313,7 @@ impl Build<'_> {
         let written = entry.issuers.is_some();
         let chosen: &Vec<String> = entry.issuers.get_or_insert_with(all);
         if chosen.is_empty() {
-            // Without any issuer configured, that is reported where it belongs.
+            // If no issuer is configured at all, that is reported at `issuers`.
             if written {
                 self.report
                     .empty(at, "the list is empty, so no token could be accepted; name an issuer or remove the key");

@@ -1,4 +1,4 @@
-//! `forwarded_client_certificate` of a listener: the proxies in front, and how they hand on certificates.
+//! `forwarded_client_certificate` of a listener: the proxies in front of it, and how they forward certificates.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -15,7 +15,8 @@ use crate::config::file;
 use crate::connection::trusted_proxy::Settings;
 
 impl Build<'_> {
-    /// The entry at `at`; `asked` is what the listener asks of those who connect, at `asked_at`.
+    /// Compiles the entry at `at`; `asked` is the listener's own `mode` and `trust` for client certificates, at
+    /// `asked_at`.
     pub(super) fn trusted_proxy(
         &mut self,
         at: &KeyPath,
@@ -54,7 +55,7 @@ impl Build<'_> {
         })
     }
 
-    /// A name that never goes up, on any listener: whoever stands behind the gateway may believe it too.
+    /// Reads the name of the header, which is never forwarded from any listener: upstreams may trust it too.
     fn header(&mut self, at: &KeyPath, text: &str) -> Option<HeaderName> {
         let header =
             HeaderName::from_str(text).ok().filter(|_| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
@@ -86,7 +87,7 @@ impl Build<'_> {
                 (Some(file::Mode::None), _) => {
                     "no client certificate is requested, so no proxy could present one; write `mode: optional` in `client_certificates`"
                 }
-                // Anybody can write any name into a certificate that nobody vouches for.
+                // Anyone can put any name into a certificate that no authority signed.
                 (_, Some(file::Trust::Possession)) if place == 0 => {
                     "with `trust: possession` in `client_certificates` anyone can use these names; write `trust: chain` there, or name `thumbprints`"
                 }
@@ -113,7 +114,7 @@ impl Build<'_> {
         self.each(at, texts, str::parse)
     }
 
-    /// Every entry of a list that may be left out, but not empty.
+    /// Parses every entry of a list that may be absent, but not empty.
     fn each<T, E: Display>(
         &mut self,
         at: &KeyPath,

@@ -1,4 +1,4 @@
-//! `upstreams`: the resource servers and TLS towards them.
+//! `upstreams`: the resource servers, and TLS to them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -185,7 +185,7 @@ impl Build<'_> {
     }
 }
 
-/// A server's address: scheme, host and port, and nothing else.
+/// Parses a server's address: scheme, host and port, and nothing else.
 pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, String> {
     let way_out = "write it like `http://127.0.0.1:8080` or `https://accounts.internal`";
     let (tls, authority) = match text.split_once("://") {
@@ -207,7 +207,7 @@ pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, Stri
     }
 }
 
-/// Whether what is sent there crosses a network unprotected.
+/// Whether requests to this server cross a network without TLS.
 pub(super) fn is_exposed(server: &upstream::ServerAddress) -> bool {
     let loopback = server.host.parse::<IpAddr>().map_or(&*server.host == "localhost", |address| address.is_loopback());
     !server.tls && !loopback
