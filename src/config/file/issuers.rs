@@ -25,16 +25,16 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) algorithms: Option<Vec<Algorithm>>,
     /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
     pub(in crate::config) jwks_uri: Option<String>,
-    /// How its keys are kept.
+    /// How its keys are cached.
     pub(in crate::config) jwks: Option<Jwks>,
-    /// PEM files with the authorities that the issuer's TLS certificates lead to. Default: the system's.
+    /// PEM files with the authorities that the issuer's TLS certificates chain to. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
-    /// How it is asked about its tokens; required with `tokens: introspection`.
+    /// How the gateway asks it about its tokens; required with `tokens: introspection`.
     pub(in crate::config) introspection: Option<Introspection>,
 }
 
-/// How an issuer is asked about its tokens (RFC 7662).
+/// How the gateway asks an issuer about its tokens (RFC 7662).
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Introspection {
@@ -47,26 +47,26 @@ pub(in crate::config) struct Introspection {
     /// How the gateway authenticates; never with a shared secret.
     #[schemars(required)]
     pub(in crate::config) authentication: Option<Authentication>,
-    /// The form that every answer must have.
+    /// The form that every response must have.
     #[schemars(extend("default" = "json"))]
     pub(in crate::config) response: Option<Response>,
-    /// The values of `aud` that a signed answer may have; only with `response: jwt`. Default: `client_id` and the issuer's
-    /// `audiences`.
+    /// The values of `aud` that a signed response may have; only with `response: jwt`. Default: `client_id` and the
+    /// issuer's `audiences`.
     #[schemars(length(min = 1))]
     pub(in crate::config) audience: Option<Vec<String>>,
-    /// What an answer without `aud` is worth.
+    /// What happens to a token whose response has no `aud`.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) missing_audience: Option<MissingAudience>,
-    /// How long a question may take, the wait for its turn included; up to 30s.
+    /// How long an introspection request may take, including the wait for its turn; up to 30s.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) timeout: Option<Duration>,
-    /// How many questions may be under way at a time.
+    /// How many introspection requests may be in progress at a time.
     #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
     pub(in crate::config) max_calls: Option<u64>,
-    /// How many requests may wait for an answer at a time; more are answered with 503.
+    /// How many clients' requests may wait for a response at a time; more are answered with 503.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1024))]
     pub(in crate::config) max_waiting: Option<u64>,
-    /// Memory of the answers.
+    /// The cache of responses.
     pub(in crate::config) cache: Option<IntrospectionCache>,
 }
 
@@ -110,17 +110,17 @@ pub(in crate::config) enum Response {
     Jwt,
 }
 
-/// What an introspection response without `aud` is worth.
+/// What happens to a token whose introspection response has no `aud`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum MissingAudience {
-    /// Nothing: the token is refused.
+    /// The token is refused.
     Refuse,
     /// The token is accepted; only for an issuer that tells this gateway nothing about tokens of other resources.
     Accept,
 }
 
-/// Memory of what an issuer said about its tokens; never past their `exp`.
+/// The cache of introspection responses; a token is never used past its `exp`.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct IntrospectionCache {
@@ -130,25 +130,25 @@ pub(in crate::config) struct IntrospectionCache {
     /// How much memory they may take; from 1MiB to 64GiB.
     #[schemars(extend("default" = "128MiB"))]
     pub(in crate::config) max_bytes: Option<Size>,
-    /// How long an answer is used, from the moment the question was sent: how late a revocation is noticed. From 0s, which
-    /// asks every time, to 1h.
+    /// How long a response is used, from the moment its request was sent: how late a revocation is noticed. From 0s,
+    /// which asks every time, to 1h.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) max_age: Option<Duration>,
-    /// How long the answer is used that a token is not active, or not acceptable here; from 0s to 5s.
+    /// How long a response is used that says a token is not active or not acceptable here; from 0s to 5s.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) inactive_max_age: Option<Duration>,
 }
 
-/// How an issuer's keys are kept.
+/// How an issuer's keys are cached.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Jwks {
-    /// From one reading of the key set to the next, from 60s to 1h; sooner, but not below 60s, if its `Cache-Control` says so.
-    /// A key that the issuer removed works for up to as long.
+    /// The time between two reads of the key set, from 60s to 1h; less, but not below 60s, if its `Cache-Control` says
+    /// so. A key that the issuer removed works for up to this long.
     #[schemars(extend("default" = "300s"))]
     pub(in crate::config) refresh_interval: Option<Duration>,
-    /// How long the keys are used after the last good reading, while they cannot be read; from twice `refresh_interval` to
-    /// 7days. After that the issuer's tokens are refused with 503.
+    /// How long the keys are used after they were last read, while they cannot be read again; from twice
+    /// `refresh_interval` to 7days. After that the issuer's tokens are refused with 503.
     #[schemars(extend("default" = "24h"))]
     pub(in crate::config) max_age: Option<Duration>,
 }
@@ -159,7 +159,7 @@ pub(in crate::config) struct Jwks {
 pub(in crate::config) enum Tokens {
     /// By the gateway, with the issuer's keys.
     Jwt,
-    /// By asking the issuer about each, JWTs included.
+    /// By asking the issuer about each token, including JWTs.
     Introspection,
 }
 

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
 
-/// Where clients connect, which origins are served there, and what the handshake shows and asks for.
+/// Where clients connect, which origins are served there, and its TLS.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Listener {
-    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`. Entries with one address share it; the name that a client
-    /// asks TLS for chooses the entry, so their hosts have to differ.
+    /// Address and port, such as `0.0.0.0:8443` or `[::]:8443`. Entries with one address share it; the server name that
+    /// a client sends in TLS selects the entry, so their hosts must differ.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
     /// The public origins served here, such as `https://api.bank.example`, with a path prefix where an outer proxy removes
     /// one. Requests for any other host are refused.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) origins: Option<Vec<String>>,
-    /// What the handshake shows and asks for.
+    /// The certificate of the listener, and the certificates that it requests from clients.
     #[schemars(required)]
     pub(in crate::config) tls: Option<ListenerTls>,
     /// The proxies in front that may forward the certificates of their clients. Default: none, and no such header is
-    /// believed.
+    /// trusted.
     pub(in crate::config) forwarded_client_certificate: Option<ForwardedClientCertificate>,
 }
 
@@ -29,16 +29,16 @@ pub(in crate::config) struct Listener {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ForwardedClientCertificate {
-    /// How the proxies write a certificate; no other header is looked at.
+    /// How the proxies write a certificate; no other header is read.
     #[schemars(required)]
     pub(in crate::config) dialect: Option<Dialect>,
     /// The header that carries it; required with `nginx_escaped_pem`, and only allowed there. It begins with `X-SSL-`,
     /// `SSL-Client-`, `X-Client-Cert` or `Client-Cert`.
     pub(in crate::config) header: Option<String>,
-    /// Who the proxies are. Their own certificates bind no token; from everybody else the header is ignored.
+    /// Who the proxies are. Tokens are never bound to their own certificates; the header is ignored from everyone else.
     #[schemars(required)]
     pub(in crate::config) from: Option<Proxies>,
-    /// What makes a certificate acceptable. With `possession` the chain is the proxy's business.
+    /// What makes a certificate acceptable. With `possession` the gateway does not check the chain; the proxy must.
     #[schemars(extend("default" = "chain"))]
     pub(in crate::config) trust: Option<Trust>,
     /// PEM files with the authorities of client certificates; required with `trust: chain`.
@@ -78,10 +78,11 @@ pub(in crate::config) enum Dialect {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
 pub(in crate::config) struct Proxies {
-    /// Their addresses or networks, such as `10.0.0.0/8`. Alone, they make a proxy of everybody who can connect from there.
+    /// Their addresses or networks, such as `10.0.0.0/8`. Without `names` and `thumbprints`, everyone who can connect
+    /// from there counts as a proxy.
     #[schemars(length(min = 1))]
     pub(in crate::config) addresses: Option<Vec<String>>,
-    /// Host names or URIs among the subject alternative names of their certificates; `client_certificates` has to have
+    /// Host names or URIs among the subject alternative names of their certificates; `client_certificates` must have
     /// `trust: chain`.
     #[schemars(length(min = 1))]
     pub(in crate::config) names: Option<Vec<String>>,
@@ -100,16 +101,16 @@ pub(in crate::config) struct ListenerTls {
     /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// The certificates that clients are asked for.
+    /// The certificates that are requested from clients.
     #[schemars(required)]
     pub(in crate::config) client_certificates: Option<ClientCertificates>,
 }
 
-/// The certificates that a listener asks clients for.
+/// The certificates that are requested from clients.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ClientCertificates {
-    /// Whether a client must show a certificate.
+    /// Whether a client must present a certificate.
     #[schemars(required)]
     pub(in crate::config) mode: Option<Mode>,
     /// What makes a certificate acceptable.
@@ -130,7 +131,7 @@ pub(in crate::config) struct ClientCertificates {
     pub(in crate::config) revocation_list_expired: Option<OnExpired>,
 }
 
-/// Whether a client must show a certificate.
+/// Whether a client must present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum Mode {
@@ -138,7 +139,7 @@ pub(in crate::config) enum Mode {
     Required,
     /// A client may come without one; it can then only use public routes and tokens that are bound to a DPoP key.
     Optional,
-    /// None is asked for; only public routes and tokens that are bound to a DPoP key can be used.
+    /// None is requested; only public routes and tokens that are bound to a DPoP key can be used.
     None,
 }
 
@@ -164,13 +165,13 @@ pub(in crate::config) enum ExtendedKeyUsage {
     Any,
 }
 
-/// What becomes of certificates whose revocation list is past its nextUpdate.
+/// What happens to certificates whose revocation list is past its nextUpdate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum OnExpired {
     /// They are refused, on open connections too.
     Refuse,
-    /// The list stays in force as it is.
+    /// The list is still used.
     Accept,
 }
 
@@ -183,8 +184,8 @@ pub(in crate::config) struct Admin {
     pub(in crate::config) address: Option<String>,
     /// TLS, with a client certificate for `/revocations`. Default: plain HTTP.
     pub(in crate::config) tls: Option<AdminTls>,
-    /// Lets tokens be revoked by `POST /revocations`; on an address that is not loopback this requires `tls`. Default: none,
-    /// and there is no such path.
+    /// How tokens are revoked by `POST /revocations`; on an address that is not loopback this requires `tls`. Default:
+    /// none, and there is no such path.
     pub(in crate::config) revocations: Option<Revocations>,
 }
 
@@ -198,7 +199,7 @@ pub(in crate::config) struct AdminTls {
     /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// PEM files with the authorities of those who may send revocations; probes need no certificate.
+    /// PEM files with the authorities of the clients that may send revocations; probes need no certificate.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
 }
@@ -207,11 +208,11 @@ pub(in crate::config) struct AdminTls {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Revocations {
-    /// How long a revocation lasts that does not say when the last of its tokens expires; at least as long as a JWT lives. From
-    /// 60s to 720h.
+    /// How long a revocation is kept that does not say when the last of its tokens expires; at least the lifetime of a
+    /// JWT. From 60s to 720h.
     #[schemars(extend("default" = "24h"))]
     pub(in crate::config) keep: Option<Duration>,
-    /// How many revocations there may be at a time; more are answered with 503.
+    /// How many revocations are kept at a time; more are answered with 503.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
     pub(in crate::config) max_entries: Option<u64>,
     /// Whose security event tokens are accepted (RFC 8417, RFC 8935).

@@ -28,7 +28,7 @@ pub(super) use self::routes::{HealthCheck, Protocol, Route, Scopes, SenderConstr
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct File {
-    /// The floor that every route stands on.
+    /// The FAPI profile that every route enforces.
     #[schemars(required)]
     pub(in crate::config) profile: Option<Profile>,
     /// Where clients connect; at least one.
@@ -38,13 +38,13 @@ pub(in crate::config) struct File {
     pub(in crate::config) admin: Option<Admin>,
     /// The authorization servers whose tokens are accepted. Needed unless every route is public.
     pub(in crate::config) issuers: Option<Vec<Issuer>>,
-    /// Memory of verified tokens.
+    /// The cache of verified tokens.
     pub(in crate::config) token_cache: Option<TokenCache>,
     /// How long a DPoP proof is valid, and how nonces work (RFC 9449).
     pub(in crate::config) dpop: Option<Dpop>,
-    /// Memory of the DPoP proofs that were used.
+    /// The record of DPoP proofs that were used.
     pub(in crate::config) replay: Option<Replay>,
-    /// Bounds on what a client may cost.
+    /// Limits on what a client may use.
     pub(in crate::config) limits: Option<Limits>,
     /// The resource servers, by name.
     #[schemars(required)]
@@ -60,7 +60,7 @@ pub(in crate::config) struct File {
     pub(in crate::config) drain: Option<Drain>,
 }
 
-/// The FAPI profile in force.
+/// The FAPI profile that every route enforces.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 pub(in crate::config) enum Profile {
     /// FAPI 2.0 Security Profile.
@@ -71,7 +71,7 @@ pub(in crate::config) enum Profile {
     Fapi1Advanced,
 }
 
-/// Memory of verified tokens; never past their `exp`.
+/// The cache of verified tokens; a token is never used past its `exp`.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct TokenCache {
@@ -93,16 +93,17 @@ pub(in crate::config) struct Dpop {
     /// How long a proof is valid, from its `iat`; whole seconds, from 1s to 300s.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) proof_max_age: Option<Duration>,
-    /// How far the `iat` of a proof may lie ahead; whole seconds, from 0s to 60s.
+    /// How far in the future the `iat` of a proof may lie; whole seconds, from 0s to 60s.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) clock_skew: Option<Duration>,
-    /// When a proof needs a nonce, on routes that do not say so themselves.
+    /// When a proof needs a nonce, on routes without their own `dpop.nonce`.
     #[schemars(extend("default" = "never"))]
     pub(in crate::config) nonce: Option<NonceMode>,
     /// File with the keys of nonces, the same for all replicas: 32 random bytes for each, or one on each line in hex, base64
     /// or base64url, at most 8. The first signs; the others are still recognised. Default: random for each process.
     pub(in crate::config) nonce_key: Option<FilePath>,
-    /// How long a nonce is used before a new one is given out; it is accepted for as long again. Whole seconds, from 10s to 1h.
+    /// How long a nonce is issued before a new one replaces it; it is accepted for as long again. Whole seconds, from
+    /// 10s to 1h.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) nonce_lifetime: Option<Duration>,
 }
@@ -114,13 +115,13 @@ pub(in crate::config) enum NonceMode {
     /// Not at all.
     #[default]
     Never,
-    /// When its `iat` is too old or lies ahead.
+    /// When its `iat` is too old or in the future.
     WhenStale,
     /// Always.
     Always,
 }
 
-/// Memory of the proofs that were used.
+/// The record of DPoP proofs that were used.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Replay {
@@ -138,7 +139,7 @@ pub(in crate::config) struct Replay {
 pub(in crate::config) enum Store {
     /// In this process alone.
     Memory,
-    /// In a database that replicas share; understood, so that it can be refused in clear words.
+    /// In a database that replicas share; known only so that it can be refused with a clear message.
     Redis,
 }
 
@@ -156,7 +157,7 @@ impl JsonSchema for Store {
     }
 }
 
-/// Bounds on what a client may cost.
+/// Limits on what a client may use.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Limits {
@@ -178,13 +179,13 @@ pub(in crate::config) struct Limits {
     /// How long a request body may take from its first byte, whatever its rate.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) body_grace: Option<Duration>,
-    /// The least that a client has to send of a body in each second after `body_grace`; from 1B to 1MiB.
+    /// How much of a body a client must send in each second after `body_grace`; from 1B to 1MiB.
     #[schemars(extend("default" = "1KiB"))]
     pub(in crate::config) body_min_rate: Option<Size>,
     /// How long an exchange may take, from the end of the request's header section to the end of the response.
     #[schemars(extend("default" = "1h"))]
     pub(in crate::config) exchange_timeout: Option<Duration>,
-    /// How long a connection may be idle between requests, and how long a client may read nothing of its response.
+    /// How long a connection may be idle between requests, and how long a client may read nothing of a response.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) idle_timeout: Option<Duration>,
     /// How long a TLS handshake may take.
@@ -208,20 +209,21 @@ pub(in crate::config) struct Audit {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Reload {
-    /// How often gateway.yaml and every file that it names are looked at for changes, from 100ms to 1h; 0s means never.
+    /// How often gateway.yaml and every file that it names are checked for changes, from 100ms to 1h; 0s means never.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) watch: Option<Duration>,
 }
 
-/// How the gateway stops: first it is no longer ready, then connections end, then the process.
+/// How the gateway stops: first it is no longer ready, then it closes connections, then it exits.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Drain {
-    /// How long connections are accepted after `/readyz` began to answer 503, which load balancers need to notice; from 0s to
-    /// 5m. In its second half, each HTTP/1.1 response is the last of its connection.
+    /// How long connections are still accepted after `/readyz` begins to answer 503, so that load balancers notice;
+    /// from 0s to 5m. In its second half, each HTTP/1.1 response is the last of its connection.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) delay: Option<Duration>,
-    /// How long requests under way may take after that, from 0s to 1h; the gateway exits as soon as the last is answered.
+    /// How long requests in progress may take after that, from 0s to 1h; the gateway exits as soon as the last one is
+    /// answered.
     #[schemars(extend("default" = "20s"))]
     pub(in crate::config) timeout: Option<Duration>,
 }

@@ -24,11 +24,11 @@ pub(in crate::config) struct Upstream {
     /// How long connecting may take, TLS included.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) connect_timeout: Option<Duration>,
-    /// How long a server may be silent.
+    /// How long a server may send nothing.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) response_timeout: Option<Duration>,
-    /// How long an unused connection is kept; keep it below the servers' own, or a request may meet a connection that is just
-    /// being closed.
+    /// How long an unused connection is kept; keep it below the servers' own, or a request may be sent on a connection
+    /// that is just being closed.
     #[schemars(extend("default" = "60s"))]
     pub(in crate::config) idle_timeout: Option<Duration>,
     /// How servers are checked. Default: none.
@@ -46,7 +46,7 @@ pub(in crate::config) enum Protocol {
     Http2,
 }
 
-/// How servers are checked. One that fails is left out as long as there is another.
+/// How servers are checked. One that fails receives no requests as long as there is another.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct HealthCheck {
@@ -70,10 +70,10 @@ pub(in crate::config) struct HealthCheck {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct UpstreamTls {
-    /// PEM files with the authorities that the servers' certificates lead to. Default: the system's.
+    /// PEM files with the authorities that the servers' certificates chain to. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
-    /// PEM file with the certificate chain that the gateway shows; requires `private_key`. Default: none.
+    /// PEM file with the certificate chain that the gateway presents; requires `private_key`. Default: none.
     pub(in crate::config) certificate: Option<FilePath>,
     /// PEM file with the key of that certificate.
     pub(in crate::config) private_key: Option<FilePath>,
@@ -95,10 +95,10 @@ pub(in crate::config) struct Route {
     /// The hosts it answers for, among those of the listeners' origins. Default: all.
     #[schemars(length(min = 1))]
     pub(in crate::config) hosts: Option<Vec<String>>,
-    /// The methods it takes, in upper case.
+    /// The methods it accepts, in upper case.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) methods: Option<Vec<String>>,
-    /// With `true` no token is needed, and none is looked at.
+    /// With `true` no token is needed, and none is checked.
     #[schemars(extend("default" = false))]
     pub(in crate::config) public: Option<bool>,
     /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
@@ -112,8 +112,8 @@ pub(in crate::config) struct Route {
     /// The issuers whose tokens are accepted, by name. Default: all.
     #[schemars(length(min = 1))]
     pub(in crate::config) issuers: Option<Vec<String>>,
-    /// How long an introspecting issuer's answer is used on this route, if less than its own `max_age`; 0s asks every time.
-    /// Default: the issuer's own.
+    /// How long an introspection response is used on this route, if less than the issuer's own `max_age`; 0s asks every
+    /// time. Default: the issuer's own.
     pub(in crate::config) introspection_max_age: Option<Duration>,
     /// The name of the upstream that the requests go to.
     #[schemars(required)]
@@ -146,7 +146,7 @@ impl SenderConstraint {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct RouteDpop {
-    /// When a proof needs a nonce here. Default: what `dpop.nonce` says.
+    /// When a proof needs a nonce here. Default: the value of `dpop.nonce`.
     pub(in crate::config) nonce: Option<NonceMode>,
 }
 
@@ -174,9 +174,9 @@ pub(in crate::config) struct Forward {
 pub(in crate::config) enum Scopes {
     /// All, written as a plain list.
     List(Vec<String>),
-    /// All, said so.
+    /// All, written as `{ all: [...] }`.
     All(Vec<String>),
-    /// At least one.
+    /// At least one, written as `{ any: [...] }`.
     Any(Vec<String>),
 }
 
