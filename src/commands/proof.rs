@@ -33,7 +33,7 @@ pub struct Arguments {
     /// The nonce that the server sent in `DPoP-Nonce`.
     #[arg(long, allow_hyphen_values = true)]
     nonce: Option<String>,
-    /// When the proof was made, in seconds since 1970; by default now.
+    /// The time the proof was made, in seconds since 1970; by default now.
     #[arg(long, value_name = "SECONDS")]
     iat: Option<u64>,
 }
@@ -60,13 +60,13 @@ fn proof(arguments: &Arguments) -> Result<String, String> {
         || key.to_string_lossy().contains(['\n', '\r'])
         || key.to_string_lossy().contains("-----")
     {
-        return Err("--key is the path of a file, and what was given looks like a key".into());
+        return Err("--key takes the path of a file, and this looks like the key itself".into());
     }
     let file = key.display();
     let pem = std::fs::read(key).map_err(|error| format!("{file}: {error}"))?;
     let key = PrivateKey::from_pem(&pem).map_err(|error| format!("{file}: {error}"))?;
     let key = ProofKey::new(key).map_err(|error| format!("{file}: {error}"))?;
-    http::Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
+    http::Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is not an HTTP method"))?;
     let token = token.as_deref().map(access_token).transpose()?;
     let request = Request { method, url: target(url)?, access_token: token.as_deref(), nonce: nonce.as_deref() };
     let now = iat.map_or_else(|| Clock::system().unix_time(), UnixTime);
@@ -83,9 +83,9 @@ fn target(url: &str) -> Result<&str, String> {
     });
     match absolute {
         true => Ok(target),
-        // What stands before an @ may be a password.
-        false if target.contains('@') => Err("the URL has a user name or is none, expected https://HOST/PATH".into()),
-        false => Err(format!("{target:?} is no URL, expected https://HOST/PATH")),
+        // The part before an @ may be a password.
+        false if target.contains('@') => Err("the URL has user information, expected https://HOST/PATH".into()),
+        false => Err(format!("{target:?} is not a URL, expected https://HOST/PATH")),
     }
 }
 
@@ -105,7 +105,7 @@ fn access_token(argument: &str) -> Result<String, String> {
     }
     // RFC 9449 §4.2 hashes "the ASCII encoding of the associated access token's value".
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the access token is not one word of ASCII".to_owned());
+        return Err("the access token has spaces or characters that are not ASCII".to_owned());
     }
     Ok(token.to_owned())
 }

@@ -183,7 +183,7 @@ pub enum ClientError {
     #[error("there are no trust anchors; the system has none, or trust_anchors is empty")]
     NoAnchors,
     /// Nothing says where to ask.
-    #[error("its introspection endpoint is neither configured nor discoverable; say introspection.endpoint")]
+    #[error("its introspection endpoint is neither configured nor discoverable; configure introspection.endpoint")]
     NoEndpoint,
     /// An anchor that is no certificate.
     #[error("a trust anchor cannot be used: {0}")]
@@ -203,7 +203,7 @@ pub enum ClientError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// Not an https URL.
-    #[error("{host} is not asked without TLS")]
+    #[error("{host} is not called without TLS")]
     NotHttps {
         /// Host, and port if not the usual one.
         host: Box<str>,
@@ -217,7 +217,7 @@ pub enum FetchError {
         detail: String,
     },
     /// A connection that ended before the head of the answer was there.
-    #[error("{host} broke the connection off: {detail}")]
+    #[error("{host} closed the connection before it answered: {detail}")]
     BrokenOff {
         /// Host, and port if not the usual one.
         host: Box<str>,

@@ -243,7 +243,7 @@ impl KeySource {
             }
             (Err(error), Some(known)) => {
                 warn!(issuer = %self.name, host = %discovery.host(), %error,
-                    "metadata could not be read; the jwks_uri it named before is used");
+                    "metadata could not be read; using the jwks_uri it named before");
                 Ok(known.clone())
             }
             (Err(error), None) => Err(error),

@@ -52,7 +52,7 @@ impl Sought {
 /// The issuer identifier does not say where its metadata is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it is not an https URL without query and fragment, so its metadata cannot be found; say jwks_uri, and introspection.endpoint if it is asked"
+    "it is not an https URL without query and fragment, so its metadata cannot be found; configure jwks_uri, and introspection.endpoint for introspection"
 )]
 pub struct NotDiscoverable;
 
@@ -126,13 +126,13 @@ pub enum MetadataError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// Not a JSON object with one reading.
-    #[error("the metadata is not a JSON object with one reading")]
+    #[error("the metadata is not an unambiguous JSON object")]
     Malformed,
     /// No `issuer`, or one that is no text.
     #[error("the metadata has no issuer")]
     IssuerMissing,
     /// The metadata of another issuer.
-    #[error("the metadata is of issuer {found:?}, expected {expected:?}")]
+    #[error("the metadata is for issuer {found:?}, expected {expected:?}")]
     IssuerMismatch {
         /// The document's `issuer`, cut.
         found: Box<str>,
@@ -154,7 +154,7 @@ pub enum MetadataError {
         found: Box<str>,
     },
     /// Neither place has a usable document.
-    #[error("no metadata by RFC 8414 ({authorization_server}), none by OpenID discovery ({openid})")]
+    #[error("no usable metadata by RFC 8414 ({authorization_server}) or by OpenID Connect Discovery ({openid})")]
     Neither {
         /// What was wrong at the first place.
         authorization_server: Box<Self>,

@@ -47,7 +47,7 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevokeError {
     /// The configuration has no section `revocations`.
-    #[error("revocations are not taken")]
+    #[error("revocations are not enabled")]
     Disabled,
     /// The request's fault.
     #[error(transparent)]

@@ -117,7 +117,7 @@ impl Metrics {
         };
         let requests = counter(
             "fapi_gateway_requests_total",
-            "Exchanges. decision is permit, reject or error; code is ok or one of the table of codes; route is empty where none matched.",
+            "Exchanges. decision is permit, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
             &["route", "decision", "code"],
         )?;
         let request_duration = histogram(
@@ -128,7 +128,7 @@ impl Metrics {
         )?;
         let decision_duration = histogram(
             "fapi_gateway_decision_duration_seconds",
-            "The gateway's own work before a request is forwarded or refused, questions to issuers included.",
+            "The gateway's own work before a request is forwarded or refused, including introspection.",
             &["route"],
             SHORT,
         )?;
@@ -140,12 +140,12 @@ impl Metrics {
         )?;
         let upstream_errors = counter(
             "fapi_gateway_upstream_errors_total",
-            "Failures of an upstream, those that another attempt made good included. kind is connect, connection, timeout or protocol.",
+            "Failures of an upstream, including those that a retry made up for. kind is connect, connection, timeout or protocol.",
             &["upstream", "kind"],
         )?;
         let upstream_retries = counter(
             "fapi_gateway_upstream_retries_total",
-            "Attempts after the first, made because the request had reached no server.",
+            "Retries of requests that had not reached a server.",
             &["upstream"],
         )?;
         let upstream_servers = IntGaugeVec::new(
@@ -170,26 +170,26 @@ impl Metrics {
         registry.register(Box::new(replay_entries.clone()))?;
         let jwks_refreshes = counter(
             "fapi_gateway_jwks_refreshes_total",
-            "Readings of key sets. outcome is success or failure.",
+            "Reads of key sets. outcome is success or failure.",
             &["issuer", "outcome"],
         )?;
         let introspection_requests = counter(
             "fapi_gateway_introspection_requests_total",
-            "Questions to issuers about tokens. outcome is active or inactive; unauthorized if the issuer refuses the gateway; invalid for an answer that cannot be used; timeout; unreachable; busy if too many requests wait.",
+            "Introspection requests. outcome is active or inactive; unauthorized if the issuer refuses the gateway; invalid for a response that cannot be used; timeout; unreachable; busy if too many requests wait.",
             &["issuer", "outcome"],
         )?;
         let introspection_duration = histogram(
             "fapi_gateway_introspection_duration_seconds",
-            "From a question to an issuer to its answer, the wait for its turn included.",
+            "From an introspection request to its response, including the wait for its turn.",
             &["issuer"],
             LONG,
         )?;
         let revocations = counter(
             "fapi_gateway_revocations_total",
-            "Revocations that were sent to the gateway. kind is token, jti, sub, client_id, sid, or none where it could not be told; outcome is recorded, ignored for an event about other things, refused, full or unavailable.",
+            "Revocations that were sent to the gateway. kind is token, jti, sub, client_id, sid, or none if it is not known; outcome is recorded, ignored for an event about other things, refused, full or unavailable.",
             &["kind", "outcome"],
         )?;
-        let revocations_entries = Gauge::new("fapi_gateway_revocations_entries", "Revocations in force.")?;
+        let revocations_entries = Gauge::new("fapi_gateway_revocations_entries", "Revocations that are in effect.")?;
         registry.register(Box::new(revocations_entries.clone()))?;
         let handshakes = counter(
             "fapi_gateway_tls_handshakes_total",
@@ -198,7 +198,7 @@ impl Metrics {
         )?;
         let jwks_age = gauge(
             "fapi_gateway_jwks_age_seconds",
-            "Since the issuer last sent its keys; at jwks.max_age they are no longer used.",
+            "Time since the issuer last sent its keys; after jwks.max_age they are no longer used.",
             &["issuer"],
         )?;
         let certificate_not_after = gauge(
@@ -208,7 +208,7 @@ impl Metrics {
         )?;
         let revocation_list_next_update = gauge(
             "fapi_gateway_revocation_list_next_update_timestamp_seconds",
-            "When the first revocation list of a file has to be replaced.",
+            "When the first revocation list of a file must be replaced.",
             &["file"],
         )?;
         let connections =
@@ -216,7 +216,7 @@ impl Metrics {
         registry.register(Box::new(connections.clone()))?;
         let token_cache_entries = Gauge::new(
             "fapi_gateway_token_cache_entries",
-            "Tokens that are remembered, verified and introspected ones.",
+            "Tokens that are remembered, both verified and introspected.",
         )?;
         registry.register(Box::new(token_cache_entries.clone()))?;
         let reloads = counter(
@@ -229,7 +229,7 @@ impl Metrics {
         registry.register(Box::new(audit_lines_lost.clone()))?;
         let last_reload = Gauge::new(
             "fapi_gateway_config_last_reload_success",
-            "1 if the configuration in force is the newest that was read, 0 if the newest was refused.",
+            "1 if the last reload succeeded or there was none, 0 if it was refused and the configuration before it is still used.",
         )?;
         last_reload.set(1.0);
         registry.register(Box::new(last_reload.clone()))?;

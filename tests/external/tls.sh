@@ -26,14 +26,14 @@ end() {
 trap end EXIT
 
 for ((tenths = 0; tenths < 10 * WAIT; tenths++)); do
-    if grep -q 'Ctrl-C ends the demo' "$folder/demo"; then break; fi
+    if grep -q 'Ctrl-C stops the demo' "$folder/demo"; then break; fi
     if ! kill -0 "$demo" 2>/dev/null; then
         cat "$folder/demo" >&2
         exit 1
     fi
     sleep 0.1
 done
-origin=$(sed -n 's,^The gateway goes on serving \(https://localhost:[0-9]*\) with .*,\1,p' "$folder/demo")
+origin=$(sed -n 's,^The gateway keeps serving \(https://localhost:[0-9]*\) with .*,\1,p' "$folder/demo")
 files=$(sed -n 's,^cd \(/.*\),\1,p' "$folder/demo")
 if [[ -z $origin || -z $files ]]; then
     echo "the demo did not say where it serves" >&2

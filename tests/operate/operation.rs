@@ -279,12 +279,12 @@ fn proof_says_in_one_line_what_is_wrong() {
     for (from, to, part) in [
         ("key.pem", "nowhere.pem", "nowhere.pem: No such file"),
         ("key.pem", "public.pem", "public.pem: there is no private key"),
-        ("https://api.bank.example/", "/accounts", "\"/accounts\" is no URL"),
-        ("GET", "G T", "\"G T\" is no method"),
+        ("https://api.bank.example/", "/accounts", "\"/accounts\" is not a URL"),
+        ("GET", "G T", "\"G T\" is not an HTTP method"),
         ("t", "", "the access token is empty"),
         ("t", "@empty", "the access token is empty"),
         ("t", "@nowhere", "nowhere: No such file"),
-        ("t", "one two", "the access token is not one word"),
+        ("t", "one two", "the access token has spaces"),
     ] {
         let output = program(&good.map(|word| if word == from { to } else { word }), folder.path());
         let text = String::from_utf8(output.stderr).unwrap();

@@ -94,7 +94,7 @@ fn calls(stage: &Stage) -> Vec<Call> {
     let mut spoofed = honest("right certificate, spoofed identity header");
     spoofed.headers = vec![("x-token-client-id", "the-bank-itself"), ("x_token_client_id", "the-bank-itself")];
     spoofed.seen = Some(("x-token-client-id", "client-1"));
-    let mut path = honest("a path with two readings").refused(400, "path_ambiguous");
+    let mut path = honest("an ambiguous path").refused(400, "path_ambiguous");
     path.target = "/health/..%2faccounts".into();
     let mut public = honest("a public route, without anything").with_token(None).with_certificate(None);
     public.target = "/health".into();
@@ -150,11 +150,11 @@ fn dpop_calls(stage: &Stage) -> Vec<Call> {
     }
     let mut missing = call("no proof").refused(401, "dpop_missing");
     missing.proof = Some(DpopProof::Missing);
-    let mut without_nonce = call("no nonce where the route wants one")
+    let mut without_nonce = call("no nonce where the route requires one")
         .with_proof(&proof("GET", "/accounts/1002", &token), key)
         .refused(401, "dpop_nonce_required");
     without_nonce.target = "/accounts/1002".into();
-    let mut with_nonce = call("with the nonce of that answer");
+    let mut with_nonce = call("with the nonce of that response");
     with_nonce.target = "/accounts/1002".into();
     with_nonce.proof = Some(DpopProof::WithNonce(proof("GET", "/accounts/1002", &token)));
     let both = sign(stage, bound().bound_to_certificate(&stage.client));
@@ -193,12 +193,12 @@ fn introspected_calls(stage: &Stage) -> Vec<Call> {
         call.target = "/accounts/1001".into();
         call
     };
-    let mut elsewhere = call("an opaque token where only JWTs count").refused(401, "token_malformed");
+    let mut elsewhere = call("an opaque token where only JWTs are accepted").refused(401, "token_malformed");
     elsewhere.target = "/accounts".into();
     let mut revoked = call("the same token, revoked at its issuer").refused(401, "token_inactive");
     revoked.revoked = true;
     vec![
-        call("an opaque token, its issuer asked"),
+        call("an opaque token, introspected"),
         call("the same token, another certificate")
             .with_certificate(stage.thief.clone())
             .refused(401, "certificate_mismatch"),
@@ -223,7 +223,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
         let code = text("code");
         let reason = match call.seen {
             Some((field, value)) => format!("the resource server saw {field}: {}", seen.as_deref().unwrap_or(value)),
-            None if code == "ok" => "let through".to_owned(),
+            None if code == "ok" => "permitted".to_owned(),
             None => text("detail").to_owned(),
         };
         let right = status == call.status
@@ -239,7 +239,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
     println!(
         "\n{} calls, {}",
         calls.len(),
-        if all_right { "all as they should be" } else { "NOT all as they should be" }
+        if all_right { "all as expected" } else { "NOT all as expected" }
     );
     Ok(all_right)
 }
@@ -272,7 +272,7 @@ async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answ
         None | Some(DpopProof::Missing) => request,
         Some(DpopProof::Made(proof)) => request.header("dpop", proof),
         Some(DpopProof::WithNonce(proof)) => {
-            let nonce = nonce.ok_or("the answer before had no DPoP-Nonce")?;
+            let nonce = nonce.ok_or("the previous response had no DPoP-Nonce")?;
             request.header("dpop", proof.clone().claim("nonce", nonce).sign(&stage.dpop_key))
         }
     };

@@ -122,7 +122,7 @@ impl Stage {
         };
         let (folder, origin) = (self.folder.display(), &self.origin);
         let token = "-H \"Authorization: Bearer $(cat token)\"";
-        println!("\nThe gateway goes on serving {origin} with {folder}/gateway.yaml. In another terminal:\n");
+        println!("\nThe gateway keeps serving {origin} with {folder}/gateway.yaml. In another terminal:\n");
         println!("cd {folder}");
         println!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {token} {origin}/accounts");
         println!("curl -i --cacert ca.pem {token} {origin}/accounts");
@@ -149,7 +149,7 @@ impl Stage {
             "curl -i --cacert ca.pem --cert client.pem --key client-key.pem --data-urlencode token@opaque-token {revocation}"
         );
         println!("{call}");
-        println!("\nCtrl-C ends the demo.");
+        println!("\nCtrl-C stops the demo.");
     }
 
     /// Writes one token of each kind for the `curl` lines, and gives the program that makes their proofs.

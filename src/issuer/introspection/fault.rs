@@ -35,7 +35,7 @@ impl Complaint {
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("too many requests wait for its answers")]
+    #[error("too many requests are waiting for its responses")]
     Busy,
     #[error("its introspection endpoint is not known yet")]
     EndpointUnknown,
@@ -44,15 +44,15 @@ pub(super) enum Fault {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// RFC 7662 §2.3: the gateway's own credentials were refused.
-    #[error("it refuses the gateway itself with status {status}{error}; see introspection.authentication", status = status.as_u16())]
+    #[error("it refused the gateway itself with status {status}{error}; check introspection.authentication", status = status.as_u16())]
     Unauthorized { status: StatusCode, error: ErrorName },
     #[error("it answered with status {status}, expected 200", status = status.as_u16())]
     Status { status: StatusCode },
-    #[error("its answer is not {expected}")]
+    #[error("its response is not {expected}")]
     ContentType { expected: &'static str },
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    #[error("its keys are not known, so that its signed answers cannot be verified")]
+    #[error("its keys are not available, so its signed responses cannot be verified")]
     NoKeys,
     #[error(transparent)]
     NotSigned(#[from] NotSigned),

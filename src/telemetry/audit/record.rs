@@ -68,19 +68,19 @@ struct Line<'a> {
     path: Option<String>,
     /// The `name` of the route; null if none matched.
     route: Option<&'a str>,
-    /// `permit`, `reject` for a fault of the client, or `error` for a fault of the gateway, the issuer or the upstream.
+    /// `permit`; `reject` for an error of the client; `error` for one of the gateway, the issuer or the upstream.
     decision: &'static str,
     /// `ok`, or one of the codes.
     code: &'static str,
-    /// What was wrong, with both sides of the comparison that failed; null if nothing was.
+    /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong.
     detail: Option<String>,
-    /// The `name` of the token's issuer, once the token was found good.
+    /// The `name` of the token's issuer, once the token was verified.
     issuer: Option<&'a str>,
     /// The token's `client_id`.
     client_id: Option<&'a str>,
     /// The token's `sub`.
     subject: Option<&'a str>,
-    /// The first 16 hexadecimal digits of the SHA-256 of the token that was presented, good or not.
+    /// The first 16 hexadecimal digits of the SHA-256 of the token that was presented, valid or not.
     token_id: Option<String>,
     /// What the token is bound to.
     confirmation: Option<ConfirmationText>,
@@ -96,7 +96,7 @@ struct Line<'a> {
     upstream_status: Option<u16>,
     /// Milliseconds from the end of the request's header section to the end of the response.
     duration_ms: f64,
-    /// Microseconds of the gateway's own work before the request was forwarded or refused, questions to issuers included.
+    /// Microseconds of the gateway's own work before the request was forwarded or refused, including introspection.
     decision_us: u64,
 }
 
