@@ -1,4 +1,4 @@
-//! How the gateway proves to an issuer who asks: `private_key_jwt` (RFC 7523 §2.2, FAPI 2.0 §5.3.3.1).
+//! How the gateway authenticates to an issuer with `private_key_jwt` (RFC 7523 §2.2, FAPI 2.0 §5.3.3.1).
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use uuid::Uuid;
 pub struct ClientKey {
     key: Arc<PrivateKey>,
     key_id: Option<Box<str>>,
-    /// Tells two keys apart without looking at them.
+    /// Distinguishes two keys without comparing them.
     digest: [u8; 32],
 }
 
 impl ClientKey {
-    /// The key of a file; `key_id` is the `kid` it is registered with, if the issuer wants one.
+    /// A key in DER; `key_id` is the `kid` it is registered with, if the issuer needs one.
     ///
     /// # Errors
     /// [`Unsupported`].

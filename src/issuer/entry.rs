@@ -1,4 +1,4 @@
-//! One issuer at work: its keys, and who judges its tokens.
+//! One running issuer: its keys, and how its tokens are validated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,9 +14,9 @@ use super::observer::Observer;
 use super::revocations::Revocations;
 use super::settings::{IssuerError, Settings, Timing, TrustAnchors};
 
-/// One issuer at work.
+/// One running issuer.
 pub(super) struct Entry {
-    /// Another number for every way of judging tokens: a token that was verified by one says nothing to the next.
+    /// A number that changes with the way tokens are validated; cached tokens of another number are not used.
     pub(super) id: u64,
     pub(super) expected: Expected,
     pub(super) keys: Option<Arc<KeySource>>,
@@ -24,15 +24,15 @@ pub(super) struct Entry {
     pub(super) source_key: SourceKey,
 }
 
-/// Who says that a token is active.
+/// How it is decided whether a token is active.
 pub(super) enum Judge {
-    /// We, by the issuer's keys.
+    /// By the gateway, with the issuer's keys.
     Keys(Arc<KeySource>),
-    /// The issuer, when asked.
+    /// By the issuer, when asked.
     Issuer(Arc<Introspector>),
 }
 
-/// All that the calls to an issuer depend on.
+/// Everything that the calls to an issuer depend on.
 #[derive(PartialEq, Eq)]
 pub(super) struct SourceKey {
     pub(super) name: Arc<str>,
@@ -41,7 +41,7 @@ pub(super) struct SourceKey {
     pub(super) trust_anchors: TrustAnchors,
 }
 
-/// What every issuer has in common.
+/// What all issuers share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) timing: Timing,
@@ -95,7 +95,7 @@ impl Entry {
                 })
             }
             (None, Some(keys)) => Judge::Keys(keys.clone()),
-            (None, None) => unreachable!("keys are needed whenever tokens are verified here"),
+            (None, None) => unreachable!("keys are needed whenever the gateway verifies tokens"),
         };
         let id = match same.filter(|entry| entry.expected == expected && entry.judge.is_same(&judge)) {
             Some(entry) => entry.id,

@@ -1,7 +1,7 @@
-//! The one HTTPS client: what an authorization server is asked, and how little is believed of its answer.
+//! The HTTPS client for authorization servers, with strict limits on what it accepts.
 //!
-//! TLS 1.2 or 1.3 to a server whose certificate has the name that was asked for (FAPI 2.0 §5.2.1, RFC 9525), no redirect,
-//! no proxy, a limit on size and time. Does not read the document.
+//! TLS 1.2 or 1.3 to a server whose certificate has the requested name (FAPI 2.0 §5.2.1, RFC 9525), no redirects, no
+//! proxy, limits on size and time. Does not parse the document.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,31 +16,32 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::TrustAnchors;
 
-/// The largest document that is read.
+/// The largest document that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// Calls the servers that one issuer's trust anchors vouch for.
+/// A client for the servers whose certificates chain to one issuer's trust anchors.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: reqwest::Client,
 }
 
 impl Client {
-    /// A client that believes `anchors`; `connect_timeout` is for TCP and TLS, `timeout` for all of one call.
+    /// A client that trusts `anchors`; `connect_timeout` is for TCP and TLS, `timeout` for one whole call.
     ///
-    /// The system's anchors are read here, once; `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places for them.
-    /// Every call has a connection of its own: one every few minutes gains nothing from a kept one.
+    /// The system's anchors are read once, here; `SSL_CERT_FILE` and `SSL_CERT_DIR` name other locations for them.
+    /// Every call opens its own connection: a call every few minutes gains nothing from a kept one.
     ///
     /// # Errors
-    /// [`ClientError`] when there is no anchor to believe.
+    /// [`ClientError`] when there is no anchor to trust.
     pub fn new(anchors: &TrustAnchors, connect_timeout: Duration, timeout: Duration) -> Result<Self, ClientError> {
         Self::build(anchors, None, 0, connect_timeout, timeout)
     }
 
-    /// The same for many calls: keeps up to `connections` open between them, and shows `identity` to a server that asks.
+    /// The same for many calls: keeps up to `connections` open between them, and presents `identity` to a server that
+    /// requests a certificate.
     ///
     /// # Errors
-    /// [`ClientError`] when there is no anchor to believe, or `identity` is no pair.
+    /// [`ClientError`] when there is no anchor to trust, or the key of `identity` does not match its certificate.
     pub fn for_many_calls(
         anchors: &TrustAnchors,
         identity: Option<&Identity>,
@@ -65,18 +66,19 @@ impl Client {
             Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A resumed handshake does not look at the server's certificate again.
+        // A resumed handshake does not verify the server's certificate again.
         config.resumption = Resumption::disabled();
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .https_only(true)
-            // Where to ask is configured or stands in the issuer's metadata; an answer cannot move it.
+            // The URL is configured or comes from the issuer's metadata; a response cannot change it.
             .redirect(redirect::Policy::none())
             .referer(false)
             .no_proxy()
             .http1_only()
             .pool_max_idle_per_host(connections)
-            // Servers close idle connections after 5 seconds or more; one that is closed while it is taken is a lost call.
+            // Servers close idle connections after 5 seconds or more; a call on a connection that is being closed is
+            // lost.
             .pool_idle_timeout(Duration::from_secs(4))
             .connect_timeout(connect_timeout)
             .timeout(timeout)
@@ -86,8 +88,8 @@ impl Client {
         Ok(Self { inner })
     }
 
-    /// The body of a 200 answer, at most [`MAX_BODY_BYTES`]. Its media type is not looked at: issuers send keys as
-    /// `application/json`, `application/jwk-set+json` or worse, and the parser is the judge.
+    /// The body of a 200 response, at most [`MAX_BODY_BYTES`]. Its media type is not checked: issuers send keys as
+    /// `application/json`, `application/jwk-set+json` or worse, and the parser decides.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -95,7 +97,7 @@ impl Client {
         self.get(url).await.map(|document| document.body)
     }
 
-    /// As [`Self::get_json_bytes`], with the fields beside the body.
+    /// Like [`Self::get_json_bytes`], with the header fields as well as the body.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -110,12 +112,12 @@ impl Client {
         Ok(Document { headers, body: body(response, MAX_BODY_BYTES, host).await? })
     }
 
-    /// Sends a form and gives the whole answer, whatever its status; a body over `limit` is an error.
+    /// Sends a form and returns the whole response, whatever its status; a body over `limit` is an error.
     ///
-    /// Asked a second time if a connection that was kept turns out to be closed: `form` is made anew for each attempt.
+    /// Retries once if a kept connection turns out to be closed; `form` is called for each attempt.
     ///
     /// # Errors
-    /// [`FetchError`], but never [`FetchError::Status`]; or what stands in the way of a form.
+    /// [`FetchError`], but never [`FetchError::Status`]; or the error of `form`.
     pub async fn post_form<E: From<FetchError>>(
         &self,
         url: &Url,
@@ -149,11 +151,11 @@ impl Client {
     }
 }
 
-/// The certificate that the gateway shows, and its key.
+/// The certificate that the gateway presents, and its key.
 pub struct Identity {
-    /// Leaf first.
+    /// The certificate chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's.
+    /// The key of the leaf.
     pub key: PrivateKeyDer<'static>,
 }
 
@@ -167,25 +169,25 @@ fn fault(error: &reqwest::Error, host: Box<str>) -> FetchError {
     }
 }
 
-/// A 200 answer.
+/// A 200 response.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its fields.
+    /// Its header fields.
     pub headers: HeaderMap,
     /// Its whole body.
     pub body: Bytes,
 }
 
-/// Why there is no client.
+/// Why a client could not be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ClientError {
-    /// No anchor at all: no server could ever be believed.
+    /// No anchor at all: no server could ever be trusted.
     #[error("there are no trust anchors; the system has none, or trust_anchors is empty")]
     NoAnchors,
-    /// Nothing says where to ask.
+    /// The introspection endpoint is neither configured nor discoverable.
     #[error("its introspection endpoint is neither configured nor discoverable; configure introspection.endpoint")]
     NoEndpoint,
-    /// An anchor that is no certificate.
+    /// An anchor that is not a certificate.
     #[error("a trust anchor cannot be used: {0}")]
     Anchor(rustls::Error),
     /// rustls refused its settings.
@@ -194,46 +196,46 @@ pub enum ClientError {
     /// reqwest refused its settings.
     #[error("the HTTP client cannot be set up: {detail}")]
     Client {
-        /// What it said.
+        /// Its message.
         detail: String,
     },
 }
 
-/// Why a document could not be had; none of its content is repeated.
+/// Why a document could not be fetched; contains nothing of the document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// Not an https URL.
     #[error("{host} is not called without TLS")]
     NotHttps {
-        /// Host, and port if not the usual one.
+        /// Host, and port if it is not 443.
         host: Box<str>,
     },
-    /// No connection, no trusted certificate, or an answer that broke off.
+    /// No connection, no trusted certificate, or an incomplete response.
     #[error("{host} cannot be reached: {detail}")]
     Unreachable {
-        /// Host, and port if not the usual one.
+        /// Host, and port if it is not 443.
         host: Box<str>,
-        /// What the connector said.
+        /// The connector's message.
         detail: String,
     },
-    /// A connection that ended before the head of the answer was there.
+    /// The connection was closed before the head of the response arrived.
     #[error("{host} closed the connection before it answered: {detail}")]
     BrokenOff {
-        /// Host, and port if not the usual one.
+        /// Host, and port if it is not 443.
         host: Box<str>,
-        /// What the connector said.
+        /// The connector's message.
         detail: String,
     },
-    /// The limit of time for connecting, or for the whole call, was reached.
+    /// Connecting or the whole call took too long.
     #[error("{host} did not answer in time")]
     TimedOut {
-        /// Host, and port if not the usual one.
+        /// Host, and port if it is not 443.
         host: Box<str>,
     },
-    /// Another status than 200; redirects are not followed.
+    /// A status other than 200; redirects are not followed.
     #[error("{host} answered with status {status}, expected 200", status = status.as_u16())]
     Status {
-        /// Host, and port if not the usual one.
+        /// Host, and port if it is not 443.
         host: Box<str>,
         /// The status.
         status: StatusCode,
@@ -241,14 +243,14 @@ pub enum FetchError {
     /// A body over the limit.
     #[error("{host} sent more than {limit} bytes")]
     TooLarge {
-        /// Host, and port if not the usual one.
+        /// Host, and port if it is not 443.
         host: Box<str>,
         /// The limit.
         limit: usize,
     },
 }
 
-/// Host, and port if not the usual one; what an operator finds a server by.
+/// Host, and port if it is not 443, so that an operator can identify the server.
 pub(super) fn host(url: &Url) -> Box<str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
@@ -258,7 +260,7 @@ fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
     let mut roots = RootCertStore::empty();
     match anchors {
         TrustAnchors::System => {
-            // One odd certificate among the system's hundreds is no reason to believe none of them.
+            // One malformed certificate among the system's hundreds is no reason to trust none of them.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         TrustAnchors::Given(certificates) => {
@@ -273,7 +275,7 @@ fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
     Ok(roots)
 }
 
-/// The whole body; an error as soon as it is known to be over the limit.
+/// Reads the whole body; fails as soon as it is known to be over the limit.
 async fn body(mut response: reqwest::Response, limit: usize, host: Box<str>) -> Result<Bytes, FetchError> {
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(FetchError::TooLarge { host, limit });
@@ -289,7 +291,7 @@ async fn body(mut response: reqwest::Response, limit: usize, host: Box<str>) -> 
     }
 }
 
-/// The first cause of an error: what the operator can do something about, without the URL that the outer ones repeat.
+/// The root cause of an error, which an operator can act on, without the URL that the outer errors repeat.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {

@@ -1,8 +1,8 @@
-//! One issuer's keys over time: read before they are needed, kept until better ones are there or they are too old
+//! One issuer's keys over time: read before they are needed, and kept until new ones are read or they are too old
 //! (RFC 7517 §5).
 //!
-//! Requests read the current set without a lock. Three things read it anew: the background loop, its retries, and a token
-//! that no key of it verifies, which is how a new key works on its first use. All of them share one flight.
+//! Requests use the current set without a lock. Three things read it again: the background loop, its retries, and a
+//! token that no key of the set verifies, which is how a new key works on its first use. Only one read runs at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use super::metadata::{Discovery, MetadataError, Sought};
 use super::schedule::{fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
 
-/// The keys as of one reading.
+/// The keys as of one read.
 #[derive(Clone, Debug)]
 pub struct KeySetSnapshot {
     /// The keys themselves.
     pub keys: Arc<KeySet>,
-    /// Another number for every document whose bytes differ from the one before; what was verified with one generation
-    /// says nothing about the next.
+    /// A number that changes whenever the bytes of the document change; a token that was verified with one generation
+    /// is verified again with the next.
     pub generation: u64,
     /// When the issuer last sent them.
     pub read_at: Instant,
-    /// How long it said that they may be kept, if it did.
+    /// How long it said that they may be cached, if it did.
     fresh_for: Option<Duration>,
     digest: [u8; 32],
 }
@@ -41,7 +41,7 @@ pub struct KeySetSnapshot {
 pub enum Location {
     /// At the configured `jwks_uri`.
     Configured(Url),
-    /// Where its metadata says.
+    /// At the address that its metadata names.
     Discovered(Discovery),
 }
 
@@ -57,7 +57,7 @@ pub struct KeySource {
     held: Arc<Held>,
 }
 
-/// What was read, and who reads.
+/// The state that clones of a [`KeySource`] share.
 #[derive(Default)]
 struct Held {
     current: ArcSwapOption<KeySetSnapshot>,
@@ -65,13 +65,13 @@ struct Held {
     flight: Arc<Mutex<Flight>>,
 }
 
-/// Why a reading gave no keys; those from before stay.
+/// Why a read returned no keys; the previous ones are kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
-    /// It is not known where they are.
+    /// The metadata does not say where they are.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// The document could not be had.
+    /// The document could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// The document has no usable key.
@@ -80,7 +80,7 @@ pub enum RefreshError {
 }
 
 impl KeySource {
-    /// The keys of the issuer called `name`; nothing is read yet.
+    /// The keys of the issuer named `name`; nothing is read yet.
     pub fn new(
         name: Arc<str>,
         location: Location,
@@ -92,22 +92,22 @@ impl KeySource {
         Self { name, location, client, settings, timing, observer, held: Arc::default() }
     }
 
-    /// The same keys, kept by other settings from now on.
+    /// The same keys, cached with these settings from now on.
     pub fn with_settings(&self, settings: JwksSettings) -> Self {
         Self { settings, ..self.clone() }
     }
 
-    /// Whether both read and hold the same keys.
+    /// Whether both share the same state.
     pub(super) fn shares_keys_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.held, &other.held)
     }
 
-    /// The last good set, however old; `None` only before the first.
+    /// The last usable set, however old; `None` before the first successful read.
     pub fn current(&self) -> Option<Arc<KeySetSnapshot>> {
         self.held.current.load_full()
     }
 
-    /// As if the last reading had been that much longer ago.
+    /// Makes the last read appear that much longer ago.
     #[cfg(test)]
     pub(super) fn age_by(&self, time: Duration) {
         let keys = self.current().expect("keys were read");
@@ -115,10 +115,11 @@ impl KeySource {
         self.held.current.store(Some(Arc::new(KeySetSnapshot { read_at, ..(*keys).clone() })));
     }
 
-    /// The last good set, if it may still be used.
+    /// The last usable set, if it is not too old.
     ///
     /// # Errors
-    /// [`Unavailable::Keys`] before the first, [`Unavailable::KeysTooOld`] when the last is too long ago.
+    /// [`Unavailable::Keys`] before the first successful read, [`Unavailable::KeysTooOld`] when the last is too long
+    /// ago.
     pub fn in_force(&self) -> Result<Arc<KeySetSnapshot>, Unavailable> {
         let issuer = || self.name.clone();
         let keys = self.current().ok_or_else(|| Unavailable::Keys { issuer: issuer() })?;
@@ -129,10 +130,10 @@ impl KeySource {
         Ok(keys)
     }
 
-    /// Reads the keys at once, then again and again, for ever; after a failure sooner, each time a little less so.
+    /// Reads the keys immediately, then at intervals; never returns. After a failure it retries with a growing delay.
     ///
-    /// An issuer that is down, or sends something else, takes no keys away until they are too old: its tokens are still its
-    /// tokens, but nobody could tell that a key was removed.
+    /// While an issuer is down or sends something else, its keys stay in use until they are too old: its tokens are
+    /// still valid, but the gateway could not notice that a key was removed.
     pub async fn keep_fresh(&self) {
         let mut failures = 0;
         let mut said_too_old = false;
@@ -164,10 +165,10 @@ impl KeySource {
         }
     }
 
-    /// Reads the keys now, unless someone else did so while this call waited for its turn.
+    /// Reads the keys now, unless another call has read them while this one waited for its turn.
     ///
     /// # Errors
-    /// [`RefreshError`]; the current set is then as before.
+    /// [`RefreshError`]; the current set is then unchanged.
     pub async fn refresh(&self) -> Result<(), RefreshError> {
         let asked_at = instant();
         let mut flight = self.held.flight.lock().await;
@@ -177,11 +178,12 @@ impl KeySource {
         self.read(&mut flight, Occasion::Schedule).await
     }
 
-    /// Reads the keys because none of generation `seen` verifies a token; gives the newer set, if there is one.
+    /// Reads the keys because none of generation `seen` verifies a token; returns the newer set, if there is one.
     ///
-    /// Its key may be new, or have taken the place of another under the same `kid`. But anyone can make such a token up. So
-    /// there is one reading for all that ask at the same time, and none within the cooldown after it, whatever came of it;
-    /// those who ask then do not wait. Nobody waits longer than one call may take, also behind a slow scheduled reading.
+    /// The token's key may be new, or may have replaced another under the same `kid`. But anyone can make up such a
+    /// token. So concurrent calls share one read, and within the cooldown after it, whatever its result, there is no
+    /// other: calls return at once. No call waits longer than one call to the issuer may take, even behind a slow
+    /// scheduled read.
     pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
         if self.newer_than(seen).is_none() && !self.is_cooling_down() {
             let _ = tokio::time::timeout(self.timing.timeout, self.read_for_token(seen)).await;
@@ -195,8 +197,8 @@ impl KeySource {
             return;
         }
         let source = self.clone();
-        // A task of its own: a client that hangs up must neither end the reading that others wait for, nor escape the
-        // cooldown.
+        // In a separate task: a client that closes its connection must neither cancel the read that others wait for,
+        // nor bypass the cooldown.
         let reading = tokio::spawn(async move {
             let outcome = source.read(&mut flight, Occasion::Token).await;
             source.held.asked_for_token.store(Some(Arc::new(instant())));
@@ -205,7 +207,7 @@ impl KeySource {
                     "key set could not be read for a token that no key verifies");
             }
         });
-        // It only fails by a panic, and then there are no newer keys.
+        // The task fails only by a panic, and then there are no newer keys.
         let _ = reading.await;
     }
 
@@ -227,7 +229,8 @@ impl KeySource {
         outcome
     }
 
-    /// Where to read; the metadata is asked again on schedule, and what it said before holds while it does not answer.
+    /// The address of the keys. The metadata is read again on schedule; while it cannot be read, the previous address
+    /// is used.
     async fn locate(&self, flight: &mut Flight, occasion: Occasion) -> Result<Url, MetadataError> {
         let discovery = match &self.location {
             Location::Configured(url) => return Ok(url.clone()),
@@ -283,13 +286,13 @@ impl Location {
     }
 }
 
-/// Monotonic time, for ages and pauses alone: no token is judged by it.
-#[expect(clippy::disallowed_methods, reason = "how long ago something was cannot be told by the time of a request")]
+/// Monotonic time, only for ages and pauses; no token is checked against it.
+#[expect(clippy::disallowed_methods, reason = "the time of a request does not tell how long ago something was")]
 pub(super) fn instant() -> Instant {
     Instant::now()
 }
 
-/// What only the one who reads may touch.
+/// The state that only the current reader may change.
 #[derive(Debug, Default)]
 struct Flight {
     jwks_uri: Option<Url>,

@@ -1,4 +1,4 @@
-//! What is remembered of tokens: so many, in so many bytes, each until its own end.
+//! The cache of tokens: bounded in entries and in bytes, with a lifetime for each entry.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-/// A token, since when it is known, where that matters, and how long it may be remembered from the moment it came in.
+/// A cached token, the time it is known since where that matters, and how long it may be cached from its insertion.
 #[derive(Clone)]
 pub(super) struct Remembered<S = ()> {
     pub(super) token: Arc<ActiveToken>,
@@ -17,26 +17,27 @@ pub(super) struct Remembered<S = ()> {
     pub(super) lifetime: Duration,
 }
 
-/// A memory of at most `max_entries` tokens in at most `max_bytes`; those that were not used for the longest go first.
+/// A cache of at most `max_entries` tokens in at most `max_bytes`; the least recently used are evicted first.
 pub(super) fn memory<K, S>(max_entries: u64, max_bytes: u64) -> Cache<K, Remembered<S>>
 where
     K: Hash + Eq + Send + Sync + 'static,
     S: Clone + Send + Sync + 'static,
 {
     let share = usize::try_from(max_bytes / max_entries.max(1)).unwrap_or(usize::MAX).max(1);
-    // A token weighs its bytes, and at least an equal share of all, so that neither bound is passed.
+    // A token weighs its size in bytes, and at least an equal share of all bytes, so that neither bound is exceeded.
     let weigh =
         move |_: &K, remembered: &Remembered<S>| u32::try_from(remembered.token.size().max(share)).unwrap_or(u32::MAX);
     Cache::builder()
         .max_capacity(max_bytes)
         .weigher(weigh)
         .expire_after(UntilItsEnd)
-        // By use over time a new token would not get in among busy ones, a large one never: judged anew each time.
+        // With a policy of frequency, a new token might not be admitted among busy ones, and a large one never: it
+        // would be verified again each time.
         .eviction_policy(EvictionPolicy::lru())
         .build()
 }
 
-/// Ends each entry when its own lifetime is over, whether it is new or takes another's place.
+/// Expires each entry after its own lifetime, whether it is new or replaces another.
 struct UntilItsEnd;
 
 impl<K, S> Expiry<K, Remembered<S>> for UntilItsEnd {

@@ -1,6 +1,6 @@
-//! Where an issuer's keys and endpoints are, by its metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+//! Finds an issuer's keys and endpoints in its metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
 //!
-//! The document must say of itself that it is the configured issuer's; nothing in it is used but the address that is sought.
+//! The document must name the configured issuer as its own; only the requested address is read from it.
 
 use fapi::jose::json::parse_object;
 use reqwest::Url;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::http::{Client, FetchError};
 
-/// The two places where one issuer's metadata may be.
+/// The two URLs where one issuer's metadata may be.
 #[derive(Clone, Debug)]
 pub struct Discovery {
     issuer: Box<str>,
@@ -16,20 +16,20 @@ pub struct Discovery {
     openid: Url,
 }
 
-/// What is sought in the metadata.
+/// The address that is looked up in the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sought {
     /// The issuer's keys: `jwks_uri`.
     Keys,
     /// `introspection_endpoint`.
     Introspection,
-    /// The same for a client that authenticates by its certificate: its alias in `mtls_endpoint_aliases`, if there is one
-    /// (RFC 8705 §5).
+    /// The same for a client that authenticates with a certificate: its alias in `mtls_endpoint_aliases`, if there is
+    /// one (RFC 8705 §5).
     IntrospectionByCertificate,
 }
 
 impl Sought {
-    /// The member that has it.
+    /// The member that contains it.
     pub const fn member(self) -> &'static str {
         match self {
             Self::Keys => "jwks_uri",
@@ -49,7 +49,7 @@ impl Sought {
     }
 }
 
-/// The issuer identifier does not say where its metadata is.
+/// The issuer identifier does not determine where its metadata is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it is not an https URL without query and fragment, so its metadata cannot be found; configure jwks_uri, and introspection.endpoint for introspection"
@@ -57,7 +57,7 @@ impl Sought {
 pub struct NotDiscoverable;
 
 impl Discovery {
-    /// The places for `issuer`.
+    /// The metadata URLs of `issuer`.
     ///
     /// # Errors
     /// [`NotDiscoverable`].
@@ -77,15 +77,15 @@ impl Discovery {
         Ok(Self { issuer: issuer.into(), authorization_server, openid })
     }
 
-    /// The host that is asked.
+    /// The host that is called.
     pub fn host(&self) -> Box<str> {
         super::http::host(&self.openid)
     }
 
-    /// An address in the issuer's metadata: of RFC 8414's place or, if there is no usable document, of OpenID's.
+    /// An address in the issuer's metadata: from the URL of RFC 8414 or, if there is no usable document, from OpenID's.
     ///
     /// # Errors
-    /// [`MetadataError`]. A document of another issuer ends the search: that place is answered by someone else.
+    /// [`MetadataError`]. A document of another issuer ends the search, since someone else controls that URL.
     pub async fn find(&self, client: &Client, sought: Sought) -> Result<Url, MetadataError> {
         let first = match self.read(client, &self.authorization_server, sought).await {
             Err(error) if !matches!(error, MetadataError::IssuerMismatch { .. }) => error,
@@ -111,7 +111,8 @@ impl Discovery {
         }
         let member = sought.member();
         let found = sought.in_document(&document).ok_or(MetadataError::Missing { member })?;
-        // RFC 8414 §2 of jwks_uri: "This URL MUST use the "https" scheme."; an endpoint without TLS gets no token of ours.
+        // RFC 8414 §2 on jwks_uri: "This URL MUST use the "https" scheme."; no token is sent to an endpoint without
+        // TLS.
         match Url::parse(found) {
             Ok(url) if url.scheme() == "https" => Ok(url),
             Ok(_) | Err(_) => Err(MetadataError::NotHttps { member, found: short(found) }),
@@ -119,27 +120,27 @@ impl Discovery {
     }
 }
 
-/// Why the metadata does not tell where something is.
+/// Why an address could not be read from the metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
-    /// The document could not be had.
+    /// The document could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// Not a JSON object with one reading.
+    /// Not an unambiguous JSON object.
     #[error("the metadata is not an unambiguous JSON object")]
     Malformed,
-    /// No `issuer`, or one that is no text.
+    /// No `issuer`, or one that is not a string.
     #[error("the metadata has no issuer")]
     IssuerMissing,
     /// The metadata of another issuer.
     #[error("the metadata is for issuer {found:?}, expected {expected:?}")]
     IssuerMismatch {
-        /// The document's `issuer`, cut.
+        /// The document's `issuer`, truncated.
         found: Box<str>,
         /// The configured one.
         expected: Box<str>,
     },
-    /// The address that is sought is not there, or is no text.
+    /// The address is missing, or is not a string.
     #[error("the metadata has no {member}")]
     Missing {
         /// Its name.
@@ -150,20 +151,20 @@ pub enum MetadataError {
     NotHttps {
         /// Its name.
         member: &'static str,
-        /// What it says, cut.
+        /// Its value, truncated.
         found: Box<str>,
     },
-    /// Neither place has a usable document.
+    /// Neither URL has a usable document.
     #[error("no usable metadata by RFC 8414 ({authorization_server}) or by OpenID Connect Discovery ({openid})")]
     Neither {
-        /// What was wrong at the first place.
+        /// What was wrong at the first URL.
         authorization_server: Box<Self>,
         /// What was wrong at the second.
         openid: Box<Self>,
     },
 }
 
-/// Text of the issuer's, short enough for a line; it is always shown quoted and escaped.
+/// Text from the issuer, truncated for one line; it is always shown quoted and escaped.
 fn short(text: &str) -> Box<str> {
     text.chars().take(200).collect::<String>().into()
 }

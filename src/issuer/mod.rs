@@ -1,9 +1,9 @@
-//! Everything we ask of an authorization server, and what we remember of its answers.
+//! Calls to authorization servers, and the caches of their responses.
 //!
-//! The only outbound HTTP of the gateway. Chooses the issuer that a token claims, among those that the route accepts; the
-//! judgement itself is [`ActiveToken::from_jws`] or [`ActiveToken::from_introspection`]. Three things are remembered: each
-//! issuer's keys ([`jwks`]), the tokens that were verified with them, and what issuers said of tokens they were asked about
-//! ([`introspection`]). None is shared between issuers (RFC 8725 §3.8).
+//! This is the only outbound HTTP besides the requests to upstreams. A token is matched to the issuer that it claims,
+//! among those that the route accepts; [`ActiveToken::from_jws`] and [`ActiveToken::from_introspection`] decide whether
+//! it is active. Three things are cached: each issuer's keys ([`jwks`]), the tokens that were verified with them, and
+//! introspection responses ([`introspection`]). Nothing is shared between issuers (RFC 8725 §3.8).
 
 pub mod assertion;
 mod entry;
@@ -39,7 +39,7 @@ use self::revocations::Revocations;
 pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome};
 pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
 
-/// The configured issuers, in the order that [`IssuerIndex`] counts.
+/// The configured issuers; an [`IssuerIndex`] is an index into them.
 pub struct Issuers {
     entries: Vec<Entry>,
     tokens: Cache<CacheKey, Remembered>,
@@ -50,7 +50,7 @@ pub struct Issuers {
 }
 
 impl Issuers {
-    /// Prepares the calls to every issuer; makes none ([`Self::keep_fresh`] does).
+    /// Prepares the calls to every issuer without making any; [`Self::keep_fresh`] makes them.
     ///
     /// # Errors
     /// [`IssuerError`].
@@ -62,7 +62,7 @@ impl Issuers {
         Self::with_timing(settings, cache, Timing::default(), observer)
     }
 
-    /// As [`Self::new`], with other intervals than the usual ones.
+    /// Like [`Self::new`], with the intervals in `timing` instead of the default ones.
     ///
     /// # Errors
     /// [`IssuerError`].
@@ -75,9 +75,9 @@ impl Issuers {
         Self::build(settings, cache, timing, observer, None)
     }
 
-    /// The issuers of a reloaded configuration: whoever is called as before goes on with the keys that are there, so that
-    /// an issuer that is down does not stand in the way of everything else. What is remembered of tokens stays, as far as
-    /// it was judged as it would be now.
+    /// The issuers of a reloaded configuration. An issuer that is called as before keeps the keys that were already
+    /// read, so that an issuer that is down does not block the reload. Cached tokens are kept if the new configuration
+    /// would verify them in the same way.
     ///
     /// # Errors
     /// [`IssuerError`].
@@ -98,7 +98,7 @@ impl Issuers {
         before: Option<&Self>,
     ) -> Result<Self, IssuerError> {
         let known = before.map_or(&[][..], |before| &before.entries);
-        // Whatever changes: what was revoked stays revoked.
+        // Revocations stay in effect, whatever else changes.
         let revocations = before.map_or_else(Arc::default, |before| before.revocations.clone());
         let shared = Shared { timing, observer: observer.clone(), revocations: revocations.clone() };
         let entry = |settings| Entry::new(settings, &shared, known);
@@ -110,14 +110,14 @@ impl Issuers {
         Ok(Self { entries, tokens, cache, revocations, intake: None, observer })
     }
 
-    /// The token, if one of the `accepted` issuers made it for this resource.
+    /// Returns the token, if one of the `accepted` issuers issued it for this resource.
     ///
-    /// A token that was verified before with the keys of today, or of which its issuer spoke lately, is found by `hash`,
-    /// which must be `token`'s, and not even parsed. It may have ended since then: its claims, binding and rights are asked
-    /// anew on every request, beginning with [`ActiveToken::claims_at`]. What an issuer said counts for `max_age` at most,
-    /// if there is one: zero asks it every time.
+    /// A token that was already verified with the current keys, or introspected recently, is found by `hash`, which
+    /// must be the hash of `token`, without being parsed. It may have expired since: its claims, binding and rights are
+    /// checked on every request, beginning with [`ActiveToken::claims_at`]. An introspection response is used for at
+    /// most `max_age`, if given; zero asks the issuer every time.
     ///
-    /// Waits only for an introspecting issuer, or when no key that the issuer had when last asked verifies the token.
+    /// Waits only for introspection, or to read the keys again when none of the current ones verifies the token.
     ///
     /// # Errors
     /// [`ValidateError`].
@@ -129,7 +129,7 @@ impl Issuers {
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
-        debug_assert_eq!(*hash, TokenHash::of(token), "the hash is another token's");
+        debug_assert_eq!(*hash, TokenHash::of(token), "the hash is of another token");
         for entry in self.accepted(accepted) {
             if let Some(found) = self.remembered(entry, hash, max_age)? {
                 self.observer.token_cache(&entry.expected.name, CacheOutcome::Hit);
@@ -157,7 +157,7 @@ impl Issuers {
         }
     }
 
-    /// The token, if it was verified before with the keys of today.
+    /// The cached token, if it was verified with the current keys.
     fn verified(&self, entry: &Entry, keys: &KeySource, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
         let key = CacheKey { issuer: entry.id, generation: keys.in_force().ok()?.generation, token: *hash };
         self.tokens.get(&key).map(|remembered| remembered.token)
@@ -167,8 +167,8 @@ impl Issuers {
         if self.revocations.clears(&token, hash) { Ok(token) } else { Err(TokenError::Revoked) }
     }
 
-    /// Who is to judge the token: the issuer that a JWS claims, or else the one of the accepted that is asked about its
-    /// tokens, of which a route has one at most.
+    /// The issuer that decides about the token: the one that a JWS claims, or else the introspected one among the
+    /// accepted issuers; a route has at most one of those.
     fn issuer_of<'t>(
         &self,
         token: PresentedToken<'t>,
@@ -183,7 +183,7 @@ impl Issuers {
                 }
                 None => (TokenError::issuer_unknown(None), Some(jws)),
             },
-            // No JWS that we could read: the issuer knows what it is.
+            // Not a JWS that the gateway can read, so an opaque token: only its issuer knows what it is.
             Err(error @ (TokenError::Malformed { .. } | TokenError::Encrypted)) => (error, None),
             Err(error) => return Err(error),
         };
@@ -217,7 +217,7 @@ impl Issuers {
         Ok(self.unrevoked(token, hash)?)
     }
 
-    /// Keeps every issuer's keys and endpoint fresh, for ever; drop it to end it.
+    /// Keeps every issuer's keys and endpoint up to date; never returns, and stops when it is dropped.
     pub async fn keep_fresh(&self) {
         let mut loops = JoinSet::new();
         for entry in &self.entries {
@@ -232,8 +232,8 @@ impl Issuers {
         while loops.join_next().await.is_some() {}
     }
 
-    /// Whether all that is needed of every issuer was read once, its keys and its endpoint; from then on for ever, also when
-    /// keys are too old: taking the gateway out of service would help none of its other issuers.
+    /// Whether the keys and the endpoint of every issuer, as far as they are needed, have been read once. Stays true
+    /// from then on, even when keys are too old: taking the gateway out of service would not help its other issuers.
     pub fn ready(&self) -> bool {
         self.entries.iter().all(|entry| {
             let asked = match &entry.judge {
@@ -244,20 +244,20 @@ impl Issuers {
         })
     }
 
-    /// For each issuer's name the seconds since it last sent its keys, if it ever did.
+    /// Each issuer's name with the seconds since it last sent its keys, if it ever did.
     pub fn key_ages(&self) -> Vec<(Arc<str>, Option<f64>)> {
         let age = |keys: &Arc<KeySource>| keys.current().map(|keys| keys.read_at.elapsed().as_secs_f64());
         let with_keys = self.entries.iter().filter_map(|entry| entry.keys.as_ref().map(|keys| (entry, keys)));
         with_keys.map(|(entry, keys)| (entry.expected.name.clone(), age(keys))).collect()
     }
 
-    /// How many tokens are remembered, verified ones and those that an issuer spoke of.
+    /// How many tokens are cached, both verified and introspected.
     pub fn cache_entries(&self) -> u64 {
         let introspected = self.entries.iter().map(|entry| match &entry.judge {
             Judge::Issuer(introspector) => introspector.entries(),
             Judge::Keys(_) => 0,
         });
-        // The count is only true when what has ended is gone.
+        // The count is exact only after expired entries are removed.
         self.tokens.run_pending_tasks();
         self.tokens.entry_count() + introspected.sum::<u64>()
     }
@@ -267,13 +267,13 @@ impl Issuers {
     }
 }
 
-/// Why a token does not count.
+/// Why a token was not validated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValidateError {
-    /// The token's fault.
+    /// The token is at fault.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// Ours or the issuer's.
+    /// The gateway or the issuer is at fault.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -287,7 +287,7 @@ impl From<ValidateError> for Cause {
     }
 }
 
-/// All that a verified token depended on: whose it was to be, which keys there were, and every byte of it.
+/// Everything that the verification of a token depended on: the issuer, its keys, and every byte of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct CacheKey {
     issuer: u64,

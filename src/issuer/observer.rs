@@ -1,18 +1,18 @@
-//! What is counted of issuers.
+//! What is counted about issuers.
 
 use std::time::Duration;
 
-/// Counts what happens here, for the metrics.
+/// Counts calls and cache look-ups, for the metrics.
 pub trait Observer: Send + Sync {
-    /// A token was looked for among those that were verified before.
+    /// A token was looked up in the cache.
     fn token_cache(&self, issuer: &str, outcome: CacheOutcome);
-    /// The keys were asked for.
+    /// The keys were requested.
     fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome);
-    /// The issuer was asked about a token.
+    /// A token was introspected.
     fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration);
 }
 
-/// Nobody counts.
+/// Counts nothing.
 impl Observer for () {
     fn token_cache(&self, _: &str, _: CacheOutcome) {}
 
@@ -21,40 +21,40 @@ impl Observer for () {
     fn introspection(&self, _: &str, _: IntrospectionOutcome, _: Duration) {}
 }
 
-/// Whether a token was verified before.
+/// Whether a token was in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheOutcome {
-    /// It was, with the keys of today.
+    /// It was, with a result that is still valid.
     Hit,
     /// It was not.
     Miss,
 }
 
-/// What came of asking for the keys.
+/// The result of requesting the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefreshOutcome {
-    /// A good set, the same as before or a new one.
+    /// A usable set, the same as before or a new one.
     Success,
-    /// No good set; the one from before stays.
+    /// No usable set; the previous one is kept.
     Failure,
 }
 
-/// What came of asking about a token.
+/// The result of introspecting a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IntrospectionOutcome {
     /// The issuer calls it active.
     Active,
     /// The issuer calls it inactive.
     Inactive,
-    /// The issuer refuses the gateway itself: its credentials, or the way it asks.
+    /// The issuer refuses the gateway itself: its credentials, or its request.
     Unauthorized,
-    /// An answer that says nothing: another status, another form, a signature that does not hold.
+    /// An unusable response: an unexpected status or form, or an invalid signature.
     Invalid,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
-    /// No connection, or nowhere to connect to.
+    /// No connection, or the endpoint is not known yet.
     Unreachable,
-    /// Not asked, since too many wait.
+    /// Not asked, since too many requests are waiting.
     Busy,
 }
 

@@ -1,12 +1,12 @@
-//! What was taken back before its end: a bounded table that every remembered token is held against, and the two ways into it.
+//! Revocations: a bounded table that every cached token is checked against, and the two ways to add to it.
 //!
-//! The table counts its states. A token notes up to which of them it was found clear, so that in between two revocations
-//! looking again costs a request one atomic load; after one, a look at the table by the token's names. That look is taken
-//! whenever a token leaves a memory, not when it enters, so that there is no moment between verifying and remembering in
-//! which a revocation could slip by.
+//! Each change of the table increments its generation. A token records the generation up to which it is known not to be
+//! revoked, so that between two revocations a check costs a request one atomic load; after one, it costs a look-up of
+//! the token's names in the table. The check is made whenever a token is taken from a cache, not when it is inserted,
+//! so that a revocation between verification and insertion cannot be missed.
 //!
-//! An entry means different things to the two ways of judging: a JWT that it covers is refused, what an issuer said before
-//! it no longer counts and the issuer is asked again.
+//! A revocation has a different effect on the two kinds of tokens: a JWT that it covers is refused; a cached
+//! introspection response from before it is no longer used, and the issuer is asked again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,18 +26,18 @@ use super::{Issuers, Judge};
 /// The section `revocations` of `admin` in gateway.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a revocation counts of which it is not known when the last of its tokens ends.
+    /// How long a revocation is kept if it is not known when the last of its tokens expires.
     pub keep: Duration,
     /// How many there may be at a time.
     pub max_entries: usize,
-    /// Whose security events are taken.
+    /// The issuers whose security events are accepted.
     pub security_events: Vec<Source>,
 }
 
-/// An issuer whose security events are taken.
+/// An issuer whose security events are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Which.
+    /// The issuer.
     pub issuer: IssuerIndex,
     /// The value of `aud` that means this gateway.
     pub audience: Box<str>,
@@ -49,13 +49,13 @@ pub enum RevokeError {
     /// The configuration has no section `revocations`.
     #[error("revocations are not enabled")]
     Disabled,
-    /// The request's fault.
+    /// The request is at fault.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The event's fault.
+    /// The event is at fault.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// There is no room.
+    /// The table is full.
     #[error("the table of revocations is full; send it again later, or raise admin.revocations.max_entries")]
     Full,
     /// There are no keys to verify an event with.
@@ -68,29 +68,29 @@ pub enum RevokeError {
 pub struct Recorded {
     /// The `jti` of the security event, if it was one.
     pub event: Option<Box<str>>,
-    /// What is taken back by it; nothing, if it told of other things.
+    /// What it revokes; empty if the event was about something else.
     pub revocations: Vec<Revocation>,
 }
 
 impl Issuers {
-    /// The same, taking revocations by these settings; by none if there are none.
+    /// The same issuers, accepting revocations by these settings; `None` accepts none.
     #[must_use]
     pub fn with_revocations(mut self, settings: Option<Settings>) -> Self {
         self.intake = settings;
         self
     }
 
-    /// Whether revocations are taken.
+    /// Whether revocations are accepted.
     pub const fn takes_revocations(&self) -> bool {
         self.intake.is_some()
     }
 
-    /// How many revocations are held that still count.
+    /// How many revocations are in effect.
     pub fn revocations(&self, now: UnixTime) -> usize {
         self.revocations.entries(now)
     }
 
-    /// Takes back what a request names; from then on no request passes with it.
+    /// Revokes what a request names; from then on no request is permitted with it.
     ///
     /// # Errors
     /// [`RevokeError`]; then nothing was recorded.
@@ -109,7 +109,8 @@ impl Issuers {
             && revocation.issuer.as_deref().is_none_or(|issuer| claims.text("iss") == Some(issuer))
         {
             revocation.expires_at = revocation.expires_at.max(token.expires_at());
-            // An ES256 signature can be written in two ways, so that the same token has another hash; its jti stays.
+            // An ES256 signature can be written in two ways, so the same token can have another hash; its jti is the
+            // same.
             same = claims.text("jti").map(|jti| Revocation {
                 issuer: claims.text("iss").map(Box::from),
                 subject: Subject::Jti(jti.into()),
@@ -119,7 +120,7 @@ impl Issuers {
         self.record(None, [revocation].into_iter().chain(same).collect(), settings, now)
     }
 
-    /// Takes back what a security event tells of (RFC 8935 §2).
+    /// Revokes what a security event reports (RFC 8935 §2).
     ///
     /// # Errors
     /// [`RevokeError`]; then nothing was recorded.
@@ -159,7 +160,7 @@ impl Issuers {
     }
 }
 
-/// As [`SecurityEvent::verify`], reading the keys anew if none fits.
+/// Like [`SecurityEvent::verify`], but reads the keys again if none fits.
 async fn verify(
     body: &[u8],
     transmitter: &Transmitter<'_>,
@@ -177,30 +178,30 @@ async fn verify(
     Ok(first?)
 }
 
-/// The revocations of one gateway; a reload goes on with the same.
+/// The revocations of one gateway; they survive a reload.
 #[derive(Debug, Default)]
 pub struct Revocations {
-    /// Counts the states; 0 while nothing was ever recorded.
+    /// Incremented with each change; 0 while nothing has been recorded.
     generation: AtomicU64,
     entries: RwLock<HashMap<SubjectDigest, Entry>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// The state that it came with.
+    /// The generation in which it was recorded.
     generation: u64,
     at: UnixTime,
-    /// Until when it counts; it is only forgotten when room is needed.
+    /// The end of its effect; it is removed only when room is needed.
     until: UnixTime,
 }
 
 impl Revocations {
-    /// The present state.
+    /// The current generation.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Records all of them or, without room for all, none.
+    /// Records all of them or, if there is no room for all, none.
     fn record(&self, revocations: &[Revocation], settings: &Settings, now: UnixTime) -> Result<(), RevokeError> {
         if revocations.is_empty() {
             return Ok(());
@@ -223,21 +224,21 @@ impl Revocations {
             let entry = entries.entry(digest).or_insert(Entry { generation, at: *at, until });
             *entry = Entry { generation, at: entry.at.max(*at), until: entry.until.max(until) };
         }
-        // Under the lock: who reads the new state afterwards waits for the entries that came with it.
+        // Under the lock: a reader of the new generation waits until its entries are in the table.
         self.generation.store(generation, Ordering::Release);
         Ok(())
     }
 
-    /// Whether nothing concerns the token that came since it was last found clear, or since it was judged.
+    /// Whether no revocation since the token was last checked, or since it was validated, concerns it.
     ///
-    /// Notes it if so. If not, it keeps what concerns the token until the token ends.
+    /// Records that in the token if so. If not, keeps the revocation at least until the token expires.
     pub(super) fn clears(&self, token: &ActiveToken, hash: &TokenHash) -> bool {
         let cleared = token.cleared().get();
         if cleared == self.generation() {
             return true;
         }
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that it is the state that is looked at.
+        // Under the lock, so that it is the generation of these entries.
         let generation = self.generation();
         let concerns = |(kind, digest): (Kind, SubjectDigest)| {
             let entry = entries.get(&digest)?;
@@ -257,7 +258,7 @@ impl Revocations {
         false
     }
 
-    /// How many there are that still count.
+    /// How many are in effect.
     fn entries(&self, now: UnixTime) -> usize {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().filter(|entry| entry.until > now).count()
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!((table.generation(), table.entries(NOW)), (2, 2));
         assert_eq!(record(&["c"], None, NOW), Ok(())); // control
         assert_eq!(record(&["d"], None, NOW.plus(9)), Err(RevokeError::Full));
-        // What is there needs no room.
+        // An entry that is already there needs no room.
         assert_eq!(record(&["a"], None, NOW.plus(9)), Ok(()));
         assert_eq!(record(&["d"], None, NOW.plus(10)), Ok(()));
         assert_eq!((table.generation(), table.entries(NOW.plus(10))), (5, 3));

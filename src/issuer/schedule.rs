@@ -1,4 +1,4 @@
-//! When an issuer's keys are read next: as configured, sooner if the answer says so, and not by all replicas in one second.
+//! When an issuer's keys are read next: as configured, sooner if the response says so, and not by all replicas at once.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use ::http::{HeaderMap, header};
 use super::Timing;
 
 impl Timing {
-    /// How long to wait after a good reading: `refresh_interval`, or what the issuer `said` if that is sooner, but not below
-    /// the floor.
+    /// How long to wait after a successful read: `refresh_interval`, or what the issuer `said` if that is shorter, but
+    /// not less than the floor.
     pub(super) fn after_success(&self, refresh_interval: Duration, said: Option<Duration>, random: u32) -> Duration {
         let floor = self.refresh_floor.min(refresh_interval);
         spread(said.unwrap_or(refresh_interval).clamp(floor, refresh_interval), random)
     }
 
-    /// How long to wait after the failure that had `failures` before it in a row.
+    /// How long to wait after a failure that follows `failures` others in a row.
     pub(super) fn after_failure(&self, failures: u32, random: u32) -> Duration {
         let wait = 2_u32
             .checked_pow(failures)
@@ -23,14 +23,14 @@ impl Timing {
     }
 }
 
-/// How long the issuer says that its answer may be kept: the shortest `max-age` of `Cache-Control`, and not at all with
-/// `no-store` or `no-cache` (RFC 9111 §5.2.2). Nothing, if it does not say.
+/// How long the issuer says that its response may be cached: the shortest `max-age` of `Cache-Control`, or zero with
+/// `no-store` or `no-cache` (RFC 9111 §5.2.2). `None` if it does not say.
 ///
-/// What cannot be read counts as not at all (RFC 9111 §4.2.1). `Expires`, `Age` and `s-maxage` are not looked at: between
-/// the floor and the refresh interval they would change little.
+/// A `max-age` that cannot be read counts as zero (RFC 9111 §4.2.1). `Expires`, `Age` and `s-maxage` are ignored:
+/// between the floor and the refresh interval they would change little.
 pub(super) fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
-    // A comma within quotes parts a directive in two, which can at most lead to reading sooner.
+    // A comma within quotes splits a directive in two, which can only lead to an earlier read.
     lines.flat_map(|line| line.split(',')).filter_map(directive).min()
 }
 
@@ -43,20 +43,21 @@ fn directive(text: &str) -> Option<Duration> {
     }
 }
 
-/// RFC 9111 §1.2.2; as a quoted string too (§5.2). More than fits is for ever.
+/// Reads a number of seconds (RFC 9111 §1.2.2), also as a quoted string (§5.2). A number that is too large is the
+/// maximum.
 fn delta_seconds(text: &str) -> Option<Duration> {
     let digits = text.trim().trim_matches('"');
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| Duration::from_secs(digits.parse().unwrap_or(u64::MAX)))
 }
 
-/// Up to a tenth sooner, never later: what is promised of a removed key holds.
+/// Shortens an interval by up to a tenth; it never gets longer, so a removed key works no longer than documented.
 fn spread(interval: Duration, random: u32) -> Duration {
     let most = interval / 10;
     interval.saturating_sub(most.mul_f64(f64::from(random) / f64::from(u32::MAX)))
 }
 
-/// Without random bytes nothing is spread, and nothing else suffers.
+/// A random number; zero if the system gives no random bytes, which only means that intervals are not spread.
 pub(super) fn random() -> u32 {
     let mut bytes = [0; 4];
     match aws_lc_rs::rand::fill(&mut bytes) {
@@ -96,7 +97,7 @@ mod tests {
             (&["max-age=120", "no-store"], Some(0)),
             (&["s-maxage=5"], None),
             (&["max-age=99999999999999999999999"], Some(u64::MAX)),
-            // What cannot be read is not fresh.
+            // A value that cannot be read means not fresh.
             (&["max-age"], Some(0)),
             (&["max-age="], Some(0)),
             (&["max-age=-1"], Some(0)),

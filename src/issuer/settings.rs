@@ -1,4 +1,4 @@
-//! What gateway.yaml says of issuers, and the intervals that it does not say.
+//! The settings of issuers in gateway.yaml, and the intervals that are not configurable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use super::metadata::NotDiscoverable;
 /// One entry of `issuers` in gateway.yaml.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What its tokens must be.
+    /// What its tokens must satisfy.
     pub expected: Expected,
-    /// Where its keys are; from its metadata if not said.
+    /// Where its keys are; `None` if its metadata says so.
     pub jwks_uri: Option<Url>,
-    /// How its keys are kept.
+    /// How its keys are cached.
     pub jwks: JwksSettings,
-    /// Who vouches for its servers.
+    /// The authorities of its servers' certificates.
     pub trust_anchors: TrustAnchors,
-    /// How it is asked about its tokens; if not, they are JWTs that are verified here.
+    /// How its tokens are introspected; `None` if they are JWTs that the gateway verifies.
     pub introspection: Option<introspection::Settings>,
-    /// Whether its security events are taken, which are verified here in any case.
+    /// Whether its security events are accepted, which the gateway always verifies with the issuer's keys.
     pub security_events: bool,
 }
 
 /// The section `jwks` of an issuer in gateway.yaml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JwksSettings {
-    /// From one good reading of the keys to the next at most: how long a key works after its issuer removed it.
+    /// The longest time between two successful reads of the keys: how long a key works after its issuer removed it.
     pub refresh_interval: Duration,
-    /// How old the last good reading may be for the keys to be used.
+    /// How long ago the last successful read may be for the keys to be used.
     pub max_age: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Default for JwksSettings {
     }
 }
 
-/// The certificate authorities that a call to an issuer relies on.
+/// The certificate authorities that are trusted for calls to an issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustAnchors {
     /// Those of the system.
@@ -55,28 +55,28 @@ pub enum TrustAnchors {
 /// The section `token_cache` of gateway.yaml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How many verified tokens are remembered; those that were not used for the longest go first.
+    /// How many verified tokens are cached; the least recently used are evicted first.
     pub max_entries: u64,
     /// How many bytes they may take.
     pub max_bytes: u64,
-    /// How long a verified token is remembered at most; never past its `exp`.
+    /// How long a verified token is cached at most; never past its `exp`.
     pub max_age: Duration,
 }
 
-/// When an issuer is asked, and how long its answer is waited for.
+/// When an issuer is called, and how long the gateway waits for its response.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// From one good reading of the keys to the next at least, whatever the issuer says of how long they may be kept.
+    /// The shortest time between two successful reads of the keys, however short the issuer says they may be cached.
     pub refresh_floor: Duration,
-    /// From a failed reading to the next; doubled with each failure.
+    /// The time from a failed read to the next; doubled with each failure.
     pub retry_first: Duration,
-    /// The most that doubling leads to.
+    /// The longest time that doubling leads to.
     pub retry_longest: Duration,
-    /// From one reading for the sake of a token that no key verifies to the next.
+    /// The time between two reads that are made because no key verifies a token.
     pub token_cooldown: Duration,
-    /// For TCP and TLS.
+    /// How long TCP and TLS may take to connect.
     pub connect_timeout: Duration,
-    /// For one whole call.
+    /// How long one whole call may take.
     pub timeout: Duration,
 }
 
@@ -102,7 +102,7 @@ pub enum IssuerError {
         /// The issuer's configured name.
         issuer: Arc<str>,
     },
-    /// There is no `jwks_uri`, and the metadata that would name it has no place.
+    /// There is no `jwks_uri`, and the issuer identifier does not lead to metadata that could name it.
     #[error("issuer {issuer:?}: {error}")]
     NotDiscoverable {
         /// The issuer's configured name.
@@ -110,7 +110,7 @@ pub enum IssuerError {
         /// Why.
         error: NotDiscoverable,
     },
-    /// Its servers cannot be called.
+    /// The client for its servers cannot be built.
     #[error("issuer {issuer:?}: {error}")]
     Client {
         /// The issuer's configured name.

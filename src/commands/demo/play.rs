@@ -236,11 +236,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
             println!("{:<44} {:>6}  {:<26} was expected", "", call.status, call.code);
         }
     }
-    println!(
-        "\n{} calls, {}",
-        calls.len(),
-        if all_right { "all as expected" } else { "NOT all as expected" }
-    );
+    println!("\n{} calls, {}", calls.len(), if all_right { "all as expected" } else { "NOT all as expected" });
     Ok(all_right)
 }
 

@@ -1,4 +1,4 @@
-//! Why a question has no answer, and how often the log says so.
+//! Why an introspection call failed, and how often the log reports it.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::super::IntrospectionOutcome;
 use super::super::http::FetchError;
 use super::super::jwks::instant;
 
-/// At most one line a second about what goes wrong, with the number of those that were left out.
+/// Limits the log to one line a second about failures, with the number of lines that were left out.
 #[derive(Default)]
 pub(super) struct Complaint {
     pub(super) last: Option<Instant>,
@@ -32,7 +32,7 @@ impl Complaint {
     }
 }
 
-/// Why a question has no answer.
+/// Why an introspection call failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("too many requests are waiting for its responses")]
@@ -87,7 +87,7 @@ impl Fault {
     }
 }
 
-/// The registered `error` of an answer (RFC 6749 §5.2), if it looks like one.
+/// The registered `error` of a response (RFC 6749 §5.2), if it looks like one.
 #[derive(Debug)]
 pub(super) struct ErrorName(Option<String>);
 

@@ -1,4 +1,4 @@
-//! Requests that ask about the same token at the same time share one call; how many wait is bounded.
+//! One call for all requests that ask about the same token at the same time, with a bound on how many wait.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,21 +15,21 @@ use super::super::jwks::instant;
 use super::fault::Fault;
 use super::{Introspector, lock};
 
-/// A call that is under way, for those who want the same answer.
+/// A call in progress that other requests about the same token can share.
 pub(super) struct Flight {
     pub(super) began: Instant,
     pub(super) outcome: watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>,
 }
 
-/// How a question is answered.
+/// Where a request gets its result from.
 pub(super) enum Joined {
-    /// By the call that is under way; the place is the request's own, unless the call has it.
+    /// From the call in progress; the place is the request's own, unless the call has it.
     Flight(watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>, Option<Place>),
-    /// By what was learnt a moment ago.
+    /// From a call that has just ended.
     Known(Result<Arc<ActiveToken>, ValidateError>),
 }
 
-/// A request's place among those that wait.
+/// A request's place among those that wait; dropping it frees the place.
 pub(super) struct Place(Arc<Introspector>);
 
 impl Drop for Place {
@@ -38,7 +38,7 @@ impl Drop for Place {
     }
 }
 
-/// Ends a flight, however it ends.
+/// Removes a flight when dropped, however the call ends.
 pub(super) struct Landing {
     introspector: Arc<Introspector>,
     hash: TokenHash,
@@ -56,7 +56,7 @@ impl Drop for Landing {
 }
 
 impl Introspector {
-    /// Takes part in the call that is under way for the token, or begins one. Whoever begins leaves its place to the call.
+    /// Joins the call in progress for the token, or begins one. A request that begins one gives its place to the call.
     pub(super) fn join(
         self: &Arc<Self>,
         token: PresentedToken<'_>,
@@ -71,7 +71,7 @@ impl Introspector {
         {
             return Joined::Flight(flight.outcome.clone(), Some(place));
         }
-        // A flight that landed since the caller looked has left its answer behind.
+        // A call that has ended since the caller checked has left its result in a cache.
         if let Some(token) = self.remembered(hash, Some(max_age)) {
             return Joined::Known(Ok(token));
         }
@@ -81,11 +81,11 @@ impl Introspector {
         let (sender, outcome) = watch::channel(None);
         let began = instant();
         flights.insert(*hash, Flight { began, outcome: outcome.clone() });
-        // Whatever ends the landing takes the lock, and a runtime that shuts down ends a task while it is spawned.
+        // Dropping the landing takes the lock, and a runtime that is shutting down drops a task while it is spawned.
         drop(flights);
         let landing = Landing { introspector: self.clone(), hash: *hash, began, _place: place };
         let token: Box<str> = token.as_str().into();
-        // A task of its own: a client that hangs up must not take the answer away from the others.
+        // In a separate task: a client that closes its connection must not cancel the call for the others.
         tokio::spawn(async move {
             let outcome = landing.introspector.ask(&token, &landing.hash, now).await;
             drop(landing);

@@ -1,11 +1,11 @@
-//! Asking an issuer about a token (RFC 7662 §2.1), and how long its answer is believed.
+//! Token introspection (RFC 7662 §2.1), and the cache of its responses.
 //!
-//! An answer is remembered under the SHA-256 of the whole token, in a memory that belongs to this one way of asking: issuer,
-//! endpoint, credentials and all that the answer was judged by. What is remembered are the claims, never that a request was
-//! let through. An answer that says nothing is not remembered at all.
+//! A response is cached under the SHA-256 of the whole token, in a cache that belongs to one issuer, endpoint, set of
+//! credentials and set of expectations. The claims are cached, never the decision about a request. An unusable response
+//! is not cached at all.
 //!
-//! Requests that ask about the same token at the same time share one call; how many calls are under way, and how many
-//! requests wait for them, is bounded.
+//! Requests that ask about the same token at the same time share one call. The number of calls in progress, and of
+//! requests that wait for them, is bounded.
 
 mod fault;
 mod flight;
@@ -45,19 +45,19 @@ use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustA
 
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
 
-/// One way of asking one issuer, and what it answered.
+/// One way to ask one issuer, with the cache of its responses.
 pub struct Introspector {
     expected: Expected,
     settings: Settings,
     endpoint: Endpoint,
     timing: Timing,
     client: Client,
-    /// The issuer's keys; there whenever answers are signed.
+    /// The issuer's keys; present whenever responses are signed.
     keys: Option<Arc<KeySource>>,
     jwks: JwksSettings,
     observer: Arc<dyn Observer>,
     revocations: Arc<Revocations>,
-    /// What the issuer said, and when it was asked.
+    /// Tokens that the issuer reported as active, and when it was asked.
     active: Cache<TokenHash, Remembered<Instant>>,
     refused: Cache<TokenHash, TokenError>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
@@ -133,13 +133,13 @@ impl Introspector {
         })
     }
 
-    /// Whether `self` asks as one with these settings would.
+    /// Whether `self` has these settings.
     pub(super) fn is_of(&self, expected: &Expected, settings: &Settings, jwks: JwksSettings) -> bool {
         self.expected == *expected && self.settings == *settings && self.jwks == jwks
     }
 
-    /// What the issuer said of the token, if it was asked at most `max_age` ago, and within its own limit, and nothing that
-    /// came since then revokes it.
+    /// The cached token, if the issuer was asked at most `max_age` ago and within its own limit, and the token has not
+    /// been revoked since.
     pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
         let found = self.active.get(hash)?;
         if max_age.is_some_and(|max_age| found.since.elapsed() >= max_age) {
@@ -148,19 +148,20 @@ impl Introspector {
         self.revocations.clears(&found.token, hash).then_some(found.token)
     }
 
-    /// What the issuer last said of the token, whether or not that counts.
+    /// The cached token, whether or not it has been revoked since.
     pub(super) fn last_said(&self, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
         self.active.get(hash).map(|found| found.token)
     }
 
-    /// Asks the issuer, unless it said within `inactive_max_age` that the token is not good.
+    /// Asks the issuer, unless it said within `inactive_max_age` that the token is not active.
     ///
-    /// With `max_age` zero the question is this request's own; else it may be shared with others that ask the same. When the
-    /// token is revoked while the question is under way, the answer may be from before, and the issuer is asked again.
+    /// With `max_age` zero the call is this request's own; otherwise it may be shared with others that ask about the
+    /// same token. If the token is revoked while the call is in progress, the response may be from before, so the
+    /// issuer is asked again.
     ///
     /// # Errors
-    /// [`ValidateError::Token`] when the issuer says that the token is not active, or what it says of it does not fit, or
-    /// the token is revoked again and again; [`ValidateError::Unavailable`] when it says nothing.
+    /// [`ValidateError::Token`] when the issuer says that the token is not active, or the response does not fit, or the
+    /// token is revoked during every call; [`ValidateError::Unavailable`] when there is no usable response.
     pub async fn introspect(
         self: &Arc<Self>,
         token: PresentedToken<'_>,
@@ -200,11 +201,11 @@ impl Introspector {
             Joined::Flight(flight, place) => (flight, place),
         };
         let outcome = flight.wait_for(Option::is_some).await;
-        // The call ends without an outcome by a panic alone.
+        // Only a panic ends the call without an outcome.
         outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(self.unavailable("the call was lost")))
     }
 
-    /// One question, however long it takes, and what is remembered of the answer.
+    /// Makes one call, within the timeout, and caches its result.
     async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
         let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
@@ -242,13 +243,14 @@ impl Introspector {
         let CacheSettings { max_age, .. } = self.settings.cache;
         let left = token.expires_at().map_or(max_age, |at| Duration::from_secs(at.since(now)));
         let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
-        // A later question may have been answered sooner; what it learnt is not undone.
+        // A later call may have returned earlier; its result is not overwritten.
         if !lifetime.is_zero() && !self.refused.contains_key(hash) {
             self.active.insert(*hash, Remembered { token: token.clone(), since: asked_at, lifetime });
         }
     }
 
-    /// The call itself, when its turn has come; with what was known when it was sent. It was `now` when it `began`.
+    /// The call itself, after waiting for its turn; returns the response and when the request was sent. `began` is the
+    /// moment of `now`.
     async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Asked), Fault> {
         let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
         let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
@@ -261,8 +263,8 @@ impl Introspector {
         let response = self.client.post_form(&url, accept, MAX_ANSWER_BYTES, form).await?;
         if response.status() != StatusCode::OK {
             let fault = Fault::of(response.status(), response.body());
-            // The error of RFC 7009 §2.2.1: tokens of this kind are none that the issuer vouches for. Whoever sends one can have
-            // this answer, so it says nothing about the gateway or the issuer.
+            // The error of RFC 7009 §2.2.1: the issuer does not support this kind of token. Any client can cause this
+            // response, so it does not mean that the gateway or the issuer is at fault.
             if fault.names("unsupported_token_type") {
                 return Ok((Answer::Inactive, asked));
             }
@@ -298,7 +300,7 @@ impl Introspector {
                 form.append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 form.append_pair("client_assertion", &assertion);
             }
-            // RFC 8705 §2: the request has the client_id, the connection the proof.
+            // RFC 8705 §2: the request names the client_id, and the connection's certificate proves it.
             Authentication::Certificate(..) => {
                 form.append_pair("client_id", &self.settings.client_id);
             }
@@ -319,12 +321,12 @@ impl Introspector {
         Unavailable::Introspection { issuer: self.expected.name.clone(), detail: detail.into() }.into()
     }
 
-    /// Whether there is somewhere to ask; once so, for ever.
+    /// Whether the endpoint is known; once true, it stays true.
     pub(super) fn ready(&self) -> bool {
         self.endpoint.url().is_some()
     }
 
-    /// Keeps the endpoint known, for ever; what the metadata said before holds while it does not answer.
+    /// Keeps the endpoint up to date; never returns. While the metadata cannot be read, the previous endpoint is used.
     pub(super) async fn keep_fresh(&self) {
         let Endpoint::Discovered(discovered) = &self.endpoint else { return };
         let Discovered { discovery, sought, client, found } = &**discovered;
@@ -348,7 +350,7 @@ impl Introspector {
         }
     }
 
-    /// How many active tokens are remembered.
+    /// How many active tokens are cached.
     pub(super) fn entries(&self) -> u64 {
         self.active.run_pending_tasks();
         self.active.entry_count()
@@ -364,17 +366,17 @@ impl Endpoint {
     }
 }
 
-/// When a question was sent.
+/// When an introspection request was sent.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// The moment from which the answer ages.
+    /// The moment from which the age of the response counts.
     at: Instant,
-    /// The state of the table of revocations: what came later, the answer may not know.
+    /// The generation of the revocations; the response may not reflect later ones.
     generation: u64,
 }
 
-/// The time of a request that came at `now`, some time after it `began`: waiting for a turn and an answer may take longer
-/// than clocks may differ.
+/// The current time of a request that arrived at `now`, measured from `began`: waiting for a turn and a response may
+/// take longer than the clock skew that is tolerated.
 fn moved_on(now: UnixTime, began: Instant) -> UnixTime {
     now.plus(began.elapsed().as_secs())
 }
@@ -383,8 +385,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often a request asks, at most: once more when the token is revoked meanwhile, and once more when the call that it then
-/// shares was under way already.
+/// The most calls for one request: a second one if the token is revoked meanwhile, and a third if the call that it then
+/// shares was already in progress.
 const QUESTIONS: usize = 3;
-/// How many refused tokens are remembered at most; anyone can invent more.
+/// The most refused tokens in the cache; anyone can invent more.
 const MAX_REFUSED: u64 = 10_000;

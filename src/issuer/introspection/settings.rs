@@ -1,4 +1,4 @@
-//! What gateway.yaml says of asking an issuer about its tokens.
+//! The settings of introspection in gateway.yaml.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,31 +13,31 @@ use super::super::assertion::ClientKey;
 /// The section `introspection` of an issuer in gateway.yaml.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Where to ask; from the issuer's metadata if not said.
+    /// The endpoint; `None` if the issuer's metadata names it.
     pub endpoint: Option<Url>,
-    /// Who the gateway is at the issuer.
+    /// The gateway's `client_id` at the issuer.
     pub client_id: Box<str>,
-    /// How it proves that.
+    /// How the gateway authenticates.
     pub authentication: Authentication,
-    /// What form an answer must have.
+    /// The form that every response must have.
     pub response: Response,
-    /// What an answer without `aud` is worth.
+    /// What happens to a token whose response has no `aud`.
     pub missing_audience: MissingAudience,
-    /// How long one question may take, waiting for its turn included.
+    /// How long one call may take, including the wait for its turn.
     pub timeout: Duration,
-    /// How many calls may be under way at a time.
+    /// How many calls may be in progress at a time.
     pub max_calls: usize,
-    /// How many requests may wait for an answer at a time.
+    /// How many requests may wait for a response at a time.
     pub max_waiting: usize,
-    /// How long and how much is remembered.
+    /// How many responses are cached, and for how long.
     pub cache: CacheSettings,
 }
 
-/// How the gateway authenticates at the endpoint; there is no way with a shared secret (FAPI 2.0 §5.3.3.1).
+/// How the gateway authenticates at the endpoint; never with a shared secret (FAPI 2.0 §5.3.3.1).
 pub enum Authentication {
     /// `private_key_jwt`.
     PrivateKeyJwt(ClientKey),
-    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the chain that is shown, and its key.
+    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the certificate chain, and its key.
     Certificate(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
 }
 
@@ -55,7 +55,7 @@ impl PartialEq for Authentication {
         match (self, other) {
             (Self::PrivateKeyJwt(one), Self::PrivateKeyJwt(other)) => one == other,
             (Self::Certificate(chain, key), Self::Certificate(other_chain, other_key)) => {
-                // Digests, so that no comparison of secrets depends on where they differ.
+                // Compares digests, so that the time does not depend on where the secrets differ.
                 chain == other_chain && sha256(key.secret_der()) == sha256(other_key.secret_der())
             }
             (Self::PrivateKeyJwt(_), Self::Certificate(..)) | (Self::Certificate(..), Self::PrivateKeyJwt(_)) => false,
@@ -72,14 +72,14 @@ impl fmt::Debug for Authentication {
     }
 }
 
-/// What form an answer must have; another one is none.
+/// The form that a response must have; any other is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     /// Plain JSON (RFC 7662 §2.2).
     Json,
     /// Signed by the issuer (RFC 9701), for one of these `audiences`.
     Jwt {
-        /// The names that the gateway is known by at the issuer.
+        /// The values of `aud` that mean this gateway.
         audiences: Vec<Box<str>>,
     },
 }
@@ -87,12 +87,12 @@ pub enum Response {
 /// The section `introspection.cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How many active tokens are remembered; those that were not used for the longest go first.
+    /// How many active tokens are cached; the least recently used are evicted first.
     pub max_entries: u64,
     /// How many bytes they may take.
     pub max_bytes: u64,
-    /// How long an answer counts, from the moment the question was sent; never past the token's `exp`.
+    /// How long a response is used, from the moment its request was sent; never past the token's `exp`.
     pub max_age: Duration,
-    /// How long the answer counts that a token is not active, or not for us.
+    /// How long a response that a token is not active, or not acceptable here, is used.
     pub inactive_max_age: Duration,
 }

@@ -221,7 +221,8 @@ async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // While there is one subscriber alone, whoever meets an event first says whether it is logged: perhaps another test.
+    // While there is one subscriber alone, whoever meets an event first says whether it is logged: perhaps another
+    // test.
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let (server, introspector) = served(|_| {});
     server.script(PATH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
