@@ -1,6 +1,6 @@
-//! The demo's protected resource: a small accounts API that shows what the gateway told it about the caller.
+//! The demo's protected resource: a small accounts API that returns what the gateway forwarded about the caller.
 //!
-//! It checks nothing. Whoever reaches it is answered, which is why the gateway stands in front.
+//! It checks nothing and responds to everyone, which is why the gateway is in front of it.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -30,12 +30,12 @@ impl AccountsApi {
         Ok(Self { server: HttpServer::start(listener, tls, Arc::new(|request| answer(&request)))? })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// As [`HttpServer::url`].
+    /// Like [`HttpServer::url`].
     pub fn url(&self, path: &str) -> String {
         self.server.url(path)
     }
@@ -50,12 +50,12 @@ impl AccountsApi {
         self.server.clear();
     }
 
-    /// The server underneath: to wait for requests, to count heads.
+    /// The underlying server, to wait for requests and to count heads.
     pub fn server(&self) -> &HttpServer {
         &self.server
     }
 
-    /// The server underneath: to stop and restart it.
+    /// The underlying server, to stop and restart it.
     pub fn server_mut(&mut self) -> &mut HttpServer {
         &mut self.server
     }
@@ -96,7 +96,7 @@ fn not_found() -> Answer {
     Answer::json(StatusCode::NOT_FOUND, json!({ "error": "not_found" }))
 }
 
-/// The fields that speak of the caller, by their names; several lines of one name are joined by a comma.
+/// The header fields about the caller, by name; several lines with the same name are joined by a comma.
 fn seen(headers: &HeaderMap) -> Value {
     let mut seen = Map::new();
     for name in headers.keys().filter(|name| tells_identity(name.as_str())) {

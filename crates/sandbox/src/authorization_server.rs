@@ -1,8 +1,8 @@
-//! An authorization server over TLS: metadata (RFC 8414 and OpenID Connect Discovery), a key set, introspection (RFC 7662),
-//! plain or signed (RFC 9701), and revocation (RFC 7009). It has no endpoint that issues: [`AuthorizationServer::token`] and
-//! [`AuthorizationServer::issue`] do.
+//! An authorization server over TLS: metadata (RFC 8414 and OpenID Connect Discovery), a key set, introspection (RFC
+//! 7662), plain or signed (RFC 9701), and revocation (RFC 7009). It has no token endpoint;
+//! [`AuthorizationServer::token`] and [`AuthorizationServer::issue`] make tokens.
 //!
-//! Its answers can be replaced path by path, to be an issuer that errs.
+//! The response of each path can be replaced, to simulate an issuer that misbehaves.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -35,17 +35,17 @@ pub struct AuthorizationServer {
     answers: Arc<Mutex<Answers>>,
 }
 
-/// What a resource server is known by at the introspection endpoint.
+/// How a resource server authenticates at the introspection endpoint.
 #[derive(Debug)]
 pub enum ResourceServer {
-    /// The key of its assertions (RFC 7523).
+    /// With assertions signed by this key (RFC 7523).
     Key(SigningKey),
-    /// Its certificate (RFC 8705 §2.2).
+    /// With this certificate (RFC 8705 §2.2).
     Certificate(Credential),
 }
 
 impl AuthorizationServer {
-    /// The audience of its tokens until they are given another.
+    /// The default audience of its tokens.
     pub const AUDIENCE: &str = "https://api.bank.example";
     /// RFC 8414 §3.1, for an issuer without a path.
     pub const METADATA: &str = "/.well-known/oauth-authorization-server";
@@ -57,12 +57,12 @@ impl AuthorizationServer {
     pub const INTROSPECTION: &str = "/introspect";
     /// Its alias in `mtls_endpoint_aliases` (RFC 8705 §5).
     pub const INTROSPECTION_BY_CERTIFICATE: &str = "/mtls/introspect";
-    /// The path of `revocation_endpoint`; whoever shows a certificate may revoke.
+    /// The path of `revocation_endpoint`; any client with a certificate may revoke.
     pub const REVOCATION: &str = "/revoke";
 
     /// A server for `localhost` on a free port, with a certificate from `authority` and one key of each kind.
     ///
-    /// It asks for a client certificate, takes any or none, and records it. Must be called within a tokio runtime.
+    /// It requests a client certificate, accepts any or none, and records it. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// No port can be bound.
@@ -101,12 +101,12 @@ impl AuthorizationServer {
         self.server.url(path)
     }
 
-    /// The current key of that kind; it is in the key set.
+    /// The current key of that kind, which is in the key set.
     pub fn key(&self, kind: KeyKind) -> &SigningKey {
         self.keys.get(&kind).expect("the server is made with a key of each kind")
     }
 
-    /// Replaces the key of that kind, in the key set too, by one with another `kid`, and gives the former key.
+    /// Replaces the key of that kind, also in the key set, with one that has another `kid`; returns the former key.
     pub fn rotate(&mut self, kind: KeyKind) -> SigningKey {
         self.rotations += 1;
         let key = SigningKey::generate(kind, &kid(kind, self.rotations));
@@ -122,34 +122,34 @@ impl AuthorizationServer {
         AccessToken::new(&self.issuer, Self::AUDIENCE, now)
     }
 
-    /// Goes by another clock than the wall's.
+    /// Uses this clock instead of the wall clock.
     pub fn keep_time(&self, clock: impl Fn() -> u64 + Send + Sync + 'static) {
         lock(&self.answers).clock = Clock(Box::new(clock));
     }
 
-    /// An opaque token that means the same; introspection knows it until it is revoked.
+    /// An opaque token with the same claims; introspection reports it as active until it is revoked.
     pub fn issue(&self, token: &AccessToken) -> String {
         let opaque = format!("opaque-{}", Uuid::new_v4().simple());
         self.know(&opaque, token);
         opaque
     }
 
-    /// Introspection answers about `presented` with the claims of `token`.
+    /// Makes introspection respond to `presented` with the claims of `token`.
     pub fn know(&self, presented: &str, token: &AccessToken) {
         lock(&self.answers).tokens.insert(presented.to_owned(), token.claims());
     }
 
-    /// From now on introspection says that the token is not active.
+    /// Makes introspection respond that the token is not active from now on.
     pub fn revoke(&self, presented: &str) {
         lock(&self.answers).tokens.remove(presented);
     }
 
-    /// Lets a resource server ask about tokens.
+    /// Allows a resource server to introspect tokens.
     pub fn register(&self, client_id: &str, resource_server: ResourceServer) {
         lock(&self.answers).resource_servers.insert(client_id.to_owned(), resource_server);
     }
 
-    /// The metadata as served without a script, to be changed for one.
+    /// The metadata as served without a script, as a base for one.
     pub fn metadata(&self) -> Value {
         metadata(&self.issuer)
     }
@@ -159,13 +159,13 @@ impl AuthorizationServer {
         lock(&self.answers).jwks.clone()
     }
 
-    /// Replaces the answers for a path: by one [`Answer`], by a sequence of which the last one stays, or by a
+    /// Replaces the responses of a path: with one [`Answer`], with a sequence whose last one is repeated, or with a
     /// [`Script::Function`].
     pub fn script(&self, path: &str, script: impl Into<Script>) {
         lock(&self.answers).scripts.insert(path.to_owned(), script.into());
     }
 
-    /// The path answers as at the start again.
+    /// Restores the default responses of a path.
     pub fn unscript(&self, path: &str) {
         lock(&self.answers).scripts.remove(path);
     }
@@ -183,7 +183,7 @@ impl AuthorizationServer {
     /// Waits for that many requests for a path, counted from the start or the last [`AuthorizationServer::clear`].
     ///
     /// # Errors
-    /// They do not arrive within `deadline`; those that did are in the error.
+    /// The requests that did arrive, if there are fewer within `deadline`.
     pub async fn wait_for(&self, path: &str, requests: usize, deadline: Duration) -> Result<(), Vec<Recorded>> {
         self.server.wait_until(deadline, |recorded| count(recorded, path) >= requests).await
     }
@@ -193,28 +193,28 @@ impl AuthorizationServer {
         self.server.clear();
     }
 
-    /// Goes down: connections are closed and new ones refused; the port stays ours.
+    /// Stops the server: connections are closed and new ones refused; the port stays reserved.
     ///
     /// # Errors
-    /// As [`HttpServer::stop`].
+    /// Like [`HttpServer::stop`].
     pub async fn stop(&mut self) -> io::Result<()> {
         self.server.stop().await
     }
 
-    /// Comes up again with the same issuer, keys and scripts.
+    /// Serves again with the same issuer, keys and scripts.
     ///
     /// # Errors
-    /// As [`HttpServer::restart`].
+    /// Like [`HttpServer::restart`].
     pub async fn restart(&mut self) -> io::Result<()> {
         self.server.restart().await
     }
 }
 
-/// What a path answers in place of the usual.
+/// The responses of a path instead of the default ones.
 pub enum Script {
-    /// One after another; the last one stays. Empty: 404.
+    /// One after another; the last one is repeated. If empty, 404.
     Sequence(VecDeque<Answer>),
-    /// Made from the request. It must not call the server's own methods: they wait for it.
+    /// Made from the request. It must not call the server's own methods, which would deadlock.
     Function(Box<dyn Fn(&Recorded) -> Answer + Send + Sync>),
 }
 
@@ -251,16 +251,16 @@ struct Answers {
     jwks: Value,
     keys: HashMap<KeyKind, SigningKey>,
     issuer: String,
-    /// What introspection says of the tokens that were issued and not revoked.
+    /// The claims of the tokens that were issued and not revoked.
     tokens: HashMap<String, Value>,
     resource_servers: HashMap<String, ResourceServer>,
-    /// The `jti` of every assertion so far.
+    /// The `jti` of every assertion received so far.
     assertions: HashSet<String>,
     clock: Clock,
     scripts: HashMap<String, Script>,
 }
 
-/// The time that signed answers bear.
+/// The clock for the times in signed responses.
 struct Clock(Box<dyn Fn() -> u64 + Send + Sync>);
 
 impl std::fmt::Debug for Clock {
@@ -320,7 +320,7 @@ impl Answers {
         Answer::json(StatusCode::OK, answer)
     }
 
-    /// RFC 9701 §5, signed with PS256.
+    /// A signed response (RFC 9701 §5), with PS256.
     fn signed(&self, client_id: &str, answer: &Value) -> Answer {
         let Some(key) = self.keys.get(&KeyKind::Ps256) else { return Answer::status(StatusCode::NOT_FOUND) };
         let header = json!({ "typ": "token-introspection+jwt", "alg": "PS256", "kid": key.kid() });
@@ -330,7 +330,7 @@ impl Answers {
         Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(key.sign(&header, &claims))
     }
 
-    /// The resource server that asks, if it proves who it is.
+    /// The resource server that sent the request, if it is authenticated.
     fn authenticate(&mut self, request: &Recorded, form: &HashMap<String, String>) -> Option<String> {
         let Some(assertion) = form.get("client_assertion") else {
             let client_id = form.get("client_id")?;
@@ -351,7 +351,7 @@ impl Answers {
     }
 }
 
-/// What an assertion says before it is verified: whose it claims to be.
+/// The client that an assertion claims to be from, before it is verified.
 fn decode_payload(assertion: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(assertion.split('.').nth(1)?).ok()?).ok()
 }

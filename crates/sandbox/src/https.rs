@@ -1,7 +1,7 @@
-//! A small HTTP server on loopback that records what it receives and answers as it is told.
+//! A small HTTP server on loopback that records the requests it receives and gives the responses it is told to.
 //!
-//! HTTP/1.1 on plain TCP; HTTP/1.1 or HTTP/2 over TLS, as ALPN chooses. It stands for the servers around the gateway
-//! and is made to misbehave on request: to be late, to be silent, to hang up, to be gone.
+//! HTTP/1.1 on plain TCP; HTTP/1.1 or HTTP/2 over TLS, as ALPN selects. It stands in for the servers around the gateway
+//! and misbehaves on request: it can respond late, not respond, close the connection, or refuse connections.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -28,7 +28,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-/// A server on 127.0.0.1, named `localhost` with TLS. Dropping it ends the listener and all connections.
+/// A server on 127.0.0.1, named `localhost` with TLS. Dropping it closes the listener and all connections.
 pub struct HttpServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -65,7 +65,7 @@ impl HttpServer {
         Ok(Self { address, shared, state })
     }
 
-    /// Where it listens; the same after a restart.
+    /// The address it listens on; the same after a restart.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -97,7 +97,7 @@ impl HttpServer {
     /// Waits until `enough` holds for the recorded requests.
     ///
     /// # Errors
-    /// It does not within `deadline`; the requests so far are in the error.
+    /// The requests so far, if it does not hold within `deadline`.
     pub async fn wait_until(
         &self,
         deadline: Duration,
@@ -111,8 +111,8 @@ impl HttpServer {
         }
     }
 
-    /// Closes the listener and every connection, and returns when they are closed. The port stays reserved: whoever
-    /// connects is refused, and nobody else gets it. Without effect when stopped.
+    /// Closes the listener and every connection, and returns when they are closed. The port stays reserved: connections
+    /// are refused, and no other process can bind it. Has no effect when stopped.
     ///
     /// # Errors
     /// The port was taken by another process in between.
@@ -120,7 +120,7 @@ impl HttpServer {
         match mem::replace(&mut self.state, State::Lost) {
             State::Serving { accepting, stop } => {
                 stop.notify_one();
-                // An error here is a panic of the accepting task, and then its sockets are closed as well.
+                // An error here is a panic of the accepting task, which closes its sockets as well.
                 let _ = accepting.await;
                 self.state = State::Stopped(reserve(self.address)?);
             }
@@ -129,7 +129,7 @@ impl HttpServer {
         Ok(())
     }
 
-    /// Serves again on the same port. Without effect while serving.
+    /// Serves again on the same port. Has no effect while serving.
     ///
     /// # Errors
     /// The port cannot be bound.
@@ -170,13 +170,13 @@ pub struct Recorded {
     pub uri: String,
     /// `:authority` of HTTP/2, or else `Host`.
     pub authority: Option<String>,
-    /// All field lines, those of one name in their order.
+    /// All field lines; those with the same name keep their order.
     pub headers: HeaderMap,
     /// Complete, without transfer coding.
     pub body: Bytes,
     /// `HTTP_11` or `HTTP_2`.
     pub version: Version,
-    /// The leaf of the certificates that the client proved to have; with TLS only.
+    /// The client's certificate, whose key it has proved to have; with TLS only.
     pub client_certificate: Option<CertificateDer<'static>>,
 }
 
@@ -186,7 +186,7 @@ impl Recorded {
         self.uri.split_once('?').map_or(&self.uri, |(path, _)| path)
     }
 
-    /// The first field line of that name, if it is text.
+    /// The first field line with that name, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -197,20 +197,20 @@ impl Recorded {
     }
 }
 
-/// What the server does with a request.
+/// How the server responds to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Without effect if there is no answer, as are the headers and the body.
+    /// Has no effect if there is no response, like the headers and the body.
     pub status: StatusCode,
-    /// Field lines in their order; a name may occur several times.
+    /// Field lines in order; a name may occur several times.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Sent whole, with `Content-Length`.
     pub body: Bytes,
-    /// Passes before the answer begins.
+    /// The time before the response begins.
     pub delay: Option<Duration>,
-    /// Never answers, and keeps the connection open.
+    /// Never responds, and keeps the connection open.
     pub hang: bool,
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     pub reset: bool,
 }
 
@@ -230,12 +230,12 @@ impl Answer {
         Self::status(status).header(CONTENT_TYPE, HeaderValue::from_static("text/plain")).body(text)
     }
 
-    /// No answer: the connection stays open.
+    /// No response; the connection stays open.
     pub fn hanging() -> Self {
         Self { hang: true, ..Self::status(StatusCode::OK) }
     }
 
-    /// No answer: the connection is closed.
+    /// No response; the connection is closed.
     pub fn resetting() -> Self {
         Self { reset: true, ..Self::status(StatusCode::OK) }
     }
@@ -247,14 +247,14 @@ impl Answer {
         self
     }
 
-    /// Sets the body, without a type.
+    /// Sets the body, without a content type.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self
     }
 
-    /// Lets this much time pass before the answer.
+    /// Delays the response.
     #[must_use]
     pub fn delayed(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
@@ -285,7 +285,7 @@ struct Shared {
     tls: Option<TlsAcceptor>,
     handler: Arc<dyn Fn(Recorded) -> Answer + Send + Sync>,
     requests: Mutex<Vec<Recorded>>,
-    /// Counts the requests recorded.
+    /// The number of recorded requests.
     arrivals: watch::Sender<usize>,
     heads: AtomicUsize,
 }
@@ -308,7 +308,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, stop: Ar
             () = stop.notified() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
-                // A connection that is gone before it is accepted concerns nobody.
+                // A connection that is closed before it is accepted does not matter.
                 if let Ok((stream, _)) = accepted {
                     connections.spawn(serve_connection(stream, Arc::clone(&shared)));
                 }
@@ -319,7 +319,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, stop: Ar
     connections.shutdown().await;
 }
 
-/// Serves until either side closes. Faults end the connection and are not reported: the client sees them.
+/// Serves until either side closes. Errors close the connection and are not reported: the client sees them.
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = &shared.tls else {
@@ -420,7 +420,7 @@ fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// For one request.
+/// The largest request body, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
 const BACKLOG: u32 = 1024;

@@ -1,6 +1,6 @@
 //! Private keys that sign JWTs, and DPoP proofs (RFC 9449 §4.2) as a client makes them.
 //!
-//! Everything is signed exactly as given: nothing here checks that a proof makes sense.
+//! Everything is signed exactly as given; nothing checks that a proof makes sense.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl KeyKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Es256, Self::Ps256, Self::EdDsa];
 
-    /// The registered name: the value of `alg`.
+    /// The registered name, the value of `alg`.
     pub fn algorithm(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
@@ -49,7 +49,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// A new key, under this `kid`.
+    /// A new key with this `kid`.
     pub fn generate(kind: KeyKind, kid: &str) -> Self {
         let algorithm = match kind {
             KeyKind::Es256 => Algorithm::Es256,
@@ -60,17 +60,17 @@ impl SigningKey {
         Self { kind, kid: kid.to_owned(), key: Arc::new(key) }
     }
 
-    /// What it signs with.
+    /// The algorithm it signs with.
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
 
-    /// Its name in the key set.
+    /// Its `kid` in the key set.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The same key under another `kid`.
+    /// The same key with another `kid`.
     pub fn with_kid(&self, kid: &str) -> Self {
         Self { kid: kid.to_owned(), ..self.clone() }
     }
@@ -84,12 +84,12 @@ impl SigningKey {
         jwk
     }
 
-    /// The members that RFC 7638 §3.2 requires, and no others: what a DPoP proof carries.
+    /// The public JWK with only the members that RFC 7638 §3.2 requires, as in a DPoP proof.
     pub fn bare_jwk(&self) -> Value {
         self.key.public_jwk().expect(WRITES).into()
     }
 
-    /// The JWK thumbprint (RFC 7638), base64url: the value of `jkt`.
+    /// The JWK thumbprint (RFC 7638) in base64url, the value of `jkt`.
     pub fn thumbprint(&self) -> String {
         let jwk = self.bare_jwk();
         let member = |name: &str| jwk[name].to_string();
@@ -103,12 +103,12 @@ impl SigningKey {
         encode(digest(&SHA256, format!("{{{}}}", members.join(",")).as_bytes()).as_ref())
     }
 
-    /// SubjectPublicKeyInfo, PEM.
+    /// The public key as PEM (SubjectPublicKeyInfo).
     pub fn public_key_pem(&self) -> String {
         pem("PUBLIC KEY", &self.public_key_der())
     }
 
-    /// PKCS#8, PEM: for the files that a configuration names.
+    /// The private key as PEM (PKCS#8), for the files that a configuration names.
     pub fn private_key_pem(&self) -> String {
         let der = match &*self.key {
             PrivateKey::Ec(key) => key.to_pkcs8v1().expect(WRITES).as_ref().to_vec(),
@@ -118,12 +118,12 @@ impl SigningKey {
         pem("PRIVATE KEY", &der)
     }
 
-    /// A compact JWS (RFC 7515 §7.1) over exactly these values: nothing is added to the header.
+    /// A compact JWS (RFC 7515 §7.1) of exactly these values; nothing is added to the header.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         self.sign_raw(&bytes(header), &bytes(claims))
     }
 
-    /// As [`SigningKey::sign`], over bytes that need not be JSON.
+    /// Like [`SigningKey::sign`], for bytes that need not be JSON.
     pub fn sign_raw(&self, header: &[u8], payload: &[u8]) -> String {
         let input = format!("{}.{}", encode(header), encode(payload));
         let signature = self.signature(input.as_bytes());
@@ -135,7 +135,7 @@ impl SigningKey {
         self.key.sign(message).expect(SIGNS)
     }
 
-    /// A DPoP proof (RFC 9449 §4.2); [`Proof`] makes odd ones. `ath` is the encoded hash, see [`ath`].
+    /// A DPoP proof (RFC 9449 §4.2); [`Proof`] makes unusual ones. `ath` is the encoded hash, see [`ath`].
     pub fn proof(
         &self,
         method: &str,
@@ -172,7 +172,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A DPoP proof to be signed: RFC 9449 §4.2 with good values, until they are changed.
+/// A DPoP proof to be signed (RFC 9449 §4.2); its values are good until they are changed.
 #[derive(Clone, Debug)]
 pub struct Proof {
     header: Map<String, Value>,
@@ -211,7 +211,7 @@ impl Proof {
         self
     }
 
-    /// Sets a header parameter, in place of the one that [`Proof::sign`] would write.
+    /// Sets a header parameter, instead of the one that [`Proof::sign`] would write.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());

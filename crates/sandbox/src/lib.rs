@@ -1,8 +1,8 @@
-//! What stands around a gateway when nothing real may: an authorization server, certificate authorities, tokens good and
-//! forged, an accounts API, and a server that misbehaves when told to.
+//! Simulated surroundings of a gateway: an authorization server, certificate authorities, good and forged tokens, an
+//! accounts API, and a server that misbehaves on request.
 //!
-//! For the demo, the tests and the benchmarks. It forges whatever it is asked to, makes keys that nobody keeps, and panics on
-//! what its callers, who are all in this repository, do not do; nothing here is fit to be relied on.
+//! For the demo, the tests and the benchmarks only. It forges whatever it is asked to, makes keys that are thrown away,
+//! and panics on misuse, since all its callers are in this repository. Nothing here is fit for production.
 
 pub mod accounts;
 pub mod authorization_server;
@@ -12,7 +12,7 @@ pub mod pki;
 pub mod tls;
 pub mod tokens;
 
-/// Seconds since 1970 on the wall clock, by which tokens and proofs are made.
+/// Seconds since 1970 on the wall clock, for the times in tokens and proofs.
 #[expect(clippy::disallowed_methods, reason = "tokens and proofs are made for the wall clock")]
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()

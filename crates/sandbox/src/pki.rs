@@ -1,7 +1,7 @@
-//! Certificate authorities and certificates that live as long as the process.
+//! Certificate authorities and certificates that exist only as long as the process.
 //!
-//! The demo and the tests make every key and certificate when they start, so that none is stored and none can expire
-//! in a drawer. Nothing here is fit for a certificate that others rely on.
+//! The demo and the tests make every key and certificate when they start, so that none is stored and none expires
+//! between runs. Nothing here is fit for certificates in production.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::keys::pem;
 /// Clones share the key.
 ///
 /// # Panics
-/// Its methods panic on names that no certificate can carry (not ASCII): names come from the demo and the tests.
+/// Its methods panic on names that a certificate cannot contain (not ASCII); names come from the demo and the tests.
 #[derive(Clone, Debug)]
 pub struct Authority {
     certificate: CertificateDer<'static>,
-    /// From this authority up to, and without, the root; empty for a root.
+    /// From this authority up to but excluding the root; empty for a root.
     intermediates: Vec<CertificateDer<'static>>,
     issuer: Arc<Issuer<'static, KeyPair>>,
 }
 
 impl Authority {
-    /// A root: its own issuer.
+    /// A root authority, which is its own issuer.
     pub fn new(name: &str) -> Self {
         let params = authority_params(name);
         let key = generate_key(&PKCS_ECDSA_P256_SHA256);
@@ -49,7 +49,7 @@ impl Authority {
         self.intermediate_with(name, |_| {})
     }
 
-    /// As [`Authority::intermediate`], changed by `adjust` before it is signed.
+    /// Like [`Authority::intermediate`], changed by `adjust` before it is signed.
     pub fn intermediate_with(&self, name: &str, adjust: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = authority_params(name);
         adjust(&mut params);
@@ -75,7 +75,7 @@ impl Authority {
         self.server_with(names, |_| {})
     }
 
-    /// As [`Authority::server`], changed by `adjust` before it is signed.
+    /// Like [`Authority::server`], changed by `adjust` before it is signed.
     pub fn server_with(&self, names: &[&str], adjust: impl FnOnce(&mut CertificateParams)) -> Credential {
         let mut params = end_entity_params(names.first().unwrap_or(&"server"), ExtendedKeyUsagePurpose::ServerAuth);
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -90,12 +90,12 @@ impl Authority {
         self.client_with(common_name, |_| {})
     }
 
-    /// As [`Authority::client`], changed by `adjust` before it is signed; see [`expired`].
+    /// Like [`Authority::client`], changed by `adjust` before it is signed; see [`expired`].
     pub fn client_with(&self, common_name: &str, adjust: impl FnOnce(&mut CertificateParams)) -> Credential {
         self.client_with_key(common_name, &PKCS_ECDSA_P256_SHA256, adjust)
     }
 
-    /// As [`Authority::client_with`], with a key for `algorithm`: `&rcgen::PKCS_RSA_SHA256` makes RSA with 2048 bits.
+    /// Like [`Authority::client_with`], with a key for `algorithm`; `&rcgen::PKCS_RSA_SHA256` means RSA with 2048 bits.
     pub fn client_with_key(
         &self,
         common_name: &str,
@@ -112,7 +112,7 @@ impl Authority {
         self.revocation_list_with(revoked, |_| {})
     }
 
-    /// As [`Authority::revocation_list`], changed by `adjust` before it is signed.
+    /// Like [`Authority::revocation_list`], changed by `adjust` before it is signed.
     pub fn revocation_list_with(
         &self,
         revoked: &[&Credential],
@@ -137,7 +137,7 @@ impl Authority {
         list.signed_by(&self.issuer).expect(SIGNS).into()
     }
 
-    /// [`Authority::revocation_list`], PEM.
+    /// Like [`Authority::revocation_list`], as PEM.
     pub fn revocation_list_pem(&self, revoked: &[&Credential]) -> String {
         pem("X509 CRL", &self.revocation_list(revoked))
     }
@@ -155,7 +155,7 @@ impl Authority {
 /// A certificate with its chain and private key. `Debug` does not show the key.
 #[derive(Clone)]
 pub struct Credential {
-    /// The certificate first, then intermediate authorities; never the root.
+    /// The certificate, followed by the intermediate authorities; never the root.
     pub chain_der: Vec<CertificateDer<'static>>,
     /// PKCS#8, DER.
     pub key_pkcs8_der: Vec<u8>,
@@ -163,7 +163,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// The chain as PEM, in its order.
+    /// The chain as PEM, in order.
     pub fn certificate_pem(&self) -> String {
         self.chain_der.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect()
     }
@@ -173,7 +173,7 @@ impl Credential {
         pem("PRIVATE KEY", &self.key_pkcs8_der)
     }
 
-    /// The private key as rustls takes it.
+    /// The private key in the type that rustls expects.
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key_pkcs8_der.clone()).into()
     }
@@ -209,13 +209,13 @@ pub fn self_signed(common_name: &str) -> Credential {
     Credential::new(vec![certificate.into()], &key, params)
 }
 
-/// Makes a certificate end an hour ago: `authority.client_with("late", pki::expired)`.
+/// Makes a certificate that expired an hour ago: `authority.client_with("late", pki::expired)`.
 pub fn expired(params: &mut CertificateParams) {
     params.not_before = from_now(-Duration::days(30));
     params.not_after = from_now(-Duration::hours(1));
 }
 
-/// Makes a certificate begin in an hour.
+/// Makes a certificate that becomes valid in an hour.
 pub fn not_yet_valid(params: &mut CertificateParams) {
     params.not_before = from_now(Duration::hours(1));
 }
@@ -244,7 +244,7 @@ fn named_params(common_name: &str) -> CertificateParams {
     params
 }
 
-/// RFC 5280 §4.1.2.2: positive, at most 20 octets.
+/// A random serial number; RFC 5280 §4.1.2.2: positive, at most 20 octets.
 fn serial_number() -> SerialNumber {
     let mut octets = Uuid::new_v4().into_bytes();
     octets[0] = octets[0] & 0x7f | 0x40;

@@ -1,4 +1,4 @@
-//! TLS of the sandbox's servers.
+//! The TLS configurations of the sandbox's servers.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub fn tls_config(credential: &Credential, client_ca: Option<&Authority>) -> Arc
     config(credential, verifier)
 }
 
-/// As [`tls_config`], and takes any client certificate or none: only possession of its key is proved.
+/// Like [`tls_config`], but accepts any client certificate or none: only possession of its key is verified.
 pub fn danger_tls_config_with_any_client(credential: &Credential) -> Arc<ServerConfig> {
     config(credential, Arc::new(Possession(default_provider().signature_verification_algorithms)))
 }
@@ -45,7 +45,7 @@ fn config(credential: &Credential, verifier: Arc<dyn ClientCertVerifier>) -> Arc
     Arc::new(config)
 }
 
-/// Checks that the client has the certificate's key, and nothing about the certificate.
+/// Checks that the client has the certificate's key, and nothing else about the certificate.
 #[derive(Debug)]
 struct Possession(WebPkiSupportedAlgorithms);
 

@@ -1,6 +1,6 @@
 //! Access tokens (RFC 9068) as an authorization server makes them, and as an attacker would forge them.
 //!
-//! Everything is signed exactly as given: nothing here checks that a token makes sense.
+//! Everything is signed exactly as given; nothing checks that a token makes sense.
 
 use aws_lc_rs::hmac;
 use serde_json::{Map, Value, json};
@@ -10,9 +10,9 @@ pub use crate::keys::{KeyKind, Proof, SigningKey, ath};
 use crate::keys::{bytes, encode, merge};
 use crate::pki::Credential;
 
-/// An access token to be signed: RFC 9068 §2.2 with good values, until they are changed.
+/// An access token to be signed (RFC 9068 §2.2); its values are good until they are changed.
 ///
-/// It has no confirmation until it is bound.
+/// It has no `cnf` until it is bound.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
     header: Map<String, Value>,
@@ -61,7 +61,7 @@ impl AccessToken {
         self
     }
 
-    /// Sets `scope`: words parted by spaces.
+    /// Sets `scope`, words separated by spaces.
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
         self.claim("scope", scope)
@@ -79,7 +79,7 @@ impl AccessToken {
         self.claim("exp", exp)
     }
 
-    /// Sets a header parameter, in place of the one that [`AccessToken::sign`] would write.
+    /// Sets a header parameter, instead of the one that [`AccessToken::sign`] would write.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
@@ -93,7 +93,7 @@ impl AccessToken {
         self
     }
 
-    /// The claims as they stand: what an introspection response can be made from.
+    /// The claims as they are, for an introspection response.
     pub fn claims(&self) -> Value {
         Value::Object(self.claims.clone())
     }
@@ -121,12 +121,12 @@ pub fn jwks(keys: &[&SigningKey]) -> Value {
     json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })
 }
 
-/// An unsecured JWS (RFC 7515 appendix A.5): the third part is empty. `alg` stands in `header` as the caller wrote it.
+/// An unsecured JWS (RFC 7515 appendix A.5) with an empty third part. `header` is used as it is, including its `alg`.
 pub fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}.", encode(&bytes(header)), encode(&bytes(claims)))
 }
 
-/// A JWS authenticated with HMAC SHA-256; an attacker's secret is the bytes of a public key.
+/// A JWS authenticated with HMAC SHA-256; an attacker uses the bytes of a public key as the secret.
 pub fn hs256(secret: &[u8], header: &Value, claims: &Value) -> String {
     let input = format!("{}.{}", encode(&bytes(header)), encode(&bytes(claims)));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input.as_bytes());
