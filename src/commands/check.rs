@@ -1,4 +1,4 @@
-//! `fapi-gateway check`: loads the configuration as `run` would, and says everything that is wrong with it.
+//! `fapi-gateway check`: loads the configuration as `run` would, and prints every problem.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use crate::config::Config;
 
-/// Prints one line for each listener, issuer and route, or, with `print_effective`, the configuration in force as YAML;
-/// warnings go to standard error. Exits 0, or 64 with every problem.
+/// Prints one line for each listener, issuer and route, or, with `print_effective`, the effective configuration as
+/// YAML; warnings go to standard error. The exit code is 0, or 64 if there are problems, which are all printed.
 pub fn run(config: &Path, print_effective: bool) -> ExitCode {
-    // Who closes a pipe early has read enough.
+    // A reader that closes the pipe early has read enough.
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let config = match Config::load(config) {
         Ok(config) => config,

@@ -1,4 +1,4 @@
-//! What the program does besides serving: each command is one file that ends in an exit code.
+//! The commands of the program; each is one file whose `run` returns an exit code.
 
 pub mod check;
 #[cfg(feature = "demo")]

@@ -1,4 +1,4 @@
-//! `fapi-gateway proof`: one DPoP proof (RFC 9449 §4.2), for a call by hand.
+//! `fapi-gateway proof`: prints one DPoP proof (RFC 9449 §4.2), for a call by hand.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 
-/// What to prove, as it stands on the command line.
+/// The arguments of the command.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The private key, PEM: PKCS#8, SEC1 or PKCS#1; EC P-256, Ed25519, or RSA of 2048 bits or more.
@@ -25,9 +25,9 @@ pub struct Arguments {
     url: String,
     /// The access token that goes with it, hashed as `ath`: `@FILE`, `-` for standard input, or the token itself.
     ///
-    /// Others on the machine can see a command line, and it stays in the shell's history: use `@FILE` or `-` for a token that
-    /// is worth something. White space around the token is ignored. Without a token the proof has no `ath`, as a token
-    /// endpoint expects.
+    /// Others on the machine can see the command line, and it remains in the shell's history: use `@FILE` or `-` for a
+    /// token that is worth protecting. White space around the token is ignored. Without a token the proof has no `ath`,
+    /// as a token endpoint expects.
     #[arg(long, allow_hyphen_values = true)]
     token: Option<String>,
     /// The nonce that the server sent in `DPoP-Nonce`.
@@ -42,7 +42,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match proof(arguments) {
         Ok(proof) => {
-            // Who closes a pipe early has read enough.
+            // A reader that closes the pipe early has read enough.
             let _ = writeln!(std::io::stdout().lock(), "{proof}");
             ExitCode::SUCCESS
         }
@@ -83,7 +83,7 @@ fn target(url: &str) -> Result<&str, String> {
     });
     match absolute {
         true => Ok(target),
-        // The part before an @ may be a password.
+        // The part before the @ may be a password.
         false if target.contains('@') => Err("the URL has user information, expected https://HOST/PATH".into()),
         false => Err(format!("{target:?} is not a URL, expected https://HOST/PATH")),
     }

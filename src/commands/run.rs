@@ -1,7 +1,7 @@
-//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads, as a change of files does.
+//! `fapi-gateway run`: serves until SIGTERM or SIGINT; SIGHUP reloads, as does a change of files.
 //!
-//! The first SIGTERM or SIGINT begins the drain. The second ends it: open connections are cut, the audit is written. The third
-//! ends the process as it stands.
+//! The first SIGTERM or SIGINT starts draining. The second stops draining: open connections are closed, and the audit
+//! is written. The third exits at once.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options};
 
-/// Loads the configuration, serves, and says with the exit code how it ended.
+/// Loads the configuration and serves; the exit code tells how it ended.
 pub fn run(path: &Path) -> ExitCode {
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -49,7 +49,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Listens for signals on a thread of its own, from before the gateway serves.
+/// Handles signals in a separate thread, from before the gateway serves.
 fn obey_signals(control: Control) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt, mut hangup) = {

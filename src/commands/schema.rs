@@ -1,11 +1,11 @@
-//! `fapi-gateway schema`: the JSON Schema of gateway.yaml, for editors.
+//! `fapi-gateway schema`: prints the JSON Schema of gateway.yaml, for editors.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 /// Prints the schema (2020-12) as indented JSON.
 pub fn run() -> ExitCode {
-    // Who closes a pipe early has read enough.
+    // A reader that closes the pipe early has read enough.
     let _ = writeln!(std::io::stdout().lock(), "{:#}", crate::config::schema());
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! The room against a real authorization server over real TLS, which errs when told to.
+//! Tests against an authorization server over real TLS that can be made to misbehave.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const A: IssuerIndex = IssuerIndex(0);
 const B: IssuerIndex = IssuerIndex(1);
 
-/// Authorization servers of one authority, and the room that trusts them.
+/// Authorization servers with certificates of one authority, and the issuers that trust it.
 struct World {
     authority: Authority,
     servers: Vec<AuthorizationServer>,
@@ -37,7 +37,7 @@ struct World {
 }
 
 impl World {
-    /// With the keys of `count` servers read once, and a clean record.
+    /// With the keys of `count` servers read once, and nothing observed yet.
     async fn new(count: usize) -> Self {
         Self::with(count, Timing::default(), CACHE).await
     }
@@ -46,7 +46,7 @@ impl World {
         Self::unread(count, timing, cache).read().await
     }
 
-    /// With one server, whose keys were read once and are kept like this.
+    /// With one server, whose keys were read once and are cached with these settings.
     async fn keeping(jwks: JwksSettings, timing: Timing) -> Self {
         Self::unread_keeping(jwks, 1, timing, CACHE).read().await
     }
@@ -132,7 +132,7 @@ fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> 
 const CACHE: CacheSettings =
     CacheSettings { max_entries: 100, max_bytes: 1024 * 1024, max_age: Duration::from_secs(300) };
 
-/// Remembers what was observed, in order.
+/// Records what was observed, in order.
 #[derive(Default)]
 struct Seen {
     events: Mutex<Vec<Event>>,
@@ -214,7 +214,7 @@ async fn fetch(answer: Answer) -> Result<usize, FetchError> {
     client(&authority).get_json_bytes(&url).await.map(|body| body.len())
 }
 
-/// Fetches from a server that writes `bytes`, then `again` until nobody reads, and never closes.
+/// Fetches from a server that writes `bytes`, then `again` until the client stops reading, and never closes.
 async fn fetch_raw(bytes: &'static [u8], again: &'static [u8], timeout: Duration) -> Result<usize, FetchError> {
     let authority = Authority::new("ours");
     let acceptor = TlsAcceptor::from(tls_config(&authority.server(&["localhost"]), None));
@@ -568,8 +568,8 @@ async fn ops_10_keys_past_their_maximum_age_are_not_used_nor_what_was_verified_w
         assert_eq!(world.validate(token, &[A]).await.unwrap_err(), Code::KeysUnavailable);
         assert_eq!(world.validate(token, &[A, B]).await.unwrap_err(), Code::KeysUnavailable);
     }
-    assert!(world.servers[0].requests().is_empty(), "nobody can make us ask more often");
-    assert!(world.validate(&world.token(1), &[A, B]).await.is_ok(), "the other issuer's keys are as they were");
+    assert!(world.servers[0].requests().is_empty(), "no client can cause more calls");
+    assert!(world.validate(&world.token(1), &[A, B]).await.is_ok(), "the other issuer's keys are unchanged");
     assert!(world.issuers.ready(), "readiness does not flap");
     assert!(matches!(&world.issuers.key_ages()[0], (_, Some(age)) if *age > DAY.as_secs_f64()));
 
@@ -620,7 +620,7 @@ async fn ops_10_the_end_of_the_keys_is_one_line_and_heals_by_itself() {
     background.abort();
 }
 
-/// What was logged.
+/// The lines that were logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -666,11 +666,11 @@ async fn a_reload_keeps_the_keys_and_judges_their_age_anew() {
     let strict = succeeding(JwksSettings { max_age: MINUTE, ..JwksSettings::default() });
     assert!(strict.ready(), "an issuer that is down is no reason to refuse the reload");
     assert_eq!(validate(&strict, &token, &[A]).await.unwrap_err(), Code::KeysUnavailable);
-    assert!(world.validate(&token, &[A]).await.is_ok(), "the state before goes on by its own settings");
+    assert!(world.validate(&token, &[A]).await.is_ok(), "the previous state keeps its own settings");
     world.servers[0].restart().await.unwrap();
     strict.entries[0].keys.as_ref().unwrap().refresh().await.unwrap();
     assert!(validate(&strict, &token, &[A]).await.is_ok());
-    assert!(world.issuers.key_ages()[0].1.unwrap() < 60.0, "what is read by one is there for the other");
+    assert!(world.issuers.key_ages()[0].1.unwrap() < 60.0, "both share the keys that were read");
 }
 
 #[tokio::test]
@@ -702,7 +702,7 @@ async fn an_issuer_may_ask_to_be_read_sooner() {
     let background = world.keep_fresh();
     let read = |wanted| move |events: &[Event]| events.iter().filter(|event| **event == success()).count() >= wanted;
     world.seen.wait_until(read(3)).await;
-    // The third is good for 300 seconds: what is asked now is asked by us.
+    // The third response is fresh for 300 seconds, so the next request is made by this test.
     server.unscript(JWKS);
     world.refresh(0).await.unwrap();
     assert_eq!(server.requests_to(JWKS), 4);
@@ -719,7 +719,7 @@ async fn all_who_want_the_keys_at_once_share_one_flight() {
     assert_eq!(world.servers[0].requests_to(JWKS), 2);
 }
 
-/// A good token but for its key, which the issuer does not have.
+/// A token that is good except for its key, which the issuer does not have.
 fn strange_token(server: &AuthorizationServer, number: usize) -> String {
     let key = server.key(KeyKind::Es256).with_kid(&format!("unknown-{number}"));
     server.token(NOW.0).sign(&key)
@@ -729,7 +729,7 @@ fn strange_tokens(server: &AuthorizationServer, numbers: std::ops::Range<usize>)
     numbers.map(|number| strange_token(server, number)).collect()
 }
 
-/// What comes of these tokens, which all arrive at once.
+/// The codes of these tokens, which are all presented at once.
 async fn storm(issuers: Arc<Issuers>, tokens: Vec<String>) -> Vec<Code> {
     let mut tasks = JoinSet::new();
     for token in tokens {
@@ -754,7 +754,7 @@ async fn atk_sz_05_ten_thousand_unknown_kids_cost_one_fetch_and_valid_tokens_do_
     assert!(world.validate(&remembered, &[A]).await.is_ok());
     world.seen.lock().clear();
 
-    // The issuer is silent while the first half arrives, and no valid token waits for it.
+    // The issuer does not respond while the first half arrives, and no valid token waits for it.
     server.script(JWKS, Answer::hanging());
     let arrived = |half: usize| {
         move |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Cache(..))).count() >= half
@@ -770,10 +770,10 @@ async fn atk_sz_05_ten_thousand_unknown_kids_cost_one_fetch_and_valid_tokens_do_
     };
     tokio::time::timeout(DEADLINE, valid).await.unwrap();
     let read = |events: &[Event]| events.iter().any(|event| matches!(event, Event::Refresh(..)));
-    assert!(!read(&world.seen.lock()), "the slow reading ended before the valid tokens were judged");
+    assert!(!read(&world.seen.lock()), "the slow read ended before the valid tokens were validated");
     assert!(!storm.is_finished());
 
-    // It breaks off. The second half arrives within the cooldown, and nobody waits.
+    // The read fails. The second half arrives within the cooldown, and no request waits.
     world.servers[0].stop().await.unwrap();
     let codes = storm.await.unwrap();
     assert!(codes.len() == STORM / 2 && codes.iter().all(|code| *code == Code::TokenKeyUnknown));
@@ -798,7 +798,7 @@ async fn atk_sz_05_a_failed_fetch_begins_the_cooldown_too() {
 
 #[tokio::test]
 async fn atk_sz_05_behind_a_slow_scheduled_reading_nobody_waits_longer_than_for_one_call() {
-    // Two places of metadata that are silent, then a key set that is.
+    // Neither the two metadata URLs nor the key set respond.
     let timing = Timing { timeout: Duration::from_secs(1), ..Timing::default() };
     let world = World::with(1, timing, CACHE).await;
     let server = &world.servers[0];
@@ -908,7 +908,7 @@ async fn a_client_that_hangs_up_neither_ends_the_flight_nor_escapes_the_cooldown
     server.wait_for(JWKS, 1, DEADLINE).await.unwrap();
     impatient.abort();
     assert!(impatient.await.unwrap_err().is_cancelled());
-    assert!(world.validate(&world.token(0), &[A]).await.is_ok()); // the rotated key, which came with that flight
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok()); // the rotated key, which that read returned
     flood(&world, 1..3).await;
     assert_eq!(server.requests_to(JWKS), 1);
 }
@@ -921,7 +921,7 @@ async fn fapi2_cr_09_a_new_key_works_on_its_first_use_and_a_removed_one_no_more(
     let old = world.token(0);
     assert!(world.validate(&old, &[A]).await.is_ok()); // control, and remembered
     let former = world.servers[0].rotate(KeyKind::Es256);
-    assert!(world.validate(&old, &[A]).await.is_ok()); // nobody has asked yet
+    assert!(world.validate(&old, &[A]).await.is_ok()); // the keys were not read again yet
     let new = world.token(0);
     assert!(world.validate(&new, &[A]).await.is_ok());
     assert!(world.validate(&new, &[A]).await.is_ok());

@@ -1,4 +1,4 @@
-//! What Prometheus reads: counters and histograms from the same record as the audit; labels only from closed sets.
+//! The metrics for Prometheus, from the same data as the audit; label values come from closed sets only.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use prometheus::{
 use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use crate::replay::memory::Insert;
 
-/// All metrics of one gateway, in a registry of their own.
+/// All metrics of one gateway, in their own registry.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
@@ -43,7 +43,7 @@ pub struct Metrics {
     last_reload: Gauge,
 }
 
-/// The metrics of one route, looked up beforehand so that an exchange waits for no lock.
+/// The metrics of one route, looked up in advance so that an exchange does not wait for a lock.
 pub struct RouteMetrics {
     requests: IntCounterVec,
     name: Box<str>,
@@ -53,7 +53,7 @@ pub struct RouteMetrics {
 }
 
 impl RouteMetrics {
-    /// Counts an exchange at its end.
+    /// Counts an exchange when it ends.
     pub fn exchange(&self, decision: &str, code: &str, duration: Duration, own: Duration) {
         if code == "ok" {
             self.permitted.inc();
@@ -65,16 +65,16 @@ impl RouteMetrics {
     }
 }
 
-/// What became of a revocation that was sent.
+/// The result of a revocation that was sent.
 #[derive(Clone, Copy, Debug)]
 pub enum RevocationOutcome {
-    /// It counts.
+    /// It is in effect.
     Recorded,
-    /// It tells of other things.
+    /// It is an event about something else.
     Ignored,
-    /// It is none: its form, its sender, its signature.
+    /// Its form, its sender or its signature is not acceptable.
     Refused,
-    /// There was no room.
+    /// The table was full.
     Full,
     /// There were no keys to verify it with.
     Unavailable,
@@ -85,11 +85,11 @@ pub enum RevocationOutcome {
 pub enum Handshake {
     /// It succeeded.
     Success,
-    /// It failed: version, suite, certificate.
+    /// It failed, for example for its version, cipher suite or certificate.
     Failure,
     /// It took too long.
     Timeout,
-    /// The listener held all the connections it may.
+    /// The listener had reached its limit of connections.
     Refused,
 }
 
@@ -97,7 +97,7 @@ impl Metrics {
     /// Registers everything.
     ///
     /// # Errors
-    /// When two metrics would have one name, which is a fault of the program.
+    /// When two metrics have the same name, which is a bug.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
@@ -267,7 +267,7 @@ impl Metrics {
         })
     }
 
-    /// The metrics of one route, by its configured name; the empty name is for exchanges that matched none.
+    /// The metrics of one route, by its configured name; the empty name is for exchanges without a route.
     pub fn route(&self, name: &str) -> RouteMetrics {
         RouteMetrics {
             requests: self.requests.clone(),
@@ -278,22 +278,22 @@ impl Metrics {
         }
     }
 
-    /// How long an upstream of this configured name takes to answer.
+    /// The response time of the upstream with this configured name.
     pub fn upstream(&self, name: &str) -> Histogram {
         self.upstream_duration.with_label_values(&[name])
     }
 
-    /// Counts an upstream's failure.
+    /// Counts a failure of an upstream.
     pub fn upstream_failed(&self, upstream: &str, kind: &'static str) {
         self.upstream_errors.with_label_values(&[upstream, kind]).inc();
     }
 
-    /// Counts a request that is sent to another server, or again.
+    /// Counts a retry of a request.
     pub fn upstream_retried(&self, upstream: &str) {
         self.upstream_retries.with_label_values(&[upstream]).inc();
     }
 
-    /// Notes how many servers of each upstream are in each state, instead of those noted before.
+    /// Sets how many servers of each upstream are in each state, replacing all previous values.
     pub fn servers<'u>(&self, states: impl IntoIterator<Item = (&'u str, &'static str, usize)>) {
         self.upstream_servers.reset();
         for (upstream, state, count) in states {
@@ -313,7 +313,7 @@ impl Metrics {
         self.handshakes.with_label_values(&[listener, outcome]).inc();
     }
 
-    /// Counts a revocation by the kind of its subject, if that was told.
+    /// Counts a revocation by the kind of its subject, if it is known.
     pub fn revocation(&self, kind: Option<Kind>, outcome: RevocationOutcome) {
         let outcome = match outcome {
             RevocationOutcome::Recorded => "recorded",
@@ -336,12 +336,12 @@ impl Metrics {
         self.last_reload.set(if success { 1.0 } else { 0.0 });
     }
 
-    /// Notes until when each of the certificates in use is valid, instead of those noted before.
+    /// Sets when each certificate in use expires, replacing all previous values.
     pub fn certificates<'c>(&self, certificates: impl IntoIterator<Item = &'c (String, UnixTime)>) {
         set_times(&self.certificate_not_after, certificates);
     }
 
-    /// Notes when each of the revocation lists in use has to be replaced, instead of those noted before.
+    /// Sets when each revocation list in use must be replaced, replacing all previous values.
     pub fn revocation_lists<'c>(&self, lists: impl IntoIterator<Item = &'c (String, UnixTime)>) {
         set_times(&self.revocation_list_next_update, lists);
     }
@@ -352,7 +352,7 @@ impl Metrics {
         ReplayMetrics { first: counter("first"), again: counter("replayed"), full: counter("unavailable") }
     }
 
-    /// The text that Prometheus scrapes, with the gauges that are read on demand.
+    /// The text that Prometheus scrapes; gauges of current values are set here.
     pub fn render(&self, issuers: &Issuers, replay_entries: usize, audit_lines_lost: u64, now: UnixTime) -> Vec<u8> {
         #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
         self.replay_entries.set(replay_entries as f64);
@@ -375,7 +375,7 @@ impl Metrics {
     }
 }
 
-/// One time for each file, and none for files that are not there any more.
+/// Sets one time for each file, and removes files that are no longer used.
 fn set_times<'c>(gauge: &GaugeVec, times: impl IntoIterator<Item = &'c (String, UnixTime)>) {
     gauge.reset();
     for (file, time) in times {
@@ -384,7 +384,7 @@ fn set_times<'c>(gauge: &GaugeVec, times: impl IntoIterator<Item = &'c (String, 
     }
 }
 
-/// Lets a replay log tell what it was asked.
+/// The counters of a replay log.
 pub struct ReplayMetrics {
     first: IntCounter,
     again: IntCounter,
@@ -401,14 +401,14 @@ impl crate::replay::Observer for ReplayMetrics {
     }
 }
 
-/// Lets the issuers tell what they do; the counters of every request are looked up beforehand.
+/// The counters of the issuers; those that every request needs are looked up in advance.
 pub struct IssuerMetrics {
     metrics: Arc<Metrics>,
     token_cache: HashMap<Arc<str>, (IntCounter, IntCounter)>,
 }
 
 impl IssuerMetrics {
-    /// For issuers of these names.
+    /// The counters for issuers with these names.
     pub fn new<'n>(metrics: &Arc<Metrics>, issuers: impl IntoIterator<Item = &'n Arc<str>>) -> Self {
         let counter = |issuer: &str, outcome: &str| metrics.token_cache_requests.with_label_values(&[issuer, outcome]);
         let token_cache =

@@ -1,4 +1,4 @@
-//! What operators see: the audit, the metrics and the log.
+//! The output for operators: the audit, the metrics and the log.
 
 pub mod audit;
 pub mod logging;

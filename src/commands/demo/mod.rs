@@ -1,5 +1,5 @@
-//! `fapi-gateway demo`: an authorization server, an accounts API and the gateway in one process on loopback, a play of honest
-//! and hostile calls in front of them, and then the same gateway to try by hand.
+//! `fapi-gateway demo`: runs an authorization server, an accounts API and the gateway in one process on loopback, makes
+//! honest and hostile calls to them, and then keeps the gateway running to try by hand.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 mod play;
 mod stage;
 
-/// Plays, prints, and serves on unless `once`; the exit code says whether every call went as it should.
+/// Makes the calls, prints the results, and keeps serving unless `once`; the exit code tells whether every call had the
+/// expected result.
 pub fn run(once: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -36,7 +37,7 @@ pub fn run(once: bool) -> ExitCode {
     }
 }
 
-/// Ctrl-C or SIGTERM; the files of the demo go away with either.
+/// Waits for Ctrl-C or SIGTERM; after either the files of the demo are removed.
 async fn told_to_end() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -1,4 +1,4 @@
-//! The play: each call with what must come of it, over a TLS connection of its own.
+//! The calls of the demo, each with its expected result and over its own TLS connection.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::stage::Stage;
 
-/// One call of the play.
+/// One call of the demo.
 struct Call {
     what: &'static str,
     certificate: Option<Credential>,
@@ -23,22 +23,22 @@ struct Call {
     headers: Vec<(&'static str, &'static str)>,
     status: u16,
     code: &'static str,
-    /// What the accounts API must have seen in a field, for calls that reach it.
+    /// A header field and the value that the accounts API must have received in it, for calls that reach it.
     seen: Option<(&'static str, &'static str)>,
 }
 
-/// The `DPoP` field of a call; with one, the token goes by scheme DPoP.
+/// The `DPoP` field of a call; with any of these, the token is sent with the scheme DPoP.
 enum DpopProof {
-    /// As it was made before the play.
+    /// Made before the calls.
     Made(String),
-    /// Made when the call is, with the nonce of the answer before.
+    /// Made for the call, with the nonce of the previous response.
     WithNonce(Proof),
-    /// None at all.
+    /// No field at all.
     Missing,
 }
 
 impl Call {
-    /// The honest call; every other differs from it in what its name says.
+    /// The honest call; every other call differs from it in what its name says.
     fn honest(stage: &Stage, what: &'static str) -> Self {
         Self {
             what,
@@ -132,7 +132,7 @@ fn calls(stage: &Stage) -> Vec<Call> {
     ]
 }
 
-/// Calls with tokens that are bound to a key (RFC 9449), over connections without a certificate; they follow each other.
+/// Calls with tokens that are bound to a key (RFC 9449), over connections without a certificate; their order matters.
 fn dpop_calls(stage: &Stage) -> Vec<Call> {
     let key = &stage.dpop_key;
     let thief = SigningKey::generate(KeyKind::Es256, "thief");
@@ -185,7 +185,7 @@ fn dpop_calls(stage: &Stage) -> Vec<Call> {
     ]
 }
 
-/// Calls with opaque tokens, about which the issuer is asked (RFC 7662); they follow each other.
+/// Calls with opaque tokens, which are introspected (RFC 7662); their order matters.
 fn introspected_calls(stage: &Stage) -> Vec<Call> {
     let token = stage.issuer.issue(&honest_token(stage));
     let call = |what| {
@@ -208,7 +208,7 @@ fn introspected_calls(stage: &Stage) -> Vec<Call> {
     ]
 }
 
-/// Plays every call and prints the table; true if all went as they should.
+/// Makes every call and prints the table; returns whether all had the expected result.
 pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
     let mut calls = calls(stage);
     calls.extend(dpop_calls(stage));
@@ -240,7 +240,7 @@ pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
     Ok(all_right)
 }
 
-/// What came of a call, at the client, in the record, and at the accounts API.
+/// The result of a call: at the client, in the audit, and at the accounts API.
 struct Answer {
     status: u16,
     nonce: Option<String>,
@@ -248,7 +248,7 @@ struct Answer {
     seen: Option<String>,
 }
 
-/// Makes one call and looks up what the gateway recorded of it. `nonce` is of the answer before.
+/// Makes one call and looks up its audit record. `nonce` is that of the previous response.
 async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answer, String> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(stage, call.certificate.as_ref())?)

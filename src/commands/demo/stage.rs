@@ -1,5 +1,5 @@
-//! The scene of the demo: certificates made for the occasion, two servers, a gateway.yaml on disk, and the gateway itself,
-//! started from that file as `run` would.
+//! The setup of the demo: new certificates, two servers, a gateway.yaml on disk, and the gateway itself, started from
+//! that file as `run` would.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -20,9 +20,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options};
 
-/// Everything that stands around the play.
+/// Everything that the calls of the demo need.
 pub(super) struct Stage {
-    /// Who vouches for every certificate here.
+    /// The authority of every certificate here.
     pub(super) authority: Authority,
     /// The honest client's certificate.
     pub(super) client: Credential,
@@ -75,7 +75,7 @@ impl Stage {
         let options = Options {
             clock: Clock::system(),
             audit: Some(Box::new(audit.clone())),
-            // Every key here is new, so nothing was used before.
+            // Every key here is new, so no proof has been used before.
             replay_began: Some(fapi::UnixTime(0)),
         };
         let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
@@ -103,7 +103,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// The record of one exchange, by its interaction id.
+    /// The audit record of one exchange, by its interaction id.
     pub(super) async fn record(&self, interaction: &str) -> Option<Value> {
         for _ in 0..200 {
             if let Some(line) = self.audit.find(interaction) {
@@ -114,7 +114,7 @@ impl Stage {
         None
     }
 
-    /// Lines to paste into another terminal while the demo runs.
+    /// Prints lines to paste into another terminal while the demo runs.
     pub(super) fn print_curl_lines(&self) {
         let exe = match self.write_tokens() {
             Ok(exe) => quoted(&exe.display().to_string()),
@@ -152,7 +152,7 @@ impl Stage {
         println!("\nCtrl-C stops the demo.");
     }
 
-    /// Writes one token of each kind for the `curl` lines, and gives the program that makes their proofs.
+    /// Writes one token of each kind for the `curl` lines, and returns the path of the program that makes their proofs.
     fn write_tokens(&self) -> std::io::Result<PathBuf> {
         let token = || self.issuer.token(now()).expires_at(now() + 8 * 3600);
         let key = self.issuer.key(KeyKind::Ps256);
@@ -165,7 +165,7 @@ impl Stage {
         std::env::current_exe()
     }
 
-    /// Ends the gateway and removes the files.
+    /// Stops the gateway and removes the files.
     pub(super) fn strike(mut self) {
         self.control.stop();
         if let Some(gateway) = self.gateway.take() {
@@ -279,13 +279,13 @@ routes:
     )
 }
 
-/// A word for the shell.
+/// The text quoted as one word for the shell.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-');
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// 8443 if it is free, since it reads well in a terminal; else one that the system gives.
+/// 8443 if it is free, since it reads well in a terminal; otherwise a free port that the system chooses.
 fn free_port() -> std::io::Result<u16> {
     let socket = TcpListener::bind(("127.0.0.1", 8443)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
     Ok(socket.local_addr()?.port())
@@ -302,7 +302,7 @@ async fn wait_until_ready(url: &str) -> Result<(), String> {
     Err("the gateway did not become ready within 10 seconds".into())
 }
 
-/// The audit stream, kept by interaction id so that the play can show what an operator would see.
+/// The audit lines by interaction id, so that the demo can show what an operator would see.
 #[derive(Clone, Default)]
 struct AuditLines(Arc<Mutex<Kept>>);
 

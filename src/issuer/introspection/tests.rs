@@ -1,4 +1,5 @@
-//! One way of asking, from within: what its memory holds, and what is left when someone goes away.
+//! Tests of one introspector: what its caches hold, and that nothing is left behind when a client or the runtime goes
+//! away.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -24,7 +25,7 @@ const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
 const PATH: &str = AuthorizationServer::INTROSPECTION;
 
-/// Asks `issuer` at its usual path, with `settings` as `adjust` leaves them.
+/// Asks `issuer` at its usual path, with settings changed by `adjust`.
 fn introspector(
     issuer: &str,
     authority: &Authority,
@@ -64,7 +65,7 @@ fn introspector(
     Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, shared).unwrap())
 }
 
-/// The same, of an issuer that is there and knows the gateway's key; its clock stands still.
+/// The same, with a running issuer that knows the gateway's key and whose clock stands still.
 fn served(adjust: impl FnOnce(&mut Settings)) -> (AuthorizationServer, Arc<Introspector>) {
     let authority = Authority::new("issuer");
     let server = AuthorizationServer::start(&authority).unwrap();
@@ -75,7 +76,7 @@ fn served(adjust: impl FnOnce(&mut Settings)) -> (AuthorizationServer, Arc<Intro
     (server, introspector)
 }
 
-/// The same, of an issuer that nobody is going to ask.
+/// The same, with an issuer that is never called.
 fn alone(adjust: impl FnOnce(&mut Settings)) -> Arc<Introspector> {
     let key = SigningKey::generate(KeyKind::Es256, "gateway");
     introspector("https://as.example", &Authority::new("issuer"), &key, adjust)
@@ -131,10 +132,10 @@ async fn until_nothing_is_left(introspector: &Introspector) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, gone).await.expect("places, flights and turns are given back");
+    tokio::time::timeout(DEADLINE, gone).await.expect("places, flights and turns are released");
 }
 
-/// Asks when it is dropped, as a request does that is polled once more while its runtime shuts down.
+/// Asks when it is dropped, like a request that is polled once more while its runtime is shutting down.
 struct LastWords(Arc<Introspector>);
 
 impl Drop for LastWords {
@@ -176,7 +177,7 @@ async fn int_13_who_hangs_up_leaves_neither_place_nor_flight_nor_turn() {
         let mut clients = tokio::task::JoinSet::new();
         for number in 0..20 {
             let introspector = introspector.clone();
-            // Each token comes twice.
+            // Each token is presented twice.
             clients.spawn(async move { ask(&introspector, &format!("token-{}", number / 2), max_age).await });
         }
         server.wait_for(PATH, 2, DEADLINE).await.unwrap();
@@ -197,7 +198,7 @@ async fn what_is_asked_and_answered_late_is_judged_by_the_time_it_is_then() {
     let ago =
         |seconds| instant().checked_sub(Duration::from_secs(seconds)).expect("a time since the machine was started");
     for waited in [0, 10, 11, 29] {
-        // The issuer's clock went on while the request waited for its turn.
+        // The issuer's clock advanced while the request waited for its turn.
         server.keep_time(move || NOW.0 + waited);
         let answer = introspector.call(&token, NOW, ago(waited)).await;
         assert!(matches!(answer, Ok((Answer::Active(_), _))), "{waited}: {answer:?}");
@@ -221,8 +222,8 @@ async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    // While there is one subscriber alone, whoever meets an event first says whether it is logged: perhaps another
-    // test.
+    // While there is only one subscriber, the first thread to reach an event decides whether it is logged, which may be
+    // another test.
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let (server, introspector) = served(|_| {});
     server.script(PATH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
@@ -347,7 +348,7 @@ async fn int_20_thousands_of_new_tokens_are_asked_about_once_each_by_no_more_tha
     let (seen, recent) = (most.clone(), Mutex::new(std::collections::VecDeque::new()));
     let answer = json!({ "active": true, "aud": AuthorizationServer::AUDIENCE });
     let answered = move |_: &Recorded| {
-        // What arrived less than the delay ago is not answered yet.
+        // A request that arrived less than the delay ago has no response yet.
         let (mut recent, now) = (lock(&recent), instant());
         while recent.front().is_some_and(|at: &Instant| now - *at >= DELAY) {
             recent.pop_front();
@@ -402,7 +403,7 @@ async fn ms_int_10_an_endpoint_without_tls_or_none_is_waited_for_and_not_asked()
     }
 }
 
-/// What was logged.
+/// The lines that were logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! The audit: what became of each exchange, told once.
+//! The audit: one record of the outcome of each exchange.
 
 mod record;
 mod writer;

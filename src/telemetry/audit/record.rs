@@ -1,4 +1,4 @@
-//! One JSON line for each exchange, made from the same record that decided it; never a token, a proof or a body.
+//! One JSON line for each exchange, made from the decision itself; never contains a token, a proof or a body.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::gateway::{Exchange, Outcome};
 /// What is known at the end of an exchange besides the exchange itself.
 #[derive(Clone, Debug)]
 pub struct Ending<'a> {
-    /// When it began, in RFC 3339.
+    /// When it began, in the format of RFC 3339.
     pub time: String,
     /// The listener's address.
     pub listener: &'a str,
-    /// The other end's address, if the connection still had one.
+    /// The peer's address, if the connection still had one.
     pub client_address: Option<IpAddr>,
     /// The subject of the client's certificate.
     pub certificate_subject: Option<&'a str>,
@@ -27,15 +27,15 @@ pub struct Ending<'a> {
     pub method: Option<&'a str>,
     /// The path without the query, if the message could be read.
     pub path: Option<&'a str>,
-    /// The status that the client saw; none when the connection was gone.
+    /// The status that the client saw; `None` if the connection was already closed.
     pub status: Option<u16>,
-    /// The upstream that the request was sent to, or was about to be.
+    /// The upstream that the request was sent to, or would have been.
     pub upstream: Option<&'a str>,
     /// The status that the upstream sent.
     pub upstream_status: Option<u16>,
-    /// From the first byte of the request to the last of the response.
+    /// From the end of the request's header section to the end of the response.
     pub duration: Duration,
-    /// The gateway's own work before the request went on.
+    /// The gateway's own work before the request was forwarded.
     pub decision: Duration,
 }
 
@@ -100,7 +100,8 @@ struct Line<'a> {
     decision_us: u64,
 }
 
-/// The binding's method and thumbprint; of both bindings the key's, since the certificate has a subject beside it.
+/// The method and thumbprint of a binding; if there are two, those of the key, since the certificate has its own
+/// fields.
 #[derive(Serialize, JsonSchema)]
 struct ConfirmationText {
     /// `x5t#S256` for a certificate; `jkt` for a key, and for a token that is bound to both.
@@ -126,7 +127,8 @@ pub fn schema() -> serde_json::Value {
     settings.into_generator().into_root_schema_for::<Line<'_>>().to_value()
 }
 
-/// How an exchange ended, as metrics and audit name it. What cuts it short changes nothing of what was decided before.
+/// The decision and code of an exchange, as metrics and audit name them. An exchange that was permitted and then cut
+/// short remains permitted.
 pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'static str) {
     match outcome {
         Outcome::Permit(_) => ("permit", "ok"),

@@ -1,8 +1,8 @@
-//! Lines are written by a thread of their own, in order.
+//! The thread that writes the audit lines, in order.
 //!
-//! When it cannot keep up, the end of an exchange waits for it, and nothing else does. When lines cannot be written, or nobody
-//! takes them, they are counted as lost and the gateway says that it is not ready; it goes on serving, since a bank that
-//! stands still helps nobody.
+//! If it cannot keep up, only the end of an exchange waits for it. If lines cannot be written, or the reader does not
+//! take them, they are counted as lost and the gateway is not ready; it keeps serving, since a bank that stands still
+//! helps nobody.
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -18,12 +18,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 pub enum Destination {
     /// Standard output.
     Stdout,
-    /// The end of this file.
+    /// This file; lines are appended.
     File(PathBuf),
 }
 
 impl Destination {
-    /// Opens it.
+    /// Opens the destination.
     ///
     /// # Errors
     /// When the file cannot be opened for appending.
@@ -35,7 +35,7 @@ impl Destination {
     }
 }
 
-/// How the writing goes.
+/// Whether lines are being written, and how many were lost.
 #[derive(Debug, Default)]
 pub struct Health {
     lost: AtomicU64,
@@ -49,7 +49,7 @@ impl Health {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Whether lines are being written and taken.
+    /// Whether lines are being written and the writer keeps up.
     pub fn good(&self) -> bool {
         !self.failing.load(Ordering::Relaxed) && !self.behind.load(Ordering::Relaxed)
     }
@@ -61,7 +61,7 @@ enum Message {
     End,
 }
 
-/// The writing end; lines are written when [`Audit::close`] returns true.
+/// The audit writer; all lines are written when [`Audit::close`] returns true.
 pub struct Audit {
     lines: Sender<Message>,
     health: Arc<Health>,
@@ -76,7 +76,7 @@ pub struct AuditSender {
 }
 
 impl AuditSender {
-    /// Hands a line over; waits when the writer is far behind.
+    /// Sends a line; waits if the writer is far behind.
     pub async fn send(&self, line: Vec<u8>) {
         match self.lines.try_reserve() {
             Ok(place) => place.send(Message::Line(line)),
@@ -89,13 +89,13 @@ impl AuditSender {
         }
     }
 
-    /// Has the lines that are sent after this go to another output; those before it are written to the one before.
+    /// Writes the lines that are sent after this to another output; earlier lines go to the previous one.
     pub async fn continue_in(&self, output: Box<dyn Write + Send>) {
-        // Without a writer there is nobody to go on.
+        // Fails only if the writer has ended, and then there is nothing to switch.
         let _ = self.lines.send(Message::Output(output)).await;
     }
 
-    /// Hands a line over where nothing can be waited for; lost, and counted, when the writer is far behind.
+    /// Sends a line without waiting; it is lost, and counted, if the writer is far behind.
     pub fn send_or_lose(&self, line: Vec<u8>) {
         if self.lines.try_send(Message::Line(line)).is_err() {
             self.health.lost.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Audit {
     /// Starts the writer.
     ///
     /// # Errors
-    /// When no thread can be made.
+    /// When the thread cannot be created.
     pub fn start(output: Box<dyn Write + Send>) -> std::io::Result<Self> {
         let (lines, receiver) = channel(QUEUE);
         let (end, ended) = std::sync::mpsc::channel();
@@ -120,17 +120,17 @@ impl Audit {
         Ok(Self { lines, health, ended })
     }
 
-    /// A handle for those who have something to tell.
+    /// A handle that sends lines to this writer.
     pub fn sender(&self) -> AuditSender {
         AuditSender { lines: self.lines.clone(), health: self.health.clone() }
     }
 
-    /// How the writing goes.
+    /// The state of the writer.
     pub fn health(&self) -> Arc<Health> {
         self.health.clone()
     }
 
-    /// Waits until everything that was sent before is written, but not for ever; whether it was.
+    /// Waits, up to a limit, until every line that was sent is written; returns whether all of them were.
     pub fn close(self) -> bool {
         let written = self.lines.try_send(Message::End).is_ok() && self.ended.recv_timeout(LAST_WAIT).is_ok();
         written && self.health.lost() == 0
@@ -166,7 +166,7 @@ impl Writer {
                 }
                 next = lines.try_recv();
             }
-            // Nobody waits in line any more, so what is in the buffer goes out now.
+            // The queue is empty, so the buffer is written now.
             self.health.behind.store(false, Ordering::Relaxed);
             let result = self.output.flush();
             self.note(result, 0);
@@ -180,7 +180,7 @@ impl Writer {
             }
             Ok(()) => {}
             Err(error) => {
-                // What is in the buffer could not be written and would be tried for ever; it is given up with its line.
+                // The buffer could not be written and would be retried forever; it is dropped, and its lines are lost.
                 let given_up = self.output.buffer().iter().filter(|byte| **byte == b'\n').count() as u64;
                 self.health.lost.fetch_add(given_up.max(lines).max(1), Ordering::Relaxed);
                 if !self.health.failing.swap(true, Ordering::Relaxed) {
@@ -200,5 +200,5 @@ impl Writer {
 }
 
 const QUEUE: usize = 8192;
-/// How long the end of the process waits for the last lines.
+/// How long the process waits for the last lines before it exits.
 const LAST_WAIT: Duration = Duration::from_secs(5);
