@@ -230,7 +230,7 @@ impl Build<'_> {
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
-        // Without issuers or schemes there is no policy, but the scopes are looked at all the same.
+        // Without issuers or schemes there is no policy, but the scopes are checked all the same.
         let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
         let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
         match Policy::new(scopes?, known, schemes, nonce) {
