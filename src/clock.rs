@@ -1,7 +1,7 @@
 //! The one clock: the time of day for decisions and records, and the monotonic time for durations.
 //!
-//! Nothing else in the program reads a clock; the lint `disallowed_methods` says so. Whoever judges by the time is handed it,
-//! so that every judgement can be repeated.
+//! The lint `disallowed_methods` forbids reading a clock anywhere else; an exception states its reason. Code that
+//! judges by the time receives it as an argument, so that every judgement can be reproduced.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// The time since 1970, from the system or, in tests, from a fixed point.
+/// A source of the time since 1970: the system or, in tests, a function.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
@@ -24,7 +24,7 @@ impl Clock {
         Self(Arc::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
     }
 
-    /// A clock that shows what `time` says.
+    /// A clock that shows what `time` returns.
     pub fn from_fn(time: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(time))
     }
@@ -34,24 +34,24 @@ impl Clock {
         (self.0)()
     }
 
-    /// The present second.
+    /// The current time in whole seconds.
     pub fn unix_time(&self) -> UnixTime {
         UnixTime(self.now().as_secs())
     }
 }
 
-/// A point in time from which durations are measured; not affected by the system's clock being set.
+/// A point in time from which durations are measured; setting the system's clock does not affect it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment(Instant);
 
 impl Moment {
-    /// This moment.
+    /// The current moment.
     #[expect(clippy::disallowed_methods, reason = "durations are measured here and nowhere else")]
     pub fn now() -> Self {
         Self(Instant::now())
     }
 
-    /// What has passed since.
+    /// The time that has passed since this moment.
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
@@ -70,7 +70,7 @@ impl TimeProvider for Clock {
     }
 }
 
-/// A time since 1970 in RFC 3339, in UTC.
+/// Formats a time since 1970 as RFC 3339, in UTC; empty if the time cannot be represented.
 pub fn rfc3339(time: Duration) -> String {
     i128::try_from(time.as_millis())
         .ok()
@@ -79,11 +79,11 @@ pub fn rfc3339(time: Duration) -> String {
         .unwrap_or_default()
 }
 
-/// RFC 3339 in UTC with milliseconds: lines sort as text.
+/// RFC 3339 in UTC with milliseconds: of a fixed width, so that lines sort as text.
 const FIXED_WIDTH: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// A time since 1970 as RFC 9110 §5.6.7 has it in `Date`.
+/// Formats a time since 1970 for the `Date` field (RFC 9110 §5.6.7).
 pub fn http_date(time: Duration) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + time)
 }

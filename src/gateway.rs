@@ -1,7 +1,8 @@
-//! The straight line of one request, and the record of what came of it.
+//! The straight line of one request, and the record of its outcome.
 //!
-//! Order and nothing else: each step is a call into [`fapi`], the only waits are for the token and for the replay log. What a step
-//! proves is a type that the next step needs, so that leaving one out does not compile.
+//! This module defines the order and nothing else: each step is a call into [`fapi`], and only validating the token and
+//! consulting the replay log wait for anything. What a step proves is a type that the next step requires, so skipping a
+//! step does not compile.
 
 use std::sync::Arc;
 
@@ -25,24 +26,25 @@ use crate::replay::ReplayLog;
 pub struct Gateway {
     /// What may be called, and by whom.
     pub routes: Routes,
-    /// Whose tokens count.
+    /// The issuers whose tokens are accepted.
     pub issuers: Arc<Issuers>,
     /// How large a message may be.
     pub limits: message::Limits,
-    /// Which names a client may not send on.
+    /// The names of header fields that are removed from a client's request.
     pub strip: StripList,
     /// How old a DPoP proof may be.
     pub freshness: Freshness,
-    /// Proof keys that were parsed before.
+    /// Proof keys that have already been parsed.
     pub proof_keys: Arc<dyn ProofKeys>,
-    /// Which proofs were used.
+    /// The log of used proofs.
     pub replay: Arc<ReplayLog>,
 }
 
 impl Gateway {
-    /// Judges the header section of one request: the whole line but for its last step, [`Self::redeem`].
+    /// Judges the header section of one request: the whole line except its last step, [`Self::redeem`].
     ///
-    /// `seen` keeps what the record will want to tell, also of a request that is permitted.
+    /// The returned [`Seen`] holds what the audit records about a permitted request; a [`Rejection`] holds its own. Does not
+    /// look at the body.
     ///
     /// # Errors
     /// [`Rejection`], for the first step that refuses.
@@ -61,8 +63,9 @@ impl Gateway {
         }
     }
 
-    /// The last step: uses up the proof, if there is one, and gives the permit. `now` is the time of this step: a proof may have
-    /// grown too old while the body was read.
+    /// Takes the last step: uses up the proof, if there is one, and returns the permit.
+    ///
+    /// `now` is the time of this step, since a proof can become too old while the body is read.
     ///
     /// # Errors
     /// [`DpopError::Stale`](fapi::dpop::DpopError::Stale), [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), and
@@ -78,8 +81,10 @@ impl Gateway {
         Ok(authorized.redeem(first_use)?)
     }
 
-    /// The refusal of a request of which it cannot be told who sent it: for its message, if that is at fault as well, since
-    /// nothing more may be read from a connection after a message with two readings.
+    /// Returns the rejection of a request whose client cannot be determined.
+    ///
+    /// If the message itself is also at fault, it is rejected for that instead, since nothing more may be read from a
+    /// connection after a message with two readings.
     pub fn refuse(&self, cause: impl Into<Cause>, request: &Parts, facts: &Facts<'_>, origins: &Origins) -> Rejection {
         match message::check(request, facts, &self.limits, origins) {
             Ok(origin) => Rejection::new(cause, Seen { origin: Some(origin), ..Seen::default() }),
@@ -135,37 +140,37 @@ impl Gateway {
     }
 }
 
-/// One request from its first to its last moment; what audit and metrics read.
+/// One request from start to finish, as the audit and the metrics see it.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The id that the client, the upstream and the audit share.
+    /// The ID that the client, the upstream and the audit share.
     pub interaction: InteractionId,
-    /// The trace it belongs to.
+    /// The trace that the request belongs to.
     pub trace: TraceContext,
-    /// What came of it.
+    /// Whether the request was permitted.
     pub outcome: Outcome,
-    /// What was known of it.
+    /// What is known about the request.
     pub seen: Seen,
 }
 
-/// What came of a request; created as [`Outcome::Pending`], from which no upstream can be learnt.
+/// The outcome of a request. It starts as [`Outcome::Pending`], which names no upstream.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Not decided.
+    /// Not decided yet.
     Pending,
-    /// Let through.
+    /// Permitted.
     Permit(Permit),
-    /// Refused, or let through and then failed.
+    /// Refused, or permitted and then failed.
     Reject(Rejection),
 }
 
 impl Exchange {
-    /// An exchange of which nothing is decided.
+    /// Creates an exchange that is not decided yet.
     pub fn new(interaction: InteractionId, trace: TraceContext) -> Self {
         Self { interaction, trace, outcome: Outcome::Pending, seen: Seen::default() }
     }
 
-    /// The permit, if there is one and nothing failed since.
+    /// Returns the permit, if there is one and nothing has failed since.
     pub const fn permit(&self) -> Option<&Permit> {
         match &self.outcome {
             Outcome::Permit(permit) => Some(permit),
@@ -173,13 +178,13 @@ impl Exchange {
         }
     }
 
-    /// Settles the outcome as refused or failed.
+    /// Sets the outcome to refused or failed, because of `cause`.
     pub fn reject(&mut self, cause: impl Into<Cause>) -> &Rejection {
         let seen = std::mem::take(&mut self.seen);
         self.settle(Rejection::new(cause, seen))
     }
 
-    /// Settles the outcome with a rejection that the line made.
+    /// Sets the outcome to a rejection that the line returned.
     pub fn settle(&mut self, rejection: Rejection) -> &Rejection {
         self.seen = rejection.seen().clone();
         self.outcome = Outcome::Reject(rejection);

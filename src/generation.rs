@@ -1,4 +1,4 @@
-//! What a reload replaces as a whole; an exchange takes one generation and ends with it.
+//! Everything that a reload replaces as a whole. An exchange keeps the generation that it started with.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,37 +13,37 @@ use crate::gateway::Gateway;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Upstream;
 
-/// The limits that a replay log is kept under.
+/// The limits of a replay log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptFor {
-    /// How many proofs it holds.
+    /// How many proofs it holds at most.
     pub max_entries: usize,
-    /// How long a proof lives by its `iat`.
+    /// How long a proof is accepted after its `iat`, in seconds.
     pub max_age: u64,
-    /// How long a nonce lives.
+    /// How long a nonce is in use, in seconds.
     pub nonce_lifetime: u64,
 }
 
-/// Everything that came out of one reading of the configuration.
+/// Everything that was built from one reading of the configuration.
 pub struct Generation {
-    /// The limits that the gateway's replay log is kept under.
+    /// The limits of the gateway's replay log.
     pub kept_for: KeptFor,
-    /// Tells one generation from the next.
+    /// Distinguishes one generation from the next.
     pub number: u64,
-    /// What decides.
+    /// Decides on requests.
     pub gateway: Gateway,
-    /// Where permits lead, by the index that routes name.
+    /// The upstreams, in the order of the indexes that routes use.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What each listener serves.
     pub listeners: Vec<VirtualHosts>,
     /// The TLS of the admin listener, if it has any.
     pub admin_tls: Option<Arc<InForce>>,
-    /// The bounds of a message.
+    /// The limits on connections and messages.
     pub limits: Limits,
-    /// How long the end of the gateway may take.
+    /// How long the drain may take.
     pub drain: drain::Settings,
-    /// Where exchanges are counted, by the name of their route; the empty name is for those that matched none.
+    /// The metrics of each route, by its name; the empty name is for exchanges that matched no route.
     pub counts: HashMap<Arc<str>, RouteMetrics>,
-    /// Where upstreams are timed, in the order of `upstreams`.
+    /// The response times of each upstream, in the order of `upstreams`.
     pub timings: Vec<Histogram>,
 }

@@ -1,41 +1,47 @@
 //! A reverse proxy that enforces FAPI in front of resource servers.
 //!
-//! # The story of one request
+//! # The life of a request
 //!
-//! A client opens a connection, asks for a host and shows its certificate. [`connection`] terminates TLS by the rules of that
-//! host and keeps what the handshake taught: the certificate's SHA-256, its validity, the host, and for how long a handshake
-//! would give the same result. Where a trusted proxy terminated TLS before, each request says whose it is.
+//! A client opens a connection, requests a host and presents its certificate. [`connection`] terminates TLS under the
+//! rules of that host and keeps what the handshake established: the certificate's SHA-256, its validity period, the
+//! host, and how long a new handshake would give the same result. If a trusted proxy has already terminated TLS, each
+//! request carries the certificate of its client.
 //!
-//! A request arrives. [`proxy`] hands Pingora's header, which is an `http::request::Parts`, to
-//! [`Gateway::authorize`](gateway::Gateway::authorize) together with those facts and the time. What follows is one line; each
-//! step returns a value that says what is known by now, and the next step needs that value:
+//! When a request arrives, [`proxy`] passes Pingora's header, which is an `http::request::Parts`, to
+//! [`Gateway::authorize`](gateway::Gateway::authorize), together with those facts and the time. From there the request
+//! takes a straight line of steps. Each step returns a value that states what is now known, and the next step requires
+//! that value:
 //!
-//! 1. [`fapi::message`]: one host, one framing, bounded sizes; the host is an origin of the listener.
-//! 2. [`fapi::route`]: the path has one reading, and a route names it with this method. A public route ends here.
-//! 3. [`fapi::credentials`]: exactly one `Authorization` gives a
+//! 1. [`fapi::message`]: the message has one host, one framing and bounded sizes; the host is an origin of the
+//!    listener.
+//! 2. [`fapi::route`]: the path has only one reading, and a route matches it and the method. For a public route, the
+//!    line ends here.
+//! 3. [`fapi::credentials`]: exactly one `Authorization` field yields a
 //!    [`PresentedToken`](fapi::credentials::PresentedToken), about which nothing is known yet.
-//! 4. [`issuer`]: the token's issuer is one that the route accepts, its keys are at hand, and [`fapi::token`] makes the token an
-//!    [`ActiveToken`](fapi::token::ActiveToken): authentic and for this resource. That is a fact and is cached; whether the
-//!    token was revoked since is asked each time ([`issuer::revocations`]).
-//! 5. [`fapi::sender`]: what the token's `cnf` names is proven: the certificate of this connection, a DPoP proof that fits
-//!    request, token and time ([`fapi::dpop`]), or both. Now it is a [`BoundToken`](fapi::sender::BoundToken).
-//! 6. [`fapi::policy`]: its scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if its body could
-//!    hold a second token, the proxy reads the body and the line judges it.
-//! 7. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that the proof is
-//!    used for the first time, and the request gets its [`Permit`](fapi::permit::Permit).
+//! 4. [`issuer`]: the route accepts the token's issuer, the issuer's keys are available, and [`fapi::token`] turns the
+//!    token into an [`ActiveToken`](fapi::token::ActiveToken): authentic and intended for this resource. This fact is
+//!    cached; whether the token has been revoked since is checked for every request ([`issuer::revocations`]).
+//! 5. [`fapi::sender`]: the client proves what the token's `cnf` names: the certificate of this connection, a DPoP
+//!    proof that matches the request, the token and the time ([`fapi::dpop`]), or both. The result is a
+//!    [`BoundToken`](fapi::sender::BoundToken).
+//! 6. [`fapi::policy`]: the token's scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if
+//!    its body could contain a second token, the proxy reads the body and the line judges it.
+//! 7. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
+//!    the proof is used for the first time, and the request gets its [`Permit`](fapi::permit::Permit).
 //!
-//! Only a permit names an upstream. [`fapi::headers`] removes everything that could speak in the gateway's name and sets what
-//! the gateway has to say; [`upstream`] chooses a server and makes the connection.
+//! Only a permit names an upstream. [`fapi::headers`] removes every field that could speak in the gateway's name and
+//! sets the gateway's own fields; [`upstream`] chooses a server and connects to it.
 //!
-//! A step that refuses returns a [`Rejection`](fapi::rejection::Rejection): a stable code for [`telemetry`], an OAuth error for
-//! the client. Whose fault it is decides between 4xx with a challenge and 5xx without.
+//! A step that refuses returns a [`Rejection`](fapi::rejection::Rejection): a stable code for [`telemetry`] and an
+//! OAuth error for the client. Whose fault it is decides between 4xx with a challenge and 5xx without.
 //!
-//! # The rooms
+//! # Modules
 //!
-//! The crate [`fapi`] is pure: no clock, no sockets, no files. Around it, [`issuer`] asks authorization servers and [`replay`]
-//! remembers used proofs. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are the edge, where Pingora is.
-//! [`telemetry`] is what operators see, [`clock`] the only clock. [`config`] turns gateway.yaml into the types of the other
-//! rooms; [`server`] makes a [`generation`] of it, which a reload replaces as a whole. [`commands`] is the command line.
+//! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
+//! servers and [`replay`] records used proofs. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are
+//! the edge, built on Pingora. [`telemetry`] is what operators see, and [`clock`] is the only clock. [`config`] turns
+//! gateway.yaml into the types of the other modules; [`server`] builds a [`generation`] from it, which a reload
+//! replaces as a whole. [`commands`] is the command line.
 
 pub mod admin;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Arguments, logging, the crypto provider, and which command to run; no decisions.
+//! Parses the arguments, sets up logging and the crypto provider, and runs a command.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
