@@ -1,30 +1,30 @@
-//! The framing of a chunked body, byte by byte, as RFC 9112 §7.1 writes it and not a byte more leniently.
+//! Checks the framing of a chunked body byte by byte, exactly as strictly as RFC 9112 §7.1 defines it.
 //!
-//! Pingora looks for the CRLF that ends the line of a chunk and takes a bare LF before it for part of that line. A server in
-//! front that ends the line there sees other chunks, and another next request (CVE-2025-55315).
+//! Pingora looks for the CRLF that ends the size line of a chunk, and treats a bare LF before it as part of that line.
+//! Another server that ends the line at the LF sees different chunks, and a different next request (CVE-2025-55315).
 
-/// Where in a body the next byte stands.
+/// The position of the next byte in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chunks {
-    /// In the size of a chunk, of so many digits.
+    /// In the size of a chunk, after this many digits.
     Size { size: u64, digits: u8 },
-    /// In its extensions, which nobody reads.
+    /// In the extensions of a chunk, which are not interpreted.
     Extension { size: u64, length: u16 },
-    /// Behind the CR that ends its line.
+    /// After the CR that ends the size line.
     LineEnd { size: u64 },
-    /// In its data, of which so many bytes are to come.
+    /// In the data of a chunk, with this many bytes left.
     Data { left: u64 },
-    /// Behind its data.
+    /// After the data of a chunk.
     DataEnd,
-    /// Behind the CR that ends its data.
+    /// After the CR that follows the data.
     DataLineEnd,
     /// In a line of the trailer section.
     Trailer { begun: bool },
-    /// Behind the CR that ends such a line.
+    /// After the CR that ends a line of the trailer section.
     TrailerLineEnd { begun: bool },
-    /// Behind the body.
+    /// After the body.
     Ended,
-    /// Nowhere: this is no chunked body.
+    /// Nowhere: this is not a chunked body.
     Broken,
 }
 
@@ -35,7 +35,7 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Takes the next bytes.
+    /// Consumes the next bytes.
     pub(super) fn take(&mut self, mut bytes: &[u8]) {
         while let [byte, rest @ ..] = bytes {
             match *self {
@@ -60,7 +60,7 @@ impl Chunks {
         }
     }
 
-    /// What follows a byte outside of data.
+    /// Returns the position after a byte outside of data.
     fn after(self, byte: u8) -> Self {
         match (self, byte) {
             (Self::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
@@ -87,10 +87,10 @@ impl Chunks {
     }
 }
 
-/// Of a size, 60 bits: no body comes near it, and no reader overflows.
+/// The largest number of digits in a size: 60 bits, which no body comes near and which overflow no reader.
 const MAX_DIGITS: u8 = 15;
 
-/// Bytes of extensions to one chunk.
+/// The largest size of one chunk's extensions, in bytes.
 const MAX_EXTENSION: u16 = 256;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The way out: how far a gateway has gone on it, and how long it may take.
+//! The stages of a shutdown, and how long they may take.
 //!
-//! Balancers learn late that a server leaves, and clients that keep connections learn it from the connection alone. So there
-//! are stages, and each lets the one before take effect.
+//! Load balancers notice late that a server is shutting down, and clients that keep connections open notice it only on
+//! the connection itself. So there are stages, and each one lets the previous one take effect.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use std::time::Duration;
 /// The section `drain` of gateway.yaml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long connections are accepted after it was said that no more are wanted.
+    /// How long connections are still accepted after the gateway has announced that it is shutting down.
     pub delay: Duration,
-    /// How long requests under way may take after that.
+    /// How long requests in progress may take after that.
     pub timeout: Duration,
 }
 
-/// How far a gateway has gone; there is no way back.
+/// How far the shutdown of a gateway has progressed; it cannot be undone.
 #[derive(Debug, Default)]
 pub struct Drain(AtomicU8);
 
@@ -23,23 +23,25 @@ impl Drain {
     const BEGUN: u8 = 1;
     const DISMISSING: u8 = 2;
 
-    /// It wants no new traffic, and says so to whoever asks; everything that comes is served.
+    /// Starts the shutdown: the gateway reports that it wants no new traffic, but still serves everything that arrives.
     pub fn begin(&self) {
         self.0.fetch_max(Self::BEGUN, Ordering::AcqRel);
     }
 
-    /// Whether that has begun.
+    /// Whether the shutdown has started.
     pub fn began(&self) -> bool {
         self.0.load(Ordering::Acquire) >= Self::BEGUN
     }
 
-    /// From now on each answer is the last of its connection, where HTTP/1.1 is spoken: a client that is told so loses
-    /// nothing, one whose idle connection is closed may just have sent a request (RFC 9112 §9.5, §9.6).
+    /// Makes every HTTP/1.1 response from now on the last one on its connection.
+    ///
+    /// A client that is told to close the connection loses nothing; a client whose idle connection is closed may have
+    /// just sent a request (RFC 9112 §9.5, §9.6).
     pub fn dismiss(&self) {
         self.0.fetch_max(Self::DISMISSING, Ordering::AcqRel);
     }
 
-    /// Whether an answer is the last of its connection.
+    /// Whether a response is the last one on its connection.
     pub fn dismisses(&self) -> bool {
         self.0.load(Ordering::Acquire) >= Self::DISMISSING
     }

@@ -1,4 +1,4 @@
-//! The TLS handshake with a client: its words choose the virtual host, and that host's rules are those of the handshake.
+//! The TLS handshake with a client: the requested name chooses the virtual host, whose rules apply to the handshake.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use pingora::protocols::tls::{TlsRef, TlsStream};
 use super::tls::{self, Hello, HelloError};
 use super::{ConnectionFacts, VirtualHosts};
 
-/// Makes the facts of a connection, once.
+/// Creates the facts of a connection, once.
 struct FactsOfHandshake<'h> {
     client_address: IpAddr,
     hosts: &'h VirtualHosts,
@@ -26,8 +26,8 @@ struct FactsOfHandshake<'h> {
 impl TlsAccept for FactsOfHandshake<'_> {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der().unwrap_or_default().to_vec();
-        // The name that chose the rules is the name of the connection, whatever a second ClientHello says; without facts
-        // every request on it is refused.
+        // The connection keeps the name that chose the rules, even if a second ClientHello has another one. Without
+        // facts, every request on the connection is refused.
         if tls.server_name() != self.hello.server_name.as_deref() {
             return None;
         }
@@ -37,13 +37,13 @@ impl TlsAccept for FactsOfHandshake<'_> {
     }
 }
 
-/// Why a handshake came to nothing.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// The client sent no ClientHello.
+    /// The client did not send a valid ClientHello.
     #[error(transparent)]
     Hello(#[from] HelloError),
-    /// The client asked for a name that has no virtual host, or for none where one is needed.
+    /// The client requested a name that has no virtual host, or no name where one is required.
     #[error("the server name is not served here, or missing: {0:?}")]
     ServerName(Option<Box<str>>),
     /// rustls refused it.
@@ -51,7 +51,7 @@ pub enum HandshakeError {
     Tls(#[from] Box<pingora::Error>),
 }
 
-/// Makes the handshake, begun at `began`; the facts of the connection are in its TLS digest.
+/// Performs the handshake, which began at `began`. The facts of the connection are in its TLS digest.
 ///
 /// # Errors
 /// [`HandshakeError`].

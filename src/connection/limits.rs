@@ -1,36 +1,36 @@
-//! Bounds on what a peer may cost us; every one has a default that suits a payment API.
+//! Limits on the resources that a peer may use; the defaults suit a payment API.
 
 use std::time::Duration;
 
 /// The section `limits` of gateway.yaml.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Largest header section, target included, in bytes.
+    /// The largest header section, including the target, in bytes.
     pub header_bytes: usize,
-    /// Most fields in a header section.
+    /// The largest number of fields in a header section.
     pub header_count: usize,
-    /// Largest request body, in bytes.
+    /// The largest request body, in bytes.
     pub body_bytes: u64,
     /// How long a whole header section may take, from its first byte.
     pub header_timeout: Duration,
-    /// How long a connection may lie idle between requests, and how long a client may take nothing of its answer.
+    /// How long a connection may be idle between requests, and how long a client may stop reading its response.
     pub idle_timeout: Duration,
     /// How long a whole request body may take, from the end of its header section.
     pub body_timeout: Duration,
-    /// How long a body may take, from its first byte, whatever its rate.
+    /// How long a body may take, from its first byte, regardless of its rate.
     pub body_grace: Duration,
-    /// The least that a client sends of a body, in bytes a second.
+    /// The lowest rate at which a client may send a body, in bytes per second.
     pub body_min_rate: u64,
     /// How long a whole exchange may take, from the end of the request's header section.
     pub exchange_timeout: Duration,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
-    /// How many connections a listener holds at a time.
+    /// How many connections a listener holds at once.
     pub connections: usize,
 }
 
 impl Limits {
-    /// How long `bytes` of a body may take, from the first of them.
+    /// Returns how long the first `bytes` bytes of a body may take, from the first one.
     pub fn patience(&self, bytes: u64) -> Duration {
         let owed = Duration::from_millis(bytes.saturating_mul(1000) / self.body_min_rate.max(1));
         self.body_grace.saturating_add(owed).min(self.body_timeout)

@@ -1,8 +1,9 @@
-//! What is known of a connection: what its handshake taught, and whether that still counts.
+//! What is known about a connection: what its handshake established, and whether that is still valid.
 //!
-//! A connection may outlive what its handshake relied on: a reload may bring other anchors, lists or rules, and a revocation
-//! list or an authority in between may come to its end. So every request asks whether the connection would be let in now.
-//! The answer is remembered until one of these changes, which a request sees by comparing two numbers.
+//! A connection may outlive what its handshake relied on: a reload may bring other trust anchors, revocation lists or
+//! rules, and a revocation list or an intermediate authority may expire. So every request checks whether the connection
+//! would be accepted now. The result is cached until one of these changes, which a request detects by comparing two
+//! numbers.
 
 mod chunks;
 pub mod drain;
@@ -28,41 +29,43 @@ use self::stream::Phase;
 use self::tls::{Admission, InForce};
 use self::trusted_proxy::TrustedProxy;
 
-/// Origins and the TLS that belongs to them.
+/// A set of origins and the TLS configuration that belongs to them.
 pub struct VirtualHost {
     /// The origins it serves.
     pub origins: Origins,
-    /// What it shows and asks in handshakes.
+    /// What it presents and requests in handshakes.
     pub tls: InForce,
-    /// The proxies that hand on the certificates of their clients.
+    /// The proxies that forward the certificates of their clients.
     pub trusted_proxy: Option<TrustedProxy>,
 }
 
-/// Who a connection belongs to.
+/// Who is at the other end of a connection.
 #[derive(Debug)]
 pub enum OtherEnd<'h> {
     /// A client.
     Client(Peer),
-    /// A proxy, which says of every request whose it is; its own certificate is nobody's binding.
+    /// A trusted proxy, which forwards the client certificate of each request; no token can be bound to its own
+    /// certificate.
     Proxy(&'h TrustedProxy),
 }
 
-/// The virtual hosts of one address, as a reload left them.
+/// The virtual hosts of one address, as of the last reload.
 pub struct VirtualHosts {
     hosts: Vec<VirtualHost>,
     generation: u64,
 }
 
 impl VirtualHosts {
-    /// Gathers the hosts; of two with one name the first answers. `generation` tells them from those of other reloads.
+    /// Collects the hosts; if two have the same name, the first one is used. `generation` distinguishes them from the
+    /// hosts of other reloads.
     pub const fn new(hosts: Vec<VirtualHost>, generation: u64) -> Self {
         Self { hosts, generation }
     }
 
-    /// The host that a client asks TLS for (RFC 6066 §3).
+    /// Returns the host that a client requests in its handshake (RFC 6066 §3).
     ///
-    /// Without a name: the only host, or the one that clients reach by IP address, for "literal IPv4 and IPv6 addresses are
-    /// not permitted" as a name.
+    /// Without a name, this is the only host, or the one that clients reach by IP address, since "literal IPv4 and IPv6
+    /// addresses are not permitted" as a name.
     pub fn find(&self, server_name: Option<&str>) -> Option<&VirtualHost> {
         self.hosts.get(self.position(server_name)?)
     }
@@ -76,34 +79,34 @@ impl VirtualHosts {
     }
 }
 
-/// What a handshake taught about its connection; made once, read by every request on it.
+/// What a handshake established about its connection; created once and read by every request on it.
 #[derive(Debug)]
 pub struct ConnectionFacts {
-    /// The other end's certificate, or why there is none; as it was in the handshake.
+    /// The certificate of the other end as of the handshake, or why there is none.
     pub peer: Peer,
-    /// The name that the client asked TLS for.
+    /// The server name that the client requested.
     pub server_name: Option<Box<str>>,
     /// The client's address.
     pub client_address: IpAddr,
-    /// Where the connection stands.
+    /// The current phase of the connection.
     pub phase: Arc<Phase>,
-    /// The certificates that the client showed, leaf first.
+    /// The certificates that the client presented, leaf first.
     chain: Vec<CertificateDer<'static>>,
     standing: ArcSwap<Standing>,
 }
 
-/// What was found of a connection, and for how long that holds.
+/// How a connection was judged, and until when that is valid.
 #[derive(Debug)]
 struct Standing {
     generation: u64,
     until: UnixTime,
-    /// The place of its virtual host, and whose it is; `None` if no handshake would let it in.
+    /// The index of its virtual host, and its owner; `None` if no handshake would accept it.
     admitted: Option<(usize, Owner)>,
-    /// The value of `Client-Cert-Chain`, once it was asked for.
+    /// The value of `Client-Cert-Chain`, computed on first use.
     chain: OnceLock<Option<HeaderValue>>,
 }
 
-/// Whose a connection is.
+/// Who a connection belongs to.
 #[derive(Debug)]
 enum Owner {
     Client(Peer),
@@ -111,9 +114,10 @@ enum Owner {
 }
 
 impl ConnectionFacts {
-    /// The facts of a connection whose handshake, begun at `now`, was made with the host that `hosts` have for its name.
+    /// Creates the facts of a connection whose handshake began at `now` and used the host that `hosts` has for its
+    /// name.
     ///
-    /// `None` for a certificate that cannot be read, which no handshake lets through.
+    /// Returns `None` for a certificate that cannot be parsed, which no handshake accepts.
     pub fn new(
         chain: Vec<CertificateDer<'static>>,
         server_name: Option<Box<str>>,
@@ -137,10 +141,10 @@ impl ConnectionFacts {
         Some(facts)
     }
 
-    /// The virtual host of the connection and whose it is, as a request at `now` has to take them; `None` if no handshake
-    /// would let the connection in any more.
+    /// Returns the virtual host and the owner of the connection for a request at `now`; `None` if no handshake would
+    /// accept the connection any more.
     ///
-    /// A certificate that counts no more, on a host that does not insist on one, is none.
+    /// On a host that does not require a certificate, one that is no longer trusted counts as none.
     pub fn standing_under<'h>(
         &self,
         hosts: &'h VirtualHosts,
@@ -149,8 +153,9 @@ impl ConnectionFacts {
         self.standing(hosts, now).of(hosts)
     }
 
-    /// The value of `Client-Cert-Chain` (RFC 9440 §2.3) for a request at `now`: the authorities between the connection's
-    /// certificate and the trust anchor. What a client shows besides them vouches for nothing and is left out.
+    /// Returns the value of `Client-Cert-Chain` (RFC 9440 §2.3) for a request at `now`: the authorities between the
+    /// connection's certificate and the trust anchor. Other certificates that a client presents prove nothing and are
+    /// left out.
     pub fn certificate_chain(&self, hosts: &VirtualHosts, now: UnixTime) -> Option<HeaderValue> {
         let standing = self.standing(hosts, now);
         let (host, _) = standing.of(hosts)?;
@@ -180,7 +185,7 @@ impl ConnectionFacts {
         self.classify(hosts, place, peer, until, now)
     }
 
-    /// Tells a proxy from a client, by what counts now: a certificate that has ended names nobody.
+    /// Distinguishes a proxy from a client by what is valid now: an expired certificate identifies nobody.
     fn classify(&self, hosts: &VirtualHosts, place: usize, peer: Peer, until: UnixTime, now: UnixTime) -> Standing {
         let Some(trusted_proxy) = hosts.hosts.get(place).and_then(|host| host.trusted_proxy.as_ref()) else {
             return Standing::new(hosts, until, Some((place, Owner::Client(peer))));

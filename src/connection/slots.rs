@@ -1,27 +1,27 @@
-//! How many connections are open at a time.
+//! Counts the open connections of a listener, and limits them.
 
 use std::sync::Arc;
 
 use prometheus::IntGauge;
 use tokio::sync::watch;
 
-/// How many connections of one listener are open.
+/// The slots for the connections of one listener.
 #[derive(Clone)]
 pub struct Slots {
     taken: Arc<watch::Sender<usize>>,
     gauge: IntGauge,
 }
 
-/// The slot of one connection, until it ends.
+/// The slot of one connection; dropping it frees the slot.
 pub struct Slot(Slots);
 
 impl Slots {
-    /// No connection is open; `gauge` shows how many are.
+    /// Creates the slots of a listener without connections; `gauge` shows how many are taken.
     pub fn new(gauge: IntGauge) -> Self {
         Self { taken: Arc::new(watch::Sender::new(0)), gauge }
     }
 
-    /// A slot, if fewer than `limit` are taken.
+    /// Takes a slot, if fewer than `limit` are taken.
     pub fn take(&self, limit: usize) -> Option<Slot> {
         let free = self.taken.send_if_modified(|taken| {
             let free = *taken < limit;
@@ -34,9 +34,9 @@ impl Slots {
         free.then(|| Slot(self.clone()))
     }
 
-    /// Waits until every connection has ended.
+    /// Waits until every slot is free.
     pub async fn left(&self) {
-        // The sender is ours, so it is not gone.
+        // `self` owns the sender, so the channel cannot be closed.
         let _ = self.taken.subscribe().wait_for(|taken| *taken == 0).await;
     }
 }

@@ -1,10 +1,11 @@
-//! The client's connection above TLS: deadlines that HTTP/1 has no other place for, and the one answer that is ours before
-//! a request exists.
+//! The client's connection above TLS: the deadlines that HTTP/1 has no other place for, and the response that the
+//! gateway sends when there is no request yet.
 //!
-//! Pingora waits 60 seconds for each read of a header, so a header dripped byte by byte lives for ever; here the whole
-//! header has one deadline and one size. Pingora also answers what it cannot parse by itself, without interaction id and
-//! without a record; those answers are replaced by the gateway's. HTTP/2 connections pass through once their preface has
-//! come, for which Pingora would wait for ever: their frames have limits of their own.
+//! Pingora waits 60 seconds for each read of a header, so a header that arrives byte by byte could take forever; here,
+//! the whole header has one deadline and one size limit. Pingora also responds on its own to what it cannot parse,
+//! without an interaction ID and without an audit record; the gateway replaces those responses with its own. HTTP/2
+//! connections pass through once their preface has arrived, for which Pingora would wait forever; their frames have
+//! limits of their own.
 
 use std::fmt;
 use std::io;
@@ -26,14 +27,14 @@ use tokio::time::Sleep;
 
 use super::chunks::Chunks;
 
-/// Where a connection stands; the proxy's phases move it on and back.
+/// The phase of a connection; the phases of the proxy update it.
 #[derive(Debug, Default)]
 pub struct Phase {
-    /// Of HTTP/1: what is awaited.
+    /// For HTTP/1: what is expected next.
     state: AtomicU8,
-    /// Of HTTP/1: whether what has come of the body is no chunked body.
+    /// For HTTP/1: whether the received part of the body breaks chunked framing.
     unchunked: AtomicBool,
-    /// Of HTTP/2: how many more exchanges the client has left than it has seen through.
+    /// For HTTP/2: how many more exchanges the client has abandoned than completed.
     left: AtomicU32,
 }
 
@@ -42,26 +43,26 @@ impl Phase {
     const HEADER: u8 = 1;
     const BUSY: u8 = 2;
 
-    /// A whole header section was read; its request has limits of its own.
+    /// Records that a whole header section was read; the request has limits of its own.
     pub fn busy(&self) {
         self.state.store(Self::BUSY, Ordering::Relaxed);
     }
 
-    /// The exchange is over; the next request may come.
+    /// Records that the exchange is over and the next request may arrive.
     pub fn idle(&self) {
         self.state.store(Self::IDLE, Ordering::Relaxed);
     }
 
-    /// Whether what has come of an HTTP/1 request's body breaks the framing that chunks have; of other bodies it says nothing.
+    /// Whether the received part of an HTTP/1 request's body breaks chunked framing; meaningless for other bodies.
     pub fn breaks_chunks(&self) -> bool {
         self.unchunked.load(Ordering::Relaxed)
     }
 
-    /// The client reset an HTTP/2 stream while its exchange was under way, or saw it through.
+    /// Records that the client reset an HTTP/2 stream while its exchange was in progress (`left`), or let it complete.
     ///
-    /// A stream that is reset makes room for the next at once, so that the limit on open streams bounds nothing
-    /// (CVE-2023-44487); the HTTP/2 layer counts only those that nobody has begun to serve. Here a connection that is left too
-    /// often is ended.
+    /// A stream that is reset makes room for the next one immediately, so the limit on open streams bounds nothing
+    /// (CVE-2023-44487); the HTTP/2 layer counts only streams that were not yet being served. Here, a connection whose
+    /// exchanges are abandoned too often is closed.
     pub fn stream_ended(&self, left: bool) {
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             Some(if left { count.saturating_add(1) } else { count.saturating_sub(1) })
@@ -73,14 +74,14 @@ impl Phase {
     }
 }
 
-/// What goes wrong before there is a request.
+/// What can go wrong before there is a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyFault {
     /// The header section cannot be parsed.
     Malformed,
     /// It is too large.
     TooLarge {
-        /// What had arrived by then.
+        /// How many bytes had arrived by then.
         bytes: usize,
     },
     /// It has too many fields.
@@ -92,38 +93,38 @@ pub enum EarlyFault {
 /// The limits of a header section.
 #[derive(Clone, Copy, Debug)]
 pub struct HeaderLimits {
-    /// How long it may take from its first byte.
+    /// How long it may take, from its first byte.
     pub timeout: Duration,
     /// How many bytes may arrive before it ends.
     pub bytes: usize,
     /// How many fields may arrive before it ends.
     pub fields: usize,
-    /// How long the connection may wait for it.
+    /// How long the connection may be idle before its first byte.
     pub idle: Duration,
 }
 
-/// Makes the bytes of the answer to an early fault, and records it.
+/// Builds the bytes of the response to an early fault, and records it.
 pub type Refuse = Arc<dyn Fn(EarlyFault) -> Bytes + Send + Sync>;
 
-/// A request as it comes in, as far as Pingora leaves no trace of it.
+/// The parts of an incoming request that Pingora does not preserve.
 ///
-/// Its first line is method, target and version with one space between, of visible ASCII (RFC 9112 §3): Pingora escapes what
-/// does not belong there before anybody else sees it. Then come lines with a field each, up to an empty one; Pingora takes
-/// more than 256 for a section that cannot be parsed.
+/// The first line consists of method, target and version in visible ASCII, separated by single spaces (RFC 9112 §3):
+/// Pingora escapes other bytes before any other code sees them. It is followed by lines with one field each, up to an
+/// empty line; Pingora treats a section with more than 256 fields as one that cannot be parsed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Head {
     spaces: u8,
-    /// Lines that have ended.
+    /// The number of complete lines.
     lines: usize,
-    /// Whether the line that has begun has any byte.
+    /// Whether the current line has any bytes.
     begun: bool,
     ended: bool,
-    /// What follows, as if it came in chunks; whether it does is not known here.
+    /// What follows, parsed as a chunked body; whether it is one is not known here.
     body: Chunks,
 }
 
 impl Head {
-    /// Takes the next bytes.
+    /// Consumes the next bytes.
     fn take(&mut self, bytes: &[u8], fields: usize) -> Result<(), EarlyFault> {
         for (place, &byte) in bytes.iter().enumerate() {
             match (self.ended, byte) {
@@ -173,7 +174,7 @@ pub struct ClientStream<S> {
 }
 
 impl<S: IO> ClientStream<S> {
-    /// Wraps a connection whose handshake is over.
+    /// Wraps a connection whose handshake is complete.
     pub fn new(inner: S, phase: Arc<Phase>, limits: HeaderLimits, refuse: Refuse) -> Self {
         let framed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         let timer = Box::pin(tokio::time::sleep(if framed { limits.timeout } else { limits.idle }));
@@ -196,12 +197,13 @@ impl<S: IO> ClientStream<S> {
         self.timer.set(tokio::time::sleep(after));
     }
 
-    /// Tells before anybody can have read what has come.
+    /// Publishes the state of the chunked framing before anyone can read the received bytes.
     fn note_chunks(&self) {
         self.phase.unchunked.store(self.head.body == Chunks::Broken, Ordering::Relaxed);
     }
 
-    /// HTTP/2: the connection preface has a deadline; from there on Pingora ends connections without streams.
+    /// Reads from an HTTP/2 connection: its preface has a deadline; after that, Pingora closes connections without
+    /// streams.
     fn poll_read_framed(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.phase.is_left_too_often() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -218,7 +220,7 @@ impl<S: IO> ClientStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is left of the refusal; ready when all of it is with the peer.
+    /// Writes the rest of the refusal; ready when all of it is flushed.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
             let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
@@ -230,7 +232,7 @@ impl<S: IO> ClientStream<S> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    /// Refuses while the other side still reads; the read then fails, which ends the connection.
+    /// Sends the refusal from within a read and then fails the read, which closes the connection.
     fn poll_refuse_read(&mut self, cx: &mut Context<'_>, fault: EarlyFault) -> Poll<io::Result<()>> {
         if self.refusal.is_none() {
             self.refusal = Some((self.refuse)(fault));
@@ -292,7 +294,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
 impl<S: IO> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let me = &mut *self;
-        // A response while the header is still being read is Pingora's own, to what it could not parse.
+        // A response that is written while the header is still being read is Pingora's own, to what it could not parse.
         if !me.framed && me.refusal.is_none() && me.phase.state.load(Ordering::Relaxed) == Phase::HEADER {
             me.refusal = Some((me.refuse)(EarlyFault::Malformed));
         }
@@ -385,14 +387,14 @@ impl<S: IO> Peek for ClientStream<S> {}
 /// The length of the client's connection preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 
-/// How many more exchanges a client of HTTP/2 may leave than it sees through: as many as streams may be open at a time.
+/// How many more exchanges an HTTP/2 client may abandon than complete: as many as the streams that may be open at once.
 const MAX_LEFT: u32 = 100;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What becomes of a text, whole and byte by byte.
+    /// Returns the fault in a text, which is the same whether it arrives at once or byte by byte.
     fn judge(text: &str) -> Option<EarlyFault> {
         let whole = Head::default().take(text.as_bytes(), 2).err();
         let mut head = Head::default();

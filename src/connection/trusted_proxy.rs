@@ -1,8 +1,9 @@
-//! A proxy that ends TLS in front of a listener, and what is remembered of the certificates that it hands on.
+//! Proxies that terminate TLS in front of a listener, and a cache of the certificates that they forward.
 //!
-//! Its connections carry the requests of many clients, so nothing of a client is the connection's. A certificate is read and
-//! verified when it comes for the first time, and then known by the digest of what was sent; the memory is bounded, belongs to
-//! one configuration, and an entry is good for as long as the verifier would say the same.
+//! A proxy's connection carries the requests of many clients, so nothing about a client is stored with the connection.
+//! A certificate is parsed and verified when it first arrives, and is then recognized by the digest of what was sent.
+//! The cache is bounded and belongs to one configuration, and an entry is valid for as long as the verifier would give
+//! the same result.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,17 +19,17 @@ use rustls::pki_types::CertificateDer;
 
 use super::tls::{ForwardedRule, Trust};
 
-/// What a listener believes of the proxies in front of it.
+/// Which proxies in front of it a listener trusts, and how.
 pub struct Settings {
-    /// How they write a certificate.
+    /// How they encode a certificate.
     pub dialect: Dialect,
-    /// Who they are.
+    /// How they are recognized.
     pub proxies: TrustedProxies,
     /// What makes a certificate acceptable.
     pub trust: Trust,
 }
 
-/// The proxies in front of a listener, as a reload left them.
+/// The trusted proxies in front of a listener, as of the last reload.
 #[derive(Debug)]
 pub struct TrustedProxy {
     dialect: Dialect,
@@ -37,7 +38,7 @@ pub struct TrustedProxy {
     known: Cache<[u8; 32], Arc<Known>>,
 }
 
-/// A certificate that was handed on and found good.
+/// A forwarded certificate that is acceptable.
 #[derive(Debug)]
 struct Known {
     certificate: Arc<ClientCertificate>,
@@ -48,14 +49,15 @@ struct Known {
 
 /// The client behind a proxy.
 pub struct Client {
-    /// Who it is.
+    /// Its certificate, or why there is none.
     pub peer: Peer,
-    /// The value of `Client-Cert-Chain`: the authorities between its certificate and the anchor, if there are any.
+    /// The value of `Client-Cert-Chain`: the authorities between its certificate and the trust anchor, if there are
+    /// any.
     pub chain: Option<HeaderValue>,
 }
 
 impl TrustedProxy {
-    /// Puts the settings in force.
+    /// Applies the settings, with an empty cache.
     pub fn new(settings: Settings) -> Self {
         let weigh = |_: &[u8; 32], known: &Arc<Known>| {
             let header = known.certificate.header_value().len();
@@ -70,22 +72,24 @@ impl TrustedProxy {
         }
     }
 
-    /// Whether the other end of a connection is such a proxy; `certificate`, in DER, is what it has proven and what counts now.
+    /// Whether the other end of a connection is a trusted proxy. `certificate`, in DER, is the one whose key it
+    /// possesses and that is valid now.
     pub fn is(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
         self.proxies.contain(certificate, address)
     }
 
-    /// Whether a certificate that it takes leads to a trust anchor.
+    /// Whether an accepted certificate leads to a trust anchor.
     pub const fn verifies_chains(&self) -> bool {
         self.rule.verifies_chains()
     }
 
-    /// The client whose request a proxy sends with these fields.
+    /// Returns the client whose request a proxy forwards with these fields.
     ///
-    /// One whose certificate is not trusted has none, as on a connection of its own after a reload.
+    /// A client whose certificate is not trusted counts as one without a certificate, as on a direct connection after a
+    /// reload.
     ///
     /// # Errors
-    /// [`ForwardedError`] for what is not one certificate.
+    /// [`ForwardedError`] if the fields hold anything other than one certificate.
     pub fn client(&self, headers: &HeaderMap, now: UnixTime) -> Result<Client, ForwardedError> {
         let none = |reason| Client { peer: Peer::Anonymous(reason), chain: None };
         let Some(sent) = self.dialect.find(headers)? else { return Ok(none(NoCertificate::NotForwarded)) };
@@ -112,7 +116,7 @@ impl Known {
     }
 }
 
-/// The memory that certificates may take, each with its header value.
+/// The memory that the cached certificates with their header values may take, in bytes.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// What an entry takes besides its header values.
+/// What an entry takes besides its header values, in bytes.
 const OVERHEAD: usize = 512;

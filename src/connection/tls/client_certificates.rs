@@ -1,8 +1,8 @@
-//! Which client certificates a handshake takes, and for how long the answer holds.
+//! Which client certificates a handshake accepts, and how long the result is valid.
 //!
-//! Paths are webpki's work: signatures, validity, basic constraints and path length, name constraints, critical extensions,
-//! revocation (RFC 5280 §6). What it leaves to its caller is decided here: extended key usage, key usage, and a revocation
-//! list whose time is over.
+//! webpki validates paths: signatures, validity, basic constraints and path length, name constraints, critical
+//! extensions and revocation (RFC 5280 §6). This module decides what webpki leaves to its caller: extended key usage,
+//! key usage, and what happens when a revocation list has expired.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::revocation_list::RevocationList;
 use super::{Demand, ExtendedKeyUsage, OnExpired, Trust};
 
-/// What a handshake takes, and what any later look at the same certificates takes: there is one rule.
+/// The rule by which a handshake, and every later check of the same certificates, accepts them.
 #[derive(Debug)]
 pub(super) struct Verifier {
     demand: Demand,
@@ -35,7 +35,8 @@ pub(super) struct Verifier {
 #[derive(Debug)]
 enum Rule {
     Chain(Chain),
-    /// Any certificate whose key signed the handshake (RFC 8705 §6.2); validity counts where a token is bound to it.
+    /// Any certificate whose key signed the handshake (RFC 8705 §6.2); its validity is checked where a token is bound
+    /// to it.
     Possession,
 }
 
@@ -46,7 +47,7 @@ struct Chain {
     on_expired: OnExpired,
 }
 
-/// Anchors that may be tried at once, and the lists that may tell of what is below them.
+/// Trust anchors that can be tried together, and the revocation lists that apply to certificates below them.
 #[derive(Debug)]
 struct Way {
     anchors: Vec<TrustAnchor<'static>>,
@@ -54,8 +55,8 @@ struct Way {
 }
 
 impl Way {
-    /// One way for all anchors, unless two have one name, as after a change of keys: webpki takes the first list that bears
-    /// the name of an issuer, whoever signed it.
+    /// Returns one way for all anchors, unless two share a name, as after a key rollover: webpki uses the first list
+    /// with the name of an issuer, no matter who signed it.
     fn all(anchors: &[TrustAnchor<'static>], lists: &[RevocationList]) -> Vec<Self> {
         let names: HashSet<&[u8]> = anchors.iter().map(|anchor| &*anchor.subject).collect();
         if lists.is_empty() || names.len() == anchors.len() {
@@ -71,7 +72,7 @@ impl Way {
 impl Verifier {
     pub(super) fn new(demand: Demand, trust: &Trust, algorithms: WebPkiSupportedAlgorithms) -> Self {
         let (rule, hints) = match trust {
-            // RFC 8446 §4.2.4: no names means that the client has a free choice.
+            // RFC 8446 §4.2.4: without names, the client may choose freely.
             Trust::Possession => (Rule::Possession, Vec::new()),
             Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
                 let chain = Chain {
@@ -87,20 +88,20 @@ impl Verifier {
         Self { demand, rule, hints, algorithms }
     }
 
-    /// Whether a client must show a certificate.
+    /// Whether a client must present a certificate.
     pub(super) const fn demand(&self) -> Demand {
         self.demand
     }
 
-    /// Whether what it takes leads to a trust anchor.
+    /// Whether an accepted certificate leads to a trust anchor.
     pub(super) const fn verifies_chains(&self) -> bool {
         matches!(self.rule, Rule::Chain(_))
     }
 
-    /// Takes a chain, leaf first, or says why not.
+    /// Verifies a chain, leaf first.
     ///
-    /// Gives the authorities between the leaf and the anchor, the leaf's first: of what a client shows, those that vouch for
-    /// it. None without a chain to an anchor.
+    /// Returns the authorities between the leaf and the trust anchor, the issuer of the leaf first: of the certificates
+    /// that a client presents, these vouch for it. Empty without a chain to an anchor.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
@@ -110,7 +111,7 @@ impl Verifier {
         if intermediates.len() >= MAX_CHAIN {
             return Err(CertificateError::UnknownIssuer);
         }
-        // Nothing behind the handshake may meet a certificate that it cannot read.
+        // Code that runs after the handshake must never see a certificate that it cannot parse.
         if ClientCertificate::from_der(leaf).is_err() {
             return Err(CertificateError::BadEncoding);
         }
@@ -120,9 +121,11 @@ impl Verifier {
         }
     }
 
-    /// The first second after `now` in which the same certificates may be taken no more, although nothing here changed.
+    /// Returns the first second after `now` in which the same certificates may no longer be accepted, even though this
+    /// rule has not changed.
     ///
-    /// The end of the leaf counts only where one is required: elsewhere it is a question of each token that is bound to it.
+    /// The expiry of the leaf matters only where a certificate is required: elsewhere, it is checked for each token
+    /// that is bound to it.
     pub(super) fn holds_until(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> UnixTime {
         let Rule::Chain(rule) = &self.rule else { return UnixTime(u64::MAX) };
         let ways = match rule.on_expired {
@@ -156,7 +159,7 @@ impl Chain {
         for way in &self.ways {
             match self.verify_by(way, leaf, intermediates, now, algorithms) {
                 Ok(path) => return Ok(path),
-                // Another anchor is no reason; what the right one says is.
+                // That another anchor did not issue it is not the reason; what the right one reports is.
                 Err(CertificateError::UnknownIssuer) => {}
                 Err(CertificateError::BadSignature) if refused != CertificateError::UnknownIssuer => {}
                 Err(reason) => refused = reason,
@@ -174,7 +177,7 @@ impl Chain {
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         let lists: Vec<_> = way.lists.iter().map(|list| &*list.list).collect();
-        // Of every certificate below the anchor; one of which no list tells is refused.
+        // Applies to every certificate below the anchor; one that no list covers is refused.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             let expiration = match self.on_expired {
                 OnExpired::Refuse => ExpirationPolicy::Enforce,
@@ -199,8 +202,8 @@ impl Chain {
 
     fn check_leaf(&self, leaf: &CertificateDer<'_>) -> Result<(), CertificateError> {
         let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        // RFC 5280 §4.2.1.3: "The digitalSignature bit is asserted when the subject public key is used for verifying digital
-        // signatures, other than signatures on certificates"; a handshake has such a one.
+        // RFC 5280 §4.2.1.3: "The digitalSignature bit is asserted when the subject public key is used for verifying
+        // digital signatures, other than signatures on certificates"; a handshake contains such a signature.
         let usage = leaf.key_usage().map_err(|_| CertificateError::BadEncoding)?;
         if usage.is_some_and(|usage| !usage.value.digital_signature()) {
             return Err(CertificateError::InvalidPurpose);
@@ -231,15 +234,15 @@ fn signs_certificates(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
 impl ExtendedKeyUsageValidator for ExtendedKeyUsage {
     fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
         match self {
-            // An authority without the extension restricts nothing; the leaf has been looked at.
+            // An authority without the extension restricts nothing; the leaf has already been checked.
             Self::ClientAuth | Self::ClientAuthOrAbsent => webpki::KeyUsage::client_auth().validate(purposes),
             Self::Any => purposes.try_for_each(|purpose| purpose.map(|_| ())),
         }
     }
 }
 
-/// What rustls makes an alert of (RFC 8446 §6.2).
-#[expect(clippy::wildcard_enum_match_arm, reason = "webpki may learn to tell more faults apart")]
+/// Converts an error of webpki to the one from which rustls chooses an alert (RFC 8446 §6.2).
+#[expect(clippy::wildcard_enum_match_arm, reason = "webpki may distinguish more errors in the future")]
 fn refusal(error: webpki::Error) -> CertificateError {
     use webpki::Error as Fault;
     match error {
@@ -299,7 +302,7 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-/// The longest chain that is looked at.
+/// The longest chain that is verified, including the leaf.
 const MAX_CHAIN: usize = 10;
-/// The most, in bytes, that a handshake says of the authorities it trusts; there are clients that cannot take more.
+/// The largest list of trusted authorities that a handshake sends, in bytes; some clients cannot handle more.
 const MAX_HINTS: usize = 8 * 1024;

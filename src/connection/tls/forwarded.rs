@@ -1,4 +1,4 @@
-//! Client certificates of handshakes that another made: judged by the rule of our own.
+//! Client certificates from handshakes that a proxy performed, judged by the gateway's own rule.
 
 use fapi::UnixTime;
 use rustls::CertificateError;
@@ -8,27 +8,30 @@ use super::client_certificates::Verifier;
 use super::revocation_list::tls_time;
 use super::{Demand, Trust, provider};
 
-/// What makes a certificate acceptable that a proxy hands on.
+/// What makes a certificate acceptable that a proxy forwards.
 #[derive(Debug)]
 pub struct ForwardedRule(Verifier);
 
 impl ForwardedRule {
-    /// The rule of `trust`; [`Trust::Possession`] leaves everything to the proxy but whose key signed its handshake.
+    /// Creates the rule for `trust`. With [`Trust::Possession`], any readable certificate is acceptable: the proxy
+    /// attests that its key signed the handshake.
     pub fn new(trust: &Trust) -> Self {
-        // As where one is required: a certificate that has ended, or one above it, is none.
+        // As where a certificate is required: if it, or one above it, has expired, it counts as none.
         Self(Verifier::new(Demand::Required, trust, provider().signature_verification_algorithms))
     }
 
-    /// Whether what it takes leads to a trust anchor.
+    /// Whether an accepted certificate leads to a trust anchor.
     pub const fn verifies_chains(&self) -> bool {
         self.0.verifies_chains()
     }
 
-    /// Takes a chain, leaf first; with the authorities between it and the anchor, and the first second in which it has to be
-    /// asked again.
+    /// Verifies a chain, leaf first.
+    ///
+    /// Returns the authorities between the leaf and the trust anchor, and the first second in which the chain must be
+    /// verified again.
     ///
     /// # Errors
-    /// What is wrong, in a few words.
+    /// What is wrong with it, in a few words.
     pub fn judge(
         &self,
         chain: &[CertificateDer<'static>],
@@ -40,7 +43,7 @@ impl ForwardedRule {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "rustls may learn to tell more faults apart")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "rustls may distinguish more errors in the future")]
 const fn in_words(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it, or one above it, has expired",

@@ -1,8 +1,8 @@
-//! The first words of a client, read before it is known who shall answer them.
+//! Reads a ClientHello before it is known which virtual host answers it.
 //!
-//! Certificate and client certificates depend on the name that a client asks for, and rustls takes both from one
-//! configuration. So its own parser reads the ClientHello here, however it is cut into records and segments, and the bytes
-//! go back for the handshake to read again.
+//! The server's certificate and the rules for client certificates depend on the name that a client requests, and rustls
+//! takes both from one configuration. So rustls's own parser reads the ClientHello here first, however it is split into
+//! records and segments, and the bytes are put back for the handshake to read again.
 
 use std::io;
 
@@ -10,30 +10,30 @@ use rustls::AlertDescription;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// What a client asks for, and all that was read of it.
+/// What a client requests, and everything that was read.
 #[derive(Debug)]
 pub struct Hello {
-    /// The name it asks TLS for; none for an IP address (RFC 6066 §3).
+    /// The server name that it requests; `None` for an IP address (RFC 6066 §3).
     pub server_name: Option<Box<str>>,
-    /// The bytes that were read, and perhaps some after them.
+    /// The bytes of the ClientHello, and possibly some after it.
     pub bytes: Vec<u8>,
 }
 
 /// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
-    /// The connection ended or broke, or said more than the parser holds.
+    /// The connection was closed or failed, or the client sent more than the parser can hold.
     #[error("the connection gave no ClientHello: {0}")]
     Io(#[from] io::Error),
-    /// It is something else; the client has been told.
+    /// What the client sent is not a valid ClientHello; an alert was sent.
     #[error("no ClientHello: {0}")]
     Tls(rustls::Error),
-    /// It goes on and on.
+    /// The ClientHello is too large.
     #[error("the ClientHello is larger than {MAX_HELLO} bytes")]
     TooLarge,
 }
 
-/// Reads a ClientHello and nothing into it: whether it can be answered is the handshake's to say.
+/// Reads a ClientHello. Does not judge it: the handshake decides whether it can be answered.
 ///
 /// # Errors
 /// [`HelloError`].
@@ -66,7 +66,7 @@ pub async fn read_hello<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Re
     Err(HelloError::TooLarge)
 }
 
-/// Tells a client that the name it asks for is not served here, or that it has to ask for one.
+/// Sends the alert for a name that is not served here, or for a missing name.
 pub async fn refuse_name<S: AsyncWrite + Unpin>(stream: &mut S, hello: &Hello) {
     let alert = match hello.server_name {
         // RFC 6066 §3: "abort the handshake by sending a fatal-level unrecognized_name(112) alert".
@@ -75,18 +75,19 @@ pub async fn refuse_name<S: AsyncWrite + Unpin>(stream: &mut S, hello: &Hello) {
         // extension by terminating the connection with a \"missing_extension\" alert."
         None => AlertDescription::MissingExtension,
     };
-    // RFC 8446 §5.1, §6: a record of type alert and of the version that every client reads, and in it a fatal alert.
+    // RFC 8446 §5.1, §6: an alert record, with the version that every client accepts, that contains a fatal alert.
     tell(stream, &[21, 3, 3, 0, 2, 2, alert.into()]).await;
 }
 
-/// The last words of a connection; who does not listen misses them.
+/// Sends an alert and closes the connection; a client that does not read it misses it.
 async fn tell<S: AsyncWrite + Unpin>(stream: &mut S, alert: &[u8]) {
     if stream.write_all(alert).await.is_ok() && stream.flush().await.is_ok() {
         let _ = stream.shutdown().await;
     }
 }
 
-/// More than any client has to say, in bytes; cut into the smallest records it takes six times its size.
+/// The largest ClientHello, in bytes as received: more than any client needs. Split into the smallest records, a
+/// ClientHello takes six times its size.
 const MAX_HELLO: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
     use crate::connection::tls::provider;
 
-    /// What is made of these words, and what the client hears.
+    /// Returns the result of reading these bytes, and what the client receives.
     async fn read(words: &[u8]) -> (Result<Hello, HelloError>, Vec<u8>) {
         let (mut client, mut server) = tokio::io::duplex(1024 * 1024);
         client.write_all(words).await.unwrap();
@@ -148,7 +149,7 @@ mod tests {
             assert!(matches!(hello, Err(HelloError::Tls(_))), "{hello:?}");
             assert_eq!(heard.first(), Some(&21), "{heard:?}");
         }
-        // RFC 8446 §5.1 allows records of one byte; this one's message would have 65,000.
+        // RFC 8446 §5.1 allows records of one byte; this message claims 65,000 bytes.
         let endless = [[22, 3, 1, 0, 4, 1, 0, 0xfd, 0xe8].to_vec(), [22, 3, 1, 0, 1, 0].repeat(20_000)].concat();
         let (hello, _) = read(&endless).await;
         assert!(matches!(hello, Err(HelloError::TooLarge | HelloError::Io(_))), "{hello:?}");

@@ -1,7 +1,7 @@
-//! The listener's TLS: one `rustls::ServerConfig` of our own for each listener, and the facts of each connection.
+//! TLS of the listeners: one `rustls::ServerConfig` for each virtual host, and how it judges client certificates.
 //!
-//! TLS 1.3 and 1.2, for 1.2 only the four ECDHE AES-GCM suites of BCP 195 (FAPI 2.0 §5.2.2); no resumption, since a resumed
-//! handshake never asks the verifier about the certificate again.
+//! TLS 1.3 and 1.2, for 1.2 only the four ECDHE AES-GCM suites of BCP 195 (FAPI 2.0 §5.2.2). There is no session
+//! resumption, since a resumed handshake does not verify the certificate again.
 
 mod client_certificates;
 mod forwarded;
@@ -24,7 +24,7 @@ pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};
 pub use revocation_list::{RevocationList, UnusableList};
 
-/// The suites and groups that every TLS connection of this process may use, client or server.
+/// Returns the cipher suites and groups that every TLS connection of this process may use, as client or server.
 pub fn provider() -> CryptoProvider {
     use aws_lc_rs::cipher_suite as suite;
     CryptoProvider {
@@ -41,14 +41,14 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-/// Makes [`provider`] the one in force for the whole process, before any library can choose another.
+/// Installs [`provider`] as the default of the whole process, before any library can install another.
 ///
 /// # Errors
-/// [`OtherProvider`] if one was installed before that is not ours: its suites would be in force.
+/// [`OtherProvider`] if a provider with other cipher suites is already installed: those would be used.
 pub fn install_provider() -> Result<(), OtherProvider> {
     let ours = provider();
     let suites = ours.cipher_suites.clone();
-    // Losing the race to another call of ours is no fault; what counts is which provider is in force afterwards.
+    // Losing a race against another call of this function is not an error; only the installed provider matters.
     let _ = ours.install_default();
     match CryptoProvider::get_default() {
         Some(installed) if installed.cipher_suites == suites => Ok(()),
@@ -56,105 +56,106 @@ pub fn install_provider() -> Result<(), OtherProvider> {
     }
 }
 
-/// Another TLS provider than ours is in force in this process.
+/// Another TLS provider is already installed in this process.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("another TLS provider was installed before the gateway's, so its cipher suites would be in force")]
 pub struct OtherProvider;
 
-/// What a listener shows and asks in the handshake.
+/// What a listener presents and requests in the handshake.
 pub struct Settings {
     /// Its certificate chain, leaf first.
     pub certificate_chain: Vec<CertificateDer<'static>>,
-    /// The key of the leaf.
+    /// The private key of the leaf.
     pub private_key: PrivateKeyDer<'static>,
-    /// What it asks of clients.
+    /// What it requests of clients.
     pub client_certificates: ClientCertificates,
 }
 
-/// What a listener asks of clients.
+/// What a listener requests of clients.
 pub enum ClientCertificates {
-    /// No certificate is asked for.
+    /// No certificate is requested.
     None,
-    /// One is asked for.
+    /// A certificate is requested.
     Requested {
-        /// Whether a client without one is let in.
+        /// Whether a client without one is accepted.
         demand: Demand,
         /// What makes one acceptable.
         trust: Trust,
     },
 }
 
-/// Whether a client must show a certificate.
+/// Whether a client must present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// It may come without; bound tokens are then refused.
+    /// It may connect without one; tokens that are bound to a certificate are then refused.
     Optional,
-    /// The handshake fails without.
+    /// The handshake fails without one.
     Required,
 }
 
 /// What makes a client certificate acceptable.
 pub enum Trust {
-    /// A chain to one of these anchors, and on none of these revocation lists (RFC 5280 §6).
+    /// A chain to one of these trust anchors, without a certificate on one of these revocation lists (RFC 5280 §6).
     Chain {
-        /// The anchors; at least one.
+        /// The trust anchors; at least one.
         anchors: Arc<RootCertStore>,
-        /// What the certificate must be meant for.
+        /// What the certificate must be issued for.
         extended_key_usage: ExtendedKeyUsage,
-        /// The revocation lists; none means that revocation is not looked at. With any, a certificate of which none tells
-        /// is refused.
+        /// The revocation lists. If there are none, revocation is not checked; otherwise, a certificate that no list
+        /// covers is refused.
         revocation_lists: Vec<RevocationList>,
-        /// What becomes of certificates whose revocation list is past its `nextUpdate`.
+        /// What happens to certificates whose revocation list is past its `nextUpdate`.
         on_expired: OnExpired,
     },
     /// Possession of the key alone (RFC 8705 §6.2): any readable certificate, self-signed or not.
     Possession,
 }
 
-/// What a client certificate must be meant for (RFC 5280 §4.2.1.12).
+/// What a client certificate must be issued for, by its extended key usage (RFC 5280 §4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtendedKeyUsage {
-    /// It says that it is for TLS clients.
+    /// TLS client authentication.
     ClientAuth,
-    /// It says so, or says nothing of extended key usage.
+    /// TLS client authentication, or the extension is absent.
     ClientAuthOrAbsent,
-    /// Whatever it says.
+    /// Anything.
     Any,
 }
 
-/// What becomes of certificates whose revocation list is past its `nextUpdate`.
+/// What happens to certificates whose revocation list is past its `nextUpdate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnExpired {
     /// They are refused.
     Refuse,
-    /// The list counts as it is: what it names is refused, and nothing else.
+    /// The list still applies: the certificates on it are refused, and no others.
     Accept,
 }
 
-/// Why a listener's TLS cannot be set up: rustls refused certificate, key or versions.
+/// Why a listener's TLS cannot be set up: rustls refused the certificate, the key or the versions.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct TlsError(#[from] pub rustls::Error);
 
-/// What a listener shows, asks and believes at one time; replaced as a whole by a reload.
+/// What a listener currently presents, requests and trusts; a reload replaces it as a whole.
 pub struct InForce {
-    /// What handshakes are made with.
+    /// The configuration of its handshakes.
     pub config: Arc<ServerConfig>,
     verifier: Option<Arc<Verifier>>,
 }
 
 impl InForce {
-    /// Whether it asks clients for certificates.
+    /// Whether it requests certificates from clients.
     pub const fn asks_for_certificates(&self) -> bool {
         self.verifier.is_some()
     }
 
-    /// Whether a certificate that it lets in leads to a trust anchor.
+    /// Whether an accepted certificate leads to a trust anchor.
     pub fn verifies_chains(&self) -> bool {
         self.verifier.as_ref().is_some_and(|verifier| verifier.verifies_chains())
     }
 
-    /// How a handshake would judge a client with this chain, leaf first; it is empty for a client that shows none.
+    /// Returns how a handshake would judge a client with this chain, leaf first; empty for a client without a
+    /// certificate.
     pub fn admits(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Admission {
         let Some(verifier) = &self.verifier else { return Admission::Anonymous };
         if let Some((leaf, intermediates)) = chain.split_first()
@@ -168,8 +169,8 @@ impl InForce {
         }
     }
 
-    /// The authorities that lead from a certificate of this chain's leaf to a trust anchor, the leaf's first; none if nothing
-    /// does, or nobody asks.
+    /// Returns the authorities that lead from the leaf of this chain to a trust anchor, the issuer of the leaf first;
+    /// empty if there is no such path, or if no certificate is requested.
     pub fn path(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Vec<CertificateDer<'static>> {
         let (Some(verifier), Some((leaf, intermediates))) = (&self.verifier, chain.split_first()) else {
             return Vec::new();
@@ -177,7 +178,7 @@ impl InForce {
         verifier.verify(leaf, intermediates, tls_time(now)).unwrap_or_default()
     }
 
-    /// Until when a chain that was found good at `now` need not be looked at again.
+    /// Returns until when a chain that was accepted at `now` need not be verified again.
     pub fn holds_until(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> UnixTime {
         self.verifier.as_ref().map_or(UnixTime(u64::MAX), |verifier| verifier.holds_until(chain, now))
     }
@@ -186,22 +187,22 @@ impl InForce {
 /// How a handshake would judge a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Its certificate is good, and stays so until then unless something here changes.
+    /// Its certificate is acceptable, and remains so until then unless the configuration changes.
     Trusted {
-        /// The first second in which that has to be asked again.
+        /// The first second in which the certificate must be verified again.
         until: UnixTime,
     },
-    /// It has no certificate that counts, and needs none.
+    /// It has no acceptable certificate, and needs none.
     Anonymous,
-    /// It has no certificate that counts, and needs one.
+    /// It has no acceptable certificate, and needs one.
     Refused,
 }
 
 impl Settings {
-    /// The listener's TLS, by this clock.
+    /// Sets up the listener's TLS, which takes the time from `clock`.
     ///
     /// # Errors
-    /// [`TlsError`] when key and certificate do not fit.
+    /// [`TlsError`] if the key does not match the certificate.
     pub fn in_force(&self, clock: Arc<dyn TimeProvider>) -> Result<InForce, TlsError> {
         let provider = Arc::new(provider());
         let verifier = match &self.client_certificates {

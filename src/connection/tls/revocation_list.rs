@@ -1,4 +1,4 @@
-//! Certificate revocation lists (RFC 5280 §5), read once, when the configuration is.
+//! Certificate revocation lists (RFC 5280 §5), read once, together with the configuration.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::provider;
 
-/// A list that can be used, and when its authority means to replace it.
+/// A revocation list that can be used, and when its authority intends to replace it.
 ///
-/// Does not say that its authority signed it, unless that is a trust anchor: an authority in between shows its certificate
-/// in the handshake, and only then its signature can be verified.
+/// Does not prove that its authority signed it, unless that authority is a trust anchor: the certificate of an
+/// intermediate authority arrives only in the handshake, so the signature can be verified only then.
 #[derive(Clone, Debug)]
 pub struct RevocationList {
     pub(super) list: Arc<CertRevocationList<'static>>,
@@ -25,19 +25,19 @@ pub struct RevocationList {
 /// Why a revocation list cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableList {
-    /// It is something else.
+    /// It is not a revocation list.
     #[error("it is not a certificate revocation list in PEM or DER")]
     Malformed,
-    /// A delta or indirect list, one without `nextUpdate`, or one with an extension that has to be understood.
+    /// It is a delta or indirect list, has no `nextUpdate`, or has a critical extension that is not supported.
     #[error("it is a kind of list that is not supported: {0}")]
     Unsupported(webpki::Error),
-    /// It has the name of a trust anchor and another's signature.
+    /// It has the name of a trust anchor, but not its signature.
     #[error("the trust anchor whose name it bears did not sign it")]
     NotSigned,
 }
 
 impl RevocationList {
-    /// Reads a list in DER; one that bears the name of a trust anchor has to be signed by it.
+    /// Parses a list in DER; a list with the name of a trust anchor must be signed by it.
     ///
     /// # Errors
     /// [`UnusableList`].
@@ -76,19 +76,19 @@ impl RevocationList {
         })
     }
 
-    /// When it counts no longer as the newest (RFC 5280 §5.1.2.5).
+    /// Returns when the next list is due (RFC 5280 §5.1.2.5).
     pub const fn next_update(&self) -> UnixTime {
         self.next_update
     }
 
     /// Whether this anchor signed it.
     pub fn is_of(&self, anchor: &TrustAnchor<'_>) -> bool {
-        // An anchor has its key without the tag and the length before it.
+        // An anchor stores its key without the leading tag and length.
         self.signer.as_ref().is_some_and(|key| key.ends_with(&anchor.subject_public_key_info))
             && self.bears_name_of(anchor)
     }
 
-    /// Whether it may tell of certificates below this anchor: its name is another's, or it is the anchor's own.
+    /// Whether it may apply to certificates below this anchor: it has another name, or this anchor signed it.
     pub(super) fn counts_below(&self, anchor: &TrustAnchor<'_>) -> bool {
         !self.bears_name_of(anchor) || self.is_of(anchor)
     }
@@ -97,8 +97,8 @@ impl RevocationList {
         *self.list.issuer() == *anchor.subject
     }
 
-    /// Of the lists of one authority for the same part of its certificates, the newest; the first of a set that is asked
-    /// is the one that counts.
+    /// Keeps the newest of the lists of one authority for the same part of its certificates, since webpki uses only the
+    /// first one that matches.
     pub(super) fn newest<'l>(lists: impl IntoIterator<Item = &'l Self>) -> Vec<Self> {
         let part =
             |list: &Self| (list.list.issuer().to_vec(), list.list.issuing_distribution_point().map(<[u8]>::to_vec));
@@ -114,7 +114,7 @@ impl RevocationList {
     }
 }
 
-/// The time as TLS counts it.
+/// Converts a time to the type of rustls.
 pub(super) fn tls_time(time: UnixTime) -> TlsTime {
     TlsTime::since_unix_epoch(std::time::Duration::from_secs(time.0))
 }
