@@ -39,7 +39,7 @@
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
 //! servers and [`replay`] records used proofs. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are
-//! the edge, built on Pingora. [`telemetry`] is what operators see, and [`clock`] is the only clock. [`config`] turns
+//! the edge, built on Pingora. [`telemetry`] is what operators see, and [`clock`] reads the time. [`config`] turns
 //! gateway.yaml into the types of the other modules; [`server`] builds a [`generation`] from it, which a reload
 //! replaces as a whole. [`commands`] is the command line.
 

@@ -1,4 +1,4 @@
-//! Bodies of requests on their way: what is read of one before the decision, and how it is framed.
+//! Request bodies: what is read of them before the decision, and how they are framed.
 
 use fapi::message::ExchangeError;
 use http::{Version, header};
@@ -9,14 +9,14 @@ use super::context::connection;
 use crate::clock::Moment;
 use crate::connection::limits::Limits;
 
-/// Whether a chunked body breaks its framing in a way that Pingora does not mind.
+/// Whether a chunked body breaks its framing in a way that Pingora tolerates.
 pub(super) fn breaks_chunks(session: &Session) -> bool {
     !session.is_http2()
         && session.req_header().headers.contains_key(header::TRANSFER_ENCODING)
         && connection(session).is_some_and(|facts| facts.phase.breaks_chunks())
 }
 
-/// RFC 9110 §10.1.1.
+/// Whether the client waits for a 100 response before it sends the body (RFC 9110 §10.1.1).
 pub(super) fn expects_continue(request: &http::request::Parts) -> bool {
     request.version >= Version::HTTP_11
         && request
@@ -26,7 +26,7 @@ pub(super) fn expects_continue(request: &http::request::Parts) -> bool {
             .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// Reads a form body, which Pingora keeps for the upstream up to 64 KiB.
+/// Reads a form body, which Pingora buffers for the upstream up to 64 KiB.
 pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<Vec<u8>, ExchangeError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
@@ -49,5 +49,5 @@ pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<
     Err(ExchangeError::BodyTooLarge { limit: FORM_LIMIT as u64 })
 }
 
-/// The largest form that can be read and still be sent on: what Pingora's buffer holds.
+/// The largest form that can be read and still be forwarded, in bytes: the size of Pingora's buffer.
 const FORM_LIMIT: usize = 64 * 1024;

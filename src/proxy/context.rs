@@ -1,4 +1,4 @@
-//! What one request takes with it through the phases.
+//! The state of one request across Pingora's phases.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,39 +16,40 @@ use crate::generation::Generation;
 use crate::telemetry::audit::CertificateSource;
 use crate::upstream::{Server, Upstream};
 
-/// One request on its way through the phases.
+/// The state of one request.
 pub struct Context {
     pub(super) exchange: Exchange,
     pub(super) peer: Peer,
     pub(super) verified_chain: bool,
-    /// The value of `Client-Cert-Chain`, if the route hands it on.
+    /// The value of `Client-Cert-Chain`, if the route forwards it.
     pub(super) chain: Option<HeaderValue>,
     pub(super) generation: Arc<Generation>,
     pub(super) began: Moment,
     pub(super) began_at: Duration,
     pub(super) decision: Duration,
     pub(super) body_bytes: u64,
-    /// When its first byte came.
+    /// When the first byte of the body arrived.
     pub(super) body_began: Option<Moment>,
     pub(super) body_done: bool,
     /// Whether the body was read before the decision, and the client told to send it.
     pub(super) form_was_read: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
-    /// How many times a server was chosen, and the one that was chosen last.
+    /// How many times a server was chosen.
     pub(super) attempts: usize,
+    /// The server that was chosen last.
     pub(super) server: Option<Arc<Server>>,
-    /// Those that could not be connected to.
+    /// The servers that could not be connected to.
     pub(super) tried: Vec<SocketAddr>,
 }
 
 impl Context {
-    /// Where the permit leads.
+    /// Returns the upstream that the permit names.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.generation.upstreams.get(self.exchange.permit()?.upstream().index)
     }
 
-    /// The certificate to record: what the client had, also where it counted no more, and never that of a proxy.
+    /// Returns the certificate to record: the client's, even if it was no longer trusted, and never a proxy's.
     pub(super) fn certificate<'c>(
         &'c self,
         facts: &'c ConnectionFacts,
@@ -64,17 +65,17 @@ impl Context {
     }
 }
 
-/// An exchange with ids of its own, all from one draw of random bytes.
+/// Creates an exchange with new IDs, all from one draw of random bytes.
 pub(super) fn fresh_exchange() -> Exchange {
     let mut random = [0; 40];
-    // Ids need no secrecy; a generator that fails gives an id that is not unique, which is no reason to refuse anybody.
+    // IDs are not secret. If the generator fails, they are not unique either, which is no reason to refuse a request.
     let _ = aws_lc_rs::rand::fill(&mut random);
     let (interaction, trace) = random.split_at(16);
     let uuid = |bytes: &[u8]| uuid::Builder::from_random_bytes(bytes.try_into().unwrap_or_default()).into_uuid();
     Exchange::new(InteractionId::from_uuid(uuid(interaction)), TraceContext::start(trace.try_into().unwrap_or([1; 24])))
 }
 
-/// What is known of the connection that a request came on.
+/// Returns the facts of the connection on which a request arrived.
 pub(super) fn connection(session: &Session) -> Option<&ConnectionFacts> {
     session.digest()?.ssl_digest.as_ref()?.extension.get::<ConnectionFacts>()
 }

@@ -1,4 +1,4 @@
-//! The answer to a connection that never came to a request.
+//! The response on a connection that fails before there is a request.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::connection::stream::EarlyFault;
 use crate::telemetry::audit::{CertificateSource, Ending};
 
 impl Proxy {
-    /// Answers a connection that never came to a request, and records it.
+    /// Builds the response on a connection that fails before there is a request, and records the exchange.
     pub fn refuse_early(&self, fault: EarlyFault, facts: &ConnectionFacts) -> Bytes {
         let generation = self.generation.load();
         let (limit, fields) = (generation.limits.header_bytes, generation.limits.header_count);
@@ -47,13 +47,13 @@ impl Proxy {
                 decision: Duration::ZERO,
             },
         );
-        // Called while the connection is polled, where nothing can be waited for.
+        // This runs while the connection is polled, so it cannot wait.
         self.audit.send_or_lose(line);
         http1_bytes(&response, self.clock.now())
     }
 }
 
-/// A whole HTTP/1.1 response that ends its connection.
+/// Serializes a whole HTTP/1.1 response that closes its connection.
 fn http1_bytes(response: &http::Response<String>, now: Duration) -> Bytes {
     let mut text = format!("HTTP/1.1 {}\r\n", response.status());
     for (name, value) in response.headers() {

@@ -1,4 +1,4 @@
-//! What a failed attempt says: whose fault it is, and whether another server may do better.
+//! What a failed attempt means: whose fault it is, and whether another server may succeed.
 
 use fapi::message::{ExchangeError, MessageError};
 use fapi::rejection::{Cause, Unavailable};
@@ -8,13 +8,13 @@ use super::Proxy;
 use super::context::Context;
 
 impl Proxy {
-    /// Whose fault a failure is decides between 4xx, 502, 504 and 500.
+    /// Returns the cause of a failure. Whose fault it is decides between 4xx, 502, 504 and 500.
     pub(super) fn cause_of(&self, e: &Error, context: &Context) -> Cause {
         use ErrorType::{
             ConnectionClosed, H2Error, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
         };
         let upstream = context.upstream.clone().unwrap_or_else(|| "".into());
-        // The cause below the type says which certificate or address was wrong; beyond the connection it might quote a body.
+        // The root cause says which certificate or address was wrong. After connecting, it might quote a body.
         let mut detail = e.etype().as_str().to_owned();
         let failure = Failure::of(e.etype());
         if failure == Failure::Connect {
@@ -31,7 +31,7 @@ impl Proxy {
                 ExchangeError::ClientGone.into()
             }
             (ErrorSource::Downstream, _) => ExchangeError::BodyMalformed.into(),
-            // An upstream that waits for the rest of a body is not late; whoever owes it the body is.
+            // An upstream that is still waiting for the rest of the body is not late; the client is.
             (ErrorSource::Upstream, ReadTimedout) if !context.body_done => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Upstream, _) => {
                 self.metrics.upstream_failed(&upstream, failure.kind());
@@ -49,13 +49,13 @@ impl Proxy {
 /// How an upstream failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It was late.
+    /// It timed out.
     Timeout,
-    /// It does not speak HTTP as it should.
+    /// It violated the HTTP protocol, or did not negotiate the configured version.
     Protocol,
     /// It could not be connected to.
     Connect,
-    /// It broke the connection.
+    /// The connection to it failed.
     Connection,
 }
 
@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    /// Its name in metrics.
+    /// Returns its name in metrics.
     pub(super) const fn kind(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -97,7 +97,7 @@ impl Failure {
     }
 }
 
-/// Whether a connection could not be made because of the server, or of the way to it, rather than of this machine.
+/// Whether a connection failed because of the server or the network path to it, rather than this machine.
 pub(super) const fn is_servers_fault(error: &ErrorType) -> bool {
     use ErrorType::{
         ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, HandshakeError, InvalidCert,

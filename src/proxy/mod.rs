@@ -1,8 +1,8 @@
-//! Pingora's phases and the gateway's line: one calls the other, and nothing is judged here.
+//! Connects Pingora's phases to the gateway's line.
 //!
-//! A request is decided in `request_filter`, once; `upstream_peer` can only learn an address from a
-//! [`Permit`](fapi::permit::Permit); headers are set in `upstream_request_filter`, after Pingora has removed what the client's
-//! `Connection` field names.
+//! `request_filter` decides on a request, once. `upstream_peer` can learn an address only from a
+//! [`Permit`](fapi::permit::Permit). `upstream_request_filter` sets the header fields, after Pingora has removed those
+//! that the client's `Connection` field names.
 
 mod body;
 mod context;
@@ -47,11 +47,11 @@ use crate::upstream;
 /// The proxy behind one listener.
 #[derive(Clone)]
 pub struct Proxy {
-    /// The generation in force; an exchange takes it once.
+    /// The current generation; an exchange loads it once.
     pub generation: Arc<ArcSwap<Generation>>,
-    /// The listener's place among the listeners.
+    /// The index of the listener.
     pub index: usize,
-    /// The listener's address, for the record.
+    /// The listener's address, for the audit.
     pub listener: Arc<str>,
     /// The clock.
     pub clock: Clock,
@@ -59,12 +59,12 @@ pub struct Proxy {
     pub metrics: Arc<Metrics>,
     /// Where exchanges are recorded.
     pub audit: AuditSender,
-    /// Whether the gateway is on its way out.
+    /// Whether the gateway is shutting down.
     pub drain: Arc<Drain>,
 }
 
 impl Proxy {
-    /// Counts an exchange; its line is the caller's to hand over.
+    /// Counts an exchange and returns its audit line, which the caller must send.
     fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         let (decision, code) = audit::decision(&exchange.outcome, ending);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
@@ -74,7 +74,7 @@ impl Proxy {
         audit::line(exchange, ending)
     }
 
-    /// Has the gateway decide about one request.
+    /// Asks the gateway to decide on one request.
     async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
         let now = UnixTime(context.began_at.as_secs());
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
@@ -127,7 +127,7 @@ impl Proxy {
         }
     }
 
-    /// Reads what the decision needs of the body, and then lets the gateway take the last step.
+    /// Reads what the decision needs of the body, then asks the gateway for the last step.
     async fn redeem(
         &self,
         session: &mut Session,
@@ -153,7 +153,8 @@ impl Proxy {
         permit
     }
 
-    /// Writes the answer to what was refused; the connection lives on only when nothing of the request is left on it.
+    /// Writes the response to a refused request. The connection stays open only if the message itself was not at fault
+    /// and nothing of the request is left unread.
     async fn answer(&self, session: &mut Session, context: &Context) -> pingora::Result<u16> {
         let Outcome::Reject(rejection) = &context.exchange.outcome else {
             return Error::e_explain(ErrorType::InternalError, "there is nothing to answer");
@@ -205,7 +206,8 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// Nothing here compresses or caches; Pingora's default would add a compression module.
+    /// Adds no modules: the gateway neither compresses nor caches, and Pingora's default would add a compression
+    /// module.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
@@ -225,9 +227,9 @@ impl ProxyHttp for Proxy {
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
-        // A request that comes before this one is answered does no harm to this one; it is dropped with the connection.
+        // A request that arrives before this one is answered does not harm this one; it is dropped with the connection.
         session.set_pipelining_enabled(true);
-        // A client that waits for a 100 owes nothing before it comes.
+        // A client that waits for a 100 response need not send anything before it arrives.
         let waits = expects_continue(session.req_header());
         let limits = &context.generation.limits;
         session.set_read_timeout(Some(if waits { limits.body_timeout } else { limits.patience(0) }));
@@ -264,10 +266,11 @@ impl ProxyHttp for Proxy {
         } else if elapsed > limits.exchange_timeout {
             ExchangeError::ExchangeTimeout
         } else {
-            // HTTP/2 has no such timeout: there the upstream's patience ends a silence.
+            // HTTP/2 has no such timeout: there, the upstream's response timeout ends the wait for a silent client.
             session.set_read_timeout(Some(patience.saturating_sub(taken)));
-            // Pingora writes what is here as a chunk and then ends the body. A chunk of nothing ends it too: the upstream would
-            // take the second end for the beginning of the next request on the connection, which may be another client's.
+            // Pingora writes these bytes as a chunk and then ends the body. An empty chunk also ends it: the upstream
+            // would take the second end for the beginning of the next request on the connection, which may be another
+            // client's.
             if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
                 *body = None;
             }
@@ -284,7 +287,7 @@ impl ProxyHttp for Proxy {
         };
         context.upstream = Some(permit.upstream().name.clone());
         context.attempts = context.attempts.saturating_add(1);
-        // A body that is sent a second time is counted a second time.
+        // A body that is sent again is counted again.
         context.body_bytes = 0;
         context.body_began = None;
         context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
@@ -339,7 +342,7 @@ impl ProxyHttp for Proxy {
         for (name, value) in edits.set {
             upstream_request.insert_header(name, value)?;
         }
-        // The client has been told to go on when its form was read; the upstream has nothing to add.
+        // The client received a 100 response when its form was read; the upstream need not send another.
         if context.form_was_read {
             upstream_request.remove_header(&header::EXPECT);
         }
@@ -347,12 +350,12 @@ impl ProxyHttp for Proxy {
         if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
             return Err(Error::explain(ErrorType::H2Error, "the server does not choose HTTP/2").into_up());
         }
-        // The "100" of a server that speaks HTTP/2 does not come through Pingora; the client would wait for it in vain.
+        // Pingora does not forward the 100 response of an HTTP/2 server; the client would wait for it in vain.
         if http2 && upstream_request.remove_header(&header::EXPECT).is_some() && expects_continue(session.req_header())
         {
             session.write_continue_response().await.map_err(|e| e.into_down())?;
         }
-        // What goes up is what was decided on: path and query, also when the client sent an absolute target.
+        // The upstream receives what was decided on: path and query, even if the client sent an absolute target.
         let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
         if upstream_request.raw_path() != target.as_bytes() {
             upstream_request.set_raw_path(target.as_bytes())?;
@@ -366,7 +369,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        // Nobody asked for another protocol: what follows a 101 would be bytes that nobody judges (FWD-03).
+        // No upgrade was requested: after a 101 response, nothing would check the bytes that follow (FWD-03).
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
         }
@@ -374,7 +377,7 @@ impl ProxyHttp for Proxy {
         for name in &edits.remove {
             response.remove_header(name);
         }
-        // What comes before the response has no id and no date of its own.
+        // Informational responses get no interaction ID and no date.
         if response.status.is_informational() {
             return Ok(());
         }
@@ -398,7 +401,7 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    /// An answer without end, and one that is taken drop by drop, ends here.
+    /// Cuts off a response that never ends, or that the client reads too slowly.
     fn response_body_filter(
         &self,
         _: &mut Session,
@@ -413,7 +416,8 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
-    /// Pingora hands them on where both sides speak HTTP/2, and drops them elsewhere.
+    /// Removes trailers that must not reach the client. Pingora forwards trailers if both sides speak HTTP/2, and drops
+    /// them otherwise.
     async fn response_trailer_filter(
         &self,
         _: &mut Session,
@@ -426,9 +430,9 @@ impl ProxyHttp for Proxy {
         Ok(None)
     }
 
-    /// Nothing was sent yet, so another server may be asked, whatever the method.
+    /// Nothing has been sent yet, so another server may be tried, whatever the method.
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, mut e: Box<Error>) -> Box<Error> {
-        // A pooled connection that takes no more requests says nothing of its server.
+        // A pooled connection that accepts no more requests says nothing about its server.
         let mut another = *e.etype() == ErrorType::H2Error;
         if let (Some(upstream), Some(server)) = (context.upstream().cloned(), context.server.take())
             && is_servers_fault(e.etype())
@@ -442,7 +446,8 @@ impl ProxyHttp for Proxy {
         e
     }
 
-    /// What may have reached a server is not sent again, whatever the method (FWD-09): one permit, one request.
+    /// A request that may have reached a server is not sent again, whatever the method (FWD-09): one permit, one
+    /// request.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
@@ -451,8 +456,8 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
         _: bool,
     ) -> Box<Error> {
-        // RFC 9113 §8.7: REFUSED_STREAM, and GOAWAY with a lower stream, tell that the request was not processed. Pingora says
-        // so too of answers that it cannot read, whose requests were.
+        // RFC 9113 §8.7: REFUSED_STREAM, and GOAWAY with a lower stream, mean that the request was not processed.
+        // Pingora also reports this for responses that it cannot read, although their requests were processed.
         let unprocessed = *e.etype() == ErrorType::H2Error && matches!(e.retry, RetryType::Decided(true));
         let whole = !session.as_ref().retry_buffer_truncated();
         e.set_retry(unprocessed && whole && context.attempts < upstream::ATTEMPTS);
@@ -463,13 +468,13 @@ impl ProxyHttp for Proxy {
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
         let gone = *e.esource() == ErrorSource::Downstream
             && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed);
-        // What was refused stays refused for its own reason, also when the answer cannot be delivered.
+        // A refused request keeps the reason of its refusal, even if the response cannot be delivered.
         if !matches!(context.exchange.outcome, Outcome::Reject(_)) {
             let cause = self.cause_of(e, context);
             context.exchange.reject(cause);
         }
         let mut error_code = 0;
-        // A 100 that was passed on is no answer yet.
+        // A forwarded 100 response is not a final response.
         let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
         if !gone && !answered {
             session.set_keepalive(None);
@@ -512,7 +517,7 @@ impl ProxyHttp for Proxy {
         self.audit.send(line).await;
     }
 
-    /// The record is the audit's; Pingora's own line would repeat it without the code.
+    /// Suppresses Pingora's own log line, which would repeat the audit record without the code.
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true
     }
@@ -523,7 +528,7 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
-    /// Counts a failure that another attempt may make good; that of the last attempt is counted with its exchange.
+    /// Counts a failure that is retried; the failure of the last attempt is counted with its exchange.
     fn count_retry(&self, e: &Error, context: &Context) {
         if let (RetryType::Decided(true), Some(upstream)) = (&e.retry, &context.upstream) {
             self.metrics.upstream_failed(upstream, Failure::of(e.etype()).kind());
