@@ -1,4 +1,4 @@
-//! A generation out of a configuration.
+//! Builds a generation from a configuration.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::replay::memory::MemoryLog;
 use crate::telemetry::metrics::{IssuerMetrics, Metrics};
 use crate::upstream::Upstream;
 
-/// Builds a generation; one that a reload builds keeps of the one before what must not be forgotten.
+/// Builds a generation; during a reload, it keeps what must not be forgotten from the previous one.
 pub(super) fn build(
     config: Config,
     metrics: &Arc<Metrics>,
@@ -33,7 +33,7 @@ pub(super) fn build(
     let clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
     let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
     let admin_tls = match (admin_tls, before.map(|before| &before.admin_tls)) {
-        // Whether there is TLS was settled at the start; what was in force stays so if a reload brings none.
+        // Startup decides whether there is TLS; if a reload brings no settings, the previous ones remain.
         (_, Some(None)) | (None, None) => None,
         (None, Some(Some(before))) => Some(before.clone()),
         (Some(settings), _) => Some(Arc::new(settings.in_force(clock.clone())?)),
@@ -96,5 +96,5 @@ pub(super) fn build(
     })
 }
 
-/// How many proof keys are remembered, parsed; up to about 1 KiB each.
+/// How many parsed proof keys are cached, of up to about 1 KiB each.
 const PROOF_KEYS: u64 = 50_000;

@@ -1,4 +1,4 @@
-//! The end of a gateway, in the order in which nobody loses a request.
+//! Shuts down the gateway in an order in which no request is lost.
 
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use crate::connection::drain::{Drain, Settings};
 use crate::connection::slots::Slots;
 use crate::generation::Generation;
 
-/// Drains, then lets Pingora end at once; its own graceful end sleeps a fixed time and then cuts what is left.
+/// Drains, then lets Pingora stop immediately; Pingora's own graceful shutdown sleeps for a fixed time and then closes
+/// what is left.
 pub(super) struct Shutdown {
     pub(super) control: Control,
     pub(super) generation: Arc<ArcSwap<Generation>>,
@@ -22,11 +23,11 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// From the first word of the end to the last connection, or until patience is over.
+    /// Drains until the last connection is closed, or until the timeout.
     async fn drain(&self, Settings { delay, timeout }: Settings) {
         self.drain.begin();
-        // Those who choose servers notice in the first half; in the second, clients that keep a connection are told to leave
-        // it, and whom they are sent to is another.
+        // In the first half of the delay, load balancers notice the shutdown. In the second half, clients with an open
+        // connection are told to close it, and are then directed to another server.
         tokio::time::sleep(delay / 2).await;
         self.drain.dismiss();
         tokio::time::sleep(delay - delay / 2).await;

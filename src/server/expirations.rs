@@ -5,7 +5,7 @@ use fapi::UnixTime;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
 
-/// When what is in the files comes to its end.
+/// When the contents of the files expire.
 pub(super) struct Expirations {
     certificates: Vec<(String, UnixTime)>,
     revocation_lists: Vec<(String, UnixTime)>,
@@ -16,7 +16,7 @@ impl Expirations {
         Self { certificates: config.certificates.clone(), revocation_lists: config.revocation_lists.clone() }
     }
 
-    /// Tells dashboards, and the log what is too late already.
+    /// Updates the metrics, and logs the revocation lists that have already expired.
     pub(super) fn note(&self, metrics: &Metrics, now: UnixTime) {
         metrics.certificates(&self.certificates);
         metrics.revocation_lists(&self.revocation_lists);

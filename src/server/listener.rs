@@ -1,4 +1,4 @@
-//! One data listener: terminates TLS and hands the connection to the proxy.
+//! One data listener: terminates TLS and passes the connection to the proxy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::telemetry::metrics::{Handshake, Metrics};
 
-/// Takes connections of one address.
+/// Accepts the connections of one address.
 pub(super) struct Listener {
     pub(super) index: usize,
     pub(super) http: Arc<HttpProxy<Proxy>>,
@@ -52,7 +52,7 @@ impl Listener {
         let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
         let limits = HeaderLimits {
             timeout: limits.header_timeout,
-            // What belongs to the body may arrive in the same read as the end of the header.
+            // A part of the body may arrive in the same read as the end of the header.
             bytes: limits.header_bytes.saturating_add(64 * 1024),
             fields: limits.header_count,
             idle: limits.idle_timeout,
@@ -79,15 +79,15 @@ impl ServerApp for Listener {
         Arc::new(ClientConnection::new(self.http.clone(), &generation.limits)).process_new(stream, shutdown).await
     }
 
-    /// Called when no more connections are accepted; ends those that wait for a request.
+    /// Called when no more connections are accepted; closes those that wait for a request.
     async fn cleanup(&self) {
-        // The handshake or the request of a client that could not know may be on its way.
+        // A client that has not noticed yet may be in its handshake, or may have sent a request.
         tokio::time::sleep(LAST_REQUESTS).await;
         ServerApp::cleanup(&*self.http).await;
     }
 }
 
-/// One connection to the proxy, with the limits of the time when it was accepted; Pingora's own are those of the start.
+/// One connection to the proxy, with the limits at the time it was accepted; Pingora's own limits are those at startup.
 struct ClientConnection {
     http: Arc<HttpProxy<Proxy>>,
     options: HttpServerOptions,
@@ -101,12 +101,12 @@ impl ClientConnection {
         let mut h2 = default_h2_options();
         let list = limits.header_bytes.saturating_mul(2).max(64 * 1024);
         h2.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
-        // What a stream's window lets in is kept until its upstream takes it: one body that nobody takes must not hold up the
-        // others of its connection, whose window would be the same by default.
+        // What a stream's window admits is buffered until its upstream reads it. A body that is not read must not block
+        // the other streams of its connection, whose window would have the same size by default.
         h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
-        // What waits for a client that does not read; by default 400 KiB for each stream.
+        // What is buffered for a client that does not read; by default 400 KiB for each stream.
         h2.max_send_buffer_size(H2_SEND_BUFFER);
-        // CVE-2025-8671: a client can have its streams reset by breaking the protocol, too.
+        // CVE-2025-8671: a client can also have its streams reset by violating the protocol.
         h2.max_local_error_reset_streams(Some(H2_ERRORS));
         Self { http, options, h2 }
     }
@@ -135,5 +135,5 @@ impl HttpServerApp for ClientConnection {
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_ERRORS: usize = 100;
-/// How long a connection may still bring a request after the last was accepted.
+/// How long connections may still send a request after the last one was accepted.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! Assembles listeners, admin and background work into a gateway that runs until it is told to stop.
 //!
-//! Sockets are bound before anything starts, so that a port in use is an error with a sentence and not a panic, and so that
-//! port 0 works. On the way out the gateway first says that it is not ready while it still serves, then stops accepting, and
-//! ends when the last connection has.
+//! Sockets are bound before anything starts, so that a port in use is reported as an error instead of a panic, and so
+//! that port 0 works. When it shuts down, the gateway first reports that it is not ready while it still serves, then
+//! stops accepting connections, and stops when the last connection is closed.
 
 mod build;
 mod drain;
@@ -49,19 +49,20 @@ pub struct Options {
     pub clock: Clock,
     /// Where the audit goes, instead of the configured destination.
     pub audit: Option<Box<dyn Write + Send>>,
-    /// Since when every use of a proof is known: the start, unless no proof can have been used before it.
+    /// Since when every use of a proof is known. By default this is the start; it may be earlier only if no proof can
+    /// have been used before the start.
     pub replay_began: Option<UnixTime>,
 }
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A listener's address cannot be had.
+    /// A listener cannot be bound to its address.
     #[error("cannot listen on {address}: {error}; free the port or change the address")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The audit's destination cannot be opened.
@@ -70,24 +71,24 @@ pub enum StartError {
     /// Not every audit line could be written.
     #[error("audit lines were lost; the log says why")]
     AuditLost,
-    /// An issuer's client cannot be made.
+    /// An issuer's client cannot be set up.
     #[error("{0}")]
     Issuer(#[from] crate::issuer::IssuerError),
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
-    /// A fault of the program.
+    /// The metrics cannot be set up, which is a bug in the gateway.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// Lets others stop and reload a running gateway.
+/// A handle to stop and reload a running gateway.
 #[derive(Clone, Default)]
 pub struct Control(Arc<ControlState>);
 
 #[derive(Default)]
 struct ControlState {
-    /// How often it was asked to end.
+    /// How often the gateway was told to stop.
     stops: watch::Sender<usize>,
     reload: Notify,
     reloads: AtomicUsize,
@@ -95,23 +96,23 @@ struct ControlState {
 }
 
 impl Control {
-    /// Asks the gateway to drain and end; asked again, it cuts what is still open.
+    /// Tells the gateway to drain and stop; when called again, the connections that are still open are closed.
     pub fn stop(&self) {
         self.0.stops.send_modify(|stops| *stops = stops.saturating_add(1));
     }
 
-    /// Waits until it was asked so often to end.
+    /// Waits until the gateway was told to stop this many times.
     async fn stopped(&self, times: usize) {
-        // The sender is ours, so it is not gone.
+        // `self` owns the sender, so the channel cannot be closed.
         let _ = self.0.stops.subscribe().wait_for(|stops| *stops >= times).await;
     }
 
-    /// Asks the gateway to read its configuration again.
+    /// Tells the gateway to read its configuration again.
     pub fn reload(&self) {
         self.0.reload.notify_one();
     }
 
-    /// Waits until `count` reloads were tried since the start, whatever came of them.
+    /// Waits until `count` reloads have been attempted since the start, whether or not they succeeded.
     pub async fn reloads(&self, count: usize) {
         while self.0.reloads.load(Ordering::Acquire) < count {
             self.0.reloaded.notified().await;
@@ -132,7 +133,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds every socket and builds everything that the configuration names.
+    /// Binds every socket and builds everything that the configuration describes.
     ///
     /// # Errors
     /// [`StartError`].
@@ -159,7 +160,7 @@ impl Bound {
         Ok(Self { listeners, admin, generation, metrics, audit, options, control: Control::default(), sources })
     }
 
-    /// The addresses of the data listeners, with the ports that were given for port 0.
+    /// The addresses of the data listeners, with the ports that the system assigned for port 0.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|(socket, ..)| socket.local_addr().ok()).collect()
     }
@@ -169,7 +170,7 @@ impl Bound {
         self.admin.as_ref().and_then(|socket| socket.local_addr().ok())
     }
 
-    /// The handle to stop and reload it.
+    /// A handle to stop and reload the gateway.
     pub fn control(&self) -> Control {
         self.control.clone()
     }
@@ -177,12 +178,12 @@ impl Bound {
     /// Serves until [`Control::stop`], then drains. Blocks; must not be called from within an async runtime.
     ///
     /// # Errors
-    /// [`StartError::Tls`], and [`StartError::AuditLost`] at the end.
+    /// [`StartError::AuditLost`] if audit lines were lost.
     pub fn run(self) -> Result<(), StartError> {
         let Self { listeners, admin, generation, metrics, audit, options, control, sources } = self;
         let drain = Arc::new(Drain::default());
         let (closing, _) = watch::channel(false);
-        // The admin listener must see the end of all others: its own signal never comes.
+        // The admin listener must outlive all others: its own signal is never sent.
         let (admin_end, _) = watch::channel(false);
         let mut server = Server::new_with_opt_and_conf(None, server_conf());
         server.bootstrap();
@@ -201,7 +202,7 @@ impl Bound {
             };
             let mut http = http_proxy(&server.configuration, proxy.clone());
             let mut http_options = HttpServerOptions::default();
-            // The line refuses CONNECT itself, so that this refusal too has an interaction id and a record.
+            // The line refuses CONNECT itself, so that this refusal also has an interaction ID and an audit record.
             http_options.allow_connect_method_proxying = true;
             http.server_options = Some(http_options);
             let open = Slots::new(metrics.connections(&name));
@@ -232,7 +233,7 @@ impl Bound {
             service.add_dependency(&reloader);
         }
         if let Some(socket) = admin {
-            // By the address that was bound, whatever a reload says of another.
+            // Depends on the address that was bound, even if a reload names another.
             let entrance = match socket.local_addr() {
                 _ if generation.load().admin_tls.is_some() => Entrance::Tls,
                 Ok(address) if address.ip().is_loopback() => Entrance::Loopback,
@@ -253,10 +254,10 @@ impl Bound {
 fn server_conf() -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(2, usize::from),
-        // The drain has waited already when Pingora is told to end.
+        // The drain has already waited when Pingora is told to stop.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
-        // Which failures are worth another attempt is for the proxy to say.
+        // The proxy decides which failures are retried.
         max_retries: upstream::ATTEMPTS,
         ..ServerConf::default()
     }

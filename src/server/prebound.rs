@@ -1,4 +1,4 @@
-//! A listening service of Pingora on a socket that is bound already.
+//! Pingora's listening service on a socket that is already bound.
 
 use std::net::TcpListener;
 use std::os::fd::IntoRawFd;
@@ -8,7 +8,7 @@ use pingora::apps::ServerApp;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::{Service, listening};
 
-/// Pingora's listening service on a socket that is bound already, with a shutdown signal of its own.
+/// Pingora's listening service on a socket that is already bound, with its own shutdown signal.
 pub(super) struct Prebound<A> {
     inner: listening::Service<A>,
     address: String,

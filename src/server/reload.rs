@@ -1,5 +1,5 @@
-//! Reads the configuration again when asked or when its files have changed, and does the background work of the generation in
-//! force.
+//! Reloads the configuration on request or when its files have changed, and runs the background work of the current
+//! generation.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -25,7 +25,8 @@ use crate::generation::Generation;
 use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::metrics::Metrics;
 
-/// Keeps the generation's keys and addresses fresh, and replaces the generation when asked, or when its files have changed.
+/// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
+/// changed.
 pub(super) struct Reloader {
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) metrics: Arc<Metrics>,
@@ -36,14 +37,14 @@ pub(super) struct Reloader {
     pub(super) sources: Sources,
 }
 
-/// Where the configuration of the start came from, and what of it stays.
+/// Where the configuration came from at startup, and which of its settings remain.
 pub(super) struct Sources {
     file: PathBuf,
     files: Files,
     interval: Option<Duration>,
-    /// The address of admin, and whether there is TLS.
+    /// The address of the admin listener, and whether it uses TLS.
     admin: Option<(SocketAddr, bool)>,
-    /// Where the audit goes, if the configuration says it.
+    /// The audit's destination, if it comes from the configuration.
     audit: Option<Destination>,
 }
 
@@ -58,21 +59,22 @@ fn admin_of(config: &Config) -> Option<(SocketAddr, bool)> {
     config.admin.as_ref().map(|admin| (admin.address, admin.tls.is_some()))
 }
 
-/// What belongs to the generation in force, and what was last tried in its place.
+/// What belongs to the current generation, and what was last attempted to replace it.
 struct ReloadState {
     /// Its background work.
     work: JoinSet<()>,
-    /// Where its audit goes, if the configuration says it.
+    /// Its audit's destination, if it comes from the configuration.
     audit: Option<Destination>,
     changes: Changes,
 }
 
-/// Tells when there is a reason to read the configuration again.
+/// Detects reasons to read the configuration again.
 struct Changes {
-    /// The files that were read last, whatever came of it: a fault is met again only after one of them has changed.
+    /// The files that were read last, whether or not the reload succeeded: a lasting fault is reported again only after
+    /// one of them has changed.
     watch: Watch,
     interval: Option<Duration>,
-    /// Whether the last fault may go by itself.
+    /// Whether the last fault may disappear although no file changes.
     passing: bool,
 }
 
@@ -83,10 +85,10 @@ enum Occasion {
     Passed,
 }
 
-/// Why everything stays as it was.
+/// Why the old configuration remains in force.
 struct NotReloaded {
     why: String,
-    /// Whether it may come right though no file changes.
+    /// Whether a retry may succeed although no file changes.
     passing: bool,
 }
 
@@ -101,14 +103,14 @@ impl NotReloaded {
 }
 
 impl Changes {
-    /// Waits for a reason; when dropped meanwhile, a new watch is needed.
+    /// Waits for a reason to reload. If the returned future is dropped before it completes, `watch` must be replaced.
     async fn next(&mut self) -> Occasion {
         let Some(interval) = self.interval else { return std::future::pending().await };
         let mut pause = interval;
         loop {
             tokio::time::sleep(pause).await;
             let mut watch = std::mem::take(&mut self.watch);
-            // A file system may keep whoever asks it waiting.
+            // A file system may block its callers.
             let looking = tokio::task::spawn_blocking(move || (watch.look(), watch));
             let Ok((look, watch)) = looking.await else { return std::future::pending().await };
             self.watch = watch;
@@ -123,7 +125,7 @@ impl Changes {
 }
 
 impl Reloader {
-    /// The background work of one generation; ends when dropped.
+    /// Starts the background work of one generation; it stops when the returned set is dropped.
     async fn spawn_background(generation: &Generation) -> JoinSet<()> {
         let mut work = JoinSet::new();
         let mut first = JoinSet::new();
@@ -139,7 +141,7 @@ impl Reloader {
         work
     }
 
-    /// Reads everything again, and takes it into force if all of it is good.
+    /// Reads everything again, and applies it if all of it is valid.
     async fn reload(&self, state: &mut ReloadState) -> Result<(), NotReloaded> {
         let file = self.sources.file.clone();
         let config = match tokio::task::spawn_blocking(move || Config::load(&file)).await {
@@ -164,7 +166,7 @@ impl Reloader {
         self.replace(config, state).await
     }
 
-    /// Builds and warms a new generation; everything old stays in force until all of it is good.
+    /// Builds and warms up a new generation; the old one remains in force until the new one is ready.
     async fn replace(&self, config: Config, state: &mut ReloadState) -> Result<(), NotReloaded> {
         let (interval, destination, expirations) = (config.watch, config.audit.clone(), Expirations::of(&config));
         let new = build(config, &self.metrics, &self.clock, self.clock.unix_time(), Some(&self.generation.load()))
@@ -179,7 +181,7 @@ impl Reloader {
         if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
             return Err(NotReloaded::passing("the keys of an issuer could not be read in time"));
         }
-        // Rotated by renaming it, or named otherwise, the file of the audit is another one now.
+        // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
             let opened = open(destination.clone()).await;
             self.audit.continue_in(opened.map_err(NotReloaded::passing)?).await;
@@ -188,7 +190,8 @@ impl Reloader {
         expirations.note(&self.metrics, self.clock.unix_time());
         let before = self.generation.swap(new.clone());
         if before.kept_for != new.kept_for {
-            // From here on nobody new judges by the limits before; what was noted under them may be forgotten too early.
+            // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too
+            // early.
             new.gateway.replay.resize(new.kept_for.max_entries, self.clock.unix_time());
         }
         state.work = work;
@@ -196,7 +199,7 @@ impl Reloader {
         Ok(())
     }
 
-    /// What follows a fault: the audit's file may have been rotated all the same.
+    /// Opens the audit's destination again after a failed reload, since its file may have been rotated anyway.
     async fn reopen_audit(&self, state: &ReloadState) {
         let Some(destination) = state.audit.clone() else { return };
         match open(destination).await {
@@ -231,7 +234,7 @@ impl BackgroundService for Reloader {
             match outcome {
                 Ok(()) => tracing::info!(?changed, "the configuration was reloaded"),
                 Err(NotReloaded { why, .. }) => {
-                    // Of a fault that is there again by itself, everything was said.
+                    // A fault that recurs on a retry without changes has already been logged.
                     if !matches!(occasion, Occasion::Passed) || why != said {
                         tracing::error!(
                             ?changed,
@@ -249,7 +252,7 @@ impl BackgroundService for Reloader {
     }
 }
 
-/// Opens the audit's destination, where that may take its time.
+/// Opens the audit's destination, on a thread that may block.
 async fn open(destination: Destination) -> Result<Box<dyn Write + Send>, String> {
     let opened = tokio::task::spawn_blocking(move || destination.open()).await;
     let opened = opened.map_err(std::io::Error::other).flatten();
@@ -258,5 +261,5 @@ async fn open(destination: Destination) -> Result<Box<dyn Write + Send>, String>
 
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
 const FIRST_KEYS: Duration = Duration::from_secs(30);
-/// How long a change has to have been there, at most, before it is read: whoever writes several files is given that time.
+/// How long to wait at most after a change before the files are read, so that several files can be written.
 const SETTLING: Duration = Duration::from_secs(1);
