@@ -1,6 +1,7 @@
-//! How one comes to the admin listener: plainly, or over TLS, with a certificate or without.
+//! How clients reach the admin listener: without TLS, or over TLS with or without a certificate.
 //!
-//! Probes and Prometheus need none. What changes something does, unless it can only come from this machine.
+//! Probes and Prometheus need no certificate. A request that changes something does, unless it can only come from this
+//! machine.
 
 use std::sync::Arc;
 
@@ -21,22 +22,22 @@ use super::Admin;
 use crate::connection::tls::Admission;
 use crate::generation::Generation;
 
-/// Who can come.
+/// Who can reach the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entrance {
-    /// Without TLS, whoever is on this machine.
+    /// Anyone on this machine, without TLS.
     Loopback,
-    /// Without TLS, whoever reaches the address.
+    /// Anyone who can reach the address, without TLS.
     Network,
-    /// Over TLS, whoever reaches the address.
+    /// Anyone who can reach the address, over TLS.
     Tls,
 }
 
-/// Ends TLS, if there is any, and hands the connection on.
+/// Terminates TLS, if it is configured, and passes the connection to [`Admin`].
 pub struct AdminListener(Arc<Admin>);
 
 impl AdminListener {
-    /// In front of `admin`.
+    /// Creates the listener in front of `admin`.
     pub fn new(admin: Admin) -> Self {
         Self(Arc::new(admin))
     }
@@ -72,7 +73,8 @@ impl ServerApp for AdminListener {
 impl Entrance {
     /// Whether a request on this connection may change something.
     ///
-    /// A connection may outlive what its handshake relied on, so its certificate is verified again, by what is in force.
+    /// A connection may outlive what its handshake relied on, so its certificate is verified again under the current
+    /// configuration.
     pub(super) fn admits(self, session: &ServerSession, generation: &Generation, now: UnixTime) -> bool {
         match self {
             Self::Loopback => true,
@@ -88,7 +90,7 @@ impl Entrance {
     }
 }
 
-/// The certificates that a client showed, leaf first.
+/// The certificates that a client presented, leaf first.
 struct Shown(Vec<CertificateDer<'static>>);
 
 struct ChainOfHandshake;

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`, `/metrics` and `/revocations`, on a listener of their own that outlives the data listeners.
+//! `/livez`, `/readyz`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
 mod revocations;
@@ -21,17 +21,17 @@ pub use self::accept::{AdminListener, Entrance};
 
 /// What the admin listener serves.
 pub struct Admin {
-    /// The generation in force, whose issuers' keys must have been read.
+    /// The current generation; the gateway is ready once the keys of its issuers have been read.
     pub generation: Arc<ArcSwap<Generation>>,
-    /// What is scraped.
+    /// The metrics that are scraped.
     pub metrics: Arc<Metrics>,
-    /// How the audit goes.
+    /// Whether the audit can be written.
     pub audit: Arc<Health>,
-    /// Whether the gateway is on its way out.
+    /// Whether the gateway is shutting down.
     pub drain: Arc<Drain>,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Who can come.
+    /// Who can reach the listener.
     pub entrance: Entrance,
 }
 

@@ -1,7 +1,7 @@
-//! `POST /revocations`: tokens are taken back, by a request of the operator's own or by a security event (RFC 8935).
+//! `POST /revocations`: revokes tokens, by a request of the operator or by a security event (RFC 8935).
 //!
-//! There is no such path unless the configuration says so. What an answer says is true when it is sent: with 204 or 202, no
-//! request that comes later passes with what was taken back; with any other, nothing was recorded.
+//! The path exists only if the configuration enables it. A response is true when it is sent: after 204 or 202, no later
+//! request passes with what was revoked; after any other status, nothing was recorded.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::telemetry::metrics::RevocationOutcome;
 
 impl Admin {
-    /// Answers a request to the path.
+    /// Handles a request to `/revocations`.
     pub(super) async fn take_revocation(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let generation = self.generation.load_full();
         if !generation.gateway.issuers.takes_revocations() || self.entrance == Entrance::Network {
@@ -28,13 +28,14 @@ impl Admin {
             }
             form => form,
         };
-        // Read in any case: who still sends when the connection is closed may not see why.
+        // The body is read in any case: a client that is still sending when the connection is closed may not see the
+        // response.
         let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await.unwrap_or(Err(Refusal::Late));
         let (form, body) = match form.and_then(|form| Ok((form, body?))) {
             Ok(whole) => whole,
             Err(refusal) => return self.refuse(session, &refusal),
         };
-        // What was issued while the body was on its way is meant too.
+        // Tokens that were issued while the body was arriving are revoked too.
         let now = self.clock.unix_time();
         let outcome = match form {
             Form::Json => generation.gateway.issuers.revoke(&body, now),
@@ -51,7 +52,7 @@ impl Admin {
         if request.method != Method::POST {
             return Err(Refusal::Method);
         }
-        // Browsers send it with every POST, whatever name the page has given this address.
+        // Browsers send it with every POST, no matter which name the page uses for this address.
         if request.headers.contains_key(header::ORIGIN) {
             return Err(Refusal::Browser);
         }
@@ -64,7 +65,7 @@ impl Admin {
         }
     }
 
-    /// One line in the log for each revocation: of what kind, whose tokens, by whom. Names of people stand in it as digests.
+    /// Logs one line for each revocation: its kind, whose tokens, and by whom. Names of people appear only as digests.
     fn recorded(&self, session: &ServerSession, form: Form, recorded: &Recorded) -> Response<Vec<u8>> {
         let (peer, event) = (peer(session), recorded.event.as_deref());
         for revocation in &recorded.revocations {
@@ -89,7 +90,7 @@ impl Admin {
         self.metrics.revocation(None, refusal.outcome());
         let peer = peer(session);
         tracing::warn!(peer, status = status.as_u16(), error = %refusal, "a revocation was not recorded");
-        // What is left of the body is not waited for.
+        // The gateway does not wait for the rest of the body.
         session.set_keepalive(None);
         let description = refusal.to_string();
         let body = match form {
@@ -112,7 +113,7 @@ impl Admin {
     }
 }
 
-/// What a body is.
+/// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Json,
@@ -145,7 +146,8 @@ impl Refusal {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Browser | Self::Unauthenticated(Form::Json) => StatusCode::FORBIDDEN,
-            // RFC 8935 §2.3: what cannot be authenticated is answered with 400, like what cannot be parsed.
+            // RFC 8935 §2.3: a request that cannot be authenticated is answered with 400, like one that cannot be
+            // parsed.
             Self::Unauthenticated(Form::SecurityEvent) => StatusCode::BAD_REQUEST,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
