@@ -1,4 +1,4 @@
-//! Proof keys that were parsed before, by thumbprint.
+//! Proof keys that have already been parsed, by thumbprint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use fapi::jose::keys::VerifyingKey;
 use fapi::jose::thumbprint::KeyThumbprint;
 use moka::sync::Cache;
 
-/// A bounded memory of parsed keys; the least used go first.
+/// A bounded cache of parsed keys; the least used ones are evicted first.
 pub struct KnownKeys(Cache<[u8; 32], Arc<VerifyingKey>>);
 
 impl KnownKeys {
-    /// A memory for `max_entries` keys.
+    /// Creates a cache for `max_entries` keys.
     pub fn new(max_entries: u64) -> Self {
         Self(Cache::builder().max_capacity(max_entries).time_to_idle(IDLE).build())
     }

@@ -1,7 +1,8 @@
-//! A replay log in memory: bounded, never forgetting early, without a lock that all requests share.
+//! A replay log in memory: it is bounded, never forgets a proof too early, and has no lock that all requests share.
 //!
-//! Proofs lie in buckets by the time until which they must be remembered; a bucket is dropped as a whole when that has
-//! passed. A look-up asks every bucket of its shard, which are few: the longest life of a proof in steps of 16 seconds.
+//! Proofs are kept in buckets, by the time until which they must be remembered; a bucket is dropped as a whole when
+//! that time has passed. A lookup checks every bucket of its shard. There are few: the longest lifetime of a proof in
+//! steps of 16 seconds.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -11,20 +12,20 @@ use std::sync::{Mutex, PoisonError};
 use fapi::UnixTime;
 use fapi::dpop::ProofId;
 
-/// What came of noting a use.
+/// The result of recording a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insert {
-    /// It is the first.
+    /// It is the first use.
     First,
-    /// It is not.
+    /// The proof was used before.
     Again,
-    /// There is no room to note it.
+    /// There is no room to record the use.
     Full,
-    /// It would have been forgotten by now, if the clock were right that was right before.
+    /// The clock was set back, and an earlier use of the proof may already have been forgotten.
     ClockSetBack,
 }
 
-/// The log.
+/// A replay log in memory.
 pub struct MemoryLog {
     shards: Vec<Mutex<Shard>>,
     entries: AtomicUsize,
@@ -44,7 +45,7 @@ struct Bucket {
 }
 
 impl Shard {
-    /// Drops the buckets that have passed; how many proofs they held.
+    /// Drops the buckets whose time has passed, and returns how many proofs they held.
     fn forget(&mut self, forgotten: u64) -> usize {
         let mut dropped = 0;
         self.buckets.retain(|bucket| {
@@ -66,7 +67,7 @@ impl Shard {
 }
 
 impl MemoryLog {
-    /// A log for at most `max_entries` proofs, which knows nothing of what was used before `began`.
+    /// Creates a log for at most `max_entries` proofs, which does not know about uses before `began`.
     pub fn new(max_entries: usize, began: UnixTime) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -77,22 +78,22 @@ impl MemoryLog {
         }
     }
 
-    /// Goes on under other limits. What was noted stays noted; but proofs made before now may have been forgotten by the
-    /// limits before, and are refused.
+    /// Continues with other limits. Recorded uses are kept, but proofs that were made before `now` may have been
+    /// forgotten under the previous limits and are refused.
     pub fn resize(&self, max_entries: usize, now: UnixTime) {
         self.max_entries.store(max_entries, Ordering::Release);
         self.began.fetch_max(now.0, Ordering::AcqRel);
     }
 
-    /// Notes the use of a proof that no request can pass with after `forget_after`; one atomic step.
+    /// Records the use of a proof that no request can pass with after `forget_after`, in one atomic step.
     pub fn insert(&self, proof: &ProofId, forget_after: UnixTime, now: UnixTime) -> Insert {
         let (present, end) = (bucket_of(now), bucket_of(forget_after));
-        // Whoever sets the clock back brings proofs to life again that were forgotten; those are refused.
+        // Setting the clock back makes forgotten proofs valid again; those are refused.
         self.forgotten.fetch_max(present, Ordering::AcqRel);
         let id = proof.as_bytes();
         let [first, ..] = id;
         let mut shard = self.shards[usize::from(*first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
-        // Read under the lock: what another request has made this shard forget by now is refused.
+        // Read under the lock, so that a proof that another request has just made this shard forget is refused.
         let forgotten = self.forgotten.load(Ordering::Acquire);
         if end < forgotten {
             return Insert::ClockSetBack;
@@ -111,7 +112,7 @@ impl MemoryLog {
         Insert::First
     }
 
-    /// Drops what has passed in every shard; whether that made room.
+    /// Drops the buckets of every shard whose time has passed, and returns whether that made room.
     fn sweep(&self, forgotten: u64) -> bool {
         let mut dropped = 0_usize;
         for shard in &self.shards {
@@ -121,12 +122,12 @@ impl MemoryLog {
         dropped > 0
     }
 
-    /// When it began to take notes.
+    /// Returns the time since which it has recorded every use.
     pub fn began(&self) -> UnixTime {
         UnixTime(self.began.load(Ordering::Acquire))
     }
 
-    /// How many proofs it holds, without those that had passed at the time of the last use.
+    /// Returns how many proofs it holds, without those that could be forgotten at the time of the last use.
     pub fn entries(&self) -> usize {
         self.sweep(self.forgotten.load(Ordering::Acquire));
         self.entries.load(Ordering::Acquire)
@@ -137,7 +138,8 @@ const fn bucket_of(time: UnixTime) -> u64 {
     time.0 >> 4
 }
 
-/// Proof ids are taken from a SHA-256 and need no hashing again; a client can choose one only by trying.
+/// Passes proof IDs through: they are part of a SHA-256 and need no further hashing, and a client can choose one only
+/// by trial.
 #[derive(Default)]
 struct AlreadyHashed(u64);
 
@@ -147,7 +149,7 @@ impl Hasher for AlreadyHashed {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // The first bytes choose the shard; the last are still even.
+        // The first byte chooses the shard; the last bytes are still evenly distributed.
         if let Some(last) = bytes.last_chunk::<8>() {
             self.0 = u64::from_le_bytes(*last);
         }
@@ -194,7 +196,7 @@ mod tests {
         assert_eq!(
             log.insert(&id(100), UnixTime(2000), UnixTime(1100)),
             Insert::First,
-            "room is made when they have passed"
+            "there is room when they have expired"
         );
         assert_eq!(log.entries(), 1);
     }
@@ -236,7 +238,7 @@ mod tests {
             let mut now = 10_000;
             for (number, life, step) in uses {
                 now += step;
-                // The end belongs to the proof, as it does in the gateway.
+                // The end depends on the proof alone, as it does in the gateway.
                 let end = 10_000 + number * 37 + life / 200;
                 let passable = now <= end;
                 let insert = log.insert(&id(number), UnixTime(end), UnixTime(now));

@@ -1,6 +1,6 @@
-//! Which proofs were used: one atomic step for each, after every other check (RFC 9449 §11.1).
+//! Records which proofs were used, in one atomic step for each, after every other check (RFC 9449 §11.1).
 //!
-//! A log that cannot tell refuses: a false refusal costs one request, a false acceptance is a replay.
+//! If the log cannot tell, the request is refused: a false refusal costs one request, a false acceptance is a replay.
 
 pub mod keys;
 pub mod memory;
@@ -13,39 +13,39 @@ use fapi::rejection::{Cause, Unavailable};
 
 use self::memory::{Insert, MemoryLog};
 
-/// The log of a gateway.
+/// The replay log of a gateway.
 pub struct ReplayLog {
     store: Store,
     observer: Arc<dyn Observer>,
 }
 
 enum Store {
-    /// In this process alone.
+    /// In this process only.
     Memory(MemoryLog),
 }
 
-/// Counts what happens here, for the metrics.
+/// Counts the uses of proofs, for the metrics.
 pub trait Observer: Send + Sync {
-    /// The log was asked about a proof.
+    /// Called with the result of each use.
     fn asked(&self, outcome: Insert);
 }
 
-/// Nobody counts.
+/// Counts nothing.
 impl Observer for () {
     fn asked(&self, _: Insert) {}
 }
 
 impl ReplayLog {
-    /// A log in this process alone.
+    /// Creates a log in this process only.
     pub fn memory(log: MemoryLog, observer: Arc<dyn Observer>) -> Self {
         Self { store: Store::Memory(log), observer }
     }
 
-    /// Notes the use of a proof.
+    /// Records the use of a proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for one that was used before;
-    /// [`Unavailable::ReplayLog`] when the log cannot tell.
+    /// [`DpopError::Replayed`] for a proof that was used before;
+    /// [`Unavailable::ReplayLog`] if the log cannot tell.
     pub async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         let outcome = match &self.store {
             Store::Memory(log) => log.insert(&proof.id(), proof.forget_after(), now),
@@ -62,21 +62,21 @@ impl ReplayLog {
         }
     }
 
-    /// When it began to know of every use.
+    /// Returns the time since which it has recorded every use.
     pub fn began(&self) -> UnixTime {
         match &self.store {
             Store::Memory(log) => log.began(),
         }
     }
 
-    /// Goes on under other limits, without forgetting what was noted.
+    /// Continues with other limits, without forgetting recorded uses.
     pub fn resize(&self, max_entries: usize, now: UnixTime) {
         match &self.store {
             Store::Memory(log) => log.resize(max_entries, now),
         }
     }
 
-    /// How many proofs it holds.
+    /// Returns how many proofs it holds.
     pub fn entries(&self) -> usize {
         match &self.store {
             Store::Memory(log) => log.entries(),
