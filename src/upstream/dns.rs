@@ -1,4 +1,4 @@
-//! Turns the names of servers into addresses, away from any request.
+//! Resolves the names of servers to addresses, independently of any request.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{ServerAddress, backend};
 
-/// Which name each address has now; of two names with one address the later counts.
+/// The current name of each address; if two names have the same address, the later one is used.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     /// The names, by address.
@@ -23,8 +23,8 @@ pub(super) struct Names {
     pub(super) complete: bool,
 }
 
-/// Looks all servers of one upstream up at a time. Pingora compares backends by address alone, so which name an address has
-/// is told beside them.
+/// Resolves all servers of one upstream at once. Pingora compares backends by address alone, so the name of each
+/// address is kept separately.
 pub(super) struct Dns {
     pub(super) servers: Vec<ServerAddress>,
     pub(super) names: Arc<ArcSwap<Names>>,
@@ -66,10 +66,10 @@ impl ServiceDiscovery for Dns {
     }
 }
 
-/// Who knows the addresses of names.
+/// Resolves names to addresses.
 #[async_trait]
 pub(super) trait Lookup: Send + Sync {
-    /// All addresses of a name, with this port.
+    /// Returns all addresses of a name, with this port.
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
@@ -87,7 +87,7 @@ fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the name has no address")
 }
 
-/// How long a name server may take; what it says later is not heard.
+/// How long a lookup may take; a later answer is ignored.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
     use super::super::{Protocol, Settings, TlsSettings, Upstream};
     use super::*;
 
-    /// A name server whose answers a test changes; a name without an answer gets none, ever.
+    /// A name server whose answers a test changes; the lookup of a name without an answer never completes.
     #[derive(Default)]
     struct Zone(Mutex<HashMap<&'static str, Option<Vec<&'static str>>>>);
 
@@ -161,7 +161,7 @@ mod tests {
         let work = tokio::spawn(async move { fresh.keep_fresh().await });
         zone.set("a", Some(&["10.0.0.2", "10.0.0.9"]));
         tokio::time::sleep(Duration::from_secs(29)).await;
-        assert_eq!(asked(&upstream), set(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]), "not asked again yet");
+        assert_eq!(asked(&upstream), set(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]), "not resolved again yet");
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(asked(&upstream), set(&["10.0.0.2:80", "10.0.0.3:80", "10.0.0.9:80"]));
 
@@ -172,7 +172,7 @@ mod tests {
         }
         zone.set("a", Some(&["10.0.0.4"]));
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(asked(&upstream), set(&["10.0.0.3:80", "10.0.0.4:80"]), "after a failure it is asked again soon");
+        assert_eq!(asked(&upstream), set(&["10.0.0.3:80", "10.0.0.4:80"]), "a failed lookup is retried soon");
         work.abort();
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let upstream = Arc::new(upstream(&zone, &["silent", "b"]));
         let looking = upstream.clone();
         let first = tokio::spawn(async move { looking.resolve().await });
-        assert!(upstream.choose(&[], Duration::ZERO).is_none(), "a request has its answer at once, whatever it is");
+        assert!(upstream.choose(&[], Duration::ZERO).is_none(), "a request does not wait for an address");
         tokio::time::timeout(Duration::from_secs(5), first).await.unwrap().unwrap();
         assert_eq!(asked(&upstream), set(&["10.0.0.3:80"]));
     }

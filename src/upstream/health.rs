@@ -1,7 +1,7 @@
-//! Asks servers whether they are well, in place of the requests that would find out.
+//! Checks whether servers are healthy, so that no request has to find out.
 //!
-//! Counting in a row, and logging what came of it, is Pingora's; here is one check. It is made over a connection of its own, with
-//! the TLS of requests and with nothing in it that came from one.
+//! Pingora counts consecutive results and logs the changes; this module performs a single check. It uses a connection
+//! of its own, with the TLS settings of requests and without any data from a request.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Check {
 impl health_check::HealthCheck for Check {
     async fn check(&self, target: &Backend) -> pingora::Result<()> {
         let servers = self.servers.load_full();
-        // An address that came this moment has its turn at the next check.
+        // An address that has only just been resolved is checked next time.
         let Some(server) = servers.iter().find(|server| server.backend == *target) else { return Ok(()) };
         let asked = async {
             match &self.means {
@@ -67,10 +67,10 @@ impl health_check::HealthCheck for Check {
     }
 }
 
-/// Asks for a path; any status of success will do (RFC 9110 §15.3).
+/// Sends a GET request for a path; any 2xx status is a success (RFC 9110 §15.3).
 async fn get(connector: &Connector, server: &Server, path: &str) -> pingora::Result<()> {
     let mut peer = server.peer.clone();
-    // A connection with room for one request is not shared, and so not kept for the next check.
+    // A connection that carries only one request is not shared, and so not kept for the next check.
     peer.options.max_h2_streams = 1;
     let (mut session, _) = connector.get_http_session(&peer).await?;
     let http2 = peer.options.alpn.get_min_http_version() == 2;
@@ -80,7 +80,7 @@ async fn get(connector: &Connector, server: &Server, path: &str) -> pingora::Res
     let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
     let authority = authority(&server.named);
     if http2 {
-        // Beside `:authority`, which comes from the URI, some servers refuse a Host.
+        // Some servers refuse a Host field next to `:authority`, which comes from the URI.
         let scheme = if server.named.tls { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
         request.set_uri(uri.or_err(ErrorType::InternalError, "the URI of a health check")?);
@@ -98,7 +98,7 @@ async fn get(connector: &Connector, server: &Server, path: &str) -> pingora::Res
     }
 }
 
-/// RFC 9110 §7.2: host and port as a URI has them, the default port left out.
+/// Returns host and port as in a URI, without the default port (RFC 9110 §7.2).
 fn authority(server: &ServerAddress) -> String {
     let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.to_string() };
     match (server.tls, server.port) {

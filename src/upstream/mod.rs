@@ -1,8 +1,8 @@
-//! The resource servers: their addresses, which of them is asked, and the only place that makes an `HttpPeer`.
+//! The resource servers: their addresses, which one receives a request, and the only place that creates an `HttpPeer`.
 //!
-//! Nothing here waits while a request does: names are resolved (`dns`) and servers are checked (`health`) in the background,
-//! and a request chooses among what is known. A peer is made from an address, with every timeout set and with a
-//! pool key that holds the whole identity of both ends, since Pingora's own key would mix identities that share a serial
+//! No request waits here: names are resolved (`dns`) and servers are checked (`health`) in the background, and a
+//! request chooses among the known addresses. A peer is created from an address, with every timeout set and with a pool
+//! key that covers the whole identity of both ends, since Pingora's own key would mix identities that share a serial
 //! number.
 
 mod dns;
@@ -28,34 +28,34 @@ use self::health::Check;
 pub struct Settings {
     /// Its configured name.
     pub name: Arc<str>,
-    /// Its servers, at least one.
+    /// Its servers; at least one.
     pub servers: Vec<ServerAddress>,
-    /// The version of HTTP that its servers speak.
+    /// The HTTP version that its servers use.
     pub protocol: Protocol,
-    /// How TLS is spoken with them, for `https`.
+    /// The TLS settings for `https` servers.
     pub tls: TlsSettings,
-    /// How long a connection may take, TLS included.
+    /// How long connecting may take, including TLS.
     pub connect_timeout: Duration,
     /// How long the upstream may be silent.
     pub response_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
-    /// How its servers are checked, if they are.
+    /// How its servers are checked, if at all.
     pub health_check: Option<HealthCheck>,
 }
 
-/// One server.
+/// The address of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerAddress {
-    /// Whether TLS is spoken with it.
+    /// Whether it uses TLS.
     pub tls: bool,
-    /// Its name or address.
+    /// Its name or IP address.
     pub host: Box<str>,
     /// Its port.
     pub port: u16,
 }
 
-/// A version of HTTP; never negotiated, so that what was tested is what is spoken.
+/// An HTTP version; it is never negotiated, so that what was tested is what is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -65,33 +65,33 @@ pub enum Protocol {
     Http2,
 }
 
-/// How TLS is spoken with the servers of one upstream.
+/// The TLS settings for the servers of one upstream.
 #[derive(Default)]
 pub struct TlsSettings {
-    /// Who vouches for them; the system's authorities if not said.
+    /// The trust anchors for their certificates; by default, the system's authorities.
     pub trust_anchors: Option<Vec<CertificateDer<'static>>>,
-    /// What the gateway shows of itself: chain, leaf first, and key.
+    /// The certificate chain that the gateway presents, leaf first, and its private key.
     pub identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    /// The name that their certificate must have; each server's host if not said.
+    /// The name that their certificate must have; by default, each server's host.
     pub server_name: Option<Box<str>>,
 }
 
-/// How servers are checked, each every `interval`.
+/// How each server is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked for with GET; without it, a connection is enough.
+    /// The path of a GET request; without it, connecting is enough.
     pub path: Option<Box<str>>,
     /// The pause between two checks.
     pub interval: Duration,
     /// How long one check may take.
     pub timeout: Duration,
-    /// How many checks in a row must succeed until an unhealthy server is asked again.
+    /// How many checks in a row must succeed before an unhealthy server is used again.
     pub healthy_after: usize,
-    /// How many checks in a row must fail until a server is not asked any more.
+    /// How many checks in a row must fail before a server is no longer used.
     pub unhealthy_after: usize,
 }
 
-/// The servers of one configured name, ready to be chosen from.
+/// The servers of one configured upstream, ready to be chosen from.
 pub struct Upstream {
     name: Arc<str>,
     backends: Backends,
@@ -109,18 +109,18 @@ pub struct Server {
     named: ServerAddress,
     backend: Backend,
     peer: HttpPeer,
-    /// Milliseconds since 1970 from which on one request may try it again; 0 while it is not ejected.
+    /// When one request may try it again, in milliseconds since 1970; 0 while it is not ejected.
     ejected_until: AtomicU64,
 }
 
-/// How many servers stand where; every server counts once.
+/// How many servers are in each state; every server counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Are asked.
+    /// Servers that receive requests.
     pub healthy: usize,
-    /// Could not be connected to by a request, and by none since.
+    /// Servers that a request could not connect to, and no request has connected to since.
     pub ejected: usize,
-    /// Failed their health checks.
+    /// Servers that failed their health checks.
     pub unhealthy: usize,
 }
 
@@ -154,7 +154,8 @@ impl Upstream {
         &self.name
     }
 
-    /// Looks its servers' names up; what was known of a name stays in force when that fails. Calls must not overlap.
+    /// Resolves the names of its servers. If that fails for a name, its known addresses remain in use. Calls must not
+    /// overlap.
     pub async fn resolve(&self) {
         if let Err(error) = self.backends.update(|_| {}).await {
             tracing::warn!(upstream = %self.name, %error, "upstream names could not be resolved");
@@ -169,7 +170,7 @@ impl Upstream {
         self.all_resolved.store(names.complete, Ordering::Relaxed);
     }
 
-    /// Goes on resolving names and checking servers until dropped.
+    /// Keeps resolving names and checking servers until dropped.
     pub async fn keep_fresh(&self) {
         tokio::join!(self.keep_resolving(), self.keep_checking());
     }
@@ -190,10 +191,11 @@ impl Upstream {
         }
     }
 
-    /// The next server that is not among `tried`; none while no name could be resolved, or when all were tried.
+    /// Returns the next server that is not among `tried`; `None` if no name has been resolved yet, or if all were
+    /// tried.
     ///
-    /// Servers take turns. One that is unhealthy or ejected is passed over while there is another; when there is none it is
-    /// asked all the same, since what was noted of it may be out of date and a refusal for certain would help nobody.
+    /// Servers take turns. An unhealthy or ejected server is skipped while there is another one. If there is none, it
+    /// is used anyway, since its state may be out of date and refusing the request for certain would help nobody.
     pub fn choose(&self, tried: &[SocketAddr], now: Duration) -> Option<Arc<Server>> {
         let servers = self.servers.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -214,7 +216,7 @@ impl Upstream {
         self.servers.load().iter().any(|server| !tried.contains(&server.address))
     }
 
-    /// Leaves a server out for a while, because a connection to it could not be made.
+    /// Ejects a server for a while, because it could not be connected to.
     pub fn eject(&self, server: &Server, now: Duration) {
         if server.ejected_until.swap(millis(now.saturating_add(EJECTION)), Ordering::Relaxed) == 0 {
             let (upstream, server) = (&self.name, server.address);
@@ -222,7 +224,7 @@ impl Upstream {
         }
     }
 
-    /// Takes a server back, because a connection to it was made.
+    /// Ends the ejection of a server, because it could be connected to.
     pub fn readmit(&self, server: &Server) {
         if server.is_ejected() && server.ejected_until.swap(0, Ordering::Relaxed) != 0 {
             let (upstream, server) = (&self.name, server.address);
@@ -230,7 +232,7 @@ impl Upstream {
         }
     }
 
-    /// How its servers stand.
+    /// Counts its servers by state.
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for server in self.servers.load().iter() {
@@ -246,7 +248,7 @@ impl Upstream {
         census
     }
 
-    /// Whether its servers speak HTTP/2.
+    /// Whether its servers use HTTP/2.
     pub fn speaks_http2(&self) -> bool {
         self.manner.protocol == Protocol::Http2
     }
@@ -258,7 +260,7 @@ impl Server {
         self.address
     }
 
-    /// Itself as something to connect to.
+    /// The peer through which Pingora connects to it.
     pub fn peer(&self) -> HttpPeer {
         self.peer.clone()
     }
@@ -267,21 +269,21 @@ impl Server {
         self.ejected_until.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether it is not ejected, or was for long enough and nobody else tries it now.
+    /// Whether it is not ejected, or its ejection is over and no other request is trying it now.
     fn may_be_tried(&self, now: Duration) -> bool {
         let until = self.ejected_until.load(Ordering::Relaxed);
         if until == 0 {
             return true;
         }
-        // A clock that was set back must not keep it out for longer.
+        // Setting the clock back must not prolong the ejection.
         let over = millis(now) >= until || until > millis(now.saturating_add(EJECTION));
         let next = millis(now.saturating_add(EJECTION));
-        // Of all requests one tries it, and the others go where they went before.
+        // Only one request tries it; the others use the same servers as before.
         over && self.ejected_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
-/// How all servers of one upstream are spoken to.
+/// The connection settings that all servers of one upstream share.
 struct Manner {
     trust_anchors: Option<Arc<[WrappedX509]>>,
     identity: Option<Arc<CertKey>>,
@@ -326,7 +328,8 @@ impl Manner {
         peer.options.idle_timeout = Some(self.idle_timeout);
         match self.protocol {
             Protocol::Http1 => peer.options.set_http_version(1, 1),
-            // No pings: servers that count them, as those of gRPC do, hang up on whoever sends many.
+            // No pings: servers that count them, such as those of gRPC, close the connection of a client that sends
+            // many.
             Protocol::Http2 => {
                 peer.options.set_http_version(2, 2);
                 peer.options.max_h2_streams = STREAMS;
@@ -337,7 +340,8 @@ impl Manner {
     }
 }
 
-/// Everything that tells two upstream identities apart: who we say we are, and whom we believe.
+/// Returns a hash of everything that distinguishes two upstream identities: who the gateway claims to be, and whom it
+/// trusts.
 fn pool_key(settings: &Settings) -> u64 {
     let mut identity = settings.name.as_bytes().to_vec();
     let mut push = |part: &[u8]| {
@@ -360,7 +364,7 @@ fn pool_key(settings: &Settings) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// An address as Pingora's health checks know it.
+/// An address in the form that Pingora's health checks use.
 fn backend(address: SocketAddr) -> Backend {
     Backend { addr: socket::SocketAddr::Inet(address), weight: 1, ext: Extensions::new() }
 }
@@ -369,19 +373,19 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How many connections a request may try before it is given up.
+/// How many connections a request may try before it fails.
 pub const ATTEMPTS: usize = 5;
 
-/// How often names are looked up again.
+/// How often names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
-/// How soon that is after one could not be resolved.
+/// How soon names are resolved again after one could not be resolved.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long a server is left out that could not be connected to.
+/// How long a server that could not be connected to is ejected.
 const EJECTION: Duration = Duration::from_secs(10);
 
-/// How many requests one HTTP/2 connection carries at a time, if the server allows as many.
+/// How many requests one HTTP/2 connection carries at once, if the server allows that many.
 const STREAMS: usize = 100;
 
 #[cfg(test)]
@@ -438,7 +442,7 @@ mod tests {
         let mut later = ports(&upstream, &[], NOW + EJECTION, 8);
         later.sort_unstable();
         assert_eq!(later, [1, 2, 2, 2, 2, 2, 2, 2], "one request tries it for all");
-        assert_eq!(upstream.census().ejected, 1, "until it is known better");
+        assert_eq!(upstream.census().ejected, 1, "until a connection succeeds");
         upstream.readmit(&one);
         assert_eq!(ports(&upstream, &[], NOW + EJECTION, 2).len(), 2);
         assert_eq!(upstream.census(), Census { healthy: 2, ejected: 0, unhealthy: 0 });
