@@ -1,7 +1,7 @@
-//! What a decision costs when everything that can be remembered is: a certificate-bound JWT with a warm cache.
+//! The cost of a decision when every cache is warm, for a certificate-bound JWT.
 //!
-//! Beside it, in the same run: SHA-256 of the token, which every decision includes, and one ES256 verification, against
-//! which ratios between machines can be compared.
+//! For comparison, the same run measures SHA-256 of the token, which every decision includes, and one ES256
+//! verification, against which ratios between machines can be compared.
 
 use std::path::Path;
 use std::pin::pin;
@@ -130,7 +130,7 @@ routes:
     let mut group = criterion.benchmark_group(format!("certificate-bound JWT of {} bytes", token.len()));
     group.bench_function("authorize, warm cache", |bencher| bencher.iter(decide_bound));
     group.bench_function("SHA-256 of the token", |bencher| bencher.iter(|| sha256(token.as_bytes())));
-    // The same token, known to its issuer, so that only who vouches for it differs.
+    // The same token, introspected at its issuer, so that only the kind of validation differs.
     issuer.know(&token, &issuer.token(now).bound_to_certificate(&client));
     let mut asked = request.clone();
     asked.uri = "/balances/1".parse().expect("a target");

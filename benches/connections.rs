@@ -1,9 +1,10 @@
-//! What an idle connection costs in memory: `cargo bench --bench connections -- [COUNT]`, 10000 if not said.
+//! The memory that an idle connection takes: `cargo bench --bench connections -- [COUNT]`, 10000 by default.
 //!
-//! The gateway runs as a process of its own, whose resident memory is read before and after so many clients have shown their
-//! certificates, had one request answered, and fallen silent. Needs as many file descriptors in each process; see `ulimit -n`.
+//! The gateway runs as a separate process. Its resident memory is read before and after that many clients have
+//! presented their certificates, received one response and become idle. Each process needs that many file descriptors;
+//! see `ulimit -n`.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a measurement that cannot be made may end")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a measurement that cannot be made may panic")]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ async fn main() {
     for protocol in ["http/1.1", "h2"] {
         let gateway = Gateway::start(&authority, upstream.address(), count);
         let config = Arc::new(client(&authority, protocol));
-        // What the first connections bring with them is not theirs.
+        // What the process allocates only once is not counted.
         let _warm = open(&config, gateway.address, 100).await;
         let before = gateway.resident_kib();
         let open = open(&config, gateway.address, count).await;
@@ -44,7 +45,7 @@ async fn main() {
     }
 }
 
-/// The program itself, in a folder of its own.
+/// A gateway process with a folder of its own.
 struct Gateway {
     address: SocketAddr,
     folder: PathBuf,
@@ -117,7 +118,7 @@ fn client(authority: &Authority, protocol: &str) -> ClientConfig {
     config
 }
 
-/// So many connections, 32 at a time, each of which has had one answer.
+/// Opens `count` connections, 32 at a time, each of which has received one response.
 async fn open(config: &Arc<ClientConfig>, address: SocketAddr, count: usize) -> Vec<TlsStream<TcpStream>> {
     let mut open = Vec::with_capacity(count);
     let mut opening = JoinSet::new();
@@ -134,7 +135,7 @@ async fn open(config: &Arc<ClientConfig>, address: SocketAddr, count: usize) -> 
 async fn one(config: Arc<ClientConfig>, address: SocketAddr) -> TlsStream<TcpStream> {
     let mut tick = tokio::time::interval(Duration::from_millis(50));
     let stream = loop {
-        // The first come before the gateway listens.
+        // The first attempts may come before the gateway listens.
         match TcpStream::connect(address).await {
             Ok(stream) => break stream,
             Err(_) => tick.tick().await,
@@ -146,7 +147,7 @@ async fn one(config: Arc<ClientConfig>, address: SocketAddr) -> TlsStream<TcpStr
     let request = if framed { HTTP2 } else { b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" };
     stream.write_all(request).await.unwrap();
     let mut received = Vec::new();
-    // The body is the last that comes, over both.
+    // The body is the last part to arrive, over both protocols.
     while !received.ends_with(b"ok") && !received.windows(2).any(|two| two == b"ok") {
         assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "the gateway closed the connection");
     }

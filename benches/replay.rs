@@ -1,4 +1,4 @@
-//! What it costs to note the use of a proof when a million are remembered, alone and with eight threads at a time.
+//! The cost of recording the use of a proof when a million are remembered, on one thread and on eight at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +17,7 @@ fn id(number: u64) -> ProofId {
     ProofId::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
 }
 
-/// Proofs that were made over the last minute, as a busy gateway has them.
+/// Uses a proof that was made within the last minute, as on a busy gateway.
 fn use_of(log: &MemoryLog, number: u64) -> Insert {
     log.insert(&id(number), UnixTime(NOW + 1 + number % 60), UnixTime(NOW))
 }

@@ -33,7 +33,7 @@ static HASH: LazyLock<TokenHash> = LazyLock::new(|| {
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     if let Ok(Answer::Active(_)) = Answer::from_json(body) {
         for missing_audience in [MissingAudience::Refuse, MissingAudience::Accept] {
-            let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("the same bytes, another answer") };
+            let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("the same bytes gave another answer") };
             if let Ok(token) = ActiveToken::from_introspection(answer, &HASH, &EXPECTED, missing_audience, NOW) {
                 assert!(token.claims_at(NOW).is_ok());
                 let _ = token.size();
@@ -42,5 +42,5 @@ libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     }
     let audiences = ["gateway".into()];
     let signer = Signer { issuer: &EXPECTED.issuer, audiences: &audiences, algorithms: Algorithm::ALL };
-    assert!(Answer::from_jwt(body, &signer, &KEYS, NOW).is_err(), "nobody here has the key");
+    assert!(Answer::from_jwt(body, &signer, &KEYS, NOW).is_err(), "no input can be signed with this key");
 });

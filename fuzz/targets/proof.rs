@@ -17,7 +17,7 @@ static FRESHNESS: LazyLock<Freshness> = LazyLock::new(|| Freshness {
     nonces: Nonces::new(&[[1; 32]], 60).expect("a key and a lifetime"),
 });
 
-// A good seed is the proof of RFC 9449 §7.1, whose request this is.
+// A good seed is the proof of RFC 9449 §7.1; this is its request.
 libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
     let Ok(field) = HeaderValue::from_bytes(proof) else { return };
     let request = Request::get("/protectedresource")
