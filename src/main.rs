@@ -20,27 +20,27 @@ struct Arguments {
 enum Command {
     /// Serve until SIGTERM or SIGINT; reload when files change, and on SIGHUP.
     Run {
-        /// The configuration; relative paths inside it are relative to its folder.
+        /// The configuration file; relative paths in it are resolved against its folder.
         #[arg(long, default_value = "gateway.yaml")]
         config: PathBuf,
     },
     /// Load the configuration as `run` would and print every problem, or what it would serve.
     Check {
-        /// The configuration; relative paths inside it are relative to its folder.
+        /// The configuration file; relative paths in it are resolved against its folder.
         #[arg(long, default_value = "gateway.yaml")]
         config: PathBuf,
-        /// Print the configuration in force, with every default written out.
+        /// Print the effective configuration, with every default filled in.
         #[arg(long)]
         print_effective: bool,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
-    /// Print one DPoP proof (RFC 9449), for a call by hand.
+    /// Print a DPoP proof (RFC 9449), to send a request by hand.
     Proof(commands::proof::Arguments),
     #[cfg(feature = "demo")]
-    /// Make honest and hostile calls to a gateway on loopback and print what came of each.
+    /// Send legitimate and hostile calls to a gateway on loopback and print each result.
     Demo {
-        /// Exit after the calls, with 0 only if every call went as it should.
+        /// Exit after the calls, with code 0 only if every call had the expected result.
         #[arg(long)]
         once: bool,
     },
