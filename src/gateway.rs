@@ -190,7 +190,7 @@ impl Exchange {
         self.outcome = Outcome::Reject(rejection);
         match &self.outcome {
             Outcome::Reject(rejection) => rejection,
-            Outcome::Pending | Outcome::Permit(_) => unreachable!("it was set on the line before"),
+            Outcome::Pending | Outcome::Permit(_) => unreachable!("the outcome was set to a rejection above"),
         }
     }
 }
