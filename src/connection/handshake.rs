@@ -44,11 +44,18 @@ pub enum HandshakeError {
     #[error(transparent)]
     Hello(#[from] HelloError),
     /// The client requested a name that has no virtual host, or no name where one is required.
-    #[error("the server name is not served here, or missing: {0:?}")]
+    #[error("{}", unserved(.0.as_deref()))]
     ServerName(Option<Box<str>>),
     /// rustls refused it.
     #[error(transparent)]
     Tls(#[from] Box<pingora::Error>),
+}
+
+fn unserved(server_name: Option<&str>) -> String {
+    match server_name {
+        Some(name) => format!("no virtual host serves the requested name {name:?}"),
+        None => "the client requested no name, and no virtual host serves clients without one".to_owned(),
+    }
 }
 
 /// Performs the handshake, which began at `began`. The facts of the connection are in its TLS digest.

@@ -346,12 +346,12 @@ async fn mtls_11_a_forwarded_certificate_is_verified_here() {
     let revoked = world.authority.client("revoked");
     let ca = &world.authority;
     let table = [
-        (ca.client_with("late", pki::expired), "it, or one above it, has expired"),
+        (ca.client_with("late", pki::expired), "it or one of its issuers has expired"),
         (ca.client_with("early", pki::not_yet_valid), "it is not valid yet"),
         (Authority::new("Other CA").client("c"), "no chain leads to a trust anchor"),
         (Authority::new("Test CA").client("c"), "its issuer did not sign it"),
         (self_signed("c"), "no chain leads to a trust anchor"),
-        (ca.server(&["localhost"]), "it is not meant for clients"),
+        (ca.server(&["localhost"]), "it is not valid for client authentication"),
     ];
     for (certificate, why) in &table {
         let response = proxy.send(good(&world, "client_cert", certificate)).await.unwrap();

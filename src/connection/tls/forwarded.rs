@@ -37,7 +37,7 @@ impl ForwardedRule {
         chain: &[CertificateDer<'static>],
         now: UnixTime,
     ) -> Result<(Vec<CertificateDer<'static>>, UnixTime), &'static str> {
-        let (leaf, intermediates) = chain.split_first().ok_or("there is none")?;
+        let (leaf, intermediates) = chain.split_first().ok_or("there is no certificate")?;
         let path = self.0.verify(leaf, intermediates, tls_time(now)).map_err(|error| in_words(&error))?;
         Ok((path, self.0.holds_until(chain, now)))
     }
@@ -46,16 +46,16 @@ impl ForwardedRule {
 #[expect(clippy::wildcard_enum_match_arm, reason = "rustls may distinguish more errors in the future")]
 const fn in_words(error: &CertificateError) -> &'static str {
     match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it, or one above it, has expired",
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it or one of its issuers has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
         CertificateError::Revoked => "it was revoked",
-        CertificateError::UnknownRevocationStatus => "no revocation list tells of it",
+        CertificateError::UnknownRevocationStatus => "no revocation list covers it",
         CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
             "its revocation list is past its nextUpdate"
         }
         CertificateError::UnknownIssuer => "no chain leads to a trust anchor",
         CertificateError::BadSignature => "its issuer did not sign it",
-        CertificateError::InvalidPurpose => "it is not meant for clients",
-        _ => "it breaks a rule of RFC 5280",
+        CertificateError::InvalidPurpose => "it is not valid for client authentication",
+        _ => "it violates RFC 5280",
     }
 }

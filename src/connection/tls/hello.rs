@@ -23,10 +23,10 @@ pub struct Hello {
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
     /// The connection was closed or failed, or the client sent more than the parser can hold.
-    #[error("the connection gave no ClientHello: {0}")]
+    #[error("cannot read the ClientHello: {0}")]
     Io(#[from] io::Error),
     /// What the client sent is not a valid ClientHello; an alert was sent.
-    #[error("no ClientHello: {0}")]
+    #[error("the ClientHello is invalid: {0}")]
     Tls(rustls::Error),
     /// The ClientHello is too large.
     #[error("the ClientHello is larger than {MAX_HELLO} bytes")]

@@ -58,7 +58,7 @@ pub fn install_provider() -> Result<(), OtherProvider> {
 
 /// Another TLS provider is already installed in this process.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("another TLS provider was installed before the gateway's, so its cipher suites would be in force")]
+#[error("another TLS provider is already installed, so its cipher suites would be used instead of the gateway's")]
 pub struct OtherProvider;
 
 /// What a listener presents and requests in the handshake.

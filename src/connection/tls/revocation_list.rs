@@ -29,10 +29,10 @@ pub enum UnusableList {
     #[error("it is not a certificate revocation list in PEM or DER")]
     Malformed,
     /// It is a delta or indirect list, has no `nextUpdate`, or has a critical extension that is not supported.
-    #[error("it is a kind of list that is not supported: {0}")]
+    #[error("this kind of list is not supported: {}", unsupported(.0))]
     Unsupported(webpki::Error),
     /// It has the name of a trust anchor, but not its signature.
-    #[error("the trust anchor whose name it bears did not sign it")]
+    #[error("its issuer is a trust anchor, which did not sign it")]
     NotSigned,
 }
 
@@ -111,6 +111,21 @@ impl RevocationList {
             }
         }
         newest
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "webpki may distinguish more errors in the future")]
+const fn unsupported(error: &webpki::Error) -> &'static str {
+    use webpki::Error as Fault;
+    match error {
+        Fault::UnsupportedDeltaCrl => "it is a delta list",
+        Fault::UnsupportedIndirectCrl => "it is an indirect list",
+        Fault::UnsupportedRevocationReasonsPartitioning => "it covers only some reasons for revocation",
+        Fault::UnsupportedCrlIssuingDistributionPoint => "its issuing distribution point is not supported",
+        Fault::UnsupportedCriticalExtension => "it has a critical extension that is not supported",
+        Fault::UnsupportedCrlVersion => "it is not a list of version 2",
+        Fault::BadDerTime => "its nextUpdate is missing or malformed",
+        _ => "it cannot be processed",
     }
 }
 
