@@ -33,7 +33,7 @@ static HASH: LazyLock<TokenHash> = LazyLock::new(|| {
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     if let Ok(Answer::Active(_)) = Answer::from_json(body) {
         for missing_audience in [MissingAudience::Refuse, MissingAudience::Accept] {
-            let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("the same bytes gave another answer") };
+            let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("same bytes, different answer") };
             if let Ok(token) = ActiveToken::from_introspection(answer, &HASH, &EXPECTED, missing_audience, NOW) {
                 assert!(token.claims_at(NOW).is_ok());
                 let _ = token.size();
