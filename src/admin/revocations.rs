@@ -76,7 +76,7 @@ impl Admin {
         }
         if recorded.revocations.is_empty() {
             self.metrics.revocation(None, RevocationOutcome::Ignored);
-            tracing::info!(event, peer, "a security event revokes nothing");
+            tracing::info!(event, peer, "a security event revoked nothing");
         }
         match form {
             Form::Json => plain(StatusCode::NO_CONTENT, TEXT, Vec::new()),

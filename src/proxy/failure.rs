@@ -25,7 +25,8 @@ impl Proxy {
             (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Downstream, WriteTimedout) => ExchangeError::ClientStalled.into(),
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
-                MessageError::HeaderMalformed { why: "Connection names too much, or what it may not name" }.into()
+                MessageError::HeaderMalformed { why: "Connection names too many fields, or one that it must not name" }
+                    .into()
             }
             (ErrorSource::Downstream | ErrorSource::Unset, ConnectionClosed | ReadError | WriteError | H2Error) => {
                 ExchangeError::ClientGone.into()

@@ -80,7 +80,7 @@ impl Proxy {
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
         let generation = context.generation.clone();
         let (Some(facts), Some(hosts)) = (connection(session), generation.listeners.get(self.index)) else {
-            let detail = "the connection has no facts, or its listener nothing to serve".to_owned();
+            let detail = "the connection has no facts, or its listener has no virtual hosts".to_owned();
             return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
         };
         let Some((host, other_end)) = facts.standing_under(hosts, now) else {
@@ -157,7 +157,7 @@ impl Proxy {
     /// and nothing of the request is left unread.
     async fn answer(&self, session: &mut Session, context: &Context) -> pingora::Result<u16> {
         let Outcome::Reject(rejection) = &context.exchange.outcome else {
-            return Error::e_explain(ErrorType::InternalError, "there is nothing to answer");
+            return Error::e_explain(ErrorType::InternalError, "there is no rejection to answer with");
         };
         let response = rejection.response(&context.exchange.interaction);
         let status = response.status().as_u16();
@@ -283,7 +283,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         let Some(permit) = context.exchange.permit() else {
-            return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
+            return Error::e_explain(ErrorType::InternalError, "the request has no permit");
         };
         context.upstream = Some(permit.upstream().name.clone());
         context.attempts = context.attempts.saturating_add(1);
@@ -321,7 +321,7 @@ impl ProxyHttp for Proxy {
         let (Some(permit), Some(facts), Some(origin)) =
             (context.exchange.permit(), connection(session), context.exchange.seen.origin.as_deref())
         else {
-            return Error::e_explain(ErrorType::InternalError, "no permit, no upstream");
+            return Error::e_explain(ErrorType::InternalError, "the request has no permit, connection facts or origin");
         };
         let now = UnixTime(context.began_at.as_secs());
         let bound_to = permit.token().map(BoundToken::confirmation);
@@ -348,7 +348,7 @@ impl ProxyHttp for Proxy {
         }
         let http2 = upstream_request.version == Version::HTTP_2;
         if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
-            return Err(Error::explain(ErrorType::H2Error, "the server does not choose HTTP/2").into_up());
+            return Err(Error::explain(ErrorType::H2Error, "the server did not negotiate HTTP/2").into_up());
         }
         // Pingora does not forward the 100 response of an HTTP/2 server; the client would wait for it in vain.
         if http2 && upstream_request.remove_header(&header::EXPECT).is_some() && expects_continue(session.req_header())
@@ -371,7 +371,7 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         // No upgrade was requested: after a 101 response, nothing would check the bytes that follow (FWD-03).
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 that nobody asked for").into_up());
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
         }
         let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
         for name in &edits.remove {
@@ -411,7 +411,7 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<Option<Duration>> {
         if !end_of_stream && context.began.elapsed() > context.generation.limits.exchange_timeout {
             context.exchange.reject(ExchangeError::ExchangeTimeout);
-            return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange was cut").into_down());
+            return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange took too long").into_down());
         }
         Ok(None)
     }
@@ -480,7 +480,7 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
             match self.answer(session, context).await {
                 Ok(status) => error_code = status,
-                Err(error) => tracing::debug!(%error, "the client was gone before it could be answered"),
+                Err(error) => tracing::debug!(%error, "the client closed the connection before the response was sent"),
             }
         }
         FailToProxy { error_code, can_reuse_downstream: false }

@@ -54,10 +54,10 @@ impl ReplayLog {
         match outcome {
             Insert::First => Ok(FirstUse::assertion(proof.id())),
             Insert::Again => Err(DpopError::Replayed.into()),
-            Insert::ClockSetBack => {
-                Err(Unavailable::ReplayLog { detail: "the clock was set back behind what it has forgotten".into() }
-                    .into())
+            Insert::ClockSetBack => Err(Unavailable::ReplayLog {
+                detail: "the clock was set back to a time that it has already forgotten".into(),
             }
+            .into()),
             Insert::Full => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
         }
     }

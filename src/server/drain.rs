@@ -38,8 +38,8 @@ impl Shutdown {
             }
         };
         match tokio::time::timeout(timeout, ended).await {
-            Ok(()) => tracing::info!("every connection ended"),
-            Err(_) => tracing::warn!("connections were cut at the end of the drain"),
+            Ok(()) => tracing::info!("every connection is closed"),
+            Err(_) => tracing::warn!("the drain timed out; the remaining connections are closed"),
         }
     }
 }
@@ -52,7 +52,7 @@ impl ShutdownSignalWatch for Shutdown {
         tracing::info!(delay = ?settings.delay, timeout = ?settings.timeout, "draining");
         tokio::select! {
             () = self.drain(settings) => {}
-            () = self.control.stopped(2) => tracing::warn!("told to stop again, connections are cut"),
+            () = self.control.stopped(2) => tracing::warn!("told to stop again; the remaining connections are closed"),
         }
         ShutdownSignal::FastShutdown
     }

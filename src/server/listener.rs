@@ -41,7 +41,7 @@ impl Listener {
         let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
             Ok(Ok(tls)) => (Some(tls), Handshake::Success),
             Ok(Err(error)) => {
-                tracing::debug!(client = %client_address, %error, "handshake failed");
+                tracing::debug!(client = %client_address, %error, "TLS handshake failed");
                 (None, Handshake::Failure)
             }
             Err(_) => (None, Handshake::Timeout),

@@ -78,7 +78,7 @@ pub enum StartError {
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
     /// The metrics cannot be set up, which is a bug in the gateway.
-    #[error("metrics: {0}")]
+    #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 

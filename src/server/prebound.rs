@@ -29,7 +29,7 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
 impl<A: ServerApp + Send + Sync + 'static> Service for Prebound<A> {
     async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, listeners: usize) {
         let (Some(socket), Some(table)) = (self.socket.take(), fds.as_ref()) else {
-            tracing::error!(address = %self.address, "the listener has no socket to start with");
+            tracing::error!(address = %self.address, "the listener has no socket");
             return;
         };
         if let Err(error) = socket.set_nonblocking(true) {

@@ -150,18 +150,22 @@ impl Reloader {
                 state.changes.watch = Watch::new(errors.files());
                 return Err(NotReloaded::lasting(errors.in_one_line()));
             }
-            Err(_) => return Err(NotReloaded::lasting("reading it failed; this is a fault of the gateway, report it")),
+            Err(_) => {
+                return Err(NotReloaded::lasting(
+                    "reading the configuration failed unexpectedly; this is a bug in the gateway, report it",
+                ));
+            }
         };
         state.changes.watch = Watch::new(&config.files);
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {
-            let why = "the listeners' addresses cannot change in a reload; restart the gateway";
+            let why = "the addresses of listeners cannot change during a reload; restart the gateway";
             return Err(NotReloaded::lasting(why));
         }
         if admin_of(&config) != self.sources.admin {
-            tracing::warn!("admin.address, and whether there is admin.tls, change only with a restart");
+            tracing::warn!("admin.address, and whether admin.tls is set, change only with a restart");
         }
         self.replace(config, state).await
     }
@@ -179,7 +183,7 @@ impl Reloader {
             }
         };
         if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
-            return Err(NotReloaded::passing("the keys of an issuer could not be read in time"));
+            return Err(NotReloaded::passing("the keys of an issuer could not be fetched in time"));
         }
         // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
@@ -204,7 +208,9 @@ impl Reloader {
         let Some(destination) = state.audit.clone() else { return };
         match open(destination).await {
             Ok(output) => self.audit.continue_in(output).await,
-            Err(why) => tracing::error!(why, "the audit goes on where it was"),
+            Err(why) => {
+                tracing::error!(why, "the audit could not be opened again; it continues in the file that is open")
+            }
         }
     }
 }
@@ -239,7 +245,7 @@ impl BackgroundService for Reloader {
                         tracing::error!(
                             ?changed,
                             error = why,
-                            "the configuration was not reloaded, the old one stays in force"
+                            "the configuration was not reloaded; the old one remains in force"
                         );
                     }
                     said = why;

@@ -53,7 +53,7 @@ impl ServiceDiscovery for Dns {
             match found.remove(&index).unwrap_or_else(|| Err(no_address())) {
                 Ok(addresses) => names.addresses.extend(addresses.into_iter().map(|at| (at, server.clone()))),
                 Err(error) => {
-                    tracing::warn!(host = %server.host, %error, "a name could not be resolved, what was known stays");
+                    tracing::warn!(host = %server.host, %error, "a name could not be resolved; its known addresses remain in use");
                     names.complete = false;
                     let known = before.addresses.iter().filter(|(_, known)| *known == server);
                     names.addresses.extend(known.map(|(at, known)| (*at, known.clone())));

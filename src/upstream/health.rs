@@ -54,7 +54,7 @@ impl health_check::HealthCheck for Check {
         };
         match tokio::time::timeout(self.settings.timeout, asked).await {
             Ok(result) => result,
-            Err(_) => Error::e_explain(ErrorType::ReadTimedout, "no answer in time"),
+            Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the server did not respond in time"),
         }
     }
 
@@ -75,7 +75,7 @@ async fn get(connector: &Connector, server: &Server, path: &str) -> pingora::Res
     let (mut session, _) = connector.get_http_session(&peer).await?;
     let http2 = peer.options.alpn.get_min_http_version() == 2;
     if http2 && session.as_http2().is_none() {
-        return Error::e_explain(ErrorType::H2Error, "the server does not choose HTTP/2");
+        return Error::e_explain(ErrorType::H2Error, "the server did not negotiate HTTP/2");
     }
     let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
     let authority = authority(&server.named);
@@ -93,7 +93,7 @@ async fn get(connector: &Connector, server: &Server, path: &str) -> pingora::Res
     session.read_response_header().await?;
     match session.response_header().map(|response| response.status) {
         Some(status) if status.is_success() => Ok(()),
-        Some(status) => Error::e_explain(ErrorType::HTTPStatus(status.as_u16()), "no success"),
+        Some(status) => Error::e_explain(ErrorType::HTTPStatus(status.as_u16()), "the status is not 2xx"),
         None => Error::e_explain(ErrorType::ReadError, "no response"),
     }
 }

@@ -220,7 +220,7 @@ impl Upstream {
     pub fn eject(&self, server: &Server, now: Duration) {
         if server.ejected_until.swap(millis(now.saturating_add(EJECTION)), Ordering::Relaxed) == 0 {
             let (upstream, server) = (&self.name, server.address);
-            tracing::warn!(%upstream, %server, "a server cannot be connected to and is left out");
+            tracing::warn!(%upstream, %server, "a server cannot be connected to; it is ejected for a while");
         }
     }
 

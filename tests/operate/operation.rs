@@ -91,7 +91,7 @@ async fn run_serves_until_sigterm_and_reloads_on_sighup() {
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", "not: a gateway\n");
     program.signal("-HUP");
-    program.says("the old one stays in force");
+    program.says("the old one remains in force");
     let answer = client.get(format!("http://{admin}/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(answer.contains("fapi_gateway_config_reloads_total{outcome=\"failure\"} 1"), "{answer}");
     assert!(answer.contains("fapi_gateway_config_last_reload_success 0"));

@@ -54,7 +54,7 @@ fn every_step_of_start_can_be_taken() {
         }
     }
     let log = std::fs::read_to_string(folder.path().join("start/gateway.log")).expect("the gateway has a log");
-    assert!(log.contains("every connection ended"), "{log}");
+    assert!(log.contains("every connection is closed"), "{log}");
 }
 
 #[test]
