@@ -375,7 +375,7 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     rename("audit.2");
     folder.write("gateway.yaml", &text.replace("server.pem", "nowhere.pem").replace("ca.pem] }", "nobody.pem] }"));
     program.signal("-HUP");
-    let said = program.says("the old one stays in force");
+    let said = program.says("the old one remains in force");
     for part in ["listeners[0].tls.certificate: `", "nowhere.pem", "; ", "nobody.pem"] {
         assert!(said.contains(part), "every problem in one line: {said}");
     }
