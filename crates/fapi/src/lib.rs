@@ -1,23 +1,53 @@
-//! What is right: the checks of FAPI on one request, as functions of their arguments.
+//! The checks of FAPI 2.0 on one request, as functions of their arguments.
 //!
-//! Nothing in this room waits, reads a clock, opens a file or writes a log; what a step needs, it is given. Each file is
-//! one step of the line that a gateway draws, in this order:
+//! For resource servers that protect their own handlers, and for proxies that protect those of others. A protected route is
+//! reached only with a sender-constrained access token: bound to the client's certificate (RFC 8705), to a DPoP key
+//! (RFC 9449), or to both.
 //!
-//! | step | file | specification |
-//! | --- | --- | --- |
-//! | framing, sizes, host | [`message`] | RFC 9112 §6, RFC 9110 §7.2, RFC 6585 §5 |
-//! | who is there | [`peer`] | RFC 8705 §3, RFC 9440 |
-//! | target and route | [`route`] | RFC 3986 §6, RFC 9449 §4.3 (`htu`) |
-//! | credentials | [`credentials`] | RFC 6750 §2, RFC 9449 §7.1 |
-//! | signature | [`jws`], [`json`], [`keys`] | RFC 7515, RFC 7518, RFC 8725 |
-//! | token | [`token`] | RFC 9068 §4, FAPI 2.0 §5.3.4 |
-//! | revocation | [`revocation`], [`security_event`] | FAPI 2.0 §5.3.4 (3), RFC 8417, RFC 9493 |
-//! | proof | [`dpop`], [`htu`], [`nonce`] | RFC 9449 §4.3, §8, §9, §11.1 |
-//! | sender | [`sender`] | RFC 8705 §3, RFC 7800 §3.1 |
-//! | policy | [`policy`] | RFC 6750 §3.1 |
-//! | what leaves | [`headers`], [`rejection`] | RFC 9440, RFC 6750 §3, RFC 9110 §7.6 |
+//! # The steps
 //!
-//! What several of them read in the same way is in [`text`].
+//! Each step returns a type that the next step needs, so that leaving one out does not compile. In this order:
+//!
+//! | step | module | gives | specification |
+//! | --- | --- | --- | --- |
+//! | framing, sizes, host | [`message`] | [`Origin`](route::Origin) | RFC 9112 §6, RFC 9110 §7.2, RFC 6585 §5 |
+//! | who the client is | [`peer`] | [`Peer`](peer::Peer) | RFC 8705 §3, RFC 9440 |
+//! | target and route | [`route`] | [`Matched`](route::Matched) | RFC 3986 §6, RFC 9449 §4.3 (`htu`) |
+//! | credentials | [`credentials`] | [`PresentedToken`](credentials::PresentedToken) | RFC 6750 §2, RFC 9449 §7.1 |
+//! | token | [`token`], [`jose`] | [`ActiveToken`](token::ActiveToken) | RFC 9068 §4, RFC 7662, RFC 8725 |
+//! | revocation | [`revocation`] | | FAPI 2.0 §5.3.4 (3), RFC 8417, RFC 9493 |
+//! | proof and sender | [`dpop`], [`sender`] | [`BoundToken`](sender::BoundToken) | RFC 9449 §4.3, §8, §9, RFC 8705 §3 |
+//! | policy | [`policy`] | [`Authorized`](permit::Authorized) | RFC 6750 §3.1 |
+//! | first use of the proof | [`permit`] | [`Permit`](permit::Permit) | RFC 9449 §11.1 |
+//! | what is forwarded | [`headers`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
+//!
+//! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC 6750 §3.
+//! Every reason to refuse has one stable [`Code`](code::Code). [`client`] makes what these steps check: proofs and assertions.
+//!
+//! # What it does not do
+//!
+//! - It does not fetch anything. Key sets and introspection responses are arguments; caching and refreshing them is up to
+//!   the caller.
+//! - It does not read a clock. The time is an argument, and the claims of a token are read for a given time
+//!   ([`ActiveToken::claims_at`](token::ActiveToken::claims_at)), so that a cached token expires too.
+//! - It does not terminate TLS. Whether the chain of a client certificate leads to a trust anchor is for the TLS library to
+//!   verify; a [`Peer`](peer::Peer) records the result.
+//! - It does not remember used proofs. The caller keeps the replay log and asserts a [`FirstUse`](dpop::FirstUse).
+//! - It does not read bodies. A form may contain a second token: the caller reads it where a step returns
+//!   [`AwaitsForm`](permit::AwaitsForm).
+//! - It does not log. Errors are written for the operator's log and contain neither tokens nor proofs.
+//!
+//! [`message`] is for proxies: it checks the bytes of an HTTP/1 head, which a service behind an HTTP library does not have.
+//! Such a service relies on the framing of its library.
+//!
+//! # Example
+//!
+//! The checks of a service with one origin and one issuer. `examples/axum` in this crate has the rest: the axum middleware
+//! that calls them and turns a [`Cause`](rejection::Cause) into a [`Rejection`](rejection::Rejection), and the tests.
+//!
+//! ```
+#![doc = include_str!("../examples/axum/api.rs")]
+//! ```
 
 #![cfg_attr(
     not(test),

@@ -11,7 +11,8 @@ use crate::text::{is_unreserved, read_escape};
 /// A path exactly as it was received, proven to have one reading.
 ///
 /// Its segments are the same after decoding once or twice, after removing dot segments or empty segments, and after
-/// Unicode normalisation. Whether a segment merely resembles one that a route names is for [`Routes::find`] to judge.
+/// Unicode normalisation. [`Routes::find`](super::Routes::find) judges whether a segment merely resembles one that a route
+/// names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanonicalPath<'r>(&'r str);
 
