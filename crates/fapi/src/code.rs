@@ -1,23 +1,24 @@
-//! The one table of codes: everything a client or a dashboard may see of a refusal.
+//! The table of codes: everything that a client or a dashboard sees of a refusal.
 //!
-//! A [`Code`] joins a stable, public name with its status and its OAuth error. The name goes to audit and metrics; the client
-//! gets the OAuth error and a fixed sentence (RFC 6750 §3.1). Each step's error tells its code; nothing of this crate is
-//! imported here, so that every step can.
+//! A [`Code`] joins a stable, public name with its status and its OAuth error. The name appears in audit and metrics;
+//! the client gets the OAuth error and a fixed sentence (RFC 6750 §3.1). Each step's error maps to a code, so this file
+//! imports nothing else of this crate.
 
 use std::fmt;
 
 use http::StatusCode;
 
-/// The errors that RFC 6750 §3.1 registers; `None` in the table is a refusal without an error parameter.
+/// The OAuth errors of a resource server (RFC 6750 §3.1, RFC 9449 §7.1, §9); `None` in the table means no error
+/// parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthError {
     /// The request is malformed or uses more than one method to send a token.
     InvalidRequest,
-    /// The token is not good for this request.
+    /// The token is not valid for this request.
     InvalidToken,
     /// The token's scope does not cover this request.
     InsufficientScope,
-    /// The DPoP proof is not good for this request (RFC 9449 §7.1).
+    /// The DPoP proof is not valid for this request (RFC 9449 §7.1).
     InvalidDpopProof,
     /// The DPoP proof needs a nonce (RFC 9449 §9).
     UseDpopNonce,
@@ -35,7 +36,7 @@ impl OAuthError {
         }
     }
 
-    /// The one sentence that a client is told; which check failed is for the audit alone.
+    /// The only explanation that a client gets; which check failed appears in the audit alone.
     pub const fn description(self) -> &'static str {
         match self {
             Self::InvalidRequest => "The request is malformed or carries its credentials more than once",
@@ -49,7 +50,7 @@ impl OAuthError {
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:ident, $oauth:expr;)*) => {
-        /// A stable, public name for each reason to refuse; never renamed, never used for another thing.
+        /// A stable, public name for each reason to refuse; never renamed and never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code { $($(#[doc = $doc])* $name,)* }
 
@@ -67,7 +68,7 @@ macro_rules! codes {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
-            /// The error in challenge and body, when the standard wants one.
+            /// The error in challenge and body, if the standard requires one.
             pub const fn oauth_error(self) -> Option<OAuthError> {
                 match self { $(Self::$name => $oauth,)* }
             }

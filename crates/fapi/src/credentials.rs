@@ -1,7 +1,7 @@
-//! The access token as it was presented: exactly one Authorization field, one scheme, one token (RFC 6750 §2.1).
+//! The access token as presented: exactly one Authorization field with one scheme and one token (RFC 6750 §2.1).
 //!
-//! Reads no other place: a token in the query is refused (FAPI 2.0 §5.3.4 (2)), cookies and other fields are not looked
-//! at. Does not judge the token.
+//! A token in the query is refused (FAPI 2.0 §5.3.4 (2)); cookies and other fields are ignored. Does not judge the
+//! token.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use http::{HeaderMap, header};
 use crate::code::Code;
 use crate::text::{is_media_type, is_token_byte};
 
-/// An access token as the client sent it: nothing about it is known.
+/// An access token as the client sent it; nothing about it is verified.
 #[derive(Clone, Copy)]
 pub struct PresentedToken<'r>(&'r str);
 
 impl<'r> PresentedToken<'r> {
-    /// The token's text; a secret, never to be written anywhere.
+    /// The token's text: a secret, which must not be logged or stored.
     pub const fn as_str(&self) -> &'r str {
         self.0
     }
@@ -25,8 +25,8 @@ impl<'r> PresentedToken<'r> {
         Self(text)
     }
 
-    /// A `b64token` (RFC 6750 §2.1), which every token is that can stand in a request; for one that came by another way
-    /// than [`Credentials::from_request`].
+    /// Reads a `b64token` (RFC 6750 §2.1), the syntax of every token that a request can carry. For tokens that do not
+    /// come from [`Credentials::from_request`].
     pub fn parse(text: &'r str) -> Option<Self> {
         is_b64token(text).then_some(Self(text))
     }
@@ -41,9 +41,9 @@ impl fmt::Debug for PresentedToken<'_> {
 /// The authentication schemes of RFC 6750 and RFC 9449.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// For tokens that are bound to a certificate.
+    /// For tokens bound to a certificate.
     Bearer,
-    /// For tokens that are bound to a key.
+    /// For tokens bound to a key.
     Dpop,
 }
 
@@ -57,14 +57,14 @@ impl Scheme {
     }
 }
 
-/// The `DPoP` fields of a request: their number is the first check of RFC 9449 §4.3.
+/// The `DPoP` fields of a request, whose number is the first check of RFC 9449 §4.3.
 #[derive(Clone, Copy)]
 pub enum Proofs<'r> {
     /// None.
     None,
-    /// One, not yet looked at.
+    /// One, not yet parsed.
     One(&'r str),
-    /// More than one, in lines or in one.
+    /// More than one, in several lines or in one.
     Several,
 }
 
@@ -73,7 +73,7 @@ impl<'r> Proofs<'r> {
         let mut fields = headers.get_all("dpop").iter();
         match (fields.next(), fields.next()) {
             (None, _) => Self::None,
-            // Text that is not ASCII is no JWS; an empty one fails the next check.
+            // Text that is not ASCII is not a JWS; the empty text fails the next check.
             (Some(field), None) if !field.as_bytes().contains(&b',') => Self::One(field.to_str().unwrap_or_default()),
             (Some(_), _) => Self::Several,
         }
@@ -98,13 +98,13 @@ pub struct Credentials<'r> {
     proofs: Proofs<'r>,
 }
 
-/// Why there is no token to look at.
+/// Why the request does not present exactly one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
-    /// No Authorization field at all.
+    /// There is no Authorization field.
     #[error("no Authorization field")]
     Missing,
-    /// The only token stands in the query.
+    /// The only token is in the query.
     #[error("the only access token stands in the query")]
     InQuery,
     /// More than one field line.
@@ -119,7 +119,7 @@ pub enum CredentialsError {
     /// Not `scheme SP token68`.
     #[error("the Authorization field is not one scheme and one token")]
     Malformed,
-    /// A proof beside a token that does not ask for one.
+    /// A DPoP proof with scheme Bearer.
     #[error("scheme Bearer with a DPoP field, which only scheme DPoP has")]
     ProofWithBearer,
     /// A scheme that the route does not accept.
@@ -143,10 +143,13 @@ impl CredentialsError {
 }
 
 impl<'r> Credentials<'r> {
-    /// Takes the credentials from header and query.
+    /// Reads the credentials from the header section.
+    ///
+    /// Refuses a token in the query. Does not read the body, which the caller has to check ([`is_form`],
+    /// [`form_has_token`]).
     ///
     /// # Errors
-    /// [`CredentialsError`]; the body is the caller's to look at ([`form_has_token`]).
+    /// [`CredentialsError`].
     pub fn from_request(
         headers: &'r HeaderMap,
         query: Option<&str>,
@@ -177,32 +180,32 @@ impl<'r> Credentials<'r> {
         Ok(Self { scheme, token, proofs: Proofs::from_headers(headers) })
     }
 
-    /// The token, whatever the scheme.
+    /// The token.
     pub const fn token(&self) -> PresentedToken<'r> {
         self.token
     }
 
-    /// The scheme it came by.
+    /// The scheme that the token was sent with.
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The proofs that came with it.
+    /// The proofs that were sent with it.
     pub const fn proofs(&self) -> Proofs<'r> {
         self.proofs
     }
 }
 
-/// Whether the content says of itself that it is a form, which is where a token could stand (RFC 6750 §2.2).
+/// Whether the content is declared to be a form, which could contain a token (RFC 6750 §2.2).
 ///
-/// One of several `Content-Type` fields is enough: which of them counts is for whoever reads the body to choose.
+/// One of several `Content-Type` fields is enough, since the upstream may choose any of them.
 pub fn is_form(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_TYPE).iter().any(|kind| is_media_type(kind, "application/x-www-form-urlencoded"))
 }
 
-/// Whether form-encoded text has a parameter named `access_token` (RFC 6750 §2.2, §2.3), however it is escaped.
+/// Whether form-encoded text has a parameter named `access_token` (RFC 6750 §2.2, §2.3), with or without escapes.
 pub fn form_has_token(form: &[u8]) -> bool {
-    // Some servers divide parameters at semicolons too.
+    // Some servers also separate parameters at semicolons.
     form.split(|&b| b == b';').flat_map(form_urlencoded::parse).any(|(name, _)| name == "access_token")
 }
 

@@ -1,8 +1,8 @@
 //! The checks of FAPI 2.0 on one request, as functions of their arguments.
 //!
-//! For resource servers that protect their own handlers, and for proxies that protect those of others. A protected route is
-//! reached only with a sender-constrained access token: bound to the client's certificate (RFC 8705), to a DPoP key
-//! (RFC 9449), or to both.
+//! For resource servers that protect their own handlers, and for proxies that protect those of others. A protected
+//! route is reached only with a sender-constrained access token: bound to the client's certificate (RFC 8705), to a
+//! DPoP key (RFC 9449), or to both.
 //!
 //! # The steps
 //!
@@ -21,29 +21,31 @@
 //! | first use of the proof | [`permit`] | [`Permit`](permit::Permit) | RFC 9449 §11.1 |
 //! | what is forwarded | [`headers`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
 //!
-//! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC 6750 §3.
-//! Every reason to refuse has one stable [`Code`](code::Code). [`client`] makes what these steps check: proofs and assertions.
+//! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
+//! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`client`] makes what these steps check: proofs
+//! and assertions.
 //!
 //! # What it does not do
 //!
-//! - It does not fetch anything. Key sets and introspection responses are arguments; caching and refreshing them is up to
-//!   the caller.
+//! - It does not fetch anything. Key sets and introspection responses are arguments; caching and refreshing them is up
+//!   to the caller.
 //! - It does not read a clock. The time is an argument, and the claims of a token are read for a given time
 //!   ([`ActiveToken::claims_at`](token::ActiveToken::claims_at)), so that a cached token expires too.
-//! - It does not terminate TLS. Whether the chain of a client certificate leads to a trust anchor is for the TLS library to
-//!   verify; a [`Peer`](peer::Peer) records the result.
+//! - It does not terminate TLS. Whether the chain of a client certificate leads to a trust anchor is for the TLS
+//!   library to verify; a [`Peer`](peer::Peer) records the result.
 //! - It does not remember used proofs. The caller keeps the replay log and asserts a [`FirstUse`](dpop::FirstUse).
 //! - It does not read bodies. A form may contain a second token: the caller reads it where a step returns
 //!   [`AwaitsForm`](permit::AwaitsForm).
 //! - It does not log. Errors are written for the operator's log and contain neither tokens nor proofs.
 //!
-//! [`message`] is for proxies: it checks the bytes of an HTTP/1 head, which a service behind an HTTP library does not have.
-//! Such a service relies on the framing of its library.
+//! [`message`] is for proxies: it checks the bytes of an HTTP/1 head, which a service behind an HTTP library does not
+//! have. Such a service relies on the framing of its library.
 //!
 //! # Example
 //!
-//! The checks of a service with one origin and one issuer. `examples/axum` in this crate has the rest: the axum middleware
-//! that calls them and turns a [`Cause`](rejection::Cause) into a [`Rejection`](rejection::Rejection), and the tests.
+//! The checks of a service with one origin and one issuer. `examples/axum` in this crate has the rest: the axum
+//! middleware that calls them and turns a [`Cause`](rejection::Cause) into a [`Rejection`](rejection::Rejection), and
+//! the tests.
 //!
 //! ```
 #![doc = include_str!("../examples/axum/api.rs")]

@@ -1,8 +1,8 @@
 //! From a route and a bound token to the permit that names the upstream.
 //!
-//! The last types of the line. An [`Admission`] is what a matched route requires. A [`Guard`] stands before a protected route and
-//! judges a [`BoundToken`]; where the body could hold a second token, that is judged next ([`AwaitsForm`]). Then the request is
-//! [`Authorized`], and redeeming that gives a [`Permit`], the only thing from which an upstream can be learnt. No code outside
+//! The last types of the line. An [`Admission`] is what a matched route requires. A [`Guard`] protects a route and
+//! judges a [`BoundToken`]; if the body could contain a second token, it is judged next ([`AwaitsForm`]). Then the
+//! request is [`Authorized`], and redeeming that returns a [`Permit`], which alone names an upstream. No code outside
 //! this file can make one:
 //!
 //! ```compile_fail
@@ -52,7 +52,7 @@ impl Admission {
     }
 }
 
-/// Stands before a protected route.
+/// Protects a route.
 #[derive(Clone, Debug)]
 pub struct Guard {
     route: Arc<Route>,
@@ -60,12 +60,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// What it stands for.
+    /// The policy of the route.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Judges what the token may do on this route. `headers` say whether the body has to be judged as well.
+    /// Checks whether the token satisfies the policy. `headers` say whether the body has to be judged as well.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -76,18 +76,18 @@ impl Guard {
     }
 }
 
-/// How far a request has come by its header section.
+/// What remains to be judged after the header section.
 #[must_use]
 #[derive(Debug)]
 pub enum Judged {
-    /// Nothing is left to judge.
+    /// Nothing.
     Authorized(Authorized),
-    /// Its body is a form, which has to be judged too.
+    /// The body, which is a form.
     AwaitsForm(AwaitsForm),
 }
 
-/// A request whose header section passed every check and whose body is a form: it could hold a second token, which is one too
-/// many beside that in the header (RFC 6750 §2).
+/// A request whose header section passed every check and whose body is a form. A form could contain a second token, and
+/// clients must not send more than one (RFC 6750 §2).
 #[must_use]
 #[derive(Debug)]
 pub struct AwaitsForm(Authorized);
@@ -102,7 +102,7 @@ impl AwaitsForm {
     }
 }
 
-/// A request that passed every check that changes nothing.
+/// A request that passed every check without side effects.
 #[must_use]
 #[derive(Debug)]
 pub struct Authorized {
@@ -111,12 +111,14 @@ pub struct Authorized {
 }
 
 impl Authorized {
-    /// The proof that has to be used for the first time; none on a public route, or for a token bound to a certificate alone.
+    /// The proof, which must not have been used before; none on a public route, or for a token bound only to a
+    /// certificate.
     pub fn proof(&self) -> Option<&VerifiedProof> {
         self.token.as_ref().and_then(BoundToken::proof)
     }
 
-    /// Gives the permit. What changes state comes last of all checks, so that nobody can use up a proof that is refused.
+    /// Returns the permit. The check with a side effect is the last one, so that a refused request does not use up its
+    /// proof.
     ///
     /// # Errors
     /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it.
@@ -130,7 +132,7 @@ impl Authorized {
     }
 }
 
-/// The right to forward one request; the only thing that can name an upstream.
+/// The right to forward one request. Nothing else names an upstream.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Permit {
@@ -148,7 +150,7 @@ impl Permit {
         &self.route.upstream
     }
 
-    /// The route it was given for.
+    /// The route it was issued for.
     pub const fn route(&self) -> &Arc<Route> {
         &self.route
     }
@@ -242,14 +244,14 @@ mod tests {
         assert_eq!(waiting().judge(b"amount=1&access_token=x").map(drop), Err(CredentialsError::FieldAndBody));
     }
 
-    /// What the route of this path asks: `/p` for a token with scope `accounts`, `/o` for nothing.
+    /// What the route of this path requires: a token with scope `accounts` for `/p`, nothing for `/o`.
     fn admission(path: &str) -> Admission {
         let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         Admission::to(routes().find(&Target::parse(&request, &origin).unwrap()).unwrap())
     }
 
-    /// A token with this scope, and the proof that it belongs to the certificate it came with.
+    /// A token with this scope that is bound to the client's certificate.
     fn bound(scope: &str) -> BoundToken {
         let key = rcgen::KeyPair::generate().unwrap();
         let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();

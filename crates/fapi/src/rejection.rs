@@ -1,7 +1,7 @@
-//! Why a request is refused, and the answer to it.
+//! Why a request is refused, and the response to it.
 //!
-//! Gathers the errors of all steps and is imported by none of them. One function, [`Rejection::response`], is the only door
-//! that a refusal leaves by (RFC 6750 §3, RFC 9110 §11.6.1).
+//! Combines the errors of all steps, none of which imports this file. Every refusal is answered by
+//! [`Rejection::response`] (RFC 6750 §3, RFC 9110 §11.6.1).
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
 use crate::token::{ActiveToken, TokenError, TokenId};
 
-/// What refused a request: the error of the step that did.
+/// The error of the step that refused a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
-    /// The HTTP message itself.
+    /// The request message.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// Body, answer or client, after the head.
+    /// The body, the response or the client, after the head.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
-    /// What a proxy says of its client.
+    /// The certificate that a proxy forwarded.
     #[error(transparent)]
     Forwarded(#[from] ForwardedError),
     /// Target, route or method.
@@ -40,16 +40,16 @@ pub enum Cause {
     /// The token itself.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// Who sent it.
+    /// The sender of the token.
     #[error(transparent)]
     Sender(#[from] SenderError),
-    /// What it may do.
+    /// The policy of the route.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// A proof that cannot be redeemed.
+    /// A proof that cannot be redeemed: stale, or used before.
     #[error(transparent)]
     Proof(#[from] DpopError),
-    /// What we needed and could not have.
+    /// A fault of the gateway, the issuer or the upstream.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -72,16 +72,16 @@ impl Cause {
     }
 }
 
-/// Our fault, the issuer's or the upstream's; never answered with a challenge.
+/// A fault of the gateway, the issuer or the upstream; never answered with a challenge.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// No key set of this issuer was ever read.
+    /// No key set of this issuer has been read yet.
     #[error("no keys of issuer {issuer:?} were read yet")]
     Keys {
         /// The issuer's configured name.
         issuer: Arc<str>,
     },
-    /// The issuer did not tell whether a token is active.
+    /// The issuer did not say whether a token is active.
     #[error("issuer {issuer:?} cannot be asked about the token: {detail}")]
     Introspection {
         /// The issuer's configured name.
@@ -89,36 +89,36 @@ pub enum Unavailable {
         /// What went wrong.
         detail: Arc<str>,
     },
-    /// The last key set of this issuer is too old to be used.
+    /// The last key set of this issuer is too old.
     #[error("the keys of issuer {issuer:?} were last read {age} seconds ago, at most {max_age} are allowed")]
     KeysTooOld {
         /// The issuer's configured name.
         issuer: Arc<str>,
-        /// Seconds since the last good reading.
+        /// Seconds since it was read.
         age: u64,
-        /// How many they may be.
+        /// The limit in seconds.
         max_age: u64,
     },
-    /// Whether a proof was used before cannot be told.
+    /// The replay log cannot say whether a proof was used before.
     #[error("the replay log is not available: {detail}")]
     ReplayLog {
-        /// What the log said.
+        /// What went wrong.
         detail: String,
     },
-    /// No connection to the upstream, or one that broke.
+    /// No connection to the upstream, or a connection that broke.
     #[error("upstream {upstream:?} is unreachable: {detail}")]
     Upstream {
         /// The upstream's configured name.
         upstream: Arc<str>,
-        /// What the connector said.
+        /// What went wrong.
         detail: String,
     },
-    /// The upstream was too slow.
+    /// The upstream is too slow.
     #[error("upstream {upstream:?} is late: {detail}")]
     UpstreamTimeout {
         /// The upstream's configured name.
         upstream: Arc<str>,
-        /// What the connector said.
+        /// What went wrong.
         detail: String,
     },
     /// The upstream answered with something that is not HTTP.
@@ -126,10 +126,10 @@ pub enum Unavailable {
     UpstreamInvalid {
         /// The upstream's configured name.
         upstream: Arc<str>,
-        /// What the parser said.
+        /// What went wrong.
         detail: String,
     },
-    /// Nothing foreseen; refused all the same.
+    /// An unforeseen fault; the request is refused.
     #[error("internal error: {detail}")]
     Internal {
         /// What happened.
@@ -151,22 +151,22 @@ impl Unavailable {
     }
 }
 
-/// How far a request came before it was refused; what audit may tell of it.
+/// What is known of a request so far, for the audit.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The origin it was sent to, once the host was known.
+    /// The origin it was sent to, once the host is known.
     pub origin: Option<Arc<Origin>>,
-    /// The route, once one matched.
+    /// The route, once one matches.
     pub route: Option<Arc<Route>>,
-    /// The scheme that the token came by, once it was one that the route accepts.
+    /// The scheme of the token, once it is one that the route accepts.
     pub scheme: Option<Scheme>,
-    /// The first bytes of the SHA-256 of the token that was presented.
+    /// The id of the presented token.
     pub token_id: Option<TokenId>,
-    /// The token, once it was found authentic and active.
+    /// The token, once it is found authentic and active.
     pub token: Option<Arc<ActiveToken>>,
 }
 
-/// A refusal: the cause, and what was known of the request by then.
+/// A refusal: its cause, and what is known of the request.
 #[derive(Clone, Debug)]
 pub struct Rejection {
     cause: Cause,
@@ -174,12 +174,12 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Refuses for `cause` a request that came as far as `seen`.
+    /// Refuses for `cause` a request of which `seen` is known.
     pub fn new(cause: impl Into<Cause>, seen: Seen) -> Self {
         Self { cause: cause.into(), seen }
     }
 
-    /// The step's error; its text is for operators.
+    /// The error of the step, whose text is for operators.
     pub const fn cause(&self) -> &Cause {
         &self.cause
     }
@@ -189,14 +189,14 @@ impl Rejection {
         self.cause.code()
     }
 
-    /// What was known of the request.
+    /// What is known of the request.
     pub const fn seen(&self) -> &Seen {
         &self.seen
     }
 
-    /// The whole answer to the client: status, challenge, a small JSON body, the interaction id.
+    /// The whole response to the client: status, challenge, a small JSON body, and the interaction id.
     ///
-    /// The text depends on the code and the route's configuration alone; nothing that the client sent comes back, so
+    /// The text depends only on the code and the route's configuration. It contains nothing that the client sent, so
     /// nothing can be reflected (RFC 6750 §3, BEAR-08).
     pub fn response(&self, interaction: &InteractionId) -> http::Response<String> {
         let code = self.code();
@@ -248,8 +248,9 @@ impl Rejection {
         response
     }
 
-    /// RFC 6750 §3, RFC 9449 §7.1: every 401 has a challenge for each scheme that the route accepts, each on a line of its
-    /// own and with at least one parameter; an error only when credentials were sent, and only for the scheme they came by.
+    /// Adds the challenges (RFC 6750 §3, RFC 9449 §7.1). Every 401 has one for each scheme that the route accepts, each
+    /// in a field line of its own and with at least one parameter. `error` is present only if credentials were sent,
+    /// and only for their scheme.
     fn add_challenge(&self, headers: &mut HeaderMap) {
         let error = self.code().oauth_error();
         if error.is_none() && self.code().status() != StatusCode::UNAUTHORIZED {
@@ -280,7 +281,7 @@ impl Rejection {
     }
 }
 
-/// What the body says where no OAuth error applies.
+/// The error and its description in the body where no OAuth error applies.
 fn plain_error(status: StatusCode) -> (&'static str, &'static str) {
     match status.as_u16() {
         401 => ("unauthorized", "An access token in the Authorization field is required"),

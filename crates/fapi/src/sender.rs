@@ -1,7 +1,7 @@
-//! Who sent the token: `cnf` against what the connection proved (RFC 8705 §3, RFC 7800 §3.1).
+//! Proof that the sender of a token is the client it was issued to (RFC 8705 §3, RFC 9449 §7.1, RFC 7800 §3.1).
 //!
-//! The token's `cnf` decides what must be proven, never the request. There is no value for an unbound token, so no
-//! configuration can let one through (FAPI 2.0 §5.3.4 (5)).
+//! The token's `cnf` decides what must be proven, never the request. An unbound token cannot be represented, so no
+//! configuration can accept one (FAPI 2.0 §5.3.4 (5)).
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
 use crate::peer::{NoCertificate, Peer};
 use crate::token::{ActiveToken, Claims, Confirmation, ConfirmationError, TokenError};
 
-/// Why the token was not shown to be sent by the one it was issued to.
+/// Why it is not proven that the client sent its own token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SenderError {
-    /// The token is bound to nothing we can prove.
+    /// The token is bound to nothing that can be proven.
     #[error(transparent)]
     Confirmation(#[from] ConfirmationError),
-    /// The token has ended since it was read.
+    /// The token is not valid at this time.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The fault of the credentials around the token.
+    /// The credentials are at fault.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// A token that is bound to a key, sent as a bearer token.
@@ -34,18 +34,18 @@ pub enum SenderError {
     /// A token that is bound to no key, sent with scheme DPoP.
     #[error("token is bound to no key and came with scheme DPoP")]
     NoKeyBound,
-    /// The proof proves nothing.
+    /// The proof is refused.
     #[error(transparent)]
     Proof(#[from] DpopError),
-    /// The proof is another key's.
+    /// The proof was made with another key.
     #[error("token is bound to key {expected}, the proof is by {found}")]
     KeyMismatch {
         /// The token's thumbprint.
         expected: KeyThumbprint,
-        /// The proof's.
+        /// The thumbprint of the proof's key.
         found: KeyThumbprint,
     },
-    /// The client has none.
+    /// The client has no certificate.
     #[error("token is bound to certificate {expected}, {reason}")]
     CertificateMissing {
         /// The token's thumbprint.
@@ -58,10 +58,10 @@ pub enum SenderError {
     CertificateMismatch {
         /// The token's thumbprint.
         expected: CertificateThumbprint,
-        /// The client's.
+        /// The thumbprint of the client's certificate.
         found: CertificateThumbprint,
     },
-    /// The right certificate, but out of its time.
+    /// The right certificate, which has expired or is not valid yet.
     #[error("the certificate is not valid at {now}, its last second is {not_after}")]
     CertificateExpired {
         /// The time of the request.
@@ -89,7 +89,7 @@ impl SenderError {
     }
 }
 
-/// An active token together with the proof that this request's sender is the one it was issued to.
+/// An active token, and the proof that the sender of the request is the client it was issued to.
 #[derive(Clone, Debug)]
 pub struct BoundToken {
     token: Arc<ActiveToken>,
@@ -104,11 +104,12 @@ impl BoundToken {
     /// | `cnf` | scheme | must hold |
     /// | --- | --- | --- |
     /// | `x5t#S256` | Bearer | the client's certificate has the thumbprint |
-    /// | `jkt` | DPoP | the proof fits, and its key has the thumbprint |
+    /// | `jkt` | DPoP | the proof is valid, and its key has the thumbprint |
     /// | both | DPoP | both |
     ///
-    /// Does not check: replay of the proof, scopes and policy ([`Guard::authorize`](crate::permit::Guard::authorize)); that
-    /// a chain leads to a trust anchor (the listener's `trust`).
+    /// Does not check: replay of the proof ([`Authorized::redeem`](crate::permit::Authorized::redeem)), scopes
+    /// ([`Guard::authorize`](crate::permit::Guard::authorize)), and whether the certificate's chain leads to a trust
+    /// anchor (the listener's `trust`).
     ///
     /// # Errors
     /// [`SenderError`]; every other combination is refused.
@@ -137,8 +138,8 @@ impl BoundToken {
             None => None,
             Some(expected) => {
                 let proof = SignedProof::verify(credentials.proofs(), context)?;
-                // RFC 9449 §4.3 (12): "… confirm that the public key to which the access token is bound matches the public
-                // key from the DPoP proof."
+                // RFC 9449 §4.3 (12): "… confirm that the public key to which the access token is bound matches the
+                // public key from the DPoP proof."
                 if proof.key() != expected {
                     return Err(SenderError::KeyMismatch { expected: *expected, found: *proof.key() });
                 }
@@ -148,7 +149,7 @@ impl BoundToken {
         Ok(Self { token, claims, confirmation, proof })
     }
 
-    /// The proof that came with it, if its key was asked for.
+    /// The proof, if the token is bound to a key.
     pub const fn proof(&self) -> Option<&VerifiedProof> {
         self.proof.as_ref()
     }
@@ -158,19 +159,19 @@ impl BoundToken {
         &self.token
     }
 
-    /// The claims, which were in force when the binding was proven.
+    /// The claims of the token, which was valid when the binding was proven.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// What it is bound to.
+    /// What the token is bound to.
     pub const fn confirmation(&self) -> &Confirmation {
         &self.confirmation
     }
 }
 
-/// RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS and MUST verify that the
-/// certificate matches the certificate associated with the access token."
+/// RFC 8705 §3: "the protected resource MUST obtain … the client certificate used for mutual TLS and MUST verify that
+/// the certificate matches the certificate associated with the access token."
 fn check_certificate(expected: &CertificateThumbprint, peer: &Peer, now: UnixTime) -> Result<(), SenderError> {
     let expected = *expected;
     let certificate = match peer {

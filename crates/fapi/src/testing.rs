@@ -1,4 +1,4 @@
-//! What the tests of this crate sign with, and the forgeries they have refused.
+//! Keys that the tests of this crate sign with, and forged JWTs.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
 
-/// An issuer's key under its `kid`.
+/// An issuer's key with its `kid`.
 pub(crate) struct SigningKey {
     key: PrivateKey,
     kid: &'static str,

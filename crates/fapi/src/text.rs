@@ -1,33 +1,33 @@
-//! What several steps read in the same way: characters and escapes (RFC 3986 §2), media types (RFC 9110 §8.3.1).
+//! Text that several steps read in the same way: characters and escapes (RFC 3986 §2), media types (RFC 9110 §8.3.1).
 
 use http::HeaderValue;
 
-/// Whether a `Content-Type` is of this media type, whatever its parameters and its case.
+/// Whether a `Content-Type` is this media type, regardless of case and of parameters.
 ///
-/// The parameters are not read: what is wrong with them does not make the body another one.
+/// Does not read the parameters: a malformed one does not change what the body is.
 pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
     let found = content_type.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
     found.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
 }
 
-/// The byte that an escape stands for, from what follows its percent sign; `None` unless that is two hexadecimal digits.
+/// Decodes an escape from the bytes after its percent sign; `None` unless these are two hexadecimal digits.
 pub(crate) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (high, low) = (digit()?, digit()?);
     Some((high << 4) | low)
 }
 
-/// `unreserved` of RFC 3986 §2.3.
+/// Whether a byte is `unreserved` (RFC 3986 §2.3).
 pub(crate) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Text of the sender's, made fit for an operator's eyes: printable ASCII, at most 64 characters.
+/// Makes untrusted text safe to log: printable ASCII, at most 64 characters.
 pub(crate) fn printable(text: &str) -> Box<str> {
     text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect::<String>().into()
 }
 
-/// `tchar` of RFC 9110 §5.6.2.
+/// Whether a byte is a `tchar` (RFC 9110 §5.6.2).
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(

@@ -5,12 +5,12 @@ use serde_json::json;
 use crate::UnixTime;
 use crate::jose::signing::{NotSigned, PrivateKey};
 
-/// How long an assertion is valid, in seconds; it is used at once.
+/// The lifetime of an assertion in seconds, which is short since it is used at once.
 pub const LIFETIME: u64 = 60;
 
-/// An assertion for one call from `client_id` to `issuer`, valid from `now` for [`LIFETIME`].
+/// Makes an assertion for one call from `client_id` to `issuer`, valid from `now` for [`LIFETIME`].
 ///
-/// `key_id` is the `kid` under which the issuer knows the key, if it wants one. `jti` has to be new for each assertion.
+/// `key_id` is the `kid` of the key at the issuer, if it requires one. `jti` must be unique to the assertion.
 ///
 /// # Errors
 /// [`NotSigned`].

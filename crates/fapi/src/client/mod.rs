@@ -1,6 +1,6 @@
-//! The other side of the checks: proofs and assertions as a client makes them.
+//! What a client makes for these checks to verify: proofs and assertions.
 //!
-//! Time, identifiers and keys are arguments, so that a test can repeat what it made. Nothing here opens a connection.
+//! Time, identifiers and keys are arguments, so that tests are repeatable. Nothing here opens a connection.
 
 pub mod assertion;
 pub mod proof;

@@ -7,37 +7,37 @@ use serde_json::{Map, Value, json};
 use crate::jose::signing::{NotSigned, PrivateKey, Unsupported};
 use crate::{UnixTime, sha256};
 
-/// A private key with what every proof by it shows: the public key. `Debug` does not show the private one.
+/// A private key and its public JWK, which is part of every proof. `Debug` does not show the private key.
 #[derive(Debug)]
 pub struct ProofKey {
     key: PrivateKey,
     jwk: Map<String, Value>,
 }
 
-/// What a proof is for.
+/// The request that a proof is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
     /// `htm`: the method, as it will be sent.
     pub method: &'r str,
     /// `htu`: the URL, without query and fragment.
     pub url: &'r str,
-    /// The access token that goes with it, which `ath` hashes; none towards a token endpoint.
+    /// The access token of the request, which `ath` hashes; none for a token endpoint.
     pub access_token: Option<&'r str>,
-    /// What the server sent in `DPoP-Nonce`.
+    /// The nonce that the server sent in `DPoP-Nonce`.
     pub nonce: Option<&'r str>,
 }
 
 impl ProofKey {
-    /// A key that proves.
+    /// A key for proofs.
     ///
     /// # Errors
-    /// [`Unsupported`]: the key has no public part that can be written.
+    /// [`Unsupported`] if the public key cannot be encoded.
     pub fn new(key: PrivateKey) -> Result<Self, Unsupported> {
         let jwk = key.public_jwk()?;
         Ok(Self { key, jwk })
     }
 
-    /// A proof for one request, made at `now`. `jti` has to be new for each proof.
+    /// Makes a proof for one request at `now`. `jti` must be unique to the proof.
     ///
     /// # Errors
     /// [`NotSigned`].

@@ -1,4 +1,4 @@
-//! Why a proof does not prove anything (RFC 9449 §4.3).
+//! Why a proof is refused (RFC 9449 §4.3).
 
 use http::HeaderValue;
 
@@ -7,7 +7,7 @@ use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::jws::JwsError;
 
-/// Why a proof does not prove anything; each variant is one check.
+/// Why a proof is refused; each variant is one check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DpopError {
     /// No `DPoP` field.
@@ -36,13 +36,13 @@ pub enum DpopError {
     /// Another kind of JWT.
     #[error("typ is {found:?}, expected \"dpop+jwt\"")]
     TypeWrong {
-        /// The type found, cut and made printable.
+        /// The type found, truncated and made printable.
         found: Box<str>,
     },
-    /// An algorithm that is not allowed, or that the key is not for.
+    /// An algorithm that is not allowed, or not the one of the key.
     #[error("alg is {algorithm:?}, expected PS256, ES256 or EdDSA, and the key's own")]
     AlgorithmRefused {
-        /// The name found, cut and made printable.
+        /// The name found, truncated and made printable.
         algorithm: Box<str>,
     },
     /// A key that cannot be used.
@@ -54,13 +54,13 @@ pub enum DpopError {
     /// A private key.
     #[error("the proof's jwk holds private members")]
     KeyPrivate,
-    /// The signature does not hold.
+    /// The signature does not verify.
     #[error("the proof's signature does not hold")]
     SignatureInvalid,
     /// Made for another method.
     #[error("htm is {found:?}, the method is {expected:?}")]
     MethodMismatch {
-        /// The claim, cut and made printable.
+        /// The claim, truncated and made printable.
         found: Box<str>,
         /// The request's.
         expected: Box<str>,
@@ -68,15 +68,15 @@ pub enum DpopError {
     /// Made for another URI.
     #[error(transparent)]
     UriMismatch(#[from] HtuMismatch),
-    /// A nonce is wanted.
+    /// A nonce is required.
     #[error("a nonce is needed: {why}")]
     NonceRequired {
-        /// Why the proof's own does not do.
+        /// Why it is required, or why the proof's nonce is not accepted.
         why: &'static str,
-        /// The one to use.
+        /// The nonce to use.
         fresh: Option<HeaderValue>,
     },
-    /// Too old, or from the future.
+    /// Too old, or issued in the future.
     #[error("the proof was made at {at}, it is {now}")]
     Stale {
         /// `iat`.
@@ -87,7 +87,7 @@ pub enum DpopError {
     /// Made for another token.
     #[error("ath is {found:?}, the token's hash is {expected:?}")]
     AthMismatch {
-        /// The claim, cut and made printable.
+        /// The claim, truncated and made printable.
         found: Box<str>,
         /// The hash.
         expected: Box<str>,

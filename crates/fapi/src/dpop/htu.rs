@@ -1,32 +1,32 @@
-//! The claim `htu` against the request's own URI (RFC 9449 §4.3 (9)).
+//! The claim `htu`, compared with the URI of the request (RFC 9449 §4.3 (9)).
 //!
-//! Two readings that must not be mixed: the claim is normalised leniently, as RFC 3986 §6.2.2 and §6.2.3 allow; the request
-//! target was judged strictly before ([`CanonicalPath`](crate::route::CanonicalPath)) and only has its escapes put in upper
-//! case here. What is expected comes from the listener's configured origin, never from a field of the request.
+//! The two sides are read differently. The claim is normalised leniently, as RFC 3986 §6.2.2 and §6.2.3 allow. The
+//! request target has been judged strictly before ([`CanonicalPath`](crate::route::CanonicalPath)); only its escapes
+//! are converted to upper case. The expected origin is the configured one, never a field of the request.
 
 use percent_encoding::percent_encode_byte;
 
 use crate::route::Target;
 use crate::text::{is_unreserved, printable, read_escape};
 
-/// Which part of `htu` is another than the request's.
+/// A part of `htu` that differs from the request's URI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {part} of htu differs: {found:?}, expected {expected:?}")]
 pub struct HtuMismatch {
-    /// `scheme`, `host`, `port`, `prefix`, `path`, or `form` when it is no absolute URI.
+    /// `scheme`, `host`, `port`, `prefix`, `path`, or `form` if it is not an absolute URI.
     pub part: &'static str,
-    /// The claim, cut and made printable.
+    /// The claim, truncated and made printable.
     pub found: Box<str>,
-    /// What the request was sent to.
+    /// The URI of the request.
     pub expected: Box<str>,
 }
 
 /// Compares the claim with the request.
 ///
 /// # Errors
-/// [`HtuMismatch`], which names the first part that differs.
+/// [`HtuMismatch`], with the first part that differs.
 pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
-    // What the operator is shown ends where a client could have put a secret: before the query, and after a userinfo.
+    // The error leaves out what could be a secret: the userinfo, and everything from the query on.
     let shown = claim.split(['?', '#']).next().unwrap_or_default();
     let shown = shown.rsplit('@').next().unwrap_or_default();
     let differs = |part| HtuMismatch { part, found: printable(shown), expected: target.htu().into() };
@@ -48,7 +48,7 @@ pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatc
     if !host.eq_ignore_ascii_case(origin.host()) {
         return Err(differs("host"));
     }
-    // RFC 3986 §6.2.3: a port that is empty or the scheme's own may be left out; §3.2.3: it has digits and nothing else.
+    // RFC 3986 §6.2.3: an empty port or the scheme's default port may be omitted; §3.2.3: a port has only digits.
     let digits = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = if port.is_empty() { Some(443) } else { port.parse().ok().filter(|_| digits) };
     if port != Some(origin.port()) {
@@ -62,7 +62,7 @@ pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatc
     if own == target.path() || own.eq(&upper_escapes(target.path())) { Ok(()) } else { Err(differs("path")) }
 }
 
-/// RFC 3986 §6.2.2: escapes in upper case, unreserved characters unescaped, dot segments removed.
+/// Normalises a path (RFC 3986 §6.2.2): escapes in upper case, unreserved characters unescaped, dot segments removed.
 fn normalized(path: &str) -> Option<String> {
     let mut text = String::with_capacity(path.len());
     let mut rest = path;
@@ -81,7 +81,7 @@ fn normalized(path: &str) -> Option<String> {
     Some(without_dot_segments(&text))
 }
 
-/// RFC 3986 §5.2.4, for a path that begins with `/`.
+/// Removes dot segments (RFC 3986 §5.2.4) from a path that begins with `/`.
 fn without_dot_segments(path: &str) -> String {
     if !path.contains("/.") {
         return path.to_owned();
@@ -105,8 +105,8 @@ fn without_dot_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// The one spelling of what the request was sent to: requests whose targets differ in the case of escapes match the same
-/// claim, and a proof for them is one proof.
+/// The URI of the request in its only spelling: requests that differ only in the case of escapes match the same claim,
+/// so that a proof cannot be used once for each spelling.
 pub(super) fn of_target(target: &Target<'_>) -> String {
     upper_escapes(&target.htu())
 }

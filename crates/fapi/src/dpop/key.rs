@@ -1,4 +1,4 @@
-//! The key that a proof brings: checks 6 and 7 of RFC 9449 §4.3, as far as they are about the key.
+//! The key in the header of a proof: checks 6 and 7 of RFC 9449 §4.3, as far as they concern the key.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use super::error::DpopError;
 use crate::jose::keys::{Algorithm, KeyError, VerifyingKey};
 use crate::jose::thumbprint::KeyThumbprint;
 
-/// Where parsed proof keys are remembered; a key depends on its thumbprint alone.
+/// A cache of parsed proof keys by thumbprint.
 pub trait ProofKeys: Send + Sync {
-    /// The key with this thumbprint, if it was parsed before.
+    /// The key with this thumbprint, if it is cached.
     fn get(&self, thumbprint: &KeyThumbprint) -> Option<Arc<VerifyingKey>>;
-    /// Remembers a key.
+    /// Adds a key.
     fn insert(&self, thumbprint: KeyThumbprint, key: Arc<VerifyingKey>);
 }
 
-/// Remembers no key: each proof's is parsed anew.
+/// A cache that stores nothing, so that the key of each proof is parsed again.
 #[derive(Clone, Copy, Debug)]
 pub struct NoProofKeys;
 
@@ -30,7 +30,7 @@ impl ProofKeys for NoProofKeys {
     fn insert(&self, _: KeyThumbprint, _: Arc<VerifyingKey>) {}
 }
 
-/// The key in the header, parsed once for as long as it is remembered, and whether it was.
+/// Returns the key in the header, from the cache if possible, and whether it was cached.
 pub(super) fn proof_key(
     header: &Map<String, Value>,
     keys: &dyn ProofKeys,
@@ -45,7 +45,7 @@ pub(super) fn proof_key(
     }
     let refused = |why| DpopError::KeyRefused { why };
     let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or_else(|| refused("it is not for PS256, ES256 or EdDSA"))?;
-    // Members that speak of the key's use are no part of the thumbprint, so they have to be read each time.
+    // Members about the use of the key are not part of the thumbprint, so they have to be read each time.
     let of_any_use = ["alg", "use", "key_ops"].iter().all(|member| !jwk.contains_key(*member));
     if let Some(key) = keys.get(&thumbprint).filter(|_| of_any_use) {
         return Ok((thumbprint, key, true));
@@ -59,8 +59,8 @@ pub(super) fn proof_key(
     Ok((thumbprint, Arc::new(key), false))
 }
 
-/// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint; and a bound on what one
-/// verification with a stranger's key may cost.
+/// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint. Also limits the
+/// cost of a verification with a key that the client chose.
 fn check_size(jwk: &Map<String, Value>, key: &VerifyingKey) -> Result<(), &'static str> {
     if key.algorithm() != Algorithm::Ps256 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Demonstrating Proof of Possession (RFC 9449): what a client shows that has the key which its token is bound to.
+//! Demonstrating Proof of Possession (RFC 9449): how a client proves that it has the key its token is bound to.
 
 mod error;
 mod htu;

@@ -1,7 +1,7 @@
-//! Nonces that the gateway hands out and knows again without remembering them (RFC 9449 §8, §9).
+//! Nonces that are recognised without being stored (RFC 9449 §8, §9).
 //!
-//! A nonce names the second it was handed out in and carries an HMAC over it, so every replica with the same key accepts what
-//! another handed out. It is accepted for two lifetimes, and replaced after one, so that a client always has a good one.
+//! A nonce contains the second of its issue and an HMAC over it, so that every replica with the same key accepts it. It
+//! is accepted for two lifetimes and replaced after one, so that an active client always has a valid nonce.
 
 use std::fmt;
 
@@ -12,20 +12,20 @@ use http::HeaderValue;
 
 use crate::UnixTime;
 
-/// The keys of the nonces, and how long a window is.
+/// The keys and the lifetime of nonces.
 #[derive(Clone)]
 pub struct Nonces {
     keys: Vec<hmac::Key>,
     lifetime: u64,
 }
 
-/// No key, or no lifetime.
+/// There is no key, or the lifetime is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nonces need at least one key and a lifetime of at least one second")]
 pub struct NoNonces;
 
 impl Nonces {
-    /// Nonces of `lifetime` seconds. The first key signs; the others are still known, for rotation.
+    /// Nonces with a lifetime in seconds. The first key makes nonces; the others still verify them, for key rotation.
     ///
     /// # Errors
     /// [`NoNonces`].
@@ -36,12 +36,12 @@ impl Nonces {
         Ok(Self { keys: keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(), lifetime })
     }
 
-    /// After how many seconds a nonce is replaced.
+    /// The seconds after which a nonce is replaced.
     pub const fn lifetime(&self) -> u64 {
         self.lifetime
     }
 
-    /// The nonce of a second; the same for everyone who asks in it.
+    /// The nonce for a second, which is the same for all clients.
     pub fn issue(&self, at: UnixTime) -> Option<HeaderValue> {
         let tag = hmac::sign(self.keys.first()?, &message(at, self.lifetime));
         let mut bytes = at.0.to_be_bytes().to_vec();
@@ -49,7 +49,7 @@ impl Nonces {
         HeaderValue::try_from(URL_SAFE_NO_PAD.encode(bytes)).ok()
     }
 
-    /// Reads a nonce back, if one of the keys made it, whenever that was.
+    /// Reads a nonce of any age, if it was made with one of the keys.
     pub fn read(&self, nonce: &str) -> Option<Nonce> {
         let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
         let (issued_at, tag) = bytes.split_first_chunk::<8>()?;
@@ -71,7 +71,7 @@ impl fmt::Debug for Nonces {
     }
 }
 
-/// A nonce that this gateway, or another with its key, handed out.
+/// A nonce that was issued with one of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nonce {
     issued_at: UnixTime,
@@ -79,7 +79,7 @@ pub struct Nonce {
 }
 
 impl Nonce {
-    /// When it was handed out.
+    /// When it was issued.
     pub const fn issued_at(&self) -> UnixTime {
         self.issued_at
     }
@@ -89,18 +89,18 @@ impl Nonce {
         self.issued_at.plus(self.lifetime.saturating_mul(2))
     }
 
-    /// Whether it is accepted at `now`; one of another replica may be `ahead` seconds early.
+    /// Whether it is accepted at `now`; that of another replica may be up to `ahead` seconds ahead.
     pub const fn is_accepted_at(&self, now: UnixTime, ahead: u64) -> bool {
         self.issued_at.0 <= now.plus(ahead).0 && now.0 < self.expires_at().0
     }
 
-    /// Whether the client should be given a newer one.
+    /// Whether the client should get a new one.
     pub const fn is_due_for_renewal_at(&self, now: UnixTime) -> bool {
         now.since(self.issued_at) >= self.lifetime
     }
 }
 
-/// What the HMAC is over; a nonce of another lifetime is none of ours.
+/// The input of the HMAC, which includes the lifetime: nonces with another lifetime are not recognised.
 fn message(issued_at: UnixTime, lifetime: u64) -> [u8; 40] {
     let mut message = [0; 40];
     let parts =
@@ -109,7 +109,7 @@ fn message(issued_at: UnixTime, lifetime: u64) -> [u8; 40] {
     message
 }
 
-/// FAPI 2.0 §5.4.1 asks for 128 bits.
+/// FAPI 2.0 §5.4.1 requires 128 bits.
 const TAG_BYTES: usize = 16;
 
 #[cfg(test)]

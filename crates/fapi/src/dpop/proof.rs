@@ -1,8 +1,7 @@
-//! One DPoP proof against one request and one token: the checks of RFC 9449 §4.3, in their order.
+//! The checks of RFC 9449 §4.3, in their order, on one DPoP proof for one request and one token.
 //!
-//! A proof that passes is not used up yet ([`Authorized::redeem`](crate::permit::Authorized::redeem) wants a [`FirstUse`](super::replay::FirstUse)),
-//! and its key is not compared with the token's here ([`BoundToken::prove`](crate::sender::BoundToken::prove), the second
-//! half of check 12).
+//! Does not compare the key with that of the token ([`BoundToken::prove`](crate::sender::BoundToken::prove), the second
+//! half of check 12), and does not detect replay ([`Authorized::redeem`](crate::permit::Authorized::redeem)).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,37 +23,37 @@ use crate::route::Target;
 use crate::text::printable;
 use crate::{UnixTime, sha256};
 
-/// How old a proof may be, and what its nonces are.
+/// How old a proof may be, and which nonces are accepted.
 #[derive(Clone, Debug)]
 pub struct Freshness {
     /// Seconds from `iat` for which a proof is accepted.
     pub max_age: u64,
-    /// Seconds that `iat` may lie ahead.
+    /// Seconds that `iat` may be ahead.
     pub clock_skew: u64,
     /// The nonces.
     pub nonces: Nonces,
 }
 
-/// What a proof is compared with, besides the proof itself.
+/// Everything that a proof is checked against.
 #[derive(Clone, Copy)]
 pub struct ProofContext<'a> {
     /// The request.
     pub target: &'a Target<'a>,
     /// The token, as presented.
     pub token: PresentedToken<'a>,
-    /// The route's mode.
+    /// When the route requires a nonce.
     pub nonce: NonceMode,
-    /// The gateway's windows and nonces.
+    /// The accepted age and nonces.
     pub freshness: &'a Freshness,
-    /// Keys that were parsed before.
+    /// The cache of parsed keys.
     pub keys: &'a dyn ProofKeys,
-    /// When the replay log began: what may have been used before then needs a nonce from after it.
+    /// When the replay log was started. A proof that may have been used before needs a nonce from after this time.
     pub began: UnixTime,
     /// The time of the request.
     pub now: UnixTime,
 }
 
-/// A DPoP proof whose signature holds and that was made for this request and this token; by whose key and when is not judged.
+/// A DPoP proof with a valid signature for this request and this token. Whose key made it, and when, is not judged yet.
 pub struct SignedProof {
     key: KeyThumbprint,
     id: ProofId,
@@ -63,8 +62,8 @@ pub struct SignedProof {
 }
 
 impl SignedProof {
-    /// Takes the checks of RFC 9449 §4.3 that depend on nothing but request and token, in their order. `token` is hashed as
-    /// received, before any decoding.
+    /// Runs the checks of RFC 9449 §4.3 that depend only on the request and the token, in their order. The token is
+    /// hashed as received, before any decoding.
     ///
     /// Does not check: the key against `cnf` ([`BoundToken::prove`](crate::sender::BoundToken::prove)), the age
     /// ([`SignedProof::check_freshness`]), and replay ([`FirstUse`](super::replay::FirstUse)).
@@ -85,8 +84,8 @@ impl SignedProof {
         if !jws.is_of_type("dpop+jwt") {
             return Err(DpopError::TypeWrong { found: printable(jws.type_name()) });
         }
-        // (5) "The alg JOSE Header Parameter indicates a registered asymmetric digital signature algorithm …, is not none,
-        // is supported by the application, and is acceptable per local policy."
+        // (5) "The alg JOSE Header Parameter indicates a registered asymmetric digital signature algorithm …, is not
+        // none, is supported by the application, and is acceptable per local policy."
         let refused = || DpopError::AlgorithmRefused { algorithm: printable(jws.algorithm_name()) };
         let algorithm = Algorithm::from_name(jws.algorithm_name()).ok_or_else(refused)?;
         // (7) "The jwk JOSE Header Parameter does not contain a private key."
@@ -111,8 +110,8 @@ impl SignedProof {
         }
         // (9) "The htu claim matches the HTTP URI value for the HTTP request …, ignoring any query and fragment parts."
         htu::matches(htu, target)?;
-        // (12) "… the value of the ath claim equals the hash of that access token." Before the nonce, so that what is wrong with
-        // a proof is told before it is asked for again.
+        // (12) "… the value of the ath claim equals the hash of that access token." Before the nonce, so that a client
+        // learns what is wrong with its proof before it makes another.
         let (ath, expected) = (required(&claims, "ath")?, URL_SAFE_NO_PAD.encode(sha256(token.as_str().as_bytes())));
         if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
             return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
@@ -120,33 +119,35 @@ impl SignedProof {
         Ok(Self { key: thumbprint, id: ProofId::new(&thumbprint, target, jti), issued_at, claims })
     }
 
-    /// The thumbprint of the key that made it.
+    /// The thumbprint of the key that signed it.
     pub const fn key(&self) -> &KeyThumbprint {
         &self.key
     }
 
-    /// Judges the age of the proof: checks 10 and 11 of RFC 9449 §4.3.
+    /// Checks the age of the proof: checks 10 and 11 of RFC 9449 §4.3.
     ///
     /// # Errors
     /// [`DpopError::Stale`], [`DpopError::NonceRequired`], [`DpopError::ClaimMalformed`].
     pub fn check_freshness(self, context: &ProofContext<'_>) -> Result<VerifiedProof, DpopError> {
         let ProofContext { nonce, freshness, began, now, .. } = *context;
         let Self { key, id, issued_at, claims } = self;
-        // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via the
-        // nonce claim, is within an acceptable window."
+        // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via
+        // the nonce claim, is within an acceptable window."
         let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
         if !in_window && nonce == NonceMode::Never {
             return Err(DpopError::Stale { at: issued_at, now });
         }
-        // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce value."
-        // Judged before `iat` where a nonce can stand for it, so that a client with a wrong clock can go on. A nonce that is
-        // sent has to be good, asked for or not: a proof is then remembered for no longer than its nonce lives.
+        // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce
+        // value." Checked before `iat` where a nonce can replace it, so that a client with a wrong clock can continue.
+        // A nonce that is sent must be valid, required or not: then a proof is remembered only for as long as its nonce
+        // is accepted.
         let given = match claims.get("nonce") {
             None => None,
             Some(Value::String(text)) => Some(freshness.nonces.read(text)),
             Some(_) => return Err(DpopError::ClaimMalformed { member: "nonce", expected: "a string" }),
         };
-        // A proof may be used before its `iat`, as far as clocks may differ, so this is how far the time before the log reaches.
+        // A proof may be used before its `iat`, by the clock skew. Until this time, it may have been used before the
+        // log started.
         let unknown_until = began.plus(freshness.clock_skew);
         let ahead = freshness.clock_skew.saturating_add(1);
         let vouched =
@@ -163,11 +164,11 @@ impl SignedProof {
         if let Some(why) = needed {
             return Err(DpopError::NonceRequired { why, fresh: next_nonce() });
         }
-        // The nonce tells the age; a clock that is hours off tells of something else.
+        // The nonce determines the age, but an `iat` that is hours off is not just a wrong clock.
         if now.since(issued_at) > FAR_OFF || issued_at.since(now) > FAR_OFF {
             return Err(DpopError::Stale { at: issued_at, now });
         }
-        // The proof's own times are by the client's clock, which `iat` shows when a nonce stands for the time.
+        // The proof's own times follow the client's clock, which `iat` shows when a nonce determines the age.
         check_own_times(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
         Ok(VerifiedProof {
             key,
@@ -179,7 +180,7 @@ impl SignedProof {
     }
 }
 
-/// A DPoP proof that fits this request and this token, and is of now; not yet checked for replay.
+/// A fresh DPoP proof for this request and this token; not yet checked for replay.
 #[derive(Clone, Debug)]
 pub struct VerifiedProof {
     key: KeyThumbprint,
@@ -190,22 +191,22 @@ pub struct VerifiedProof {
 }
 
 impl VerifiedProof {
-    /// The thumbprint of the key that made it.
+    /// The thumbprint of the key that signed it.
     pub const fn key(&self) -> &KeyThumbprint {
         &self.key
     }
 
-    /// What it is known by in the replay log.
+    /// Its id in the replay log.
     pub const fn id(&self) -> ProofId {
         self.id
     }
 
-    /// The last second at which any request could pass with it.
+    /// The last second at which a request could be accepted with it.
     pub const fn forget_after(&self) -> UnixTime {
         self.forget_after
     }
 
-    /// Judges the age again, for a request that was held up since, by a body for example.
+    /// Checks the age again, after a delay such as that of reading a body.
     ///
     /// # Errors
     /// [`DpopError::Stale`].
@@ -213,13 +214,13 @@ impl VerifiedProof {
         if now > self.forget_after { Err(DpopError::Stale { at: self.issued_at, now }) } else { Ok(()) }
     }
 
-    /// The nonce to hand out with the answer, because the proof's own is about to end.
+    /// The nonce to send with the response, because the proof's own is due for renewal.
     pub const fn next_nonce(&self) -> Option<&HeaderValue> {
         self.next_nonce.as_ref()
     }
 }
 
-/// Claims that a proof need not have, but that count when they say it is over (DPOP-45).
+/// Checks `exp` and `nbf`, which a proof need not have (DPOP-45).
 fn check_own_times(claims: &Map<String, Value>, now: UnixTime, skew: u64) -> Result<(), DpopError> {
     let malformed = |member| move |_| DpopError::ClaimMalformed { member, expected: "a number of seconds" };
     if let Some(at) = numeric_date(claims, "exp", f64::floor).map_err(malformed("exp"))?.filter(|at| *at <= now) {
@@ -241,7 +242,7 @@ fn required<'c>(claims: &'c Map<String, Value>, member: &'static str) -> Result<
 }
 
 const MAX_PROOF_BYTES: usize = 8 * 1024;
-/// With a nonce, `iat` only has to be of the same part of the day.
+/// How far `iat` may be off when a nonce determines the age, in seconds.
 const FAR_OFF: u64 = 2 * 3600;
 
 #[cfg(test)]
@@ -299,7 +300,7 @@ mod tests {
             self.freshness.nonces.issue(UnixTime(now)).unwrap().to_str().unwrap().to_owned()
         }
 
-        /// The good proof with these members in place of its own, in header and claims.
+        /// The good proof with these members of header and claims replaced.
         fn proof(&self, header: Value, claims: Value) -> String {
             let ath = URL_SAFE_NO_PAD.encode(sha256(TOKEN.as_bytes()));
             let mut good = [
@@ -363,7 +364,7 @@ mod tests {
             assert_eq!(with("key_ops", json!(["sign"])), Some(Code::DpopKeyRefused));
             assert_eq!(with("d", json!("AA")), Some(Code::DpopKeyPrivate));
             assert_eq!(with("use", json!("sig")), None);
-            // After this the key is remembered.
+            // After this the key is cached.
             assert_eq!(client.code(json!({}), json!({})), None); // control
         }
     }

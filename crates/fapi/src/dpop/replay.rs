@@ -1,14 +1,14 @@
-//! What a replay log knows of proofs: their ids, and that one is used for the first time (RFC 9449 §11.1).
+//! Ids of proofs, and the assertion of a replay log that a proof is used for the first time (RFC 9449 §11.1).
 //!
-//! The log itself is outside: it has a memory and a lock.
+//! The log itself belongs to the caller, since it has state.
 
 use super::htu;
 use crate::jose::thumbprint::KeyThumbprint;
 use crate::route::Target;
 use crate::sha256;
 
-/// What a proof is known by: a hash over key, `htu` of the request and `jti` (RFC 9449 §11.1), so that no client can use up
-/// another's and no `jti` is too long.
+/// The id of a proof: a hash over its key, the request's `htu` and its `jti` (RFC 9449 §11.1). No client can use up the
+/// proof of another, and the length of `jti` does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProofId([u8; 16]);
 
@@ -24,7 +24,7 @@ impl ProofId {
         Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
-    /// An id of given bytes, for the tests of replay logs.
+    /// An id with these bytes, for tests of replay logs.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -35,18 +35,18 @@ impl ProofId {
     }
 }
 
-/// The statement of a replay log that this proof had not been used before, and now is.
+/// The assertion of a replay log that a proof has not been used before, and is recorded as used.
 #[must_use]
 #[derive(Debug)]
 pub struct FirstUse(ProofId);
 
 impl FirstUse {
-    /// For replay logs alone, after one atomic step that found the proof unused and noted it.
+    /// Makes the assertion. Only for replay logs, after one atomic step that found the proof unused and recorded it.
     pub const fn assertion(proof: ProofId) -> Self {
         Self(proof)
     }
 
-    /// Whether it speaks of this proof.
+    /// Whether it is about this proof.
     pub(crate) fn is_of(&self, proof: ProofId) -> bool {
         self.0 == proof
     }

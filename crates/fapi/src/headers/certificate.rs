@@ -1,4 +1,4 @@
-//! The client's certificate as the upstream is told of it (RFC 9440).
+//! The client's certificate in fields for the upstream (RFC 9440).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,23 +8,24 @@ use crate::UnixTime;
 use crate::peer::{ClientCertificate, Peer};
 use crate::token::Confirmation;
 
-/// A client's certificate that is valid and that somebody vouches for: a trust anchor, or the token that is bound to it.
+/// A valid client certificate that a trust anchor, or the token bound to it, vouches for.
 ///
-/// Possession of a key makes nobody's name true, so a certificate that nobody vouches for is not named to the upstream.
+/// Possession of its key does not prove that the names in a certificate are true, so one without a voucher is not
+/// forwarded.
 #[derive(Clone, Copy, Debug)]
 pub struct VouchedCertificate<'p>(&'p ClientCertificate);
 
 impl<'p> VouchedCertificate<'p> {
-    /// The certificate of `peer`, if it may be named.
+    /// The certificate of `peer`, if it may be forwarded.
     ///
-    /// | chain verified | token | named |
+    /// | chain verified | token | forwarded |
     /// | --- | --- | --- |
     /// | yes | any, or none | while it is valid |
     /// | no | bound to this certificate | while it is valid |
     /// | no | bound to a key or to another certificate, or none | never |
     ///
-    /// `chain_verified` says whether the listener takes only certificates whose chain leads to a trust anchor; `bound_to` is
-    /// what the token of the request is bound to, if there is a token.
+    /// `chain_verified` says whether the listener accepts only certificates whose chain leads to a trust anchor;
+    /// `bound_to` is what the token of the request is bound to, if there is a token.
     pub fn of(peer: &'p Peer, chain_verified: bool, bound_to: Option<&Confirmation>, now: UnixTime) -> Option<Self> {
         let certificate = peer.certificate().filter(|certificate| certificate.valid_at(now))?;
         let bound = bound_to.and_then(Confirmation::certificate) == Some(certificate.thumbprint());
@@ -37,8 +38,8 @@ impl<'p> VouchedCertificate<'p> {
     }
 }
 
-/// `Client-Cert-Chain` (RFC 9440 §2.3): the authorities above a certificate, in DER, as a list of byte sequences; `None` if
-/// there is none.
+/// The value of `Client-Cert-Chain` (RFC 9440 §2.3): a list of byte sequences with the authorities above a certificate,
+/// in DER. `None` if there are none.
 pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue> {
     let items: Vec<String> = authorities.iter().map(|der| format!(":{}:", STANDARD.encode(der))).collect();
     (!items.is_empty()).then(|| HeaderValue::try_from(items.join(", ")).ok()).flatten()
@@ -52,7 +53,7 @@ mod tests {
     use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
     use crate::peer::NoCertificate;
 
-    /// A certificate that is valid from 1975 to 4096, and a time within.
+    /// A certificate that is valid from 1975 to 4096.
     fn certificate() -> Arc<ClientCertificate> {
         let key = rcgen::KeyPair::generate().unwrap();
         let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();

@@ -1,4 +1,4 @@
-//! What leaves to the client (RFC 9110 §7.6, RFC 9111 §3.5, RFC 9440 §2.4).
+//! Response headers and trailers for the client (RFC 9110 §7.6, RFC 9111 §3.5, RFC 9440 §2.4).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -7,10 +7,10 @@ use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::{FRAMING, class_of, is_odd};
 use crate::permit::Permit;
 
-/// The header that gives a client the nonce of its next proof (RFC 9449 §8.2).
+/// The header with the nonce for the client's next proof (RFC 9449 §8.2).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
-/// Fields of a response that concern one connection (RFC 9110 §7.6.1, §11.7.1); Transfer-Encoding is the parser's to remove.
+/// Response fields that concern one connection (RFC 9110 §7.6.1, §11.7.1). The parser removes Transfer-Encoding.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "keep-alive",
@@ -22,7 +22,7 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// Whether `Connection` names the field (RFC 9110 §7.6.1); those that frame the message stay what they are.
+/// Whether `Connection` names the field (RFC 9110 §7.6.1); never true for fields that frame the message.
 fn nominated(headers: &HeaderMap, name: &str) -> bool {
     !FRAMING.contains(&name)
         && headers
@@ -32,14 +32,14 @@ fn nominated(headers: &HeaderMap, name: &str) -> bool {
             .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// What tells of the inside, or would speak in the gateway's name.
+/// Whether a field reveals internals of the upstream, or is reserved for the gateway.
 fn is_internal(name: &str) -> bool {
     name.starts_with("client-cert")
         || matches!(name, "server" | "x-powered-by" | "dpop-nonce" | "alt-svc")
         || (is_odd(name) && class_of(name).starts_with("client-cert"))
 }
 
-/// The edits that make an upstream's header section fit to leave (FWD-10, CC-05, RFC 9111 §3.5).
+/// The edits to an upstream's header section for the client (FWD-10, CC-05, RFC 9111 §3.5).
 pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &InteractionId) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     for name in received.keys() {
@@ -52,7 +52,7 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     let proof = permit.and_then(|permit| permit.token()).and_then(|token| token.proof());
     if let Some(nonce) = proof.and_then(|proof| proof.next_nonce()) {
         edits.set.push((DPOP_NONCE, nonce.clone()));
-        // RFC 9449 §8.2: a nonce is for one client; the answer that brings it is not to be stored.
+        // RFC 9449 §8.2: responses with a nonce "should be uncacheable", so that no cache serves a stale nonce.
         edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     }
     let protected = permit.is_some_and(|permit| permit.token().is_some());
@@ -70,8 +70,9 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     edits
 }
 
-/// The trailers of an upstream that do not leave: what would not leave in a header section, and what may not stand in a
-/// trailer section because it frames, routes, controls, authenticates or describes the message (RFC 9110 §6.5.1).
+/// The trailers of an upstream that are not forwarded: those that are removed from a header section too, and those that
+/// are not allowed in a trailer section, since they frame, route, control, authenticate or describe the message (RFC
+/// 9110 §6.5.1).
 pub fn withheld_trailers(received: &HeaderMap) -> Vec<HeaderName> {
     let withheld = |name: &&HeaderName| {
         let class = name.as_str();
@@ -84,7 +85,7 @@ pub fn withheld_trailers(received: &HeaderMap) -> Vec<HeaderName> {
     received.keys().filter(withheld).cloned().collect()
 }
 
-/// Fields that are read before the content, or that the gateway writes.
+/// Fields that have to be known before the content, or that the gateway sets.
 const NOT_IN_TRAILERS: &[&str] = &[
     "authorization",
     "cache-control",

@@ -1,12 +1,12 @@
-//! What is changed of a header section.
+//! Edits to a header section.
 
 use http::{HeaderName, HeaderValue};
 
-/// Changes to a header section: first everything in `remove`, then everything in `set`, each replacing its name.
+/// Edits to a header section: first all removals, then all new values, each of which replaces the field.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeaderEdits {
-    /// Names to remove, all their lines.
+    /// Fields to remove, with all their lines.
     pub remove: Vec<HeaderName>,
-    /// Names to set to one value.
+    /// Fields to set to a single value.
     pub set: Vec<(HeaderName, HeaderValue)>,
 }

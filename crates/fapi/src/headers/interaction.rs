@@ -1,24 +1,24 @@
-//! The id that a client, an upstream and the audit share (FAPI Implementation Advice).
+//! The interaction id, which the client, the upstream and the audit share (FAPI Implementation Advice).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// The header that joins what a client saw with what audit wrote (FAPI Implementation Advice).
+/// The header with the interaction id (FAPI Implementation Advice).
 pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
 
-/// The identity of one exchange: the client's UUID as it wrote it, or a new one.
+/// The id of one exchange: the UUID that the client sent, as written, or a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InteractionId(HeaderValue);
 
 impl InteractionId {
-    /// An id of our own.
+    /// The id with this UUID.
     pub fn from_uuid(uuid: Uuid) -> Self {
         let mut buffer = Uuid::encode_buffer();
         let text = uuid.hyphenated().encode_lower(&mut buffer);
         Self(HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(NIL)))
     }
 
-    /// The client's, if it sent exactly one and that is a UUID in its canonical form (RFC 9562 §4).
+    /// The id that the client sent, if it is exactly one UUID in canonical form (RFC 9562 §4).
     pub fn from_request(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(INTERACTION_ID).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };

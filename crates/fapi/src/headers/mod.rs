@@ -1,4 +1,4 @@
-//! What leaves, to the upstream and to the client, as lists of edits.
+//! Header fields for the upstream and for the client, as lists of edits.
 
 mod certificate;
 mod client;

@@ -1,18 +1,18 @@
-//! The names that a client may not send on, since the gateway or anyone behind it could take them for the gateway's word.
+//! Names of header fields that are removed from requests, since an upstream would trust them as set by the gateway.
 //!
-//! Names are compared by class: after lower-casing, and with every character that is no letter or digit read as `-`, since
-//! servers behind us may do so.
+//! Names are compared by class: in lower case, with every character other than a letter or digit read as `-`, since
+//! servers may read them so.
 
 use http::HeaderName;
 
-/// The classes of names that a client may not send on: those of the contract, and what the routes add.
+/// The names that are removed from requests: built-in ones, and those that routes use for claims.
 #[derive(Clone, Debug, Default)]
 pub struct StripList {
     own: Vec<Box<str>>,
 }
 
 impl StripList {
-    /// The list with the names that routes give to forwarded claims.
+    /// The built-in names and the fields that routes use for claims.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n HeaderName>) -> Self {
         let mut own: Vec<Box<str>> = names.into_iter().map(|name| class_of(name.as_str()).into()).collect();
         own.sort_unstable();
@@ -24,7 +24,7 @@ impl StripList {
     pub(super) fn holds(&self, name: &str) -> bool {
         if is_odd(name) {
             let class = class_of(name);
-            // A look-alike of a field that frames or routes the message is as dangerous as one that names a person.
+            // A name that resembles a field for framing or routing is as dangerous as one for an identity.
             self.holds_class(&class) || FRAMING.contains(&class.as_str()) || class == "authorization"
         } else {
             self.holds_class(name)
@@ -38,7 +38,7 @@ impl StripList {
     }
 }
 
-/// Names whose whole class is the gateway's to write.
+/// Prefixes of names that only the gateway sets.
 pub(super) const PREFIXES: &[&str] = &[
     "client-cert",
     "x-token-",
@@ -54,8 +54,8 @@ pub(super) const PREFIXES: &[&str] = &[
     "x-amzn-mtls-",
 ];
 
-/// Whether a proxy may hand on a certificate under this name, in lower case: the names of its kind never go up, whoever sends
-/// them.
+/// Whether a proxy may forward a certificate in a field with this name, in lower case: names with these prefixes are
+/// never forwarded to an upstream.
 pub fn may_carry_certificate(name: &str) -> bool {
     let own = ["client-cert", "x-client-cert", "x-ssl-", "ssl-client-"];
     own.iter().any(|prefix| name.starts_with(prefix) && PREFIXES.contains(prefix))
@@ -87,12 +87,12 @@ pub(super) const NAMES: &[&str] = &[
 
 pub(super) const FRAMING: &[&str] = &["content-length", "transfer-encoding", "host"];
 
-/// Whether a name has characters that its class has not.
+/// Whether a name differs from its class, apart from case.
 pub(super) fn is_odd(name: &str) -> bool {
     name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b == b'-'))
 }
 
-/// Lower case, with `-` for everything that is no letter or digit.
+/// The class of a name: lower case, with `-` for everything but letters and digits.
 pub(super) fn class_of(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }

@@ -11,7 +11,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Goes on with the client's trace, if it sent a well-formed one.
+    /// Continues the client's trace, if it sent a well-formed one.
     pub fn from_request(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all("traceparent").iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
@@ -32,7 +32,7 @@ impl TraceContext {
         well_formed.then(|| Self { traceparent: value.clone(), trace_id: trace_id.into(), continued: true })
     }
 
-    /// Starts a trace from random bytes, 16 for its id and 8 for the first parent's; not sampled.
+    /// Starts a trace that is not sampled, with 16 random bytes for its id and 8 for the parent id.
     pub fn start(random: [u8; 24]) -> Self {
         let mut text = String::with_capacity(55);
         text.push_str("00-");
@@ -49,7 +49,7 @@ impl TraceContext {
         Self { traceparent, trace_id, continued: false }
     }
 
-    /// Whether it is the client's.
+    /// Whether it continues the client's trace.
     pub(super) const fn is_continued(&self) -> bool {
         self.continued
     }
@@ -58,7 +58,7 @@ impl TraceContext {
         &self.traceparent
     }
 
-    /// Its 32 hexadecimal digits.
+    /// The trace id: 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
         &self.trace_id
     }

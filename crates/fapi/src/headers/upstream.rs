@@ -1,7 +1,7 @@
-//! What leaves to the upstream (RFC 9440, RFC 7239, RFC 9110 §7.6, W3C Trace Context).
+//! Request headers for the upstream (RFC 9440, RFC 7239, RFC 9110 §7.6, W3C Trace Context).
 //!
-//! Every name that could be taken for the gateway's word is removed from what the client sent, on every route, and only then
-//! is ours set.
+//! On every route, each field that an upstream would trust as set by the gateway is removed from the request; then the
+//! gateway sets its own.
 
 use std::net::IpAddr;
 
@@ -17,31 +17,31 @@ use super::trace::TraceContext;
 use crate::permit::Permit;
 use crate::route::Origin;
 
-/// What is known of the connection and the exchange when a request is sent on.
+/// What is known of the connection and the exchange when a request is forwarded.
 #[derive(Clone, Copy, Debug)]
 pub struct Onward<'a> {
-    /// The client's certificate, if it may be named.
+    /// The client's certificate, if it may be forwarded.
     pub certificate: Option<VouchedCertificate<'a>>,
-    /// The value of `Client-Cert-Chain`: the authorities between that certificate and the anchor.
+    /// The value of `Client-Cert-Chain`: the authorities between that certificate and the trust anchor.
     pub chain: Option<&'a HeaderValue>,
-    /// The version that the client spoke.
+    /// The HTTP version of the client.
     pub version: http::Version,
-    /// The version that the upstream is spoken to in.
+    /// The HTTP version of the upstream.
     pub upstream_version: http::Version,
-    /// The other end's address.
+    /// The address of the connection's peer.
     pub client_address: IpAddr,
     /// The origin the request was sent to.
     pub origin: &'a Origin,
-    /// The exchange.
+    /// The id of the exchange.
     pub interaction: &'a InteractionId,
     /// The trace.
     pub trace: &'a TraceContext,
 }
 
-/// The edits that make a client's header section the gateway's.
+/// The edits to a client's header section for the upstream.
 ///
-/// `received` is what is about to be sent: hop-by-hop fields and those that `Connection` names are expected to be gone, so
-/// that the client can name nothing of ours (RFC 9110 §7.6.1).
+/// `received` is what is about to be sent, without hop-by-hop fields and those that `Connection` names, so that the
+/// client cannot remove a field of the gateway (RFC 9110 §7.6.1).
 pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onward: &Onward<'_>) -> HeaderEdits {
     let forward = &permit.route().forward;
     let mut edits = HeaderEdits::default();
@@ -79,7 +79,7 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onw
     edits
 }
 
-/// RFC 7239 §4 and its older kin, from what the connection shows.
+/// Sets `Forwarded` (RFC 7239 §4) and the `X-Forwarded` fields from the connection.
 fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, onward: &Onward<'_>) {
     let host = onward.origin.authority();
     let address = onward.client_address.to_canonical();
@@ -100,7 +100,7 @@ fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, onward: &Onward<'_>)
     set.push((HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")));
 }
 
-/// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field", after those of the proxies before it.
+/// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field". Appended to those of earlier proxies.
 fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
     let own: &[u8] = if onward.version == http::Version::HTTP_2 { b"2 fapi-gateway" } else { b"1.1 fapi-gateway" };
     let before = received.get_all(header::VIA).iter().map(|value| value.as_bytes());
@@ -110,8 +110,8 @@ fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onwa
     }
 }
 
-/// RFC 9110 §10.1.4: "trailers" says that the sender will not drop them; true only where they can be handed on, from HTTP/2 to
-/// HTTP/2. What RFC 9113 §8.2.2 lets a client say beside it is nothing.
+/// RFC 9110 §10.1.4: "trailers" means that the sender does not discard them, which is true only where they are
+/// forwarded, from HTTP/2 to HTTP/2. RFC 9113 §8.2.2 permits no other value.
 fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
     let both = onward.version == http::Version::HTTP_2 && onward.upstream_version == http::Version::HTTP_2;
     if both && received.get(header::TE).is_some_and(|value| value == "trailers") {
@@ -119,22 +119,23 @@ fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onwar
     }
 }
 
-/// A claim as a field value: text as it is, other JSON in its compact form; every byte that is not printable ASCII, `%` itself,
-/// and spaces at either end, percent-encoded, so that no claim can end a field, and none is read as another (CC-12).
+/// A claim as a field value: text as it is, other JSON in compact form. Bytes other than printable ASCII, `%`, and
+/// spaces at either end are percent-encoded, so that no claim can end a field, and no two claims have the same value
+/// (CC-12).
 fn claim_value(claim: &Value) -> Option<HeaderValue> {
     let text = match claim {
         Value::String(text) => text.clone(),
         Value::Null => return None,
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => claim.to_string(),
     };
-    // RFC 9110 §5.5: "A field value does not include leading or trailing whitespace"; what stands there is lost on the way.
+    // RFC 9110 §5.5: "A field value does not include leading or trailing whitespace"; recipients remove it.
     let inner = text.trim_matches(' ');
     let (before, after) = text.split_once(inner).unwrap_or_default();
     let ends = |spaces| utf8_percent_encode(spaces, ENCODED_AT_ENDS);
     HeaderValue::try_from(format!("{}{}{}", ends(before), utf8_percent_encode(inner, ENCODED), ends(after))).ok()
 }
 
-/// What is encoded of a claim, besides everything beyond ASCII.
+/// The characters of a claim that are encoded, besides all beyond ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 const ENCODED_AT_ENDS: &AsciiSet = &ENCODED.add(b' ');
 
@@ -240,7 +241,7 @@ mod tests {
         fn cc_12_every_claim_becomes_one_printable_value(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}| {0,3}a? {0,3}") {
             let value = claim_value(&Value::String(text.clone())).unwrap();
             prop_assert!(value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b)));
-            // What an upstream reads, it can turn back into the claim, and into no other.
+            // An upstream can decode the value into the claim, and into no other.
             let mut decoded = Vec::new();
             let mut rest = value.to_str().unwrap().trim().bytes();
             while let Some(byte) = rest.next() {
@@ -260,7 +261,7 @@ mod tests {
         }
     }
 
-    /// Claims as JSON, and the field values that carry them.
+    /// Claims as JSON, and their field values.
     const CLAIMS: &[(&str, Option<&str>)] = &[
         (r#""client-1""#, Some("client-1")),
         (r#""plain, ascii; \"quoted\" \\ ~""#, Some(r#"plain, ascii; "quoted" \ ~"#)),

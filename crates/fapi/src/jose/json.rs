@@ -1,8 +1,8 @@
-//! JSON with one reading: every parser that looks at a JWT must see the same members.
+//! JSON with one reading, so that every parser of a JWT sees the same members.
 //!
-//! RFC 7519 §4 lets a reader of duplicate names take the last or refuse; two readers that choose differently see two
-//! tokens. Here duplicates at any depth are refused, and so are depth beyond 16, more than 4096 members or elements, bytes
-//! after the end, and anything that is not UTF-8 (RFC 8725 §3.7, RFC 8259 §4).
+//! RFC 7519 §4 allows a parser to use the last of duplicate names or to refuse them; two parsers that choose
+//! differently see two tokens. This one refuses duplicates at any depth, nesting deeper than 16, more than 4096 members
+//! or elements, trailing bytes, and anything that is not UTF-8 (RFC 8725 §3.7, RFC 8259 §4).
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct AmbiguousJson;
 /// Parses one JSON object.
 ///
 /// # Errors
-/// [`AmbiguousJson`]; what exactly was wrong stays out of it, since it would quote the input.
+/// [`AmbiguousJson`], without details, since these would quote the input.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, AmbiguousJson> {
     let text = std::str::from_utf8(bytes).map_err(|_| AmbiguousJson)?;
     let mut budget = MAX_ITEMS;

@@ -1,8 +1,7 @@
-//! One JWS in compact serialization: parsed strictly, verified with one key, unreadable before that (RFC 7515 §5.2).
+//! A JWS in compact serialization: parsed strictly, verified with one key, and unreadable before that (RFC 7515 §5.2).
 //!
-//! RFC 8725 §3 in types: the algorithm comes from the allow-list and the key, never from the header alone; a header that
-//! brings its own key, or extensions that must be understood, ends the matter; duplicate members and second spellings of
-//! the same bytes do not parse.
+//! RFC 8725 §3 in types: the algorithm comes from the allow-list and the key, never from the header alone. Critical
+//! extensions, duplicate members and non-canonical base64url do not parse.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +10,7 @@ use serde_json::{Map, Value};
 use super::json::parse_object;
 use super::keys::VerifyingKey;
 
-/// A compact JWS, taken apart; nothing it says is known to be true.
+/// The parts of a compact JWS; nothing it says is verified.
 pub(crate) struct Jws<'r> {
     signed: &'r str,
     signature: &'r str,
@@ -19,7 +18,7 @@ pub(crate) struct Jws<'r> {
     payload: Map<String, Value>,
 }
 
-/// Why a text is no compact JWS with one reading.
+/// Why a text is not a compact JWS with one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
     /// Over the size limit.
@@ -45,7 +44,7 @@ pub enum JwsError {
 }
 
 impl<'r> Jws<'r> {
-    /// Takes a compact JWS apart.
+    /// Parses a compact JWS of at most `limit` bytes.
     pub(crate) fn parse(text: &'r str, limit: usize) -> Result<Self, JwsError> {
         if text.len() > limit {
             return Err(JwsError::TooLarge { bytes: text.len(), limit });
@@ -62,7 +61,8 @@ impl<'r> Jws<'r> {
         }
         let header = part(header, "header")?;
         // RFC 7515 §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
-        // recipient, then the JWS is invalid." None is; `b64` without `crit` would change what was signed (RFC 7797 §6).
+        // recipient, then the JWS is invalid." None is supported; `b64` without `crit` changes what is signed (RFC 7797
+        // §6).
         if header.contains_key("crit") || header.contains_key("b64") {
             return Err(JwsError::CriticalHeader);
         }
@@ -79,17 +79,18 @@ impl<'r> Jws<'r> {
         &self.header
     }
 
-    /// The name of the algorithm; empty when there is none, which no allow-list has.
+    /// The name of the algorithm; empty if there is none, which no allow-list contains.
     pub(crate) fn algorithm_name(&self) -> &str {
         self.header.get("alg").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The `typ`, or nothing.
+    /// The `typ`; empty if there is none.
     pub(crate) fn type_name(&self) -> &str {
         self.header.get("typ").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Whether it is of `kind`, compared as a media type: without case, with or without `application/` (RFC 7515 §4.1.9).
+    /// Whether `typ` is `kind`, compared as a media type: ignoring case, with or without `application/` (RFC 7515
+    /// §4.1.9).
     pub(crate) fn is_of_type(&self, kind: &str) -> bool {
         let found = self.type_name();
         let short = match found.split_at_checked("application/".len()) {
@@ -99,23 +100,23 @@ impl<'r> Jws<'r> {
         short.eq_ignore_ascii_case(kind)
     }
 
-    /// What it says of itself under this name, if that is text. A claim, not a fact: use it to find the one to ask.
+    /// The unverified value of a claim, if it is text. Use it only to find the issuer whose keys verify the JWS.
     pub(crate) fn claimed(&self, name: &str) -> Option<&str> {
         self.payload.get(name).and_then(Value::as_str)
     }
 
-    /// The payload, if `key` signed it.
+    /// Returns the payload if the signature verifies with `key`.
     pub(crate) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
         key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)
     }
 
-    /// The payload, if one of the first of `keys` signed it.
+    /// Returns the payload if the signature verifies with one of the first four of `keys`.
     pub(crate) fn verify_with_one_of<'k>(
         self,
         keys: impl Iterator<Item = &'k VerifyingKey>,
     ) -> Result<Map<String, Value>, NotVerified> {
         let mut failure = NotVerified::NoKey;
-        // RFC 7515 allows a set to hold many keys without `kid`; a stranger does not get to choose how many we try.
+        // A key set may have many keys without `kid` (RFC 7517 §4.5); the sender must not decide how many are tried.
         for key in keys.take(4) {
             if key.is_weak() {
                 failure = NotVerified::WeakKey;
@@ -128,7 +129,8 @@ impl<'r> Jws<'r> {
         Err(failure)
     }
 
-    /// The `kid`: a name to look a key up with, nothing else (RFC 8725 §3.10). A wrong type is never the same as absence.
+    /// The `kid`, for looking up a key and nothing else (RFC 8725 §3.10). A value of the wrong type is never treated as
+    /// absent.
     pub(crate) fn key_id(&self) -> Result<Option<&str>, JwsError> {
         match self.header.get("kid") {
             None => Ok(None),
@@ -138,18 +140,18 @@ impl<'r> Jws<'r> {
     }
 }
 
-/// Why no key verified a JWS.
+/// Why no key verifies a JWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotVerified {
-    /// There was none to try.
+    /// There is no candidate key.
     NoKey,
-    /// The only ones are below 2048 bits.
+    /// The last candidate is below 2048 bits.
     WeakKey,
-    /// None of them signed it.
+    /// The signature does not verify with the last candidate.
     Signature,
 }
 
-/// One part: canonical base64url without padding, then JSON (RFC 7515 §2; RFC 4648 §3.5 for the last bits).
+/// Decodes one part: canonical base64url without padding, then JSON (RFC 7515 §2; RFC 4648 §3.5 for the last bits).
 fn part(text: &str, name: &'static str) -> Result<Map<String, Value>, JwsError> {
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| JwsError::Malformed { part: name })?;
     parse_object(&bytes).map_err(|_| JwsError::Malformed { part: name })

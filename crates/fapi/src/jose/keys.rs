@@ -1,7 +1,7 @@
-//! An issuer's keys: a JWK Set as a list of keys that may verify, each for one algorithm (RFC 7517 §5, RFC 8725 §3.1).
+//! An issuer's keys: a JWK Set as a list of verifying keys, each for one algorithm (RFC 7517 §5, RFC 8725 §3.1).
 //!
-//! Entries that cannot serve are skipped and break nothing; what is left is chosen by `kid` and algorithm together, so
-//! that a set may repeat a `kid` for keys of different types (FAPI 2.0 §5.4.3).
+//! Unusable entries are skipped. The others are selected by `kid` and algorithm together, so that a set may repeat a
+//! `kid` for keys of different types (FAPI 2.0 §5.4.3).
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::json::parse_object;
 
-/// A signature algorithm that FAPI 2.0 §5.4.1 allows; there is no value for any other.
+/// A signature algorithm that FAPI 2.0 §5.4.1 allows; others cannot be represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// RSASSA-PSS with SHA-256, a salt of 32 bytes, keys from 2048 bits (RFC 7518 §3.5).
@@ -27,7 +27,7 @@ impl Algorithm {
     /// All of them.
     pub const ALL: &[Self] = &[Self::Ps256, Self::Es256, Self::EdDsa];
 
-    /// The algorithm of this registered name; names compare with case (RFC 7515 §4.1.1).
+    /// The algorithm with this registered name; names are case-sensitive (RFC 7515 §4.1.1).
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "PS256" => Some(Self::Ps256),
@@ -55,32 +55,34 @@ pub struct VerifyingKey {
     strength: Strength,
 }
 
-/// Whether a key is large enough to be believed (FAPI 2.0 §5.4.1).
+/// Whether a key is large enough (FAPI 2.0 §5.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
     Sufficient,
     Weak,
 }
 
-/// Why an entry of a JWK Set cannot verify anything.
+/// Why an entry of a JWK Set cannot verify signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Its `use`, `key_ops` or `alg` are for something else, or its type is not one we verify with.
+    /// Its `use`, `key_ops` or `alg` is for another purpose, or its type is not supported.
     #[error("the key is not for PS256, ES256 or EdDSA signatures")]
     NotForVerifying,
-    /// It holds a private or symmetric member.
+    /// It contains a private or symmetric member.
     #[error("the key holds private members")]
     Private,
-    /// Its numbers are missing or malformed.
+    /// Its parameters are missing or malformed.
     #[error("the key's parameters are malformed")]
     Malformed,
 }
 
 impl VerifyingKey {
-    /// Takes a public JWK (RFC 7517 §4).
+    /// Reads a public JWK (RFC 7517 §4).
+    ///
+    /// Does not check that an Ed25519 key is a point of the curve: verifying a signature with such a key fails.
     ///
     /// # Errors
-    /// [`KeyError`]. An Ed25519 key that is no point is only found when a signature is verified, which then fails.
+    /// [`KeyError`].
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         if Self::has_private_members(jwk) {
             return Err(KeyError::Private);
@@ -113,7 +115,7 @@ impl VerifyingKey {
             Algorithm::EdDsa if bytes("x")?.len() == 32 => Strength::Sufficient,
             Algorithm::EdDsa => return Err(KeyError::Malformed),
         };
-        // Only what the key needs goes to the library, so that a member it cannot read does not spoil a good key.
+        // The library gets only the members of the key itself, so that another member it cannot read does no harm.
         let needed: Map<String, Value> = ["kty", "crv", "n", "e", "x", "y"]
             .iter()
             .filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone())))
@@ -123,7 +125,7 @@ impl VerifyingKey {
         Ok(Self { key, algorithm, strength })
     }
 
-    /// Whether a JWK gives away more than a public key (RFC 7518 §6.2.2, §6.3.2, §6.4).
+    /// Whether a JWK contains private or symmetric members (RFC 7518 §6.2.2, §6.3.2, §6.4).
     pub(crate) fn has_private_members(jwk: &Map<String, Value>) -> bool {
         ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].iter().any(|name| jwk.contains_key(*name))
     }
@@ -138,7 +140,7 @@ impl VerifyingKey {
         matches!(self.strength, Strength::Weak)
     }
 
-    /// Whether `signature`, in base64url, is this key's over `message`.
+    /// Whether `signature`, in base64url, is a signature of this key over `message`.
     pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         let algorithm = match self.algorithm {
             Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
@@ -160,15 +162,15 @@ fn rsa_strength(modulus: &[u8], exponent: &[u8]) -> Result<Strength, KeyError> {
     let significant: Vec<u8> = modulus.iter().copied().skip_while(|byte| *byte == 0).collect();
     let Some(first) = significant.first() else { return Err(KeyError::Malformed) };
     let bits = significant.len().saturating_mul(8).saturating_sub(first.leading_zeros() as usize);
-    // Beyond 8192 bits, or with an exponent beyond 32 bits, one verification costs too much to offer to strangers.
+    // Above 8192 bits, or with an exponent above 32 bits, a single verification is too expensive.
     if bits > 8192 || exponent.is_empty() || exponent.len() > 4 {
         return Err(KeyError::Malformed);
     }
     Ok(if bits < 2048 { Strength::Weak } else { Strength::Sufficient })
 }
 
-/// RFC 7518 §6.2.1.2: a coordinate's octet string "MUST be the full size of a coordinate for the curve". A point off the
-/// curve verifies nothing; found here, it cannot make a broken key set pass for a new one.
+/// RFC 7518 §6.2.1.2: a coordinate's octet string "MUST be the full size of a coordinate for the curve". A point off
+/// the curve verifies nothing; refusing it here keeps a broken key set from replacing a good one.
 fn on_p256(x: &[u8], y: &[u8]) -> Result<Strength, KeyError> {
     if x.len() != 32 || y.len() != 32 {
         return Err(KeyError::Malformed);
@@ -180,14 +182,14 @@ fn on_p256(x: &[u8], y: &[u8]) -> Result<Strength, KeyError> {
     }
 }
 
-/// The keys of one issuer, as of one reading of its JWK Set.
+/// The keys of one issuer, from one version of its JWK Set.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<(Option<Box<str>>, VerifyingKey)>,
     skipped: usize,
 }
 
-/// The document is no JWK Set.
+/// Why a document gives no keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// Not a JSON object with an array `keys`.
@@ -196,16 +198,16 @@ pub enum KeySetError {
     /// More than 100 keys.
     #[error("the JWK Set has more than 100 keys")]
     TooMany,
-    /// Nothing in it can verify a signature that FAPI allows.
+    /// No key in it verifies signatures that FAPI allows.
     #[error("the JWK Set has no key for PS256, ES256 or EdDSA signatures")]
     NoUsableKey,
 }
 
 impl KeySet {
-    /// Reads a JWK Set; keys of unknown type, for other uses, or broken are left out (RFC 7517 §5).
+    /// Reads a JWK Set; skips keys that have an unknown type, are for other uses, or are malformed (RFC 7517 §5).
     ///
     /// # Errors
-    /// [`KeySetError`] when it is no JWK Set or nothing usable is left.
+    /// [`KeySetError`] if it is not a JWK Set, or if no usable key remains.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
         let document = parse_object(document).map_err(|_| KeySetError::Malformed)?;
         let entries = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
@@ -226,9 +228,9 @@ impl KeySet {
         Ok(Self { keys, skipped })
     }
 
-    /// The keys that a JWS with this `kid` and algorithm may have been signed with.
+    /// The keys that may verify a JWS with this `kid` and algorithm.
     ///
-    /// Without a `kid`, all keys of the algorithm are candidates; with one, only those that carry it.
+    /// Without a `kid`, these are all keys of the algorithm; with one, only those that have it.
     pub fn candidates<'s>(
         &'s self,
         key_id: Option<&'s str>,
@@ -240,17 +242,17 @@ impl KeySet {
             .map(|(_, key)| key)
     }
 
-    /// How many usable keys it has.
+    /// The number of usable keys.
     pub const fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether it has none; never so for a set that was read.
+    /// Whether it has no keys; only the default value has none.
     pub const fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// How many entries were left out.
+    /// The number of entries that were skipped.
     pub const fn skipped(&self) -> usize {
         self.skipped
     }
@@ -302,7 +304,7 @@ mod tests {
         let keys = set(&[EC, EC, &other, OKP, &nameless, &numbered]).unwrap();
         let count = |key_id, algorithm| keys.candidates(key_id, algorithm).count();
         assert_eq!((count(None, Algorithm::Es256), count(None, Algorithm::EdDsa)), (5, 1));
-        // Two of one type under one name are both tried; a `kid` that is no string is a name for nobody.
+        // Two keys of one type and one `kid` are both candidates; a `kid` that is not a string matches nothing.
         assert_eq!((count(Some("a"), Algorithm::Es256), count(Some("b"), Algorithm::Es256)), (2, 1));
         assert_eq!((count(Some("1"), Algorithm::Es256), count(Some(""), Algorithm::Es256)), (0, 0));
     }

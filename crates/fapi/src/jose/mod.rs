@@ -1,4 +1,4 @@
-//! JSON Object Signing and Encryption, as far as FAPI goes: signed, never encrypted, with three algorithms (FAPI 2.0 §5.4).
+//! JSON Object Signing and Encryption as FAPI profiles it: signed, never encrypted, three algorithms (FAPI 2.0 §5.4).
 
 pub mod claims;
 pub mod json;

@@ -1,6 +1,6 @@
 //! Private keys that sign JWTs with an algorithm that FAPI allows (FAPI 2.0 §5.4.1).
 //!
-//! What is signed is signed as given: nothing here checks that a header or a claim makes sense.
+//! Signs headers and claims as given; does not check that they make sense.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::keys::Algorithm;
 
-/// A private key; what it signs with is told by its type. `Debug` does not show it.
+/// A private key, whose type determines the algorithm. `Debug` does not show it.
 pub enum PrivateKey {
     /// P-256.
     Ec(EcdsaKeyPair),
@@ -29,15 +29,15 @@ pub enum PrivateKey {
     Ed(Ed25519KeyPair),
 }
 
-/// Another kind of key, RSA below 2048 bits, or a broken one.
+/// A key of an unsupported type, an RSA key below 2048 bits, or a malformed key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the private key cannot be used, expected EC P-256, Ed25519, or RSA of 2048 bits or more")]
 pub struct Unsupported;
 
-/// Why a PEM text gives no key to sign with; shows nothing of the key.
+/// Why no signing key can be read from a PEM text; does not show the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFileError {
-    /// It holds no private key.
+    /// It contains no private key.
     #[error(
         "there is no private key in PEM; expected BEGIN PRIVATE KEY, BEGIN EC PRIVATE KEY or BEGIN RSA PRIVATE KEY"
     )]
@@ -45,24 +45,24 @@ pub enum KeyFileError {
     /// The PEM is truncated or is not base64.
     #[error("the PEM text is malformed")]
     Malformed,
-    /// The key needs a password.
+    /// The key is encrypted.
     #[error("the private key is encrypted; decrypt it first, for example with `openssl pkey`")]
     Encrypted,
-    /// The key is of another kind, too small or broken.
+    /// The key is of an unsupported type, too small or malformed.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
 }
 
-/// The cryptography did not sign.
+/// The cryptographic library could not sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the private key did not sign")]
 pub struct NotSigned;
 
 impl PrivateKey {
-    /// A new key for this algorithm; RSA keys have 2048 bits.
+    /// Generates a key for this algorithm; RSA keys have 2048 bits.
     ///
     /// # Errors
-    /// [`Unsupported`]: the system gave no randomness.
+    /// [`Unsupported`] if the system provides no randomness.
     pub fn generate(algorithm: Algorithm) -> Result<Self, Unsupported> {
         match algorithm {
             Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::Ec),
@@ -108,7 +108,7 @@ impl PrivateKey {
         key.map_err(|_| Unsupported)
     }
 
-    /// What it signs with.
+    /// The algorithm it signs with.
     pub const fn algorithm(&self) -> Algorithm {
         match self {
             Self::Ec(_) => Algorithm::Es256,
@@ -117,7 +117,7 @@ impl PrivateKey {
         }
     }
 
-    /// The signature in the form of RFC 7518 §3.4 and §3.5 and RFC 8037 §3.1.
+    /// Signs a message; the signature has the form of RFC 7518 §3.4 and §3.5 and RFC 8037 §3.1.
     ///
     /// # Errors
     /// [`NotSigned`].
@@ -139,7 +139,7 @@ impl PrivateKey {
 }
 
 impl PrivateKey {
-    /// A compact JWS (RFC 7515 §7.1) over exactly this header and these claims.
+    /// Signs exactly this header and these claims as a compact JWS (RFC 7515 §7.1).
     ///
     /// # Errors
     /// [`NotSigned`].
@@ -150,10 +150,10 @@ impl PrivateKey {
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// The public key as the members that RFC 7638 §3.2 requires, and no others.
+    /// The public key as a JWK with only the members that RFC 7638 §3.2 requires.
     ///
     /// # Errors
-    /// [`Unsupported`]: the key has no public part that can be written.
+    /// [`Unsupported`] if the public key cannot be encoded.
     pub fn public_jwk(&self) -> Result<Map<String, Value>, Unsupported> {
         let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let members = match self {
@@ -179,7 +179,7 @@ impl PrivateKey {
     }
 }
 
-/// RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may lead with a zero.
+/// RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may begin with a zero.
 fn unsigned(der: &[u8]) -> &[u8] {
     der.strip_prefix(&[0]).unwrap_or(der)
 }

@@ -1,8 +1,8 @@
-//! A JWT that an issuer signs for this gateway, not for a client: a signed introspection response (RFC 9701 §5), a security
-//! event token (RFC 8417 §2).
+//! A JWT that an issuer signs for the resource server itself: a signed introspection response (RFC 9701 §5) or a
+//! security event token (RFC 8417 §2).
 //!
-//! The kinds are told apart by `typ` (RFC 8725 §3.11), so that none of them passes for an access token or for the other.
-//! Age, and what the statement says, are for the caller to judge.
+//! `typ` distinguishes the kinds (RFC 8725 §3.11), so that neither is accepted as the other or as an access token. The
+//! caller judges the age of a statement and its content.
 
 use serde_json::{Map, Value};
 
@@ -12,22 +12,22 @@ use super::keys::{Algorithm, KeySet};
 use crate::UnixTime;
 use crate::text::printable;
 
-/// What a statement must be.
+/// What is expected of a statement.
 #[derive(Clone, Copy, Debug)]
 pub struct Expectation<'e> {
     /// Its `typ`, without `application/`.
     pub kind: &'static str,
     /// The exact value of `iss`.
     pub issuer: &'e str,
-    /// The values of which `aud` must hold at least one.
+    /// The values of which `aud` must contain at least one.
     pub audiences: &'e [Box<str>],
     /// The algorithms the issuer may sign with.
     pub algorithms: &'e [Algorithm],
-    /// The most bytes that are looked at.
+    /// The maximum size in bytes.
     pub max_bytes: usize,
 }
 
-/// Why a statement is not the issuer's, or not for us.
+/// Why a statement is not from the issuer, or not for this resource server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
     /// A JWE.
@@ -39,7 +39,7 @@ pub enum StatementError {
     /// Another kind of JWT.
     #[error("its typ is {found:?}, expected {expected:?}")]
     TypeWrong {
-        /// The type found, cut and made printable.
+        /// The type found, truncated and made printable.
         found: Box<str>,
         /// The type expected.
         expected: &'static str,
@@ -49,30 +49,30 @@ pub enum StatementError {
         "its alg is {algorithm:?}, not one of the issuer's algorithms; register PS256, ES256 or EdDSA at the issuer"
     )]
     AlgorithmRefused {
-        /// The name found, cut and made printable.
+        /// The name found, truncated and made printable.
         algorithm: Box<str>,
     },
-    /// No key to verify with.
+    /// The key set has no key for it.
     #[error("the issuer has no key with kid {key_id:?} for its algorithm")]
     KeyUnknown {
-        /// The `kid`, cut and made printable.
+        /// The `kid`, truncated and made printable.
         key_id: Option<Box<str>>,
     },
-    /// Too small a key.
+    /// The key is too small.
     #[error("the issuer's key is below 2048 bits")]
     KeyWeak,
-    /// The signature does not hold.
+    /// The signature does not verify.
     #[error("its signature does not hold")]
     SignatureInvalid,
-    /// Another issuer's.
+    /// Issued by another issuer.
     #[error("its iss is {found:?}, expected {expected:?}")]
     IssuerMismatch {
-        /// The issuer found, cut and made printable.
+        /// The issuer found, truncated and made printable.
         found: Box<str>,
         /// The issuer that was asked.
         expected: Box<str>,
     },
-    /// For somebody else.
+    /// Meant for another audience.
     #[error("its aud does not hold any of {expected:?}")]
     AudienceMismatch {
         /// The audiences configured.
@@ -81,7 +81,7 @@ pub enum StatementError {
     /// No usable `iat`.
     #[error("its iat is missing or no number of seconds")]
     IssuedAtMissing,
-    /// From the future.
+    /// Issued in the future.
     #[error("it was issued at {at}, it is {now}")]
     IssuedInFuture {
         /// `iat`.
@@ -92,7 +92,7 @@ pub enum StatementError {
 }
 
 impl StatementError {
-    /// Whether another set of the issuer's keys could tell otherwise.
+    /// Whether another version of the issuer's key set could change the outcome.
     pub const fn depends_on_keys(&self) -> bool {
         matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
     }
@@ -107,7 +107,7 @@ impl From<JwsError> for StatementError {
     }
 }
 
-/// A statement whose signature, issuer and audience hold.
+/// A statement with a valid signature, from the expected issuer, for the expected audience.
 #[derive(Debug)]
 pub struct Statement {
     pub(crate) members: Map<String, Value>,
@@ -115,10 +115,10 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Judges a JWT: type, algorithm, key, signature, `iss`, `aud`, and an `iat` that is at most 10 seconds ahead.
+    /// Verifies a JWT: type, algorithm, key, signature, `iss`, `aud`, and an `iat` at most 10 seconds ahead.
     ///
     /// # Errors
-    /// [`StatementError`], for the first that fails in this order.
+    /// [`StatementError`], for the first check that fails, in this order.
     pub fn verify(
         text: &str,
         expected: &Expectation<'_>,
@@ -192,7 +192,7 @@ mod tests {
             json!({ "typ": "secevent+jwt", "alg": self.key.algorithm(), "kid": "a" })
         }
 
-        /// The verdict on the good statement with one member of the header or the claims in place of its own.
+        /// Judges the good statement with one member of the header or of the claims replaced.
         fn with(&self, header: (&str, Value), claim: (&str, Value)) -> Result<(), StatementError> {
             let (mut head, mut claims) = (self.header(), good());
             for (object, (name, value)) in [(&mut head, header), (&mut claims, claim)] {
@@ -292,7 +292,7 @@ mod tests {
             assert!(matches!(judged, Err(StatementError::IssuerMismatch { .. })), "{issuer}");
         }
         for at in [json!(NOW.0 + 10), json!(0), json!(1.5)] {
-            assert_eq!(claim("iat", at), Ok(())); // control: age is for the caller to judge
+            assert_eq!(claim("iat", at), Ok(())); // control: the caller judges the age
         }
         for at in [json!("1"), json!(-1), json!(true), json!(1e300), Value::Null] {
             assert_eq!(claim("iat", at.clone()), Err(StatementError::IssuedAtMissing), "{at}");

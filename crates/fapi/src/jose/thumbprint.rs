@@ -1,6 +1,6 @@
-//! What a token is bound to, by its hash: a proof key (RFC 7638) or a certificate (RFC 8705 §3.1).
+//! The hash of what a token is bound to: a proof key (RFC 7638) or a certificate (RFC 8705 §3.1).
 //!
-//! Never text and never empty; `==` takes the same time for any two values.
+//! Thumbprints are 32 bytes, never text and never empty, and compare in constant time.
 
 use std::fmt;
 
@@ -25,15 +25,15 @@ impl KeyThumbprint {
         &self.0
     }
 
-    /// The thumbprint of a public JWK: its required members in lexical order, without white space; others do not count.
+    /// Computes the thumbprint of a public JWK from its required members, in lexical order and without white space.
     ///
-    /// `None` for a key of a type that is not verified with, or whose members are no base64url.
+    /// `None` if the type of the key is not supported, or if a member is not base64url.
     pub fn of_jwk(jwk: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let members: &[&str] = match text("kty")? {
             "EC" => &["crv", "kty", "x", "y"],
             "OKP" => &["crv", "kty", "x"],
-            // A curve beside a modulus belongs to neither.
+            // A key with both a curve and a modulus is ambiguous.
             "RSA" if jwk.contains_key("crv") => return None,
             "RSA" => &["e", "kty", "n"],
             _ => return None,

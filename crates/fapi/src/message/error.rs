@@ -1,17 +1,17 @@
-//! Why a message is refused.
+//! Why a request message is refused.
 
 use crate::code::Code;
 
-/// Why a message is refused for its form.
+/// Why a request message is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
-    /// Two readings of where the body ends.
+    /// The end of the body can be found in more than one way.
     #[error("the length of the body has more than one reading: {why}")]
     FramingAmbiguous {
         /// What the other reading comes from.
         why: &'static str,
     },
-    /// A head that parsers read differently.
+    /// A head that parsers may read differently.
     #[error("the header section is malformed: {why}")]
     HeaderMalformed {
         /// What is wrong.
@@ -20,34 +20,34 @@ pub enum MessageError {
     /// Too many fields.
     #[error("the header section has {fields} fields, the limit is {limit}")]
     TooManyFields {
-        /// What was sent, or had arrived by then.
+        /// The number of fields, or of those received so far.
         fields: usize,
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
-    /// Too long a header section.
+    /// The header section is too large.
     #[error("the header section has {bytes} bytes, the limit is {limit}")]
     HeaderTooLarge {
-        /// What was sent.
+        /// Its size.
         bytes: usize,
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
-    /// Too long a target.
+    /// The target is too long.
     #[error("the request target has {bytes} bytes, the limit is {limit}")]
     TargetTooLong {
-        /// What was sent.
+        /// Its size.
         bytes: usize,
-        /// What is allowed.
+        /// The limit.
         limit: usize,
     },
-    /// Too large a body, by its declared length.
+    /// The declared length of the body is too large.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
-    /// Too slow a header section.
+    /// The header section arrives too slowly.
     #[error("the header section did not arrive in time")]
     HeaderTimeout,
     /// No host, or more than one.
@@ -56,19 +56,19 @@ pub enum MessageError {
         /// What is wrong.
         why: &'static str,
     },
-    /// No host name, or two that differ.
+    /// Not a host name, or two that differ.
     #[error("the host is malformed: {why}")]
     HostMalformed {
         /// What is wrong.
         why: &'static str,
     },
-    /// Another host than ours, or than the one that TLS was opened for.
+    /// A host that is not an origin of the listener, or not the server name of the TLS connection.
     #[error("host \"{host}\" is no origin of this listener, or not the server name of the TLS connection")]
     HostUnknown {
-        /// The host as sent, cut and made printable.
+        /// The host as sent, truncated and made printable.
         host: Box<str>,
     },
-    /// A connection that no handshake would let in any more.
+    /// A connection that a handshake would refuse now.
     #[error(
         "no handshake would let the connection in now: its server name is not served, or it lacks a client certificate that counts"
     )]
@@ -76,7 +76,7 @@ pub enum MessageError {
     /// A method that is never forwarded.
     #[error("the method is CONNECT, TRACE, or not of upper-case letters")]
     MethodRefused,
-    /// A change of protocol.
+    /// A request to switch to another protocol.
     #[error("the request asks for another protocol")]
     UpgradeRefused,
 }

@@ -1,14 +1,14 @@
-//! What goes wrong after the head: with the body, with the answer, or with the client itself.
+//! Failures after the head: of the body, of the response, or of the client.
 
 use crate::code::Code;
 
-/// Why an exchange is cut short that was well-formed until then.
+/// Why an exchange with a well-formed head fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
-    /// The body has more bytes than are allowed.
+    /// The body is too large.
     #[error("the body is larger than {limit} bytes")]
     BodyTooLarge {
-        /// What is allowed.
+        /// The limit.
         limit: u64,
     },
     /// The body arrives too slowly.
@@ -17,7 +17,7 @@ pub enum ExchangeError {
     /// The body breaks its framing.
     #[error("the body ended before its framing did, or broke it")]
     BodyMalformed,
-    /// The client reads its answer too slowly.
+    /// The client reads the response too slowly.
     #[error("the client did not take its answer in time")]
     ClientStalled,
     /// The client closed the connection.

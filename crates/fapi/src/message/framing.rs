@@ -1,4 +1,4 @@
-//! Where the body ends, if there is just one way to find it (RFC 9112 §6, RFC 9113 §8.1).
+//! The end of the body, which there must be only one way to find (RFC 9112 §6, RFC 9113 §8.1).
 
 use http::header;
 use http::request::Parts;
@@ -6,7 +6,7 @@ use http::request::Parts;
 use super::error::MessageError;
 use super::head::Wire;
 
-/// The declared length of the body, if there is just one way to find its end.
+/// Returns the declared length of the body, if there is only one way to find its end.
 pub(super) fn check_framing(request: &Parts, wire: Wire<'_>) -> Result<Option<u64>, MessageError> {
     let ambiguous = |why| MessageError::FramingAmbiguous { why };
     let fields = |name| request.headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
@@ -16,7 +16,7 @@ pub(super) fn check_framing(request: &Parts, wire: Wire<'_>) -> Result<Option<u6
         // RFC 9113 §8.1: "The chunked transfer encoding defined in Section 7.1 of [HTTP/1.1] cannot be used in HTTP/2."
         Wire::Http2 if parsed.chunked => Err(ambiguous("Transfer-Encoding in HTTP/2")),
         Wire::Http2 => Ok(parsed.length),
-        // The parser may already have dropped Content-Length in favour of Transfer-Encoding.
+        // The parser may have dropped Content-Length in favour of Transfer-Encoding.
         Wire::Http1 { head, old } => {
             let sent = Framing::read(head.values(&header::TRANSFER_ENCODING), head.values(&header::CONTENT_LENGTH))
                 .map_err(ambiguous)?;
@@ -53,7 +53,7 @@ impl Framing {
         if encodings.next().is_some() {
             return Err("more than one Transfer-Encoding");
         }
-        // RFC 9110 §8.6: a repeated equal value may be taken for one; a recipient "MAY either reject the message" too.
+        // RFC 9110 §8.6: with a repeated equal value, a recipient "MAY either reject the message" or use the value.
         if lengths.next().is_some() {
             return Err("more than one Content-Length");
         }
@@ -65,8 +65,8 @@ impl Framing {
     }
 }
 
-/// A value behind the spaces that begin it. White space elsewhere is valid, and read differently often enough
-/// (ATK-SM-02, ATK-SM-03); nobody sends it in good faith.
+/// Removes leading spaces. Other white space is valid, but parsers read it differently (ATK-SM-02, ATK-SM-03), and no
+/// legitimate client sends it.
 fn after_spaces(mut value: &[u8]) -> &[u8] {
     while let Some(rest) = value.strip_prefix(b" ") {
         value = rest;
@@ -74,7 +74,7 @@ fn after_spaces(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// `Content-Length = 1*DIGIT` (RFC 9110 §8.6), if 64 bits hold it.
+/// Reads `Content-Length = 1*DIGIT` (RFC 9110 §8.6), if it fits into 64 bits.
 fn read_length(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;

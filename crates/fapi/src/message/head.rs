@@ -1,4 +1,4 @@
-//! The head of a message: how it came, its lines, its fields (RFC 9112 §2.2, §5; RFC 9113 §8.2).
+//! The head of a message: its version, its lines and its fields (RFC 9112 §2.2, §5; RFC 9113 §8.2).
 
 use http::request::Parts;
 use http::{HeaderName, Version, header};
@@ -6,18 +6,18 @@ use http::{HeaderName, Version, header};
 use super::error::MessageError;
 use crate::text::is_token_byte;
 
-/// What the connection knows of a request beyond its parsed head.
+/// What is known of a request besides its parsed head.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'r> {
-    /// The version on the wire.
+    /// The HTTP version on the wire.
     pub version: Version,
     /// The head of an HTTP/1 request as received, from the request line to the empty line; `None` for HTTP/2.
     pub raw_h1: Option<&'r [u8]>,
-    /// The name that TLS was opened for (RFC 6066 §3).
+    /// The server name of the TLS handshake (RFC 6066 §3).
     pub server_name: Option<&'r str>,
 }
 
-/// How the message came.
+/// The message as it was on the wire.
 #[derive(Clone, Copy)]
 pub(super) enum Wire<'r> {
     Http1 { head: Head<'r>, old: bool },
@@ -45,12 +45,12 @@ impl<'r> Wire<'r> {
 pub(super) struct Head<'r>(&'r [u8]);
 
 impl<'r> Head<'r> {
-    /// Its lines as the most lenient of parsers would cut them.
+    /// Its lines as the most lenient parser would split them.
     fn lines(self) -> impl Iterator<Item = &'r [u8]> {
         self.0.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
     }
 
-    /// The values of a field, read leniently, so that a line which another parser may take for it counts.
+    /// The values of a field, read leniently, so that every line is included that some parser may take for this field.
     pub(super) fn values(self, name: &'static HeaderName) -> impl Iterator<Item = &'r [u8]> {
         self.lines().filter_map(move |line| {
             let (field, value) = split_at_byte(line, b':')?;
@@ -64,7 +64,7 @@ impl<'r> Head<'r> {
         Some(RequestLine { method, target, version })
     }
 
-    /// What RFC 9112 §2.2 and §5 say of lines, with every MAY of leniency refused.
+    /// Checks the lines by RFC 9112 §2.2 and §5, without any leniency that a MAY permits.
     fn check(self, request: &Parts, old: bool) -> Result<(), &'static str> {
         // RFC 9112 §2.2: "a recipient MAY recognize a single LF as a line terminator"; "A recipient of such a bare CR
         // MUST consider that element to be invalid or replace each bare CR with SP".
@@ -78,8 +78,8 @@ impl<'r> Head<'r> {
             }
             previous = byte;
         }
-        // RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF) received prior to the request-line"; how
-        // many it ignores is where two servers differ.
+        // RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF) received prior to the request-line";
+        // servers differ in how many they ignore.
         let line = self.request_line().ok_or("the first line is no request line")?;
         let version: &[u8] = if old { b"HTTP/1.0" } else { b"HTTP/1.1" };
         if line.method != request.method.as_str().as_bytes() || line.version != version || line.target.is_empty() {
@@ -116,8 +116,8 @@ fn check_line(line: &[u8]) -> Result<(), &'static str> {
     check_value(value)
 }
 
-/// RFC 9110 §5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous"; of the other controls
-/// only HTAB is ever sent in good faith.
+/// RFC 9110 §5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous"; of the other control
+/// characters, legitimate clients send only HTAB.
 fn check_value(value: &[u8]) -> Result<(), &'static str> {
     if value.iter().any(|&b| b.is_ascii_control() && b != b'\t') {
         return Err("a field value has a control character");

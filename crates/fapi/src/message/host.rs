@@ -1,4 +1,5 @@
-//! The host that a message names, and that it is ours (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9110 §7.2, §7.4).
+//! The host of a message, which must be an origin of the listener (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9110 §7.2,
+//! §7.4).
 
 use std::sync::Arc;
 
@@ -53,10 +54,10 @@ pub(super) fn check_host(
     origins.find(name, port).map(Arc::clone).ok_or_else(unknown)
 }
 
-/// The target as sent must be the path that was parsed, or an absolute URI of this host with that path.
+/// Checks that the target as sent is the parsed path, or an absolute URI of this host with that path.
 ///
-/// A parser may drop a fragment, escape a byte, or put `/` for what it does not know; what is forwarded would then not
-/// be what was judged.
+/// A parser may drop a fragment, escape a byte, or replace what it does not understand with `/`. Then what is forwarded
+/// would differ from what is judged.
 fn check_target(request: &Parts, head: Head<'_>, host: &str) -> Result<(), MessageError> {
     let differs = MessageError::HeaderMalformed { why: "the request target as sent and as parsed differ" };
     let Some(RequestLine { target, .. }) = head.request_line() else {
@@ -78,8 +79,8 @@ fn check_target(request: &Parts, head: Head<'_>, host: &str) -> Result<(), Messa
     }
     let end = rest.iter().position(|b| matches!(b, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, b""));
-    // RFC 9112 §3.2.2: for the absolute form a server "MUST ignore the received Host header field (if any)"; with both
-    // equal it does not matter who behind us obeys.
+    // RFC 9112 §3.2.2: for the absolute form a server "MUST ignore the received Host header field (if any)"; if both
+    // are equal, it does not matter whether the upstream does.
     if !authority.eq_ignore_ascii_case(host.as_bytes()) {
         return Err(malformed("Host and the target's authority differ"));
     }

@@ -8,9 +8,9 @@ use super::head::Wire;
 /// How large a request may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of target and fields together, four more for each field.
+    /// Bytes of the target and the fields together, with four more for each field.
     pub header_bytes: usize,
-    /// Fields, pseudo-header fields not counted.
+    /// Number of fields, without pseudo-header fields.
     pub header_count: usize,
     /// Bytes of the body.
     pub body_bytes: u64,

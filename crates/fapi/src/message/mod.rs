@@ -1,8 +1,8 @@
-//! What must hold of an HTTP message before anything else is read: one framing, one reading of each field, sizes within
-//! limits, a host that is ours (RFC 9112 §2.2, §3.2, §5, §6; RFC 9113 §8.2, §8.3; RFC 9110 §7.2, §7.4).
+//! The checks of an HTTP message before anything else is read: one framing, one reading of each field, sizes within
+//! limits, a known host (RFC 9112 §2.2, §3.2, §5, §6; RFC 9113 §8.2, §8.3; RFC 9110 §7.2, §7.4).
 //!
-//! An HTTP/1 head is judged by its bytes: a parser that repairs it leaves no trace in what it hands over. Chunks and
-//! trailers come later and are the parser's to refuse; paths are read in [`route`](crate::route).
+//! The bytes of an HTTP/1 head are judged, since a lenient parser does not report what it repairs. Chunks and trailers
+//! come later and are left to the parser; paths are read in [`route`](crate::route).
 
 mod error;
 mod exchange;
@@ -27,16 +27,16 @@ use limits::check_sizes;
 
 use crate::route::{Origin, Origins};
 
-/// The origin that a well-formed request is sent to.
+/// Checks a request message and returns the origin it is sent to.
 ///
-/// In this order: framing, header syntax, sizes, host, method, upgrade. CONNECT and TRACE are refused before the host is
-/// read, for the target of CONNECT is no path (RFC 9112 §3.2.3).
+/// Checks in this order: framing, header syntax, sizes, host, method, upgrade. CONNECT and TRACE are refused before the
+/// host is read, since the target of CONNECT is not a path (RFC 9112 §3.2.3).
 ///
-/// Does not check: the path ([`Target::parse`](crate::route::Target::parse)), the bytes of the body, its length when it
-/// is not declared.
+/// Does not check: the path ([`Target::parse`](crate::route::Target::parse)), the bytes of the body, and its length if
+/// that is not declared.
 ///
 /// # Errors
-/// [`MessageError`]; an HTTP/1 request whose bytes are not given is refused, since its framing cannot be known.
+/// [`MessageError`]. An HTTP/1 request without the bytes of its head is refused, since its framing is unknown.
 pub fn check(
     request: &Parts,
     facts: &Facts<'_>,
@@ -48,12 +48,12 @@ pub fn check(
     check_fields(request, wire)?;
     check_sizes(request, wire, declared, limits)?;
     // RFC 9110 §9.3.8: "A client MUST NOT generate fields in a TRACE request containing sensitive data that might be
-    // disclosed by the response"; ours would carry identity.
+    // disclosed by the response"; the fields that a gateway adds identify the client.
     if request.method == Method::CONNECT || request.method == Method::TRACE {
         return Err(MessageError::MethodRefused);
     }
     let origin = check_host(request, wire, facts.server_name, origins)?;
-    // RFC 9110 §9.1: "The method token is case-sensitive"; not everyone behind us agrees, so `get` is nobody's method.
+    // RFC 9110 §9.1: "The method token is case-sensitive"; upstreams may ignore case, so `get` is refused.
     if !request.method.as_str().bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
         return Err(MessageError::MethodRefused);
     }
@@ -63,8 +63,8 @@ pub fn check(
     Ok(origin)
 }
 
-/// RFC 9110 §7.8: "A server MAY ignore a received Upgrade header field"; to refuse leaves nothing to be forwarded that
-/// an upstream could take up.
+/// RFC 9110 §7.8: "A server MAY ignore a received Upgrade header field"; refusing the request ensures that no upstream
+/// switches protocols.
 fn asks_for_upgrade(request: &Parts) -> bool {
     UPGRADE.iter().any(|name| request.headers.contains_key(*name))
         || request

@@ -1,4 +1,4 @@
-//! Messages whole, as a lenient parser hands them over: each rule with the message that it spares.
+//! Whole messages as a lenient parser returns them: for each rule, messages that break it and one that does not.
 
 use http::{HeaderName, HeaderValue, Request, Uri, Version, uri};
 use proptest::prelude::*;
@@ -15,8 +15,8 @@ fn origins() -> Origins {
     Origins::new(origins.iter().map(|text| Arc::new(Origin::parse(text).unwrap())).collect())
 }
 
-/// What a lenient parser hands over, with its known habits: the path of an absolute target, `/` for a target that it
-/// does not know, no fragment, no Content-Length beside Transfer-Encoding.
+/// What a lenient parser returns: the path of an absolute target, `/` for a target that it does not understand, no
+/// fragment, no Content-Length with Transfer-Encoding.
 fn lenient(raw: &[u8]) -> Parts {
     let text = String::from_utf8_lossy(raw);
     let mut lines = text.trim_start().lines();
@@ -61,7 +61,7 @@ fn with(fields: &str) -> Option<Code> {
     code_of(format!("POST /accounts HTTP/1.1\r\nHost: api.example\r\n{fields}\r\n\r\n"))
 }
 
-/// The code for a good request with this line in place of `Host`, and with this target.
+/// The code for a good request with this target, and with these lines instead of `Host`.
 fn host(target: &str, line: &str) -> Option<Code> {
     code_of(format!("GET {target} HTTP/1.1\r\n{line}X-Other: 1\r\n\r\n"))
 }
@@ -504,7 +504,7 @@ fn the_first_fault_of_the_table_decides() {
     assert_eq!(code_of("get / HTTP/1.1\r\nHost: api.example\r\nUpgrade: x\r\n\r\n"), Some(Code::MethodRefused));
 }
 
-/// Heads of pieces that parsers stumble over.
+/// Heads of fragments that parsers may misread.
 fn heads() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "GET",

@@ -1,7 +1,7 @@
-//! Who the client is: its certificate as facts, made once for each connection, or once for each that a proxy hands on.
+//! The client of a request: its certificate, parsed once for each connection, or once for each that a proxy forwards.
 //!
-//! The binding of RFC 8705 §3 compares the SHA-256 of the leaf's DER; validity is looked at again on each request, since
-//! a connection may outlive a certificate.
+//! RFC 8705 §3 compares the SHA-256 of the certificate's DER. Its validity is checked on each request, since a
+//! connection may last longer than the certificate.
 
 pub mod forwarded;
 
@@ -16,9 +16,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::UnixTime;
 use crate::jose::thumbprint::CertificateThumbprint;
 
-/// The end-entity certificate of a TLS connection whose handshake proved possession of its key.
+/// A client's end-entity certificate, the possession of whose key a TLS handshake proved.
 ///
-/// Does not say that a chain was verified: that is the listener's `trust`.
+/// Does not say that its chain was verified, which depends on the listener's `trust`.
 #[derive(Clone, Debug)]
 pub struct ClientCertificate {
     thumbprint: CertificateThumbprint,
@@ -29,7 +29,7 @@ pub struct ClientCertificate {
     header: HeaderValue,
 }
 
-/// Why a certificate cannot be read.
+/// The certificate cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate is not a readable X.509 certificate")]
 pub struct UnreadableCertificate;
@@ -57,22 +57,22 @@ impl ClientCertificate {
         })
     }
 
-    /// SHA-256 of the DER.
+    /// The SHA-256 of its DER.
     pub const fn thumbprint(&self) -> &CertificateThumbprint {
         &self.thumbprint
     }
 
-    /// The subject's distinguished name, for people.
+    /// The subject's distinguished name, for display.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The serial number in hexadecimal with colons, for people.
+    /// The serial number in hexadecimal with colons, for display.
     pub fn serial(&self) -> &str {
         &self.serial
     }
 
-    /// Whether `now` lies within the certificate's validity, both ends included (RFC 5280 §4.1.2.5).
+    /// Whether `now` is within its validity, including both ends (RFC 5280 §4.1.2.5).
     pub fn valid_at(&self, now: UnixTime) -> bool {
         self.not_before <= now && now <= self.not_after
     }
@@ -93,15 +93,15 @@ impl ClientCertificate {
 pub enum NoCertificate {
     /// The listener does not ask for one.
     NotRequested,
-    /// The client had none to show.
+    /// The client presented none.
     NotPresented,
-    /// It had one that was good when the connection began, and is trusted no more.
+    /// Its certificate was trusted when the connection began, and no longer is.
     NoLongerTrusted,
-    /// It came through a proxy, which handed none on.
+    /// The request came through a proxy, which forwarded none.
     NotForwarded,
-    /// It came through a proxy, and the one that was handed on is not trusted.
+    /// The request came through a proxy, and the forwarded certificate is not trusted.
     ForwardedUntrusted {
-        /// What the verifier found.
+        /// The reason.
         why: &'static str,
     },
 }
@@ -121,11 +121,11 @@ impl fmt::Display for NoCertificate {
 /// The client of a request.
 #[derive(Clone, Debug)]
 pub enum Peer {
-    /// It proved possession of this certificate's key in the handshake of this connection.
+    /// The handshake of this connection proved possession of this certificate's key.
     Certificate(Arc<ClientCertificate>),
-    /// It did so with a proxy that is trusted to say so; the connection, and its certificate, are the proxy's.
+    /// A trusted proxy forwarded this certificate; the connection and its own certificate belong to the proxy.
     Forwarded(Arc<ClientCertificate>),
-    /// It has not, and why.
+    /// There is no certificate, for this reason.
     Anonymous(NoCertificate),
 }
 

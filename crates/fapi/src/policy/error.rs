@@ -1,33 +1,33 @@
-//! Why a token may not do something, and why a policy is none.
+//! Why a token does not satisfy a policy, and why a policy is refused.
 
 use crate::code::Code;
 
-/// A policy that would let through what nobody asked for.
+/// Why a policy is refused; an incomplete one would permit too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmptyPolicy {
-    /// No scope at all.
+    /// No scope.
     #[error("no scope is named; name at least one, or write `public: true`")]
     Scopes,
-    /// No issuer at all.
+    /// No issuer.
     #[error("no issuer is named; name at least one")]
     Issuers,
-    /// No way to prove who sends the token.
+    /// No sender constraint.
     #[error("no sender constraint is named; name certificate, dpop or both")]
     SenderConstraints,
-    /// A scope that RFC 6749 §3.3 cannot spell.
+    /// A scope that does not follow the syntax of RFC 6749 §3.3.
     #[error("a scope is empty or has characters that RFC 6749 section 3.3 does not allow")]
     ScopeSyntax,
 }
 
-/// Why a bound token may not do this.
+/// Why a token does not satisfy a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Its scope does not cover the route.
+    /// Its scopes do not cover the route.
     #[error("scope is {found:?}, the route needs {needed:?}")]
     ScopeInsufficient {
-        /// The token's scopes, cut and made printable.
+        /// The token's scopes, truncated and made printable.
         found: Vec<Box<str>>,
-        /// The route's.
+        /// The route's scopes.
         needed: Box<str>,
     },
 }

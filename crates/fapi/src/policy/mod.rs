@@ -1,4 +1,4 @@
-//! What a protected route asks of a token, one file for each kind of rule.
+//! What a protected route requires of a token, with a file for each kind of rule.
 
 mod error;
 mod scopes;
@@ -12,23 +12,23 @@ use scopes::Scopes;
 use crate::credentials::Scheme;
 use crate::token::Claims;
 
-/// When a route asks for a nonce (RFC 9449 §9).
+/// When a route requires a nonce (RFC 9449 §9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NonceMode {
-    /// Not at all: `iat` alone tells the age of a proof.
+    /// Never: `iat` determines the age of a proof.
     #[default]
     Never,
-    /// When `iat` lies outside its window, so that a client with a wrong clock has a way on.
+    /// When `iat` is outside its window, so that a client with a wrong clock can continue.
     WhenStale,
     /// For every proof.
     Always,
 }
 
-/// The place of an issuer among those configured.
+/// The index of an issuer in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IssuerIndex(pub usize);
 
-/// What a protected route asks of a token.
+/// What a protected route requires of a token.
 #[derive(Clone, Debug)]
 pub struct Policy {
     scopes: Scopes,
@@ -39,10 +39,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy that names at least one scope and one issuer.
+    /// A policy with at least one scope, one issuer and one scheme.
     ///
     /// # Errors
-    /// [`EmptyPolicy`]: absence never permits.
+    /// [`EmptyPolicy`] if one of them is missing: an omission never permits.
     pub fn new(
         scopes: ScopeRule,
         issuers: Vec<IssuerIndex>,
@@ -62,7 +62,7 @@ impl Policy {
         Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age: None })
     }
 
-    /// The issuers whose tokens count here.
+    /// The issuers whose tokens it accepts.
     pub fn issuers(&self) -> &[IssuerIndex] {
         &self.issuers
     }
@@ -72,18 +72,18 @@ impl Policy {
         &self.schemes
     }
 
-    /// When it asks for a nonce.
+    /// When it requires a nonce.
     pub const fn nonce(&self) -> NonceMode {
         self.nonce
     }
 
-    /// The same, for which what an issuer said of a token counts for `max_age` at most; zero asks it every time.
+    /// The policy with a maximum age of introspection responses; zero means that the issuer is asked every time.
     #[must_use]
     pub fn with_introspection_max_age(self, max_age: Duration) -> Self {
         Self { introspection_max_age: Some(max_age), ..self }
     }
 
-    /// How long what an issuer said of a token counts at most, if the issuer's own limit is too long.
+    /// The maximum age of introspection responses, if it is shorter than that of the issuer.
     pub const fn introspection_max_age(&self) -> Option<Duration> {
         self.introspection_max_age
     }
@@ -93,7 +93,7 @@ impl Policy {
         self.scopes.text()
     }
 
-    /// Judges what a token with these claims may do.
+    /// Checks whether a token with these claims satisfies the policy.
     ///
     /// # Errors
     /// [`PolicyError`].

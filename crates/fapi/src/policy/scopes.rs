@@ -1,10 +1,10 @@
-//! Scopes (RFC 6749 §3.3, RFC 6750 §3.1).
+//! The scopes that a route requires (RFC 6749 §3.3, RFC 6750 §3.1).
 
 use super::error::{EmptyPolicy, PolicyError};
 use crate::text::printable;
 use crate::token::Claims;
 
-/// Which scopes a route wants.
+/// Which scopes a route requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScopeRule {
     /// Every one of these.
@@ -13,7 +13,7 @@ pub enum ScopeRule {
     Any(Vec<Box<str>>),
 }
 
-/// A rule that names at least one scope.
+/// A rule with at least one scope.
 #[derive(Clone, Debug)]
 pub(super) struct Scopes {
     rule: ScopeRule,
@@ -21,6 +21,8 @@ pub(super) struct Scopes {
 }
 
 impl Scopes {
+    /// Checks that there are scopes, and their syntax.
+    ///
     /// # Errors
     /// [`EmptyPolicy::Scopes`], [`EmptyPolicy::ScopeSyntax`].
     pub(super) fn new(rule: ScopeRule) -> Result<Self, EmptyPolicy> {

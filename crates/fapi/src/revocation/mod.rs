@@ -1,10 +1,10 @@
-//! That a token, or every token of someone, is taken back before it ends, and which tokens that covers.
+//! Revocations of tokens before they expire, and which tokens each of them covers.
 //!
-//! RFC 7009 revokes at the authorization server; a resource server that verifies tokens itself does not hear of it
-//! (FAPI 2.0 §5.3.4 (3)) unless it is told. What it is told names a token by its hash, its [`TokenId`] or its `jti`, or all
+//! RFC 7009 revokes a token at the authorization server. A resource server that verifies tokens itself has to be
+//! notified (FAPI 2.0 §5.3.4 (3)). A notification names one token by its hash, its [`TokenId`] or its `jti`, or all
 //! tokens of a `sub`, a `client_id` or a `sid`.
 //!
-//! Subjects are compared by a digest, so that a table of them holds nobody's name.
+//! Subjects are compared by a digest, so that a table of revocations contains no personal data.
 
 pub mod security_event;
 
@@ -16,40 +16,40 @@ use crate::text::printable;
 use crate::token::{ActiveToken, TokenHash, TokenId};
 use crate::{UnixTime, sha256};
 
-/// What is taken back.
+/// A revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// The `iss` of the tokens that are meant; any, if it is not said.
+    /// The `iss` of the revoked tokens; `None` means any.
     pub issuer: Option<Box<str>>,
-    /// Which of them.
+    /// Which tokens are revoked.
     pub subject: Subject,
-    /// Since when: of a `sub` or a `client_id`, tokens that were issued later are not meant.
+    /// The time of the revocation. Later tokens of a `sub` or a `client_id` are not revoked.
     pub at: UnixTime,
-    /// When the last of them ends, if that is known.
+    /// When the last of the tokens expires, if that is known.
     pub expires_at: Option<UnixTime>,
 }
 
-/// Which tokens are taken back.
+/// Which tokens are revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The token with this hash.
     Token(TokenHash),
-    /// The token that audit knows by this name.
+    /// The token with this id in the audit.
     TokenId(TokenId),
     /// The token with this `jti`.
     Jti(Box<str>),
-    /// What was issued until then for this `sub`.
+    /// All tokens of this `sub` that were issued before the revocation.
     Subject(Box<str>),
-    /// What was issued until then for this `sub` and does not say in which session.
+    /// All tokens of this `sub` without a `sid` that were issued before the revocation.
     SubjectWithoutSession(Box<str>),
-    /// What was issued until then to this `client_id`.
+    /// All tokens of this `client_id` that were issued before the revocation.
     ClientId(Box<str>),
-    /// What was issued in this session (`sid`).
+    /// All tokens of this session (`sid`).
     SessionId(Box<str>),
 }
 
 impl Subject {
-    /// What kind of subject it is.
+    /// The kind of the subject.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Token(_) | Self::TokenId(_) => Kind::Token,
@@ -61,8 +61,8 @@ impl Subject {
         }
     }
 
-    /// A name of it for the log: the first 16 hexadecimal digits of the SHA-256 of what was sent; of a token, the name that
-    /// audit has for it.
+    /// An id for the log: the first 16 hexadecimal digits of the SHA-256 of the subject; of a token, its id in the
+    /// audit.
     pub fn id(&self) -> TokenId {
         match self {
             Self::Token(hash) => hash.id(),
@@ -77,7 +77,7 @@ impl Subject {
 
     fn with_digest<T>(&self, digest: impl FnOnce(Kind, &[u8]) -> T) -> T {
         match self {
-            // By its first bytes both ways, so that either finds the token.
+            // Both by the first bytes, so that either one matches the token.
             Self::Token(hash) => digest(Kind::Token, hash.id().as_bytes()),
             Self::TokenId(id) => digest(Kind::Token, id.as_bytes()),
             Self::Jti(text)
@@ -92,13 +92,13 @@ impl Subject {
 /// The kinds of subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// One token, by its hash or the beginning of it.
+    /// One token, by its hash or its id.
     Token,
     /// One token, by its `jti`.
     Jti,
     /// All tokens of a `sub`.
     Subject,
-    /// Those of them that have no `sid`.
+    /// All tokens of a `sub` without a `sid`.
     SubjectWithoutSession,
     /// All tokens of a `client_id`.
     ClientId,
@@ -118,7 +118,7 @@ impl Kind {
         }
     }
 
-    /// Whether only tokens are meant that were issued until the revocation: whoever has the name may be given others later.
+    /// Whether tokens that are issued after the revocation are not revoked, since the subject may get new ones.
     const fn spares_later_tokens(self) -> bool {
         match self {
             Self::Token | Self::Jti | Self::SessionId => false,
@@ -126,14 +126,14 @@ impl Kind {
         }
     }
 
-    /// Whether a revocation `at` that time means a token that was issued at `issued_at`, if its name is the one revoked. A
-    /// token that does not say when it was issued is meant.
+    /// Whether a revocation at the time `at` covers a token of the subject that was issued at `issued_at`. A token
+    /// without `iat` is covered.
     pub fn reaches(self, at: UnixTime, issued_at: Option<UnixTime>) -> bool {
         !self.spares_later_tokens() || issued_at.is_none_or(|issued_at| issued_at <= at)
     }
 }
 
-/// What subjects are compared by: SHA-256 of kind, issuer and name.
+/// The digest of a subject: the SHA-256 of its kind, issuer and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubjectDigest([u8; 32]);
 
@@ -148,20 +148,21 @@ impl SubjectDigest {
             Kind::SessionId => b"sid",
         };
         let scope: &[u8] = if issuer.is_some() { b"of" } else { b"of any" };
-        // Neither kind nor scope has a zero byte, and the issuer, which is configuration, is a URL: each ends where it seems to.
+        // Neither kind, scope nor issuer, which is a configured URL, contains a zero byte, so the parts cannot be
+        // confused.
         Self(sha256(&[kind, scope, issuer.unwrap_or_default().as_bytes(), name].join(&0)))
     }
 }
 
 impl Revocation {
-    /// What it is compared by.
+    /// The digest of its subject and issuer.
     pub fn digest(&self) -> SubjectDigest {
         self.subject.with_digest(|kind, name| SubjectDigest::new(kind, self.issuer.as_deref(), name))
     }
 
-    /// Reads a request `{"issuer": .., "jti": .., "exp": ..}`: one subject, and nothing that is not understood.
+    /// Reads a request such as `{"issuer": .., "jti": .., "exp": ..}` with exactly one subject and no unknown members.
     ///
-    /// `issuer_of` gives the `iss` of an issuer by what an operator calls it. Everything issued until `now` is meant.
+    /// `issuer_of` returns the `iss` of an issuer by its configured name. The time of the revocation is `now`.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -205,7 +206,7 @@ impl Revocation {
     }
 }
 
-/// Everything that a token can be taken back by, with what kind each is: of its own issuer, and of any.
+/// The digests of all subjects that cover a token, with their kinds: for its own issuer, and for any issuer.
 pub fn names_of(token: &ActiveToken, hash: &TokenHash) -> impl Iterator<Item = (Kind, SubjectDigest)> {
     let claims = token.claims_for_revocation();
     let claim = |kind, name| claims.text(name).map(|text| (kind, text.as_bytes().to_vec()));
@@ -224,24 +225,24 @@ pub fn names_of(token: &ActiveToken, hash: &TokenHash) -> impl Iterator<Item = (
     })
 }
 
-/// Why a request is none.
+/// Why a request to revoke tokens is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Not a JSON object with one reading.
     #[error("the body is not a JSON object with one reading")]
     Malformed,
-    /// A member that means nothing here.
+    /// A member that is not known.
     #[error(
         "member {name:?} is not known; known are issuer, exp, and one of token_hash, token_id, jti, sub, client_id and sid"
     )]
     MemberUnknown {
-        /// Its name, cut and made printable.
+        /// Its name, truncated and made printable.
         name: Box<str>,
     },
-    /// None or several of the members that say what is revoked.
+    /// No subject, or more than one.
     #[error("exactly one of token_hash, token_id, jti, sub, client_id and sid must say what is revoked")]
     SubjectCount,
-    /// A member of the wrong form.
+    /// A malformed member.
     #[error("{member} is malformed, expected {expected}")]
     MemberMalformed {
         /// Its name.
@@ -254,7 +255,7 @@ pub enum RequestError {
     IssuerUnknown,
 }
 
-/// A member that is text and not empty, if it is there.
+/// The value of a member, which must be a non-empty text if it is present.
 fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Option<&'m str>, RequestError> {
     match members.get(member) {
         None => Ok(None),
@@ -265,7 +266,7 @@ fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Opt
 
 const SUBJECTS: [&str; 6] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid"];
 const KNOWN: [&str; 8] = ["issuer", "exp", "token_hash", "token_id", "jti", "sub", "client_id", "sid"];
-/// How far off the end of a token may be; what lies beyond was not written in seconds.
+/// The latest accepted `exp`, in seconds from now; a later one is probably not in seconds.
 const LONGEST: u64 = 366 * 24 * 60 * 60;
 
 #[cfg(test)]

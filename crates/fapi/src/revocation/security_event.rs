@@ -1,17 +1,18 @@
-//! A security event token (RFC 8417) that an issuer pushes (RFC 8935), and the revocations that it means.
+//! Security event tokens (RFC 8417) that an issuer pushes (RFC 8935), and the revocations that follow from them.
 //!
-//! | event | means |
+//! | event | revokes |
 //! | --- | --- |
 //! | CAEP `session-revoked` | the session, or all tokens of the user |
 //! | RISC `sessions-revoked`, `account-disabled`, `account-purged` | all tokens of the account |
 //! | OAuth `token-revoked` | the token |
 //! | OAuth `tokens-revoked` | all tokens of the account or the client |
 //!
-//! An event of another type is none of our business. One of these whose subject cannot be told is an error that its sender
-//! has to hear of: acknowledged, the revocation would be lost (RFC 8935 §2.2).
+//! Events of other types are ignored. An event of these types whose subject is not understood is an error, which the
+//! sender must see: if it were acknowledged, the revocation would be lost (RFC 8935 §2.2).
 //!
-//! Tokens that were issued after the event are not meant. The time is the issuer's own, as `iat` of its tokens is, so that
-//! nothing depends on how long a push took or on whose clock is right; and what is pushed twice means the same.
+//! Tokens that are issued after the event are not revoked. The time of the event is by the issuer's clock, like `iat`
+//! of its tokens, so that neither the delay of a push nor a wrong clock matters, and pushing an event twice has no
+//! further effect.
 
 use serde_json::{Map, Value};
 
@@ -30,24 +31,24 @@ pub const MEDIA_TYPE: &str = "application/secevent+jwt";
 /// Who may sign an event, and for whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Transmitter<'e> {
-    /// The exact value of `iss`; it can only revoke its own tokens.
+    /// The exact value of `iss`; a transmitter can only revoke its own tokens.
     pub issuer: &'e str,
-    /// The name that the gateway is known by at the transmitter; `aud` must hold it.
+    /// The resource server's identifiers at the transmitter, of which `aud` must contain at least one.
     pub audience: &'e [Box<str>],
     /// The algorithms it may sign with.
     pub algorithms: &'e [Algorithm],
 }
 
-/// What an issuer says has happened.
+/// An event that an issuer reports.
 #[derive(Debug)]
 pub struct SecurityEvent {
-    /// Its `jti`, cut and made printable.
+    /// Its `jti`, truncated and made printable.
     pub id: Box<str>,
-    /// What it takes back; nothing, if it tells of other things.
+    /// The revocations; none, if it has only events of other types.
     pub revocations: Vec<Revocation>,
 }
 
-/// Why an event says nothing.
+/// Why an event is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// Not text.
@@ -56,16 +57,16 @@ pub enum EventError {
     /// No transmitter with this `iss` is configured.
     #[error("its iss is {found:?}, from which no events are taken")]
     IssuerUnknown {
-        /// The issuer found, cut and made printable.
+        /// The issuer found, truncated and made printable.
         found: Box<str>,
     },
-    /// Not the issuer's, or not for us.
+    /// Not from the issuer, or not for this resource server.
     #[error(transparent)]
     Statement(#[from] StatementError),
     /// No `jti` (RFC 8417 §2.2).
     #[error("its jti is missing, or no text")]
     IdMissing,
-    /// Too late to be acted on.
+    /// Expired.
     #[error("its exp is {at}, it is {now}")]
     Expired {
         /// `exp`.
@@ -73,16 +74,16 @@ pub enum EventError {
         /// The time of the judgement.
         now: UnixTime,
     },
-    /// No `events`, or something that is no set of events.
+    /// `events` is missing or malformed.
     #[error("its events is no object of objects with at least one member")]
     EventsMalformed,
-    /// A time that is none.
+    /// A time that is not a NumericDate.
     #[error("its {claim} is no number of seconds")]
     TimeMalformed {
-        /// Which.
+        /// Its name.
         claim: &'static str,
     },
-    /// An event that matters, about someone or something that cannot be told.
+    /// The subject of an event that revokes tokens is not understood.
     #[error("the subject of its event {event} cannot be told: {why}")]
     Subject {
         /// The last part of the event's type.
@@ -95,15 +96,15 @@ pub enum EventError {
 /// The codes of RFC 8935 §2.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventErrorCode {
-    /// It cannot be parsed, or an event in it is not as it is defined.
+    /// It cannot be parsed, or an event in it does not follow its definition.
     InvalidRequest,
-    /// Its key cannot be accepted.
+    /// Its key is not accepted.
     InvalidKey,
-    /// Its issuer cannot be accepted.
+    /// Its issuer is not accepted.
     InvalidIssuer,
-    /// It is for someone else.
+    /// It is for another audience.
     InvalidAudience,
-    /// The sender did not prove who it is.
+    /// The sender is not authenticated.
     AuthenticationFailed,
 }
 
@@ -121,12 +122,12 @@ impl EventErrorCode {
 }
 
 impl EventError {
-    /// No transmitter is the one that the event claims.
+    /// The error for an event whose claimed issuer is not a configured transmitter.
     pub fn issuer_unknown(claimed: &str) -> Self {
         Self::IssuerUnknown { found: printable(claimed) }
     }
 
-    /// What the sender is told.
+    /// The code for the sender.
     pub const fn code(&self) -> EventErrorCode {
         match self {
             Self::Statement(
@@ -156,7 +157,7 @@ impl EventError {
     }
 }
 
-/// Who an event claims to be of; says which keys to verify it with, and nothing else.
+/// The unverified `iss` of an event. Use it only to select the keys that verify the event.
 ///
 /// # Errors
 /// [`EventError::Malformed`], [`EventError::Statement`].
@@ -167,11 +168,11 @@ pub fn claimed_issuer(body: &[u8]) -> Result<String, EventError> {
 }
 
 impl SecurityEvent {
-    /// Judges an event: that it is the transmitter's and for us, and what it takes back.
+    /// Verifies an event, and returns what it revokes.
     ///
     /// # Errors
-    /// [`EventError`], for the first that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`, `exp`, `events`, and in
-    /// each event time and subject. One event that is not understood makes all of them void.
+    /// [`EventError`], for the first check that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`,
+    /// `exp`, `events`, then time and subject of each event. If one event is refused, all of them are.
     pub fn verify(
         body: &[u8],
         transmitter: &Transmitter<'_>,
@@ -186,7 +187,7 @@ impl SecurityEvent {
             Some(Value::String(id)) if !id.is_empty() => printable(id),
             Some(_) | None => return Err(EventError::IdMissing),
         };
-        // RFC 8417 §2.2 does not recommend it; where it is, RFC 7519 §4.1.4 holds.
+        // RFC 8417 §2.2 does not recommend `exp`; if it is present, RFC 7519 §4.1.4 applies.
         if let Some(at) = time(&members, "exp")?.filter(|at| now >= *at) {
             return Err(EventError::Expired { at, now });
         }
@@ -200,7 +201,8 @@ impl SecurityEvent {
         for (kind, payload) in events {
             let Value::Object(payload) = payload else { return Err(EventError::EventsMalformed) };
             let Some(event) = Event::from_type(kind) else { continue };
-            // CAEP §2: "the time at which the event described by this SET occurred". Drafts had milliseconds; those are now.
+            // CAEP §2: "the time at which the event described by this SET occurred". Drafts had milliseconds,
+            // which are limited to now.
             let at = time(payload, "event_timestamp")?.unwrap_or(happened).min(now);
             let subject = payload.get("subject").or_else(|| members.get("sub_id"));
             let fault = |why| EventError::Subject { event: event.as_str(), why };
@@ -215,7 +217,7 @@ impl SecurityEvent {
     }
 }
 
-/// The events that take tokens back.
+/// The events that revoke tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
     SessionRevoked,
@@ -260,11 +262,11 @@ impl Event {
         }
     }
 
-    /// Whom or what it takes back (RFC 9493 §3, and the formats of the Shared Signals Framework and of OAuth Event Types).
+    /// The revoked subjects (RFC 9493 §3, and the formats of the Shared Signals Framework and of OAuth Event Types).
     fn subject(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
         match format(subject)? {
             "complex" => self.complex(subject, issuer),
-            // Of what kind an opaque identifier is, the event says: CAEP §3.1 gives a session by one.
+            // The event determines what an opaque identifier identifies: a session in CAEP §3.1.
             "opaque" if self == Self::SessionRevoked => Ok(vec![Subject::SessionId(own(subject, "id")?)]),
             "opaque" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(own(subject, "id")?)]),
             "iss_sub" | "iss-sub" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(user(subject, issuer)?)]),
@@ -278,8 +280,8 @@ impl Event {
         }
     }
 
-    /// Several identifiers of one subject: a session, a user, or a session of a user (CAEP §3.1). Whatever else narrows it down, a device
-    /// say, is left out, so that more is taken back rather than less.
+    /// Reads several identifiers of one subject: a session, a user, or a session of a user (CAEP §3.1). Others that
+    /// narrow it down, such as a device, are ignored, so that more is revoked rather than less.
     fn complex(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
         if self == Self::TokenRevoked {
             return Err("its format does not go with the event, or is not known");
@@ -300,7 +302,7 @@ impl Event {
         };
         match (session, user) {
             (Some(session), user) if self == Self::SessionRevoked => {
-                // A token that does not name its session may be of this one.
+                // A token without a session may belong to this one.
                 let user = user.map(Subject::SubjectWithoutSession);
                 Ok([Subject::SessionId(session)].into_iter().chain(user).collect())
             }
@@ -310,11 +312,11 @@ impl Event {
     }
 }
 
-/// RFC 9493 §3; before it was an RFC the member had another name.
+/// The format of a subject (RFC 9493 §3); in drafts, the member had another name.
 fn format(subject: &Map<String, Value>) -> Result<&str, &'static str> {
     match (subject.get("format"), subject.get("subject_type")) {
         (Some(Value::String(format)), None) | (None, Some(Value::String(format))) => Ok(format),
-        // A complex subject of the drafts has members and no format.
+        // A complex subject of the drafts has no format.
         (None, None) if subject.contains_key("user") || subject.contains_key("session") => Ok("complex"),
         _ => Err("it has no format"),
     }
@@ -336,7 +338,7 @@ fn is_of(subject: &Map<String, Value>, issuer: &str) -> Result<(), &'static str>
     if *own(subject, "iss")? == *issuer { Ok(()) } else { Err("it is of another issuer than the event") }
 }
 
-/// OAuth Event Types §2.1. Of the ways to identify a token only the token itself leads to our hash of it.
+/// OAuth Event Types §2.1. Only the token itself can be hashed; other identifiers of a token are not supported.
 fn token(subject: &Map<String, Value>) -> Result<TokenHash, &'static str> {
     if *own(subject, "token_type")? != *"access_token" {
         return Err("the token is no access token; name the session or the user of a refresh token");
@@ -351,7 +353,7 @@ fn time(members: &Map<String, Value>, claim: &'static str) -> Result<Option<Unix
     numeric_date(members, claim, f64::ceil).map_err(|_| EventError::TimeMalformed { claim })
 }
 
-/// The largest event that is looked at.
+/// The size in bytes above which an event is not parsed.
 pub const MAX_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ pub enum RouteError {
         /// What the other reading comes from.
         why: &'static str,
     },
-    /// Nothing that is configured matches.
+    /// No configured route matches.
     #[error("no route matches host and path")]
     NotFound,
-    /// The pattern that matches has no route for the method.
+    /// The matching pattern has no route for the method.
     #[error("the route has only the methods {allow:?}")]
     MethodNotAllowed {
-        /// The methods that it has, as `Allow` lists them (RFC 9110 §10.2.1).
+        /// The methods of the pattern, as a value of `Allow` (RFC 9110 §10.2.1).
         allow: Box<str>,
     },
 }

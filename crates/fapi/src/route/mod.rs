@@ -1,7 +1,7 @@
-//! Target and route: where a request is sent to, byte for byte, and which route answers for it (RFC 3986 §3.3, §6).
+//! The target of a request, byte for byte, and the route that matches it (RFC 3986 §3.3, §6).
 //!
-//! A path has one reading, or it is refused: nothing here repairs a path, so what was matched is what is forwarded. What
-//! no route names is refused too.
+//! A path with more than one reading is refused. Nothing here repairs a path, so what is matched is what is forwarded.
+//! What no route matches is refused too.
 
 mod error;
 mod origin;
@@ -26,16 +26,16 @@ pub use target::Target;
 
 use crate::policy::Policy;
 
-/// What a route asks of a request before it is forwarded.
+/// What a route requires of a request.
 #[derive(Debug)]
 pub enum Requirement {
-    /// Nothing, by written word.
+    /// Nothing: the configuration says explicitly that the route is public.
     Public,
     /// A sender-constrained token that satisfies this policy.
     Protected(Arc<Policy>),
 }
 
-/// What a route hands on to its upstream beyond the request itself.
+/// What a route forwards to its upstream besides the request itself.
 #[derive(Clone, Debug, Default)]
 pub struct Forward {
     /// `Authorization`, as received.
@@ -44,16 +44,16 @@ pub struct Forward {
     pub client_certificate: bool,
     /// `Client-Cert-Chain` beside it (RFC 9440 §2.3).
     pub client_certificate_chain: bool,
-    /// Claims of the token, each with the field that carries it.
+    /// Claims of the token, each with the header field for it.
     pub claims: Vec<(Box<str>, HeaderName)>,
 }
 
-/// An upstream by name and by its place in the configuration.
+/// An upstream by name and by its index in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamRef {
     /// The configured name.
     pub name: Arc<str>,
-    /// The place in the list of upstreams.
+    /// The index in the list of upstreams.
     pub index: usize,
 }
 
@@ -62,22 +62,22 @@ pub struct UpstreamRef {
 pub struct Route {
     /// The configured name.
     pub name: Arc<str>,
-    /// The paths it answers for.
+    /// The paths it matches.
     pub pattern: Pattern,
-    /// The hosts it answers for, without port; empty means every host.
+    /// The hosts it matches, without port; empty means every host.
     pub hosts: Vec<Box<str>>,
-    /// The methods it answers for; GET does not bring HEAD along.
+    /// The methods it matches; GET does not include HEAD.
     pub methods: Vec<Method>,
-    /// What it asks of a request.
+    /// What it requires of a request.
     pub requirement: Requirement,
     /// Where its requests go.
     pub upstream: UpstreamRef,
-    /// What it hands on.
+    /// What it forwards.
     pub forward: Forward,
 }
 
 impl Route {
-    /// What it asks of a token, unless it is public.
+    /// What it requires of a token, unless it is public.
     pub fn policy(&self) -> Option<&Policy> {
         match &self.requirement {
             Requirement::Protected(policy) => Some(policy),
@@ -86,7 +86,7 @@ impl Route {
     }
 }
 
-/// The route that answers for a target; only [`Routes::find`] makes one.
+/// A route that matches the target of a request; only [`Routes::find`] makes one.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Matched(Arc<Route>);
@@ -111,13 +111,13 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Compiles routes; their order has no meaning.
+    /// Compiles routes; their order does not matter.
     ///
-    /// Each host that a route names gets a tree of its own, with the routes for every host in it too; where both have
-    /// the same pattern and method, the one that names the host wins.
+    /// Each host that a route names gets its own tree, which also contains the routes for every host. If both have the
+    /// same pattern and method, the route that names the host wins.
     ///
     /// # Errors
-    /// [`RouteConflict`] when two routes would answer for the same host, path and method with equal right.
+    /// [`RouteConflict`] if two routes match the same host, path and method with the same precedence.
     pub fn new(routes: Vec<Route>) -> Result<Self, RouteConflict> {
         let mut claims = HashMap::new();
         for (index, route) in routes.iter().enumerate() {
@@ -139,7 +139,7 @@ impl Routes {
         for host in all.iter().flat_map(|route| hosts_of(route)).flatten() {
             by_host.entry(host).or_default();
         }
-        // Two rounds: a route that names the host replaces what a route for every host has put there.
+        // In two passes, so that a route that names the host replaces one for every host.
         for route in all.iter().filter(|route| route.hosts.is_empty()) {
             other_hosts.insert(route);
             by_host.values_mut().for_each(|tree| tree.insert(route));
@@ -152,16 +152,16 @@ impl Routes {
         Ok(Self { all, by_host, other_hosts })
     }
 
-    /// The route that answers for `target`.
+    /// Finds the route that matches `target`.
     ///
-    /// Segments compare once decoded and with case. From left to right a literal is preferred to `*`, and `*` to `**`;
-    /// the pattern that is found so decides alone: a method that it does not have is refused, even if a wider pattern
-    /// has it. A slash at the end of the path is ignored.
+    /// Segments are decoded once and compared case-sensitively. From left to right, a literal is preferred to `*`, and
+    /// `*` to `**`. Only the pattern found this way counts: a method that it does not have is refused, even if a wider
+    /// pattern has it. A slash at the end of the path is ignored.
     ///
     /// # Errors
-    /// [`RouteError`], with a route of the pattern when only the method is wrong. A segment that differs from a literal
-    /// beside it only in case or by a suffix after a dot is ambiguous, so that no wildcard can take what an upstream
-    /// may read as that literal.
+    /// [`RouteError`], with a route of the pattern if only the method is wrong. A segment that differs from a literal
+    /// at the same place only in case or by a suffix after a dot is ambiguous, so that no wildcard matches what an
+    /// upstream may read as that literal.
     pub fn find(&self, target: &Target<'_>) -> Result<Matched, (Option<Arc<Route>>, RouteError)> {
         let tree = self.by_host.get(target.origin().host()).unwrap_or(&self.other_hosts);
         let leaf = tree.find(target.segments()).map_err(|error| (None, error))?;
@@ -175,21 +175,21 @@ impl Routes {
         Ok(Matched(Arc::clone(route)))
     }
 
-    /// Every route, as configured.
+    /// All routes, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
     }
 }
 
-/// Two routes that would answer for the same request with equal right.
+/// Two routes that match the same requests with the same precedence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct RouteConflict {
-    /// The place of the earlier one.
+    /// The index of the first one.
     pub first: usize,
-    /// The place of the later one.
+    /// The index of the second one.
     pub second: usize,
-    /// What they share, and the way out.
+    /// What they share, and how to resolve it.
     pub detail: String,
 }
 
@@ -204,7 +204,7 @@ impl RouteConflict {
     }
 }
 
-/// A place in the tree of patterns: each has one way to it, so a search visits it at most once.
+/// A node in the tree of patterns. Only one path leads to it, so a search visits it at most once.
 #[derive(Debug, Default)]
 struct Node {
     literals: BTreeMap<Box<str>, Self>,
@@ -272,7 +272,7 @@ impl Leaf {
     }
 }
 
-/// The hosts of a route as origins write them; one `None` for every host.
+/// The hosts of a route in the form of origins; a single `None` means every host.
 fn hosts_of(route: &Route) -> Vec<Option<Box<str>>> {
     if route.hosts.is_empty() {
         return vec![None];
@@ -280,8 +280,8 @@ fn hosts_of(route: &Route) -> Vec<Option<Box<str>>> {
     route.hosts.iter().map(|host| Some(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase().into())).collect()
 }
 
-/// Whether a segment that is not `literal` may be taken for it: by an upstream that ignores case, or one that reads a
-/// suffix after a dot as the wanted format.
+/// Whether an upstream may take a segment for `literal` because it ignores case, or because it reads a suffix after a
+/// dot as the requested format.
 fn resembles(segment: &str, literal: &str) -> bool {
     let mut bytes = percent_decode_str(segment);
     literal.bytes().all(|byte| bytes.next().is_some_and(|other| other.eq_ignore_ascii_case(&byte)))
@@ -324,7 +324,7 @@ mod tests {
         request.into_parts().0
     }
 
-    /// The name of the route that answers, or the reason why none does.
+    /// The name of the matching route, or the reason why there is none.
     fn outcome(routes: &Routes, request: &Parts, origin_text: &str) -> Result<String, RouteError> {
         let target = Target::parse(request, &origin(origin_text))?;
         routes.find(&target).map(|found| found.route().name.to_string()).map_err(|(_, error)| error)
@@ -410,7 +410,7 @@ mod tests {
         for path in paths {
             assert_eq!(winner(&some, path), Err(Code::PathAmbiguous), "{path}");
         }
-        // Equal to one literal, and like another: equal decides.
+        // Equal to one literal and similar to another: equality decides.
         let both = routes(&["/report", "/report.pdf", "/Report", "/*"]);
         for path in ["/report", "/report.pdf", "/Report"] {
             assert_eq!(winner(&both, path), Ok(path.into()));
@@ -579,7 +579,7 @@ mod tests {
         Routes::new(list.iter().map(one).collect())
     }
 
-    /// How specific a pattern is for a path that it matches, smaller is more; `None` if it does not match.
+    /// The precedence of a pattern for a path that it matches, lowest first; `None` if it does not match.
     fn rank(pattern: &str, path: &str) -> Option<Vec<u8>> {
         let mut wanted = pattern.split('/').filter(|segment| !segment.is_empty());
         let mut given = path.split('/').filter(|segment| !segment.is_empty());

@@ -1,4 +1,4 @@
-//! Where clients send their requests: the origins of a listener, from the configuration (RFC 6454 §4, RFC 3986 §3.2).
+//! The configured origins of a listener, to which clients send their requests (RFC 6454 §4, RFC 3986 §3.2).
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::path::CanonicalPath;
 
 /// A public origin of a listener: scheme, host, port, and the path prefix that an outer proxy removes.
 ///
-/// The base of every `htu`; it comes from the configuration, never from `Host` (RFC 9449 §4.3).
+/// It is the base of every `htu`, and comes from the configuration, never from `Host` (RFC 9449 §4.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     text: Box<str>,
@@ -19,11 +19,11 @@ pub struct Origin {
 impl Origin {
     /// Reads `https://host[:port][/prefix]`.
     ///
-    /// Scheme and host are put in lower case; port 443, a dot after the host and one slash at the end are left out
-    /// (RFC 3986 §6.2.2.1, §6.2.3).
+    /// Converts scheme and host to lower case; removes port 443, a dot after the host and one slash at the end (RFC
+    /// 3986 §6.2.2.1, §6.2.3).
     ///
     /// # Errors
-    /// [`OriginError`], which names the part that does not belong there.
+    /// [`OriginError`], which names the faulty part.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         if !scheme.eq_ignore_ascii_case("https") {
@@ -56,34 +56,34 @@ impl Origin {
         &self.text
     }
 
-    /// Host and, unless it is 443, port: what `Host` must say.
+    /// The host and, unless it is 443, the port: the value of `Host`.
     pub fn authority(&self) -> &str {
         let bare = self.text.strip_suffix(&*self.prefix).unwrap_or(&self.text);
         bare.strip_prefix("https://").unwrap_or(bare)
     }
 
-    /// The host in lower case, an IPv6 address in brackets.
+    /// The host in lower case; an IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether the host is an IP address; clients that ask for one send no server name in TLS.
+    /// Whether the host is an IP address; clients send no server name in TLS for it.
     pub fn is_address(&self) -> bool {
         self.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
     }
 
-    /// The port; 443 when the configuration names none.
+    /// The port; 443 by default.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path that an outer proxy removes: empty, or it begins with a slash and does not end in one.
+    /// The path that an outer proxy removes: empty, or with a slash at the beginning and none at the end.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 }
 
-/// Why a text is no origin.
+/// Why a text is not an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// Another scheme, or none.
@@ -100,7 +100,7 @@ pub enum OriginError {
         /// The part.
         part: &'static str,
     },
-    /// No host, or no port, where one should stand.
+    /// The host or the port is missing or malformed.
     #[error("{text:?} has no usable host: {why}; write it as clients send it in Host")]
     Host {
         /// The text as it was written.
@@ -123,25 +123,25 @@ pub enum OriginError {
 pub struct Origins(Vec<Arc<Origin>>);
 
 impl Origins {
-    /// Gathers origins; of two with the same host and port the first answers.
+    /// The origins in this order; of two with the same host and port, the first is used.
     pub const fn new(origins: Vec<Arc<Origin>>) -> Self {
         Self(origins)
     }
 
-    /// The origin with this host and port; no port is port 443.
+    /// Finds the origin with this host and port, which is 443 by default.
     ///
-    /// Hosts compare without case and without one dot at the end (RFC 3986 §6.2.2.1, RFC 1034 §3.1).
+    /// Hosts are compared ignoring case and one dot at the end (RFC 3986 §6.2.2.1, RFC 1034 §3.1).
     pub fn find(&self, host: &str, port: Option<u16>) -> Option<&Arc<Origin>> {
         let port = port.unwrap_or(HTTPS_PORT);
         self.0.iter().find(|origin| origin.port == port && same_host(&origin.host, host))
     }
 
-    /// Whether one of them has this host, whatever its port; compared as in [`Origins::find`].
+    /// Whether one of them has this host, with any port; compared as in [`Origins::find`].
     pub fn has_host(&self, host: &str) -> bool {
         self.0.iter().any(|origin| same_host(&origin.host, host))
     }
 
-    /// Every origin, as configured.
+    /// All origins, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Origin>> {
         self.0.iter()
     }
@@ -150,16 +150,17 @@ impl Origins {
 /// Host and port of an authority without userinfo (RFC 3986 §3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Authority<'r> {
-    /// As written, without a dot at the end; an IPv6 address in its brackets.
+    /// The host as written, without a dot at the end; an IPv6 address is in brackets.
     pub(crate) host: &'r str,
-    /// `None` when there is none.
+    /// The port, if there is one.
     pub(crate) port: Option<u16>,
 }
 
 impl<'r> Authority<'r> {
     /// Reads `host[:port]`: a name of letters, digits, `-`, `_` and dots, an IPv4 address, or `[IPv6]` without a zone.
     ///
-    /// RFC 3986 §3.2.2 lets a `reg-name` have escapes and other signs; no name that DNS or a certificate can hold has.
+    /// RFC 3986 §3.2.2 allows escapes and other characters in a `reg-name`; names in DNS and in certificates do not
+    /// have them.
     pub(crate) fn parse(text: &'r str) -> Result<Self, &'static str> {
         let (host, port) = if text.starts_with('[') {
             let end = text.find(']').ok_or("a bracket is not closed")?;
@@ -200,7 +201,7 @@ impl<'r> Authority<'r> {
     }
 }
 
-/// Whether two hosts are the same name, without regard to case and to one dot at the end.
+/// Whether two hosts are the same name, ignoring case and one dot at the end.
 pub(crate) fn same_host(one: &str, other: &str) -> bool {
     let plain = |host| str::strip_suffix(host, '.').unwrap_or(host);
     plain(one).eq_ignore_ascii_case(plain(other))

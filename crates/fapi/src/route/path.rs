@@ -1,4 +1,4 @@
-//! Paths that have one reading (RFC 3986 §3.3, §6): nothing here repairs a path, so what was matched is what is forwarded.
+//! Paths with one reading (RFC 3986 §3.3, §6). Nothing here repairs a path, so what is matched is what is forwarded.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
@@ -8,20 +8,20 @@ use percent_encoding::percent_decode_str;
 use super::error::RouteError;
 use crate::text::{is_unreserved, read_escape};
 
-/// A path exactly as it was received, proven to have one reading.
+/// A path exactly as received, proven to have one reading.
 ///
 /// Its segments are the same after decoding once or twice, after removing dot segments or empty segments, and after
-/// Unicode normalisation. [`Routes::find`](super::Routes::find) judges whether a segment merely resembles one that a route
-/// names.
+/// Unicode normalisation. Does not check whether a segment resembles one of a route
+/// ([`Routes::find`](super::Routes::find)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanonicalPath<'r>(&'r str);
 
 impl<'r> CanonicalPath<'r> {
-    /// Takes a path as it stands in the request target.
+    /// Checks a path from a request target.
     ///
     /// # Errors
-    /// [`RouteError::PathAmbiguous`] for any path that a decoder, normaliser or file system behind us could read as
-    /// another.
+    /// [`RouteError::PathAmbiguous`] for any path that a decoder, a normaliser or a file system of an upstream could
+    /// read as another path.
     pub fn parse(path: &'r str) -> Result<Self, RouteError> {
         Self::read(path).map_err(|why| RouteError::PathAmbiguous { why })
     }
@@ -40,7 +40,7 @@ impl<'r> CanonicalPath<'r> {
                 return Err("it has an empty segment");
             }
             // RFC 3986 §3.3: "The path segments "." and "..", also known as dot-segments, are defined for relative
-            // reference". A dot at the end of any other segment is dropped by some file systems.
+            // reference". Some file systems remove a dot at the end of other segments too.
             if segment.ends_with('.') {
                 return Err("a segment is, or ends in, a dot");
             }
@@ -55,7 +55,7 @@ impl<'r> CanonicalPath<'r> {
         Ok(Self(path))
     }
 
-    /// The segments to match, joined by slashes; one slash at the end belongs to none of them.
+    /// The segments to match, without one slash at the end.
     pub(super) fn segments(self) -> Segments<'r> {
         let path = self.0.strip_prefix('/').unwrap_or(self.0);
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -63,7 +63,7 @@ impl<'r> CanonicalPath<'r> {
     }
 }
 
-/// What remains to be matched of a path; `None` at its end, where `Some("")` cannot be.
+/// The rest of a path that is not matched yet; `None` at its end, and never `Some("")`.
 #[derive(Clone, Copy)]
 pub(super) struct Segments<'r>(Option<&'r str>);
 
@@ -74,7 +74,7 @@ impl<'r> Segments<'r> {
     }
 }
 
-/// Whether each byte of a segment, and what each escape stands for, has one meaning; `true` if there is an escape.
+/// Checks that each byte of a segment, and each escape, has one meaning; returns whether there is an escape.
 fn check_bytes(segment: &str) -> Result<bool, &'static str> {
     let mut bytes = segment.bytes();
     let mut escaped = false;
@@ -98,7 +98,7 @@ fn check_escape(byte: u8) -> Result<(), &'static str> {
     match byte {
         0..=0x1f | 0x7f => Err("an escape stands for a control character"),
         // RFC 3986 §2.2: "URIs that differ in the replacement of a reserved character with its corresponding
-        // percent-encoded octet are not equivalent." Decoders behind us may think otherwise.
+        // percent-encoded octet are not equivalent." Some decoders treat them as equivalent.
         b'/' | b'\\' | b';' | b'?' | b'#' => Err("an escape stands for a character that divides a path"),
         // RFC 3986 §2.4: "Implementations must not percent-encode or decode the same string more than once".
         b'%' => Err("an escape stands for a percent sign, so decoding twice gives another path"),
@@ -109,7 +109,7 @@ fn check_escape(byte: u8) -> Result<(), &'static str> {
     }
 }
 
-/// Whether the decoded path is text, and the same text after Unicode normalisation.
+/// Checks that the decoded path is text, and the same text after Unicode normalisation.
 fn check_text(path: &str) -> Result<(), &'static str> {
     // RFC 3629 §3: "Implementations of the decoding algorithm above MUST protect against decoding invalid sequences."
     let text = percent_decode_str(path).decode_utf8().map_err(|_| "its escapes are not valid UTF-8")?;
@@ -119,21 +119,21 @@ fn check_text(path: &str) -> Result<(), &'static str> {
     if text.chars().any(is_unseen) {
         return Err("an escape stands for a character that cannot be seen");
     }
-    // UAX #15: characters that are alike in NFKC may be folded into each other, a full-width slash into a slash.
+    // UAX #15: NFKC replaces compatible characters with each other, such as a full-width slash with a slash.
     if !NFKC.is_normalized(&text) {
         return Err("Unicode normalisation (NFKC) gives another path");
     }
     Ok(())
 }
 
-/// `pchar` of RFC 3986 §3.3 without escapes and without the semicolon.
+/// Whether a byte is a `pchar` (RFC 3986 §3.3) other than an escape or a semicolon.
 const fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
 }
 
-/// Beyond ASCII: white space, controls (Cc), formats (Cf) and whatever else Unicode lets a program leave out
-/// (Default_Ignorable_Code_Point, UAX #44).
+/// Whether a character beyond ASCII is white space, a control (Cc), a format character (Cf), or another that programs
+/// may ignore (Default_Ignorable_Code_Point, UAX #44).
 fn is_unseen(character: char) -> bool {
     !character.is_ascii()
         && (character.is_whitespace()
@@ -267,12 +267,12 @@ mod tests {
         for text in unseen {
             assert!(refused(&path(text)), "{text:?}");
         }
-        // A mark that combines with the letter, or the slash, before it.
+        // Marks that combine with the character before them.
         assert!(refused("/e%CC%81"));
         assert!(refused("/=%CC%B8"));
     }
 
-    /// Paths of pieces that parsers stumble over, about half of them canonical.
+    /// Paths of fragments that parsers may misread, about half of them canonical.
     fn paths() -> impl Strategy<Value = String> {
         let good = prop::sample::select(words("a B /a /b %20x %C3%A9 %3A + ~ .a /.w %E6%97%A5 * ="));
         let odd = prop::sample::select(vec![
@@ -310,8 +310,8 @@ mod tests {
         percent_decode_str(text).decode_utf8_lossy().into_owned()
     }
 
-    /// What a path normaliser leaves: RFC 3986 §5.2.4, backslashes as slashes, path parameters, dots and spaces at the
-    /// end of segments and empty segments away.
+    /// The segments that a path normaliser returns: RFC 3986 §5.2.4, backslashes as slashes, without path parameters,
+    /// without dots and spaces at the end of segments, without empty segments.
     fn normalised(text: &str) -> Vec<String> {
         let mut out = Vec::new();
         for segment in text.replace('\\', "/").split('/') {

@@ -1,8 +1,9 @@
-//! The paths that a route answers for, as the configuration writes them.
+//! The paths that a route matches, in the syntax of the configuration.
 
 use super::path::CanonicalPath;
 
-/// The paths of a route: literal segments, `*` for exactly one segment, `**` at the end for the rest, also for nothing.
+/// A pattern for paths: literal segments, `*` for exactly one segment, and `**` at the end for the rest, which may be
+/// empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: Box<str>,
@@ -13,7 +14,7 @@ pub struct Pattern {
 impl Pattern {
     /// Reads a pattern such as `/accounts/*/balances` or `/accounts/**`.
     ///
-    /// Literals stand under the same rules as the paths of requests, so that each can be reached.
+    /// Literals follow the rules for paths of requests, so that each pattern can be reached.
     ///
     /// # Errors
     /// [`PatternError`].
@@ -48,18 +49,18 @@ impl Pattern {
         &self.segments
     }
 
-    /// Whether `**` stands at the end.
+    /// Whether it ends in `**`.
     pub(super) const fn has_rest(&self) -> bool {
         self.rest
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Why a text is no pattern.
+/// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// It does not begin with a slash.
@@ -80,7 +81,7 @@ pub enum PatternError {
         /// The text as it was written.
         text: Box<str>,
     },
-    /// `*` or `**` beside other characters.
+    /// `*` or `**` next to other characters in a segment.
     #[error("{text:?} has \"*\" inside a segment; \"*\" stands for one whole segment, \"**\" at the end for the rest")]
     PartialWildcard {
         /// The text as it was written.
@@ -100,7 +101,7 @@ pub enum PatternError {
         /// The text as it was written.
         text: Box<str>,
     },
-    /// A literal that no request can have.
+    /// A literal that no request may have.
     #[error("{text:?} can be read in more than one way: {why}; write the path that the upstream will see")]
     Ambiguous {
         /// The text as it was written.

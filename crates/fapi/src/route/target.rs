@@ -1,4 +1,4 @@
-//! What is requested, and of which origin (RFC 9112 §3.2, RFC 9449 §4.2 for `htu`).
+//! The target of a request (RFC 9112 §3.2), and its `htu` (RFC 9449 §4.2).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::error::RouteError;
 use super::origin::Origin;
 use super::path::{CanonicalPath, Segments};
 
-/// What is requested: method, canonical path and query, of a known origin.
+/// The target of a request: method, canonical path and query, at a known origin.
 #[derive(Clone, Debug)]
 pub struct Target<'r> {
     method: &'r Method,
@@ -19,15 +19,15 @@ pub struct Target<'r> {
 }
 
 impl<'r> Target<'r> {
-    /// Reads method and target of `request`, whose host was found to be that of `origin`.
+    /// Reads the method and target of `request`, whose host must be that of `origin`.
     ///
-    /// The query is passed on as it is: no route depends on it.
+    /// The query is not checked, since no route depends on it.
     ///
     /// # Errors
-    /// [`RouteError::PathAmbiguous`], as [`CanonicalPath::parse`]; also for a target without a path and for `*`.
+    /// [`RouteError::PathAmbiguous`], as from [`CanonicalPath::parse`], also for a target without a path and for `*`.
     pub fn parse(request: &'r Parts, origin: &Arc<Origin>) -> Result<Self, RouteError> {
         let target = request.uri.path_and_query().ok_or(RouteError::PathAmbiguous { why: "there is none" })?;
-        // `path()` of "?x" is "/", but what is forwarded begins with the question mark: ask the whole target.
+        // `path()` of "?x" is "/", but what is forwarded begins with the question mark: check the whole target.
         if !target.as_str().starts_with('/') {
             return Err(RouteError::PathAmbiguous { why: "it does not begin with a slash" });
         }
@@ -54,12 +54,12 @@ impl<'r> Target<'r> {
         self.query
     }
 
-    /// The origin it is sent to.
+    /// The origin.
     pub const fn origin(&self) -> &Arc<Origin> {
         &self.origin
     }
 
-    /// The `htu` that a proof for this request must name: the HTTP target URI "without query and fragment parts"
+    /// The `htu` of a proof for this request: the HTTP target URI "without query and fragment parts"
     /// (RFC 9449 §4.2).
     pub fn htu(&self) -> String {
         format!("{}{}", self.origin.as_str(), self.path.as_str())

@@ -1,8 +1,8 @@
-//! An access token that is authentic, from a configured issuer, for this resource (RFC 9068 §4, RFC 7662 §4).
+//! An authentic access token from a configured issuer for this resource (RFC 9068 §4, RFC 7662 §4).
 //!
 //! Says nothing about who sent it ([`BoundToken::prove`](crate::sender::BoundToken::prove)) or what it may do
-//! ([`Guard::authorize`](crate::permit::Guard::authorize)). It is a fact that can be remembered; the clock is asked again
-//! each time its claims are read.
+//! ([`Guard::authorize`](crate::permit::Guard::authorize)). It can be cached: its times are checked again whenever its
+//! claims are read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::error::TokenError;
 use super::hash::{TokenHash, TokenId};
 use crate::UnixTime;
 
-/// A token that its issuer made for this resource and that was active when it was read.
+/// A token that its issuer made for this resource and that was active when it was judged.
 pub struct ActiveToken {
     id: TokenId,
     issuer: Arc<str>,
@@ -38,7 +38,7 @@ impl ActiveToken {
         Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation, cleared: ClearedUpTo::default() })
     }
 
-    /// The only way to the claims; an expired token has none, remembered or not.
+    /// The claims, if the token is valid at `now`; the only access to them for decisions, cached or not.
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::NotYetValid`], [`TokenError::IssuedInFuture`].
@@ -47,17 +47,17 @@ impl ActiveToken {
         Ok(&self.claims)
     }
 
-    /// The claims for the record of what happened, whatever the time; nothing is decided by them.
+    /// The claims for the audit record, whatever the time; not for decisions.
     pub fn claims_for_audit(&self) -> &Claims {
         &self.claims
     }
 
-    /// The claims by which a token is revoked, whatever the time: they can only refuse it, also after its end.
+    /// The claims that revocations are matched against, whatever the time: an expired token can be revoked too.
     pub(crate) fn claims_for_revocation(&self) -> &Claims {
         &self.claims
     }
 
-    /// What the token is bound to, or why that cannot be told.
+    /// What the token is bound to, or why it is bound to nothing that can be proven.
     pub const fn confirmation(&self) -> Result<&Confirmation, ConfirmationError> {
         match &self.confirmation {
             Ok(confirmation) => Ok(confirmation),
@@ -70,27 +70,27 @@ impl ActiveToken {
         &self.issuer
     }
 
-    /// The name audit knows it by.
+    /// The token's name in the audit.
     pub const fn id(&self) -> TokenId {
         self.id
     }
 
-    /// When it ends, for those who remember it; an introspected token need not say.
+    /// When it expires, for caches; an introspected token may not say.
     pub fn expires_at(&self) -> Option<UnixTime> {
         self.claims.expires_at()
     }
 
-    /// When it was issued; an introspected token need not say.
+    /// When it was issued; an introspected token may not say.
     pub fn issued_at(&self) -> Option<UnixTime> {
         self.claims.issued_at()
     }
 
-    /// Up to where it is known not to be revoked, for those who remember it.
+    /// The revocations that are known not to concern it, for caches.
     pub const fn cleared(&self) -> &ClearedUpTo {
         &self.cleared
     }
 
-    /// Roughly the bytes that it takes in memory, for those who remember it.
+    /// Its approximate size in memory in bytes, for caches.
     pub fn size(&self) -> usize {
         size_of::<Self>().saturating_add(size_of::<Claims>()).saturating_add(self.claims.size())
     }
@@ -102,17 +102,18 @@ impl fmt::Debug for ActiveToken {
     }
 }
 
-/// Up to which state of a table of revocations a token is known not to be revoked; only later entries can concern it.
+/// The generation of a table of revocations up to which a token is known not to be revoked; only later entries can
+/// concern it.
 #[derive(Debug, Default)]
 pub struct ClearedUpTo(AtomicU64);
 
 impl ClearedUpTo {
-    /// The state; 0 before the first.
+    /// The generation; 0 before the first check.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes that nothing up to `generation` concerns it.
+    /// Records that no revocation up to `generation` concerns it.
     pub fn note(&self, generation: u64) {
         self.0.fetch_max(generation, Ordering::Relaxed);
     }

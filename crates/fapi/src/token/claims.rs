@@ -1,4 +1,4 @@
-//! What a token says, and what must be so whoever says it (RFC 9068 §2.2, §4).
+//! The claims of a token, and the checks that do not depend on how they were read (RFC 9068 §2.2, §4).
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::keys::Algorithm;
 use crate::text::printable;
 
-/// What an authentic token says.
+/// The claims of an authentic token.
 pub struct Claims {
     expires_at: Option<UnixTime>,
     issued_at: Option<UnixTime>,
@@ -21,7 +21,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads the claims that have a form of their own.
+    /// Reads the claims that have a syntax of their own: times and scopes.
     ///
     /// # Errors
     /// [`TokenError::ClaimMalformed`].
@@ -52,7 +52,7 @@ impl Claims {
         Ok(())
     }
 
-    /// The scopes, each compared whole and with case (RFC 6749 §3.3).
+    /// The scopes, which are case-sensitive (RFC 6749 §3.3).
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scope.split(' ').filter(|scope| !scope.is_empty())
     }
@@ -65,17 +65,17 @@ impl Claims {
         self.issued_at
     }
 
-    /// Roughly the bytes that its text takes in memory.
+    /// The approximate size of its text in memory in bytes.
     pub(super) fn size(&self) -> usize {
         self.scope.len().saturating_add(size_of_members(&self.members))
     }
 
-    /// Any claim by name.
+    /// The claim with this name.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(name)
     }
 
-    /// A claim that is text.
+    /// The claim with this name, if it is text.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.members.get(name).and_then(Value::as_str)
     }
@@ -90,8 +90,8 @@ pub(super) fn check_issuer(members: &Map<String, Value>, expected: &Expected) ->
     Ok(())
 }
 
-/// RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value corresponding
-/// to an identifier the resource server expects for itself."
+/// RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value
+/// corresponding to an identifier the resource server expects for itself."
 pub(super) fn check_audience(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
     let audiences = audiences(members)?;
     if !audiences.iter().any(|audience| expected.audiences.iter().any(|own| **own == **audience)) {
@@ -103,21 +103,21 @@ pub(super) fn check_audience(members: &Map<String, Value>, expected: &Expected) 
     Ok(())
 }
 
-/// Shows nothing: claims are of people.
+/// Shows no claim, since claims are personal data.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims(..)")
     }
 }
 
-/// What a token must be to be one of an issuer's for this resource.
+/// What is expected of an issuer's tokens for this resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The issuer's configured name, for routes, metrics and audit.
     pub name: Arc<str>,
     /// The exact value of `iss`.
     pub issuer: Box<str>,
-    /// The values of which `aud` must hold at least one.
+    /// The values of which `aud` must contain at least one.
     pub audiences: Vec<Box<str>>,
     /// The algorithms the issuer may sign with.
     pub algorithms: Vec<Algorithm>,
@@ -131,7 +131,7 @@ pub(super) fn required_text<'m>(members: &'m Map<String, Value>, claim: &'static
     }
 }
 
-/// RFC 7519 §4.1.3: `aud` is an array of strings, or one string.
+/// RFC 7519 §4.1.3: `aud` is an array of strings or a single string.
 fn audiences(members: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
     const MALFORMED: TokenError =
         TokenError::ClaimMalformed { claim: "aud", expected: "a string or an array of strings" };
@@ -152,7 +152,7 @@ fn time(
         .map_err(|_| TokenError::ClaimMalformed { claim, expected: "a number of seconds" })
 }
 
-/// What a value takes on the heap, with what a map or list spends on each of its entries.
+/// The approximate size of a value on the heap, including the overhead of its entry in a map or list.
 fn size_of_value(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => ENTRY,
@@ -166,7 +166,7 @@ fn size_of_members(members: &Map<String, Value>) -> usize {
     members.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(size_of_value(value)))
 }
 
-/// Bytes that an entry of a map or list takes beside its text.
+/// The overhead of an entry in a map or list in bytes.
 const ENTRY: usize = 64;
 
 #[cfg(test)]

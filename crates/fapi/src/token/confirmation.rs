@@ -1,6 +1,6 @@
 //! The claim `cnf`: what a token is bound to (RFC 7800 §3.1, RFC 8705 §3.1, RFC 9449 §6.1).
 //!
-//! There is no value for an unbound token, so no configuration can let one through (FAPI 2.0 §5.3.4 (5)).
+//! An unbound token cannot be represented, so no configuration can accept one (FAPI 2.0 §5.3.4 (5)).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -38,7 +38,7 @@ impl Confirmation {
     }
 }
 
-/// Why a token's `cnf` binds it to nothing we can prove.
+/// Why a token's `cnf` binds it to nothing that can be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfirmationError {
     /// No `cnf`.
@@ -67,7 +67,7 @@ pub enum ConfirmationError {
         /// What it should be.
         expected: &'static str,
     },
-    /// A method that is not implemented.
+    /// Only confirmation methods that are not supported.
     #[error("cnf asks for a proof other than x5t#S256 and jkt")]
     Unsupported,
 }
@@ -89,7 +89,7 @@ impl ConfirmationError {
 }
 
 impl Confirmation {
-    /// Reads the claim `cnf`. Unknown members beside a known one are ignored (RFC 7800 §3.1).
+    /// Reads the claim `cnf`; ignores unknown members next to a known one (RFC 7800 §3.1).
     ///
     /// # Errors
     /// [`ConfirmationError`].
@@ -120,7 +120,7 @@ impl Confirmation {
     }
 }
 
-/// 32 bytes in their one spelling.
+/// Decodes 32 bytes from their only valid spelling.
 fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError> {
     URL_SAFE_NO_PAD
         .decode(text)
@@ -129,10 +129,10 @@ fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError>
         .ok_or(ConfirmationError::Malformed { member, expected: "43 characters of base64url" })
 }
 
-/// RFC 8705 §3.1: "the base64url-encoded SHA-256 hash … of the DER encoding"; one spelling, the others are named.
+/// Reads `x5t#S256`, "the base64url-encoded SHA-256 hash … of the DER encoding" (RFC 8705 §3.1).
 ///
 /// # Errors
-/// [`ConfirmationError`], by the spelling.
+/// [`ConfirmationError`], which names the wrong spelling.
 pub fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ConfirmationError::Hex);
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn mtls_06_reads_the_example_of_rfc_8705_and_ignores_unknown_members() {
-        // The example's last character has bits that no 32 bytes have; the canonical spelling differs in that one.
+        // The example's last character sets bits beyond the 32 bytes; the canonical spelling differs in that character.
         let canonical = RFC_8705.replace("dg2", "dg0");
         assert_eq!(code(json!({"x5t#S256": canonical})), None);
         assert_eq!(code(json!({"x5t#S256": canonical, "kc-jkt-type": "x", "x5t": "y"})), None);

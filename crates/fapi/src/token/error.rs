@@ -1,11 +1,11 @@
-//! Why a token is not good (RFC 9068 §4, RFC 7662 §2.2).
+//! Why a token is refused (RFC 9068 §4, RFC 7662 §2.2).
 
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::jws::JwsError;
 use crate::text::printable;
 
-/// Why a token is not good; each variant carries what an operator needs and never the token.
+/// Why a token is refused. Each variant has what an operator needs, and never the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Over the size limit.
@@ -26,7 +26,7 @@ pub enum TokenError {
     /// `crit` or `b64`.
     #[error("token header has an extension that must be understood")]
     CriticalHeader,
-    /// A key in the header.
+    /// A key or a reference to one in the header.
     #[error("token header brings its own key in {member:?}")]
     KeySupplied {
         /// Which member.
@@ -35,31 +35,31 @@ pub enum TokenError {
     /// An algorithm that is not allowed.
     #[error("alg is {algorithm:?}, not one of the issuer's algorithms")]
     AlgorithmRefused {
-        /// The name found, cut and made printable.
+        /// The name found, truncated and made printable.
         algorithm: Box<str>,
     },
     /// Another kind of JWT.
     #[error("typ is {found:?}, expected \"at+jwt\"")]
     TypeWrong {
-        /// The type found, cut and made printable.
+        /// The type found, truncated and made printable.
         found: Box<str>,
     },
-    /// No such issuer on this route.
+    /// An issuer that the route does not accept.
     #[error("iss is {found:?}, which the route does not accept")]
     IssuerUnknown {
-        /// The issuer found, cut and made printable.
+        /// The issuer found, truncated and made printable.
         found: Box<str>,
     },
-    /// No key to verify with.
+    /// The key set has no key for it.
     #[error("the issuer has no key with kid {key_id:?} for this algorithm")]
     KeyUnknown {
-        /// The `kid`, cut and made printable.
+        /// The `kid`, truncated and made printable.
         key_id: Option<Box<str>>,
     },
-    /// Too small a key.
+    /// The key is too small.
     #[error("the issuer's key is below 2048 bits")]
     KeyWeak,
-    /// The signature does not hold.
+    /// The signature does not verify.
     #[error("the signature does not hold")]
     SignatureInvalid,
     /// A required claim is absent.
@@ -76,27 +76,27 @@ pub enum TokenError {
         /// What it should be.
         expected: &'static str,
     },
-    /// For another resource.
+    /// Meant for another resource.
     #[error("aud is {found:?}, expected one of {expected:?}")]
     AudienceMismatch {
-        /// The audiences found, cut and made printable.
+        /// The audiences found, truncated and made printable.
         found: Vec<Box<str>>,
         /// The audiences configured.
         expected: Vec<Box<str>>,
     },
-    /// Another use than ours, by an introspection response.
+    /// A `token_type` other than that of an access token, in an introspection response.
     #[error("token_type is {found:?}, expected Bearer, or DPoP with cnf.jkt")]
     UseWrong {
-        /// The `token_type` found, cut and made printable.
+        /// The `token_type` found, truncated and made printable.
         found: Box<str>,
     },
-    /// Unknown, expired or revoked, by an introspection response.
+    /// Unknown, expired or revoked, according to an introspection response.
     #[error("the issuer says that the token is not active")]
     Inactive,
-    /// Taken back before its end.
+    /// Revoked.
     #[error("the token was revoked")]
     Revoked,
-    /// Over.
+    /// Expired.
     #[error("token expired at {at}, it is {now}")]
     Expired {
         /// `exp`.
@@ -104,7 +104,7 @@ pub enum TokenError {
         /// The time of the request.
         now: UnixTime,
     },
-    /// Not begun.
+    /// Not valid yet.
     #[error("token is not valid before {at}, it is {now}")]
     NotYetValid {
         /// `nbf`.
@@ -112,7 +112,7 @@ pub enum TokenError {
         /// The time of the request.
         now: UnixTime,
     },
-    /// Issued later than now.
+    /// Issued in the future.
     #[error("token was issued at {at}, it is {now}")]
     IssuedInFuture {
         /// `iat`.
@@ -148,12 +148,12 @@ impl TokenError {
         }
     }
 
-    /// Whether another set of the issuer's keys could tell otherwise.
+    /// Whether another version of the issuer's key set could change the outcome.
     pub const fn depends_on_keys(&self) -> bool {
         matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
     }
 
-    /// No issuer of the route is the one the token claims.
+    /// The error for a token whose claimed issuer the route does not accept.
     pub fn issuer_unknown(claimed: Option<&str>) -> Self {
         Self::IssuerUnknown { found: printable(claimed.unwrap_or_default()) }
     }
@@ -170,5 +170,5 @@ impl From<JwsError> for TokenError {
     }
 }
 
-/// The largest token that is looked at.
+/// The size in bytes above which a token is not parsed.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! What stands for a token where the token itself must not be kept.
+//! Hashes that represent a token where the token itself must not be stored.
 
 use std::fmt;
 
@@ -9,27 +9,27 @@ use data_encoding::HEXLOWER;
 use crate::credentials::PresentedToken;
 use crate::sha256;
 
-/// SHA-256 of a whole token, as presented; stands for it wherever the token itself must not be kept.
+/// The SHA-256 of a whole token, as presented.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of a token as presented.
+    /// Hashes a presented token.
     pub fn of(token: PresentedToken<'_>) -> Self {
         Self::of_text(token.as_str())
     }
 
-    /// The hash of a token that nobody presented.
+    /// Hashes the text of a token that was not presented in a request.
     pub(crate) fn of_text(token: &str) -> Self {
         Self(sha256(token.as_bytes()))
     }
 
-    /// The hash that is written in base64url without padding, if it is one.
+    /// Reads a hash in base64url without padding.
     pub fn from_base64url(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
 
-    /// The part of it that audit shows.
+    /// The part that the audit shows.
     pub fn id(&self) -> TokenId {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         TokenId([a, b, c, d, e, f, g, h])
@@ -42,12 +42,12 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// The first 16 hexadecimal digits of a token's SHA-256: enough to find it again, useless to send.
+/// The first 16 hexadecimal digits of a token's SHA-256: enough to identify the token, useless as a credential.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId([u8; 8]);
 
 impl TokenId {
-    /// The digits as they are shown, if it is 16 of them.
+    /// Reads 16 hexadecimal digits in lower case.
     pub fn from_hex(text: &str) -> Option<Self> {
         HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
     }

@@ -1,8 +1,8 @@
-//! What an authorization server says of a token it was asked about: plain (RFC 7662 §2.2) or signed (RFC 9701 §5).
+//! Introspection responses: plain (RFC 7662 §2.2) or signed (RFC 9701 §5).
 //!
-//! Only the JSON `true` is active. Everything that is no clear answer is an [`AnswerError`]: the issuer's fault, never the
-//! client's. What an active token may be used for is not judged here but by
-//! [`ActiveToken::from_introspection`].
+//! Only the JSON value `true` means active. A response that is not clear is an [`AnswerError`], which is the issuer's
+//! fault and never the client's. [`ActiveToken::from_introspection`] judges whether an active token is for this
+//! resource.
 
 use serde_json::{Map, Value};
 
@@ -17,42 +17,42 @@ use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{Expectation, Statement, StatementError};
 use crate::text::printable;
 
-/// The media type of a plain answer.
+/// The media type of a plain response.
 pub const JSON: &str = "application/json";
-/// The media type of a signed answer (RFC 9701 §5).
+/// The media type of a signed response (RFC 9701 §5).
 pub const JWT: &str = "application/token-introspection+jwt";
-/// The largest answer that is looked at.
+/// The size in bytes above which a response is not parsed.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// How old a signed answer may be. It is made when we ask; an older one is another question's, kept by someone for a token
-/// that was revoked since.
+/// The maximum age of a signed response in seconds. It is issued for the request, so an older one is a replay, perhaps
+/// of a token that has been revoked since.
 const MAX_AGE: u64 = 60;
 
-/// What was said of a token.
+/// What an introspection response says about a token.
 #[derive(Debug)]
 pub enum Answer {
-    /// It is active, with these claims.
+    /// The token is active and has these claims.
     Active(ActiveAnswer),
-    /// It is not, and nothing else is said (RFC 7662 §2.2).
+    /// The token is not active; the response says nothing else (RFC 7662 §2.2).
     Inactive,
 }
 
-/// The claims of a token that its issuer calls active.
+/// The claims of an active token.
 #[derive(Debug)]
 pub struct ActiveAnswer(Map<String, Value>);
 
-/// Who may sign an answer, and for whom.
+/// Who may sign a response, and for whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Signer<'e> {
     /// The exact value of `iss`: the issuer that was asked.
     pub issuer: &'e str,
-    /// The names of which `aud` must hold at least one: those that the gateway is known by at the issuer.
+    /// The values of which `aud` must contain at least one: the resource server's identifiers at the issuer.
     pub audiences: &'e [Box<str>],
     /// The algorithms the issuer may sign with.
     pub algorithms: &'e [Algorithm],
 }
 
-/// Why an answer says nothing.
+/// Why a response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// Not a JSON object with one reading.
@@ -61,10 +61,10 @@ pub enum AnswerError {
     /// No `active`, or one that is neither `true` nor `false`.
     #[error("the answer's active is neither true nor false")]
     ActiveMissing,
-    /// A signed answer that is not the issuer's, or not for us.
+    /// A signed response that is not from the issuer, or not for this resource server.
     #[error("the signed answer cannot be believed: {0}")]
     Statement(#[from] StatementError),
-    /// A signed answer that was made long before the question.
+    /// A signed response that was issued long before the request.
     #[error("the signed answer was made at {at}, it is {now}")]
     Stale {
         /// `iat`.
@@ -72,13 +72,13 @@ pub enum AnswerError {
         /// The time of the judgement.
         now: UnixTime,
     },
-    /// A signed answer without `token_introspection`.
+    /// A signed response without `token_introspection`.
     #[error("the signed answer has no object token_introspection")]
     DataMissing,
 }
 
 impl Answer {
-    /// Reads a plain answer.
+    /// Reads a plain response.
     ///
     /// # Errors
     /// [`AnswerError::Malformed`], [`AnswerError::ActiveMissing`].
@@ -86,7 +86,7 @@ impl Answer {
         Self::from_members(parse_object(body).map_err(|_| AnswerError::Malformed)?)
     }
 
-    /// Reads a signed answer. Only what stands in `token_introspection` counts (RFC 9701 §5).
+    /// Verifies and reads a signed response; uses only the content of `token_introspection` (RFC 9701 §5).
     ///
     /// # Errors
     /// [`AnswerError`].
@@ -114,24 +114,24 @@ impl Answer {
     }
 }
 
-/// What an introspection response without `aud` is worth.
+/// How an introspection response without `aud` is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingAudience {
-    /// Nothing: the token may be for another resource of the issuer.
+    /// Refused: the token may be for another resource of the issuer.
     Refuse,
-    /// As much as one that names this resource: the issuer answers to us only about tokens that are for us.
+    /// Accepted: the issuer reports as active only tokens that are for the resource server that asks.
     Accept,
 }
 
 impl ActiveToken {
-    /// Judges what the issuer says of an active token (RFC 7662 §2.2, §4): the same facts as in a JWT, wherever they are told.
+    /// Judges the claims of an active token (RFC 7662 §2.2, §4), as far as they are present, like those of a JWT.
     ///
-    /// The caller asked the endpoint of `expected.issuer`, so an answer without `iss` is that issuer's; one with another
-    /// `iss` never is. `exp`, `nbf` and `iat` may be missing. An answer without `aud` says nothing of this resource and is
-    /// only taken with [`MissingAudience::Accept`].
+    /// The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
+    /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
+    /// accepted only with [`MissingAudience::Accept`].
     ///
     /// # Errors
-    /// [`TokenError`], for the first that fails: issuer, audience, claims, `token_type`, times.
+    /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
     pub fn from_introspection(
         answer: ActiveAnswer,
         hash: &TokenHash,
@@ -154,8 +154,8 @@ impl ActiveToken {
             }
         }
         let confirmation = Confirmation::from_claim(members.get("cnf"));
-        // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; other kinds, refresh tokens say, are
-        // none that a resource takes. RFC 9449 §6.2 has the key in `cnf`.
+        // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; a resource does
+        // not accept others, such as refresh tokens. With DPoP, `cnf` has the key (RFC 9449 §6.2).
         match members.get("token_type") {
             None => {}
             Some(Value::String(kind)) if kind.eq_ignore_ascii_case("Bearer") => {}

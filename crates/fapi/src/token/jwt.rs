@@ -1,6 +1,7 @@
-//! An access token that is a JWT: parsed strictly, verified with one key, unreadable before that (RFC 9068 §2, RFC 7515 §5.2).
+//! Access tokens that are JWTs: parsed strictly, verified with one key, unreadable before that (RFC 9068 §2, RFC 7515
+//! §5.2).
 //!
-//! A header that brings its own key ends the matter (RFC 8725 §3.10).
+//! A header with a key of its own is refused (RFC 8725 §3.10).
 
 use serde_json::{Map, Value};
 
@@ -15,18 +16,18 @@ use crate::jose::jws::{Jws, NotVerified};
 use crate::jose::keys::{Algorithm, KeySet, VerifyingKey};
 use crate::text::printable;
 
-/// A token that has the form of a JWS; nothing it says is known to be true.
+/// A token with the syntax of a JWS; nothing it says is verified.
 pub struct UnverifiedJws<'r>(Jws<'r>);
 
 impl<'r> UnverifiedJws<'r> {
-    /// Takes a compact JWS apart.
+    /// Parses a compact JWS.
     ///
     /// # Errors
-    /// [`TokenError`] for size, number of parts, base64url that is padded or not canonical, JSON that is ambiguous, and
-    /// headers that bring keys or critical extensions.
+    /// [`TokenError`] for its size, the number of parts, base64url that is padded or not canonical, ambiguous JSON, and
+    /// headers with keys or critical extensions.
     pub fn parse(token: PresentedToken<'r>) -> Result<Self, TokenError> {
         let jws = Jws::parse(token.as_str(), MAX_TOKEN_BYTES)?;
-        // FAPI 2.0 §5.4.2: servers "should not use the JOSE headers x5u and jku"; RFC 8725 §3.10 says why.
+        // FAPI 2.0 §5.4.2: servers "should not use the JOSE headers x5u and jku"; RFC 8725 §3.10 explains why.
         if let Some(member) = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| jws.header().contains_key(*name)) {
             return Err(TokenError::KeySupplied { member });
         }
@@ -34,7 +35,7 @@ impl<'r> UnverifiedJws<'r> {
         Ok(Self(jws))
     }
 
-    /// The algorithm, if it is one of FAPI's and of `allowed`.
+    /// The algorithm, if it is one of `allowed`.
     ///
     /// # Errors
     /// [`TokenError::AlgorithmRefused`] for every other name, `none` included.
@@ -45,17 +46,17 @@ impl<'r> UnverifiedJws<'r> {
             .ok_or_else(|| TokenError::AlgorithmRefused { algorithm: printable(name) })
     }
 
-    /// The `kid`: a name to look a key up with, nothing else (RFC 8725 §3.10).
+    /// The `kid`, for looking up a key and nothing else (RFC 8725 §3.10).
     pub fn key_id(&self) -> Option<&str> {
         self.0.header().get("kid").and_then(Value::as_str)
     }
 
-    /// Says which configured issuer to ask. A claim, not a fact: use it for nothing else.
+    /// The unverified `iss`. Use it only to select the configured issuer whose keys verify the token.
     pub fn claimed_issuer(&self) -> Option<&str> {
         self.0.claimed("iss")
     }
 
-    /// Refuses any JWT that is not of `kind` (RFC 8725 §3.11).
+    /// Checks that `typ` is `kind` (RFC 8725 §3.11).
     ///
     /// # Errors
     /// [`TokenError::TypeWrong`].
@@ -67,11 +68,11 @@ impl<'r> UnverifiedJws<'r> {
         }
     }
 
-    /// Verifies with the first of `keys` that fits; then, and only then, the payload can be read.
+    /// Verifies the signature with one of `keys`; only then can the payload be read.
     ///
     /// # Errors
-    /// [`TokenError::KeyUnknown`] without candidates, [`TokenError::KeyWeak`] if the only ones are too small,
-    /// [`TokenError::SignatureInvalid`] if none verifies.
+    /// [`TokenError::KeyUnknown`] without keys, [`TokenError::KeyWeak`] if the last key tried is too small,
+    /// [`TokenError::SignatureInvalid`] if no key verifies the signature.
     pub fn verify<'k>(self, keys: impl Iterator<Item = &'k VerifyingKey>) -> Result<VerifiedJws, TokenError> {
         let key_id = self.key_id().map(printable);
         match self.0.verify_with_one_of(keys) {
@@ -83,7 +84,7 @@ impl<'r> UnverifiedJws<'r> {
     }
 }
 
-/// A JWS whose signature holds under a key that was given.
+/// A JWS whose signature is verified.
 pub struct VerifiedJws {
     payload: Map<String, Value>,
 }
@@ -96,10 +97,10 @@ impl VerifiedJws {
 }
 
 impl ActiveToken {
-    /// Judges an unverified JWS by RFC 9068 §4: type, algorithm, key, signature, issuer, audience, times, claims.
+    /// Verifies and judges a JWS (RFC 9068 §4): type, algorithm, key, signature, issuer, audience, claims, times.
     ///
     /// # Errors
-    /// [`TokenError`], for the first that fails in this order.
+    /// [`TokenError`], for the first check that fails, in this order.
     pub fn from_jws(
         jws: UnverifiedJws<'_>,
         hash: &TokenHash,

@@ -1,15 +1,15 @@
-//! Why what a proxy handed on is no certificate.
+//! Why a forwarded certificate cannot be read.
 
 use crate::code::Code;
 use crate::peer::UnreadableCertificate;
 
-/// Why what a proxy handed on is no certificate.
+/// Why a forwarded certificate cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardedError {
-    /// There are two where one may be, and nothing says which is the client's.
+    /// There is more than one, and nothing says which is the client's.
     #[error("the forwarded client certificate comes in more than one: {what}")]
     Repeated {
-        /// Of what there is more than one.
+        /// What there is more than one of.
         what: &'static str,
     },
     /// The field is too large.
@@ -18,7 +18,7 @@ pub enum ForwardedError {
         /// Its size.
         bytes: usize,
     },
-    /// It is not written as the dialect has it.
+    /// It does not follow the syntax of the dialect.
     #[error("the forwarded client certificate is malformed: {why}")]
     Malformed {
         /// The rule that it breaks.
@@ -42,7 +42,7 @@ impl ForwardedError {
     }
 }
 
-/// The largest value that is read; a chain of four RSA certificates has about 10 KiB.
+/// The largest accepted value in bytes; a chain of four RSA certificates has about 10 KiB.
 pub(super) const MAX_BYTES: usize = 32 * 1024;
-/// The longest chain that is read: what a handshake looks at.
+/// The longest accepted chain, as in a handshake.
 pub(super) const MAX_CHAIN: usize = 10;

@@ -1,8 +1,8 @@
-//! The client's certificate as a proxy in front hands it on: which field line brings it, and how it is written there.
+//! Client certificates that a proxy in front forwards: the header that contains one, and its encoding.
 //!
-//! A proxy that ends TLS before the gateway does says in a header who its client is. Each has a dialect of its own (RFC 9440
-//! §2, and what Envoy, nginx and AWS made before it). A listener reads one of them, as strictly as it can be read: two
-//! readings are none. Who counts as such a proxy is told in [`proxies`].
+//! A proxy that terminates TLS in front of the gateway forwards its client's certificate in a header. RFC 9440 §2,
+//! Envoy, nginx and AWS each have a dialect of their own. A listener reads one of them, strictly: a value with two
+//! readings is refused. [`proxies`] determines which proxies are trusted.
 
 mod error;
 mod pem;
@@ -18,23 +18,23 @@ use error::{MAX_BYTES, MAX_CHAIN};
 
 use crate::peer::ClientCertificate;
 
-/// How a proxy writes the certificate of its client.
+/// How a proxy encodes the certificate of its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `Client-Cert` and `Client-Cert-Chain`, byte sequences of structured fields (RFC 9440 §2).
     ClientCert,
     /// Envoy's `X-Forwarded-Client-Cert`: one element with `Hash` and with `Cert` or `Chain`.
     XForwardedClientCert,
-    /// nginx's `$ssl_client_escaped_cert`, in a field that the configuration names.
+    /// nginx's `$ssl_client_escaped_cert`, in a configured field.
     NginxEscapedPem(HeaderName),
-    /// `X-Amzn-Mtls-Clientcert-Leaf` of AWS's load balancer, which has verified the chain.
+    /// `X-Amzn-Mtls-Clientcert-Leaf` of the AWS load balancer, which has verified the chain.
     AwsAlbVerify,
-    /// `X-Amzn-Mtls-Clientcert` of AWS's load balancer: the chain as the client showed it.
+    /// `X-Amzn-Mtls-Clientcert` of the AWS load balancer: the chain as the client presented it.
     AwsAlbPassthrough,
 }
 
 impl Dialect {
-    /// The field that brings the certificate.
+    /// The field that contains the certificate.
     pub fn header(&self) -> &HeaderName {
         match self {
             Self::ClientCert => &CLIENT_CERT,
@@ -45,11 +45,11 @@ impl Dialect {
         }
     }
 
-    /// What a request brings in this dialect; other fields are not looked at. `None` is a client without a certificate.
+    /// Finds what a request has in this dialect; ignores other fields. `None` means that the client has no certificate.
     ///
     /// # Errors
-    /// [`ForwardedError::Repeated`] for a second line, [`ForwardedError::TooLarge`], and [`ForwardedError::Malformed`] for a chain without the
-    /// certificate that it leads from.
+    /// [`ForwardedError::Repeated`] for a second line, [`ForwardedError::TooLarge`], and [`ForwardedError::Malformed`]
+    /// for a chain without a certificate.
     pub fn find<'r>(&'r self, headers: &'r HeaderMap) -> Result<Option<Sent<'r>>, ForwardedError> {
         let certificate = only(headers, self.header())?;
         let chain = match self {
@@ -67,7 +67,7 @@ impl Dialect {
     }
 }
 
-/// The value of a field that may have one line.
+/// The value of a field that may have only one line.
 fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]>, ForwardedError> {
     let mut lines = headers.get_all(name).iter();
     let Some(line) = lines.next() else { return Ok(None) };
@@ -80,7 +80,7 @@ fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]
     }
 }
 
-/// What a proxy sent, found and not yet read.
+/// What a proxy sent, not yet decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'r> {
     dialect: &'r Dialect,
@@ -89,7 +89,7 @@ pub struct Sent<'r> {
 }
 
 impl Sent<'_> {
-    /// Tells it from anything else that could be sent in the same dialect; what was read of it once can be remembered by it.
+    /// A digest that identifies it among all values of the dialect, as a cache key.
     pub fn digest(&self) -> [u8; 32] {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         for part in [Some(self.certificate), self.chain] {
@@ -102,10 +102,11 @@ impl Sent<'_> {
         digest
     }
 
-    /// Reads it.
+    /// Decodes it.
     ///
     /// # Errors
-    /// [`ForwardedError`] for anything but one certificate in the dialect's own writing, with at most nine more of its chain.
+    /// [`ForwardedError`] for anything but one certificate in the syntax of the dialect, with at most nine more of its
+    /// chain.
     pub fn read(&self) -> Result<ForwardedChain, ForwardedError> {
         let chain = match self.dialect {
             Dialect::ClientCert => {
@@ -126,9 +127,9 @@ impl Sent<'_> {
     }
 }
 
-/// A certificate that a proxy handed on, and what it handed on of its chain; each is readable X.509.
+/// A forwarded certificate and the forwarded part of its chain, all of them readable X.509.
 ///
-/// Does not say that the chain leads anywhere, nor that the proxy may speak for its clients.
+/// Does not say that the chain was verified, nor that the proxy is trusted.
 #[derive(Clone, Debug)]
 pub struct ForwardedChain {
     leaf: ClientCertificate,
@@ -160,7 +161,8 @@ impl ForwardedChain {
     }
 }
 
-/// RFC 9651 §3.3.5, in the one spelling that a serializer has: padded, without parameters (RFC 9440 §2.1).
+/// Decodes a byte sequence (RFC 9651 §3.3.5) in the form that serializers produce: padded, without parameters (RFC 9440
+/// §2.1).
 fn byte_sequence(item: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     let inner = item.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b":"));
     let inner = inner.filter(|inner| !inner.is_empty());
@@ -168,7 +170,7 @@ fn byte_sequence(item: &[u8]) -> Result<Vec<u8>, ForwardedError> {
     STANDARD.decode(inner).map_err(|_| ForwardedError::Malformed { why: "not padded base64" })
 }
 
-/// RFC 9651 §4.2.1: optional white space stands around the commas of a list.
+/// Removes optional white space around the commas of a list (RFC 9651 §4.2.1).
 fn trim(item: &[u8]) -> &[u8] {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let start = item.iter().position(|b| !blank(b)).unwrap_or(item.len());

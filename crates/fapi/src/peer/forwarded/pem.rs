@@ -1,4 +1,4 @@
-//! Certificates as PEM (RFC 7468) in percent-encoding (RFC 3986 §2.1), as proxies put them into one line.
+//! Percent-encoded (RFC 3986 §2.1) PEM certificates (RFC 7468), which proxies use to fit them into one line.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,16 +6,16 @@ use base64::engine::general_purpose::STANDARD;
 use super::error::{ForwardedError, MAX_CHAIN};
 use crate::text::{is_unreserved, read_escape};
 
-/// Which characters of PEM a proxy leaves as they are, besides the unreserved ones of RFC 3986 §2.3.
+/// Which characters of PEM a proxy does not escape, besides the unreserved ones of RFC 3986 §2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escaping {
-    /// None, as nginx and Envoy.
+    /// None: nginx and Envoy.
     Whole,
-    /// `+`, `/` and `=`, as AWS.
+    /// `+`, `/` and `=`: AWS.
     SparesBase64,
 }
 
-/// The one certificate of a text.
+/// Reads the only certificate of a text.
 pub(super) fn one(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, ForwardedError> {
     let chain = chain(text, escaping)?;
     if chain.len() > 1 {
@@ -24,7 +24,7 @@ pub(super) fn one(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, Forwa
     Ok(chain)
 }
 
-/// The certificates of a text, in its order; at least one.
+/// Reads the certificates of a text in order, at least one.
 pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, ForwardedError> {
     let text =
         decoded(text, escaping).ok_or(ForwardedError::Malformed { why: "not percent-encoded as its proxy does" })?;
@@ -32,7 +32,7 @@ pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, For
     let mut lines =
         text.strip_suffix('\n').unwrap_or(text).split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let mut chain = Vec::new();
-    // Anything outside of the two boundaries is refused: RFC 7468 §2 lets others explain a certificate there.
+    // Anything outside the boundaries is refused; RFC 7468 §2 permits explanatory text there.
     while let Some(line) = lines.next() {
         if line != BEGIN {
             return Err(NOT_PEM);
@@ -53,7 +53,8 @@ pub(super) fn chain(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, For
     Ok(chain)
 }
 
-/// The text without its escapes; `None` for an escape that is none, and for what should have been escaped. `+` is no space.
+/// Decodes the escapes; `None` for malformed ones, and for characters that should be escaped. `+` does not mean a
+/// space.
 fn decoded(text: &[u8], escaping: Escaping) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.iter().copied();

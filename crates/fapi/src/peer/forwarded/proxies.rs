@@ -1,4 +1,4 @@
-//! Who may say for others which certificate they have: proxies by their own certificate, by their address, or by both.
+//! The proxies that are trusted to forward certificates, identified by their own certificate, their address, or both.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::jose::thumbprint::CertificateThumbprint;
 
-/// The proxies in front of a listener; never everybody.
+/// The trusted proxies in front of a listener. Cannot be configured to trust everyone.
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
     networks: Vec<Network>,
@@ -19,15 +19,15 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Those at an address of `networks`, if there are any, and with a certificate of one of `names` or `thumbprints`, if there
-    /// are any; `None` if nothing is asked of them.
+    /// The proxies with an address in `networks`, if there are any, and with a certificate that has one of `names` or
+    /// `thumbprints`, if there are any; `None` without any of them.
     pub fn new(networks: Vec<Network>, names: Vec<ProxyName>, thumbprints: Vec<CertificateThumbprint>) -> Option<Self> {
         let anybody = networks.is_empty() && names.is_empty() && thumbprints.is_empty();
         (!anybody).then_some(Self { networks, names, thumbprints })
     }
 
-    /// Whether the other end of a connection is one of them: `certificate`, in DER, is what it has proven in the handshake
-    /// and what counts now.
+    /// Whether the peer of a connection is one of them. `certificate`, in DER, is the one that the handshake proved and
+    /// that is still trusted.
     pub fn contain(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
         let here = self.networks.is_empty() || self.networks.iter().any(|network| network.contains(address));
         let unnamed = self.names.is_empty() && self.thumbprints.is_empty();
@@ -40,7 +40,8 @@ impl TrustedProxies {
     }
 }
 
-/// RFC 5280 §4.2.1.6; the subject's distinguished name has too many spellings to be compared.
+/// The subject alternative names (RFC 5280 §4.2.1.6). The subject's distinguished name has too many spellings to be
+/// compared.
 fn names_of(certificate: &[u8]) -> Vec<ProxyName> {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return Vec::new() };
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
@@ -60,7 +61,7 @@ fn names_of(certificate: &[u8]) -> Vec<ProxyName> {
         .collect()
 }
 
-/// A subject alternative name, compared as a whole: `*` is no wildcard.
+/// A subject alternative name, compared as a whole: `*` is not a wildcard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyName {
     /// A host, in lower case.
@@ -84,17 +85,17 @@ impl FromStr for ProxyName {
     }
 }
 
-/// It is neither a host nor a URI.
+/// The text is neither a host nor a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it is neither a host name nor a URI; wildcards are not known")]
 pub struct NotAName;
 
-/// Addresses that begin alike (RFC 4632 §3.1, RFC 4291 §2.3).
+/// A network: the addresses with a common prefix (RFC 4632 §3.1, RFC 4291 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether it has this address; an IPv4 address within IPv6 is an IPv4 address.
+    /// Whether it contains this address; an IPv4-mapped IPv6 address counts as an IPv4 address.
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
@@ -108,7 +109,7 @@ impl FromStr for Network {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        // `IpNet` reads 010.0.0.0 as 10.0.0.0, where others see an octal number; the standard library refuses it.
+        // `IpNet` reads 010.0.0.0 as 10.0.0.0, others as an octal number; the standard library refuses it.
         let address: IpAddr = address.parse().map_err(|_| NotANetwork::Syntax)?;
         if address != address.to_canonical() {
             return Err(NotANetwork::Mapped);
@@ -137,19 +138,19 @@ impl fmt::Display for Network {
     }
 }
 
-/// Why a text names no addresses.
+/// Why a text is not a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotANetwork {
-    /// It is something else.
+    /// It is not a network.
     #[error("it is not an IP address with a prefix length, such as `10.0.0.0/8` or `2001:db8::/32`")]
     Syntax,
-    /// IPv4 within IPv6.
+    /// It is an IPv4-mapped IPv6 address.
     #[error("it is an IPv4 address within IPv6; write it as an IPv4 address")]
     Mapped,
-    /// It says more than its prefix.
+    /// It has bits beyond its prefix.
     #[error("it has bits beyond its prefix; write zeros there, or a longer prefix")]
     HostBits,
-    /// It has every address.
+    /// It contains every address.
     #[error("it has every address, so every client could say who it is; name the proxies")]
     Everybody,
 }

@@ -1,4 +1,4 @@
-//! The five dialects, with the certificates of RFC 9440 appendix A, and who may speak them.
+//! The five dialects, with the certificates of RFC 9440 appendix A, and the trusted proxies.
 
 use http::HeaderValue;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::sha256;
 
-/// The certificate of RFC 9440 appendix A, and the two above it.
+/// The certificate of RFC 9440 appendix A, and the two of its chain.
 fn example() -> (Vec<Vec<u8>>, String, String) {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../../../tests/vectors/rfc9440.json")).unwrap();
@@ -47,7 +47,7 @@ fn nginx() -> Dialect {
     Dialect::NginxEscapedPem(HeaderName::from_static("x-ssl-client-cert"))
 }
 
-/// What is read of these field lines, in DER.
+/// What is read from these field lines, in DER.
 fn read(dialect: &Dialect, lines: &[(&HeaderName, &str)]) -> Result<Option<Vec<Vec<u8>>>, ForwardedError> {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -56,7 +56,7 @@ fn read(dialect: &Dialect, lines: &[(&HeaderName, &str)]) -> Result<Option<Vec<V
     dialect.find(&headers)?.map(|sent| Ok(sent.read()?.der().to_vec())).transpose()
 }
 
-/// The code that one field line is refused with.
+/// The code with which one field line is refused.
 fn code(dialect: &Dialect, value: &str) -> Option<Code> {
     read(dialect, &[(dialect.header(), value)]).err().map(|error| error.code())
 }
@@ -64,7 +64,7 @@ fn code(dialect: &Dialect, value: &str) -> Option<Code> {
 const MALFORMED: Option<Code> = Some(Code::ForwardedCertificateMalformed);
 const REPEATED: Option<Code> = Some(Code::ForwardedCertificateRepeated);
 
-/// Each dialect with the example as its proxy writes it.
+/// Each dialect with the example as its proxy encodes it.
 fn good() -> [(Dialect, String); 5] {
     let (chain, leaf, _) = example();
     let (one, whole) = (pem_of(&chain[..1]), pem_of(&chain));
@@ -220,7 +220,7 @@ fn envoy_has_one_element_whose_hash_is_that_of_its_certificate() {
         assert_eq!(read(&envoy, &[(&XFCC, &value)]), Ok(Some(chain.clone())), "{value}");
     }
     let table = [
-        // APPEND_FORWARD and FORWARD_ONLY hand on what the client sent; which element is Envoy's, no one can say.
+        // APPEND_FORWARD and FORWARD_ONLY forward what the client sent; nothing says which element is Envoy's.
         (format!("{good},{good}"), REPEATED),
         (format!("{good}, {good}"), REPEATED),
         (format!("{good},"), REPEATED),
@@ -232,7 +232,7 @@ fn envoy_has_one_element_whose_hash_is_that_of_its_certificate() {
         (format!(r#"Hash={hash};URI=x;Cert="{above}""#), MALFORMED),
         (format!(r#"{good};URI=x,y"#), REPEATED),
         (format!(r#"{good};URI=x"y"#), MALFORMED),
-        // A hash says whose a token is, and nothing of validity or trust.
+        // A hash identifies a certificate, but says nothing about its validity or trust.
         (format!("Hash={hash}"), MALFORMED),
         (format!(r#"Cert="{one}""#), MALFORMED),
         (format!(r#"Hash=;Cert="{one}""#), MALFORMED),
@@ -240,7 +240,7 @@ fn envoy_has_one_element_whose_hash_is_that_of_its_certificate() {
         (format!(r#"Hash={other};Cert="{one}""#), MALFORMED),
         (format!(r#"Hash={hash};Cert="{whole}""#), REPEATED),
         (format!(r#"Hash={hash};Cert="""#), MALFORMED),
-        // Pairs that are none.
+        // Malformed pairs.
         (format!("{good};"), MALFORMED),
         (format!("{good} "), MALFORMED),
         (format!("; {good}"), MALFORMED),
@@ -445,7 +445,8 @@ proptest! {
         let expected = CertificateThumbprint::of_der(&example().0[0]);
         if let Ok(Some(sent)) = dialect.find(&headers) && let Ok(read) = sent.read() {
             let same = *read.leaf().thumbprint() == expected;
-            // Inside the base64 another byte is another certificate; outside, and in Envoy's, where the hash has to fit, it is not.
+            // Inside the base64, another byte is another certificate; outside, and in Envoy's dialect with its hash, it
+            // is not.
             prop_assert!(same || *dialect != Dialect::XForwardedClientCert);
             prop_assert!(same || read.der()[0].len() == example().0[0].len());
         }

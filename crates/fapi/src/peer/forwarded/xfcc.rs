@@ -1,8 +1,9 @@
-//! Envoy's `X-Forwarded-Client-Cert`: elements by comma, one for each proxy, of pairs by semicolon.
+//! Envoy's `X-Forwarded-Client-Cert`: elements separated by commas, one for each proxy, of pairs separated by
+//! semicolons.
 //!
-//! One element is read, which Envoy writes with `forward_client_cert_details: SANITIZE_SET`; every other mode lets what the
-//! client sent come through beside it. Envoy writes names of the certificate (`URI`, `DNS`) without quotes, so whoever chose
-//! them may have written pairs of his own: `Hash`, `Cert` and `Chain` count only if there is no second one and they agree.
+//! Exactly one element is accepted, as Envoy writes it with `forward_client_cert_details: SANITIZE_SET`; every other
+//! mode also forwards what the client sent. Envoy writes names of the certificate (`URI`, `DNS`) without quotes, so
+//! that a name could contain pairs of its own: `Hash`, `Cert` and `Chain` must occur only once and must agree.
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
@@ -10,7 +11,7 @@ use super::error::{ForwardedError, MAX_CHAIN};
 use super::pem::{self, Escaping};
 use crate::sha256;
 
-/// The client's certificate and, with `Chain`, those above it.
+/// Reads the client's certificate and, with `Chain`, the rest of its chain.
 pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, ForwardedError> {
     let (mut hash, mut certificate, mut chain) = (None, None, None);
     for Pair { key, value } in pairs(value)? {
@@ -43,16 +44,16 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, ForwardedError> {
     Ok(read)
 }
 
-/// A key as it was written, and its value without quotes.
+/// A key as written, and its value without quotes.
 struct Pair<'v> {
     key: &'v [u8],
     value: Vec<u8>,
 }
 
-/// The pairs of the only element.
+/// Reads the pairs of the only element.
 ///
-/// "If ‘,’, ‘;’ or ‘=’ appear in a value, the value should be double-quoted"; within quotes a backslash takes away the
-/// meaning of the character after it.
+/// "If ‘,’, ‘;’ or ‘=’ appear in a value, the value should be double-quoted"; within quotes a backslash escapes the
+/// next character.
 fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, ForwardedError> {
     let mut pairs = Vec::new();
     let mut rest = value;
@@ -85,7 +86,7 @@ fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, ForwardedError> {
     }
 }
 
-/// A quoted text without its quotes, and what follows it.
+/// Reads a quoted text; returns it without quotes, and the rest after it.
 fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), ForwardedError> {
     let mut value = Vec::new();
     let mut rest = quoted;
@@ -106,6 +107,6 @@ fn unquoted(quoted: &[u8]) -> Result<(Vec<u8>, &[u8]), ForwardedError> {
     }
 }
 
-/// More pairs than any certificate has names.
+/// The maximum number of pairs, which is more than a certificate has names.
 const MAX_PAIRS: usize = 32 * MAX_CHAIN;
 const NOT_PAIRS: ForwardedError = ForwardedError::Malformed { why: "not pairs of key and value by semicolon" };
