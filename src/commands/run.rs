@@ -29,14 +29,15 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(bound) => bound,
         Err(error) => return failed(&error),
     };
+    // Before the log says that it listens: whoever waits for that line may signal at once.
+    if let Err(error) = obey_signals(bound.control()) {
+        return failed(&error);
+    }
     for address in bound.addresses() {
         tracing::info!(%address, "listening");
     }
     if let Some(address) = bound.admin_address() {
         tracing::info!(%address, "admin listening");
-    }
-    if let Err(error) = obey_signals(bound.control()) {
-        return failed(&error);
     }
     match bound.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -100,7 +100,7 @@ pub struct Upstream {
     turn: AtomicUsize,
     all_resolved: AtomicBool,
     health_check_interval: Option<Duration>,
-    manner: Manner,
+    template: PeerTemplate,
 }
 
 /// One address of an upstream.
@@ -145,7 +145,7 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             all_resolved: AtomicBool::new(false),
             health_check_interval: settings.health_check.as_ref().map(|check| check.interval),
-            manner: Manner::of(settings),
+            template: PeerTemplate::of(settings),
         }
     }
 
@@ -163,7 +163,7 @@ impl Upstream {
         let (names, before) = (self.names.load(), self.servers.load());
         let servers = names.addresses.iter().map(|(address, named)| {
             let kept = before.iter().find(|server| server.address == *address && server.named == *named);
-            kept.cloned().unwrap_or_else(|| Arc::new(self.manner.server(*address, named)))
+            kept.cloned().unwrap_or_else(|| Arc::new(self.template.server(*address, named)))
         });
         let servers = servers.collect();
         self.servers.store(Arc::new(servers));
@@ -250,7 +250,7 @@ impl Upstream {
 
     /// Whether its servers use HTTP/2.
     pub fn speaks_http2(&self) -> bool {
-        self.manner.protocol == Protocol::Http2
+        self.template.protocol == Protocol::Http2
     }
 }
 
@@ -284,7 +284,7 @@ impl Server {
 }
 
 /// The connection settings that all servers of one upstream share.
-struct Manner {
+struct PeerTemplate {
     trust_anchors: Option<Arc<[WrappedX509]>>,
     identity: Option<Arc<CertKey>>,
     server_name: Option<Box<str>>,
@@ -295,7 +295,7 @@ struct Manner {
     idle_timeout: Duration,
 }
 
-impl Manner {
+impl PeerTemplate {
     fn of(settings: Settings) -> Self {
         let certificate = |der: &CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
         Self {

@@ -1,15 +1,16 @@
 //! The program itself, as an operator runs it.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
-use super::Folder;
 use super::tools::tool;
+use super::{DEADLINE, Folder};
 
 /// `fapi-gateway run` in a folder with a gateway.yaml.
 pub struct Program {
     child: Child,
-    log: Lines<BufReader<ChildStderr>>,
+    log: Receiver<String>,
 }
 
 impl Program {
@@ -21,14 +22,20 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, log }
     }
 
-    /// The next line of its log that contains this text.
+    /// The next line of its log that contains this text, which comes before [`DEADLINE`] passes without a line.
     pub fn says(&mut self, text: &str) -> String {
-        let mut lines = self.log.by_ref().map(|line| line.expect("text"));
-        lines.find(|line| line.contains(text)).expect("the program still runs")
+        loop {
+            let line = self.log.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("nothing says {text:?}: {error}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     pub fn signal(&self, name: &str) {
