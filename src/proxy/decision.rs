@@ -1,0 +1,126 @@
+//! How a request is decided on, and how a refused one is answered.
+
+use bytes::Bytes;
+use fapi::UnixTime;
+use fapi::message::{ExchangeError, Facts, MessageError};
+use fapi::peer::{NoCertificate, Peer};
+use fapi::permit::{Judged, Permit};
+use fapi::rejection::{Cause, Rejection, Unavailable};
+use http::header;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+use super::Proxy;
+use super::body::{breaks_chunks, read_form};
+use super::context::{Context, connection};
+use crate::clock::Moment;
+use crate::connection::OtherEnd;
+use crate::gateway::Outcome;
+
+impl Proxy {
+    /// Asks the gateway to decide on one request.
+    pub(super) async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
+        let now = UnixTime(context.began_at.as_secs());
+        let raw = (!session.is_http2()).then(|| session.to_h1_raw());
+        let generation = context.generation.clone();
+        let (Some(facts), Some(hosts)) = (connection(session), generation.listeners.get(self.index)) else {
+            let detail = "the connection has no facts, or its listener has no virtual hosts".to_owned();
+            return Err(Rejection::new(Unavailable::Internal { detail }, Default::default()));
+        };
+        let Some((host, other_end)) = facts.standing_under(hosts, now) else {
+            return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
+        };
+        let request: &http::request::Parts = session.req_header();
+        let message =
+            Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
+        let mut forwarded_chain = None;
+        match other_end {
+            OtherEnd::Client(peer) => {
+                context.peer = peer;
+                context.verified_chain = host.tls.verifies_chains();
+            }
+            OtherEnd::Proxy(trusted_proxy) => {
+                context.peer = Peer::Anonymous(NoCertificate::NotForwarded);
+                context.verified_chain = trusted_proxy.verifies_chains();
+                let client = trusted_proxy
+                    .client(&request.headers, now)
+                    .map_err(|error| generation.gateway.refuse(error, request, &message, &host.origins))?;
+                context.peer = client.peer;
+                forwarded_chain = client.chain;
+            }
+        }
+        let judged = generation.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
+        context.decision = context.began.elapsed();
+        let (judged, seen) = judged?;
+        match self.redeem(session, context, judged, now).await {
+            Ok(permit) => {
+                if permit.route().forward.client_certificate_chain {
+                    context.chain = match &context.peer {
+                        Peer::Certificate(_) => {
+                            connection(session).and_then(|facts| facts.certificate_chain(hosts, now))
+                        }
+                        Peer::Forwarded(_) => forwarded_chain,
+                        Peer::Anonymous(_) => None,
+                    };
+                }
+                context.exchange.seen = seen;
+                context.exchange.outcome = Outcome::Permit(permit);
+                Ok(())
+            }
+            Err(cause) => Err(Rejection::new(cause, seen)),
+        }
+    }
+
+    /// Reads what the decision needs of the body, then asks the gateway for the last step.
+    async fn redeem(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        judged: Judged,
+        mut now: UnixTime,
+    ) -> Result<Permit, Cause> {
+        let authorized = match judged {
+            Judged::Authorized(authorized) => authorized,
+            Judged::AwaitsForm(waiting) => {
+                context.form_was_read = true;
+                let form = read_form(session, &context.generation.limits).await?;
+                now = self.clock.unix_time();
+                waiting.judge(&form)?
+            }
+        };
+        if breaks_chunks(session) {
+            return Err(ExchangeError::BodyMalformed.into());
+        }
+        let began = Moment::now();
+        let permit = context.generation.gateway.redeem(authorized, now).await;
+        context.decision = context.decision.saturating_add(began.elapsed());
+        permit
+    }
+
+    /// Writes the response to a refused request. The connection stays open only if the message itself was not at fault
+    /// and nothing of the request is left unread.
+    pub(super) async fn answer(&self, session: &mut Session, context: &Context) -> pingora::Result<u16> {
+        let Outcome::Reject(rejection) = &context.exchange.outcome else {
+            return Error::e_explain(ErrorType::InternalError, "there is no rejection to answer with");
+        };
+        let response = rejection.response(&context.exchange.interaction);
+        let status = response.status().as_u16();
+        let (parts, body) = response.into_parts();
+        let mut head = ResponseHeader::build(status, Some(12))?;
+        for (name, value) in &parts.headers {
+            head.append_header(name.clone(), value.clone())?;
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        let closing = matches!(rejection.cause(), Cause::Message(_) | Cause::Exchange(_)) || !session.is_body_done();
+        if closing {
+            session.set_keepalive(None);
+        }
+        let without_body = session.req_header().method == http::Method::HEAD;
+        session.write_response_header(Box::new(head), without_body).await?;
+        if !without_body {
+            session.write_response_body(Some(Bytes::from(body)), true).await?;
+        }
+        Ok(status)
+    }
+}
