@@ -57,6 +57,12 @@ impl Moment {
     }
 }
 
+/// The current moment by the runtime's clock: for ages and pauses, which a test can pass over; no token is checked against it.
+#[expect(clippy::disallowed_methods, reason = "how long ago something was cannot be told by the time of a request")]
+pub fn instant() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")

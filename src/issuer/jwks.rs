@@ -20,6 +20,7 @@ use super::http::{Client, Document, FetchError};
 use super::metadata::{Discovery, MetadataError, Sought};
 use super::schedule::{fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
+use crate::clock::instant;
 
 /// The keys as of one read.
 #[derive(Clone, Debug)]
@@ -284,12 +285,6 @@ impl Location {
             Self::Discovered(discovery) => discovery.host(),
         }
     }
-}
-
-/// Monotonic time, only for ages and pauses; no token is checked against it.
-#[expect(clippy::disallowed_methods, reason = "the time of a request does not tell how long ago something was")]
-pub(super) fn instant() -> Instant {
-    Instant::now()
 }
 
 /// The state that only the current reader may change.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::IntrospectionOutcome;
 use super::super::http::FetchError;
-use super::super::jwks::instant;
+use crate::clock::instant;
 
 /// Limits the log to one line a second about failures, with the number of lines that were left out.
 #[derive(Default)]

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::ValidateError;
-use super::super::jwks::instant;
 use super::fault::Fault;
 use super::{Introspector, lock};
+use crate::clock::instant;
 
 /// A call in progress that other requests about the same token can share.
 pub(super) struct Flight {

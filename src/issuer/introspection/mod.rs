@@ -36,12 +36,13 @@ use tracing::warn;
 use self::fault::{Complaint, Fault};
 use self::flight::{Flight, Joined};
 use super::http::{Client, ClientError, Identity};
-use super::jwks::{KeySource, instant};
+use super::jwks::KeySource;
 use super::memory::{Remembered, memory};
 use super::metadata::{Discovery, Sought};
 use super::revocations::Revocations;
 use super::schedule::random;
 use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
+use crate::clock::instant;
 
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
 
