@@ -168,7 +168,7 @@ async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_
                 assert_eq!(ask(&world, &mut connection, stolen).await.1, "certificate_mismatch", "{dialect}");
                 let (_, code, record) = ask(&world, &mut connection, bound_to(&world, client)).await;
                 assert_eq!(code, "certificate_missing", "{dialect}: nothing of the previous request is used");
-                assert!(record["detail"].as_str().unwrap().ends_with("the proxy in front handed none on"), "{record}");
+                assert!(record["detail"].as_str().unwrap().ends_with("the proxy in front forwarded none"), "{record}");
                 assert_eq!(
                     (&record["certificate_subject"], &record["certificate_source"]),
                     (&Value::Null, &Value::Null)

@@ -105,7 +105,7 @@ pub enum CredentialsError {
     #[error("no Authorization field")]
     Missing,
     /// The only token is in the query.
-    #[error("the only access token stands in the query")]
+    #[error("the only access token is in the query")]
     InQuery,
     /// More than one field line.
     #[error("more than one Authorization field")]
@@ -120,7 +120,7 @@ pub enum CredentialsError {
     #[error("the Authorization field is not one scheme and one token")]
     Malformed,
     /// A DPoP proof with scheme Bearer.
-    #[error("scheme Bearer with a DPoP field, which only scheme DPoP has")]
+    #[error("scheme Bearer with a DPoP field, which belongs to scheme DPoP")]
     ProofWithBearer,
     /// A scheme that the route does not accept.
     #[error("the route does not accept this authentication scheme")]

@@ -76,7 +76,7 @@ impl Cause {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// No key set of this issuer has been read yet.
-    #[error("no keys of issuer {issuer:?} were read yet")]
+    #[error("no keys of issuer {issuer:?} have been read yet")]
     Keys {
         /// The issuer's configured name.
         issuer: Arc<str>,
@@ -114,7 +114,7 @@ pub enum Unavailable {
         detail: String,
     },
     /// The upstream is too slow.
-    #[error("upstream {upstream:?} is late: {detail}")]
+    #[error("upstream {upstream:?} timed out: {detail}")]
     UpstreamTimeout {
         /// The upstream's configured name.
         upstream: Arc<str>,
@@ -122,7 +122,7 @@ pub enum Unavailable {
         detail: String,
     },
     /// The upstream answered with something that is not HTTP.
-    #[error("upstream {upstream:?} sent no valid answer: {detail}")]
+    #[error("upstream {upstream:?} sent an invalid response: {detail}")]
     UpstreamInvalid {
         /// The upstream's configured name.
         upstream: Arc<str>,

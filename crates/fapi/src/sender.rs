@@ -62,7 +62,7 @@ pub enum SenderError {
         found: CertificateThumbprint,
     },
     /// The right certificate, which has expired or is not valid yet.
-    #[error("the certificate is not valid at {now}, its last second is {not_after}")]
+    #[error("the certificate is not valid at {now}, its validity ends at {not_after}")]
     CertificateExpired {
         /// The time of the request.
         now: UnixTime,

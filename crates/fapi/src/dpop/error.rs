@@ -17,7 +17,7 @@ pub enum DpopError {
     #[error("more than one DPoP field")]
     Repeated,
     /// Not a compact JWS with one reading.
-    #[error("the proof is no JWS that can be read: {0}")]
+    #[error("the proof is not a valid JWS: {0}")]
     Malformed(JwsError),
     /// A required claim or header is absent.
     #[error("the proof has no {member:?}")]
@@ -52,10 +52,10 @@ pub enum DpopError {
         why: &'static str,
     },
     /// A private key.
-    #[error("the proof's jwk holds private members")]
+    #[error("the proof's jwk has private members")]
     KeyPrivate,
     /// The signature does not verify.
-    #[error("the proof's signature does not hold")]
+    #[error("the proof's signature is invalid")]
     SignatureInvalid,
     /// Made for another method.
     #[error("htm is {found:?}, the method is {expected:?}")]
@@ -69,7 +69,7 @@ pub enum DpopError {
     #[error(transparent)]
     UriMismatch(#[from] HtuMismatch),
     /// A nonce is required.
-    #[error("a nonce is needed: {why}")]
+    #[error("a nonce is required: {why}")]
     NonceRequired {
         /// Why it is required, or why the proof's nonce is not accepted.
         why: &'static str,
@@ -77,9 +77,9 @@ pub enum DpopError {
         fresh: Option<HeaderValue>,
     },
     /// Too old, or issued in the future.
-    #[error("the proof was made at {at}, it is {now}")]
+    #[error("the proof is not fresh: its time is {at}, it is {now}")]
     Stale {
-        /// `iat`.
+        /// `iat`, or the proof's own `exp` or `nbf`.
         at: UnixTime,
         /// The time of the request.
         now: UnixTime,

@@ -154,10 +154,12 @@ impl SignedProof {
             given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
         let needed = match (given, vouched, nonce) {
             (_, Some(_), _) => None,
-            (Some(_), None, _) => Some("the proof's is not, or no longer, one of ours"),
-            (None, None, NonceMode::Always) => Some("the route asks for one"),
-            (None, None, NonceMode::WhenStale) if !in_window => Some("iat lies outside its window"),
-            (None, None, _) if issued_at <= unknown_until => Some("the replay log is younger than the proof may be"),
+            (Some(_), None, _) => Some("the proof's nonce is invalid or has expired"),
+            (None, None, NonceMode::Always) => Some("the route requires one"),
+            (None, None, NonceMode::WhenStale) if !in_window => Some("iat is outside its window"),
+            (None, None, _) if issued_at <= unknown_until => {
+                Some("the proof may have been used before the replay log was started")
+            }
             (None, None, NonceMode::Never | NonceMode::WhenStale) => None,
         };
         let next_nonce = || freshness.nonces.issue(now.max(unknown_until.plus(1)));

@@ -22,7 +22,7 @@ pub(crate) struct Jws<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwsError {
     /// Over the size limit.
-    #[error("it has {bytes} bytes, at most {limit} are looked at")]
+    #[error("it has {bytes} bytes, the limit is {limit}")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -39,7 +39,7 @@ pub enum JwsError {
     #[error("it is encrypted")]
     Encrypted,
     /// `crit` or `b64`.
-    #[error("its header has an extension that must be understood")]
+    #[error("its header has a critical extension, which is not supported")]
     CriticalHeader,
 }
 

@@ -34,7 +34,7 @@ pub enum StatementError {
     #[error("it is encrypted, which is not supported; register it at the issuer as signed only")]
     Encrypted,
     /// Not a compact JWS with one reading, or over the limit.
-    #[error("it is no signed JWT: {0}")]
+    #[error("it is not a signed JWT: {0}")]
     Malformed(JwsError),
     /// Another kind of JWT.
     #[error("its typ is {found:?}, expected {expected:?}")]
@@ -62,7 +62,7 @@ pub enum StatementError {
     #[error("the issuer's key is below 2048 bits")]
     KeyWeak,
     /// The signature does not verify.
-    #[error("its signature does not hold")]
+    #[error("its signature is invalid")]
     SignatureInvalid,
     /// Issued by another issuer.
     #[error("its iss is {found:?}, expected {expected:?}")]
@@ -73,13 +73,13 @@ pub enum StatementError {
         expected: Box<str>,
     },
     /// Meant for another audience.
-    #[error("its aud does not hold any of {expected:?}")]
+    #[error("its aud does not contain any of {expected:?}")]
     AudienceMismatch {
         /// The audiences configured.
         expected: Vec<Box<str>>,
     },
     /// No usable `iat`.
-    #[error("its iat is missing or no number of seconds")]
+    #[error("its iat is missing or not a number of seconds")]
     IssuedAtMissing,
     /// Issued in the future.
     #[error("it was issued at {at}, it is {now}")]

@@ -63,21 +63,21 @@ pub enum MessageError {
         why: &'static str,
     },
     /// A host that is not an origin of the listener, or not the server name of the TLS connection.
-    #[error("host \"{host}\" is no origin of this listener, or not the server name of the TLS connection")]
+    #[error("host \"{host}\" is not an origin of this listener, or not the server name of the TLS connection")]
     HostUnknown {
         /// The host as sent, truncated and made printable.
         host: Box<str>,
     },
     /// A connection that a handshake would refuse now.
     #[error(
-        "no handshake would let the connection in now: its server name is not served, or it lacks a client certificate that counts"
+        "a handshake would refuse this connection now: its server name is not served, or it has no trusted client certificate"
     )]
     ConnectionOutdated,
     /// A method that is never forwarded.
-    #[error("the method is CONNECT, TRACE, or not of upper-case letters")]
+    #[error("the method is CONNECT or TRACE, or is not in upper case")]
     MethodRefused,
     /// A request to switch to another protocol.
-    #[error("the request asks for another protocol")]
+    #[error("the request asks to switch to another protocol")]
     UpgradeRefused,
 }
 

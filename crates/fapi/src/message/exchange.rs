@@ -15,13 +15,13 @@ pub enum ExchangeError {
     #[error("the body did not arrive in time")]
     BodyTimeout,
     /// The body breaks its framing.
-    #[error("the body ended before its framing did, or broke it")]
+    #[error("the body is incomplete, or its framing is malformed")]
     BodyMalformed,
     /// The client reads the response too slowly.
-    #[error("the client did not take its answer in time")]
+    #[error("the client did not read the response in time")]
     ClientStalled,
     /// The client closed the connection.
-    #[error("the client left before it had its answer")]
+    #[error("the client closed the connection before it had the response")]
     ClientGone,
     /// The exchange takes too long as a whole.
     #[error("the exchange did not end in time")]

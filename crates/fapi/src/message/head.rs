@@ -31,11 +31,11 @@ impl<'r> Wire<'r> {
             return Ok(Self::Http2);
         }
         if !old && facts.version != Version::HTTP_11 {
-            return Err(MessageError::FramingAmbiguous { why: "the version is none of HTTP/1.0, HTTP/1.1 and HTTP/2" });
+            return Err(MessageError::FramingAmbiguous { why: "the version is not HTTP/1.0, HTTP/1.1 or HTTP/2" });
         }
         match facts.raw_h1 {
             Some(raw) => Ok(Self::Http1 { head: Head(raw), old }),
-            None => Err(MessageError::FramingAmbiguous { why: "the bytes of the HTTP/1 head are not at hand" }),
+            None => Err(MessageError::FramingAmbiguous { why: "the bytes of the HTTP/1 head are not available" }),
         }
     }
 }
@@ -80,7 +80,7 @@ impl<'r> Head<'r> {
         }
         // RFC 9112 §2.2: a server "SHOULD ignore at least one empty line (CRLF) received prior to the request-line";
         // servers differ in how many they ignore.
-        let line = self.request_line().ok_or("the first line is no request line")?;
+        let line = self.request_line().ok_or("the first line is not a request line")?;
         let version: &[u8] = if old { b"HTTP/1.0" } else { b"HTTP/1.1" };
         if line.method != request.method.as_str().as_bytes() || line.version != version || line.target.is_empty() {
             return Err("the request line is not one method, one target and one version, a space apart");
@@ -100,7 +100,7 @@ fn check_line(line: &[u8]) -> Result<(), &'static str> {
     // RFC 9112 §5.2: "A server that receives an obs-fold in a request message that is not within a "message/http"
     // container MUST either reject the message […] or replace each received obs-fold".
     if line.starts_with(b" ") || line.starts_with(b"\t") {
-        return Err("a field is folded over two lines");
+        return Err("a field is folded over several lines");
     }
     if line.is_empty() {
         return Err("an empty line is followed by more");
@@ -108,10 +108,10 @@ fn check_line(line: &[u8]) -> Result<(), &'static str> {
     let (name, value) = split_at_byte(line, b':').ok_or("a field has no colon")?;
     // RFC 9112 §5.1: "No whitespace is allowed between the field name and colon."
     if name.ends_with(b" ") || name.ends_with(b"\t") {
-        return Err("white space stands before a colon");
+        return Err("there is white space before a colon");
     }
     if name.is_empty() || !name.iter().copied().all(is_token_byte) {
-        return Err("a field name is no token");
+        return Err("a field name is not a token");
     }
     check_value(value)
 }

@@ -109,10 +109,10 @@ pub enum NoCertificate {
 impl fmt::Display for NoCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotRequested => f.write_str("the listener does not ask for one"),
+            Self::NotRequested => f.write_str("the listener does not request one"),
             Self::NotPresented => f.write_str("the client presented none"),
-            Self::NoLongerTrusted => f.write_str("the connection's certificate is trusted no more"),
-            Self::NotForwarded => f.write_str("the proxy in front handed none on"),
+            Self::NoLongerTrusted => f.write_str("the connection's certificate is no longer trusted"),
+            Self::NotForwarded => f.write_str("the proxy in front forwarded none"),
             Self::ForwardedUntrusted { why } => write!(f, "the forwarded certificate is not trusted: {why}"),
         }
     }

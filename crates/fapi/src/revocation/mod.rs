@@ -251,7 +251,7 @@ pub enum RequestError {
         expected: &'static str,
     },
     /// No such issuer is configured.
-    #[error("issuer is none that is configured; write its name or its iss")]
+    #[error("issuer is not a configured issuer; write its name or its iss")]
     IssuerUnknown,
 }
 

@@ -52,10 +52,10 @@ pub struct SecurityEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// Not text.
-    #[error("the body is no signed JWT")]
+    #[error("the body is not a signed JWT")]
     Malformed,
     /// No transmitter with this `iss` is configured.
-    #[error("its iss is {found:?}, from which no events are taken")]
+    #[error("its iss is {found:?}, from which no events are accepted")]
     IssuerUnknown {
         /// The issuer found, truncated and made printable.
         found: Box<str>,
@@ -64,7 +64,7 @@ pub enum EventError {
     #[error(transparent)]
     Statement(#[from] StatementError),
     /// No `jti` (RFC 8417 §2.2).
-    #[error("its jti is missing, or no text")]
+    #[error("its jti is missing or not text")]
     IdMissing,
     /// Expired.
     #[error("its exp is {at}, it is {now}")]
@@ -75,16 +75,16 @@ pub enum EventError {
         now: UnixTime,
     },
     /// `events` is missing or malformed.
-    #[error("its events is no object of objects with at least one member")]
+    #[error("its events is not an object of objects with at least one member")]
     EventsMalformed,
     /// A time that is not a NumericDate.
-    #[error("its {claim} is no number of seconds")]
+    #[error("its {claim} is not a number of seconds")]
     TimeMalformed {
         /// Its name.
         claim: &'static str,
     },
     /// The subject of an event that revokes tokens is not understood.
-    #[error("the subject of its event {event} cannot be told: {why}")]
+    #[error("the subject of its event {event} is not understood: {why}")]
     Subject {
         /// The last part of the event's type.
         event: &'static str,
@@ -207,7 +207,7 @@ impl SecurityEvent {
             let subject = payload.get("subject").or_else(|| members.get("sub_id"));
             let fault = |why| EventError::Subject { event: event.as_str(), why };
             let Some(Value::Object(subject)) = subject else {
-                return Err(fault("there is neither sub_id nor subject that is an object"));
+                return Err(fault("neither sub_id nor subject is an object"));
             };
             let subject = event.subject(subject, issuer).map_err(fault)?;
             let revocation = |subject| Revocation { issuer: Some(issuer.into()), subject, at, expires_at: None };
@@ -276,7 +276,7 @@ impl Event {
             }
             "oauth_token" if self == Self::TokenRevoked => Ok(vec![Subject::Token(token(subject)?)]),
             "oauth_client" if self == Self::TokensRevoked => Ok(vec![Subject::ClientId(own(subject, "client_id")?)]),
-            _ => Err("its format does not go with the event, or is not known"),
+            _ => Err("its format is unknown, or not one of the event"),
         }
     }
 
@@ -284,7 +284,7 @@ impl Event {
     /// narrow it down, such as a device, are ignored, so that more is revoked rather than less.
     fn complex(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
         if self == Self::TokenRevoked {
-            return Err("its format does not go with the event, or is not known");
+            return Err("its format is unknown, or not one of the event");
         }
         let session = match subject.get("session") {
             None => None,
@@ -298,7 +298,7 @@ impl Event {
                 "iss_sub" | "iss-sub" => self::user(user, issuer)?,
                 _ => return Err("its user is neither iss_sub nor opaque"),
             }),
-            Some(_) => return Err("its user is no object"),
+            Some(_) => return Err("its user is not an object"),
         };
         match (session, user) {
             (Some(session), user) if self == Self::SessionRevoked => {
@@ -307,7 +307,7 @@ impl Event {
                 Ok([Subject::SessionId(session)].into_iter().chain(user).collect())
             }
             (_, Some(user)) => Ok(vec![Subject::Subject(user)]),
-            (_, None) => Err("it does not say whose"),
+            (_, None) => Err("it does not say which user or session the event is about"),
         }
     }
 }
@@ -325,7 +325,7 @@ fn format(subject: &Map<String, Value>) -> Result<&str, &'static str> {
 fn own(subject: &Map<String, Value>, member: &str) -> Result<Box<str>, &'static str> {
     match subject.get(member) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str().into()),
-        Some(_) | None => Err("a member that its format requires is missing, or no text"),
+        Some(_) | None => Err("a member that its format requires is missing or not text"),
     }
 }
 
@@ -341,7 +341,7 @@ fn is_of(subject: &Map<String, Value>, issuer: &str) -> Result<(), &'static str>
 /// OAuth Event Types §2.1. Only the token itself can be hashed; other identifiers of a token are not supported.
 fn token(subject: &Map<String, Value>) -> Result<TokenHash, &'static str> {
     if *own(subject, "token_type")? != *"access_token" {
-        return Err("the token is no access token; name the session or the user of a refresh token");
+        return Err("the token is not an access token; name the session or the user of a refresh token");
     }
     match &*own(subject, "token_identifier_alg")? {
         "plain" | "token_string" => Ok(TokenHash::of_text(&own(subject, "token")?)),

@@ -170,7 +170,7 @@ impl<'r> Authority<'r> {
                 if port.is_empty() {
                     None
                 } else {
-                    Some(port.strip_prefix(':').ok_or("a bracket is followed by no port")?)
+                    Some(port.strip_prefix(':').ok_or("a bracket is not followed by a port")?)
                 },
             )
         } else {
@@ -179,7 +179,7 @@ impl<'r> Authority<'r> {
         let port = port.map(read_port).transpose()?;
         let authority = Self { host: host.strip_suffix('.').unwrap_or(host), port };
         if host.starts_with('[') {
-            return authority.address().map(|_| authority).ok_or("no IPv6 address stands between the brackets");
+            return authority.address().map(|_| authority).ok_or("there is no IPv6 address between the brackets");
         }
         if authority.host.is_empty() {
             return Err("it is empty");
@@ -188,7 +188,7 @@ impl<'r> Authority<'r> {
             return Err("it is longer than a name can be");
         }
         if !authority.host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
-            return Err("it has a byte that no host name has");
+            return Err("it has a character that host names cannot have");
         }
         if authority.host.split('.').any(str::is_empty) {
             return Err("it has an empty label");
@@ -209,9 +209,9 @@ pub(crate) fn same_host(one: &str, other: &str) -> bool {
 
 fn read_port(text: &str) -> Result<u16, &'static str> {
     if text.starts_with('0') || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("its port is no plain number");
+        return Err("its port is not a plain number");
     }
-    text.parse().map_err(|_| "its port is no number from 1 to 65535")
+    text.parse().map_err(|_| "its port is not a number from 1 to 65535")
 }
 
 const HTTPS_PORT: u16 = 443;

@@ -84,7 +84,7 @@ fn check_bytes(segment: &str) -> Result<bool, &'static str> {
             check_escape(read_escape(&mut bytes).ok_or("a percent sign is not followed by two hexadecimal digits")?)?;
         } else if !is_plain(byte) {
             return Err(match byte {
-                b';' => "it has a semicolon, where some servers begin a parameter",
+                b';' => "it has a semicolon, which some servers read as the start of a parameter",
                 b'\\' => "it has a backslash, which some servers read as a slash",
                 b'#' => "it has a fragment",
                 _ => "it has a byte that RFC 3986 does not allow in a path",
@@ -99,7 +99,7 @@ fn check_escape(byte: u8) -> Result<(), &'static str> {
         0..=0x1f | 0x7f => Err("an escape stands for a control character"),
         // RFC 3986 §2.2: "URIs that differ in the replacement of a reserved character with its corresponding
         // percent-encoded octet are not equivalent." Some decoders treat them as equivalent.
-        b'/' | b'\\' | b';' | b'?' | b'#' => Err("an escape stands for a character that divides a path"),
+        b'/' | b'\\' | b';' | b'?' | b'#' => Err("an escape stands for a separator"),
         // RFC 3986 §2.4: "Implementations must not percent-encode or decode the same string more than once".
         b'%' => Err("an escape stands for a percent sign, so decoding twice gives another path"),
         // RFC 3986 §2.3: "URIs that differ in the replacement of an unreserved character with its corresponding
@@ -117,7 +117,7 @@ fn check_text(path: &str) -> Result<(), &'static str> {
         return Ok(());
     }
     if text.chars().any(is_unseen) {
-        return Err("an escape stands for a character that cannot be seen");
+        return Err("an escape stands for an invisible character");
     }
     // UAX #15: NFKC replaces compatible characters with each other, such as a full-width slash with a slash.
     if !NFKC.is_normalized(&text) {

@@ -88,7 +88,7 @@ pub enum PatternError {
         text: Box<str>,
     },
     /// `**` before the end.
-    #[error("{text:?} goes on after \"**\"; write \"*\" for each single segment, \"**\" only at the end")]
+    #[error("{text:?} continues after \"**\"; write \"*\" for each single segment, \"**\" only at the end")]
     RestNotLast {
         /// The text as it was written.
         text: Box<str>,
@@ -141,7 +141,7 @@ mod tests {
                 "/***",
                 "\"/***\" has \"*\" inside a segment; \"*\" stands for one whole segment, \"**\" at the end for the rest",
             ),
-            ("/**/a", "\"/**/a\" goes on after \"**\"; write \"*\" for each single segment, \"**\" only at the end"),
+            ("/**/a", "\"/**/a\" continues after \"**\"; write \"*\" for each single segment, \"**\" only at the end"),
             (
                 "/a%20b",
                 "\"/a%20b\" has a percent-encoding; write the character itself, or \"*\" where a path cannot have it unencoded",

@@ -9,7 +9,7 @@ use crate::text::printable;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Over the size limit.
-    #[error("token has {bytes} bytes, at most {max} are looked at", max = MAX_TOKEN_BYTES)]
+    #[error("token has {bytes} bytes, the limit is {max}", max = MAX_TOKEN_BYTES)]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -24,10 +24,10 @@ pub enum TokenError {
     #[error("token is encrypted")]
     Encrypted,
     /// `crit` or `b64`.
-    #[error("token header has an extension that must be understood")]
+    #[error("token header has a critical extension, which is not supported")]
     CriticalHeader,
     /// A key or a reference to one in the header.
-    #[error("token header brings its own key in {member:?}")]
+    #[error("token header has a key of its own in {member:?}")]
     KeySupplied {
         /// Which member.
         member: &'static str,
@@ -60,7 +60,7 @@ pub enum TokenError {
     #[error("the issuer's key is below 2048 bits")]
     KeyWeak,
     /// The signature does not verify.
-    #[error("the signature does not hold")]
+    #[error("the signature is invalid")]
     SignatureInvalid,
     /// A required claim is absent.
     #[error("claim {claim:?} is missing")]

@@ -56,16 +56,16 @@ pub struct Signer<'e> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// Not a JSON object with one reading.
-    #[error("the answer is not a JSON object with one reading")]
+    #[error("the response is not a JSON object with one reading")]
     Malformed,
     /// No `active`, or one that is neither `true` nor `false`.
-    #[error("the answer's active is neither true nor false")]
+    #[error("active in the response is neither true nor false")]
     ActiveMissing,
     /// A signed response that is not from the issuer, or not for this resource server.
-    #[error("the signed answer cannot be believed: {0}")]
+    #[error("the signed response is refused: {0}")]
     Statement(#[from] StatementError),
     /// A signed response that was issued long before the request.
-    #[error("the signed answer was made at {at}, it is {now}")]
+    #[error("the signed response was issued at {at}, it is {now}")]
     Stale {
         /// `iat`.
         at: UnixTime,
@@ -73,7 +73,7 @@ pub enum AnswerError {
         now: UnixTime,
     },
     /// A signed response without `token_introspection`.
-    #[error("the signed answer has no object token_introspection")]
+    #[error("the signed response has no object token_introspection")]
     DataMissing,
 }
 

@@ -7,7 +7,7 @@ use crate::peer::UnreadableCertificate;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardedError {
     /// There is more than one, and nothing says which is the client's.
-    #[error("the forwarded client certificate comes in more than one: {what}")]
+    #[error("there is more than one forwarded client certificate: {what}")]
     Repeated {
         /// What there is more than one of.
         what: &'static str,

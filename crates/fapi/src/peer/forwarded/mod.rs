@@ -72,7 +72,7 @@ fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]
     let mut lines = headers.get_all(name).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
-        return Err(ForwardedError::Repeated { what: "field lines" });
+        return Err(ForwardedError::Repeated { what: "several field lines" });
     }
     match line.len() {
         bytes if bytes > MAX_BYTES => Err(ForwardedError::TooLarge { bytes }),

@@ -19,7 +19,7 @@ pub(super) enum Escaping {
 pub(super) fn one(text: &[u8], escaping: Escaping) -> Result<Vec<Vec<u8>>, ForwardedError> {
     let chain = chain(text, escaping)?;
     if chain.len() > 1 {
-        return Err(ForwardedError::Repeated { what: "certificates in a field for one" });
+        return Err(ForwardedError::Repeated { what: "several certificates in a field for one" });
     }
     Ok(chain)
 }

@@ -87,7 +87,7 @@ impl FromStr for ProxyName {
 
 /// The text is neither a host nor a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is neither a host name nor a URI; wildcards are not known")]
+#[error("it is neither a host name nor a URI; wildcards are not supported")]
 pub struct NotAName;
 
 /// A network: the addresses with a common prefix (RFC 4632 §3.1, RFC 4291 §2.3).
@@ -151,6 +151,6 @@ pub enum NotANetwork {
     #[error("it has bits beyond its prefix; write zeros there, or a longer prefix")]
     HostBits,
     /// It contains every address.
-    #[error("it has every address, so every client could say who it is; name the proxies")]
+    #[error("it contains every address, so that every client could claim any certificate; name the proxies")]
     Everybody,
 }

@@ -22,7 +22,7 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, ForwardedError> {
             _ => continue,
         };
         if slot.replace(value).is_some() {
-            return Err(ForwardedError::Repeated { what: "Hash, Cert or Chain of one element" });
+            return Err(ForwardedError::Repeated { what: "several Hash, Cert or Chain in one element" });
         }
     }
     let certificate = certificate.map(|text| pem::one(&text, Escaping::Whole)).transpose()?;
@@ -34,7 +34,7 @@ pub(super) fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, ForwardedError> {
         (Some(certificate), Some(chain)) if certificate.first() == chain.first() => chain,
         (Some(_), Some(_)) => return Err(ForwardedError::Malformed { why: "Chain does not begin with Cert" }),
         (None, None) => {
-            return Err(ForwardedError::Malformed { why: "neither Cert nor Chain; a hash is no certificate" });
+            return Err(ForwardedError::Malformed { why: "neither Cert nor Chain; a hash is not a certificate" });
         }
     };
     let found = read.first().map(|leaf| sha256(leaf).to_vec());
@@ -78,7 +78,7 @@ fn pairs(value: &[u8]) -> Result<Vec<Pair<'_>>, ForwardedError> {
             Some((b';', after)) => after,
             Some((b',', _)) => {
                 return Err(ForwardedError::Repeated {
-                    what: "elements; Envoy needs forward_client_cert_details: SANITIZE_SET",
+                    what: "several elements; Envoy needs forward_client_cert_details: SANITIZE_SET",
                 });
             }
             Some(_) => return Err(NOT_PAIRS),
