@@ -148,19 +148,22 @@ impl Paths {
     }
 }
 
+fn for_tests(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|cfg| cfg == "test")
+    })
+}
+
 impl Visit<'_> for Paths {
-    fn visit_item(&mut self, item: &syn::Item) {
-        let attributes = match item {
-            syn::Item::Mod(item) => &item.attrs[..],
-            syn::Item::Fn(item) => &item.attrs,
-            syn::Item::Use(item) => &item.attrs,
-            _ => &[],
-        };
-        let for_tests = |attribute: &syn::Attribute| {
-            attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|cfg| cfg == "test")
-        };
-        if !attributes.iter().any(for_tests) {
-            visit::visit_item(self, item);
+    fn visit_item_mod(&mut self, item: &syn::ItemMod) {
+        if !for_tests(&item.attrs) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &syn::ItemFn) {
+        if !for_tests(&item.attrs) {
+            visit::visit_item_fn(self, item);
         }
     }
 
@@ -168,7 +171,9 @@ impl Visit<'_> for Paths {
     fn visit_visibility(&mut self, _: &syn::Visibility) {}
 
     fn visit_item_use(&mut self, item: &syn::ItemUse) {
-        self.of_tree(&item.tree, "");
+        if !for_tests(&item.attrs) {
+            self.of_tree(&item.tree, "");
+        }
     }
 
     fn visit_path(&mut self, path: &syn::Path) {
