@@ -47,3 +47,11 @@ impl Program {
         tokio::task::spawn_blocking(move || self.child.wait()).await.unwrap().unwrap().code()
     }
 }
+
+/// A test that fails must not leave the program behind.
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

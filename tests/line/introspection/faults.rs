@@ -153,7 +153,7 @@ async fn int_05_the_operator_learns_why_and_the_client_does_not() {
             world.client().send(request("/accounts", &world.opaque(&world.token()))).await.unwrap()
         };
         let detail = world.gateway.record_of(&response)["detail"].as_str().unwrap().to_owned();
-        assert!(detail.contains("status 401; see"), "{detail}");
+        assert!(detail.contains("status 401; check"), "{detail}");
     }
 }
 
