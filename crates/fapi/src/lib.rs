@@ -48,7 +48,7 @@
 //! the tests.
 //!
 //! ```
-#![doc = include_str!("../examples/axum/api.rs")]
+#![cfg_attr(any(doc, doctest), doc = include_str!("../examples/axum/api.rs"))]
 //! ```
 
 #![cfg_attr(
