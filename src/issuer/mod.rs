@@ -153,7 +153,7 @@ impl Issuers {
     ) -> Result<Option<Arc<ActiveToken>>, TokenError> {
         match &entry.judge {
             Judge::Issuer(introspector) => Ok(introspector.remembered(hash, max_age)),
-            Judge::Keys(keys) => self.verified(entry, keys, hash).map(|token| self.unrevoked(token, hash)).transpose(),
+            Judge::Keys(keys) => self.verified(entry, keys, hash).map(|token| self.unrevoked(token)).transpose(),
         }
     }
 
@@ -163,8 +163,8 @@ impl Issuers {
         self.tokens.get(&key).map(|remembered| remembered.token)
     }
 
-    fn unrevoked(&self, token: Arc<ActiveToken>, hash: &TokenHash) -> Result<Arc<ActiveToken>, TokenError> {
-        if self.revocations.clears(&token, hash) { Ok(token) } else { Err(TokenError::Revoked) }
+    fn unrevoked(&self, token: Arc<ActiveToken>) -> Result<Arc<ActiveToken>, TokenError> {
+        if self.revocations.clears(&token) { Ok(token) } else { Err(TokenError::Revoked) }
     }
 
     /// The issuer that decides about the token: the one that a JWS claims, or else the introspected one among the
@@ -214,7 +214,7 @@ impl Issuers {
             let key = CacheKey { issuer: entry.id, generation: keys.generation, token: *hash };
             self.tokens.insert(key, Remembered { token: token.clone(), since: (), lifetime });
         }
-        Ok(self.unrevoked(token, hash)?)
+        Ok(self.unrevoked(token)?)
     }
 
     /// Keeps every issuer's keys and endpoint up to date; never returns, and stops when it is dropped.

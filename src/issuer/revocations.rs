@@ -109,8 +109,8 @@ impl Issuers {
             && revocation.issuer.as_deref().is_none_or(|issuer| claims.text("iss") == Some(issuer))
         {
             revocation.expires_at = revocation.expires_at.max(token.expires_at());
-            // An ES256 signature can be written in two ways, so the same token can have another hash; its jti is the
-            // same.
+            // An issuer that is asked may read more spellings of a token than `names_of` knows; the jti of all of them is
+            // the same.
             same = claims.text("jti").map(|jti| Revocation {
                 issuer: claims.text("iss").map(Box::from),
                 subject: Subject::Jti(jti.into()),
@@ -232,7 +232,7 @@ impl Revocations {
     /// Whether no revocation since the token was last checked, or since it was validated, concerns it.
     ///
     /// Records that in the token if so. If not, keeps the revocation at least until the token expires.
-    pub(super) fn clears(&self, token: &ActiveToken, hash: &TokenHash) -> bool {
+    pub(super) fn clears(&self, token: &ActiveToken) -> bool {
         let cleared = token.cleared().get();
         if cleared == self.generation() {
             return true;
@@ -244,7 +244,7 @@ impl Revocations {
             let entry = entries.get(&digest)?;
             (entry.generation > cleared && kind.reaches(entry.at, token.issued_at())).then_some((digest, entry.until))
         };
-        let Some((digest, until)) = names_of(token, hash).find_map(concerns) else {
+        let Some((digest, until)) = names_of(token).find_map(concerns) else {
             token.cleared().note(generation);
             return true;
         };

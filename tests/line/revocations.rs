@@ -240,17 +240,79 @@ async fn int_16_no_request_that_comes_after_the_answer_passes_however_many_are_u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_tk_16_another_spelling_of_the_signature_is_no_way_out() {
-    for subject in ["jti", "token_hash"] {
-        let world = world("").await;
-        let token = world.token();
-        let (claims, token) = (token.claims(), remember(token.sign(world.issuer.key(KeyKind::Es256))));
-        let twin = remember(twin(&token));
-        passes(&world, &token, "control").await;
-        passes(&world, &twin, "control").await;
-        world.gateway.revoke(&revocation(subject, &token, &claims)).await;
-        is_revoked(&world, &token, subject).await;
-        is_revoked(&world, &twin, subject).await;
+    let world = listening(|scene| scene).await;
+    let es256 = |token: &AccessToken| remember(token.sign(world.issuer.key(KeyKind::Es256)));
+    for (turn, subject) in ["jti", "token_hash", "token_id", "event"].into_iter().enumerate() {
+        // What was seen before the revocation, and which of the two was revoked.
+        for (seen, named) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)] {
+            let token = world.token();
+            let (claims, issued, other) = (token.claims(), es256(&token), es256(&world.token()));
+            let both = [issued.clone(), remember(twin(&issued))];
+            assert_ne!(both[0], both[1]);
+            for token in &both[..seen] {
+                passes(&world, token, "control").await;
+            }
+            let revoked = &both[named];
+            if subject == "event" {
+                assert_eq!(push(&world, &token_revoked(&world, revoked)).await, (202, String::new()));
+            } else {
+                world.gateway.revoke(&revocation(subject, revoked, &claims)).await;
+            }
+            for token in both.iter().chain(&both) {
+                is_revoked(&world, token, &format!("{turn} {subject} {seen} {named}")).await;
+            }
+            passes(&world, &other, "another token").await;
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_tk_16_an_event_with_the_token_revokes_by_its_jti_too() {
+    let world = listening(|scene| scene).await;
+    let (one, other) = (world.token(), world.token());
+    let (told, again, other) = (world.sign(&one), world.sign(&one), world.sign(&other));
+    assert_ne!(told, again, "PS256 has a random salt");
+    assert_eq!(push(&world, &token_revoked(&world, &told)).await, (202, String::new()));
+    is_revoked(&world, &told, "by its hash").await;
+    is_revoked(&world, &again, "by its jti").await;
+    passes(&world, &other, "another token").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_tk_16_the_issuer_is_asked_again_about_both_spellings_of_a_jwt() {
+    for subject in ["token_hash", "token_id", "event"] {
+        let world = listening(|scene| scene.introspected("")).await;
+        let token = world.token().claim("jti", "one");
+        let mut active = token.claims();
+        // Then only the text of the token tells that the two are one.
+        active.as_object_mut().unwrap().remove("jti");
+        active["active"] = json!(true);
+        let active = || Answer::json(StatusCode::OK, active.clone());
+        let issued = remember(token.sign(world.issuer.key(KeyKind::Es256)));
+        let twin = remember(twin(&issued));
+        let gone = Answer::json(StatusCode::OK, json!({ "active": false }));
+        world.issuer.script(INTROSPECTION, [active(), active(), gone]);
+        for token in [&twin, &issued, &twin] {
+            passes(&world, token, "control").await;
+        }
+        assert_eq!(world.issuer.requests_to(INTROSPECTION), 2, "control: responses are cached");
+        if subject == "event" {
+            assert_eq!(push(&world, &token_revoked(&world, &issued)).await, (202, String::new()));
+        } else {
+            world.gateway.revoke(&revocation(subject, &issued, &Value::Null)).await;
+        }
+        assert_eq!(world.judge(request("/accounts", &twin)).await, (401, "token_inactive".into()), "{subject}");
+    }
+}
+
+/// An event that reports this token as revoked (OAuth Event Types §2.1).
+fn token_revoked(world: &World, token: &str) -> (Value, Value) {
+    let mut event = event(world);
+    event.1["sub_id"] = json!({
+        "format": "oauth_token", "token_type": "access_token", "token_identifier_alg": "plain", "token": token,
+    });
+    event.1["events"] = json!({ "https://schemas.openid.net/secevent/oauth/event-type/token-revoked": {} });
+    event
 }
 
 /// The same token with the signature (r, n − s), which is valid too.

@@ -175,7 +175,7 @@ mod tests {
     use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
     use crate::route::{Forward, Origin, Pattern, Routes, Target};
     use crate::token::introspection::Answer;
-    use crate::token::{ActiveToken, Expected, MissingAudience, TokenHash};
+    use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -264,10 +264,11 @@ mod tests {
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         let target = Target::parse(&request, &origin).unwrap();
         let credentials = Credentials::from_request(&request.headers, None, &[Scheme::Bearer]).unwrap();
-        let hash = TokenHash::of(credentials.token());
+        let token = credentials.token();
+        let names = (&TokenHash::of(token), OtherSpellings::of(token));
         let (name, issuer) = ("bank".into(), "https://as.example".into());
         let expected = Expected { name, issuer, audiences: vec![], algorithms: vec![] };
-        let token = ActiveToken::from_introspection(answer, &hash, &expected, MissingAudience::Accept, NOW).unwrap();
+        let token = ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, NOW).unwrap();
         let context = ProofContext {
             target: &target,
             token: credentials.token(),

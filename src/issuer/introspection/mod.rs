@@ -24,7 +24,7 @@ use fapi::credentials::PresentedToken;
 use fapi::rejection::Unavailable;
 use fapi::text::is_media_type;
 use fapi::token::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
-use fapi::token::{ActiveToken, Expected, TokenError, TokenHash};
+use fapi::token::{ActiveToken, Expected, OtherSpellings, TokenError, TokenHash};
 use http::{StatusCode, header};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -146,7 +146,7 @@ impl Introspector {
         if max_age.is_some_and(|max_age| found.since.elapsed() >= max_age) {
             return None;
         }
-        self.revocations.clears(&found.token, hash).then_some(found.token)
+        self.revocations.clears(&found.token).then_some(found.token)
     }
 
     /// The cached token, whether or not it has been revoked since.
@@ -172,7 +172,7 @@ impl Introspector {
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         for _ in 0..QUESTIONS {
             let found = self.introspect_once(token, hash, max_age, now).await?;
-            if self.revocations.clears(&found, hash) {
+            if self.revocations.clears(&found) {
                 return Ok(found);
             }
         }
@@ -193,7 +193,7 @@ impl Introspector {
         let own = self.settings.cache.max_age;
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
         if max_age.is_zero() {
-            let outcome = self.ask(token.as_str(), hash, now).await;
+            let outcome = self.ask(token.as_str(), (hash, OtherSpellings::of(token)), now).await;
             drop(place);
             return outcome;
         }
@@ -207,7 +207,12 @@ impl Introspector {
     }
 
     /// Makes one call, within the timeout, and caches its result.
-    async fn ask(&self, token: &str, hash: &TokenHash, now: UnixTime) -> Result<Arc<ActiveToken>, ValidateError> {
+    async fn ask(
+        &self,
+        token: &str,
+        (hash, others): (&TokenHash, OtherSpellings),
+        now: UnixTime,
+    ) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
         let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
         let (answer, Asked { at: asked_at, generation }) = match answered {
@@ -220,7 +225,8 @@ impl Introspector {
             Answer::Active(answer) => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
                 let missing_audience = self.settings.missing_audience;
-                ActiveToken::from_introspection(answer, hash, &self.expected, missing_audience, now).map(Arc::new)
+                let names = (hash, others);
+                ActiveToken::from_introspection(answer, names, &self.expected, missing_audience, now).map(Arc::new)
             }
             Answer::Inactive => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Inactive, began.elapsed());

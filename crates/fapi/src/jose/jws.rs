@@ -75,6 +75,11 @@ impl<'r> Jws<'r> {
         Ok(Self { signed, signature, header, payload })
     }
 
+    /// What is signed, and the signature in base64url.
+    pub(crate) const fn parts(&self) -> (&'r str, &'r str) {
+        (self.signed, self.signature)
+    }
+
     pub(crate) const fn header(&self) -> &Map<String, Value> {
         &self.header
     }

@@ -207,12 +207,13 @@ impl Revocation {
 }
 
 /// The digests of all subjects that cover a token, with their kinds: for its own issuer, and for any issuer.
-pub fn names_of(token: &ActiveToken, hash: &TokenHash) -> impl Iterator<Item = (Kind, SubjectDigest)> {
+pub fn names_of(token: &ActiveToken) -> impl Iterator<Item = (Kind, SubjectDigest)> {
     let claims = token.claims_for_revocation();
     let claim = |kind, name| claims.text(name).map(|text| (kind, text.as_bytes().to_vec()));
     let without_session = claims.text("sid").is_none();
+    // Whoever revoked it by its hash may have seen it with another signature.
+    let ids = token.ids_for_revocation().map(|id| (Kind::Token, id.as_bytes().to_vec()));
     let names = [
-        Some((Kind::Token, hash.id().as_bytes().to_vec())),
         claim(Kind::Jti, "jti"),
         claim(Kind::Subject, "sub"),
         claim(Kind::SubjectWithoutSession, "sub").filter(|_| without_session),
@@ -220,7 +221,7 @@ pub fn names_of(token: &ActiveToken, hash: &TokenHash) -> impl Iterator<Item = (
         claim(Kind::SessionId, "sid"),
     ];
     let issuer = claims.text("iss");
-    names.into_iter().flatten().flat_map(move |(kind, name)| {
+    ids.chain(names.into_iter().flatten()).flat_map(move |(kind, name)| {
         [(kind, SubjectDigest::new(kind, issuer, &name)), (kind, SubjectDigest::new(kind, None, &name))]
     })
 }

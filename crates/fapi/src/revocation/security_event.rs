@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | CAEP `session-revoked` | the session, or all tokens of the user |
 //! | RISC `sessions-revoked`, `account-disabled`, `account-purged` | all tokens of the account |
-//! | OAuth `token-revoked` | the token |
+//! | OAuth `token-revoked` | the token; if it is a JWT, also by its `jti` |
 //! | OAuth `tokens-revoked` | all tokens of the account or the client |
 //!
 //! Events of other types are ignored. An event of these types whose subject is not understood is an error, which the
@@ -23,7 +23,7 @@ use crate::jose::jws::Jws;
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{Expectation, Statement, StatementError};
 use crate::text::printable;
-use crate::token::TokenHash;
+use crate::token::{MAX_TOKEN_BYTES, TokenHash};
 
 /// The media type (RFC 8417 §2.3).
 pub const MEDIA_TYPE: &str = "application/secevent+jwt";
@@ -274,7 +274,7 @@ impl Event {
                 is_of(subject, issuer)?;
                 Ok(vec![Subject::Jti(own(subject, "jti")?)])
             }
-            "oauth_token" if self == Self::TokenRevoked => Ok(vec![Subject::Token(token(subject)?)]),
+            "oauth_token" if self == Self::TokenRevoked => token(subject, issuer),
             "oauth_client" if self == Self::TokensRevoked => Ok(vec![Subject::ClientId(own(subject, "client_id")?)]),
             _ => Err("its format is unknown, or not one of the event"),
         }
@@ -339,12 +339,21 @@ fn is_of(subject: &Map<String, Value>, issuer: &str) -> Result<(), &'static str>
 }
 
 /// OAuth Event Types §2.1. Only the token itself can be hashed; other identifiers of a token are not supported.
-fn token(subject: &Map<String, Value>) -> Result<TokenHash, &'static str> {
+///
+/// A JWT is revoked by its `jti` too. Its signature need not be verified: the issuer that signed the event may revoke
+/// whichever of its tokens it names.
+fn token(subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
     if *own(subject, "token_type")? != *"access_token" {
         return Err("the token is not an access token; name the session or the user of a refresh token");
     }
     match &*own(subject, "token_identifier_alg")? {
-        "plain" | "token_string" => Ok(TokenHash::of_text(&own(subject, "token")?)),
+        "plain" | "token_string" => {
+            let token = own(subject, "token")?;
+            let jws = Jws::parse(&token, MAX_TOKEN_BYTES).ok().filter(|jws| jws.claimed("iss") == Some(issuer));
+            let jti = jws.as_ref().and_then(|jws| jws.claimed("jti")).filter(|jti| !jti.is_empty());
+            let jti = jti.map(|jti| Subject::Jti(jti.into()));
+            Ok([Subject::Token(TokenHash::of_text(&token))].into_iter().chain(jti).collect())
+        }
         _ => Err("token_identifier_alg is not plain; name the token by jwt_id"),
     }
 }
@@ -359,6 +368,8 @@ pub const MAX_BYTES: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     const ISSUER: &str = "https://as.example";
@@ -428,6 +439,29 @@ mod tests {
             ),
         ] {
             assert_eq!(subject(event, given.clone()), Ok(meant), "{event} {given}");
+        }
+    }
+
+    #[test]
+    fn atk_tk_16_a_jwt_is_revoked_by_its_hash_and_its_jti() {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let jwt = |claims: Value| format!("{}.{}.c2ln", part(json!({"alg": "ES256"})), part(claims));
+        let revoked = |token: &str| {
+            let named = json!({"format": "oauth_token", "token_type": "access_token", "token_identifier_alg": "plain", "token": token});
+            subject("oauth/event-type/token-revoked", named).unwrap()
+        };
+        let by_hash = |token: &str| Subject::Token(TokenHash::of_text(token));
+        let own = jwt(json!({"iss": ISSUER, "jti": "j"}));
+        assert_eq!(revoked(&own), [by_hash(&own), Subject::Jti("j".into())]);
+        for other in [
+            jwt(json!({"iss": "https://other.example", "jti": "j"})),
+            jwt(json!({"jti": "j"})),
+            jwt(json!({"iss": ISSUER})),
+            jwt(json!({"iss": ISSUER, "jti": ""})),
+            jwt(json!({"iss": ISSUER, "jti": 7})),
+            "opaque".to_owned(),
+        ] {
+            assert_eq!(revoked(&other), [by_hash(&other)], "{other}");
         }
     }
 

@@ -13,12 +13,13 @@ use serde_json::{Map, Value};
 use super::claims::{Claims, Expected};
 use super::confirmation::{Confirmation, ConfirmationError};
 use super::error::TokenError;
-use super::hash::{TokenHash, TokenId};
+use super::hash::{OtherSpellings, TokenHash, TokenId};
 use crate::UnixTime;
 
 /// A token that its issuer made for this resource and that was active when it was judged.
 pub struct ActiveToken {
     id: TokenId,
+    others: OtherSpellings,
     issuer: Arc<str>,
     claims: Arc<Claims>,
     confirmation: Result<Confirmation, ConfirmationError>,
@@ -29,13 +30,14 @@ impl ActiveToken {
     pub(super) fn with_claims(
         members: Map<String, Value>,
         confirmation: Result<Confirmation, ConfirmationError>,
-        hash: &TokenHash,
+        (hash, others): (&TokenHash, OtherSpellings),
         expected: &Expected,
         now: UnixTime,
     ) -> Result<Self, TokenError> {
         let claims = Arc::new(Claims::read(members)?);
         claims.check_times(now)?;
-        Ok(Self { id: hash.id(), issuer: expected.name.clone(), claims, confirmation, cleared: ClearedUpTo::default() })
+        let issuer = expected.name.clone();
+        Ok(Self { id: hash.id(), others, issuer, claims, confirmation, cleared: ClearedUpTo::default() })
     }
 
     /// The claims, if the token is valid at `now`; the only access to them for decisions, cached or not.
@@ -73,6 +75,11 @@ impl ActiveToken {
     /// The token's name in the audit.
     pub const fn id(&self) -> TokenId {
         self.id
+    }
+
+    /// The ids that a revocation may know it by: its own, and those of its [`OtherSpellings`].
+    pub(crate) fn ids_for_revocation(&self) -> impl Iterator<Item = TokenId> {
+        std::iter::once(self.id).chain(self.others.ids())
     }
 
     /// When it expires, for caches; an introspected token may not say.

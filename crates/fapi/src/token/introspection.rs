@@ -10,7 +10,7 @@ use super::active::ActiveToken;
 use super::claims::{Expected, check_audience, check_issuer, required_text};
 use super::confirmation::Confirmation;
 use super::error::TokenError;
-use super::hash::TokenHash;
+use super::hash::{OtherSpellings, TokenHash};
 use crate::UnixTime;
 use crate::jose::json::parse_object;
 use crate::jose::keys::{Algorithm, KeySet};
@@ -126,7 +126,7 @@ pub enum MissingAudience {
 impl ActiveToken {
     /// Judges the claims of an active token (RFC 7662 §2.2, §4), as far as they are present, like those of a JWT.
     ///
-    /// The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
+    /// `hash` and `others` must be of the token that the issuer was asked about. The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
     /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
     /// accepted only with [`MissingAudience::Accept`].
     ///
@@ -134,7 +134,7 @@ impl ActiveToken {
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
     pub fn from_introspection(
         answer: ActiveAnswer,
-        hash: &TokenHash,
+        (hash, others): (&TokenHash, OtherSpellings),
         expected: &Expected,
         missing_audience: MissingAudience,
         now: UnixTime,
@@ -164,7 +164,7 @@ impl ActiveToken {
             Some(Value::String(kind)) => return Err(TokenError::UseWrong { found: printable(kind) }),
             Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type", expected: "a string" }),
         }
-        Self::with_claims(members, confirmation, hash, expected, now)
+        Self::with_claims(members, confirmation, (hash, others), expected, now)
     }
 }
 

@@ -9,7 +9,7 @@ use super::active::ActiveToken;
 use super::claims::{Expected, check_audience, check_issuer, required_text};
 use super::confirmation::Confirmation;
 use super::error::{MAX_TOKEN_BYTES, TokenError};
-use super::hash::TokenHash;
+use super::hash::{OtherSpellings, TokenHash};
 use crate::UnixTime;
 use crate::credentials::PresentedToken;
 use crate::jose::jws::{Jws, NotVerified};
@@ -113,13 +113,14 @@ impl ActiveToken {
         jws.expect_type("at+jwt")?;
         let algorithm = jws.algorithm(&expected.algorithms)?;
         let key_id = jws.key_id().map(str::to_owned);
+        let (signed, signature) = jws.0.parts();
         let verified = jws.verify(keys.candidates(key_id.as_deref(), algorithm))?;
-        Self::from_claims(verified, hash, expected, now)
+        Self::from_claims(verified, (hash, OtherSpellings::of_jws(signed, signature)), expected, now)
     }
 
     fn from_claims(
         verified: VerifiedJws,
-        hash: &TokenHash,
+        names: (&TokenHash, OtherSpellings),
         expected: &Expected,
         now: UnixTime,
     ) -> Result<Self, TokenError> {
@@ -136,7 +137,7 @@ impl ActiveToken {
             required_text(&members, claim)?;
         }
         let confirmation = Confirmation::from_claim(members.get("cnf"));
-        Self::with_claims(members, confirmation, hash, expected, now)
+        Self::with_claims(members, confirmation, names, expected, now)
     }
 }
 

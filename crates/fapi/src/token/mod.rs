@@ -12,6 +12,6 @@ pub use active::{ActiveToken, ClearedUpTo};
 pub use claims::{Claims, Expected};
 pub use confirmation::{Confirmation, ConfirmationError, thumbprint};
 pub use error::{MAX_TOKEN_BYTES, TokenError};
-pub use hash::{TokenHash, TokenId};
+pub use hash::{OtherSpellings, TokenHash, TokenId};
 pub use introspection::MissingAudience;
 pub use jwt::{UnverifiedJws, VerifiedJws};
