@@ -71,7 +71,7 @@ impl Admin {
         for revocation in &recorded.revocations {
             let (kind, issuer) = (revocation.subject.kind(), revocation.issuer.as_deref().unwrap_or("any"));
             self.metrics.revocation(Some(kind), RevocationOutcome::Recorded);
-            tracing::info!(kind = kind.as_str(), issuer, subject = %revocation.subject.id(), issued_until = revocation.at.0,
+            tracing::info!(kind = kind.as_str(), issuer, subject = %revocation.subject.id(), issued_until = revocation.issued_until.0,
                 event, peer, "tokens were revoked");
         }
         if recorded.revocations.is_empty() {

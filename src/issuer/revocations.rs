@@ -190,7 +190,7 @@ pub struct Revocations {
 struct Entry {
     /// The generation in which it was recorded.
     generation: u64,
-    at: UnixTime,
+    issued_until: UnixTime,
     /// The end of its effect; it is removed only when room is needed.
     until: UnixTime,
 }
@@ -219,10 +219,13 @@ impl Revocations {
             }
         }
         let generation = self.generation.load(Ordering::Acquire).saturating_add(1);
-        for (digest, Revocation { at, expires_at, .. }) in digests.into_iter().zip(revocations) {
-            let until = expires_at.unwrap_or_else(|| now.plus(settings.keep.as_secs()));
-            let entry = entries.entry(digest).or_insert(Entry { generation, at: *at, until });
-            *entry = Entry { generation, at: entry.at.max(*at), until: entry.until.max(until) };
+        for (digest, Revocation { issued_until, expires_at, .. }) in digests.into_iter().zip(revocations) {
+            let issued_until = *issued_until;
+            // From when the last of its tokens may have been issued, by the clock that writes their `exp` too.
+            let until = expires_at.unwrap_or_else(|| now.max(issued_until).plus(settings.keep.as_secs()));
+            let entry = entries.entry(digest).or_insert(Entry { generation, issued_until, until });
+            let issued_until = entry.issued_until.max(issued_until);
+            *entry = Entry { generation, issued_until, until: entry.until.max(until) };
         }
         // Under the lock: a reader of the new generation waits until its entries are in the table.
         self.generation.store(generation, Ordering::Release);
@@ -242,7 +245,8 @@ impl Revocations {
         let generation = self.generation();
         let concerns = |(kind, digest): (Kind, SubjectDigest)| {
             let entry = entries.get(&digest)?;
-            (entry.generation > cleared && kind.reaches(entry.at, token.issued_at())).then_some((digest, entry.until))
+            (entry.generation > cleared && kind.reaches(entry.issued_until, token.issued_at()))
+                .then_some((digest, entry.until))
         };
         let Some((digest, until)) = names_of(token).find_map(concerns) else {
             token.cleared().note(generation);
@@ -276,7 +280,7 @@ mod tests {
     }
 
     fn jti(name: &str, expires_at: Option<UnixTime>) -> Revocation {
-        Revocation { issuer: None, subject: Subject::Jti(name.into()), at: NOW, expires_at }
+        Revocation { issuer: None, subject: Subject::Jti(name.into()), issued_until: NOW, expires_at }
     }
 
     #[test]

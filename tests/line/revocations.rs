@@ -92,17 +92,30 @@ async fn int_16_a_jwt_is_refused_by_each_of_its_names_remembered_or_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn int_16_tokens_that_are_issued_later_are_good_but_for_their_session() {
     let world = world("").await;
+    // Seconds after the revocation, by the issuer's clock, which may be 10 seconds ahead of the gateway's.
+    const MAY_BE_BEFORE: [f64; 5] = [-0.5, 0.5, 9.9, 10.0, 10.9];
     let issue = || world.token().claim("sid", "session-1");
     for (subject, later_passes) in [("sub", true), ("client_id", true), ("sid", false)] {
         let before = world.sign(&issue().claim("sid", "another session"));
         let value = format!("{subject} of this turn");
         let named = |token: AccessToken| world.sign(&token.claim(subject, value.as_str()));
+        let revoked_at = world.clock.now();
         let same_second = named(issue());
+        let around = MAY_BE_BEFORE.map(|seconds| named(issue().claim("iat", revoked_at as f64 + seconds)));
         passes(&world, &before, "control").await;
+        for token in &around[..4] {
+            passes(&world, token, "control").await;
+        }
         world.gateway.revoke(&json!({ subject: value })).await;
         is_revoked(&world, &same_second, subject).await;
+        for token in &around[..4] {
+            is_revoked(&world, token, subject).await;
+        }
         passes(&world, &before, "another's").await;
-        world.clock.advance(1);
+        world.clock.advance(11);
+        for token in &around {
+            is_revoked(&world, token, subject).await;
+        }
         let later = named(issue());
         match later_passes {
             true => passes(&world, &later, subject).await,
@@ -538,6 +551,49 @@ async fn int_16_a_security_event_takes_tokens_back() {
     assert_eq!(push(&world, &late).await.0, 202);
     passes(&world, &later, "issued after the event").await;
     is_revoked(&world, &token, "issued before").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_rs_05_an_event_covers_what_the_issuer_issued_before_it_whatever_its_clock() {
+    let world = listening(|scene| scene).await;
+    // The issuer's clock is ahead; event and tokens are by the same one.
+    for (turn, event_at, revoked, good) in
+        [(0, 8.0, [7.0, 8.0, 8.9], 9.0), (1, 0.5, [0.0, 0.4, 0.9], 2.0), (2, 9e12, [0.0, 9.0, 10.0], 11.0)]
+    {
+        let now = world.clock.now() as f64;
+        let sub = format!("customer {turn}");
+        let issued = |after: f64| world.sign(&world.token().claim("sub", sub.as_str()).claim("iat", now + after));
+        let (revoked, good) = (revoked.map(issued), issued(good));
+        for token in &revoked {
+            passes(&world, token, "control").await;
+        }
+        let mut event = event(&world);
+        event.1["sub_id"]["sub"] = json!(sub);
+        event.1["events"][CAEP]["event_timestamp"] = json!(now + event_at);
+        assert_eq!(push(&world, &event).await.0, 202);
+        for token in &revoked {
+            is_revoked(&world, token, "issued before").await;
+        }
+        world.clock.advance(1);
+        passes(&world, &good, "issued after").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_rs_05_an_introspected_token_without_iat_is_asked_about_again() {
+    let world = World::with(|scene| taking(scene.introspected(""), "")).await;
+    let (one, other) = pair(&world, "without iat");
+    let (claims, one) = (one.claims(), world.opaque(&one.without("iat")));
+    let other = world.opaque(&other.without("iat"));
+    for (count, subject) in ["sub", "client_id"].into_iter().enumerate() {
+        passes(&world, &one, "control").await;
+        passes(&world, &other, "control").await;
+        assert_eq!(world.issuer.requests_to(INTROSPECTION), 2 + count, "control: responses are cached");
+        world.gateway.revoke(&revocation(subject, &one, &claims)).await;
+        passes(&world, &one, subject).await;
+        passes(&world, &other, subject).await;
+        assert_eq!(world.issuer.requests_to(INTROSPECTION), 3 + count, "{subject}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ pub mod security_event;
 
 use serde_json::{Map, Value};
 
-use crate::jose::claims::numeric_date;
+use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::json::parse_object;
 use crate::text::printable;
 use crate::token::{ActiveToken, TokenHash, TokenId};
@@ -23,8 +23,8 @@ pub struct Revocation {
     pub issuer: Option<Box<str>>,
     /// Which tokens are revoked.
     pub subject: Subject,
-    /// The time of the revocation. Later tokens of a `sub` or a `client_id` are not revoked.
-    pub at: UnixTime,
+    /// The latest `iat`, rounded down, of the tokens of a `sub` or a `client_id` that are revoked.
+    pub issued_until: UnixTime,
     /// When the last of the tokens expires, if that is known.
     pub expires_at: Option<UnixTime>,
 }
@@ -38,11 +38,11 @@ pub enum Subject {
     TokenId(TokenId),
     /// The token with this `jti`.
     Jti(Box<str>),
-    /// All tokens of this `sub` that were issued before the revocation.
+    /// All tokens of this `sub` that may have been issued before the revocation.
     Subject(Box<str>),
-    /// All tokens of this `sub` without a `sid` that were issued before the revocation.
+    /// All tokens of this `sub` without a `sid` that may have been issued before the revocation.
     SubjectWithoutSession(Box<str>),
-    /// All tokens of this `client_id` that were issued before the revocation.
+    /// All tokens of this `client_id` that may have been issued before the revocation.
     ClientId(Box<str>),
     /// All tokens of this session (`sid`).
     SessionId(Box<str>),
@@ -126,10 +126,10 @@ impl Kind {
         }
     }
 
-    /// Whether a revocation at the time `at` covers a token of the subject that was issued at `issued_at`. A token
-    /// without `iat` is covered.
-    pub fn reaches(self, at: UnixTime, issued_at: Option<UnixTime>) -> bool {
-        !self.spares_later_tokens() || issued_at.is_none_or(|issued_at| issued_at <= at)
+    /// Whether a revocation of tokens that were issued until `issued_until` covers one of the subject that was issued at
+    /// `issued_at`, rounded down. A token without `iat` is covered.
+    pub fn reaches(self, issued_until: UnixTime, issued_at: Option<UnixTime>) -> bool {
+        !self.spares_later_tokens() || issued_at.is_none_or(|issued_at| issued_at <= issued_until)
     }
 }
 
@@ -162,7 +162,8 @@ impl Revocation {
 
     /// Reads a request such as `{"issuer": .., "jti": .., "exp": ..}` with exactly one subject and no unknown members.
     ///
-    /// `issuer_of` returns the `iss` of an issuer by its configured name. The time of the revocation is `now`.
+    /// `issuer_of` returns the `iss` of an issuer by its configured name. `now` is by this host's clock, and the issuer's
+    /// may be 10 seconds ahead: what has an `iat` in the 10 seconds after `now` may have been issued before.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -202,7 +203,7 @@ impl Revocation {
         if expires_at.is_some_and(|at| at > now.plus(LONGEST)) {
             return Err(malformed("exp", "a time within a year, in seconds"));
         }
-        Ok(Self { issuer, subject, at: now, expires_at })
+        Ok(Self { issuer, subject, issued_until: now.plus(CLOCK_SKEW), expires_at })
     }
 }
 
@@ -273,7 +274,11 @@ const LONGEST: u64 = 366 * 24 * 60 * 60;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::PresentedToken;
+    use crate::token::introspection::Answer;
+    use crate::token::{Expected, MissingAudience, OtherSpellings};
     use proptest::prelude::*;
+    use serde_json::json;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -299,7 +304,7 @@ mod tests {
         assert_eq!(subject(r#"{"sid":"a"}"#), Subject::SessionId("a".into()));
         let whole = read(r#"{"issuer":"bank","jti":"a","exp":1800000060.5}"#).unwrap();
         let (issuer, subject) = (Some("https://as.example".into()), Subject::Jti("a".into()));
-        assert_eq!(whole, Revocation { issuer, subject, at: NOW, expires_at: Some(NOW.plus(61)) });
+        assert_eq!(whole, Revocation { issuer, subject, issued_until: NOW.plus(10), expires_at: Some(NOW.plus(61)) });
     }
 
     #[test]
@@ -338,7 +343,7 @@ mod tests {
     #[test]
     fn what_has_another_kind_issuer_or_name_is_another_subject() {
         let digest = |issuer: Option<&str>, subject: Subject| {
-            Revocation { issuer: issuer.map(Box::from), subject, at: NOW, expires_at: None }.digest()
+            Revocation { issuer: issuer.map(Box::from), subject, issued_until: NOW, expires_at: None }.digest()
         };
         let jti = |name: &str| Subject::Jti(name.into());
         let one = digest(Some("https://a.example"), jti("x"));
@@ -371,7 +376,76 @@ mod tests {
         }
     }
 
+    /// A token with this `iat` that is judged well after it.
+    fn issued(iat: Option<f64>) -> ActiveToken {
+        let mut answer = json!({ "active": true, "sub": "a", "client_id": "a" });
+        if let Some(iat) = iat {
+            answer["iat"] = json!(iat);
+        }
+        let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else {
+            panic!("active")
+        };
+        let token = PresentedToken::unparsed("opaque");
+        let names = (&TokenHash::of(token), OtherSpellings::of(token));
+        let issuer = "https://as.example".into();
+        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
+        ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, NOW.plus(1000)).unwrap()
+    }
+
+    fn issued_by(iat: f64, truncated: bool) -> ActiveToken {
+        issued(Some(if truncated { iat.floor() } else { iat }))
+    }
+
+    fn covers(revocation: &Revocation, token: &ActiveToken) -> bool {
+        let digest = revocation.digest();
+        names_of(token).any(|(kind, name)| name == digest && kind.reaches(revocation.issued_until, token.issued_at()))
+    }
+
+    #[test]
+    fn fapi2_rs_05_a_revocation_covers_ten_seconds_ahead_and_every_token_without_iat() {
+        let at = |seconds: f64| Some(NOW.0 as f64 + seconds);
+        for body in [r#"{"sub":"a"}"#, r#"{"client_id":"a"}"#] {
+            let revocation = read(body).unwrap();
+            for iat in [None, at(-0.5), at(0.0), at(0.9), at(1.0), at(10.0), at(10.9)] {
+                assert!(covers(&revocation, &issued(iat)), "{body} {iat:?}");
+            }
+            for iat in [at(11.0), at(11.5), at(60.0)] {
+                assert!(!covers(&revocation, &issued(iat)), "{body} {iat:?}");
+            }
+        }
+        assert!(!covers(&read(r#"{"sub":"b"}"#).unwrap(), &issued(at(0.0))), "another's");
+    }
+
     proptest! {
+        /// Times are in milliseconds from `NOW`; the gateway's clock shows whole seconds.
+        #[test]
+        fn fapi2_rs_05_what_was_issued_before_a_revocation_is_covered_and_what_comes_later_works(
+            revoked in 0_u32..5000,
+            before in 0_u32..5000,
+            later in 0_u32..60_000,
+            ahead in -10_000_i32..=10_000,
+            truncated: bool,
+        ) {
+            let now = NOW.plus(u64::from(revoked / 1000));
+            let revocation = Revocation::from_json(br#"{"sub":"a"}"#, |_| None, now).unwrap();
+            let iat = |issued: i64| {
+                let iat = NOW.0 as f64 + (issued + i64::from(ahead)) as f64 / 1000.0;
+                issued_by(iat, truncated)
+            };
+            let token = iat(i64::from(revoked) - i64::from(before));
+            prop_assert!(covers(&revocation, &token), "{:?}", token.issued_at());
+            // A new login works, at the latest after the skew in both directions and the second that is rounded away.
+            let token = iat(i64::from(revoked) + 21_000 + i64::from(later));
+            prop_assert!(!covers(&revocation, &token), "{:?}", token.issued_at());
+        }
+
+        #[test]
+        fn fapi2_rs_05_a_token_that_was_good_before_a_revocation_is_covered(iat in -20.0..20.0_f64) {
+            let token = issued(Some(NOW.0 as f64 + iat));
+            let revocation = read(r#"{"client_id":"a"}"#).unwrap();
+            prop_assert!(covers(&revocation, &token) || token.claims_at(NOW).is_err());
+        }
+
         #[test]
         fn never_panics(body: Vec<u8>, text in "\\{\"(jti|sub|exp|issuer|token_hash|token_id)\":(\"[a-z0-9]{0,20}\"|-?[0-9]{0,9})\\}") {
             let _ = Revocation::from_json(&body, |_| None, NOW);

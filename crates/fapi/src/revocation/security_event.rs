@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::{Revocation, Subject};
 use crate::UnixTime;
-use crate::jose::claims::numeric_date;
+use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::jws::Jws;
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{Expectation, Statement, StatementError};
@@ -202,15 +202,16 @@ impl SecurityEvent {
             let Value::Object(payload) = payload else { return Err(EventError::EventsMalformed) };
             let Some(event) = Event::from_type(kind) else { continue };
             // CAEP §2: "the time at which the event described by this SET occurred". Drafts had milliseconds,
-            // which are limited to now.
-            let at = time(payload, "event_timestamp")?.unwrap_or(happened).min(now);
+            // which are limited to what the issuer's clock may show now.
+            let issued_until = time(payload, "event_timestamp")?.unwrap_or(happened).min(now.plus(CLOCK_SKEW));
             let subject = payload.get("subject").or_else(|| members.get("sub_id"));
             let fault = |why| EventError::Subject { event: event.as_str(), why };
             let Some(Value::Object(subject)) = subject else {
                 return Err(fault("neither sub_id nor subject is an object"));
             };
             let subject = event.subject(subject, issuer).map_err(fault)?;
-            let revocation = |subject| Revocation { issuer: Some(issuer.into()), subject, at, expires_at: None };
+            let revocation =
+                |subject| Revocation { issuer: Some(issuer.into()), subject, issued_until, expires_at: None };
             revocations.extend(subject.into_iter().map(revocation));
         }
         Ok(Self { id, revocations })

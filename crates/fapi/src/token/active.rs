@@ -87,7 +87,7 @@ impl ActiveToken {
         self.claims.expires_at()
     }
 
-    /// When it was issued; an introspected token may not say.
+    /// When it was issued, rounded down, for revocations; an introspected token may not say.
     pub fn issued_at(&self) -> Option<UnixTime> {
         self.claims.issued_at()
     }

@@ -61,8 +61,9 @@ impl Claims {
         self.expires_at
     }
 
-    pub(super) const fn issued_at(&self) -> Option<UnixTime> {
-        self.issued_at
+    /// `iat` rounded down: a revocation in the same second may have been later than the token.
+    pub(super) fn issued_at(&self) -> Option<UnixTime> {
+        numeric_date(&self.members, "iat", f64::floor).ok().flatten()
     }
 
     /// The approximate size of its text in memory in bytes.
