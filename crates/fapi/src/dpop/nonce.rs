@@ -49,6 +49,11 @@ impl Nonces {
         HeaderValue::try_from(URL_SAFE_NO_PAD.encode(bytes)).ok()
     }
 
+    /// The end of a nonce that was issued at `latest`, or earlier, with any key.
+    pub(super) const fn latest_expiry(&self, latest: UnixTime) -> UnixTime {
+        latest.plus(self.lifetime.saturating_mul(2))
+    }
+
     /// Reads a nonce of any age, if it was made with one of the keys.
     pub fn read(&self, nonce: &str) -> Option<Nonce> {
         let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;

@@ -139,8 +139,8 @@ impl SignedProof {
         }
         // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce
         // value." Checked before `iat` where a nonce can replace it, so that a client with a wrong clock can continue.
-        // A nonce that is sent must be valid, required or not: then a proof is remembered only for as long as its nonce
-        // is accepted.
+        // A nonce that is not needed need not be one of ours: RFC 9449 §8.2 has a client send the last one that it got
+        // from the origin, which may be that of another replica.
         let given = match claims.get("nonce") {
             None => None,
             Some(Value::String(text)) => Some(freshness.nonces.read(text)),
@@ -152,15 +152,18 @@ impl SignedProof {
         let ahead = freshness.clock_skew.saturating_add(1);
         let vouched =
             given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
-        let needed = match (given, vouched, nonce) {
-            (_, Some(_), _) => None,
-            (Some(_), None, _) => Some("the proof's nonce is invalid or has expired"),
-            (None, None, NonceMode::Always) => Some("the route requires one"),
-            (None, None, NonceMode::WhenStale) if !in_window => Some("iat is outside its window"),
-            (None, None, _) if issued_at <= unknown_until => {
+        let required = match nonce {
+            NonceMode::Always => Some("the route requires one"),
+            NonceMode::WhenStale if !in_window => Some("iat is outside its window"),
+            NonceMode::Never | NonceMode::WhenStale if issued_at <= unknown_until => {
                 Some("the proof may have been used before the replay log was started")
             }
-            (None, None, NonceMode::Never | NonceMode::WhenStale) => None,
+            NonceMode::Never | NonceMode::WhenStale => None,
+        };
+        let needed = match (required, vouched, given) {
+            (None, _, _) | (Some(_), Some(_), _) => None,
+            (Some(_), None, Some(_)) => Some("the proof's nonce is invalid or has expired"),
+            (Some(why), None, None) => Some(why),
         };
         let next_nonce = || freshness.nonces.issue(now.max(unknown_until.plus(1)));
         if let Some(why) = needed {
@@ -172,11 +175,20 @@ impl SignedProof {
         }
         // The proof's own times follow the client's clock, which `iat` shows when a nonce determines the age.
         check_own_times(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
+        // With this nonce the proof can pass where one is needed, even if it is not needed here. A nonce of a key that
+        // this process does not have may become valid when a reload adds the key.
+        let in_window_until = issued_at.plus(freshness.max_age);
+        let valid_until = match given {
+            None => in_window_until,
+            Some(Some(nonce)) => in_window_until.max(nonce.expires_at()),
+            Some(None) => in_window_until.max(freshness.nonces.latest_expiry(now.plus(ahead))),
+        };
         Ok(VerifiedProof {
             key,
             id,
             issued_at,
-            forget_after: vouched.map_or(issued_at.plus(freshness.max_age), |nonce| nonce.expires_at()),
+            fresh_until: if vouched.is_some() { valid_until } else { in_window_until },
+            forget_after: valid_until.min(issued_at.plus(FAR_OFF)),
             next_nonce: vouched.filter(|nonce| nonce.is_due_for_renewal_at(now)).and_then(|_| next_nonce()),
         })
     }
@@ -188,6 +200,7 @@ pub struct VerifiedProof {
     key: KeyThumbprint,
     id: ProofId,
     issued_at: UnixTime,
+    fresh_until: UnixTime,
     forget_after: UnixTime,
     next_nonce: Option<HeaderValue>,
 }
@@ -203,7 +216,7 @@ impl VerifiedProof {
         self.id
     }
 
-    /// The last second at which a request could be accepted with it.
+    /// The last second at which any request could be accepted with it.
     pub const fn forget_after(&self) -> UnixTime {
         self.forget_after
     }
@@ -213,7 +226,7 @@ impl VerifiedProof {
     /// # Errors
     /// [`DpopError::Stale`].
     pub fn check_still_fresh(&self, now: UnixTime) -> Result<(), DpopError> {
-        if now > self.forget_after { Err(DpopError::Stale { at: self.issued_at, now }) } else { Ok(()) }
+        if now > self.fresh_until { Err(DpopError::Stale { at: self.issued_at, now }) } else { Ok(()) }
     }
 
     /// The nonce to send with the response, because the proof's own is due for renewal.
@@ -390,8 +403,10 @@ mod tests {
     #[test]
     fn dpop_40_a_proof_is_remembered_for_as_long_as_any_mode_could_let_it_pass() {
         let client = Client::new();
+        let nonces = [NOW - 3600, NOW - 120, NOW - 119, NOW - 60, NOW, NOW + 11, NOW + 12, NOW + 600];
         for iat in [NOW - 3600, NOW - 60, NOW, NOW + 10, NOW + 3600] {
-            for nonce in [None, Some(client.nonce(NOW)), Some("unknown".to_owned())] {
+            let nonces = nonces.map(|at| Some(client.nonce(at)));
+            for nonce in nonces.into_iter().chain([None, Some("unknown".to_owned())]) {
                 let claims = match &nonce {
                     Some(nonce) => json!({"iat": iat, "nonce": nonce}),
                     None => json!({"iat": iat}),
@@ -400,12 +415,61 @@ mod tests {
                 for mode in MODES {
                     let Ok(first) = client.judge_at(&proof, "/a", mode, NOW) else { continue };
                     let end = first.forget_after().0;
-                    for after in [1, 2, 16, 60, 120, 3600] {
+                    for after in [1, 2, 16, 59, 60, 119, 120, 599, 3600] {
                         let passes = MODES.iter().any(|mode| client.judge_at(&proof, "/a", *mode, end + after).is_ok());
                         assert!(!passes, "iat {iat}, {nonce:?}, {mode:?}, {after} seconds after");
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn dpop_18_a_nonce_that_is_not_asked_for_need_not_be_ours() {
+        let client = Client::new();
+        let foreign = Nonces::new(&[[2; 32]], 60).unwrap().issue(UnixTime(NOW)).unwrap();
+        let foreign = foreign.to_str().unwrap();
+        let required = Some(Code::DpopNonceRequired);
+        for nonce in ["", "unknown", foreign, &client.nonce(NOW - 120), &client.nonce(NOW + 12)] {
+            let judge = |began: u64, mode: NonceMode, iat: u64| {
+                let proof = client.proof(json!({}), json!({"iat": iat, "nonce": nonce}));
+                client.judge_since(began, &proof, "/a", mode, NOW).err().map(|error| error.code())
+            };
+            for mode in [NonceMode::Never, NonceMode::WhenStale] {
+                assert_eq!(judge(0, mode, NOW), None, "{mode:?} {nonce}");
+                assert_eq!(judge(NOW - 10, mode, NOW), required, "{mode:?} {nonce}: the log is too young");
+            }
+            assert_eq!(judge(0, NonceMode::WhenStale, NOW - 61), required, "{nonce}");
+            assert_eq!(judge(0, NonceMode::Never, NOW - 61), Some(Code::DpopStale), "{nonce}");
+            assert_eq!(judge(0, NonceMode::Always, NOW), required, "{nonce}");
+        }
+        let number = client.code(json!({}), json!({"nonce": 5}));
+        assert_eq!(number, Some(Code::DpopClaimMalformed));
+    }
+
+    #[test]
+    fn dpop_40_a_nonce_whose_key_comes_with_a_reload_brings_no_used_proof_back() {
+        let (mut client, iat) = (Client::new(), NOW - 30);
+        for issued in [NOW - 60, NOW, NOW + 11] {
+            let theirs = Nonces::new(&[[2; 32]], 60).unwrap().issue(UnixTime(issued)).unwrap();
+            let proof = client.proof(json!({}), json!({"iat": iat, "nonce": theirs.to_str().unwrap()}));
+            client.freshness.nonces = Nonces::new(&[[1; 32]], 60).unwrap();
+            let end = client.judge_at(&proof, "/a", NonceMode::WhenStale, NOW).unwrap().forget_after().0;
+            client.freshness.nonces = Nonces::new(&[[1; 32], [2; 32]], 60).unwrap();
+            let passes = |now| MODES.iter().any(|mode| client.judge_at(&proof, "/a", *mode, now).is_ok());
+            assert!(passes(issued + 119), "control: {issued}");
+            assert!((end + 1..end + 600).all(|now| !passes(now)), "{issued}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_that_is_not_ours_does_not_lengthen_the_reading_of_a_body() {
+        let client = Client::new();
+        for (nonce, until) in [("unknown".to_owned(), NOW + 60), (client.nonce(NOW), NOW + 120)] {
+            let proof = client.proof(json!({}), json!({"nonce": nonce}));
+            let verified = client.judge_at(&proof, "/a", NonceMode::WhenStale, NOW).unwrap();
+            assert!(verified.check_still_fresh(UnixTime(until)).is_ok(), "{nonce}");
+            assert!(verified.check_still_fresh(UnixTime(until + 1)).is_err(), "{nonce}");
         }
     }
 
