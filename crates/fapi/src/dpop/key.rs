@@ -45,12 +45,12 @@ pub(super) fn proof_key(
     }
     let refused = |why| DpopError::KeyRefused { why };
     let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or_else(|| refused("it is not for PS256, ES256 or EdDSA"))?;
-    // Members about the use of the key are not part of the thumbprint, so they have to be read each time.
-    let of_any_use = ["alg", "use", "key_ops"].iter().all(|member| !jwk.contains_key(*member));
-    if let Some(key) = keys.get(&thumbprint).filter(|_| of_any_use) {
+    // RFC 9449 §4.2 asks only for a public key, and check 6 that the signature verifies with it. Other members, such as
+    // the `key_ops` and `ext` that browsers export, do not matter.
+    if let Some(key) = keys.get(&thumbprint) {
         return Ok((thumbprint, key, true));
     }
-    let key = VerifyingKey::from_jwk(jwk).map_err(|error| match error {
+    let key = VerifyingKey::from_key_members(jwk).map_err(|error| match error {
         KeyError::Private => DpopError::KeyPrivate,
         KeyError::NotForVerifying => refused("it is not for PS256, ES256 or EdDSA"),
         KeyError::Malformed => refused("its parameters are malformed"),

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn dpop_22_what_is_remembered_of_a_key_does_not_hide_what_it_says_of_its_use() {
+    fn dpop_22_members_beside_the_key_do_not_matter_but_private_ones_are_refused_cached_or_not() {
         let client = Client::new();
         let with = |member: &str, value: Value| {
             let mut jwk = client.jwk();
@@ -374,11 +374,27 @@ mod tests {
             client.code(json!({"jwk": jwk}), json!({}))
         };
         for _ in 0..2 {
-            assert_eq!(with("use", json!("enc")), Some(Code::DpopKeyRefused));
-            assert_eq!(with("alg", json!("RS256")), Some(Code::DpopKeyRefused));
-            assert_eq!(with("key_ops", json!(["sign"])), Some(Code::DpopKeyRefused));
-            assert_eq!(with("d", json!("AA")), Some(Code::DpopKeyPrivate));
-            assert_eq!(with("use", json!("sig")), None);
+            for (member, value) in [
+                ("use", json!("sig")),
+                ("use", json!("enc")),
+                ("use", json!(1)),
+                ("alg", json!("RS256")),
+                ("alg", json!(null)),
+                ("key_ops", json!([])),
+                ("key_ops", json!(["sign"])),
+                ("key_ops", json!("verify")),
+                ("ext", json!(true)),
+                ("n", json!("AQ")),
+                ("kid", json!({})),
+            ] {
+                assert_eq!(with(member, value.clone()), None, "{member}: {value}");
+            }
+            for member in ["d", "k", "priv"] {
+                assert_eq!(with(member, json!("AA")), Some(Code::DpopKeyPrivate), "{member}");
+            }
+            for curve in ["P-384", "Ed25519", ""] {
+                assert_eq!(with("crv", json!(curve)), Some(Code::DpopKeyRefused), "{curve}");
+            }
             // After this the key is cached.
             assert_eq!(client.code(json!({}), json!({})), None); // control
         }

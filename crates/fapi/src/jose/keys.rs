@@ -77,36 +77,39 @@ pub enum KeyError {
 }
 
 impl VerifyingKey {
-    /// Reads a public JWK (RFC 7517 §4).
+    /// Reads a public JWK of a JWK Set (RFC 7517 §4), which must be for signatures by its `use`, `key_ops` and `alg`.
     ///
     /// Does not check that an Ed25519 key is a point of the curve: verifying a signature with such a key fails.
     ///
     /// # Errors
     /// [`KeyError`].
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
-        if Self::has_private_members(jwk) {
-            return Err(KeyError::Private);
-        }
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let algorithm = match (text("kty"), text("crv")) {
-            (Some("RSA"), None) => Algorithm::Ps256,
-            (Some("EC"), Some("P-256")) => Algorithm::Es256,
-            (Some("OKP"), Some("Ed25519")) => Algorithm::EdDsa,
-            _ => return Err(KeyError::NotForVerifying),
-        };
+        let key = Self::from_key_members(jwk)?;
         // RFC 7517 §4.4: "The "alg" (algorithm) parameter identifies the algorithm intended for use with the key."
         let alg_fits = match jwk.get("alg") {
             None => true,
-            Some(Value::String(name)) => Algorithm::from_name(name) == Some(algorithm),
+            Some(Value::String(name)) => Algorithm::from_name(name) == Some(key.algorithm),
             Some(_) => false,
         };
         let use_fits = jwk.get("use").is_none_or(|usage| usage == "sig");
         let operations_fit = jwk.get("key_ops").is_none_or(|operations| {
             operations.as_array().is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
         });
-        if !(alg_fits && use_fits && operations_fit) {
-            return Err(KeyError::NotForVerifying);
+        if alg_fits && use_fits && operations_fit { Ok(key) } else { Err(KeyError::NotForVerifying) }
+    }
+
+    /// Reads a public JWK by the members that make the key (RFC 7638 §3.2), whatever the others say of its use.
+    pub(crate) fn from_key_members(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
+        if Self::has_private_members(jwk) {
+            return Err(KeyError::Private);
         }
+        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let (algorithm, members): (_, &[&str]) = match (text("kty"), text("crv")) {
+            (Some("RSA"), _) => (Algorithm::Ps256, &["kty", "n", "e"]),
+            (Some("EC"), Some("P-256")) => (Algorithm::Es256, &["kty", "crv", "x", "y"]),
+            (Some("OKP"), Some("Ed25519")) => (Algorithm::EdDsa, &["kty", "crv", "x"]),
+            _ => return Err(KeyError::NotForVerifying),
+        };
         let bytes =
             |name: &str| text(name).and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).ok_or(KeyError::Malformed);
         let strength = match algorithm {
@@ -116,10 +119,8 @@ impl VerifyingKey {
             Algorithm::EdDsa => return Err(KeyError::Malformed),
         };
         // The library gets only the members of the key itself, so that another member it cannot read does no harm.
-        let needed: Map<String, Value> = ["kty", "crv", "n", "e", "x", "y"]
-            .iter()
-            .filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone())))
-            .collect();
+        let needed: Map<String, Value> =
+            members.iter().filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone()))).collect();
         let jwk: Jwk = serde_json::from_value(Value::Object(needed)).map_err(|_| KeyError::Malformed)?;
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| KeyError::Malformed)?;
         Ok(Self { key, algorithm, strength })
@@ -344,6 +345,16 @@ mod tests {
         assert_eq!((rsa(""), rsa(r#""alg":"PS256","#)), (Ok(1), Ok(1))); // control
         for alg in ["RS256", "PS384", "PS512", "RSA-OAEP", "RSA-OAEP-256", "ES256", "ps256"] {
             assert_eq!(rsa(&format!("\"alg\":\"{alg}\",")), Err(KeySetError::NoUsableKey), "{alg}");
+        }
+    }
+
+    #[test]
+    fn fapi2_cr_07_a_curve_on_an_rsa_key_does_no_harm() {
+        let n = URL_SAFE_NO_PAD.encode([0xff_u8; 256]);
+        for curve in ["", r#""crv":"","#, r#""crv":null,"#, r#""crv":"P-256","#, r#""crv":7,"#] {
+            let keys = set(&[&format!(r#"{{"kty":"RSA",{curve}"n":"{n}","e":"AQAB"}}"#)]).unwrap();
+            assert_eq!(keys.candidates(None, Algorithm::Ps256).count(), 1, "{curve}");
+            assert_eq!(keys.len(), 1, "{curve}");
         }
     }
 

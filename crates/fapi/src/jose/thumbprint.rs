@@ -33,8 +33,6 @@ impl KeyThumbprint {
         let members: &[&str] = match text("kty")? {
             "EC" => &["crv", "kty", "x", "y"],
             "OKP" => &["crv", "kty", "x"],
-            // A key with both a curve and a modulus is ambiguous.
-            "RSA" if jwk.contains_key("crv") => return None,
             "RSA" => &["e", "kty", "n"],
             _ => return None,
         };
