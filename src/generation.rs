@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fapi::UnixTime;
+use fapi::credentials::Scheme;
+use fapi::policy::{NonceMode, Policy};
 use prometheus::Histogram;
 
 use crate::connection::VirtualHosts;
@@ -46,4 +49,19 @@ pub struct Generation {
     pub counts: HashMap<Arc<str>, RouteMetrics>,
     /// The response times of each upstream, in the order of `upstreams`.
     pub timings: Vec<Histogram>,
+}
+
+impl Generation {
+    /// Returns for how many seconds a proof that is made now may be refused for lack of a nonce on a route that does not
+    /// require one, because the replay log may be younger than the proof; 0 if there is no such route.
+    pub fn replay_log_too_young_for(&self, now: UnixTime) -> u64 {
+        let mut policies = self.gateway.routes.iter().filter_map(|route| route.policy());
+        let without_nonce =
+            |policy: &Policy| policy.schemes().contains(&Scheme::Dpop) && policy.nonce() != NonceMode::Always;
+        if !policies.any(without_nonce) {
+            return 0;
+        }
+        let known_from = self.gateway.replay.began().plus(self.gateway.freshness.clock_skew).plus(1);
+        known_from.since(now)
+    }
 }

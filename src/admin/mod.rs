@@ -4,6 +4,7 @@ mod accept;
 mod revocations;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -33,6 +34,9 @@ pub struct Admin {
     pub clock: Clock,
     /// Who can reach the listener.
     pub entrance: Entrance,
+    /// Whether the replay log was once old enough for proofs without nonces. A reload that restarts it does not make the
+    /// gateway unready.
+    pub replay_log_known: AtomicBool,
 }
 
 impl Admin {
@@ -47,6 +51,15 @@ impl Admin {
         self.metrics.render(issuers, replay, self.audit.lost(), self.clock.unix_time())
     }
 
+    fn replay_log_is_old_enough(&self) -> bool {
+        if !self.replay_log_known.load(Ordering::Acquire) {
+            let wait = self.generation.load().replay_log_too_young_for(self.clock.unix_time());
+            self.replay_log_known.store(wait == 0, Ordering::Release);
+            return wait == 0;
+        }
+        true
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
         let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
             ("/livez" | "/readyz" | "/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new()),
@@ -58,6 +71,11 @@ impl Admin {
             ("/readyz", true) if !self.audit.good() => {
                 (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"the audit cannot be written\n".to_vec())
             }
+            ("/readyz", true) if !self.replay_log_is_old_enough() => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                TEXT,
+                b"waiting until the replay log knows every use of a proof\n".to_vec(),
+            ),
             ("/readyz", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
             ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),

@@ -14,7 +14,7 @@ mod reload;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
@@ -181,6 +181,13 @@ impl Bound {
     /// [`StartError::AuditLost`] if audit lines were lost.
     pub fn run(self) -> Result<(), StartError> {
         let Self { listeners, admin, generation, metrics, audit, options, control, sources } = self;
+        let seconds = generation.load().replay_log_too_young_for(options.clock.unix_time());
+        if seconds > 0 {
+            tracing::info!(
+                seconds,
+                "proofs that may have been used before the start need a nonce; not ready until then"
+            );
+        }
         let drain = Arc::new(Drain::default());
         let (closing, _) = watch::channel(false);
         // The admin listener must outlive all others: its own signal is never sent.
@@ -240,7 +247,8 @@ impl Bound {
                 Ok(_) | Err(_) => Entrance::Network,
             };
             let (generation, audit, drain) = (generation.clone(), audit.health(), drain.clone());
-            let admin = Admin { generation, metrics, audit, drain, clock: options.clock.clone(), entrance };
+            let (clock, replay_log_known) = (options.clock.clone(), AtomicBool::new(false));
+            let admin = Admin { generation, metrics, audit, drain, clock, entrance, replay_log_known };
             let outlives = admin_end.subscribe();
             server.add_service(Prebound::new("admin".into(), socket, AdminListener::new(admin), outlives));
         }

@@ -76,8 +76,9 @@ fn a_missing_file_is_named() {
 async fn run_serves_until_sigterm_and_reloads_on_sighup() {
     let authority = Authority::new("Test CA");
     let issuer = AuthorizationServer::start(&authority).unwrap();
-    let audit = "audit: { destination: audit.jsonl }\n";
-    let folder = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap()).append(audit).into_folder();
+    // With nonces required everywhere, readiness does not wait for the age of the replay log.
+    let keys = "audit: { destination: audit.jsonl }\ndpop: { nonce: always }\n";
+    let folder = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap()).append(keys).into_folder();
     let mut program = Program::run(&folder);
     let admin = program.says("admin listening");
     let admin = admin.rsplit_once("address=").unwrap().1.trim().to_owned();

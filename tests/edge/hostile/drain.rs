@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fapi::UnixTime;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
 use fapi_gateway::server::{Bound, Options};
@@ -44,7 +45,7 @@ impl Second {
         let file = folder.write("second.yaml", &text.replace("drain: { delay: 0s, timeout: 2s }", drain));
         let clock = world.clock.clone();
         let options = Options {
-            replay_began: None,
+            replay_began: Some(UnixTime(0)),
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
             audit: Some(Box::new(std::io::sink())),
         };

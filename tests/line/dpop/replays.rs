@@ -251,6 +251,41 @@ async fn atk_tk_12_what_was_used_before_a_restart_is_not_used_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn atk_tk_12_a_gateway_is_ready_when_no_honest_client_needs_a_nonce_for_its_start() {
+    const YOUNG: &str = "waiting until the replay log knows every use of a proof\n";
+    let stage = Stage::start().await;
+    let world = &stage.world;
+    let start = async |from: &str, to: &str| {
+        let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+        let gateway = Running::start(scene.replace(from, to), &world.clock).await;
+        gateway.ready().await;
+        gateway
+    };
+    let (upstreams, profile) = ("upstreams:\n", "profile: fapi2-security\n");
+    // Where no proof passes without a nonce, a client is asked for one anyway.
+    for (from, to) in [(upstreams, "dpop: { nonce: always }\nupstreams:\n"), (profile, "profile: fapi1-advanced\n")] {
+        assert_eq!(start(from, to).await.admin("/readyz").await.0, 200, "{to}");
+    }
+    for keys in ["dpop: { nonce: never }\nupstreams:\n", "dpop: { nonce: when_stale }\nupstreams:\n"] {
+        let gateway = start(upstreams, keys).await;
+        let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN);
+        let judge = async || {
+            let response = client.send(stage.holder.request("/accounts", &stage.proof())).await.unwrap();
+            gateway.record_of(&response)["code"].as_str().unwrap().to_owned()
+        };
+        for wait in [0, 10] {
+            world.clock.advance(wait);
+            assert_eq!(gateway.admin("/readyz").await, (503, YOUNG.to_owned()), "{keys}");
+            assert_eq!(gateway.admin("/livez").await.0, 200, "{keys}");
+            assert_eq!(judge().await, "dpop_nonce_required", "{keys}: it serves, and asks for nonces");
+        }
+        world.clock.advance(1);
+        assert_eq!(gateway.admin("/readyz").await, (200, "ok\n".to_owned()), "{keys}");
+        assert_eq!(judge().await, "ok", "{keys}: from the first second in which it is ready");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dpop_40_a_reload_that_lengthens_the_life_of_proofs_brings_none_back_and_a_failed_one_changes_nothing() {
     let stage = Stage::with(|scene| scene.append("dpop: { proof_max_age: 2s }\n")).await;
     let folder = stage.world.gateway.folder();
