@@ -88,3 +88,55 @@ async fn bear_13_a_route_challenges_for_its_own_schemes_alone() {
         assert!(challenges.len() == 1 && challenges[0].starts_with(scheme), "{binding}: {challenges:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_30_dpop_31_dpop_32_a_token_under_the_wrong_scheme_is_invalid_in_the_challenge_of_that_scheme() {
+    let stage = Stage::start().await;
+    let world = &stage.world;
+    let unbound = world.sign(&world.issuer.token(stage.now()));
+    let certificate_bound = world.sign(&world.token());
+    for client in [stage.client().h1(), stage.client().h2()] {
+        for (what, token) in [("unbound", &unbound), ("bound to a certificate", &certificate_bound)] {
+            let proof = stage.proof().for_token(token).sign(&stage.holder.key);
+            let response = client.send(dpop_request("/accounts", token, &proof)).await.unwrap();
+            assert_eq!(response.status(), 401, "{what}");
+            challenges(&response, Some("invalid_token"), None);
+        }
+        for (what, token) in [("unbound", &unbound), ("bound to a key", &stage.holder.token)] {
+            let response = client.send(request("/accounts", token)).await.unwrap();
+            assert_eq!(response.status(), 401, "{what}");
+            challenges(&response, None, Some("invalid_token"));
+        }
+        let no_proof = Request::get(format!("{ORIGIN}/accounts"))
+            .header("authorization", format!("DPoP {}", stage.holder.token))
+            .body(Bytes::new())
+            .unwrap();
+        challenges(&client.send(no_proof).await.unwrap(), Some("invalid_dpop_proof"), None);
+        let response = client.send(stage.holder.request("/accounts", &stage.proof())).await.unwrap();
+        assert_eq!(response.status(), 200, "control");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bear_13_a_scheme_that_the_route_does_not_accept_is_no_error_of_the_token() {
+    for (binding, challenge) in [("certificate", "Bearer "), ("dpop", "DPoP ")] {
+        let stage = Stage::with(|scene| {
+            scene.replace("scopes: [accounts]\n", &format!("scopes: [accounts]\n    sender_constraint: [{binding}]\n"))
+        })
+        .await;
+        let bearer = request("/accounts", &stage.world.sign(&stage.world.token()));
+        let dpop = stage.holder.request("/accounts", &stage.proof());
+        let (accepted, other) = if binding == "dpop" { (dpop, bearer) } else { (bearer, dpop) };
+        for client in [stage.world.client().h1(), stage.world.client().h2()] {
+            let response = client.send(other.clone()).await.unwrap();
+            assert_eq!(response.status(), 401, "{binding}");
+            assert_eq!(stage.world.gateway.record_of(&response)["code"], "scheme_unsupported", "{binding}");
+            let challenges = lines(&response, "www-authenticate");
+            assert!(
+                challenges.len() == 1 && challenges[0].starts_with(challenge) && !challenges[0].contains("error"),
+                "{binding}: {challenges:?}"
+            );
+        }
+        assert_eq!(stage.world.client().send(accepted).await.unwrap().status(), 200, "control: {binding}");
+    }
+}
