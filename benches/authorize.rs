@@ -19,6 +19,7 @@ use fapi::permit::{Judged, Permit};
 use fapi::rejection::Cause;
 use fapi::route::Origins;
 use fapi::{UnixTime, sha256};
+use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
 use fapi_gateway::gateway::Gateway;
 use fapi_gateway::issuer::Issuers;
@@ -103,7 +104,7 @@ routes:
         strip: config.strip,
         freshness: config.freshness,
         proof_keys: Arc::new(KnownKeys::new(1000)),
-        replay: Arc::new(ReplayLog::memory(MemoryLog::new(100_000_000, UnixTime(0)), Arc::new(()))),
+        replay: Arc::new(ReplayLog::memory(MemoryLog::new(100_000_000, UnixTime(0)), Arc::new(()), Clock::system())),
     };
     let peer = Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));
     let token = issuer.token(now).bound_to_certificate(&client).sign(issuer.key(KeyKind::Es256));

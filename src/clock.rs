@@ -13,25 +13,42 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// A source of the time since 1970: the system or, in tests, a function.
+/// A source of the time: the system or, in tests, functions.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+pub struct Clock {
+    time: Arc<dyn Fn() -> Duration + Send + Sync>,
+    monotonic: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
     /// The system's clock.
     #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     pub fn system() -> Self {
-        Self(Arc::new(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()))
+        let start = Moment::now();
+        Self::from_fn(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+            .with_monotonic(move || start.elapsed())
     }
 
-    /// A clock that shows what `time` returns.
+    /// A clock that shows what `time` returns, and is never set.
     pub fn from_fn(time: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self(Arc::new(time))
+        let time = Arc::new(time);
+        Self { time: time.clone(), monotonic: time }
+    }
+
+    /// The same clock, with another measure of the time that has passed.
+    #[must_use]
+    pub fn with_monotonic(self, monotonic: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { monotonic: Arc::new(monotonic), ..self }
     }
 
     /// The time since 1970.
     pub fn now(&self) -> Duration {
-        (self.0)()
+        (self.time)()
+    }
+
+    /// The time that has passed since some moment before the first call; setting the clock does not affect it.
+    pub fn monotonic(&self) -> Duration {
+        (self.monotonic)()
     }
 
     /// The current time in whole seconds.

@@ -132,7 +132,7 @@ impl Gateway {
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
-            began: self.replay.began(),
+            began: self.replay.began(self.freshness.clock_skew),
             now,
         };
         let bound = BoundToken::prove(token, &credentials, peer, &context)?;

@@ -61,7 +61,8 @@ impl Generation {
         if !policies.any(without_nonce) {
             return 0;
         }
-        let known_from = self.gateway.replay.began().plus(self.gateway.freshness.clock_skew).plus(1);
+        let skew = self.gateway.freshness.clock_skew;
+        let known_from = self.gateway.replay.began(skew).plus(skew).plus(1);
         known_from.since(now)
     }
 }

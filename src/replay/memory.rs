@@ -30,7 +30,8 @@ pub struct MemoryLog {
     shards: Vec<Mutex<Shard>>,
     entries: AtomicUsize,
     max_entries: AtomicUsize,
-    forgotten: AtomicU64,
+    /// The latest second that was read from the clock since it was last set back.
+    latest: AtomicU64,
     began: AtomicU64,
 }
 
@@ -73,7 +74,7 @@ impl MemoryLog {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             entries: AtomicUsize::new(0),
             max_entries: AtomicUsize::new(max_entries),
-            forgotten: AtomicU64::new(0),
+            latest: AtomicU64::new(began.0),
             began: AtomicU64::new(began.0),
         }
     }
@@ -87,14 +88,14 @@ impl MemoryLog {
 
     /// Records the use of a proof that no request can pass with after `forget_after`, in one atomic step.
     pub fn insert(&self, proof: &ProofId, forget_after: UnixTime, now: UnixTime) -> Insert {
-        let (present, end) = (bucket_of(now), bucket_of(forget_after));
+        let end = bucket_of(forget_after);
         // Setting the clock back makes forgotten proofs valid again; those are refused.
-        self.forgotten.fetch_max(present, Ordering::AcqRel);
+        self.latest.fetch_max(now.0, Ordering::AcqRel);
         let id = proof.as_bytes();
         let [first, ..] = id;
         let mut shard = self.shards[usize::from(*first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that a proof that another request has just made this shard forget is refused.
-        let forgotten = self.forgotten.load(Ordering::Acquire);
+        let forgotten = self.forgotten();
         if end < forgotten {
             return Insert::ClockSetBack;
         }
@@ -122,6 +123,29 @@ impl MemoryLog {
         dropped > 0
     }
 
+    /// The first bucket that is not forgotten.
+    fn forgotten(&self) -> u64 {
+        bucket_of(UnixTime(self.latest.load(Ordering::Acquire)))
+    }
+
+    /// Starts again if the clock was set back by more than `tolerance` seconds, and returns by how many. Recorded uses
+    /// are kept, but proofs that were made before may have been forgotten.
+    ///
+    /// `read` is called again before the log starts again, since a thread may be stopped after it has read the time. Of
+    /// several callers that notice it, one gets the number.
+    pub fn restart_if_set_back(&self, tolerance: u64, read: impl Fn() -> UnixTime) -> Option<u64> {
+        let behind = || {
+            let now = read();
+            let latest = self.latest.fetch_max(now.0, Ordering::AcqRel);
+            (latest.saturating_sub(now.0) > tolerance).then_some((now, latest))
+        };
+        behind()?;
+        let (now, latest) = behind()?;
+        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        self.began.store(now.0, Ordering::Release);
+        Some(latest.saturating_sub(now.0))
+    }
+
     /// Returns the time since which it has recorded every use.
     pub fn began(&self) -> UnixTime {
         UnixTime(self.began.load(Ordering::Acquire))
@@ -129,7 +153,7 @@ impl MemoryLog {
 
     /// Returns how many proofs it holds, without those that could be forgotten at the time of the last use.
     pub fn entries(&self) -> usize {
-        self.sweep(self.forgotten.load(Ordering::Acquire));
+        self.sweep(self.forgotten());
         self.entries.load(Ordering::Acquire)
     }
 }
@@ -214,6 +238,32 @@ mod tests {
         assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
         assert_eq!(log.insert(&id(2), UnixTime(3000), UnixTime(2940)), Insert::First);
         assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::ClockSetBack);
+    }
+
+    #[test]
+    fn a_log_whose_clock_was_set_back_starts_again_and_keeps_what_it_holds() {
+        let log = MemoryLog::new(10, UnixTime(900));
+        let restart = |now: u64| log.restart_if_set_back(10, || UnixTime(now));
+        assert_eq!((restart(4540), restart(4530), log.began()), (None, None, UnixTime(900)), "within the tolerance");
+        assert_eq!(log.insert(&id(1), UnixTime(4600), UnixTime(4540)), Insert::First);
+        assert_eq!((restart(940), log.began()), (Some(3600), UnixTime(940)));
+        assert_eq!(restart(940), None, "once");
+        assert_eq!(log.insert(&id(2), UnixTime(1000), UnixTime(940)), Insert::First, "it is not refused until 4540");
+        for now in [940, 4600] {
+            assert_eq!(log.insert(&id(1), UnixTime(4600), UnixTime(now)), Insert::Again, "{now}");
+        }
+        // A request that read the time before the step does not bring the later time back for good.
+        let _ = log.insert(&id(3), UnixTime(8000), UnixTime(8000));
+        assert_eq!(restart(4600), Some(3400));
+    }
+
+    #[test]
+    fn a_thread_that_was_stopped_after_it_had_read_the_time_does_not_restart_the_log() {
+        let log = MemoryLog::new(10, UnixTime(900));
+        let times = std::cell::RefCell::new(vec![1000, 900]);
+        assert_eq!(log.restart_if_set_back(10, || UnixTime(1000)), None);
+        assert_eq!(log.restart_if_set_back(10, || UnixTime(times.borrow_mut().pop().unwrap())), None);
+        assert_eq!((log.began(), times.borrow().len()), (UnixTime(900), 0));
     }
 
     #[test]

@@ -6,17 +6,28 @@ pub mod keys;
 pub mod memory;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use fapi::UnixTime;
 use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
 use fapi::rejection::{Cause, Unavailable};
 
 use self::memory::{Insert, MemoryLog};
+use crate::clock::Clock;
 
 /// The replay log of a gateway.
 pub struct ReplayLog {
     store: Store,
     observer: Arc<dyn Observer>,
+    clock: Clock,
+    since: ArcSwap<Since>,
+}
+
+/// When the log began, on the monotonic clock: `age` before `monotonic`.
+struct Since {
+    monotonic: Duration,
+    age: Duration,
 }
 
 enum Store {
@@ -28,17 +39,22 @@ enum Store {
 pub trait Observer: Send + Sync {
     /// Called with the result of each use.
     fn asked(&self, outcome: Insert);
+    /// Called when the clock was set back by so many seconds and the log therefore started again.
+    fn clock_set_back(&self, seconds: u64);
 }
 
 /// Counts nothing.
 impl Observer for () {
     fn asked(&self, _: Insert) {}
+    fn clock_set_back(&self, _: u64) {}
 }
 
 impl ReplayLog {
     /// Creates a log in this process only.
-    pub fn memory(log: MemoryLog, observer: Arc<dyn Observer>) -> Self {
-        Self { store: Store::Memory(log), observer }
+    pub fn memory(log: MemoryLog, observer: Arc<dyn Observer>, clock: Clock) -> Self {
+        let age = clock.now().saturating_sub(Duration::from_secs(log.began().0));
+        let since = ArcSwap::from_pointee(Since { monotonic: clock.monotonic(), age });
+        Self { store: Store::Memory(log), observer, clock, since }
     }
 
     /// Records the use of a proof.
@@ -62,11 +78,29 @@ impl ReplayLog {
         }
     }
 
-    /// Returns the time since which it has recorded every use.
-    pub fn began(&self) -> UnixTime {
-        match &self.store {
-            Store::Memory(log) => log.began(),
+    /// Returns the time since which it has recorded every use, as the clock shows it now: if the clock was set forward
+    /// since then, that time is later too.
+    ///
+    /// If the clock was set back by more than `tolerance` seconds, the log starts again.
+    pub fn began(&self, tolerance: u64) -> UnixTime {
+        let Store::Memory(log) = &self.store;
+        if let Some(seconds) = log.restart_if_set_back(tolerance.max(1), || self.clock.unix_time()) {
+            self.since_now();
+            self.observer.clock_set_back(seconds);
+            tracing::warn!(
+                seconds,
+                "the clock was set back; the replay log starts again, and proofs that were made before need a nonce"
+            );
         }
+        // In this order, so that a thread that is stopped in between gets an earlier time, which does not count.
+        let (now, since) = (self.clock.now(), self.since.load());
+        let age = self.clock.monotonic().saturating_sub(since.monotonic).saturating_add(since.age);
+        log.began().max(UnixTime(now.saturating_sub(age).as_secs()))
+    }
+
+    /// Measures its age from now on.
+    fn since_now(&self) {
+        self.since.store(Arc::new(Since { monotonic: self.clock.monotonic(), age: Duration::ZERO }));
     }
 
     /// Continues with other limits, without forgetting recorded uses.
@@ -74,6 +108,7 @@ impl ReplayLog {
         match &self.store {
             Store::Memory(log) => log.resize(max_entries, now),
         }
+        self.since_now();
     }
 
     /// Returns how many proofs it holds.

@@ -30,6 +30,7 @@ pub(super) fn build(
     before: Option<&Generation>,
 ) -> Result<Generation, StartError> {
     let number = before.map_or(0, |before| before.number.wrapping_add(1));
+    let time = clock.clone();
     let clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
     let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
     let admin_tls = match (admin_tls, before.map(|before| &before.admin_tls)) {
@@ -66,7 +67,7 @@ pub(super) fn build(
         Some(before) => (before.gateway.replay.clone(), before.gateway.proof_keys.clone()),
         None => {
             let log = MemoryLog::new(kept_for.max_entries, now);
-            let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")));
+            let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")), time);
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };

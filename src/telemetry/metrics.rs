@@ -28,6 +28,7 @@ pub struct Metrics {
     token_cache_entries: Gauge,
     replay_requests: IntCounterVec,
     replay_entries: Gauge,
+    clock_step: Gauge,
     jwks_refreshes: IntCounterVec,
     jwks_age: GaugeVec,
     introspection_requests: IntCounterVec,
@@ -168,6 +169,11 @@ impl Metrics {
         )?;
         let replay_entries = Gauge::new("fapi_gateway_replay_entries", "Used proofs that are remembered.")?;
         registry.register(Box::new(replay_entries.clone()))?;
+        let clock_step = Gauge::new(
+            "fapi_gateway_clock_step_seconds",
+            "How far the system clock was last set back, when that made the replay log start again; 0 if it never did.",
+        )?;
+        registry.register(Box::new(clock_step.clone()))?;
         let jwks_refreshes = counter(
             "fapi_gateway_jwks_refreshes_total",
             "Reads of key sets. outcome is success or failure.",
@@ -251,6 +257,7 @@ impl Metrics {
             token_cache_entries,
             replay_requests,
             replay_entries,
+            clock_step,
             jwks_refreshes,
             jwks_age,
             introspection_requests,
@@ -349,7 +356,12 @@ impl Metrics {
     /// The counters of a replay log.
     pub fn replay(&self, store: &str) -> ReplayMetrics {
         let counter = |outcome: &str| self.replay_requests.with_label_values(&[store, outcome]);
-        ReplayMetrics { first: counter("first"), again: counter("replayed"), full: counter("unavailable") }
+        ReplayMetrics {
+            first: counter("first"),
+            again: counter("replayed"),
+            full: counter("unavailable"),
+            clock_step: self.clock_step.clone(),
+        }
     }
 
     /// The text that Prometheus scrapes; gauges of current values are set here.
@@ -389,6 +401,7 @@ pub struct ReplayMetrics {
     first: IntCounter,
     again: IntCounter,
     full: IntCounter,
+    clock_step: Gauge,
 }
 
 impl crate::replay::Observer for ReplayMetrics {
@@ -398,6 +411,11 @@ impl crate::replay::Observer for ReplayMetrics {
             Insert::Again => self.again.inc(),
             Insert::Full | Insert::ClockSetBack => self.full.inc(),
         }
+    }
+
+    fn clock_set_back(&self, seconds: u64) {
+        #[allow(clippy::cast_precision_loss, reason = "seconds fit a double exactly for a long time")]
+        self.clock_step.set(seconds as f64);
     }
 }
 

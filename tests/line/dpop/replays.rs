@@ -1,13 +1,16 @@
 //! One proof, one request (RFC 9449 §11.1), whatever the protocol, the time, the load and the spelling of the target.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use fapi_gateway::clock::Clock;
 use http::{Request, StatusCode};
 use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use tokio::task::JoinSet;
 
 use super::{Stage, ok, refused};
 use crate::support::client::Client;
-use crate::support::{DEADLINE, Holder, ORIGIN, Running, Scene, dpop_request};
+use crate::support::{DEADLINE, Holder, ORIGIN, Running, Scene, TestClock, dpop_request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_39_conf_dp_12_a_second_use_is_refused_for_as_long_as_the_proof_is_fresh() {
@@ -213,17 +216,69 @@ async fn dpop_39_a_clock_that_is_set_back_brings_nothing_to_life_again() {
     stage.world.clock.advance(200);
     stage.passes("this request makes the log drop old entries", &stage.proof()).await;
     stage.world.clock.set_back(200);
+    let mut nonce = String::new();
     for (what, proof) in [("used", &used), ("unused, but no longer known to be", &unused)] {
         let response = stage.send(stage.holder.request("/accounts", proof)).await;
-        assert_eq!(
-            (response.status().as_u16(), response.headers().contains_key("www-authenticate")),
-            (503, false),
-            "{what}"
-        );
-        assert_eq!(stage.world.gateway.record_of(&response)["code"], "replay_log_unavailable", "{what}");
+        assert_eq!(stage.world.gateway.record_of(&response)["code"], "dpop_nonce_required", "{what}");
+        nonce = response.headers()["dpop-nonce"].to_str().unwrap().to_owned();
     }
-    stage.world.clock.advance(200);
-    stage.passes("the clock is right again", &stage.proof()).await;
+    stage.passes("one more attempt is enough", &stage.proof().claim("nonce", nonce)).await;
+    let metrics = stage.world.gateway.admin("/metrics").await.1;
+    assert!(metrics.contains("fapi_gateway_clock_step_seconds 200\n"), "{metrics}");
+    stage.world.clock.advance(11);
+    stage.passes("no nonce is needed any more", &stage.proof()).await;
+    stage.refuses("dpop_nonce_required", "used", &used).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_by_no_more_than_the_skew_asks_nobody_for_a_nonce() {
+    let stage = Stage::start().await;
+    stage.passes("control", &stage.proof()).await;
+    stage.world.clock.set_back(10);
+    stage.passes("within the skew", &stage.proof()).await;
+    let metrics = stage.world.gateway.admin("/metrics").await.1;
+    assert!(metrics.contains("fapi_gateway_clock_step_seconds 0\n"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_clock_was_wrong_at_the_start_locks_nobody_out_and_takes_nothing_twice() {
+    let stage = Stage::start().await;
+    let world = &stage.world;
+    let used = stage.proof();
+    stage.passes("control", &used).await;
+    // How far the clock is ahead at the start, or behind.
+    for (ahead, behind) in [(3600, 0), (0, 100)] {
+        let clock = TestClock::new();
+        clock.advance(120 + ahead);
+        clock.set_back(behind);
+        let time = clock.clone();
+        let passed = TestClock::new();
+        let monotonic = passed.clone();
+        let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+        let gateway = Running::start_by(
+            scene,
+            Clock::from_fn(move || Duration::from_secs(time.now()))
+                .with_monotonic(move || Duration::from_secs(monotonic.now())),
+        );
+        gateway.ready().await;
+        clock.set_back(clock.now());
+        clock.advance(stage.now());
+        let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN);
+        let judge = async |proof: &Proof| {
+            let response = client.send(stage.holder.request("/accounts", proof)).await.unwrap();
+            let nonce = response.headers().get("dpop-nonce").map(|nonce| nonce.to_str().unwrap().to_owned());
+            (gateway.record_of(&response)["code"].as_str().unwrap().to_owned(), nonce)
+        };
+        let (code, nonce) = judge(&used).await;
+        assert_eq!(code, "dpop_nonce_required", "{ahead} {behind}: it was used before the start");
+        let again = stage.proof().claim("nonce", nonce.expect("a nonce to use"));
+        assert_eq!(judge(&again).await.0, "ok", "{ahead} {behind}: one more attempt is enough");
+        for clock in [&clock, &passed, &world.clock] {
+            clock.advance(11);
+        }
+        assert_eq!(judge(&stage.proof()).await.0, "ok", "{ahead} {behind}: no nonce is needed any more");
+        assert_eq!(judge(&used).await.0, "dpop_nonce_required", "{ahead} {behind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
