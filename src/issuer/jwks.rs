@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use fapi::jose::keys::{KeySet, KeySetError};
+use fapi::jose::keys::{KeyError, KeySet, KeySetError, SkippedKey};
 use fapi::rejection::Unavailable;
 use fapi::sha256;
 use reqwest::Url;
@@ -222,7 +222,7 @@ impl KeySource {
 
     async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {
         let outcome = match self.locate(flight, occasion).await {
-            Ok(url) => self.read_from(&url).await,
+            Ok(url) => self.read_from(&url, flight).await,
             Err(error) => Err(error.into()),
         };
         let observed = if outcome.is_ok() { RefreshOutcome::Success } else { RefreshOutcome::Failure };
@@ -254,17 +254,25 @@ impl KeySource {
         }
     }
 
-    async fn read_from(&self, url: &Url) -> Result<(), RefreshError> {
+    async fn read_from(&self, url: &Url, flight: &mut Flight) -> Result<(), RefreshError> {
         let Document { headers, body } = self.client.get(url).await?;
         let (read_at, fresh_for, digest) = (instant(), fresh_for(&headers), sha256(&body));
         let before = self.current();
         let snapshot = match before {
             Some(before) if before.digest == digest => KeySetSnapshot { read_at, fresh_for, ..(*before).clone() },
             before => {
-                let keys = Arc::new(KeySet::parse(&body)?);
-                let generation = before.map_or(0, |before| before.generation).wrapping_add(1);
                 let host = super::http::host(url);
-                let (usable, skipped) = (keys.len(), keys.skipped());
+                let keys = KeySet::parse(&body);
+                if flight.reported != Some(digest)
+                    && let Ok(skipped) | Err(KeySetError::NoUsableKey { skipped }) =
+                        keys.as_ref().map(|keys| keys.skipped().to_vec()).map_err(Clone::clone)
+                {
+                    flight.reported = Some(digest);
+                    self.report(&host, &skipped);
+                }
+                let keys = Arc::new(keys?);
+                let generation = before.map_or(0, |before| before.generation).wrapping_add(1);
+                let (usable, skipped) = (keys.len(), keys.skipped().len());
                 if generation == 1 {
                     info!(issuer = %self.name, %host, keys = usable, skipped, "key set read");
                 } else {
@@ -275,6 +283,23 @@ impl KeySource {
         };
         self.held.current.store(Some(Arc::new(snapshot)));
         Ok(())
+    }
+
+    /// Logs the keys that verify nothing. A key for another purpose, such as encryption, is nothing unusual.
+    fn report(&self, host: &str, skipped: &[SkippedKey]) {
+        for SkippedKey { key_id, reason } in skipped {
+            let kid = key_id.as_deref();
+            match reason {
+                KeyError::NotForVerifying | KeyError::OtherPurpose { .. } => {
+                    info!(issuer = %self.name, host, kid, %reason, "key of the set is not used");
+                }
+                KeyError::Private { .. }
+                | KeyError::Malformed { .. }
+                | KeyError::OffCurve
+                | KeyError::Weak
+                | KeyError::Ambiguous => warn!(issuer = %self.name, host, kid, %reason, "key of the set is not used"),
+            }
+        }
     }
 }
 
@@ -291,6 +316,8 @@ impl Location {
 #[derive(Debug, Default)]
 struct Flight {
     jwks_uri: Option<Url>,
+    /// The digest of the last document whose skipped keys were logged.
+    reported: Option<[u8; 32]>,
 }
 
 /// Why the keys are read.

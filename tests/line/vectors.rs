@@ -109,7 +109,7 @@ fn rfc6750_3_1_every_code_has_the_status_of_its_error() {
 fn rfc7515_a_1_hs256_is_refused() {
     let section = section(RFC_7515, "A.1");
     assert_eq!(algorithm(text(&section, "jws")), Err(Code::TokenAlgorithmRefused));
-    assert_eq!(VerifyingKey::from_jwk(object(&section, "jwk")).unwrap_err(), KeyError::Private);
+    assert_eq!(VerifyingKey::from_jwk(object(&section, "jwk")).unwrap_err(), KeyError::Private { member: "k" });
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn rfc7515_a_3_the_private_key_is_no_verifying_key() {
     let section = section(RFC_7515, "A.3");
     let jwk = object(&section, "jwk");
     assert!(VerifyingKey::from_jwk(&public(jwk)).is_ok()); // control
-    assert_eq!(VerifyingKey::from_jwk(jwk).unwrap_err(), KeyError::Private);
+    assert_eq!(VerifyingKey::from_jwk(jwk).unwrap_err(), KeyError::Private { member: "d" });
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn rfc7638_3_1_thumbprints_are_those_of_an_implementation_that_gives_the_example
 fn rfc7638_3_1_the_key_is_for_rs256_and_verifies_nothing() {
     let section = section(RFC_7638, "3.1");
     let mut jwk = object(&section, "jwk").clone();
-    assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap_err(), KeyError::NotForVerifying);
+    assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap_err(), KeyError::OtherPurpose { member: "alg" });
     jwk.remove("alg");
     assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap().algorithm(), Algorithm::Ps256); // control
 }
@@ -184,7 +184,7 @@ fn rfc7638_3_1_the_key_is_for_rs256_and_verifies_nothing() {
 #[test]
 fn rfc8037_a_1_the_private_key_is_no_verifying_key() {
     let private = section(RFC_8037, "A.1");
-    assert_eq!(VerifyingKey::from_jwk(object(&private, "jwk")).unwrap_err(), KeyError::Private);
+    assert_eq!(VerifyingKey::from_jwk(object(&private, "jwk")).unwrap_err(), KeyError::Private { member: "d" });
 }
 
 #[test]

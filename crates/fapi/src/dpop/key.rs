@@ -51,9 +51,12 @@ pub(super) fn proof_key(
         return Ok((thumbprint, key, true));
     }
     let key = VerifyingKey::from_key_members(jwk).map_err(|error| match error {
-        KeyError::Private => DpopError::KeyPrivate,
-        KeyError::NotForVerifying => refused("it is not for PS256, ES256 or EdDSA"),
-        KeyError::Malformed => refused("its parameters are malformed"),
+        KeyError::Private { .. } => DpopError::KeyPrivate,
+        KeyError::NotForVerifying | KeyError::OtherPurpose { .. } => refused("it is not for PS256, ES256 or EdDSA"),
+        KeyError::Malformed { .. } | KeyError::OffCurve | KeyError::Ambiguous => {
+            refused("its parameters are malformed")
+        }
+        KeyError::Weak => refused("its modulus is below 2048 bits"),
     })?;
     check_size(jwk, &key).map_err(refused)?;
     Ok((thumbprint, Arc::new(key), false))
@@ -82,4 +85,36 @@ fn check_size(jwk: &Map<String, Value>, key: &VerifyingKey) -> Result<(), &'stat
         return Err("its exponent is even or 1");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::SigningKey;
+
+    #[test]
+    fn members_that_mean_nothing_for_the_type_do_not_change_the_key() {
+        let jwk = SigningKey::generate(Algorithm::Ps256, "a").jwk();
+        let judged = |member: &str, value: Value| {
+            let mut jwk = jwk.clone();
+            jwk[member] = value;
+            let header = json!({ "jwk": jwk });
+            proof_key(header.as_object().unwrap(), &NoProofKeys).map(|(thumbprint, _, _)| thumbprint)
+        };
+        let thumbprint = KeyThumbprint::of_jwk(jwk.as_object().unwrap());
+        assert_eq!(judged("kid", json!("a")).ok(), thumbprint); // control
+        for (member, value) in [("crv", json!("")), ("crv", Value::Null), ("x", json!(1)), ("d", Value::Null)] {
+            assert_eq!(judged(member, value).ok(), thumbprint, "{member}");
+        }
+        assert_eq!(judged("d", json!("AQ")).unwrap_err(), DpopError::KeyPrivate);
+        // One key has one thumbprint, so a proof's key is not normalised.
+        let modulus = URL_SAFE_NO_PAD.decode(jwk["n"].as_str().unwrap()).unwrap();
+        let padded = URL_SAFE_NO_PAD.encode([&[0], &modulus[..]].concat());
+        assert_eq!(
+            judged("n", json!(padded)).unwrap_err(),
+            DpopError::KeyRefused { why: "a parameter has leading zeros" }
+        );
+    }
 }

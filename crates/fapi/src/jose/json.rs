@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Not JSON, or JSON that another parser might read as something else.
@@ -27,6 +27,94 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, AmbiguousJson> {
     match value {
         Value::Object(members) => Ok(members),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(AmbiguousJson),
+    }
+}
+
+/// The elements of the array that is the member `name` of a JSON object, each as its text.
+///
+/// Checks only the grammar of the elements and of the other members, so that [`parse_object`] can refuse one element and
+/// accept the others.
+///
+/// # Errors
+/// [`AmbiguousJson`] if the text is not a JSON object, or does not have the member exactly once, as an array.
+pub(crate) fn elements_of<'t>(bytes: &'t [u8], name: &str) -> Result<Vec<&'t str>, AmbiguousJson> {
+    let mut text = Text(std::str::from_utf8(bytes).map_err(|_| AmbiguousJson)?);
+    let mut found = None;
+    text.list('{', '}', |text| {
+        let member: String = text.value().and_then(|name| serde_json::from_str(name).ok()).ok_or(AmbiguousJson)?;
+        text.take(':').then_some(()).ok_or(AmbiguousJson)?;
+        let value = text.value().ok_or(AmbiguousJson)?;
+        if member == name && found.replace(value).is_some() {
+            return Err(AmbiguousJson);
+        }
+        Ok(())
+    })?;
+    text.end()?;
+    let mut elements = Vec::new();
+    let mut array = Text(found.ok_or(AmbiguousJson)?);
+    array.list('[', ']', |text| {
+        elements.push(text.value().ok_or(AmbiguousJson)?);
+        Ok(())
+    })?;
+    Ok(elements)
+}
+
+/// What remains of a JSON text.
+struct Text<'t>(&'t str);
+
+impl<'t> Text<'t> {
+    /// Takes `open`, items that `item` takes, separated by commas, and `close`.
+    fn list(
+        &mut self,
+        open: char,
+        close: char,
+        mut item: impl FnMut(&mut Self) -> Result<(), AmbiguousJson>,
+    ) -> Result<(), AmbiguousJson> {
+        if !self.take(open) {
+            return Err(AmbiguousJson);
+        }
+        if self.take(close) {
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            if self.take(close) {
+                return Ok(());
+            }
+            if !self.take(',') {
+                return Err(AmbiguousJson);
+            }
+        }
+    }
+
+    /// Takes a character, if it comes next.
+    fn take(&mut self, character: char) -> bool {
+        match self.trimmed().strip_prefix(character) {
+            Some(rest) => {
+                self.0 = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes one value of any kind.
+    fn value(&mut self) -> Option<&'t str> {
+        let text = self.trimmed();
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let (value, rest) = text.split_at_checked(values.byte_offset())?;
+        self.0 = rest;
+        Some(value)
+    }
+
+    fn end(&self) -> Result<(), AmbiguousJson> {
+        if self.trimmed().is_empty() { Ok(()) } else { Err(AmbiguousJson) }
+    }
+
+    /// Without leading white space (RFC 8259 §2).
+    fn trimmed(&self) -> &'t str {
+        self.0.trim_start_matches([' ', '\t', '\n', '\r'])
     }
 }
 
@@ -114,6 +202,8 @@ const MAX_ITEMS: u16 = 4096;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -156,5 +246,61 @@ mod tests {
         assert!(parse_object(b"{\"a\":\"\xc3\xa9\"}").is_ok()); // control
         assert!(parse_object(b"{\"a\":\"\xe9\"}").is_err());
         assert!(parse_object(b"{\0}\0").is_err());
+    }
+
+    #[test]
+    fn elements_are_read_one_by_one_whatever_the_others_are() {
+        let text = br#" { "other" : [{"a":1,"a":2}], "\u006beys" : [ {"a":1,"a":2} ,1e999,"\ud800,]", [{}] , 7] } "#;
+        let expected = [r#"{"a":1,"a":2}"#, "1e999", r#""\ud800,]""#, "[{}]", "7"];
+        assert_eq!(elements_of(text, "keys").unwrap(), expected);
+        assert_eq!(elements_of(br#"{"keys":[]}"#, "keys"), Ok(Vec::new())); // control
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"keys":{}}"#,
+            r#"{"keys":null}"#,
+            r#"{"keys":[],"keys":[]}"#,
+            r#"{"keys":[],"\u006beys":[]}"#,
+            r#"{"keys":[1,]}"#,
+            r#"{"keys":[1 2]}"#,
+            r#"{"keys":[1}"#,
+            r#"{"keys":[]"#,
+            r#"{"keys":[]}}"#,
+            r#"{"keys":[]} {}"#,
+            r#"{"keys" []}"#,
+            r#"{keys:[]}"#,
+            r#"{1:[],"keys":[]}"#,
+            r#"{"keys":[],}"#,
+            r#"{"a":[],"keys":[nul]}"#,
+            "\u{feff}{\"keys\":[]}",
+            "\u{a0}{\"keys\":[]}",
+        ] {
+            assert_eq!(elements_of(text.as_bytes(), "keys"), Err(AmbiguousJson), "{text}");
+        }
+        assert_eq!(elements_of(b"{\"keys\":[\"\xe9\"]}", "keys"), Err(AmbiguousJson));
+        let deep = format!("{{\"keys\":[{}{}]}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(elements_of(deep.as_bytes(), "keys").map(|elements| elements.len()), Ok(1));
+    }
+
+    proptest! {
+        #[test]
+        fn elements_never_panic_and_are_those_of_the_library(text in "\\{\"keys\":[\\[\\]{}\",:0-9a\\\\ ]{0,24}\\}") {
+            let ours = elements_of(text.as_bytes(), "keys");
+            if let Ok(Value::Object(members)) = serde_json::from_str::<Value>(&text)
+                && let Some(Value::Array(theirs)) = members.get("keys")
+                && let Ok(ours) = ours
+            {
+                let ours: Vec<Value> = ours.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+                prop_assert_eq!(&ours, theirs);
+            }
+        }
+
+        #[test]
+        fn elements_survive_a_round_trip(elements in proptest::collection::vec("[ -~]{0,12}", 0..8)) {
+            let text = serde_json::to_string(&serde_json::json!({"a": elements, "keys": elements})).unwrap();
+            let expected: Vec<String> = elements.iter().map(|text| serde_json::to_string(text).unwrap()).collect();
+            prop_assert_eq!(elements_of(text.as_bytes(), "keys").unwrap(), expected);
+        }
     }
 }

@@ -1,16 +1,17 @@
 //! An issuer's keys: a JWK Set as a list of verifying keys, each for one algorithm (RFC 7517 §5, RFC 8725 §3.1).
 //!
-//! Unusable entries are skipped. The others are selected by `kid` and algorithm together, so that a set may repeat a
-//! `kid` for keys of different types (FAPI 2.0 §5.4.3).
+//! Each entry is read by itself, and an unusable one is skipped and reported, whatever is wrong with it. The others are
+//! selected by `kid` and algorithm together, so that a set may repeat a `kid` for keys of different types (FAPI 2.0
+//! §5.4.3).
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::Jwk;
 use serde_json::{Map, Value};
 
-use super::json::parse_object;
+use super::json::{elements_of, parse_object};
+use crate::text::printable;
 
 /// A signature algorithm that FAPI 2.0 §5.4.1 allows; others cannot be represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,70 +66,145 @@ enum Strength {
 /// Why an entry of a JWK Set cannot verify signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Its `use`, `key_ops` or `alg` is for another purpose, or its type is not supported.
-    #[error("the key is not for PS256, ES256 or EdDSA signatures")]
+    /// Its type or curve has no algorithm that FAPI allows.
+    #[error("its type or curve is not for PS256, ES256 or EdDSA")]
     NotForVerifying,
+    /// Its `use`, `key_ops` or `alg` is for another purpose.
+    #[error("its {member} is for another purpose than PS256, ES256 or EdDSA signatures")]
+    OtherPurpose {
+        /// The member that says so.
+        member: &'static str,
+    },
     /// It contains a private or symmetric member.
-    #[error("the key holds private members")]
-    Private,
-    /// Its parameters are missing or malformed.
-    #[error("the key's parameters are malformed")]
-    Malformed,
+    #[error("it holds the private member {member}")]
+    Private {
+        /// The first such member.
+        member: &'static str,
+    },
+    /// A parameter of the key is missing or malformed.
+    #[error("its {member} is missing or malformed")]
+    Malformed {
+        /// The parameter.
+        member: &'static str,
+    },
+    /// Its coordinates are not a point of its curve.
+    #[error("its x and y are not a point of its curve")]
+    OffCurve,
+    /// It is an RSA key below 2048 bits; tokens that it signs are refused.
+    #[error("its modulus is below 2048 bits")]
+    Weak,
+    /// Not a JSON object with one reading: a member twice, for example.
+    #[error("it is not a JSON object in which each member appears once")]
+    Ambiguous,
 }
 
 impl VerifyingKey {
     /// Reads a public JWK of a JWK Set (RFC 7517 §4), which must be for signatures by its `use`, `key_ops` and `alg`.
     ///
+    /// Members that mean nothing for the key's type are ignored, and a member that is `null` counts as absent. Leading
+    /// zero octets of an RSA modulus or exponent are removed: they do not change the number.
+    ///
     /// Does not check that an Ed25519 key is a point of the curve: verifying a signature with such a key fails.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`], but neither [`KeyError::Ambiguous`] nor [`KeyError::Weak`].
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         let key = Self::from_key_members(jwk)?;
+        let present = |name: &str| jwk.get(name).filter(|value| !value.is_null());
         // RFC 7517 §4.4: "The "alg" (algorithm) parameter identifies the algorithm intended for use with the key."
-        let alg_fits = match jwk.get("alg") {
-            None => true,
-            Some(Value::String(name)) => Algorithm::from_name(name) == Some(key.algorithm),
-            Some(_) => false,
-        };
-        let use_fits = jwk.get("use").is_none_or(|usage| usage == "sig");
-        let operations_fit = jwk.get("key_ops").is_none_or(|operations| {
-            operations.as_array().is_some_and(|operations| operations.iter().any(|operation| operation == "verify"))
-        });
-        if alg_fits && use_fits && operations_fit { Ok(key) } else { Err(KeyError::NotForVerifying) }
+        if present("alg").is_some_and(|name| name.as_str().and_then(Algorithm::from_name) != Some(key.algorithm)) {
+            return Err(KeyError::OtherPurpose { member: "alg" });
+        }
+        if present("use").is_some_and(|usage| usage != "sig") {
+            return Err(KeyError::OtherPurpose { member: "use" });
+        }
+        let verifies =
+            |operations: &Value| operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
+        if present("key_ops").is_some_and(|operations| !verifies(operations)) {
+            return Err(KeyError::OtherPurpose { member: "key_ops" });
+        }
+        Ok(key)
     }
 
-    /// Reads a public JWK by the members that make the key (RFC 7638 §3.2), whatever the others say of its use.
+    /// Reads a public JWK by the members that make the key (RFC 7638 §3.2), whatever the others say about its use.
     pub(crate) fn from_key_members(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
-        if Self::has_private_members(jwk) {
-            return Err(KeyError::Private);
+        if let Some(member) = Self::private_member(jwk) {
+            return Err(KeyError::Private { member });
         }
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let (algorithm, members): (_, &[&str]) = match (text("kty"), text("crv")) {
-            (Some("RSA"), _) => (Algorithm::Ps256, &["kty", "n", "e"]),
-            (Some("EC"), Some("P-256")) => (Algorithm::Es256, &["kty", "crv", "x", "y"]),
-            (Some("OKP"), Some("Ed25519")) => (Algorithm::EdDsa, &["kty", "crv", "x"]),
+        // RFC 7517 §4: "Additional members can be present in the JWK; if not understood by implementations encountering
+        // them, they MUST be ignored." A curve says nothing about an RSA key.
+        let algorithm = match (text("kty"), text("crv")) {
+            (Some("RSA"), _) => Algorithm::Ps256,
+            (Some("EC"), Some("P-256")) => Algorithm::Es256,
+            (Some("OKP"), Some("Ed25519")) => Algorithm::EdDsa,
             _ => return Err(KeyError::NotForVerifying),
         };
-        let bytes =
-            |name: &str| text(name).and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).ok_or(KeyError::Malformed);
-        let strength = match algorithm {
-            Algorithm::Ps256 => rsa_strength(&bytes("n")?, &bytes("e")?)?,
-            Algorithm::Es256 => on_p256(&bytes("x")?, &bytes("y")?)?,
-            Algorithm::EdDsa if bytes("x")?.len() == 32 => Strength::Sufficient,
-            Algorithm::EdDsa => return Err(KeyError::Malformed),
+        let bytes = |member: &'static str| {
+            text(member).and_then(|value| URL_SAFE_NO_PAD.decode(value).ok()).ok_or(KeyError::Malformed { member })
         };
-        // The library gets only the members of the key itself, so that another member it cannot read does no harm.
-        let needed: Map<String, Value> =
-            members.iter().filter_map(|name| jwk.get(*name).map(|value| ((*name).to_owned(), value.clone()))).collect();
-        let jwk: Jwk = serde_json::from_value(Value::Object(needed)).map_err(|_| KeyError::Malformed)?;
-        let key = DecodingKey::from_jwk(&jwk).map_err(|_| KeyError::Malformed)?;
-        Ok(Self { key, algorithm, strength })
+        match algorithm {
+            Algorithm::Ps256 => Self::rsa(&bytes("n")?, &bytes("e")?),
+            Algorithm::Es256 => Self::p256(&bytes("x")?, &bytes("y")?),
+            Algorithm::EdDsa => Self::ed25519(&bytes("x")?),
+        }
     }
 
-    /// Whether a JWK contains private or symmetric members (RFC 7518 §6.2.2, §6.3.2, §6.4).
+    /// FAPI 2.0 §5.4.1: RSA keys "shall have a minimum length of 2048 bits".
+    fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyError> {
+        // RFC 7518 §6.3.1.1: "Note that implementers have found that some cryptographic libraries prefix an extra
+        // zero-valued octet to the modulus representations they return".
+        let (modulus, exponent) = (without_leading_zeros(modulus), without_leading_zeros(exponent));
+        let first = modulus.first().ok_or(KeyError::Malformed { member: "n" })?;
+        let bits = modulus.len().saturating_mul(8).saturating_sub(first.leading_zeros() as usize);
+        let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+        // Above 8192 bits, or with an exponent above 32 bits, a single verification is too expensive. An even number is
+        // neither a product of two large primes nor prime to one.
+        if bits > 8192 || !is_odd(modulus) {
+            return Err(KeyError::Malformed { member: "n" });
+        }
+        if exponent.len() > 4 || !is_odd(exponent) || exponent == [1] {
+            return Err(KeyError::Malformed { member: "e" });
+        }
+        let strength = if bits < 2048 { Strength::Weak } else { Strength::Sufficient };
+        let key = DecodingKey::from_rsa_raw_components(modulus, exponent);
+        Ok(Self { key, algorithm: Algorithm::Ps256, strength })
+    }
+
+    /// RFC 7518 §6.2.1.2: a coordinate's octet string "MUST be the full size of a coordinate for the curve". A point off
+    /// the curve verifies nothing; refusing it here keeps a broken key set from replacing a good one.
+    fn p256(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        for (member, coordinate) in [("x", x), ("y", y)] {
+            if coordinate.len() != 32 {
+                return Err(KeyError::Malformed { member });
+            }
+        }
+        let uncompressed = [&[4], x, y].concat();
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &uncompressed).map_err(|_| KeyError::OffCurve)?;
+        let encode = |bytes| URL_SAFE_NO_PAD.encode(bytes);
+        let key = DecodingKey::from_ec_components(&encode(x), &encode(y)).map_err(|_| KeyError::OffCurve)?;
+        Ok(Self { key, algorithm: Algorithm::Es256, strength: Strength::Sufficient })
+    }
+
+    fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
+        let malformed = KeyError::Malformed { member: "x" };
+        if x.len() != 32 {
+            return Err(malformed);
+        }
+        let key = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(x)).map_err(|_| malformed)?;
+        Ok(Self { key, algorithm: Algorithm::EdDsa, strength: Strength::Sufficient })
+    }
+
+    /// The first private or symmetric member of a JWK (RFC 7518 §6.2.2, §6.3.2, §6.4), of whatever type it is. `null`
+    /// and the empty text hold no secret.
+    fn private_member(jwk: &Map<String, Value>) -> Option<&'static str> {
+        let holds = |name: &str| jwk.get(name).is_some_and(|value| !value.is_null() && value != "");
+        ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].into_iter().find(|name| holds(name))
+    }
+
+    /// Whether a JWK contains private or symmetric members.
     pub(crate) fn has_private_members(jwk: &Map<String, Value>) -> bool {
-        ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"].iter().any(|name| jwk.contains_key(*name))
+        Self::private_member(jwk).is_some()
     }
 
     /// The one algorithm it verifies with.
@@ -158,40 +234,29 @@ impl std::fmt::Debug for VerifyingKey {
     }
 }
 
-/// FAPI 2.0 §5.4.1: RSA keys "shall have a minimum length of 2048 bits".
-fn rsa_strength(modulus: &[u8], exponent: &[u8]) -> Result<Strength, KeyError> {
-    let significant: Vec<u8> = modulus.iter().copied().skip_while(|byte| *byte == 0).collect();
-    let Some(first) = significant.first() else { return Err(KeyError::Malformed) };
-    let bits = significant.len().saturating_mul(8).saturating_sub(first.leading_zeros() as usize);
-    // Above 8192 bits, or with an exponent above 32 bits, a single verification is too expensive.
-    if bits > 8192 || exponent.is_empty() || exponent.len() > 4 {
-        return Err(KeyError::Malformed);
-    }
-    Ok(if bits < 2048 { Strength::Weak } else { Strength::Sufficient })
-}
-
-/// RFC 7518 §6.2.1.2: a coordinate's octet string "MUST be the full size of a coordinate for the curve". A point off
-/// the curve verifies nothing; refusing it here keeps a broken key set from replacing a good one.
-fn on_p256(x: &[u8], y: &[u8]) -> Result<Strength, KeyError> {
-    if x.len() != 32 || y.len() != 32 {
-        return Err(KeyError::Malformed);
-    }
-    let uncompressed = [&[4], x, y].concat();
-    match ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, uncompressed) {
-        Ok(_) => Ok(Strength::Sufficient),
-        Err(_) => Err(KeyError::Malformed),
-    }
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
 }
 
 /// The keys of one issuer, from one version of its JWK Set.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<(Option<Box<str>>, VerifyingKey)>,
-    skipped: usize,
+    skipped: Vec<SkippedKey>,
+}
+
+/// An entry of a JWK Set with which no token verifies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Its `kid`, truncated and made printable, if it has one that is text.
+    pub key_id: Option<Box<str>>,
+    /// What is wrong with it.
+    pub reason: KeyError,
 }
 
 /// Why a document gives no keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// Not a JSON object with an array `keys`.
     #[error("the document is not a JWK Set")]
@@ -201,31 +266,46 @@ pub enum KeySetError {
     TooMany,
     /// No key in it verifies signatures that FAPI allows.
     #[error("the JWK Set has no key for PS256, ES256 or EdDSA signatures")]
-    NoUsableKey,
+    NoUsableKey {
+        /// Its keys, none of which can be used.
+        skipped: Vec<SkippedKey>,
+    },
 }
 
 impl KeySet {
     /// Reads a JWK Set; skips keys that have an unknown type, are for other uses, or are malformed (RFC 7517 §5).
     ///
+    /// Of the document itself only `keys` is read. An RSA key below 2048 bits is both skipped and kept: it verifies
+    /// nothing, but the tokens that it signs get an error of their own.
+    ///
     /// # Errors
     /// [`KeySetError`] if it is not a JWK Set, or if no usable key remains.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
-        let document = parse_object(document).map_err(|_| KeySetError::Malformed)?;
-        let entries = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
+        let entries = elements_of(document, "keys").map_err(|_| KeySetError::Malformed)?;
         if entries.len() > 100 {
             return Err(KeySetError::TooMany);
         }
-        let mut keys = Vec::with_capacity(entries.len());
+        let (mut keys, mut skipped) = (Vec::with_capacity(entries.len()), Vec::new());
         for entry in entries {
-            let Some(jwk) = entry.as_object() else { continue };
-            if let Ok(key) = VerifyingKey::from_jwk(jwk) {
-                keys.push((jwk.get("kid").and_then(Value::as_str).map(Box::from), key));
+            let Ok(jwk) = parse_object(entry.as_bytes()) else {
+                skipped.push(SkippedKey { key_id: last_key_id(entry), reason: KeyError::Ambiguous });
+                continue;
+            };
+            let key_id = jwk.get("kid").and_then(Value::as_str);
+            let mut skip = |reason| skipped.push(SkippedKey { key_id: key_id.map(printable), reason });
+            match VerifyingKey::from_jwk(&jwk) {
+                Ok(key) => {
+                    if key.is_weak() {
+                        skip(KeyError::Weak);
+                    }
+                    keys.push((key_id.map(Box::from), key));
+                }
+                Err(reason) => skip(reason),
             }
         }
         if keys.is_empty() {
-            return Err(KeySetError::NoUsableKey);
+            return Err(KeySetError::NoUsableKey { skipped });
         }
-        let skipped = entries.len().saturating_sub(keys.len());
         Ok(Self { keys, skipped })
     }
 
@@ -243,31 +323,57 @@ impl KeySet {
             .map(|(_, key)| key)
     }
 
-    /// The number of usable keys.
-    pub const fn len(&self) -> usize {
-        self.keys.len()
+    /// The number of keys that tokens can verify with.
+    pub fn len(&self) -> usize {
+        self.keys.iter().filter(|(_, key)| !key.is_weak()).count()
     }
 
-    /// Whether it has no keys; only the default value has none.
-    pub const fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+    /// Whether there is no key that tokens can verify with.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// The number of entries that were skipped.
-    pub const fn skipped(&self) -> usize {
-        self.skipped
+    /// The entries with which no token verifies, and why.
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
     }
+}
+
+/// The `kid` of an entry that has no one reading; only for reports.
+fn last_key_id(entry: &str) -> Option<Box<str>> {
+    let jwk: Value = serde_json::from_str(entry).ok()?;
+    jwk.get("kid").and_then(Value::as_str).map(printable)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::testing::SigningKey;
 
     const EC: &str = r#"{"kty":"EC","crv":"P-256","kid":"a","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
     const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
     fn set(keys: &[&str]) -> Result<KeySet, KeySetError> {
         KeySet::parse(format!("{{\"keys\":[{}]}}", keys.join(",")).as_bytes())
+    }
+
+    /// The number of usable keys; `None` if there is none.
+    fn usable(keys: &[&str]) -> Option<usize> {
+        match set(keys) {
+            Ok(keys) => Some(keys.len()),
+            Err(KeySetError::NoUsableKey { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Why the one key of a set is not usable.
+    fn reason(key: &str) -> KeyError {
+        match set(&[key]).unwrap_err() {
+            KeySetError::NoUsableKey { skipped } => skipped[0].reason,
+            error => panic!("{error}"),
+        }
     }
 
     fn with(member: &str) -> String {
@@ -284,8 +390,123 @@ mod tests {
             EC,
         ])
         .unwrap();
-        assert_eq!((keys.len(), keys.skipped()), (1, 4));
-        assert_eq!(set(&[r#"{"kty":"XYZ"}"#]).unwrap_err(), KeySetError::NoUsableKey);
+        let reasons: Vec<KeyError> = keys.skipped().iter().map(|skipped| skipped.reason).collect();
+        let malformed = KeyError::Malformed { member: "n" };
+        assert_eq!(keys.len(), 1);
+        assert_eq!(reasons, [KeyError::NotForVerifying, malformed, KeyError::Ambiguous, KeyError::NotForVerifying]);
+        assert_eq!(usable(&[r#"{"kty":"XYZ"}"#]), None);
+    }
+
+    #[test]
+    fn fapi2_cr_07_one_key_that_has_no_one_reading_is_skipped_alone() {
+        let odd = [
+            r#"{"kty":"EC","kid":"odd","kid":"odd","crv":"P-256"}"#,
+            r#"{"kty":"EC","kid":"odd","x5c":[{"a":1,"a":2}]}"#,
+            r#"{"kty":"EC","kid":"odd","x":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}"#,
+            r#"{"kty":"EC","kid":"odd","x":1e999}"#,
+            r#"{"kty":"EC","kid":"odd","x":"\ud800"}"#,
+            "null",
+            r#""odd""#,
+            "[]",
+        ];
+        for odd in odd {
+            let keys = set(&[odd, EC]).unwrap();
+            assert_eq!(
+                (keys.len(), keys.skipped().len(), keys.skipped()[0].reason),
+                (1, 1, KeyError::Ambiguous),
+                "{odd}"
+            );
+        }
+        assert_eq!(set(&[odd[0], EC]).unwrap().skipped()[0].key_id.as_deref(), Some("odd"));
+        let copy = EC.replacen(r#""x":"#, r#""x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","x":"#, 1);
+        assert_eq!(reason(&copy), KeyError::Ambiguous, "a good key twice in itself is not used either");
+        // What is not JSON at all, or has two sets, spoils the document.
+        for document in [format!("{{\"keys\":[{EC},]}}"), format!("{{\"keys\":[{EC}],\"keys\":[{OKP}]}}")] {
+            assert_eq!(KeySet::parse(document.as_bytes()).unwrap_err(), KeySetError::Malformed);
+        }
+    }
+
+    #[test]
+    fn members_that_mean_nothing_for_the_type_and_null_members_decide_nothing() {
+        let rsa = |member: &str| {
+            let n = URL_SAFE_NO_PAD.encode([0xff_u8; 256]);
+            format!(r#"{{"kty":"RSA",{member}"n":"{n}","e":"AQAB"}}"#)
+        };
+        for member in [
+            "",
+            r#""crv":"","#,
+            r#""crv":null,"#,
+            r#""crv":"P-256","#,
+            r#""crv":["P-256"],"#,
+            r#""x":"","y":1,"#,
+            r#""alg":null,"use":null,"key_ops":null,"kid":null,"#,
+            r#""d":null,"k":"","#,
+        ] {
+            assert_eq!(usable(&[&rsa(member)]), Some(1), "{member}");
+        }
+        for member in [r#""n":"""#, r#""e":[],"n":null"#, r#""alg":null"#, r#""use":null,"d":"","priv":null"#] {
+            assert_eq!(usable(&[&with(member)]), Some(1), "{member}");
+        }
+        assert_eq!(usable(&[&OKP.replacen('{', r#"{"y":"","n":7,"#, 1)]), Some(1));
+        // Members that mean something still decide, and a secret is a secret in a key of any type.
+        for (member, expected) in [
+            (r#""alg":"","#, KeyError::OtherPurpose { member: "alg" }),
+            (r#""use":"","#, KeyError::OtherPurpose { member: "use" }),
+            (r#""key_ops":[null],"#, KeyError::OtherPurpose { member: "key_ops" }),
+            (r#""d":"AQ","#, KeyError::Private { member: "d" }),
+            (r#""k":"AQ","#, KeyError::Private { member: "k" }),
+            (r#""oth":[],"#, KeyError::Private { member: "oth" }),
+        ] {
+            assert_eq!(reason(&rsa(member)), expected, "{member}");
+        }
+        assert_eq!(reason(r#"{"kty":"RSA","n":null,"e":"AQAB"}"#), KeyError::Malformed { member: "n" });
+        assert_eq!(reason(r#"{"kty":null,"n":"AQ","e":"AQAB"}"#), KeyError::NotForVerifying);
+    }
+
+    #[test]
+    fn rfc7518_6_3_1_1_leading_zeros_do_not_change_an_rsa_key() {
+        let signer = SigningKey::generate(Algorithm::Ps256, "a");
+        let token = signer.sign(&json!({ "alg": "PS256" }), &json!({}));
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let with_zeros = |n: usize, e: usize| {
+            let mut jwk = signer.jwk();
+            for (member, zeros) in [("n", n), ("e", e)] {
+                let number = URL_SAFE_NO_PAD.decode(jwk[member].as_str().unwrap()).unwrap();
+                jwk[member] = URL_SAFE_NO_PAD.encode([vec![0; zeros], number].concat()).into();
+            }
+            VerifyingKey::from_jwk(jwk.as_object().unwrap()).unwrap()
+        };
+        for (n, e) in [(0, 0), (1, 0), (0, 1), (2, 5)] {
+            let key = with_zeros(n, e);
+            assert!(key.verifies(message.as_bytes(), signature), "{n} {e}");
+            assert!(!key.verifies(b"another message", signature), "{n} {e}");
+            assert!(!key.is_weak());
+        }
+    }
+
+    #[test]
+    fn what_cannot_verify_is_not_counted() {
+        let rsa = |n: &[u8], e: &str| {
+            let n = URL_SAFE_NO_PAD.encode(n);
+            format!(r#"{{"kty":"RSA","n":"{n}","e":"{e}"}}"#)
+        };
+        let odd = [0xff_u8; 256];
+        let even = [0xfe_u8; 256];
+        assert_eq!(usable(&[&rsa(&odd, "AQAB")]), Some(1)); // control
+        assert_eq!(reason(&rsa(&even, "AQAB")), KeyError::Malformed { member: "n" });
+        for n in [&[][..], &[0, 0]] {
+            assert_eq!(reason(&rsa(n, "AQAB")), KeyError::Malformed { member: "n" });
+        }
+        for e in ["", "AA", "AQ", "AAE", "Ag", "AQAAAAE", "AQAB="] {
+            assert_eq!(reason(&rsa(&odd, e)), KeyError::Malformed { member: "e" }, "{e}");
+        }
+        let keys = set(&[&rsa(&odd[..128], "AQAB"), EC]).unwrap();
+        let weak = SkippedKey { key_id: None, reason: KeyError::Weak };
+        assert_eq!((keys.len(), keys.skipped()), (1, &[weak][..]));
+        assert!(set(&[&rsa(&odd[..128], "AQAB")]).unwrap().is_empty());
+        // Zeros in front do not make a key longer.
+        let padded = [&[0; 128][..], &odd[..128]].concat();
+        assert!(set(&[&rsa(&padded, "AQAB")]).unwrap().is_empty());
     }
 
     #[test]
@@ -332,7 +553,7 @@ mod tests {
             r#""alg":"ECDH-ES""#,
             r#""alg":["ES256"]"#,
         ] {
-            assert_eq!(set(&[&with(bad)]).unwrap_err(), KeySetError::NoUsableKey, "{bad}");
+            assert!(matches!(reason(&with(bad)), KeyError::OtherPurpose { .. }), "{bad}");
         }
     }
 
@@ -340,11 +561,11 @@ mod tests {
     fn fapi2_cr_06_rsa_keys_for_another_algorithm_are_skipped() {
         let rsa = |alg: &str| {
             let n = URL_SAFE_NO_PAD.encode([0xff_u8; 256]);
-            set(&[&format!(r#"{{"kty":"RSA",{alg}"n":"{n}","e":"AQAB"}}"#)]).map(|keys| keys.len())
+            usable(&[&format!(r#"{{"kty":"RSA",{alg}"n":"{n}","e":"AQAB"}}"#)])
         };
-        assert_eq!((rsa(""), rsa(r#""alg":"PS256","#)), (Ok(1), Ok(1))); // control
+        assert_eq!((rsa(""), rsa(r#""alg":"PS256","#)), (Some(1), Some(1))); // control
         for alg in ["RS256", "PS384", "PS512", "RSA-OAEP", "RSA-OAEP-256", "ES256", "ps256"] {
-            assert_eq!(rsa(&format!("\"alg\":\"{alg}\",")), Err(KeySetError::NoUsableKey), "{alg}");
+            assert_eq!(rsa(&format!("\"alg\":\"{alg}\",")), None, "{alg}");
         }
     }
 
@@ -362,18 +583,18 @@ mod tests {
     fn fapi2_cr_06_keys_on_other_curves_are_skipped() {
         let on = |key: &str, curve: &str| {
             let (p256, ed25519) = (r#""crv":"P-256""#, r#""crv":"Ed25519""#);
-            set(&[&key.replace(p256, curve).replace(ed25519, curve)]).map(|keys| keys.len())
+            usable(&[&key.replace(p256, curve).replace(ed25519, curve)])
         };
-        assert_eq!((on(EC, r#""crv":"P-256""#), on(OKP, r#""crv":"Ed25519""#)), (Ok(1), Ok(1))); // control
+        assert_eq!((on(EC, r#""crv":"P-256""#), on(OKP, r#""crv":"Ed25519""#)), (Some(1), Some(1))); // control
         for curve in ["P-384", "P-521", "secp256k1", "p-256", "Ed25519", "X25519", "Ed448", "X448", ""] {
             let curve = format!("\"crv\":\"{curve}\"");
-            assert_eq!(on(EC, &curve), Err(KeySetError::NoUsableKey), "{curve}");
+            assert_eq!(on(EC, &curve), None, "{curve}");
         }
         for curve in ["X25519", "Ed448", "X448", "ed25519", "P-256", ""] {
             let curve = format!("\"crv\":\"{curve}\"");
-            assert_eq!(on(OKP, &curve), Err(KeySetError::NoUsableKey), "{curve}");
+            assert_eq!(on(OKP, &curve), None, "{curve}");
         }
-        assert_eq!(on(EC, r#""crv":null"#), Err(KeySetError::NoUsableKey));
+        assert_eq!(on(EC, r#""crv":null"#), None);
     }
 
     #[test]
@@ -381,15 +602,15 @@ mod tests {
         assert!(set(&[EC]).is_ok()); // control
         let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
         let zero = URL_SAFE_NO_PAD.encode([0; 32]);
-        for (from, to) in [(y, x), (x, &*zero), (y, &*zero), (y, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5Q")] {
-            assert_eq!(set(&[&EC.replace(from, to)]).unwrap_err(), KeySetError::NoUsableKey, "{to}");
+        for (from, to) in [(y, x), (x, &*zero), (y, &*zero), (y, "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5aA")] {
+            assert_eq!(reason(&EC.replace(from, to)), KeyError::OffCurve, "{to}");
         }
     }
 
     #[test]
     fn refuses_private_and_symmetric_keys() {
-        assert_eq!(set(&[&with(r#""d":"AAAA""#)]).unwrap_err(), KeySetError::NoUsableKey);
-        assert_eq!(set(&[r#"{"kty":"oct","k":"AAAA"}"#]).unwrap_err(), KeySetError::NoUsableKey);
+        assert_eq!(reason(&with(r#""d":"AAAA""#)), KeyError::Private { member: "d" });
+        assert_eq!(reason(r#"{"kty":"oct","k":"AAAA"}"#), KeyError::Private { member: "k" });
     }
 
     #[test]
@@ -401,7 +622,7 @@ mod tests {
         let weak = |keys: &KeySet| keys.candidates(None, Algorithm::Ps256).next().unwrap().is_weak();
         assert!(!weak(&rsa(256).unwrap())); // control
         assert!(weak(&rsa(255).unwrap()));
-        assert_eq!(rsa(1025).unwrap_err(), KeySetError::NoUsableKey);
+        assert!(matches!(rsa(1025).unwrap_err(), KeySetError::NoUsableKey { .. }));
     }
 
     #[test]
