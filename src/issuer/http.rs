@@ -147,8 +147,26 @@ impl Client {
         if url.scheme() != "https" {
             return Err(FetchError::NotHttps { host: host(url) });
         }
-        request.send().await.map_err(|error| fault(&error, host(url)))
+        // RFC 9110 §12.5.3: without the field "any content coding is considered acceptable by the user agent".
+        let request = request.header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = request.send().await.map_err(|error| fault(&error, host(url)))?;
+        match coding(response.headers()) {
+            Some(coding) if response.status() == StatusCode::OK => Err(FetchError::Encoded { host: host(url), coding }),
+            Some(_) | None => Ok(response),
+        }
     }
+}
+
+/// The content codings of a response, made printable; `None` if there is none other than `identity`.
+fn coding(headers: &HeaderMap) -> Option<Box<str>> {
+    let lines: Vec<_> = headers.get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    let text: String = lines.join(&b", "[..]).iter().take(64).map(|byte| printable(*byte)).collect();
+    let is_coding = |name: &str| !name.is_empty() && !name.eq_ignore_ascii_case("identity");
+    text.split(',').map(str::trim).any(is_coding).then(|| text.into())
+}
+
+fn printable(byte: u8) -> char {
+    if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' }
 }
 
 /// The certificate that the gateway presents, and its key.
@@ -239,6 +257,14 @@ pub enum FetchError {
         host: Box<str>,
         /// The status.
         status: StatusCode,
+    },
+    /// A content coding, although the request accepts none.
+    #[error("{host} answered with Content-Encoding {coding:?}, although the request says Accept-Encoding: identity")]
+    Encoded {
+        /// Host, and port if it is not 443.
+        host: Box<str>,
+        /// The codings.
+        coding: Box<str>,
     },
     /// A body over the limit.
     #[error("{host} sent more than {limit} bytes")]

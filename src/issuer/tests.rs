@@ -281,6 +281,24 @@ async fn fapi2_cr_10_takes_only_200() {
 }
 
 #[tokio::test]
+async fn rfc9110_12_5_3_an_answer_with_a_content_coding_names_it() {
+    let coded = |coding: &'static str| {
+        Answer::text(StatusCode::OK, "{}").header(header::CONTENT_ENCODING, HeaderValue::from_static(coding))
+    };
+    for same in ["identity", "Identity", "", "identity, identity"] {
+        assert_eq!(fetch(coded(same)).await, Ok(2), "{same}"); // control
+    }
+    for coding in ["gzip", "br", "identity, gzip", "x-secret"] {
+        let error = fetch(coded(coding)).await.unwrap_err();
+        assert!(matches!(&error, FetchError::Encoded { coding: found, .. } if **found == *coding), "{error:?}");
+        assert!(error.to_string().contains(&format!("Content-Encoding {coding:?}")), "{error}");
+    }
+    // The status says more than the coding of an error page.
+    let page = Answer::status(StatusCode::BAD_GATEWAY).header(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+    assert!(matches!(fetch(page).await, Err(FetchError::Status { .. })));
+}
+
+#[tokio::test]
 async fn fapi2_cr_10_does_not_follow_redirects() {
     let world = World::unread(1, Timing::default(), CACHE);
     let server = &world.servers[0];
@@ -328,6 +346,7 @@ async fn says_what_it_wants_and_who_it_is() {
     world.refresh(0).await.unwrap();
     for request in world.servers[0].requests() {
         assert_eq!(request.header("accept"), Some("application/json"));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
         assert_eq!(request.header("user-agent"), Some(concat!("fapi-gateway/", env!("CARGO_PKG_VERSION"))));
         assert_eq!(request.header("authorization"), None);
     }

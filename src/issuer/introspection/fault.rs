@@ -78,7 +78,7 @@ impl Fault {
             Self::TimedOut | Self::Fetch(FetchError::TimedOut { .. }) => IntrospectionOutcome::Timeout,
             Self::Unauthorized { .. } | Self::NotSigned(_) => IntrospectionOutcome::Unauthorized,
             Self::Status { .. }
-            | Self::Fetch(FetchError::TooLarge { .. })
+            | Self::Fetch(FetchError::TooLarge { .. } | FetchError::Encoded { .. })
             | Self::ContentType { .. }
             | Self::Answer(_)
             | Self::NoKeys => IntrospectionOutcome::Invalid,

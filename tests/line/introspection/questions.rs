@@ -43,6 +43,7 @@ async fn int_01_fapi2_cl_02_the_question_is_a_form_with_the_token_and_an_asserti
     assert_eq!(question.method, "POST");
     assert_eq!(question.header("content-type"), Some("application/x-www-form-urlencoded"));
     assert_eq!(question.header("accept"), Some("application/json"));
+    assert_eq!(question.header("accept-encoding"), Some("identity"));
     assert_eq!(question.header("authorization"), None);
     let form = form(question);
     let names: Vec<&str> = form.iter().map(|(name, _)| name.as_str()).collect();
