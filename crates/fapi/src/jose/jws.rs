@@ -115,14 +115,14 @@ impl<'r> Jws<'r> {
         key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)
     }
 
-    /// Returns the payload if the signature verifies with one of the first four of `keys`.
+    /// Returns the payload if the signature verifies with one of the first [`MAX_TRIED`] of `keys`.
     pub(crate) fn verify_with_one_of<'k>(
         self,
         keys: impl Iterator<Item = &'k VerifyingKey>,
     ) -> Result<Map<String, Value>, NotVerified> {
         let mut failure = NotVerified::NoKey;
-        // A key set may have many keys without `kid` (RFC 7517 §4.5); the sender must not decide how many are tried.
-        for key in keys.take(4) {
+        // A key set may have many keys without `kid` (RFC 7517 §4.5), and a forged token costs as many verifications.
+        for key in keys.take(MAX_TRIED) {
             if key.is_weak() {
                 failure = NotVerified::WeakKey;
             } else if key.verifies(self.signed.as_bytes(), self.signature) {
@@ -144,6 +144,9 @@ impl<'r> Jws<'r> {
         }
     }
 }
+
+/// How many keys are tried for one JWS.
+pub(crate) const MAX_TRIED: usize = 16;
 
 /// Why no key verifies a JWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -309,18 +309,18 @@ impl KeySet {
         Ok(Self { keys, skipped })
     }
 
-    /// The keys that may verify a JWS with this `kid` and algorithm.
+    /// The keys that may verify a JWS with this `kid` and algorithm, the likely ones first.
     ///
-    /// Without a `kid`, these are all keys of the algorithm; with one, only those that have it.
+    /// Without a `kid`, these are all keys of the algorithm; with one, those that have it, and after them those that have
+    /// none: a set need not name its keys (RFC 7517 §4.5). A key that has another `kid` is never a candidate.
     pub fn candidates<'s>(
         &'s self,
         key_id: Option<&'s str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &'s VerifyingKey> + 's {
-        self.keys
-            .iter()
-            .filter(move |(kid, key)| key.algorithm == algorithm && (key_id.is_none() || kid.as_deref() == key_id))
-            .map(|(_, key)| key)
+        let named = self.keys.iter().filter(move |(kid, _)| key_id.is_none() || kid.as_deref() == key_id);
+        let nameless = self.keys.iter().filter(move |(kid, _)| key_id.is_some() && kid.is_none());
+        named.chain(nameless).map(|(_, key)| key).filter(move |key| key.algorithm == algorithm)
     }
 
     /// The number of keys that tokens can verify with.
@@ -350,6 +350,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::jose::jws::{Jws, MAX_TRIED, NotVerified};
     use crate::testing::SigningKey;
 
     const EC: &str = r#"{"kty":"EC","crv":"P-256","kid":"a","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
@@ -526,9 +527,41 @@ mod tests {
         let keys = set(&[EC, EC, &other, OKP, &nameless, &numbered]).unwrap();
         let count = |key_id, algorithm| keys.candidates(key_id, algorithm).count();
         assert_eq!((count(None, Algorithm::Es256), count(None, Algorithm::EdDsa)), (5, 1));
-        // Two keys of one type and one `kid` are both candidates; a `kid` that is not a string matches nothing.
-        assert_eq!((count(Some("a"), Algorithm::Es256), count(Some("b"), Algorithm::Es256)), (2, 1));
-        assert_eq!((count(Some("1"), Algorithm::Es256), count(Some(""), Algorithm::Es256)), (0, 0));
+        // Two keys of one type and one `kid` are both candidates, and so are keys without a `kid` that is text.
+        assert_eq!((count(Some("a"), Algorithm::Es256), count(Some("b"), Algorithm::Es256)), (4, 3));
+        assert_eq!((count(Some("1"), Algorithm::Es256), count(Some(""), Algorithm::Es256)), (2, 2));
+        assert_eq!(set(&[EC, &other]).unwrap().candidates(Some("c"), Algorithm::Es256).count(), 0);
+    }
+
+    #[test]
+    fn a_key_is_found_without_a_name_on_either_side_but_not_under_another_and_not_beyond_the_bound() {
+        let signer = SigningKey::generate(Algorithm::Es256, "signer");
+        let others: Vec<_> = (0..MAX_TRIED).map(|_| SigningKey::generate(Algorithm::Es256, "other")).collect();
+        // The set has `before` keys of others before the one that signs; `named` says whether they have a `kid`.
+        let verified = |before: usize, named: bool, key_id: Option<&str>| {
+            let jwk = |key: &SigningKey| {
+                let mut jwk = key.jwk();
+                if !named {
+                    jwk.as_object_mut().unwrap().remove("kid");
+                }
+                jwk
+            };
+            let keys: Vec<_> = others[..before].iter().chain([&signer]).map(jwk).collect();
+            let keys = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+            let token = signer.sign(&json!({ "alg": "ES256", "kid": key_id }), &json!({}));
+            let jws = Jws::parse(&token, 4096).unwrap();
+            jws.verify_with_one_of(keys.candidates(key_id, Algorithm::Es256)).map(drop)
+        };
+        for key_id in [None, Some("signer"), Some("of another time")] {
+            for before in [0, 3, 4, MAX_TRIED - 1] {
+                assert_eq!(verified(before, false, key_id), Ok(()), "{before} {key_id:?}");
+            }
+            assert_eq!(verified(MAX_TRIED, false, key_id), Err(NotVerified::Signature), "{key_id:?}");
+        }
+        assert_eq!(verified(MAX_TRIED, true, Some("signer")), Ok(()), "its name saves it from the queue");
+        assert_eq!(verified(MAX_TRIED - 1, true, None), Ok(()));
+        assert_eq!(verified(4, true, Some("of another time")), Err(NotVerified::NoKey));
+        assert_eq!(verified(4, true, Some("other")), Err(NotVerified::Signature));
     }
 
     #[test]
