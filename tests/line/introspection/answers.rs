@@ -125,7 +125,7 @@ async fn int_03_every_claim_of_an_active_token_is_judged_again() {
         ("aud", json!("https://other.example"), "token_audience_mismatch"),
         ("aud", json!(["https://other.example"]), "token_audience_mismatch"),
         ("aud", json!("https://api.bank.example/"), "token_audience_mismatch"),
-        ("aud", json!([]), "token_audience_mismatch"),
+        ("aud", json!([]), "token_claim_missing"),
         ("aud", json!({}), "token_claim_malformed"),
         ("aud", json!(["https://api.bank.example", 1]), "token_claim_malformed"),
         ("aud", absent.clone(), "token_claim_missing"),
@@ -193,14 +193,16 @@ async fn int_03_an_answer_without_aud_counts_only_where_that_is_configured() {
         assert_eq!(judge_json(&world, &good(&world)).await, ok(), "control");
         let mut answer = good(&world);
         answer.as_object_mut().unwrap().remove("aud");
-        assert_eq!(judge_json(&world, &answer).await, missing, "{setting}");
-        for (audience, code) in [
-            (json!("https://other.example"), "token_audience_mismatch"),
-            (json!([]), "token_audience_mismatch"),
-            (json!(null), "token_claim_malformed"),
+        assert_eq!(judge_json(&world, &answer).await, missing.clone(), "{setting}");
+        for (audience, expected) in [
+            (json!("https://other.example"), refused("token_audience_mismatch")),
+            (json!([""]), refused("token_audience_mismatch")),
+            (json!({}), refused("token_claim_malformed")),
+            (json!([]), missing.clone()),
+            (json!(null), missing.clone()),
         ] {
             answer["aud"] = audience;
-            assert_eq!(judge_json(&world, &answer).await, refused(code), "{setting}");
+            assert_eq!(judge_json(&world, &answer).await, expected, "{setting}: {}", answer["aud"]);
         }
     }
 }
@@ -243,9 +245,12 @@ async fn int_03_a_key_bound_token_needs_its_proof_and_may_be_called_dpop() {
         Proof::new("GET", &format!("{ORIGIN}/accounts"), world.clock.now()).for_token(token).sign(key)
     };
     let bound = world.issuer.token(world.clock.now()).bound_to_key(key.thumbprint());
-    for token_type in ["DPoP", "dpop", "Bearer"] {
+    let judge = async |request| world.judge_from(&world.anonymous(), request).await;
+    let bearer = world.opaque(&bound.clone().claim("token_type", "Bearer"));
+    let with_proof = dpop_request("/accounts", &bearer, &proof(&bearer, &key));
+    assert_eq!(judge(with_proof).await, refused("token_type_wrong"), "RFC 9449 §6.2");
+    for token_type in ["DPoP", "dpop"] {
         let token = world.opaque(&bound.clone().claim("token_type", token_type));
-        let judge = async |request| world.judge_from(&world.anonymous(), request).await;
         assert_eq!(judge(dpop_request("/accounts", &token, &proof(&token, &key))).await, ok(), "control: {token_type}");
         assert_eq!(
             judge(dpop_request("/accounts", &token, &proof(&token, &other))).await,

@@ -128,7 +128,8 @@ impl ActiveToken {
     ///
     /// `hash` and `others` must be of the token that the issuer was asked about. The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
     /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
-    /// accepted only with [`MissingAudience::Accept`].
+    /// accepted only with [`MissingAudience::Accept`], and then has to name the `token_type` of a token that is bound to
+    /// a key. A member that is `null` or an empty list counts as missing.
     ///
     /// # Errors
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
@@ -140,6 +141,8 @@ impl ActiveToken {
         now: UnixTime,
     ) -> Result<Self, TokenError> {
         let mut members = answer.0;
+        // RFC 7662 §2.2 makes every member but `active` optional, and issuers write "not there" in three ways.
+        members.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
         if members.contains_key("iss") {
             check_issuer(&members, expected)?;
         } else {
@@ -155,12 +158,17 @@ impl ActiveToken {
         }
         let confirmation = Confirmation::from_claim(members.get("cnf"));
         // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; a resource does
-        // not accept others, such as refresh tokens. With DPoP, `cnf` has the key (RFC 9449 §6.2).
+        // not accept others, such as refresh tokens. RFC 9449 §6.2: "If the token_type member is included in the
+        // introspection response, it MUST contain the value DPoP", if the token is bound to a key.
+        let has_key = confirmation.as_ref().is_ok_and(|cnf| cnf.key().is_some());
+        let kind = if has_key { "DPoP" } else { "Bearer" };
         match members.get("token_type") {
+            // RFC 9449 §5 binds refresh tokens too; if nothing says what the token is, it may be one.
+            None if has_key && !members.contains_key("aud") => {
+                return Err(TokenError::ClaimMissing { claim: "token_type" });
+            }
             None => {}
-            Some(Value::String(kind)) if kind.eq_ignore_ascii_case("Bearer") => {}
-            Some(Value::String(kind))
-                if kind.eq_ignore_ascii_case("DPoP") && confirmation.as_ref().is_ok_and(|cnf| cnf.key().is_some()) => {}
+            Some(Value::String(found)) if found.eq_ignore_ascii_case(kind) => {}
             Some(Value::String(kind)) => return Err(TokenError::UseWrong { found: printable(kind) }),
             Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type", expected: "a string" }),
         }
@@ -174,6 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::credentials::PresentedToken;
     use crate::testing::{SigningKey, jwks};
 
     const ISSUER: &str = "https://as.example";
@@ -245,6 +254,83 @@ mod tests {
         let large = vec![b'a'; MAX_ANSWER_BYTES + 1];
         assert!(matches!(judged(&large), Err(AnswerError::Statement(StatementError::Malformed(_)))));
     }
+
+    /// The judgement of an active answer with these members.
+    fn judged(members: Value, missing_audience: MissingAudience) -> Result<(), TokenError> {
+        let expected = Expected {
+            name: "bank".into(),
+            issuer: ISSUER.into(),
+            audiences: vec!["https://rs.example".into()],
+            algorithms: Algorithm::ALL.to_vec(),
+        };
+        let mut answer = json!({ "active": true, "cnf": { "x5t#S256": THUMBPRINT } });
+        answer.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else {
+            panic!("the answer is active")
+        };
+        let hash = TokenHash::of(PresentedToken::unparsed("token"));
+        ActiveToken::from_introspection(answer, &hash, &expected, missing_audience, NOW).map(drop)
+    }
+
+    #[test]
+    fn rfc7662_2_2_missing_null_and_an_empty_list_are_one_thing() {
+        let aud = json!("https://rs.example");
+        assert_eq!(judged(json!({ "aud": aud }), MissingAudience::Refuse), Ok(())); // control
+        for nothing in [Value::Null, json!([])] {
+            for member in ["iss", "sub", "client_id", "jti", "scope", "exp", "nbf", "iat", "token_type", "x"] {
+                let members = json!({ "aud": aud, member: nothing });
+                assert_eq!(judged(members, MissingAudience::Refuse), Ok(()), "{member}: {nothing}");
+            }
+            let missing = Err(TokenError::ClaimMissing { claim: "aud" });
+            assert_eq!(judged(json!({ "aud": nothing }), MissingAudience::Refuse), missing, "{nothing}");
+            assert_eq!(judged(json!({ "aud": nothing }), MissingAudience::Accept), Ok(()), "{nothing}");
+        }
+        // What is there is judged, however empty.
+        for aud in [json!(""), json!([""]), json!(["https://other.example"]), json!({}), json!([null])] {
+            assert!(judged(json!({ "aud": aud }), MissingAudience::Accept).is_err(), "{aud}");
+        }
+        for (member, value) in [("sub", json!("")), ("iss", json!("")), ("exp", json!({})), ("scope", json!([""]))] {
+            assert!(judged(json!({ "aud": aud, member: value }), MissingAudience::Refuse).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn rfc9449_6_2_a_token_that_is_bound_to_a_key_is_a_dpop_token() {
+        let (aud, key) = (json!("https://rs.example"), json!({ "jkt": THUMBPRINT }));
+        let both = json!({ "jkt": THUMBPRINT, "x5t#S256": THUMBPRINT });
+        let certificate = json!({ "x5t#S256": THUMBPRINT });
+        let wrong = |found: &str| Err(TokenError::UseWrong { found: found.into() });
+        for (cnf, kind, expected) in [
+            (&key, "DPoP", Ok(())),
+            (&key, "dpop", Ok(())),
+            (&both, "DPoP", Ok(())),
+            (&certificate, "Bearer", Ok(())),
+            (&certificate, "bearer", Ok(())),
+            (&key, "Bearer", wrong("Bearer")),
+            (&both, "Bearer", wrong("Bearer")),
+            (&certificate, "DPoP", wrong("DPoP")),
+            (&key, "refresh_token", wrong("refresh_token")),
+            (&certificate, "N_A", wrong("N_A")),
+        ] {
+            let members = json!({ "aud": aud, "cnf": cnf, "token_type": kind });
+            assert_eq!(judged(members, MissingAudience::Refuse), expected, "{cnf} {kind}");
+        }
+    }
+
+    #[test]
+    fn rfc9449_5_a_key_bound_answer_without_audience_has_to_say_that_it_is_no_refresh_token() {
+        let judged = |members: Value| judged(members, MissingAudience::Accept);
+        let (aud, key) = (json!("https://rs.example"), json!({ "jkt": THUMBPRINT }));
+        assert_eq!(judged(json!({ "cnf": key, "token_type": "DPoP" })), Ok(())); // control
+        assert_eq!(judged(json!({ "cnf": key, "aud": aud })), Ok(())); // control
+        let missing = Err(TokenError::ClaimMissing { claim: "token_type" });
+        assert_eq!(judged(json!({ "cnf": key })), missing);
+        assert_eq!(judged(json!({ "cnf": key, "aud": [], "token_type": null })), missing);
+        assert_eq!(judged(json!({})), Ok(()), "a token that is bound to a certificate");
+    }
+
+    /// The thumbprint of RFC 7638 §3.1.
+    const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 
     proptest! {
         #[test]
