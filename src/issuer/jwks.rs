@@ -4,7 +4,7 @@
 //! Requests use the current set without a lock. Three things read it again: the background loop, its retries, and a
 //! token that no key of the set verifies, which is how a new key works on its first use. Only one read runs at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as BlockingMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::http::{Client, Document, FetchError};
 use super::metadata::{Discovery, MetadataError, Sought};
-use super::schedule::{fresh_for, random};
+use super::schedule::{Allowance, fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
 use crate::clock::instant;
 
@@ -62,8 +62,19 @@ pub struct KeySource {
 #[derive(Default)]
 struct Held {
     current: ArcSwapOption<KeySetSnapshot>,
-    asked_for_token: ArcSwapOption<Instant>,
+    allowance: BlockingMutex<Allowance>,
     flight: Arc<Mutex<Flight>>,
+}
+
+/// What came of reading the keys again for a token.
+#[derive(Debug)]
+pub enum Reread {
+    /// A newer set, which may have the token's key.
+    Newer(Arc<KeySetSnapshot>),
+    /// The issuer still has the same set.
+    Same,
+    /// The set could not be read, or not again so soon: nobody knows whether the issuer has the key.
+    NotRead,
 }
 
 /// Why a read returned no keys; the previous ones are kept.
@@ -179,33 +190,40 @@ impl KeySource {
         self.read(&mut flight, Occasion::Schedule).await
     }
 
-    /// Reads the keys because none of generation `seen` verifies a token; returns the newer set, if there is one.
+    /// Reads the keys because none of generation `seen` verifies a token.
     ///
     /// The token's key may be new, or may have replaced another under the same `kid`. But anyone can make up such a
-    /// token. So concurrent calls share one read, and within the cooldown after it, whatever its result, there is no
-    /// other: calls return at once. No call waits longer than one call to the issuer may take, even behind a slow
-    /// scheduled read.
-    pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Option<Arc<KeySetSnapshot>> {
-        if self.newer_than(seen).is_none() && !self.is_cooling_down() {
-            let _ = tokio::time::timeout(self.timing.timeout, self.read_for_token(seen)).await;
+    /// token. So concurrent calls share one read, and there are only as many as [`Allowance`] permits: beyond it, calls
+    /// return at once. No call waits longer than one call to the issuer may take, even behind a slow scheduled read.
+    pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Reread {
+        let asked_at = instant();
+        if self.newer_than(seen).is_none() && self.may_read_for_token() {
+            let _ = tokio::time::timeout(self.timing.timeout, self.read_for_token(seen, asked_at)).await;
         }
-        self.newer_than(seen)
+        match self.newer_than(seen) {
+            Some(newer) => Reread::Newer(newer),
+            None if self.was_read_after(asked_at) => Reread::Same,
+            None => Reread::NotRead,
+        }
     }
 
-    async fn read_for_token(self: &Arc<Self>, seen: u64) {
+    async fn read_for_token(self: &Arc<Self>, seen: u64, asked_at: Instant) {
         let mut flight = self.held.flight.clone().lock_owned().await;
-        if self.newer_than(seen).is_some() || self.is_cooling_down() {
+        if self.newer_than(seen).is_some() || self.was_read_after(asked_at) || !self.may_read_for_token() {
             return;
         }
         let source = self.clone();
         // In a separate task: a client that closes its connection must neither cancel the read that others wait for,
-        // nor bypass the cooldown.
+        // nor keep it from being counted.
         let reading = tokio::spawn(async move {
             let outcome = source.read(&mut flight, Occasion::Token).await;
-            source.held.asked_for_token.store(Some(Arc::new(instant())));
-            if let Err(error) = outcome {
-                warn!(issuer = %source.name, host = %source.location.host(), %error,
-                    "key set could not be read for a token that no key verifies");
+            match outcome {
+                Ok(()) => source.allowance().succeeded(&source.timing, instant()),
+                Err(error) => {
+                    source.allowance().failed(&source.timing, instant());
+                    warn!(issuer = %source.name, host = %source.location.host(), %error,
+                        "key set could not be read for a token that no key verifies");
+                }
             }
         });
         // The task fails only by a panic, and then there are no newer keys.
@@ -216,8 +234,21 @@ impl KeySource {
         self.in_force().ok().filter(|keys| keys.generation != seen)
     }
 
-    fn is_cooling_down(&self) -> bool {
-        self.held.asked_for_token.load().as_deref().is_some_and(|at| at.elapsed() < self.timing.token_cooldown)
+    fn was_read_after(&self, time: Instant) -> bool {
+        self.current().is_some_and(|keys| keys.read_at > time)
+    }
+
+    fn may_read_for_token(&self) -> bool {
+        self.allowance().permits(&self.timing, instant())
+    }
+
+    fn allowance(&self) -> MutexGuard<'_, Allowance> {
+        self.held.allowance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The error for a token whose `kid` the issuer may have by now.
+    pub(super) fn not_read(&self) -> Unavailable {
+        Unavailable::KeysNotRead { issuer: self.name.clone() }
     }
 
     async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {

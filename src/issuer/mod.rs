@@ -32,7 +32,7 @@ use moka::sync::Cache;
 use tokio::task::JoinSet;
 
 use self::entry::{Entry, Judge, Shared};
-use self::jwks::KeySource;
+use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
 use self::revocations::Revocations;
 
@@ -201,11 +201,21 @@ impl Issuers {
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         let mut keys = source.in_force()?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
-        if outcome.as_ref().is_err_and(TokenError::depends_on_keys)
-            && let Some(newer) = source.refresh_for_token(keys.generation).await
+        if let Err(error) = &outcome
+            && error.depends_on_keys()
         {
-            outcome = ActiveToken::from_jws(UnverifiedJws::parse(token)?, hash, &entry.expected, &newer.keys, now);
-            keys = newer;
+            match source.refresh_for_token(keys.generation).await {
+                Reread::Newer(newer) => {
+                    let jws = UnverifiedJws::parse(token)?;
+                    outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &newer.keys, now);
+                    keys = newer;
+                }
+                // The token may be good, and its client has done nothing wrong: it can try again.
+                Reread::NotRead if matches!(error, TokenError::KeyUnknown { .. }) => {
+                    return Err(source.not_read().into());
+                }
+                Reread::Same | Reread::NotRead => {}
+            }
         }
         let token = Arc::new(outcome?);
         let left = token.expires_at().map(|at| Duration::from_secs(at.since(now)));

@@ -14,13 +14,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::jose::statement::StatementError;
 use fapi::policy::IssuerIndex;
 use fapi::rejection::Unavailable;
 use fapi::revocation::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
 use fapi::revocation::{Kind, RequestError, Revocation, Subject, SubjectDigest, names_of};
 use fapi::token::{ActiveToken, TokenHash};
 
-use super::jwks::KeySource;
+use super::jwks::{KeySource, Reread};
 use super::{Issuers, Judge};
 
 /// The section `revocations` of `admin` in gateway.yaml.
@@ -171,9 +172,15 @@ async fn verify(
     let first = SecurityEvent::verify(body, transmitter, &known.keys, now);
     if let Err(EventError::Statement(error)) = &first
         && error.depends_on_keys()
-        && let Some(newer) = source.refresh_for_token(known.generation).await
     {
-        return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, now)?);
+        match source.refresh_for_token(known.generation).await {
+            Reread::Newer(newer) => return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, now)?),
+            // A transmitter does not send again what was refused as invalid, and the revocation would be lost.
+            Reread::NotRead if matches!(error, StatementError::KeyUnknown { .. }) => {
+                return Err(source.not_read().into());
+            }
+            Reread::Same | Reread::NotRead => {}
+        }
     }
     Ok(first?)
 }

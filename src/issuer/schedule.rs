@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, header};
 
+use tokio::time::Instant;
+
 use super::Timing;
 
 impl Timing {
@@ -20,6 +22,38 @@ impl Timing {
             .checked_pow(failures)
             .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest));
         spread(wait, random)
+    }
+}
+
+/// The reads that tokens may cause: a bucket of [`Timing::token_burst`] that gains one after each
+/// [`Timing::token_refill`], so that one made-up token does not use up what the next new key needs.
+///
+/// A failed read takes nothing from the bucket; the next is made [`Timing::retry_first`] later.
+#[derive(Debug, Default)]
+pub(super) struct Allowance {
+    /// When the bucket is full again.
+    full_at: Option<Instant>,
+    /// The end of the pause after a failed read.
+    paused_until: Option<Instant>,
+}
+
+impl Allowance {
+    /// Whether a read may be made.
+    pub(super) fn permits(&self, timing: &Timing, now: Instant) -> bool {
+        let spare = timing.token_refill.saturating_mul(timing.token_burst.saturating_sub(1));
+        let missing = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        missing <= spare && self.paused_until.is_none_or(|until| until <= now)
+    }
+
+    /// Records a read that succeeded.
+    pub(super) fn succeeded(&mut self, timing: &Timing, now: Instant) {
+        self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + timing.token_refill);
+        self.paused_until = None;
+    }
+
+    /// Records a read that failed.
+    pub(super) fn failed(&mut self, timing: &Timing, now: Instant) {
+        self.paused_until = Some(now + timing.retry_first);
     }
 }
 
@@ -124,6 +158,44 @@ mod tests {
         let seconds: Vec<_> = (0..7).map(|failures| timing.after_failure(failures, 0).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(timing.after_failure(u32::MAX, 0).as_secs(), 30);
+    }
+
+    #[test]
+    fn tokens_may_cause_four_reads_and_one_more_every_ten_seconds() {
+        let (timing, start) = (Timing::default(), super::super::jwks::instant());
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut allowance = Allowance::default();
+        for _ in 0..4 {
+            assert!(allowance.permits(&timing, start));
+            allowance.succeeded(&timing, start);
+        }
+        assert!(!allowance.permits(&timing, start) && !allowance.permits(&timing, after(9)));
+        assert!(allowance.permits(&timing, after(10)));
+        allowance.succeeded(&timing, after(10));
+        assert!(!allowance.permits(&timing, after(19)) && allowance.permits(&timing, after(20)));
+        // What is not used is kept up to the size of the bucket.
+        for _ in 0..4 {
+            assert!(allowance.permits(&timing, after(1000)));
+            allowance.succeeded(&timing, after(1000));
+        }
+        assert!(!allowance.permits(&timing, after(1000)));
+    }
+
+    #[test]
+    fn a_failed_read_is_followed_by_a_second_of_rest_and_takes_nothing() {
+        let (timing, start) = (Timing::default(), super::super::jwks::instant());
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut allowance = Allowance::default();
+        for second in 0..20 {
+            assert!(allowance.permits(&timing, after(second)), "{second}");
+            allowance.failed(&timing, after(second));
+            assert!(!allowance.permits(&timing, after(second)), "{second}");
+        }
+        for _ in 0..4 {
+            assert!(allowance.permits(&timing, after(20)));
+            allowance.succeeded(&timing, after(20));
+        }
+        assert!(!allowance.permits(&timing, after(20)));
     }
 
     #[test]

@@ -72,8 +72,10 @@ pub struct Timing {
     pub retry_first: Duration,
     /// The longest time that doubling leads to.
     pub retry_longest: Duration,
-    /// The time between two reads that are made because no key verifies a token.
-    pub token_cooldown: Duration,
+    /// How many reads in a row may be made because no key verifies a token.
+    pub token_burst: u32,
+    /// The time after which there may be one more of them.
+    pub token_refill: Duration,
     /// How long TCP and TLS may take to connect.
     pub connect_timeout: Duration,
     /// How long one whole call may take.
@@ -86,7 +88,8 @@ impl Default for Timing {
             refresh_floor: Duration::from_secs(60),
             retry_first: Duration::from_secs(1),
             retry_longest: Duration::from_secs(30),
-            token_cooldown: Duration::from_secs(30),
+            token_burst: 4,
+            token_refill: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
         }

@@ -801,16 +801,16 @@ async fn storm(issuers: Arc<Issuers>, tokens: Vec<String>) -> Vec<Code> {
     tasks.join_all().await
 }
 
-async fn flood(world: &World, numbers: std::ops::Range<usize>) {
+async fn flood(world: &World, numbers: std::ops::Range<usize>, expected: Code) {
     let storm = storm(Arc::clone(&world.issuers), strange_tokens(&world.servers[0], numbers));
     let codes = tokio::time::timeout(DEADLINE, storm).await.unwrap();
-    assert!(codes.iter().all(|code| *code == Code::TokenKeyUnknown), "{codes:?}");
+    assert!(codes.iter().all(|code| *code == expected), "{codes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn atk_sz_05_ten_thousand_unknown_kids_cost_one_fetch_and_valid_tokens_do_not_wait_for_it() {
     const STORM: usize = 10_000;
-    let mut world = World::with(1, Timing { timeout: MINUTE, ..Timing::default() }, CACHE).await;
+    let mut world = World::with(1, Timing { timeout: MINUTE, retry_first: MINUTE, ..Timing::default() }, CACHE).await;
     let server = &world.servers[0];
     let remembered = world.token(0);
     assert!(world.validate(&remembered, &[A]).await.is_ok());
@@ -835,27 +835,61 @@ async fn atk_sz_05_ten_thousand_unknown_kids_cost_one_fetch_and_valid_tokens_do_
     assert!(!read(&world.seen.lock()), "the slow read ended before the valid tokens were validated");
     assert!(!storm.is_finished());
 
-    // The read fails. The second half arrives within the cooldown, and no request waits.
+    // The read fails. The second half arrives in the pause after it, and no request waits.
     world.servers[0].stop().await.unwrap();
     let codes = storm.await.unwrap();
-    assert!(codes.len() == STORM / 2 && codes.iter().all(|code| *code == Code::TokenKeyUnknown));
+    assert!(codes.len() == STORM / 2 && codes.iter().all(|code| *code == Code::KeysUnavailable));
     world.servers[0].restart().await.unwrap();
     assert_eq!(paths(&world.servers[0]), [JWKS]);
-    flood(&world, STORM / 2..STORM).await;
+    flood(&world, STORM / 2..STORM, Code::KeysUnavailable).await;
     assert!(paths(&world.servers[0]).is_empty());
     assert!(world.validate(&world.token(0), &[A]).await.is_ok());
     assert_eq!(world.generation(0), Some(1));
 }
 
 #[tokio::test]
-async fn atk_sz_05_a_failed_fetch_begins_the_cooldown_too() {
-    let world = World::new(1).await;
+async fn atk_sz_05_a_failed_fetch_is_followed_by_a_pause() {
+    let world = World::with(1, Timing { retry_first: MINUTE, ..Timing::default() }, CACHE).await;
     let server = &world.servers[0];
     server.script(JWKS, Answer::status(StatusCode::SERVICE_UNAVAILABLE));
-    flood(&world, 0..100).await;
-    flood(&world, 100..200).await;
+    flood(&world, 0..100, Code::KeysUnavailable).await;
+    flood(&world, 100..200, Code::KeysUnavailable).await;
     assert_eq!(paths(server), [JWKS]);
     assert!(world.seen.lock().contains(&failure()));
+}
+
+#[tokio::test]
+async fn a_new_key_works_after_more_failed_fetches_than_the_allowance_has() {
+    let timing = Timing { retry_first: Duration::ZERO, token_burst: 2, token_refill: DAY, ..Timing::default() };
+    let mut world = World::with(1, timing, CACHE).await;
+    world.servers[0].rotate(KeyKind::Es256);
+    world.servers[0].script(JWKS, Answer::status(StatusCode::SERVICE_UNAVAILABLE));
+    for _ in 0..5 {
+        assert_eq!(world.validate(&world.token(0), &[A]).await.unwrap_err(), Code::KeysUnavailable);
+    }
+    world.servers[0].unscript(JWKS);
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    assert_eq!(paths(&world.servers[0]), [JWKS; 6]);
+}
+
+#[tokio::test]
+async fn one_made_up_token_does_not_delay_a_new_key_and_a_flood_makes_it_unavailable_not_invalid() {
+    let timing = Timing { token_burst: 2, token_refill: DAY, ..Timing::default() };
+    let mut world = World::with(1, timing, CACHE).await;
+    flood(&world, 0..1, Code::TokenKeyUnknown).await;
+    world.servers[0].rotate(KeyKind::Es256);
+    assert!(world.validate(&world.token(0), &[A]).await.is_ok());
+    assert_eq!(paths(&world.servers[0]), [JWKS; 2]);
+    // Now the allowance is used up.
+    let forged = SigningKey::generate(KeyKind::Es256, world.servers[0].key(KeyKind::Es256).kid());
+    let forged = world.servers[0].token(NOW.0).sign(&forged);
+    world.servers[0].rotate(KeyKind::Ps256);
+    let new = world.servers[0].token(NOW.0).sign(world.servers[0].key(KeyKind::Ps256));
+    assert_eq!(world.validate(&new, &[A]).await.unwrap_err(), Code::KeysUnavailable);
+    assert_eq!(world.validate(&forged, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
+    assert!(paths(&world.servers[0]).is_empty());
+    world.refresh(0).await.unwrap();
+    assert!(world.validate(&new, &[A]).await.is_ok());
 }
 
 #[tokio::test]
@@ -872,17 +906,18 @@ async fn atk_sz_05_behind_a_slow_scheduled_reading_nobody_waits_longer_than_for_
         async move { keys.refresh().await }
     });
     server.wait_for(METADATA, 1, DEADLINE).await.unwrap();
-    flood(&world, 0..100).await;
+    flood(&world, 0..100, Code::KeysUnavailable).await;
     assert!(!scheduled.is_finished());
     assert!(scheduled.await.unwrap().is_err()); // control
     assert_eq!(paths(server), [METADATA, OPENID, JWKS]);
 }
 
 #[tokio::test]
-async fn after_the_cooldown_an_unknown_kid_is_asked_for_again() {
-    let world = World::with(1, Timing { token_cooldown: Duration::ZERO, ..Timing::default() }, CACHE).await;
-    flood(&world, 0..1).await;
-    flood(&world, 1..2).await;
+async fn with_allowance_an_unknown_kid_is_asked_for_again() {
+    let world =
+        World::with(1, Timing { token_burst: 1, token_refill: Duration::ZERO, ..Timing::default() }, CACHE).await;
+    flood(&world, 0..1, Code::TokenKeyUnknown).await;
+    flood(&world, 1..2, Code::TokenKeyUnknown).await;
     assert_eq!(paths(&world.servers[0]), [JWKS, JWKS]);
 }
 
@@ -910,7 +945,7 @@ async fn only_a_token_that_no_key_verifies_is_worth_a_fetch() {
 #[tokio::test]
 async fn fapi2_cr_09_a_key_that_is_replaced_under_its_kid_works_on_its_first_use() {
     for (case, kid) in [("with kid", true), ("without kid", false)] {
-        let world = World::new(1).await;
+        let world = World::with(1, Timing { token_burst: 1, ..Timing::default() }, CACHE).await;
         let server = &world.servers[0];
         let former = server.key(KeyKind::Es256);
         let sign = |key: &SigningKey| {
@@ -924,7 +959,7 @@ async fn fapi2_cr_09_a_key_that_is_replaced_under_its_kid_works_on_its_first_use
         assert!(world.validate(&sign(&replacement), &[A]).await.is_ok(), "{case}");
         assert_eq!(paths(server), [JWKS], "{case}");
         assert_eq!(world.validate(&old, &[A]).await.unwrap_err(), Code::TokenSignatureInvalid, "{case}");
-        assert!(paths(server).is_empty(), "{case}: within the cooldown");
+        assert!(paths(server).is_empty(), "{case}: the allowance is used up");
     }
 }
 
@@ -942,8 +977,8 @@ async fn fapi2_cr_09_a_first_key_of_its_algorithm_works_on_its_first_use_without
 }
 
 #[tokio::test]
-async fn atk_sz_05_bad_signatures_and_unknown_kids_share_one_cooldown() {
-    let world = World::new(1).await;
+async fn atk_sz_05_bad_signatures_and_unknown_kids_share_one_allowance() {
+    let world = World::with(1, Timing { token_burst: 1, ..Timing::default() }, CACHE).await;
     let server = &world.servers[0];
     let stranger = SigningKey::generate(KeyKind::Es256, server.key(KeyKind::Es256).kid());
     let forged = || server.token(NOW.0).sign(&stranger);
@@ -953,14 +988,14 @@ async fn atk_sz_05_bad_signatures_and_unknown_kids_share_one_cooldown() {
     for _ in 0..10 {
         assert_eq!(world.validate(&forged(), &[A]).await.unwrap_err(), Code::TokenSignatureInvalid);
     }
-    flood(&world, 0..10).await;
+    flood(&world, 0..10, Code::KeysUnavailable).await;
     assert!(paths(server).is_empty());
     assert!(world.validate(&world.token(0), &[A]).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_neither_ends_the_flight_nor_escapes_the_cooldown() {
-    let mut world = World::new(1).await;
+async fn a_client_that_hangs_up_neither_ends_the_flight_nor_escapes_the_allowance() {
+    let mut world = World::with(1, Timing { token_burst: 1, ..Timing::default() }, CACHE).await;
     world.servers[0].rotate(KeyKind::Es256);
     let server = &world.servers[0];
     server.script(JWKS, ok(server.jwks()).delayed(Duration::from_millis(50)));
@@ -971,7 +1006,7 @@ async fn a_client_that_hangs_up_neither_ends_the_flight_nor_escapes_the_cooldown
     impatient.abort();
     assert!(impatient.await.unwrap_err().is_cancelled());
     assert!(world.validate(&world.token(0), &[A]).await.is_ok()); // the rotated key, which that read returned
-    flood(&world, 1..3).await;
+    flood(&world, 1..3, Code::KeysUnavailable).await;
     assert_eq!(server.requests_to(JWKS), 1);
 }
 

@@ -701,6 +701,23 @@ async fn int_16_an_event_with_a_fault_is_refused_by_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn int_16_an_event_is_not_refused_for_good_while_its_key_cannot_be_read() {
+    let mut world = listening(|scene| scene).await;
+    let former = world.issuer.rotate(KeyKind::Ps256);
+    let jwks = AuthorizationServer::JWKS;
+    world.issuer.script(jwks, Answer::status(StatusCode::BAD_GATEWAY));
+    let (status, body) = push(&world, &event(&world)).await;
+    assert_eq!((status, err_of(&body).as_str()), (503, "temporarily_unavailable"));
+    // Under a known kid it is a forgery, whether the keys can be read or not.
+    let (mut header, claims) = event(&world);
+    let known = former.kid();
+    header["kid"] = json!(known);
+    let forged = SigningKey::generate(KeyKind::Ps256, known).sign(&header, &claims);
+    let forged = world.gateway.post_revocation("application/secevent+jwt", forged).await;
+    assert_eq!((forged.0, err_of(&forged.1).as_str()), (400, "invalid_key"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn int_16_the_first_event_of_a_new_key_is_taken() {
     let mut world = listening(|scene| scene).await;
     let token = world.sign(&world.token());

@@ -81,6 +81,12 @@ pub enum Unavailable {
         /// The issuer's configured name.
         issuer: Arc<str>,
     },
+    /// No key of the issuer has the `kid` of the token, and the key set could not be read again now.
+    #[error("the keys of issuer {issuer:?} do not include the token's, and cannot be read again right now")]
+    KeysNotRead {
+        /// The issuer's configured name.
+        issuer: Arc<str>,
+    },
     /// The issuer did not say whether a token is active.
     #[error("issuer {issuer:?} cannot be asked about the token: {detail}")]
     Introspection {
@@ -140,7 +146,7 @@ pub enum Unavailable {
 impl Unavailable {
     const fn code(&self) -> Code {
         match self {
-            Self::Keys { .. } | Self::KeysTooOld { .. } => Code::KeysUnavailable,
+            Self::Keys { .. } | Self::KeysNotRead { .. } | Self::KeysTooOld { .. } => Code::KeysUnavailable,
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
@@ -225,6 +231,7 @@ impl Rejection {
             }
             Cause::Unavailable(
                 Unavailable::Keys { .. }
+                | Unavailable::KeysNotRead { .. }
                 | Unavailable::KeysTooOld { .. }
                 | Unavailable::Introspection { .. }
                 | Unavailable::ReplayLog { .. },
@@ -313,6 +320,7 @@ mod tests {
         assert_eq!(challenge, "Bearer realm=\"fapi\"");
         for down in [
             Unavailable::Keys { issuer: "bank".into() },
+            Unavailable::KeysNotRead { issuer: "bank".into() },
             Unavailable::KeysTooOld { issuer: "bank".into(), age: 86401, max_age: 86400 },
         ] {
             let down = Rejection::new(down, Seen::default());

@@ -36,7 +36,7 @@ use tracing::warn;
 use self::fault::{Complaint, Fault};
 use self::flight::{Flight, Joined};
 use super::http::{Client, ClientError, Identity};
-use super::jwks::KeySource;
+use super::jwks::{KeySource, Reread};
 use super::memory::{Remembered, memory};
 use super::metadata::{Discovery, Sought};
 use super::revocations::Revocations;
@@ -291,7 +291,7 @@ impl Introspector {
         let first = Answer::from_jwt(body, &signer, &known.keys, now);
         if let Err(AnswerError::Statement(error)) = &first
             && error.depends_on_keys()
-            && let Some(newer) = source.refresh_for_token(known.generation).await
+            && let Reread::Newer(newer) = source.refresh_for_token(known.generation).await
         {
             return Ok(Answer::from_jwt(body, &signer, &newer.keys, now)?);
         }

@@ -93,7 +93,8 @@ const TIMING: Timing = Timing {
     refresh_floor: Duration::from_secs(60),
     retry_first: Duration::from_millis(5),
     retry_longest: Duration::from_millis(5),
-    token_cooldown: Duration::from_secs(30),
+    token_burst: 1,
+    token_refill: Duration::from_secs(30),
     connect_timeout: DEADLINE,
     timeout: DEADLINE,
 };

@@ -238,18 +238,19 @@ async fn ms_int_05_only_the_algorithms_of_fapi_and_the_issuers_keys_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ms_int_05_a_key_that_is_new_works_on_its_first_use_and_an_unknown_one_costs_one_reading() {
+async fn ms_int_05_a_key_that_is_new_works_on_its_first_use_and_unknown_ones_cost_a_few_readings() {
     let mut stage = Stage::start().await;
     assert_eq!(judge_new(&stage.world).await, ok(), "control");
     stage.world.issuer.clear();
     stage.world.issuer.rotate(KeyKind::Ps256);
     assert_eq!(judge_new(&stage.world).await, ok(), "the first response signed with the new key");
     assert_eq!(stage.world.issuer.requests_to(AuthorizationServer::JWKS), 1);
-    for _ in 0..5 {
+    for _ in 0..30 {
         let unknown = stage.signed(json!({ "kid": "unknown" }), json!({}));
         assert_eq!(stage.judge(unknown).await, unavailable());
     }
-    assert_eq!(stage.world.issuer.requests_to(AuthorizationServer::JWKS), 1, "within the cooldown");
+    let readings = stage.world.issuer.requests_to(AuthorizationServer::JWKS);
+    assert!((2..15).contains(&readings), "{readings}: four in a row, and one more every ten seconds");
 }
 
 #[tokio::test(flavor = "multi_thread")]
