@@ -15,7 +15,7 @@ use fapi::peer::Peer;
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, Routes, Target};
-use fapi::sender::BoundToken;
+use fapi::sender::{BoundToken, SenderEvidence};
 use fapi::token::TokenHash;
 use http::request::Parts;
 
@@ -121,11 +121,6 @@ impl Gateway {
         seen.scheme = Some(credentials.scheme());
         let hash = TokenHash::of(credentials.token());
         seen.token_id = Some(hash.id());
-        let token = self
-            .issuers
-            .validate(credentials.token(), &hash, policy.issuers(), policy.introspection_max_age(), now)
-            .await?;
-        seen.token = Some(token.clone());
         let context = ProofContext {
             target: &target,
             token: credentials.token(),
@@ -135,7 +130,11 @@ impl Gateway {
             began: self.replay.began(self.freshness.clock_skew),
             now,
         };
-        let bound = BoundToken::prove(token, &credentials, peer, &context)?;
+        let evidence = SenderEvidence::collect(credentials, peer, context, policy.schemes())?;
+        let token =
+            self.issuers.validate(&evidence, &hash, policy.issuers(), policy.introspection_max_age(), now).await?;
+        seen.token = Some(token.clone());
+        let bound = BoundToken::prove(token, evidence)?;
         Ok(guard.authorize(bound, &request.headers)?)
     }
 }

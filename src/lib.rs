@@ -18,15 +18,17 @@
 //!    line ends here.
 //! 3. [`fapi::credentials`]: exactly one `Authorization` field yields a
 //!    [`PresentedToken`](fapi::credentials::PresentedToken), about which nothing is known yet.
-//! 4. [`issuer`]: the route accepts the token's issuer, the issuer's keys are available, and [`fapi::token`] turns the
+//! 4. [`fapi::sender`]: the request has what a sender can show without regard to the token's contents, such as a DPoP
+//!    proof for this request and token. Otherwise no issuer is asked.
+//! 5. [`issuer`]: the route accepts the token's issuer, the issuer's keys are available, and [`fapi::token`] turns the
 //!    token into an [`ActiveToken`](fapi::token::ActiveToken): authentic and intended for this resource. This fact is
 //!    cached; whether the token has been revoked since is checked for every request ([`issuer::revocations`]).
-//! 5. [`fapi::sender`]: the client proves what the token's `cnf` names: the certificate of this connection, a DPoP
+//! 6. [`fapi::sender`]: the client proves what the token's `cnf` names: the certificate of this connection, a DPoP
 //!    proof that matches the request, the token and the time ([`fapi::dpop`]), or both. The result is a
 //!    [`BoundToken`](fapi::sender::BoundToken).
-//! 6. [`fapi::policy`]: the token's scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if
+//! 7. [`fapi::policy`]: the token's scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if
 //!    its body could contain a second token, the proxy reads the body and the line judges it.
-//! 7. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
+//! 8. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
 //!    the proof is used for the first time, and the request gets its [`Permit`](fapi::permit::Permit).
 //!
 //! Only a permit names an upstream. [`fapi::headers`] removes every field that could speak in the gateway's name and

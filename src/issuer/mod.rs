@@ -27,6 +27,7 @@ use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::policy::IssuerIndex;
 use fapi::rejection::{Cause, Unavailable};
+use fapi::sender::SenderEvidence;
 use fapi::token::{ActiveToken, TokenError, TokenHash, UnverifiedJws};
 use moka::sync::Cache;
 use tokio::task::JoinSet;
@@ -113,9 +114,11 @@ impl Issuers {
     /// Returns the token, if one of the `accepted` issuers issued it for this resource.
     ///
     /// A token that was already verified with the current keys, or introspected recently, is found by `hash`, which
-    /// must be the hash of `token`, without being parsed. It may have expired since: its claims, binding and rights are
+    /// must be the hash of the evidence's token, without being parsed. It may have expired since: its claims, binding and rights are
     /// checked on every request, beginning with [`ActiveToken::claims_at`]. An introspection response is used for at
     /// most `max_age`, if given; zero asks the issuer every time.
+    ///
+    /// Takes the evidence and not the token alone, so that a request that no token could help never gets here.
     ///
     /// Waits only for introspection, or to read the keys again when none of the current ones verifies the token.
     ///
@@ -123,12 +126,13 @@ impl Issuers {
     /// [`ValidateError`].
     pub async fn validate(
         &self,
-        token: PresentedToken<'_>,
+        evidence: &SenderEvidence<'_>,
         hash: &TokenHash,
         accepted: &[IssuerIndex],
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
+        let token = evidence.token();
         debug_assert_eq!(*hash, TokenHash::of(token), "the hash is of another token");
         for entry in self.accepted(accepted) {
             if let Some(found) = self.remembered(entry, hash, max_age)? {

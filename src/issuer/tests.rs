@@ -3,9 +3,14 @@
 use std::mem::discriminant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ::http::{HeaderValue, StatusCode, header};
+use ::http::{HeaderValue, Request, StatusCode, header};
 use fapi::code::Code;
+use fapi::credentials::{Credentials, Scheme};
+use fapi::dpop::{Freshness, NoProofKeys, Nonces, ProofContext};
 use fapi::jose::keys::{Algorithm, KeySetError};
+use fapi::peer::{NoCertificate, Peer};
+use fapi::policy::NonceMode;
+use fapi::route::{Origin, Target};
 use fapi::token::Expected;
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -108,8 +113,23 @@ impl World {
 }
 
 async fn validate(issuers: &Issuers, token: &str, accepted: &[IssuerIndex]) -> Result<Arc<ActiveToken>, Code> {
-    let token = PresentedToken::parse(token).unwrap();
-    let outcome = issuers.validate(token, &TokenHash::of(token), accepted, None, NOW).await;
+    let (mut request, ()) = Request::get("/").body(()).unwrap().into_parts();
+    request.headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+    let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+    let schemes = [Scheme::Dpop, Scheme::Bearer];
+    let credentials = Credentials::from_request(&request.headers, None, &schemes).unwrap();
+    let context = ProofContext {
+        target: &Target::parse(&request, &origin).unwrap(),
+        token: credentials.token(),
+        nonce: NonceMode::Never,
+        freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
+        keys: &NoProofKeys,
+        began: NOW,
+        now: NOW,
+    };
+    let peer = Peer::Anonymous(NoCertificate::NotPresented);
+    let evidence = SenderEvidence::collect(credentials, &peer, context, &schemes).unwrap();
+    let outcome = issuers.validate(&evidence, &TokenHash::of(evidence.token()), accepted, None, NOW).await;
     outcome.map_err(|error| Cause::from(error).code())
 }
 

@@ -196,7 +196,7 @@ codes! {
     DpopTokenAsBearer = "dpop_token_as_bearer", UNAUTHORIZED, Some(InvalidToken);
     /// A token that is not bound to a key came with scheme DPoP (RFC 9449 §7.1).
     DpopTokenUnbound = "dpop_token_unbound", UNAUTHORIZED, Some(InvalidToken);
-    /// The token is bound to a certificate, and the client has none that is trusted (RFC 8705 §3).
+    /// The client has no trusted certificate, and the token is bound to one or the route accepts nothing else (RFC 8705 §3).
     CertificateMissing = "certificate_missing", UNAUTHORIZED, Some(InvalidToken);
     /// The client's certificate has expired or is not valid yet (RFC 5280 §4.1.2.5).
     CertificateExpired = "certificate_expired", UNAUTHORIZED, Some(InvalidToken);

@@ -14,9 +14,10 @@
 //! | who the client is | [`peer`] | [`Peer`](peer::Peer) | RFC 8705 §3, RFC 9440 |
 //! | target and route | [`route`] | [`Matched`](route::Matched) | RFC 3986 §6, RFC 9449 §4.3 (`htu`) |
 //! | credentials | [`credentials`] | [`PresentedToken`](credentials::PresentedToken) | RFC 6750 §2, RFC 9449 §7.1 |
+//! | what the request shows of its sender | [`sender`], [`dpop`] | [`SenderEvidence`](sender::SenderEvidence) | RFC 9449 §4.3 |
 //! | token | [`token`], [`jose`] | [`ActiveToken`](token::ActiveToken) | RFC 9068 §4, RFC 7662, RFC 8725 |
 //! | revocation | [`revocation`] | | FAPI 2.0 §5.3.4 (3), RFC 8417, RFC 9493 |
-//! | proof and sender | [`dpop`], [`sender`] | [`BoundToken`](sender::BoundToken) | RFC 9449 §4.3, §8, §9, RFC 8705 §3 |
+//! | the sender is the token's client | [`sender`], [`dpop`] | [`BoundToken`](sender::BoundToken) | RFC 9449 §7.1, §8, §9, RFC 8705 §3 |
 //! | policy | [`policy`] | [`Authorized`](permit::Authorized) | RFC 6750 §3.1 |
 //! | first use of the proof | [`permit`] | [`Permit`](permit::Permit) | RFC 9449 §11.1 |
 //! | what is forwarded | [`headers`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |

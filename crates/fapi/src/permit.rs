@@ -174,6 +174,7 @@ mod tests {
     use crate::peer::{ClientCertificate, Peer};
     use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
     use crate::route::{Forward, Origin, Pattern, Routes, Target};
+    use crate::sender::SenderEvidence;
     use crate::token::introspection::Answer;
     use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
 
@@ -278,6 +279,8 @@ mod tests {
             began: UnixTime(0),
             now: NOW,
         };
-        BoundToken::prove(Arc::new(token), &credentials, &Peer::Certificate(Arc::new(certificate)), &context).unwrap()
+        let peer = Peer::Certificate(Arc::new(certificate));
+        let evidence = SenderEvidence::collect(credentials, &peer, context, &[Scheme::Bearer]).unwrap();
+        BoundToken::prove(Arc::new(token), evidence).unwrap()
     }
 }

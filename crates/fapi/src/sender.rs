@@ -1,13 +1,14 @@
 //! Proof that the sender of a token is the client it was issued to (RFC 8705 §3, RFC 9449 §7.1, RFC 7800 §3.1).
 //!
-//! The token's `cnf` decides what must be proven, never the request. An unbound token cannot be represented, so no
-//! configuration can accept one (FAPI 2.0 §5.3.4 (5)).
+//! What no token could make good is refused before anyone is asked about the token ([`SenderEvidence`]). Then the
+//! token's `cnf` decides what must be proven, never the request ([`BoundToken`]). An unbound token cannot be
+//! represented, so no configuration can accept one (FAPI 2.0 §5.3.4 (5)).
 
 use std::sync::Arc;
 
 use crate::UnixTime;
 use crate::code::Code;
-use crate::credentials::{Credentials, CredentialsError, Proofs, Scheme};
+use crate::credentials::{Credentials, CredentialsError, PresentedToken, Proofs, Scheme};
 use crate::dpop::{DpopError, ProofContext, SignedProof, VerifiedProof};
 use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
 use crate::peer::{NoCertificate, Peer};
@@ -44,6 +45,12 @@ pub enum SenderError {
         expected: KeyThumbprint,
         /// The thumbprint of the proof's key.
         found: KeyThumbprint,
+    },
+    /// The client has no certificate, and nothing else is accepted.
+    #[error("only a token that is bound to a certificate is accepted here, {reason}")]
+    NoCertificate {
+        /// Why there is none.
+        reason: NoCertificate,
     },
     /// The client has no certificate.
     #[error("token is bound to certificate {expected}, {reason}")]
@@ -82,10 +89,57 @@ impl SenderError {
             Self::NoKeyBound => Code::DpopTokenUnbound,
             Self::Proof(error) => error.code(),
             Self::KeyMismatch { .. } => Code::DpopKeyMismatch,
-            Self::CertificateMissing { .. } => Code::CertificateMissing,
+            Self::NoCertificate { .. } | Self::CertificateMissing { .. } => Code::CertificateMissing,
             Self::CertificateMismatch { .. } => Code::CertificateMismatch,
             Self::CertificateExpired { .. } => Code::CertificateExpired,
         }
+    }
+}
+
+/// What a client sends to prove that a token is its own, judged as far as that needs no knowledge of the token.
+///
+/// A request that fails here would fail with any token, so the issuer need not be asked about this one: strangers cost
+/// it nothing.
+pub struct SenderEvidence<'a> {
+    credentials: Credentials<'a>,
+    peer: &'a Peer,
+    context: ProofContext<'a>,
+    /// Present exactly if the scheme is DPoP.
+    proof: Option<SignedProof>,
+}
+
+impl<'a> SenderEvidence<'a> {
+    /// Checks what depends on the request alone, where these schemes are accepted:
+    ///
+    /// | scheme | must hold |
+    /// | --- | --- |
+    /// | Bearer, and DPoP is not accepted | the client has a certificate |
+    /// | Bearer, and DPoP is accepted | nothing: that the token is bound to a key is the better reason to refuse |
+    /// | DPoP | there is one proof, by the key in its header, for this request and token ([`SignedProof::verify`]) |
+    ///
+    /// Does not check whose certificate or key it is, or how old the proof is ([`BoundToken::prove`]).
+    ///
+    /// # Errors
+    /// [`SenderError::NoCertificate`], [`SenderError::Proof`].
+    pub fn collect(
+        credentials: Credentials<'a>,
+        peer: &'a Peer,
+        context: ProofContext<'a>,
+        accepted: &[Scheme],
+    ) -> Result<Self, SenderError> {
+        let proof = match (credentials.scheme(), peer) {
+            (Scheme::Dpop, _) => Some(SignedProof::verify(credentials.proofs(), &context)?),
+            (Scheme::Bearer, Peer::Anonymous(reason)) if !accepted.contains(&Scheme::Dpop) => {
+                return Err(SenderError::NoCertificate { reason: *reason });
+            }
+            (Scheme::Bearer, _) => None,
+        };
+        Ok(Self { credentials, peer, context, proof })
+    }
+
+    /// The token that the evidence came with.
+    pub const fn token(&self) -> PresentedToken<'a> {
+        self.credentials.token()
     }
 }
 
@@ -113,37 +167,33 @@ impl BoundToken {
     ///
     /// # Errors
     /// [`SenderError`]; every other combination is refused.
-    pub fn prove(
-        token: Arc<ActiveToken>,
-        credentials: &Credentials<'_>,
-        peer: &Peer,
-        context: &ProofContext<'_>,
-    ) -> Result<Self, SenderError> {
+    pub fn prove(token: Arc<ActiveToken>, evidence: SenderEvidence<'_>) -> Result<Self, SenderError> {
+        let SenderEvidence { credentials, peer, context, proof } = evidence;
         let claims = token.claims_at(context.now)?.clone();
         let confirmation = *token.confirmation()?;
         // RFC 9449 §7.2: a protected resource "MUST reject a DPoP-bound access token received as a bearer token".
-        match (credentials.scheme(), confirmation.key()) {
-            (Scheme::Bearer, Some(key)) => return Err(SenderError::KeyBoundAsBearer { expected: *key }),
-            (Scheme::Dpop, None) => return Err(SenderError::NoKeyBound),
-            (Scheme::Bearer, None) => match credentials.proofs() {
-                Proofs::None => {}
+        let proof = match (proof, confirmation.key()) {
+            (None, Some(key)) => return Err(SenderError::KeyBoundAsBearer { expected: *key }),
+            (Some(_), None) => return Err(SenderError::NoKeyBound),
+            (None, None) => match credentials.proofs() {
+                Proofs::None => None,
                 Proofs::One(_) | Proofs::Several => return Err(CredentialsError::ProofWithBearer.into()),
             },
-            (Scheme::Dpop, Some(_)) => {}
-        }
+            (Some(proof), Some(key)) => Some((proof, key)),
+        };
         if let Some(certificate) = confirmation.certificate() {
             check_certificate(certificate, peer, context.now)?;
         }
-        let proof = match confirmation.key() {
+        let proof = match proof {
             None => None,
-            Some(expected) => {
-                let proof = SignedProof::verify(credentials.proofs(), context)?;
+            Some((proof, expected)) => {
                 // RFC 9449 §4.3 (12): "… confirm that the public key to which the access token is bound matches the
                 // public key from the DPoP proof."
                 if proof.key() != expected {
                     return Err(SenderError::KeyMismatch { expected: *expected, found: *proof.key() });
                 }
-                Some(proof.check_freshness(context)?)
+                proof.remember_key(context.keys);
+                Some(proof.check_freshness(&context)?)
             }
         };
         Ok(Self { token, claims, confirmation, proof })

@@ -48,7 +48,8 @@ async fn dpop_26_dpop_27_dpop_32_conf_dp_22_the_error_stands_beside_the_scheme_t
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body["error"], "invalid_dpop_proof");
 
-        let response = client.send(dpop_request("/accounts", "x.y.z", &bad)).await.unwrap();
+        let fitting = stage.proof().for_token("x.y.z").sign(&stage.holder.key);
+        let response = client.send(dpop_request("/accounts", "x.y.z", &fitting)).await.unwrap();
         challenges(&response, Some("invalid_token"), None);
 
         let response = client.send(request("/accounts", &stage.holder.token)).await.unwrap();

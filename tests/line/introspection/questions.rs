@@ -5,8 +5,8 @@ use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
-use super::{asked, form, part, payload};
-use crate::support::{ORIGIN, World, dpop_request, request};
+use super::{asked, form, ok, part, payload, refused};
+use crate::support::{ORIGIN, World, dpop_request, remember, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_rs_01_opaque_tokens_of_both_bindings_come_through() {
@@ -110,5 +110,75 @@ async fn fapi2_cl_03_a_certificate_authenticates_and_goes_to_the_alias() {
         assert_eq!(question.client_certificate.as_ref(), credential.chain_der.first());
         let form = form(&question);
         assert!(form.contains(&("client_id".into(), "gateway".into())) && form.len() == 3, "{method}");
+    }
+}
+
+/// What no answer could help is refused before the issuer is asked, with the same code whether or not the token is
+/// cached; each control needs the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn int_20_atk_sz_06_a_request_that_no_token_could_help_costs_the_issuer_nothing() {
+    let world = World::with(|scene| {
+        scene.introspected("").replace(
+            "routes:\n",
+            "routes:\n  - { name: pinned, path: /pinned, methods: [GET], scopes: [accounts], sender_constraint: [certificate], upstream: accounts }\n",
+        )
+    })
+    .await;
+    let (key, stranger) =
+        (SigningKey::generate(KeyKind::Es256, "proof"), SigningKey::generate(KeyKind::Es256, "other"));
+    let issued = || world.issuer.token(world.clock.now()).bound_to_key(key.thumbprint());
+    let good = |token: &str| Proof::new("GET", &format!("{ORIGIN}/accounts"), world.clock.now()).for_token(token);
+    let anonymous = world.anonymous();
+    let [cached, bound] = [issued(), world.token()].map(|token| world.opaque(&token));
+    let first = dpop_request("/accounts", &cached, &good(&cached).sign(&key));
+    assert_eq!(world.judge_from(&anonymous, first).await, ok(), "control");
+    assert_eq!(world.judge(request("/pinned", &bound)).await.1, "ok", "control");
+    assert_eq!(asked(&world).len(), 2, "both are cached now");
+
+    for token in [cached.clone(), remember("invented".to_owned())] {
+        let proof = || good(&token);
+        let signed = |proof: Proof| dpop_request("/accounts", &token, &proof.sign(&key));
+        let mut without = signed(proof());
+        without.headers_mut().remove("dpop");
+        let mut twice = signed(proof());
+        twice.headers_mut().append("dpop", proof().sign(&key).parse().unwrap());
+        let borrowed = proof().header("jwk", key.bare_jwk()).sign(&stranger);
+        for (request, code) in [
+            (without, "dpop_missing"),
+            (twice, "dpop_repeated"),
+            (dpop_request("/accounts", &token, "a.b"), "dpop_malformed"),
+            (dpop_request("/accounts", &token, &borrowed), "dpop_signature_invalid"),
+            (signed(proof().without("jti")), "dpop_claim_missing"),
+            (signed(proof().claim("htm", "PUT")), "dpop_method_mismatch"),
+            (signed(proof().claim("htu", "https://other.example/accounts")), "dpop_uri_mismatch"),
+            (signed(proof().for_token("another")), "dpop_ath_mismatch"),
+        ] {
+            assert_eq!(world.judge_from(&anonymous, request).await, refused(code));
+        }
+    }
+    for token in [bound.clone(), remember("invented".to_owned())] {
+        assert_eq!(world.judge_from(&anonymous, request("/pinned", &token)).await, refused("certificate_missing"));
+    }
+    assert_eq!(asked(&world).len(), 2, "nobody was asked about any of these");
+
+    for (number, (client, request)) in [
+        (&anonymous, dpop_request("/accounts", "invented-1", &good("invented-1").sign(&key))),
+        (&anonymous, dpop_request("/accounts", "invented-2", &good("invented-2").claim("iat", 1).sign(&key))),
+        (&anonymous, request("/accounts", "invented-3")),
+        (&world.client(), request("/pinned", "invented-4")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(world.judge_from(client, request).await, refused("token_inactive"), "control {number}");
+        assert_eq!(asked(&world).len(), 3 + number, "control {number}");
+    }
+    // What depends on the token is judged as before.
+    let unfit = dpop_request("/accounts", &bound, &good(&bound).sign(&key));
+    assert_eq!(world.judge(unfit).await, refused("dpop_token_unbound"));
+    let other = dpop_request("/accounts", &cached, &good(&cached).sign(&stranger));
+    assert_eq!(world.judge_from(&anonymous, other).await, refused("dpop_key_mismatch"));
+    for client in [&world.client(), &anonymous] {
+        assert_eq!(world.judge_from(client, request("/accounts", &cached)).await, refused("dpop_token_as_bearer"));
     }
 }

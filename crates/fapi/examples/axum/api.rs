@@ -11,7 +11,7 @@ use fapi::peer::Peer;
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Seen};
 use fapi::route::{Origin, Routes, Target};
-use fapi::sender::BoundToken;
+use fapi::sender::{BoundToken, SenderEvidence};
 use fapi::token::{ActiveToken, Expected, TokenHash, UnverifiedJws};
 use http::request::Parts;
 
@@ -41,8 +41,6 @@ impl Api {
         let credentials = Credentials::from_request(&request.headers, target.query(), policy.schemes())?;
         seen.scheme = Some(credentials.scheme());
         let token = credentials.token();
-        let jws = UnverifiedJws::parse(token)?;
-        let active = ActiveToken::from_jws(jws, &TokenHash::of(token), &self.issuer, &self.keys, now)?;
         let context = ProofContext {
             target: &target,
             token,
@@ -52,7 +50,10 @@ impl Api {
             began: self.started_at,
             now,
         };
-        let bound = BoundToken::prove(Arc::new(active), &credentials, peer, &context)?;
+        let evidence = SenderEvidence::collect(credentials, peer, context, policy.schemes())?;
+        let jws = UnverifiedJws::parse(token)?;
+        let active = ActiveToken::from_jws(jws, &TokenHash::of(token), &self.issuer, &self.keys, now)?;
+        let bound = BoundToken::prove(Arc::new(active), evidence)?;
         Ok(guard.authorize(bound, &request.headers)?)
     }
 

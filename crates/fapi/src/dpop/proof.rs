@@ -3,6 +3,8 @@
 //! Does not compare the key with that of the token ([`BoundToken::prove`](crate::sender::BoundToken::prove), the second
 //! half of check 12), and does not detect replay ([`Authorized::redeem`](crate::permit::Authorized::redeem)).
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
@@ -16,7 +18,7 @@ use super::replay::ProofId;
 use crate::credentials::{PresentedToken, Proofs};
 use crate::jose::claims::numeric_date;
 use crate::jose::jws::Jws;
-use crate::jose::keys::Algorithm;
+use crate::jose::keys::{Algorithm, VerifyingKey};
 use crate::jose::thumbprint::KeyThumbprint;
 use crate::policy::NonceMode;
 use crate::route::Target;
@@ -56,6 +58,8 @@ pub struct ProofContext<'a> {
 /// A DPoP proof with a valid signature for this request and this token. Whose key made it, and when, is not judged yet.
 pub struct SignedProof {
     key: KeyThumbprint,
+    /// The parsed key, unless the cache has it.
+    uncached: Option<Arc<VerifyingKey>>,
     id: ProofId,
     issued_at: UnixTime,
     claims: Map<String, Value>,
@@ -95,9 +99,6 @@ impl SignedProof {
         }
         // (6) "The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter."
         let claims = jws.verify(&key).ok_or(DpopError::SignatureInvalid)?;
-        if !known {
-            keys.insert(thumbprint, key);
-        }
         // (3) "All required claims per Section 4.2 are contained in the JWT."
         let jti = required(&claims, "jti")?;
         let (htm, htu) = (required(&claims, "htm")?, required(&claims, "htu")?);
@@ -116,12 +117,20 @@ impl SignedProof {
         if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
             return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
         }
-        Ok(Self { key: thumbprint, id: ProofId::new(&thumbprint, target, jti), issued_at, claims })
+        let uncached = (!known).then_some(key);
+        Ok(Self { key: thumbprint, uncached, id: ProofId::new(&thumbprint, target, jti), issued_at, claims })
     }
 
     /// The thumbprint of the key that signed it.
     pub const fn key(&self) -> &KeyThumbprint {
         &self.key
+    }
+
+    /// Adds the key to the cache. For a key that a token is bound to: others are free to make, and would evict it.
+    pub(crate) fn remember_key(&self, keys: &dyn ProofKeys) {
+        if let Some(key) = &self.uncached {
+            keys.insert(self.key, key.clone());
+        }
     }
 
     /// Checks the age of the proof: checks 10 and 11 of RFC 9449 §4.3.
@@ -130,7 +139,7 @@ impl SignedProof {
     /// [`DpopError::Stale`], [`DpopError::NonceRequired`], [`DpopError::ClaimMalformed`].
     pub fn check_freshness(self, context: &ProofContext<'_>) -> Result<VerifiedProof, DpopError> {
         let ProofContext { nonce, freshness, began, now, .. } = *context;
-        let Self { key, id, issued_at, claims } = self;
+        let Self { key, id, issued_at, claims, .. } = self;
         // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via
         // the nonce claim, is within an acceptable window."
         let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
@@ -263,7 +272,7 @@ const FAR_OFF: u64 = 2 * 3600;
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -273,7 +282,6 @@ mod tests {
 
     use super::*;
     use crate::code::Code;
-    use crate::jose::keys::VerifyingKey;
     use crate::route::Origin;
 
     const NOW: u64 = 1_700_000_010;
@@ -353,7 +361,9 @@ mod tests {
                 began: UnixTime(began),
                 now: UnixTime(now),
             };
-            SignedProof::verify(Proofs::One(proof), &context)?.check_freshness(&context)
+            let proof = SignedProof::verify(Proofs::One(proof), &context)?;
+            proof.remember_key(context.keys);
+            proof.check_freshness(&context)
         }
 
         fn judge(&self, proof: &str) -> Result<VerifiedProof, DpopError> {
@@ -398,6 +408,27 @@ mod tests {
             // After this the key is cached.
             assert_eq!(client.code(json!({}), json!({})), None); // control
         }
+    }
+
+    #[test]
+    fn int_20_a_proof_alone_does_not_put_its_key_into_the_cache() {
+        let client = Client::new();
+        let proof = client.proof(json!({}), json!({}));
+        let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+        let context = ProofContext {
+            target: &Target::parse(&request, &origin).unwrap(),
+            token: PresentedToken::parse(TOKEN).unwrap(),
+            nonce: NonceMode::Never,
+            freshness: &client.freshness,
+            keys: &client.keys,
+            began: UnixTime(0),
+            now: UnixTime(NOW),
+        };
+        let signed = SignedProof::verify(Proofs::One(&proof), &context).unwrap();
+        assert!(client.keys.get(signed.key()).is_none());
+        signed.remember_key(&client.keys);
+        assert!(client.keys.get(signed.key()).is_some(), "control");
     }
 
     #[test]
