@@ -107,6 +107,12 @@ impl ProxyHttp for Proxy {
         if let Some(facts) = connection(session) {
             facts.phase.busy();
         }
+        // RFC 9110 §7.8: "A server MAY ignore a received Upgrade header field if it wishes to continue using the current
+        // protocol on that connection." Without the field, neither Pingora nor an upstream sees the offer. In HTTP/2 the
+        // field is malformed, which the gateway's line decides.
+        if !session.is_http2() {
+            session.req_header_mut().remove_header(&header::UPGRADE);
+        }
         let headers = &session.req_header().headers;
         if let Some(interaction) = InteractionId::from_request(headers) {
             context.exchange.interaction = interaction;
@@ -262,7 +268,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        // No upgrade was requested: after a 101 response, nothing would check the bytes that follow (FWD-03).
+        // No upgrade was forwarded: after a 101 response, nothing would check the bytes that follow (FWD-03).
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
         }

@@ -136,16 +136,23 @@ async fn atk_hd_16_a_preflight_or_an_upgrade_needs_what_every_request_needs() {
             assert!(!response.headers().contains_key("access-control-allow-origin"));
         }
     }
+    assert_eq!(world.accounts.server().heads(), before);
+    let bound = format!("Authorization: Bearer {}\r\n", world.sign(&world.token()));
     for upgrade in ["websocket", "h2c", "TLS/1.0"] {
-        for authorization in [String::new(), format!("Authorization: Bearer {}\r\n", world.sign(&world.token()))] {
+        for (authorization, status) in [("", 401), (bound.as_str(), 200)] {
             let mut talk = Talk::with(&world.client()).await;
             talk.say(format!(
-                "GET /cors HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: Upgrade\r\nUpgrade: {upgrade}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+                "GET /accounts HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: Upgrade\r\nUpgrade: {upgrade}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             ))
             .await
             .unwrap();
-            assert_eq!(talk.answer().await.unwrap().status, 400, "{upgrade}");
+            assert_eq!(talk.answer().await.unwrap().status, status, "{upgrade}");
         }
     }
-    assert_eq!(world.accounts.server().heads(), before);
+    assert_eq!(world.accounts.server().heads(), before + 3, "only those with a token");
+    for seen in world.accounts.requests() {
+        for field in ["connection", "upgrade", "sec-websocket-key", "sec-websocket-version"] {
+            assert_eq!(seen.header(field), None, "{field}");
+        }
+    }
 }

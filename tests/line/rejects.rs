@@ -450,12 +450,6 @@ async fn messages(world: &World, covered: &Covered) {
         (Code::HostUnknown, "NET-21 port", head("").replacen("Host: localhost", "Host: localhost:1", 1)),
         (Code::MethodRefused, "FWD-04", head("").replacen("GET", "TRACE", 1)),
         (Code::MethodRefused, "FWD-03", head("").replacen("GET /accounts", "CONNECT localhost:443", 1)),
-        (Code::UpgradeRefused, "FWD-03", head("Connection: upgrade\r\nUpgrade: websocket\r\n")),
-        (
-            Code::UpgradeRefused,
-            "ATK-SM-15",
-            head("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
-        ),
         (Code::BodyTooLarge, "413", head("Content-Length: 10485761\r\n").replacen("GET", "POST", 1)),
     ];
     for (code, what, bytes) in cases {

@@ -116,8 +116,6 @@ codes! {
     ConnectionOutdated = "connection_outdated", MISDIRECTED_REQUEST, None;
     /// CONNECT, TRACE and methods that are not tokens are never forwarded (RFC 9110 §9.3.6, §9.3.8).
     MethodRefused = "method_refused", METHOD_NOT_ALLOWED, None;
-    /// The request asks to switch to another protocol (RFC 9110 §7.8).
-    UpgradeRefused = "upgrade_refused", BAD_REQUEST, None;
     /// A trusted proxy sent more than one client certificate, and nothing says which is the client's (RFC 9440 §2.4).
     ForwardedCertificateRepeated = "forwarded_certificate_repeated", BAD_REQUEST, None;
     /// What a trusted proxy sent as the client's certificate is not one in the dialect of the listener (RFC 9440 §2.1).

@@ -423,7 +423,6 @@ async fn t8_what_has_two_readings_is_refused_and_what_it_hides_is_never_seen() {
         ("ATK-HD-13 list", get("").replacen("localhost", "localhost, localhost", 1) + &hidden, 400, ""),
         ("ATK-SM-13", get("").replacen("/accounts", "https://other.example/accounts", 1) + &hidden, 400, ""),
         ("FWD-04", get("").replacen("GET", "TRACE", 1) + &hidden, 405, "method_refused"),
-        ("ATK-SM-05", get("Connection: upgrade\r\nUpgrade: websocket\r\n") + &hidden, 400, "upgrade_refused"),
     ];
     for (what, bytes, status, wanted) in cases {
         let mut talk = Talk::with(&client(&world)).await;

@@ -52,6 +52,7 @@ pub(super) const PREFIXES: &[&str] = &[
     "x-method-override",
     "x-envoy-",
     "x-amzn-mtls-",
+    "sec-websocket-",
 ];
 
 /// Whether a proxy may forward a certificate in a field with this name, in lower case: names with these prefixes are
@@ -114,6 +115,7 @@ mod tests {
             "transfer_encoding",
             "x_forwarded_for",
             "http2_settings",
+            "sec-websocket-key",
             "x-http-method-override",
             "ssl_client_cert",
             "dpop",

@@ -76,9 +76,6 @@ pub enum MessageError {
     /// A method that is never forwarded.
     #[error("the method is CONNECT or TRACE, or is not in upper case")]
     MethodRefused,
-    /// A request to switch to another protocol.
-    #[error("the request asks to switch to another protocol")]
-    UpgradeRefused,
 }
 
 impl MessageError {
@@ -96,7 +93,6 @@ impl MessageError {
             Self::HostUnknown { .. } => Code::HostUnknown,
             Self::ConnectionOutdated => Code::ConnectionOutdated,
             Self::MethodRefused => Code::MethodRefused,
-            Self::UpgradeRefused => Code::UpgradeRefused,
         }
     }
 }

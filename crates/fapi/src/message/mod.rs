@@ -13,8 +13,8 @@ mod limits;
 
 use std::sync::Arc;
 
+use http::Method;
 use http::request::Parts;
-use http::{Method, header};
 
 pub use error::MessageError;
 pub use exchange::ExchangeError;
@@ -29,8 +29,8 @@ use crate::route::{Origin, Origins};
 
 /// Checks a request message and returns the origin it is sent to.
 ///
-/// Checks in this order: framing, header syntax, sizes, host, method, upgrade. CONNECT and TRACE are refused before the
-/// host is read, since the target of CONNECT is not a path (RFC 9112 §3.2.3).
+/// Checks in this order: framing, header syntax, sizes, host, method. CONNECT and TRACE are refused before the host
+/// is read, since the target of CONNECT is not a path (RFC 9112 §3.2.3).
 ///
 /// Does not check: the path ([`Target::parse`](crate::route::Target::parse)), the bytes of the body, and its length if
 /// that is not declared.
@@ -57,25 +57,8 @@ pub fn check(
     if !request.method.as_str().bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
         return Err(MessageError::MethodRefused);
     }
-    if asks_for_upgrade(request) {
-        return Err(MessageError::UpgradeRefused);
-    }
     Ok(origin)
 }
-
-/// RFC 9110 §7.8: "A server MAY ignore a received Upgrade header field"; refusing the request ensures that no upstream
-/// switches protocols.
-fn asks_for_upgrade(request: &Parts) -> bool {
-    UPGRADE.iter().any(|name| request.headers.contains_key(*name))
-        || request
-            .headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|&b| b == b','))
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-}
-
-const UPGRADE: &[&str] = &["upgrade", "http2-settings", "sec-websocket-key"];
 
 #[cfg(test)]
 mod tests;
