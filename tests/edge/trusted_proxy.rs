@@ -530,7 +530,11 @@ async fn cc_02_the_upstream_sees_the_authorities_that_vouch_and_no_others() {
     for sent in [&client, &padded] {
         let direct = world.anonymous().certificate(sent);
         let through = and(good(&world, "client_cert", sent), ("client-cert-chain", chain_of(&sent.chain_der[1..])));
-        for (client, request) in [(&direct, bound_to(&world, sent)), (&proxy, through)] {
+        let mut lines = good(&world, "client_cert", sent);
+        for certificate in &sent.chain_der[1..] {
+            lines = and(lines, ("client-cert-chain", item(certificate)));
+        }
+        for (client, request) in [(&direct, bound_to(&world, sent)), (&proxy, through), (&proxy, lines)] {
             for _ in 0..2 {
                 world.accounts.clear();
                 let mut again = Request::get(format!("{ORIGIN}/accounts")).body(Bytes::new()).unwrap();

@@ -9,9 +9,11 @@ mod pem;
 pub mod proxies;
 mod xfcc;
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub use error::ForwardedError;
 use error::{MAX_BYTES, MAX_CHAIN};
@@ -48,12 +50,12 @@ impl Dialect {
     /// Finds what a request has in this dialect; ignores other fields. `None` means that the client has no certificate.
     ///
     /// # Errors
-    /// [`ForwardedError::Repeated`] for a second line, [`ForwardedError::TooLarge`], and [`ForwardedError::Malformed`]
+    /// [`ForwardedError::Repeated`] for a second line of a field that is not a list, [`ForwardedError::TooLarge`], and [`ForwardedError::Malformed`]
     /// for a chain without a certificate.
     pub fn find<'r>(&'r self, headers: &'r HeaderMap) -> Result<Option<Sent<'r>>, ForwardedError> {
         let certificate = only(headers, self.header())?;
         let chain = match self {
-            Self::ClientCert => only(headers, &CLIENT_CERT_CHAIN)?,
+            Self::ClientCert => joined(headers, &CLIENT_CERT_CHAIN)?,
             Self::XForwardedClientCert | Self::NginxEscapedPem(_) | Self::AwsAlbVerify | Self::AwsAlbPassthrough => {
                 None
             }
@@ -80,19 +82,37 @@ fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r [u8]
     }
 }
 
+/// The value of a list, whose lines are joined (RFC 9440 §2.3, RFC 9651 §4.2: "If the field's value is split across
+/// multiple lines, […] combine them").
+fn joined<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Result<Option<Cow<'r, [u8]>>, ForwardedError> {
+    let lines = || headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let Some(first) = lines().next() else { return Ok(None) };
+    let separators = lines().skip(1).count().saturating_mul(SEPARATOR.len());
+    let bytes = lines().fold(separators, |sum, line| sum.saturating_add(line.len()));
+    if bytes > MAX_BYTES {
+        return Err(ForwardedError::TooLarge { bytes });
+    }
+    Ok(Some(match separators {
+        0 => Cow::Borrowed(first),
+        _ => Cow::Owned(lines().collect::<Vec<_>>().join(SEPARATOR)),
+    }))
+}
+
+const SEPARATOR: &[u8] = b", ";
+
 /// What a proxy sent, not yet decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sent<'r> {
     dialect: &'r Dialect,
     certificate: &'r [u8],
-    chain: Option<&'r [u8]>,
+    chain: Option<Cow<'r, [u8]>>,
 }
 
 impl Sent<'_> {
     /// A digest that identifies it among all values of the dialect, as a cache key.
     pub fn digest(&self) -> [u8; 32] {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in [Some(self.certificate), self.chain] {
+        for part in [Some(self.certificate), self.chain.as_deref()] {
             let length = part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(u64::MAX));
             context.update(&length.to_be_bytes());
             context.update(part.unwrap_or_default());
@@ -111,7 +131,7 @@ impl Sent<'_> {
         let chain = match self.dialect {
             Dialect::ClientCert => {
                 let mut chain = vec![byte_sequence(self.certificate)?];
-                if let Some(others) = self.chain {
+                if let Some(others) = &self.chain {
                     for item in others.split(|&b| b == b',') {
                         chain.push(byte_sequence(trim(item))?);
                     }

@@ -120,9 +120,31 @@ fn atk_hd_02_two_lines_are_refused_even_if_they_agree() {
         assert_eq!(read(&dialect, &[line, line]).unwrap_err().code(), Code::ForwardedCertificateRepeated);
     }
     let (_, leaf, others) = example();
-    let lines = [(&CLIENT_CERT, &*leaf), (&CLIENT_CERT_CHAIN, &*others), (&CLIENT_CERT_CHAIN, &*others)];
+    let lines = [(&CLIENT_CERT, &*leaf), (&CLIENT_CERT_CHAIN, &*others), (&CLIENT_CERT, &*leaf)];
     assert!(read(&Dialect::ClientCert, &lines[..2]).is_ok(), "control");
     assert_eq!(read(&Dialect::ClientCert, &lines).unwrap_err().code(), Code::ForwardedCertificateRepeated);
+}
+
+#[test]
+fn a_chain_on_several_lines_is_one_list() {
+    let (chain, leaf, others) = example();
+    let (upper, lower) = others.split_once(", ").unwrap();
+    let read_lines = |lines: &[&str]| {
+        let chain = lines.iter().map(|line| (&CLIENT_CERT_CHAIN, *line));
+        let fields: Vec<_> = std::iter::once((&CLIENT_CERT, &*leaf)).chain(chain).collect();
+        read(&Dialect::ClientCert, &fields)
+    };
+    assert_eq!(read_lines(&[&others]), Ok(Some(chain.clone()))); // control
+    assert_eq!(read_lines(&[upper, lower]), Ok(Some(chain.clone())));
+    assert_ne!(read_lines(&[lower, upper]), Ok(Some(chain)), "the order of the lines is the order of the list");
+    // What is not a list on one line is not one on several.
+    let (half, rest) = upper.split_at(upper.len() / 2);
+    for broken in [&[upper, ""][..], &["", lower], &[&format!("{upper},"), lower], &[half, rest], &[upper; 10]] {
+        assert_eq!(read_lines(broken).err().map(|error| error.code()), MALFORMED, "{broken:?}");
+    }
+    let long = format!(":{}:", "A".repeat(MAX_BYTES / 2));
+    let bytes = 2 * long.len() + 2;
+    assert_eq!(read_lines(&[&long, &long]), Err(ForwardedError::TooLarge { bytes }));
 }
 
 #[test]
