@@ -58,6 +58,7 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onw
     push_forwarded(set, onward);
     push_via(set, received, onward);
     push_te(set, received, onward);
+    push_cookie(set, received, onward);
     if forward.client_certificate
         && let Some(certificate) = onward.certificate
     {
@@ -119,6 +120,20 @@ fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onwar
     }
 }
 
+/// RFC 9113 §8.2.3: cookie fields of HTTP/2 "MUST be concatenated into a single octet string using the two-octet delimiter
+/// of 0x3b, 0x20 (the ASCII string "; ") before being passed into a non-HTTP/2 context".
+fn push_cookie(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
+    if onward.version != http::Version::HTTP_2 || onward.upstream_version == http::Version::HTTP_2 {
+        return;
+    }
+    let crumbs: Vec<_> = received.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let [_, _, ..] = crumbs.as_slice()
+        && let Ok(value) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        set.push((header::COOKIE, value));
+    }
+}
+
 /// A claim as a field value: text as it is, other JSON in compact form. Bytes other than printable ASCII, `%`, and
 /// spaces at either end are percent-encoded, so that no claim can end a field, and no two claims have the same value
 /// (CC-12).
@@ -171,11 +186,21 @@ mod tests {
     }
 
     fn edited(received: &HeaderMap, permit: &Permit, strip: &StripList) -> HeaderMap {
+        between(http::Version::HTTP_11, http::Version::HTTP_11, received, permit, strip)
+    }
+
+    fn between(
+        version: http::Version,
+        upstream_version: http::Version,
+        received: &HeaderMap,
+        permit: &Permit,
+        strip: &StripList,
+    ) -> HeaderMap {
         let onward = Onward {
             certificate: None,
             chain: None,
-            version: http::Version::HTTP_11,
-            upstream_version: http::Version::HTTP_11,
+            version,
+            upstream_version,
             client_address: "2001:db8::1".parse().unwrap(),
             origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
             interaction: &InteractionId::from_uuid(Uuid::nil()),
@@ -203,6 +228,27 @@ mod tests {
         assert_eq!(sent["x-forwarded-for"], "2001:db8::1");
         assert_eq!(sent["x-forwarded-host"], "api.bank.example:8443");
         assert_eq!((sent.get("x-forwarded-port"), sent.get("x-real-ip")), (None, None));
+    }
+
+    #[test]
+    fn cookie_crumbs_of_http2_are_one_field_for_http1() {
+        use http::Version;
+        let mut received = HeaderMap::new();
+        for crumb in ["a=1", "b=2", "c=\"3\""] {
+            received.append(header::COOKIE, crumb.parse().unwrap());
+        }
+        let cookies = |version, upstream_version, received: &HeaderMap| {
+            let sent = between(version, upstream_version, received, &permit(Forward::default()), &StripList::default());
+            let lines = sent.get_all(header::COOKIE).iter();
+            lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(cookies(Version::HTTP_2, Version::HTTP_11, &received), [r#"a=1; b=2; c="3""#]);
+        assert_eq!(cookies(Version::HTTP_2, Version::HTTP_2, &received).len(), 3); // control
+        // In HTTP/1.1, more than one field is the client's fault, and the upstream's to judge.
+        assert_eq!(cookies(Version::HTTP_11, Version::HTTP_11, &received).len(), 3);
+        let one = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("a=1; b=2"))]);
+        assert_eq!(cookies(Version::HTTP_2, Version::HTTP_11, &one), ["a=1; b=2"]);
+        assert!(cookies(Version::HTTP_2, Version::HTTP_11, &HeaderMap::new()).is_empty());
     }
 
     #[test]
