@@ -101,9 +101,14 @@ fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, onward: &Onward<'_>)
     set.push((HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")));
 }
 
-/// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field". Appended to those of earlier proxies.
+/// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field"; the received-protocol is "the protocol and
+/// version used by the upstream sender", here the client. Appended to those of earlier proxies.
 fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
-    let own: &[u8] = if onward.version == http::Version::HTTP_2 { b"2 fapi-gateway" } else { b"1.1 fapi-gateway" };
+    let own: &[u8] = match onward.version {
+        http::Version::HTTP_2 => b"2 fapi-gateway",
+        http::Version::HTTP_10 => b"1.0 fapi-gateway",
+        _ => b"1.1 fapi-gateway",
+    };
     let before = received.get_all(header::VIA).iter().map(|value| value.as_bytes());
     let value = before.chain([own]).collect::<Vec<_>>().join(&b", "[..]);
     if let Ok(value) = HeaderValue::from_bytes(&value) {
@@ -228,6 +233,19 @@ mod tests {
         assert_eq!(sent["x-forwarded-for"], "2001:db8::1");
         assert_eq!(sent["x-forwarded-host"], "api.bank.example:8443");
         assert_eq!((sent.get("x-forwarded-port"), sent.get("x-real-ip")), (None, None));
+    }
+
+    #[test]
+    fn via_names_the_version_that_was_received() {
+        use http::Version;
+        let received = HeaderMap::from_iter([(header::VIA, HeaderValue::from_static("1.1 outer"))]);
+        for (version, name) in [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")] {
+            for upstream in [Version::HTTP_11, Version::HTTP_2] {
+                let permit = permit(Forward::default());
+                let sent = between(version, upstream, &received, &permit, &StripList::default());
+                assert_eq!(sent[header::VIA], format!("1.1 outer, {name} fapi-gateway"));
+            }
+        }
     }
 
     #[test]
