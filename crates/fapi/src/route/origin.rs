@@ -35,7 +35,12 @@ impl Origin {
             }
         }
         let (authority, path) = rest.find('/').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, "/"));
-        let authority = Authority::parse(authority).map_err(|why| OriginError::Host { text: text.into(), why })?;
+        let host = |why| OriginError::Host { text: text.into(), why };
+        // A client may send an empty port; in a configuration it is a slip.
+        if authority.ends_with(':') {
+            return Err(host("its port is empty"));
+        }
+        let authority = Authority::parse(authority).map_err(host)?;
         let path = CanonicalPath::read(path).map_err(|why| OriginError::Prefix { text: text.into(), why })?;
         let host = match authority.address() {
             Some(address) => format!("[{address}]"),
@@ -176,7 +181,8 @@ impl<'r> Authority<'r> {
         } else {
             text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
         };
-        let port = port.map(read_port).transpose()?;
+        // RFC 3986 §3.2.3: a colon with an empty port is equivalent to none.
+        let port = port.filter(|port| !port.is_empty()).map(read_port).transpose()?;
         let authority = Self { host: host.strip_suffix('.').unwrap_or(host), port };
         if host.starts_with('[') {
             return authority.address().map(|_| authority).ok_or("there is no IPv6 address between the brackets");
