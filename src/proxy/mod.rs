@@ -276,6 +276,14 @@ impl ProxyHttp for Proxy {
         for name in &edits.remove {
             response.remove_header(name);
         }
+        let framing = headers::framing(response.status, &response.headers)
+            .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
+        for name in &framing.remove {
+            response.remove_header(name);
+        }
+        for (name, value) in framing.set {
+            response.insert_header(name, value)?;
+        }
         // Informational responses get no interaction ID and no date.
         if response.status.is_informational() {
             return Ok(());

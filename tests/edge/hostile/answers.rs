@@ -152,3 +152,56 @@ async fn atk_sm_06_an_early_answer_leaves_nothing_of_the_body_behind() {
     }
     still_serves(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_framed_as_its_status_allows() {
+    let world = world(|path| {
+        let (status, fields, body) = match path.trim_start_matches("/odd/") {
+            "204-chunked" => ("204 No Content", "Transfer-Encoding: chunked\r\n", ""),
+            "204-length" => ("204 No Content", "Content-Length: 0\r\n", ""),
+            "304" => ("304 Not Modified", "Transfer-Encoding: chunked\r\n", ""),
+            "103" => ("103 Early Hints", "Content-Length: 5\r\n", "HTTP/1.1 204 No Content\r\n\r\n"),
+            "same" => ("200 OK", "Content-Length: 2\r\nContent-Length: 2\r\n", "ok"),
+            "list" => ("200 OK", "Content-Length: 2, 2\r\n", "ok"),
+            "differ" => ("200 OK", "Content-Length: 2\r\nContent-Length: 3\r\n", "oke"),
+            "coded" => ("200 OK", "Transfer-Encoding: gzip\r\nConnection: close\r\n", "ok"),
+            "coded-chunks" => ("200 OK", "Transfer-Encoding: gzip, chunked\r\n", "2\r\nok\r\n0\r\n\r\n"),
+            "chunks-coded" => ("200 OK", "Transfer-Encoding: chunked, gzip\r\n", "2\r\nok\r\n0\r\n\r\n"),
+            _ => ("200 OK", "Transfer-Encoding: chunked\r\n", "2\r\nok\r\n0\r\n\r\n"),
+        };
+        format!("HTTP/1.1 {status}\r\n{fields}\r\n{body}").into_bytes()
+    })
+    .await;
+    let token = world.sign(&world.token());
+    for client in [world.client().h1(), world.client().h2()] {
+        for (path, status, length) in [
+            ("204-chunked", 204, None),
+            ("204-length", 204, None),
+            ("304", 304, None),
+            ("103", 204, None),
+            ("same", 200, Some("2")),
+            ("list", 200, Some("2")),
+            ("fine", 200, None),
+        ] {
+            let response = client.send(request(&format!("/odd/{path}"), &token)).await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            let values: Vec<_> = response.headers().get_all("content-length").iter().collect();
+            assert_eq!(values, length.into_iter().collect::<Vec<_>>(), "{path}");
+            let chunked = response.headers().contains_key("transfer-encoding");
+            assert!(!chunked || path == "fine", "{path}: {:?}", response.headers());
+            let body: &[u8] = if status == 200 { b"ok" } else { b"" };
+            assert_eq!(&response.body()[..], body, "{path}");
+        }
+        for path in ["differ", "coded", "coded-chunks", "chunks-coded"] {
+            let outcome = outcome(&world, &client, &format!("/odd/{path}")).await;
+            assert_eq!(outcome, (502, "upstream_invalid".into()), "{path}");
+        }
+    }
+    // Early hints reach an HTTP/1.1 client without a length.
+    let mut talk = Talk::with(&client(&world)).await;
+    talk.say(head(&world, "GET /odd/103", "")).await.unwrap();
+    let hints = talk.answer().await.unwrap();
+    assert_eq!((hints.status, hints.field("content-length").len()), (103, 0), "{hints:?}");
+    assert_eq!(talk.answer().await.unwrap().status, 204);
+    still_serves(&world).await;
+}

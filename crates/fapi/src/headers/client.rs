@@ -1,6 +1,6 @@
 //! Response headers and trailers for the client (RFC 9110 §7.6, RFC 9111 §3.5, RFC 9440 §2.4).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::edits::HeaderEdits;
 use super::interaction::{INTERACTION_ID, InteractionId};
@@ -10,7 +10,7 @@ use crate::permit::Permit;
 /// The header with the nonce for the client's next proof (RFC 9449 §8.2).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
-/// Response fields that concern one connection (RFC 9110 §7.6.1, §11.7.1). The parser removes Transfer-Encoding.
+/// Response fields that concern one connection (RFC 9110 §7.6.1, §11.7.1), except Transfer-Encoding: [`framing`].
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "keep-alive",
@@ -70,6 +70,48 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     edits
 }
 
+/// The edits to the fields that frame an upstream's response: those that its status forbids are removed, and a repeated
+/// length becomes one number.
+///
+/// # Errors
+/// Why the end of the body has no one reading: a transfer coding other than chunked, which no request allows, since the
+/// gateway sends no `TE` for one (RFC 9110 §10.1.4); or a length that is not one number (RFC 9110 §8.6).
+pub fn framing(status: StatusCode, received: &HeaderMap) -> Result<HeaderEdits, &'static str> {
+    let mut edits = HeaderEdits::default();
+    // RFC 9112 §6.1 and RFC 9110 §8.6: a server MUST NOT send Transfer-Encoding or Content-Length "in any response with
+    // a status code of 1xx (Informational) or 204 (No Content)".
+    let forbidden = status.is_informational() || status == StatusCode::NO_CONTENT;
+    let present = |name: &HeaderName| received.contains_key(name);
+    if forbidden {
+        edits.remove.extend([header::TRANSFER_ENCODING, header::CONTENT_LENGTH].into_iter().filter(present));
+        return Ok(edits);
+    }
+    let mut codings = received.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next()
+        && (codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err("Transfer-Encoding is not \"chunked\" alone");
+    }
+    // A response without a body has nothing to chunk.
+    if status == StatusCode::NOT_MODIFIED && present(&header::TRANSFER_ENCODING) {
+        edits.remove.push(header::TRANSFER_ENCODING);
+    }
+    let lines = received.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let mut lengths = lines.flat_map(|line| line.split(|&b| b == b',')).map(<[u8]>::trim_ascii);
+    if let Some(length) = lengths.next() {
+        let several = received.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some();
+        let again = lengths.all(|other| other == length);
+        if !again || length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+            return Err("Content-Length is not one number");
+        }
+        let value = HeaderValue::from_bytes(length).map_err(|_| "Content-Length is not one number")?;
+        if several || received.get(header::CONTENT_LENGTH) != Some(&value) {
+            edits.set.push((header::CONTENT_LENGTH, value));
+        }
+    }
+    Ok(edits)
+}
+
 /// The trailers of an upstream that are not forwarded: those that are removed from a header section too, and those that
 /// are not allowed in a trailer section, since they frame, route, control, authenticate or describe the message (RFC
 /// 9110 §6.5.1).
@@ -107,6 +149,48 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    #[test]
+    fn a_response_keeps_the_framing_that_its_status_allows() {
+        let framed = |status: u16, fields: &[(&'static str, &'static str)]| {
+            let mut received = HeaderMap::new();
+            for (name, value) in fields {
+                received.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            let edits = framing(StatusCode::from_u16(status).unwrap(), &received)?;
+            for name in edits.remove {
+                received.remove(name);
+            }
+            for (name, value) in edits.set {
+                received.insert(name, value);
+            }
+            let values = received.into_iter().map(|(_, value)| value.to_str().unwrap().to_owned());
+            Ok::<_, &'static str>(values.collect::<Vec<_>>().join("|"))
+        };
+        let (coding, length) = (("transfer-encoding", "chunked"), ("content-length", "5"));
+        for status in [200, 206, 304, 404, 500] {
+            assert_eq!(framed(status, &[length]).as_deref(), Ok("5"), "{status}"); // control
+            for lengths in [&[length, length][..], &[("content-length", "5, 5")], &[("content-length", "5,5"), length]]
+            {
+                assert_eq!(framed(status, lengths).as_deref(), Ok("5"), "{status} {lengths:?}");
+            }
+            for bad in ["6", "5, 6", "05", "+5", "", "5,", "five", "-1"] {
+                assert!(framed(status, &[length, ("content-length", bad)]).is_err(), "{status} {bad:?}");
+            }
+            for bad in ["gzip", "identity", "chunked, gzip", "gzip, chunked", "chunked, chunked", "xchunked", ""] {
+                assert!(framed(status, &[("transfer-encoding", bad)]).is_err(), "{status} {bad:?}");
+            }
+            assert!(framed(status, &[coding, coding]).is_err(), "{status}");
+        }
+        assert_eq!(framed(200, &[coding]).as_deref(), Ok("chunked")); // control
+        assert_eq!(framed(200, &[("transfer-encoding", " Chunked")]).as_deref(), Ok(" Chunked"));
+        assert_eq!(framed(304, &[coding]).as_deref(), Ok(""));
+        for status in [100, 103, 204] {
+            for fields in [&[coding][..], &[length], &[length, length], &[("transfer-encoding", "gzip")]] {
+                assert_eq!(framed(status, fields).as_deref(), Ok(""), "{status} {fields:?}");
+            }
+        }
+    }
 
     #[test]
     fn cc_05_responses_lose_what_tells_of_the_inside() {

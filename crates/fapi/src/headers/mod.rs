@@ -9,7 +9,7 @@ mod trace;
 mod upstream;
 
 pub use certificate::{VouchedCertificate, client_cert_chain};
-pub use client::{DPOP_NONCE, to_client, withheld_trailers};
+pub use client::{DPOP_NONCE, framing, to_client, withheld_trailers};
 pub use edits::HeaderEdits;
 pub use interaction::{INTERACTION_ID, InteractionId};
 pub use strip::{StripList, may_carry_certificate};
