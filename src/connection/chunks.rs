@@ -9,7 +9,7 @@ pub(super) enum Chunks {
     /// In the size of a chunk, after this many digits.
     Size { size: u64, digits: u8 },
     /// In the extensions of a chunk, which are not interpreted.
-    Extension { size: u64, length: u16 },
+    Extension { size: u64, length: u16, part: Part },
     /// After the CR that ends the size line.
     LineEnd { size: u64 },
     /// In the data of a chunk, with this many bytes left.
@@ -26,6 +26,64 @@ pub(super) enum Chunks {
     Ended,
     /// Nowhere: this is not a chunked body.
     Broken,
+}
+
+/// The position in a chunk extension: `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// After the semicolon, before the name.
+    Start,
+    /// In the name.
+    Name,
+    /// In white space after the name.
+    NameEnd,
+    /// After the equals sign, before the value.
+    Equals,
+    /// In a value that is a token.
+    Token,
+    /// In a quoted value.
+    Quoted,
+    /// After a backslash in a quoted value.
+    Escaped,
+    /// After the closing quote.
+    QuotedEnd,
+    /// In white space after the value.
+    ValueEnd,
+}
+
+impl Part {
+    /// Returns the position after a byte that does not end the extensions; `None` if it may not stand there.
+    const fn after(self, byte: u8) -> Option<Self> {
+        let blank = matches!(byte, b' ' | b'\t');
+        match (self, byte) {
+            (Self::Quoted, b'"') => Some(Self::QuotedEnd),
+            (Self::Quoted, b'\\') => Some(Self::Escaped),
+            (Self::Quoted | Self::Escaped, b'\t' | b' '..=b'~' | 0x80..) => Some(Self::Quoted),
+            (Self::Start | Self::Equals, _) if blank => Some(self),
+            (Self::Start | Self::Name, _) if is_token_byte(byte) => Some(Self::Name),
+            (Self::Name | Self::NameEnd, _) if blank => Some(Self::NameEnd),
+            (Self::Name | Self::NameEnd, b'=') => Some(Self::Equals),
+            (Self::Equals, b'"') => Some(Self::Quoted),
+            (Self::Equals | Self::Token, _) if is_token_byte(byte) => Some(Self::Token),
+            (Self::Token | Self::QuotedEnd | Self::ValueEnd, _) if blank => Some(Self::ValueEnd),
+            (Self::Name | Self::NameEnd | Self::Token | Self::QuotedEnd | Self::ValueEnd, b';') => Some(Self::Start),
+            (_, _) => None,
+        }
+    }
+
+    /// Whether the extensions may end here.
+    const fn may_end(self) -> bool {
+        matches!(self, Self::Name | Self::Token | Self::QuotedEnd)
+    }
+}
+
+/// `tchar` (RFC 9110 §5.6.2).
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
 }
 
 impl Default for Chunks {
@@ -67,11 +125,13 @@ impl Chunks {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 Self::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
             }
-            (Self::Size { size, digits: 1.. } | Self::Extension { size, .. }, b'\r') => Self::LineEnd { size },
-            (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size, length: 0 },
-            (Self::Extension { size, length }, b'\t' | b' '..=b'~' | 0x80..) if length < MAX_EXTENSION => {
-                Self::Extension { size, length: length + 1 }
-            }
+            (Self::Size { size, digits: 1.. }, b'\r') => Self::LineEnd { size },
+            (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size, length: 0, part: Part::Start },
+            (Self::Extension { size, part, .. }, b'\r') if part.may_end() => Self::LineEnd { size },
+            (Self::Extension { size, length, part }, _) if length < MAX_EXTENSION => match part.after(byte) {
+                Some(part) => Self::Extension { size, length: length + 1, part },
+                None => Self::Broken,
+            },
             (Self::LineEnd { size: 0 }, b'\n') => Self::Trailer { begun: false },
             (Self::LineEnd { size }, b'\n') => Self::Data { left: size },
             (Self::DataEnd, b'\r') => Self::DataLineEnd,
@@ -116,6 +176,8 @@ mod tests {
             "005\r\nhello\r\n000\r\n\r\n",
             "5;a=b;c=\"d e\"\r\nhe\r\nl\r\n0;x\r\n\r\n",
             "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\nX: y\r\nZ: \u{e4} b\r\n\r\n",
+            "5; a = b ;c\r\nhello\r\n0;x=\"\"\r\n\r\n",
+            "5;a=\"\\\";=\"\r\nhello\r\n0\r\n\r\n",
             "0\r\n\r\nGET / HTTP/1.1\n\n",
         ] {
             assert_eq!(after(good), Chunks::Ended, "{good:?}");
@@ -145,6 +207,20 @@ mod tests {
             "",
             "\r\n",
             ";a\r\n",
+            "5;\r",
+            "5; \r",
+            "5;;",
+            "5;a;\r",
+            "5;a \r",
+            "5;a=\r",
+            "5;a=;",
+            "5;=b",
+            "5;a=b=",
+            "5;a b",
+            "5;a=\"b\r",
+            "5;a=\"b\"c",
+            "5;a=\"b\\\r",
+            "5;(",
             "5;\0",
             "5;\r5",
             "1000000000000000\r\n",
