@@ -9,6 +9,7 @@ mod context;
 mod decision;
 mod early;
 mod failure;
+mod old_client;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use self::body::{breaks_chunks, expects_continue};
 use self::context::{Context, connection, fresh_exchange};
 use self::failure::{Failure, is_servers_fault};
+use self::old_client::OldClients;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
 use crate::connection::drain::Drain;
 use crate::gateway::{Exchange, Outcome};
@@ -99,9 +101,11 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// Adds no modules: the gateway neither compresses nor caches, and Pingora's default would add a compression
+    /// Adds one module: the gateway neither compresses nor caches, and Pingora's default would add a compression
     /// module.
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(OldClients));
+    }
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         if let Some(facts) = connection(session) {
@@ -125,6 +129,10 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(idle.as_secs().max(1)));
+        }
+        // RFC 9110 §15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
+        if session.req_header().version == Version::HTTP_10 {
+            session.set_ignore_info_resp(true);
         }
         // A request that arrives before this one is answered does not harm this one; it is dropped with the connection.
         session.set_pipelining_enabled(true);
@@ -264,7 +272,7 @@ impl ProxyHttp for Proxy {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
@@ -291,6 +299,10 @@ impl ProxyHttp for Proxy {
         // RFC 9112 §2.3: an intermediary sends its own version.
         if response.version < Version::HTTP_11 {
             response.set_version(Version::HTTP_11);
+        }
+        // Without a length, the end of the connection ends the body for an HTTP/1.0 client.
+        if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
+            session.set_keepalive(None);
         }
         context.upstream_status = Some(response.status.as_u16());
         if let Some(permit) = context.exchange.permit() {

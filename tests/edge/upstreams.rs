@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::edge::hostile::wire::Talk;
 use crate::support::backend::{ANSWER, Backend, Call, Frames, Word};
 use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
 
@@ -630,4 +631,46 @@ async fn a_reload_ends_the_checks_of_what_it_replaces() {
     after.wait_until(DEADLINE, |requests| requests.len() >= 20).await.expect("the new one is checked");
     assert!(before.heads() <= count + 1, "one check was in flight: {} and then {}", count, before.heads());
     assert_eq!(servers(&world, "healthy").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_1_0_client_gets_no_chunks_from_an_http2_upstream_either() {
+    // Its responses declare no length.
+    let server = Frames::start(&[]).await;
+    let world = world(&[server.address()], ", protocol: http2").await;
+    let token = world.sign(&world.token());
+    for version in ["HTTP/1.0", "HTTP/1.1"] {
+        let mut talk = Talk::with(&world.client()).await;
+        let fields = "Connection: close\r\n";
+        talk.say(format!("GET /bank/x {version}\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n{fields}\r\n"))
+            .await
+            .unwrap();
+        let answer = talk.rest().await;
+        assert_eq!(answer.contains("chunked"), version == "HTTP/1.1", "{version}: {answer}");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, if version == "HTTP/1.0" { "" } else { "0\r\n\r\n" }, "{version}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookie_crumbs_stay_between_http2_and_http2_and_are_joined_for_http1() {
+    let backend = Backend::h2c().await;
+    let world = world(&[backend.address()], ", protocol: http2").await;
+    let cookies = |calls: Vec<Call>| {
+        let lines = calls[0].headers.get_all("cookie").iter();
+        lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let crumbs = |world: &World| {
+        let mut request = request("/bank/accounts", &world.sign(&world.token()));
+        for crumb in ["a=1", "b=2"] {
+            request.headers_mut().append("cookie", crumb.parse().unwrap());
+        }
+        request
+    };
+    assert_eq!(world.client().h2().send(crumbs(&world)).await.unwrap().status(), 200);
+    assert_eq!(cookies(backend.take()), ["a=1", "b=2"]);
+    let backend = Backend::http1().await;
+    let world = self::world(&[backend.address()], "").await;
+    assert_eq!(world.client().h2().send(crumbs(&world)).await.unwrap().status(), 200);
+    assert_eq!(cookies(backend.take()), ["a=1; b=2"]);
 }

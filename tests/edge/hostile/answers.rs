@@ -205,3 +205,48 @@ async fn an_answer_is_framed_as_its_status_allows() {
     assert_eq!(talk.answer().await.unwrap().status, 204);
     still_serves(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_1_0_client_gets_a_plain_body_and_no_interim_answer() {
+    let world = world(|path| {
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
+        match path {
+            "/odd/hints" => format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{chunked}"),
+            "/odd/continue" => format!("HTTP/1.1 100 Continue\r\n\r\n{chunked}"),
+            "/odd/length" => "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello!".to_owned(),
+            _ => chunked.to_owned(),
+        }
+        .into_bytes()
+    })
+    .await;
+    for (path, fields) in [
+        ("chunked", ""),
+        ("chunked", "Connection: keep-alive\r\n"),
+        ("hints", ""),
+        ("continue", "Expect: 100-continue\r\n"),
+        ("length", ""),
+    ] {
+        let mut talk = Talk::with(&client(&world)).await;
+        let request = head(&world, &format!("GET /odd/{path}"), fields).replacen("HTTP/1.1", "HTTP/1.0", 1);
+        talk.say(request).await.unwrap();
+        let answer = talk.rest().await;
+        let (answer, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        let answer = answer.to_ascii_lowercase();
+        assert!(!answer.contains("transfer-encoding") && !answer.contains("keep-alive"), "{path}: {answer}");
+        assert_eq!(body, "hello!", "{path} {fields}");
+    }
+    // With a length, the connection can stay open.
+    let mut talk = Talk::with(&client(&world)).await;
+    for _ in 0..2 {
+        let fields = "Connection: keep-alive\r\n";
+        talk.say(head(&world, "GET /odd/length", fields).replacen("HTTP/1.1", "HTTP/1.0", 1)).await.unwrap();
+        assert_eq!(talk.answer().await.unwrap().body, b"hello!");
+    }
+    // Control: an HTTP/1.1 client gets chunks and hints.
+    let mut talk = Talk::with(&client(&world)).await;
+    talk.say(head(&world, "GET /odd/hints", "Connection: close\r\n")).await.unwrap();
+    let answer = talk.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 103 ") && answer.ends_with("0\r\n\r\n"), "{answer}");
+    still_serves(&world).await;
+}
