@@ -35,7 +35,8 @@ pub(super) struct Listener {
 
 impl Listener {
     async fn open(&self, stream: TcpStream, generation: &Generation) -> Option<Stream> {
-        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip();
+        // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
+        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
         let handshake = handshake(stream, client_address, hosts, self.proxy.clock.unix_time());
         let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {

@@ -70,6 +70,20 @@ async fn ops_03_the_audit_line_of_a_permit_tells_who_did_what() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_over_ipv4_is_recorded_as_one_on_an_ipv6_socket_too() {
+    for (listener, recorded) in
+        [("[::ffff:127.0.0.1]:0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")]
+    {
+        let own = format!("- address: \"{listener}\"");
+        let world = World::with(|scene| scene.replace("- address: 127.0.0.1:0", &own)).await;
+        world.accounts.clear();
+        let response = world.client().send(world.request()).await.unwrap();
+        assert_eq!(world.gateway.record_of(&response)["client_address"], recorded, "{listener}");
+        assert_eq!(world.accounts.requests()[0].header("x-forwarded-for"), Some(recorded), "{listener}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ops_14_a_refusal_has_exactly_one_line_with_both_sides_of_the_comparison() {
     let world = World::start().await;
     let client = world.anonymous().certificate(&world.c2);
