@@ -12,6 +12,7 @@ use fapi::headers::InteractionId;
 use fapi::peer::ClientCertificate;
 use fapi::rejection::{Rejection, Seen, Unavailable};
 use http::{HeaderValue, Method, Request, StatusCode};
+use rustls::crypto::aws_lc_rs::default_provider;
 use sandbox::https::Answer;
 use sandbox::pki::{Authority, self_signed};
 use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
@@ -622,4 +623,42 @@ async fn mtls_09_possession_takes_self_signed_and_chain_refuses_them() {
     let strict = World::start().await;
     assert!(strict.anonymous().certificate(&stranger).handshake().await.is_err());
     assert!(strict.client().handshake().await.is_ok(), "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mtls_09_by_possession_only_the_key_of_a_certificate_counts() {
+    let world = World::with(|scene| {
+        scene.replace("mode: optional, trust: chain, trust_anchors: [ca.pem]", "mode: optional, trust: possession")
+    })
+    .await;
+    // RFC 5280 §4.2.1.4: the policy 0.4.0.194112.1.4, of qualified certificates for websites.
+    let policies = [&[0x30, 0x0b, 0x30, 0x09, 0x06, 0x07][..], &[0x04, 0x00, 0x8b, 0xec, 0x40, 0x01, 0x04]].concat();
+    let algorithms = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_RSA_SHA256];
+    for ((object, content), algorithm) in [(&[2, 5, 29, 32][..], policies), (&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0])]
+        .into_iter()
+        .flat_map(|extension| algorithms.map(|algorithm| (extension.clone(), algorithm)))
+    {
+        let with = |critical: bool| {
+            world.authority.client_with_key("qualified", algorithm, |params| {
+                let mut extension = rcgen::CustomExtension::from_oid_content(object, content.clone());
+                extension.set_criticality(critical);
+                params.custom_extensions.push(extension);
+            })
+        };
+        let mut stolen = with(true);
+        stolen.key_pkcs8_der = world.authority.client_with_key("thief", algorithm, |_| {}).key_pkcs8_der;
+        for (credential, good) in [(with(false), true), (with(true), true), (stolen, false)] {
+            let client = world.anonymous().certificate(&credential);
+            let versions = [client.clone().tls13_only(), client.tls12_only(&default_provider().cipher_suites)];
+            for client in versions {
+                if good {
+                    let token = world.issuer.token(world.clock.now()).bound_to_certificate(&credential);
+                    let request = request("/accounts", &world.sign(&token));
+                    assert_eq!(world.judge_from(&client, request).await, (200, "ok".into()), "{object:?}");
+                } else {
+                    assert!(client.handshake().await.is_err(), "{object:?}");
+                }
+            }
+        }
+    }
 }

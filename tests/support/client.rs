@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::ServerName;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
     CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, SupportedCipherSuite, SupportedProtocolVersion,
@@ -240,9 +241,13 @@ impl Client {
             .with_root_certificates(Arc::clone(&self.roots));
         let mut config = match &self.certificate {
             None => builder.with_no_client_auth(),
-            Some(credential) => builder
-                .with_client_auth_cert(credential.chain_der.clone(), credential.private_key())
-                .expect("a credential's key belongs to its certificate"),
+            // Presented as it is: a check that the key belongs to the certificate would have to read the certificate.
+            Some(credential) => {
+                let key = default_provider().key_provider.load_private_key(credential.private_key());
+                let key = key.expect("a credential has a key that signs");
+                let presented = CertifiedKey::new(credential.chain_der.clone(), key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(presented)))
+            }
         };
         config.alpn_protocols = vec![self.protocol.alpn().to_vec()];
         config.enable_sni = self.sends_server_name;

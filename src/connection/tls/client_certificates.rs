@@ -10,13 +10,13 @@ use std::sync::Arc;
 use fapi::UnixTime;
 use fapi::peer::ClientCertificate;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime as TlsTime};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime as TlsTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved, SignatureScheme};
 use webpki::{
-    EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, RevocationOptionsBuilder,
-    VerifiedPath,
+    EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, RawPublicKeyEntity,
+    RevocationOptionsBuilder, VerifiedPath,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -144,6 +144,26 @@ impl Verifier {
         });
         lists.chain(ends).filter(|end| now < *end).min().unwrap_or(UnixTime(u64::MAX))
     }
+
+    fn verify_tls12_signature_with_raw_key(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let key = key_of(certificate)?;
+        let key = RawPublicKeyEntity::try_from(&key).map_err(refusal)?;
+        let offered = self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signature.scheme);
+        let (_, candidates) = offered.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        // TLS 1.2 names the hash and the kind of the key, but not its curve.
+        match candidates
+            .iter()
+            .any(|candidate| key.verify_signature(*candidate, message, signature.signature()).is_ok())
+        {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(CertificateError::BadSignature.into()),
+        }
+    }
 }
 
 impl Chain {
@@ -241,6 +261,17 @@ impl ExtendedKeyUsageValidator for ExtendedKeyUsage {
     }
 }
 
+/// Whether webpki can read this certificate: it refuses some that RFC 5280 allows, even where only their key counts.
+fn webpki_reads(certificate: &CertificateDer<'_>) -> bool {
+    EndEntityCert::try_from(certificate).is_ok()
+}
+
+/// Returns the key of a certificate, whatever else it contains.
+fn key_of<'c>(certificate: &'c CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'c>, CertificateError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(SubjectPublicKeyInfoDer::from(certificate.tbs_certificate.subject_pki.raw))
+}
+
 /// Converts an error of webpki to the one from which rustls chooses an alert (RFC 8446 §6.2).
 #[expect(clippy::wildcard_enum_match_arm, reason = "webpki may distinguish more errors in the future")]
 fn refusal(error: webpki::Error) -> CertificateError {
@@ -285,7 +316,12 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        match rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms) {
+            Err(_) if !webpki_reads(certificate) => {
+                self.verify_tls12_signature_with_raw_key(message, certificate, signature)
+            }
+            result => result,
+        }
     }
 
     fn verify_tls13_signature(
@@ -294,7 +330,12 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        match rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms) {
+            Err(_) if !webpki_reads(certificate) => {
+                verify_tls13_signature_with_raw_key(message, &key_of(certificate)?, signature, &self.algorithms)
+            }
+            result => result,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
