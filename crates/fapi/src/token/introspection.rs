@@ -268,8 +268,9 @@ mod tests {
         let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else {
             panic!("the answer is active")
         };
-        let hash = TokenHash::of(PresentedToken::unparsed("token"));
-        ActiveToken::from_introspection(answer, &hash, &expected, missing_audience, NOW).map(drop)
+        let token = PresentedToken::unparsed("token");
+        let names = (&TokenHash::of(token), OtherSpellings::of(token));
+        ActiveToken::from_introspection(answer, names, &expected, missing_audience, NOW).map(drop)
     }
 
     #[test]
