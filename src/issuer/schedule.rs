@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn tokens_may_cause_four_reads_and_one_more_every_ten_seconds() {
-        let (timing, start) = (Timing::default(), super::super::jwks::instant());
+        let (timing, start) = (Timing::default(), crate::clock::instant());
         let after = |seconds: u64| start + Duration::from_secs(seconds);
         let mut allowance = Allowance::default();
         for _ in 0..4 {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_failed_read_is_followed_by_a_second_of_rest_and_takes_nothing() {
-        let (timing, start) = (Timing::default(), super::super::jwks::instant());
+        let (timing, start) = (Timing::default(), crate::clock::instant());
         let after = |seconds: u64| start + Duration::from_secs(seconds);
         let mut allowance = Allowance::default();
         for second in 0..20 {
