@@ -314,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn fapi2_rs_05_a_revocation_is_kept_from_the_last_iat_that_it_covers() {
+        let entries_after = |issued_until, seconds| {
+            let table = Revocations::default();
+            let subject = Subject::ClientId("a".into());
+            let revocation = Revocation { issuer: None, subject, issued_until, expires_at: None };
+            assert_eq!(table.record(&[revocation], &settings(1), NOW), Ok(()));
+            table.entries(NOW.plus(seconds))
+        };
+        assert_eq!((entries_after(NOW.plus(10), 109), entries_after(NOW.plus(10), 110)), (1, 0));
+        // An event from the past is kept from now on.
+        assert_eq!((entries_after(UnixTime(0), 99), entries_after(UnixTime(0), 100)), (1, 0));
+    }
+
+    #[test]
     fn a_smaller_table_after_a_reload_keeps_what_it_has() {
         let table = Revocations::default();
         assert_eq!(table.record(&[jti("a", None), jti("b", None)], &settings(2), NOW), Ok(()));
