@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use fapi::UnixTime;
+use fapi::headers;
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Unavailable};
-use http::header;
+use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
@@ -14,7 +15,7 @@ use pingora::{Error, ErrorType};
 use super::Proxy;
 use super::body::{breaks_chunks, read_form};
 use super::context::{Context, connection};
-use crate::clock::Moment;
+use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
 use crate::gateway::Outcome;
 
@@ -123,4 +124,25 @@ impl Proxy {
         }
         Ok(status)
     }
+
+    /// Answers an OPTIONS request whose `Max-Forwards` ends here, after it was permitted.
+    pub(super) async fn answer_options(&self, session: &mut Session, context: &Context) -> pingora::Result<()> {
+        let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
+        let edits = headers::to_client(&HeaderMap::new(), context.exchange.permit(), &context.exchange.interaction);
+        for (name, value) in edits.set {
+            head.insert_header(name, value)?;
+        }
+        head.insert_header(header::DATE, http_date(self.clock.now()))?;
+        head.insert_header(header::CONTENT_LENGTH, 0)?;
+        if !session.is_body_done() {
+            session.set_keepalive(None);
+        }
+        session.write_response_header(Box::new(head), true).await
+    }
+}
+
+/// Returns how many more proxies a request may pass.
+pub(super) fn max_forwards(session: &Session) -> Option<u64> {
+    let request: &http::request::Parts = session.req_header();
+    headers::max_forwards(&request.method, &request.headers)
 }

@@ -34,6 +34,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use self::body::{breaks_chunks, expects_continue};
 use self::context::{Context, connection, fresh_exchange};
+use self::decision::max_forwards;
 use self::failure::{Failure, is_servers_fault};
 use self::old_client::OldClients;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
@@ -146,7 +147,15 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let decided = self.decide(session, context).await;
-        let Err(rejection) = decided else { return Ok(false) };
+        let Err(rejection) = decided else {
+            // RFC 9110 §7.6.2: "If the received value is zero (0), the intermediary MUST NOT forward the request;
+            // instead, the intermediary MUST respond as the final recipient."
+            let last = max_forwards(session) == Some(0);
+            if last {
+                self.answer_options(session, context).await?;
+            }
+            return Ok(last);
+        };
         context.exchange.settle(rejection);
         self.answer(session, context).await?;
         Ok(true)
@@ -237,6 +246,7 @@ impl ProxyHttp for Proxy {
             chain: context.chain.as_ref(),
             version: session.req_header().version,
             upstream_version: upstream_request.version,
+            max_forwards: max_forwards(session),
             client_address: facts.client_address,
             origin,
             interaction: &context.exchange.interaction,

@@ -674,3 +674,42 @@ async fn cookie_crumbs_stay_between_http2_and_http2_and_are_joined_for_http1() {
     assert_eq!(world.client().h2().send(crumbs(&world)).await.unwrap().status(), 200);
     assert_eq!(cookies(backend.take()), ["a=1; b=2"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_goes_no_further_than_max_forwards_allows() {
+    let server = good();
+    let servers = plain(&[server.address()]);
+    let world = World::with(|scene| {
+        with_bank(scene, &servers, "")
+            .replace("methods: [GET, POST], scopes: [accounts]", "methods: [GET, OPTIONS], scopes: [accounts]")
+    })
+    .await;
+    let asked = |method: Method, value: &'static str, token: &str| {
+        let mut request = request("/bank/accounts", token);
+        *request.method_mut() = method;
+        request.headers_mut().insert("max-forwards", value.parse().unwrap());
+        request
+    };
+    let token = world.sign(&world.token());
+    for client in [world.client().h1(), world.client().h2()] {
+        let response = client.send(asked(Method::OPTIONS, "0", &token)).await.unwrap();
+        let record = world.gateway.record_of(&response);
+        assert_eq!((response.status().as_u16(), &record["code"]), (200, &"ok".into()));
+        assert_eq!((&record["status"], &record["upstream_status"]), (&200.into(), &serde_json::Value::Null));
+        assert_eq!((&response.headers()["content-length"], response.body().len()), (&"0".parse().unwrap(), 0));
+        assert_eq!(server.heads(), 0, "it is answered here");
+        // It needs a token as any other request does.
+        let refused = client.send(asked(Method::OPTIONS, "0", "forged")).await.unwrap();
+        assert_eq!(refused.status(), 401);
+    }
+    for (method, value, onward) in [
+        (Method::OPTIONS, "1", "0"),
+        (Method::OPTIONS, "10", "9"),
+        (Method::OPTIONS, "no number", "no number"),
+        (Method::GET, "0", "0"),
+    ] {
+        server.clear();
+        assert_eq!(world.judge(asked(method.clone(), value, &token)).await, (200, "ok".into()), "{method} {value}");
+        assert_eq!(server.requests()[0].header("max-forwards"), Some(onward), "{method} {value}");
+    }
+}

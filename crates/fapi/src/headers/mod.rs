@@ -3,6 +3,7 @@
 mod certificate;
 mod client;
 mod edits;
+mod hops;
 mod interaction;
 mod strip;
 mod trace;
@@ -11,6 +12,7 @@ mod upstream;
 pub use certificate::{VouchedCertificate, client_cert_chain};
 pub use client::{DPOP_NONCE, framing, to_client, withheld_trailers};
 pub use edits::HeaderEdits;
+pub use hops::max_forwards;
 pub use interaction::{INTERACTION_ID, InteractionId};
 pub use strip::{StripList, may_carry_certificate};
 pub use trace::TraceContext;

@@ -28,6 +28,8 @@ pub struct Onward<'a> {
     pub version: http::Version,
     /// The HTTP version of the upstream.
     pub upstream_version: http::Version,
+    /// How many more proxies the request may pass ([`max_forwards`](super::max_forwards)); the gateway is one of them.
+    pub max_forwards: Option<u64>,
     /// The address of the connection's peer.
     pub client_address: IpAddr,
     /// The origin the request was sent to.
@@ -59,6 +61,9 @@ pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onw
     push_via(set, received, onward);
     push_te(set, received, onward);
     push_cookie(set, received, onward);
+    if let Some(hops) = onward.max_forwards {
+        set.push((header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1))));
+    }
     if forward.client_certificate
         && let Some(certificate) = onward.certificate
     {
@@ -206,6 +211,7 @@ mod tests {
             chain: None,
             version,
             upstream_version,
+            max_forwards: None,
             client_address: "2001:db8::1".parse().unwrap(),
             origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
             interaction: &InteractionId::from_uuid(Uuid::nil()),
