@@ -2,7 +2,7 @@
 
 use fapi::message::{ExchangeError, MessageError};
 use fapi::rejection::{Cause, Unavailable};
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::Proxy;
 use super::context::Context;
@@ -96,6 +96,13 @@ impl Failure {
             Self::Connection => "connection",
         }
     }
+}
+
+/// Whether a server closed its HTTP/1.1 connection before the first byte of its response.
+pub(super) fn closed_unanswered(e: &Error) -> bool {
+    // Pingora tells how much it has read of the response only in its message.
+    matches!(e.retry, RetryType::ReusedOnly)
+        && e.context.as_ref().is_some_and(|context| context.as_str().ends_with("bytes already read: 0"))
 }
 
 /// Whether a connection failed because of the server or the network path to it, rather than this machine.

@@ -24,7 +24,7 @@ use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificat
 use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::sender::BoundToken;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -35,7 +35,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use self::body::{breaks_chunks, expects_continue};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
-use self::failure::{Failure, is_servers_fault};
+use self::failure::{Failure, closed_unanswered, is_servers_fault};
 use self::old_client::OldClients;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
 use crate::connection::drain::Drain;
@@ -375,21 +375,25 @@ impl ProxyHttp for Proxy {
         e
     }
 
-    /// A request that may have reached a server is not sent again, whatever the method (FWD-09): one permit, one
-    /// request.
+    /// A request that may have been processed is not sent again (FWD-09), unless nothing can come of it: one that is safe
+    /// and has no body, on a connection from the pool that the server was closing.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
         session: &mut Session,
         mut e: Box<Error>,
         context: &mut Context,
-        _: bool,
+        reused: bool,
     ) -> Box<Error> {
         // RFC 9113 §8.7: REFUSED_STREAM, and GOAWAY with a lower stream, mean that the request was not processed.
         // Pingora also reports this for responses that it cannot read, although their requests were processed.
         let unprocessed = *e.etype() == ErrorType::H2Error && matches!(e.retry, RetryType::Decided(true));
         let whole = !session.as_ref().retry_buffer_truncated();
-        e.set_retry(unprocessed && whole && context.attempts < upstream::ATTEMPTS);
+        // RFC 9112 §9.3.1: "When an inbound connection is closed prematurely, a client MAY open a new connection and
+        // automatically retransmit an aborted sequence of requests if all of those requests have idempotent methods".
+        let unanswered = session.response_written().is_none() && closed_unanswered(&e);
+        let stale = reused && unanswered && is_harmless(session);
+        e.set_retry((unprocessed && whole || stale) && context.attempts < upstream::ATTEMPTS);
         self.count_retry(&e, context);
         e
     }

@@ -146,7 +146,7 @@ impl Metrics {
         )?;
         let upstream_retries = counter(
             "fapi_gateway_upstream_retries_total",
-            "Retries of requests that had not reached a server.",
+            "Retries of requests that had not reached a server, or that are safe and met a connection that was being closed.",
             &["upstream"],
         )?;
         let upstream_servers = IntGaugeVec::new(

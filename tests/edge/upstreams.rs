@@ -144,8 +144,8 @@ async fn fwd_09_what_a_server_may_have_seen_is_not_sent_again() {
     let (one, other) = (moody(), moody());
     let world = world(&[one.address(), other.address()], "").await;
     let token = world.sign(&world.token());
-    for method in [Method::GET, Method::POST] {
-        for reused in [false, true] {
+    for (method, cases) in [(Method::GET, &[false][..]), (Method::POST, &[false, true])] {
+        for &reused in cases {
             if reused {
                 for _ in 0..2 {
                     assert_eq!(world.judge(get(&world)).await.0, 200, "control: the connections are good");
@@ -712,4 +712,71 @@ async fn options_goes_no_further_than_max_forwards_allows() {
         assert_eq!(world.judge(asked(method.clone(), value, &token)).await, (200, "ok".into()), "{method} {value}");
         assert_eq!(server.requests()[0].header("max-forwards"), Some(onward), "{method} {value}");
     }
+}
+
+/// A server that answers the first request on each connection, and closes the connection upon a second one for
+/// `/bank/close` and upon any for `/bank/partial`; also returns the number of requests.
+async fn forgetful() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, requests) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = requests.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = count.clone();
+            tokio::spawn(async move {
+                let (mut received, mut warm) = (Vec::new(), false);
+                while matches!(stream.read_buf(&mut received).await, Ok(1..)) {
+                    if received.windows(4).any(|four| four == b"\r\n\r\n") {
+                        let head = String::from_utf8_lossy(&std::mem::take(&mut received)).into_owned();
+                        count.fetch_add(1, Ordering::SeqCst);
+                        if warm && head.contains("/bank/partial") {
+                            let _ = stream.write_all(b"HTTP/1.1 2").await;
+                        }
+                        if (warm && head.contains("/bank/close")) || head.contains("/bank/partial") {
+                            return;
+                        }
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                        warm = true;
+                    }
+                }
+            });
+        }
+    });
+    (address, requests)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_safe_request_that_meets_a_closing_connection_is_sent_again_and_no_other() {
+    for (method, path, body, status, sent) in [
+        (Method::GET, "/bank/close", "", 200, 2),
+        (Method::HEAD, "/bank/close", "", 200, 2),
+        (Method::OPTIONS, "/bank/close", "", 200, 2),
+        (Method::GET, "/bank/accounts", "", 200, 1),
+        (Method::GET, "/bank/partial", "", 502, 1),
+        (Method::GET, "/bank/close", "a body", 502, 1),
+        (Method::POST, "/bank/close", "", 502, 1),
+        (Method::POST, "/bank/close", "a body", 502, 1),
+        (Method::DELETE, "/bank/close", "", 502, 1),
+    ] {
+        let (address, requests) = forgetful().await;
+        let servers = plain(&[address]);
+        let world = World::with(|scene| {
+            with_bank(scene, &servers, "")
+                .replace("methods: [GET, POST], scopes", "methods: [GET, HEAD, OPTIONS, POST, DELETE], scopes")
+        })
+        .await;
+        let what = format!("{method} {path} {body:?}");
+        assert_eq!(world.judge(get(&world)).await.0, 200, "control: {what}");
+        let (mut head, _) = request(path, &world.sign(&world.token())).into_parts();
+        head.method = method;
+        let answer = world.judge(Request::from_parts(head, Bytes::from(body))).await;
+        assert_eq!(answer.0, status, "{what}");
+        assert_eq!(requests.load(Ordering::SeqCst), 1 + sent, "{what}");
+        assert_eq!(retries(&world).await, u64::from(sent == 2), "{what}");
+    }
+    // On a new connection, the server means it.
+    let (address, requests) = forgetful().await;
+    let world = world(&[address], "").await;
+    let fresh = world.judge(request("/bank/partial", &world.sign(&world.token()))).await;
+    assert_eq!((fresh.0, requests.load(Ordering::SeqCst)), (502, 1));
 }
