@@ -1,7 +1,7 @@
 //! Request bodies: what is read of them before the decision, and how they are framed.
 
 use fapi::message::ExchangeError;
-use http::{Version, header};
+use http::{Method, Version, header};
 use pingora::ErrorType;
 use pingora::proxy::Session;
 
@@ -24,6 +24,11 @@ pub(super) fn expects_continue(request: &http::request::Parts) -> bool {
             .get_all(header::EXPECT)
             .iter()
             .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Whether a request changes nothing, however often it is sent: its method is safe (RFC 9110 §9.2.1), and it has no body.
+pub(super) fn is_harmless(session: &mut Session) -> bool {
+    matches!(session.req_header().method, Method::GET | Method::HEAD | Method::OPTIONS) && session.is_body_empty()
 }
 
 /// Reads a form body, which Pingora buffers for the upstream up to 64 KiB.

@@ -24,7 +24,7 @@ use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificat
 use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::sender::BoundToken;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -32,7 +32,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
-use self::body::{breaks_chunks, expects_continue};
+use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
 use self::failure::{Failure, closed_unanswered, is_servers_fault};
