@@ -121,7 +121,7 @@ async fn atk_sm_12_a_body_of_any_method_is_framed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn atk_sm_05_what_follows_an_upgrade_is_no_stream_of_bytes() {
+async fn atk_sm_05_atk_sm_15_what_follows_an_upgrade_is_no_stream_of_bytes() {
     let world = World::start().await;
     let hidden = head(&world, &format!("GET /accounts/1?{MARKER}"), "").replace("Authorization", "X-Authorization");
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

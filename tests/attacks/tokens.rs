@@ -76,7 +76,9 @@ async fn no_token_that_is_almost_right_passes() {
             let wanted = if row == "ATK-TK-21 no scope" { 403 } else { 401 };
             // A value that is not a b64token makes the request malformed (RFC 6750 §2.1).
             let spelling = row.starts_with("ATK-TK-15") && (status, code.as_str()) == (400, "credentials_malformed");
-            assert!(status == wanted || spelling, "{row}: {status} {code}");
+            // An unknown kid is nobody's fault while the key set must not be read again yet.
+            let unread = row.starts_with("ATK-TK-04") && (status, code.as_str()) == (503, "keys_unavailable");
+            assert!(status == wanted || spelling || unread, "{row}: {status} {code}");
         }
     }
     assert_eq!(world.judge(request("/accounts", &good)).await, (200, "ok".into()), "control, once more");
