@@ -193,7 +193,7 @@ impl KeySource {
     /// Reads the keys because none of generation `seen` verifies a token.
     ///
     /// The token's key may be new, or may have replaced another under the same `kid`. But anyone can make up such a
-    /// token. So concurrent calls share one read, and there are only as many as [`Allowance`] permits: beyond it, calls
+    /// token. So concurrent calls share one read, and there are only as many as `Allowance` permits: beyond it, calls
     /// return at once. No call waits longer than one call to the issuer may take, even behind a slow scheduled read.
     pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Reread {
         let asked_at = instant();
