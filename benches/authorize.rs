@@ -95,7 +95,7 @@ routes:
         }
     });
     let origins = config.listeners.remove(0).hosts.remove(0).origins;
-    let limits = Limits { header_bytes: 32 * 1024, header_count: 100, body_bytes: 1024 };
+    let limits = Limits { header_bytes: 32 * 1024, header_count: 100, token_bytes: 16 * 1024, body_bytes: 1024 };
     let now = now();
     let gateway = Gateway {
         routes: config.routes,

@@ -16,7 +16,7 @@ use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, Routes, Target};
 use fapi::sender::{BoundToken, SenderEvidence};
-use fapi::token::TokenHash;
+use fapi::token::{self, TokenHash};
 use http::request::Parts;
 
 use crate::issuer::Issuers;
@@ -121,6 +121,7 @@ impl Gateway {
         seen.scheme = Some(credentials.scheme());
         let hash = TokenHash::of(credentials.token());
         seen.token_id = Some(hash.id());
+        token::check_size(credentials.token(), self.limits.token_bytes)?;
         let context = ProofContext {
             target: &target,
             token: credentials.token(),

@@ -9,6 +9,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// The largest number of fields in a header section.
     pub header_count: usize,
+    /// The largest access token, in bytes.
+    pub token_bytes: usize,
     /// The largest request body, in bytes.
     pub body_bytes: u64,
     /// How long a whole header section may take, from its first byte.
@@ -42,6 +44,7 @@ impl Default for Limits {
         Self {
             header_bytes: 32 * 1024,
             header_count: 100,
+            token_bytes: 16 * 1024,
             body_bytes: 10 * 1024 * 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),

@@ -84,6 +84,7 @@ pub(super) fn build(
             limits: message::Limits {
                 header_bytes: config.limits.header_bytes,
                 header_count: config.limits.header_count,
+                token_bytes: config.limits.token_bytes,
                 body_bytes: config.limits.body_bytes,
             },
             strip: config.strip,

@@ -263,9 +263,14 @@ async fn tokens_and_claims(world: &World, covered: &Covered) {
         ),
         (Code::TokenTooLarge, "BEAR-15", "a".repeat(17 * 1024)),
         (Code::TokenEncrypted, "JWT-14", "a.b.c.d.e".into()),
+    let forger = SigningKey::generate(KeyKind::Ps256, key.kid());
+    let forged = |header: Value| remember(forger.sign(&header, &claims));
+    for (name, value) in [("jwk", forger.jwk()), ("x5c", json!(["MIIB"])), ("jku", json!("https://localhost:1/jwks"))] {
+        passes(world, name, request("/accounts", &signed(header(name, value)))).await;
+    }
         (Code::TokenCriticalHeader, "FAPI2-CR-11", signed(header("crit", json!(["exp"])))),
-        (Code::TokenKeySupplied, "ATK-TK-02 jwk", signed(header("jwk", key.jwk()))),
-        (Code::TokenKeySupplied, "FAPI2-RS-12 jku", signed(header("jku", json!("https://localhost:1/jwks")))),
+        (Code::TokenKeySupplied, "ATK-TK-02 jwk", forged(header("jwk", forger.jwk()))),
+        (Code::TokenKeySupplied, "FAPI2-RS-12 jku", forged(header("jku", json!("https://localhost:1/jwks")))),
         (Code::TokenAlgorithmRefused, "alg none", tokens::unsigned(&header("alg", json!("none")), &claims)),
         (Code::TokenAlgorithmRefused, "FAPI2-CR-02", signed(header("alg", json!("ps256")))),
         (Code::TokenAlgorithmRefused, "RS256", signed(header("alg", json!("RS256")))),

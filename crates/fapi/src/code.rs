@@ -136,7 +136,7 @@ codes! {
     CredentialsMalformed = "credentials_malformed", BAD_REQUEST, Some(InvalidRequest);
     /// The route does not accept this authentication scheme (RFC 9110 §11.6.1).
     SchemeUnsupported = "scheme_unsupported", UNAUTHORIZED, None;
-    /// The access token is larger than 16 KiB.
+    /// The access token is larger than `limits.token_bytes`.
     TokenTooLarge = "token_too_large", UNAUTHORIZED, Some(InvalidToken);
     /// Not a compact JWS: parts, base64url, JSON grammar, duplicate members, depth (RFC 7515 §7.1, RFC 8725 §3).
     TokenMalformed = "token_malformed", UNAUTHORIZED, Some(InvalidToken);
@@ -144,7 +144,8 @@ codes! {
     TokenEncrypted = "token_encrypted", UNAUTHORIZED, Some(InvalidToken);
     /// The header names an extension that must be understood, `crit` or `b64` (RFC 7515 §4.1.11).
     TokenCriticalHeader = "token_critical_header", UNAUTHORIZED, Some(InvalidToken);
-    /// The header supplies a key of its own: `jwk`, `jku`, `x5u` or `x5c` (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
+    /// No key of the issuer verifies the signature; the header supplies another key (`jwk`, `jku`, `x5u` or `x5c`), which is
+    /// never used (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
     TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
     /// `alg` is not one of the issuer's algorithms: PS256, ES256, EdDSA (FAPI 2.0 §5.4.1).
     TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);

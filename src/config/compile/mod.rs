@@ -165,6 +165,14 @@ impl Build<'_> {
         if !(1..=MAX_FIELDS).contains(&header_count) {
             self.problem(&at.key("header_count"), "the number must be from 1 to 256; the default is `100`");
         }
+        let token = scalar::Size(header.min(default.token_bytes.try_into().ok()?));
+        let token_bytes = entry.token_bytes.get_or_insert(token).0;
+        if !(1024..=header).contains(&token_bytes) {
+            self.problem(
+                &at.key("token_bytes"),
+                "the size must be from 1KiB to that of `header_bytes`, which holds the token; the default is `16KiB`",
+            );
+        }
         let body_bytes = entry.body_bytes.get_or_insert(scalar::Size(default.body_bytes)).0;
         if body_bytes == 0 {
             self.problem(
@@ -192,6 +200,7 @@ impl Build<'_> {
         Some(Limits {
             header_bytes: header.try_into().ok()?,
             header_count: header_count.try_into().ok()?,
+            token_bytes: token_bytes.try_into().ok()?,
             body_bytes,
             header_timeout: header_timeout?,
             idle_timeout: idle_timeout?,

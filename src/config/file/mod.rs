@@ -171,6 +171,9 @@ pub(in crate::config) struct Limits {
     #[schemars(extend("default" = "10MiB"))]
     pub(in crate::config) body_bytes: Option<Size>,
     /// How long a header section may take, from its first byte.
+    /// Largest access token, from 1KiB to `header_bytes`; the default is less if `header_bytes` is.
+    #[schemars(extend("default" = "16KiB"))]
+    pub(in crate::config) token_bytes: Option<Size>,
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) header_timeout: Option<Duration>,
     /// How long a request body may take, from the end of its header section.

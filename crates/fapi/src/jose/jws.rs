@@ -44,11 +44,18 @@ pub enum JwsError {
 }
 
 impl<'r> Jws<'r> {
-    /// Parses a compact JWS of at most `limit` bytes.
+    /// Parses a compact JWS of at most `limit` bytes, whose header is understood.
     pub(crate) fn parse(text: &'r str, limit: usize) -> Result<Self, JwsError> {
         if text.len() > limit {
             return Err(JwsError::TooLarge { bytes: text.len(), limit });
         }
+        let jws = Self::split(text)?;
+        jws.check_header()?;
+        Ok(jws)
+    }
+
+    /// Reads the parts of a compact JWS, whatever the header says about them.
+    pub(crate) fn split(text: &'r str) -> Result<Self, JwsError> {
         let mut parts = text.split('.');
         let (Some(header), Some(payload), Some(signature)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(JwsError::Malformed { part: "serialization" });
@@ -60,12 +67,6 @@ impl<'r> Jws<'r> {
             _ => return Err(JwsError::Malformed { part: "serialization" }),
         }
         let header = part(header, "header")?;
-        // RFC 7515 §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
-        // recipient, then the JWS is invalid." None is supported; `b64` without `crit` changes what is signed (RFC 7797
-        // §6).
-        if header.contains_key("crit") || header.contains_key("b64") {
-            return Err(JwsError::CriticalHeader);
-        }
         if header.contains_key("enc") {
             return Err(JwsError::Encrypted);
         }
@@ -73,6 +74,17 @@ impl<'r> Jws<'r> {
         let signed = text.len().saturating_sub(signature.len()).saturating_sub(1);
         let signed = text.get(..signed).ok_or(JwsError::Malformed { part: "serialization" })?;
         Ok(Self { signed, signature, header, payload })
+    }
+
+    /// Refuses a header that changes how the rest is read.
+    pub(crate) fn check_header(&self) -> Result<(), JwsError> {
+        // RFC 7515 §4.1.11: "If any of the listed extension Header Parameters are not understood and supported by the
+        // recipient, then the JWS is invalid." None is supported; `b64` without `crit` changes what is signed (RFC 7797
+        // §6).
+        if self.header.contains_key("crit") || self.header.contains_key("b64") {
+            return Err(JwsError::CriticalHeader);
+        }
+        Ok(())
     }
 
     /// What is signed, and the signature in base64url.

@@ -12,6 +12,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Number of fields, without pseudo-header fields.
     pub header_count: usize,
+    /// Bytes of the access token.
+    pub token_bytes: usize,
     /// Bytes of the body.
     pub body_bytes: u64,
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::code::Code;
 use crate::route::Authority;
 
-const LIMITS: Limits = Limits { header_bytes: 1024, header_count: 16, body_bytes: 100 };
+const LIMITS: Limits = Limits { header_bytes: 1024, header_count: 16, token_bytes: 512, body_bytes: 100 };
 const GOOD: &str = "GET /accounts HTTP/1.1\r\nHost: api.example\r\n\r\n";
 
 fn origins() -> Origins {

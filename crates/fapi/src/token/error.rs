@@ -9,10 +9,12 @@ use crate::text::printable;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Over the size limit.
-    #[error("token has {bytes} bytes, the limit is {max}", max = MAX_TOKEN_BYTES)]
+    #[error("token has {bytes} bytes, the limit is {limit}")]
     TooLarge {
         /// Its size.
         bytes: usize,
+        /// The limit.
+        limit: usize,
     },
     /// Not a compact JWS with one reading.
     #[error("token {part} is malformed")]
@@ -26,8 +28,8 @@ pub enum TokenError {
     /// `crit` or `b64`.
     #[error("token header has a critical extension, which is not supported")]
     CriticalHeader,
-    /// A key or a reference to one in the header.
-    #[error("token header has a key of its own in {member:?}")]
+    /// A signature by none of the issuer's keys, beside a key or a reference to one in the header.
+    #[error("no key of the issuer verifies the signature, and the key in the header's {member:?} is not used")]
     KeySupplied {
         /// Which member.
         member: &'static str,
@@ -150,7 +152,7 @@ impl TokenError {
 
     /// Whether another version of the issuer's key set could change the outcome.
     pub const fn depends_on_keys(&self) -> bool {
-        matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
+        matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid | Self::KeySupplied { .. })
     }
 
     /// The error for a token whose claimed issuer the route does not accept.
@@ -162,13 +164,10 @@ impl TokenError {
 impl From<JwsError> for TokenError {
     fn from(error: JwsError) -> Self {
         match error {
-            JwsError::TooLarge { bytes, .. } => Self::TooLarge { bytes },
+            JwsError::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
             JwsError::Malformed { part } => Self::Malformed { part },
             JwsError::Encrypted => Self::Encrypted,
             JwsError::CriticalHeader => Self::CriticalHeader,
         }
     }
 }
-
-/// The size in bytes above which a token is not parsed.
-pub const MAX_TOKEN_BYTES: usize = 16 * 1024;

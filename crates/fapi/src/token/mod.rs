@@ -11,7 +11,18 @@ mod jwt;
 pub use active::{ActiveToken, ClearedUpTo};
 pub use claims::{Claims, Expected};
 pub use confirmation::{Confirmation, ConfirmationError, thumbprint};
-pub use error::{MAX_TOKEN_BYTES, TokenError};
+pub use error::TokenError;
 pub use hash::{OtherSpellings, TokenHash, TokenId};
 pub use introspection::MissingAudience;
 pub use jwt::{UnverifiedJws, VerifiedJws};
+
+use crate::credentials::PresentedToken;
+
+/// Checks that a token of any kind has at most `limit` bytes, before it is hashed or parsed.
+///
+/// # Errors
+/// [`TokenError::TooLarge`].
+pub const fn check_size(token: PresentedToken<'_>, limit: usize) -> Result<(), TokenError> {
+    let bytes = token.as_str().len();
+    if bytes > limit { Err(TokenError::TooLarge { bytes, limit }) } else { Ok(()) }
+}
