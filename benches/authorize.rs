@@ -21,11 +21,11 @@ use fapi::route::Origins;
 use fapi::{UnixTime, sha256};
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
-use fapi_gateway::gateway::Gateway;
+use fapi_gateway::gateway::{Client, Gateway};
 use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
 use fapi_gateway::replay::keys::KnownKeys;
-use fapi_gateway::replay::memory::MemoryLog;
+use fapi_gateway::replay::memory::{Capacity, MemoryLog};
 use http::request::Parts;
 use http::{Request, Version};
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
@@ -104,7 +104,11 @@ routes:
         strip: config.strip,
         freshness: config.freshness,
         proof_keys: Arc::new(KnownKeys::new(1000)),
-        replay: Arc::new(ReplayLog::memory(MemoryLog::new(100_000_000, UnixTime(0)), Arc::new(()), Clock::system())),
+        replay: Arc::new(ReplayLog::memory(
+            MemoryLog::new(Capacity { total: 100_000_000, per_key: 100_000_000 }, UnixTime(0)),
+            Arc::new(()),
+            Clock::system(),
+        )),
     };
     let peer = Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));
     let token = issuer.token(now).bound_to_certificate(&client).sign(issuer.key(KeyKind::Es256));
@@ -195,7 +199,8 @@ async fn decide(
     peer: &Peer,
     now: UnixTime,
 ) -> Result<Permit, Cause> {
-    match gateway.authorize(request, facts, origins, peer, now).await {
+    let client = Client { peer, verified_chain: true, address: None };
+    match gateway.authorize(request, facts, origins, client, now).await {
         Ok((Judged::Authorized(authorized), _)) => gateway.redeem(authorized, now).await,
         Ok((Judged::AwaitsForm(_), _)) => unreachable!("no request here has a form"),
         Err(rejection) => panic!("{}", rejection.cause()),

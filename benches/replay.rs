@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fapi::dpop::ProofId;
+use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::{UnixTime, sha256};
-use fapi_gateway::replay::memory::{Insert, MemoryLog};
+use fapi_gateway::replay::memory::{Capacity, Insert, MemoryLog};
 
 const NOW: u64 = 1_800_000_000;
 const THREADS: u64 = 8;
@@ -17,13 +18,14 @@ fn id(number: u64) -> ProofId {
     ProofId::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
 }
 
-/// Uses a proof that was made within the last minute, as on a busy gateway.
+/// Uses a proof by one of 5,000 keys that was made within the last minute, as on a busy gateway.
 fn use_of(log: &MemoryLog, number: u64) -> Insert {
-    log.insert(&id(number), UnixTime(NOW + 1 + number % 60), UnixTime(NOW))
+    let key = KeyThumbprint::from_bytes(sha256(&(number % 5000).to_be_bytes()));
+    log.insert(&id(number), &key, UnixTime(NOW + 1 + number % 60), UnixTime(NOW))
 }
 
 fn replay(criterion: &mut Criterion) {
-    let log = Arc::new(MemoryLog::new(1_000_000_000, UnixTime(0)));
+    let log = Arc::new(MemoryLog::new(Capacity { total: 1_000_000_000, per_key: 1_000_000_000 }, UnixTime(0)));
     for number in 0..1_000_000 {
         assert_eq!(use_of(&log, number), Insert::First);
     }

@@ -4,6 +4,7 @@
 //! consulting the replay log wait for anything. What a step proves is a type that the next step requires, so skipping a
 //! step does not compile.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
@@ -20,6 +21,7 @@ use fapi::token::{self, TokenHash};
 use http::request::Parts;
 
 use crate::issuer::Issuers;
+use crate::issuer::introspection::Asker;
 use crate::replay::ReplayLog;
 
 /// Everything a decision depends on, except the request and the time.
@@ -53,11 +55,11 @@ impl Gateway {
         request: &Parts,
         facts: &Facts<'_>,
         origins: &Origins,
-        peer: &Peer,
+        client: Client<'_>,
         now: UnixTime,
     ) -> Result<(Judged, Seen), Rejection> {
         let mut seen = Seen::default();
-        match self.line(request, facts, origins, peer, now, &mut seen).await {
+        match self.line(request, facts, origins, client, now, &mut seen).await {
             Ok(judged) => Ok((judged, seen)),
             Err(cause) => Err(Rejection::new(cause, seen)),
         }
@@ -97,7 +99,7 @@ impl Gateway {
         request: &Parts,
         facts: &Facts<'_>,
         origins: &Origins,
-        peer: &Peer,
+        client: Client<'_>,
         now: UnixTime,
         seen: &mut Seen,
     ) -> Result<Judged, Cause> {
@@ -119,9 +121,9 @@ impl Gateway {
         let policy = guard.policy();
         let credentials = Credentials::from_request(&request.headers, target.query(), policy.schemes())?;
         seen.scheme = Some(credentials.scheme());
+        token::check_size(credentials.token(), self.limits.token_bytes)?;
         let hash = TokenHash::of(credentials.token());
         seen.token_id = Some(hash.id());
-        token::check_size(credentials.token(), self.limits.token_bytes)?;
         let context = ProofContext {
             target: &target,
             token: credentials.token(),
@@ -131,12 +133,35 @@ impl Gateway {
             began: self.replay.began(self.freshness.clock_skew),
             now,
         };
-        let evidence = SenderEvidence::collect(credentials, peer, context, policy.schemes())?;
-        let token =
-            self.issuers.validate(&evidence, &hash, policy.issuers(), policy.introspection_max_age(), now).await?;
+        let evidence = SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?;
+        let token = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await?;
         seen.token = Some(token.clone());
         let bound = BoundToken::prove(token, evidence)?;
         Ok(guard.authorize(bound, &request.headers)?)
+    }
+}
+
+/// Who sent a request, as far as the connection shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Its certificate.
+    pub peer: &'a Peer,
+    /// Whether the chain of that certificate was verified, so that nobody can make any number of them.
+    pub verified_chain: bool,
+    /// Its address; `None` behind a proxy.
+    pub address: Option<IpAddr>,
+}
+
+impl Client<'_> {
+    /// Who it is among those who wait for an issuer.
+    fn asker(&self, evidence: &SenderEvidence<'_>) -> Asker {
+        let certificate = self.peer.certificate().filter(|_| self.verified_chain);
+        match (certificate, self.address, evidence.proof_key()) {
+            (Some(certificate), _, _) => Asker::Certificate(*certificate.thumbprint().as_bytes()),
+            (None, Some(address), _) => Asker::at(address),
+            (None, None, Some(key)) => Asker::Key(*key.as_bytes()),
+            (None, None, None) => Asker::Unknown,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::connection::drain;
 use crate::connection::limits::Limits;
 use crate::connection::tls::InForce;
 use crate::gateway::Gateway;
+use crate::replay::memory::Capacity;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Upstream;
 
@@ -20,7 +21,7 @@ use crate::upstream::Upstream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptFor {
     /// How many proofs it holds at most.
-    pub max_entries: usize,
+    pub replay: Capacity,
     /// How long a proof is accepted after its `iat`, in seconds.
     pub max_age: u64,
     /// How long a nonce is in use, in seconds.

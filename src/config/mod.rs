@@ -28,6 +28,7 @@ use serde_json::Value;
 use crate::config::watch::Files;
 use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
+use crate::replay::memory::Capacity;
 use crate::telemetry::audit;
 use crate::{issuer, upstream};
 
@@ -56,7 +57,7 @@ pub struct Config {
     /// How old a DPoP proof may be, and how its nonces are made.
     pub freshness: Freshness,
     /// How many used proofs are remembered at a time.
-    pub replay_max_entries: usize,
+    pub replay: Capacity,
     /// Limits on what a peer may use.
     pub limits: Limits,
     /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) points into this list.

@@ -25,14 +25,15 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
-use fapi::policy::IssuerIndex;
-use fapi::rejection::{Cause, Unavailable};
+use fapi::policy::{IssuerIndex, Policy};
+use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 use fapi::sender::SenderEvidence;
 use fapi::token::{ActiveToken, TokenError, TokenHash, UnverifiedJws};
 use moka::sync::Cache;
 use tokio::task::JoinSet;
 
 use self::entry::{Entry, Judge, Shared};
+use self::introspection::Asker;
 use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
 use self::revocations::Revocations;
@@ -111,12 +112,12 @@ impl Issuers {
         Ok(Self { entries, tokens, cache, revocations, intake: None, observer })
     }
 
-    /// Returns the token, if one of the `accepted` issuers issued it for this resource.
+    /// Returns the token, if one of the issuers that `policy` accepts issued it for this resource.
     ///
     /// A token that was already verified with the current keys, or introspected recently, is found by `hash`, which
     /// must be the hash of the evidence's token, without being parsed. It may have expired since: its claims, binding and rights are
-    /// checked on every request, beginning with [`ActiveToken::claims_at`]. An introspection response is used for at
-    /// most `max_age`, if given; zero asks the issuer every time.
+    /// checked on every request, beginning with [`ActiveToken::claims_at`]. An introspection response is used for as
+    /// long as the policy allows. `asker` is who waits for the issuer, if it has to be asked.
     ///
     /// Takes the evidence and not the token alone, so that a request that no token could help never gets here.
     ///
@@ -128,10 +129,11 @@ impl Issuers {
         &self,
         evidence: &SenderEvidence<'_>,
         hash: &TokenHash,
-        accepted: &[IssuerIndex],
-        max_age: Option<Duration>,
+        asker: Asker,
+        policy: &Policy,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
+        let (accepted, max_age) = (policy.issuers(), policy.introspection_max_age());
         let token = evidence.token();
         debug_assert_eq!(*hash, TokenHash::of(token), "the hash is of another token");
         for entry in self.accepted(accepted) {
@@ -143,7 +145,7 @@ impl Issuers {
         let (entry, jws) = self.issuer_of(token, accepted)?;
         self.observer.token_cache(&entry.expected.name, CacheOutcome::Miss);
         match (&entry.judge, jws) {
-            (Judge::Issuer(introspector), _) => introspector.introspect(token, hash, max_age, now).await,
+            (Judge::Issuer(introspector), _) => introspector.introspect((token, hash), asker, max_age, now).await,
             (Judge::Keys(keys), Some(jws)) => self.verify(entry, keys, (token, jws), hash, now).await,
             (Judge::Keys(_), None) => Err(TokenError::issuer_unknown(None).into()),
         }
@@ -287,6 +289,9 @@ pub enum ValidateError {
     /// The token is at fault.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// Too many requests of the client are waiting already.
+    #[error(transparent)]
+    Share(#[from] ShareExceeded),
     /// The gateway or the issuer is at fault.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -296,6 +301,7 @@ impl From<ValidateError> for Cause {
     fn from(error: ValidateError) -> Self {
         match error {
             ValidateError::Token(error) => error.into(),
+            ValidateError::Share(error) => error.into(),
             ValidateError::Unavailable(error) => error.into(),
         }
     }

@@ -56,6 +56,8 @@ pub enum IntrospectionOutcome {
     Unreachable,
     /// Not asked, since too many requests are waiting.
     Busy,
+    /// Not asked, since too many requests of the same client are waiting.
+    ShareExceeded,
 }
 
 impl IntrospectionOutcome {
@@ -68,6 +70,7 @@ impl IntrospectionOutcome {
         Self::Timeout,
         Self::Unreachable,
         Self::Busy,
+        Self::ShareExceeded,
     ];
 
     /// Its name in metrics.
@@ -80,6 +83,7 @@ impl IntrospectionOutcome {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
             Self::Busy => "busy",
+            Self::ShareExceeded => "share_exceeded",
         }
     }
 }

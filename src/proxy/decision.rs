@@ -17,7 +17,7 @@ use super::body::{breaks_chunks, read_form};
 use super::context::{Context, connection};
 use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
-use crate::gateway::Outcome;
+use crate::gateway::{Client, Outcome};
 
 impl Proxy {
     /// Asks the gateway to decide on one request.
@@ -36,9 +36,11 @@ impl Proxy {
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
         let mut forwarded_chain = None;
+        let mut address = None;
         match other_end {
             OtherEnd::Client(peer) => {
                 context.peer = peer;
+                address = Some(facts.client_address);
                 context.verified_chain = host.tls.verifies_chains();
             }
             OtherEnd::Proxy(trusted_proxy) => {
@@ -51,7 +53,8 @@ impl Proxy {
                 forwarded_chain = client.chain;
             }
         }
-        let judged = generation.gateway.authorize(request, &message, &host.origins, &context.peer, now).await;
+        let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
+        let judged = generation.gateway.authorize(request, &message, &host.origins, client, now).await;
         context.decision = context.began.elapsed();
         let (judged, seen) = judged?;
         match self.redeem(session, context, judged, now).await {

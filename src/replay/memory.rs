@@ -2,15 +2,17 @@
 //!
 //! Proofs are kept in buckets, by the time until which they must be remembered; a bucket is dropped as a whole when
 //! that time has passed. A lookup checks every bucket of its shard. There are few: the longest lifetime of a proof in
-//! steps of 16 seconds.
+//! steps of 16 seconds. The proofs of one key are all in one shard, and each bucket counts them, so that one client
+//! cannot fill the log for the others.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fapi::UnixTime;
 use fapi::dpop::ProofId;
+use fapi::jose::thumbprint::KeyThumbprint;
 
 /// The result of recording a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +23,19 @@ pub enum Insert {
     Again,
     /// There is no room to record the use.
     Full,
+    /// The key's share is used up.
+    ShareExceeded,
     /// The clock was set back, and an earlier use of the proof may already have been forgotten.
     ClockSetBack,
+}
+
+/// How many proofs a log holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Of all keys.
+    pub total: usize,
+    /// Of one key.
+    pub per_key: usize,
 }
 
 /// A replay log in memory.
@@ -30,6 +43,7 @@ pub struct MemoryLog {
     shards: Vec<Mutex<Shard>>,
     entries: AtomicUsize,
     max_entries: AtomicUsize,
+    max_per_key: AtomicUsize,
     /// The latest second that was read from the clock since it was last set back.
     latest: AtomicU64,
     began: AtomicU64,
@@ -43,7 +57,12 @@ struct Shard {
 struct Bucket {
     end: u64,
     proofs: HashSet<[u8; 16], BuildHasherDefault<AlreadyHashed>>,
+    /// How many of them are by each key.
+    keys: HashMap<KeyId, u32, BuildHasherDefault<AlreadyHashed>>,
 }
+
+/// The beginning of a key's thumbprint.
+type KeyId = [u8; 16];
 
 impl Shard {
     /// Drops the buckets whose time has passed, and returns how many proofs they held.
@@ -57,23 +76,34 @@ impl Shard {
         dropped
     }
 
-    fn note(&mut self, id: [u8; 16], end: u64) {
+    fn proofs_of(&self, key: &KeyId) -> usize {
+        let proofs = self.buckets.iter().filter_map(|bucket| bucket.keys.get(key));
+        proofs.fold(0, |sum, proofs| sum.saturating_add(usize::try_from(*proofs).unwrap_or(usize::MAX)))
+    }
+
+    fn note(&mut self, id: [u8; 16], key: KeyId, end: u64) {
         match self.buckets.iter_mut().find(|bucket| bucket.end == end) {
             Some(bucket) => {
                 bucket.proofs.insert(id);
+                let proofs = bucket.keys.entry(key).or_default();
+                *proofs = proofs.saturating_add(1);
             }
-            None => self.buckets.push(Bucket { end, proofs: HashSet::from_iter([id]) }),
+            None => {
+                let (proofs, keys) = (HashSet::from_iter([id]), HashMap::from_iter([(key, 1)]));
+                self.buckets.push(Bucket { end, proofs, keys });
+            }
         }
     }
 }
 
 impl MemoryLog {
-    /// Creates a log for at most `max_entries` proofs, which does not know about uses before `began`.
-    pub fn new(max_entries: usize, began: UnixTime) -> Self {
+    /// Creates a log of this capacity, which does not know about uses before `began`.
+    pub fn new(capacity: Capacity, began: UnixTime) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             entries: AtomicUsize::new(0),
-            max_entries: AtomicUsize::new(max_entries),
+            max_entries: AtomicUsize::new(capacity.total),
+            max_per_key: AtomicUsize::new(capacity.per_key),
             latest: AtomicU64::new(began.0),
             began: AtomicU64::new(began.0),
         }
@@ -81,19 +111,21 @@ impl MemoryLog {
 
     /// Continues with other limits. Recorded uses are kept, but proofs that were made before `now` may have been
     /// forgotten under the previous limits and are refused.
-    pub fn resize(&self, max_entries: usize, now: UnixTime) {
-        self.max_entries.store(max_entries, Ordering::Release);
+    pub fn resize(&self, capacity: Capacity, now: UnixTime) {
+        self.max_entries.store(capacity.total, Ordering::Release);
+        self.max_per_key.store(capacity.per_key, Ordering::Release);
         self.began.fetch_max(now.0, Ordering::AcqRel);
     }
 
-    /// Records the use of a proof that no request can pass with after `forget_after`, in one atomic step.
-    pub fn insert(&self, proof: &ProofId, forget_after: UnixTime, now: UnixTime) -> Insert {
+    /// Records the use of a proof by `key` that no request can pass with after `forget_after`, in one atomic step.
+    pub fn insert(&self, proof: &ProofId, key: &KeyThumbprint, forget_after: UnixTime, now: UnixTime) -> Insert {
         let end = bucket_of(forget_after);
         // Setting the clock back makes forgotten proofs valid again; those are refused.
         self.latest.fetch_max(now.0, Ordering::AcqRel);
         let id = proof.as_bytes();
-        let [first, ..] = id;
-        let mut shard = self.shards[usize::from(*first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+        let key_id = prefix(key);
+        let [first, ..] = key_id;
+        let mut shard = self.shards[usize::from(first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so that a proof that another request has just made this shard forget is refused.
         let forgotten = self.forgotten();
         if end < forgotten {
@@ -104,12 +136,15 @@ impl MemoryLog {
         if shard.buckets.iter().any(|bucket| bucket.proofs.contains(id)) {
             return Insert::Again;
         }
+        if shard.proofs_of(&key_id) >= self.max_per_key.load(Ordering::Acquire) {
+            return Insert::ShareExceeded;
+        }
         if self.entries.fetch_add(1, Ordering::AcqRel) >= self.max_entries.load(Ordering::Acquire) {
             self.entries.fetch_sub(1, Ordering::AcqRel);
             drop(shard);
-            return if self.sweep(forgotten) { self.insert(proof, forget_after, now) } else { Insert::Full };
+            return if self.sweep(forgotten) { self.insert(proof, key, forget_after, now) } else { Insert::Full };
         }
-        shard.note(*id, end);
+        shard.note(*id, key_id, end);
         Insert::First
     }
 
@@ -158,12 +193,16 @@ impl MemoryLog {
     }
 }
 
+fn prefix(key: &KeyThumbprint) -> KeyId {
+    key.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
 const fn bucket_of(time: UnixTime) -> u64 {
     time.0 >> 4
 }
 
-/// Passes proof IDs through: they are part of a SHA-256 and need no further hashing, and a client can choose one only
-/// by trial.
+/// Passes the IDs of proofs and keys through: they are part of a SHA-256 and need no further hashing, and a client can
+/// choose one only by trial.
 #[derive(Default)]
 struct AlreadyHashed(u64);
 
@@ -197,28 +236,40 @@ mod tests {
         ProofId::from_bytes(digest[..16].try_into().unwrap())
     }
 
+    fn room_for(total: usize) -> Capacity {
+        Capacity { total, per_key: usize::MAX }
+    }
+
+    fn key(number: u8) -> KeyThumbprint {
+        KeyThumbprint::from_bytes([number; 32])
+    }
+
+    fn use_of(log: &MemoryLog, id: &ProofId, forget_after: UnixTime, now: UnixTime) -> Insert {
+        log.insert(id, &key(1), forget_after, now)
+    }
+
     #[test]
     fn dpop_39_a_proof_is_used_once_for_as_long_as_it_could_pass() {
-        let log = MemoryLog::new(10, UnixTime(0));
-        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
+        let log = MemoryLog::new(room_for(10), UnixTime(0));
+        assert_eq!(use_of(&log, &id(1), UnixTime(1000), UnixTime(940)), Insert::First);
         for now in [940, 999, 1000] {
-            assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(now)), Insert::Again, "{now}");
+            assert_eq!(use_of(&log, &id(1), UnixTime(1000), UnixTime(now)), Insert::Again, "{now}");
         }
-        assert_eq!(log.insert(&id(2), UnixTime(1000), UnixTime(1000)), Insert::First, "control");
+        assert_eq!(use_of(&log, &id(2), UnixTime(1000), UnixTime(1000)), Insert::First, "control");
     }
 
     #[test]
     fn dpop_40_a_full_log_refuses_and_forgets_nothing() {
-        let log = MemoryLog::new(100, UnixTime(0));
+        let log = MemoryLog::new(room_for(100), UnixTime(0));
         for number in 0..100 {
-            assert_eq!(log.insert(&id(number), UnixTime(1000), UnixTime(940)), Insert::First);
+            assert_eq!(use_of(&log, &id(number), UnixTime(1000), UnixTime(940)), Insert::First);
         }
-        assert_eq!(log.insert(&id(100), UnixTime(1000), UnixTime(940)), Insert::Full);
+        assert_eq!(use_of(&log, &id(100), UnixTime(1000), UnixTime(940)), Insert::Full);
         for number in 0..100 {
-            assert_eq!(log.insert(&id(number), UnixTime(1000), UnixTime(940)), Insert::Again);
+            assert_eq!(use_of(&log, &id(number), UnixTime(1000), UnixTime(940)), Insert::Again);
         }
         assert_eq!(
-            log.insert(&id(100), UnixTime(2000), UnixTime(1100)),
+            use_of(&log, &id(100), UnixTime(2000), UnixTime(1100)),
             Insert::First,
             "there is room when they have expired"
         );
@@ -226,40 +277,63 @@ mod tests {
     }
 
     #[test]
+    fn one_key_uses_up_its_share_and_nothing_else() {
+        let log = MemoryLog::new(Capacity { total: 100, per_key: 10 }, UnixTime(0));
+        let at = |seconds: u64| (UnixTime(seconds + 60), UnixTime(seconds));
+        let insert = |number: u64, by: u8, seconds: u64| {
+            let (forget_after, now) = at(seconds);
+            log.insert(&id(number), &key(by), forget_after, now)
+        };
+        for number in 0..10 {
+            assert_eq!(insert(number, 1, 940 + number * 4), Insert::First, "in several buckets");
+        }
+        assert_eq!(insert(10, 1, 980), Insert::ShareExceeded);
+        assert_eq!(insert(9, 1, 980), Insert::Again, "a used proof is a replay all the same");
+        // Keys 1 and 65 share a shard.
+        for by in [2, 65] {
+            assert_eq!(insert(100 + u64::from(by), by, 980), Insert::First, "control");
+        }
+        assert_eq!(log.entries(), 12);
+        assert_eq!(insert(10, 1, 1010), Insert::First, "the share is free again when proofs are forgotten");
+        log.resize(Capacity { total: 100, per_key: 1 }, UnixTime(1010));
+        assert_eq!((insert(11, 2, 1010), insert(11, 3, 1010)), (Insert::ShareExceeded, Insert::First));
+    }
+
+    #[test]
     fn another_end_does_not_hide_a_use() {
-        let log = MemoryLog::new(10, UnixTime(0));
-        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
-        assert_eq!(log.insert(&id(1), UnixTime(1100), UnixTime(950)), Insert::Again);
+        let log = MemoryLog::new(room_for(10), UnixTime(0));
+        assert_eq!(use_of(&log, &id(1), UnixTime(1000), UnixTime(940)), Insert::First);
+        assert_eq!(use_of(&log, &id(1), UnixTime(1100), UnixTime(950)), Insert::Again);
     }
 
     #[test]
     fn a_clock_that_is_set_back_brings_nothing_to_life_again() {
-        let log = MemoryLog::new(10, UnixTime(0));
-        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::First);
-        assert_eq!(log.insert(&id(2), UnixTime(3000), UnixTime(2940)), Insert::First);
-        assert_eq!(log.insert(&id(1), UnixTime(1000), UnixTime(940)), Insert::ClockSetBack);
+        let log = MemoryLog::new(room_for(10), UnixTime(0));
+        assert_eq!(use_of(&log, &id(1), UnixTime(1000), UnixTime(940)), Insert::First);
+        assert_eq!(use_of(&log, &id(2), UnixTime(3000), UnixTime(2940)), Insert::First);
+        assert_eq!(use_of(&log, &id(1), UnixTime(1000), UnixTime(940)), Insert::ClockSetBack);
     }
 
     #[test]
     fn a_log_whose_clock_was_set_back_starts_again_and_keeps_what_it_holds() {
-        let log = MemoryLog::new(10, UnixTime(900));
+        let log = MemoryLog::new(room_for(10), UnixTime(900));
         let restart = |now: u64| log.restart_if_set_back(10, || UnixTime(now));
         assert_eq!((restart(4540), restart(4530), log.began()), (None, None, UnixTime(900)), "within the tolerance");
-        assert_eq!(log.insert(&id(1), UnixTime(4600), UnixTime(4540)), Insert::First);
+        assert_eq!(use_of(&log, &id(1), UnixTime(4600), UnixTime(4540)), Insert::First);
         assert_eq!((restart(940), log.began()), (Some(3600), UnixTime(940)));
         assert_eq!(restart(940), None, "once");
-        assert_eq!(log.insert(&id(2), UnixTime(1000), UnixTime(940)), Insert::First, "it is not refused until 4540");
+        assert_eq!(use_of(&log, &id(2), UnixTime(1000), UnixTime(940)), Insert::First, "it is not refused until 4540");
         for now in [940, 4600] {
-            assert_eq!(log.insert(&id(1), UnixTime(4600), UnixTime(now)), Insert::Again, "{now}");
+            assert_eq!(use_of(&log, &id(1), UnixTime(4600), UnixTime(now)), Insert::Again, "{now}");
         }
         // A request that read the time before the step does not bring the later time back for good.
-        let _ = log.insert(&id(3), UnixTime(8000), UnixTime(8000));
+        let _ = use_of(&log, &id(3), UnixTime(8000), UnixTime(8000));
         assert_eq!(restart(4600), Some(3400));
     }
 
     #[test]
     fn a_thread_that_was_stopped_after_it_had_read_the_time_does_not_restart_the_log() {
-        let log = MemoryLog::new(10, UnixTime(900));
+        let log = MemoryLog::new(room_for(10), UnixTime(900));
         let times = std::cell::RefCell::new(vec![1000, 900]);
         assert_eq!(log.restart_if_set_back(10, || UnixTime(1000)), None);
         assert_eq!(log.restart_if_set_back(10, || UnixTime(times.borrow_mut().pop().unwrap())), None);
@@ -268,11 +342,11 @@ mod tests {
 
     #[test]
     fn of_many_uses_at_a_time_exactly_one_is_the_first() {
-        let log = Arc::new(MemoryLog::new(1000, UnixTime(0)));
+        let log = Arc::new(MemoryLog::new(room_for(1000), UnixTime(0)));
         let threads: Vec<_> = (0..64)
             .map(|_| {
                 let log = log.clone();
-                std::thread::spawn(move || log.insert(&id(7), UnixTime(1000), UnixTime(940)))
+                std::thread::spawn(move || use_of(&log, &id(7), UnixTime(1000), UnixTime(940)))
             })
             .collect();
         let first = threads.into_iter().map(|thread| thread.join().unwrap());
@@ -283,7 +357,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_naive_set(uses in prop::collection::vec((0_u64..20, 0_u64..200, 0_u64..30), 1..200)) {
-            let log = MemoryLog::new(1000, UnixTime(0));
+            let log = MemoryLog::new(room_for(1000), UnixTime(0));
             let mut naive = HashSet::new();
             let mut now = 10_000;
             for (number, life, step) in uses {
@@ -291,7 +365,7 @@ mod tests {
                 // The end depends on the proof alone, as it does in the gateway.
                 let end = 10_000 + number * 37 + life / 200;
                 let passable = now <= end;
-                let insert = log.insert(&id(number), UnixTime(end), UnixTime(now));
+                let insert = use_of(&log, &id(number), UnixTime(end), UnixTime(now));
                 if passable {
                     prop_assert_eq!(insert == Insert::First, naive.insert(number));
                 }

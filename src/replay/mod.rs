@@ -11,9 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
 use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
-use fapi::rejection::{Cause, Unavailable};
+use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 
-use self::memory::{Insert, MemoryLog};
+use self::memory::{Capacity, Insert, MemoryLog};
 use crate::clock::Clock;
 
 /// The replay log of a gateway.
@@ -60,16 +60,17 @@ impl ReplayLog {
     /// Records the use of a proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for a proof that was used before;
-    /// [`Unavailable::ReplayLog`] if the log cannot tell.
+    /// [`DpopError::Replayed`] for a proof that was used before; [`ShareExceeded::ReplayLog`] if its key has used
+    /// too many; [`Unavailable::ReplayLog`] if the log cannot tell.
     pub async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         let outcome = match &self.store {
-            Store::Memory(log) => log.insert(&proof.id(), proof.forget_after(), now),
+            Store::Memory(log) => log.insert(&proof.id(), proof.key(), proof.forget_after(), now),
         };
         self.observer.asked(outcome);
         match outcome {
             Insert::First => Ok(FirstUse::assertion(proof.id())),
             Insert::Again => Err(DpopError::Replayed.into()),
+            Insert::ShareExceeded => Err(ShareExceeded::ReplayLog.into()),
             Insert::ClockSetBack => Err(Unavailable::ReplayLog {
                 detail: "the clock was set back to a time that it has already forgotten".into(),
             }
@@ -104,9 +105,9 @@ impl ReplayLog {
     }
 
     /// Continues with other limits, without forgetting recorded uses.
-    pub fn resize(&self, max_entries: usize, now: UnixTime) {
+    pub fn resize(&self, capacity: Capacity, now: UnixTime) {
         match &self.store {
-            Store::Memory(log) => log.resize(max_entries, now),
+            Store::Memory(log) => log.resize(capacity, now),
         }
         self.since_now();
     }

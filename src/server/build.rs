@@ -59,14 +59,14 @@ pub(super) fn build(
     let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
     let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
     let kept_for = KeptFor {
-        max_entries: config.replay_max_entries,
+        replay: config.replay,
         max_age: config.freshness.max_age,
         nonce_lifetime: config.freshness.nonces.lifetime(),
     };
     let (replay, proof_keys) = match before {
         Some(before) => (before.gateway.replay.clone(), before.gateway.proof_keys.clone()),
         None => {
-            let log = MemoryLog::new(kept_for.max_entries, now);
+            let log = MemoryLog::new(kept_for.replay, now);
             let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")), time);
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }

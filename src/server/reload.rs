@@ -196,7 +196,7 @@ impl Reloader {
         if before.kept_for != new.kept_for {
             // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too
             // early.
-            new.gateway.replay.resize(new.kept_for.max_entries, self.clock.unix_time());
+            new.gateway.replay.resize(new.kept_for.replay, self.clock.unix_time());
         }
         state.work = work;
         state.changes.interval = interval;

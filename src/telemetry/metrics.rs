@@ -164,7 +164,7 @@ impl Metrics {
         )?;
         let replay_requests = counter(
             "fapi_gateway_replay_requests_total",
-            "Proofs that the replay log was asked about. store is memory; outcome is first, replayed or unavailable.",
+            "Proofs that the replay log was asked about. store is memory; outcome is first, replayed, share_exceeded or unavailable.",
             &["store", "outcome"],
         )?;
         let replay_entries = Gauge::new("fapi_gateway_replay_entries", "Used proofs that are remembered.")?;
@@ -359,6 +359,7 @@ impl Metrics {
         ReplayMetrics {
             first: counter("first"),
             again: counter("replayed"),
+            share_exceeded: counter("share_exceeded"),
             full: counter("unavailable"),
             clock_step: self.clock_step.clone(),
         }
@@ -400,6 +401,7 @@ fn set_times<'c>(gauge: &GaugeVec, times: impl IntoIterator<Item = &'c (String, 
 pub struct ReplayMetrics {
     first: IntCounter,
     again: IntCounter,
+    share_exceeded: IntCounter,
     full: IntCounter,
     clock_step: Gauge,
 }
@@ -409,6 +411,7 @@ impl crate::replay::Observer for ReplayMetrics {
         match outcome {
             Insert::First => self.first.inc(),
             Insert::Again => self.again.inc(),
+            Insert::ShareExceeded => self.share_exceeded.inc(),
             Insert::Full | Insert::ClockSetBack => self.full.inc(),
         }
     }
@@ -454,7 +457,7 @@ impl Observer for IssuerMetrics {
 
     fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration) {
         self.metrics.introspection_requests.with_label_values(&[issuer, outcome.as_str()]).inc();
-        if outcome != IntrospectionOutcome::Busy {
+        if !matches!(outcome, IntrospectionOutcome::Busy | IntrospectionOutcome::ShareExceeded) {
             self.metrics.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
         }
     }

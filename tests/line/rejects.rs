@@ -18,8 +18,9 @@ use sandbox::pki::{Authority, self_signed};
 use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
+use crate::edge::hostile::wire::now;
 use crate::support::client::Client;
-use crate::support::{ORIGIN, World, dpop_request, remember, request};
+use crate::support::{DEADLINE, ORIGIN, World, dpop_request, remember, request};
 
 /// The codes that a case has produced.
 #[derive(Default)]
@@ -216,7 +217,7 @@ async fn proofs_elsewhere(covered: &Covered) {
     let world = World::with(|scene| {
         scene
             .replace("routes:\n", "routes:\n  - { name: pinned, path: /pinned, methods: [GET], scopes: [accounts], sender_constraint: [certificate], upstream: accounts }\n")
-            .replace("upstreams:\n", "dpop: { nonce: always }\nreplay: { max_entries: 1000 }\nupstreams:\n")
+            .replace("upstreams:\n", "dpop: { nonce: always }\nreplay: { max_entries: 1000, max_entries_per_key: 900 }\nupstreams:\n")
     })
     .await;
     let client = world.anonymous();
@@ -230,8 +231,16 @@ async fn proofs_elsewhere(covered: &Covered) {
     refused(&world, covered, Code::DpopNonceRequired, "DPOP-18", &client, first).await;
     let next = || holder.request("/accounts", &proof().claim("nonce", nonce.as_str()));
     let mut connection = client.clone().h2().connect().await.unwrap();
-    for _ in 0..1000 {
+    for _ in 0..900 {
         assert_eq!(connection.send(next()).await.unwrap().status(), StatusCode::OK, "control of DPOP-40");
+    }
+    let response = client.send(next()).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "5");
+    refused(&world, covered, Code::ReplayShareExceeded, "one key", &client, next()).await;
+    let other = world.holder();
+    let next = || other.request("/accounts", &other.proof("/accounts", world.clock.now()).claim("nonce", &*nonce));
+    for _ in 0..100 {
+        assert_eq!(connection.send(next()).await.unwrap().status(), StatusCode::OK, "control: another key");
     }
     let response = client.send(next()).await.unwrap();
     assert_eq!(response.headers()["retry-after"], "5");
@@ -254,6 +263,11 @@ async fn tokens_and_claims(world: &World, covered: &Covered) {
     }
     passes(world, "AT-01", request("/accounts", &key.sign(&header("typ", json!("application/AT+JWT")), &claims))).await;
     let signed = |header: Value| remember(key.sign(&header, &claims));
+    let forger = SigningKey::generate(KeyKind::Ps256, key.kid());
+    let forged = |header: Value| remember(forger.sign(&header, &claims));
+    for (name, value) in [("jwk", forger.jwk()), ("x5c", json!(["MIIB"])), ("jku", json!("https://localhost:1/jwks"))] {
+        passes(world, name, request("/accounts", &signed(header(name, value)))).await;
+    }
     let cases: Vec<(Code, &str, String)> = vec![
         (Code::TokenMalformed, "not a JWS", "abc".into()),
         (
@@ -263,11 +277,6 @@ async fn tokens_and_claims(world: &World, covered: &Covered) {
         ),
         (Code::TokenTooLarge, "BEAR-15", "a".repeat(17 * 1024)),
         (Code::TokenEncrypted, "JWT-14", "a.b.c.d.e".into()),
-    let forger = SigningKey::generate(KeyKind::Ps256, key.kid());
-    let forged = |header: Value| remember(forger.sign(&header, &claims));
-    for (name, value) in [("jwk", forger.jwk()), ("x5c", json!(["MIIB"])), ("jku", json!("https://localhost:1/jwks"))] {
-        passes(world, name, request("/accounts", &signed(header(name, value)))).await;
-    }
         (Code::TokenCriticalHeader, "FAPI2-CR-11", signed(header("crit", json!(["exp"])))),
         (Code::TokenKeySupplied, "ATK-TK-02 jwk", forged(header("jwk", forger.jwk()))),
         (Code::TokenKeySupplied, "FAPI2-RS-12 jku", forged(header("jku", json!("https://localhost:1/jwks")))),
@@ -601,6 +610,23 @@ async fn introspection(covered: &Covered) {
     assert!(!response.headers().contains_key("www-authenticate"));
     world.issuer.unscript("/introspect");
     assert_eq!(world.judge(request("/accounts", &known)).await, (200, "ok".into()), "control of INT-05");
+    let world = World::with(|scene| scene.introspected(", max_waiting_per_client: 1, timeout: 9s")).await;
+    let client = world.client();
+    world.issuer.script("/introspect", Answer::hanging());
+    let waiting = tokio::spawn({
+        let (client, request) = (client.clone(), request("/accounts", &world.opaque(&world.token())));
+        async move { client.send(request).await.map(drop) }
+    });
+    world.issuer.wait_for("/introspect", 1, DEADLINE).await.unwrap();
+    let known = world.opaque(&world.token());
+    let second = request("/accounts", &known);
+    refused(&world, covered, Code::IntrospectionShareExceeded, "INT-20", &client, second).await;
+    waiting.abort();
+    world.issuer.unscript("/introspect");
+    let began = now();
+    while world.judge(request("/accounts", &known)).await != (200, "ok".into()) {
+        assert!(began.elapsed() < DEADLINE, "control of INT-20");
+    }
 }
 
 fn base64_of(bytes: &[u8]) -> String {

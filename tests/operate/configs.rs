@@ -149,7 +149,9 @@ fn what_the_example_calls_default_is_the_default() {
         let Some((entry, comment)) = line.split_once(" # ") else { return false };
         let Some((_, value)) = entry.trim().trim_start_matches("- ").split_once(": ") else { return false };
         let said = comment.rsplit_once("default ").map(|(_, said)| said);
-        said == Some(value.trim()) || said.is_some_and(|said| said.starts_with("these, with fapi1-advanced "))
+        said == Some(value.trim())
+            || said.is_some_and(|said| said.starts_with("a tenth of ") || said.starts_with("a quarter of "))
+            || said.is_some_and(|said| said.starts_with("these, with fapi1-advanced "))
     };
     let text = example();
     let (left_out, kept): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| is_default(line));
@@ -189,8 +191,11 @@ fn what_is_not_said_is_the_strict_or_the_documented_choice() {
     let dpop =
         serde_json::json!({"proof_max_age": "60s", "clock_skew": "10s", "nonce": "never", "nonce_lifetime": "60s"});
     assert_eq!(effective["dpop"], dpop);
-    assert_eq!(effective["replay"], serde_json::json!({"store": "memory", "max_entries": 1_000_000}));
-    assert_eq!((config.freshness.max_age, config.freshness.clock_skew, config.replay_max_entries), (60, 10, 1_000_000));
+    assert_eq!(
+        effective["replay"],
+        serde_json::json!({"store": "memory", "max_entries": 1_000_000, "max_entries_per_key": 100_000})
+    );
+    assert_eq!((config.freshness.max_age, config.freshness.clock_skew, config.replay.per_key), (60, 10, 100_000));
     assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate", "dpop"]));
     assert_eq!(effective["routes"][0]["dpop"], serde_json::json!({"nonce": "never"}));
     assert_eq!(
@@ -329,7 +334,7 @@ fn bounds_of_dpop_and_replay_are_good_themselves() {
     let folder = Folder::with_certificates();
     for end in [
         "dpop: { proof_max_age: 1s, clock_skew: 0s, nonce_lifetime: 10s }\nreplay: { max_entries: 1000 }\n",
-        "dpop: { proof_max_age: 5m, clock_skew: 1m, nonce_lifetime: 1h }\nreplay: { max_entries: 100000000 }\n",
+        "dpop: { proof_max_age: 5m, clock_skew: 1m, nonce_lifetime: 1h }\nreplay: { max_entries: 100000000, max_entries_per_key: 100000000 }\n",
     ] {
         folder.load(&(minimal() + end)).unwrap_or_else(|errors| panic!("{errors}"));
     }

@@ -241,6 +241,10 @@ codes! {
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
     /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).
     IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
+    /// Too many requests of this client are waiting for the issuer, `introspection.max_waiting_per_client` (RFC 6585 §4).
+    IntrospectionShareExceeded = "introspection_share_exceeded", TOO_MANY_REQUESTS, None;
+    /// The key of the proof has used `replay.max_entries_per_key` other proofs that are still remembered (RFC 6585 §4).
+    ReplayShareExceeded = "replay_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.

@@ -49,6 +49,9 @@ pub enum Cause {
     /// A proof that cannot be redeemed: stale, or used before.
     #[error(transparent)]
     Proof(#[from] DpopError),
+    /// The client uses more than its share.
+    #[error(transparent)]
+    Share(#[from] ShareExceeded),
     /// A fault of the gateway, the issuer or the upstream.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -67,7 +70,31 @@ impl Cause {
             Self::Sender(error) => error.code(),
             Self::Policy(error) => error.code(),
             Self::Proof(error) => error.code(),
+            Self::Share(error) => error.code(),
             Self::Unavailable(error) => error.code(),
+        }
+    }
+}
+
+/// A client uses more than its share of something that all clients need, so that the others still find room.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShareExceeded {
+    /// Of the replay log.
+    #[error("the proof's key has used up its share of the replay log")]
+    ReplayLog,
+    /// Of the requests that wait for an issuer.
+    #[error("too many requests of this client are waiting for responses of issuer {issuer:?}")]
+    Introspection {
+        /// The issuer's configured name.
+        issuer: Arc<str>,
+    },
+}
+
+impl ShareExceeded {
+    const fn code(&self) -> Code {
+        match self {
+            Self::ReplayLog => Code::ReplayShareExceeded,
+            Self::Introspection { .. } => Code::IntrospectionShareExceeded,
         }
     }
 }
@@ -235,7 +262,8 @@ impl Rejection {
                 | Unavailable::KeysTooOld { .. }
                 | Unavailable::Introspection { .. }
                 | Unavailable::ReplayLog { .. },
-            ) => {
+            )
+            | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
@@ -298,6 +326,7 @@ fn plain_error(status: StatusCode) -> (&'static str, &'static str) {
         413 => ("content_too_large", "The request body is too large"),
         414 => ("uri_too_long", "The request target is too long"),
         421 => ("misdirected_request", "This host is not served here"),
+        429 => ("too_many_requests", "Too many requests of this client are in progress"),
         431 => ("header_fields_too_large", "The header fields are too large"),
         400..=499 => ("bad_request", "The request is malformed"),
         502 => ("bad_gateway", "The resource server could not be reached"),

@@ -137,6 +137,11 @@ impl<'a> SenderEvidence<'a> {
         Ok(Self { credentials, peer, context, proof })
     }
 
+    /// The key that signed the proof, if there is a proof; the token may be bound to another.
+    pub fn proof_key(&self) -> Option<&KeyThumbprint> {
+        self.proof.as_ref().map(SignedProof::key)
+    }
+
     /// The token that the evidence came with.
     pub const fn token(&self) -> PresentedToken<'a> {
         self.credentials.token()

@@ -21,6 +21,7 @@ use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 use crate::config::scalar::{self, FilePath};
 use crate::connection::tls;
+use crate::replay::memory::Capacity;
 
 impl Build<'_> {
     pub(super) fn dpop(&mut self, file: &mut File) -> Option<Freshness> {
@@ -43,7 +44,7 @@ impl Build<'_> {
         Some(Freshness { max_age: max_age?, clock_skew: clock_skew?, nonces: Nonces::new(&keys?, lifetime?).ok()? })
     }
 
-    pub(super) fn replay(&mut self, file: &mut File) -> Option<usize> {
+    pub(super) fn replay(&mut self, file: &mut File) -> Option<Capacity> {
         let at = KeyPath::of("replay");
         let entry = file.replay.get_or_insert_default();
         if *entry.store.get_or_insert(file::Store::Memory) == file::Store::Redis {
@@ -54,7 +55,15 @@ impl Build<'_> {
             self.problem(&at.key("max_entries"), "the number must be from 1000 to 100000000; the default is `1000000`");
             return None;
         }
-        max_entries.try_into().ok()
+        let per_key = *entry.max_entries_per_key.get_or_insert(max_entries / 10);
+        if !(100..=max_entries).contains(&per_key) {
+            self.problem(
+                &at.key("max_entries_per_key"),
+                format!("the number must be from 100 to that of `max_entries`; the default is `{}`", max_entries / 10),
+            );
+            return None;
+        }
+        Some(Capacity { total: max_entries.try_into().ok()?, per_key: per_key.try_into().ok()? })
     }
 
     /// Warns of routes that no client can use, and of nonces that only this process can verify.

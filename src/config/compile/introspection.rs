@@ -17,7 +17,7 @@ use crate::config::error::KeyPath;
 use crate::config::file;
 use crate::connection::tls;
 use crate::issuer::assertion::ClientKey;
-use crate::issuer::introspection::{Authentication, CacheSettings, Response, Settings};
+use crate::issuer::introspection::{Authentication, CacheSettings, Response, Room, Settings};
 
 impl Build<'_> {
     /// Compiles the section of an issuer whose tokens have these `audiences`.
@@ -56,6 +56,9 @@ impl Build<'_> {
         let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, timeout, longest);
         let max_calls = self.number(&at.key("max_calls"), entry.max_calls.get_or_insert(64), 1..=1000);
         let max_waiting = self.number(&at.key("max_waiting"), entry.max_waiting.get_or_insert(1024), 1..=100_000);
+        let total = entry.max_waiting.unwrap_or_default();
+        let per_client = *entry.max_waiting_per_client.get_or_insert((total / 4).max(16).min(total));
+        let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=total.max(1));
         let cache = self.introspection_cache(&at.key("cache"), entry.cache.get_or_insert_default());
         Some(Settings {
             endpoint: endpoint.map_or(Some(None), |endpoint| endpoint.map(Some))?,
@@ -65,7 +68,7 @@ impl Build<'_> {
             missing_audience,
             timeout: timeout?,
             max_calls: max_calls?,
-            max_waiting: max_waiting?,
+            max_waiting: Room { total: max_waiting?, per_client: per_client? },
             cache: cache?,
         })
     }

@@ -63,7 +63,7 @@ pub(super) fn compile(
     }
     let token_cache = build.token_cache(&mut file);
     let freshness = build.dpop(&mut file);
-    let replay_max_entries = build.replay(&mut file);
+    let replay = build.replay(&mut file);
     let limits = build.limits(&mut file);
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
@@ -75,7 +75,7 @@ pub(super) fn compile(
         && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
-        && let (Some(freshness), Some(replay_max_entries), Some(watch)) = (freshness, replay_max_entries, watch)
+        && let (Some(freshness), Some(replay), Some(watch)) = (freshness, replay, watch)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         return Ok(Config {
@@ -88,7 +88,7 @@ pub(super) fn compile(
             issuers,
             token_cache,
             freshness,
-            replay_max_entries,
+            replay,
             limits,
             upstreams,
             routes,

@@ -63,9 +63,13 @@ pub(in crate::config) struct Introspection {
     /// How many introspection requests may be in progress at a time.
     #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
     pub(in crate::config) max_calls: Option<u64>,
-    /// How many clients' requests may wait for a response at a time; more are answered with 503.
+    /// How many different tokens may wait for a response at a time; more are answered with 503.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 1024))]
     pub(in crate::config) max_waiting: Option<u64>,
+    /// How many of them may be of one client, up to `max_waiting`; more are answered with 429. The default is a quarter of
+    /// `max_waiting`, but at least 16.
+    #[schemars(range(min = 1), extend("default" = 256))]
+    pub(in crate::config) max_waiting_per_client: Option<u64>,
     /// The cache of responses.
     pub(in crate::config) cache: Option<IntrospectionCache>,
 }

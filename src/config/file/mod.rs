@@ -131,6 +131,10 @@ pub(in crate::config) struct Replay {
     /// How many are remembered at a time; when it is full, proofs are refused with 503.
     #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
     pub(in crate::config) max_entries: Option<u64>,
+    /// How many of them may be by one key, up to `max_entries`; more are refused with 429. The default is a tenth of
+    /// `max_entries`.
+    #[schemars(range(min = 100), extend("default" = 100_000))]
+    pub(in crate::config) max_entries_per_key: Option<u64>,
 }
 
 /// Where used proofs are remembered.
@@ -167,13 +171,13 @@ pub(in crate::config) struct Limits {
     /// The most fields in a header section.
     #[schemars(range(min = 1, max = 256), extend("default" = 100))]
     pub(in crate::config) header_count: Option<u64>,
+    /// Largest access token, from 1KiB to `header_bytes`; the default is less if `header_bytes` is.
+    #[schemars(extend("default" = "16KiB"))]
+    pub(in crate::config) token_bytes: Option<Size>,
     /// Largest request body, above 0B.
     #[schemars(extend("default" = "10MiB"))]
     pub(in crate::config) body_bytes: Option<Size>,
     /// How long a header section may take, from its first byte.
-    /// Largest access token, from 1KiB to `header_bytes`; the default is less if `header_bytes` is.
-    #[schemars(extend("default" = "16KiB"))]
-    pub(in crate::config) token_bytes: Option<Size>,
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) header_timeout: Option<Duration>,
     /// How long a request body may take, from the end of its header section.

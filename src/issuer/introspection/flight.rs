@@ -1,7 +1,6 @@
-//! One call for all requests that ask about the same token at the same time, with a bound on how many wait.
+//! One call for all requests that ask about the same token at the same time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fapi::UnixTime;
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::ValidateError;
-use super::fault::Fault;
+use super::places::{Asker, Place};
 use super::{Introspector, lock};
 use crate::clock::instant;
 
@@ -23,19 +22,10 @@ pub(super) struct Flight {
 
 /// Where a request gets its result from.
 pub(super) enum Joined {
-    /// From the call in progress; the place is the request's own, unless the call has it.
-    Flight(watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>, Option<Place>),
+    /// From the call in progress.
+    Flight(watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>),
     /// From a call that has just ended.
     Known(Result<Arc<ActiveToken>, ValidateError>),
-}
-
-/// A request's place among those that wait; dropping it frees the place.
-pub(super) struct Place(Arc<Introspector>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 /// Removes a flight when dropped, however the call ends.
@@ -56,28 +46,28 @@ impl Drop for Landing {
 }
 
 impl Introspector {
-    /// Joins the call in progress for the token, or begins one. A request that begins one gives its place to the call.
+    /// Joins the call in progress for the token, or begins one, which needs a place.
     pub(super) fn join(
         self: &Arc<Self>,
-        token: PresentedToken<'_>,
-        hash: &TokenHash,
+        (token, hash): (PresentedToken<'_>, &TokenHash),
+        asker: Asker,
         max_age: Duration,
         now: UnixTime,
-        place: Place,
-    ) -> Joined {
+    ) -> Result<Joined, ValidateError> {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(hash)
             && flight.began.elapsed() <= max_age
         {
-            return Joined::Flight(flight.outcome.clone(), Some(place));
+            return Ok(Joined::Flight(flight.outcome.clone()));
         }
         // A call that has ended since the caller checked has left its result in a cache.
         if let Some(token) = self.remembered(hash, Some(max_age)) {
-            return Joined::Known(Ok(token));
+            return Ok(Joined::Known(Ok(token)));
         }
         if let Some(error) = self.refused.get(hash) {
-            return Joined::Known(Err(error.into()));
+            return Ok(Joined::Known(Err(error.into())));
         }
+        let place = self.wait_in_line(asker)?;
         let (sender, outcome) = watch::channel(None);
         let began = instant();
         flights.insert(*hash, Flight { began, outcome: outcome.clone() });
@@ -92,14 +82,6 @@ impl Introspector {
             drop(landing);
             sender.send_replace(Some(outcome));
         });
-        Joined::Flight(outcome, None)
-    }
-
-    pub(super) fn wait_in_line(self: &Arc<Self>) -> Result<Place, ValidateError> {
-        let place = Place(self.clone());
-        if self.waiting.fetch_add(1, Ordering::AcqRel) >= self.settings.max_waiting {
-            return Err(self.fail(&Fault::Busy, Duration::ZERO));
-        }
-        Ok(place)
+        Ok(Joined::Flight(outcome))
     }
 }

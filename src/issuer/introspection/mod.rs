@@ -4,24 +4,24 @@
 //! credentials and set of expectations. The claims are cached, never the decision about a request. An unusable response
 //! is not cached at all.
 //!
-//! Requests that ask about the same token at the same time share one call. The number of calls in progress, and of
-//! requests that wait for them, is bounded.
+//! Requests that ask about the same token at the same time share one call. The number of calls in progress is bounded,
+//! and so is the number of those that wait for their turn, in total and for each client.
 
 mod fault;
 mod flight;
+mod places;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
-use fapi::rejection::Unavailable;
+use fapi::rejection::{ShareExceeded, Unavailable};
 use fapi::text::is_media_type;
 use fapi::token::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES, Signer};
 use fapi::token::{ActiveToken, Expected, OtherSpellings, TokenError, TokenHash};
@@ -35,6 +35,7 @@ use tracing::warn;
 
 use self::fault::{Complaint, Fault};
 use self::flight::{Flight, Joined};
+use self::places::{NoPlace, Place, Places};
 use super::http::{Client, ClientError, Identity};
 use super::jwks::{KeySource, Reread};
 use super::memory::{Remembered, memory};
@@ -44,6 +45,7 @@ use super::schedule::random;
 use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
 use crate::clock::instant;
 
+pub use self::places::{Asker, Room};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
 
 /// One way to ask one issuer, with the cache of its responses.
@@ -63,7 +65,7 @@ pub struct Introspector {
     refused: Cache<TokenHash, TokenError>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
     calls: Semaphore,
-    waiting: AtomicUsize,
+    places: Arc<Places>,
     complaint: Mutex<Complaint>,
 }
 
@@ -127,7 +129,7 @@ impl Introspector {
             refused,
             flights: Mutex::default(),
             calls: Semaphore::new(settings.max_calls),
-            waiting: AtomicUsize::new(0),
+            places: Arc::default(),
             complaint: Mutex::default(),
             expected,
             settings,
@@ -162,16 +164,17 @@ impl Introspector {
     ///
     /// # Errors
     /// [`ValidateError::Token`] when the issuer says that the token is not active, or the response does not fit, or the
-    /// token is revoked during every call; [`ValidateError::Unavailable`] when there is no usable response.
+    /// token is revoked during every call; [`ValidateError::Share`] when the client's other requests have all its places;
+    /// [`ValidateError::Unavailable`] when there is no usable response.
     pub async fn introspect(
         self: &Arc<Self>,
-        token: PresentedToken<'_>,
-        hash: &TokenHash,
+        (token, hash): (PresentedToken<'_>, &TokenHash),
+        asker: Asker,
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         for _ in 0..QUESTIONS {
-            let found = self.introspect_once(token, hash, max_age, now).await?;
+            let found = self.introspect_once((token, hash), asker, max_age, now).await?;
             if self.revocations.clears(&found) {
                 return Ok(found);
             }
@@ -181,25 +184,23 @@ impl Introspector {
 
     async fn introspect_once(
         self: &Arc<Self>,
-        token: PresentedToken<'_>,
-        hash: &TokenHash,
+        (token, hash): (PresentedToken<'_>, &TokenHash),
+        asker: Asker,
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         if let Some(error) = self.refused.get(hash) {
             return Err(error.into());
         }
-        let place = self.wait_in_line()?;
         let own = self.settings.cache.max_age;
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
         if max_age.is_zero() {
-            let outcome = self.ask(token.as_str(), (hash, OtherSpellings::of(token)), now).await;
-            drop(place);
-            return outcome;
+            let _place = self.wait_in_line(asker)?;
+            return self.ask(token.as_str(), (hash, OtherSpellings::of(token)), now).await;
         }
-        let (mut flight, _place) = match self.join(token, hash, max_age, now, place) {
+        let mut flight = match self.join((token, hash), asker, max_age, now)? {
             Joined::Known(outcome) => return outcome,
-            Joined::Flight(flight, place) => (flight, place),
+            Joined::Flight(flight) => flight,
         };
         let outcome = flight.wait_for(Option::is_some).await;
         // Only a panic ends the call without an outcome.
@@ -313,6 +314,17 @@ impl Introspector {
             }
         }
         Ok(form.finish())
+    }
+
+    fn wait_in_line(&self, asker: Asker) -> Result<Place, ValidateError> {
+        self.places.take(asker, self.settings.max_waiting).map_err(|none| match none {
+            NoPlace::Full => self.fail(&Fault::Busy, Duration::ZERO),
+            NoPlace::Share => {
+                let outcome = IntrospectionOutcome::ShareExceeded;
+                self.observer.introspection(&self.expected.name, outcome, Duration::ZERO);
+                ShareExceeded::Introspection { issuer: self.expected.name.clone() }.into()
+            }
+        })
     }
 
     fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {

@@ -9,6 +9,7 @@ use reqwest::Url;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::assertion::ClientKey;
+use super::places::Room;
 
 /// The section `introspection` of an issuer in gateway.yaml.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +28,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many calls may be in progress at a time.
     pub max_calls: usize,
-    /// How many requests may wait for a response at a time.
-    pub max_waiting: usize,
+    /// How many different tokens may wait for a response at a time.
+    pub max_waiting: Room,
     /// How many responses are cached, and for how long.
     pub cache: CacheSettings,
 }

@@ -1,7 +1,7 @@
 //! Tests of one introspector: what its caches hold, and that nothing is left behind when a client or the runtime goes
 //! away.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use fapi::code::Code;
@@ -41,7 +41,7 @@ fn introspector(
         missing_audience: MissingAudience::Refuse,
         timeout: DEADLINE,
         max_calls: 64,
-        max_waiting: 1024,
+        max_waiting: Room { total: 1024, per_client: 1024 },
         cache: CACHE,
     };
     adjust(&mut settings);
@@ -101,7 +101,7 @@ const TIMING: Timing = Timing {
 
 async fn ask(introspector: &Arc<Introspector>, token: &str, max_age: Option<Duration>) -> Result<(), Code> {
     let token = PresentedToken::parse(token).unwrap();
-    let outcome = introspector.introspect(token, &TokenHash::of(token), max_age, NOW).await;
+    let outcome = introspector.introspect((token, &TokenHash::of(token)), Asker::Unknown, max_age, NOW).await;
     outcome.map(|_| ()).map_err(|error| Cause::from(error).code())
 }
 
@@ -122,7 +122,7 @@ fn remember(introspector: &Introspector, token: &str, size: usize) {
 }
 
 fn nothing_is_left(introspector: &Introspector) -> bool {
-    introspector.waiting.load(Ordering::Acquire) == 0
+    introspector.places.are_free()
         && lock(&introspector.flights).is_empty()
         && introspector.calls.available_permits() == introspector.settings.max_calls
 }
@@ -141,9 +141,8 @@ struct LastWords(Arc<Introspector>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
-        let token = PresentedToken::parse("opaque").unwrap();
-        let place = self.0.wait_in_line().unwrap();
-        drop(self.0.join(token, &hash("opaque"), DEADLINE, NOW, place));
+        let (token, hash) = (PresentedToken::parse("opaque").unwrap(), hash("opaque"));
+        drop(self.0.join((token, &hash), Asker::Unknown, DEADLINE, NOW));
     }
 }
 
@@ -341,7 +340,7 @@ async fn int_20_thousands_of_new_tokens_are_asked_about_once_each_by_no_more_tha
     let (server, introspector) = served(|settings| {
         settings.timeout = Duration::from_secs(60);
         settings.max_calls = CALLS;
-        settings.max_waiting = TOKENS;
+        settings.max_waiting = Room { total: TOKENS, per_client: TOKENS };
         settings.cache.max_entries = TOKENS as u64 * 2;
         settings.cache.max_bytes = 64 * 1024 * 1024;
     });

@@ -129,9 +129,34 @@ async fn dpop_40_atk_tk_12_of_64_uses_at_a_time_exactly_one_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn atk_sz_07_one_client_cannot_fill_the_log_for_the_others() {
+    let stage = Stage::with(|scene| scene.replace("upstreams:\n", "replay: { max_entries: 1000 }\nupstreams:\n")).await;
+    let flood = stage.world.holder();
+    let proof = || flood.request("/accounts", &flood.proof("/accounts", stage.now()));
+    let mut connection = stage.client().h2().connect().await.unwrap();
+    for _ in 0..100 {
+        assert_eq!(connection.send(proof()).await.unwrap().status(), StatusCode::OK);
+    }
+    let response = connection.send(proof()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "5");
+    assert!(!response.headers().contains_key("www-authenticate"));
+    assert_eq!(stage.world.gateway.record_of(&response)["code"], "replay_share_exceeded");
+    stage.passes("control: another client", &stage.proof()).await;
+    let metrics = stage.world.gateway.admin("/metrics").await.1;
+    let counted = "fapi_gateway_replay_requests_total{outcome=\"share_exceeded\",store=\"memory\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    stage.world.clock.advance(80);
+    assert_eq!(connection.send(proof()).await.unwrap().status(), StatusCode::OK, "its share is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dpop_40_atk_sz_07_a_full_log_refuses_and_forgets_nothing() {
     let stage = Stage::with(|scene| {
-        scene.replace("upstreams:\n", "replay: { store: memory, max_entries: 1000 }\nupstreams:\n")
+        scene.replace(
+            "upstreams:\n",
+            "replay: { store: memory, max_entries: 1000, max_entries_per_key: 1000 }\nupstreams:\n",
+        )
     })
     .await;
     let first = stage.proof();

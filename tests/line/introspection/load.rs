@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 
 use http::StatusCode;
-use sandbox::https::Answer;
+use sandbox::authorization_server::Script;
+use sandbox::https::{Answer, Recorded};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{INTROSPECTION, asked, counted, judge, judge_new, ok, token_of, unavailable};
-use crate::support::{DEADLINE, World, request};
+use super::{INTROSPECTION, asked, counted, judge, judge_new, ok, refused, token_of, unavailable};
+use crate::support::{DEADLINE, World, remember, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn int_20_who_finds_no_place_is_told_so_at_once() {
@@ -37,8 +38,44 @@ async fn int_20_who_finds_no_place_is_told_so_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn int_20_a_client_takes_its_own_places_and_leaves_those_of_others() {
+    const SHARE: usize = 5;
+    let world = World::with(|scene| scene.introspected(", timeout: 9s, max_waiting_per_client: 5")).await;
+    let hung = |question: &Recorded| question.body.windows(4).any(|part| part == b"hung");
+    world.issuer.script(
+        INTROSPECTION,
+        Script::Function(Box::new(move |question| match hung(question) {
+            true => Answer::hanging(),
+            false => Answer::json(StatusCode::OK, json!({"active": false})),
+        })),
+    );
+    let [first, second] = [world.client(), world.anonymous().certificate(&world.c2)];
+    let mut waiting = JoinSet::new();
+    for (name, client) in [("c1", first.clone()), ("nobody", world.anonymous())] {
+        let before = asked(&world).len();
+        for number in 0..SHARE {
+            let (client, request) = (client.clone(), request("/accounts", &format!("hung-{name}-{number}")));
+            waiting.spawn(async move { client.send(request).await.map(drop) });
+        }
+        world.issuer.wait_for(INTROSPECTION, before + SHARE, DEADLINE).await.unwrap();
+        let response = client.send(request("/accounts", &remember(format!("new-{name}")))).await.unwrap();
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"5".parse().unwrap()));
+        assert!(!response.headers().contains_key("www-authenticate"));
+        assert_eq!(world.gateway.record_of(&response)["code"], "introspection_share_exceeded");
+        assert_eq!(asked(&world).len(), before + SHARE);
+        let other = request("/accounts", &remember(format!("control-{name}")));
+        assert_eq!(world.judge_from(&second, other).await, refused("token_inactive"), "control: another client");
+    }
+    assert_eq!((counted(&world, "share_exceeded").await, counted(&world, "busy").await), (2, 0));
+    waiting.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn int_20_clients_that_hang_up_do_not_leave_calls_behind() {
-    let world = World::with(|scene| scene.introspected(", timeout: 1s, max_calls: 4, max_waiting: 40")).await;
+    let world = World::with(|scene| {
+        scene.introspected(", timeout: 1s, max_calls: 4, max_waiting: 40, max_waiting_per_client: 40")
+    })
+    .await;
     world.issuer.script(INTROSPECTION, Answer::hanging());
     let mut clients = JoinSet::new();
     for number in 0..30 {
@@ -83,7 +120,7 @@ async fn int_14_int_20_atk_sz_06_random_tokens_neither_pile_up_nor_displace_good
         assert_eq!(judge(&world, token).await, ok(), "a cached token does not wait");
     }
     let statuses = storm.join_all().await;
-    assert!(statuses.iter().all(|status| matches!(status, 401 | 503)), "never anything else");
+    assert!(statuses.iter().all(|status| matches!(status, 401 | 429 | 503)), "never anything else");
     assert!(asked(&world).iter().all(|question| token_of(question).starts_with("random-")));
     for token in &good {
         assert_eq!(judge(&world, token).await, ok());
