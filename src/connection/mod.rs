@@ -10,6 +10,7 @@ pub mod drain;
 pub mod handshake;
 pub mod limits;
 pub mod slots;
+mod stall;
 pub mod stream;
 pub mod tls;
 pub mod trusted_proxy;

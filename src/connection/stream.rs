@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::chunks::Chunks;
+use super::stall::Stall;
 
 /// The phase of a connection; the phases of the proxy update it.
 #[derive(Debug, Default)]
@@ -99,7 +100,8 @@ pub struct HeaderLimits {
     pub bytes: usize,
     /// How many fields may arrive before it ends.
     pub fields: usize,
-    /// How long the connection may be idle before its first byte.
+    /// How long the connection may be idle before its first byte, and how long its client may take nothing of what is
+    /// written.
     pub idle: Duration,
 }
 
@@ -171,6 +173,7 @@ pub struct ClientStream<S> {
     head: Head,
     refusal: Option<Bytes>,
     framed: bool,
+    stall: Stall,
 }
 
 impl<S: IO> ClientStream<S> {
@@ -189,6 +192,7 @@ impl<S: IO> ClientStream<S> {
             head: Head::default(),
             refusal: None,
             framed,
+            stall: Stall::new(limits.idle),
         }
     }
 
@@ -223,13 +227,15 @@ impl<S: IO> ClientStream<S> {
     /// Writes the rest of the refusal; ready when all of it is flushed.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+            let progress = Pin::new(&mut self.inner).poll_write(cx, bytes);
+            let written = ready!(self.stall.limit(cx, progress))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             bytes.advance(written);
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let progress = Pin::new(&mut self.inner).poll_flush(cx);
+        self.stall.limit(cx, progress)
     }
 
     /// Sends the refusal from within a read and then fails the read, which closes the connection.
@@ -302,15 +308,18 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
             ready!(me.poll_refusal(cx))?;
             return Poll::Ready(Ok(buffer.len()));
         }
-        Pin::new(&mut me.inner).poll_write(cx, buffer)
+        let progress = Pin::new(&mut me.inner).poll_write(cx, buffer);
+        me.stall.limit(cx, progress)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let progress = Pin::new(&mut self.inner).poll_flush(cx);
+        self.stall.limit(cx, progress)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let progress = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.stall.limit(cx, progress)
     }
 
     fn poll_write_vectored(
@@ -319,7 +328,8 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.framed || (self.refusal.is_none() && self.phase.state.load(Ordering::Relaxed) != Phase::HEADER) {
-            return Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+            let progress = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+            return self.stall.limit(cx, progress);
         }
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
         self.poll_write(cx, first)
@@ -339,7 +349,8 @@ impl<S: IO> fmt::Debug for ClientStream<S> {
 #[async_trait]
 impl<S: IO> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
-        Shutdown::shutdown(&mut self.inner).await;
+        // Sends what is left and the end of TLS, past `poll_shutdown`.
+        let _ = tokio::time::timeout(self.limits.idle, Shutdown::shutdown(&mut self.inner)).await;
     }
 }
 

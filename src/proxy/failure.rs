@@ -24,6 +24,9 @@ impl Proxy {
         match (e.esource(), e.etype()) {
             (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Downstream, WriteTimedout) => ExchangeError::ClientStalled.into(),
+            (ErrorSource::Downstream | ErrorSource::Unset, WriteError) if timed_out(e) => {
+                ExchangeError::ClientStalled.into()
+            }
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
                 MessageError::HeaderMalformed { why: "Connection names too many fields, or one that it must not name" }
                     .into()
@@ -96,6 +99,12 @@ impl Failure {
             Self::Connection => "connection",
         }
     }
+}
+
+/// Whether a write ended because the client took nothing, in [`ClientStream`](crate::connection::stream::ClientStream).
+fn timed_out(e: &Error) -> bool {
+    let cause = e.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }
 
 /// Whether a server closed its HTTP/1.1 connection before the first byte of its response.

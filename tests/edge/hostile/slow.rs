@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use sandbox::https::{Answer, HttpServer};
@@ -137,6 +137,48 @@ async fn atk_sz_03_a_client_that_does_not_read_is_left() {
     still_serves(&world).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_no_response_without_a_body_is_left_too() {
+    // Large heads fill the buffers of the sockets soon.
+    let heads = HttpServer::start(
+        None,
+        None,
+        Arc::new(|request| {
+            let status = if request.uri.ends_with("204") { StatusCode::NO_CONTENT } else { StatusCode::OK };
+            let large = HeaderValue::try_from("a".repeat(30 * 1024)).unwrap();
+            Answer::status(status).header(HeaderName::from_static("x-large"), large)
+        }),
+    )
+    .unwrap();
+    let world = world("idle_timeout: 600ms", heads.address()).await;
+    let stranger = "GET /other/401 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned();
+    for request in [head(&world, "HEAD /other/200", ""), head(&world, "GET /other/204", ""), stranger] {
+        let mut talk = Talk::with(&client(&world)).await;
+        let began = now();
+        // The gateway takes requests until it can write no more responses; then it takes none, until it gives up.
+        let mut taken = 0;
+        while talk.say(&request).await.is_ok() {
+            taken += 1;
+            assert!(taken < 100_000, "the gateway takes every request: {request}");
+        }
+        assert!(began.elapsed() < 2 * DEADLINE, "{:?}: {request}", began.elapsed());
+        let closed = async {
+            while open_connections(&world).await > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, closed).await.expect("the connection is closed");
+    }
+    still_serves(&world).await;
+}
+
+/// How many connections the gateway holds.
+async fn open_connections(world: &World) -> usize {
+    let metrics = world.gateway.admin("/metrics").await.1;
+    let gauge = metrics.lines().find(|line| line.starts_with("fapi_gateway_connections{")).unwrap();
+    gauge.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 fn request_of(world: &World, path: &str) -> http::Request<Bytes> {
     request(path, &world.sign(&world.token()))
 }
@@ -204,8 +246,6 @@ async fn atk_sz_03_slow_clients_hold_no_worker() {
         still_serves(&world).await;
     }
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
-    let open = world.gateway.admin("/metrics").await.1;
-    let gauge = open.lines().find(|line| line.starts_with("fapi_gateway_connections{")).unwrap();
-    let open: usize = gauge.rsplit(' ').next().unwrap().parse().unwrap();
-    assert!(open >= held.len(), "the stalled connections are still open: {gauge}");
+    let open = open_connections(&world).await;
+    assert!(open >= held.len(), "the stalled connections are still open: {open}");
 }
