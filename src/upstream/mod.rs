@@ -16,6 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fapi::sha256;
 use pingora::lb::{Backend, Backends, Extensions};
+use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -333,8 +334,11 @@ impl PeerTemplate {
             Protocol::Http2 => {
                 peer.options.set_http_version(2, 2);
                 peer.options.max_h2_streams = STREAMS;
+                peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
+                peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
             }
         }
+        peer.options.tcp_keepalive = Some(KEEPALIVE);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Server { address, named: named.clone(), backend: backend(address), peer, ejected_until: AtomicU64::new(0) }
     }
@@ -387,6 +391,20 @@ const EJECTION: Duration = Duration::from_secs(10);
 
 /// How many requests one HTTP/2 connection carries at once, if the server allows that many.
 const STREAMS: usize = 100;
+
+/// How much of a response a server may send before its client has read any.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// The windows of all streams together: clients that read nothing leave room for the others.
+const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+
+/// How the system finds out that a server is gone without having closed its connections, in at most 45 seconds.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(5),
+    count: 3,
+    user_timeout: Duration::from_secs(45),
+};
 
 #[cfg(test)]
 mod tests {

@@ -477,6 +477,26 @@ async fn over_http1_te_and_trailers_go_neither_up_nor_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_leaves_the_other_streams_of_an_upstream_connection_alone() {
+    let backend = Backend::h2c().await;
+    let world = world(&[backend.address()], ", protocol: http2").await;
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        let mut talk = Talk::with(&world.client()).await;
+        let token = world.sign(&world.token());
+        let head = format!("GET /bank/large HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+        talk.say(head).await.unwrap();
+        assert_eq!(talk.head().await, 200);
+        unread.push(talk);
+    }
+    for _ in 0..20 {
+        let judged = timeout(DEADLINE, world.judge(get(&world))).await.expect("an answer in time");
+        assert_eq!(judged, (200, "ok".into()));
+    }
+    assert_eq!(connections(&backend.take()), [0], "control: they share a connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_speaks_another_version_than_was_said_gets_no_request() {
     let authority = Authority::new("Bank");
     let http1 = Backend::tls(tls_with(&authority, &[b"http/1.1"])).await;

@@ -30,7 +30,7 @@ pub struct Call {
     pub body: Bytes,
 }
 
-/// An upstream that answers everything with [`ANSWER`] and, where HTTP has trailers, with those that end a gRPC call.
+/// An upstream that answers everything with [`ANSWER`], or with [`LARGE`] bytes if the path ends in `/large`, and, where HTTP has trailers, with those that end a gRPC call.
 pub struct Backend {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
@@ -38,6 +38,9 @@ pub struct Backend {
 
 /// The body of the responses.
 pub const ANSWER: &[u8] = b"\0\0\0\0\x02ok";
+
+/// More than any window and the buffers of all sockets hold.
+pub const LARGE: usize = 64 << 20;
 
 impl Backend {
     /// Starts a backend with HTTP/1.1 on plain TCP.
@@ -107,6 +110,7 @@ where
             let (head, body) = request.into_parts();
             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let path = head.uri.path().to_owned();
+            let call_is_large = path.ends_with("/large");
             let call = Call { connection, version: head.version, path, headers: head.headers, body };
             calls.lock().expect("no panic").push(call);
             let mut trailers = HeaderMap::new();
@@ -119,7 +123,11 @@ where
             ] {
                 trailers.insert(name, HeaderValue::from_static(value));
             }
-            let body = Full::new(Bytes::from_static(ANSWER)).with_trailers(async move { Some(Ok(trailers)) });
+            let body = match call_is_large {
+                true => Full::new(Bytes::from(vec![0; LARGE])),
+                false => Full::new(Bytes::from_static(ANSWER)),
+            };
+            let body = body.with_trailers(async move { Some(Ok(trailers)) });
             let response = Response::builder().header(CONTENT_TYPE, "application/grpc").header(SERVER, "inside");
             Ok::<_, Infallible>(response.body(body).expect("a response"))
         }
