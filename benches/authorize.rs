@@ -100,6 +100,7 @@ routes:
     let gateway = Gateway {
         routes: config.routes,
         issuers,
+        body_bytes: limits.body_bytes,
         limits,
         strip: config.strip,
         freshness: config.freshness,

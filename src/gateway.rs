@@ -32,6 +32,8 @@ pub struct Gateway {
     pub issuers: Arc<Issuers>,
     /// How large a message may be.
     pub limits: message::Limits,
+    /// How large a body may be where the route does not say, in bytes.
+    pub body_bytes: u64,
     /// The names of header fields that are removed from a client's request.
     pub strip: StripList,
     /// How old a DPoP proof may be.
@@ -114,6 +116,7 @@ impl Gateway {
             }
         };
         seen.route = Some(matched.route().clone());
+        message::check_length(&request.headers, matched.route().limits.body_bytes.unwrap_or(self.body_bytes))?;
         let guard = match Admission::to(matched) {
             Admission::Public(authorized) => return Ok(Judged::Authorized(authorized)),
             Admission::Protected(guard) => guard,

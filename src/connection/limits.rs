@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fapi::route;
+
 /// The section `limits` of gateway.yaml.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -32,6 +34,59 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The limits of an exchange before its route is known.
+    pub const fn exchange(&self) -> ExchangeLimits {
+        ExchangeLimits {
+            body_bytes: self.body_bytes,
+            body_timeout: self.body_timeout,
+            body_grace: self.body_grace,
+            body_min_rate: self.body_min_rate,
+            body_pause: self.body_timeout,
+            response_timeout: None,
+            exchange_timeout: self.exchange_timeout,
+            idle_timeout: self.idle_timeout,
+        }
+    }
+}
+
+/// The limits of one exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeLimits {
+    /// The largest request body, in bytes.
+    pub body_bytes: u64,
+    /// How long a whole request body may take, from the end of its header section.
+    pub body_timeout: Duration,
+    /// How long a body may take, from its first byte, regardless of its rate.
+    body_grace: Duration,
+    /// The lowest rate at which a client may send a body, in bytes per second.
+    body_min_rate: u64,
+    /// How long a client may send nothing of a body.
+    pub body_pause: Duration,
+    /// How long the upstream may send nothing, if it is not as long as for the other routes of that upstream.
+    pub response_timeout: Option<Duration>,
+    /// How long the whole exchange may take, from the end of the request's header section.
+    pub exchange_timeout: Duration,
+    /// How long a client may read nothing of its response.
+    pub idle_timeout: Duration,
+}
+
+impl ExchangeLimits {
+    /// The limits on a route. Where the route says how long a body may take, its rate does not matter.
+    #[must_use]
+    pub fn on(self, route: &route::Limits) -> Self {
+        let body_timeout = route.body_timeout.unwrap_or(self.body_timeout);
+        Self {
+            body_bytes: route.body_bytes.unwrap_or(self.body_bytes),
+            body_timeout,
+            body_grace: route.body_timeout.unwrap_or(self.body_grace),
+            body_min_rate: self.body_min_rate,
+            body_pause: route.idle_timeout.unwrap_or(body_timeout),
+            response_timeout: route.response_timeout,
+            exchange_timeout: route.exchange_timeout.unwrap_or(self.exchange_timeout),
+            idle_timeout: route.idle_timeout.unwrap_or(self.idle_timeout),
+        }
+    }
+
     /// Returns how long the first `bytes` bytes of a body may take, from the first one.
     pub fn patience(&self, bytes: u64) -> Duration {
         let owed = Duration::from_millis(bytes.saturating_mul(1000) / self.body_min_rate.max(1));
@@ -64,11 +119,21 @@ mod tests {
 
     #[test]
     fn patience_grows_with_what_has_come() {
-        let limits = Limits::default();
+        let limits = Limits::default().exchange();
         assert_eq!(limits.patience(0), Duration::from_secs(10));
         assert_eq!(limits.patience(1023), Duration::from_millis(10_999));
         assert_eq!(limits.patience(64 * 1024), limits.body_timeout);
-        let edge = Limits { body_min_rate: 0, body_grace: Duration::MAX, body_timeout: Duration::MAX, ..limits };
+        let (body_grace, body_timeout) = (Duration::MAX, Duration::MAX);
+        let edge = ExchangeLimits { body_min_rate: 0, body_grace, body_timeout, ..limits };
         assert_eq!(edge.patience(u64::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn a_route_that_says_how_long_a_body_may_take_asks_for_no_rate() {
+        let all = Limits::default().exchange();
+        assert_eq!(all.on(&route::Limits::default()), all, "control");
+        let hour = Duration::from_secs(3600);
+        let limits = all.on(&route::Limits { body_timeout: Some(hour), ..route::Limits::default() });
+        assert_eq!((limits.patience(0), limits.body_pause, limits.idle_timeout), (hour, hour, all.idle_timeout));
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use tokio::time::Sleep;
 
 use super::chunks::Chunks;
 use super::stall::Stall;
+use crate::clock::Moment;
 
 /// The phase of a connection; the phases of the proxy update it.
 #[derive(Debug, Default)]
@@ -35,6 +36,9 @@ pub struct Phase {
     state: AtomicU8,
     /// For HTTP/1: whether the received part of the body breaks chunked framing.
     unchunked: AtomicBool,
+    /// For HTTP/1: when the exchange in progress must have ended, in milliseconds since `began`.
+    deadline: AtomicU64,
+    began: Began,
     /// For HTTP/2: how many more exchanges the client has abandoned than completed.
     left: AtomicU32,
 }
@@ -44,9 +48,21 @@ impl Phase {
     const HEADER: u8 = 1;
     const BUSY: u8 = 2;
 
-    /// Records that a whole header section was read; the request has limits of its own.
-    pub fn busy(&self) {
+    /// Records that a whole header section was read; the exchange may take so long from now on.
+    pub fn busy(&self, limit: Duration) {
+        self.limit(limit);
         self.state.store(Self::BUSY, Ordering::Relaxed);
+    }
+
+    /// Sets how long the exchange may take from now on.
+    pub fn limit(&self, limit: Duration) {
+        let deadline = self.began.0.elapsed().saturating_add(limit);
+        self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long the exchange in progress may still take.
+    fn left(&self) -> Duration {
+        Duration::from_millis(self.deadline.load(Ordering::Relaxed)).saturating_sub(self.began.0.elapsed())
     }
 
     /// Records that the exchange is over and the next request may arrive.
@@ -72,6 +88,16 @@ impl Phase {
 
     fn is_left_too_often(&self) -> bool {
         self.left.load(Ordering::Relaxed) > MAX_LEFT
+    }
+}
+
+/// When a connection began.
+#[derive(Debug)]
+struct Began(Moment);
+
+impl Default for Began {
+    fn default() -> Self {
+        Self(Moment::now())
     }
 }
 
@@ -174,6 +200,8 @@ pub struct ClientStream<S> {
     refusal: Option<Bytes>,
     framed: bool,
     stall: Stall,
+    /// Whether something was written and not yet flushed.
+    unflushed: bool,
 }
 
 impl<S: IO> ClientStream<S> {
@@ -193,12 +221,39 @@ impl<S: IO> ClientStream<S> {
             refusal: None,
             framed,
             stall: Stall::new(limits.idle),
+            unflushed: false,
         }
     }
 
     fn arm(&mut self, phase: u8, after: Duration) {
         self.armed_for = phase;
         self.timer.set(tokio::time::sleep(after));
+    }
+
+    /// What is left to do while an exchange waits for its upstream, or for the rest of its body: to send what was
+    /// written, which Pingora leaves in its buffers until a response with a length is complete, and to end the exchange
+    /// when its time is over.
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.unflushed
+            && let Poll::Ready(Err(error)) = self.poll_flush_all(cx)
+        {
+            return Poll::Ready(error);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let left = self.phase.left();
+            if left.is_zero() {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            self.timer.set(tokio::time::sleep(left));
+        }
+        Poll::Pending
+    }
+
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.inner).poll_flush(cx);
+        ready!(self.stall.limit(cx, progress))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Publishes the state of the chunked framing before anyone can read the received bytes.
@@ -234,8 +289,7 @@ impl<S: IO> ClientStream<S> {
             }
             bytes.advance(written);
         }
-        let progress = Pin::new(&mut self.inner).poll_flush(cx);
-        self.stall.limit(cx, progress)
+        self.poll_flush_all(cx)
     }
 
     /// Sends the refusal from within a read and then fails the read, which closes the connection.
@@ -259,9 +313,19 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         }
         let phase = me.phase.state.load(Ordering::Relaxed);
         if phase == Phase::BUSY {
-            me.armed_for = Phase::BUSY;
+            if me.armed_for != Phase::BUSY {
+                me.armed_for = Phase::BUSY;
+                // The timer of the header goes on, unless the exchange must end before: most are over by then.
+                let left = me.phase.left();
+                if left < me.limits.timeout {
+                    me.timer.set(tokio::time::sleep(left));
+                }
+            }
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut me.inner).poll_read(cx, buffer))?;
+            let Poll::Ready(read) = Pin::new(&mut me.inner).poll_read(cx, buffer) else {
+                return me.poll_wait(cx).map(Err);
+            };
+            read?;
             me.head.body.take(&buffer.filled()[before..]);
             me.note_chunks();
             return Poll::Ready(Ok(()));
@@ -308,13 +372,13 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
             ready!(me.poll_refusal(cx))?;
             return Poll::Ready(Ok(buffer.len()));
         }
+        me.unflushed = true;
         let progress = Pin::new(&mut me.inner).poll_write(cx, buffer);
         me.stall.limit(cx, progress)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let progress = Pin::new(&mut self.inner).poll_flush(cx);
-        self.stall.limit(cx, progress)
+        self.poll_flush_all(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -328,6 +392,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.framed || (self.refusal.is_none() && self.phase.state.load(Ordering::Relaxed) != Phase::HEADER) {
+            self.unflushed = true;
             let progress = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
             return self.stall.limit(cx, progress);
         }

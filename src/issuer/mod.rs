@@ -169,6 +169,11 @@ impl Issuers {
         self.tokens.get(&key).map(|remembered| remembered.token)
     }
 
+    /// Whether the token has been revoked since it was found active.
+    pub fn revoked(&self, token: &ActiveToken) -> bool {
+        !self.revocations.clears(token)
+    }
+
     fn unrevoked(&self, token: Arc<ActiveToken>) -> Result<Arc<ActiveToken>, TokenError> {
         if self.revocations.clears(&token) { Ok(token) } else { Err(TokenError::Revoked) }
     }

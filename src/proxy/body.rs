@@ -7,7 +7,7 @@ use pingora::proxy::Session;
 
 use super::context::connection;
 use crate::clock::Moment;
-use crate::connection::limits::Limits;
+use crate::connection::limits::ExchangeLimits;
 
 /// Whether a chunked body breaks its framing in a way that Pingora tolerates.
 pub(super) fn breaks_chunks(session: &Session) -> bool {
@@ -32,7 +32,7 @@ pub(super) fn is_harmless(session: &mut Session) -> bool {
 }
 
 /// Reads a form body, which Pingora buffers for the upstream up to 64 KiB.
-pub(super) async fn read_form(session: &mut Session, limits: &Limits) -> Result<Vec<u8>, ExchangeError> {
+pub(super) async fn read_form(session: &mut Session, limits: &ExchangeLimits) -> Result<Vec<u8>, ExchangeError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::route::OnExpiry;
 use http::HeaderValue;
 use pingora::proxy::Session;
 
 use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
+use crate::connection::limits::ExchangeLimits;
 use crate::gateway::Exchange;
 use crate::generation::Generation;
 use crate::telemetry::audit::CertificateSource;
@@ -24,6 +26,9 @@ pub struct Context {
     /// The value of `Client-Cert-Chain`, if the route forwards it.
     pub(super) chain: Option<HeaderValue>,
     pub(super) generation: Arc<Generation>,
+    pub(super) limits: ExchangeLimits,
+    /// Whether the token expires before the exchange must have ended, where that ends it.
+    pub(super) expires_first: bool,
     pub(super) began: Moment,
     pub(super) began_at: Duration,
     pub(super) decision: Duration,
@@ -47,6 +52,14 @@ impl Context {
     /// Returns the upstream that the permit names.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.generation.upstreams.get(self.exchange.permit()?.upstream().index)
+    }
+
+    /// Whether the token was revoked since the request was permitted, on a route where that ends the exchange.
+    pub(super) fn is_revoked(&self) -> bool {
+        let permit = self.exchange.permit().filter(|permit| permit.route().on_expiry == OnExpiry::Close);
+        permit
+            .and_then(|permit| permit.token())
+            .is_some_and(|token| self.generation.gateway.issuers.revoked(token.token()))
     }
 
     /// Returns the certificate to record: the client's, even if it was no longer trusted, and never a proxy's.

@@ -88,7 +88,7 @@ impl Proxy {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => {
                 context.form_was_read = true;
-                let form = read_form(session, &context.generation.limits).await?;
+                let form = read_form(session, &context.limits).await?;
                 now = self.clock.unix_time();
                 waiting.judge(&form)?
             }

@@ -22,6 +22,8 @@ impl Proxy {
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
         match (e.esource(), e.etype()) {
+            // The client's stream ends what takes too long as a whole.
+            (ErrorSource::Downstream | ErrorSource::Unset, ReadError) if timed_out(e) => self.overdue(context),
             (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Downstream, WriteTimedout) => ExchangeError::ClientStalled.into(),
             (ErrorSource::Downstream | ErrorSource::Unset, WriteError) if timed_out(e) => {
@@ -35,6 +37,9 @@ impl Proxy {
                 ExchangeError::ClientGone.into()
             }
             (ErrorSource::Downstream, _) => ExchangeError::BodyMalformed.into(),
+            (ErrorSource::Upstream, ReadTimedout) if context.began.elapsed() >= context.limits.exchange_timeout => {
+                self.overdue(context)
+            }
             // An upstream that is still waiting for the rest of the body is not late; the client is.
             (ErrorSource::Upstream, ReadTimedout) if !context.body_done => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Upstream, _) => {
@@ -101,8 +106,8 @@ impl Failure {
     }
 }
 
-/// Whether a write ended because the client took nothing, in [`ClientStream`](crate::connection::stream::ClientStream).
-fn timed_out(e: &Error) -> bool {
+/// Whether a read or write ended because its time was over, in [`ClientStream`](crate::connection::stream::ClientStream).
+pub(super) fn timed_out(e: &Error) -> bool {
     let cause = e.root_cause().downcast_ref::<std::io::Error>();
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
 }

@@ -23,7 +23,10 @@ use fapi::code::Code;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
+use fapi::rejection::Cause;
+use fapi::route::OnExpiry;
 use fapi::sender::BoundToken;
+use fapi::token::TokenError;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -35,7 +38,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
-use self::failure::{Failure, closed_unanswered, is_servers_fault};
+use self::failure::{Failure, closed_unanswered, is_servers_fault, timed_out};
 use self::old_client::OldClients;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
 use crate::connection::drain::Drain;
@@ -81,12 +84,14 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
+        let generation = self.generation.load_full();
         Context {
             exchange: fresh_exchange(),
             peer: Peer::Anonymous(NoCertificate::NotPresented),
             verified_chain: false,
             chain: None,
-            generation: self.generation.load_full(),
+            limits: generation.limits.exchange(),
+            generation,
             began: Moment::now(),
             began_at: self.clock.now(),
             decision: Duration::ZERO,
@@ -94,6 +99,7 @@ impl ProxyHttp for Proxy {
             body_began: None,
             body_done: false,
             form_was_read: false,
+            expires_first: false,
             upstream: None,
             upstream_status: None,
             attempts: 0,
@@ -110,7 +116,7 @@ impl ProxyHttp for Proxy {
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         if let Some(facts) = connection(session) {
-            facts.phase.busy();
+            facts.phase.busy(context.limits.exchange_timeout);
         }
         // RFC 9110 §7.8: "A server MAY ignore a received Upgrade header field if it wishes to continue using the current
         // protocol on that connection." Without the field, neither Pingora nor an upstream sees the offer. In HTTP/2 the
@@ -125,7 +131,7 @@ impl ProxyHttp for Proxy {
         if let Some(trace) = TraceContext::from_request(headers) {
             context.exchange.trace = trace;
         }
-        let idle = context.generation.limits.idle_timeout;
+        let idle = context.limits.idle_timeout;
         if self.drain.dismisses() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
@@ -139,7 +145,7 @@ impl ProxyHttp for Proxy {
         session.set_pipelining_enabled(true);
         // A client that waits for a 100 response need not send anything before it arrives.
         let waits = expects_continue(session.req_header());
-        let limits = &context.generation.limits;
+        let limits = &context.limits;
         session.set_read_timeout(Some(if waits { limits.body_timeout } else { limits.patience(0) }));
         session.set_write_timeout(Some(idle));
         Ok(())
@@ -148,6 +154,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let decided = self.decide(session, context).await;
         let Err(rejection) = decided else {
+            self.apply_limits(session, context);
             // RFC 9110 §7.6.2: "If the received value is zero (0), the intermediary MUST NOT forward the request;
             // instead, the intermediary MUST respond as the final recipient."
             let last = max_forwards(session) == Some(0);
@@ -168,7 +175,7 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let limits = &context.generation.limits;
+        let limits = context.limits;
         context.body_done |= end_of_stream;
         context.body_bytes = context.body_bytes.saturating_add(body.as_ref().map_or(0, |body| body.len() as u64));
         let taken = context.body_began.get_or_insert_with(Moment::now).elapsed();
@@ -179,11 +186,10 @@ impl ProxyHttp for Proxy {
             ExchangeError::BodyMalformed
         } else if !end_of_stream && (taken > patience || elapsed > limits.body_timeout) {
             ExchangeError::BodyTimeout
-        } else if elapsed > limits.exchange_timeout {
-            ExchangeError::ExchangeTimeout
         } else {
+            self.check_overdue(context)?;
             // HTTP/2 has no such timeout: there, the upstream's response timeout ends the wait for a silent client.
-            session.set_read_timeout(Some(patience.saturating_sub(taken)));
+            session.set_read_timeout(Some(patience.saturating_sub(taken).min(limits.body_pause)));
             // Pingora writes these bytes as a chunk and then ends the body. An empty chunk also ends it: the upstream
             // would take the second end for the beginning of the next request on the connection, which may be another
             // client's.
@@ -208,7 +214,13 @@ impl ProxyHttp for Proxy {
         context.body_began = None;
         context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
         match &context.server {
-            Some(server) => Ok(Box::new(server.peer())),
+            Some(server) => {
+                let mut peer = server.peer();
+                let left = context.limits.exchange_timeout.saturating_sub(context.began.elapsed());
+                let silence = context.limits.response_timeout.or(peer.options.read_timeout);
+                peer.options.read_timeout = Some(silence.unwrap_or(left).min(left).max(SHORTEST_WAIT));
+                Ok(Box::new(peer))
+            }
             None => Err(Error::explain(ErrorType::ConnectNoRoute, "no address of the upstream is known").into_up()),
         }
     }
@@ -302,6 +314,7 @@ impl ProxyHttp for Proxy {
         for (name, value) in framing.set {
             response.insert_header(name, value)?;
         }
+        self.check_overdue(context)?;
         // Informational responses get no interaction ID and no date.
         if response.status.is_informational() {
             return Ok(());
@@ -338,9 +351,8 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<Option<Duration>> {
-        if !end_of_stream && context.began.elapsed() > context.generation.limits.exchange_timeout {
-            context.exchange.reject(ExchangeError::ExchangeTimeout);
-            return Err(Error::explain(ErrorType::HTTPStatus(408), "the exchange took too long").into_down());
+        if !end_of_stream {
+            self.check_overdue(context)?;
         }
         Ok(None)
     }
@@ -400,7 +412,8 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
         let gone = *e.esource() == ErrorSource::Downstream
-            && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed);
+            && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
+            && !(*e.etype() == ErrorType::ReadError && timed_out(e));
         // A refused request keeps the reason of its refusal, even if the response cannot be delivered.
         if !matches!(context.exchange.outcome, Outcome::Reject(_)) {
             let cause = self.cause_of(e, context);
@@ -461,6 +474,55 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
+    /// Applies the limits of the route, once the request is permitted.
+    fn apply_limits(&self, session: &mut Session, context: &mut Context) {
+        let Some(permit) = context.exchange.permit() else { return };
+        let route = permit.route();
+        let mut limits = context.limits.on(&route.limits);
+        if route.on_expiry == OnExpiry::Close
+            && let Some(expires_at) = permit.token().and_then(|token| token.token().expires_at())
+        {
+            let left = Duration::from_secs(expires_at.0).saturating_sub(context.began_at);
+            context.expires_first = left <= limits.exchange_timeout;
+            limits.exchange_timeout = limits.exchange_timeout.min(left);
+        }
+        if limits == context.limits {
+            return;
+        }
+        if let Some(facts) = connection(session) {
+            facts.phase.limit(limits.exchange_timeout.saturating_sub(context.began.elapsed()));
+        }
+        let waits = expects_continue(session.req_header());
+        session.set_read_timeout(Some(if waits {
+            limits.body_timeout
+        } else {
+            limits.patience(0).min(limits.body_pause)
+        }));
+        session.set_write_timeout(Some(limits.idle_timeout));
+        context.limits = limits;
+    }
+
+    /// Ends an exchange whose time is over, or whose token is no longer good where that matters.
+    fn check_overdue(&self, context: &mut Context) -> pingora::Result<()> {
+        let cause = if context.began.elapsed() > context.limits.exchange_timeout {
+            self.overdue(context)
+        } else if context.is_revoked() {
+            TokenError::Revoked.into()
+        } else {
+            return Ok(());
+        };
+        let status = context.exchange.reject(cause).code().status().as_u16();
+        Err(Error::explain(ErrorType::HTTPStatus(status), "the exchange may not go on").into_down())
+    }
+
+    /// Why an exchange is over that has taken as long as it may.
+    fn overdue(&self, context: &Context) -> Cause {
+        match context.exchange.permit().and_then(|permit| permit.token()?.token().expires_at()) {
+            Some(at) if context.expires_first => TokenError::Expired { at, now: self.clock.unix_time() }.into(),
+            Some(_) | None => ExchangeError::ExchangeTimeout.into(),
+        }
+    }
+
     /// Counts a failure that is retried; the failure of the last attempt is counted with its exchange.
     fn count_retry(&self, e: &Error, context: &Context) {
         if let (RetryType::Decided(true), Some(upstream)) = (&e.retry, &context.upstream) {
@@ -469,3 +531,6 @@ impl Proxy {
         }
     }
 }
+
+/// How long an upstream is waited for at least, so that a limit that is almost reached is not taken for none.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);

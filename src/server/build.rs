@@ -71,6 +71,8 @@ pub(super) fn build(
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };
+    let bodies = config.routes.iter().filter_map(|route| route.limits.body_bytes);
+    let largest_body = bodies.fold(config.limits.body_bytes, u64::max);
     Ok(Generation {
         number,
         listeners,
@@ -79,14 +81,15 @@ pub(super) fn build(
         kept_for,
         timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
         gateway: Gateway {
-            routes: config.routes,
+            body_bytes: config.limits.body_bytes,
             issuers: Arc::new(issuers.with_revocations(revocations)),
             limits: message::Limits {
                 header_bytes: config.limits.header_bytes,
                 header_count: config.limits.header_count,
                 token_bytes: config.limits.token_bytes,
-                body_bytes: config.limits.body_bytes,
+                body_bytes: largest_body,
             },
+            routes: config.routes,
             strip: config.strip,
             freshness: config.freshness,
             proof_keys,

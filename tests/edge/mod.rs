@@ -2,5 +2,6 @@
 
 mod endings;
 pub mod hostile;
+mod long;
 mod trusted_proxy;
 mod upstreams;

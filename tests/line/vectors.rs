@@ -16,7 +16,7 @@ use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::peer::ClientCertificate;
 use fapi::policy::{IssuerIndex, NonceMode, Policy, PolicyError, ScopeRule};
 use fapi::rejection::{Cause, Rejection, Seen};
-use fapi::route::{Forward, Origin, Pattern, Requirement, Route, Target, UpstreamRef};
+use fapi::route::{Forward, OnExpiry, Origin, Pattern, Requirement, Route, Target, UpstreamRef};
 use fapi::sender::SenderError;
 use fapi::token::{ActiveToken, Confirmation, ConfirmationError, Expected, TokenError, TokenHash, UnverifiedJws};
 use fapi_gateway::replay::keys::KnownKeys;
@@ -544,6 +544,8 @@ fn route(scopes: &[&str]) -> Route {
         ),
         upstream: UpstreamRef { name: "example".into(), index: 0 },
         forward: Forward::default(),
+        limits: fapi::route::Limits::default(),
+        on_expiry: OnExpiry::default(),
     }
 }
 

@@ -191,6 +191,8 @@ mod tests {
             requirement,
             upstream: UpstreamRef { name: "accounts".into(), index: 0 },
             forward: Forward::default(),
+            limits: crate::route::Limits::default(),
+            on_expiry: crate::route::OnExpiry::default(),
         };
         let (protected, open) = (route("p", Requirement::Protected(policy.into())), route("o", Requirement::Public));
         assert_eq!(protected.policy().map(Policy::scope_text), Some("accounts"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fapi::credentials::Scheme;
 use fapi::headers::StripList;
 use fapi::policy::{EmptyPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
-use fapi::route::{Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::route::{Limits, OnExpiry, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
 use http::Method;
 
 use super::Build;
@@ -16,6 +16,7 @@ use super::upstreams::{is_exposed, server_address};
 use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
+use crate::config::scalar;
 
 /// The names that routes may refer to, including those of entries with problems.
 pub(super) struct Names {
@@ -123,6 +124,15 @@ impl Build<'_> {
         let requirement = self.requirement(at, entry, names, unsaid);
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
+        let limits = self.route_limits(&at.key("limits"), entry.limits.as_mut());
+        let on_expiry = match entry.on_expiry.get_or_insert_default() {
+            file::OnExpiry::Continue => OnExpiry::Continue,
+            file::OnExpiry::Close if entry.public == Some(true) => {
+                self.problem(&at.key("on_expiry"), "the route is public and has no token; remove the key");
+                OnExpiry::Continue
+            }
+            file::OnExpiry::Close => OnExpiry::Close,
+        };
         let route = Route {
             name: name?,
             pattern: pattern?.ok()?,
@@ -131,9 +141,36 @@ impl Build<'_> {
             requirement: requirement?,
             upstream: upstream?,
             forward: forward?,
+            limits: limits?,
+            on_expiry,
         };
         self.summary.push(describe_route(&route, entry));
         Some(route)
+    }
+
+    fn route_limits(&mut self, at: &KeyPath, entry: Option<&mut file::RouteLimits>) -> Option<Limits> {
+        let Some(entry) = entry else { return Some(Limits::default()) };
+        let body_bytes = entry.body_bytes.map(|size| size.0);
+        if body_bytes == Some(0) {
+            let problem = "no request body could be sent; write a size above zero, such as `10MiB`";
+            self.problem(&at.key("body_bytes"), problem);
+            return None;
+        }
+        let mut time = |key: &str, entry: &mut Option<scalar::Duration>| match entry {
+            Some(_) => self.time(&at.key(key), entry, Duration::ZERO).map(Some),
+            None => Some(None),
+        };
+        let body_timeout = time("body_timeout", &mut entry.body_timeout);
+        let response_timeout = time("response_timeout", &mut entry.response_timeout);
+        let exchange_timeout = time("exchange_timeout", &mut entry.exchange_timeout);
+        let idle_timeout = time("idle_timeout", &mut entry.idle_timeout);
+        Some(Limits {
+            body_bytes,
+            body_timeout: body_timeout?,
+            response_timeout: response_timeout?,
+            exchange_timeout: exchange_timeout?,
+            idle_timeout: idle_timeout?,
+        })
     }
 
     pub(super) fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {

@@ -22,7 +22,9 @@ pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
     Mode, OnExpired, Proxies, Revocations, Trust,
 };
-pub(super) use self::routes::{HealthCheck, Protocol, Route, Scopes, SenderConstraint, Upstream, UpstreamTls};
+pub(super) use self::routes::{
+    HealthCheck, OnExpiry, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream, UpstreamTls,
+};
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]

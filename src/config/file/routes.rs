@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::super::scalar::{Duration, FilePath};
+use super::super::scalar::{Duration, FilePath, Size};
 use super::NonceMode;
 
 /// A group of equal resource servers.
@@ -120,6 +120,39 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upstream: Option<String>,
     /// What the upstream is told about the sender.
     pub(in crate::config) forward: Option<Forward>,
+    /// Limits of this route's exchanges, for those that are longer or larger than the others: streams, long polls, uploads.
+    pub(in crate::config) limits: Option<RouteLimits>,
+    /// What happens to an exchange in progress when its token expires or is revoked.
+    #[schemars(extend("default" = "continue"))]
+    pub(in crate::config) on_expiry: Option<OnExpiry>,
+}
+
+/// Limits of one route's exchanges.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RouteLimits {
+    /// Largest request body, above 0B. Default: `limits.body_bytes`.
+    pub(in crate::config) body_bytes: Option<Size>,
+    /// How long a request body may take, whatever its rate. Default: `limits.body_timeout` and `limits.body_min_rate`.
+    pub(in crate::config) body_timeout: Option<Duration>,
+    /// How long the upstream may send nothing. Default: `response_timeout` of the upstream.
+    pub(in crate::config) response_timeout: Option<Duration>,
+    /// How long an exchange may take. Default: `limits.exchange_timeout`.
+    pub(in crate::config) exchange_timeout: Option<Duration>,
+    /// How long the client may send nothing of a body, and read nothing of a response. Default: `limits.idle_timeout`,
+    /// and for a body its own limits.
+    pub(in crate::config) idle_timeout: Option<Duration>,
+}
+
+/// What happens to an exchange in progress when its token expires or is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OnExpiry {
+    /// It may be completed, up to `exchange_timeout`.
+    #[default]
+    Continue,
+    /// It is ended: when the token expires, and with the next part of a body once it is revoked.
+    Close,
 }
 
 /// A way of binding a token to its sender.

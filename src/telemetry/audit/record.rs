@@ -144,7 +144,10 @@ pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'stat
 }
 
 const fn cut_short(code: Code) -> bool {
-    matches!(code, Code::ClientGone | Code::ClientStalled | Code::ExchangeTimeout)
+    matches!(
+        code,
+        Code::ClientGone | Code::ClientStalled | Code::ExchangeTimeout | Code::TokenExpired | Code::TokenRevoked
+    )
 }
 
 /// The line of one exchange, with its line end.

@@ -111,6 +111,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         String::from_utf8_lossy(&self.received).into_owned()
     }
 
+    /// Reads until this text has arrived, and drops everything up to its end.
+    pub async fn until(&mut self, text: &str) {
+        let reading = async {
+            loop {
+                let place = self.received.windows(text.len()).position(|part| part == text.as_bytes());
+                if let Some(place) = place {
+                    self.received.drain(..place + text.len());
+                    return;
+                }
+                assert!(matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)), "the connection is open");
+            }
+        };
+        timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("{text:?} in time"));
+    }
+
     /// The status of the next response, reading only its head.
     pub async fn head(&mut self) -> u16 {
         let reading = async {

@@ -23,7 +23,7 @@ use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::policy::{IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::rejection::{Cause, Rejection, Seen};
-use fapi::route::{Forward, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::route::{Forward, Limits, OnExpiry, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
 use fapi::token::Expected;
 use http::Method;
 
@@ -86,6 +86,8 @@ fn api(jwks: &[u8], nonce_key: [u8; 32], now: UnixTime) -> Result<Api, Box<dyn E
         requirement: Requirement::Protected(policy.into()),
         upstream: UpstreamRef { name: "this service".into(), index: 0 },
         forward: Forward::default(),
+        limits: Limits::default(),
+        on_expiry: OnExpiry::default(),
     };
     Ok(Api {
         origin: Arc::new(Origin::parse("https://api.example")?),

@@ -185,6 +185,8 @@ mod tests {
             requirement: Requirement::Public,
             upstream: UpstreamRef { name: "u".into(), index: 0 },
             forward,
+            limits: crate::route::Limits::default(),
+            on_expiry: crate::route::OnExpiry::default(),
         };
         let request = http::Request::get("/").body(()).unwrap().into_parts().0;
         let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());

@@ -1,6 +1,7 @@
 //! How large a message may be (RFC 6585 §5, RFC 9110 §15.5.14, §15.5.15).
 
 use http::request::Parts;
+use http::{HeaderMap, header};
 
 use super::error::MessageError;
 use super::head::Wire;
@@ -14,8 +15,17 @@ pub struct Limits {
     pub header_count: usize,
     /// Bytes of the access token.
     pub token_bytes: usize,
-    /// Bytes of the body.
+    /// Bytes of the body, on the route that allows most.
     pub body_bytes: u64,
+}
+
+/// Checks the declared length of a body against the limit of its route; [`check`](super::check) knows only the largest.
+///
+/// # Errors
+/// [`MessageError::BodyTooLarge`].
+pub fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), MessageError> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit) { Err(MessageError::BodyTooLarge { limit }) } else { Ok(()) }
 }
 
 pub(super) fn check_sizes(

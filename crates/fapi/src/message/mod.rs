@@ -22,8 +22,8 @@ use framing::check_framing;
 pub use head::Facts;
 use head::{Wire, check_fields};
 use host::check_host;
-pub use limits::Limits;
 use limits::check_sizes;
+pub use limits::{Limits, check_length};
 
 use crate::route::{Origin, Origins};
 

@@ -11,6 +11,7 @@ mod target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, Method};
 use percent_encoding::percent_decode_str;
@@ -74,6 +75,35 @@ pub struct Route {
     pub upstream: UpstreamRef,
     /// What it forwards.
     pub forward: Forward,
+    /// The limits of its exchanges.
+    pub limits: Limits,
+    /// What happens to an exchange in progress when its token expires or is revoked.
+    pub on_expiry: OnExpiry,
+}
+
+/// The limits of a route's exchanges, where they are not those of all routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request body, in bytes.
+    pub body_bytes: Option<u64>,
+    /// How long a request body may take, whatever its rate.
+    pub body_timeout: Option<Duration>,
+    /// How long the upstream may send nothing.
+    pub response_timeout: Option<Duration>,
+    /// How long an exchange may take.
+    pub exchange_timeout: Option<Duration>,
+    /// How long the client may send nothing of a body, and read nothing of a response.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What happens to an exchange in progress when its token expires or is revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// It may be completed: the token was good when the request arrived.
+    #[default]
+    Continue,
+    /// It is ended.
+    Close,
 }
 
 impl Route {
@@ -310,6 +340,8 @@ mod tests {
             requirement: Requirement::Public,
             upstream: UpstreamRef { name: "accounts".into(), index: 0 },
             forward: Forward::default(),
+            limits: Limits::default(),
+            on_expiry: OnExpiry::default(),
         }
     }
 

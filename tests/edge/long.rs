@@ -1,0 +1,210 @@
+//! Exchanges that take long: those that may, since their route says so, and those that may not.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Version};
+use hyper::body::Frame;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::hostile::wire::{Drops, Talk, dripping_h2, now};
+use crate::support::backend::Backend;
+use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
+
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// A world with these limits and routes `/long/**` and `/other/**`, of which the first has limits of its own; `upstream` has
+/// the rest of the upstream.
+async fn world(limits: &str, own: &str, upstream: &str) -> World {
+    World::with(|scene| with_routes(scene, limits, own, upstream)).await
+}
+
+fn with_routes(scene: Scene, limits: &str, own: &str, upstream: &str) -> Scene {
+    let route = |name: &str, own: &str| {
+        format!(
+            "  - {{ name: {name}, path: /{name}/**, methods: [GET, POST], scopes: [accounts], upstream: other{own} }}\n"
+        )
+    };
+    let routes = format!("  other: {{ {upstream} }}\nroutes:\n") + &route("long", own) + &route("other", "");
+    let limits = format!("{{ header_bytes: 32KiB{limits} }}");
+    scene.replace("header_bytes: 32KiB", &limits).replace("routes:\n", &routes)
+}
+
+fn servers(address: SocketAddr) -> String {
+    format!("servers: [\"http://{address}\"]")
+}
+
+/// An upstream that answers every request with `first`, and then with `again` without end, every 50 ms.
+async fn saying(first: &'static [u8], again: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let mut tick = tokio::time::interval(BETWEEN);
+                let mut next = stream.write_all(first).await;
+                while next.is_ok() {
+                    tick.tick().await;
+                    next = stream.write_all(again).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+fn head(path: &str, token: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_arrives_slowly_passes_where_its_route_says_so() {
+    const PIECES: usize = 20;
+    let backend = Backend::h2c().await;
+    let upstream = format!("{}, protocol: http2", servers(backend.address()));
+    let limits = ", body_grace: 200ms, body_timeout: 400ms";
+    let world = world(limits, ", limits: { body_timeout: 1m }", &upstream).await;
+    for (path, whole) in [("/long/stream", true), ("/other/stream", false)] {
+        let (sender, body) = Drops::new();
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(BETWEEN);
+            for _ in 0..PIECES {
+                tick.tick().await;
+                if sender.send(Frame::data(Bytes::from_static(b"a"))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut connection = dripping_h2(world.client().h2().raw_stream().await.unwrap()).await;
+        let request = Request::post(format!("{ORIGIN}{path}")).version(Version::HTTP_2);
+        let request = request.header("authorization", format!("Bearer {}", world.sign(&world.token())));
+        let response = connection.send_request(request.body(body).unwrap());
+        let answered = timeout(DEADLINE, response).await.expect("in time").unwrap().status();
+        let expected = if whole { StatusCode::OK } else { StatusCode::REQUEST_TIMEOUT };
+        assert_eq!(answered, expected, "{path}");
+    }
+    assert_eq!(backend.calls().iter().map(|call| call.body.len()).max(), Some(PIECES));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_may_be_as_large_as_its_route_says() {
+    let backend = Backend::http1().await;
+    let upstream = servers(backend.address());
+    let world = world(", body_bytes: 1KiB", ", limits: { body_bytes: 4KiB }", &upstream).await;
+    for (path, length, status) in
+        [("/long/a", 4096, 200), ("/long/a", 4097, 413), ("/other/a", 1024, 200), ("/other/a", 1025, 413)]
+    {
+        for client in [world.client().h1(), world.client().h2()] {
+            let (mut parts, ()) = Request::new(()).into_parts();
+            let from = request(path, &world.sign(&world.token())).into_parts().0;
+            (parts.method, parts.uri, parts.headers) = (Method::POST, from.uri, from.headers);
+            let request = Request::from_parts(parts, vec![b'a'; length].into());
+            assert_eq!(world.judge_from(&client, request).await.0, status, "{path}: {length}");
+        }
+    }
+    let announced = "POST /other/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4096\r\n\r\n";
+    let mut talk = Talk::with(&world.client()).await;
+    talk.say(announced).await.unwrap();
+    assert_eq!(talk.head().await, 413, "before the credentials are asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_responses_do_not_prolong_an_exchange() {
+    const INTERIM: &[u8] = b"HTTP/1.1 102 Processing\r\n\r\n";
+    let upstream = servers(saying(INTERIM, INTERIM).await);
+    let world = world(", exchange_timeout: 600ms", "", &upstream).await;
+    for client in [world.client().h1(), world.client().h2()] {
+        let began = now();
+        let asked = world.judge_from(&client, request("/other/interim", &world.sign(&world.token())));
+        let judged = timeout(DEADLINE, asked).await.expect("an answer in time");
+        assert_eq!(judged, (408, "exchange_timeout".into()));
+        assert!((Duration::from_millis(500)..DEADLINE / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_ends_in_time_though_nothing_happens() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = servers(silent.local_addr().unwrap());
+    let world = world(", exchange_timeout: 600ms", ", limits: { exchange_timeout: 300ms }", &upstream).await;
+    for client in [world.client().h1(), world.client().h2()] {
+        for (path, least) in [("/other/silent", 550), ("/long/silent", 250)] {
+            let began = now();
+            let asked = world.judge_from(&client, request(path, &world.sign(&world.token())));
+            let judged = timeout(DEADLINE, asked).await.expect("an answer in time");
+            assert_eq!(judged, (408, "exchange_timeout".into()));
+            let took = began.elapsed();
+            assert!((Duration::from_millis(least)..DEADLINE / 2).contains(&took), "{path}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_may_be_silent_for_as_long_as_the_route_says() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("{}, response_timeout: 30s", servers(silent.local_addr().unwrap()));
+    let world = world("", ", limits: { response_timeout: 300ms }", &upstream).await;
+    for client in [world.client().h1(), world.client().h2()] {
+        let asked = world.judge_from(&client, request("/long/silent", &world.sign(&world.token())));
+        let judged = timeout(DEADLINE, asked).await.expect("an answer in time");
+        assert_eq!(judged, (504, "upstream_timeout".into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_with_a_length_reaches_the_client_as_it_comes() {
+    let first = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nhello";
+    let upstream = servers(saying(first, b"").await);
+    let world = world("", "", &upstream).await;
+    let mut talk = Talk::with(&world.client()).await;
+    talk.say(head("/other/part", &world.sign(&world.token()))).await.unwrap();
+    assert_eq!(talk.head().await, 200);
+    talk.until("hello").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_ends_with_its_token_where_the_route_says_so() {
+    let first = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let upstream = servers(saying(first, b"1\r\na\r\n").await);
+    let admin = ("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }");
+    let own = ", on_expiry: close";
+    let world = World::with(|scene| with_routes(scene.replace(admin.0, admin.1), "", own, &upstream)).await;
+    let soon = world.sign(&world.token().expires_at(world.clock.now() + 1));
+    for client in [world.client().h1(), world.client().h2()] {
+        let began = now();
+        let asked = timeout(DEADLINE, client.send(request("/long/events", &soon))).await.expect("it ends in time");
+        assert!(asked.is_err(), "a truncated response does not look complete");
+        assert!(began.elapsed() >= Duration::from_millis(800), "{:?}", began.elapsed());
+        let record = world.gateway.record_where(|record| record["code"] == "token_expired");
+        assert_eq!((&record["path"], &record["decision"]), (&json!("/long/events"), &json!("permit")));
+    }
+    let mut continued = Talk::with(&world.client()).await;
+    continued.say(head("/other/events", &soon)).await.unwrap();
+    assert_eq!(continued.head().await, 200);
+
+    let token = world.token();
+    let jti = token.claims()["jti"].as_str().unwrap().to_owned();
+    let token = world.sign(&token);
+    let mut talks = Vec::new();
+    for path in ["/long/revoked", "/other/revoked"] {
+        let mut talk = Talk::with(&world.client()).await;
+        talk.say(head(path, &token)).await.unwrap();
+        assert_eq!(talk.head().await, 200);
+        talks.push(talk);
+    }
+    let revocation = json!({"issuer": world.issuer.issuer(), "jti": jti}).to_string();
+    assert_eq!(world.gateway.post_revocation("application/json", revocation).await.0, 204);
+    assert!(!talks.remove(0).rest().await.ends_with("0\r\n\r\n"));
+    let record = world.gateway.record_where(|record| record["code"] == "token_revoked");
+    assert_eq!(record["path"], "/long/revoked");
+    continued.until("a\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n").await;
+    talks
+        .remove(0)
+        .until("a\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n")
+        .await;
+}
