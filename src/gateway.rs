@@ -15,7 +15,7 @@ use fapi::message::{self, Facts};
 use fapi::peer::Peer;
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
-use fapi::route::{Origins, Routes, Target};
+use fapi::route::{Origins, PathCharacters, Routes, Target};
 use fapi::sender::{BoundToken, SenderEvidence};
 use fapi::token::{self, TokenHash};
 use http::request::Parts;
@@ -107,7 +107,7 @@ impl Gateway {
     ) -> Result<Judged, Cause> {
         let origin = message::check(request, facts, &self.limits, origins)?;
         seen.origin = Some(origin.clone());
-        let target = Target::parse(request, &origin)?;
+        let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
         let matched = match self.routes.find(&target) {
             Ok(matched) => matched,
             Err((route, error)) => {

@@ -18,6 +18,9 @@ async fn world() -> (World, HttpServer) {
             "  - { name: public, path: /public/**, methods: [GET], public: true, upstream: any }
   - { name: protected, path: /protected/**, methods: [GET], scopes: [accounts], upstream: any }
   - { name: template, path: /template/*/parts, methods: [GET], scopes: [accounts], upstream: any }
+  - { name: files, path: /files/**, methods: [GET], public: true, path_characters: uri, upstream: any }
+  - { name: secret, path: /files/secret, methods: [GET], scopes: [accounts], upstream: any }
+  - { name: report, path: /public/report, methods: [GET], public: true, upstream: any }
 ",
         )
     })
@@ -96,6 +99,36 @@ const PATHS: &[(&str, &str, Wanted)] = &[
     ("ATK-PT-10", "/template/%2e/parts", Refused),
     ("ATK-PT-10", "/template/parts", Never),
     ("ATK-PT-10", "/template/a/b/parts", Never),
+    // The same with `path_characters: uri`: data is forwarded as it came, and what may be another segment is refused.
+    ("FWD-05 control", "/files/100%25;v=1/%7Ea", Public),
+    ("FWD-05 control", "/files/secrets;x", Public),
+    ("FWD-05 control", "/files/a%3Bb.", Public),
+    ("FWD-05 control", "/files/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB", Public),
+    ("FWD-05 control", "/public/report.pdf", Public),
+    ("ATK-PT-01", "/files/..;/secret", Refused),
+    ("ATK-PT-01", "/files/%2e%2e;x/protected", Refused),
+    ("ATK-PT-01", "/files/;..", Refused),
+    ("ATK-PT-02", "/files/a%2Fb;", Refused),
+    ("ATK-PT-02", "/files/a%5Cb;", Refused),
+    ("ATK-PT-03", "/files/;/secret", Refused),
+    ("ATK-PT-04", "/files/secret;x", Refused),
+    ("ATK-PT-04", "/files/secret%253Bx", Refused),
+    ("ATK-PT-04", "/files;x/a", Refused),
+    ("ATK-PT-05", "/files/secret%3Fx", Refused),
+    ("ATK-PT-05", "/files/secret%2523x", Refused),
+    ("ATK-PT-06", "/files/%73ecret", Refused),
+    ("ATK-PT-06", "/files/secret%20", Refused),
+    ("ATK-PT-06", "/files/secret.pdf", Refused),
+    ("ATK-PT-06", "/%66iles/a", Refused),
+    ("ATK-PT-07", "/files/%252F", Refused),
+    ("ATK-PT-07", "/files/%25%32%46", Refused),
+    ("ATK-PT-07", "/files/%252e%252e/secret", Refused),
+    ("ATK-PT-07", "/files/%25u002Fa", Refused),
+    ("ATK-PT-08", "/files/%c0%af;", Refused),
+    ("ATK-PT-08", "/files/%25c0%25af", Refused),
+    ("ATK-PT-08", "/files/a%00;", Refused),
+    ("ATK-PT-08", "/files/a%2500", Refused),
+    ("ATK-PT-08", "/files/%EF%BD%93ecret", Refused),
     ("ATK-PT-13", "*", Never),
     ("ATK-PT-13", "?x", Never),
     ("ATK-PT-13", "public/a", Never),

@@ -16,7 +16,7 @@ use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::peer::ClientCertificate;
 use fapi::policy::{IssuerIndex, NonceMode, Policy, PolicyError, ScopeRule};
 use fapi::rejection::{Cause, Rejection, Seen};
-use fapi::route::{Forward, OnExpiry, Origin, Pattern, Requirement, Route, Target, UpstreamRef};
+use fapi::route::{Forward, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Target, UpstreamRef};
 use fapi::sender::SenderError;
 use fapi::token::{ActiveToken, Confirmation, ConfirmationError, Expected, TokenError, TokenHash, UnverifiedJws};
 use fapi_gateway::replay::keys::KnownKeys;
@@ -537,6 +537,7 @@ fn route(scopes: &[&str]) -> Route {
     Route {
         name: "example".into(),
         pattern: Pattern::parse("/resource").unwrap(),
+        path_characters: PathCharacters::Strict,
         hosts: Vec::new(),
         methods: vec![http::Method::GET],
         requirement: Requirement::Protected(

@@ -173,7 +173,7 @@ mod tests {
     use crate::dpop::{Freshness, NoProofKeys, Nonces, ProofContext};
     use crate::peer::{ClientCertificate, Peer};
     use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
-    use crate::route::{Forward, Origin, Pattern, Routes, Target};
+    use crate::route::{Forward, Origin, PathCharacters, Pattern, Routes, Target};
     use crate::sender::SenderEvidence;
     use crate::token::introspection::Answer;
     use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
@@ -186,6 +186,7 @@ mod tests {
         let route = |name: &str, requirement| Route {
             name: name.into(),
             pattern: Pattern::parse(&format!("/{name}")).unwrap(),
+            path_characters: PathCharacters::Strict,
             hosts: vec![],
             methods: vec![Method::GET],
             requirement,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fapi::credentials::Scheme;
 use fapi::headers::StripList;
 use fapi::policy::{EmptyPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
-use fapi::route::{Limits, OnExpiry, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 use http::Method;
 
 use super::Build;
@@ -119,6 +119,7 @@ impl Build<'_> {
             .text(&path_at, entry.path.as_deref(), "write the path, such as `/accounts/**`")
             .map(Pattern::parse)
             .map(|pattern| pattern.map_err(|error| self.problem(&path_at, error.to_string())));
+        let path_characters = self.path_characters(&at.key("path_characters"), entry);
         let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
         let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
         let requirement = self.requirement(at, entry, names, unsaid);
@@ -136,6 +137,7 @@ impl Build<'_> {
         let route = Route {
             name: name?,
             pattern: pattern?.ok()?,
+            path_characters,
             hosts: hosts?,
             methods: methods?,
             requirement: requirement?,
@@ -171,6 +173,19 @@ impl Build<'_> {
             exchange_timeout: exchange_timeout?,
             idle_timeout: idle_timeout?,
         })
+    }
+
+    fn path_characters(&mut self, at: &KeyPath, entry: &mut file::Route) -> PathCharacters {
+        match entry.path_characters.get_or_insert_default() {
+            file::PathCharacters::Strict => PathCharacters::Strict,
+            file::PathCharacters::Uri => {
+                if entry.path.as_ref().is_some_and(|path| !path.contains('*')) {
+                    let problem = "the path has no `*` or `**`, and literal segments are always strict; remove the key";
+                    self.problem(at, problem);
+                }
+                PathCharacters::Uri
+            }
+        }
     }
 
     pub(super) fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {
@@ -451,8 +466,12 @@ pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
         }
         Requirement::Public => "public".to_owned(),
     };
+    let characters = match route.path_characters {
+        PathCharacters::Strict => "",
+        PathCharacters::Uri => " (path_characters: uri)",
+    };
     format!(
-        "route {}: {} {}{hosts} to {}; {asks}",
+        "route {}: {} {}{characters}{hosts} to {}; {asks}",
         route.name,
         list(&entry.methods),
         entry.path.as_deref().unwrap_or_default(),

@@ -23,7 +23,8 @@ pub(super) use self::listeners::{
     Mode, OnExpired, Proxies, Revocations, Trust,
 };
 pub(super) use self::routes::{
-    HealthCheck, OnExpiry, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream, UpstreamTls,
+    HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,
+    UpstreamTls,
 };
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.

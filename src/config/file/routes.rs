@@ -92,6 +92,8 @@ pub(in crate::config) struct Route {
     /// Literal segments, `*` for one segment, `**` for the rest; the most specific route wins.
     #[schemars(required)]
     pub(in crate::config) path: Option<String>,
+    /// The characters that the segments of `*` and `**` may have. Default: `strict`.
+    pub(in crate::config) path_characters: Option<PathCharacters>,
     /// The hosts it answers for, among those of the listeners' origins. Default: all.
     #[schemars(length(min = 1))]
     pub(in crate::config) hosts: Option<Vec<String>>,
@@ -153,6 +155,17 @@ pub(in crate::config) enum OnExpiry {
     Continue,
     /// It is ended: when the token expires, and with the next part of a body once it is revoked.
     Close,
+}
+
+/// Which characters a segment may have that `*` or `**` matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum PathCharacters {
+    /// Those that no decoder, normaliser or file system reads as others.
+    #[default]
+    Strict,
+    /// Those of RFC 3986 that cannot change which route matches, such as `;`, `%25` and `%7E`.
+    Uri,
 }
 
 /// A way of binding a token to its sender.

@@ -191,3 +191,23 @@ async fn atk_tk_14_a_proof_for_one_origin_does_not_open_another() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_13_dpop_39_a_path_with_data_fits_its_claim_once_in_every_spelling() {
+    let stage =
+        Stage::with(|scene| scene.replace("path: /accounts/**", "path: /accounts/**\n    path_characters: uri")).await;
+    for (path, htu) in [
+        ("/accounts/100%25;v=1", "/accounts/100%25;v=1"),
+        ("/accounts/%7Ea%3bb", "/accounts/~a%3Bb"),
+        ("/accounts/%41.", "/accounts/A."),
+    ] {
+        stage.htu_passes(path, &format!("https://localhost{htu}")).await;
+    }
+    stage.htu_differs("/accounts/a%3Bb", "https://localhost/accounts/a;b", "path").await;
+    stage.htu_differs("/accounts/a%257Eb", "https://localhost/accounts/a~b", "path").await;
+    // One proof is good for one of the spellings.
+    let proof = stage.holder.proof("/accounts/~a", stage.now());
+    let judge = |path: &'static str| stage.judge_request(stage.holder.request(path, &proof));
+    assert_ne!(judge("/accounts/%7Ea").await.1, "dpop_replayed");
+    assert_eq!(judge("/accounts/~a").await, (401, "dpop_replayed".to_owned()));
+}

@@ -23,7 +23,9 @@ use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::policy::{IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::rejection::{Cause, Rejection, Seen};
-use fapi::route::{Forward, Limits, OnExpiry, Origin, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::route::{
+    Forward, Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef,
+};
 use fapi::token::Expected;
 use http::Method;
 
@@ -81,6 +83,7 @@ fn api(jwks: &[u8], nonce_key: [u8; 32], now: UnixTime) -> Result<Api, Box<dyn E
     let accounts = Route {
         name: "accounts".into(),
         pattern: Pattern::parse("/accounts")?,
+        path_characters: PathCharacters::Strict,
         hosts: vec![],
         methods: vec![Method::GET],
         requirement: Requirement::Protected(policy.into()),

@@ -1,8 +1,8 @@
 //! The claim `htu`, compared with the URI of the request (RFC 9449 §4.3 (9)).
 //!
 //! The two sides are read differently. The claim is normalised leniently, as RFC 3986 §6.2.2 and §6.2.3 allow. The
-//! request target has been judged strictly before ([`CanonicalPath`](crate::route::CanonicalPath)); only its escapes
-//! are converted to upper case. The expected origin is the configured one, never a field of the request.
+//! request target has been judged strictly before ([`Target`]); only its escapes are converted to upper case, and those
+//! of unreserved characters, which some routes take, are decoded. The expected origin is the configured one, never a field of the request.
 
 use percent_encoding::percent_encode_byte;
 
@@ -59,11 +59,21 @@ pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatc
         .strip_prefix(&*upper_escapes(origin.prefix()))
         .filter(|rest| rest.starts_with('/'))
         .ok_or_else(|| differs("prefix"))?;
-    if own == target.path() || own.eq(&upper_escapes(target.path())) { Ok(()) } else { Err(differs("path")) }
+    if own == target.path() || own.eq(&spelled(target.path())) { Ok(()) } else { Err(differs("path")) }
 }
 
 /// Normalises a path (RFC 3986 §6.2.2): escapes in upper case, unreserved characters unescaped, dot segments removed.
 fn normalized(path: &str) -> Option<String> {
+    unescaped(path).map(|text| without_dot_segments(&text))
+}
+
+/// The path of a target in the spelling of [`normalized`]; it has no dot segments.
+fn spelled(path: &str) -> String {
+    unescaped(path).unwrap_or_else(|| path.to_owned())
+}
+
+/// Writes escapes in upper case and unreserved characters without them; `None` if a percent sign begins no escape.
+fn unescaped(path: &str) -> Option<String> {
     let mut text = String::with_capacity(path.len());
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('%') {
@@ -78,7 +88,7 @@ fn normalized(path: &str) -> Option<String> {
         rest = after;
     }
     text.push_str(rest);
-    Some(without_dot_segments(&text))
+    Some(text)
 }
 
 /// Removes dot segments (RFC 3986 §5.2.4) from a path that begins with `/`.
@@ -105,10 +115,12 @@ fn without_dot_segments(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// The URI of the request in its only spelling: requests that differ only in the case of escapes match the same claim,
-/// so that a proof cannot be used once for each spelling.
+/// The URI of the request in its only spelling: requests that differ only in escapes, in their case or in whether an
+/// unreserved character has one, match the same claim, so that a proof cannot be used once for each spelling.
 pub(super) fn of_target(target: &Target<'_>) -> String {
-    upper_escapes(&target.htu())
+    let origin = target.htu();
+    let origin = origin.strip_suffix(target.path()).unwrap_or_default();
+    format!("{}{}", upper_escapes(origin), spelled(target.path()))
 }
 
 fn upper_escapes(path: &str) -> String {
@@ -131,13 +143,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::route::Origin;
+    use crate::route::{Origin, PathCharacters};
 
     /// The part in which `claim` differs from a request for `path` at `origin`.
     fn differs(origin: &str, path: &str, claim: &str) -> Option<&'static str> {
         let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse(origin).unwrap());
-        let target = Target::parse(&request, &origin).unwrap();
+        let target = Target::parse_with(&request, &origin, PathCharacters::Uri).unwrap();
         matches(claim, &target).err().map(|mismatch| mismatch.part)
     }
 
@@ -218,15 +230,42 @@ mod tests {
     }
 
     #[test]
+    fn dpop_13_a_claim_fits_a_path_with_data_in_each_equivalent_spelling() {
+        for (path, claim, part) in [
+            ("/a;v=1", "/a;v=1", None), // control
+            ("/a;v=1", "/a%3Bv=1", Some("path")),
+            ("/a%3bv=1", "/a%3Bv=1", None),
+            ("/a%3Bv=1", "/a;v=1", Some("path")),
+            ("/100%25", "/100%25", None),
+            ("/100%25", "/100%2525", Some("path")),
+            ("/%7euser/%41", "/~user/A", None),
+            ("/%7euser/%41", "/%7Euser/%41", None),
+            ("/~user/A", "/%7Euser/%41", None),
+            ("/a%257Eb", "/a~b", Some("path")),
+            ("/a%2eb.", "/a.b.", None),
+            ("/a%3Fb", "/a%3Fb", None),
+            ("/a%3Fb", "/a?b", Some("path")),
+            ("/a%23b", "/a#b", Some("path")),
+        ] {
+            let claim = format!("https://api.example{claim}");
+            assert_eq!(differs("https://api.example", path, &claim), part, "{path} {claim}");
+        }
+    }
+
+    #[test]
     fn dpop_39_targets_that_one_claim_fits_have_one_spelling() {
         let spelling = |path: &str| {
             let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
             let origin = Arc::new(Origin::parse("https://api.example/b%c3%a9").unwrap());
-            of_target(&Target::parse(&request, &origin).unwrap())
+            of_target(&Target::parse_with(&request, &origin, PathCharacters::Uri).unwrap())
         };
         assert_eq!(spelling("/%c3%a9"), "https://api.example/b%C3%A9/%C3%A9");
         assert_eq!(spelling("/%c3%a9"), spelling("/%C3%A9"));
         assert_ne!(spelling("/a%20b"), spelling("/A%20b"));
+        assert_eq!(spelling("/%7ea;b%3b"), "https://api.example/b%C3%A9/~a;b%3B");
+        assert_eq!(spelling("/%7Ea"), spelling("/~a"));
+        assert_ne!(spelling("/a%3Bb"), spelling("/a;b"));
+        assert_ne!(spelling("/a%257Eb"), spelling("/a%7Eb"));
         for claim in ["https://api.example/b%c3%a9/%C3%A9", "https://api.example/b%C3%A9/%c3%a9"] {
             assert_eq!(differs("https://api.example/b%c3%a9", "/%c3%A9", claim), None, "{claim}");
         }

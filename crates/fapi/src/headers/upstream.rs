@@ -174,12 +174,13 @@ mod tests {
     use super::*;
     use crate::headers::strip::{NAMES, PREFIXES, class_of};
     use crate::permit::Admission;
-    use crate::route::{Forward, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+    use crate::route::{Forward, PathCharacters, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
 
     fn permit(forward: Forward) -> Permit {
         let route = Route {
             name: "r".into(),
             pattern: Pattern::parse("/**").unwrap(),
+            path_characters: PathCharacters::Strict,
             hosts: vec![],
             methods: vec![http::Method::GET],
             requirement: Requirement::Public,

@@ -29,7 +29,7 @@ pub enum NonceMode {
 pub struct IssuerIndex(pub usize);
 
 /// What a protected route requires of a token.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     scopes: Scopes,
     issuers: Vec<IssuerIndex>,

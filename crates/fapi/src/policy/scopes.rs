@@ -14,7 +14,7 @@ pub enum ScopeRule {
 }
 
 /// A rule with at least one scope.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scopes {
     rule: ScopeRule,
     text: Box<str>,

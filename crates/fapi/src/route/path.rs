@@ -1,12 +1,22 @@
 //! Paths with one reading (RFC 3986 §3.3, §6). Nothing here repairs a path, so what is matched is what is forwarded.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
-use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
-use icu_properties::{CodePointMapDataBorrowed, CodePointSetDataBorrowed};
 use percent_encoding::percent_decode_str;
 
 use super::error::RouteError;
+use super::readings::{NFKC, Readings, is_unseen};
 use crate::text::{is_unreserved, read_escape};
+
+/// Which characters the segments that `*` and `**` of a route match may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathCharacters {
+    /// Those of a [`CanonicalPath`].
+    #[default]
+    Strict,
+    /// Those that RFC 3986 allows as data, as long as no reading of the segment is another segment: text in NFC, and
+    /// percent signs, semicolons, and escapes of characters that need none.
+    Uri,
+}
 
 /// A path exactly as received, proven to have one reading.
 ///
@@ -54,24 +64,119 @@ impl<'r> CanonicalPath<'r> {
         }
         Ok(Self(path))
     }
+}
+
+/// A path exactly as received, of which each segment is one segment in every reading.
+///
+/// It is either a [`CanonicalPath`], or has data that only a route with [`PathCharacters::Uri`] takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReceivedPath<'r> {
+    text: &'r str,
+    data: Option<&'static str>,
+}
+
+impl<'r> ReceivedPath<'r> {
+    /// Checks a path from a request target.
+    ///
+    /// # Errors
+    /// [`RouteError::PathAmbiguous`] for a path that is neither.
+    pub(super) fn parse(path: &'r str, characters: PathCharacters) -> Result<Self, RouteError> {
+        match (CanonicalPath::read(path), characters) {
+            (Ok(_), _) => Ok(Self { text: path, data: None }),
+            (Err(why), PathCharacters::Strict) => Err(RouteError::PathAmbiguous { why }),
+            (Err(why), PathCharacters::Uri) => {
+                check_data(path).map_err(|why| RouteError::PathAmbiguous { why })?;
+                Ok(Self { text: path, data: Some(why) })
+            }
+        }
+    }
+
+    /// The bytes as received.
+    pub(super) const fn as_str(self) -> &'r str {
+        self.text
+    }
+
+    /// Why it is not a [`CanonicalPath`], unless it is one.
+    pub(super) const fn data(self) -> Option<&'static str> {
+        self.data
+    }
 
     /// The segments to match, without one slash at the end.
     pub(super) fn segments(self) -> Segments<'r> {
-        let path = self.0.strip_prefix('/').unwrap_or(self.0);
+        let path = self.text.strip_prefix('/').unwrap_or(self.text);
         let path = path.strip_suffix('/').unwrap_or(path);
-        Segments((!path.is_empty()).then_some(path))
+        Segments { rest: (!path.is_empty()).then_some(path), data: self.data.is_some() }
+    }
+
+    /// The paths that are left if an upstream parses the decoded path once more and ends it at a `?` or `#`: each up to
+    /// and including the segment with that character.
+    pub(super) fn ends(self) -> impl Iterator<Item = Segments<'r>> {
+        let text = self.text.strip_prefix('/').filter(|_| self.data.is_some()).unwrap_or_default();
+        let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
+        ends.filter_map(|end| text.get(..end)).filter_map(|rest| {
+            let segment = rest.rsplit('/').next()?;
+            let ends_here = Readings::of(segment).is_ok_and(|readings| readings.ends_path);
+            ends_here.then_some(Segments { rest: Some(rest), data: true })
+        })
     }
 }
 
 /// The rest of a path that is not matched yet; `None` at its end, and never `Some("")`.
 #[derive(Clone, Copy)]
-pub(super) struct Segments<'r>(Option<&'r str>);
+pub(super) struct Segments<'r> {
+    rest: Option<&'r str>,
+    data: bool,
+}
 
 impl<'r> Segments<'r> {
-    pub(super) fn split(self) -> Option<(&'r str, Self)> {
-        let text = self.0?;
-        Some(text.split_once('/').map_or((text, Self(None)), |(segment, rest)| (segment, Self(Some(rest)))))
+    /// # Errors
+    /// [`RouteError::PathAmbiguous`], never for a path that [`ReceivedPath::parse`] returned.
+    pub(super) fn split(self) -> Result<Option<(PathSegment<'r>, Self)>, RouteError> {
+        let Some(text) = self.rest else { return Ok(None) };
+        let (segment, rest) = text.split_once('/').map_or((text, None), |(segment, rest)| (segment, Some(rest)));
+        let segment = if self.data && !is_canonical(segment) {
+            PathSegment::Data(Readings::of(segment).map_err(|why| RouteError::PathAmbiguous { why })?)
+        } else {
+            PathSegment::Canonical(segment)
+        };
+        Ok(Some((segment, Self { rest, ..self })))
     }
+}
+
+/// One segment of a path.
+pub(super) enum PathSegment<'r> {
+    /// It has one reading.
+    Canonical(&'r str),
+    /// It is data, and never a literal of a route.
+    Data(Readings),
+}
+
+fn is_canonical(segment: &str) -> bool {
+    CanonicalPath::read(&format!("/{segment}")).is_ok()
+}
+
+/// Checks that a path has the characters of RFC 3986, that its text is in NFC, and that no segment can become another.
+fn check_data(path: &str) -> Result<(), &'static str> {
+    let mut segments = path.strip_prefix('/').ok_or("it does not begin with a slash")?.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if segment.is_empty() {
+            if segments.peek().is_some() {
+                return Err("it has an empty segment");
+            }
+            continue;
+        }
+        let mut bytes = segment.bytes();
+        while let Some(byte) = bytes.next() {
+            if byte == b'%' {
+                read_escape(&mut bytes).ok_or(NOT_AN_ESCAPE)?;
+            } else if byte != b';' && !is_plain(byte) {
+                return Err(why_not_plain(byte));
+            }
+        }
+        Readings::of(segment)?;
+    }
+    let text = percent_decode_str(path).decode_utf8().map_err(|_| "its escapes are not valid UTF-8")?;
+    if NFC.is_normalized(&text) { Ok(()) } else { Err("Unicode normalisation (NFC) gives another path") }
 }
 
 /// Checks that each byte of a segment, and each escape, has one meaning; returns whether there is an escape.
@@ -81,17 +186,21 @@ fn check_bytes(segment: &str) -> Result<bool, &'static str> {
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             escaped = true;
-            check_escape(read_escape(&mut bytes).ok_or("a percent sign is not followed by two hexadecimal digits")?)?;
+            check_escape(read_escape(&mut bytes).ok_or(NOT_AN_ESCAPE)?)?;
         } else if !is_plain(byte) {
-            return Err(match byte {
-                b';' => "it has a semicolon, which some servers read as the start of a parameter",
-                b'\\' => "it has a backslash, which some servers read as a slash",
-                b'#' => "it has a fragment",
-                _ => "it has a byte that RFC 3986 does not allow in a path",
-            });
+            return Err(why_not_plain(byte));
         }
     }
     Ok(escaped)
+}
+
+const fn why_not_plain(byte: u8) -> &'static str {
+    match byte {
+        b';' => "it has a semicolon, which some servers read as the start of a parameter",
+        b'\\' => "it has a backslash, which some servers read as a slash",
+        b'#' => "it has a fragment",
+        _ => "it has a byte that RFC 3986 does not allow in a path",
+    }
 }
 
 fn check_escape(byte: u8) -> Result<(), &'static str> {
@@ -132,21 +241,9 @@ const fn is_plain(byte: u8) -> bool {
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@')
 }
 
-/// Whether a character beyond ASCII is white space, a control (Cc), a format character (Cf), or another that programs
-/// may ignore (Default_Ignorable_Code_Point, UAX #44).
-fn is_unseen(character: char) -> bool {
-    !character.is_ascii()
-        && (character.is_whitespace()
-            || character.is_control()
-            || CATEGORIES.get(character) == GeneralCategory::Format
-            || IGNORABLE.contains(character))
-}
+const NFC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfc();
 
-const NFKC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::new_nfkc();
-
-const CATEGORIES: CodePointMapDataBorrowed<'static, GeneralCategory> = CodePointMapDataBorrowed::new();
-
-const IGNORABLE: CodePointSetDataBorrowed<'static> = CodePointSetDataBorrowed::new::<DefaultIgnorableCodePoint>();
+const NOT_AN_ESCAPE: &str = "a percent sign is not followed by two hexadecimal digits";
 
 #[cfg(test)]
 mod tests {

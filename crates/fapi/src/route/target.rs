@@ -7,13 +7,16 @@ use http::request::Parts;
 
 use super::error::RouteError;
 use super::origin::Origin;
-use super::path::{CanonicalPath, Segments};
+use super::path::{PathCharacters, ReceivedPath};
 
-/// The target of a request: method, canonical path and query, at a known origin.
+/// The target of a request: method, path and query, at a known origin.
+///
+/// Its path is a [`CanonicalPath`](super::CanonicalPath), unless it was read with [`PathCharacters::Uri`]; then
+/// [`Routes::find`](super::Routes::find) has to say whether a route takes it.
 #[derive(Clone, Debug)]
 pub struct Target<'r> {
     method: &'r Method,
-    path: CanonicalPath<'r>,
+    path: ReceivedPath<'r>,
     query: Option<&'r str>,
     origin: Arc<Origin>,
 }
@@ -24,14 +27,27 @@ impl<'r> Target<'r> {
     /// The query is not checked, since no route depends on it.
     ///
     /// # Errors
-    /// [`RouteError::PathAmbiguous`], as from [`CanonicalPath::parse`], also for a target without a path and for `*`.
+    /// [`RouteError::PathAmbiguous`], as from [`CanonicalPath::parse`](super::CanonicalPath::parse), also for a target
+    /// without a path and for `*`.
     pub fn parse(request: &'r Parts, origin: &Arc<Origin>) -> Result<Self, RouteError> {
+        Self::parse_with(request, origin, PathCharacters::Strict)
+    }
+
+    /// Does the same as [`parse`](Self::parse), with a path of these characters.
+    ///
+    /// # Errors
+    /// [`RouteError::PathAmbiguous`] for a path of which a segment could become another one in some reading.
+    pub fn parse_with(
+        request: &'r Parts,
+        origin: &Arc<Origin>,
+        characters: PathCharacters,
+    ) -> Result<Self, RouteError> {
         let target = request.uri.path_and_query().ok_or(RouteError::PathAmbiguous { why: "there is none" })?;
         // `path()` of "?x" is "/", but what is forwarded begins with the question mark: check the whole target.
         if !target.as_str().starts_with('/') {
             return Err(RouteError::PathAmbiguous { why: "it does not begin with a slash" });
         }
-        let path = CanonicalPath::parse(target.path())?;
+        let path = ReceivedPath::parse(target.path(), characters)?;
         Ok(Self { method: &request.method, path, query: target.query(), origin: Arc::clone(origin) })
     }
 
@@ -45,8 +61,8 @@ impl<'r> Target<'r> {
         self.path.as_str()
     }
 
-    pub(super) fn segments(&self) -> Segments<'r> {
-        self.path.segments()
+    pub(super) const fn received_path(&self) -> ReceivedPath<'r> {
+        self.path
     }
 
     /// The query as received, without its question mark.
@@ -70,6 +86,7 @@ impl<'r> Target<'r> {
 mod tests {
     use http::{Request, Uri, uri};
 
+    use super::super::path::CanonicalPath;
     use super::*;
     use crate::code::Code;
 
