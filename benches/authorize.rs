@@ -21,7 +21,7 @@ use fapi::route::Origins;
 use fapi::{UnixTime, sha256};
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
-use fapi_gateway::gateway::{Client, Gateway};
+use fapi_gateway::gateway::{Client, Gateway, Verdict};
 use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
 use fapi_gateway::replay::keys::KnownKeys;
@@ -201,9 +201,11 @@ async fn decide(
     now: UnixTime,
 ) -> Result<Permit, Cause> {
     let client = Client { peer, verified_chain: true, address: None };
-    match gateway.authorize(request, facts, origins, client, now).await {
-        Ok((Judged::Authorized(authorized), _)) => gateway.redeem(authorized, now).await,
-        Ok((Judged::AwaitsForm(_), _)) => unreachable!("no request here has a form"),
+    match gateway.authorize(request, facts, origins, None, client, now).await {
+        Ok((Verdict::Judged(Judged::Authorized(authorized)), _)) => gateway.redeem(authorized, now).await,
+        Ok((Verdict::Judged(Judged::AwaitsForm(_)) | Verdict::Preflight(_), _)) => {
+            unreachable!("no request here has a form or is a preflight")
+        }
         Err(rejection) => panic!("{}", rejection.cause()),
     }
 }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
+use fapi::cors::{Cors, Granted, Preflight};
 use fapi::credentials::Credentials;
 use fapi::dpop::{Freshness, ProofContext, ProofKeys};
 use fapi::headers::{InteractionId, StripList, TraceContext};
@@ -48,7 +49,7 @@ impl Gateway {
     /// Judges the header section of one request: the whole line except its last step, [`Self::redeem`].
     ///
     /// The returned [`Seen`] holds what the audit records about a permitted request; a [`Rejection`] holds its own. Does not
-    /// look at the body.
+    /// look at the body. `cors` is the rule for routes without one.
     ///
     /// # Errors
     /// [`Rejection`], for the first step that refuses.
@@ -57,12 +58,13 @@ impl Gateway {
         request: &Parts,
         facts: &Facts<'_>,
         origins: &Origins,
+        cors: Option<&Cors>,
         client: Client<'_>,
         now: UnixTime,
-    ) -> Result<(Judged, Seen), Rejection> {
+    ) -> Result<(Verdict, Seen), Rejection> {
         let mut seen = Seen::default();
-        match self.line(request, facts, origins, client, now, &mut seen).await {
-            Ok(judged) => Ok((judged, seen)),
+        match self.line(request, facts, origins, cors, client, now, &mut seen).await {
+            Ok(verdict) => Ok((verdict, seen)),
             Err(cause) => Err(Rejection::new(cause, seen)),
         }
     }
@@ -96,18 +98,26 @@ impl Gateway {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is an input of a different step")]
     async fn line(
         &self,
         request: &Parts,
         facts: &Facts<'_>,
         origins: &Origins,
+        cors: Option<&Cors>,
         client: Client<'_>,
         now: UnixTime,
         seen: &mut Seen,
-    ) -> Result<Judged, Cause> {
+    ) -> Result<Verdict, Cause> {
         let origin = message::check(request, facts, &self.limits, origins)?;
         seen.origin = Some(origin.clone());
         let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
+        // Fetch standard §3.3.5: a preflight "never includes credentials", so none are asked for.
+        if let Some(preflight) = Preflight::of(request)
+            && let Some(granted) = self.grant(&preflight, &target, cors, seen)
+        {
+            return Ok(Verdict::Preflight(granted));
+        }
         let matched = match self.routes.find(&target) {
             Ok(matched) => matched,
             Err((route, error)) => {
@@ -118,7 +128,7 @@ impl Gateway {
         seen.route = Some(matched.route().clone());
         message::check_length(&request.headers, matched.route().limits.body_bytes.unwrap_or(self.body_bytes))?;
         let guard = match Admission::to(matched) {
-            Admission::Public(authorized) => return Ok(Judged::Authorized(authorized)),
+            Admission::Public(authorized) => return Ok(Verdict::Judged(Judged::Authorized(authorized))),
             Admission::Protected(guard) => guard,
         };
         let policy = guard.policy();
@@ -140,8 +150,33 @@ impl Gateway {
         let token = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await?;
         seen.token = Some(token.clone());
         let bound = BoundToken::prove(token, evidence)?;
-        Ok(guard.authorize(bound, &request.headers)?)
+        Ok(Verdict::Judged(guard.authorize(bound, &request.headers)?))
     }
+
+    /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.
+    fn grant(
+        &self,
+        preflight: &Preflight,
+        target: &Target<'_>,
+        cors: Option<&Cors>,
+        seen: &mut Seen,
+    ) -> Option<Granted> {
+        let matched = self.routes.find(&target.with_method(&preflight.method)).ok()?;
+        let route = matched.route();
+        let granted = route.cors.as_deref().or(cors)?.grant(preflight, &route.methods)?;
+        seen.route = Some(route.clone());
+        Some(granted)
+    }
+}
+
+/// What the header section of a request leads to, unless it is refused.
+#[must_use]
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may be forwarded, once the rest is judged.
+    Judged(Judged),
+    /// It is a preflight, which the gateway answers itself.
+    Preflight(Granted),
 }
 
 /// Who sent a request, as far as the connection shows.
@@ -188,6 +223,8 @@ pub enum Outcome {
     Pending,
     /// Permitted.
     Permit(Permit),
+    /// A preflight that was granted; it is never forwarded.
+    Preflight(Granted),
     /// Refused, or permitted and then failed.
     Reject(Rejection),
 }
@@ -202,7 +239,7 @@ impl Exchange {
     pub const fn permit(&self) -> Option<&Permit> {
         match &self.outcome {
             Outcome::Permit(permit) => Some(permit),
-            Outcome::Pending | Outcome::Reject(_) => None,
+            Outcome::Pending | Outcome::Preflight(_) | Outcome::Reject(_) => None,
         }
     }
 
@@ -218,7 +255,9 @@ impl Exchange {
         self.outcome = Outcome::Reject(rejection);
         match &self.outcome {
             Outcome::Reject(rejection) => rejection,
-            Outcome::Pending | Outcome::Permit(_) => unreachable!("the outcome was set to a rejection above"),
+            Outcome::Pending | Outcome::Permit(_) | Outcome::Preflight(_) => {
+                unreachable!("the outcome was set to a rejection above")
+            }
         }
     }
 }

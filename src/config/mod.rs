@@ -17,9 +17,11 @@ pub mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::cors::Cors;
 use fapi::dpop::Freshness;
 use fapi::headers::StripList;
 use fapi::route::{Origins, Routes};
@@ -96,6 +98,8 @@ pub struct VirtualHost {
     pub tls: tls::Settings,
     /// The proxies in front of it.
     pub trusted_proxy: Option<trusted_proxy::Settings>,
+    /// What scripts of other origins may learn of routes that do not say.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// The section `admin` of gateway.yaml.

@@ -20,6 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
+use fapi::cors::Cors;
 use fapi::headers::client_cert_chain;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::route::Origins;
@@ -38,6 +39,8 @@ pub struct VirtualHost {
     pub tls: InForce,
     /// The proxies that forward the certificates of their clients.
     pub trusted_proxy: Option<TrustedProxy>,
+    /// What scripts of other origins may learn of routes that do not say.
+    pub cors: Option<Arc<Cors>>,
 }
 
 /// Who is at the other end of a connection.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi::cors::Cors;
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::route::OnExpiry;
@@ -23,6 +24,8 @@ pub struct Context {
     pub(super) exchange: Exchange,
     pub(super) peer: Peer,
     pub(super) verified_chain: bool,
+    /// The CORS rule of the listener.
+    pub(super) listener_cors: Option<Arc<Cors>>,
     /// The value of `Client-Cert-Chain`, if the route forwards it.
     pub(super) chain: Option<HeaderValue>,
     pub(super) generation: Arc<Generation>,
@@ -60,6 +63,12 @@ impl Context {
         permit
             .and_then(|permit| permit.token())
             .is_some_and(|token| self.generation.gateway.issuers.revoked(token.token()))
+    }
+
+    /// Returns the CORS rule for the answer: the route's, or else the listener's.
+    pub(super) fn cors(&self) -> Option<&Cors> {
+        let route = self.exchange.seen.route.as_ref().and_then(|route| route.cors.as_deref());
+        route.or(self.listener_cors.as_deref())
     }
 
     /// Returns the certificate to record: the client's, even if it was no longer trusted, and never a proxy's.

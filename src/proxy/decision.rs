@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use fapi::UnixTime;
+use fapi::cors::{Granted, Preflight};
 use fapi::headers;
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
@@ -17,7 +18,7 @@ use super::body::{breaks_chunks, read_form};
 use super::context::{Context, connection};
 use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
-use crate::gateway::{Client, Outcome};
+use crate::gateway::{Client, Outcome, Verdict};
 
 impl Proxy {
     /// Asks the gateway to decide on one request.
@@ -32,6 +33,7 @@ impl Proxy {
         let Some((host, other_end)) = facts.standing_under(hosts, now) else {
             return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
         };
+        context.listener_cors.clone_from(&host.cors);
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };
@@ -54,9 +56,17 @@ impl Proxy {
             }
         }
         let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
-        let judged = generation.gateway.authorize(request, &message, &host.origins, client, now).await;
+        let cors = host.cors.as_deref();
+        let verdict = generation.gateway.authorize(request, &message, &host.origins, cors, client, now).await;
         context.decision = context.began.elapsed();
-        let (judged, seen) = judged?;
+        let (judged, seen) = match verdict? {
+            (Verdict::Judged(judged), seen) => (judged, seen),
+            (Verdict::Preflight(granted), seen) => {
+                context.exchange.seen = seen;
+                context.exchange.outcome = Outcome::Preflight(granted);
+                return Ok(());
+            }
+        };
         match self.redeem(session, context, judged, now).await {
             Ok(permit) => {
                 if permit.route().forward.client_certificate_chain {
@@ -115,6 +125,7 @@ impl Proxy {
         for (name, value) in &parts.headers {
             head.append_header(name.clone(), value.clone())?;
         }
+        self.add_cors(session, context, &mut head)?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
         let closing = matches!(rejection.cause(), Cause::Message(_) | Cause::Exchange(_)) || !session.is_body_done();
         if closing {
@@ -128,6 +139,47 @@ impl Proxy {
         Ok(status)
     }
 
+    /// Answers a preflight that was granted (Fetch standard §3.3.3).
+    pub(super) async fn answer_preflight(
+        &self,
+        session: &mut Session,
+        context: &Context,
+        granted: &Granted,
+    ) -> pingora::Result<()> {
+        let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
+        for (name, value) in granted.fields() {
+            head.insert_header(name.clone(), value.clone())?;
+        }
+        head.insert_header(headers::INTERACTION_ID, context.exchange.interaction.header_value())?;
+        head.insert_header(header::DATE, http_date(self.clock.now()))?;
+        if !session.is_body_done() {
+            session.set_keepalive(None);
+        }
+        session.write_response_header(Box::new(head), true).await
+    }
+
+    /// Makes the CORS fields of a response those of the rule for this request, if there is one.
+    pub(super) fn add_cors(
+        &self,
+        session: &Session,
+        context: &Context,
+        response: &mut ResponseHeader,
+    ) -> pingora::Result<()> {
+        let Some(cors) = context.cors() else { return Ok(()) };
+        let request: &http::request::Parts = session.req_header();
+        // A preflight that comes here was not granted: its origin or its method is not allowed.
+        let nobody = HeaderMap::new();
+        let sender = if Preflight::of(request).is_some() { &nobody } else { &request.headers };
+        let edits = headers::with_cors(&response.headers, cors, sender);
+        for name in &edits.remove {
+            response.remove_header(name);
+        }
+        for (name, value) in edits.set {
+            response.insert_header(name, value)?;
+        }
+        Ok(())
+    }
+
     /// Answers an OPTIONS request whose `Max-Forwards` ends here, after it was permitted.
     pub(super) async fn answer_options(&self, session: &mut Session, context: &Context) -> pingora::Result<()> {
         let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
@@ -135,6 +187,7 @@ impl Proxy {
         for (name, value) in edits.set {
             head.insert_header(name, value)?;
         }
+        self.add_cors(session, context, &mut head)?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
         head.insert_header(header::CONTENT_LENGTH, 0)?;
         if !session.is_body_done() {

@@ -89,6 +89,7 @@ impl ProxyHttp for Proxy {
             exchange: fresh_exchange(),
             peer: Peer::Anonymous(NoCertificate::NotPresented),
             verified_chain: false,
+            listener_cors: None,
             chain: None,
             limits: generation.limits.exchange(),
             generation,
@@ -154,6 +155,10 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let decided = self.decide(session, context).await;
         let Err(rejection) = decided else {
+            if let Outcome::Preflight(granted) = &context.exchange.outcome {
+                self.answer_preflight(session, context, granted).await?;
+                return Ok(true);
+            }
             self.apply_limits(session, context);
             // RFC 9110 §7.6.2: "If the received value is zero (0), the intermediary MUST NOT forward the request;
             // instead, the intermediary MUST respond as the final recipient."
@@ -319,6 +324,7 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() {
             return Ok(());
         }
+        self.add_cors(session, context, response)?;
         // RFC 9112 §2.3: an intermediary sends its own version.
         if response.version < Version::HTTP_11 {
             response.set_version(Version::HTTP_11);

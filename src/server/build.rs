@@ -47,6 +47,7 @@ pub(super) fn build(
                 tls: host.tls.in_force(clock.clone())?,
                 trusted_proxy: host.trusted_proxy.map(TrustedProxy::new),
                 origins: host.origins,
+                cors: host.cors,
             });
         }
         listeners.push(VirtualHosts::new(hosts, number));

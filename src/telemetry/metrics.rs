@@ -56,7 +56,7 @@ pub struct RouteMetrics {
 impl RouteMetrics {
     /// Counts an exchange when it ends.
     pub fn exchange(&self, decision: &str, code: &str, duration: Duration, own: Duration) {
-        if code == "ok" {
+        if (decision, code) == ("permit", "ok") {
             self.permitted.inc();
         } else {
             self.requests.with_label_values(&[&*self.name, decision, code]).inc();
@@ -118,7 +118,7 @@ impl Metrics {
         };
         let requests = counter(
             "fapi_gateway_requests_total",
-            "Exchanges. decision is permit, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
+            "Exchanges. decision is permit, preflight, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
             &["route", "decision", "code"],
         )?;
         let request_duration = histogram(

@@ -547,6 +547,7 @@ fn route(scopes: &[&str]) -> Route {
         forward: Forward::default(),
         limits: fapi::route::Limits::default(),
         on_expiry: OnExpiry::default(),
+        cors: None,
     }
 }
 

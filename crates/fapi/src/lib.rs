@@ -23,7 +23,8 @@
 //! | what is forwarded | [`headers`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
 //!
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
-//! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`client`] makes what these steps check: proofs
+//! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
+//! learn, which is no part of the decision. [`client`] makes what these steps check: proofs
 //! and assertions.
 //!
 //! # What it does not do
@@ -65,6 +66,7 @@
 
 pub mod client;
 pub mod code;
+pub mod cors;
 pub mod credentials;
 pub mod dpop;
 pub mod headers;

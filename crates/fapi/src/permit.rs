@@ -194,6 +194,7 @@ mod tests {
             forward: Forward::default(),
             limits: crate::route::Limits::default(),
             on_expiry: crate::route::OnExpiry::default(),
+            cors: None,
         };
         let (protected, open) = (route("p", Requirement::Protected(policy.into())), route("o", Requirement::Public));
         assert_eq!(protected.policy().map(Policy::scope_text), Some("accounts"));

@@ -9,6 +9,7 @@ use rustls::pki_types::TrustAnchor;
 use rustls::time_provider::DefaultTimeProvider;
 
 use super::Build;
+use super::cors::{NoOrigins, describe_cors};
 use super::files::{Anchors, misfit};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
@@ -64,7 +65,8 @@ impl Build<'_> {
                 .map(Some),
             None => Some(None),
         };
-        let (address, origins, tls, trusted_proxy) = (address?, origins?, tls?, trusted_proxy?);
+        let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Mean);
+        let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
         let mut line = format!(
             "listener {address}: serves {}; client certificates: {}",
             entry.origins.as_deref().unwrap_or_default().join(", "),
@@ -77,8 +79,9 @@ impl Build<'_> {
                 describe_trust(&trusted_proxy.trust)
             ));
         }
+        line.push_str(&describe_cors(entry.cors.as_ref()));
         self.summary.push(line);
-        Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy }))
+        Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors }))
     }
 
     /// Reports entries that clients could not choose between. Entries with the same address are distinguished by the

@@ -4,6 +4,7 @@
 //! configuration. A part that cannot be built is left out and its problem recorded; the rest is checked all the same.
 
 mod admin;
+mod cors;
 mod dpop;
 mod files;
 mod forward;

@@ -11,6 +11,7 @@ use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement
 use http::Method;
 
 use super::Build;
+use super::cors::{NoOrigins, describe_cors};
 use super::issuers::name_of;
 use super::upstreams::{is_exposed, server_address};
 use crate::config::Profile;
@@ -134,6 +135,7 @@ impl Build<'_> {
             }
             file::OnExpiry::Close => OnExpiry::Close,
         };
+        let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Forbid);
         let route = Route {
             name: name?,
             pattern: pattern?.ok()?,
@@ -145,6 +147,7 @@ impl Build<'_> {
             forward: forward?,
             limits: limits?,
             on_expiry,
+            cors: cors?,
         };
         self.summary.push(describe_route(&route, entry));
         Some(route)
@@ -470,8 +473,9 @@ pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
         PathCharacters::Strict => "",
         PathCharacters::Uri => " (path_characters: uri)",
     };
+    let cors = describe_cors(entry.cors.as_ref());
     format!(
-        "route {}: {} {}{characters}{hosts} to {}; {asks}",
+        "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}",
         route.name,
         list(&entry.methods),
         entry.path.as_deref().unwrap_or_default(),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
+use super::Cors;
 
 /// Where clients connect, which origins are served there, and its TLS.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -23,6 +24,8 @@ pub(in crate::config) struct Listener {
     /// The proxies in front that may forward the certificates of their clients. Default: none, and no such header is
     /// trusted.
     pub(in crate::config) forwarded_client_certificate: Option<ForwardedClientCertificate>,
+    /// What scripts of other origins may send and read, on routes without a `cors` of their own. Default: nothing.
+    pub(in crate::config) cors: Option<Cors>,
 }
 
 /// How proxies that terminate TLS in front of a listener forward the certificates of their clients.

@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::NonceMode;
+use super::{Cors, NonceMode};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -122,6 +122,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upstream: Option<String>,
     /// What the upstream is told about the sender.
     pub(in crate::config) forward: Option<Forward>,
+    /// What scripts of other origins may send and read here; replaces that of the listener as a whole. Default: that of the
+    /// listener.
+    pub(in crate::config) cors: Option<Cors>,
     /// Limits of this route's exchanges, for those that are longer or larger than the others: streams, long polls, uploads.
     pub(in crate::config) limits: Option<RouteLimits>,
     /// What happens to an exchange in progress when its token expires or is revoked.

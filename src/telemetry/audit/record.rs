@@ -68,7 +68,8 @@ struct Line<'a> {
     path: Option<String>,
     /// The `name` of the route; null if none matched.
     route: Option<&'a str>,
-    /// `permit`; `reject` for an error of the client; `error` for one of the gateway, the issuer or the upstream.
+    /// `permit`; `preflight` for one of CORS that the gateway granted; `reject` for an error of the client; `error` for one
+    /// of the gateway, the issuer or the upstream.
     decision: &'static str,
     /// `ok`, or one of the codes.
     code: &'static str,
@@ -132,6 +133,7 @@ pub fn schema() -> serde_json::Value {
 pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'static str) {
     match outcome {
         Outcome::Permit(_) => ("permit", "ok"),
+        Outcome::Preflight(_) => ("preflight", "ok"),
         Outcome::Reject(rejection) if cut_short(rejection.code()) && ending.upstream.is_some() => {
             ("permit", rejection.code().as_str())
         }
@@ -169,7 +171,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         code,
         detail: match &exchange.outcome {
             Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
-            Outcome::Permit(_) | Outcome::Pending => None,
+            Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Pending => None,
         },
         issuer: token.map(|token| &**token.issuer()),
         client_id: claims.and_then(|claims| claims.text("client_id")),

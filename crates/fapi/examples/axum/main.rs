@@ -91,6 +91,7 @@ fn api(jwks: &[u8], nonce_key: [u8; 32], now: UnixTime) -> Result<Api, Box<dyn E
         forward: Forward::default(),
         limits: Limits::default(),
         on_expiry: OnExpiry::default(),
+        cors: None,
     };
     Ok(Api {
         origin: Arc::new(Origin::parse("https://api.example")?),

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod client;
+mod cors;
 mod edits;
 mod hops;
 mod interaction;
@@ -11,6 +12,7 @@ mod upstream;
 
 pub use certificate::{VouchedCertificate, client_cert_chain};
 pub use client::{DPOP_NONCE, framing, to_client, withheld_trailers};
+pub use cors::with_cors;
 pub use edits::HeaderEdits;
 pub use hops::max_forwards;
 pub use interaction::{INTERACTION_ID, InteractionId};

@@ -188,6 +188,7 @@ mod tests {
             forward,
             limits: crate::route::Limits::default(),
             on_expiry: crate::route::OnExpiry::default(),
+            cors: None,
         };
         let request = http::Request::get("/").body(()).unwrap().into_parts().0;
         let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());

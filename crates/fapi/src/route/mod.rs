@@ -27,6 +27,7 @@ use pattern::Segment;
 pub use pattern::{Pattern, PatternError};
 pub use target::Target;
 
+use crate::cors::Cors;
 use crate::policy::Policy;
 
 /// What a route requires of a request.
@@ -79,6 +80,8 @@ pub struct Route {
     pub upstream: UpstreamRef,
     /// What it forwards.
     pub forward: Forward,
+    /// What scripts of other origins may learn, unless that is left to the listener.
+    pub cors: Option<Arc<Cors>>,
     /// The limits of its exchanges.
     pub limits: Limits,
     /// What happens to an exchange in progress when its token expires or is revoked.
@@ -468,6 +471,7 @@ mod tests {
             forward: Forward::default(),
             limits: Limits::default(),
             on_expiry: OnExpiry::default(),
+            cors: None,
         }
     }
 

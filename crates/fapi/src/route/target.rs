@@ -56,6 +56,15 @@ impl<'r> Target<'r> {
         self.method
     }
 
+    /// The same target with another method.
+    #[must_use]
+    pub fn with_method<'m>(&self, method: &'m Method) -> Target<'m>
+    where
+        'r: 'm,
+    {
+        Target { method, path: self.path, query: self.query, origin: Arc::clone(&self.origin) }
+    }
+
     /// The path as received.
     pub const fn path(&self) -> &'r str {
         self.path.as_str()

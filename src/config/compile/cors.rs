@@ -1,0 +1,95 @@
+//! `cors` of a listener and of a route: what scripts of other origins may learn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fapi::cors::{Cors, ScriptOrigin};
+use http::HeaderName;
+
+use super::Build;
+use crate::config::error::KeyPath;
+use crate::config::file;
+
+/// Whether a rule with no origin means anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoOrigins {
+    /// It replaces the listener's rule.
+    Forbid,
+    /// It says what is so without it.
+    Mean,
+}
+
+impl Build<'_> {
+    /// Compiles a rule; `Some(None)` if there is none.
+    pub(super) fn cors(
+        &mut self,
+        at: &KeyPath,
+        entry: Option<&mut file::Cors>,
+        no_origins: NoOrigins,
+    ) -> Option<Option<Arc<Cors>>> {
+        let Some(entry) = entry else { return Some(None) };
+        let origins = self.allowed_origins(&at.key("allowed_origins"), entry.allowed_origins.as_deref(), no_origins);
+        let usual = || ALLOWED_HEADERS.map(str::to_owned).into();
+        let allowed = self.fields(&at.key("allowed_headers"), entry.allowed_headers.get_or_insert_with(usual));
+        let exposed = self.fields(&at.key("exposed_headers"), entry.exposed_headers.get_or_insert_default());
+        // No browser remembers an answer for longer than a day.
+        let range = Duration::ZERO..=Duration::from_secs(24 * 60 * 60);
+        let max_age = self.time_within(&at.key("max_age"), &mut entry.max_age, Duration::from_secs(600), range);
+        let credentials = *entry.allow_credentials.get_or_insert(false);
+        Some(Some(Arc::new(Cors::new(origins?, &allowed?, &exposed?, max_age?.as_secs(), credentials))))
+    }
+
+    fn allowed_origins(
+        &mut self,
+        at: &KeyPath,
+        texts: Option<&[String]>,
+        no_origins: NoOrigins,
+    ) -> Option<Vec<ScriptOrigin>> {
+        let way_out = "name the origins of the scripts, such as `https://app.example`";
+        let texts = match no_origins {
+            NoOrigins::Forbid => self.needed(at, texts, way_out)?,
+            NoOrigins::Mean => self.list(at, texts, way_out)?,
+        };
+        self.no_repeats(at, texts);
+        let mut origins = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let origin = ScriptOrigin::parse(text);
+            if let Err(error) = &origin {
+                self.problem(&at.index(index), error.to_string());
+            }
+            origins.push(origin.ok());
+        }
+        origins.into_iter().collect()
+    }
+
+    /// Reads the names of header fields.
+    fn fields(&mut self, at: &KeyPath, texts: &[String]) -> Option<Vec<HeaderName>> {
+        self.no_repeats(at, texts);
+        let mut names = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            // `*` would be a valid name, and means every header to a browser.
+            let name = HeaderName::try_from(text).ok().filter(|_| text != "*");
+            if name.is_none() {
+                self.problem(
+                    &at.index(index),
+                    format!("`{text}` is not the name of a header; write one such as `ETag`"),
+                );
+            }
+            names.push(name);
+        }
+        names.into_iter().collect()
+    }
+}
+
+/// The end of a line of the summary: who may call from scripts.
+pub(super) fn describe_cors(entry: Option<&file::Cors>) -> String {
+    let Some(entry) = entry else { return String::new() };
+    let origins = match entry.allowed_origins.as_deref().unwrap_or_default() {
+        [] => "none".to_owned(),
+        origins => origins.join(", "),
+    };
+    let credentials = if entry.allow_credentials == Some(true) { ", with credentials" } else { "" };
+    format!("; cors: {origins}{credentials}")
+}
+
+const ALLOWED_HEADERS: [&str; 4] = ["Authorization", "DPoP", "Content-Type", "x-fapi-interaction-id"];
