@@ -93,11 +93,12 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    /// Consumes the next bytes.
-    pub(super) fn take(&mut self, mut bytes: &[u8]) {
+    /// Consumes the next bytes; returns those that follow the body.
+    pub(super) fn take<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
         while let [byte, rest @ ..] = bytes {
             match *self {
-                Self::Ended | Self::Broken => return,
+                Self::Ended => return bytes,
+                Self::Broken => return &[],
                 Self::Data { left } => {
                     let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = &bytes[length..];
@@ -116,6 +117,7 @@ impl Chunks {
                 }
             }
         }
+        &[]
     }
 
     /// Returns the position after a byte outside of data.
@@ -163,7 +165,9 @@ mod tests {
         let mut whole = Chunks::default();
         whole.take(text.as_ref());
         let mut bytewise = Chunks::default();
-        text.as_ref().iter().for_each(|byte| bytewise.take(&[*byte]));
+        for byte in text.as_ref() {
+            bytewise.take(std::slice::from_ref(byte));
+        }
         assert_eq!(whole, bytewise);
         whole
     }

@@ -25,6 +25,10 @@ pub struct Limits {
     pub body_grace: Duration,
     /// The lowest rate at which a client may send a body, in bytes per second.
     pub body_min_rate: u64,
+    /// How much is read of a body after its request was answered, in bytes.
+    pub unread_body_bytes: u64,
+    /// How long that may take.
+    pub unread_body_timeout: Duration,
     /// How long a whole exchange may take, from the end of the request's header section.
     pub exchange_timeout: Duration,
     /// How long a TLS handshake may take.
@@ -106,6 +110,8 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             body_grace: Duration::from_secs(10),
             body_min_rate: 1024,
+            unread_body_bytes: 16 * 1024 * 1024,
+            unread_body_timeout: Duration::from_secs(5),
             exchange_timeout: Duration::from_secs(60 * 60),
             handshake_timeout: Duration::from_secs(10),
             connections: 10_000,

@@ -9,6 +9,8 @@ mod chunks;
 pub mod drain;
 pub mod handshake;
 pub mod limits;
+pub mod lingering;
+pub mod phase;
 pub mod slots;
 mod stall;
 pub mod stream;
@@ -27,7 +29,7 @@ use fapi::route::Origins;
 use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 
-use self::stream::Phase;
+use self::phase::Phase;
 use self::tls::{Admission, InForce};
 use self::trusted_proxy::TrustedProxy;
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,80 +26,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::chunks::Chunks;
+use super::lingering::{Lingering, LingeringLimits};
+use super::phase::Phase;
 use super::stall::Stall;
-use crate::clock::Moment;
-
-/// The phase of a connection; the phases of the proxy update it.
-#[derive(Debug, Default)]
-pub struct Phase {
-    /// For HTTP/1: what is expected next.
-    state: AtomicU8,
-    /// For HTTP/1: whether the received part of the body breaks chunked framing.
-    unchunked: AtomicBool,
-    /// For HTTP/1: when the exchange in progress must have ended, in milliseconds since `began`.
-    deadline: AtomicU64,
-    began: Began,
-    /// For HTTP/2: how many more exchanges the client has abandoned than completed.
-    left: AtomicU32,
-}
-
-impl Phase {
-    const IDLE: u8 = 0;
-    const HEADER: u8 = 1;
-    const BUSY: u8 = 2;
-
-    /// Records that a whole header section was read; the exchange may take so long from now on.
-    pub fn busy(&self, limit: Duration) {
-        self.limit(limit);
-        self.state.store(Self::BUSY, Ordering::Relaxed);
-    }
-
-    /// Sets how long the exchange may take from now on.
-    pub fn limit(&self, limit: Duration) {
-        let deadline = self.began.0.elapsed().saturating_add(limit);
-        self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// How long the exchange in progress may still take.
-    fn left(&self) -> Duration {
-        Duration::from_millis(self.deadline.load(Ordering::Relaxed)).saturating_sub(self.began.0.elapsed())
-    }
-
-    /// Records that the exchange is over and the next request may arrive.
-    pub fn idle(&self) {
-        self.state.store(Self::IDLE, Ordering::Relaxed);
-    }
-
-    /// Whether the received part of an HTTP/1 request's body breaks chunked framing; meaningless for other bodies.
-    pub fn breaks_chunks(&self) -> bool {
-        self.unchunked.load(Ordering::Relaxed)
-    }
-
-    /// Records that the client reset an HTTP/2 stream while its exchange was in progress (`left`), or let it complete.
-    ///
-    /// A stream that is reset makes room for the next one immediately, so the limit on open streams bounds nothing
-    /// (CVE-2023-44487); the HTTP/2 layer counts only streams that were not yet being served. Here, a connection whose
-    /// exchanges are abandoned too often is closed.
-    pub fn stream_ended(&self, left: bool) {
-        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-            Some(if left { count.saturating_add(1) } else { count.saturating_sub(1) })
-        });
-    }
-
-    fn is_left_too_often(&self) -> bool {
-        self.left.load(Ordering::Relaxed) > MAX_LEFT
-    }
-}
-
-/// When a connection began.
-#[derive(Debug)]
-struct Began(Moment);
-
-impl Default for Began {
-    fn default() -> Self {
-        Self(Moment::now())
-    }
-}
 
 /// What can go wrong before there is a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +78,8 @@ struct Head {
     ended: bool,
     /// What follows, parsed as a chunked body; whether it is one is not known here.
     body: Chunks,
+    /// The number of bytes that follow.
+    body_bytes: u64,
 }
 
 impl Head {
@@ -157,7 +88,7 @@ impl Head {
         for (place, &byte) in bytes.iter().enumerate() {
             match (self.ended, byte) {
                 (true, _) => {
-                    self.body.take(&bytes[place..]);
+                    self.take_body(&bytes[place..], Phase::NOT_READ_ON);
                     return Ok(());
                 }
                 (false, b'\n') => {
@@ -187,16 +118,38 @@ impl Head {
     }
 }
 
+impl Head {
+    /// Consumes the next bytes of the body; returns how many of them follow it, if its end is known.
+    fn take_body(&mut self, bytes: &[u8], end: u64) -> usize {
+        let after_chunks = self.body.take(bytes).len();
+        let length = bytes.len() as u64;
+        let after = match end {
+            Phase::NOT_READ_ON => 0,
+            Phase::AT_CHUNKS_END => after_chunks,
+            end => {
+                let left = end.saturating_sub(self.body_bytes);
+                usize::try_from(length.saturating_sub(left)).unwrap_or(bytes.len())
+            }
+        };
+        self.body_bytes = self.body_bytes.saturating_add(length);
+        after
+    }
+}
+
 /// A client's connection above TLS.
 pub struct ClientStream<S> {
     inner: S,
     phase: Arc<Phase>,
     limits: HeaderLimits,
+    lingering_limits: LingeringLimits,
+    lingering: Option<Lingering>,
     refuse: Refuse,
     timer: Pin<Box<Sleep>>,
     armed_for: u8,
     received: usize,
     head: Head,
+    /// What was read after the end of a body.
+    kept_back: Bytes,
     refusal: Option<Bytes>,
     framed: bool,
     stall: Stall,
@@ -206,18 +159,27 @@ pub struct ClientStream<S> {
 
 impl<S: IO> ClientStream<S> {
     /// Wraps a connection whose handshake is complete.
-    pub fn new(inner: S, phase: Arc<Phase>, limits: HeaderLimits, refuse: Refuse) -> Self {
+    pub fn new(
+        inner: S,
+        phase: Arc<Phase>,
+        limits: HeaderLimits,
+        lingering_limits: LingeringLimits,
+        refuse: Refuse,
+    ) -> Self {
         let framed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         let timer = Box::pin(tokio::time::sleep(if framed { limits.timeout } else { limits.idle }));
         Self {
             inner,
             phase,
             limits,
+            lingering_limits,
+            lingering: None,
             refuse,
             timer,
             armed_for: Phase::IDLE,
             received: 0,
             head: Head::default(),
+            kept_back: Bytes::new(),
             refusal: None,
             framed,
             stall: Stall::new(limits.idle),
@@ -261,6 +223,16 @@ impl<S: IO> ClientStream<S> {
         self.phase.unchunked.store(self.head.body == Chunks::Broken, Ordering::Relaxed);
     }
 
+    /// Reads what was kept back, and then from the connection.
+    fn poll_read_inner(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.kept_back.is_empty() {
+            return Pin::new(&mut self.inner).poll_read(cx, buffer);
+        }
+        let length = self.kept_back.len().min(buffer.remaining());
+        buffer.put_slice(&self.kept_back.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads from an HTTP/2 connection: its preface has a deadline; after that, Pingora closes connections without
     /// streams.
     fn poll_read_framed(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -292,12 +264,19 @@ impl<S: IO> ClientStream<S> {
         self.poll_flush_all(cx)
     }
 
+    /// Closes the connection in stages; ready when nothing more is read.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| Lingering::new(self.lingering_limits));
+        lingering.poll(&mut self.inner, cx)
+    }
+
     /// Sends the refusal from within a read and then fails the read, which closes the connection.
     fn poll_refuse_read(&mut self, cx: &mut Context<'_>, fault: EarlyFault) -> Poll<io::Result<()>> {
         if self.refusal.is_none() {
             self.refusal = Some((self.refuse)(fault));
         }
         ready!(self.poll_refusal(cx))?;
+        ready!(self.poll_linger(cx));
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
@@ -322,11 +301,18 @@ impl<S: IO> AsyncRead for ClientStream<S> {
                 }
             }
             let before = buffer.filled().len();
-            let Poll::Ready(read) = Pin::new(&mut me.inner).poll_read(cx, buffer) else {
+            let Poll::Ready(read) = me.poll_read_inner(cx, buffer) else {
                 return me.poll_wait(cx).map(Err);
             };
             read?;
-            me.head.body.take(&buffer.filled()[before..]);
+            let end = me.phase.body_end.load(Ordering::Relaxed);
+            let after = me.head.take_body(&buffer.filled()[before..], end);
+            if after > 0 {
+                let (body, next) = buffer.filled().split_at(buffer.filled().len().saturating_sub(after));
+                let end = body.len();
+                me.kept_back = [next, &me.kept_back].concat().into();
+                buffer.set_filled(end);
+            }
             me.note_chunks();
             return Poll::Ready(Ok(()));
         }
@@ -342,7 +328,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
             };
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut me.inner).poll_read(cx, buffer))?;
+        ready!(me.poll_read_inner(cx, buffer))?;
         let read = buffer.filled().len().saturating_sub(before);
         if read > 0 && phase == Phase::IDLE {
             me.phase.state.store(Phase::HEADER, Ordering::Relaxed);
@@ -382,8 +368,12 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let progress = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.stall.limit(cx, progress)
+        let me = &mut *self;
+        if me.phase.lingers.load(Ordering::Relaxed) || me.refusal.is_some() {
+            ready!(me.poll_linger(cx));
+        }
+        let progress = Pin::new(&mut me.inner).poll_shutdown(cx);
+        me.stall.limit(cx, progress)
     }
 
     fn poll_write_vectored(
@@ -462,9 +452,6 @@ impl<S: IO> Peek for ClientStream<S> {}
 
 /// The length of the client's connection preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
-
-/// How many more exchanges an HTTP/2 client may abandon than complete: as many as the streams that may be open at once.
-const MAX_LEFT: u32 = 100;
 
 #[cfg(test)]
 mod tests {

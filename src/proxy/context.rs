@@ -7,10 +7,10 @@ use std::time::Duration;
 use fapi::cors::Cors;
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use fapi::route::OnExpiry;
 use http::HeaderValue;
 use pingora::proxy::Session;
 
+use super::unread::Rest;
 use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
 use crate::connection::limits::ExchangeLimits;
@@ -39,6 +39,8 @@ pub struct Context {
     /// When the first byte of the body arrived.
     pub(super) body_began: Option<Moment>,
     pub(super) body_done: bool,
+    /// What becomes of the part of the body that was not read.
+    pub(super) rest: Rest,
     /// Whether the body was read before the decision, and the client told to send it.
     pub(super) form_was_read: bool,
     pub(super) upstream: Option<Arc<str>>,
@@ -55,14 +57,6 @@ impl Context {
     /// Returns the upstream that the permit names.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.generation.upstreams.get(self.exchange.permit()?.upstream().index)
-    }
-
-    /// Whether the token was revoked since the request was permitted, on a route where that ends the exchange.
-    pub(super) fn is_revoked(&self) -> bool {
-        let permit = self.exchange.permit().filter(|permit| permit.route().on_expiry == OnExpiry::Close);
-        permit
-            .and_then(|permit| permit.token())
-            .is_some_and(|token| self.generation.gateway.issuers.revoked(token.token()))
     }
 
     /// Returns the CORS rule for the answer: the route's, or else the listener's.

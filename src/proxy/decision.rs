@@ -16,6 +16,7 @@ use pingora::{Error, ErrorType};
 use super::Proxy;
 use super::body::{breaks_chunks, read_form};
 use super::context::{Context, connection};
+use super::unread::{self, Framing};
 use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
 use crate::gateway::{Client, Outcome, Verdict};
@@ -112,12 +113,12 @@ impl Proxy {
         permit
     }
 
-    /// Writes the response to a refused request. The connection stays open only if the message itself was not at fault
-    /// and nothing of the request is left unread.
-    pub(super) async fn answer(&self, session: &mut Session, context: &Context) -> pingora::Result<u16> {
+    /// Writes the response to a refused request, and reads on if its body has not ended.
+    pub(super) async fn answer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<u16> {
         let Outcome::Reject(rejection) = &context.exchange.outcome else {
             return Error::e_explain(ErrorType::InternalError, "there is no rejection to answer with");
         };
+        let framing = Framing::after(rejection.cause());
         let response = rejection.response(&context.exchange.interaction);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();
@@ -127,15 +128,13 @@ impl Proxy {
         }
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        let closing = matches!(rejection.cause(), Cause::Message(_) | Cause::Exchange(_)) || !session.is_body_done();
-        if closing {
-            session.set_keepalive(None);
-        }
+        unread::before_response(session, context, framing);
         let without_body = session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head), without_body).await?;
         if !without_body {
             session.write_response_body(Some(Bytes::from(body)), true).await?;
         }
+        unread::after_response(session, context).await;
         Ok(status)
     }
 
@@ -143,8 +142,8 @@ impl Proxy {
     pub(super) async fn answer_preflight(
         &self,
         session: &mut Session,
-        context: &Context,
-        granted: &Granted,
+        context: &mut Context,
+        granted: Granted,
     ) -> pingora::Result<()> {
         let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
         for (name, value) in granted.fields() {
@@ -152,10 +151,19 @@ impl Proxy {
         }
         head.insert_header(headers::INTERACTION_ID, context.exchange.interaction.header_value())?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
-        if !session.is_body_done() {
-            session.set_keepalive(None);
-        }
-        session.write_response_header(Box::new(head), true).await
+        self.answer_without_body(session, context, head).await
+    }
+
+    async fn answer_without_body(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        head: ResponseHeader,
+    ) -> pingora::Result<()> {
+        unread::before_response(session, context, Framing::Sound);
+        session.write_response_header(Box::new(head), true).await?;
+        unread::after_response(session, context).await;
+        Ok(())
     }
 
     /// Makes the CORS fields of a response those of the rule for this request, if there is one.
@@ -181,7 +189,7 @@ impl Proxy {
     }
 
     /// Answers an OPTIONS request whose `Max-Forwards` ends here, after it was permitted.
-    pub(super) async fn answer_options(&self, session: &mut Session, context: &Context) -> pingora::Result<()> {
+    pub(super) async fn answer_options(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
         let edits = headers::to_client(&HeaderMap::new(), context.exchange.permit(), &context.exchange.interaction);
         for (name, value) in edits.set {
@@ -190,10 +198,7 @@ impl Proxy {
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
         head.insert_header(header::CONTENT_LENGTH, 0)?;
-        if !session.is_body_done() {
-            session.set_keepalive(None);
-        }
-        session.write_response_header(Box::new(head), true).await
+        self.answer_without_body(session, context, head).await
     }
 }
 

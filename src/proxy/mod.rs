@@ -9,7 +9,9 @@ mod context;
 mod decision;
 mod early;
 mod failure;
+mod limits;
 mod old_client;
+mod unread;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -23,10 +25,7 @@ use fapi::code::Code;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
-use fapi::rejection::Cause;
-use fapi::route::OnExpiry;
 use fapi::sender::BoundToken;
-use fapi::token::TokenError;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -40,6 +39,7 @@ use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
 use self::failure::{Failure, closed_unanswered, is_servers_fault, timed_out};
 use self::old_client::OldClients;
+use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
 use crate::connection::drain::Drain;
 use crate::gateway::{Exchange, Outcome};
@@ -99,6 +99,7 @@ impl ProxyHttp for Proxy {
             body_bytes: 0,
             body_began: None,
             body_done: false,
+            rest: Rest::None,
             form_was_read: false,
             expires_first: false,
             upstream: None,
@@ -156,6 +157,7 @@ impl ProxyHttp for Proxy {
         let decided = self.decide(session, context).await;
         let Err(rejection) = decided else {
             if let Outcome::Preflight(granted) = &context.exchange.outcome {
+                let granted = granted.clone();
                 self.answer_preflight(session, context, granted).await?;
                 return Ok(true);
             }
@@ -221,9 +223,7 @@ impl ProxyHttp for Proxy {
         match &context.server {
             Some(server) => {
                 let mut peer = server.peer();
-                let left = context.limits.exchange_timeout.saturating_sub(context.began.elapsed());
-                let silence = context.limits.response_timeout.or(peer.options.read_timeout);
-                peer.options.read_timeout = Some(silence.unwrap_or(left).min(left).max(SHORTEST_WAIT));
+                peer.options.read_timeout = Some(context.patience_with(peer.options.read_timeout));
                 Ok(Box::new(peer))
             }
             None => Err(Error::explain(ErrorType::ConnectNoRoute, "no address of the upstream is known").into_up()),
@@ -431,14 +431,20 @@ impl ProxyHttp for Proxy {
         if !gone && !answered {
             session.set_keepalive(None);
             match self.answer(session, context).await {
-                Ok(status) => error_code = status,
+                Ok(status) => {
+                    error_code = status;
+                    unread::close(session, context).await;
+                }
                 Err(error) => tracing::debug!(%error, "the client closed the connection before the response was sent"),
             }
         }
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if error.is_none() {
+            unread::at_end(session, context);
+        }
         let facts = connection(session);
         let certificate = facts.and_then(|facts| context.certificate(facts));
         let request = session.req_header();
@@ -480,55 +486,6 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
-    /// Applies the limits of the route, once the request is permitted.
-    fn apply_limits(&self, session: &mut Session, context: &mut Context) {
-        let Some(permit) = context.exchange.permit() else { return };
-        let route = permit.route();
-        let mut limits = context.limits.on(&route.limits);
-        if route.on_expiry == OnExpiry::Close
-            && let Some(expires_at) = permit.token().and_then(|token| token.token().expires_at())
-        {
-            let left = Duration::from_secs(expires_at.0).saturating_sub(context.began_at);
-            context.expires_first = left <= limits.exchange_timeout;
-            limits.exchange_timeout = limits.exchange_timeout.min(left);
-        }
-        if limits == context.limits {
-            return;
-        }
-        if let Some(facts) = connection(session) {
-            facts.phase.limit(limits.exchange_timeout.saturating_sub(context.began.elapsed()));
-        }
-        let waits = expects_continue(session.req_header());
-        session.set_read_timeout(Some(if waits {
-            limits.body_timeout
-        } else {
-            limits.patience(0).min(limits.body_pause)
-        }));
-        session.set_write_timeout(Some(limits.idle_timeout));
-        context.limits = limits;
-    }
-
-    /// Ends an exchange whose time is over, or whose token is no longer good where that matters.
-    fn check_overdue(&self, context: &mut Context) -> pingora::Result<()> {
-        let cause = if context.began.elapsed() > context.limits.exchange_timeout {
-            self.overdue(context)
-        } else if context.is_revoked() {
-            TokenError::Revoked.into()
-        } else {
-            return Ok(());
-        };
-        let status = context.exchange.reject(cause).code().status().as_u16();
-        Err(Error::explain(ErrorType::HTTPStatus(status), "the exchange may not go on").into_down())
-    }
-
-    /// Why an exchange is over that has taken as long as it may.
-    fn overdue(&self, context: &Context) -> Cause {
-        match context.exchange.permit().and_then(|permit| permit.token()?.token().expires_at()) {
-            Some(at) if context.expires_first => TokenError::Expired { at, now: self.clock.unix_time() }.into(),
-            Some(_) | None => ExchangeError::ExchangeTimeout.into(),
-        }
-    }
-
     /// Counts a failure that is retried; the failure of the last attempt is counted with its exchange.
     fn count_retry(&self, e: &Error, context: &Context) {
         if let (RetryType::Decided(true), Some(upstream)) = (&e.retry, &context.upstream) {
@@ -537,6 +494,3 @@ impl Proxy {
         }
     }
 }
-
-/// How long an upstream is waited for at least, so that a limit that is almost reached is not taken for none.
-const SHORTEST_WAIT: Duration = Duration::from_millis(10);

@@ -16,6 +16,7 @@ use pingora::server::ShutdownWatch;
 use crate::connection::ConnectionFacts;
 use crate::connection::handshake::handshake;
 use crate::connection::limits::Limits;
+use crate::connection::lingering::LingeringLimits;
 use crate::connection::slots::Slots;
 use crate::connection::stream::{ClientStream, HeaderLimits};
 use crate::generation::Generation;
@@ -51,6 +52,7 @@ impl Listener {
         let tls = tls?;
         let digest = tls.get_ssl_digest()?;
         let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
+        let lingering = LingeringLimits { bytes: limits.unread_body_bytes, time: limits.unread_body_timeout };
         let limits = HeaderLimits {
             timeout: limits.header_timeout,
             // A part of the body may arrive in the same read as the end of the header.
@@ -63,7 +65,7 @@ impl Listener {
             Some(facts) => proxy.refuse_early(fault, facts),
             None => bytes::Bytes::new(),
         });
-        Some(Box::new(ClientStream::new(tls, phase, limits, refuse)))
+        Some(Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)))
     }
 }
 

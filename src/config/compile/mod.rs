@@ -194,6 +194,13 @@ impl Build<'_> {
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
         let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
         let body_grace = self.time(&at.key("body_grace"), &mut entry.body_grace, default.body_grace);
+        let unread_body_bytes = entry.unread_body_bytes.get_or_insert(scalar::Size(default.unread_body_bytes)).0;
+        let unread_body_timeout = self.time_within(
+            &at.key("unread_body_timeout"),
+            &mut entry.unread_body_timeout,
+            default.unread_body_timeout,
+            Duration::from_millis(1)..=Duration::from_secs(60),
+        );
         let exchange_timeout =
             self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
         let handshake_timeout =
@@ -208,6 +215,8 @@ impl Build<'_> {
             body_timeout: body_timeout?,
             body_grace: body_grace?,
             body_min_rate,
+            unread_body_bytes,
+            unread_body_timeout: unread_body_timeout?,
             exchange_timeout: exchange_timeout?,
             handshake_timeout: handshake_timeout?,
             connections: connections?.try_into().ok()?,

@@ -194,6 +194,13 @@ pub(in crate::config) struct Limits {
     /// How much of a body a client must send in each second after `body_grace`; from 1B to 1MiB.
     #[schemars(extend("default" = "1KiB"))]
     pub(in crate::config) body_min_rate: Option<Size>,
+    /// How much of a body is read on, and thrown away, after its request was answered; a body that ends within this leaves the
+    /// connection open. 0B closes it at once, and clients that are still sending may lose the response.
+    #[schemars(extend("default" = "16MiB"))]
+    pub(in crate::config) unread_body_bytes: Option<Size>,
+    /// How long that may take, from 1ms to 60s.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) unread_body_timeout: Option<Duration>,
     /// How long an exchange may take, from the end of the request's header section to the end of the response.
     #[schemars(extend("default" = "1h"))]
     pub(in crate::config) exchange_timeout: Option<Duration>,

@@ -9,6 +9,7 @@
 mod answers;
 mod certificates;
 mod drain;
+mod early;
 mod floods;
 mod http2;
 mod messages;

@@ -280,6 +280,36 @@ impl Frames {
         timeout(DEADLINE, reading).await.expect("the stream ends in time")
     }
 
+    /// The status of the response, once its END_STREAM has arrived, and the error code of the RST_STREAM after it; `None`
+    /// if the connection ends without one.
+    pub async fn response_and_reset(&mut self, stream: u32) -> (u16, Option<u32>) {
+        let (mut answered, mut ended) = (0, false);
+        let reading = async {
+            loop {
+                while let Some((kind, flags, id, payload)) = self.next_frame() {
+                    if id != stream {
+                        continue;
+                    }
+                    match kind {
+                        1 => answered = status(&payload),
+                        3 => {
+                            assert!(ended, "the reset comes after the response");
+                            let code = payload.try_into().map(u32::from_be_bytes);
+                            return Some(code.expect("four bytes"));
+                        }
+                        _ => {}
+                    }
+                    ended |= kind < 2 && flags & 1 == 1;
+                }
+                if !matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {
+                    return None;
+                }
+            }
+        };
+        let code = timeout(DEADLINE, reading).await.expect("the stream ends in time");
+        (answered, code)
+    }
+
     pub async fn fate(&mut self, stream: u32) -> Fate {
         let reading = async {
             loop {

@@ -1,0 +1,85 @@
+//! The limits of an exchange in progress: those of its route, and what ends it when its time is over.
+
+use std::time::Duration;
+
+use fapi::message::ExchangeError;
+use fapi::rejection::Cause;
+use fapi::route::OnExpiry;
+use fapi::token::TokenError;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+use super::Proxy;
+use super::body::expects_continue;
+use super::context::{Context, connection};
+
+impl Proxy {
+    /// Applies the limits of the route, once the request is permitted.
+    pub(super) fn apply_limits(&self, session: &mut Session, context: &mut Context) {
+        let Some(permit) = context.exchange.permit() else { return };
+        let route = permit.route();
+        let mut limits = context.limits.on(&route.limits);
+        if route.on_expiry == OnExpiry::Close
+            && let Some(expires_at) = permit.token().and_then(|token| token.token().expires_at())
+        {
+            let left = Duration::from_secs(expires_at.0).saturating_sub(context.began_at);
+            context.expires_first = left <= limits.exchange_timeout;
+            limits.exchange_timeout = limits.exchange_timeout.min(left);
+        }
+        if limits == context.limits {
+            return;
+        }
+        if let Some(facts) = connection(session) {
+            facts.phase.limit(limits.exchange_timeout.saturating_sub(context.began.elapsed()));
+        }
+        let waits = expects_continue(session.req_header());
+        session.set_read_timeout(Some(if waits {
+            limits.body_timeout
+        } else {
+            limits.patience(0).min(limits.body_pause)
+        }));
+        session.set_write_timeout(Some(limits.idle_timeout));
+        context.limits = limits;
+    }
+
+    /// Ends an exchange whose time is over, or whose token is no longer good where that matters.
+    pub(super) fn check_overdue(&self, context: &mut Context) -> pingora::Result<()> {
+        let cause = if context.began.elapsed() > context.limits.exchange_timeout {
+            self.overdue(context)
+        } else if context.is_revoked() {
+            TokenError::Revoked.into()
+        } else {
+            return Ok(());
+        };
+        let status = context.exchange.reject(cause).code().status().as_u16();
+        Err(Error::explain(ErrorType::HTTPStatus(status), "the exchange may not go on").into_down())
+    }
+
+    /// Why an exchange is over that has taken as long as it may.
+    pub(super) fn overdue(&self, context: &Context) -> Cause {
+        match context.exchange.permit().and_then(|permit| permit.token()?.token().expires_at()) {
+            Some(at) if context.expires_first => TokenError::Expired { at, now: self.clock.unix_time() }.into(),
+            Some(_) | None => ExchangeError::ExchangeTimeout.into(),
+        }
+    }
+}
+
+impl Context {
+    /// Whether the token was revoked since the request was permitted, on a route where that ends the exchange.
+    pub(super) fn is_revoked(&self) -> bool {
+        let permit = self.exchange.permit().filter(|permit| permit.route().on_expiry == OnExpiry::Close);
+        permit
+            .and_then(|permit| permit.token())
+            .is_some_and(|token| self.generation.gateway.issuers.revoked(token.token()))
+    }
+
+    /// How long the upstream is waited for, if it is waited for `usual` elsewhere.
+    pub(super) fn patience_with(&self, usual: Option<Duration>) -> Duration {
+        let left = self.limits.exchange_timeout.saturating_sub(self.began.elapsed());
+        let silence = self.limits.response_timeout.or(usual);
+        silence.unwrap_or(left).min(left).max(SHORTEST_WAIT)
+    }
+}
+
+/// How long an upstream is waited for at least, so that a limit that is almost reached is not taken for none.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
