@@ -72,6 +72,7 @@ pub mod dpop;
 pub mod headers;
 pub mod jose;
 pub mod message;
+pub mod path_validation;
 pub mod peer;
 pub mod permit;
 pub mod policy;

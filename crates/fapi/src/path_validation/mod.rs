@@ -1,0 +1,311 @@
+//! Certification path validation (RFC 5280 §6.1), with what TLS libraries often leave out: certificate policies, name
+//! constraints on directory names, email addresses and URIs, and names that are spelled differently (§7.1).
+//!
+//! For a caller whose TLS library refuses a chain because it does not support something. It is a complete validation of
+//! its own, except that the caller verifies signatures and revocation.
+//!
+//! The work on one chain is bounded: certificates, paths, signatures and comparisons of names are counted.
+
+mod certificate;
+mod constraints;
+mod fault;
+mod name;
+mod policies;
+
+use std::collections::HashMap;
+
+use self::certificate::Certificate;
+use self::constraints::{Comparisons, Constraints};
+use self::policies::Policies;
+use crate::UnixTime;
+
+pub use certificate::Signed;
+pub use fault::{Extension, Fault};
+pub use name::Name;
+
+/// A trust anchor (RFC 5280 §6.1.1 (d)).
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    subject: Name,
+    key: Box<[u8]>,
+    constraints: Option<Constraints>,
+}
+
+impl Anchor {
+    /// Reads the subject, the SubjectPublicKeyInfo and the value of the name constraints of an anchor, all in DER;
+    /// `None` if the subject is empty or something is malformed.
+    ///
+    /// RFC 5280 does not let an anchor constrain names. Here its constraints hold, as with most libraries.
+    pub fn new(subject: &[u8], key: &[u8], name_constraints: Option<&[u8]>) -> Option<Self> {
+        let subject = Name::from_der(subject).filter(|subject| !subject.is_empty())?;
+        let constraints = match name_constraints {
+            Some(value) => Some(Constraints::from_der(value)?),
+            None => None,
+        };
+        Some(Self { subject, key: key.into(), constraints })
+    }
+
+    /// Its name.
+    pub const fn subject(&self) -> &Name {
+        &self.subject
+    }
+
+    /// Whether its name constraints contain subtrees that are not supported: certificates with names of their form are
+    /// refused.
+    pub fn has_unsupported_constraints(&self) -> bool {
+        self.constraints.as_ref().is_some_and(Constraints::has_undecided)
+    }
+}
+
+/// What a path has to satisfy.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The time at which it has to be valid.
+    pub now: UnixTime,
+    /// Whether certificates with an extended key usage must name clientAuth.
+    pub client_auth: bool,
+}
+
+/// A certificate of a path and its issuer: what decides whether it is revoked.
+pub struct Issued<'p> {
+    /// Its serial number: the content of the INTEGER.
+    pub serial: &'p [u8],
+    /// The certificate, DER.
+    pub certificate: &'p [u8],
+    /// Whether it is the last of the path.
+    pub is_leaf: bool,
+    /// The name of its issuer.
+    pub issuer: &'p Name,
+    /// The keys that may sign lists for its issuer, as SubjectPublicKeyInfo in DER: of the authorities above it that
+    /// have the issuer's name, as after a key rollover, and whose key usage allows it (RFC 5280 §6.3.3 (f)).
+    pub list_keys: Vec<&'p [u8]>,
+}
+
+/// What the caller decides.
+pub trait Verification {
+    /// Whether the key, a SubjectPublicKeyInfo in DER, made this signature.
+    fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool;
+
+    /// Whether a certificate of a valid path is not revoked.
+    ///
+    /// # Errors
+    /// [`Fault::Revoked`], or why its status is unknown.
+    fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault>;
+}
+
+/// Finds a valid path from one of the anchors to the leaf.
+///
+/// Returns the places of its authorities in `others`, the issuer of the leaf first. The order of `others` does not
+/// matter, and those that do not belong to the path are ignored.
+///
+/// # Errors
+/// [`Fault`]: of several paths, that of the one that came closest.
+pub fn validate(
+    leaf: &[u8],
+    others: &[&[u8]],
+    anchors: &[Anchor],
+    rules: Rules,
+    verification: &dyn Verification,
+) -> Result<Vec<usize>, Fault> {
+    let bytes = others.iter().fold(leaf.len(), |sum, other| sum.saturating_add(other.len()));
+    if bytes > MAX_BYTES || others.len() >= MAX_CERTIFICATES {
+        return Err(Fault::TooMuchWork);
+    }
+    let leaf = Certificate::read(leaf).ok_or(Fault::Malformed)?;
+    if leaf.is_authority() {
+        return Err(Fault::NotAnAuthority);
+    }
+    leaf.usable(rules.now, rules.client_auth)?;
+    let others: Vec<_> = others.iter().map(|der| Certificate::read(der)).collect();
+    let mut search = Search {
+        leaf: &leaf,
+        others: &others,
+        anchors,
+        rules,
+        verification,
+        steps: MAX_STEPS,
+        signatures_left: MAX_SIGNATURES,
+        comparisons: Comparisons(MAX_COMPARISONS),
+        known: HashMap::new(),
+        fault: Fault::NoPath,
+    };
+    let mut path = Vec::new();
+    if search.extend(&mut path)? { Ok(path) } else { Err(search.fault) }
+}
+
+/// Asks `verification` for the status of every certificate of a path that was found valid by other means: the leaf, and
+/// its authorities, the issuer of the leaf first.
+///
+/// # Errors
+/// [`Fault::Malformed`] if a certificate cannot be read, or what `verification` says.
+pub fn check_status(
+    leaf: &[u8],
+    authorities: &[&[u8]],
+    anchor_key: &[u8],
+    verification: &dyn Verification,
+) -> Result<(), Fault> {
+    let read = |der| Certificate::read(der).ok_or(Fault::Malformed);
+    let authorities = authorities.iter().rev().map(|der| read(der)).collect::<Result<Vec<_>, _>>()?;
+    check_chain_status(anchor_key, authorities.iter(), &read(leaf)?, verification)
+}
+
+/// RFC 5280 §6.1.3 (a) (3), from the anchor to the leaf.
+fn check_chain_status<'p, 'c: 'p>(
+    anchor_key: &'p [u8],
+    authorities: impl Iterator<Item = &'p Certificate<'c>>,
+    leaf: &'p Certificate<'c>,
+    verification: &dyn Verification,
+) -> Result<(), Fault> {
+    let mut above: Vec<(&Name, &[u8])> = Vec::new();
+    for (certificate, is_leaf) in authorities.map(|authority| (authority, false)).chain([(leaf, true)]) {
+        let Certificate { serial, der, issuer, .. } = certificate;
+        if above.is_empty() {
+            above.push((issuer, anchor_key));
+        }
+        let list_keys = above.iter().filter(|(name, _)| *name == issuer).map(|(_, key)| *key).collect();
+        verification.check_status(&Issued { serial, certificate: der, is_leaf, issuer, list_keys })?;
+        if certificate.signs_lists() {
+            above.push((&certificate.names.subject, certificate.key));
+        }
+    }
+    Ok(())
+}
+
+/// The search for a path, from the leaf upwards by names.
+struct Search<'s, 'c> {
+    leaf: &'s Certificate<'c>,
+    others: &'s [Option<Certificate<'c>>],
+    anchors: &'s [Anchor],
+    rules: Rules,
+    verification: &'s dyn Verification,
+    steps: u32,
+    signatures_left: u32,
+    comparisons: Comparisons,
+    /// Whether the certificate was signed with the key of the issuer; both by their place.
+    known: HashMap<(Option<usize>, Issuer), bool>,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Issuer {
+    Anchor(usize),
+    Other(usize),
+}
+
+impl<'s, 'c> Search<'s, 'c> {
+    /// Adds authorities to a path until it reaches an anchor and is valid.
+    ///
+    /// # Errors
+    /// Only [`Fault::TooMuchWork`]; whatever else is wrong with one path, another may be valid.
+    fn extend(&mut self, path: &mut Vec<usize>) -> Result<bool, Fault> {
+        let top = path.last().map_or(Some(self.leaf), |place| self.at(*place));
+        let Some(top) = top else { return Ok(false) };
+        for (place, anchor) in self.anchors.iter().enumerate() {
+            if anchor.subject == top.issuer {
+                self.steps = self.steps.checked_sub(1).ok_or(Fault::TooMuchWork)?;
+                match self.walk(path, place, anchor) {
+                    Ok(()) => return Ok(true),
+                    Err(Fault::TooMuchWork) => return Err(Fault::TooMuchWork),
+                    Err(fault) => self.fault = self.fault.max(fault),
+                }
+            }
+        }
+        for (place, other) in self.others.iter().enumerate() {
+            let Some(other) = other else { continue };
+            // A path has each key of a name once: a second time adds nothing but length.
+            let is_new = path
+                .iter()
+                .filter_map(|place| self.at(*place))
+                .all(|used| used.names.subject != other.names.subject || used.key != other.key);
+            if other.names.subject == top.issuer && is_new {
+                self.steps = self.steps.checked_sub(1).ok_or(Fault::TooMuchWork)?;
+                path.push(place);
+                if self.extend(path)? {
+                    return Ok(true);
+                }
+                path.pop();
+            }
+        }
+        Ok(false)
+    }
+
+    fn at(&self, place: usize) -> Option<&'s Certificate<'c>> {
+        self.others.get(place).and_then(Option::as_ref)
+    }
+
+    /// RFC 5280 §6.1.2 to §6.1.5, from the anchor to the leaf.
+    fn walk(&mut self, path: &[usize], anchor_place: usize, anchor: &Anchor) -> Result<(), Fault> {
+        let mut authorities = Vec::with_capacity(path.len());
+        for place in path.iter().rev() {
+            let authority = self.at(*place).ok_or(Fault::Malformed)?;
+            authority.usable(self.rules.now, self.rules.client_auth)?;
+            authorities.push((*place, authority, authority.issues()?));
+        }
+        let mut policies = Policies::initial(authorities.len().saturating_add(1));
+        let mut constraints: Vec<&Constraints> = anchor.constraints.iter().collect();
+        let mut longest = u32::MAX;
+        let (mut issuer, mut key) = (Issuer::Anchor(anchor_place), &*anchor.key);
+        for (place, authority, path_length) in &authorities {
+            // §6.1.3 (a) (1); (2) and (4) are done, and revocation comes last.
+            self.check_signature(Some(*place), authority, issuer, key)?;
+            // §6.1.3 (b), (c)
+            if !authority.is_self_issued() {
+                for constraints in &constraints {
+                    constraints.check(&authority.names, &mut self.comparisons)?;
+                }
+            }
+            policies.enter(authority, false)?;
+            policies.leave(authority)?;
+            // §6.1.4 (g)
+            constraints.extend(&authority.name_constraints);
+            // §6.1.4 (l), (m)
+            if !authority.is_self_issued() {
+                longest = longest.checked_sub(1).ok_or(Fault::PathTooLong)?;
+            }
+            longest = path_length.unwrap_or(u32::MAX).min(longest);
+            (issuer, key) = (Issuer::Other(*place), authority.key);
+        }
+        self.check_signature(None, self.leaf, issuer, key)?;
+        for constraints in &constraints {
+            constraints.check(&self.leaf.names, &mut self.comparisons)?;
+        }
+        policies.enter(self.leaf, true)?;
+        policies.wrap_up(self.leaf)?;
+        check_chain_status(
+            &anchor.key,
+            authorities.iter().map(|(_, authority, _)| *authority),
+            self.leaf,
+            self.verification,
+        )
+    }
+
+    fn check_signature(
+        &mut self,
+        place: Option<usize>,
+        certificate: &Certificate<'_>,
+        issuer: Issuer,
+        key: &[u8],
+    ) -> Result<(), Fault> {
+        let good = match self.known.get(&(place, issuer)) {
+            Some(good) => *good,
+            None => {
+                self.signatures_left = self.signatures_left.checked_sub(1).ok_or(Fault::TooMuchWork)?;
+                let good = self.verification.is_signed_by(key, &certificate.signed);
+                self.known.insert((place, issuer), good);
+                good
+            }
+        };
+        if good { Ok(()) } else { Err(Fault::BadSignature) }
+    }
+}
+
+/// The largest chain that is looked at, in bytes; rustls accepts no larger one in a handshake.
+const MAX_BYTES: usize = 64 * 1024;
+/// The most certificates that are looked at, including the leaf.
+const MAX_CERTIFICATES: usize = 10;
+/// How many times an issuer is tried for a certificate.
+const MAX_STEPS: u32 = 128;
+/// How many signatures are verified.
+const MAX_SIGNATURES: u32 = 24;
+/// How many names are compared with a subtree.
+const MAX_COMPARISONS: u32 = 20_000;
