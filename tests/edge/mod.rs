@@ -3,5 +3,6 @@
 mod endings;
 pub mod hostile;
 mod long;
+mod paths;
 mod trusted_proxy;
 mod upstreams;

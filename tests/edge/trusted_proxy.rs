@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fapi_gateway::config::Config;
 use http::{HeaderValue, Request};
-use rcgen::SanType;
+use rcgen::{DistinguishedName, DnType, GeneralSubtree, NameConstraints, SanType};
 use rustls::pki_types::CertificateDer;
 use sandbox::pki::{self, Authority, Credential, self_signed};
 use serde_json::Value;
@@ -585,6 +585,32 @@ async fn cc_02_every_dialect_that_has_a_chain_brings_it() {
         world.gateway.folder().write("between.pem", &between.pem());
         reload(&world, 1, |text| text.replace(&format!("}}, {CHAIN}"), "}, trust_anchors: [between.pem]")).await;
         assert_eq!(code(&world, &proxy(&world), good(&world, dialect, &client)).await, "ok", "{dialect}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarded_chain_is_judged_by_name_constraints_as_in_a_handshake() {
+    let world = world("client_cert").await;
+    let mut nation = DistinguishedName::new();
+    nation.push(DnType::CountryName, "NL");
+    let limited = world.authority.intermediate_with("limited", |params| {
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DirectoryName(nation)],
+            excluded_subtrees: Vec::new(),
+        });
+    });
+    let of = |country: &str| {
+        limited.client_with("below", |params| {
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CountryName, country);
+            params.distinguished_name.push(DnType::CommonName, "below");
+        })
+    };
+    for (country, expected) in [("NL", "ok"), ("DE", "certificate_missing")] {
+        let client = of(country);
+        let chain = ("client-cert-chain", format!(":{}:", STANDARD.encode(limited.der())));
+        let request = and(good(&world, "client_cert", &client), chain);
+        assert_eq!(code(&world, &proxy(&world), request).await, expected, "{country}");
     }
 }
 

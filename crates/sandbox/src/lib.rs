@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod authorization_server;
+pub mod der;
 pub mod https;
 pub mod keys;
 pub mod pki;

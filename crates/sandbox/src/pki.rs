@@ -11,14 +11,15 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, DnValue,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    RevokedCertParams, SerialNumber, SignatureAlgorithm, SigningKey,
 };
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::der;
 use crate::keys::pem;
 
 /// A certificate authority made at run time, with an ECDSA P-256 key.
@@ -38,7 +39,13 @@ pub struct Authority {
 impl Authority {
     /// A root authority, which is its own issuer.
     pub fn new(name: &str) -> Self {
-        let params = authority_params(name);
+        Self::new_with(name, |_| {})
+    }
+
+    /// Like [`Authority::new`], changed by `adjust` before it is signed.
+    pub fn new_with(name: &str, adjust: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = authority_params(name);
+        adjust(&mut params);
         let key = generate_key(&PKCS_ECDSA_P256_SHA256);
         let certificate = params.self_signed(&key).expect(SIGNS);
         Self { certificate: certificate.into(), intermediates: Vec::new(), issuer: Arc::new(Issuer::new(params, key)) }
@@ -140,6 +147,47 @@ impl Authority {
     /// Like [`Authority::revocation_list`], as PEM.
     pub fn revocation_list_pem(&self, revoked: &[&Credential]) -> String {
         pem("X509 CRL", &self.revocation_list(revoked))
+    }
+
+    /// A revocation list of version 1 that names `revoked` (RFC 5280 §5.1.2.1), DER.
+    pub fn version_one_list(
+        &self,
+        revoked: &[&Credential],
+        adjust: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationListDer<'static> {
+        let list = self.revocation_list_with(revoked, adjust);
+        let fields = der::signed_fields(&list);
+        let plain = fields.iter().filter(|field| !matches!(field.first(), Some(0x02 | 0xa0))).cloned().collect();
+        self.sign(plain).into()
+    }
+
+    /// The same authority, which writes its own name in another way into what it issues, such as in another string type.
+    pub fn spelled(&self, common_name: DnValue) -> Self {
+        let mut params = authority_params("");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let key = KeyPair::try_from(self.issuer.key().serialize_der()).expect("the key was made here");
+        Self { issuer: Arc::new(Issuer::new(params, key)), ..self.clone() }
+    }
+
+    /// The credential with other fields in its certificate, and signed again: what rcgen does not make. The fields are
+    /// those of TBSCertificate (RFC 5280 §4.1), each in DER.
+    pub fn reissued(&self, credential: &Credential, adjust: impl FnOnce(&mut Vec<Vec<u8>>)) -> Credential {
+        let mut reissued = credential.clone();
+        if let Some(leaf) = reissued.chain_der.first_mut() {
+            let mut fields = der::signed_fields(leaf);
+            adjust(&mut fields);
+            *leaf = self.sign(fields).into();
+        }
+        reissued
+    }
+
+    fn sign(&self, fields: Vec<Vec<u8>>) -> Vec<u8> {
+        let tbs = der::tlv(0x30, &fields.concat());
+        let signature = self.issuer.key().sign(&tbs).expect(SIGNS);
+        let algorithm = der::tlv(0x30, &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]); // ecdsa-with-SHA256
+        let signature = der::tlv(0x03, &[&[0], &signature[..]].concat());
+        der::tlv(0x30, &[tbs, algorithm, signature].concat())
     }
 
     fn issue(&self, mut params: CertificateParams, algorithm: &'static SignatureAlgorithm) -> Credential {

@@ -73,8 +73,8 @@ impl Build<'_> {
         let (chain, key) = (chain?, key?);
         let known = anchors.is_some();
         let mut store = RootCertStore::empty();
-        for anchor in anchors.into_iter().flatten() {
-            store.add(anchor).ok()?;
+        for anchor in anchors.iter().flatten() {
+            store.roots.push(tls::trust_anchor(anchor)?);
         }
         let trust = tls::Trust::Chain {
             anchors: Arc::new(store),

@@ -106,12 +106,16 @@ impl Build<'_> {
             let certificates = self.certificates(&at, path);
             let mut usable = true;
             for (place, certificate) in certificates.iter().flatten().enumerate() {
-                let problem = match RootCertStore::empty().add(certificate.clone()) {
-                    Err(_) => Some("it cannot be parsed"),
-                    Ok(()) if kind == Anchors::Authorities && !is_authority(certificate) => {
+                let is_readable = match kind {
+                    Anchors::Authorities => tls::trust_anchor(certificate).is_some(),
+                    Anchors::Any => RootCertStore::empty().add(certificate.clone()).is_ok(),
+                };
+                let problem = match is_readable {
+                    false => Some("it cannot be parsed"),
+                    true if kind == Anchors::Authorities && !is_authority(certificate) => {
                         Some("it is not a CA certificate")
                     }
-                    Ok(()) => None,
+                    true => None,
                 };
                 if let Some(problem) = problem {
                     let (number, shown) = (place + 1, path.0.display());
@@ -120,11 +124,35 @@ impl Build<'_> {
                     );
                     self.problem(&at, problem);
                     usable = false;
+                } else if kind == Anchors::Authorities {
+                    self.warn_of_unsupported(&at, path, place + 1, certificate);
                 }
             }
             files.push(certificates.filter(|_| usable));
         }
         Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Warns of what a trust anchor says and the gateway does not apply: an operator who relies on it should know.
+    fn warn_of_unsupported(&mut self, at: &KeyPath, path: &FilePath, number: usize, anchor: &CertificateDer<'_>) {
+        let which = format!("certificate {number} of `{}`", path.0.display());
+        if tls::trust_anchor(anchor).is_some_and(|anchor| tls::has_unsupported_constraints(&anchor)) {
+            let consequence = "so client certificates with names of that form are refused";
+            self.warn(
+                at,
+                format!(
+                    "{which} has the extension nameConstraints with a form of names that is not supported, {consequence}"
+                ),
+            );
+        }
+        for extension in tls::unused_extensions(anchor) {
+            self.warn(
+                at,
+                format!(
+                    "{which} has the extension {extension}, which has no effect there: of a trust anchor the name, the key and nameConstraints count (RFC 5280 §6.1.1)"
+                ),
+            );
+        }
     }
 
     /// Every list of these files; a list that names one of the anchors as its issuer is signed by that anchor.

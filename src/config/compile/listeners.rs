@@ -254,8 +254,8 @@ impl Build<'_> {
                     file::OnExpired::Accept => tls::OnExpired::Accept,
                 };
                 let mut store = RootCertStore::empty();
-                for anchor in anchors? {
-                    store.add(anchor).ok()?;
+                for anchor in &anchors? {
+                    store.roots.push(tls::trust_anchor(anchor)?);
                 }
                 let revocation_lists = lists?;
                 self.warn_of_missing_lists(&lists_at, &store, &revocation_lists);

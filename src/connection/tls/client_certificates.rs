@@ -2,12 +2,14 @@
 //!
 //! webpki validates paths: signatures, validity, basic constraints and path length, name constraints, critical
 //! extensions and revocation (RFC 5280 §6). This module decides what webpki leaves to its caller: extended key usage,
-//! key usage, and what happens when a revocation list has expired.
+//! key usage, and what happens when a revocation list has expired. Where webpki does not support something,
+//! [`path_validation`](super::path_validation) decides; every other refusal of webpki stands.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use fapi::UnixTime;
+use fapi::path_validation::Anchor;
 use fapi::peer::ClientCertificate;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
@@ -15,11 +17,12 @@ use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, Un
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved, SignatureScheme};
 use webpki::{
-    EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter, RawPublicKeyEntity,
-    RevocationOptionsBuilder, VerifiedPath,
+    CertRevocationList, EndEntityCert, ExpirationPolicy, ExtendedKeyUsageValidator, KeyPurposeIdIter,
+    RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::path_validation::{self, Judge, key_of_anchor, second_anchor};
 use super::revocation_list::RevocationList;
 use super::{Demand, ExtendedKeyUsage, OnExpired, Trust};
 
@@ -51,21 +54,35 @@ struct Chain {
 #[derive(Debug)]
 struct Way {
     anchors: Vec<TrustAnchor<'static>>,
+    /// The same for the second validator, without those that it cannot read.
+    second: Vec<Anchor>,
     lists: Vec<RevocationList>,
+    /// The lists as webpki uses them; `None` if it must not decide, because it cannot read all of them.
+    for_webpki: Option<Vec<Arc<CertRevocationList<'static>>>>,
 }
 
 impl Way {
+    fn new(anchors: &[TrustAnchor<'static>], lists: Vec<RevocationList>) -> Self {
+        let all_read = lists.iter().all(RevocationList::is_read_by_webpki);
+        Self {
+            anchors: anchors.to_vec(),
+            second: anchors.iter().filter_map(second_anchor).collect(),
+            for_webpki: all_read.then(|| RevocationList::for_webpki(&lists)),
+            lists,
+        }
+    }
+
     /// Returns one way for all anchors, unless two share a name, as after a key rollover: webpki uses the first list
     /// with the name of an issuer, no matter who signed it.
     fn all(anchors: &[TrustAnchor<'static>], lists: &[RevocationList]) -> Vec<Self> {
         let names: HashSet<&[u8]> = anchors.iter().map(|anchor| &*anchor.subject).collect();
         if lists.is_empty() || names.len() == anchors.len() {
-            return vec![Self { anchors: anchors.to_vec(), lists: RevocationList::newest(lists) }];
+            return vec![Self::new(anchors, lists.to_vec())];
         }
         let below = |anchor: &TrustAnchor<'static>| {
-            RevocationList::newest(lists.iter().filter(|list| list.counts_below(anchor)))
+            lists.iter().filter(|list| list.counts_below(anchor)).cloned().collect::<Vec<_>>()
         };
-        anchors.iter().map(|anchor| Self { anchors: vec![anchor.clone()], lists: below(anchor) }).collect()
+        anchors.iter().map(|anchor| Self::new(std::slice::from_ref(anchor), below(anchor))).collect()
     }
 }
 
@@ -196,7 +213,42 @@ impl Chain {
         now: TlsTime,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
-        let lists: Vec<_> = way.lists.iter().map(|list| &*list.list).collect();
+        let judge = Judge {
+            algorithms: algorithms.all,
+            lists: &way.lists,
+            on_expired: self.on_expired,
+            now: UnixTime(now.as_secs()),
+        };
+        let error = match self.verify_by_webpki(way, leaf, intermediates, now, algorithms) {
+            Ok((path, anchor_key)) => {
+                return match judge.check_unread_lists(leaf, &path, &anchor_key) {
+                    Ok(()) => Ok(path),
+                    Err(fault) => Err(path_validation::refusal(fault).unwrap_or(CertificateError::BadEncoding)),
+                };
+            }
+            Err(error) => error,
+        };
+        if !path_validation::is_undecided(&error)
+            && !path_validation::may_hide_another(&error, intermediates, &way.second)
+        {
+            return Err(refusal(error));
+        }
+        match judge.validate(leaf, intermediates, &way.second, self.extended_key_usage) {
+            Ok(path) => Ok(path),
+            Err(fault) => Err(path_validation::refusal(fault).unwrap_or_else(|| refusal(error))),
+        }
+    }
+
+    /// Returns the authorities of the path that webpki finds, and the key of its anchor.
+    fn verify_by_webpki(
+        &self,
+        way: &Way,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: TlsTime,
+        algorithms: &WebPkiSupportedAlgorithms,
+    ) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), webpki::Error> {
+        let lists: Vec<_> = way.for_webpki.iter().flatten().map(|list| &**list).collect();
         // Applies to every certificate below the anchor; one that no list covers is refused.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             let expiration = match self.on_expired {
@@ -205,19 +257,18 @@ impl Chain {
             };
             options.with_expiration_policy(expiration).build()
         });
-        EndEntityCert::try_from(leaf)
-            .map_err(refusal)?
-            .verify_for_usage(
-                algorithms.all,
-                &way.anchors,
-                intermediates,
-                now,
-                self.extended_key_usage,
-                revocation,
-                Some(&signs_certificates),
-            )
-            .map(|path| path.intermediate_certificates().map(|authority| authority.der().into_owned()).collect())
-            .map_err(refusal)
+        let leaf = EndEntityCert::try_from(leaf)?;
+        let path = leaf.verify_for_usage(
+            algorithms.all,
+            &way.anchors,
+            intermediates,
+            now,
+            self.extended_key_usage,
+            revocation,
+            Some(&signs_certificates),
+        )?;
+        let authorities = path.intermediate_certificates().map(|authority| authority.der().into_owned()).collect();
+        Ok((authorities, key_of_anchor(path.anchor())))
     }
 
     fn check_leaf(&self, leaf: &CertificateDer<'_>) -> Result<(), CertificateError> {

@@ -1,6 +1,7 @@
 //! Client certificates from handshakes that a proxy performed, judged by the gateway's own rule.
 
 use fapi::UnixTime;
+use fapi::path_validation::Fault;
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
 
@@ -44,7 +45,7 @@ impl ForwardedRule {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "rustls may distinguish more errors in the future")]
-const fn in_words(error: &CertificateError) -> &'static str {
+fn in_words(error: &CertificateError) -> &'static str {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it or one of its issuers has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
@@ -56,6 +57,31 @@ const fn in_words(error: &CertificateError) -> &'static str {
         CertificateError::UnknownIssuer => "no chain leads to a trust anchor",
         CertificateError::BadSignature => "its issuer did not sign it",
         CertificateError::InvalidPurpose => "it is not valid for client authentication",
+        CertificateError::Other(other) => match other.0.downcast_ref::<Fault>() {
+            Some(fault) => of_second_validator(*fault),
+            None => "it violates RFC 5280",
+        },
         _ => "it violates RFC 5280",
+    }
+}
+
+const fn of_second_validator(fault: Fault) -> &'static str {
+    match fault {
+        Fault::PathTooLong => "its chain is longer than an authority allows",
+        Fault::NameNotPermitted => "it has a name that its issuer may not certify",
+        Fault::NoValidPolicy => "no certificate policy is valid for its whole chain",
+        Fault::Unsupported(extension) => extension.is_not_supported(),
+        Fault::NoPath
+        | Fault::BadSignature
+        | Fault::TooMuchWork
+        | Fault::Malformed
+        | Fault::OldVersion
+        | Fault::NotAnAuthority
+        | Fault::WrongPurpose
+        | Fault::NotValidYet
+        | Fault::Expired
+        | Fault::UnknownStatus
+        | Fault::ExpiredList
+        | Fault::Revoked => "it violates RFC 5280",
     }
 }

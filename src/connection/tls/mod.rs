@@ -6,6 +6,7 @@
 mod client_certificates;
 mod forwarded;
 mod hello;
+mod path_validation;
 mod revocation_list;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use self::revocation_list::tls_time;
 
 pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};
+pub use path_validation::{has_unsupported_constraints, trust_anchor, unused_extensions};
 pub use revocation_list::{RevocationList, UnusableList};
 
 /// Returns the cipher suites and groups that every TLS connection of this process may use, as client or server.

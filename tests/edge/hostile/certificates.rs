@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use fapi_gateway::config::Config;
 use http::{Request, StatusCode};
 use rcgen::{
-    BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree,
+    IsCa, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -190,6 +190,57 @@ async fn net_14_paths_that_rfc_5280_does_not_allow_fail_the_handshake() {
         assert_eq!(refusal(&world, bad).await, Some(*expected), "{what}");
     }
     still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_14_a_handshake_takes_what_only_the_second_validator_supports() {
+    let world = World::start().await;
+    let ca = &world.authority;
+    let nation = |country: &str| {
+        let mut name = DistinguishedName::new();
+        name.push(DnType::CountryName, country);
+        name
+    };
+    let limited = ca.intermediate_with("limited", |params| {
+        params.name_constraints = Some(rcgen::NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DirectoryName(nation("NL"))],
+            excluded_subtrees: Vec::new(),
+        });
+    });
+    let of = |country: &str| limited.client_with("c", |params| params.distinguished_name = nation(country));
+    // policyConstraints, requireExplicitPolicy 0 or 9: the clients have no policy.
+    let requires = |skip: u8| {
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 36], vec![0x30, 3, 0x80, 1, skip]);
+        extension.set_criticality(true);
+        ca.intermediate_with("requires", |params| params.custom_extensions = vec![extension]).client("c")
+    };
+    let spelled = |ca: &Authority, name: &str| {
+        ca.spelled(DnValue::PrintableString(name.try_into().unwrap())).intermediate("below").client("c")
+    };
+    for (what, good, bad, expected) in [
+        ("a directory name", of("NL"), of("DE"), AlertDescription::CertificateUnknown),
+        ("an explicit policy", requires(9), requires(0), AlertDescription::CertificateUnknown),
+        ("a spelling", spelled(ca, "TEST ca"), spelled(ca, "TESTca"), AlertDescription::UnknownCA),
+        (
+            "a key",
+            spelled(ca, "TEST ca"),
+            spelled(&Authority::new("Test CA"), "TEST ca"),
+            AlertDescription::DecryptError,
+        ),
+    ] {
+        assert_eq!(refusal(&world, &good).await, None, "control of {what}");
+        assert_eq!(refusal(&world, &bad).await, Some(expected), "{what}");
+    }
+    // The same rule applies to a connection that is open when a list of version 1 arrives.
+    let (kept, revoked) = (of("NL"), of("NL"));
+    let (mut first, mut second) = (Open::new(&world, &kept).await, Open::new(&world, &revoked).await);
+    let folder = world.gateway.folder();
+    folder.write("ca.crl", &pem(&ca.version_one_list(&[], |_| {})));
+    folder.write("limited.crl", &pem(&limited.version_one_list(&[&revoked], |_| {})));
+    reload(&world, 1, with(", revocation_lists: [ca.crl, limited.crl]")).await;
+    assert_eq!(first.judge(&world).await, "ok", "control");
+    assert_eq!(second.judge(&world).await, "certificate_missing");
+    assert_eq!(refusal(&world, &revoked).await, Some(AlertDescription::CertificateRevoked));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -485,4 +536,39 @@ fn an_anchor_without_a_list_is_worth_a_warning() {
         matches!(warnings.as_slice(), [only] if only.contains("revocation_lists: 1 of 2 trust anchors have no revocation list")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn what_an_anchor_says_in_vain_is_worth_a_warning() {
+    let critical = |number: u64, content: &[u8]| {
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, number], content.to_vec());
+        extension.set_criticality(true);
+        vec![extension]
+    };
+    let anchor = |extensions: Vec<CustomExtension>| {
+        Authority::new_with("CA", |params| params.custom_extensions = extensions).pem()
+    };
+    let load = |anchor: &str| {
+        let folder = Scene::new(&Authority::new("x"), "https://localhost:9", "127.0.0.1:9".parse().unwrap())
+            .file("ca.pem", anchor)
+            .into_folder();
+        Config::load(&folder.path().join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}")).warnings
+    };
+    // permittedSubtrees with a host name, and with a registeredID.
+    assert_eq!(
+        load(&anchor(critical(30, &[0x30, 9, 0xa0, 7, 0x30, 5, 0x82, 3, b'a', b'.', b'b']))),
+        Vec::<String>::new()
+    );
+    assert_eq!(load(&anchor(Vec::new())), Vec::<String>::new(), "control");
+    for (extensions, expected) in [
+        (
+            critical(30, &[0x30, 8, 0xa0, 6, 0x30, 4, 0x88, 2, 0x2a, 3]),
+            "has the extension nameConstraints with a form of names that is not supported",
+        ),
+        (critical(36, &[0x30, 3, 0x80, 1, 0]), "has the extension policyConstraints, which has no effect there"),
+        (critical(54, &[2, 1, 0]), "has the extension inhibitAnyPolicy, which has no effect there"),
+    ] {
+        let warnings = load(&anchor(extensions));
+        assert!(matches!(warnings.as_slice(), [only] if only.contains(expected)), "{expected}: {warnings:?}");
+    }
 }
