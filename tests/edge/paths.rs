@@ -432,6 +432,12 @@ fn a_hostile_chain_costs_a_bounded_amount_of_work() {
     };
     assert_eq!(Rule::of(&ca).judge(&deep(9)), "ok", "control");
     assert_eq!(Rule::of(&ca).judge(&deep(10)), "no chain leads to a trust anchor");
+    let plain = |depth: usize| {
+        let authority = (0..depth).fold(ca.clone(), |above, level| above.intermediate(&format!("level {level}")));
+        authority.client("c")
+    };
+    assert_eq!(Rule::of(&ca).judge(&plain(9)), "ok");
+    assert_eq!(Rule::of(&ca).judge(&plain(10)), "no chain leads to a trust anchor");
 }
 
 #[test]
@@ -519,6 +525,23 @@ fn a_list_whose_issuer_is_spelled_differently_decides_like_any_other() {
         let read = RevocationList::from_der(&list, &[ca.der().clone()]);
         assert!(read.is_err_and(|error| error.to_string().contains("did not sign it")));
     }
+}
+
+#[test]
+fn two_intermediate_authorities_with_one_name_have_a_list_each() {
+    let ca = Authority::new("CA");
+    let (old, new) = (ca.intermediate("between"), ca.intermediate("between"));
+    let clients = [old.client("kept"), new.client("kept"), old.client("revoked"), new.client("revoked")];
+    let of_new = new.revocation_list_with(&[&clients[3]], |list| list.this_update += time::Duration::minutes(30));
+    let (of_ca, of_old) = (ca.revocation_list(&[]), old.revocation_list(&[&clients[2]]));
+    for lists in [[&of_ca, &of_old, &of_new], [&of_new, &of_old, &of_ca]] {
+        let rule = Rule::of(&ca).lists(&lists);
+        for (client, expected) in clients.iter().zip(["ok", "ok", "it was revoked", "it was revoked"]) {
+            assert_eq!(rule.judge(client), expected);
+        }
+    }
+    assert_eq!(Rule::of(&ca).lists(&[&of_ca, &of_new]).judge(&clients[1]), "ok", "control");
+    assert_eq!(Rule::of(&ca).lists(&[&of_ca, &of_new]).judge(&clients[0]), "no revocation list covers it");
 }
 
 #[test]

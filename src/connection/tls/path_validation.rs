@@ -112,7 +112,8 @@ pub(super) fn is_signed_by(
 /// knows no issuer or list of this name, which may be spelled differently there.
 ///
 /// webpki refuses every name below a constraint on directory names, and so does not tell the permitted ones from the
-/// others; and of several lists with the name of an issuer it looks only at the first, no matter who signed it.
+/// others; of several lists with the name of an issuer it looks only at the first, no matter who signed it; and it stops at
+/// a depth of its own, below the longest chain that the gateway accepts.
 pub(super) const fn is_undecided(error: &webpki::Error) -> bool {
     use webpki::Error as Fault;
     matches!(
@@ -128,6 +129,7 @@ pub(super) const fn is_undecided(error: &webpki::Error) -> bool {
             | Fault::NameConstraintViolation
             | Fault::UnknownIssuer
             | Fault::UnknownRevocationStatus
+            | Fault::MaximumPathDepthExceeded
             | Fault::InvalidCrlSignatureForPublicKey
     )
 }
