@@ -221,10 +221,10 @@ pub fn has_unsupported_constraints(anchor: &TrustAnchor<'_>) -> bool {
 /// policies, and critical ones that RFC 5280 does not define.
 pub fn unused_extensions(anchor: &CertificateDer<'_>) -> Vec<Extension> {
     let Ok((_, anchor)) = X509Certificate::from_der(anchor) else { return Vec::new() };
-    let limits = |extension: &&X509Extension<'_>| match extension.parsed_extension() {
-        ParsedExtension::PolicyConstraints(_) | ParsedExtension::InhibitAnyPolicy(_) => true,
-        ParsedExtension::UnsupportedExtension { .. } => extension.critical,
-        _ => false,
+    let limits = |extension: &&X509Extension<'_>| {
+        let parsed = extension.parsed_extension();
+        matches!(parsed, ParsedExtension::PolicyConstraints(_) | ParsedExtension::InhibitAnyPolicy(_))
+            || extension.critical && parsed.unsupported()
     };
     anchor.extensions().iter().filter(limits).map(|extension| Extension::of(&extension.oid)).collect()
 }

@@ -233,9 +233,12 @@ pub(super) fn status(
 
 impl Scope {
     fn of(list: &CertificateRevocationList<'_>) -> Self {
-        let point = list.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::IssuingDistributionPoint(point) => Some(point),
-            _ => None,
+        let point = list.extensions().iter().find_map(|extension| {
+            if let ParsedExtension::IssuingDistributionPoint(point) = extension.parsed_extension() {
+                Some(point)
+            } else {
+                None
+            }
         });
         let Some(point) = point else { return Self { covers_all_points: true, ..Self::default() } };
         Self {
@@ -256,9 +259,12 @@ impl Scope {
             return true;
         }
         let Ok((_, certificate)) = X509Certificate::from_der(issued.certificate) else { return false };
-        let points = certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
-            ParsedExtension::CRLDistributionPoints(points) => Some(points),
-            _ => None,
+        let points = certificate.extensions().iter().find_map(|extension| {
+            if let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() {
+                Some(points)
+            } else {
+                None
+            }
         });
         points
             .into_iter()
@@ -272,10 +278,14 @@ impl Scope {
 impl Point {
     fn all(point: &DistributionPointName<'_>) -> Vec<Self> {
         let DistributionPointName::FullName(names) = point else { return Vec::new() };
-        let one = |name: &GeneralName<'_>| match name {
-            GeneralName::URI(uri) => Some(Self::Uri((*uri).into())),
-            GeneralName::DirectoryName(name) => Some(Self::Directory(Name::of(name))),
-            _ => None,
+        let one = |name: &GeneralName<'_>| {
+            if let GeneralName::URI(uri) = name {
+                Some(Self::Uri((*uri).into()))
+            } else if let GeneralName::DirectoryName(name) = name {
+                Some(Self::Directory(Name::of(name)))
+            } else {
+                None
+            }
         };
         names.iter().filter_map(one).collect()
     }

@@ -53,12 +53,18 @@ pub(super) struct Certificate<'c> {
     purposes: Option<Purposes>,
     pub(super) name_constraints: Option<Constraints>,
     pub(super) policies: Option<Vec<Box<[u8]>>>,
-    pub(super) policy_mappings: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(super) policy_mappings: Vec<Mapping>,
     pub(super) require_explicit_policy: Option<u32>,
     pub(super) inhibit_policy_mapping: Option<u32>,
     pub(super) inhibit_any_policy: Option<u32>,
     /// What makes it unusable in any path.
     fault: Option<Fault>,
+}
+
+/// A policy of the issuer that a policy of the subject stands for (RFC 5280 §4.2.1.5); both are identifiers.
+pub(super) struct Mapping {
+    pub(super) issuer_domain: Box<[u8]>,
+    pub(super) subject_domain: Box<[u8]>,
 }
 
 struct Purposes {
@@ -112,6 +118,7 @@ impl<'c> Certificate<'c> {
         Some(certificate)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most extensions say nothing about a path")]
     fn read_extensions(&mut self, parsed: X509Certificate<'c>) -> Result<(), Fault> {
         let mut seen = Vec::new();
         for extension in parsed.tbs_certificate.extensions() {
@@ -146,13 +153,11 @@ impl<'c> Certificate<'c> {
                     self.policies = Some(policies(value, extension.critical)?);
                 }
                 ParsedExtension::PolicyMappings(value) if is_one_value() && !value.mappings.is_empty() => {
-                    let pairs = value.mappings.iter().map(|mapping| {
-                        (
-                            mapping.issuer_domain_policy.as_bytes().into(),
-                            mapping.subject_domain_policy.as_bytes().into(),
-                        )
+                    let mappings = value.mappings.iter().map(|mapping| Mapping {
+                        issuer_domain: mapping.issuer_domain_policy.as_bytes().into(),
+                        subject_domain: mapping.subject_domain_policy.as_bytes().into(),
                     });
-                    self.policy_mappings = pairs.collect();
+                    self.policy_mappings = mappings.collect();
                 }
                 ParsedExtension::PolicyConstraints(value) if is_one_value() => {
                     self.require_explicit_policy = value.require_explicit_policy;

@@ -309,3 +309,122 @@ const MAX_STEPS: u32 = 128;
 const MAX_SIGNATURES: u32 = 24;
 /// How many names are compared with a subtree.
 const MAX_COMPARISONS: u32 = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+        Issuer as Signer, KeyPair, SanType, date_time_ymd,
+    };
+    use x509_parser::prelude::{FromDer, X509Certificate};
+
+    use super::*;
+
+    /// A chain of a leaf and one authority, and its anchor.
+    struct Chain {
+        leaf: Vec<u8>,
+        authority: Vec<u8>,
+        anchor: Anchor,
+    }
+
+    impl Chain {
+        fn new() -> Self {
+            let policy = [0x30, 7, 0x30, 5, 6, 3, 0x2a, 3, 4];
+            let critical = |number: u64, content: &[u8]| {
+                let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, number], content.to_vec());
+                extension.set_criticality(true);
+                extension
+            };
+            let named = |name: &str| {
+                let mut params = CertificateParams::default();
+                params.distinguished_name = rcgen::DistinguishedName::new();
+                params.distinguished_name.push(DnType::OrganizationName, "Bank");
+                params.distinguished_name.push(DnType::CommonName, name);
+                params.not_before = date_time_ymd(2001, 1, 1);
+                params.not_after = date_time_ymd(2033, 1, 1);
+                params
+            };
+            let (root_key, key, leaf_key) =
+                (KeyPair::generate().unwrap(), KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+            let mut bank = rcgen::DistinguishedName::new();
+            bank.push(DnType::OrganizationName, "Bank");
+            let mut between = named("between");
+            between.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            between.custom_extensions = vec![critical(32, &policy), critical(36, &[0x30, 3, 0x80, 1, 0])];
+            between.name_constraints = Some(rcgen::NameConstraints {
+                permitted_subtrees: vec![
+                    GeneralSubtree::DirectoryName(bank),
+                    GeneralSubtree::DnsName("bank.example".into()),
+                ],
+                excluded_subtrees: vec![GeneralSubtree::Rfc822Name("evil.example".into())],
+            });
+            let mut client = named("client");
+            client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            client.custom_extensions = vec![critical(32, &policy)];
+            client.subject_alt_names = vec![
+                SanType::DnsName("a.bank.example".try_into().unwrap()),
+                SanType::Rfc822Name("a@bank.example".try_into().unwrap()),
+            ];
+            let root = Signer::new(named("root"), root_key);
+            let authority = between.signed_by(&key, &root).unwrap().der().to_vec();
+            let leaf = client.signed_by(&leaf_key, &Signer::new(between, key)).unwrap().der().to_vec();
+            let (_, parsed) = X509Certificate::from_der(&authority).unwrap();
+            let anchor = Anchor::new(parsed.issuer().as_raw(), b"root", None).unwrap();
+            Self { leaf, authority, anchor }
+        }
+
+        fn validate(&self, leaf: &[u8], authority: &[u8]) -> Result<Vec<usize>, Fault> {
+            let rules = Rules { now: UnixTime(1_500_000_000), client_auth: true };
+            validate(leaf, &[authority], std::slice::from_ref(&self.anchor), rules, self)
+        }
+    }
+
+    /// Knows the signatures that were made, instead of verifying them.
+    impl Verification for Chain {
+        fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool {
+            let (_, authority) = X509Certificate::from_der(&self.authority).unwrap();
+            let (expected, expected_key) =
+                if key == b"root" { (&self.authority, &b"root"[..]) } else { (&self.leaf, authority.public_key().raw) };
+            let original = Signed::from_der(expected).unwrap();
+            key == expected_key
+                && (signed.message, signed.algorithm, signed.signature)
+                    == (original.message, original.algorithm, original.signature)
+        }
+
+        fn check_status(&self, _: &Issued<'_>) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_chain_that_differs_in_one_octet_is_refused(
+            at in any::<prop::sample::Index>(),
+            octet in any::<u8>(),
+            in_leaf in any::<bool>(),
+            cut in any::<bool>(),
+        ) {
+            let chain = Chain::new();
+            prop_assert_eq!(chain.validate(&chain.leaf, &chain.authority), Ok(vec![0])); // control
+            let (mut leaf, mut authority) = (chain.leaf.clone(), chain.authority.clone());
+            let changed = if in_leaf { &mut leaf } else { &mut authority };
+            let place = at.index(changed.len());
+            if cut {
+                changed.truncate(place);
+            } else {
+                prop_assume!(changed[place] != octet);
+                changed[place] = octet;
+            }
+            prop_assert!(chain.validate(&leaf, &authority).is_err());
+        }
+
+        #[test]
+        fn anything_at_all_is_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let chain = Chain::new();
+            prop_assert!(chain.validate(&bytes, &chain.authority).is_err());
+            prop_assert!(chain.validate(&chain.leaf, &bytes).is_err());
+            let _ = Anchor::new(&bytes, &bytes, Some(&bytes));
+        }
+    }
+}

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Mapping};
 use super::fault::Fault;
 
 /// The policy variables of RFC 5280 §6.1.2.
@@ -53,7 +53,7 @@ impl<'c> Policies<'c> {
     /// RFC 5280 §6.1.4 (a), (b), (h) to (j): prepares for what this authority issued.
     pub(super) fn leave(&mut self, authority: &'c Certificate<'_>) -> Result<(), Fault> {
         let mut mapped: BTreeMap<&[u8], BTreeSet<&[u8]>> = BTreeMap::new();
-        for (issuer_domain, subject_domain) in &authority.policy_mappings {
+        for Mapping { issuer_domain, subject_domain } in &authority.policy_mappings {
             // (a)
             if **issuer_domain == *ANY_POLICY || **subject_domain == *ANY_POLICY {
                 return Err(Fault::Malformed);
