@@ -487,6 +487,16 @@ fn a_list_of_version_1_decides_like_any_other() {
             assert_eq!(Rule::of(&ca).lists(&lists).judge(&revoked), "it was revoked", "{number}");
         }
     }
+    // RFC 5280 §5.1.2.6: extensions of an entry need version 2.
+    let read = |reason: Option<rcgen::RevocationReason>| {
+        let list = ca.version_one_list(&[&revoked], |list| {
+            list.revoked_certs.iter_mut().for_each(|entry| entry.reason_code = reason);
+        });
+        RevocationList::from_der(&list, &rule().anchors).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(None), Ok(()), "control");
+    let malformed = "it is not a certificate revocation list in PEM or DER";
+    assert_eq!(read(Some(rcgen::RevocationReason::KeyCompromise)), Err(malformed.to_owned()));
     // The newest list of an authority counts, whatever its version.
     let newer = ca.revocation_list_with(&[], |list| list.this_update += time::Duration::minutes(30));
     assert_eq!(Rule::of(&ca).lists(&[&list, &newer]).judge(&revoked), "ok");

@@ -13,6 +13,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, ClientConfig, RootCertStore, SignatureScheme};
+use sandbox::der::tlv;
 use sandbox::pki::{self, Authority, Credential};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
@@ -217,7 +218,22 @@ async fn net_14_a_handshake_takes_what_only_the_second_validator_supports() {
     let spelled = |ca: &Authority, name: &str| {
         ca.spelled(DnValue::PrintableString(name.try_into().unwrap())).intermediate("below").client("c")
     };
+    // certificatePolicies with any-policy, or an extension that nobody knows, in the client's certificate itself.
+    let says = |number: u64| {
+        let content = vec![0x30, 8, 0x30, 6, 6, 4, 0x55, 0x1d, 0x20, 0];
+        let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, number], content);
+        extension.set_criticality(true);
+        ca.client_with("c", |params| params.custom_extensions = vec![extension])
+    };
+    let identified = |signer: &Authority| {
+        signer.reissued(&ca.client("c"), |fields| {
+            let extensions = fields.pop().expect("a certificate has extensions");
+            fields.extend([tlv(0x81, &[0, 1]), tlv(0x82, &[0, 2]), extensions]);
+        })
+    };
     for (what, good, bad, expected) in [
+        ("policies of the client", says(32), says(99), AlertDescription::CertificateUnknown),
+        ("unique identifiers", identified(ca), identified(&Authority::new("Test CA")), AlertDescription::DecryptError),
         ("a directory name", of("NL"), of("DE"), AlertDescription::CertificateUnknown),
         ("an explicit policy", requires(9), requires(0), AlertDescription::CertificateUnknown),
         ("a spelling", spelled(ca, "TEST ca"), spelled(ca, "TESTca"), AlertDescription::UnknownCA),
