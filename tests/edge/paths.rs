@@ -557,6 +557,20 @@ fn two_intermediate_authorities_with_one_name_have_a_list_each() {
 }
 
 #[test]
+fn a_trust_anchor_without_a_list_covers_nothing_although_another_has_its_name() {
+    let (old, new) = (Authority::new("CA"), Authority::new("CA"));
+    let (of_old, of_new) = (old.revocation_list(&[]), new.revocation_list(&[]));
+    let rule = |lists: &[&CertificateRevocationListDer<'static>]| {
+        let anchors = vec![old.der().clone(), new.der().clone()];
+        Rule { anchors, ..Rule::of(&old) }.lists(lists)
+    };
+    assert_eq!(rule(&[&of_old]).judge(&old.client("c")), "ok", "control");
+    assert_eq!(rule(&[&of_old, &of_new]).judge(&new.client("c")), "ok", "control");
+    assert_eq!(rule(&[]).judge(&new.client("c")), "ok", "control: revocation is not checked");
+    assert_eq!(rule(&[&of_old]).judge(&new.client("c")), "no revocation list covers it");
+}
+
+#[test]
 fn an_authority_that_may_not_sign_lists_covers_nothing() {
     let ca = Authority::new("CA");
     let with_usages = |usages: Vec<KeyUsagePurpose>| ca.intermediate_with("below", |params| params.key_usages = usages);

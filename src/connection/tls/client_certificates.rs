@@ -56,18 +56,22 @@ struct Way {
     anchors: Vec<TrustAnchor<'static>>,
     /// The same for the second validator, without those that it cannot read.
     second: Vec<Anchor>,
-    lists: Vec<RevocationList>,
-    /// The lists as webpki uses them; `None` if it must not decide, because it cannot read all of them.
-    for_webpki: Option<Vec<Arc<CertRevocationList<'static>>>>,
+    /// `None` if revocation is not checked; without any list, every certificate lacks one.
+    lists: Option<Vec<RevocationList>>,
+    /// The lists as webpki uses them; empty if it does not decide about revocation.
+    for_webpki: Vec<Arc<CertRevocationList<'static>>>,
 }
 
 impl Way {
-    fn new(anchors: &[TrustAnchor<'static>], lists: Vec<RevocationList>) -> Self {
-        let all_read = lists.iter().all(RevocationList::is_read_by_webpki);
+    fn new(anchors: &[TrustAnchor<'static>], lists: Option<Vec<RevocationList>>) -> Self {
+        let for_webpki = match &lists {
+            Some(lists) if lists.iter().all(RevocationList::is_read_by_webpki) => RevocationList::for_webpki(lists),
+            Some(_) | None => Vec::new(),
+        };
         Self {
             anchors: anchors.to_vec(),
             second: anchors.iter().filter_map(second_anchor).collect(),
-            for_webpki: all_read.then(|| RevocationList::for_webpki(&lists)),
+            for_webpki,
             lists,
         }
     }
@@ -76,13 +80,16 @@ impl Way {
     /// with the name of an issuer, no matter who signed it.
     fn all(anchors: &[TrustAnchor<'static>], lists: &[RevocationList]) -> Vec<Self> {
         let names: HashSet<&[u8]> = anchors.iter().map(|anchor| &*anchor.subject).collect();
-        if lists.is_empty() || names.len() == anchors.len() {
-            return vec![Self::new(anchors, lists.to_vec())];
+        if lists.is_empty() {
+            return vec![Self::new(anchors, None)];
+        }
+        if names.len() == anchors.len() {
+            return vec![Self::new(anchors, Some(lists.to_vec()))];
         }
         let below = |anchor: &TrustAnchor<'static>| {
             lists.iter().filter(|list| list.counts_below(anchor)).cloned().collect::<Vec<_>>()
         };
-        anchors.iter().map(|anchor| Self::new(std::slice::from_ref(anchor), below(anchor))).collect()
+        anchors.iter().map(|anchor| Self::new(std::slice::from_ref(anchor), Some(below(anchor)))).collect()
     }
 }
 
@@ -149,7 +156,7 @@ impl Verifier {
             OnExpired::Refuse => rule.ways.as_slice(),
             OnExpired::Accept => &[],
         };
-        let lists = ways.iter().flat_map(|way| &way.lists).map(RevocationList::next_update);
+        let lists = ways.iter().flat_map(|way| &way.lists).flatten().map(RevocationList::next_update);
         let first = match self.demand {
             Demand::Required => 0,
             Demand::Optional => 1,
@@ -215,7 +222,7 @@ impl Chain {
     ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         let judge = Judge {
             algorithms: algorithms.all,
-            lists: &way.lists,
+            lists: way.lists.as_deref(),
             on_expired: self.on_expired,
             now: UnixTime(now.as_secs()),
         };
@@ -248,7 +255,7 @@ impl Chain {
         now: TlsTime,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), webpki::Error> {
-        let lists: Vec<_> = way.for_webpki.iter().flatten().map(|list| &**list).collect();
+        let lists: Vec<_> = way.for_webpki.iter().map(|list| &**list).collect();
         // Applies to every certificate below the anchor; one that no list covers is refused.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             let expiration = match self.on_expired {

@@ -18,7 +18,8 @@ use super::{ExtendedKeyUsage, OnExpired};
 /// What decides about signatures and revocation.
 pub(super) struct Judge<'j> {
     pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
-    pub(super) lists: &'j [RevocationList],
+    /// `None` if revocation is not checked.
+    pub(super) lists: Option<&'j [RevocationList]>,
     pub(super) on_expired: OnExpired,
     pub(super) now: UnixTime,
 }
@@ -50,11 +51,9 @@ impl Judge<'_> {
         path: &[CertificateDer<'_>],
         anchor_key: &[u8],
     ) -> Result<(), Fault> {
-        if self.lists.is_empty() {
-            return Ok(());
-        }
+        let Some(lists) = self.lists else { return Ok(()) };
         let authorities: Vec<&[u8]> = path.iter().map(AsRef::as_ref).collect();
-        path_validation::check_status(leaf, &authorities, anchor_key, &Unread(self))
+        path_validation::check_status(leaf, &authorities, anchor_key, &Unread { judge: self, lists })
     }
 }
 
@@ -65,28 +64,30 @@ impl Verification for Judge<'_> {
 
     fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault> {
         match self.lists {
-            [] => Ok(()),
-            lists => status(lists, issued, self.now, self.on_expired, self.algorithms),
+            None => Ok(()),
+            Some(lists) => status(lists, issued, self.now, self.on_expired, self.algorithms),
         }
     }
 }
 
 /// Decides only where a list may apply that webpki has not read; about everything else webpki has decided.
-struct Unread<'j>(&'j Judge<'j>);
+struct Unread<'j> {
+    judge: &'j Judge<'j>,
+    lists: &'j [RevocationList],
+}
 
 impl Verification for Unread<'_> {
     fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool {
-        self.0.is_signed_by(key, signed)
+        self.judge.is_signed_by(key, signed)
     }
 
     fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault> {
-        let webpki_decided = self.0.lists.iter().all(RevocationList::is_read_by_webpki);
-        let same_spelling = |list: &RevocationList| !list.has_name(issued.issuer) || list.is_spelled_as_in(issued);
-        if !webpki_decided {
-            return self.0.check_status(issued);
+        if self.lists.is_empty() || !self.lists.iter().all(RevocationList::is_read_by_webpki) {
+            return self.judge.check_status(issued);
         }
+        let same_spelling = |list: &RevocationList| !list.has_name(issued.issuer) || list.is_spelled_as_in(issued);
         // webpki found a list that covers it; only another one that names it changes that.
-        if !self.0.lists.iter().all(same_spelling) && self.0.check_status(issued) == Err(Fault::Revoked) {
+        if !self.lists.iter().all(same_spelling) && self.judge.check_status(issued) == Err(Fault::Revoked) {
             return Err(Fault::Revoked);
         }
         Ok(())
