@@ -8,9 +8,8 @@ use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
-use super::wire::{Fate, Frames, Talk};
+use super::wire::{Fate, Frames, Talk, now};
 use super::{MARKER, client, head, marked, still_serves};
 use crate::support::{ORIGIN, World};
 
@@ -109,16 +108,39 @@ async fn a_client_that_writes_all_before_it_reads_sees_its_refusal() {
             }
         }
     }
-    // A library, over both versions, on one connection.
-    for client in [world.client().h1(), world.client().h2()] {
-        let mut connection = client.connect().await.unwrap();
+    // One that reads its refusal in the middle of its body, writes the rest, and goes on at once.
+    for (fields, body) in [
+        (format!("Content-Length: {}\r\n", body.len()), &body),
+        ("Transfer-Encoding: chunked\r\n".to_owned(), &chunked),
+    ] {
+        let mut talk = Talk::with(&client(&world)).await;
         for _ in 0..2 {
-            let request = Request::post(format!("{ORIGIN}/payments")).body(Bytes::from(body.clone())).unwrap();
-            let response = connection.send(request).await.expect("the refusal arrives");
-            assert_eq!(response.status(), 401);
-            assert_eq!(connection.send(world.request()).await.expect("the connection is open").status(), 200);
+            let (start, rest) = body.split_at(1_000_000);
+            talk.say(post("/payments", &fields) + start).await.expect("the start is taken");
+            assert_eq!(talk.answer().await.expect("the refusal arrives").status, 401, "{fields}");
+            talk.say(rest.to_owned() + &head(&world, "GET /accounts", "")).await.expect("the rest is taken");
+            assert_eq!(talk.answer().await.expect("the connection is open").status, 200, "{fields}");
         }
     }
+    // A library, over both versions, on one connection.
+    for (version, client) in [("HTTP/1.1", world.client().h1()), ("HTTP/2", world.client().h2())] {
+        let mut connection = client.connect().await.unwrap();
+        for round in 0..2 {
+            // After a long body over HTTP/1.1 whose response came before its end, hyper is not always ready again, although
+            // all was read and the connection is open.
+            let length = if version == "HTTP/1.1" { 200 } else { body.len() };
+            let body = Bytes::from(body[..length].to_owned());
+            let request = Request::post(format!("{ORIGIN}/payments")).body(body).unwrap();
+            let response = connection.send(request).await;
+            assert_eq!(response.expect("the refusal arrives").status(), 401, "{version}");
+            let next = connection.send(world.request()).await;
+            let next = next.unwrap_or_else(|error| panic!("the connection is open over {version}, {round}: {error}"));
+            assert_eq!(next.status(), 200, "{version}");
+        }
+    }
+    let request = Request::post(format!("{ORIGIN}/payments")).body(Bytes::from(body)).unwrap();
+    let response = world.client().h1().send(request).await;
+    assert_eq!(response.expect("the refusal arrives").status(), 401);
     // What is wrong with the head itself is answered too, and then everything that follows is dropped.
     let endless = "x".repeat(1_000_000);
     for (request, status) in [
@@ -168,7 +190,7 @@ async fn atk_sz_03_a_body_without_end_is_cut_at_its_bounds() {
             let mut talk = Talk::with(&client(&world)).await;
             talk.say(post("/payments", fields)).await.unwrap();
             assert!([401, 413].contains(&talk.answer().await.unwrap().status), "{fields}");
-            let began = Instant::now();
+            let began = now();
             let piece = if fields.starts_with('T') { b"1\r\nx\r\n".to_vec() } else { b"x".to_vec() };
             let (answer, _) = talk.drip(std::iter::repeat_n(piece, drips), Duration::from_millis(50)).await;
             assert!(answer.is_none(), "{fields}: {answer:?}");
@@ -234,7 +256,7 @@ async fn rfc9110_10_1_1_a_client_that_waits_for_100_is_answered_and_not_waited_f
     let world = World::start().await; // 5 seconds of patience
     for fields in ["Content-Length: 200\r\n", "Transfer-Encoding: chunked\r\n"] {
         let mut talk = Talk::with(&client(&world)).await;
-        let began = Instant::now();
+        let began = now();
         talk.say(post("/payments", &format!("{fields}Expect: 100-continue\r\n"))).await.unwrap();
         let answer = talk.answer().await.unwrap();
         assert_eq!((answer.status, answer.field("connection")), (401, vec!["close"]), "{answer:?}");
