@@ -34,7 +34,8 @@
 //! - It does not read a clock. The time is an argument, and the claims of a token are read for a given time
 //!   ([`ActiveToken::claims_at`](token::ActiveToken::claims_at)), so that a cached token expires too.
 //! - It does not terminate TLS. Whether the chain of a client certificate leads to a trust anchor is for the TLS
-//!   library to verify; a [`Peer`](peer::Peer) records the result.
+//!   library to verify; a [`Peer`](peer::Peer) records the result. [`path_validation`] is for chains that such a library
+//!   does not support.
 //! - It does not remember used proofs. The caller keeps the replay log and asserts a [`FirstUse`](dpop::FirstUse).
 //! - It does not read bodies. A form may contain a second token: the caller reads it where a step returns
 //!   [`AwaitsForm`](permit::AwaitsForm).

@@ -13,7 +13,9 @@ use fapi::path_validation::Anchor;
 use fapi::peer::ClientCertificate;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime as TlsTime};
+use rustls::pki_types::{
+    CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime as TlsTime,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerMisbehaved, SignatureScheme};
 use webpki::{
@@ -22,7 +24,7 @@ use webpki::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::path_validation::{self, Judge, key_of_anchor, second_anchor};
+use super::path_validation::{self, Judge, Remembering, key_of_anchor, second_anchor};
 use super::revocation_list::RevocationList;
 use super::{Demand, ExtendedKeyUsage, OnExpired, Trust};
 
@@ -199,9 +201,12 @@ impl Chain {
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         self.check_leaf(leaf)?;
+        let remembering = Remembering::each(algorithms.all);
+        let algorithms: Vec<&dyn SignatureVerificationAlgorithm> =
+            remembering.iter().map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm).collect();
         let mut refused = CertificateError::UnknownIssuer;
         for way in &self.ways {
-            match self.verify_by(way, leaf, intermediates, now, algorithms) {
+            match self.verify_by(way, leaf, intermediates, now, &algorithms) {
                 Ok(path) => return Ok(path),
                 // That another anchor did not issue it is not the reason; what the right one reports is.
                 Err(CertificateError::UnknownIssuer) => {}
@@ -218,10 +223,10 @@ impl Chain {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
-        algorithms: &WebPkiSupportedAlgorithms,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
         let judge = Judge {
-            algorithms: algorithms.all,
+            algorithms,
             lists: way.lists.as_deref(),
             on_expired: self.on_expired,
             now: UnixTime(now.as_secs()),
@@ -253,7 +258,7 @@ impl Chain {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
-        algorithms: &WebPkiSupportedAlgorithms,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), webpki::Error> {
         let lists: Vec<_> = way.for_webpki.iter().map(|list| &**list).collect();
         // Applies to every certificate below the anchor; one that no list covers is refused.
@@ -266,7 +271,7 @@ impl Chain {
         });
         let leaf = EndEntityCert::try_from(leaf)?;
         let path = leaf.verify_for_usage(
-            algorithms.all,
+            algorithms,
             &way.anchors,
             intermediates,
             now,

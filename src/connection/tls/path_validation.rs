@@ -2,11 +2,14 @@
 //! signature algorithms and revocation lists of a listener.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fapi::UnixTime;
 use fapi::path_validation::{self, Anchor, Extension, Fault, Issued, Name, Rules, Signed, Verification};
-use rustls::pki_types::{CertificateDer, Der, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, TrustAnchor};
+use rustls::pki_types::{
+    AlgorithmIdentifier, CertificateDer, Der, InvalidSignature, SignatureVerificationAlgorithm,
+    SubjectPublicKeyInfoDer, TrustAnchor,
+};
 use rustls::{CertificateError, DistinguishedName, OtherError};
 use webpki::RawPublicKeyEntity;
 use x509_parser::der_parser::asn1_rs::Any;
@@ -17,7 +20,7 @@ use super::{ExtendedKeyUsage, OnExpired};
 
 /// What decides about signatures and revocation.
 pub(super) struct Judge<'j> {
-    pub(super) algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
+    pub(super) algorithms: &'j [&'j dyn SignatureVerificationAlgorithm],
     /// `None` if revocation is not checked.
     pub(super) lists: Option<&'j [RevocationList]>,
     pub(super) on_expired: OnExpired,
@@ -96,7 +99,7 @@ impl Verification for Unread<'_> {
 
 /// Whether a key, a SubjectPublicKeyInfo in DER, made this signature with one of these algorithms.
 pub(super) fn is_signed_by(
-    algorithms: &[&'static dyn SignatureVerificationAlgorithm],
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
     key: &[u8],
     signed: &Signed<'_>,
 ) -> bool {
@@ -108,6 +111,51 @@ pub(super) fn is_signed_by(
             .any(|algorithm| key.verify_signature(*algorithm, signed.message, signed.signature).is_ok())
     })
 }
+
+/// An algorithm that remembers, while a chain is judged, which signatures are good: both validators ask for the same, and
+/// they are most of the work.
+#[derive(Debug)]
+pub(super) struct Remembering {
+    algorithm: &'static dyn SignatureVerificationAlgorithm,
+    good: Mutex<Vec<Good>>,
+}
+
+/// A good signature, as a whole: the key, what was signed, and the signature.
+#[derive(Debug, PartialEq, Eq)]
+struct Good([Box<[u8]>; 3]);
+
+impl Remembering {
+    pub(super) fn each(algorithms: &[&'static dyn SignatureVerificationAlgorithm]) -> Vec<Self> {
+        algorithms.iter().map(|algorithm| Self { algorithm: *algorithm, good: Mutex::default() }).collect()
+    }
+}
+
+impl SignatureVerificationAlgorithm for Remembering {
+    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let parts = [public_key, message, signature];
+        let known = |good: &Good| good.0.iter().zip(parts).all(|(good, part)| **good == *part);
+        // Whoever held the lock has added one signature or none.
+        if self.good.lock().unwrap_or_else(PoisonError::into_inner).iter().any(known) {
+            return Ok(());
+        }
+        self.algorithm.verify_signature(public_key, message, signature)?;
+        if message.len() <= MAX_REMEMBERED {
+            self.good.lock().unwrap_or_else(PoisonError::into_inner).push(Good(parts.map(Into::into)));
+        }
+        Ok(())
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.algorithm.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.algorithm.signature_alg_id()
+    }
+}
+
+/// The largest certificate whose signature is remembered, in bytes; revocation lists are larger, and remember it themselves.
+const MAX_REMEMBERED: usize = 8 * 1024;
 
 /// Whether another validator may know better than webpki: it does not support something, cannot parse something, or
 /// knows no issuer or list of this name, which may be spelled differently there.
@@ -238,4 +286,56 @@ pub(super) fn key_of_anchor(anchor: &TrustAnchor<'_>) -> Vec<u8> {
 /// An anchor has its fields without the outermost tag and length.
 pub(super) fn in_sequence(content: &[u8]) -> Vec<u8> {
     DistinguishedName::in_sequence(content).as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustls::pki_types::alg_id;
+
+    use super::*;
+
+    /// Takes signatures that say so for good, and counts how often it is asked.
+    #[derive(Debug)]
+    struct Counting(AtomicUsize);
+
+    impl SignatureVerificationAlgorithm for Counting {
+        fn verify_signature(&self, _: &[u8], _: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            if signature.starts_with(b"good") { Ok(()) } else { Err(InvalidSignature) }
+        }
+
+        fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_P256
+        }
+
+        fn signature_alg_id(&self) -> AlgorithmIdentifier {
+            alg_id::ECDSA_SHA256
+        }
+    }
+
+    #[test]
+    fn a_good_signature_is_verified_once_and_every_other_each_time() {
+        static COUNTING: Counting = Counting(AtomicUsize::new(0));
+        let algorithms = Remembering::each(&[&COUNTING]);
+        let ask = |key: &[u8], message: &[u8], signature: &[u8]| {
+            let before = COUNTING.0.load(Ordering::SeqCst);
+            let good = algorithms[0].verify_signature(key, message, signature).is_ok();
+            (good, COUNTING.0.load(Ordering::SeqCst) - before)
+        };
+        assert_eq!(ask(b"key", b"message", b"good"), (true, 1));
+        assert_eq!(ask(b"key", b"message", b"good"), (true, 0));
+        for (key, message) in [(&b"other"[..], &b"message"[..]), (b"key", b"other"), (b"keym", b"essage")] {
+            assert_eq!(ask(key, message, b"good"), (true, 1));
+        }
+        assert_eq!(ask(b"key", b"message", b"good, but another"), (true, 1));
+        for _ in 0..2 {
+            assert_eq!(ask(b"key", b"message", b"bad"), (false, 1));
+            assert_eq!(ask(b"key", &[0; MAX_REMEMBERED + 1], b"good"), (true, 1));
+        }
+        // Another chain starts anew.
+        assert!(Remembering::each(&[&COUNTING])[0].verify_signature(b"key", b"message", b"good").is_ok());
+        assert_eq!(COUNTING.0.load(Ordering::SeqCst), 10);
+    }
 }

@@ -176,7 +176,7 @@ impl RevocationList {
         newest.into_iter().map(|(_, read)| read.clone()).collect()
     }
 
-    fn is_signed_by(&self, key: &[u8], algorithms: &[&'static dyn SignatureVerificationAlgorithm]) -> bool {
+    fn is_signed_by(&self, key: &[u8], algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
         match &self.signer {
             Signer::Anchor(signer) => **signer == *key,
             Signer::Unknown { found, .. } if found.get().is_some_and(|found| **found == *key) => true,
@@ -206,7 +206,7 @@ pub(super) fn status(
     issued: &Issued<'_>,
     now: UnixTime,
     on_expired: OnExpired,
-    algorithms: &[&'static dyn SignatureVerificationAlgorithm],
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> Result<(), Fault> {
     let covers = |list: &&RevocationList| list.has_name(issued.issuer) && list.scope.covers(issued);
     let mut candidates: Vec<&RevocationList> = lists.iter().filter(covers).collect();
