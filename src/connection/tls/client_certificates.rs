@@ -3,7 +3,7 @@
 //! webpki validates paths: signatures, validity, basic constraints and path length, name constraints, critical
 //! extensions and revocation (RFC 5280 §6). This module decides what webpki leaves to its caller: extended key usage,
 //! key usage, and what happens when a revocation list has expired. Where webpki does not support something,
-//! [`path_validation`](super::path_validation) decides; every other refusal of webpki stands.
+//! [`path_validation`] decides; every other refusal of webpki stands.
 
 use std::collections::HashSet;
 use std::sync::Arc;
