@@ -35,6 +35,14 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How many connections a listener holds at once.
     pub connections: usize,
+    /// How many exchanges may be in progress on all listeners.
+    pub exchanges: usize,
+    /// How many streams an HTTP/2 connection may have open.
+    pub streams: u32,
+    /// How old a connection may become before its client is asked to open another.
+    pub connection_max_age: Duration,
+    /// How many requests a connection may carry before that.
+    pub connection_max_requests: u32,
 }
 
 impl Limits {
@@ -115,6 +123,10 @@ impl Default for Limits {
             exchange_timeout: Duration::from_secs(60 * 60),
             handshake_timeout: Duration::from_secs(10),
             connections: 10_000,
+            exchanges: 4000,
+            streams: 64,
+            connection_max_age: Duration::from_secs(60 * 60),
+            connection_max_requests: 100_000,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod chunks;
 pub mod drain;
+pub mod exchanges;
 pub mod handshake;
 pub mod limits;
 pub mod lingering;

@@ -9,10 +9,12 @@ use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use http::HeaderValue;
 use pingora::proxy::Session;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::unread::Rest;
 use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
+use crate::connection::exchanges::Place;
 use crate::connection::limits::ExchangeLimits;
 use crate::gateway::Exchange;
 use crate::generation::Generation;
@@ -29,6 +31,10 @@ pub struct Context {
     /// The value of `Client-Cert-Chain`, if the route forwards it.
     pub(super) chain: Option<HeaderValue>,
     pub(super) generation: Arc<Generation>,
+    /// The place of the exchange among all, unless there was none.
+    pub(super) place: Option<Place>,
+    /// Its place among those of the upstream.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
     pub(super) limits: ExchangeLimits,
     /// Whether the token expires before the exchange must have ended, where that ends it.
     pub(super) expires_first: bool,

@@ -24,6 +24,10 @@ use crate::gateway::{Client, Outcome, Verdict};
 impl Proxy {
     /// Asks the gateway to decide on one request.
     pub(super) async fn decide(&self, session: &mut Session, context: &mut Context) -> Result<(), Rejection> {
+        if context.place.is_none() {
+            let limit = context.generation.limits.exchanges;
+            return Err(Rejection::new(Unavailable::Overloaded { limit }, Default::default()));
+        }
         let now = UnixTime(context.began_at.as_secs());
         let raw = (!session.is_http2()).then(|| session.to_h1_raw());
         let generation = context.generation.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fapi::message::ExchangeError;
-use fapi::rejection::Cause;
+use fapi::rejection::{Cause, Unavailable};
 use fapi::route::OnExpiry;
 use fapi::token::TokenError;
 use pingora::proxy::Session;
@@ -12,6 +12,7 @@ use pingora::{Error, ErrorType};
 use super::Proxy;
 use super::body::expects_continue;
 use super::context::{Context, connection};
+use crate::upstream::Overloaded;
 
 impl Proxy {
     /// Applies the limits of the route, once the request is permitted.
@@ -40,6 +41,22 @@ impl Proxy {
         }));
         session.set_write_timeout(Some(limits.idle_timeout));
         context.limits = limits;
+    }
+
+    /// Takes a place at the upstream, unless an earlier attempt has one.
+    pub(super) async fn take_turn(&self, context: &mut Context) -> pingora::Result<()> {
+        let Some(upstream) = context.upstream().filter(|_| context.turn.is_none()).cloned() else { return Ok(()) };
+        match upstream.admit().await {
+            Ok(turn) => {
+                context.turn = Some(turn);
+                Ok(())
+            }
+            Err(Overloaded) => {
+                let cause = Unavailable::UpstreamOverloaded { upstream: upstream.name().clone() };
+                let status = context.exchange.reject(cause).code().status().as_u16();
+                Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream has no place").into_up())
+            }
+        }
     }
 
     /// Ends an exchange whose time is over, or whose token is no longer good where that matters.

@@ -42,6 +42,7 @@ use self::old_client::OldClients;
 use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
 use crate::connection::drain::Drain;
+use crate::connection::exchanges::Exchanges;
 use crate::gateway::{Exchange, Outcome};
 use crate::generation::Generation;
 use crate::telemetry::audit::{self, AuditSender, Ending};
@@ -65,6 +66,8 @@ pub struct Proxy {
     pub audit: AuditSender,
     /// Whether the gateway is shutting down.
     pub drain: Arc<Drain>,
+    /// The exchanges in progress.
+    pub exchanges: Exchanges,
 }
 
 impl Proxy {
@@ -91,6 +94,8 @@ impl ProxyHttp for Proxy {
             verified_chain: false,
             listener_cors: None,
             chain: None,
+            place: self.exchanges.take(generation.limits.exchanges),
+            turn: None,
             limits: generation.limits.exchange(),
             generation,
             began: Moment::now(),
@@ -215,6 +220,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "the request has no permit");
         };
         context.upstream = Some(permit.upstream().name.clone());
+        self.take_turn(context).await?;
         context.attempts = context.attempts.saturating_add(1);
         // A body that is sent again is counted again.
         context.body_bytes = 0;

@@ -1,6 +1,7 @@
 //! One data listener: terminates TLS and passes the connection to the proxy.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::{GetSocketDigest, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::sync::watch;
 
 use crate::connection::ConnectionFacts;
 use crate::connection::handshake::handshake;
@@ -79,7 +81,14 @@ impl ServerApp for Listener {
         };
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
         let stream = self.open(stream, &generation).await?;
-        Arc::new(ClientConnection::new(self.http.clone(), &generation.limits)).process_new(stream, shutdown).await
+        let (retire, retired) = watch::channel(*shutdown.borrow());
+        let limits = &generation.limits;
+        let connection = Arc::new(ClientConnection::new(self.http.clone(), limits, retire));
+        tokio::select! {
+            biased;
+            stream = connection.process_new(stream, &retired) => stream,
+            () = connection.retire_in_time(spread(limits.connection_max_age), shutdown) => None,
+        }
     }
 
     /// Called when no more connections are accepted; closes those that wait for a request.
@@ -95,10 +104,15 @@ struct ClientConnection {
     http: Arc<HttpProxy<Proxy>>,
     options: HttpServerOptions,
     h2: H2Options,
+    /// How many more requests it may carry.
+    requests_left: AtomicU32,
+    /// Tells Pingora to ask the client for another connection: with GOAWAY, or with `Connection: close` in the next
+    /// response.
+    retire: watch::Sender<bool>,
 }
 
 impl ClientConnection {
-    fn new(http: Arc<HttpProxy<Proxy>>, limits: &Limits) -> Self {
+    fn new(http: Arc<HttpProxy<Proxy>>, limits: &Limits, retire: watch::Sender<bool>) -> Self {
         let mut options = http.server_options.clone().unwrap_or_default();
         options.h2_idle_timeout = Some(limits.idle_timeout);
         let mut h2 = default_h2_options();
@@ -111,7 +125,19 @@ impl ClientConnection {
         h2.max_send_buffer_size(H2_SEND_BUFFER);
         // CVE-2025-8671: a client can also have its streams reset by violating the protocol.
         h2.max_local_error_reset_streams(Some(H2_ERRORS));
-        Self { http, options, h2 }
+        h2.max_concurrent_streams(limits.streams);
+        let requests = spread(Duration::from_secs(limits.connection_max_requests.into())).as_secs();
+        let requests_left = AtomicU32::new(u32::try_from(requests).unwrap_or(u32::MAX).max(1));
+        Self { http, options, h2, requests_left, retire }
+    }
+
+    /// Retires the connection when it is too old, or when the gateway shuts down; never returns.
+    async fn retire_in_time(&self, age: Duration, shutdown: &ShutdownWatch) {
+        let mut shutdown = shutdown.clone();
+        // An error means that the gateway is gone, and so will be the connection.
+        let _ = tokio::time::timeout(age, shutdown.wait_for(|shutting_down| *shutting_down)).await;
+        self.retire.send_replace(true);
+        std::future::pending().await
     }
 }
 
@@ -122,6 +148,10 @@ impl HttpServerApp for ClientConnection {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        let left = self.requests_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if matches!(left, Ok(1)) {
+            self.retire.send_replace(true);
+        }
         self.http.process_new_http(session, shutdown).await
     }
 
@@ -132,6 +162,15 @@ impl HttpServerApp for ClientConnection {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         Some(&self.options)
     }
+}
+
+/// Up to a tenth more or less, so that the clients of a pod that was there first do not all come back at once.
+fn spread(time: Duration) -> Duration {
+    let mut random = [0; 4];
+    // Without random bytes, times are merely not spread.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    let part = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
+    time.mul_f64(0.9 + 0.2 * part)
 }
 
 /// Sixteen times the window of a stream.

@@ -35,6 +35,7 @@ use crate::admin::{Admin, AdminListener, Entrance};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::drain::Drain;
+use crate::connection::exchanges::Exchanges;
 use crate::connection::slots::Slots;
 use crate::connection::tls;
 use crate::generation::Generation;
@@ -197,6 +198,7 @@ impl Bound {
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
         let mut services = Vec::new();
+        let exchanges: Arc<AtomicUsize> = Arc::default();
         for (index, (socket, name, address)) in listeners.into_iter().enumerate() {
             let proxy = Proxy {
                 generation: generation.clone(),
@@ -206,6 +208,7 @@ impl Bound {
                 metrics: metrics.clone(),
                 audit: audit.sender(),
                 drain: drain.clone(),
+                exchanges: Exchanges::new(exchanges.clone(), metrics.exchanges(&name)),
             };
             let mut http = http_proxy(&server.configuration, proxy.clone());
             let mut http_options = HttpServerOptions::default();

@@ -37,6 +37,7 @@ pub struct Metrics {
     revocations_entries: Gauge,
     handshakes: IntCounterVec,
     connections: IntGaugeVec,
+    exchanges: IntGaugeVec,
     certificate_not_after: GaugeVec,
     revocation_list_next_update: GaugeVec,
     audit_lines_lost: IntCounter,
@@ -220,6 +221,9 @@ impl Metrics {
         let connections =
             IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
+        let exchanges =
+            IntGaugeVec::new(Opts::new("fapi_gateway_exchanges_in_flight", "Exchanges in progress."), &["listener"])?;
+        registry.register(Box::new(exchanges.clone()))?;
         let token_cache_entries = Gauge::new(
             "fapi_gateway_token_cache_entries",
             "Tokens that are remembered, both verified and introspected.",
@@ -266,6 +270,7 @@ impl Metrics {
             revocations_entries,
             handshakes,
             connections,
+            exchanges,
             certificate_not_after,
             revocation_list_next_update,
             audit_lines_lost,
@@ -335,6 +340,11 @@ impl Metrics {
     /// The gauge of a listener's open connections.
     pub fn connections(&self, listener: &str) -> prometheus::IntGauge {
         self.connections.with_label_values(&[listener])
+    }
+
+    /// The gauge of a listener's exchanges in progress.
+    pub fn exchanges(&self, listener: &str) -> prometheus::IntGauge {
+        self.exchanges.with_label_values(&[listener])
     }
 
     /// Counts a reload.

@@ -96,7 +96,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use super::super::{Protocol, Settings, TlsSettings, Upstream};
+    use super::super::{Limits, Protocol, Settings, TlsSettings, Upstream};
     use super::*;
 
     /// A name server whose answers a test changes; the lookup of a name without an answer never completes.
@@ -134,6 +134,7 @@ mod tests {
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             health_check: None,
+            limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
         };
         Upstream::with_lookup(settings, zone.clone())
     }

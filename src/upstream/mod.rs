@@ -5,6 +5,7 @@
 //! key that covers the whole identity of both ends, since Pingora's own key would mix identities that share a serial
 //! number.
 
+mod admission;
 mod dns;
 mod health;
 
@@ -21,7 +22,10 @@ use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::OwnedSemaphorePermit;
 
+use self::admission::Admission;
+pub use self::admission::{Limits, Overloaded};
 use self::dns::{Dns, Lookup, Names, SystemLookup};
 use self::health::Check;
 
@@ -43,6 +47,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How its servers are checked, if at all.
     pub health_check: Option<HealthCheck>,
+    /// How much of it may be in use at a time.
+    pub limits: Limits,
 }
 
 /// The address of one server.
@@ -101,6 +107,7 @@ pub struct Upstream {
     turn: AtomicUsize,
     all_resolved: AtomicBool,
     health_check_interval: Option<Duration>,
+    admission: Admission,
     template: PeerTemplate,
 }
 
@@ -146,6 +153,11 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             all_resolved: AtomicBool::new(false),
             health_check_interval: settings.health_check.as_ref().map(|check| check.interval),
+            admission: Admission::new(
+                settings.limits,
+                if settings.protocol == Protocol::Http2 { STREAMS } else { 1 },
+                settings.connect_timeout,
+            ),
             template: PeerTemplate::of(settings),
         }
     }
@@ -153,6 +165,14 @@ impl Upstream {
     /// Its configured name.
     pub const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Takes a place for an exchange, and waits for one for as long as connecting may take, if few enough others do.
+    ///
+    /// # Errors
+    /// [`Overloaded`].
+    pub async fn admit(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
+        self.admission.admit().await
     }
 
     /// Resolves the names of its servers. If that fails for a name, its known addresses remain in use. Calls must not
@@ -423,6 +443,7 @@ mod tests {
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             health_check: None,
+            limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
         });
         upstream.resolve().await;
         upstream

@@ -208,3 +208,110 @@ async fn an_exchange_ends_with_its_token_where_the_route_says_so() {
         .until("a\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n")
         .await;
 }
+
+/// Sends a request and leaves it waiting for a response that does not come.
+async fn waiting(world: &World, path: &str) -> Talk {
+    let mut talk = Talk::with(&world.client()).await;
+    talk.say(head(path, &world.sign(&world.token()))).await.unwrap();
+    talk
+}
+
+async fn in_flight(world: &World) -> usize {
+    let metrics = world.gateway.admin("/metrics").await.1;
+    let gauge = metrics.lines().find(|line| line.starts_with("fapi_gateway_exchanges_in_flight{")).unwrap();
+    gauge.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+async fn until_in_flight(world: &World, count: usize) {
+    let reached = async {
+        while in_flight(world).await != count {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("{count} exchanges are in progress"));
+}
+
+async fn is_refused(world: &World, path: &str, code: &str) {
+    for client in [world.client().h1(), world.client().h2()] {
+        let response = client.send(request(path, &world.sign(&world.token()))).await.unwrap();
+        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+        assert!(!response.headers().contains_key("www-authenticate"));
+        assert_eq!(world.gateway.record_of(&response)["code"], code);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_exchanges_than_may_be_are_told_to_come_back() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = world(", exchanges: 2", "", &servers(silent.local_addr().unwrap())).await;
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "control");
+    let held = [waiting(&world, "/long/1").await, waiting(&world, "/other/2").await];
+    until_in_flight(&world, 2).await;
+    is_refused(&world, "/accounts", "overloaded").await;
+    drop(held);
+    until_in_flight(&world, 0).await;
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_full_leaves_the_others_alone() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = servers(silent.local_addr().unwrap());
+    let limits = ", connect_timeout: 20s, limits: { exchanges: 1, waiting: 1 }";
+    let world = world("", "", &(upstream + limits)).await;
+    let first = waiting(&world, "/long/1").await;
+    until_in_flight(&world, 1).await;
+    let second = waiting(&world, "/long/2").await;
+    until_in_flight(&world, 2).await;
+    is_refused(&world, "/long/3", "upstream_overloaded").await;
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "control: another upstream");
+    drop((first, second));
+    until_in_flight(&world, 0).await;
+    let _third = waiting(&world, "/long/4").await;
+    until_in_flight(&world, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_asked_to_open_another_connection_now_and_then() {
+    let backend = Backend::http1().await;
+    let upstream = servers(backend.address());
+    let world = world(", connection_max_requests: 10", "", &upstream).await;
+    let token = world.sign(&world.token());
+    let mut talk = Talk::with(&world.client()).await;
+    let mut carried = 0;
+    loop {
+        talk.say(head("/accounts", &token)).await.unwrap();
+        let answer = talk.answer().await.expect("a response to every request");
+        assert_eq!(answer.status, 200);
+        carried += 1;
+        if answer.field("connection") == ["close"] {
+            break;
+        }
+    }
+    assert!((9..=11).contains(&carried), "{carried}");
+    assert_eq!(talk.rest().await, "", "and closed");
+
+    let mut carried = 0;
+    let mut open = world.client().h2().connect().await.unwrap();
+    while carried < 100 && open.send(request("/accounts", &token)).await.is_ok() {
+        carried += 1;
+    }
+    assert!((9..=11).contains(&carried), "GOAWAY after {carried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_old_enough_ends_without_losing_a_request() {
+    let backend = Backend::http1().await;
+    let world = world(", connection_max_age: 1s", "", &servers(backend.address())).await;
+    let token = world.sign(&world.token());
+    for h2 in [false, true] {
+        let client = if h2 { world.client().h2() } else { world.client().h1() };
+        let mut open = client.connect().await.unwrap();
+        let began = now();
+        while let Ok(response) = open.send(request("/accounts", &token)).await {
+            assert_eq!(response.status(), StatusCode::OK);
+            assert!(began.elapsed() < DEADLINE, "h2: {h2}");
+        }
+        assert!(began.elapsed() >= Duration::from_millis(800), "{:?}, h2: {h2}", began.elapsed());
+    }
+}

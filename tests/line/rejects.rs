@@ -113,6 +113,7 @@ async fn every_code_has_a_case() {
     proxies(&covered).await;
     issuers(&covered).await;
     introspection(&covered).await;
+    overload(&covered).await;
     revocations(&covered).await;
     proofs_elsewhere(&covered).await;
     // Nothing that a peer sends leads to this code; its response is checked all the same.
@@ -627,6 +628,39 @@ async fn introspection(covered: &Covered) {
     while world.judge(request("/accounts", &known)).await != (200, "ok".into()) {
         assert!(began.elapsed() < DEADLINE, "control of INT-20");
     }
+}
+
+async fn overload(covered: &Covered) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("servers: [\"http://{}\"]", silent.local_addr().unwrap());
+    let upstreams =
+        format!("upstreams:\n  one: {{ {server}, limits: {{ exchanges: 1, waiting: 0 }} }}\n  other: {{ {server} }}\n");
+    let route = |name: &str| {
+        format!("  - {{ name: {name}, path: /{name}, methods: [GET], scopes: [accounts], upstream: {name} }}\n")
+    };
+    let routes = format!("routes:\n{}{}", route("one"), route("other"));
+    let world = World::with(|scene| {
+        scene
+            .replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, exchanges: 2 }")
+            .replace("upstreams:\n", &upstreams)
+            .replace("routes:\n", &routes)
+    })
+    .await;
+    let client = world.client();
+    let ask = |path: &str| request(path, &world.sign(&world.token()));
+    passes(&world, "control of overload", ask("/accounts")).await;
+    let hold = |path: &str| {
+        let (client, request) = (client.clone(), ask(path));
+        tokio::spawn(async move { client.send(request).await.map(drop) })
+    };
+    let first = hold("/one");
+    let _first = silent.accept().unwrap();
+    refused(&world, covered, Code::UpstreamOverloaded, "a full upstream", &client, ask("/one")).await;
+    let second = hold("/other");
+    let _second = silent.accept().unwrap();
+    refused(&world, covered, Code::Overloaded, "a full gateway", &client, ask("/accounts")).await;
+    first.abort();
+    second.abort();
 }
 
 fn base64_of(bytes: &[u8]) -> String {

@@ -247,6 +247,10 @@ codes! {
     ReplayShareExceeded = "replay_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
+    /// As many exchanges are in progress as `limits.exchanges` allows.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, None;
+    /// As many exchanges of the upstream are in progress, and as many wait, as its `limits` allow.
+    UpstreamOverloaded = "upstream_overloaded", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;
     /// The upstream did not connect or answer in time.

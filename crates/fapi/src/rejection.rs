@@ -138,6 +138,18 @@ pub enum Unavailable {
         /// What went wrong.
         detail: String,
     },
+    /// The gateway serves as many exchanges as it may.
+    #[error("{limit} exchanges are in progress, as many as are allowed")]
+    Overloaded {
+        /// The limit.
+        limit: usize,
+    },
+    /// The upstream has as many exchanges as it may.
+    #[error("upstream {upstream:?} has as many exchanges in progress and waiting as are allowed")]
+    UpstreamOverloaded {
+        /// The upstream's configured name.
+        upstream: Arc<str>,
+    },
     /// No connection to the upstream, or a connection that broke.
     #[error("upstream {upstream:?} is unreachable: {detail}")]
     Upstream {
@@ -176,6 +188,8 @@ impl Unavailable {
             Self::Keys { .. } | Self::KeysNotRead { .. } | Self::KeysTooOld { .. } => Code::KeysUnavailable,
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
+            Self::Overloaded { .. } => Code::Overloaded,
+            Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamInvalid { .. } => Code::UpstreamInvalid,
@@ -261,7 +275,9 @@ impl Rejection {
                 | Unavailable::KeysNotRead { .. }
                 | Unavailable::KeysTooOld { .. }
                 | Unavailable::Introspection { .. }
-                | Unavailable::ReplayLog { .. },
+                | Unavailable::ReplayLog { .. }
+                | Unavailable::Overloaded { .. }
+                | Unavailable::UpstreamOverloaded { .. },
             )
             | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

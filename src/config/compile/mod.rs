@@ -190,6 +190,17 @@ impl Build<'_> {
             self.problem(&at.key("connections"), "no process can hold so many; write at most 1000000");
         }
         let connections = self.count(&at.key("connections"), connections);
+        let exchanges = entry.exchanges.get_or_insert(default.exchanges.try_into().ok()?);
+        let exchanges = self.number(&at.key("exchanges"), exchanges, 1..=1_000_000);
+        let streams = self.number(&at.key("streams"), entry.streams.get_or_insert(default.streams.into()), 1..=1000);
+        let requests = entry.connection_max_requests.get_or_insert(default.connection_max_requests.into());
+        let requests = self.number(&at.key("connection_max_requests"), requests, 10..=1_000_000_000);
+        let age = self.time_within(
+            &at.key("connection_max_age"),
+            &mut entry.connection_max_age,
+            default.connection_max_age,
+            Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60),
+        );
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
         let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
@@ -220,6 +231,10 @@ impl Build<'_> {
             exchange_timeout: exchange_timeout?,
             handshake_timeout: handshake_timeout?,
             connections: connections?.try_into().ok()?,
+            exchanges: exchanges?,
+            streams: streams?.try_into().ok()?,
+            connection_max_age: age?,
+            connection_max_requests: requests?.try_into().ok()?,
         })
     }
 

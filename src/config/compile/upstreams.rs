@@ -93,6 +93,7 @@ impl Build<'_> {
         let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
         let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
         let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
+        let limits = self.upstream_limits(&at.key("limits"), entry.limits.get_or_insert_default());
         texts?;
         Some(upstream::Settings {
             name: name.into(),
@@ -103,7 +104,15 @@ impl Build<'_> {
             response_timeout: response?,
             idle_timeout: idle?,
             health_check: health_check?,
+            limits: limits?,
         })
+    }
+
+    fn upstream_limits(&mut self, at: &KeyPath, entry: &mut file::UpstreamLimits) -> Option<upstream::Limits> {
+        let exchanges = self.number(&at.key("exchanges"), entry.exchanges.get_or_insert(1000), 1..=1_000_000);
+        let waiting = self.number(&at.key("waiting"), entry.waiting.get_or_insert(200), 0..=1_000_000);
+        let connections = self.number(&at.key("connections"), entry.connections.get_or_insert(1000), 1..=1_000_000);
+        Some(upstream::Limits { exchanges: exchanges?, waiting: waiting?, connections: connections? })
     }
 
     fn health_check(&mut self, at: &KeyPath, entry: &mut file::HealthCheck) -> Option<upstream::HealthCheck> {

@@ -26,7 +26,7 @@ pub(super) use self::listeners::{
 };
 pub(super) use self::routes::{
     HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,
-    UpstreamTls,
+    UpstreamLimits, UpstreamTls,
 };
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
@@ -213,6 +213,18 @@ pub(in crate::config) struct Limits {
     /// How many connections a listener holds at a time; at most 1000000.
     #[schemars(range(min = 1), extend("default" = 10_000))]
     pub(in crate::config) connections: Option<u64>,
+    /// How many exchanges may be in progress on all listeners; more are answered with 503. At most 1000000.
+    #[schemars(range(min = 1), extend("default" = 4000))]
+    pub(in crate::config) exchanges: Option<u64>,
+    /// How many streams an HTTP/2 connection may have open.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
+    pub(in crate::config) streams: Option<u64>,
+    /// How old a connection may become, a tenth more or less, before its client is asked to open another; from 1s to 24h.
+    #[schemars(extend("default" = "1h"))]
+    pub(in crate::config) connection_max_age: Option<Duration>,
+    /// How many requests a connection may carry, a tenth more or less, before its client is asked to open another.
+    #[schemars(range(min = 10, max = 1_000_000_000), extend("default" = 100_000))]
+    pub(in crate::config) connection_max_requests: Option<u64>,
 }
 
 /// One JSON line for each exchange.

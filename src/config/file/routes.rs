@@ -33,6 +33,23 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) idle_timeout: Option<Duration>,
     /// How servers are checked. Default: none.
     pub(in crate::config) health_check: Option<HealthCheck>,
+    /// How much of it may be in use at a time.
+    pub(in crate::config) limits: Option<UpstreamLimits>,
+}
+
+/// How much of an upstream may be in use at a time; more is answered with 503.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct UpstreamLimits {
+    /// How many exchanges may be in progress.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1000))]
+    pub(in crate::config) exchanges: Option<u64>,
+    /// How many more may wait, for `connect_timeout`, until one of these ends.
+    #[schemars(range(max = 1_000_000), extend("default" = 200))]
+    pub(in crate::config) waiting: Option<u64>,
+    /// How many connections may be in use; one carries one exchange, or 100 with `protocol: http2`.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1000))]
+    pub(in crate::config) connections: Option<u64>,
 }
 
 /// A version of HTTP, which is not negotiated.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi_gateway::upstream::{Protocol, ServerAddress, Settings, TlsSettings, Upstream};
+use fapi_gateway::upstream::{Limits, Protocol, ServerAddress, Settings, TlsSettings, Upstream};
 use http::StatusCode;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -37,6 +37,7 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
         response_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
         health_check: None,
+        limits: Limits { exchanges: 1, waiting: 0, connections: 1 },
     });
     upstream.resolve().await;
     upstream.choose(&[], Duration::ZERO).expect("an address").peer().reuse_hash()
