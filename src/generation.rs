@@ -1,7 +1,9 @@
 //! Everything that a reload replaces as a whole. An exchange keeps the generation that it started with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
@@ -13,7 +15,9 @@ use crate::connection::drain;
 use crate::connection::limits::Limits;
 use crate::connection::tls::InForce;
 use crate::gateway::Gateway;
+use crate::issuer::Unread;
 use crate::replay::memory::Capacity;
+use crate::resource::Id;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Upstream;
 
@@ -34,6 +38,10 @@ pub struct Generation {
     pub kept_for: KeptFor,
     /// Distinguishes one generation from the next.
     pub number: u64,
+    /// What is read again and again for it.
+    pub resources: BTreeSet<Id>,
+    /// Whether it, or the one before it, was ready once: a reload does not take a gateway out of service.
+    pub was_ready: AtomicBool,
     /// Decides on requests.
     pub gateway: Gateway,
     /// The upstreams, in the order of the indexes that routes use.
@@ -52,7 +60,49 @@ pub struct Generation {
     pub timings: Vec<Histogram>,
 }
 
+/// What a gateway waits for after its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The keys of an issuer, by its configured name.
+    Keys(Arc<str>),
+    /// The address of the introspection endpoint of an issuer.
+    IntrospectionEndpoint(Arc<str>),
+    /// An address of an upstream, by its configured name.
+    Address(Arc<str>),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keys(issuer) => write!(f, "the first keys of issuer {issuer}"),
+            Self::IntrospectionEndpoint(issuer) => write!(f, "the introspection endpoint of issuer {issuer}"),
+            Self::Address(upstream) => write!(f, "an address of upstream {upstream}"),
+        }
+    }
+}
+
 impl Generation {
+    /// What has not been read once although requests need it.
+    pub fn missing(&self) -> Vec<Missing> {
+        let issuers = self.gateway.issuers.unread().map(|(name, unread)| match unread {
+            Unread::Keys => Missing::Keys(name.clone()),
+            Unread::IntrospectionEndpoint => Missing::IntrospectionEndpoint(name.clone()),
+        });
+        let upstreams = self.upstreams.iter().filter(|upstream| !upstream.has_address());
+        issuers.chain(upstreams.map(|upstream| Missing::Address(upstream.name().clone()))).collect()
+    }
+
+    /// What keeps the gateway from being ready: nothing once it has been ready, since neither a reload nor a failure
+    /// that comes later is a reason to serve nobody.
+    pub fn awaited(&self) -> Vec<Missing> {
+        if self.was_ready.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let missing = self.missing();
+        self.was_ready.store(missing.is_empty(), Ordering::Release);
+        missing
+    }
+
     /// Returns for how many seconds a proof that is made now may be refused for lack of a nonce on a route that does not
     /// require one, because the replay log may be younger than the proof; 0 if there is no such route.
     pub fn replay_log_too_young_for(&self, now: UnixTime) -> u64 {

@@ -41,7 +41,8 @@
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
 //! servers and [`replay`] records used proofs. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are
-//! the edge, built on Pingora. [`telemetry`] is what operators see, and [`clock`] reads the time. [`config`] turns
+//! the edge, built on Pingora. [`telemetry`] is what operators see, [`resource`] holds how
+//! each thing that the gateway reads was last read, and [`clock`] reads the time. [`config`] turns
 //! gateway.yaml into the types of the other modules; [`server`] builds a [`generation`] from it, which a reload
 //! replaces as a whole. [`commands`] is the command line.
 
@@ -55,6 +56,7 @@ pub mod generation;
 pub mod issuer;
 pub mod proxy;
 pub mod replay;
+pub mod resource;
 pub mod server;
 pub mod telemetry;
 pub mod upstream;

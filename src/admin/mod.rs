@@ -1,8 +1,10 @@
-//! `/livez`, `/readyz`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
+//! `/livez`, `/readyz`, `/status`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
 mod revocations;
+mod status;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +16,8 @@ use pingora::protocols::http::ServerSession;
 
 use crate::clock::Clock;
 use crate::connection::drain::Drain;
-use crate::generation::Generation;
+use crate::generation::{Generation, Missing};
+use crate::resource::Resources;
 use crate::telemetry::audit::Health;
 use crate::telemetry::metrics::Metrics;
 
@@ -26,6 +29,8 @@ pub struct Admin {
     pub generation: Arc<ArcSwap<Generation>>,
     /// The metrics that are scraped.
     pub metrics: Arc<Metrics>,
+    /// How the last attempts to read each resource went.
+    pub resources: Arc<Resources>,
     /// Whether the audit can be written.
     pub audit: Arc<Health>,
     /// Whether the gateway is shutting down.
@@ -47,8 +52,20 @@ impl Admin {
             let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
             states.map(|(state, count)| (&**upstream.name(), state, count))
         }));
+        self.metrics.resources(&self.resources.reports());
         let (issuers, replay) = (&generation.gateway.issuers, generation.gateway.replay.entries());
         self.metrics.render(issuers, replay, self.audit.lost(), self.clock.unix_time())
+    }
+
+    /// Why the gateway is not ready; nothing if it is.
+    fn reasons(&self) -> Vec<Reason> {
+        if self.drain.began() {
+            return vec![Reason::Draining];
+        }
+        let mut reasons: Vec<Reason> = self.generation.load().awaited().into_iter().map(Reason::Missing).collect();
+        reasons.extend((!self.audit.good()).then_some(Reason::Audit));
+        reasons.extend((!self.replay_log_is_old_enough()).then_some(Reason::ReplayLog));
+        reasons
     }
 
     fn replay_log_is_old_enough(&self) -> bool {
@@ -62,21 +79,18 @@ impl Admin {
 
     fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
         let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
-            ("/livez" | "/readyz" | "/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new()),
+            ("/livez" | "/readyz" | "/status" | "/metrics", false) => {
+                (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new())
+            }
             ("/livez", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
-            ("/readyz", true) if self.drain.began() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec()),
-            ("/readyz", true) if !self.generation.load().gateway.issuers.ready() => {
-                (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"waiting for the first keys of every issuer\n".to_vec())
-            }
-            ("/readyz", true) if !self.audit.good() => {
-                (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"the audit cannot be written\n".to_vec())
-            }
-            ("/readyz", true) if !self.replay_log_is_old_enough() => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                TEXT,
-                b"waiting until the replay log knows every use of a proof\n".to_vec(),
-            ),
-            ("/readyz", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            ("/readyz", true) => match self.reasons().as_slice() {
+                [] => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+                reasons => {
+                    let lines: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
+                    (StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.into_bytes())
+                }
+            },
+            ("/status", true) => (StatusCode::OK, JSON, self.status()),
             ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
         };
@@ -113,5 +127,25 @@ impl ServeHttp for Admin {
     }
 }
 
+/// Why the gateway is not ready.
+enum Reason {
+    Draining,
+    Missing(Missing),
+    Audit,
+    ReplayLog,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining => f.write_str("draining"),
+            Self::Missing(missing) => write!(f, "waiting for {missing}"),
+            Self::Audit => f.write_str("the audit cannot be written"),
+            Self::ReplayLog => f.write_str("waiting until the replay log knows every use of a proof"),
+        }
+    }
+}
+
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";

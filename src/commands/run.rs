@@ -5,12 +5,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options};
+use crate::upstream::SystemLookup;
 
 /// Loads the configuration and serves; the exit code tells how it ended.
 pub fn run(path: &Path) -> ExitCode {
@@ -24,7 +26,7 @@ pub fn run(path: &Path) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let options = Options { clock: Clock::system(), audit: None, replay_began: None };
+    let options = Options { clock: Clock::system(), audit: None, lookup: Arc::new(SystemLookup), replay_began: None };
     let bound = match Bound::new(config, options) {
         Ok(bound) => bound,
         Err(error) => return failed(&error),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::watch::Files;
+use crate::resource;
 
 /// The path of a value in gateway.yaml, such as `routes[2].scopes`; empty for the whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,12 +89,28 @@ pub struct ConfigErrors {
     file: PathBuf,
     errors: Vec<ConfigError>,
     files: Files,
+    resources: Vec<(resource::Id, String)>,
 }
 
 impl ConfigErrors {
     pub(super) fn new(file: PathBuf, mut errors: Vec<ConfigError>, files: Files) -> Self {
         errors.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
-        Self { file, errors, files }
+        Self { file, errors, files, resources: Vec::new() }
+    }
+
+    /// Notes which of the problems are those of a file, by the keys that name the files.
+    pub(super) fn of_resources(mut self, named: &[(KeyPath, resource::Id)]) -> Self {
+        let of = |error: &ConfigError| {
+            let found = named.iter().find(|(at, _)| *at == error.path);
+            found.map(|(_, file)| (file.clone(), error.problem.clone()))
+        };
+        self.resources = self.errors.iter().filter_map(of).collect();
+        self
+    }
+
+    /// The files that are at fault, each with its problem.
+    pub fn resources(&self) -> &[(resource::Id, String)] {
+        &self.resources
     }
 
     /// The problems, ordered by line.

@@ -15,6 +15,7 @@ mod scalar;
 mod source;
 pub mod watch;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
 use crate::telemetry::audit;
-use crate::{issuer, upstream};
+use crate::{issuer, resource, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub file: PathBuf,
     /// Every file that was read: gateway.yaml, and the files that it names.
     pub files: Files,
+    /// The files that gateway.yaml names.
+    pub resources: BTreeSet<resource::Id>,
     /// How often these files are checked for changes; `None` if they are not.
     pub watch: Option<Duration>,
     /// The FAPI profile that every route enforces.
@@ -137,7 +140,7 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let fail = |(errors, files)| ConfigErrors::new(path.to_owned(), errors, files);
+        let fail = |errors, files| ConfigErrors::new(path.to_owned(), errors, files);
         let mut files = Files::default();
         // One byte more than the limit, so that a file over the limit is noticed.
         let limit = u64::try_from(source::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
@@ -147,12 +150,12 @@ impl Config {
                 let problem =
                     format!("the file cannot be read: {error}; name another with --config, or correct its permissions");
                 let error = ConfigError { path: KeyPath::default(), line: 1, column: 1, problem };
-                return Err(fail((vec![error], files)));
+                return Err(fail(vec![error], files));
             }
         };
         let (file, report) = source::read(&bytes);
-        let Some(file) = file else { return Err(fail((report.into_errors(), files))) };
-        compile::compile(file, report, path, files).map_err(fail)
+        let Some(file) = file else { return Err(fail(report.into_errors(), files)) };
+        compile::compile(file, report, path, files)
     }
 
     /// One line for each listener, issuer and route, for people.

@@ -13,6 +13,7 @@ use super::metadata::Discovery;
 use super::observer::Observer;
 use super::revocations::Revocations;
 use super::settings::{IssuerError, Settings, Timing, TrustAnchors};
+use crate::resource::Kind;
 
 /// One running issuer.
 pub(super) struct Entry {
@@ -22,6 +23,17 @@ pub(super) struct Entry {
     pub(super) keys: Option<Arc<KeySource>>,
     pub(super) judge: Judge,
     pub(super) source_key: SourceKey,
+    /// Whether the previous configuration had neither these keys nor this introspector.
+    new: bool,
+}
+
+/// What has to be read from an issuer before its tokens can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// Its keys.
+    Keys,
+    /// The address of its introspection endpoint, in its metadata.
+    IntrospectionEndpoint,
 }
 
 /// How it is decided whether a token is active.
@@ -56,7 +68,12 @@ impl Entry {
         let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
         let source_key = SourceKey { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
         let same = before.iter().find(|entry| entry.source_key == source_key);
+        // The same issuer, even if it is called in another way from now on.
+        let earlier = before
+            .iter()
+            .find(|entry| entry.source_key.name == source_key.name && entry.source_key.issuer == source_key.issuer);
         let name = || expected.name.clone();
+        let mut new = false;
         let failed = |error| IssuerError::Client { issuer: name(), error };
         let answers = introspection.as_ref().map(|settings| &settings.response);
         let keys_needed = security_events || !matches!(answers, Some(introspection::Response::Json));
@@ -75,7 +92,12 @@ impl Entry {
                     ),
                 };
                 let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout).map_err(failed)?;
-                Some(Arc::new(KeySource::new(name(), location, client, jwks, *timing, observer.clone())))
+                let source = KeySource::new(name(), location, client, jwks, *timing, observer.clone());
+                new = true;
+                Some(Arc::new(match earlier.and_then(|entry| entry.keys.as_ref()) {
+                    Some(earlier) => source.succeeding(earlier),
+                    None => source,
+                }))
             }
         };
         let judge = match (introspection, &keys) {
@@ -88,9 +110,14 @@ impl Entry {
                     Some(introspector) => introspector.clone(),
                     None => {
                         let shared = shared.clone();
-                        let new =
+                        let made =
                             Introspector::new(expected.clone(), settings, &trust_anchors, keys.clone(), jwks, shared);
-                        Arc::new(new.map_err(failed)?)
+                        let made = made.map_err(failed)?;
+                        new = true;
+                        Arc::new(match earlier.map(|entry| &entry.judge) {
+                            Some(Judge::Issuer(earlier)) => made.succeeding(earlier),
+                            Some(Judge::Keys(_)) | None => made,
+                        })
                     }
                 })
             }
@@ -101,7 +128,36 @@ impl Entry {
             Some(entry) => entry.id,
             None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
         };
-        Ok(Self { id, expected, keys, judge, source_key })
+        Ok(Self { id, expected, keys, judge, source_key, new })
+    }
+
+    /// What must be read before its tokens can be judged, and has not been since the start.
+    pub(super) fn unread(&self) -> Option<Unread> {
+        let keys = self.keys.as_ref().is_some_and(|keys| keys.current().is_none());
+        match &self.judge {
+            _ if keys => Some(Unread::Keys),
+            Judge::Issuer(introspector) if !introspector.ready() => Some(Unread::IntrospectionEndpoint),
+            Judge::Issuer(_) | Judge::Keys(_) => None,
+        }
+    }
+
+    /// Whether it was asked for everything that is new about it.
+    pub(super) fn has_settled(&self) -> bool {
+        let introspector = match &self.judge {
+            Judge::Issuer(introspector) => introspector.has_asked(),
+            Judge::Keys(_) => true,
+        };
+        !self.new || (introspector && self.keys.as_ref().is_none_or(|keys| keys.has_asked()))
+    }
+
+    /// What is read from it.
+    pub(super) fn resources(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self.keys.iter().map(|_| Kind::Keys).collect();
+        if let Judge::Issuer(introspector) = &self.judge {
+            kinds.push(Kind::Introspection);
+            kinds.extend(introspector.discovers().then_some(Kind::IntrospectionEndpoint));
+        }
+        kinds
     }
 }
 

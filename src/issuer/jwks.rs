@@ -4,6 +4,7 @@
 //! Requests use the current set without a lock. Three things read it again: the background loop, its retries, and a
 //! token that no key of the set verifies, which is how a new key works on its first use. Only one read runs at a time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as BlockingMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::metadata::{Discovery, MetadataError, Sought};
 use super::schedule::{Allowance, fresh_for, random};
 use super::{JwksSettings, Observer, RefreshOutcome, Timing};
 use crate::clock::instant;
+use crate::resource::Kind;
 
 /// The keys as of one read.
 #[derive(Clone, Debug)]
@@ -62,6 +64,8 @@ pub struct KeySource {
 #[derive(Default)]
 struct Held {
     current: ArcSwapOption<KeySetSnapshot>,
+    /// Whether the issuer was asked for them, successfully or not.
+    asked: AtomicBool,
     allowance: BlockingMutex<Allowance>,
     flight: Arc<Mutex<Flight>>,
 }
@@ -107,6 +111,17 @@ impl KeySource {
     /// The same keys, cached with these settings from now on.
     pub fn with_settings(&self, settings: JwksSettings) -> Self {
         Self { settings, ..self.clone() }
+    }
+
+    /// Starts with the keys that `before` last read, with their age: those of the same issuer, called in another way.
+    pub(super) fn succeeding(self, before: &Self) -> Self {
+        self.held.current.store(before.current());
+        self
+    }
+
+    /// Whether the issuer was asked for its keys, and has answered or failed to.
+    pub(super) fn has_asked(&self) -> bool {
+        self.held.asked.load(Ordering::Acquire)
     }
 
     /// Whether both share the same state.
@@ -258,6 +273,8 @@ impl KeySource {
         };
         let observed = if outcome.is_ok() { RefreshOutcome::Success } else { RefreshOutcome::Failure };
         self.observer.jwks_refresh(&self.name, observed);
+        self.held.asked.store(true, Ordering::Release);
+        self.observer.resource(Kind::Keys, &self.name, outcome.as_ref().map(|()| ()).map_err(|error| error as _));
         outcome
     }
 

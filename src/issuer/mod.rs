@@ -37,7 +37,9 @@ use self::introspection::Asker;
 use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
 use self::revocations::Revocations;
+use crate::resource::Kind;
 
+pub use self::entry::Unread;
 pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome};
 pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
 
@@ -77,8 +79,8 @@ impl Issuers {
         Self::build(settings, cache, timing, observer, None)
     }
 
-    /// The issuers of a reloaded configuration. An issuer that is called as before keeps the keys that were already
-    /// read, so that an issuer that is down does not block the reload. Cached tokens are kept if the new configuration
+    /// The issuers of a reloaded configuration. An issuer keeps the keys that were already read, however it is called
+    /// from now on, so that one that is down neither blocks the reload nor loses its tokens by it. Cached tokens are kept if the new configuration
     /// would verify them in the same way.
     ///
     /// # Errors
@@ -256,13 +258,24 @@ impl Issuers {
     /// Whether the keys and the endpoint of every issuer, as far as they are needed, have been read once. Stays true
     /// from then on, even when keys are too old: taking the gateway out of service would not help its other issuers.
     pub fn ready(&self) -> bool {
-        self.entries.iter().all(|entry| {
-            let asked = match &entry.judge {
-                Judge::Issuer(introspector) => introspector.ready(),
-                Judge::Keys(_) => true,
-            };
-            asked && entry.keys.as_ref().is_none_or(|keys| keys.current().is_some())
-        })
+        self.unread().next().is_none()
+    }
+
+    /// The issuers whose keys or endpoint have not been read since the start, and which of the two is missing.
+    pub fn unread(&self) -> impl Iterator<Item = (&Arc<str>, Unread)> {
+        self.entries.iter().filter_map(|entry| Some((&entry.expected.name, entry.unread()?)))
+    }
+
+    /// Whether every issuer that is new, or is called in another way than in the previous configuration, was asked in
+    /// this way, successfully or not.
+    pub fn have_settled(&self) -> bool {
+        self.entries.iter().all(Entry::has_settled)
+    }
+
+    /// What is read from each issuer.
+    pub fn resources(&self) -> impl Iterator<Item = (Kind, &Arc<str>)> {
+        let of = |entry: &Entry| entry.resources();
+        self.entries.iter().flat_map(move |entry| of(entry).into_iter().map(|kind| (kind, &entry.expected.name)))
     }
 
     /// Each issuer's name with the seconds since it last sent its keys, if it ever did.

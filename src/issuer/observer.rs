@@ -1,8 +1,11 @@
 //! What is counted about issuers.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-/// Counts calls and cache look-ups, for the metrics.
+use crate::resource::Kind;
+
+/// Counts calls and cache look-ups, and learns what became of them, for the metrics.
 pub trait Observer: Send + Sync {
     /// A token was looked up in the cache.
     fn token_cache(&self, issuer: &str, outcome: CacheOutcome);
@@ -10,6 +13,8 @@ pub trait Observer: Send + Sync {
     fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome);
     /// A token was introspected.
     fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration);
+    /// Something was read from an issuer, or could not be.
+    fn resource(&self, _kind: Kind, _issuer: &str, _outcome: Result<(), &dyn Display>) {}
 }
 
 /// Counts nothing.

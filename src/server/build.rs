@@ -1,6 +1,7 @@
 //! Builds a generation from a configuration.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fapi::UnixTime;
 use fapi::dpop::ProofKeys;
@@ -18,18 +19,43 @@ use crate::issuer::Issuers;
 use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
+use crate::resource::{Kind, Resources};
 use crate::telemetry::metrics::{IssuerMetrics, Metrics};
-use crate::upstream::Upstream;
+use crate::upstream::{Lookup, Upstream};
+
+/// What all generations share.
+pub(super) struct Shared {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) resources: Arc<Resources>,
+    pub(super) lookup: Arc<dyn Lookup>,
+    pub(super) clock: Clock,
+}
+
+impl Shared {
+    /// Notes that the files of a generation that is in force have been read, and forgets resources that it does not have.
+    pub(super) fn note_files(&self, generation: &Generation) {
+        let from_issuers = |kind| matches!(kind, Kind::Keys | Kind::IntrospectionEndpoint | Kind::Introspection);
+        for (kind, name) in &generation.resources {
+            let resource = self.resources.of(*kind, name);
+            if !from_issuers(*kind) && *kind != Kind::Upstream {
+                resource.succeeded();
+            }
+        }
+        self.resources.keep(&generation.resources);
+    }
+}
 
 /// Builds a generation; during a reload, it keeps what must not be forgotten from the previous one.
 pub(super) fn build(
     config: Config,
-    metrics: &Arc<Metrics>,
-    clock: &Clock,
+    shared: &Shared,
     now: UnixTime,
     before: Option<&Generation>,
 ) -> Result<Generation, StartError> {
+    let Shared { metrics, resources, lookup, clock } = shared;
     let number = before.map_or(0, |before| before.number.wrapping_add(1));
+    let mut named = config.resources;
+    named.insert((Kind::Configuration, config.file.display().to_string().into()));
     let time = clock.clone();
     let clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
     let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
@@ -52,11 +78,13 @@ pub(super) fn build(
         }
         listeners.push(VirtualHosts::new(hosts, number));
     }
-    let observer = IssuerMetrics::new(metrics, config.issuers.iter().map(|settings| &settings.expected.name));
+    let observer =
+        IssuerMetrics::new(metrics, resources, config.issuers.iter().map(|settings| &settings.expected.name));
     let issuers = match before {
         None => Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?,
         Some(before) => before.gateway.issuers.succeeding(config.issuers, config.token_cache, Arc::new(observer))?,
     };
+    named.extend(issuers.resources().map(|(kind, issuer)| (kind, issuer.clone())));
     let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
     let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
     let kept_for = KeptFor {
@@ -74,13 +102,26 @@ pub(super) fn build(
     };
     let bodies = config.routes.iter().filter_map(|route| route.limits.body_bytes);
     let largest_body = bodies.fold(config.limits.body_bytes, u64::max);
+    let timings = config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect();
+    let upstreams = config.upstreams.into_iter().map(|settings| {
+        let id = (Kind::Upstream, settings.name.clone());
+        let upstream = Upstream::new(settings, lookup.clone(), resources.of(id.0, &id.1));
+        named.insert(id);
+        Arc::new(match before {
+            Some(before) => upstream.succeeding(&before.upstreams),
+            None => upstream,
+        })
+    });
+    let upstreams = upstreams.collect();
     Ok(Generation {
         number,
+        resources: named,
+        was_ready: AtomicBool::new(false),
         listeners,
         admin_tls,
         counts,
         kept_for,
-        timings: config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect(),
+        timings,
         gateway: Gateway {
             body_bytes: config.limits.body_bytes,
             issuers: Arc::new(issuers.with_revocations(revocations)),
@@ -96,7 +137,7 @@ pub(super) fn build(
             proof_keys,
             replay,
         },
-        upstreams: config.upstreams.into_iter().map(|settings| Arc::new(Upstream::new(settings))).collect(),
+        upstreams,
         limits: config.limits,
         drain: config.drain,
     })

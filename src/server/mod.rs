@@ -25,7 +25,7 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use tokio::sync::{Notify, watch};
 
-use self::build::build;
+use self::build::{Shared, build};
 use self::drain::Shutdown;
 use self::expirations::Expirations;
 use self::listener::Listener;
@@ -40,9 +40,10 @@ use crate::connection::slots::Slots;
 use crate::connection::tls;
 use crate::generation::Generation;
 use crate::proxy::Proxy;
+use crate::resource::Resources;
 use crate::telemetry::audit::Audit;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream;
+use crate::upstream::{self, Lookup};
 
 /// What a gateway needs besides its configuration.
 pub struct Options {
@@ -50,6 +51,8 @@ pub struct Options {
     pub clock: Clock,
     /// Where the audit goes, instead of the configured destination.
     pub audit: Option<Box<dyn Write + Send>>,
+    /// How the names of upstream servers are resolved.
+    pub lookup: Arc<dyn Lookup>,
     /// Since when every use of a proof is known. By default this is the start; it may be earlier only if no proof can
     /// have been used before the start.
     pub replay_began: Option<UnixTime>,
@@ -126,9 +129,8 @@ pub struct Bound {
     listeners: Vec<(TcpListener, Arc<str>, SocketAddr)>,
     admin: Option<TcpListener>,
     generation: Arc<ArcSwap<Generation>>,
-    metrics: Arc<Metrics>,
+    shared: Shared,
     audit: Audit,
-    options: Options,
     control: Control,
     sources: Sources,
 }
@@ -155,10 +157,18 @@ impl Bound {
         let expirations = Expirations::of(&config);
         let now = options.clock.unix_time();
         let began = options.replay_began.unwrap_or(now);
-        let generation = Arc::new(ArcSwap::from_pointee(build(config, &metrics, &options.clock, began, None)?));
+        let shared = Shared {
+            metrics: metrics.clone(),
+            resources: Arc::new(Resources::new(options.clock.clone())),
+            lookup: options.lookup,
+            clock: options.clock.clone(),
+        };
+        let generation = build(config, &shared, began, None)?;
         expirations.note(&metrics, now);
+        shared.note_files(&generation);
+        let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        Ok(Self { listeners, admin, generation, metrics, audit, options, control: Control::default(), sources })
+        Ok(Self { listeners, admin, generation, shared, audit, control: Control::default(), sources })
     }
 
     /// The addresses of the data listeners, with the ports that the system assigned for port 0.
@@ -181,8 +191,9 @@ impl Bound {
     /// # Errors
     /// [`StartError::AuditLost`] if audit lines were lost.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { listeners, admin, generation, metrics, audit, options, control, sources } = self;
-        let seconds = generation.load().replay_log_too_young_for(options.clock.unix_time());
+        let Self { listeners, admin, generation, shared, audit, control, sources } = self;
+        let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
+        let seconds = generation.load().replay_log_too_young_for(clock.unix_time());
         if seconds > 0 {
             tracing::info!(
                 seconds,
@@ -204,7 +215,7 @@ impl Bound {
                 generation: generation.clone(),
                 index,
                 listener: name.clone(),
-                clock: options.clock.clone(),
+                clock: clock.clone(),
                 metrics: metrics.clone(),
                 audit: audit.sender(),
                 drain: drain.clone(),
@@ -229,14 +240,14 @@ impl Bound {
             addresses.push(address);
             services.push(server.add_service(Prebound::new(name.to_string(), socket, listener, closing.subscribe())));
         }
+        let resources = shared.resources.clone();
         let reloader = Reloader {
             generation: generation.clone(),
-            metrics: metrics.clone(),
+            shared,
             addresses,
             control: control.clone(),
             audit: audit.sender(),
             sources,
-            clock: options.clock.clone(),
         };
         let reloader = server.add_service(background_service("reload", reloader));
         for service in &services {
@@ -250,8 +261,8 @@ impl Bound {
                 Ok(_) | Err(_) => Entrance::Network,
             };
             let (generation, audit, drain) = (generation.clone(), audit.health(), drain.clone());
-            let (clock, replay_log_known) = (options.clock.clone(), AtomicBool::new(false));
-            let admin = Admin { generation, metrics, audit, drain, clock, entrance, replay_log_known };
+            let replay_log_known = AtomicBool::new(false);
+            let admin = Admin { generation, metrics, resources, audit, drain, clock, entrance, replay_log_known };
             let outlives = admin_end.subscribe();
             server.add_service(Prebound::new("admin".into(), socket, AdminListener::new(admin), outlives));
         }

@@ -13,27 +13,26 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::BackgroundService;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::Control;
-use super::build::build;
+use super::build::{Shared, build};
 use super::expirations::Expirations;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
+use crate::resource::{Id, Kind};
 use crate::telemetry::audit::{AuditSender, Destination};
-use crate::telemetry::metrics::Metrics;
 
 /// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
 /// changed.
 pub(super) struct Reloader {
     pub(super) generation: Arc<ArcSwap<Generation>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) shared: Shared,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) control: Control,
     pub(super) audit: AuditSender,
-    pub(super) clock: Clock,
     pub(super) sources: Sources,
 }
 
@@ -90,15 +89,17 @@ struct NotReloaded {
     why: String,
     /// Whether a retry may succeed although no file changes.
     passing: bool,
+    /// The files that are at fault, each with its problem.
+    faults: Vec<(Id, String)>,
 }
 
 impl NotReloaded {
     fn lasting(why: impl Into<String>) -> Self {
-        Self { why: why.into(), passing: false }
+        Self { why: why.into(), passing: false, faults: Vec::new() }
     }
 
     fn passing(why: impl Into<String>) -> Self {
-        Self { why: why.into(), passing: true }
+        Self { passing: true, ..Self::lasting(why) }
     }
 }
 
@@ -130,15 +131,32 @@ impl Reloader {
         let mut work = JoinSet::new();
         let mut first = JoinSet::new();
         for upstream in &generation.upstreams {
-            let (upstream, once) = (upstream.clone(), upstream.clone());
-            first.spawn(async move { once.resolve().await });
-            work.spawn(async move { upstream.keep_fresh().await });
+            let (upstream, resolved) = (upstream.clone(), Arc::new(Notify::new()));
+            let once = resolved.clone();
+            first.spawn(async move { once.notified().await });
+            work.spawn(async move {
+                upstream.resolve().await;
+                resolved.notify_one();
+                upstream.keep_fresh().await;
+            });
         }
         let issuers = generation.gateway.issuers.clone();
         work.spawn(async move { issuers.keep_fresh().await });
         // A name server that does not answer must not keep the gateway from starting.
         let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;
         work
+    }
+
+    /// Notes why the configuration is not in force, and forgets resources of attempts that failed before.
+    fn note_failure(&self, failure: &NotReloaded) {
+        let resources = &self.shared.resources;
+        let mut named = self.generation.load().resources.clone();
+        named.extend(failure.faults.iter().map(|(file, _)| file.clone()));
+        resources.keep(&named);
+        resources.of(Kind::Configuration, &self.sources.file.display().to_string()).failed(&failure.why);
+        for ((kind, name), problem) in &failure.faults {
+            resources.of(*kind, name).failed(problem);
+        }
     }
 
     /// Reads everything again, and applies it if all of it is valid.
@@ -148,7 +166,8 @@ impl Reloader {
             Ok(Ok(config)) => config,
             Ok(Err(errors)) => {
                 state.changes.watch = Watch::new(errors.files());
-                return Err(NotReloaded::lasting(errors.in_one_line()));
+                let faults = errors.resources().to_vec();
+                return Err(NotReloaded { faults, ..NotReloaded::lasting(errors.in_one_line()) });
             }
             Err(_) => {
                 return Err(NotReloaded::lasting(
@@ -173,30 +192,35 @@ impl Reloader {
     /// Builds and warms up a new generation; the old one remains in force until the new one is ready.
     async fn replace(&self, config: Config, state: &mut ReloadState) -> Result<(), NotReloaded> {
         let (interval, destination, expirations) = (config.watch, config.audit.clone(), Expirations::of(&config));
-        let new = build(config, &self.metrics, &self.clock, self.clock.unix_time(), Some(&self.generation.load()))
+        let now = || self.shared.clock.unix_time();
+        let new = build(config, &self.shared, now(), Some(&self.generation.load()))
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
         let new = Arc::new(new);
         let work = Self::spawn_background(&new).await;
-        let ready = async {
-            while !new.gateway.issuers.ready() {
+        // The first tokens of a new issuer need its keys. An issuer that is down must not keep certificates and
+        // revocation lists from coming into force: each that the reload changes is asked once, for a short time.
+        let settled = async {
+            while !new.gateway.issuers.have_settled() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(FIRST_KEYS, ready).await.is_err() {
-            return Err(NotReloaded::passing("the keys of an issuer could not be fetched in time"));
-        }
+        let _ = tokio::time::timeout(FIRST_KEYS, settled).await;
         // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
             let opened = open(destination.clone()).await;
             self.audit.continue_in(opened.map_err(NotReloaded::passing)?).await;
             *audit = destination;
         }
-        expirations.note(&self.metrics, self.clock.unix_time());
+        expirations.note(&self.shared.metrics, now());
         let before = self.generation.swap(new.clone());
+        if before.awaited().is_empty() {
+            new.was_ready.store(true, Ordering::Release);
+        }
+        self.shared.note_files(&new);
         if before.kept_for != new.kept_for {
             // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too
             // early.
-            new.gateway.replay.resize(new.kept_for.replay, self.clock.unix_time());
+            new.gateway.replay.resize(new.kept_for.replay, now());
         }
         state.work = work;
         state.changes.interval = interval;
@@ -231,7 +255,7 @@ impl BackgroundService for Reloader {
                 _ = shutdown.changed() => return,
             };
             let outcome = self.reload(&mut state).await;
-            self.metrics.reloaded(outcome.is_ok());
+            self.shared.metrics.reloaded(outcome.is_ok());
             let changed = match &occasion {
                 Occasion::Changed(files) => files.as_slice(),
                 Occasion::Asked | Occasion::Passed => &[],
@@ -239,7 +263,9 @@ impl BackgroundService for Reloader {
             state.changes.passing = outcome.as_ref().is_err_and(|fault| fault.passing);
             match outcome {
                 Ok(()) => tracing::info!(?changed, "the configuration was reloaded"),
-                Err(NotReloaded { why, .. }) => {
+                Err(failure) => {
+                    self.note_failure(&failure);
+                    let why = failure.why;
                     // A fault that recurs on a retry without changes has already been logged.
                     if !matches!(occasion, Occasion::Passed) || why != said {
                         tracing::error!(
@@ -266,6 +292,6 @@ async fn open(destination: Destination) -> Result<Box<dyn Write + Send>, String>
 }
 
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
-const FIRST_KEYS: Duration = Duration::from_secs(30);
+const FIRST_KEYS: Duration = Duration::from_secs(5);
 /// How long to wait at most after a change before the files are read, so that several files can be written.
 const SETTLING: Duration = Duration::from_secs(1);

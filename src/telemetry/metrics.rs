@@ -1,6 +1,7 @@
 //! The metrics for Prometheus, from the same data as the audit; label values come from closed sets only.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::resources::{IssuerResources, ResourceMetrics};
 use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use crate::replay::memory::Insert;
+use crate::resource::{self, Id, Report, Resources};
 
 /// All metrics of one gateway, in their own registry.
 pub struct Metrics {
@@ -43,6 +46,7 @@ pub struct Metrics {
     audit_lines_lost: IntCounter,
     reloads: IntCounterVec,
     last_reload: Gauge,
+    resources: ResourceMetrics,
 }
 
 /// The metrics of one route, looked up in advance so that an exchange does not wait for a lock.
@@ -243,6 +247,7 @@ impl Metrics {
         )?;
         last_reload.set(1.0);
         registry.register(Box::new(last_reload.clone()))?;
+        let resources = ResourceMetrics::register(&registry)?;
         let build =
             GaugeVec::new(Opts::new("fapi_gateway_build_info", "1, with the version of the program."), &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
@@ -276,6 +281,7 @@ impl Metrics {
             audit_lines_lost,
             reloads,
             last_reload,
+            resources,
         })
     }
 
@@ -303,6 +309,11 @@ impl Metrics {
     /// Counts a retry of a request.
     pub fn upstream_retried(&self, upstream: &str) {
         self.upstream_retries.with_label_values(&[upstream]).inc();
+    }
+
+    /// Sets when each resource was last read, replacing all previous values.
+    pub fn resources(&self, reports: &[(Id, Report)]) {
+        self.resources.set(reports);
     }
 
     /// Sets how many servers of each upstream are in each state, replacing all previous values.
@@ -436,15 +447,21 @@ impl crate::replay::Observer for ReplayMetrics {
 pub struct IssuerMetrics {
     metrics: Arc<Metrics>,
     token_cache: HashMap<Arc<str>, (IntCounter, IntCounter)>,
+    resources: IssuerResources,
 }
 
 impl IssuerMetrics {
-    /// The counters for issuers with these names.
-    pub fn new<'n>(metrics: &Arc<Metrics>, issuers: impl IntoIterator<Item = &'n Arc<str>>) -> Self {
+    /// The counters for issuers with these names; what is read from them is noted in `resources`.
+    pub fn new<'n>(
+        metrics: &Arc<Metrics>,
+        resources: &Resources,
+        issuers: impl IntoIterator<Item = &'n Arc<str>> + Clone,
+    ) -> Self {
+        let resources = IssuerResources::new(resources, issuers.clone());
         let counter = |issuer: &str, outcome: &str| metrics.token_cache_requests.with_label_values(&[issuer, outcome]);
         let token_cache =
             issuers.into_iter().map(|name| (name.clone(), (counter(name, "hit"), counter(name, "miss")))).collect();
-        Self { metrics: metrics.clone(), token_cache }
+        Self { metrics: metrics.clone(), token_cache, resources }
     }
 }
 
@@ -463,6 +480,10 @@ impl Observer for IssuerMetrics {
             RefreshOutcome::Failure => "failure",
         };
         self.metrics.jwks_refreshes.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    fn resource(&self, kind: resource::Kind, issuer: &str, outcome: Result<(), &dyn Display>) {
+        self.resources.note(kind, issuer, outcome);
     }
 
     fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration) {

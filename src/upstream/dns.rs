@@ -13,6 +13,7 @@ use pingora::lb::discovery::ServiceDiscovery;
 use tokio::task::JoinSet;
 
 use super::{ServerAddress, backend};
+use crate::resource::Resource;
 
 /// The current name of each address; if two names have the same address, the later one is used.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) struct Dns {
     pub(super) servers: Vec<ServerAddress>,
     pub(super) names: Arc<ArcSwap<Names>>,
     pub(super) lookup: Arc<dyn Lookup>,
+    pub(super) resource: Arc<Resource>,
 }
 
 #[async_trait]
@@ -49,18 +51,25 @@ impl ServiceDiscovery for Dns {
         }
         let before = self.names.load_full();
         let mut names = Names { addresses: BTreeMap::new(), complete: true };
+        let mut failures = Vec::new();
         for (index, server) in self.servers.iter().enumerate() {
             match found.remove(&index).unwrap_or_else(|| Err(no_address())) {
                 Ok(addresses) => names.addresses.extend(addresses.into_iter().map(|at| (at, server.clone()))),
                 Err(error) => {
                     tracing::warn!(host = %server.host, %error, "a name could not be resolved; its known addresses remain in use");
                     names.complete = false;
+                    failures.push(format!("{}: {error}", server.host));
                     let known = before.addresses.iter().filter(|(_, known)| *known == server);
                     names.addresses.extend(known.map(|(at, known)| (*at, known.clone())));
                 }
             }
         }
         let backends = names.addresses.keys().map(|address| backend(*address)).collect();
+        if names.complete {
+            self.resource.succeeded();
+        } else {
+            self.resource.failed(&failures.join("; "));
+        }
         self.names.store(Arc::new(names));
         Ok((backends, HashMap::new()))
     }
@@ -68,13 +77,13 @@ impl ServiceDiscovery for Dns {
 
 /// Resolves names to addresses.
 #[async_trait]
-pub(super) trait Lookup: Send + Sync {
+pub trait Lookup: Send + Sync {
     /// Returns all addresses of a name, with this port.
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
 /// The system's resolver.
-pub(super) struct SystemLookup;
+pub struct SystemLookup;
 
 #[async_trait]
 impl Lookup for SystemLookup {
@@ -96,6 +105,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use super::super::tests::resource;
     use super::super::{Limits, Protocol, Settings, TlsSettings, Upstream};
     use super::*;
 
@@ -136,7 +146,7 @@ mod tests {
             health_check: None,
             limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
         };
-        Upstream::with_lookup(settings, zone.clone())
+        Upstream::new(settings, zone.clone(), resource())
     }
 
     /// Every address that requests are sent to.
@@ -175,6 +185,30 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(asked(&upstream), set(&["10.0.0.3:80", "10.0.0.4:80"]), "a failed lookup is retried soon");
         work.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_configuration_starts_with_the_addresses_that_are_known_of_its_names() {
+        let zone = Arc::new(Zone::default());
+        zone.set("a", Some(&["10.0.0.1"]));
+        let before = Arc::new(upstream(&zone, &["a"]));
+        before.resolve().await;
+        zone.set("a", None);
+        let fresh = upstream(&zone, &["a"]);
+        fresh.resolve().await;
+        assert_eq!(
+            (asked(&fresh), fresh.has_address()),
+            (set(&[]), false),
+            "control: without a previous configuration"
+        );
+        let after = upstream(&zone, &["a", "b"]).succeeding(&[before]);
+        assert_eq!(asked(&after), set(&["10.0.0.1:80"]), "known before the first lookup");
+        zone.set("b", None);
+        after.resolve().await;
+        assert_eq!((asked(&after), after.has_address()), (set(&["10.0.0.1:80"]), true));
+        zone.set("a", Some(&["10.0.0.2"]));
+        after.resolve().await;
+        assert_eq!(asked(&after), set(&["10.0.0.2:80"]), "a good answer replaces what was known");
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,8 +26,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::admission::Admission;
 pub use self::admission::{Limits, Overloaded};
-use self::dns::{Dns, Lookup, Names, SystemLookup};
+use self::dns::{Dns, Names};
 use self::health::Check;
+use crate::resource::Resource;
+
+pub use self::dns::{Lookup, SystemLookup};
 
 /// One entry of `upstreams` in gateway.yaml.
 pub struct Settings {
@@ -101,6 +104,7 @@ pub struct HealthCheck {
 /// The servers of one configured upstream, ready to be chosen from.
 pub struct Upstream {
     name: Arc<str>,
+    named: Vec<ServerAddress>,
     backends: Backends,
     names: Arc<ArcSwap<Names>>,
     servers: Arc<ArcSwap<Vec<Arc<Server>>>>,
@@ -133,20 +137,17 @@ pub struct Census {
 }
 
 impl Upstream {
-    /// Prepares the upstream; no address is known before [`Upstream::resolve`].
-    pub fn new(settings: Settings) -> Self {
-        Self::with_lookup(settings, Arc::new(SystemLookup))
-    }
-
-    fn with_lookup(settings: Settings, lookup: Arc<dyn Lookup>) -> Self {
+    /// Prepares the upstream; no address is known before [`Upstream::resolve`], which notes its outcome in `resource`.
+    pub fn new(settings: Settings, lookup: Arc<dyn Lookup>, resource: Arc<Resource>) -> Self {
         let (names, servers) = (Arc::new(ArcSwap::default()), Arc::new(ArcSwap::default()));
-        let dns = Dns { servers: settings.servers.clone(), names: names.clone(), lookup };
+        let dns = Dns { servers: settings.servers.clone(), names: names.clone(), lookup, resource };
         let mut backends = Backends::new(Box::new(dns));
         if let Some(check) = &settings.health_check {
             backends.set_health_check(Box::new(Check::new(settings.name.clone(), check.clone(), servers.clone())));
         }
         Self {
             name: settings.name.clone(),
+            named: settings.servers.clone(),
             backends,
             names,
             servers,
@@ -160,6 +161,26 @@ impl Upstream {
             ),
             template: PeerTemplate::of(settings),
         }
+    }
+
+    /// Starts with the addresses that the upstreams of the previous configuration know of the same names, so that a name
+    /// that cannot be resolved during a reload keeps its addresses.
+    #[must_use]
+    pub fn succeeding(self, before: &[Arc<Self>]) -> Self {
+        let known: Vec<_> = before.iter().map(|upstream| upstream.names.load_full()).collect();
+        let mut names = Names::default();
+        for server in &self.named {
+            let same = known.iter().flat_map(|names| &names.addresses).filter(|(_, known)| known.host == server.host);
+            names.addresses.extend(same.map(|(at, _)| (SocketAddr::new(at.ip(), server.port), server.clone())));
+        }
+        self.names.store(Arc::new(names));
+        self.apply_names();
+        self
+    }
+
+    /// Whether it has a server that a request can be sent to.
+    pub fn has_address(&self) -> bool {
+        !self.servers.load().is_empty()
     }
 
     /// Its configured name.
@@ -181,6 +202,11 @@ impl Upstream {
         if let Err(error) = self.backends.update(|_| {}).await {
             tracing::warn!(upstream = %self.name, %error, "upstream names could not be resolved");
         }
+        self.apply_names();
+    }
+
+    /// Makes the servers those of the current names; what was noted of a server that stays is kept.
+    fn apply_names(&self) {
         let (names, before) = (self.names.load(), self.servers.load());
         let servers = names.addresses.iter().map(|(address, named)| {
             let kept = before.iter().find(|server| server.address == *address && server.named == *named);
@@ -429,12 +455,19 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::resource::{Kind, Resources};
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
 
+    /// Where a test's upstream notes how its names were resolved.
+    pub(super) fn resource() -> Arc<Resource> {
+        Resources::new(Clock::from_fn(|| NOW)).of(Kind::Upstream, "bank")
+    }
+
     async fn upstream(ports: &[u16]) -> Upstream {
         let server = |port: &u16| ServerAddress { tls: false, host: "127.0.0.1".into(), port: *port };
-        let upstream = Upstream::new(Settings {
+        let settings = Settings {
             name: "bank".into(),
             servers: ports.iter().map(server).collect(),
             protocol: Protocol::Http1,
@@ -444,7 +477,8 @@ mod tests {
             idle_timeout: Duration::from_secs(1),
             health_check: None,
             limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
-        });
+        };
+        let upstream = Upstream::new(settings, Arc::new(SystemLookup), resource());
         upstream.resolve().await;
         upstream
     }

@@ -6,4 +6,5 @@ mod docs;
 mod observed;
 mod operation;
 mod reload;
+mod resources;
 mod soak;

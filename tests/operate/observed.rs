@@ -156,12 +156,14 @@ async fn ops_05_metrics_count_exchanges_and_take_no_label_from_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ops_07_the_admin_listener_serves_its_three_pages_and_the_data_listener_none_of_them() {
+async fn ops_07_the_admin_listener_serves_its_four_pages_and_the_data_listener_none_of_them() {
     let world = World::start().await;
-    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/accounts", 404)] {
+    for (path, status) in
+        [("/livez", 200), ("/readyz", 200), ("/status", 200), ("/metrics", 200), ("/", 404), ("/accounts", 404)]
+    {
         assert_eq!(world.gateway.admin(path).await.0, status, "{path}");
     }
-    for path in ["/livez", "/readyz", "/metrics"] {
+    for path in ["/livez", "/readyz", "/status", "/metrics"] {
         assert_eq!(world.judge(request(path, "x")).await, (404, "route_not_found".into()), "{path}");
     }
 }

@@ -8,6 +8,7 @@ pub mod panics;
 pub mod program;
 pub mod source;
 pub mod tools;
+pub mod zone;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -24,12 +25,14 @@ use client::Client;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
 use fapi_gateway::server::{Bound, Control, Options, StartError};
+use fapi_gateway::upstream::{Lookup, SystemLookup};
 use http::{Request, Response};
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::Value;
+use zone::Zone;
 
 /// How long a test waits for anything that should happen before it fails.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -168,6 +171,7 @@ pub struct Scene {
     issuer: String,
     gateway_key: SigningKey,
     becomes_ready: bool,
+    lookup: Arc<dyn Lookup>,
 }
 
 impl Scene {
@@ -224,7 +228,14 @@ routes:
         );
         let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
         folder.write("gateway.pem", &gateway_key.private_key_pem());
-        Self { folder, yaml, issuer: issuer.to_owned(), gateway_key, becomes_ready: true }
+        Self {
+            folder,
+            yaml,
+            issuer: issuer.to_owned(),
+            gateway_key,
+            becomes_ready: true,
+            lookup: Arc::new(SystemLookup),
+        }
     }
 
     /// The issuer that the usual gateway.yaml names.
@@ -266,6 +277,12 @@ routes:
         self
     }
 
+    /// Resolves the names of upstream servers with `zone`.
+    pub fn zone(mut self, zone: &Arc<Zone>) -> Self {
+        self.lookup = zone.clone();
+        self
+    }
+
     /// Skips waiting for readiness, which will not be reached.
     pub fn never_ready(mut self) -> Self {
         self.becomes_ready = false;
@@ -303,7 +320,8 @@ impl Running {
         let file = scene.folder.write("gateway.yaml", &scene.yaml);
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         let audit = Lines::default();
-        let options = Options { clock, audit: Some(Box::new(audit.clone())), replay_began: None };
+        let audit_to = Some(Box::new(audit.clone()) as Box<dyn Write + Send>);
+        let options = Options { clock, audit: audit_to, lookup: scene.lookup, replay_began: None };
         let bound = Bound::new(config, options).expect("the gateway binds");
         let address = bound.addresses()[0];
         let admin = bound.admin_address().expect("an admin listener");
@@ -339,7 +357,7 @@ impl Running {
             loop {
                 match self.admin("/readyz").await {
                     (200, _) => return,
-                    (503, body) if body.contains("the replay log") => return,
+                    (503, body) if body.starts_with("waiting until the replay log") => return,
                     _ => tokio::task::yield_now().await,
                 }
             }

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options};
+use crate::upstream::SystemLookup;
 
 /// Everything that the calls of the demo need.
 pub(super) struct Stage {
@@ -75,6 +76,7 @@ impl Stage {
         let options = Options {
             clock: Clock::system(),
             audit: Some(Box::new(audit.clone())),
+            lookup: Arc::new(SystemLookup),
             // Every key here is new, so no proof has been used before.
             replay_began: Some(fapi::UnixTime(0)),
         };

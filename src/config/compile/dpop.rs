@@ -22,6 +22,7 @@ use crate::config::file::{self, File};
 use crate::config::scalar::{self, FilePath};
 use crate::connection::tls;
 use crate::replay::memory::Capacity;
+use crate::resource::Kind;
 
 impl Build<'_> {
     pub(super) fn dpop(&mut self, file: &mut File) -> Option<Freshness> {
@@ -123,7 +124,7 @@ impl Build<'_> {
             self.problem(at, "this is a key, not a path; save it to a file and write the path here");
             return None;
         }
-        let bytes = self.read(at, path)?;
+        let bytes = self.read(at, path, Kind::PrivateKey)?;
         match read_keys(&bytes) {
             Ok(keys) => Some(keys),
             Err(problem) => {

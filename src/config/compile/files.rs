@@ -14,13 +14,15 @@ use super::Build;
 use crate::config::error::KeyPath;
 use crate::config::scalar::FilePath;
 use crate::connection::tls::{self, RevocationList, UnusableList};
+use crate::resource::Kind;
 
 impl Build<'_> {
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
 
-    pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<u8>> {
+    pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath, kind: Kind) -> Option<Vec<u8>> {
+        self.named.push((at.clone(), (kind, path.0.display().to_string().into())));
         let path = self.resolve(&path.0);
         match self.files.read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => Some(bytes),
@@ -35,7 +37,7 @@ impl Build<'_> {
 
     /// Every certificate of a PEM file; at least one.
     pub(super) fn certificates(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
-        let bytes = self.read(at, path)?;
+        let bytes = self.read(at, path, Kind::Certificate)?;
         let certificates: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&bytes).collect();
         let shown = path.0.display();
         // The parser's message may quote the file, which may be a key.
@@ -64,7 +66,7 @@ impl Build<'_> {
     }
 
     pub(super) fn private_key(&mut self, at: &KeyPath, path: &FilePath) -> Option<PrivateKeyDer<'static>> {
-        let bytes = self.read(at, path)?;
+        let bytes = self.read(at, path, Kind::PrivateKey)?;
         let shown = path.0.display();
         let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
         let is_encrypted = encrypted.iter().any(|mark| bytes.windows(mark.len()).any(|window| window == *mark));
@@ -165,7 +167,8 @@ impl Build<'_> {
         let mut files = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             let at = at.index(index);
-            files.push(self.read(&at, path).and_then(|bytes| self.revocation_list_file(&at, path, bytes, anchors)));
+            let bytes = self.read(&at, path, Kind::RevocationList);
+            files.push(bytes.and_then(|bytes| self.revocation_list_file(&at, path, bytes, anchors)));
         }
         Some(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
     }

@@ -26,27 +26,23 @@ use fapi::UnixTime;
 use serde_yaml::Value;
 
 use self::routes::Names;
-use super::error::{ConfigError, KeyPath, nearest, quoted};
+use super::error::{ConfigErrors, KeyPath, nearest, quoted};
 use super::file::{self, File};
 use super::scalar::{self, FilePath};
 use super::source::Report;
 use super::{Config, Profile};
 use crate::config::watch::Files;
 use crate::connection::limits::Limits;
-use crate::issuer;
 use crate::telemetry::audit;
+use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
-pub(super) fn compile(
-    mut file: File,
-    report: Report,
-    path: &Path,
-    files: Files,
-) -> Result<Config, (Vec<ConfigError>, Files)> {
+pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files) -> Result<Config, ConfigErrors> {
     let mut build = Build {
         report,
         directory: path.parent().unwrap_or(Path::new("")),
         files,
+        named: Vec::new(),
         certificates: BTreeMap::new(),
         revocation_lists: BTreeMap::new(),
         warnings: Vec::new(),
@@ -82,6 +78,7 @@ pub(super) fn compile(
         return Ok(Config {
             file: path.to_owned(),
             files: build.files,
+            resources: build.named.into_iter().map(|(_, file)| file).collect(),
             watch: Some(watch).filter(|watch| !watch.is_zero()),
             profile,
             listeners: listeners::by_address(listeners),
@@ -109,13 +106,15 @@ pub(super) fn compile(
             "the file was refused without a reason, which is a bug in the gateway; please report it",
         );
     }
-    Err((build.report.into_errors(), build.files))
+    Err(ConfigErrors::new(path.to_owned(), build.report.into_errors(), build.files).of_resources(&build.named))
 }
 
 struct Build<'d> {
     report: Report,
     directory: &'d Path,
     files: Files,
+    /// The files that were read besides gateway.yaml, each with the key that names it.
+    named: Vec<(KeyPath, resource::Id)>,
     certificates: BTreeMap<String, UnixTime>,
     revocation_lists: BTreeMap<String, UnixTime>,
     warnings: Vec<String>,

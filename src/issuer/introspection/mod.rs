@@ -15,6 +15,7 @@ mod settings;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use super::revocations::Revocations;
 use super::schedule::random;
 use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
 use crate::clock::instant;
+use crate::resource::Kind;
 
 pub use self::places::{Asker, Room};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
@@ -81,6 +83,8 @@ struct Discovered {
     sought: Sought,
     client: Client,
     found: ArcSwapOption<Url>,
+    /// Whether the issuer was asked for its metadata, successfully or not.
+    asked: AtomicBool,
 }
 
 impl Introspector {
@@ -106,7 +110,13 @@ impl Introspector {
             (None, Some(discovery)) => {
                 let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)?;
                 let found = ArcSwapOption::empty();
-                Endpoint::Discovered(Box::new(Discovered { discovery, sought, client, found }))
+                Endpoint::Discovered(Box::new(Discovered {
+                    discovery,
+                    sought,
+                    client,
+                    found,
+                    asked: AtomicBool::new(false),
+                }))
             }
             (None, None) => return Err(ClientError::NoEndpoint),
         };
@@ -222,6 +232,7 @@ impl Introspector {
             Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
         };
         let now = moved_on(now, began);
+        self.observer.resource(Kind::Introspection, &self.expected.name, Ok(()));
         let judged = match answer {
             Answer::Active(answer) => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
@@ -329,6 +340,9 @@ impl Introspector {
 
     fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {
         self.observer.introspection(&self.expected.name, fault.outcome(), took);
+        if !matches!(fault, Fault::Busy) {
+            self.observer.resource(Kind::Introspection, &self.expected.name, Err(fault));
+        }
         let due = lock(&self.complaint).is_due();
         if let Some(unsaid) = due {
             warn!(issuer = %self.expected.name, %fault, unsaid, "introspection failed");
@@ -340,6 +354,29 @@ impl Introspector {
         Unavailable::Introspection { issuer: self.expected.name.clone(), detail: detail.into() }.into()
     }
 
+    /// Starts with the endpoint that `before`, of the same issuer, last found for the same kind of credentials.
+    pub(super) fn succeeding(self, before: &Self) -> Self {
+        if let (Endpoint::Discovered(own), Endpoint::Discovered(before)) = (&self.endpoint, &before.endpoint)
+            && own.sought == before.sought
+        {
+            own.found.store(before.found.load_full());
+        }
+        self
+    }
+
+    /// Whether the endpoint has to be found in the issuer's metadata.
+    pub(super) const fn discovers(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Discovered(_))
+    }
+
+    /// Whether the endpoint is configured, or the issuer was asked for it and has answered or failed to.
+    pub(super) fn has_asked(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::Configured(_) => true,
+            Endpoint::Discovered(discovered) => discovered.asked.load(Ordering::Acquire),
+        }
+    }
+
     /// Whether the endpoint is known; once true, it stays true.
     pub(super) fn ready(&self) -> bool {
         self.endpoint.url().is_some()
@@ -348,16 +385,18 @@ impl Introspector {
     /// Keeps the endpoint up to date; never returns. While the metadata cannot be read, the previous endpoint is used.
     pub(super) async fn keep_fresh(&self) {
         let Endpoint::Discovered(discovered) = &self.endpoint else { return };
-        let Discovered { discovery, sought, client, found } = &**discovered;
+        let Discovered { discovery, sought, client, found, asked } = &**discovered;
         let mut failures = 0;
         loop {
             let wait = match discovery.find(client, *sought).await {
                 Ok(url) => {
                     failures = 0;
                     found.store(Some(Arc::new(url)));
+                    self.observer.resource(Kind::IntrospectionEndpoint, &self.expected.name, Ok(()));
                     self.timing.after_success(self.jwks.refresh_interval, None, random())
                 }
                 Err(error) => {
+                    self.observer.resource(Kind::IntrospectionEndpoint, &self.expected.name, Err(&error));
                     let wait = self.timing.after_failure(failures, random());
                     failures = failures.saturating_add(1);
                     warn!(issuer = %self.expected.name, host = %discovery.host(), %error,
@@ -365,6 +404,7 @@ impl Introspector {
                     wait
                 }
             };
+            asked.store(true, Ordering::Release);
             tokio::time::sleep(wait).await;
         }
     }

@@ -9,6 +9,7 @@ use fapi::UnixTime;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
 use fapi_gateway::server::{Bound, Options};
+use fapi_gateway::upstream::SystemLookup;
 use http::StatusCode;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
@@ -48,6 +49,7 @@ impl Second {
             replay_began: Some(UnixTime(0)),
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
             audit: Some(Box::new(std::io::sink())),
+            lookup: Arc::new(SystemLookup),
         };
         let bound = Bound::new(Config::load(&file).expect("it was loaded before"), options).expect("free ports");
         let (address, admin) = (bound.addresses()[0], bound.admin_address().expect("an admin listener"));

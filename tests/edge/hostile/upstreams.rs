@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi_gateway::upstream::{Limits, Protocol, ServerAddress, Settings, TlsSettings, Upstream};
+use fapi_gateway::clock::Clock;
+use fapi_gateway::resource::{Kind, Resources};
+use fapi_gateway::upstream::{Limits, Protocol, ServerAddress, Settings, SystemLookup, TlsSettings, Upstream};
 use http::StatusCode;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -24,7 +26,7 @@ fn twins() -> (Authority, [Credential; 2]) {
 }
 
 async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 {
-    let upstream = Upstream::new(Settings {
+    let settings = Settings {
         name: "bank".into(),
         servers: vec![ServerAddress { tls: true, host: "127.0.0.1".into(), port: 1 }],
         tls: TlsSettings {
@@ -38,7 +40,9 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
         idle_timeout: Duration::from_secs(1),
         health_check: None,
         limits: Limits { exchanges: 1, waiting: 0, connections: 1 },
-    });
+    };
+    let resource = Resources::new(Clock::system()).of(Kind::Upstream, "bank");
+    let upstream = Upstream::new(settings, Arc::new(SystemLookup), resource);
     upstream.resolve().await;
     upstream.choose(&[], Duration::ZERO).expect("an address").peer().reuse_hash()
 }

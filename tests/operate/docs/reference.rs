@@ -10,8 +10,10 @@ use std::time::Duration;
 use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::revocation::Kind;
+use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
+use fapi_gateway::resource::Resources;
 use fapi_gateway::telemetry::metrics::{Handshake, IssuerMetrics, Metrics, RevocationOutcome};
 use serde_json::Value;
 
@@ -309,8 +311,9 @@ fn every_metric() -> String {
     metrics.certificates(&file);
     metrics.revocation_lists(&file);
     metrics.servers([("u", "healthy", 1)]);
+    let resources = Resources::new(Clock::from_fn(|| Duration::ZERO));
     let name: Arc<str> = "i".into();
-    let observer = IssuerMetrics::new(&metrics, [&name]);
+    let observer = IssuerMetrics::new(&metrics, &resources, [&name]);
     observer.token_cache("i", CacheOutcome::Hit);
     observer.jwks_refresh("i", RefreshOutcome::Success);
     observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
