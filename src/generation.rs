@@ -88,7 +88,9 @@ impl Generation {
             Unread::Keys => Missing::Keys(name.clone()),
             Unread::IntrospectionEndpoint => Missing::IntrospectionEndpoint(name.clone()),
         });
-        let upstreams = self.upstreams.iter().filter(|upstream| !upstream.has_address());
+        let used: BTreeSet<usize> = self.gateway.routes.iter().map(|route| route.upstream.index).collect();
+        let used = used.into_iter().filter_map(|index| self.upstreams.get(index));
+        let upstreams = used.filter(|upstream| !upstream.has_address());
         issuers.chain(upstreams.map(|upstream| Missing::Address(upstream.name().clone()))).collect()
     }
 

@@ -1,22 +1,22 @@
 //! `/livez`, `/readyz`, `/status`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
+mod readiness;
 mod revocations;
 mod status;
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Clock;
 use crate::connection::drain::Drain;
-use crate::generation::{Generation, Missing};
+use crate::generation::Generation;
 use crate::resource::Resources;
 use crate::telemetry::audit::Health;
 use crate::telemetry::metrics::Metrics;
@@ -57,39 +57,13 @@ impl Admin {
         self.metrics.render(issuers, replay, self.audit.lost(), self.clock.unix_time())
     }
 
-    /// Why the gateway is not ready; nothing if it is.
-    fn reasons(&self) -> Vec<Reason> {
-        if self.drain.began() {
-            return vec![Reason::Draining];
-        }
-        let mut reasons: Vec<Reason> = self.generation.load().awaited().into_iter().map(Reason::Missing).collect();
-        reasons.extend((!self.audit.good()).then_some(Reason::Audit));
-        reasons.extend((!self.replay_log_is_old_enough()).then_some(Reason::ReplayLog));
-        reasons
-    }
-
-    fn replay_log_is_old_enough(&self) -> bool {
-        if !self.replay_log_known.load(Ordering::Acquire) {
-            let wait = self.generation.load().replay_log_too_young_for(self.clock.unix_time());
-            self.replay_log_known.store(wait == 0, Ordering::Release);
-            return wait == 0;
-        }
-        true
-    }
-
-    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {
         let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
             ("/livez" | "/readyz" | "/status" | "/metrics", false) => {
                 (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new())
             }
             ("/livez", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
-            ("/readyz", true) => match self.reasons().as_slice() {
-                [] => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
-                reasons => {
-                    let lines: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
-                    (StatusCode::SERVICE_UNAVAILABLE, TEXT, lines.into_bytes())
-                }
-            },
+            ("/readyz", true) => self.readiness(headers),
             ("/status", true) => (StatusCode::OK, JSON, self.status()),
             ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
@@ -123,26 +97,7 @@ impl ServeHttp for Admin {
             return self.take_revocation(session).await;
         }
         let request = session.req_header();
-        self.answer(&request.method, request.uri.path())
-    }
-}
-
-/// Why the gateway is not ready.
-enum Reason {
-    Draining,
-    Missing(Missing),
-    Audit,
-    ReplayLog,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Draining => f.write_str("draining"),
-            Self::Missing(missing) => write!(f, "waiting for {missing}"),
-            Self::Audit => f.write_str("the audit cannot be written"),
-            Self::ReplayLog => f.write_str("waiting until the replay log knows every use of a proof"),
-        }
+        self.answer(&request.method, request.uri.path(), &request.headers)
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Entry {
     pub(super) keys: Option<Arc<KeySource>>,
     pub(super) judge: Judge,
     pub(super) source_key: SourceKey,
+    pub(super) required: bool,
     /// Whether the previous configuration had neither these keys nor this introspector.
     new: bool,
 }
@@ -63,7 +64,7 @@ pub(super) struct Shared {
 
 impl Entry {
     pub(super) fn new(settings: Settings, shared: &Shared, before: &[Self]) -> Result<Self, IssuerError> {
-        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection, security_events } = settings;
+        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection, required, security_events } = settings;
         let Shared { timing, observer, .. } = shared;
         let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
         let source_key = SourceKey { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
@@ -128,7 +129,7 @@ impl Entry {
             Some(entry) => entry.id,
             None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
         };
-        Ok(Self { id, expected, keys, judge, source_key, new })
+        Ok(Self { id, expected, keys, judge, source_key, required, new })
     }
 
     /// What must be read before its tokens can be judged, and has not been since the start.

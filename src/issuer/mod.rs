@@ -255,15 +255,16 @@ impl Issuers {
         while loops.join_next().await.is_some() {}
     }
 
-    /// Whether the keys and the endpoint of every issuer, as far as they are needed, have been read once. Stays true
+    /// Whether the keys and the endpoint of every required issuer, as far as they are needed, have been read once. Stays true
     /// from then on, even when keys are too old: taking the gateway out of service would not help its other issuers.
     pub fn ready(&self) -> bool {
         self.unread().next().is_none()
     }
 
-    /// The issuers whose keys or endpoint have not been read since the start, and which of the two is missing.
+    /// The required issuers whose keys or endpoint have not been read since the start, and which of the two is missing.
     pub fn unread(&self) -> impl Iterator<Item = (&Arc<str>, Unread)> {
-        self.entries.iter().filter_map(|entry| Some((&entry.expected.name, entry.unread()?)))
+        let required = self.entries.iter().filter(|entry| entry.required);
+        required.filter_map(|entry| Some((&entry.expected.name, entry.unread()?)))
     }
 
     /// Whether every issuer that is new, or is called in another way than in the previous configuration, was asked in

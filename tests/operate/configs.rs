@@ -105,9 +105,9 @@ fn the_example_loads() {
     let text = example();
     let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 3, 1));
-    assert_eq!(config.routes.iter().count(), 2);
+    assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 6, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 7, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
@@ -359,6 +359,37 @@ fn bounds_of_jwks_are_good_themselves() {
         let jwks = config.issuers[0].jwks;
         assert_eq!((jwks.refresh_interval.as_secs(), jwks.max_age.as_secs()), seconds);
     }
+}
+
+#[test]
+fn issuers_and_upstreams_that_nothing_uses_are_a_warning_and_no_reason_to_wait() {
+    let folder = Folder::with_certificates();
+    let load = |text: &str| folder.load(text).unwrap_or_else(|errors| panic!("{errors}"));
+    let required = |config: &Config| config.issuers.iter().map(|issuer| issuer.required).collect::<Vec<_>>();
+    let second = "issuers:\n  - { name: second, issuer: \"https://second.bank.example\", audiences: [a] }\n";
+    let two = minimal().replace("issuers:\n", second);
+    let config = load(&two);
+    assert_eq!(
+        (required(&config), config.warnings),
+        (vec![true; 2], vec![]),
+        "control: without `issuers` a route has all"
+    );
+    let optional = load(&two.replace("audiences: [a] }", "audiences: [a], required: false }"));
+    assert_eq!((required(&optional), optional.warnings), (vec![false, true], vec![]));
+
+    let name = "as.bank.example";
+    let one = two.replace("scopes: {", &format!("issuers: [{name}], scopes: {{"));
+    assert_ne!(one, two);
+    let config = load(&one);
+    assert_eq!(config.warnings, ["issuers[0]: no route uses this issuer"]);
+    assert_eq!(required(&config), [false, true]);
+    let events =
+        "admin: { address: \"127.0.0.1:9464\", revocations: { security_events: [{ issuer: second, audience: a }] } }\n";
+    let config = load(&format!("{one}{events}"));
+    assert_eq!((required(&config), config.warnings), (vec![true; 2], vec![]), "its security events are accepted");
+
+    let unused = minimal().replace("upstreams:\n", "upstreams:\n  unused: { servers: [\"http://127.0.0.1:1\"] }\n");
+    assert_eq!(load(&unused).warnings, ["upstreams.unused: no route uses this upstream"]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use sandbox::accounts::AccountsApi;
 use sandbox::https::{Answer, HttpServer};
 use sandbox::pki::Authority;
 use sandbox::tls::tls_config;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::zone::Zone;
@@ -43,6 +43,16 @@ async fn metric(world: &World, what: &str, kind: &str, name: &str) -> f64 {
     let line = format!("fapi_gateway_resource_last_{what}_timestamp_seconds{{kind=\"{kind}\",name=\"{name}\"}} ");
     let value = metrics.lines().find_map(|found| found.strip_prefix(&line));
     value.unwrap_or_else(|| panic!("no {line}")).parse().expect("a number")
+}
+
+/// Waits until `/readyz` gives this answer.
+async fn becomes(world: &World, wanted: (u16, &str)) {
+    let reached = async {
+        while world.gateway.admin("/readyz").await != (wanted.0, wanted.1.to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("never {wanted:?}"));
 }
 
 async fn shown(world: &World) -> Vec<u8> {
@@ -118,23 +128,49 @@ async fn a_name_that_cannot_be_resolved_during_a_reload_keeps_its_addresses() {
 async fn a_gateway_that_starts_without_an_address_says_of_which_upstream_and_serves_the_others() {
     let (zone, server) = (Arc::new(Zone::default()), answering("named"));
     let world = World::with(|scene| with_name(scene.zone(&zone).never_ready(), server.address().port())).await;
-    let becomes = async |wanted: (u16, &str)| {
-        let reached = async {
-            while world.gateway.admin("/readyz").await != (wanted.0, wanted.1.to_owned()) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("never {wanted:?}"));
-    };
-    becomes((503, "waiting for an address of upstream named\n")).await;
+    becomes(&world, (503, "waiting for an address of upstream named\n")).await;
+    let text = "waiting for an address of upstream named";
+    let reasons = json!([{ "reason": "address", "upstream": "named", "text": text }]);
+    assert_eq!(world.gateway.readiness().await, (503, json!({ "ready": false, "reasons": reasons })));
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "the others are served");
     assert_eq!(world.judge(named()).await, (502, "upstream_unreachable".into()));
     assert_eq!(state(&world, "upstream", "named").await, "failing");
     assert_eq!(metric(&world, "success", "upstream", "named").await, 0.0);
     zone.set("named.test", Some("127.0.0.1"));
-    becomes((200, "ok\n")).await;
+    becomes(&world, (200, "ok\n")).await;
     assert_eq!(world.judge(named()).await, (200, "ok".into()));
     assert!(metric(&world, "success", "upstream", "named").await > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_waits_for_every_issuer_but_those_that_are_not_required() {
+    let second = |keys: &str| {
+        format!(
+            "issuers:\n  - {{ name: second, issuer: \"https://second.test\", audiences: [a], \
+             jwks_uri: \"https://localhost:{}/jwks\"{keys} }}\n",
+            free_port()
+        )
+    };
+    let world = World::with(|scene| scene.replace("issuers:\n", &second("")).never_ready()).await;
+    let text = "waiting for the first keys of issuer second";
+    becomes(&world, (503, "waiting for the first keys of issuer second\n")).await;
+    let reasons = json!([{ "reason": "keys", "issuer": "second", "text": text }]);
+    assert_eq!(world.gateway.readiness().await, (503, json!({ "ready": false, "reasons": reasons })));
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "the other issuer's tokens are served");
+
+    let world = World::with(|scene| scene.replace("issuers:\n", &second(", required: false"))).await;
+    assert_eq!(world.gateway.readiness().await, (200, json!({ "ready": true, "reasons": [] })));
+    assert_eq!(state(&world, "keys", "second").await, "failing", "it is shown all the same");
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
+
+    // No route uses it, which is a warning.
+    let routes =
+        |scene: Scene| scene.replace("    scopes: [accounts]\n", "    scopes: [accounts]\n    issuers: [bank]\n");
+    let routes = |scene| routes(scene).replace("    scopes: {", "    issuers: [bank]\n    scopes: {");
+    let world =
+        World::with(|scene| routes(scene).replace("issuers:\n  - name: bank", &(second("") + "  - name: bank"))).await;
+    assert_eq!(world.gateway.readiness().await.0, 200);
+    assert_eq!(state(&world, "keys", "second").await, "failing", "control: it is there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -373,6 +373,16 @@ impl Running {
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
 
+    /// Sends `GET /readyz` with `Accept: application/json`; returns status and body.
+    pub async fn readiness(&self) -> (u16, Value) {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.get(format!("http://{}/readyz", self.admin)).header("accept", "application/json");
+        let response = request.send().await.expect("the admin listener answers");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let status = response.status().as_u16();
+        (status, serde_json::from_str(&response.text().await.expect("a body")).expect("JSON"))
+    }
+
     /// Sends `POST /revocations` to the admin listener; returns status and body.
     pub async fn post_revocation(&self, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");

@@ -1,8 +1,10 @@
 //! `issuers`: what the tokens of an authorization server must satisfy (RFC 8414 §2, RFC 9068 §4).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fapi::jose::keys::Algorithm;
+use fapi::route::Routes;
 use fapi::token::Expected;
 use reqwest::Url;
 
@@ -41,6 +43,18 @@ impl Build<'_> {
             names.push(name);
         }
         issuers.into_iter().collect()
+    }
+
+    /// Warns of the issuers that nothing uses; readiness does not wait for them.
+    pub(super) fn warn_of_unused_issuers(&mut self, issuers: &mut [issuer::Settings], routes: &Routes) {
+        let policies = routes.iter().filter_map(|route| route.policy());
+        let used: BTreeSet<usize> = policies.flat_map(|policy| policy.issuers()).map(|index| index.0).collect();
+        for (index, issuer) in issuers.iter_mut().enumerate() {
+            if !used.contains(&index) && !issuer.security_events {
+                self.warn(&KeyPath::of("issuers").index(index), "no route uses this issuer");
+                issuer.required = false;
+            }
+        }
     }
 
     pub(super) fn issuer(
@@ -147,6 +161,7 @@ impl Build<'_> {
             jwks: jwks?,
             trust_anchors: trust_anchors?,
             introspection: introspection?,
+            required: *entry.required.get_or_insert(true),
             security_events: false,
         })
     }

@@ -69,12 +69,13 @@ pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files)
     let watch = build.reload(&mut file);
     let drain = build.drain(&mut file);
     if build.report.errors().is_empty()
-        && let (Some(profile), Some(listeners), Some(issuers), Some(token_cache), Some(limits), Some(upstreams)) =
+        && let (Some(profile), Some(listeners), Some(mut issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
         && let (Some(freshness), Some(replay), Some(watch)) = (freshness, replay, watch)
     {
         build.warn_of_senders(&file, &listeners, &routes);
+        build.warn_of_unused_issuers(&mut issuers, &routes);
         return Ok(Config {
             file: path.to_owned(),
             files: build.files,

@@ -30,6 +30,9 @@ pub(in crate::config) struct Issuer {
     /// PEM files with the authorities that the issuer's TLS certificates chain to. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
+    /// Whether the gateway is ready only once this issuer has been read; no matter for an issuer that no route uses.
+    #[schemars(extend("default" = true))]
+    pub(in crate::config) required: Option<bool>,
     /// How the gateway asks it about its tokens; required with `tokens: introspection`.
     pub(in crate::config) introspection: Option<Introspection>,
 }
