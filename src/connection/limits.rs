@@ -43,6 +43,8 @@ pub struct Limits {
     pub connection_max_age: Duration,
     /// How many requests a connection may carry before that.
     pub connection_max_requests: u32,
+    /// How many connections to upstreams a listener keeps while they are not used.
+    pub idle_upstream_connections: usize,
 }
 
 impl Limits {
@@ -127,6 +129,7 @@ impl Default for Limits {
             streams: 64,
             connection_max_age: Duration::from_secs(60 * 60),
             connection_max_requests: 100_000,
+            idle_upstream_connections: 10_000,
         }
     }
 }

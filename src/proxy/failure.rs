@@ -119,6 +119,21 @@ pub(super) fn closed_unanswered(e: &Error) -> bool {
         && e.context.as_ref().is_some_and(|context| context.as_str().ends_with("bytes already read: 0"))
 }
 
+/// Whether a server that received a request timed out or broke off before the head of its response.
+///
+/// What a client can cause does not count: a body that does not arrive, or a request whose response violates HTTP. Nor
+/// does an HTTP/2 request that the server states not to have processed.
+pub(super) fn left_unanswered(e: &Error, context: &Context) -> bool {
+    let waited_for_client = *e.etype() == ErrorType::ReadTimedout && !context.body_done;
+    let failed = match Failure::of(e.etype()) {
+        Failure::Timeout => !waited_for_client,
+        Failure::Connection => true,
+        Failure::Protocol => *e.etype() == ErrorType::H2Error && !matches!(e.retry, RetryType::Decided(true)),
+        Failure::Connect => false,
+    };
+    *e.esource() == ErrorSource::Upstream && context.upstream_status.is_none() && failed
+}
+
 /// Whether a connection failed because of the server or the network path to it, rather than this machine.
 pub(super) const fn is_servers_fault(error: &ErrorType) -> bool {
     use ErrorType::{

@@ -13,7 +13,6 @@ mod limits;
 mod old_client;
 mod unread;
 
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,6 @@ use fapi::sender::BoundToken;
 use http::{HeaderMap, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
@@ -37,7 +35,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
-use self::failure::{Failure, closed_unanswered, is_servers_fault, timed_out};
+use self::failure::{Failure, closed_unanswered, is_servers_fault, left_unanswered, timed_out};
 use self::old_client::OldClients;
 use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
@@ -236,21 +234,6 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _: &mut Session,
-        reused: bool,
-        _: &HttpPeer,
-        _: RawFd,
-        _: Option<&Digest>,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        if let (false, Some(upstream), Some(server)) = (reused, context.upstream(), &context.server) {
-            upstream.readmit(server);
-        }
-        Ok(())
-    }
-
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -313,6 +296,10 @@ impl ProxyHttp for Proxy {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
         }
+        if context.upstream().is_some_and(|upstream| !upstream.admits(&response.headers)) {
+            let why = "the header section is larger than the upstream's header_bytes";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
         let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
         for name in &edits.remove {
             response.remove_header(name);
@@ -340,6 +327,9 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         context.upstream_status = Some(response.status.as_u16());
+        if let (Some(upstream), Some(server)) = (context.upstream(), &context.server) {
+            upstream.answered(server, self.clock.now());
+        }
         if let Some(permit) = context.exchange.permit() {
             let elapsed = context.began.elapsed().saturating_sub(context.decision);
             if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
@@ -390,7 +380,7 @@ impl ProxyHttp for Proxy {
         if let (Some(upstream), Some(server)) = (context.upstream().cloned(), context.server.take())
             && is_servers_fault(e.etype())
         {
-            upstream.eject(&server, self.clock.now());
+            upstream.unreachable(&server, self.clock.now());
             context.tried.push(server.address());
             another = upstream.has_another(&context.tried);
         }
@@ -417,6 +407,12 @@ impl ProxyHttp for Proxy {
         // automatically retransmit an aborted sequence of requests if all of those requests have idempotent methods".
         let unanswered = session.response_written().is_none() && closed_unanswered(&e);
         let stale = reused && unanswered && is_harmless(session);
+        // A connection that was closed while it was not used says nothing about its server.
+        if let (Some(upstream), Some(server), false) = (context.upstream(), &context.server, reused && unanswered)
+            && left_unanswered(&e, context)
+        {
+            upstream.unanswered(server, self.clock.now());
+        }
         e.set_retry((unprocessed && whole || stale) && context.attempts < upstream::ATTEMPTS);
         self.count_retry(&e, context);
         e

@@ -204,7 +204,8 @@ impl Bound {
         let (closing, _) = watch::channel(false);
         // The admin listener must outlive all others: its own signal is never sent.
         let (admin_end, _) = watch::channel(false);
-        let mut server = Server::new_with_opt_and_conf(None, server_conf());
+        let pool = generation.load().limits.idle_upstream_connections;
+        let mut server = Server::new_with_opt_and_conf(None, server_conf(pool));
         server.bootstrap();
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
@@ -273,9 +274,13 @@ impl Bound {
     }
 }
 
-fn server_conf() -> ServerConf {
+/// Pingora's settings, for `pool` unused connections to upstreams in each listener.
+fn server_conf(pool: usize) -> ServerConf {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     ServerConf {
-        threads: std::thread::available_parallelism().map_or(2, usize::from),
+        threads,
+        // Pingora multiplies this by the number of threads.
+        upstream_keepalive_pool_size: pool.div_ceil(threads),
         // The drain has already waited when Pingora is told to stop.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),

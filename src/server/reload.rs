@@ -43,6 +43,7 @@ pub(super) struct Sources {
     interval: Option<Duration>,
     /// The address of the admin listener, and whether it uses TLS.
     admin: Option<(SocketAddr, bool)>,
+    idle_upstream_connections: usize,
     /// The audit's destination, if it comes from the configuration.
     audit: Option<Destination>,
 }
@@ -50,7 +51,8 @@ pub(super) struct Sources {
 impl Sources {
     pub(super) fn of(config: &Config, audit: Option<Destination>) -> Self {
         let (file, files) = (config.file.clone(), config.files.clone());
-        Self { file, files, interval: config.watch, admin: admin_of(config), audit }
+        let idle_upstream_connections = config.limits.idle_upstream_connections;
+        Self { file, files, interval: config.watch, admin: admin_of(config), idle_upstream_connections, audit }
     }
 }
 
@@ -185,6 +187,9 @@ impl Reloader {
         }
         if admin_of(&config) != self.sources.admin {
             tracing::warn!("admin.address, and whether admin.tls is set, change only with a restart");
+        }
+        if config.limits.idle_upstream_connections != self.sources.idle_upstream_connections {
+            tracing::warn!("limits.idle_upstream_connections changes only with a restart");
         }
         self.replace(config, state).await
     }

@@ -157,7 +157,7 @@ impl Metrics {
         let upstream_servers = IntGaugeVec::new(
             Opts::new(
                 "fapi_gateway_upstream_servers",
-                "Addresses of an upstream. state is healthy, ejected (could not be connected to) or unhealthy (failed its health checks).",
+                "Addresses of an upstream. state is healthy, ejected (could not be connected to, or did not respond) or unhealthy (failed its health checks).",
             ),
             &["upstream", "state"],
         )?;

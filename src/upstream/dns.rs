@@ -142,6 +142,7 @@ mod tests {
             tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            header_bytes: 1024,
             idle_timeout: Duration::from_secs(1),
             health_check: None,
             limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
@@ -230,7 +231,7 @@ mod tests {
         let upstream = upstream(&zone, &["a"]);
         upstream.resolve().await;
         let server = upstream.choose(&[], Duration::ZERO).unwrap();
-        upstream.eject(&server, Duration::ZERO);
+        upstream.unreachable(&server, Duration::ZERO);
         zone.set("a", Some(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]));
         upstream.resolve().await;
         let asked = asked(&upstream);

@@ -58,6 +58,12 @@ impl health_check::HealthCheck for Check {
         }
     }
 
+    async fn health_status_change(&self, target: &Backend, healthy: bool) {
+        if let Some(server) = self.servers.load().iter().find(|server| healthy && server.backend == *target) {
+            server.standing.recovered();
+        }
+    }
+
     fn backend_summary(&self, target: &Backend) -> String {
         format!("upstream {}, server {}", self.upstream, target.addr)
     }

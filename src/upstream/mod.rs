@@ -8,14 +8,16 @@
 mod admission;
 mod dns;
 mod health;
+mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fapi::sha256;
+use http::HeaderMap;
 use pingora::lb::{Backend, Backends, Extensions};
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::l4::socket;
@@ -28,6 +30,7 @@ use self::admission::Admission;
 pub use self::admission::{Limits, Overloaded};
 use self::dns::{Dns, Names};
 use self::health::Check;
+use self::standing::Standing;
 use crate::resource::Resource;
 
 pub use self::dns::{Lookup, SystemLookup};
@@ -46,6 +49,8 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long the upstream may be silent.
     pub response_timeout: Duration,
+    /// The largest header section of a response, in bytes.
+    pub header_bytes: usize,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// How its servers are checked, if at all.
@@ -112,6 +117,7 @@ pub struct Upstream {
     all_resolved: AtomicBool,
     health_check_interval: Option<Duration>,
     admission: Admission,
+    header_bytes: usize,
     template: PeerTemplate,
 }
 
@@ -121,8 +127,7 @@ pub struct Server {
     named: ServerAddress,
     backend: Backend,
     peer: HttpPeer,
-    /// When one request may try it again, in milliseconds since 1970; 0 while it is not ejected.
-    ejected_until: AtomicU64,
+    standing: Arc<Standing>,
 }
 
 /// How many servers are in each state; every server counts once.
@@ -130,7 +135,7 @@ pub struct Server {
 pub struct Census {
     /// Servers that receive requests.
     pub healthy: usize,
-    /// Servers that a request could not connect to, and no request has connected to since.
+    /// Servers that could not be connected to or did not respond, and have not responded since.
     pub ejected: usize,
     /// Servers that failed their health checks.
     pub unhealthy: usize,
@@ -159,6 +164,7 @@ impl Upstream {
                 if settings.protocol == Protocol::Http2 { STREAMS } else { 1 },
                 settings.connect_timeout,
             ),
+            header_bytes: settings.header_bytes,
             template: PeerTemplate::of(settings),
         }
     }
@@ -174,7 +180,8 @@ impl Upstream {
             names.addresses.extend(same.map(|(at, _)| (SocketAddr::new(at.ip(), server.port), server.clone())));
         }
         self.names.store(Arc::new(names));
-        self.apply_names();
+        let same = before.iter().find(|upstream| upstream.name == self.name);
+        self.apply_names(same.map(|upstream| upstream.servers.load_full()).unwrap_or_default().as_slice());
         self
     }
 
@@ -202,15 +209,20 @@ impl Upstream {
         if let Err(error) = self.backends.update(|_| {}).await {
             tracing::warn!(upstream = %self.name, %error, "upstream names could not be resolved");
         }
-        self.apply_names();
+        self.apply_names(&[]);
     }
 
-    /// Makes the servers those of the current names; what was noted of a server that stays is kept.
-    fn apply_names(&self) {
+    /// Makes the servers those of the current names. What was noted of a server that stays is kept, and so is what was
+    /// noted of `others` with the same addresses.
+    fn apply_names(&self, others: &[Arc<Server>]) {
+        let standing = |address| {
+            let other = others.iter().find(|server| server.address == address);
+            other.map(|server| server.standing.clone()).unwrap_or_default()
+        };
         let (names, before) = (self.names.load(), self.servers.load());
         let servers = names.addresses.iter().map(|(address, named)| {
             let kept = before.iter().find(|server| server.address == *address && server.named == *named);
-            kept.cloned().unwrap_or_else(|| Arc::new(self.template.server(*address, named)))
+            kept.cloned().unwrap_or_else(|| Arc::new(self.template.server(*address, named, standing(*address))))
         });
         let servers = servers.collect();
         self.servers.store(Arc::new(servers));
@@ -241,8 +253,9 @@ impl Upstream {
     /// Returns the next server that is not among `tried`; `None` if no name has been resolved yet, or if all were
     /// tried.
     ///
-    /// Servers take turns. An unhealthy or ejected server is skipped while there is another one. If there is none, it
-    /// is used anyway, since its state may be out of date and refusing the request for certain would help nobody.
+    /// Servers take turns; one that has returned from an ejection takes only some of its turns at first. An unhealthy or
+    /// ejected server is skipped while there is another one. If there is none, it is used anyway, since its state may be
+    /// out of date and refusing the request for certain would help nobody.
     pub fn choose(&self, tried: &[SocketAddr], now: Duration) -> Option<Arc<Server>> {
         let servers = self.servers.load();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -251,8 +264,12 @@ impl Upstream {
             steps.filter(|server| !tried.contains(&server.address))
         };
         let healthy = |server: &&Arc<Server>| self.backends.ready(&server.backend);
+        let number = turn.checked_div(servers.len()).unwrap_or_default();
         round()
-            .find(|server| healthy(server) && server.may_be_tried(now))
+            .find(|server| {
+                healthy(server) && server.standing.takes_turn(number, now) && server.standing.may_be_tried(now)
+            })
+            .or_else(|| round().find(|server| healthy(server) && server.standing.may_be_tried(now)))
             .or_else(|| round().find(healthy))
             .or_else(|| round().next())
             .cloned()
@@ -264,18 +281,26 @@ impl Upstream {
     }
 
     /// Ejects a server for a while, because it could not be connected to.
-    pub fn eject(&self, server: &Server, now: Duration) {
-        if server.ejected_until.swap(millis(now.saturating_add(EJECTION)), Ordering::Relaxed) == 0 {
+    pub fn unreachable(&self, server: &Server, now: Duration) {
+        if server.standing.unreachable(now) {
             let (upstream, server) = (&self.name, server.address);
             tracing::warn!(%upstream, %server, "a server cannot be connected to; it is ejected for a while");
         }
     }
 
-    /// Ends the ejection of a server, because it could be connected to.
-    pub fn readmit(&self, server: &Server) {
-        if server.is_ejected() && server.ejected_until.swap(0, Ordering::Relaxed) != 0 {
+    /// Notes that a server did not respond to a request; ejects it for a while after several in a row.
+    pub fn unanswered(&self, server: &Server, now: Duration) {
+        if server.standing.unanswered(now) {
             let (upstream, server) = (&self.name, server.address);
-            tracing::info!(%upstream, %server, "a server can be connected to again");
+            tracing::warn!(%upstream, %server, "a server does not respond to requests; it is ejected for a while");
+        }
+    }
+
+    /// Notes that a server responded, which ends its ejection.
+    pub fn answered(&self, server: &Server, now: Duration) {
+        if server.standing.answered(now) {
+            let (upstream, server) = (&self.name, server.address);
+            tracing::info!(%upstream, %server, "a server responds again");
         }
     }
 
@@ -285,7 +310,7 @@ impl Upstream {
         for server in self.servers.load().iter() {
             let count = if !self.backends.ready(&server.backend) {
                 &mut census.unhealthy
-            } else if server.is_ejected() {
+            } else if server.standing.is_ejected() {
                 &mut census.ejected
             } else {
                 &mut census.healthy
@@ -293,6 +318,12 @@ impl Upstream {
             *count = count.saturating_add(1);
         }
         census
+    }
+
+    /// Whether the header section of a response is within the limit; fields count as HTTP/1.1 writes them.
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
+        let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        bytes.sum::<usize>() <= self.header_bytes
     }
 
     /// Whether its servers use HTTP/2.
@@ -310,23 +341,6 @@ impl Server {
     /// The peer through which Pingora connects to it.
     pub fn peer(&self) -> HttpPeer {
         self.peer.clone()
-    }
-
-    fn is_ejected(&self) -> bool {
-        self.ejected_until.load(Ordering::Relaxed) != 0
-    }
-
-    /// Whether it is not ejected, or its ejection is over and no other request is trying it now.
-    fn may_be_tried(&self, now: Duration) -> bool {
-        let until = self.ejected_until.load(Ordering::Relaxed);
-        if until == 0 {
-            return true;
-        }
-        // Setting the clock back must not prolong the ejection.
-        let over = millis(now) >= until || until > millis(now.saturating_add(EJECTION));
-        let next = millis(now.saturating_add(EJECTION));
-        // Only one request tries it; the others use the same servers as before.
-        over && self.ejected_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -359,7 +373,7 @@ impl PeerTemplate {
         }
     }
 
-    fn server(&self, address: SocketAddr, named: &ServerAddress) -> Server {
+    fn server(&self, address: SocketAddr, named: &ServerAddress, standing: Arc<Standing>) -> Server {
         let name = self.server_name.as_deref().unwrap_or(&named.host);
         let mut peer = match (&self.identity, named.tls) {
             (Some(identity), true) => HttpPeer::new_mtls(address, name.to_owned(), identity.clone()),
@@ -386,7 +400,7 @@ impl PeerTemplate {
         }
         peer.options.tcp_keepalive = Some(KEEPALIVE);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Server { address, named: named.clone(), backend: backend(address), peer, ejected_until: AtomicU64::new(0) }
+        Server { address, named: named.clone(), backend: backend(address), peer, standing }
     }
 }
 
@@ -419,10 +433,6 @@ fn backend(address: SocketAddr) -> Backend {
     Backend { addr: socket::SocketAddr::Inet(address), weight: 1, ext: Extensions::new() }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// How many connections a request may try before it fails.
 pub const ATTEMPTS: usize = 5;
 
@@ -431,9 +441,6 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How soon names are resolved again after one could not be resolved.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
-
-/// How long a server that could not be connected to is ejected.
-const EJECTION: Duration = Duration::from_secs(10);
 
 /// How many requests one HTTP/2 connection carries at once, if the server allows that many.
 const STREAMS: usize = 100;
@@ -454,6 +461,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 
 #[cfg(test)]
 mod tests {
+    use super::standing::{FIRST_PAUSE, SLOW_START};
     use super::*;
     use crate::clock::Clock;
     use crate::resource::{Kind, Resources};
@@ -474,6 +482,7 @@ mod tests {
             tls: TlsSettings::default(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            header_bytes: 1024,
             idle_timeout: Duration::from_secs(1),
             health_check: None,
             limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
@@ -507,25 +516,27 @@ mod tests {
     async fn an_ejected_server_is_tried_by_one_request_when_its_time_is_over() {
         let upstream = upstream(&[1, 2]).await;
         let one = server(&upstream, 1);
-        upstream.eject(&one, NOW);
+        upstream.unreachable(&one, NOW);
         assert_eq!(ports(&upstream, &[], NOW, 4), [2; 4]);
         assert_eq!(upstream.census(), Census { healthy: 1, ejected: 1, unhealthy: 0 });
-        let almost = NOW + EJECTION - Duration::from_millis(1);
+        let almost = NOW + FIRST_PAUSE - Duration::from_millis(1);
         assert_eq!(ports(&upstream, &[], almost, 4), [2; 4]);
-        let mut later = ports(&upstream, &[], NOW + EJECTION, 8);
+        let mut later = ports(&upstream, &[], NOW + FIRST_PAUSE, 8);
         later.sort_unstable();
         assert_eq!(later, [1, 2, 2, 2, 2, 2, 2, 2], "one request tries it for all");
-        assert_eq!(upstream.census().ejected, 1, "until a connection succeeds");
-        upstream.readmit(&one);
-        assert_eq!(ports(&upstream, &[], NOW + EJECTION, 2).len(), 2);
+        assert_eq!(upstream.census().ejected, 1, "until it responds");
+        upstream.answered(&one, NOW + FIRST_PAUSE);
         assert_eq!(upstream.census(), Census { healthy: 2, ejected: 0, unhealthy: 0 });
+        let count = |now| ports(&upstream, &[], now, 40).iter().filter(|port| **port == 1).count();
+        assert_eq!(count(NOW + FIRST_PAUSE), 2, "a tenth of its turns at first");
+        assert_eq!(count(NOW + FIRST_PAUSE + SLOW_START), 20);
     }
 
     #[tokio::test]
     async fn when_all_are_ejected_all_are_asked() {
         let upstream = upstream(&[1, 2]).await;
         for port in [1, 2] {
-            upstream.eject(&server(&upstream, port), NOW);
+            upstream.unreachable(&server(&upstream, port), NOW);
         }
         assert_eq!(ports(&upstream, &[], NOW, 4), [1, 2, 1, 2]);
         let tried = [server(&upstream, 1).address()];
@@ -535,7 +546,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_is_set_back_keeps_no_server_out() {
         let upstream = upstream(&[1, 2]).await;
-        upstream.eject(&server(&upstream, 1), NOW);
+        upstream.unreachable(&server(&upstream, 1), NOW);
         let back = NOW - Duration::from_secs(3600);
         assert!(ports(&upstream, &[], back, 4).contains(&1));
     }

@@ -1,5 +1,6 @@
 //! Connections, upstreams and proxies in front: how exchanges end, and what hostile peers can do.
 
+mod ejection;
 mod endings;
 pub mod hostile;
 mod long;

@@ -22,50 +22,50 @@ use crate::support::backend::{ANSWER, Backend, Call, Frames, Word};
 use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
 
 /// A server that answers 200 to everything.
-fn good() -> HttpServer {
+pub(super) fn good() -> HttpServer {
     answering(|_| Answer::text(StatusCode::OK, "ok"))
 }
 
-fn answering(handler: impl Fn(Recorded) -> Answer + Send + Sync + 'static) -> HttpServer {
+pub(super) fn answering(handler: impl Fn(Recorded) -> Answer + Send + Sync + 'static) -> HttpServer {
     HttpServer::start(None, None, Arc::new(handler)).expect("a server starts")
 }
 
 /// Adds the upstream `bank` with these servers and keys, and a route `/bank/**` to it.
-fn with_bank(scene: Scene, servers: &[String], keys: &str) -> Scene {
+pub(super) fn with_bank(scene: Scene, servers: &[String], keys: &str) -> Scene {
     let servers = servers.iter().map(|server| format!("\"{server}\"")).collect::<Vec<_>>().join(", ");
     let route = "name: bank, path: /bank/**, methods: [GET, POST], scopes: [accounts], upstream: bank, \
                  forward: { client_certificate: true, claims: { client_id: X-Token-Client-Id } }";
     scene.replace("routes:\n", &format!("  bank: {{ servers: [{servers}]{keys} }}\nroutes:\n  - {{ {route} }}\n"))
 }
 
-fn plain(addresses: &[SocketAddr]) -> Vec<String> {
+pub(super) fn plain(addresses: &[SocketAddr]) -> Vec<String> {
     addresses.iter().map(|address| format!("http://{address}")).collect()
 }
 
-async fn world(addresses: &[SocketAddr], keys: &str) -> World {
+pub(super) async fn world(addresses: &[SocketAddr], keys: &str) -> World {
     let servers = plain(addresses);
     World::with(|scene| with_bank(scene, &servers, keys)).await
 }
 
 /// A payment: neither safe nor idempotent.
-fn post(world: &World) -> Request<Bytes> {
+pub(super) fn post(world: &World) -> Request<Bytes> {
     let (mut head, _) = request("/bank/payments", &world.sign(&world.token())).into_parts();
     head.method = Method::POST;
     Request::from_parts(head, Bytes::from_static(b"pay"))
 }
 
-fn get(world: &World) -> Request<Bytes> {
+pub(super) fn get(world: &World) -> Request<Bytes> {
     request("/bank/accounts", &world.sign(&world.token()))
 }
 
 /// The value of one line of `/metrics`; 0 if the line is missing.
-async fn metric(world: &World, line: &str) -> u64 {
+pub(super) async fn metric(world: &World, line: &str) -> u64 {
     let text = world.gateway.admin("/metrics").await.1;
     let value = text.lines().find_map(|found| found.strip_prefix(&format!("fapi_gateway_upstream_{line} ")));
     value.map_or(0, |value| value.parse().expect("a whole number"))
 }
 
-async fn servers(world: &World, state: &str) -> u64 {
+pub(super) async fn servers(world: &World, state: &str) -> u64 {
     metric(world, &format!("servers{{state=\"{state}\",upstream=\"bank\"}}")).await
 }
 
@@ -74,7 +74,7 @@ async fn retries(world: &World) -> u64 {
 }
 
 /// Waits until this many servers are in this state.
-async fn becomes(world: &World, state: &str, count: u64) {
+pub(super) async fn becomes(world: &World, state: &str, count: u64) {
     let reached = async {
         while servers(world, state).await != count {
             yield_now().await;
@@ -109,12 +109,20 @@ async fn a_server_that_refuses_connections_is_left_out_and_the_others_take_over(
     assert_eq!((retries(&world).await, servers(&world, "ejected").await), (2, 1), "one request tries it again");
 
     other.restart().await.unwrap();
-    world.clock.advance(10);
-    for _ in 0..8 {
-        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
-    }
-    assert!(other.requests().len() >= 5, "it is used again: {}", other.requests().len());
+    // The second pause is twice as long as the first.
+    world.clock.advance(20);
+    let share = async || {
+        let before = other.requests().len();
+        for _ in 0..20 {
+            assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+        }
+        other.requests().len() - before
+    };
+    let at_first = share().await;
+    assert!((1..=4).contains(&at_first), "it gets few requests after its return: {at_first}");
     assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (2, 0));
+    world.clock.advance(30);
+    assert_eq!(share().await, 10, "it takes its turns again");
     assert_eq!(retries(&world).await, 2);
 }
 

@@ -201,6 +201,13 @@ impl Build<'_> {
             default.connection_max_age,
             Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60),
         );
+        let idle_at = at.key("idle_upstream_connections");
+        // Each client waits for one response at a time over HTTP/1.1, so no more connections become idle at once.
+        let idle = entry.idle_upstream_connections.get_or_insert(entry.connections.unwrap_or(1).max(1));
+        if *idle > MAX_CONNECTIONS {
+            self.problem(&idle_at, "no process can hold so many; write at most 1000000");
+        }
+        let idle = self.count(&idle_at, idle);
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
         let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
@@ -235,6 +242,7 @@ impl Build<'_> {
             streams: streams?.try_into().ok()?,
             connection_max_age: age?,
             connection_max_requests: requests?.try_into().ok()?,
+            idle_upstream_connections: idle?.try_into().ok()?,
         })
     }
 

@@ -12,6 +12,7 @@ use super::Build;
 use super::files::{Anchors, misfit};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
+use crate::config::scalar;
 use crate::connection::tls;
 use crate::upstream;
 
@@ -92,6 +93,10 @@ impl Build<'_> {
         };
         let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
         let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
+        let header = entry.header_bytes.get_or_insert(scalar::Size(64 * 1024)).0;
+        if !(1024..=1024 * 1024).contains(&header) {
+            self.problem(&at.key("header_bytes"), "the size must be from 1KiB to 1MiB; the default is `64KiB`");
+        }
         let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
         let limits = self.upstream_limits(&at.key("limits"), entry.limits.get_or_insert_default());
         texts?;
@@ -102,6 +107,7 @@ impl Build<'_> {
             tls: tls?,
             connect_timeout: connect?,
             response_timeout: response?,
+            header_bytes: header.try_into().ok()?,
             idle_timeout: idle?,
             health_check: health_check?,
             limits: limits?,

@@ -225,6 +225,10 @@ pub(in crate::config) struct Limits {
     /// How many requests a connection may carry, a tenth more or less, before its client is asked to open another.
     #[schemars(range(min = 10, max = 1_000_000_000), extend("default" = 100_000))]
     pub(in crate::config) connection_max_requests: Option<u64>,
+    /// How many connections to upstreams a listener keeps while they are not used, rounded up to a multiple of the number
+    /// of CPUs; at most 1000000. The default is that of `connections`. Changes only with a restart.
+    #[schemars(range(min = 1), extend("default" = 10_000))]
+    pub(in crate::config) idle_upstream_connections: Option<u64>,
 }
 
 /// One JSON line for each exchange.

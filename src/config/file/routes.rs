@@ -27,6 +27,9 @@ pub(in crate::config) struct Upstream {
     /// How long a server may send nothing.
     #[schemars(extend("default" = "30s"))]
     pub(in crate::config) response_timeout: Option<Duration>,
+    /// Largest header section of a response, from 1KiB to 1MiB; a larger one is answered with 502.
+    #[schemars(extend("default" = "64KiB"))]
+    pub(in crate::config) header_bytes: Option<Size>,
     /// How long an unused connection is kept; keep it below the servers' own, or a request may be sent on a connection
     /// that is just being closed.
     #[schemars(extend("default" = "60s"))]

@@ -37,6 +37,7 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
         protocol: Protocol::Http1,
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),
+        header_bytes: 1024,
         idle_timeout: Duration::from_secs(1),
         health_check: None,
         limits: Limits { exchanges: 1, waiting: 0, connections: 1 },
