@@ -274,7 +274,11 @@ impl KeySource {
         let observed = if outcome.is_ok() { RefreshOutcome::Success } else { RefreshOutcome::Failure };
         self.observer.jwks_refresh(&self.name, observed);
         self.held.asked.store(true, Ordering::Release);
-        self.observer.resource(Kind::Keys, &self.name, outcome.as_ref().map(|()| ()).map_err(|error| error as _));
+        let noted = match &outcome {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error as _),
+        };
+        self.observer.resource(Kind::Keys, &self.name, noted);
         outcome
     }
 

@@ -40,7 +40,7 @@ impl Standing {
             return true;
         }
         let returned = self.returned.load(Ordering::Relaxed);
-        if returned != 0 && self.share(returned, now) == WHOLE {
+        if returned != 0 && returned != NOW && self.share(returned, now) == WHOLE {
             self.returned.store(0, Ordering::Relaxed);
             self.pauses.store(0, Ordering::Relaxed);
         }
@@ -214,6 +214,7 @@ mod tests {
         let standing = Standing::default();
         standing.unreachable(at(0));
         standing.recovered();
+        assert!(!standing.answered(at(0)), "a response to an earlier request, which changes nothing");
         assert!(!standing.is_ejected() && standing.may_be_tried(at(1)));
         assert_eq!([1, 16, 31].map(|now| turns(&standing, at(now))), [10, 50, 100]);
     }

@@ -1,6 +1,7 @@
 //! What the gateway reads again and again: a name, an issuer or a file that fails keeps nothing else from coming into
 //! force, and the admin listener says what failed.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -257,6 +258,25 @@ async fn an_issuer_that_is_down_keeps_its_keys_when_a_reload_calls_it_in_another
     reload(&world, 3).await;
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
     assert_eq!(state(&world, "keys", "bank").await, "good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_issuer_that_says_nothing_delays_a_reload_for_a_bounded_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let world = World::start().await;
+    let text = std::fs::read_to_string(world.gateway.folder().path().join("gateway.yaml")).unwrap();
+    let second = format!(
+        "issuers:\n  - {{ name: second, issuer: \"https://second.test\", audiences: [a], \
+         jwks_uri: \"https://localhost:{}/jwks\" }}\n",
+        silent.local_addr().unwrap().port()
+    );
+    world.gateway.folder().write("gateway.yaml", &text.replace("issuers:\n", &second));
+    let new = rotate(&world);
+    reload(&world, 1).await;
+    assert_eq!(shown(&world).await, new);
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
+    assert_ne!(state(&world, "keys", "second").await, "good", "control: it has not answered");
+    assert_eq!(world.gateway.admin("/readyz").await, (200, "ok\n".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
