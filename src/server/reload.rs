@@ -217,10 +217,10 @@ impl Reloader {
             *audit = destination;
         }
         expirations.note(&self.shared.metrics, now());
-        let before = self.generation.swap(new.clone());
-        if before.awaited().is_empty() {
+        if self.generation.load().awaited().is_empty() {
             new.was_ready.store(true, Ordering::Release);
         }
+        let before = self.generation.swap(new.clone());
         self.shared.note_files(&new);
         if before.kept_for != new.kept_for {
             // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too

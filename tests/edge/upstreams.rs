@@ -576,6 +576,21 @@ async fn a_server_that_is_not_well_is_left_out_until_it_is() {
         assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
     }
     assert_eq!(served(&other), before + 4, "it alone is healthy");
+
+    world.clock.advance(30);
+    one_is_well.store(true, Ordering::SeqCst);
+    becomes(&world, "healthy", 2).await;
+    let share = async || {
+        let before = served(&one);
+        for _ in 0..20 {
+            assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+        }
+        served(&one) - before
+    };
+    let at_first = share().await;
+    assert!((1..=4).contains(&at_first), "it gets few requests after its return: {at_first}");
+    world.clock.advance(30);
+    assert_eq!(share().await, 10, "it takes its turns again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
