@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::issuer::Unread;
 use crate::replay::memory::Capacity;
 use crate::resource::Id;
+use crate::telemetry::audit::OnOverflow;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Upstream;
 
@@ -52,6 +53,8 @@ pub struct Generation {
     pub admin_tls: Option<Arc<InForce>>,
     /// The limits on connections and messages.
     pub limits: Limits,
+    /// What happens to requests while the audit cannot be written.
+    pub on_overflow: OnOverflow,
     /// How long the drain may take.
     pub drain: drain::Settings,
     /// The metrics of each route, by its name; the empty name is for exchanges that matched no route.

@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::connection::drain::Drain;
 use crate::generation::Generation;
 use crate::resource::Resources;
-use crate::telemetry::audit::Health;
+use crate::telemetry::lines::Health;
 use crate::telemetry::metrics::Metrics;
 
 pub use self::accept::{AdminListener, Entrance};

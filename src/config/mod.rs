@@ -73,8 +73,8 @@ pub struct Config {
     pub strip: StripList,
     /// How long stopping the gateway may take.
     pub drain: drain::Settings,
-    /// Where the audit is written.
-    pub audit: audit::Destination,
+    /// Where the audit is written, and what happens if it cannot be.
+    pub audit: audit::Settings,
     /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.
     pub certificates: Vec<(String, UnixTime)>,
     /// Every file with revocation lists, as gateway.yaml names it, and the earliest `nextUpdate` in it.

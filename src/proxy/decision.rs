@@ -39,6 +39,9 @@ impl Proxy {
             return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
         };
         context.listener_cors.clone_from(&host.cors);
+        if !self.audit.admits(generation.on_overflow).await {
+            return Err(Rejection::new(Unavailable::Audit, Default::default()));
+        }
         let request: &http::request::Parts = session.req_header();
         let message =
             Facts { version: request.version, raw_h1: raw.as_deref(), server_name: facts.server_name.as_deref() };

@@ -47,8 +47,7 @@ impl Proxy {
                 decision: Duration::ZERO,
             },
         );
-        // This runs while the connection is polled, so it cannot wait.
-        self.audit.send_or_lose(line);
+        self.audit.send(&line);
         http1_bytes(&response, self.clock.now())
     }
 }

@@ -474,7 +474,7 @@ impl ProxyHttp for Proxy {
             }
         }
         session.set_pipelining_enabled(false);
-        self.audit.send(line).await;
+        self.audit.send(&line);
     }
 
     /// Suppresses Pingora's own log line, which would repeat the audit record without the code.

@@ -139,6 +139,7 @@ pub(super) fn build(
         },
         upstreams,
         limits: config.limits,
+        on_overflow: config.audit.on_overflow,
         drain: config.drain,
     })
 }

@@ -42,6 +42,7 @@ use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::resource::Resources;
 use crate::telemetry::audit::Audit;
+use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Lookup};
 
@@ -143,8 +144,11 @@ impl Bound {
     pub fn new(config: Config, mut options: Options) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
         let (output, destination) = match options.audit.take() {
-            Some(output) => (output, None),
-            None => (config.audit.open().map_err(StartError::Audit)?, Some(config.audit.clone())),
+            Some(output) => (Output::from(output), None),
+            None => {
+                let destination = &config.audit.destination;
+                (destination.open().map_err(StartError::Audit)?, Some(destination.clone()))
+            }
         };
         let bind =
             |address: SocketAddr| TcpListener::bind(address).map_err(|error| StartError::Bind { address, error });

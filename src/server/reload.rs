@@ -1,7 +1,6 @@
 //! Reloads the configuration on request or when its files have changed, and runs the background work of the current
 //! generation.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
 use crate::resource::{Id, Kind};
 use crate::telemetry::audit::{AuditSender, Destination};
+use crate::telemetry::lines::Output;
 
 /// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
 /// changed.
@@ -196,7 +196,8 @@ impl Reloader {
 
     /// Builds and warms up a new generation; the old one remains in force until the new one is ready.
     async fn replace(&self, config: Config, state: &mut ReloadState) -> Result<(), NotReloaded> {
-        let (interval, destination, expirations) = (config.watch, config.audit.clone(), Expirations::of(&config));
+        let (interval, destination, expirations) =
+            (config.watch, config.audit.destination.clone(), Expirations::of(&config));
         let now = || self.shared.clock.unix_time();
         let new = build(config, &self.shared, now(), Some(&self.generation.load()))
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
@@ -213,7 +214,7 @@ impl Reloader {
         // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
             let opened = open(destination.clone()).await;
-            self.audit.continue_in(opened.map_err(NotReloaded::passing)?).await;
+            self.audit.continue_in(opened.map_err(NotReloaded::passing)?);
             *audit = destination;
         }
         expirations.note(&self.shared.metrics, now());
@@ -236,7 +237,7 @@ impl Reloader {
     async fn reopen_audit(&self, state: &ReloadState) {
         let Some(destination) = state.audit.clone() else { return };
         match open(destination).await {
-            Ok(output) => self.audit.continue_in(output).await,
+            Ok(output) => self.audit.continue_in(output),
             Err(why) => {
                 tracing::error!(why, "the audit could not be opened again; it continues in the file that is open")
             }
@@ -290,7 +291,7 @@ impl BackgroundService for Reloader {
 }
 
 /// Opens the audit's destination, on a thread that may block.
-async fn open(destination: Destination) -> Result<Box<dyn Write + Send>, String> {
+async fn open(destination: Destination) -> Result<Output, String> {
     let opened = tokio::task::spawn_blocking(move || destination.open()).await;
     let opened = opened.map_err(std::io::Error::other).flatten();
     opened.map_err(|error| format!("cannot write the audit: {error}"))

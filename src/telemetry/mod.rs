@@ -1,6 +1,7 @@
 //! The output for operators: the audit, the metrics and the log.
 
 pub mod audit;
+pub mod lines;
 pub mod logging;
 pub mod metrics;
 mod resources;

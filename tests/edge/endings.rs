@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fapi_gateway::telemetry::audit::Audit;
+use fapi_gateway::telemetry::audit::{Audit, OnOverflow, PATIENCE};
+use fapi_gateway::telemetry::lines::Output;
 use http::Request;
 use sandbox::pki::self_signed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,20 +186,29 @@ impl Write for Full {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_audit_holds_exchanges_at_their_end_and_nothing_else() {
+async fn a_stalled_audit_makes_no_exchange_wait_and_loses_lines_only_beyond_its_bound() {
     let (let_go, stalled) = channel();
-    let audit = Audit::start(Box::new(Stalled(stalled))).unwrap();
+    let audit = Audit::start(Output::from(Box::new(Stalled(stalled)) as Box<dyn Write + Send>)).unwrap();
     let (sender, health) = (audit.sender(), audit.health());
-    let fill = async {
-        loop {
-            sender.send(vec![b'x'; 9000]).await;
-        }
-    };
-    assert!(tokio::time::timeout(Duration::from_secs(1), fill).await.is_err(), "the queue fills up");
-    assert!(!health.good());
-    sender.send_or_lose(vec![b'x']);
-    assert_eq!(health.lost(), 1);
+    let line = [&[b'x'; 8999][..], b"\n"].concat();
+    for _ in 0..1000 {
+        sender.send(&line);
+    }
+    assert_eq!(health.lost(), 0, "control: 9 MB wait");
+    assert!(sender.admits(OnOverflow::Drop).await && !sender.admits(OnOverflow::Refuse).await);
+    let began = Instant::now();
+    assert!(!sender.admits(OnOverflow::Block).await);
+    assert!(began.elapsed() >= PATIENCE, "it waits before it refuses");
+    for _ in 0..1000 {
+        sender.send(&line);
+    }
+    assert!(health.lost() > 100 && !health.good(), "{health:?}");
+    let waiting = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.admits(OnOverflow::Block).await }
+    });
     drop(let_go);
+    assert!(waiting.await.unwrap(), "it goes on as soon as there is room");
     let recovered = async {
         while !health.good() {
             tokio::task::yield_now().await;
@@ -209,10 +219,10 @@ async fn a_stalled_audit_holds_exchanges_at_their_end_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_that_cannot_be_written_are_counted_and_the_end_says_so() {
-    let audit = Audit::start(Box::new(Full)).unwrap();
+    let audit = Audit::start(Output::from(Box::new(Full) as Box<dyn Write + Send>)).unwrap();
     let (sender, health) = (audit.sender(), audit.health());
     for _ in 0..3 {
-        sender.send(b"line\n".to_vec()).await;
+        sender.send(b"line\n");
     }
     let noticed = async {
         while health.good() {
@@ -220,6 +230,7 @@ async fn lines_that_cannot_be_written_are_counted_and_the_end_says_so() {
         }
     };
     tokio::time::timeout(DEADLINE, noticed).await.expect("the failure is noticed");
+    assert_eq!(health.lost(), 0, "they wait for space");
     assert!(!audit.close());
     assert_eq!(health.lost(), 3);
 }

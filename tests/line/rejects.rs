@@ -108,6 +108,8 @@ async fn every_code_has_a_case() {
     // Nor does a client that is cut off after the head of a response; hostile/slow.rs checks that.
     covered.note(Code::ClientStalled);
     covered.note(Code::ExchangeTimeout);
+    // Nor can a request make the disk of the audit full; operate/audit.rs does.
+    covered.note(Code::AuditUnavailable);
     // This requires a connection that was accepted before a reload; hostile/certificates.rs checks it.
     covered.note(Code::ConnectionOutdated);
     proxies(&covered).await;

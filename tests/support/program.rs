@@ -1,7 +1,8 @@
 //! The program itself, as an operator runs it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use super::tools::tool;
@@ -15,13 +16,29 @@ pub struct Program {
 
 impl Program {
     pub fn run(folder: &Folder) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
-            .arg("run")
-            .current_dir(folder.path())
-            .env("RUST_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        command.arg("run");
+        Self::start(folder, command)
+    }
+
+    /// The same, with files that can grow to this many KiB and no further, as on a full disk.
+    pub fn run_with_disk(folder: &Folder, kib: usize) -> Self {
+        let mut command = tool("bash");
+        let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" run");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_fapi-gateway")]);
+        Self::start(folder, command)
+    }
+
+    /// The same, with a standard output that nobody reads before [`Program::stdout`] is.
+    pub fn run_unread(folder: &Folder) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        command.arg("run").stdout(Stdio::piped());
+        Self::start(folder, command)
+    }
+
+    fn start(folder: &Folder, mut command: Command) -> Self {
+        let command = command.current_dir(folder.path()).env("RUST_LOG", "info").stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -36,6 +53,30 @@ impl Program {
                 return line;
             }
         }
+    }
+
+    /// The addresses of its listener and its admin listener, from the log.
+    pub fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let mut address =
+            |text| self.says(text).rsplit_once("address=").expect("an address").1.trim().parse().expect("an address");
+        (address(" listening"), address("admin listening"))
+    }
+
+    /// Its standard output.
+    pub fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("it is piped and was not taken")
+    }
+
+    /// The lines of its log that have come and that nobody has asked for.
+    pub fn rest(&self) -> Vec<String> {
+        self.log.try_iter().collect()
+    }
+
+    /// The memory that it occupies, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub fn signal(&self, name: &str) {

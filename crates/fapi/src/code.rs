@@ -251,6 +251,8 @@ codes! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, None;
     /// As many exchanges of the upstream are in progress, and as many wait, as its `limits` allow.
     UpstreamOverloaded = "upstream_overloaded", SERVICE_UNAVAILABLE, None;
+    /// The audit cannot be written as fast as requests come, and `audit.on_overflow` is `block` or `refuse`.
+    AuditUnavailable = "audit_unavailable", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;
     /// The upstream did not connect or answer in time.

@@ -150,6 +150,9 @@ pub enum Unavailable {
         /// The upstream's configured name.
         upstream: Arc<str>,
     },
+    /// The audit cannot be written, and no request is served without a record.
+    #[error("the audit cannot be written, and `audit.on_overflow` allows no request without a record")]
+    Audit,
     /// No connection to the upstream, or a connection that broke.
     #[error("upstream {upstream:?} is unreachable: {detail}")]
     Upstream {
@@ -190,6 +193,7 @@ impl Unavailable {
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
+            Self::Audit => Code::AuditUnavailable,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamInvalid { .. } => Code::UpstreamInvalid,
@@ -277,7 +281,8 @@ impl Rejection {
                 | Unavailable::Introspection { .. }
                 | Unavailable::ReplayLog { .. }
                 | Unavailable::Overloaded { .. }
-                | Unavailable::UpstreamOverloaded { .. },
+                | Unavailable::UpstreamOverloaded { .. }
+                | Unavailable::Audit,
             )
             | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

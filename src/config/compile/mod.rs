@@ -290,9 +290,18 @@ impl Build<'_> {
         Some(size)
     }
 
-    fn audit(&mut self, file: &mut File) -> Option<audit::Destination> {
-        let at = KeyPath::of("audit").key("destination");
+    fn audit(&mut self, file: &mut File) -> Option<audit::Settings> {
         let entry = file.audit.get_or_insert_default();
+        let on_overflow = match entry.on_overflow.get_or_insert(file::OnOverflow::Drop) {
+            file::OnOverflow::Drop => audit::OnOverflow::Drop,
+            file::OnOverflow::Block => audit::OnOverflow::Block,
+            file::OnOverflow::Refuse => audit::OnOverflow::Refuse,
+        };
+        Some(audit::Settings { destination: self.audit_destination(entry)?, on_overflow })
+    }
+
+    fn audit_destination(&mut self, entry: &mut file::Audit) -> Option<audit::Destination> {
+        let at = KeyPath::of("audit").key("destination");
         let written = &entry.destination.get_or_insert_with(|| FilePath("stdout".into())).0;
         let text = written.to_str().unwrap_or_default();
         if text == "stdout" {

@@ -238,6 +238,21 @@ pub(in crate::config) struct Audit {
     /// `stdout`, or the path of a file that lines are added to.
     #[schemars(extend("default" = "stdout"))]
     pub(in crate::config) destination: Option<FilePath>,
+    /// What happens to requests while the lines cannot be written as fast as they come.
+    #[schemars(extend("default" = "drop"))]
+    pub(in crate::config) on_overflow: Option<OnOverflow>,
+}
+
+/// What happens to requests while the audit cannot be written as fast as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OnOverflow {
+    /// They are served; lines that find no room are lost, and counted.
+    Drop,
+    /// They wait for room, at most 2 seconds, and are then refused with 503.
+    Block,
+    /// They are refused with 503.
+    Refuse,
 }
 
 /// How changes of files take effect; SIGHUP always reloads.

@@ -4,4 +4,4 @@ mod record;
 mod writer;
 
 pub use record::{CertificateSource, Ending, decision, line, schema};
-pub use writer::{Audit, AuditSender, Destination, Health};
+pub use writer::{Audit, AuditSender, Destination, OnOverflow, PATIENCE, Settings};

@@ -186,7 +186,13 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         duration_ms: (ending.duration.as_secs_f64() * 1e6).round() / 1e3,
         decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
     };
-    let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(USUAL);
+    if serde_json::to_writer(&mut bytes, &line).is_err() {
+        return Vec::new();
+    }
     bytes.push(b'\n');
     bytes
 }
+
+/// The size of most lines, in bytes.
+const USUAL: usize = 1024;

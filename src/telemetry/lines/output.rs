@@ -1,0 +1,135 @@
+//! Where lines go: how much of them is taken at once, and what becomes of a line of which only a part was taken.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// A destination of lines.
+pub enum Output {
+    /// A regular file, which takes everything at once unless its disk is full.
+    File(File),
+    /// A pipe, a socket or a terminal, whose reader may stall. It is never written to before it has room.
+    Pipe(File),
+    /// Anything else; a write may block.
+    Other(Box<dyn Write + Send>),
+}
+
+impl From<Box<dyn Write + Send>> for Output {
+    fn from(output: Box<dyn Write + Send>) -> Self {
+        Self::Other(output)
+    }
+}
+
+impl Output {
+    /// Opens a file, to which lines are added.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for appending.
+    pub fn append_to(path: &Path) -> io::Result<Self> {
+        // Opening a named pipe for reading, too, would hide that nobody else reads it.
+        let regular = std::fs::metadata(path).is_ok_and(|file| file.is_file());
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        let both = options.clone().read(regular).open(path);
+        // A file that may only be written to is as good, but for its last byte.
+        Ok(Self::of(both.or_else(|_| options.open(path))?))
+    }
+
+    /// Duplicates a standard stream, without the buffer that its own writer has.
+    ///
+    /// # Errors
+    /// When the stream is closed.
+    pub fn duplicate(stream: impl AsFd) -> io::Result<Self> {
+        Ok(Self::of(File::from(stream.as_fd().try_clone_to_owned()?)))
+    }
+
+    fn of(file: File) -> Self {
+        let waits = file.metadata().is_ok_and(|file| {
+            let kind = file.file_type();
+            kind.is_fifo() || kind.is_socket() || kind.is_char_device()
+        });
+        if waits { Self::Pipe(file) } else { Self::File(file) }
+    }
+
+    /// Whether the last line in a file has no end: its writer was killed, or had no space for the rest.
+    pub(super) fn ends_within_line(&self) -> bool {
+        let Self::File(file) = self else { return false };
+        let Some(last) = file.metadata().ok().and_then(|file| file.len().checked_sub(1)) else { return false };
+        let mut byte = [b'\n'];
+        file.read_at(&mut byte, last).is_ok() && byte != [b'\n']
+    }
+
+    /// Whether this is the file or pipe that the other one is.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let identity = |output: &Self| match output {
+            Self::File(file) | Self::Pipe(file) => file.metadata().ok().map(|file| (file.dev(), file.ino())),
+            Self::Other(_) => None,
+        };
+        identity(self).is_some_and(|one| identity(other) == Some(one))
+    }
+
+    /// Removes the first part of a line from the end of a file; returns whether there is no such part any more. Nothing
+    /// else can be shortened, nor can every file.
+    pub(super) fn take_back(&self, part: u64) -> bool {
+        let Self::File(file) = self else { return false };
+        match file.metadata().map(|file| file.len().checked_sub(part)) {
+            Ok(Some(length)) => file.set_len(length).is_ok(),
+            // Someone else has shortened it.
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Writes some of these lines and returns how many bytes were written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] if the reader of a pipe has made no room for a moment; otherwise, what the operating
+    /// system reports.
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(lines),
+            Self::Pipe(file) => {
+                if !has_room(file.as_fd())? {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                file.write(portion(lines))
+            }
+            Self::Other(output) => output.write(lines),
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(_) | Self::Pipe(_) => Ok(()),
+            Self::Other(output) => output.flush(),
+        }
+    }
+}
+
+/// Waits a moment until a pipe has room for [`ATOMIC`] bytes, or has lost its reader, which the write then reports.
+fn has_room(pipe: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut pipes = [PollFd::from_borrowed_fd(pipe, PollFlags::OUT)];
+    match poll(&mut pipes, MOMENT_MS) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns as many whole lines as a pipe takes at once, or the first part of a longer one.
+fn portion(lines: &[u8]) -> &[u8] {
+    let Some(first) = lines.get(..ATOMIC) else { return lines };
+    match first.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => first.get(..=end).unwrap_or(first),
+        None => first,
+    }
+}
+
+/// What a pipe that is ready takes without blocking, whole or not at all (`PIPE_BUF` of Linux, see pipe(7)).
+const ATOMIC: usize = 4096;
+/// How long a pipe may make no room before the writer looks whether it has anything else to do.
+const MOMENT_MS: i32 = 50;
