@@ -56,7 +56,13 @@ fn main() -> ExitCode {
     let default = if matches!(arguments.command, Command::Demo { .. }) { "error" } else { logging::DEFAULT };
     #[cfg(not(feature = "demo"))]
     let default = logging::DEFAULT;
-    logging::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned()), std::io::stderr);
+    let _log = match logging::StderrLog::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned())) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("fapi-gateway: cannot write the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     match arguments.command {
         Command::Run { config } => commands::run::run(&config),
         Command::Check { config, print_effective } => commands::check::run(&config, print_effective),

@@ -19,7 +19,8 @@ use crate::connection::drain::Drain;
 use crate::generation::Generation;
 use crate::resource::Resources;
 use crate::telemetry::lines::Health;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::logging;
+use crate::telemetry::metrics::{Lost, Metrics};
 
 pub use self::accept::{AdminListener, Entrance};
 
@@ -54,7 +55,8 @@ impl Admin {
         }));
         self.metrics.resources(&self.resources.reports());
         let (issuers, replay) = (&generation.gateway.issuers, generation.gateway.replay.entries());
-        self.metrics.render(issuers, replay, self.audit.lost(), self.clock.unix_time())
+        let lost = Lost { audit: self.audit.lost(), log: logging::lines_lost() };
+        self.metrics.render(issuers, replay, lost, self.clock.unix_time())
     }
 
     fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options};
+use crate::telemetry::logging;
 use crate::upstream::SystemLookup;
 
 /// Loads the configuration and serves; the exit code tells how it ended.
@@ -19,7 +20,7 @@ pub fn run(path: &Path) -> ExitCode {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{errors}");
+            logging::print(&errors.to_string());
             return ExitCode::from(super::BAD_CONFIGURATION);
         }
     };
@@ -48,7 +49,7 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("fapi-gateway: {error}");
+    logging::print(&format!("fapi-gateway: {error}"));
     ExitCode::FAILURE
 }
 

@@ -1,4 +1,14 @@
 //! The log: lines on stderr, filtered by `RUST_LOG`, that never contain a secret.
+//!
+//! A thread of its own writes them, so that a reader of stderr that stalls stops nothing else. Lines beyond [`BUFFER`]
+//! are lost; they are counted, and the log says how many when it moves again.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
@@ -6,6 +16,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::lines::{Event, LineSender, Lines, Output};
 
 /// The filter if `RUST_LOG` is not set.
 pub const DEFAULT: &str = "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=off";
@@ -19,4 +31,140 @@ pub fn start(filter: &str, output: impl for<'w> MakeWriter<'w> + Send + Sync + '
     let ours = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("fapi_gateway"));
     let lines = tracing_subscriber::fmt::layer().with_writer(output).with_ansi(false);
     let _ = tracing_subscriber::registry().with(filter).with(ours).with(lines).try_init();
+}
+
+/// The log on stderr; when it is dropped, the last lines are written, within [`LAST_WAIT`].
+pub struct StderrLog(Lines);
+
+impl StderrLog {
+    /// Starts the log of this process on stderr. What a panic says goes the same way.
+    ///
+    /// # Errors
+    /// When stderr cannot be duplicated or the thread cannot be created.
+    pub fn start(filter: &str) -> io::Result<Self> {
+        let log = Self(Lines::start("log", Output::duplicate(io::stderr())?, BUFFER, report)?);
+        let sender = STDERR.get_or_init(|| log.0.sender());
+        start(filter, || LogWriter(sender.clone()));
+        std::panic::set_hook(Box::new(|panic| say_panic(sender, panic)));
+        Ok(log)
+    }
+}
+
+impl Drop for StderrLog {
+    fn drop(&mut self) {
+        // Nobody reads stderr if this fails.
+        let _ = self.0.close(LAST_WAIT);
+    }
+}
+
+/// Prints a line for the operator on stderr, whatever the filter says, and after the lines of the log so far.
+pub fn print(line: &str) {
+    match STDERR.get() {
+        Some(sender) => sender.send(format!("{line}\n").as_bytes()),
+        None => eprintln!("{line}"),
+    }
+}
+
+/// How many lines of the log were lost since the start.
+pub fn lines_lost() -> u64 {
+    STDERR.get().map_or(0, |sender| sender.health().lost())
+}
+
+/// Sends each event as one line.
+struct LogWriter(LineSender);
+
+impl io::Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.send(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Says what happened as soon as the log can be written again; before that, the line would be lost like the others.
+fn report(event: Event<'_>, lost: u64) {
+    let unsaid = UNSAID.fetch_add(lost, Ordering::Relaxed).saturating_add(lost);
+    if matches!(event, Event::Again) && unsaid > 0 {
+        UNSAID.store(0, Ordering::Relaxed);
+        tracing::warn!(lost = unsaid, "lines of the log were lost, since stderr was not read or could not be written");
+    }
+}
+
+/// Says what the default hook would, but waits only a moment for a reader: the process may not live to write it later.
+fn say_panic(sender: &LineSender, panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let mut text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("<unnamed>"));
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        text.push_str(&format!("{trace}\n"));
+    }
+    sender.send(text.as_bytes());
+    sender.wait_until_written(MOMENT);
+}
+
+static STDERR: OnceLock<LineSender> = OnceLock::new();
+/// Lines that were lost and not yet mentioned.
+static UNSAID: AtomicU64 = AtomicU64::new(0);
+
+/// How many bytes of lines wait at most.
+const BUFFER: usize = 1024 * 1024;
+/// How long the process waits for the last lines before it exits.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long a thread that panics waits until that is written.
+const MOMENT: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read, Write, pipe};
+
+    use super::*;
+
+    /// A destination like stderr, and its reader.
+    fn stream() -> (Lines, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        (Lines::start("t", Output::duplicate(writer).unwrap(), BUFFER, |_, _| {}).unwrap(), reader)
+    }
+
+    #[test]
+    fn what_a_panic_says_is_written_before_the_thread_goes_on() {
+        let (lines, mut reader) = stream();
+        let sender = lines.sender();
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().name() == Some("unlucky") {
+                say_panic(&sender, panic);
+            } else {
+                others(panic);
+            }
+        }));
+        let unlucky = std::thread::Builder::new().name("unlucky".into()).spawn(|| panic!("the reason")).unwrap();
+        assert!(unlucky.join().is_err());
+        let mut said = [0; 4096];
+        let count = reader.read(&mut said).unwrap();
+        let said = String::from_utf8_lossy(&said[..count]);
+        assert!(said.starts_with("thread 'unlucky' panicked at src/telemetry/logging.rs:"), "{said}");
+        assert!(said.contains("the reason\n"), "{said}");
+    }
+
+    #[test]
+    fn a_full_pipe_stops_neither_who_logs_nor_the_end() {
+        let (lines, mut reader) = stream();
+        let mut log = LogWriter(lines.sender());
+        let line = [&[b'x'; 999][..], b"\n"].concat();
+        for _ in 0..2000 {
+            log.write_all(&line).unwrap();
+        }
+        let lost = lines.health().lost();
+        // What the pipe holds, what was taken to be written to it, and what waits: 64 KiB and 1 MiB.
+        assert!((800..1000).contains(&lost), "{lost} lines lost");
+        assert!(!lines.close(Duration::from_millis(200)), "the end is not waited for");
+        drop((log, lines));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(text.lines().all(|line| line.len() == 999), "every line is whole");
+        assert_eq!(text.lines().count() as u64 + lost, 2000);
+    }
 }

@@ -44,6 +44,7 @@ pub struct Metrics {
     certificate_not_after: GaugeVec,
     revocation_list_next_update: GaugeVec,
     audit_lines_lost: IntCounter,
+    log_lines_lost: IntCounter,
     reloads: IntCounterVec,
     last_reload: Gauge,
     resources: ResourceMetrics,
@@ -84,6 +85,15 @@ pub enum RevocationOutcome {
     Full,
     /// There were no keys to verify it with.
     Unavailable,
+}
+
+/// How many lines were lost since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lost {
+    /// Of the audit.
+    pub audit: u64,
+    /// Of the log.
+    pub log: u64,
 }
 
 /// How a TLS handshake ended.
@@ -241,6 +251,11 @@ impl Metrics {
         let audit_lines_lost =
             IntCounter::new("fapi_gateway_audit_lines_lost_total", "Audit lines that could not be written.")?;
         registry.register(Box::new(audit_lines_lost.clone()))?;
+        let log_lines_lost = IntCounter::new(
+            "fapi_gateway_log_lines_lost_total",
+            "Lines of the log that were lost because stderr was not read or could not be written.",
+        )?;
+        registry.register(Box::new(log_lines_lost.clone()))?;
         let last_reload = Gauge::new(
             "fapi_gateway_config_last_reload_success",
             "1 if the last reload succeeded or there was none, 0 if it was refused and the configuration before it is still used.",
@@ -279,6 +294,7 @@ impl Metrics {
             certificate_not_after,
             revocation_list_next_update,
             audit_lines_lost,
+            log_lines_lost,
             reloads,
             last_reload,
             resources,
@@ -387,10 +403,12 @@ impl Metrics {
     }
 
     /// The text that Prometheus scrapes; gauges of current values are set here.
-    pub fn render(&self, issuers: &Issuers, replay_entries: usize, audit_lines_lost: u64, now: UnixTime) -> Vec<u8> {
+    pub fn render(&self, issuers: &Issuers, replay_entries: usize, lost: Lost, now: UnixTime) -> Vec<u8> {
         #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
         self.replay_entries.set(replay_entries as f64);
-        self.audit_lines_lost.inc_by(audit_lines_lost.saturating_sub(self.audit_lines_lost.get()));
+        let set = |counter: &IntCounter, count: u64| counter.inc_by(count.saturating_sub(counter.get()));
+        set(&self.audit_lines_lost, lost.audit);
+        set(&self.log_lines_lost, lost.log);
         self.jwks_age.reset();
         for (issuer, age) in issuers.key_ages() {
             if let Some(age) = age {

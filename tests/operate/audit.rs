@@ -29,6 +29,7 @@ struct Stage {
 
 impl Stage {
     async fn start(audit: &str, run: impl FnOnce(&Folder) -> Program) -> Self {
+        fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
         let authority = Authority::new("Test CA");
         let issuer = AuthorizationServer::start(&authority).unwrap();
         let backend = Backend::http1().await;

@@ -4,6 +4,7 @@ mod audit;
 mod configs;
 mod deploy;
 mod docs;
+mod log;
 mod observed;
 mod operation;
 mod reload;

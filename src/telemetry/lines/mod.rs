@@ -243,6 +243,18 @@ impl LineSender {
         health.has_room() || tokio::time::timeout(limit, roomy).await.is_ok()
     }
 
+    /// Waits, at most this long, until nothing waits to be written; returns whether that is so. Blocks.
+    pub fn wait_until_written(&self, limit: Duration) -> bool {
+        let began = Moment::now();
+        while self.0.health.held.load(Ordering::Relaxed) > 0 {
+            if began.elapsed() > limit {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
     /// The state of the destination.
     pub fn health(&self) -> &Health {
         &self.0.health

@@ -1,8 +1,8 @@
 //! The thread that carries lines to their output.
 
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{Event, FULL, GATHER, Output, Report, Shared, Sleep};
@@ -67,7 +67,18 @@ impl Writer {
         let mut batch = shared.lock();
         while batch.bytes.is_empty() && batch.next.is_none() && !batch.ending {
             batch.sleep = Sleep::UntilWork;
-            batch = shared.work.wait(batch).unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !self.troubled {
+                batch = shared.work.wait(batch).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            // That a fault is over is said although no line may come for a long time.
+            (batch, _) = shared.work.wait_timeout(batch, INTERVAL).unwrap_or_else(PoisonError::into_inner);
+            if batch.bytes.is_empty() {
+                batch.sleep = Sleep::Awake;
+                drop(batch);
+                self.note_success();
+                batch = shared.lock();
+            }
         }
         // What was sent into an empty buffer has not waited yet.
         shared.health.note_movement();
@@ -75,7 +86,7 @@ impl Writer {
         let waiting = shared.work.wait_timeout_while(batch, GATHER, |batch| {
             batch.bytes.len() < FULL && batch.next.is_none() && !batch.ending
         });
-        (batch, _) = waiting.unwrap_or_else(std::sync::PoisonError::into_inner);
+        (batch, _) = waiting.unwrap_or_else(PoisonError::into_inner);
         batch.sleep = Sleep::Awake;
         match batch.next.take() {
             None => self.take(&mut batch.bytes),
@@ -140,8 +151,9 @@ impl Writer {
         self.shared.room.notify_waiters();
         let lost = health.lost() > self.reported_lost;
         if none_waits && (self.troubled || lost) {
-            self.tell(Event::Again);
+            self.troubled = !self.tell(Event::Again);
         } else if lost {
+            self.troubled = true;
             self.tell(Event::Behind);
         }
     }
@@ -163,7 +175,7 @@ impl Writer {
             // A stalled pipe has been waited for already.
             batch.sleep = Sleep::UntilWork;
             let waiting = shared.work.wait_timeout_while(batch, PAUSE, |batch| batch.next.is_none() && !batch.ending);
-            (batch, _) = waiting.unwrap_or_else(std::sync::PoisonError::into_inner);
+            (batch, _) = waiting.unwrap_or_else(PoisonError::into_inner);
             batch.sleep = Sleep::Awake;
         }
         match batch.next.take() {
@@ -219,23 +231,23 @@ impl Writer {
         done.iter().rev().take_while(|byte| **byte != b'\n').count()
     }
 
-    /// Reports an event, unless something was reported less than a second ago.
-    fn tell(&mut self, event: Event<'_>) {
+    /// Reports an event, unless something was reported less than [`INTERVAL`] ago; returns whether it did.
+    fn tell(&mut self, event: Event<'_>) -> bool {
         let (now, lost) = (self.shared.health.now(), self.shared.health.lost());
-        if self.reported.is_some_and(|then| now.saturating_sub(then) < 1000) {
-            return;
+        if self.reported.is_some_and(|then| u128::from(now.saturating_sub(then)) < INTERVAL.as_millis()) {
+            return false;
         }
         (self.report)(event, lost.saturating_sub(self.reported_lost));
         self.reported = Some(now);
         self.reported_lost = lost;
-        if matches!(event, Event::Again) {
-            self.troubled = false;
-        }
+        true
     }
 }
 
 /// How long to wait after a failed write before the next attempt.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The time between two reports.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

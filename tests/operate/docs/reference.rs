@@ -14,7 +14,7 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use fapi_gateway::resource::Resources;
-use fapi_gateway::telemetry::metrics::{Handshake, IssuerMetrics, Metrics, RevocationOutcome};
+use fapi_gateway::telemetry::metrics::{Handshake, IssuerMetrics, Lost, Metrics, RevocationOutcome};
 use serde_json::Value;
 
 use super::{page, pages, program, root, text};
@@ -320,7 +320,7 @@ fn every_metric() -> String {
     let _ = metrics.replay("memory");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
     let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("there is no issuer to reject");
-    text(&metrics.render(&issuers, 0, 0, UnixTime(1)))
+    text(&metrics.render(&issuers, 0, Lost::default(), UnixTime(1)))
 }
 
 /// Every name of a metric that is a string literal of its own in the source.
