@@ -11,7 +11,7 @@ use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::server::handshake_with_callback;
 use pingora::protocols::tls::{TlsRef, TlsStream};
 
-use super::tls::{self, Hello, HelloError};
+use super::tls::{self, Attempt, Hello, HelloError, Reason};
 use super::{ConnectionFacts, VirtualHosts};
 
 /// Creates the facts of a connection, once.
@@ -51,6 +51,30 @@ pub enum HandshakeError {
     Tls(#[from] Box<pingora::Error>),
 }
 
+impl HandshakeError {
+    /// Returns the reason, and what there is to say about it.
+    pub fn explain(&self, attempt: &Attempt) -> (Reason, String) {
+        match (self, attempt.refusal.get()) {
+            (Self::ServerName(_), _) => (Reason::NameUnknown, self.to_string()),
+            (Self::Hello(HelloError::Tls(error)), _) => (Reason::of(error), self.to_string()),
+            (Self::Hello(HelloError::Silent | HelloError::Io(_) | HelloError::TooLarge), _) => {
+                (Reason::Other, self.to_string())
+            }
+            (Self::Tls(_), Some(refusal)) => (Reason::of(refusal), refusal.to_string()),
+            (Self::Tls(error), None) => {
+                let text = error.context.as_ref().map_or_else(|| error.to_string(), |text| text.as_str().to_owned());
+                // Pingora says this of both directions.
+                (Reason::of_text(&text), text.trim_start_matches("tls connect error: ").to_owned())
+            }
+        }
+    }
+
+    /// Whether the client did not even begin.
+    pub const fn is_silence(&self) -> bool {
+        matches!(self, Self::Hello(HelloError::Silent))
+    }
+}
+
 fn unserved(server_name: Option<&str>) -> String {
     match server_name {
         Some(name) => format!("no virtual host serves the requested name {name:?}"),
@@ -58,7 +82,8 @@ fn unserved(server_name: Option<&str>) -> String {
     }
 }
 
-/// Performs the handshake, which began at `began`. The facts of the connection are in its TLS digest.
+/// Performs the handshake, which began at `began`. The facts of the connection are in its TLS digest; what the client
+/// shows is noted in `attempt`, whatever becomes of the handshake.
 ///
 /// # Errors
 /// [`HandshakeError`].
@@ -67,8 +92,12 @@ pub async fn handshake(
     client_address: IpAddr,
     hosts: &VirtualHosts,
     began: UnixTime,
+    attempt: &Arc<Attempt>,
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
     let hello = tls::read_hello(&mut stream).await?;
+    if let Some(name) = &hello.server_name {
+        let _ = attempt.server_name.set(name.clone());
+    }
     let Some(host) = hosts.find(hello.server_name.as_deref()) else {
         tls::refuse_name(&mut stream, &hello).await;
         return Err(HandshakeError::ServerName(hello.server_name));
@@ -76,5 +105,5 @@ pub async fn handshake(
     stream.rewind(&hello.bytes);
     let facts = FactsOfHandshake { client_address, hosts, hello: &hello, began };
     let acceptor = Acceptor::from_server_config(host.tls.config.clone());
-    Ok(handshake_with_callback(&acceptor, stream, &facts).await?)
+    Ok(tls::noting(attempt.clone(), handshake_with_callback(&acceptor, stream, &facts)).await?)
 }

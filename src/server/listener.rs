@@ -1,5 +1,6 @@
 //! One data listener: terminates TLS and passes the connection to the proxy.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,14 +16,17 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 
+use crate::clock::rfc3339;
 use crate::connection::ConnectionFacts;
 use crate::connection::handshake::handshake;
 use crate::connection::limits::Limits;
 use crate::connection::lingering::LingeringLimits;
 use crate::connection::slots::Slots;
 use crate::connection::stream::{ClientStream, HeaderLimits};
+use crate::connection::tls::{Attempt, Reason};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
+use crate::telemetry::audit::{FailedHandshake, HandshakeAllowance, handshake_line};
 use crate::telemetry::metrics::{Handshake, Metrics};
 
 /// Accepts the connections of one address.
@@ -34,6 +38,8 @@ pub(super) struct Listener {
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) listener: Arc<str>,
+    /// Shared by all listeners.
+    pub(super) handshake_lines: Arc<HandshakeAllowance>,
 }
 
 impl Listener {
@@ -41,17 +47,29 @@ impl Listener {
         // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
-        let handshake = handshake(stream, client_address, hosts, self.proxy.clock.unix_time());
-        let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
-            Ok(Ok(tls)) => (Some(tls), Handshake::Success),
+        let attempt = Arc::new(Attempt::default());
+        let handshake = handshake(stream, client_address, hosts, self.proxy.clock.unix_time(), &attempt);
+        let tls = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
+            Ok(Ok(tls)) => {
+                self.metrics.handshake(&self.listener, Handshake::Success, NO_REASON);
+                tls
+            }
             Ok(Err(error)) => {
                 tracing::debug!(client = %client_address, %error, "TLS handshake failed");
-                (None, Handshake::Failure)
+                let (reason, detail) = error.explain(&attempt);
+                self.metrics.handshake(&self.listener, Handshake::Failure, reason.as_str());
+                if !error.is_silence() {
+                    self.record(client_address, &attempt, reason, detail);
+                }
+                return None;
             }
-            Err(_) => (None, Handshake::Timeout),
+            Err(_) => {
+                let (reason, limit) = (Reason::Timeout, limits.handshake_timeout);
+                self.metrics.handshake(&self.listener, Handshake::Timeout, reason.as_str());
+                self.record(client_address, &attempt, reason, format!("the handshake took longer than {limit:?}"));
+                return None;
+            }
         };
-        self.metrics.handshake(&self.listener, outcome);
-        let tls = tls?;
         let digest = tls.get_ssl_digest()?;
         let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
         let lingering = LingeringLimits { bytes: limits.unread_body_bytes, time: limits.unread_body_timeout };
@@ -69,6 +87,21 @@ impl Listener {
         });
         Some(Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)))
     }
+
+    /// Records a failed handshake in the audit, unless too many fail.
+    fn record(&self, client_address: IpAddr, attempt: &Attempt, reason: Reason, detail: String) {
+        let Some(omitted) = self.handshake_lines.take() else { return };
+        let failed = FailedHandshake {
+            time: rfc3339(self.proxy.clock.now()),
+            listener: &self.listener,
+            client_address,
+            server_name: attempt.server_name(),
+            reason: reason.as_str(),
+            detail,
+            certificate: attempt.certificate(),
+        };
+        self.proxy.audit.send(&handshake_line(&failed, omitted));
+    }
 }
 
 #[async_trait]
@@ -76,7 +109,7 @@ impl ServerApp for Listener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let generation = self.generation.load_full();
         let Some(_slot) = self.slots.take(generation.limits.connections) else {
-            self.metrics.handshake(&self.listener, Handshake::Refused);
+            self.metrics.handshake(&self.listener, Handshake::Refused, NO_REASON);
             return None;
         };
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
@@ -179,3 +212,5 @@ const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_ERRORS: usize = 100;
 /// How long connections may still send a request after the last one was accepted.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// The label of handshakes that did not fail.
+const NO_REASON: &str = "none";

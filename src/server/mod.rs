@@ -41,7 +41,7 @@ use crate::connection::tls;
 use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::resource::Resources;
-use crate::telemetry::audit::Audit;
+use crate::telemetry::audit::{Audit, HandshakeAllowance};
 use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{self, Lookup};
@@ -211,6 +211,7 @@ impl Bound {
         let pool = generation.load().limits.idle_upstream_connections;
         let mut server = Server::new_with_opt_and_conf(None, server_conf(pool));
         server.bootstrap();
+        let handshake_lines = Arc::new(HandshakeAllowance::default());
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
         let mut services = Vec::new();
@@ -241,6 +242,7 @@ impl Bound {
                 generation: generation.clone(),
                 metrics: metrics.clone(),
                 listener: name.clone(),
+                handshake_lines: handshake_lines.clone(),
             };
             addresses.push(address);
             services.push(server.add_service(Prebound::new(name.to_string(), socket, listener, closing.subscribe())));

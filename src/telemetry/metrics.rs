@@ -214,8 +214,8 @@ impl Metrics {
         registry.register(Box::new(revocations_entries.clone()))?;
         let handshakes = counter(
             "fapi_gateway_tls_handshakes_total",
-            "TLS handshakes. outcome is success, failure, timeout, or refused when limits.connections was reached.",
-            &["listener", "outcome"],
+            "TLS handshakes. outcome is success, failure, timeout, or refused when limits.connections was reached; reason is none, no_certificate, unknown_ca, expired, not_yet_valid, revoked, wrong_usage, policy, name_unknown, protocol_version, no_shared_suite, not_tls, timeout, client_alert or other.",
+            &["listener", "outcome", "reason"],
         )?;
         let jwks_age = gauge(
             "fapi_gateway_jwks_age_seconds",
@@ -341,15 +341,15 @@ impl Metrics {
         }
     }
 
-    /// Counts a handshake.
-    pub fn handshake(&self, listener: &str, outcome: Handshake) {
+    /// Counts a handshake; `reason` says why it failed, from a closed set.
+    pub fn handshake(&self, listener: &str, outcome: Handshake, reason: &'static str) {
         let outcome = match outcome {
             Handshake::Success => "success",
             Handshake::Failure => "failure",
             Handshake::Timeout => "timeout",
             Handshake::Refused => "refused",
         };
-        self.handshakes.with_label_values(&[listener, outcome]).inc();
+        self.handshakes.with_label_values(&[listener, outcome, reason]).inc();
     }
 
     /// Counts a revocation by the kind of its subject, if it is known.

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use fapi_gateway::clock::Moment;
 use fapi_gateway::telemetry::audit::{Audit, OnOverflow, PATIENCE};
 use fapi_gateway::telemetry::lines::Output;
 use http::Request;
@@ -196,7 +197,7 @@ async fn a_stalled_audit_makes_no_exchange_wait_and_loses_lines_only_beyond_its_
     }
     assert_eq!(health.lost(), 0, "control: 9 MB wait");
     assert!(sender.admits(OnOverflow::Drop).await && !sender.admits(OnOverflow::Refuse).await);
-    let began = Instant::now();
+    let began = Moment::now();
     assert!(!sender.admits(OnOverflow::Block).await);
     assert!(began.elapsed() >= PATIENCE, "it waits before it refuses");
     for _ in 0..1000 {

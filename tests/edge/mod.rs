@@ -2,6 +2,7 @@
 
 mod ejection;
 mod endings;
+mod handshakes;
 pub mod hostile;
 mod long;
 mod paths;

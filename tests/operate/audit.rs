@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fapi_gateway::clock::Moment;
 use http::Request;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::pki::Authority;
@@ -229,7 +230,7 @@ async fn a_full_disk_is_one_line_of_the_log_a_second_and_on_overflow_says_what_r
         ask(&mut connection).await; // control
         stage.until_ready("503").await;
         let asked = stage.backend.calls().len();
-        let began = tokio::time::Instant::now();
+        let began = Moment::now();
         for _ in 0..if on_overflow == "block" { 1 } else { 200 } {
             let response = timeout(DEADLINE, connection.send(health())).await.expect("an answer").unwrap();
             assert_eq!(response.status(), if served { 200 } else { 503 }, "{on_overflow}");

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Instant;
 
 use bytes::Bytes;
+use fapi_gateway::clock::Moment;
 use http::Request;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::pki::Authority;
@@ -121,7 +121,7 @@ async fn a_reader_of_stderr_that_stalls_stops_no_request_no_reload_and_no_sigter
     program.fill(lost).await;
     ask().await;
     program.signal("-TERM");
-    let began = Instant::now();
+    let began = Moment::now();
     let code = loop {
         if let Some(status) = program.child.try_wait().unwrap() {
             break status.code();

@@ -526,10 +526,12 @@ impl Write for Lines {
         while let Some(length) = kept.bytes[kept.read..].iter().position(|byte| *byte == b'\n') {
             let (start, end) = (kept.read, kept.read + length);
             let line: Value = serde_json::from_slice(&kept.bytes[start..end]).expect("an audit line is JSON");
-            let id = line["interaction_id"].as_str().expect("an interaction id").to_owned();
             let index = kept.lines.len();
+            if line["event"] != "handshake" {
+                let id = line["interaction_id"].as_str().expect("an interaction id").to_owned();
+                kept.by_id.insert(id, index);
+            }
             kept.lines.push(line);
-            kept.by_id.insert(id, index);
             kept.read = end + 1;
         }
         came.notify_all();

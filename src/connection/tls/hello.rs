@@ -22,6 +22,9 @@ pub struct Hello {
 /// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 pub enum HelloError {
+    /// The client closed the connection without a word, as probes do.
+    #[error("the client sent nothing")]
+    Silent,
     /// The connection was closed or failed, or the client sent more than the parser can hold.
     #[error("cannot read the ClientHello: {0}")]
     Io(#[from] io::Error),
@@ -42,8 +45,11 @@ pub async fn read_hello<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Re
     let mut bytes = Vec::with_capacity(2048);
     while bytes.len() < MAX_HELLO {
         let before = bytes.len();
-        if stream.read_buf(&mut bytes).await? == 0 {
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        match stream.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) if bytes.is_empty() => return Err(HelloError::Silent),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
         }
         let mut fresh = bytes.get(before..).unwrap_or_default();
         while !fresh.is_empty() {
@@ -140,7 +146,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_hello_is_an_error_and_where_it_is_wrong_an_alert() {
         let words = hello("api.example");
-        for cut in [0, 1, 5, 6, words.len() / 2, words.len() - 1] {
+        assert!(matches!(read(&[]).await, (Err(HelloError::Silent), heard) if heard.is_empty()));
+        for cut in [1, 5, 6, words.len() / 2, words.len() - 1] {
             let (hello, heard) = read(&words[..cut]).await;
             assert!(matches!(hello, Err(HelloError::Io(_))) && heard.is_empty(), "{cut}: {hello:?}");
         }

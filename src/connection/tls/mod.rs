@@ -4,6 +4,7 @@
 //! resumption, since a resumed handshake does not verify the certificate again.
 
 mod client_certificates;
+mod failure;
 mod forwarded;
 mod hello;
 mod path_validation;
@@ -19,8 +20,11 @@ use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 
 use self::client_certificates::Verifier;
+use self::failure::Noting;
 use self::revocation_list::tls_time;
 
+pub(super) use failure::noting;
+pub use failure::{Attempt, Reason};
 pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};
 pub use path_validation::{has_unsupported_constraints, trust_anchor, unused_extensions};
@@ -217,7 +221,7 @@ impl Settings {
         let builder = ServerConfig::builder_with_details(provider, clock).with_protocol_versions(&versions)?;
         let builder = match &verifier {
             None => builder.with_no_client_auth(),
-            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            Some(verifier) => builder.with_client_cert_verifier(Arc::new(Noting(verifier.clone()))),
         };
         let mut config = builder.with_single_cert(self.certificate_chain.clone(), self.private_key.clone_key())?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -1,7 +1,9 @@
-//! The audit: one record of the outcome of each exchange.
+//! The audit: one record of the outcome of each exchange, and some of handshakes that failed.
 
+mod handshake;
 mod record;
 mod writer;
 
+pub use handshake::{FailedHandshake, HandshakeAllowance, handshake_line, handshake_schema};
 pub use record::{CertificateSource, Ending, decision, line, schema};
 pub use writer::{Audit, AuditSender, Destination, OnOverflow, PATIENCE, Settings};

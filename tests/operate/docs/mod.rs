@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 use bytes::Bytes;
 use fapi::code::Code;
 use fapi_gateway::config::Config;
+use fapi_gateway::connection::tls::Reason;
 use sandbox::pki::Authority;
 use serde_json::Value;
 
@@ -151,6 +152,22 @@ async fn the_audit_line_has_the_members_that_are_shown() {
     let schema = fapi_gateway::telemetry::audit::schema();
     assert_eq!(members(&record), members(&schema["properties"]));
     assert_eq!(members(&record["confirmation"]), members(&schema["$defs"]["ConfirmationText"]["properties"]));
+}
+
+#[test]
+fn troubleshooting_has_a_way_out_for_every_reason_of_a_failed_handshake() {
+    let troubleshooting = page("docs/operate/troubleshooting.md");
+    let (_, rest) =
+        troubleshooting.split_once("| `reason` | the client sees | likely | way out |").expect("a table of reasons");
+    let named: BTreeSet<String> =
+        table(rest).iter().flat_map(|row| code(row.split('|').nth(1).unwrap_or_default())).collect();
+    let reasons: BTreeSet<String> = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
+    assert_eq!(named, reasons);
+    for name in ["docs/reference/metrics.md", "docs/reference/audit.md"] {
+        let page = page(name);
+        let missing: Vec<&String> = reasons.iter().filter(|reason| !page.contains(reason.as_str())).collect();
+        assert!(missing.is_empty(), "{name} lacks {missing:?}");
+    }
 }
 
 #[test]

@@ -72,6 +72,10 @@ fn audit_members_are_those_of_a_line() {
     let schema = fapi_gateway::telemetry::audit::schema();
     let mut table = "| member | type | meaning |\n| --- | --- | --- |\n".to_owned();
     members(&mut table, &schema, &schema, "");
+    table.push_str("\n## Handshakes\n\nThe members of the line of a handshake that failed.\n\n");
+    table.push_str("| member | type | meaning |\n| --- | --- | --- |\n");
+    let schema = fapi_gateway::telemetry::audit::handshake_schema();
+    members(&mut table, &schema, &schema, "");
     says("audit.md", &table);
 }
 
@@ -303,7 +307,7 @@ fn every_metric() -> String {
     metrics.upstream("u").observe(0.0);
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
-    metrics.handshake("l", Handshake::Success);
+    metrics.handshake("l", Handshake::Success, "none");
     metrics.revocation(Some(Kind::Jti), RevocationOutcome::Recorded);
     metrics.connections("l").inc();
     metrics.reloaded(true);
