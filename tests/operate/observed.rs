@@ -148,7 +148,7 @@ async fn ops_05_metrics_count_exchanges_and_take_no_label_from_a_request() {
         "fapi_gateway_upstream_duration_seconds_count{upstream=\"accounts\"} 2",
         "fapi_gateway_request_duration_seconds_count{route=\"accounts\"} 2",
         "fapi_gateway_decision_duration_seconds_count{route=\"accounts\"} 2",
-        r#"outcome="success"} 5"#,
+        r#"outcome="success",reason="none"} 5"#,
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
