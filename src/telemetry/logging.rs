@@ -1,6 +1,6 @@
 //! The log: lines on stderr, filtered by `RUST_LOG`, that never contain a secret.
 //!
-//! A thread of its own writes them, so that a reader of stderr that stalls stops nothing else. Lines beyond [`BUFFER`]
+//! A thread of its own writes them, so that a reader of stderr that stalls stops nothing else. Lines beyond 1 MiB
 //! are lost; they are counted, and the log says how many when it moves again.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -33,7 +33,7 @@ pub fn start(filter: &str, output: impl for<'w> MakeWriter<'w> + Send + Sync + '
     let _ = tracing_subscriber::registry().with(filter).with(ours).with(lines).try_init();
 }
 
-/// The log on stderr; when it is dropped, the last lines are written, within [`LAST_WAIT`].
+/// The log on stderr; when it is dropped, the last lines are written, within a second.
 pub struct StderrLog(Lines);
 
 impl StderrLog {

@@ -1,10 +1,10 @@
 //! Lines that many threads send and one thread carries to a file or a pipe.
 //!
 //! A sender appends to a buffer that is bounded in bytes, and never waits for the destination. The thread is woken once
-//! for many lines: it gathers them for [`GATHER`], or until there are [`FULL`] bytes, and exchanges the buffer for an
-//! empty one. While the destination takes nothing, lines wait in the buffer; once that is full, further ones are lost,
-//! and counted. A line that a full disk took in
-//! part is taken back and written as a whole later; the rest of one that a pipe took in part comes next.
+//! for many lines: it gathers them for 2 ms, or until there are 64 KiB, and exchanges the buffer for an empty one. While
+//! the destination takes nothing, lines wait in the buffer; once that is full, further ones are lost, and counted. A line
+//! that a full disk took in part is taken back and written as a whole later; the rest of one that a pipe took in part
+//! comes next.
 
 mod output;
 mod writer;
