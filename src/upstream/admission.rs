@@ -23,6 +23,7 @@ pub struct Limits {
 /// The places of one upstream.
 pub(super) struct Admission {
     turns: Arc<Semaphore>,
+    exchanges: usize,
     waiting: AtomicUsize,
     max_waiting: usize,
     patience: Duration,
@@ -37,7 +38,11 @@ impl Admission {
     pub(super) fn new(limits: Limits, streams: usize, patience: Duration) -> Self {
         let exchanges = limits.exchanges.min(limits.connections.saturating_mul(streams)).min(Semaphore::MAX_PERMITS);
         let (turns, waiting) = (Arc::new(Semaphore::new(exchanges)), AtomicUsize::new(0));
-        Self { turns, waiting, max_waiting: limits.waiting, patience }
+        Self { turns, exchanges, waiting, max_waiting: limits.waiting, patience }
+    }
+
+    pub(super) fn has_limits_of(&self, other: &Self) -> bool {
+        (self.exchanges, self.max_waiting, self.patience) == (other.exchanges, other.max_waiting, other.patience)
     }
 
     /// Takes a place, and waits for one if few enough others do.

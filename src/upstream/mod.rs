@@ -116,7 +116,7 @@ pub struct Upstream {
     turn: AtomicUsize,
     all_resolved: AtomicBool,
     health_check_interval: Option<Duration>,
-    admission: Admission,
+    admission: Arc<Admission>,
     header_bytes: usize,
     template: PeerTemplate,
 }
@@ -159,20 +159,20 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             all_resolved: AtomicBool::new(false),
             health_check_interval: settings.health_check.as_ref().map(|check| check.interval),
-            admission: Admission::new(
+            admission: Arc::new(Admission::new(
                 settings.limits,
                 if settings.protocol == Protocol::Http2 { STREAMS } else { 1 },
                 settings.connect_timeout,
-            ),
+            )),
             header_bytes: settings.header_bytes,
             template: PeerTemplate::of(settings),
         }
     }
 
     /// Starts with the addresses that the upstreams of the previous configuration know of the same names, so that a name
-    /// that cannot be resolved during a reload keeps its addresses.
+    /// that cannot be resolved during a reload keeps its addresses, and with the places that are taken.
     #[must_use]
-    pub fn succeeding(self, before: &[Arc<Self>]) -> Self {
+    pub fn succeeding(mut self, before: &[Arc<Self>]) -> Self {
         let known: Vec<_> = before.iter().map(|upstream| upstream.names.load_full()).collect();
         let mut names = Names::default();
         for server in &self.named {
@@ -182,6 +182,9 @@ impl Upstream {
         self.names.store(Arc::new(names));
         let same = before.iter().find(|upstream| upstream.name == self.name);
         self.apply_names(same.map(|upstream| upstream.servers.load_full()).unwrap_or_default().as_slice());
+        if let Some(same) = same.filter(|same| same.admission.has_limits_of(&self.admission)) {
+            self.admission = same.admission.clone();
+        }
         self
     }
 
