@@ -126,7 +126,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             connections: 10_000,
             exchanges: 4000,
-            streams: 64,
+            streams: 100,
             connection_max_age: Duration::from_secs(60 * 60),
             connection_max_requests: 100_000,
             idle_upstream_connections: 10_000,

@@ -134,6 +134,15 @@ pub(super) fn left_unanswered(e: &Error, context: &Context) -> bool {
     *e.esource() == ErrorSource::Upstream && context.upstream_status.is_none() && failed
 }
 
+/// Whether the HTTP/2 connection that a request was sent on should get no more of them: its server refuses streams, is
+/// overburdened by this client (ENHANCE_YOUR_CALM), or does not respond, which may mean that the connection is dead.
+pub(super) fn refuses_streams(e: &Error) -> bool {
+    let reason =
+        e.root_cause().downcast_ref::<h2::Error>().filter(|error| error.is_remote()).and_then(h2::Error::reason);
+    matches!(reason, Some(h2::Reason::REFUSED_STREAM | h2::Reason::ENHANCE_YOUR_CALM))
+        || (*e.esource() == ErrorSource::Upstream && *e.etype() == ErrorType::ReadTimedout)
+}
+
 /// Whether a connection failed because of the server or the network path to it, rather than this machine.
 pub(super) const fn is_servers_fault(error: &ErrorType) -> bool {
     use ErrorType::{

@@ -35,7 +35,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
-use self::failure::{Failure, closed_unanswered, is_servers_fault, left_unanswered, timed_out};
+use self::failure::{Failure, closed_unanswered, is_servers_fault, left_unanswered, refuses_streams, timed_out};
 use self::old_client::OldClients;
 use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date, rfc3339};
@@ -393,7 +393,7 @@ impl ProxyHttp for Proxy {
     /// and has no body, on a connection from the pool that the server was closing.
     fn error_while_proxy(
         &self,
-        _: &HttpPeer,
+        peer: &HttpPeer,
         session: &mut Session,
         mut e: Box<Error>,
         context: &mut Context,
@@ -412,6 +412,9 @@ impl ProxyHttp for Proxy {
             && left_unanswered(&e, context)
         {
             upstream.unanswered(server, self.clock.now());
+        }
+        if let Some(server) = context.server.as_ref().filter(|_| refuses_streams(&e)) {
+            server.retire(peer);
         }
         e.set_retry((unprocessed && whole || stale) && context.attempts < upstream::ATTEMPTS);
         self.count_retry(&e, context);

@@ -12,7 +12,7 @@ mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -128,6 +128,8 @@ pub struct Server {
     backend: Backend,
     peer: HttpPeer,
     standing: Arc<Standing>,
+    /// The part of the pool key that changes when its connections are retired.
+    pool: AtomicU64,
 }
 
 /// How many servers are in each state; every server counts once.
@@ -341,9 +343,18 @@ impl Server {
         self.address
     }
 
-    /// The peer through which Pingora connects to it.
+    /// The peer through which Pingora connects to it, on connections that were not retired.
     pub fn peer(&self) -> HttpPeer {
-        self.peer.clone()
+        let mut peer = self.peer.clone();
+        peer.group_key = self.pool.load(Ordering::Relaxed);
+        peer
+    }
+
+    /// Sends no more requests on the connections of this [`peer`](Self::peer); those in progress may end.
+    pub fn retire(&self, peer: &HttpPeer) {
+        let (used, next) = (peer.group_key, peer.group_key.wrapping_add(1));
+        // Of several requests on one connection, the first retires it.
+        let _ = self.pool.compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -403,7 +414,14 @@ impl PeerTemplate {
         }
         peer.options.tcp_keepalive = Some(KEEPALIVE);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Server { address, named: named.clone(), backend: backend(address), peer, standing }
+        Server {
+            address,
+            named: named.clone(),
+            backend: backend(address),
+            peer,
+            standing,
+            pool: AtomicU64::new(self.pool),
+        }
     }
 }
 

@@ -217,6 +217,28 @@ async fn fwd_09_http2_requests_that_were_not_processed_are_sent_again_and_no_oth
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_http2_connection_whose_streams_are_refused_gets_no_more_of_them() {
+    const CANCEL: u8 = 8;
+    const REFUSED_STREAM: u8 = 7;
+    const ENHANCE_YOUR_CALM: u8 = 11;
+    for (word, connections) in [
+        (Word::Reset(CANCEL), 1), // control: a fault of one request
+        (Word::Reset(REFUSED_STREAM), 2),
+        (Word::Reset(ENHANCE_YOUR_CALM), 2),
+        (Word::GoAway(ENHANCE_YOUR_CALM), 2),
+    ] {
+        let server = Frames::start(&[Word::Answer, word]).await;
+        let world = world(&[server.address()], ", protocol: http2").await;
+        assert_eq!(world.judge(post(&world)).await.0, 200, "control");
+        let _ = world.judge(post(&world)).await;
+        for _ in 0..3 {
+            assert_eq!(world.judge(post(&world)).await.0, 200, "{word:?}");
+        }
+        assert_eq!(server.connections(), connections, "{word:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fwd_09_a_body_that_was_not_kept_whole_is_not_sent_again() {
     const REFUSED_STREAM: u8 = 7;
     for (length, status, requests) in [(60_000, 200, 2), (70_000, 502, 1)] {

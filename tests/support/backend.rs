@@ -156,6 +156,7 @@ pub enum Word {
 pub struct Frames {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Frames {
@@ -164,8 +165,11 @@ impl Frames {
         let address = listener.local_addr().expect("an address");
         let requests = Arc::new(AtomicUsize::new(0));
         let (script, count) = (Arc::new(script.to_vec()), requests.clone());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let opened = connections.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                opened.fetch_add(1, Ordering::SeqCst);
                 let (script, count) = (script.clone(), count.clone());
                 tokio::spawn(async move {
                     // An error means that the peer has closed the connection.
@@ -173,11 +177,16 @@ impl Frames {
                 });
             }
         });
-        Self { address, requests }
+        Self { address, requests, connections }
     }
 
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of connections accepted.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// The number of complete requests received.

@@ -286,6 +286,26 @@ mod tests {
     }
 
     #[test]
+    fn dpop_01_two_proofs_are_told_from_one_in_one_line_and_in_two() {
+        let proofs = |lines: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("dpop", http::HeaderValue::from_bytes(line).unwrap());
+            }
+            match Proofs::from_headers(&headers) {
+                Proofs::None => "none".to_owned(),
+                Proofs::One(proof) => proof.to_owned(),
+                Proofs::Several => "several".to_owned(),
+            }
+        };
+        assert_eq!((proofs(&[]), proofs(&[b"a.b.c"])), ("none".to_owned(), "a.b.c".to_owned())); // control
+        for lines in [&[&b"a.b.c"[..], b"d.e.f"][..], &[b"a.b.c,d.e.f"], &[b"a.b.c, "], &[b","]] {
+            assert_eq!(proofs(lines), "several", "{lines:?}");
+        }
+        assert_eq!(proofs(&[b"a.\xe9.c"]), "", "which is not a proof");
+    }
+
+    #[test]
     fn refuses_schemes_it_does_not_know() {
         for field in ["Basic abc", "DPoP abc", "Negotiate abc"] {
             assert_eq!(code(&[field], None), Some(Code::SchemeUnsupported), "{field}");

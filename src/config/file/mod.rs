@@ -216,8 +216,9 @@ pub(in crate::config) struct Limits {
     /// How many exchanges may be in progress on all listeners; more are answered with 503. At most 1000000.
     #[schemars(range(min = 1), extend("default" = 4000))]
     pub(in crate::config) exchanges: Option<u64>,
-    /// How many streams an HTTP/2 connection may have open.
-    #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
+    /// How many streams an HTTP/2 connection may have open. Some clients open 100 before they know of a lower limit, and
+    /// do not send again what is refused.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 100))]
     pub(in crate::config) streams: Option<u64>,
     /// How old a connection may become, a tenth more or less, before its client is asked to open another; from 1s to 24h.
     #[schemars(extend("default" = "1h"))]

@@ -107,6 +107,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_policy_is_what_it_was_made_of() {
+        let scopes = ScopeRule::All(vec!["accounts".into()]);
+        let (issuers, schemes) =
+            (vec![IssuerIndex(3), IssuerIndex(1)], vec![Scheme::Bearer, Scheme::Dpop, Scheme::Bearer]);
+        let policy = Policy::new(scopes, issuers.clone(), schemes, NonceMode::Always).unwrap();
+        assert_eq!((policy.issuers(), policy.nonce()), (&*issuers, NonceMode::Always));
+        assert_eq!(policy.schemes(), [Scheme::Dpop, Scheme::Bearer]);
+        assert_eq!((policy.scope_text(), policy.introspection_max_age()), ("accounts", None));
+        let max_age = Duration::from_secs(5);
+        assert_eq!(policy.with_introspection_max_age(max_age).introspection_max_age(), Some(max_age));
+    }
+
+    #[test]
     fn a_policy_without_scopes_or_issuers_does_not_exist() {
         let names = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Vec<Box<str>>>();
         assert!(
