@@ -202,7 +202,7 @@ impl Routes {
     /// [`RouteError`], with a route of the pattern if only the method is wrong. A segment that differs from a literal
     /// at the same place only in case is ambiguous, so that no wildcard matches what an upstream may read as that
     /// literal. One that differs by a suffix after a dot is data, unless what the upstream may read it as is protected in
-    /// another way than the route that matches: see [`Leaf::hides`].
+    /// another way than the route that matches.
     pub fn find(&self, target: &Target<'_>) -> Result<Matched, (Option<Arc<Route>>, RouteError)> {
         let tree = self.by_host.get(target.origin().host()).unwrap_or(&self.other_hosts);
         let path = target.received_path();
