@@ -35,6 +35,19 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How many connections a listener holds at once.
     pub connections: usize,
+    /// How many of them may be in their handshake.
+    pub handshakes: usize,
+    /// How many of both one client address may have.
+    pub per_address: PerAddress,
+}
+
+/// How much of a listener one client address may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerAddress {
+    /// How many connections, including those in their handshake.
+    pub connections: usize,
+    /// How many connections that are in their handshake.
+    pub handshakes: usize,
 }
 
 impl Limits {
@@ -115,6 +128,9 @@ impl Default for Limits {
             exchange_timeout: Duration::from_secs(60 * 60),
             handshake_timeout: Duration::from_secs(10),
             connections: 10_000,
+            handshakes: 5_000,
+            // As many as there are in all: behind a NAT or a balancer, one address may be that of every client.
+            per_address: PerAddress { connections: 10_000, handshakes: 5_000 },
         }
     }
 }

@@ -5,6 +5,7 @@
 //! would be accepted now. The result is cached until one of these changes, which a request detects by comparing two
 //! numbers.
 
+pub mod addresses;
 mod chunks;
 pub mod drain;
 pub mod handshake;
@@ -74,6 +75,12 @@ impl VirtualHosts {
     /// addresses are not permitted" as a name.
     pub fn find(&self, server_name: Option<&str>) -> Option<&VirtualHost> {
         self.hosts.get(self.position(server_name)?)
+    }
+
+    /// Whether a proxy that forwards certificates is expected at this address; whether the client there is one is known
+    /// only after its handshake.
+    pub fn expects_proxy_at(&self, address: IpAddr) -> bool {
+        self.hosts.iter().filter_map(|host| host.trusted_proxy.as_ref()).any(|proxy| proxy.is_expected_at(address))
     }
 
     fn position(&self, server_name: Option<&str>) -> Option<usize> {
@@ -157,6 +164,11 @@ impl ConnectionFacts {
         now: UnixTime,
     ) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
         self.standing(hosts, now).of(hosts)
+    }
+
+    /// Whether the other end is a trusted proxy at `now`, whose connections carry the requests of many clients.
+    pub fn is_of_proxy(&self, hosts: &VirtualHosts, now: UnixTime) -> bool {
+        matches!(self.standing_under(hosts, now), Some((_, OtherEnd::Proxy(_))))
     }
 
     /// Returns the value of `Client-Cert-Chain` (RFC 9440 §2.3) for a request at `now`: the authorities between the

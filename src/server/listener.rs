@@ -1,5 +1,6 @@
 //! One data listener: terminates TLS and passes the connection to the proxy.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +15,16 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
 use crate::connection::ConnectionFacts;
-use crate::connection::handshake::handshake;
-use crate::connection::limits::Limits;
+use crate::connection::addresses::{AddressShare, AddressShares, ClientNetwork, ShareExceeded};
+use crate::connection::handshake::{HandshakeError, handshake};
+use crate::connection::limits::{Limits, PerAddress};
 use crate::connection::lingering::LingeringLimits;
-use crate::connection::slots::Slots;
+use crate::connection::slots::{Slot, Slots};
 use crate::connection::stream::{ClientStream, HeaderLimits};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::telemetry::metrics::{Handshake, Metrics};
+use crate::telemetry::overload::Cap;
 
 /// Accepts the connections of one address.
 pub(super) struct Listener {
@@ -29,29 +32,66 @@ pub(super) struct Listener {
     pub(super) http: Arc<HttpProxy<Proxy>>,
     pub(super) proxy: Proxy,
     pub(super) slots: Slots,
+    pub(super) handshakes: Slots,
+    pub(super) shares: AddressShares,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) listener: Arc<str>,
 }
 
 impl Listener {
-    async fn open(&self, stream: TcpStream, generation: &Generation) -> Option<Stream> {
+    /// Performs the handshake, whose slot is given back when it is over. The share of the client's address belongs to the
+    /// connection.
+    async fn open(
+        &self,
+        stream: TcpStream,
+        generation: &Generation,
+        handshake_slot: Slot,
+    ) -> Option<(Stream, Option<AddressShare>)> {
         // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
         let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
-        let handshake = handshake(stream, client_address, hosts, self.proxy.clock.unix_time());
-        let (tls, outcome) = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
-            Ok(Ok(tls)) => (Some(tls), Handshake::Success),
-            Ok(Err(error)) => {
+        let began = self.proxy.clock.unix_time();
+        let opening = async {
+            let share = match hosts.expects_proxy_at(client_address) {
+                true => None,
+                false => Some(self.shares.take(ClientNetwork::of(client_address), limits.per_address)?),
+            };
+            Ok::<_, OpenError>((handshake(stream, client_address, hosts, began).await?, share))
+        };
+        let (opened, outcome) = match tokio::time::timeout(limits.handshake_timeout, opening).await {
+            Ok(Ok(opened)) => (Some(opened), Handshake::Success),
+            Ok(Err(OpenError::Share(exceeded))) => {
+                self.refused(exceeded.into(), Some(client_address));
+                return None;
+            }
+            Ok(Err(OpenError::Handshake(error))) => {
                 tracing::debug!(client = %client_address, %error, "TLS handshake failed");
                 (None, Handshake::Failure)
             }
             Err(_) => (None, Handshake::Timeout),
         };
+        drop(handshake_slot);
         self.metrics.handshake(&self.listener, outcome);
-        let tls = tls?;
+        let (tls, share) = opened?;
         let digest = tls.get_ssl_digest()?;
-        let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
+        let facts = digest.extension.get::<ConnectionFacts>()?;
+        let share = match share {
+            _ if facts.is_of_proxy(hosts, began) => None,
+            Some(share) => Some(share.established()),
+            // A client at an address where a proxy was expected.
+            None => {
+                let limits = PerAddress { handshakes: usize::MAX, ..limits.per_address };
+                match self.shares.take(ClientNetwork::of(client_address), limits) {
+                    Ok(share) => Some(share.established()),
+                    Err(exceeded) => {
+                        self.metrics.overload.refused(exceeded.into(), Some(client_address));
+                        return None;
+                    }
+                }
+            }
+        };
+        let phase = facts.phase.clone();
         let lingering = LingeringLimits { bytes: limits.unread_body_bytes, time: limits.unread_body_timeout };
         let limits = HeaderLimits {
             timeout: limits.header_timeout,
@@ -65,7 +105,40 @@ impl Listener {
             Some(facts) => proxy.refuse_early(fault, facts),
             None => bytes::Bytes::new(),
         });
-        Some(Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)))
+        Some((Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)), share))
+    }
+
+    /// Counts a connection that is closed before its handshake.
+    fn refused(&self, cap: Cap, client: Option<IpAddr>) {
+        self.metrics.handshake(&self.listener, Handshake::Refused);
+        self.metrics.overload.refused(cap, client);
+    }
+}
+
+/// Why a connection was not opened.
+enum OpenError {
+    Share(ShareExceeded),
+    Handshake(HandshakeError),
+}
+
+impl From<ShareExceeded> for OpenError {
+    fn from(exceeded: ShareExceeded) -> Self {
+        Self::Share(exceeded)
+    }
+}
+
+impl From<HandshakeError> for OpenError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl From<ShareExceeded> for Cap {
+    fn from(exceeded: ShareExceeded) -> Self {
+        match exceeded {
+            ShareExceeded::Connections => Self::AddressConnections,
+            ShareExceeded::Handshakes => Self::AddressHandshakes,
+        }
     }
 }
 
@@ -74,11 +147,15 @@ impl ServerApp for Listener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let generation = self.generation.load_full();
         let Some(_slot) = self.slots.take(generation.limits.connections) else {
-            self.metrics.handshake(&self.listener, Handshake::Refused);
+            self.refused(Cap::Connections, None);
+            return None;
+        };
+        let Some(handshake_slot) = self.handshakes.take(generation.limits.handshakes) else {
+            self.refused(Cap::Handshakes, None);
             return None;
         };
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
-        let stream = self.open(stream, &generation).await?;
+        let (stream, _share) = self.open(stream, &generation, handshake_slot).await?;
         Arc::new(ClientConnection::new(self.http.clone(), &generation.limits)).process_new(stream, shutdown).await
     }
 

@@ -34,6 +34,7 @@ use self::reload::{Reloader, Sources};
 use crate::admin::{Admin, AdminListener, Entrance};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connection::addresses::AddressShares;
 use crate::connection::drain::Drain;
 use crate::connection::slots::Slots;
 use crate::connection::tls;
@@ -219,6 +220,8 @@ impl Bound {
                 http: Arc::new(http),
                 proxy,
                 slots: open,
+                handshakes: Slots::new(metrics.handshaking(&name)),
+                shares: AddressShares::default(),
                 generation: generation.clone(),
                 metrics: metrics.clone(),
                 listener: name.clone(),

@@ -11,6 +11,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::overload::Overload;
 use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use crate::replay::memory::Insert;
 
@@ -37,6 +38,9 @@ pub struct Metrics {
     revocations_entries: Gauge,
     handshakes: IntCounterVec,
     connections: IntGaugeVec,
+    handshaking: IntGaugeVec,
+    /// The connections that a limit refused.
+    pub overload: Overload,
     certificate_not_after: GaugeVec,
     revocation_list_next_update: GaugeVec,
     audit_lines_lost: IntCounter,
@@ -199,7 +203,7 @@ impl Metrics {
         registry.register(Box::new(revocations_entries.clone()))?;
         let handshakes = counter(
             "fapi_gateway_tls_handshakes_total",
-            "TLS handshakes. outcome is success, failure, timeout, or refused when limits.connections was reached.",
+            "TLS handshakes. outcome is success, failure, timeout, or refused when a limit on connections or handshakes was reached.",
             &["listener", "outcome"],
         )?;
         let jwks_age = gauge(
@@ -220,6 +224,16 @@ impl Metrics {
         let connections =
             IntGaugeVec::new(Opts::new("fapi_gateway_connections", "Open client connections."), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
+        let handshaking = IntGaugeVec::new(
+            Opts::new("fapi_gateway_tls_handshakes_in_progress", "TLS handshakes in progress."),
+            &["listener"],
+        )?;
+        registry.register(Box::new(handshaking.clone()))?;
+        let overload = Overload::new(&counter(
+            "fapi_gateway_overload_total",
+            "Connections that a limit refused. what is connections, handshakes, address_connections or address_handshakes.",
+            &["what"],
+        )?);
         let token_cache_entries = Gauge::new(
             "fapi_gateway_token_cache_entries",
             "Tokens that are remembered, both verified and introspected.",
@@ -266,6 +280,8 @@ impl Metrics {
             revocations_entries,
             handshakes,
             connections,
+            handshaking,
+            overload,
             certificate_not_after,
             revocation_list_next_update,
             audit_lines_lost,
@@ -335,6 +351,11 @@ impl Metrics {
     /// The gauge of a listener's open connections.
     pub fn connections(&self, listener: &str) -> prometheus::IntGauge {
         self.connections.with_label_values(&[listener])
+    }
+
+    /// The gauge of a listener's handshakes in progress.
+    pub fn handshaking(&self, listener: &str) -> prometheus::IntGauge {
+        self.handshaking.with_label_values(&[listener])
     }
 
     /// Counts a reload.

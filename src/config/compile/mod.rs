@@ -4,6 +4,7 @@
 //! configuration. A part that cannot be built is left out and its problem recorded; the rest is checked all the same.
 
 mod admin;
+mod connections;
 mod cors;
 mod dpop;
 mod files;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use fapi::UnixTime;
 use serde_yaml::Value;
 
+use self::connections::Connections;
 use self::routes::Names;
 use super::error::{ConfigError, KeyPath, nearest, quoted};
 use super::file::{self, File};
@@ -185,11 +187,7 @@ impl Build<'_> {
         if !(1..=1024 * 1024).contains(&body_min_rate) {
             self.problem(&at.key("body_min_rate"), "the size must be from 1B to 1MiB; the default is `1KiB`");
         }
-        let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
-        if *connections > MAX_CONNECTIONS {
-            self.problem(&at.key("connections"), "no process can hold so many; write at most 1000000");
-        }
-        let connections = self.count(&at.key("connections"), connections);
+        let connections = self.connections(&at, entry);
         let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
         let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
         let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
@@ -205,6 +203,7 @@ impl Build<'_> {
             self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
         let handshake_timeout =
             self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
+        let Connections { connections, handshakes, per_address } = connections?;
         Some(Limits {
             header_bytes: header.try_into().ok()?,
             header_count: header_count.try_into().ok()?,
@@ -219,7 +218,9 @@ impl Build<'_> {
             unread_body_timeout: unread_body_timeout?,
             exchange_timeout: exchange_timeout?,
             handshake_timeout: handshake_timeout?,
-            connections: connections?.try_into().ok()?,
+            connections,
+            handshakes,
+            per_address,
         })
     }
 
@@ -393,6 +394,5 @@ fn effective(file: &File) -> String {
 }
 
 /// More connections than any process has file descriptors for.
-const MAX_CONNECTIONS: u64 = 1_000_000;
 /// The most header fields that Pingora's HTTP/1 parser accepts.
 const MAX_FIELDS: u64 = 256;
