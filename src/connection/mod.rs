@@ -12,6 +12,7 @@ pub mod handshake;
 pub mod limits;
 pub mod lingering;
 pub mod phase;
+pub mod proxy_protocol;
 pub mod slots;
 mod stall;
 pub mod stream;
@@ -25,6 +26,7 @@ use arc_swap::ArcSwap;
 use fapi::UnixTime;
 use fapi::cors::Cors;
 use fapi::headers::client_cert_chain;
+use fapi::peer::forwarded::proxies::Network;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::route::Origins;
 use http::HeaderValue;
@@ -59,6 +61,8 @@ pub enum OtherEnd<'h> {
 /// The virtual hosts of one address, as of the last reload.
 pub struct VirtualHosts {
     hosts: Vec<VirtualHost>,
+    /// Where every connection begins with a header of the PROXY protocol.
+    balancers: Vec<Network>,
     generation: u64,
 }
 
@@ -66,7 +70,18 @@ impl VirtualHosts {
     /// Collects the hosts; if two have the same name, the first one is used. `generation` distinguishes them from the
     /// hosts of other reloads.
     pub const fn new(hosts: Vec<VirtualHost>, generation: u64) -> Self {
-        Self { hosts, generation }
+        Self { hosts, balancers: Vec::new(), generation }
+    }
+
+    /// Lets every connection from these networks begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn behind(self, balancers: Vec<Network>) -> Self {
+        Self { balancers, ..self }
+    }
+
+    /// Whether a connection from this address begins with a header of the PROXY protocol.
+    pub fn expects_header_from(&self, address: IpAddr) -> bool {
+        self.balancers.iter().any(|network| network.contains(address))
     }
 
     /// Returns the host that a client requests in its handshake (RFC 6066 §3).
@@ -99,7 +114,7 @@ pub struct ConnectionFacts {
     pub peer: Peer,
     /// The server name that the client requested.
     pub server_name: Option<Box<str>>,
-    /// The client's address.
+    /// The client's address: that of the other end, or the one that a balancer named in its PROXY protocol header.
     pub client_address: IpAddr,
     /// The current phase of the connection.
     pub phase: Arc<Phase>,

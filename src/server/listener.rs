@@ -6,25 +6,29 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use fapi::UnixTime;
+use fapi::peer::proxy_protocol::{HeaderError, Source};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{GetSocketDigest, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
-use crate::connection::ConnectionFacts;
 use crate::connection::addresses::{AddressShare, AddressShares, ClientNetwork, ShareExceeded};
 use crate::connection::handshake::{HandshakeError, handshake};
 use crate::connection::limits::{Limits, PerAddress};
 use crate::connection::lingering::LingeringLimits;
+use crate::connection::proxy_protocol::{ProxyProtocolError, read_source};
 use crate::connection::slots::{Slot, Slots};
 use crate::connection::stream::{ClientStream, HeaderLimits};
+use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::telemetry::metrics::{Handshake, Metrics};
-use crate::telemetry::overload::Cap;
+use crate::telemetry::overload::{Cap, Sparse};
 
 /// Accepts the connections of one address.
 pub(super) struct Listener {
@@ -34,6 +38,8 @@ pub(super) struct Listener {
     pub(super) slots: Slots,
     pub(super) handshakes: Slots,
     pub(super) shares: AddressShares,
+    /// The connections without a header of the PROXY protocol that the log does not mention yet.
+    pub(super) headerless: Sparse,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) listener: Arc<str>,
@@ -49,23 +55,21 @@ impl Listener {
         handshake_slot: Slot,
     ) -> Option<(Stream, Option<AddressShare>)> {
         // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
-        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
+        let other_end = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
         let began = self.proxy.clock.unix_time();
-        let opening = async {
-            let share = match hosts.expects_proxy_at(client_address) {
-                true => None,
-                false => Some(self.shares.take(ClientNetwork::of(client_address), limits.per_address)?),
-            };
-            Ok::<_, OpenError>((handshake(stream, client_address, hosts, began).await?, share))
-        };
+        let opening = self.handshake(stream, other_end, hosts, limits.per_address, began);
         let (opened, outcome) = match tokio::time::timeout(limits.handshake_timeout, opening).await {
             Ok(Ok(opened)) => (Some(opened), Handshake::Success),
-            Ok(Err(OpenError::Share(exceeded))) => {
+            Ok(Err(OpenError::Share(exceeded, client_address))) => {
                 self.refused(exceeded.into(), Some(client_address));
                 return None;
             }
-            Ok(Err(OpenError::Handshake(error))) => {
+            Ok(Err(OpenError::ProxyProtocol(error))) => {
+                self.no_header(&error, other_end);
+                (None, Handshake::Failure)
+            }
+            Ok(Err(OpenError::Handshake(error, client_address))) => {
                 tracing::debug!(client = %client_address, %error, "TLS handshake failed");
                 (None, Handshake::Failure)
             }
@@ -76,9 +80,11 @@ impl Listener {
         let (tls, share) = opened?;
         let digest = tls.get_ssl_digest()?;
         let facts = digest.extension.get::<ConnectionFacts>()?;
+        let client_address = facts.client_address;
         let share = match share {
             _ if facts.is_of_proxy(hosts, began) => None,
             Some(share) => Some(share.established()),
+            None if !hosts.expects_proxy_at(client_address) => None,
             // A client at an address where a proxy was expected.
             None => {
                 let limits = PerAddress { handshakes: usize::MAX, ..limits.per_address };
@@ -108,6 +114,60 @@ impl Listener {
         Some((Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)), share))
     }
 
+    /// Learns whose connection it is, takes the share of its address, and performs the handshake. There is no share for
+    /// an address that may be a proxy's, and none for a balancer that does not name its client.
+    async fn handshake(
+        &self,
+        mut stream: TcpStream,
+        other_end: IpAddr,
+        hosts: &VirtualHosts,
+        limits: PerAddress,
+        began: UnixTime,
+    ) -> Result<(TlsStream<TcpStream>, Option<AddressShare>), OpenError> {
+        let named = match hosts.expects_header_from(other_end) {
+            false => Some(other_end),
+            true => match read_source(&mut stream).await.map_err(OpenError::ProxyProtocol)? {
+                Source::Client(client) => {
+                    self.metrics.proxy_protocol(&self.listener, "client");
+                    Some(client.to_canonical())
+                }
+                Source::Unsaid => {
+                    self.metrics.proxy_protocol(&self.listener, "own");
+                    None
+                }
+            },
+        };
+        let client_address = named.unwrap_or(other_end);
+        let share = match named.filter(|client| !hosts.expects_proxy_at(*client)) {
+            Some(client) => {
+                let share = self.shares.take(ClientNetwork::of(client), limits);
+                Some(share.map_err(|exceeded| OpenError::Share(exceeded, client))?)
+            }
+            None => None,
+        };
+        let tls = handshake(stream, client_address, hosts, began).await;
+        Ok((tls.map_err(|error| OpenError::Handshake(error, client_address))?, share))
+    }
+
+    /// Counts and logs a connection of a balancer without a valid header.
+    fn no_header(&self, error: &ProxyProtocolError, balancer: IpAddr) {
+        let outcome = match error {
+            // Balancers check whether a port is open by connecting.
+            ProxyProtocolError::Io(_) => "closed",
+            ProxyProtocolError::Header(HeaderError::Missing) => "missing",
+            ProxyProtocolError::Header(_) => "malformed",
+        };
+        self.metrics.proxy_protocol(&self.listener, outcome);
+        match error {
+            ProxyProtocolError::Io(_) => tracing::debug!(%balancer, %error, "a balancer closed its connection"),
+            ProxyProtocolError::Header(_) => {
+                if let Some(connections) = self.headerless.add() {
+                    tracing::warn!(%balancer, connections, %error, "connections of a balancer are closed");
+                }
+            }
+        }
+    }
+
     /// Counts a connection that is closed before its handshake.
     fn refused(&self, cap: Cap, client: Option<IpAddr>) {
         self.metrics.handshake(&self.listener, Handshake::Refused);
@@ -115,22 +175,11 @@ impl Listener {
     }
 }
 
-/// Why a connection was not opened.
+/// Why a connection was not opened; with the client's address, where it is known.
 enum OpenError {
-    Share(ShareExceeded),
-    Handshake(HandshakeError),
-}
-
-impl From<ShareExceeded> for OpenError {
-    fn from(exceeded: ShareExceeded) -> Self {
-        Self::Share(exceeded)
-    }
-}
-
-impl From<HandshakeError> for OpenError {
-    fn from(error: HandshakeError) -> Self {
-        Self::Handshake(error)
-    }
+    ProxyProtocol(ProxyProtocolError),
+    Share(ShareExceeded, IpAddr),
+    Handshake(HandshakeError, IpAddr),
 }
 
 impl From<ShareExceeded> for Cap {

@@ -42,6 +42,7 @@ use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::telemetry::audit::Audit;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::overload::Sparse;
 use crate::upstream;
 
 /// What a gateway needs besides its configuration.
@@ -222,6 +223,7 @@ impl Bound {
                 slots: open,
                 handshakes: Slots::new(metrics.handshaking(&name)),
                 shares: AddressShares::default(),
+                headerless: Sparse::default(),
                 generation: generation.clone(),
                 metrics: metrics.clone(),
                 listener: name.clone(),

@@ -37,6 +37,7 @@ pub struct Metrics {
     revocations: IntCounterVec,
     revocations_entries: Gauge,
     handshakes: IntCounterVec,
+    proxy_protocol: IntCounterVec,
     connections: IntGaugeVec,
     handshaking: IntGaugeVec,
     /// The connections that a limit refused.
@@ -206,6 +207,11 @@ impl Metrics {
             "TLS handshakes. outcome is success, failure, timeout, or refused when a limit on connections or handshakes was reached.",
             &["listener", "outcome"],
         )?;
+        let proxy_protocol = counter(
+            "fapi_gateway_proxy_protocol_total",
+            "Connections from the networks of proxy_protocol. outcome is client, own if the header names no client, missing, malformed, or closed before the header was whole.",
+            &["listener", "outcome"],
+        )?;
         let jwks_age = gauge(
             "fapi_gateway_jwks_age_seconds",
             "Time since the issuer last sent its keys; after jwks.max_age they are no longer used.",
@@ -279,6 +285,7 @@ impl Metrics {
             revocations,
             revocations_entries,
             handshakes,
+            proxy_protocol,
             connections,
             handshaking,
             overload,
@@ -334,6 +341,11 @@ impl Metrics {
             Handshake::Refused => "refused",
         };
         self.handshakes.with_label_values(&[listener, outcome]).inc();
+    }
+
+    /// Counts a connection that begins, or should begin, with a header of the PROXY protocol.
+    pub fn proxy_protocol(&self, listener: &str, outcome: &'static str) {
+        self.proxy_protocol.with_label_values(&[listener, outcome]).inc();
     }
 
     /// Counts a revocation by the kind of its subject, if it is known.

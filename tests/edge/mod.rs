@@ -4,5 +4,6 @@ mod endings;
 pub mod hostile;
 mod long;
 mod paths;
+mod proxy_protocol;
 mod trusted_proxy;
 mod upstreams;

@@ -22,7 +22,7 @@ pub(super) use self::issuers::{
 };
 pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
-    Mode, OnExpired, Proxies, Revocations, Trust,
+    Mode, OnExpired, Proxies, ProxyProtocol, Revocations, Trust,
 };
 pub(super) use self::routes::{
     HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,

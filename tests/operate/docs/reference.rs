@@ -302,6 +302,7 @@ fn every_metric() -> String {
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
     metrics.handshake("l", Handshake::Success);
+    metrics.proxy_protocol("listener", "client");
     metrics.revocation(Some(Kind::Jti), RevocationOutcome::Recorded);
     metrics.connections("l").inc();
     metrics.reloaded(true);

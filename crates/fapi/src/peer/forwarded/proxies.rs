@@ -156,6 +156,6 @@ pub enum NotANetwork {
     #[error("it has bits beyond its prefix; write zeros there, or a longer prefix")]
     HostBits,
     /// It contains every address.
-    #[error("it contains every address, so that every client could claim any certificate; name the proxies")]
+    #[error("it contains every address, so that every client could pass for a proxy; name the proxies")]
     Everybody,
 }
