@@ -1,15 +1,15 @@
 //! `/livez`, `/readyz`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
+mod heartbeats;
+mod places;
 mod revocations;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use http::{Method, Response, StatusCode, header};
-use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Clock;
@@ -19,6 +19,8 @@ use crate::telemetry::audit::Health;
 use crate::telemetry::metrics::Metrics;
 
 pub use self::accept::{AdminListener, Entrance};
+pub use self::heartbeats::{Heartbeats, Pulse};
+pub use self::places::MAX_CONNECTIONS;
 
 /// What the admin listener serves.
 pub struct Admin {
@@ -26,6 +28,8 @@ pub struct Admin {
     pub generation: Arc<ArcSwap<Generation>>,
     /// The metrics that are scraped.
     pub metrics: Arc<Metrics>,
+    /// Whether the data plane is alive.
+    pub heartbeats: Arc<Heartbeats>,
     /// Whether the audit can be written.
     pub audit: Arc<Health>,
     /// Whether the gateway is shutting down.
@@ -60,10 +64,22 @@ impl Admin {
         true
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
+    /// Answers a request whose header section has been read.
+    async fn answer(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().uri.path() == "/revocations" {
+            return self.take_revocation(session).await;
+        }
+        let request = session.req_header();
+        self.state(&request.method, request.uri.path())
+    }
+
+    fn state(&self, method: &Method, path: &str) -> Response<Vec<u8>> {
         let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
             ("/livez" | "/readyz" | "/metrics", false) => (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new()),
-            ("/livez", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            ("/livez", true) => match self.heartbeats.stuck() {
+                None => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+                Some(reasons) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.into_bytes()),
+            },
             ("/readyz", true) if self.drain.began() => (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"draining\n".to_vec()),
             ("/readyz", true) if !self.generation.load().gateway.issuers.ready() => {
                 (StatusCode::SERVICE_UNAVAILABLE, TEXT, b"waiting for the first keys of every issuer\n".to_vec())
@@ -100,17 +116,6 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
     }
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
-}
-
-#[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        if session.req_header().uri.path() == "/revocations" {
-            return self.take_revocation(session).await;
-        }
-        let request = session.req_header();
-        self.answer(&request.method, request.uri.path())
-    }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -5,6 +5,7 @@
 //! stops accepting connections, and stops when the last connection is closed.
 
 mod build;
+pub mod descriptors;
 mod drain;
 mod expirations;
 mod listener;
@@ -29,9 +30,9 @@ use self::build::build;
 use self::drain::Shutdown;
 use self::expirations::Expirations;
 use self::listener::Listener;
-use self::prebound::Prebound;
+use self::prebound::{Prebound, Side};
 use self::reload::{Reloader, Sources};
-use crate::admin::{Admin, AdminListener, Entrance};
+use crate::admin::{Admin, AdminListener, Entrance, Heartbeats};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::addresses::AddressShares;
@@ -140,6 +141,9 @@ impl Bound {
     /// # Errors
     /// [`StartError`].
     pub fn new(config: Config, mut options: Options) -> Result<Self, StartError> {
+        if let Some(warning) = descriptors::shortage(&config) {
+            tracing::warn!("{warning}");
+        }
         let metrics = Arc::new(Metrics::new()?);
         let (output, destination) = match options.audit.take() {
             Some(output) => (output, None),
@@ -196,6 +200,8 @@ impl Bound {
         let (admin_end, _) = watch::channel(false);
         let mut server = Server::new_with_opt_and_conf(None, server_conf());
         server.bootstrap();
+        let ceiling = descriptors::ceiling(descriptors::raise());
+        let heartbeats = Arc::new(Heartbeats::default());
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
         let mut services = Vec::new();
@@ -229,7 +235,9 @@ impl Bound {
                 listener: name.clone(),
             };
             addresses.push(address);
-            services.push(server.add_service(Prebound::new(name.to_string(), socket, listener, closing.subscribe())));
+            let side = Side::Clients { ceiling, metrics: metrics.clone(), heartbeats: heartbeats.clone() };
+            let service = Prebound::new(name.to_string(), socket, listener, closing.subscribe(), side);
+            services.push(server.add_service(service));
         }
         let reloader = Reloader {
             generation: generation.clone(),
@@ -253,9 +261,10 @@ impl Bound {
             };
             let (generation, audit, drain) = (generation.clone(), audit.health(), drain.clone());
             let (clock, replay_log_known) = (options.clock.clone(), AtomicBool::new(false));
-            let admin = Admin { generation, metrics, audit, drain, clock, entrance, replay_log_known };
+            let admin = Admin { generation, metrics, heartbeats, audit, drain, clock, entrance, replay_log_known };
             let outlives = admin_end.subscribe();
-            server.add_service(Prebound::new("admin".into(), socket, AdminListener::new(admin), outlives));
+            let listener = AdminListener::new(admin);
+            server.add_service(Prebound::new("admin".into(), socket, listener, outlives, Side::Operators));
         }
         let shutdown = Shutdown { control, generation, drain, closing, slots };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });

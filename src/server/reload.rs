@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Control;
 use super::build::build;
+use super::descriptors::shortage;
 use super::expirations::Expirations;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -157,7 +158,7 @@ impl Reloader {
             }
         };
         state.changes.watch = Watch::new(&config.files);
-        for warning in &config.warnings {
+        for warning in config.warnings.iter().cloned().chain(shortage(&config)) {
             tracing::warn!("{warning}");
         }
         if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {

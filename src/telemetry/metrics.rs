@@ -237,7 +237,7 @@ impl Metrics {
         registry.register(Box::new(handshaking.clone()))?;
         let overload = Overload::new(&counter(
             "fapi_gateway_overload_total",
-            "Connections that a limit refused. what is connections, handshakes, address_connections or address_handshakes.",
+            "Connections that a limit refused. what is connections, handshakes, address_connections, address_handshakes, descriptors or admin_connections.",
             &["what"],
         )?);
         let token_cache_entries = Gauge::new(

@@ -20,11 +20,22 @@ pub enum Cap {
     AddressConnections,
     /// The handshakes in progress of one client address.
     AddressHandshakes,
+    /// The descriptors of the process.
+    Descriptors,
+    /// The connections of the admin listener.
+    AdminConnections,
 }
 
 impl Cap {
     /// Every limit, in the order of the discriminants.
-    const ALL: [Self; 4] = [Self::Connections, Self::Handshakes, Self::AddressConnections, Self::AddressHandshakes];
+    const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::Handshakes,
+        Self::AddressConnections,
+        Self::AddressHandshakes,
+        Self::Descriptors,
+        Self::AdminConnections,
+    ];
 
     /// Its value of the label `what`.
     const fn as_str(self) -> &'static str {
@@ -33,16 +44,20 @@ impl Cap {
             Self::Handshakes => "handshakes",
             Self::AddressConnections => "address_connections",
             Self::AddressHandshakes => "address_handshakes",
+            Self::Descriptors => "descriptors",
+            Self::AdminConnections => "admin_connections",
         }
     }
 
-    /// What an operator changes to move it.
+    /// What the log calls it: the key that moves it, if there is one.
     const fn key(self) -> &'static str {
         match self {
             Self::Connections => "limits.connections",
             Self::Handshakes => "limits.handshakes",
             Self::AddressConnections => "limits.per_address.connections",
             Self::AddressHandshakes => "limits.per_address.handshakes",
+            Self::Descriptors => "the limit on open files",
+            Self::AdminConnections => "connections of the admin listener",
         }
     }
 }

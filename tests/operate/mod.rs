@@ -5,5 +5,6 @@ mod deploy;
 mod docs;
 mod observed;
 mod operation;
+mod pressure;
 mod reload;
 mod soak;

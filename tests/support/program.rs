@@ -15,8 +15,21 @@ pub struct Program {
 
 impl Program {
     pub fn run(folder: &Folder) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
-            .arg("run")
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        command.arg("run");
+        Self::start(folder, command)
+    }
+
+    /// The same with a limit on open files: a soft and a hard one.
+    pub fn run_with_files(folder: &Folder, soft: usize, hard: usize) -> Self {
+        let mut command = tool("sh");
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" run");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_fapi-gateway")]);
+        Self::start(folder, command)
+    }
+
+    fn start(folder: &Folder, mut command: Command) -> Self {
+        let mut child = command
             .current_dir(folder.path())
             .env("RUST_LOG", "info")
             .stderr(Stdio::piped())
