@@ -1,3 +1,5 @@
+//! Tests of both versions of the header.
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
