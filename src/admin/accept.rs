@@ -4,10 +4,12 @@
 //! machine.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fapi::UnixTime;
-use pingora::apps::ServerApp;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
@@ -19,8 +21,10 @@ use pingora::server::ShutdownWatch;
 use rustls::pki_types::CertificateDer;
 
 use super::Admin;
+use super::places::{Admitted, Place, Places};
 use crate::connection::tls::Admission;
 use crate::generation::Generation;
+use crate::telemetry::overload::Cap;
 
 /// Who can reach the admin listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,16 +38,19 @@ pub enum Entrance {
 }
 
 /// Terminates TLS, if it is configured, and passes the connection to [`Admin`].
-pub struct AdminListener(Arc<Admin>);
+pub struct AdminListener {
+    admin: Arc<Admin>,
+    places: Arc<Places>,
+}
 
 impl AdminListener {
     /// Creates the listener in front of `admin`.
     pub fn new(admin: Admin) -> Self {
-        Self(Arc::new(admin))
+        Self { admin: Arc::new(admin), places: Arc::default() }
     }
 
     async fn open(&self, stream: Stream) -> Option<Stream> {
-        let generation = self.0.generation.load_full();
+        let generation = self.admin.generation.load_full();
         let tls = generation.admin_tls.as_ref()?;
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
         let acceptor = Acceptor::from_server_config(tls.config.clone());
@@ -57,16 +64,70 @@ impl AdminListener {
             Err(_) => None,
         }
     }
+
+    async fn serve(&self, stream: Stream, place: Place, shutdown: &ShutdownWatch) {
+        let stream = match self.admin.entrance {
+            Entrance::Loopback | Entrance::Network => Some(stream),
+            Entrance::Tls => self.open(stream).await,
+        };
+        let Some(stream) = stream else { return };
+        let connection = AdminConnection { admin: self.admin.clone(), place, used: AtomicBool::new(false) };
+        Arc::new(connection).process_new(stream, shutdown).await;
+    }
 }
 
 #[async_trait]
 impl ServerApp for AdminListener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let stream = match self.0.entrance {
-            Entrance::Loopback | Entrance::Network => stream,
-            Entrance::Tls => self.open(stream).await?,
-        };
-        self.0.process_new(stream, shutdown).await
+        let admitted = self.places.take();
+        if admitted.as_ref().is_none_or(|admitted| admitted.displaced) {
+            self.admin.metrics.overload.refused(Cap::AdminConnections, None);
+        }
+        let Admitted { place, closed, .. } = admitted?;
+        tokio::select! {
+            // Completes with an error when the place is given back, which is when `serve` ends.
+            Ok(()) = closed => {}
+            () = self.serve(stream, place, shutdown) => {}
+        }
+        None
+    }
+}
+
+/// One connection of a client to [`Admin`].
+struct AdminConnection {
+    admin: Arc<Admin>,
+    place: Place,
+    /// Whether it has had a request.
+    used: AtomicBool,
+}
+
+#[async_trait]
+impl HttpServerApp for AdminConnection {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let patience = if self.used.swap(true, Ordering::Relaxed) { NEXT_REQUEST } else { FIRST_REQUEST };
+        if !self.place.waits(true) {
+            return None;
+        }
+        match tokio::time::timeout(patience, session.read_request()).await {
+            Ok(Ok(true)) if self.place.waits(false) => {}
+            Ok(Ok(_) | Err(_)) | Err(_) => return None,
+        }
+        session.set_keepalive((!*shutdown.borrow()).then_some(NEXT_REQUEST.as_secs()));
+        let answered = tokio::time::timeout(ANSWER, async {
+            let (parts, body) = self.admin.answer(&mut session).await.into_parts();
+            session.write_response_header(Box::new(parts.into())).await?;
+            if !body.is_empty() {
+                session.write_response_body(body.into(), true).await?;
+            }
+            let settings = HttpPersistentSettings::for_session(&session);
+            Ok::<_, Box<pingora::Error>>((session.finish().await?, settings))
+        });
+        let (stream, settings) = answered.await.ok()?.ok()?;
+        stream.map(|stream| ReusedHttpStream::from_reusable_stream(stream, settings))
     }
 }
 
@@ -101,3 +162,10 @@ impl TlsAccept for ChainOfHandshake {
         Some(Arc::new(Shown(tls.peer_cert_chain_der().unwrap_or_default().to_vec())))
     }
 }
+
+/// How long a client may take for its first request, from the end of the handshake to the end of the header section.
+const FIRST_REQUEST: Duration = Duration::from_secs(5);
+/// How long it may take for the next one.
+const NEXT_REQUEST: Duration = Duration::from_secs(60);
+/// How long an answer may take, with the body of the request.
+const ANSWER: Duration = Duration::from_secs(30);

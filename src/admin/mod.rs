@@ -1,6 +1,8 @@
 //! `/livez`, `/readyz`, `/status`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
+mod heartbeats;
+mod places;
 mod readiness;
 mod revocations;
 mod status;
@@ -9,9 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use http::{HeaderMap, Method, Response, StatusCode, header};
-use pingora::apps::http_app::ServeHttp;
 use pingora::protocols::http::ServerSession;
 
 use crate::clock::Clock;
@@ -23,6 +23,8 @@ use crate::telemetry::logging;
 use crate::telemetry::metrics::{Lost, Metrics};
 
 pub use self::accept::{AdminListener, Entrance};
+pub use self::heartbeats::{Heartbeats, Pulse};
+pub use self::places::MAX_CONNECTIONS;
 
 /// What the admin listener serves.
 pub struct Admin {
@@ -32,6 +34,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// How the last attempts to read each resource went.
     pub resources: Arc<Resources>,
+    /// Whether the data plane is alive.
+    pub heartbeats: Arc<Heartbeats>,
     /// Whether the audit can be written.
     pub audit: Arc<Health>,
     /// Whether the gateway is shutting down.
@@ -59,12 +63,24 @@ impl Admin {
         self.metrics.render(issuers, replay, lost, self.clock.unix_time())
     }
 
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {
+    /// Answers a request whose header section has been read.
+    async fn answer(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().uri.path() == "/revocations" {
+            return self.take_revocation(session).await;
+        }
+        let request = session.req_header();
+        self.state(&request.method, request.uri.path(), &request.headers)
+    }
+
+    fn state(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Vec<u8>> {
         let (status, kind, body) = match (path, *method == Method::GET || *method == Method::HEAD) {
             ("/livez" | "/readyz" | "/status" | "/metrics", false) => {
                 (StatusCode::METHOD_NOT_ALLOWED, TEXT, Vec::new())
             }
-            ("/livez", true) => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+            ("/livez", true) => match self.heartbeats.stuck() {
+                None => (StatusCode::OK, TEXT, b"ok\n".to_vec()),
+                Some(reasons) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.into_bytes()),
+            },
             ("/readyz", true) => self.readiness(headers),
             ("/status", true) => (StatusCode::OK, JSON, self.status()),
             ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
@@ -90,17 +106,6 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
     }
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
-}
-
-#[async_trait]
-impl ServeHttp for Admin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        if session.req_header().uri.path() == "/revocations" {
-            return self.take_revocation(session).await;
-        }
-        let request = session.req_header();
-        self.answer(&request.method, request.uri.path(), &request.headers)
-    }
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

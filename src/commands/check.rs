@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::Config;
+use crate::server::descriptors;
 
 /// Prints one line for each listener, issuer and route, or, with `print_effective`, the effective configuration as
 /// YAML; warnings go to standard error. The exit code is 0, or 64 if there are problems, which are all printed.
@@ -18,7 +19,7 @@ pub fn run(config: &Path, print_effective: bool) -> ExitCode {
             return ExitCode::from(super::BAD_CONFIGURATION);
         }
     };
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().cloned().chain(descriptors::shortage(&config)) {
         let _ = writeln!(err, "warning: {warning}");
     }
     if print_effective {

@@ -25,6 +25,7 @@ use fapi::UnixTime;
 use fapi::cors::Cors;
 use fapi::dpop::Freshness;
 use fapi::headers::StripList;
+use fapi::peer::forwarded::proxies::Network;
 use fapi::route::{Origins, Routes};
 use serde_json::Value;
 
@@ -89,6 +90,8 @@ pub struct Config {
 pub struct Listener {
     /// The address it listens on.
     pub address: SocketAddr,
+    /// The networks of the balancers whose connections begin with a header of the PROXY protocol.
+    pub balancers: Vec<Network>,
     /// The entries that are served there; at least one, and no two with the same host.
     pub hosts: Vec<VirtualHost>,
 }
@@ -103,6 +106,9 @@ pub struct VirtualHost {
     pub trusted_proxy: Option<trusted_proxy::Settings>,
     /// What scripts of other origins may learn of routes that do not say.
     pub cors: Option<Arc<Cors>>,
+    /// The networks of the balancers whose connections begin with a header of the PROXY protocol; the same in all entries
+    /// of an address.
+    balancers: Vec<Network>,
 }
 
 /// The section `admin` of gateway.yaml.

@@ -45,6 +45,19 @@ pub struct Limits {
     pub connection_max_requests: u32,
     /// How many connections to upstreams a listener keeps while they are not used.
     pub idle_upstream_connections: usize,
+    /// How many of them may be in their handshake.
+    pub handshakes: usize,
+    /// How many of both one client address may have.
+    pub per_address: PerAddress,
+}
+
+/// How much of a listener one client address may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerAddress {
+    /// How many connections, including those in their handshake.
+    pub connections: usize,
+    /// How many connections that are in their handshake.
+    pub handshakes: usize,
 }
 
 impl Limits {
@@ -130,6 +143,9 @@ impl Default for Limits {
             connection_max_age: Duration::from_secs(60 * 60),
             connection_max_requests: 100_000,
             idle_upstream_connections: 10_000,
+            handshakes: 5_000,
+            // As many as there are in all: behind a NAT or a balancer, one address may be that of every client.
+            per_address: PerAddress { connections: 10_000, handshakes: 5_000 },
         }
     }
 }

@@ -5,6 +5,7 @@
 //! would be accepted now. The result is cached until one of these changes, which a request detects by comparing two
 //! numbers.
 
+pub mod addresses;
 mod chunks;
 pub mod drain;
 pub mod exchanges;
@@ -12,6 +13,7 @@ pub mod handshake;
 pub mod limits;
 pub mod lingering;
 pub mod phase;
+pub mod proxy_protocol;
 pub mod slots;
 mod stall;
 pub mod stream;
@@ -25,6 +27,7 @@ use arc_swap::ArcSwap;
 use fapi::UnixTime;
 use fapi::cors::Cors;
 use fapi::headers::client_cert_chain;
+use fapi::peer::forwarded::proxies::Network;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::route::Origins;
 use http::HeaderValue;
@@ -59,6 +62,8 @@ pub enum OtherEnd<'h> {
 /// The virtual hosts of one address, as of the last reload.
 pub struct VirtualHosts {
     hosts: Vec<VirtualHost>,
+    /// Where every connection begins with a header of the PROXY protocol.
+    balancers: Vec<Network>,
     generation: u64,
 }
 
@@ -66,7 +71,18 @@ impl VirtualHosts {
     /// Collects the hosts; if two have the same name, the first one is used. `generation` distinguishes them from the
     /// hosts of other reloads.
     pub const fn new(hosts: Vec<VirtualHost>, generation: u64) -> Self {
-        Self { hosts, generation }
+        Self { hosts, balancers: Vec::new(), generation }
+    }
+
+    /// Lets every connection from these networks begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn behind(self, balancers: Vec<Network>) -> Self {
+        Self { balancers, ..self }
+    }
+
+    /// Whether a connection from this address begins with a header of the PROXY protocol.
+    pub fn expects_header_from(&self, address: IpAddr) -> bool {
+        self.balancers.iter().any(|network| network.contains(address))
     }
 
     /// Returns the host that a client requests in its handshake (RFC 6066 §3).
@@ -75,6 +91,12 @@ impl VirtualHosts {
     /// addresses are not permitted" as a name.
     pub fn find(&self, server_name: Option<&str>) -> Option<&VirtualHost> {
         self.hosts.get(self.position(server_name)?)
+    }
+
+    /// Whether a proxy that forwards certificates is expected at this address; whether the client there is one is known
+    /// only after its handshake.
+    pub fn expects_proxy_at(&self, address: IpAddr) -> bool {
+        self.hosts.iter().filter_map(|host| host.trusted_proxy.as_ref()).any(|proxy| proxy.is_expected_at(address))
     }
 
     fn position(&self, server_name: Option<&str>) -> Option<usize> {
@@ -93,7 +115,7 @@ pub struct ConnectionFacts {
     pub peer: Peer,
     /// The server name that the client requested.
     pub server_name: Option<Box<str>>,
-    /// The client's address.
+    /// The client's address: that of the other end, or the one that a balancer named in its PROXY protocol header.
     pub client_address: IpAddr,
     /// The current phase of the connection.
     pub phase: Arc<Phase>,
@@ -158,6 +180,11 @@ impl ConnectionFacts {
         now: UnixTime,
     ) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
         self.standing(hosts, now).of(hosts)
+    }
+
+    /// Whether the other end is a trusted proxy at `now`, whose connections carry the requests of many clients.
+    pub fn is_of_proxy(&self, hosts: &VirtualHosts, now: UnixTime) -> bool {
+        matches!(self.standing_under(hosts, now), Some((_, OtherEnd::Proxy(_))))
     }
 
     /// Returns the value of `Client-Cert-Chain` (RFC 9440 §2.3) for a request at `now`: the authorities between the

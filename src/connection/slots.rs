@@ -1,22 +1,22 @@
-//! Counts the open connections of a listener, and limits them.
+//! Counts the open connections of a listener, or the handshakes in progress, and limits them.
 
 use std::sync::Arc;
 
 use prometheus::IntGauge;
 use tokio::sync::watch;
 
-/// The slots for the connections of one listener.
+/// The slots for the connections or handshakes of one listener.
 #[derive(Clone)]
 pub struct Slots {
     taken: Arc<watch::Sender<usize>>,
     gauge: IntGauge,
 }
 
-/// The slot of one connection; dropping it frees the slot.
+/// The slot of one connection or handshake; dropping it frees the slot.
 pub struct Slot(Slots);
 
 impl Slots {
-    /// Creates the slots of a listener without connections; `gauge` shows how many are taken.
+    /// Creates the slots of a listener that has none of them yet; `gauge` shows how many are taken.
     pub fn new(gauge: IntGauge) -> Self {
         Self { taken: Arc::new(watch::Sender::new(0)), gauge }
     }

@@ -78,6 +78,11 @@ impl TrustedProxy {
         self.proxies.contain(certificate, address)
     }
 
+    /// Whether the proxies have addresses, and this is one of them.
+    pub fn is_expected_at(&self, address: IpAddr) -> bool {
+        self.proxies.list(address)
+    }
+
     /// Whether an accepted certificate leads to a trust anchor.
     pub const fn verifies_chains(&self) -> bool {
         self.rule.verifies_chains()

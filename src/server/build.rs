@@ -76,7 +76,7 @@ pub(super) fn build(
                 cors: host.cors,
             });
         }
-        listeners.push(VirtualHosts::new(hosts, number));
+        listeners.push(VirtualHosts::new(hosts, number).behind(listener.balancers));
     }
     let observer =
         IssuerMetrics::new(metrics, resources, config.issuers.iter().map(|settings| &settings.expected.name));

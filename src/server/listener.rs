@@ -1,33 +1,39 @@
 //! One data listener: terminates TLS and passes the connection to the proxy.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use fapi::UnixTime;
+use fapi::peer::proxy_protocol::{HeaderError, Source};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
+use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{GetSocketDigest, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
 
 use crate::clock::rfc3339;
-use crate::connection::ConnectionFacts;
-use crate::connection::handshake::handshake;
-use crate::connection::limits::Limits;
+use crate::connection::addresses::{AddressShare, AddressShares, ClientNetwork, ShareExceeded};
+use crate::connection::handshake::{HandshakeError, handshake};
+use crate::connection::limits::{Limits, PerAddress};
 use crate::connection::lingering::LingeringLimits;
-use crate::connection::slots::Slots;
+use crate::connection::proxy_protocol::{ProxyProtocolError, read_source};
+use crate::connection::slots::{Slot, Slots};
 use crate::connection::stream::{ClientStream, HeaderLimits};
 use crate::connection::tls::{Attempt, Reason};
+use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::telemetry::audit::{FailedHandshake, HandshakeAllowance, handshake_line};
 use crate::telemetry::metrics::{Handshake, Metrics};
+use crate::telemetry::overload::{Cap, Sparse};
 
 /// Accepts the connections of one address.
 pub(super) struct Listener {
@@ -35,6 +41,10 @@ pub(super) struct Listener {
     pub(super) http: Arc<HttpProxy<Proxy>>,
     pub(super) proxy: Proxy,
     pub(super) slots: Slots,
+    pub(super) handshakes: Slots,
+    pub(super) shares: AddressShares,
+    /// The connections without a header of the PROXY protocol that the log does not mention yet.
+    pub(super) headerless: Sparse,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) listener: Arc<str>,
@@ -43,18 +53,38 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    async fn open(&self, stream: TcpStream, generation: &Generation) -> Option<Stream> {
+    /// Performs the handshake, whose slot is given back when it is over. The share of the client's address belongs to the
+    /// connection.
+    async fn open(
+        &self,
+        stream: TcpStream,
+        generation: &Generation,
+        handshake_slot: Slot,
+    ) -> Option<(Stream, Option<AddressShare>)> {
         // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
-        let client_address = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
+        let other_end = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
-        let attempt = Arc::new(Attempt::default());
-        let handshake = handshake(stream, client_address, hosts, self.proxy.clock.unix_time(), &attempt);
-        let tls = match tokio::time::timeout(limits.handshake_timeout, handshake).await {
-            Ok(Ok(tls)) => {
+        let began = self.proxy.clock.unix_time();
+        let (attempt, client) = (Arc::new(Attempt::default()), OnceLock::new());
+        let opening = self.handshake(stream, other_end, hosts, limits.per_address, began, (&attempt, &client));
+        let opened = tokio::time::timeout(limits.handshake_timeout, opening).await;
+        drop(handshake_slot);
+        let client_address = client.get().copied().unwrap_or(other_end);
+        let (tls, share) = match opened {
+            Ok(Ok(opened)) => {
                 self.metrics.handshake(&self.listener, Handshake::Success, NO_REASON);
-                tls
+                opened
             }
-            Ok(Err(error)) => {
+            Ok(Err(OpenError::Share(exceeded))) => {
+                self.refused(exceeded.into(), Some(client_address));
+                return None;
+            }
+            Ok(Err(OpenError::ProxyProtocol(error))) => {
+                self.no_header(&error, other_end);
+                self.metrics.handshake(&self.listener, Handshake::Failure, Reason::NotTls.as_str());
+                return None;
+            }
+            Ok(Err(OpenError::Handshake(error))) => {
                 tracing::debug!(client = %client_address, %error, "TLS handshake failed");
                 let (reason, detail) = error.explain(&attempt);
                 self.metrics.handshake(&self.listener, Handshake::Failure, reason.as_str());
@@ -71,7 +101,25 @@ impl Listener {
             }
         };
         let digest = tls.get_ssl_digest()?;
-        let phase = digest.extension.get::<ConnectionFacts>()?.phase.clone();
+        let facts = digest.extension.get::<ConnectionFacts>()?;
+        let client_address = facts.client_address;
+        let share = match share {
+            _ if facts.is_of_proxy(hosts, began) => None,
+            Some(share) => Some(share.established()),
+            None if !hosts.expects_proxy_at(client_address) => None,
+            // A client at an address where a proxy was expected.
+            None => {
+                let limits = PerAddress { handshakes: usize::MAX, ..limits.per_address };
+                match self.shares.take(ClientNetwork::of(client_address), limits) {
+                    Ok(share) => Some(share.established()),
+                    Err(exceeded) => {
+                        self.metrics.overload.refused(exceeded.into(), Some(client_address));
+                        return None;
+                    }
+                }
+            }
+        };
+        let phase = facts.phase.clone();
         let lingering = LingeringLimits { bytes: limits.unread_body_bytes, time: limits.unread_body_timeout };
         let limits = HeaderLimits {
             timeout: limits.header_timeout,
@@ -85,7 +133,62 @@ impl Listener {
             Some(facts) => proxy.refuse_early(fault, facts),
             None => bytes::Bytes::new(),
         });
-        Some(Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)))
+        Some((Box::new(ClientStream::new(tls, phase, limits, lingering, refuse)), share))
+    }
+
+    /// Learns whose connection it is, takes the share of its address, and performs the handshake. There is no share for
+    /// an address that may be a proxy's, and none for a balancer that does not name its client.
+    async fn handshake(
+        &self,
+        mut stream: TcpStream,
+        other_end: IpAddr,
+        hosts: &VirtualHosts,
+        limits: PerAddress,
+        began: UnixTime,
+        (attempt, client): (&Arc<Attempt>, &OnceLock<IpAddr>),
+    ) -> Result<(TlsStream<TcpStream>, Option<AddressShare>), OpenError> {
+        let named = match hosts.expects_header_from(other_end) {
+            false => Some(other_end),
+            true => match read_source(&mut stream).await.map_err(OpenError::ProxyProtocol)? {
+                Source::Client(client) => {
+                    self.metrics.proxy_protocol(&self.listener, "client");
+                    Some(client.to_canonical())
+                }
+                Source::Unsaid => {
+                    self.metrics.proxy_protocol(&self.listener, "own");
+                    None
+                }
+            },
+        };
+        let client_address = *client.get_or_init(|| named.unwrap_or(other_end));
+        let share = match named.filter(|client| !hosts.expects_proxy_at(*client)) {
+            Some(client) => {
+                let share = self.shares.take(ClientNetwork::of(client), limits);
+                Some(share.map_err(OpenError::Share)?)
+            }
+            None => None,
+        };
+        let tls = handshake(stream, client_address, hosts, began, attempt).await;
+        Ok((tls.map_err(OpenError::Handshake)?, share))
+    }
+
+    /// Counts and logs a connection of a balancer without a valid header.
+    fn no_header(&self, error: &ProxyProtocolError, balancer: IpAddr) {
+        let outcome = match error {
+            // Balancers check whether a port is open by connecting.
+            ProxyProtocolError::Io(_) => "closed",
+            ProxyProtocolError::Header(HeaderError::Missing) => "missing",
+            ProxyProtocolError::Header(_) => "malformed",
+        };
+        self.metrics.proxy_protocol(&self.listener, outcome);
+        match error {
+            ProxyProtocolError::Io(_) => tracing::debug!(%balancer, %error, "a balancer closed its connection"),
+            ProxyProtocolError::Header(_) => {
+                if let Some(connections) = self.headerless.add() {
+                    tracing::warn!(%balancer, connections, %error, "connections of a balancer are closed");
+                }
+            }
+        }
     }
 
     /// Records a failed handshake in the audit, unless too many fail.
@@ -102,6 +205,28 @@ impl Listener {
         };
         self.proxy.audit.send(&handshake_line(&failed, omitted));
     }
+
+    /// Counts a connection that is closed before its handshake.
+    fn refused(&self, cap: Cap, client: Option<IpAddr>) {
+        self.metrics.handshake(&self.listener, Handshake::Refused, NO_REASON);
+        self.metrics.overload.refused(cap, client);
+    }
+}
+
+/// Why a connection was not opened.
+enum OpenError {
+    ProxyProtocol(ProxyProtocolError),
+    Share(ShareExceeded),
+    Handshake(HandshakeError),
+}
+
+impl From<ShareExceeded> for Cap {
+    fn from(exceeded: ShareExceeded) -> Self {
+        match exceeded {
+            ShareExceeded::Connections => Self::AddressConnections,
+            ShareExceeded::Handshakes => Self::AddressHandshakes,
+        }
+    }
 }
 
 #[async_trait]
@@ -109,11 +234,15 @@ impl ServerApp for Listener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let generation = self.generation.load_full();
         let Some(_slot) = self.slots.take(generation.limits.connections) else {
-            self.metrics.handshake(&self.listener, Handshake::Refused, NO_REASON);
+            self.refused(Cap::Connections, None);
+            return None;
+        };
+        let Some(handshake_slot) = self.handshakes.take(generation.limits.handshakes) else {
+            self.refused(Cap::Handshakes, None);
             return None;
         };
         let stream = *stream.into_any().downcast::<TcpStream>().ok()?;
-        let stream = self.open(stream, &generation).await?;
+        let (stream, _share) = self.open(stream, &generation, handshake_slot).await?;
         let (retire, retired) = watch::channel(*shutdown.borrow());
         let limits = &generation.limits;
         let connection = Arc::new(ClientConnection::new(self.http.clone(), limits, retire));

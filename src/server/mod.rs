@@ -5,6 +5,7 @@
 //! stops accepting connections, and stops when the last connection is closed.
 
 mod build;
+pub mod descriptors;
 mod drain;
 mod expirations;
 mod listener;
@@ -29,11 +30,12 @@ use self::build::{Shared, build};
 use self::drain::Shutdown;
 use self::expirations::Expirations;
 use self::listener::Listener;
-use self::prebound::Prebound;
+use self::prebound::{Prebound, Side};
 use self::reload::{Reloader, Sources};
-use crate::admin::{Admin, AdminListener, Entrance};
+use crate::admin::{Admin, AdminListener, Entrance, Heartbeats};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connection::addresses::AddressShares;
 use crate::connection::drain::Drain;
 use crate::connection::exchanges::Exchanges;
 use crate::connection::slots::Slots;
@@ -44,6 +46,7 @@ use crate::resource::Resources;
 use crate::telemetry::audit::{Audit, HandshakeAllowance};
 use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::overload::Sparse;
 use crate::upstream::{self, Lookup};
 
 /// What a gateway needs besides its configuration.
@@ -142,6 +145,9 @@ impl Bound {
     /// # Errors
     /// [`StartError`].
     pub fn new(config: Config, mut options: Options) -> Result<Self, StartError> {
+        if let Some(warning) = descriptors::shortage(&config) {
+            tracing::warn!("{warning}");
+        }
         let metrics = Arc::new(Metrics::new()?);
         let (output, destination) = match options.audit.take() {
             Some(output) => (Output::from(output), None),
@@ -212,6 +218,8 @@ impl Bound {
         let mut server = Server::new_with_opt_and_conf(None, server_conf(pool));
         server.bootstrap();
         let handshake_lines = Arc::new(HandshakeAllowance::default());
+        let ceiling = descriptors::ceiling(descriptors::raise());
+        let heartbeats = Arc::new(Heartbeats::default());
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
         let mut services = Vec::new();
@@ -239,13 +247,18 @@ impl Bound {
                 http: Arc::new(http),
                 proxy,
                 slots: open,
+                handshakes: Slots::new(metrics.handshaking(&name)),
+                shares: AddressShares::default(),
+                headerless: Sparse::default(),
                 generation: generation.clone(),
                 metrics: metrics.clone(),
                 listener: name.clone(),
                 handshake_lines: handshake_lines.clone(),
             };
             addresses.push(address);
-            services.push(server.add_service(Prebound::new(name.to_string(), socket, listener, closing.subscribe())));
+            let side = Side::Clients { ceiling, metrics: metrics.clone(), heartbeats: heartbeats.clone() };
+            let service = Prebound::new(name.to_string(), socket, listener, closing.subscribe(), side);
+            services.push(server.add_service(service));
         }
         let resources = shared.resources.clone();
         let reloader = Reloader {
@@ -269,9 +282,11 @@ impl Bound {
             };
             let (generation, audit, drain) = (generation.clone(), audit.health(), drain.clone());
             let replay_log_known = AtomicBool::new(false);
-            let admin = Admin { generation, metrics, resources, audit, drain, clock, entrance, replay_log_known };
+            let admin =
+                Admin { generation, metrics, resources, heartbeats, audit, drain, clock, entrance, replay_log_known };
             let outlives = admin_end.subscribe();
-            server.add_service(Prebound::new("admin".into(), socket, AdminListener::new(admin), outlives));
+            let listener = AdminListener::new(admin);
+            server.add_service(Prebound::new("admin".into(), socket, listener, outlives, Side::Operators));
         }
         let shutdown = Shutdown { control, generation, drain, closing, slots };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Control;
 use super::build::{Shared, build};
+use super::descriptors::shortage;
 use super::expirations::Expirations;
 use crate::config::Config;
 use crate::config::watch::{Files, Look, Watch};
@@ -178,7 +179,7 @@ impl Reloader {
             }
         };
         state.changes.watch = Watch::new(&config.files);
-        for warning in &config.warnings {
+        for warning in config.warnings.iter().cloned().chain(shortage(&config)) {
             tracing::warn!("{warning}");
         }
         if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {

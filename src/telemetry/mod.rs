@@ -4,4 +4,5 @@ pub mod audit;
 pub mod lines;
 pub mod logging;
 pub mod metrics;
+pub mod overload;
 mod resources;

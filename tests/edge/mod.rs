@@ -6,5 +6,6 @@ mod handshakes;
 pub mod hostile;
 mod long;
 mod paths;
+mod proxy_protocol;
 mod trusted_proxy;
 mod upstreams;

@@ -159,7 +159,7 @@ fn what_the_example_calls_default_is_the_default() {
     let (left_out, kept): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| is_default(line));
     assert!(left_out.len() >= 22, "{left_out:#?}");
     let kept = kept.join("\n").replace("\ntoken_cache: ", "\ntoken_cache: {} ").replace("\nlimits: ", "\nlimits: {} ");
-    let kept = kept.replace("\n    jwks: ", "\n    jwks: {} ");
+    let kept = kept.replace("\n    jwks: ", "\n    jwks: {} ").replace("\n  per_address: ", "\n  # ");
     let of_upstream = "limits:                                   # how much";
     assert!(kept.contains(of_upstream));
     let kept = kept.replace(of_upstream, "limits: {} # how much");

@@ -7,6 +7,7 @@ mod docs;
 mod log;
 mod observed;
 mod operation;
+mod pressure;
 mod reload;
 mod resources;
 mod soak;

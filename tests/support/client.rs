@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +24,7 @@ use rustls::{
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{SigningKey, ath};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use uuid::Uuid;
@@ -45,6 +45,8 @@ pub struct Client {
     origin: Option<String>,
     suites: Option<Vec<SupportedCipherSuite>>,
     versions: Vec<&'static SupportedProtocolVersion>,
+    local: Option<IpAddr>,
+    preamble: Vec<u8>,
 }
 
 impl Client {
@@ -62,7 +64,23 @@ impl Client {
             origin: None,
             suites: None,
             versions: vec![&TLS13, &TLS12],
+            local: None,
+            preamble: Vec::new(),
         }
+    }
+
+    /// Connects from this address.
+    #[must_use]
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.local = Some(address);
+        self
+    }
+
+    /// Sends these bytes before the handshake.
+    #[must_use]
+    pub fn preamble(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.preamble = bytes.into();
+        self
     }
 
     /// Presents this certificate when the server requests one.
@@ -193,8 +211,16 @@ impl Client {
     /// With TLS 1.3 the gateway may still refuse the client certificate: that shows up at the first read.
     pub async fn raw_stream(&self) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(self.server_name.clone()).map_err(io::Error::other)?;
-        let stream = TcpStream::connect(self.gateway).await?;
+        let mut stream = match self.local {
+            Some(local) => {
+                let socket = if local.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.bind(SocketAddr::new(local, 0))?;
+                socket.connect(self.gateway).await?
+            }
+            None => TcpStream::connect(self.gateway).await?,
+        };
         stream.set_nodelay(true)?;
+        stream.write_all(&self.preamble).await?;
         let connecting = TlsConnector::from(Arc::new(self.tls())).connect(name, stream);
         tokio::time::timeout(DEADLINE, connecting).await?
     }

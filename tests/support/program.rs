@@ -29,6 +29,14 @@ impl Program {
         Self::start(folder, command)
     }
 
+    /// The same with a limit on open files: a soft and a hard one.
+    pub fn run_with_files(folder: &Folder, soft: usize, hard: usize) -> Self {
+        let mut command = tool("sh");
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" run");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_fapi-gateway")]);
+        Self::start(folder, command)
+    }
+
     /// The same, with a standard output that nobody reads before [`Program::stdout`] is.
     pub fn run_unread(folder: &Folder) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));

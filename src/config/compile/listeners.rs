@@ -42,7 +42,8 @@ impl Build<'_> {
         let address = self.address(&at.key("address"), entry.address.as_deref());
         let origins = self.origins(&at.key("origins"), entry.origins.as_deref());
         if let Some(address) = address {
-            let reached = Reached { index, address, origins: origins.clone().unwrap_or_default() };
+            let balancers = entry.proxy_protocol.as_ref().and_then(|section| section.from.clone());
+            let reached = Reached { index, address, origins: origins.clone().unwrap_or_default(), balancers };
             self.tell_apart(&at, &reached, earlier);
             earlier.push(reached);
         }
@@ -66,7 +67,9 @@ impl Build<'_> {
             None => Some(None),
         };
         let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Mean);
+        let balancers = self.balancers(&at.key("proxy_protocol"), entry.proxy_protocol.as_ref());
         let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
+        let balancers = balancers?;
         let mut line = format!(
             "listener {address}: serves {}; client certificates: {}",
             entry.origins.as_deref().unwrap_or_default().join(", "),
@@ -79,9 +82,13 @@ impl Build<'_> {
                 describe_trust(&trusted_proxy.trust)
             ));
         }
+        if !balancers.is_empty() {
+            let networks: Vec<String> = balancers.iter().map(ToString::to_string).collect();
+            line.push_str(&format!("; PROXY protocol from {}", networks.join(", ")));
+        }
         line.push_str(&describe_cors(entry.cors.as_ref()));
         self.summary.push(line);
-        Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors }))
+        Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors, balancers }))
     }
 
     /// Reports entries that clients could not choose between. Entries with the same address are distinguished by the
@@ -94,6 +101,14 @@ impl Build<'_> {
             self.problem(&at.key("address"), problem);
         }
         let address = entry.address;
+        // The header comes before the name that selects an entry.
+        let shares = |other: &&Reached| other.address == address && other.balancers != entry.balancers;
+        if let Some(Reached { index, .. }) = earlier.iter().find(shares) {
+            let problem = format!(
+                "listeners[{index}] shares {address}, and its connections begin before a name selects an entry, but its key is missing or different; write the same networks in both"
+            );
+            self.problem(&at.key("proxy_protocol"), problem);
+        }
         for (place, origin) in entry.origins.iter().enumerate() {
             let same = |other: &Arc<Origin>| other.host() == origin.host();
             let both = |other: &Arc<Origin>| other.is_address() && origin.is_address();
@@ -289,6 +304,8 @@ struct Reached {
     index: usize,
     address: SocketAddr,
     origins: Vec<Arc<Origin>>,
+    /// The networks in its `proxy_protocol`, as they are written.
+    balancers: Option<Vec<String>>,
 }
 
 impl Reached {
@@ -306,7 +323,7 @@ pub(super) fn by_address(entries: Vec<(SocketAddr, VirtualHost)>) -> Vec<Listene
     for (address, host) in entries {
         match listeners.iter_mut().find(|listener| listener.address == address) {
             Some(listener) => listener.hosts.push(host),
-            None => listeners.push(Listener { address, hosts: vec![host] }),
+            None => listeners.push(Listener { address, balancers: host.balancers.clone(), hosts: vec![host] }),
         }
     }
     listeners

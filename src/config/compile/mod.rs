@@ -4,6 +4,7 @@
 //! configuration. A part that cannot be built is left out and its problem recorded; the rest is checked all the same.
 
 mod admin;
+mod connections;
 mod cors;
 mod dpop;
 mod files;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use fapi::UnixTime;
 use serde_yaml::Value;
 
+use self::connections::Connections;
 use self::routes::Names;
 use super::error::{ConfigErrors, KeyPath, nearest, quoted};
 use super::file::{self, File};
@@ -185,11 +187,7 @@ impl Build<'_> {
         if !(1..=1024 * 1024).contains(&body_min_rate) {
             self.problem(&at.key("body_min_rate"), "the size must be from 1B to 1MiB; the default is `1KiB`");
         }
-        let connections = entry.connections.get_or_insert(default.connections.try_into().ok()?);
-        if *connections > MAX_CONNECTIONS {
-            self.problem(&at.key("connections"), "no process can hold so many; write at most 1000000");
-        }
-        let connections = self.count(&at.key("connections"), connections);
+        let connections = self.connections(&at, entry);
         let exchanges = entry.exchanges.get_or_insert(default.exchanges.try_into().ok()?);
         let exchanges = self.number(&at.key("exchanges"), exchanges, 1..=1_000_000);
         let streams = self.number(&at.key("streams"), entry.streams.get_or_insert(default.streams.into()), 1..=1000);
@@ -204,7 +202,7 @@ impl Build<'_> {
         let idle_at = at.key("idle_upstream_connections");
         // Each client waits for one response at a time over HTTP/1.1, so no more connections become idle at once.
         let idle = entry.idle_upstream_connections.get_or_insert(entry.connections.unwrap_or(1).max(1));
-        if *idle > MAX_CONNECTIONS {
+        if *idle > connections::MAX_CONNECTIONS {
             self.problem(&idle_at, "no process can hold so many; write at most 1000000");
         }
         let idle = self.count(&idle_at, idle);
@@ -223,6 +221,7 @@ impl Build<'_> {
             self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
         let handshake_timeout =
             self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
+        let Connections { connections, handshakes, per_address } = connections?;
         Some(Limits {
             header_bytes: header.try_into().ok()?,
             header_count: header_count.try_into().ok()?,
@@ -237,7 +236,9 @@ impl Build<'_> {
             unread_body_timeout: unread_body_timeout?,
             exchange_timeout: exchange_timeout?,
             handshake_timeout: handshake_timeout?,
-            connections: connections?.try_into().ok()?,
+            connections,
+            handshakes,
+            per_address,
             exchanges: exchanges?,
             streams: streams?.try_into().ok()?,
             connection_max_age: age?,
@@ -425,6 +426,5 @@ fn effective(file: &File) -> String {
 }
 
 /// More connections than any process has file descriptors for.
-const MAX_CONNECTIONS: u64 = 1_000_000;
 /// The most header fields that Pingora's HTTP/1 parser accepts.
 const MAX_FIELDS: u64 = 256;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use fapi::headers::may_carry_certificate;
 use fapi::peer::forwarded::Dialect;
-use fapi::peer::forwarded::proxies::TrustedProxies;
+use fapi::peer::forwarded::proxies::{Network, TrustedProxies};
 use fapi::token::thumbprint;
 use http::HeaderName;
 
@@ -31,6 +31,14 @@ impl Build<'_> {
         let proxies = from.and_then(|from| self.proxies(&from_at, from, asked_at, asked));
         let trust = self.trust(at, entry.trust_keys(), "or write `trust: possession`");
         Some(Settings { dialect: dialect?, proxies: proxies?, trust: trust? })
+    }
+
+    /// Compiles `proxy_protocol`: the networks of the balancers, none without the section.
+    pub(super) fn balancers(&mut self, at: &KeyPath, entry: Option<&file::ProxyProtocol>) -> Option<Vec<Network>> {
+        let Some(entry) = entry else { return Some(Vec::new()) };
+        let way_out = "name the networks of the balancers, such as `10.0.0.0/8`";
+        self.list(&at.key("from"), entry.from.as_deref(), way_out)?;
+        self.parsed(&at.key("from"), entry.from.as_deref())
     }
 
     fn dialect(&mut self, at: &KeyPath, entry: &file::ForwardedClientCertificate) -> Option<Dialect> {

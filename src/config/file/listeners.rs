@@ -24,8 +24,21 @@ pub(in crate::config) struct Listener {
     /// The proxies in front that may forward the certificates of their clients. Default: none, and no such header is
     /// trusted.
     pub(in crate::config) forwarded_client_certificate: Option<ForwardedClientCertificate>,
+    /// The balancers in front that pass TLS through and name their clients by the PROXY protocol, version 1 or 2; the same in
+    /// all entries of an address. Default: none, and a client's address is that of its connection.
+    pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
     /// What scripts of other origins may send and read, on routes without a `cors` of their own. Default: nothing.
     pub(in crate::config) cors: Option<Cors>,
+}
+
+/// The balancers in front of a listener that name their clients by the PROXY protocol.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ProxyProtocol {
+    /// Their addresses or networks, such as `10.0.0.0/8`. Every connection from there must begin with a header, and may name
+    /// any client address; on connections from elsewhere no header is read.
+    #[schemars(required, length(min = 1))]
+    pub(in crate::config) from: Option<Vec<String>>,
 }
 
 /// How proxies that terminate TLS in front of a listener forward the certificates of their clients.

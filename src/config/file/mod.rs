@@ -22,7 +22,7 @@ pub(super) use self::issuers::{
 };
 pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
-    Mode, OnExpired, Proxies, Revocations, Trust,
+    Mode, OnExpired, Proxies, ProxyProtocol, Revocations, Trust,
 };
 pub(super) use self::routes::{
     HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,
@@ -230,6 +230,26 @@ pub(in crate::config) struct Limits {
     /// of CPUs; at most 1000000. The default is that of `connections`. Changes only with a restart.
     #[schemars(range(min = 1), extend("default" = 10_000))]
     pub(in crate::config) idle_upstream_connections: Option<u64>,
+    /// How many of them may be in their TLS handshake, up to `connections`; more are closed at once. The default is half of
+    /// `connections`, at least 100 of them.
+    #[schemars(range(min = 1), extend("default" = 5_000))]
+    pub(in crate::config) handshakes: Option<u64>,
+    /// How much of a listener one client address may hold; for IPv6, one network of 64 bits. Connections of trusted proxies
+    /// are not counted.
+    pub(in crate::config) per_address: Option<PerAddress>,
+}
+
+/// How much of a listener one client address may hold. Connections of trusted proxies are not counted.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct PerAddress {
+    /// How many connections, up to `limits.connections`, which is the default: behind a NAT or a balancer, one address may be
+    /// that of every client.
+    #[schemars(range(min = 1), extend("default" = 10_000))]
+    pub(in crate::config) connections: Option<u64>,
+    /// How many connections in their TLS handshake, up to `limits.handshakes`, which is the default.
+    #[schemars(range(min = 1), extend("default" = 5_000))]
+    pub(in crate::config) handshakes: Option<u64>,
 }
 
 /// One JSON line for each exchange.

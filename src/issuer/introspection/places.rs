@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::lock;
+use crate::connection::addresses::ClientNetwork;
 
 /// Whose call it is, as far as a stranger cannot choose it freely.
 ///
@@ -19,8 +20,8 @@ pub enum Asker {
     Certificate([u8; 32]),
     /// The thumbprint of the key of a DPoP proof.
     Key([u8; 32]),
-    /// An IPv4 address, or the first 64 bits of an IPv6 address, which is what a network gives to one customer.
-    Address(IpAddr),
+    /// An address, as far as the customers of a network can be told apart.
+    Address(ClientNetwork),
     /// Someone behind a proxy who shows neither certificate nor key.
     Unknown,
 }
@@ -28,10 +29,7 @@ pub enum Asker {
 impl Asker {
     /// The asker at this address.
     pub fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(ClientNetwork::of(address))
     }
 }
 
@@ -109,10 +107,6 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn at(address: &str) -> Asker {
-        Asker::at(address.parse().unwrap())
-    }
-
     #[test]
     fn a_client_takes_its_share_and_no_more() {
         let places = Arc::new(Places::default());
@@ -129,13 +123,5 @@ mod tests {
         assert!(take(key).is_ok());
         held.clear();
         assert!(places.are_free());
-    }
-
-    #[test]
-    fn an_address_is_one_spelling_of_what_one_customer_has() {
-        assert_eq!(at("192.0.2.1"), at("::ffff:192.0.2.1"));
-        assert_ne!(at("192.0.2.1"), at("192.0.2.2"));
-        assert_eq!(at("2001:db8:0:1::1"), at("2001:db8:0:1:ffff::2"));
-        assert_ne!(at("2001:db8:0:1::1"), at("2001:db8:0:2::1"));
     }
 }

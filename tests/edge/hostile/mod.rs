@@ -14,6 +14,7 @@ mod floods;
 mod http2;
 mod messages;
 mod names;
+mod overload;
 mod slow;
 mod tls;
 mod upstreams;

@@ -308,6 +308,7 @@ fn every_metric() -> String {
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
     metrics.handshake("l", Handshake::Success, "none");
+    metrics.proxy_protocol("listener", "client");
     metrics.revocation(Some(Kind::Jti), RevocationOutcome::Recorded);
     metrics.connections("l").inc();
     metrics.reloaded(true);

@@ -4,6 +4,7 @@
 //! connection may last longer than the certificate.
 
 pub mod forwarded;
+pub mod proxy_protocol;
 
 use std::fmt;
 use std::sync::Arc;

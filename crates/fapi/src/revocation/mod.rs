@@ -282,6 +282,13 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
+    #[test]
+    fn a_kind_has_the_name_of_its_member() {
+        let kinds =
+            [Kind::Token, Kind::Jti, Kind::Subject, Kind::SubjectWithoutSession, Kind::ClientId, Kind::SessionId];
+        assert_eq!(kinds.map(Kind::as_str), ["token", "jti", "sub", "sub", "client_id", "sid"]);
+    }
+
     fn read(body: &str) -> Result<Revocation, RequestError> {
         let issuer_of = |name: &str| (name == "bank").then(|| "https://as.example".into());
         Revocation::from_json(body.as_bytes(), issuer_of, NOW)

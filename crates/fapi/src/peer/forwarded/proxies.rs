@@ -29,9 +29,14 @@ impl TrustedProxies {
     /// Whether the peer of a connection is one of them. `certificate`, in DER, is the one that the handshake proved and
     /// that is still trusted.
     pub fn contain(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
-        let here = self.networks.is_empty() || self.networks.iter().any(|network| network.contains(address));
+        let here = self.networks.is_empty() || self.list(address);
         let unnamed = self.names.is_empty() && self.thumbprints.is_empty();
         here && (unnamed || certificate.is_some_and(|certificate| self.name(certificate)))
+    }
+
+    /// Whether this address is in one of the networks; never if there are none.
+    pub fn list(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
     }
 
     fn name(&self, certificate: &[u8]) -> bool {
@@ -151,6 +156,6 @@ pub enum NotANetwork {
     #[error("it has bits beyond its prefix; write zeros there, or a longer prefix")]
     HostBits,
     /// It contains every address.
-    #[error("it contains every address, so that every client could claim any certificate; name the proxies")]
+    #[error("it contains every address, so that every client could pass for a proxy; name the proxies")]
     Everybody,
 }

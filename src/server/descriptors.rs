@@ -1,0 +1,72 @@
+//! How many files and sockets the process may open, and whether the configuration fits.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::Config;
+
+/// Raises the limit on open files as far as the process may, and returns it; `None` if there is none.
+pub(super) fn raise() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return current;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::warn!(?current, ?maximum, %error, "the limit on open files cannot be raised");
+            current
+        }
+    }
+}
+
+/// Returns a warning if the limit that [`raise`] will reach is too low for the connections that the configuration
+/// allows.
+pub fn shortage(config: &Config) -> Option<String> {
+    shortage_of(config.listeners.len(), config.limits.connections, getrlimit(Resource::Nofile).maximum?)
+}
+
+fn shortage_of(listeners: usize, connections: usize, limit: u64) -> Option<String> {
+    let clients = listeners.saturating_mul(connections);
+    // Over HTTP/1.1 each exchange has a connection to its upstream.
+    let needed = clients.saturating_mul(2).saturating_add(KEPT_UPSTREAM).saturating_add(OWN);
+    let needed = u64::try_from(needed).unwrap_or(u64::MAX);
+    (needed > limit).then(|| {
+        format!(
+            "limits.connections: {clients} client connections with an exchange each may need {needed} descriptors, and the process may have {limit}; raise its limit on open files (`ulimit -Hn`, `LimitNOFILE=`), or lower `limits.connections`. Connections that do not fit are refused"
+        )
+    })
+}
+
+/// The descriptor from which on a client's connection is refused: the rest is for upstreams, issuers, files and the admin
+/// listener.
+pub(super) fn ceiling(limit: Option<u64>) -> u64 {
+    limit.map_or(u64::MAX, |limit| limit.saturating_sub((limit / 4).clamp(LEAST_RESERVE, MOST_RESERVE)))
+}
+
+/// The unused connections to upstreams that are kept.
+const KEPT_UPSTREAM: usize = 128;
+/// What the process needs for itself: its threads, files, issuers and the admin listener.
+const OWN: usize = 256;
+const LEAST_RESERVE: u64 = 64;
+const MOST_RESERVE: u64 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_said_with_both_numbers() {
+        assert_eq!(shortage_of(1, 10_000, 20_384), None);
+        let warning = shortage_of(1, 10_000, 20_383).expect("one too few");
+        assert!(warning.contains("10000 client connections") && warning.contains("20384 descriptors"), "{warning}");
+        assert!(warning.contains("20383"), "{warning}");
+        assert!(shortage_of(2, 10_000, 20_384).is_some(), "for every listener");
+        assert!(shortage_of(usize::MAX, usize::MAX, 1 << 40).is_some());
+    }
+
+    #[test]
+    fn clients_leave_descriptors_to_the_rest() {
+        assert_eq!([100, 1024, 1 << 20].map(|limit| ceiling(Some(limit))), [36, 768, (1 << 20) - 4096]);
+        assert_eq!((ceiling(Some(10)), ceiling(None)), (0, u64::MAX));
+    }
+}
