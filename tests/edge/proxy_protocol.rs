@@ -104,7 +104,7 @@ async fn a_balancers_connection_without_a_valid_header_is_closed() {
     assert!(world.client().preamble(twice).raw_stream().await.is_err());
     ask(&world, &world.client().preamble(line("203.0.113.7"))).await;
     let metrics = world.gateway.admin("/metrics").await.1;
-    assert!(metrics.contains("outcome=\"failure\"} 10"), "{metrics}");
+    assert!(metrics.contains("outcome=\"failure\",reason=\"not_tls\"} 10"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn a_header_may_arrive_in_pieces_but_not_forever() {
         assert!(closed.is_err() || closed.is_ok_and(|count| count == 0));
     }
     let metrics = world.gateway.admin("/metrics").await.1;
-    assert!(metrics.contains("outcome=\"timeout\"} 2"), "{metrics}");
+    assert!(metrics.contains("outcome=\"timeout\",reason=\"timeout\"} 2"), "{metrics}");
     // A balancer that only checks whether the port is open.
     drop(TcpStream::connect(world.gateway.address()).await.unwrap());
     let noticed = async { while counted(&world, "closed").await != 1 {} };
