@@ -148,14 +148,15 @@ impl MemoryLog {
         Insert::First
     }
 
-    /// Drops the buckets of every shard whose time has passed, and returns whether that made room.
+    /// Drops the buckets of every shard whose time has passed, and returns whether there is room then.
     fn sweep(&self, forgotten: u64) -> bool {
-        let mut dropped = 0_usize;
         for shard in &self.shards {
-            dropped += shard.lock().unwrap_or_else(PoisonError::into_inner).forget(forgotten);
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let dropped = shard.forget(forgotten);
+            // Under the lock, so that another sweep that finds nothing here any more also finds the room.
+            self.entries.fetch_sub(dropped, Ordering::AcqRel);
         }
-        self.entries.fetch_sub(dropped, Ordering::AcqRel);
-        dropped > 0
+        self.entries.load(Ordering::Acquire) < self.max_entries.load(Ordering::Acquire)
     }
 
     /// The first bucket that is not forgotten.
