@@ -58,5 +58,6 @@ pub mod proxy;
 pub mod replay;
 pub mod resource;
 pub mod server;
+mod sync;
 pub mod telemetry;
 pub mod upstream;

@@ -7,12 +7,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use fapi::UnixTime;
 use fapi::dpop::ProofId;
 use fapi::jose::thumbprint::KeyThumbprint;
+
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, PoisonError};
 
 /// The result of recording a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,68 @@
+/// A mistake in the order of steps, planted into a copy of one of the gateway's files.
+struct Fault {
+    name: &'static str,
+    /// The subject whose model finds it.
+    subject: &'static str,
+    /// In `src`.
+    file: &'static str,
+    instead_of: &'static str,
+    code: &'static str,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        name: "check_and_record_apart",
+        subject: "replay",
+        file: "replay/memory.rs",
+        instead_of: "        shard.note(*id, key_id, end);\n",
+        code: "        drop(shard);
+        let shard = self.shards[usize::from(first) % SHARDS].lock();
+        shard.unwrap_or_else(PoisonError::into_inner).note(*id, key_id, end);\n",
+    },
+    Fault {
+        name: "forgotten_read_before_the_lock",
+        subject: "replay",
+        file: "replay/memory.rs",
+        instead_of: "        let mut shard = self.shards[usize::from(first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that a proof that another request has just made this shard forget is refused.
+        let forgotten = self.forgotten();\n",
+        code: "        let forgotten = self.forgotten();
+        let mut shard = self.shards[usize::from(first) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner);\n",
+    },
+    Fault {
+        name: "room_counted_in_two_steps",
+        subject: "replay",
+        file: "replay/memory.rs",
+        instead_of: "self.entries.fetch_add(1, Ordering::AcqRel) >= self.max_entries.load(Ordering::Acquire)",
+        code: "{
+            let full = self.entries.load(Ordering::Acquire) >= self.max_entries.load(Ordering::Acquire);
+            self.entries.fetch_add(1, Ordering::AcqRel);
+            full
+        }",
+    },
+    Fault {
+        name: "room_made_by_others_not_seen",
+        subject: "replay",
+        file: "replay/memory.rs",
+        instead_of: "        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let dropped = shard.forget(forgotten);
+            // Under the lock, so that another sweep that finds nothing here any more also finds the room.
+            self.entries.fetch_sub(dropped, Ordering::AcqRel);
+        }
+        self.entries.load(Ordering::Acquire) < self.max_entries.load(Ordering::Acquire)\n",
+        code: "        let mut dropped = 0;
+        for shard in &self.shards {
+            dropped += shard.lock().unwrap_or_else(PoisonError::into_inner).forget(forgotten);
+        }
+        self.entries.fetch_sub(dropped, Ordering::AcqRel);
+        dropped > 0\n",
+    },
+    Fault {
+        name: "restart_without_comparing",
+        subject: "replay",
+        file: "replay/memory.rs",
+        instead_of: "        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;\n",
+        code: "        self.latest.store(now.0, Ordering::Release);\n",
+    },
+];

@@ -1,0 +1,43 @@
+//! Models of the gateway's concurrent code: small scenes over its own files, which a checker runs in many orders.
+//!
+//! The files are those of `../src`; only [`sync`] is another one, whose locks and atomics let the checker choose which
+//! thread takes the next step. The checker explores the orders of whole steps, as if every atomic operation were
+//! sequentially consistent; it does not show what a weaker ordering would permit a processor to do.
+
+pub mod sync;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::{Config, FailurePersistence, Runner};
+
+include!(concat!(env!("OUT_DIR"), "/subjects.rs"));
+
+/// Runs a model in many orders; panics with the schedule of the first one in which it does not hold.
+pub fn holds(model: fn()) {
+    run(RandomScheduler::new_from_seed(SEED, SCHEDULES), model, FailurePersistence::Print);
+    run(PctScheduler::new_from_seed(SEED, DEPTH, SCHEDULES), model, FailurePersistence::Print);
+}
+
+/// Runs a model over code with a planted fault; panics unless both ways to choose an order find it.
+pub fn finds(model: fn()) {
+    let found = |scheduler: &dyn Fn()| catch_unwind(AssertUnwindSafe(scheduler)).is_err();
+    let random = || run(RandomScheduler::new_from_seed(SEED, SCHEDULES), model, FailurePersistence::None);
+    let few_changes = || run(PctScheduler::new_from_seed(SEED, DEPTH, SCHEDULES), model, FailurePersistence::None);
+    assert_eq!((found(&random), found(&few_changes)), (true, true), "the planted fault is found");
+}
+
+fn run(scheduler: impl Scheduler + 'static, model: fn(), failure_persistence: FailurePersistence) {
+    let mut config = Config::new();
+    config.failure_persistence = failure_persistence;
+    config.stack_size = STACK_BYTES;
+    Runner::new(scheduler, config).run(model);
+}
+
+/// The same orders in every run.
+const SEED: u64 = 1;
+/// How many orders are tried in each of the two ways.
+const SCHEDULES: usize = 2000;
+/// How many times an order of the second way takes the turn from a thread that could go on.
+const DEPTH: usize = 3;
+const STACK_BYTES: usize = 512 * 1024;
