@@ -2,7 +2,7 @@
 //!
 //! `models/` compiles the same files with types of these names that try many orders of the threads' steps.
 
-pub(crate) use std::sync::{Mutex, PoisonError};
+pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Numbers that threads share.
 pub(crate) mod atomic {

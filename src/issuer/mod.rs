@@ -7,6 +7,7 @@
 
 pub mod assertion;
 mod entry;
+mod error;
 pub mod http;
 pub mod introspection;
 pub mod jwks;
@@ -26,7 +27,6 @@ use std::time::Duration;
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::policy::{IssuerIndex, Policy};
-use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 use fapi::sender::SenderEvidence;
 use fapi::token::{ActiveToken, TokenError, TokenHash, UnverifiedJws};
 use moka::sync::Cache;
@@ -40,6 +40,7 @@ use self::revocations::Revocations;
 use crate::resource::Kind;
 
 pub use self::entry::Unread;
+pub use self::error::ValidateError;
 pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome};
 pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
 
@@ -299,30 +300,6 @@ impl Issuers {
 
     fn accepted(&self, accepted: &[IssuerIndex]) -> impl Iterator<Item = &Entry> {
         accepted.iter().filter_map(|index| self.entries.get(index.0))
-    }
-}
-
-/// Why a token was not validated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ValidateError {
-    /// The token is at fault.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// Too many requests of the client are waiting already.
-    #[error(transparent)]
-    Share(#[from] ShareExceeded),
-    /// The gateway or the issuer is at fault.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-}
-
-impl From<ValidateError> for Cause {
-    fn from(error: ValidateError) -> Self {
-        match error {
-            ValidateError::Token(error) => error.into(),
-            ValidateError::Share(error) => error.into(),
-            ValidateError::Unavailable(error) => error.into(),
-        }
     }
 }
 

@@ -15,8 +15,8 @@ mod settings;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -46,6 +46,7 @@ use super::schedule::random;
 use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
 use crate::clock::instant;
 use crate::resource::Kind;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::places::{Asker, Room};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};

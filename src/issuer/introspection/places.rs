@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::lock;
 use crate::connection::addresses::ClientNetwork;
+use crate::sync::Mutex;
 
 /// Whose call it is, as far as a stranger cannot choose it freely.
 ///
