@@ -16,16 +16,85 @@ struct Subject {
     modules: &'static str,
 }
 
-const SUBJECTS: &[Subject] = &[Subject {
-    name: "replay",
-    files: &["replay/memory.rs"],
-    modules: r#"
+const SUBJECTS: &[Subject] = &[
+    Subject {
+        name: "replay",
+        files: &["replay/memory.rs"],
+        modules: r#"
         #[path = "{src}/replay/memory.rs"]
         pub mod memory;
         #[path = "{models}/replay.rs"]
         pub mod model;
     "#,
-}];
+    },
+    Subject {
+        name: "revocations",
+        files: &["issuer/revocations/table.rs"],
+        modules: r#"
+        #[path = "{models}/revocations.rs"]
+        pub mod model;
+        #[path = "{src}/issuer/revocations/table.rs"]
+        pub mod table;
+    "#,
+    },
+    Subject {
+        name: "issuer",
+        files: &[
+            "issuer/assertion.rs",
+            "issuer/error.rs",
+            "issuer/introspection/fault.rs",
+            "issuer/introspection/flight.rs",
+            "issuer/introspection/mod.rs",
+            "issuer/introspection/places.rs",
+            "issuer/introspection/settings.rs",
+            "issuer/memory.rs",
+            "issuer/metadata.rs",
+            "issuer/observer.rs",
+            "issuer/revocations/table.rs",
+            "issuer/schedule.rs",
+            "issuer/settings.rs",
+        ],
+        modules: r#"
+        #[path = "{src}/issuer/assertion.rs"]
+        pub mod assertion;
+        #[path = "{src}/issuer/error.rs"]
+        mod error;
+        #[path = "{models}/../standins/http.rs"]
+        pub mod http;
+        #[path = "{src}/issuer/introspection/mod.rs"]
+        pub mod introspection;
+        #[path = "{models}/../standins/jwks.rs"]
+        pub mod jwks;
+        #[path = "{src}/issuer/memory.rs"]
+        mod memory;
+        #[path = "{src}/issuer/metadata.rs"]
+        pub mod metadata;
+        #[path = "{models}/issuer.rs"]
+        pub mod model;
+        #[path = "{src}/issuer/observer.rs"]
+        mod observer;
+        pub mod revocations {
+            #[path = "{src}/issuer/revocations/table.rs"]
+            mod table;
+            pub use self::table::Revocations;
+        }
+        #[path = "{src}/issuer/schedule.rs"]
+        mod schedule;
+        #[path = "{src}/issuer/settings.rs"]
+        mod settings;
+
+        pub use self::error::ValidateError;
+        pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome};
+        pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
+
+        pub struct Shared {
+            pub timing: Timing,
+            pub observer: std::sync::Arc<dyn Observer>,
+            pub revocations: std::sync::Arc<revocations::Revocations>,
+        }
+    "#,
+    },
+];
 
 fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));

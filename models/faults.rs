@@ -65,4 +65,72 @@ const FAULTS: &[Fault] = &[
         instead_of: "        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;\n",
         code: "        self.latest.store(now.0, Ordering::Release);\n",
     },
+    Fault {
+        name: "cleared_after_the_table_is_released",
+        subject: "revocations",
+        file: "issuer/revocations/table.rs",
+        instead_of: "            token.cleared().note(generation);\n",
+        code: "            drop(entries);
+            token.cleared().note(self.generation());\n",
+    },
+    Fault {
+        name: "generation_read_after_the_answer",
+        subject: "issuer",
+        file: "issuer/introspection/mod.rs",
+        instead_of: "        Ok((self.read(response.body(), moved_on(now, began)).await?, asked))\n",
+        code: "        let generation = self.revocations.generation();
+        Ok((self.read(response.body(), moved_on(now, began)).await?, Asked { generation, ..asked }))\n",
+    },
+    Fault {
+        name: "caches_read_before_the_lock",
+        subject: "issuer",
+        file: "issuer/introspection/flight.rs",
+        instead_of: "        let mut flights = lock(&self.flights);
+        if let Some(flight) = flights.get(hash)
+            && flight.began.elapsed() <= max_age
+        {
+            return Ok(Joined::Flight(flight.outcome.clone()));
+        }
+        // A call that has ended since the caller checked has left its result in a cache.
+        if let Some(token) = self.remembered(hash, Some(max_age)) {
+            return Ok(Joined::Known(Ok(token)));
+        }\n",
+        code: "        if let Some(token) = self.remembered(hash, Some(max_age)) {
+            return Ok(Joined::Known(Ok(token)));
+        }
+        let mut flights = lock(&self.flights);
+        if let Some(flight) = flights.get(hash)
+            && flight.began.elapsed() <= max_age
+        {
+            return Ok(Joined::Flight(flight.outcome.clone()));
+        }\n",
+    },
+    Fault {
+        name: "flight_ended_before_its_result_is_cached",
+        subject: "issuer",
+        file: "issuer/introspection/flight.rs",
+        instead_of: "            let outcome = landing.introspector.ask(&token, (&landing.hash, others), now).await;
+            drop(landing);\n",
+        code: "            let (introspector, hash) = (landing.introspector.clone(), landing.hash);
+            drop(landing);
+            let outcome = introspector.ask(&token, (&hash, others), now).await;\n",
+    },
+    Fault {
+        name: "place_freed_after_the_outcome",
+        subject: "issuer",
+        file: "issuer/introspection/flight.rs",
+        instead_of: "            drop(landing);
+            sender.send_replace(Some(outcome));\n",
+        code: "            sender.send_replace(Some(outcome));
+            drop(landing);\n",
+    },
+    Fault {
+        name: "place_checked_and_taken_apart",
+        subject: "issuer",
+        file: "issuer/introspection/places.rs",
+        instead_of: "        taken.total = taken.total.saturating_add(1);\n",
+        code: "        drop(taken);
+        let mut taken = lock(&self.0);
+        taken.total = taken.total.saturating_add(1);\n",
+    },
 ];

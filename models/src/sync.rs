@@ -1,9 +1,12 @@
-//! What `src/sync.rs` names, with the checker's types.
+//! What `src/sync.rs` names, with the checker's types; and what the gateway's files name of `tokio::sync`.
 
-pub(crate) use std::sync::PoisonError;
+pub use std::sync::PoisonError;
 
-pub(crate) use shuttle::sync::Mutex;
+pub use shuttle::sync::{Mutex, MutexGuard, RwLock};
 
-pub(crate) mod atomic {
-    pub(crate) use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+/// Their own locks are never held between two steps, so they need not be the checker's.
+pub use runtime::sync::{Semaphore, watch};
+
+pub mod atomic {
+    pub use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 }

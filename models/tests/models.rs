@@ -1,6 +1,6 @@
 //! Each model holds, and finds the faults that are planted for it.
 
-use fapi_gateway_models::{finds, holds, replay};
+use fapi_gateway_models::{finds, holds, issuer, replay, revocations};
 
 #[test]
 fn replay_log_first_use() {
@@ -27,4 +27,30 @@ fn replay_log_forgets() {
 fn replay_log_clock_set_back() {
     holds(replay::model::a_log_restarts_once);
     finds(replay::restart_without_comparing::model::a_log_restarts_once);
+}
+
+#[test]
+fn revocation_and_check() {
+    holds(revocations::model::a_check_misses_no_revocation);
+    finds(revocations::cleared_after_the_table_is_released::model::a_check_misses_no_revocation);
+}
+
+#[test]
+fn revocation_and_introspection() {
+    holds(issuer::model::a_revoked_token_is_not_accepted_afterwards);
+    finds(issuer::generation_read_after_the_answer::model::a_revoked_token_is_not_accepted_afterwards);
+}
+
+#[test]
+fn single_flight() {
+    holds(issuer::model::one_call_serves_all);
+    finds(issuer::caches_read_before_the_lock::model::one_call_serves_all);
+    finds(issuer::flight_ended_before_its_result_is_cached::model::one_call_serves_all);
+}
+
+#[test]
+fn places() {
+    holds(issuer::model::places_are_bounded_and_given_back);
+    finds(issuer::place_checked_and_taken_apart::model::places_are_bounded_and_given_back);
+    finds(issuer::place_freed_after_the_outcome::model::places_are_bounded_and_given_back);
 }
