@@ -94,6 +94,16 @@ const SUBJECTS: &[Subject] = &[
         }
     "#,
     },
+    Subject {
+        name: "lines",
+        files: &["telemetry/lines/mod.rs", "telemetry/lines/output.rs", "telemetry/lines/writer.rs"],
+        modules: r#"
+        #[path = "{src}/telemetry/lines/mod.rs"]
+        pub mod lines;
+        #[path = "{models}/lines.rs"]
+        pub mod model;
+    "#,
+    },
 ];
 
 fn main() {

@@ -133,4 +133,51 @@ const FAULTS: &[Fault] = &[
         let mut taken = lock(&self.0);
         taken.total = taken.total.saturating_add(1);\n",
     },
+    Fault {
+        name: "ended_in_a_second_step",
+        subject: "lines",
+        file: "telemetry/lines/writer.rs",
+        instead_of: "                let mut batch = self.shared.lock();
+                if batch.bytes.is_empty() {
+                    batch.ended = true;
+                    return;
+                }\n",
+        code: "                let empty = self.shared.lock().bytes.is_empty();
+                if empty {
+                    self.shared.lock().ended = true;
+                    return;
+                }\n",
+    },
+    Fault {
+        name: "sleep_noted_in_a_second_step",
+        subject: "lines",
+        file: "telemetry/lines/writer.rs",
+        instead_of: "            batch.sleep = Sleep::UntilWork;
+            if !self.troubled {\n",
+        code: "            drop(batch);
+            batch = shared.lock();
+            batch.sleep = Sleep::UntilWork;
+            if !self.troubled {\n",
+    },
+    Fault {
+        name: "place_of_the_switch_read_before_the_lock",
+        subject: "lines",
+        file: "telemetry/lines/mod.rs",
+        instead_of: "        let mut batch = self.0.lock();
+        let place = batch.next.take().map_or(batch.bytes.len(), |(place, _)| place);\n",
+        code: "        let length = self.0.lock().bytes.len();
+        let mut batch = self.0.lock();
+        let place = batch.next.take().map_or(length, |(place, _)| place);\n",
+    },
+    Fault {
+        name: "room_checked_before_the_lock",
+        subject: "lines",
+        file: "telemetry/lines/mod.rs",
+        instead_of: "        let mut batch = self.0.lock();
+        // Only the thread subtracts, so that the sum cannot be too small.
+        if batch.ended || health.held.load(Ordering::Relaxed).saturating_add(line.len()) > health.bound {\n",
+        code: "        let full = health.held.load(Ordering::Relaxed).saturating_add(line.len()) > health.bound;
+        let mut batch = self.0.lock();
+        if batch.ended || full {\n",
+    },
 ];

