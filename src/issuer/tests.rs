@@ -10,6 +10,7 @@ use fapi::dpop::{Freshness, NoProofKeys, Nonces, ProofContext};
 use fapi::jose::keys::{Algorithm, KeySetError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::policy::{NonceMode, ScopeRule};
+use fapi::rejection::Cause;
 use fapi::route::{Origin, Target};
 use fapi::token::Expected;
 use reqwest::Url;

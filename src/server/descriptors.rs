@@ -19,8 +19,8 @@ pub(super) fn raise() -> Option<u64> {
     }
 }
 
-/// Returns a warning if the limit that [`raise`] will reach is too low for the connections that the configuration
-/// allows.
+/// Returns a warning if the hard limit, which a start raises the soft one to, is too low for the connections that the
+/// configuration allows.
 pub fn shortage(config: &Config) -> Option<String> {
     shortage_of(config.listeners.len(), config.limits.connections, getrlimit(Resource::Nofile).maximum?)
 }

@@ -31,6 +31,7 @@ use crate::connection::tls::{Attempt, Reason};
 use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
+use crate::telemetry::arrivals::ProxyHeader;
 use crate::telemetry::audit::{FailedHandshake, HandshakeAllowance, handshake_line};
 use crate::telemetry::metrics::{Handshake, Metrics};
 use crate::telemetry::overload::{Cap, Sparse};
@@ -151,11 +152,11 @@ impl Listener {
             false => Some(other_end),
             true => match read_source(&mut stream).await.map_err(OpenError::ProxyProtocol)? {
                 Source::Client(client) => {
-                    self.metrics.proxy_protocol(&self.listener, "client");
+                    self.metrics.arrivals.proxy_header(&self.listener, ProxyHeader::Client);
                     Some(client.to_canonical())
                 }
                 Source::Unsaid => {
-                    self.metrics.proxy_protocol(&self.listener, "own");
+                    self.metrics.arrivals.proxy_header(&self.listener, ProxyHeader::Own);
                     None
                 }
             },
@@ -176,11 +177,11 @@ impl Listener {
     fn no_header(&self, error: &ProxyProtocolError, balancer: IpAddr) {
         let outcome = match error {
             // Balancers check whether a port is open by connecting.
-            ProxyProtocolError::Io(_) => "closed",
-            ProxyProtocolError::Header(HeaderError::Missing) => "missing",
-            ProxyProtocolError::Header(_) => "malformed",
+            ProxyProtocolError::Io(_) => ProxyHeader::Closed,
+            ProxyProtocolError::Header(HeaderError::Missing) => ProxyHeader::Missing,
+            ProxyProtocolError::Header(_) => ProxyHeader::Malformed,
         };
-        self.metrics.proxy_protocol(&self.listener, outcome);
+        self.metrics.arrivals.proxy_header(&self.listener, outcome);
         match error {
             ProxyProtocolError::Io(_) => tracing::debug!(%balancer, %error, "a balancer closed its connection"),
             ProxyProtocolError::Header(_) => {

@@ -247,7 +247,7 @@ impl Bound {
                 http: Arc::new(http),
                 proxy,
                 slots: open,
-                handshakes: Slots::new(metrics.handshaking(&name)),
+                handshakes: Slots::new(metrics.arrivals.handshaking(&name)),
                 shares: AddressShares::default(),
                 headerless: Sparse::default(),
                 generation: generation.clone(),

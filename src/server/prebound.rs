@@ -73,6 +73,10 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
                 accepted = listener.accept() => {
                     if let Some((stream, peer)) = self.admit(&listener, accepted, &mut spares).await {
                         self.spawn(stream, peer);
+                        if matches!(self.side, Side::Operators) {
+                            // So that they take their places in the order in which they came.
+                            tokio::task::yield_now().await;
+                        }
                     }
                 }
                 changed = shutdown.changed() => if changed.is_err() { break },
@@ -179,9 +183,11 @@ impl Spares {
     }
 }
 
-/// Whether the process or the system has no descriptors left.
+/// Whether the process or the system has no descriptors left, or no memory for another.
 fn is_exhaustion(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[async_trait]

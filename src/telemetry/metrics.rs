@@ -12,6 +12,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::arrivals::Arrivals;
 use super::overload::Overload;
 use super::resources::{IssuerResources, ResourceMetrics};
 use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
@@ -40,10 +41,10 @@ pub struct Metrics {
     revocations: IntCounterVec,
     revocations_entries: Gauge,
     handshakes: IntCounterVec,
-    proxy_protocol: IntCounterVec,
     connections: IntGaugeVec,
     exchanges: IntGaugeVec,
-    handshaking: IntGaugeVec,
+    /// The connections before their first request.
+    pub arrivals: Arrivals,
     /// The connections that a limit refused.
     pub overload: Overload,
     certificate_not_after: GaugeVec,
@@ -222,11 +223,6 @@ impl Metrics {
             "TLS handshakes. outcome is success, failure, timeout, or refused when a limit on connections or handshakes was reached; reason is none, no_certificate, unknown_ca, expired, not_yet_valid, revoked, wrong_usage, policy, name_unknown, protocol_version, no_shared_suite, not_tls, timeout, client_alert or other.",
             &["listener", "outcome", "reason"],
         )?;
-        let proxy_protocol = counter(
-            "fapi_gateway_proxy_protocol_total",
-            "Connections from the networks of proxy_protocol. outcome is client, own if the header names no client, missing, malformed, or closed before the header was whole.",
-            &["listener", "outcome"],
-        )?;
         let jwks_age = gauge(
             "fapi_gateway_jwks_age_seconds",
             "Time since the issuer last sent its keys; after jwks.max_age they are no longer used.",
@@ -248,16 +244,6 @@ impl Metrics {
         let exchanges =
             IntGaugeVec::new(Opts::new("fapi_gateway_exchanges_in_flight", "Exchanges in progress."), &["listener"])?;
         registry.register(Box::new(exchanges.clone()))?;
-        let handshaking = IntGaugeVec::new(
-            Opts::new("fapi_gateway_tls_handshakes_in_progress", "TLS handshakes in progress."),
-            &["listener"],
-        )?;
-        registry.register(Box::new(handshaking.clone()))?;
-        let overload = Overload::new(&counter(
-            "fapi_gateway_overload_total",
-            "Connections that a limit refused. what is connections, handshakes, address_connections, address_handshakes, descriptors or admin_connections.",
-            &["what"],
-        )?);
         let token_cache_entries = Gauge::new(
             "fapi_gateway_token_cache_entries",
             "Tokens that are remembered, both verified and introspected.",
@@ -289,7 +275,6 @@ impl Metrics {
         registry.register(Box::new(build))?;
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
-            registry,
             requests,
             request_duration,
             decision_duration,
@@ -309,11 +294,10 @@ impl Metrics {
             revocations,
             revocations_entries,
             handshakes,
-            proxy_protocol,
             connections,
             exchanges,
-            handshaking,
-            overload,
+            arrivals: Arrivals::new(&registry)?,
+            overload: Overload::new(&registry)?,
             certificate_not_after,
             revocation_list_next_update,
             audit_lines_lost,
@@ -321,6 +305,7 @@ impl Metrics {
             reloads,
             last_reload,
             resources,
+            registry,
         })
     }
 
@@ -375,11 +360,6 @@ impl Metrics {
         self.handshakes.with_label_values(&[listener, outcome, reason]).inc();
     }
 
-    /// Counts a connection that begins, or should begin, with a header of the PROXY protocol.
-    pub fn proxy_protocol(&self, listener: &str, outcome: &'static str) {
-        self.proxy_protocol.with_label_values(&[listener, outcome]).inc();
-    }
-
     /// Counts a revocation by the kind of its subject, if it is known.
     pub fn revocation(&self, kind: Option<Kind>, outcome: RevocationOutcome) {
         let outcome = match outcome {
@@ -400,11 +380,6 @@ impl Metrics {
     /// The gauge of a listener's exchanges in progress.
     pub fn exchanges(&self, listener: &str) -> prometheus::IntGauge {
         self.exchanges.with_label_values(&[listener])
-    }
-
-    /// The gauge of a listener's handshakes in progress.
-    pub fn handshaking(&self, listener: &str) -> prometheus::IntGauge {
-        self.handshaking.with_label_values(&[listener])
     }
 
     /// Counts a reload.

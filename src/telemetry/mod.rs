@@ -1,5 +1,6 @@
 //! The output for operators: the audit, the metrics and the log.
 
+pub mod arrivals;
 pub mod audit;
 pub mod lines;
 pub mod logging;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::clock::Moment;
 
@@ -66,9 +66,12 @@ impl Cap {
 pub struct Overload([(IntCounter, Sparse); Cap::ALL.len()]);
 
 impl Overload {
-    /// Counts with `counters`, whose one label says which limit it was.
-    pub(super) fn new(counters: &IntCounterVec) -> Self {
-        Self(Cap::ALL.map(|cap| (counters.with_label_values(&[cap.as_str()]), Sparse::default())))
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let what = "what is connections, handshakes, address_connections, address_handshakes, descriptors or admin_connections.";
+        let help = format!("Connections that a limit refused. {what}");
+        let counters = IntCounterVec::new(Opts::new("fapi_gateway_overload_total", help), &["what"])?;
+        registry.register(Box::new(counters.clone()))?;
+        Ok(Self(Cap::ALL.map(|cap| (counters.with_label_values(&[cap.as_str()]), Sparse::default()))))
     }
 
     /// Counts a connection that was refused by a limit. `client` is its address, if that is known.
@@ -118,8 +121,6 @@ const PAUSE: u64 = 1000;
 
 #[cfg(test)]
 mod tests {
-    use prometheus::Opts;
-
     use super::*;
 
     #[test]
@@ -131,15 +132,14 @@ mod tests {
 
     #[test]
     fn every_refusal_is_counted_by_its_limit() {
-        let counters = IntCounterVec::new(Opts::new("refusals", "Refusals."), &["what"]).unwrap();
-        let overload = Overload::new(&counters);
+        let overload = Overload::new(&Registry::new()).unwrap();
         for (before, cap) in Cap::ALL.into_iter().enumerate() {
             assert_eq!(before, cap as usize);
             for _ in 0..=before {
                 overload.refused(cap, None);
             }
         }
-        let counts = Cap::ALL.map(|cap| counters.with_label_values(&[cap.as_str()]).get());
-        assert!(counts.into_iter().eq(1..=Cap::ALL.len() as u64), "{counts:?}");
+        let counts: Vec<u64> = overload.0.iter().map(|(counter, _)| counter.get()).collect();
+        assert_eq!(counts, [1, 2, 3, 4, 5, 6]);
     }
 }

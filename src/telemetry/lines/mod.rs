@@ -251,7 +251,7 @@ impl LineSender {
             if began.elapsed() > limit {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(1));
         }
         true
     }

@@ -14,6 +14,7 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use fapi_gateway::resource::Resources;
+use fapi_gateway::telemetry::arrivals::ProxyHeader;
 use fapi_gateway::telemetry::metrics::{Handshake, IssuerMetrics, Lost, Metrics, RevocationOutcome};
 use serde_json::Value;
 
@@ -308,7 +309,7 @@ fn every_metric() -> String {
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
     metrics.handshake("l", Handshake::Success, "none");
-    metrics.proxy_protocol("listener", "client");
+    metrics.arrivals.proxy_header("listener", ProxyHeader::Client);
     metrics.revocation(Some(Kind::Jti), RevocationOutcome::Recorded);
     metrics.connections("l").inc();
     metrics.reloaded(true);
