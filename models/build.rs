@@ -25,6 +25,8 @@ const SUBJECTS: &[Subject] = &[
         pub mod memory;
         #[path = "{models}/replay.rs"]
         pub mod model;
+        #[path = "{models}/reload.rs"]
+        pub mod reload;
     "#,
     },
     Subject {

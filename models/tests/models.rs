@@ -74,3 +74,10 @@ fn lines_on_a_switch() {
     holds(lines::model::a_switch_divides_the_lines);
     finds(lines::place_of_the_switch_read_before_the_lock::model::a_switch_divides_the_lines);
 }
+
+#[test]
+fn reload_and_exchanges() {
+    holds(replay::reload::a_proof_passes_once_through_a_reload);
+    finds(replay::reload::resized_before_the_swap);
+    finds(replay::reload::time_read_after_the_generation);
+}

@@ -85,6 +85,9 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
+        // Before the generation is read: a proof that is recorded under the limits of an earlier one was then made before
+        // the reload, and is asked for a nonce after it.
+        let (began, began_at) = (Moment::now(), self.clock.now());
         let generation = self.generation.load_full();
         Context {
             exchange: fresh_exchange(),
@@ -96,8 +99,8 @@ impl ProxyHttp for Proxy {
             turn: None,
             limits: generation.limits.exchange(),
             generation,
-            began: Moment::now(),
-            began_at: self.clock.now(),
+            began,
+            began_at,
             decision: Duration::ZERO,
             body_bytes: 0,
             body_began: None,
