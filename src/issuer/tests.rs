@@ -603,11 +603,22 @@ async fn fapi2_cr_08_old_keys_stay_until_the_new_set_is_good() {
     assert_eq!((world.refresh(0).await, world.generation(0)), (Ok(()), Some(2))); // control
 }
 
+/// Sends what this thread logs to `subscriber`, until the guard is dropped.
+///
+/// With a second dispatcher, tracing asks every one of them about a line; while there is a single one, it asks that of the
+/// thread which comes to the line first, and a thread of another test has none.
+pub(super) fn listen(
+    subscriber: impl tracing::Subscriber + Send + Sync,
+) -> (tracing::Dispatch, tracing::subscriber::DefaultGuard) {
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    (second, tracing::subscriber::set_default(subscriber))
+}
+
 #[tokio::test]
 async fn fapi2_cr_07_a_skipped_key_is_logged_once_with_its_kid_and_the_reason() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = listen(subscriber);
     let world = World::new(1).await;
     let good = world.servers[0].key(KeyKind::Es256).jwk().to_string();
     let publish = |keys: &[&str]| {
@@ -680,7 +691,7 @@ async fn ops_10_keys_past_their_maximum_age_are_not_used_nor_what_was_verified_w
 async fn ops_10_the_end_of_the_keys_is_one_line_and_heals_by_itself() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = listen(subscriber);
     let timing =
         Timing { retry_first: Duration::from_millis(5), retry_longest: Duration::from_millis(5), ..Timing::default() };
     let world = World::keeping(JwksSettings::default(), timing).await;

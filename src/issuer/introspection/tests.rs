@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::super::assertion::ClientKey;
 use super::super::jwks::Location;
+use super::super::tests::listen;
 use super::*;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -221,10 +222,7 @@ fn claims(jws: &str) -> Value {
 async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    // While there is only one subscriber, the first thread to reach an event decides whether it is logged, which may be
-    // another test.
-    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = listen(subscriber);
     let (server, introspector) = served(|_| {});
     server.script(PATH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
     for number in 0..20 {

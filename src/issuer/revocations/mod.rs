@@ -1,4 +1,4 @@
-//! Revocations: the two ways to add to the [`table`] that every cached token is checked against.
+//! Revocations: the two ways to add to the table that every cached token is checked against.
 //!
 //! A revocation has a different effect on the two kinds of tokens: a JWT that it covers is refused; a cached
 //! introspection response from before it is no longer used, and the issuer is asked again.
