@@ -11,6 +11,8 @@ extern crate self as rustls;
 extern crate self as tokio;
 
 pub mod clock;
+#[allow(dead_code)]
+pub mod connection;
 pub mod resource;
 pub mod sync;
 pub mod time;
