@@ -111,12 +111,14 @@ impl<'r> ReceivedPath<'r> {
     /// The paths that are left if an upstream parses the decoded path once more and ends it at a `?` or `#`: each up to
     /// and including the segment with that character.
     pub(super) fn ends(self) -> impl Iterator<Item = Segments<'r>> {
-        let text = self.text.strip_prefix('/').filter(|_| self.data.is_some()).unwrap_or_default();
-        let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
-        ends.filter_map(|end| text.get(..end)).filter_map(|rest| {
-            let segment = rest.rsplit('/').next()?;
-            let ends_here = Readings::of(segment).is_ok_and(|readings| readings.ends_path);
-            ends_here.then_some(Segments { rest: Some(rest), data: true })
+        let text = self.data.and_then(|_| self.text.strip_prefix('/'));
+        text.into_iter().flat_map(|text| {
+            let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
+            ends.filter_map(|end| text.get(..end)).filter_map(|rest| {
+                let segment = rest.rsplit('/').next()?;
+                let ends_here = Readings::of(segment).is_ok_and(|readings| readings.ends_path);
+                ends_here.then_some(Segments { rest: Some(rest), data: true })
+            })
         })
     }
 }
