@@ -19,6 +19,9 @@ pub struct Phase {
     /// For HTTP/1: when the exchange in progress must have ended, in milliseconds since `began`.
     deadline: AtomicU64,
     began: Moment,
+    /// How long the client may take nothing of what is written, in milliseconds, where that is longer than for all
+    /// connections.
+    idle: AtomicU64,
     /// For HTTP/2: how many more exchanges the client has abandoned than completed.
     abandoned: AtomicU32,
 }
@@ -41,6 +44,7 @@ impl Default for Phase {
             lingers: AtomicBool::new(false),
             deadline: AtomicU64::new(0),
             began: Moment::now(),
+            idle: AtomicU64::new(0),
             abandoned: AtomicU32::new(0),
         }
     }
@@ -64,12 +68,23 @@ impl Phase {
     /// Sets how long the exchange may take from now on.
     pub fn limit(&self, limit: Duration) {
         let deadline = self.began.elapsed().saturating_add(limit);
-        self.deadline.store(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.deadline.store(millis(deadline), Ordering::Relaxed);
     }
 
     /// How long the exchange in progress may still take.
     pub(super) fn left(&self) -> Duration {
         Duration::from_millis(self.deadline.load(Ordering::Relaxed)).saturating_sub(self.began.elapsed())
+    }
+
+    /// Sets how long the client may take nothing of what is written, if that is longer than for all connections. The
+    /// exchanges of a connection share the longest time, since what waits to be written may be of several.
+    pub fn extend_idle(&self, idle: Duration) {
+        self.idle.fetch_max(millis(idle), Ordering::Relaxed);
+    }
+
+    /// How long the client may take nothing of what is written, if it is at least `least`.
+    pub(super) fn idle_limit(&self, least: Duration) -> Duration {
+        least.max(Duration::from_millis(self.idle.load(Ordering::Relaxed)))
     }
 
     /// Records that the exchange is over and the next request may arrive.
@@ -112,6 +127,10 @@ impl Phase {
     pub(super) fn is_left_too_often(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed) > MAX_LEFT
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How many more exchanges an HTTP/2 client may abandon than complete: as many as the streams that may be open at once.

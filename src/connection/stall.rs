@@ -11,25 +11,26 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 /// The time since which a connection has been waiting to write.
+#[derive(Default)]
 pub(super) struct Stall {
-    limit: Duration,
     /// Exists only while a write waits, which is rare.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stall {
-    pub(super) const fn new(limit: Duration) -> Self {
-        Self { limit, timer: None }
-    }
-
-    /// Passes on the result of a write, a flush or a shutdown; fails if none of them has made progress within the limit.
-    pub(super) fn limit<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Passes on the result of a write, a flush or a shutdown; fails if none of them has made progress within
+    /// `limit`.
+    pub(super) fn check<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+        limit: impl FnOnce() -> Duration,
+    ) -> Poll<io::Result<T>> {
         if progress.is_ready() {
             self.timer = None;
             return progress;
         }
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit())));
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -43,9 +44,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn progress_starts_the_time_again() {
         let (limit, almost) = (Duration::from_secs(60), Duration::from_secs(59));
-        let mut stall = Stall::new(limit);
+        let mut stall = Stall::default();
         let mut cx = Context::from_waker(Waker::noop());
-        let mut wait = |progress| stall.limit(&mut cx, progress).map(|result: io::Result<()>| result.is_ok());
+        let mut wait = |progress| stall.check(&mut cx, progress, || limit).map(|result: io::Result<()>| result.is_ok());
         for _ in 0..3 {
             assert_eq!(wait(Poll::Pending), Poll::Pending);
             tokio::time::advance(almost).await;

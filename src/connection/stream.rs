@@ -182,7 +182,7 @@ impl<S: IO> ClientStream<S> {
             kept_back: Bytes::new(),
             refusal: None,
             framed,
-            stall: Stall::new(limits.idle),
+            stall: Stall::default(),
             unflushed: false,
         }
     }
@@ -211,9 +211,15 @@ impl<S: IO> ClientStream<S> {
         Poll::Pending
     }
 
+    /// Ends the connection if its client takes nothing of what is written for too long.
+    fn check_stall<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let Self { stall, phase, limits, .. } = self;
+        stall.check(cx, progress, || phase.idle_limit(limits.idle))
+    }
+
     fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let progress = Pin::new(&mut self.inner).poll_flush(cx);
-        ready!(self.stall.limit(cx, progress))?;
+        ready!(self.check_stall(cx, progress))?;
         self.unflushed = false;
         Poll::Ready(Ok(()))
     }
@@ -255,7 +261,7 @@ impl<S: IO> ClientStream<S> {
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
             let progress = Pin::new(&mut self.inner).poll_write(cx, bytes);
-            let written = ready!(self.stall.limit(cx, progress))?;
+            let written = ready!(self.stall.check(cx, progress, || self.phase.idle_limit(self.limits.idle)))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -360,7 +366,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         }
         me.unflushed = true;
         let progress = Pin::new(&mut me.inner).poll_write(cx, buffer);
-        me.stall.limit(cx, progress)
+        me.check_stall(cx, progress)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -373,7 +379,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
             ready!(me.poll_linger(cx));
         }
         let progress = Pin::new(&mut me.inner).poll_shutdown(cx);
-        me.stall.limit(cx, progress)
+        me.check_stall(cx, progress)
     }
 
     fn poll_write_vectored(
@@ -384,7 +390,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         if self.framed || (self.refusal.is_none() && self.phase.state.load(Ordering::Relaxed) != Phase::HEADER) {
             self.unflushed = true;
             let progress = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
-            return self.stall.limit(cx, progress);
+            return self.check_stall(cx, progress);
         }
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
         self.poll_write(cx, first)
@@ -405,7 +411,8 @@ impl<S: IO> fmt::Debug for ClientStream<S> {
 impl<S: IO> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
         // Sends what is left and the end of TLS, past `poll_shutdown`.
-        let _ = tokio::time::timeout(self.limits.idle, Shutdown::shutdown(&mut self.inner)).await;
+        let _ =
+            tokio::time::timeout(self.phase.idle_limit(self.limits.idle), Shutdown::shutdown(&mut self.inner)).await;
     }
 }
 

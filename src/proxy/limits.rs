@@ -32,6 +32,7 @@ impl Proxy {
         }
         if let Some(facts) = connection(session) {
             facts.phase.limit(limits.exchange_timeout.saturating_sub(context.began.elapsed()));
+            facts.phase.extend_idle(limits.idle_timeout);
         }
         let waits = expects_continue(session.req_header());
         session.set_read_timeout(Some(if waits {

@@ -1,11 +1,13 @@
 //! Exchanges that take long: those that may, since their route says so, and those that may not.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version};
 use hyper::body::Frame;
+use sandbox::https::{Answer, HttpServer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -207,6 +209,28 @@ async fn an_exchange_ends_with_its_token_where_the_route_says_so() {
         .remove(0)
         .until("a\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n1\r\na\r\n")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_read_nothing_for_as_long_as_the_route_says() {
+    // More than the sockets hold.
+    let large =
+        HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "a".repeat(32 << 20)))).unwrap();
+    let own = ", limits: { idle_timeout: 1m }";
+    let world = world(", idle_timeout: 300ms", own, &servers(large.address())).await;
+    let token = world.sign(&world.token());
+    let mut talks = Vec::new();
+    for path in ["/long/large", "/other/large"] {
+        let mut talk = Talk::with(&world.client()).await;
+        talk.say(head(path, &token)).await.unwrap();
+        assert_eq!(talk.head().await, 200);
+        talks.push(talk);
+    }
+    let record = world.gateway.record_where(|record| record["code"] == "client_stalled");
+    assert_eq!(record["path"], "/other/large");
+    assert_eq!(in_flight(&world).await, 1, "the other one is waited for");
+    let whole = talks.remove(0).rest_of(32 << 20).await;
+    assert_eq!(whole, 32 << 20, "and gets everything once it reads");
 }
 
 /// Sends a request and leaves it waiting for a response that does not come.

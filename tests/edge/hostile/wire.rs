@@ -126,6 +126,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("{text:?} in time"));
     }
 
+    /// Reads up to this many bytes, and returns how many there were.
+    pub async fn rest_of(&mut self, bytes: usize) -> usize {
+        let reading = async {
+            while self.received.len() < bytes && matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {}
+        };
+        timeout(DEADLINE, reading).await.expect("the bytes in time");
+        self.received.len()
+    }
+
     /// The status of the next response, reading only its head.
     pub async fn head(&mut self) -> u16 {
         let reading = async {
