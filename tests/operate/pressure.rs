@@ -172,6 +172,29 @@ async fn the_very_last_descriptors_refuse_clients_and_serve_operators() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_tls_too_connections_without_a_request_keep_nobody_from_the_admin_listener() {
+    let world = World::with(|scene| {
+        let tls = "tls: { certificate: server.pem, private_key: server-key.pem, trust_anchors: [ca.pem] }";
+        scene
+            .replace("admin: { address: \"127.0.0.1:0\"", &format!("admin: {{ address: \"127.0.0.1:0\", {tls}"))
+            .never_ready()
+    })
+    .await;
+    let client = Client::new(world.gateway.admin_address(), &world.authority);
+    let livez = || Request::get("/livez").body(Bytes::new()).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        let mut connection = client.connect().await.expect("an older connection makes room");
+        assert_eq!(connection.send(livez()).await.expect("an answer").status(), 200);
+        held.push(connection);
+    }
+    // HTTP/2 is not spoken: a connection that makes no room.
+    assert!(client.clone().h2().handshake().await.is_err());
+    assert_eq!(client.handshake().await.expect("control").alpn.as_deref(), Some(&b"http/1.1"[..]));
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_requests_keep_nobody_from_the_admin_listener_and_end_in_time() {
     let world = World::start().await;
     let admin = world.gateway.admin_address();

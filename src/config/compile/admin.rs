@@ -90,6 +90,8 @@ impl Build<'_> {
                 // Checked even without them, so that a key that does not match is reported in the same run.
                 false => tls::ClientCertificates::None,
             },
+            // Over HTTP/2, a connection without a request could not make room for others.
+            protocols: &[b"http/1.1"],
         };
         match settings.in_force(Arc::new(DefaultTimeProvider)) {
             Ok(_) => known.then_some(settings),

@@ -184,6 +184,7 @@ impl Build<'_> {
             certificate_chain: chain,
             private_key: key,
             client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
+            protocols: &[b"h2", b"http/1.1"],
         };
         match settings.in_force(Arc::new(DefaultTimeProvider)) {
             Ok(_) if known => Some(settings),

@@ -75,6 +75,8 @@ pub struct Settings {
     pub private_key: PrivateKeyDer<'static>,
     /// What it requests of clients.
     pub client_certificates: ClientCertificates,
+    /// The application protocols that it speaks, by preference (ALPN, RFC 7301).
+    pub protocols: &'static [&'static [u8]],
 }
 
 /// What a listener requests of clients.
@@ -224,7 +226,7 @@ impl Settings {
             Some(verifier) => builder.with_client_cert_verifier(Arc::new(Noting(verifier.clone()))),
         };
         let mut config = builder.with_single_cert(self.certificate_chain.clone(), self.private_key.clone_key())?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = self.protocols.iter().map(|name| name.to_vec()).collect();
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
