@@ -34,6 +34,7 @@ fn server(authority: &Authority) -> Arc<ServerConfig> {
     let settings = Settings {
         certificate_chain: identity.chain_der.clone(),
         private_key: identity.private_key(),
+        protocols: &[b"h2", b"http/1.1"],
         client_certificates: ClientCertificates::Requested { demand: Demand::Required, trust: trust(authority) },
     };
     settings.in_force(Arc::new(DefaultTimeProvider)).expect("a key that fits").config
