@@ -15,7 +15,7 @@ pub mod lingering;
 pub mod phase;
 pub mod proxy_protocol;
 pub mod slots;
-mod stall;
+pub mod stall;
 pub mod stream;
 pub mod tls;
 pub mod trusted_proxy;

@@ -1,11 +1,14 @@
 //! What a failed attempt means: whose fault it is, and whether another server may succeed.
 
+use std::io;
+
 use fapi::message::{ExchangeError, MessageError};
 use fapi::rejection::{Cause, Unavailable};
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::Proxy;
 use super::context::Context;
+use crate::connection::stall::Stalled;
 
 impl Proxy {
     /// Returns the cause of a failure. Whose fault it is decides between 4xx, 502, 504 and 500.
@@ -22,13 +25,13 @@ impl Proxy {
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
         match (e.esource(), e.etype()) {
+            (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if stalled(e) => {
+                ExchangeError::ClientStalled.into()
+            }
             // The client's stream ends what takes too long as a whole.
             (ErrorSource::Downstream | ErrorSource::Unset, ReadError) if timed_out(e) => self.overdue(context),
             (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Downstream, WriteTimedout) => ExchangeError::ClientStalled.into(),
-            (ErrorSource::Downstream | ErrorSource::Unset, WriteError) if timed_out(e) => {
-                ExchangeError::ClientStalled.into()
-            }
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
                 MessageError::HeaderMalformed { why: "Connection names too many fields, or one that it must not name" }
                     .into()
@@ -106,10 +109,15 @@ impl Failure {
     }
 }
 
-/// Whether a read or write ended because its time was over, in [`ClientStream`](crate::connection::stream::ClientStream).
+/// Whether an exchange ended because its time was over, in [`ClientStream`](crate::connection::stream::ClientStream).
 pub(super) fn timed_out(e: &Error) -> bool {
-    let cause = e.root_cause().downcast_ref::<std::io::Error>();
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
+    let cause = e.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && !Stalled::is(cause))
+}
+
+/// Whether an exchange ended because its client read nothing for too long.
+fn stalled(e: &Error) -> bool {
+    e.root_cause().downcast_ref::<io::Error>().is_some_and(Stalled::is)
 }
 
 /// Whether a server closed its HTTP/1.1 connection before the first byte of its response.
@@ -160,4 +168,20 @@ pub(super) const fn is_servers_fault(error: &ErrorType) -> bool {
             | TLSHandshakeFailure
             | TLSHandshakeTimedout
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_reads_nothing_is_not_an_exchange_whose_time_is_over() {
+        for (cause, is_stalled) in
+            [(io::Error::new(io::ErrorKind::TimedOut, Stalled), true), (io::ErrorKind::TimedOut.into(), false)]
+        {
+            // Pingora reports either when it reads, since a read flushes what was written.
+            let e = Error::because(ErrorType::ReadError, "while reading", cause).into_down();
+            assert_eq!((stalled(&e), timed_out(&e)), (is_stalled, !is_stalled));
+        }
+    }
 }
