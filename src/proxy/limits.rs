@@ -47,15 +47,15 @@ impl Proxy {
     /// Takes a place at the upstream, unless an earlier attempt has one.
     pub(super) async fn take_turn(&self, context: &mut Context) -> pingora::Result<()> {
         let Some(upstream) = context.upstream().filter(|_| context.turn.is_none()).cloned() else { return Ok(()) };
-        match upstream.admit().await {
+        match upstream.admit(context.time_left()).await {
             Ok(turn) => {
                 context.turn = Some(turn);
                 Ok(())
             }
             Err(Overloaded) => {
+                self.check_overdue(context)?;
                 let cause = Unavailable::UpstreamOverloaded { upstream: upstream.name().clone() };
-                let status = context.exchange.reject(cause).code().status().as_u16();
-                Err(Error::explain(ErrorType::HTTPStatus(status), "the upstream has no place").into_up())
+                Err(context.refuse(cause, "the upstream has no place").into_up())
             }
         }
     }
@@ -69,8 +69,7 @@ impl Proxy {
         } else {
             return Ok(());
         };
-        let status = context.exchange.reject(cause).code().status().as_u16();
-        Err(Error::explain(ErrorType::HTTPStatus(status), "the exchange may not go on").into_down())
+        Err(context.refuse(cause, "the exchange may not go on").into_down())
     }
 
     /// Why an exchange is over that has taken as long as it may.
@@ -91,9 +90,21 @@ impl Context {
             .is_some_and(|token| self.generation.gateway.issuers.revoked(token.token()))
     }
 
+    /// How much longer the exchange may take.
+    fn time_left(&self) -> Duration {
+        self.limits.exchange_timeout.saturating_sub(self.began.elapsed())
+    }
+
+    /// Records a refusal after the request was permitted, and returns the error that makes Pingora end the exchange with
+    /// its status.
+    pub(super) fn refuse(&mut self, cause: impl Into<Cause>, why: &'static str) -> Box<Error> {
+        let status = self.exchange.reject(cause).code().status().as_u16();
+        Error::explain(ErrorType::HTTPStatus(status), why)
+    }
+
     /// How long the upstream is waited for, if it is waited for `usual` elsewhere.
     pub(super) fn patience_with(&self, usual: Option<Duration>) -> Duration {
-        let left = self.limits.exchange_timeout.saturating_sub(self.began.elapsed());
+        let left = self.time_left();
         let silence = self.limits.response_timeout.or(usual);
         silence.unwrap_or(left).min(left).max(SHORTEST_WAIT)
     }

@@ -212,8 +212,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         };
         *body = None;
-        let status = context.exchange.reject(fault).code().status().as_u16();
-        Err(Error::explain(ErrorType::HTTPStatus(status), "the body was refused").into_down())
+        Err(context.refuse(fault, "the body was refused").into_down())
     }
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
@@ -222,6 +221,8 @@ impl ProxyHttp for Proxy {
         };
         context.upstream = Some(permit.upstream().name.clone());
         self.take_turn(context).await?;
+        // The wait for a place, or an earlier attempt, may have taken all the time there was.
+        self.check_overdue(context)?;
         context.attempts = context.attempts.saturating_add(1);
         // A body that is sent again is counted again.
         context.body_bytes = 0;

@@ -45,13 +45,13 @@ impl Admission {
         (self.exchanges, self.max_waiting, self.patience) == (other.exchanges, other.max_waiting, other.patience)
     }
 
-    /// Takes a place, and waits for one if few enough others do.
-    pub(super) async fn admit(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
+    /// Takes a place, and waits for one if few enough others do; never longer than `at_most`.
+    pub(super) async fn admit(&self, at_most: Duration) -> Result<OwnedSemaphorePermit, Overloaded> {
         if let Ok(turn) = self.turns.clone().try_acquire_owned() {
             return Ok(turn);
         }
         let _place = self.wait()?;
-        match tokio::time::timeout(self.patience, self.turns.clone().acquire_owned()).await {
+        match tokio::time::timeout(self.patience.min(at_most), self.turns.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(Overloaded),
         }
@@ -80,23 +80,27 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(2);
+    const AT_MOST: Duration = Duration::from_secs(60);
 
     #[tokio::test(start_paused = true)]
     async fn some_have_their_turn_some_wait_and_the_others_are_told_at_once() {
         let limits = Limits { exchanges: 2, waiting: 1, connections: 100 };
         let admission = Arc::new(Admission::new(limits, 1, PATIENCE));
-        let first = admission.admit().await.unwrap();
-        let second = admission.admit().await.unwrap();
+        let first = admission.admit(AT_MOST).await.unwrap();
+        let second = admission.admit(AT_MOST).await.unwrap();
         let waits = tokio::spawn({
             let admission = admission.clone();
-            async move { admission.admit().await.map(drop) }
+            async move { admission.admit(AT_MOST).await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(admission.admit().await.map(drop), Err(Overloaded), "one waits already");
+        assert_eq!(admission.admit(AT_MOST).await.map(drop), Err(Overloaded), "one waits already");
         drop(first);
         assert_eq!(waits.await.unwrap(), Ok(()), "its turn came");
-        let third = admission.admit().await.unwrap();
-        assert_eq!(admission.admit().await.map(drop), Err(Overloaded), "nobody left within two seconds");
+        let third = admission.admit(AT_MOST).await.unwrap();
+        assert_eq!(admission.admit(AT_MOST).await.map(drop), Err(Overloaded), "nobody left within two seconds");
+        let began = tokio::time::Instant::now();
+        assert_eq!(admission.admit(PATIENCE / 2).await.map(drop), Err(Overloaded), "whoever waits has less time");
+        assert_eq!(began.elapsed(), PATIENCE / 2);
         drop((second, third));
         assert_eq!(admission.waiting.load(Ordering::Acquire), 0);
     }
@@ -107,7 +111,7 @@ mod tests {
         for (streams, most) in [(1, 1), (100, 100), (200, 150)] {
             let admission = Admission::new(limits, streams, PATIENCE);
             let mut held = Vec::new();
-            while let Ok(turn) = admission.admit().await {
+            while let Ok(turn) = admission.admit(AT_MOST).await {
                 held.push(turn);
             }
             assert_eq!(held.len(), most);

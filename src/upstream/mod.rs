@@ -200,12 +200,13 @@ impl Upstream {
         &self.name
     }
 
-    /// Takes a place for an exchange, and waits for one for as long as connecting may take, if few enough others do.
+    /// Takes a place for an exchange, and waits for one for as long as connecting may take and no longer
+    /// than `at_most`, if few enough others do.
     ///
     /// # Errors
     /// [`Overloaded`].
-    pub async fn admit(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
-        self.admission.admit().await
+    pub async fn admit(&self, at_most: Duration) -> Result<OwnedSemaphorePermit, Overloaded> {
+        self.admission.admit(at_most).await
     }
 
     /// Resolves the names of its servers. If that fails for a name, its known addresses remain in use. Calls must not

@@ -10,7 +10,7 @@ use hyper::body::Frame;
 use sandbox::https::{Answer, HttpServer};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::hostile::wire::{Drops, Talk, dripping_h2, now};
@@ -293,6 +293,67 @@ async fn an_upstream_that_is_full_leaves_the_others_alone() {
     until_in_flight(&world, 0).await;
     let _third = waiting(&world, "/long/4").await;
     until_in_flight(&world, 1).await;
+}
+
+/// Waits for the next request at an upstream, and returns its path with the connection, which stays open.
+async fn arrived(upstream: &TcpListener) -> (String, TcpStream) {
+    let (mut stream, _) = timeout(DEADLINE, upstream.accept()).await.expect("a request").unwrap();
+    let mut start = [0; 1024];
+    let length = stream.read(&mut start).await.unwrap();
+    let line = String::from_utf8_lossy(&start[..length]).into_owned();
+    (line.split(' ').nth(1).unwrap_or_default().to_owned(), stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waited_for_the_upstream_until_it_may_no_longer_go_on_is_not_forwarded() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream =
+        servers(silent.local_addr().unwrap()) + ", connect_timeout: 20s, limits: { exchanges: 1, waiting: 2 }";
+    let own = ", on_expiry: close, limits: { exchange_timeout: 600ms }";
+    let world = world("", own, &upstream).await;
+    let first = waiting(&world, "/other/1").await;
+    let (path, _open) = arrived(&silent).await;
+    assert_eq!(path, "/other/1");
+
+    let began = now();
+    let judged = world.judge_from(&world.client(), request("/long/2", &world.sign(&world.token()))).await;
+    assert_eq!(judged, (408, "exchange_timeout".into()));
+    assert!((Duration::from_millis(550)..DEADLINE / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+
+    drop(first);
+    until_in_flight(&world, 0).await;
+    let _third = waiting(&world, "/other/3").await;
+    assert_eq!(arrived(&silent).await.0, "/other/3", "control: who has a place is forwarded, and the second was not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_token_was_revoked_while_it_waited_for_the_upstream_is_not_forwarded() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream =
+        servers(silent.local_addr().unwrap()) + ", connect_timeout: 20s, limits: { exchanges: 1, waiting: 2 }";
+    let admin = ("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }");
+    let own = ", on_expiry: close";
+    let world = World::with(|scene| with_routes(scene.replace(admin.0, admin.1), "", own, &upstream)).await;
+    for (path, status) in [("/long/2", 401), ("/other/2", 0)] {
+        let first = waiting(&world, "/other/1").await;
+        let (arrival, _open) = arrived(&silent).await;
+        assert_eq!(arrival, "/other/1");
+        let claims = world.token();
+        let mut second = Talk::with(&world.client()).await;
+        second.say(head(path, &world.sign(&claims))).await.unwrap();
+        until_in_flight(&world, 2).await;
+        let revocation = json!({"issuer": world.issuer.issuer(), "jti": claims.claims()["jti"]}).to_string();
+        assert_eq!(world.gateway.post_revocation("application/json", revocation).await.0, 204);
+        drop(first);
+        if status == 0 {
+            assert_eq!(arrived(&silent).await.0, path, "control: on this route, a revocation ends no exchange");
+        } else {
+            assert_eq!(second.head().await, status);
+            assert_eq!(world.gateway.record_where(|record| record["path"] == path)["code"], "token_revoked");
+        }
+        drop(second);
+        until_in_flight(&world, 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
