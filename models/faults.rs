@@ -44,12 +44,15 @@ const FAULTS: &[Fault] = &[
         name: "room_made_by_others_not_seen",
         subject: "replay",
         file: "replay/memory.rs",
-        instead_of: "        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let dropped = shard.forget(forgotten);
-            // Under the lock, so that another sweep that finds nothing here any more also finds the room.
-            self.entries.fetch_sub(dropped, Ordering::AcqRel);
+        instead_of: "        if *swept < forgotten {
+            for shard in &self.shards {
+                let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                let dropped = shard.forget(forgotten);
+                self.entries.fetch_sub(dropped, Ordering::AcqRel);
+            }
+            *swept = forgotten;
         }
+        drop(swept);
         self.entries.load(Ordering::Acquire) < self.max_entries.load(Ordering::Acquire)\n",
         code: "        let mut dropped = 0;
         for shard in &self.shards {
@@ -59,11 +62,27 @@ const FAULTS: &[Fault] = &[
         dropped > 0\n",
     },
     Fault {
-        name: "restart_without_comparing",
+        name: "restarted_before_its_beginning_is_known",
         subject: "replay",
         file: "replay/memory.rs",
-        instead_of: "        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;\n",
-        code: "        self.latest.store(now.0, Ordering::Release);\n",
+        instead_of: "        self.began.store(now.0, Ordering::Release);
+        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;\n",
+        code: "        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        self.began.store(now.0, Ordering::Release);\n",
+    },
+    Fault {
+        name: "restarted_by_all_who_notice",
+        subject: "replay",
+        file: "replay/memory.rs",
+        instead_of: "        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, latest) = behind()?;
+        // In this order: whoever finds the clock in step also finds the new beginning.
+        self.began.store(now.0, Ordering::Release);
+        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        *swept = 0;\n",
+        code: "        let (now, latest) = behind()?;
+        self.began.store(now.0, Ordering::Release);
+        self.latest.store(now.0, Ordering::Release);\n",
     },
     Fault {
         name: "cleared_after_the_table_is_released",

@@ -143,7 +143,7 @@ impl Gateway {
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
-            began: self.replay.began(self.freshness.clock_skew),
+            began: &|| self.replay.began(self.freshness.clock_skew),
             now,
         };
         let evidence = SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?;

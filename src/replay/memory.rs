@@ -48,6 +48,8 @@ pub struct MemoryLog {
     /// The latest second that was read from the clock since it was last set back.
     latest: AtomicU64,
     began: AtomicU64,
+    /// Up to which bucket every shard has forgotten. The lock is held meanwhile, and while the log starts again.
+    swept: Mutex<u64>,
 }
 
 #[derive(Default)]
@@ -107,6 +109,7 @@ impl MemoryLog {
             max_per_key: AtomicUsize::new(capacity.per_key),
             latest: AtomicU64::new(began.0),
             began: AtomicU64::new(began.0),
+            swept: Mutex::default(),
         }
     }
 
@@ -122,7 +125,7 @@ impl MemoryLog {
     pub fn insert(&self, proof: &ProofId, key: &KeyThumbprint, forget_after: UnixTime, now: UnixTime) -> Insert {
         let end = bucket_of(forget_after);
         // Setting the clock back makes forgotten proofs valid again; those are refused.
-        self.latest.fetch_max(now.0, Ordering::AcqRel);
+        self.note(now);
         let id = proof.as_bytes();
         let key_id = prefix(key);
         let [first, ..] = key_id;
@@ -143,20 +146,26 @@ impl MemoryLog {
         if self.entries.fetch_add(1, Ordering::AcqRel) >= self.max_entries.load(Ordering::Acquire) {
             self.entries.fetch_sub(1, Ordering::AcqRel);
             drop(shard);
-            return if self.sweep(forgotten) { self.insert(proof, key, forget_after, now) } else { Insert::Full };
+            return if self.sweep() { self.insert(proof, key, forget_after, now) } else { Insert::Full };
         }
         shard.note(*id, key_id, end);
         Insert::First
     }
 
-    /// Drops the buckets of every shard whose time has passed, and returns whether there is room then.
-    fn sweep(&self, forgotten: u64) -> bool {
-        for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let dropped = shard.forget(forgotten);
-            // Under the lock, so that another sweep that finds nothing here any more also finds the room.
-            self.entries.fetch_sub(dropped, Ordering::AcqRel);
+    /// Drops the buckets of every shard whose time has passed, unless that was done before, and returns whether there is
+    /// room then.
+    fn sweep(&self) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = self.forgotten();
+        if *swept < forgotten {
+            for shard in &self.shards {
+                let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                let dropped = shard.forget(forgotten);
+                self.entries.fetch_sub(dropped, Ordering::AcqRel);
+            }
+            *swept = forgotten;
         }
+        drop(swept);
         self.entries.load(Ordering::Acquire) < self.max_entries.load(Ordering::Acquire)
     }
 
@@ -173,14 +182,24 @@ impl MemoryLog {
     pub fn restart_if_set_back(&self, tolerance: u64, read: impl Fn() -> UnixTime) -> Option<u64> {
         let behind = || {
             let now = read();
-            let latest = self.latest.fetch_max(now.0, Ordering::AcqRel);
+            let latest = self.note(now);
             (latest.saturating_sub(now.0) > tolerance).then_some((now, latest))
         };
         behind()?;
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, latest) = behind()?;
-        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        // In this order: whoever finds the clock in step also finds the new beginning.
         self.began.store(now.0, Ordering::Release);
+        self.latest.compare_exchange(latest, now.0, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        *swept = 0;
         Some(latest.saturating_sub(now.0))
+    }
+
+    /// Notes the time, and returns the latest that was read before. Nearly always that is the same second, and nothing
+    /// is written.
+    fn note(&self, now: UnixTime) -> u64 {
+        let latest = self.latest.load(Ordering::Acquire);
+        if latest >= now.0 { latest } else { self.latest.fetch_max(now.0, Ordering::AcqRel) }
     }
 
     /// Returns the time since which it has recorded every use.
@@ -190,7 +209,7 @@ impl MemoryLog {
 
     /// Returns how many proofs it holds, without those that could be forgotten at the time of the last use.
     pub fn entries(&self) -> usize {
-        self.sweep(self.forgotten());
+        self.sweep();
         self.entries.load(Ordering::Acquire)
     }
 }
@@ -279,6 +298,17 @@ mod tests {
     }
 
     #[test]
+    fn a_log_whose_clock_was_set_back_makes_room_when_the_time_comes_again() {
+        let log = MemoryLog::new(room_for(2), UnixTime(900));
+        assert_eq!(use_of(&log, &id(1), UnixTime(9060), UnixTime(9000)), Insert::First);
+        assert_eq!(log.entries(), 1, "of those until 9000, all are forgotten");
+        assert_eq!(log.restart_if_set_back(10, || UnixTime(1000)), Some(8000));
+        assert_eq!(use_of(&log, &id(2), UnixTime(1060), UnixTime(1000)), Insert::First);
+        let by_another = |now| log.insert(&id(3), &key(2), UnixTime(1160), UnixTime(now));
+        assert_eq!((by_another(1060), by_another(1100)), (Insert::Full, Insert::First), "the second is forgotten");
+    }
+
+    #[test]
     fn one_key_uses_up_its_share_and_nothing_else() {
         let log = MemoryLog::new(Capacity { total: 100, per_key: 10 }, UnixTime(0));
         let at = |seconds: u64| (UnixTime(seconds + 60), UnixTime(seconds));
@@ -324,6 +354,7 @@ mod tests {
         assert_eq!(use_of(&log, &id(1), UnixTime(4600), UnixTime(4540)), Insert::First);
         assert_eq!((restart(940), log.began()), (Some(3600), UnixTime(940)));
         assert_eq!(restart(940), None, "once");
+        assert_eq!(log.entries(), 1);
         assert_eq!(use_of(&log, &id(2), UnixTime(1000), UnixTime(940)), Insert::First, "it is not refused until 4540");
         for now in [940, 4600] {
             assert_eq!(use_of(&log, &id(1), UnixTime(4600), UnixTime(now)), Insert::Again, "{now}");

@@ -49,8 +49,9 @@ pub struct ProofContext<'a> {
     pub freshness: &'a Freshness,
     /// The cache of parsed keys.
     pub keys: &'a dyn ProofKeys,
-    /// When the replay log was started. A proof that may have been used before needs a nonce from after this time.
-    pub began: UnixTime,
+    /// Returns when the replay log was started; called only for a proof whose signature is valid. A proof that may have
+    /// been used before needs a nonce from after this time.
+    pub began: &'a (dyn Fn() -> UnixTime + Sync),
     /// The time of the request.
     pub now: UnixTime,
 }
@@ -157,7 +158,7 @@ impl SignedProof {
         };
         // A proof may be used before its `iat`, by the clock skew. Until this time, it may have been used before the
         // log started.
-        let unknown_until = began.plus(freshness.clock_skew);
+        let unknown_until = began().plus(freshness.clock_skew);
         let ahead = freshness.clock_skew.saturating_add(1);
         let vouched =
             given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
@@ -358,7 +359,7 @@ mod tests {
                 nonce,
                 freshness: &self.freshness,
                 keys: &self.keys,
-                began: UnixTime(began),
+                began: &|| UnixTime(began),
                 now: UnixTime(now),
             };
             let proof = SignedProof::verify(Proofs::One(proof), &context)?;
@@ -422,7 +423,7 @@ mod tests {
             nonce: NonceMode::Never,
             freshness: &client.freshness,
             keys: &client.keys,
-            began: UnixTime(0),
+            began: &|| UnixTime(0),
             now: UnixTime(NOW),
         };
         let signed = SignedProof::verify(Proofs::One(&proof), &context).unwrap();
