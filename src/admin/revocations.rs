@@ -11,7 +11,7 @@ use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
-use super::{Admin, Entrance, TEXT, plain};
+use super::{Admin, Entrance, JSON, TEXT, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::telemetry::metrics::RevocationOutcome;
 
@@ -59,7 +59,7 @@ impl Admin {
         let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
         let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Err(Refusal::ContentType) };
         match kind {
-            kind if is_media_type(kind, "application/json") => Ok(Form::Json),
+            kind if is_media_type(kind, JSON) => Ok(Form::Json),
             kind if is_media_type(kind, security_event::MEDIA_TYPE) => Ok(Form::SecurityEvent),
             _ => Err(Refusal::ContentType),
         }
@@ -97,7 +97,7 @@ impl Admin {
             Form::Json => json!({ "error": refusal.error(), "error_description": description }),
             Form::SecurityEvent => json!({ "err": refusal.error(), "description": description }),
         };
-        let mut response = plain(status, "application/json", body.to_string().into_bytes());
+        let mut response = plain(status, JSON, body.to_string().into_bytes());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LANGUAGE, header::HeaderValue::from_static("en"));
         match status {

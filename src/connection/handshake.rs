@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use fapi::UnixTime;
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::Acceptor;
+use pingora::protocols::Ssl;
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::server::handshake_with_callback;
 use pingora::protocols::tls::{TlsRef, TlsStream};
@@ -26,8 +27,7 @@ struct FactsOfHandshake<'h> {
 impl TlsAccept for FactsOfHandshake<'_> {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
         let chain = tls.peer_cert_chain_der().unwrap_or_default().to_vec();
-        // The connection keeps the name that chose the rules, even if a second ClientHello has another one. Without
-        // facts, every request on the connection is refused.
+        // The connection keeps the name that chose the rules; a second ClientHello must not have another one.
         if tls.server_name() != self.hello.server_name.as_deref() {
             return None;
         }
@@ -46,6 +46,10 @@ pub enum HandshakeError {
     /// The client requested a name that has no virtual host, or no name where one is required.
     #[error("{}", unserved(.0.as_deref()))]
     ServerName(Option<Box<str>>),
+    /// The handshake succeeded, but nothing can be said about the client: its second ClientHello requests another name, or
+    /// its certificate cannot be parsed.
+    #[error("the client requests two names, or its certificate cannot be parsed")]
+    Ambiguous,
     /// rustls refused it.
     #[error(transparent)]
     Tls(#[from] Box<pingora::Error>),
@@ -57,7 +61,7 @@ impl HandshakeError {
         match (self, attempt.refusal.get()) {
             (Self::ServerName(_), _) => (Reason::NameUnknown, self.to_string()),
             (Self::Hello(HelloError::Tls(error)), _) => (Reason::of(error), self.to_string()),
-            (Self::Hello(HelloError::Silent | HelloError::Io(_) | HelloError::TooLarge), _) => {
+            (Self::Ambiguous | Self::Hello(HelloError::Silent | HelloError::Io(_) | HelloError::TooLarge), _) => {
                 (Reason::Other, self.to_string())
             }
             (Self::Tls(_), Some(refusal)) => (Reason::of(refusal), refusal.to_string()),
@@ -105,5 +109,7 @@ pub async fn handshake(
     stream.rewind(&hello.bytes);
     let facts = FactsOfHandshake { client_address, hosts, hello: &hello, began };
     let acceptor = Acceptor::from_server_config(host.tls.config.clone());
-    Ok(tls::noting(attempt.clone(), handshake_with_callback(&acceptor, stream, &facts)).await?)
+    let tls = tls::noting(attempt.clone(), handshake_with_callback(&acceptor, stream, &facts)).await?;
+    let has_facts = tls.get_ssl_digest().is_some_and(|digest| digest.extension.get::<ConnectionFacts>().is_some());
+    if has_facts { Ok(tls) } else { Err(HandshakeError::Ambiguous) }
 }

@@ -35,6 +35,10 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How many connections a listener holds at once.
     pub connections: usize,
+    /// How many of them may be in their handshake.
+    pub handshakes: usize,
+    /// How many of both one client address may have.
+    pub per_address: PerAddress,
     /// How many exchanges may be in progress on all listeners.
     pub exchanges: usize,
     /// How many streams an HTTP/2 connection may have open.
@@ -45,10 +49,6 @@ pub struct Limits {
     pub connection_max_requests: u32,
     /// How many connections to upstreams a listener keeps while they are not used.
     pub idle_upstream_connections: usize,
-    /// How many of them may be in their handshake.
-    pub handshakes: usize,
-    /// How many of both one client address may have.
-    pub per_address: PerAddress,
 }
 
 /// How much of a listener one client address may hold.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
-use fapi::headers;
+use fapi::headers::{self, HeaderEdits};
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
@@ -185,28 +185,30 @@ impl Proxy {
         // A preflight that comes here was not granted: its origin or its method is not allowed.
         let nobody = HeaderMap::new();
         let sender = if Preflight::of(request).is_some() { &nobody } else { &request.headers };
-        let edits = headers::with_cors(&response.headers, cors, sender);
-        for name in &edits.remove {
-            response.remove_header(name);
-        }
-        for (name, value) in edits.set {
-            response.insert_header(name, value)?;
-        }
-        Ok(())
+        apply(headers::with_cors(&response.headers, cors, sender), response)
     }
 
     /// Answers an OPTIONS request whose `Max-Forwards` ends here, after it was permitted.
     pub(super) async fn answer_options(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
         let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
-        let edits = headers::to_client(&HeaderMap::new(), context.exchange.permit(), &context.exchange.interaction);
-        for (name, value) in edits.set {
-            head.insert_header(name, value)?;
-        }
+        let (permit, interaction) = (context.exchange.permit(), &context.exchange.interaction);
+        apply(headers::to_client(&HeaderMap::new(), permit, interaction), &mut head)?;
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
         head.insert_header(header::CONTENT_LENGTH, 0)?;
         self.answer_without_body(session, context, head).await
     }
+}
+
+/// Makes the edits to a response.
+pub(super) fn apply(edits: HeaderEdits, response: &mut ResponseHeader) -> pingora::Result<()> {
+    for name in &edits.remove {
+        response.remove_header(name);
+    }
+    for (name, value) in edits.set {
+        response.insert_header(name, value)?;
+    }
+    Ok(())
 }
 
 /// Returns how many more proxies a request may pass.

@@ -34,7 +34,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
-use self::decision::max_forwards;
+use self::decision::{apply, max_forwards};
 use self::failure::{Failure, closed_unanswered, is_servers_fault, left_unanswered, refuses_streams, timed_out};
 use self::old_client::OldClients;
 use self::unread::Rest;
@@ -310,12 +310,7 @@ impl ProxyHttp for Proxy {
         }
         let framing = headers::framing(response.status, &response.headers)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
-        for name in &framing.remove {
-            response.remove_header(name);
-        }
-        for (name, value) in framing.set {
-            response.insert_header(name, value)?;
-        }
+        apply(framing, response)?;
         self.check_overdue(context)?;
         // Informational responses get no interaction ID and no date.
         if response.status.is_informational() {

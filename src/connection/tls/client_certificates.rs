@@ -24,6 +24,7 @@ use webpki::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::failure;
 use super::path_validation::{self, Judge, Remembering, key_of_anchor, second_anchor};
 use super::revocation_list::RevocationList;
 use super::{Demand, ExtendedKeyUsage, OnExpired, Trust};
@@ -369,8 +370,9 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: TlsTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(end_entity, intermediates, now)?;
-        Ok(ClientCertVerified::assertion())
+        let judged = self.verify(end_entity, intermediates, now).map_err(rustls::Error::from);
+        failure::note(end_entity, &judged);
+        judged.map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -2,15 +2,8 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime as TlsTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    SignatureScheme,
-};
-
-use super::client_certificates::Verifier;
+use rustls::pki_types::CertificateDer;
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 /// Why a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,57 +190,14 @@ pub(in crate::connection) async fn noting<F: Future>(attempt: Arc<Attempt>, hand
     ATTEMPT.scope(attempt, handshake).await
 }
 
-/// A verifier that notes what it was shown, and why it refused that.
-#[derive(Debug)]
-pub(super) struct Noting(pub(super) Arc<Verifier>);
-
-impl ClientCertVerifier for Noting {
-    fn client_auth_mandatory(&self) -> bool {
-        self.0.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: TlsTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let result = self.0.verify_client_cert(end_entity, intermediates, now);
-        // Outside of a handshake of the gateway, nobody asks.
-        let _ = ATTEMPT.try_with(|attempt| {
-            let _ = attempt.leaf.set(end_entity.clone().into_owned());
-            if let Err(error) = &result {
-                let _ = attempt.refusal.set(error.clone());
-            }
-        });
-        result
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+/// Notes the certificate that a client shows, and why it is refused. Outside of a handshake of the gateway, nobody asks.
+pub(super) fn note<T>(end_entity: &CertificateDer<'_>, judged: &Result<T, Error>) {
+    let _ = ATTEMPT.try_with(|attempt| {
+        let _ = attempt.leaf.set(end_entity.clone().into_owned());
+        if let Err(error) = judged {
+            let _ = attempt.refusal.set(error.clone());
+        }
+    });
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use rustls::time_provider::TimeProvider;
 use rustls::{RootCertStore, ServerConfig};
 
 use self::client_certificates::Verifier;
-use self::failure::Noting;
 use self::revocation_list::tls_time;
 
 pub(super) use failure::noting;
@@ -223,7 +222,7 @@ impl Settings {
         let builder = ServerConfig::builder_with_details(provider, clock).with_protocol_versions(&versions)?;
         let builder = match &verifier {
             None => builder.with_no_client_auth(),
-            Some(verifier) => builder.with_client_cert_verifier(Arc::new(Noting(verifier.clone()))),
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         };
         let mut config = builder.with_single_cert(self.certificate_chain.clone(), self.private_key.clone_key())?;
         config.alpn_protocols = self.protocols.iter().map(|name| name.to_vec()).collect();

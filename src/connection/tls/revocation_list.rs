@@ -11,7 +11,7 @@ use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtensio
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::revocation_list::CertificateRevocationList;
 
-use super::path_validation::{in_sequence, is_signed_by};
+use super::path_validation::{in_sequence, is_signed_by, key_of_anchor};
 use super::{OnExpired, provider};
 
 /// A revocation list that can be used, and when its authority intends to replace it.
@@ -130,9 +130,7 @@ impl RevocationList {
 
     /// Whether this anchor signed it.
     pub fn is_of(&self, anchor: &TrustAnchor<'_>) -> bool {
-        // An anchor stores its key without the leading tag and length.
-        matches!(&self.signer, Signer::Anchor(key) if key.ends_with(&anchor.subject_public_key_info))
-            && self.bears_name_of(anchor)
+        matches!(&self.signer, Signer::Anchor(key) if **key == *key_of_anchor(anchor)) && self.bears_name_of(anchor)
     }
 
     /// Whether it may apply to certificates below this anchor: it has another name, or this anchor signed it.
