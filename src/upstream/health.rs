@@ -1,6 +1,6 @@
 //! Checks whether servers are healthy, so that no request has to find out.
 //!
-//! Pingora counts consecutive results and logs the changes; this module performs a single check. It uses a connection
+//! Pingora counts consecutive failures and logs the changes; this module performs a single check. It uses a connection
 //! of its own, with the TLS settings of requests and without any data from a request.
 
 use std::sync::Arc;
@@ -52,15 +52,18 @@ impl health_check::HealthCheck for Check {
                 Means::Get { path, connector } => get(connector, server, path).await,
             }
         };
-        match tokio::time::timeout(self.settings.timeout, asked).await {
+        let result = match tokio::time::timeout(self.settings.timeout, asked).await {
             Ok(result) => result,
             Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the server did not respond in time"),
-        }
+        };
+        server.standing.checked(result.is_ok(), self.settings.healthy_after);
+        result
     }
 
     async fn health_status_change(&self, target: &Backend, healthy: bool) {
-        if let Some(server) = self.servers.load().iter().find(|server| healthy && server.backend == *target) {
-            server.standing.recovered();
+        // Pingora knows nothing of the time before a reload: whether a server is healthy again, its standing tells.
+        if let Some(server) = self.servers.load().iter().find(|server| !healthy && server.backend == *target) {
+            server.standing.fell_ill();
         }
     }
 

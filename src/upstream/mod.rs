@@ -12,7 +12,7 @@ mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -128,8 +128,6 @@ pub struct Server {
     backend: Backend,
     peer: HttpPeer,
     standing: Arc<Standing>,
-    /// The part of the pool key that changes when its connections are retired.
-    pool: AtomicU64,
 }
 
 /// How many servers are in each state; every server counts once.
@@ -269,7 +267,7 @@ impl Upstream {
             let steps = (0..servers.len()).filter_map(|step| servers.get(turn.wrapping_add(step) % servers.len()));
             steps.filter(|server| !tried.contains(&server.address))
         };
-        let healthy = |server: &&Arc<Server>| self.backends.ready(&server.backend);
+        let healthy = |server: &&Arc<Server>| self.is_healthy(server);
         let number = turn.checked_div(servers.len()).unwrap_or_default();
         round()
             .find(|server| {
@@ -279,6 +277,11 @@ impl Upstream {
             .or_else(|| round().find(healthy))
             .or_else(|| round().next())
             .cloned()
+    }
+
+    /// Without health checks, what earlier ones have found does not count: nothing would ever change it.
+    fn is_healthy(&self, server: &Server) -> bool {
+        self.health_check_interval.is_none() || !server.standing.is_unhealthy()
     }
 
     /// Whether [`Upstream::choose`] would find another server.
@@ -314,7 +317,7 @@ impl Upstream {
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for server in self.servers.load().iter() {
-            let count = if !self.backends.ready(&server.backend) {
+            let count = if !self.is_healthy(server) {
                 &mut census.unhealthy
             } else if server.standing.is_ejected() {
                 &mut census.ejected
@@ -347,15 +350,13 @@ impl Server {
     /// The peer through which Pingora connects to it, on connections that were not retired.
     pub fn peer(&self) -> HttpPeer {
         let mut peer = self.peer.clone();
-        peer.group_key = self.pool.load(Ordering::Relaxed);
+        peer.group_key = self.peer.group_key.wrapping_add(self.standing.retired());
         peer
     }
 
     /// Sends no more requests on the connections of this [`peer`](Self::peer); those in progress may end.
     pub fn retire(&self, peer: &HttpPeer) {
-        let (used, next) = (peer.group_key, peer.group_key.wrapping_add(1));
-        // Of several requests on one connection, the first retires it.
-        let _ = self.pool.compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.standing.retire(peer.group_key.wrapping_sub(self.peer.group_key));
     }
 }
 
@@ -415,14 +416,7 @@ impl PeerTemplate {
         }
         peer.options.tcp_keepalive = Some(KEEPALIVE);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Server {
-            address,
-            named: named.clone(),
-            backend: backend(address),
-            peer,
-            standing,
-            pool: AtomicU64::new(self.pool),
-        }
+        Server { address, named: named.clone(), backend: backend(address), peer, standing }
     }
 }
 

@@ -1,9 +1,9 @@
-//! What requests have shown of one server: whether it is ejected, and how many requests it gets after its return.
+//! What requests and health checks have shown of one server: whether it gets requests, and how many after its return.
 //!
 //! Only atomics, since every request reads it. A race between two requests can at worst let one more of them try an
 //! ejected server.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What is known of one server. Times are in milliseconds since 1970.
@@ -17,6 +17,12 @@ pub(super) struct Standing {
     pauses: AtomicU32,
     /// Since when it gets requests again; 0 if that is long ago, [`NOW`] if the next request sets it.
     returned: AtomicU64,
+    /// Whether it failed its health checks.
+    unhealthy: AtomicBool,
+    /// How many of them in a row it has passed since.
+    passed: AtomicUsize,
+    /// How many times its connections were retired.
+    retired: AtomicU64,
 }
 
 impl Standing {
@@ -47,8 +53,41 @@ impl Standing {
         false
     }
 
-    /// Notes that health checks call it healthy again, which ends an ejection too.
-    pub(super) fn recovered(&self) {
+    /// Notes that it failed enough health checks.
+    pub(super) fn fell_ill(&self) {
+        self.passed.store(0, Ordering::Relaxed);
+        self.unhealthy.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes whether it passed a health check. After `enough` in a row it is healthy again, which ends an ejection too.
+    pub(super) fn checked(&self, passed: bool, enough: usize) {
+        if !self.is_unhealthy() {
+            return;
+        }
+        if !passed {
+            self.passed.store(0, Ordering::Relaxed);
+        } else if self.passed.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= enough {
+            self.recovered();
+        }
+    }
+
+    pub(super) fn is_unhealthy(&self) -> bool {
+        self.unhealthy.load(Ordering::Relaxed)
+    }
+
+    /// How many times its connections were retired.
+    pub(super) fn retired(&self) -> u64 {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Retires the connections that were opened when they had been retired so many times.
+    pub(super) fn retire(&self, before: u64) {
+        // Of several requests on one connection, the first retires it.
+        let _ = self.retired.compare_exchange(before, before.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn recovered(&self) {
+        self.unhealthy.store(false, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.returned.store(NOW, Ordering::Relaxed);
         self.ejected_until.store(0, Ordering::Relaxed);
@@ -213,7 +252,13 @@ mod tests {
     fn a_health_check_ends_an_ejection_and_starts_slowly() {
         let standing = Standing::default();
         standing.unreachable(at(0));
-        standing.recovered();
+        standing.fell_ill();
+        for passed in [true, false, true] {
+            standing.checked(passed, 2);
+            assert!(standing.is_unhealthy(), "not two in a row yet");
+        }
+        standing.checked(true, 2);
+        assert!(!standing.is_unhealthy());
         assert!(!standing.answered(at(0)), "a response to an earlier request, which changes nothing");
         assert!(!standing.is_ejected() && standing.may_be_tried(at(1)));
         assert_eq!([1, 16, 31].map(|now| turns(&standing, at(now))), [10, 50, 100]);

@@ -687,15 +687,43 @@ async fn a_reload_ends_the_checks_of_what_it_replaces() {
     let (before, after) = (good(), good());
     let world = world(&[before.address()], ", health_check: { path: /health, interval: 1ms }").await;
     before.wait_until(DEADLINE, |requests| requests.len() >= 3).await.expect("control: it is checked");
-    let folder = world.gateway.folder();
-    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    folder.write("gateway.yaml", &text.replace(&before.address().to_string(), &after.address().to_string()));
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    reload(&world, |text| text.replace(&before.address().to_string(), &after.address().to_string()), 1).await;
     let count = before.heads();
     after.wait_until(DEADLINE, |requests| requests.len() >= 20).await.expect("the new one is checked");
     assert!(before.heads() <= count + 1, "one check was in flight: {} and then {}", count, before.heads());
     assert_eq!(servers(&world, "healthy").await, 1);
+}
+
+async fn reload(world: &World, edit: impl Fn(String) -> String, count: usize) {
+    let folder = world.gateway.folder();
+    folder.write("gateway.yaml", &edit(std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap()));
+    world.gateway.control().reload();
+    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_keeps_what_health_checks_have_found() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let (one, other) = (good(), patient(&is_well));
+    let check = ", health_check: { path: /health, interval: 10ms, timeout: 5s, healthy_after: 2, unhealthy_after: 2 }";
+    let world = world(&[one.address(), other.address()], check).await;
+    becomes(&world, "unhealthy", 1).await;
+    // The checks after the reload do not find it out anew.
+    reload(&world, |text| text.replace("unhealthy_after: 2", "unhealthy_after: 10000"), 1).await;
+    assert_eq!(servers_of(&world).await, (1, 1));
+    let before = served(&other);
+    for _ in 0..4 {
+        assert_eq!(world.judge(post(&world)).await, (200, "ok".into()));
+    }
+    assert_eq!(served(&other), before, "it is still left out");
+    is_well.store(true, Ordering::SeqCst);
+    becomes(&world, "healthy", 2).await;
+
+    is_well.store(false, Ordering::SeqCst);
+    reload(&world, |text| text.replace("unhealthy_after: 10000", "unhealthy_after: 2"), 2).await;
+    becomes(&world, "unhealthy", 1).await;
+    reload(&world, |text| text.replace(check, ""), 3).await;
+    assert_eq!(servers_of(&world).await, (2, 0), "without checks nothing would find it well again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
