@@ -20,7 +20,7 @@ use crate::generation::Generation;
 use crate::resource::Resources;
 use crate::telemetry::lines::Health;
 use crate::telemetry::logging;
-use crate::telemetry::metrics::{Lost, Metrics};
+use crate::telemetry::metrics::{Current, Lost, Metrics};
 
 pub use self::accept::{AdminListener, Entrance};
 pub use self::heartbeats::{Heartbeats, Pulse};
@@ -52,15 +52,19 @@ pub struct Admin {
 impl Admin {
     fn render(&self) -> Vec<u8> {
         let generation = self.generation.load();
-        self.metrics.servers(generation.upstreams.iter().flat_map(|upstream| {
+        let servers = generation.upstreams.iter().flat_map(|upstream| {
             let census = upstream.census();
             let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
             states.map(|(state, count)| (&**upstream.name(), state, count))
-        }));
-        self.metrics.resources(&self.resources.reports());
-        let (issuers, replay) = (&generation.gateway.issuers, generation.gateway.replay.entries());
-        let lost = Lost { audit: self.audit.lost(), log: logging::lines_lost() };
-        self.metrics.render(issuers, replay, lost, self.clock.unix_time())
+        });
+        self.metrics.render(&Current {
+            issuers: &generation.gateway.issuers,
+            servers: servers.collect(),
+            resources: self.resources.reports(),
+            replay_entries: generation.gateway.replay.entries(),
+            lost: Lost { audit: self.audit.lost(), log: logging::lines_lost() },
+            now: self.clock.unix_time(),
+        })
     }
 
     /// Answers a request whose header section has been read.

@@ -20,7 +20,8 @@ use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
 use crate::resource::{Kind, Resources};
-use crate::telemetry::metrics::{IssuerMetrics, Metrics};
+use crate::telemetry::issuers::IssuerMetrics;
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Lookup, Upstream};
 
 /// What all generations share.

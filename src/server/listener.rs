@@ -31,9 +31,9 @@ use crate::connection::tls::{Attempt, Reason};
 use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
-use crate::telemetry::arrivals::ProxyHeader;
+use crate::telemetry::arrivals::{Handshake, ProxyHeader};
 use crate::telemetry::audit::{FailedHandshake, HandshakeAllowance, handshake_line};
-use crate::telemetry::metrics::{Handshake, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::overload::{Cap, Sparse};
 
 /// Accepts the connections of one address.
@@ -73,7 +73,7 @@ impl Listener {
         let client_address = client.get().copied().unwrap_or(other_end);
         let (tls, share) = match opened {
             Ok(Ok(opened)) => {
-                self.metrics.handshake(&self.listener, Handshake::Success, NO_REASON);
+                self.metrics.arrivals.handshake(&self.listener, Handshake::Success, NO_REASON);
                 opened
             }
             Ok(Err(OpenError::Share(exceeded))) => {
@@ -82,13 +82,13 @@ impl Listener {
             }
             Ok(Err(OpenError::ProxyProtocol(error))) => {
                 self.no_header(&error, other_end);
-                self.metrics.handshake(&self.listener, Handshake::Failure, Reason::NotTls.as_str());
+                self.metrics.arrivals.handshake(&self.listener, Handshake::Failure, Reason::NotTls.as_str());
                 return None;
             }
             Ok(Err(OpenError::Handshake(error))) => {
                 tracing::debug!(client = %client_address, %error, "TLS handshake failed");
                 let (reason, detail) = error.explain(&attempt);
-                self.metrics.handshake(&self.listener, Handshake::Failure, reason.as_str());
+                self.metrics.arrivals.handshake(&self.listener, Handshake::Failure, reason.as_str());
                 if !error.is_silence() {
                     self.record(client_address, &attempt, reason, detail);
                 }
@@ -96,7 +96,7 @@ impl Listener {
             }
             Err(_) => {
                 let (reason, limit) = (Reason::Timeout, limits.handshake_timeout);
-                self.metrics.handshake(&self.listener, Handshake::Timeout, reason.as_str());
+                self.metrics.arrivals.handshake(&self.listener, Handshake::Timeout, reason.as_str());
                 self.record(client_address, &attempt, reason, format!("the handshake took longer than {limit:?}"));
                 return None;
             }
@@ -209,7 +209,7 @@ impl Listener {
 
     /// Counts a connection that is closed before its handshake.
     fn refused(&self, cap: Cap, client: Option<IpAddr>) {
-        self.metrics.handshake(&self.listener, Handshake::Refused, NO_REASON);
+        self.metrics.arrivals.handshake(&self.listener, Handshake::Refused, NO_REASON);
         self.metrics.overload.refused(cap, client);
     }
 }

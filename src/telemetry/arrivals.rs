@@ -2,9 +2,12 @@
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::metrics::registered;
+
 /// The metrics of connections before their first request.
 pub struct Arrivals {
     handshaking: IntGaugeVec,
+    handshakes: IntCounterVec,
     proxy_protocol: IntCounterVec,
 }
 
@@ -23,6 +26,19 @@ pub enum ProxyHeader {
     Closed,
 }
 
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Handshake {
+    /// It succeeded.
+    Success,
+    /// It failed, for example for its version, cipher suite or certificate.
+    Failure,
+    /// It took too long.
+    Timeout,
+    /// The listener had reached its limit of connections.
+    Refused,
+}
+
 impl Arrivals {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let handshaking = IntGaugeVec::new(
@@ -36,14 +52,34 @@ impl Arrivals {
             ),
             &["listener", "outcome"],
         )?;
-        registry.register(Box::new(handshaking.clone()))?;
-        registry.register(Box::new(proxy_protocol.clone()))?;
-        Ok(Self { handshaking, proxy_protocol })
+        let handshakes = IntCounterVec::new(
+            Opts::new(
+                "fapi_gateway_tls_handshakes_total",
+                "TLS handshakes. outcome is success, failure, timeout, or refused when a limit on connections or handshakes was reached; reason is none, no_certificate, unknown_ca, expired, not_yet_valid, revoked, wrong_usage, policy, name_unknown, protocol_version, no_shared_suite, not_tls, timeout, client_alert or other.",
+            ),
+            &["listener", "outcome", "reason"],
+        )?;
+        Ok(Self {
+            handshaking: registered(registry, handshaking)?,
+            handshakes: registered(registry, handshakes)?,
+            proxy_protocol: registered(registry, proxy_protocol)?,
+        })
     }
 
     /// The gauge of a listener's handshakes in progress.
     pub fn handshaking(&self, listener: &str) -> IntGauge {
         self.handshaking.with_label_values(&[listener])
+    }
+
+    /// Counts a handshake; `reason` says why it failed, from a closed set.
+    pub fn handshake(&self, listener: &str, outcome: Handshake, reason: &'static str) {
+        let outcome = match outcome {
+            Handshake::Success => "success",
+            Handshake::Failure => "failure",
+            Handshake::Timeout => "timeout",
+            Handshake::Refused => "refused",
+        };
+        self.handshakes.with_label_values(&[listener, outcome, reason]).inc();
     }
 
     /// Counts a connection from a network of `proxy_protocol`.

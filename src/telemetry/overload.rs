@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
+use super::metrics::registered;
 use crate::clock::Moment;
 
 /// A limit that refuses connections.
@@ -70,7 +71,7 @@ impl Overload {
         let what = "what is connections, handshakes, address_connections, address_handshakes, descriptors or admin_connections.";
         let help = format!("Connections that a limit refused. {what}");
         let counters = IntCounterVec::new(Opts::new("fapi_gateway_overload_total", help), &["what"])?;
-        registry.register(Box::new(counters.clone()))?;
+        let counters = registered(registry, counters)?;
         Ok(Self(Cap::ALL.map(|cap| (counters.with_label_values(&[cap.as_str()]), Sparse::default()))))
     }
 

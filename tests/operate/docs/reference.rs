@@ -14,8 +14,10 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use fapi_gateway::resource::Resources;
+use fapi_gateway::telemetry::arrivals::Handshake;
 use fapi_gateway::telemetry::arrivals::ProxyHeader;
-use fapi_gateway::telemetry::metrics::{Handshake, IssuerMetrics, Lost, Metrics, RevocationOutcome};
+use fapi_gateway::telemetry::issuers::IssuerMetrics;
+use fapi_gateway::telemetry::metrics::{Current, Lost, Metrics, RevocationOutcome};
 use serde_json::Value;
 
 use super::{page, pages, program, root, text};
@@ -308,7 +310,7 @@ fn every_metric() -> String {
     metrics.upstream("u").observe(0.0);
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
-    metrics.handshake("l", Handshake::Success, "none");
+    metrics.arrivals.handshake("l", Handshake::Success, "none");
     metrics.arrivals.proxy_header("listener", ProxyHeader::Client);
     metrics.revocation(Some(Kind::Jti), RevocationOutcome::Recorded);
     metrics.connections("l").inc();
@@ -316,7 +318,6 @@ fn every_metric() -> String {
     let file = [("file.pem".to_owned(), UnixTime(1))];
     metrics.certificates(&file);
     metrics.revocation_lists(&file);
-    metrics.servers([("u", "healthy", 1)]);
     let resources = Resources::new(Clock::from_fn(|| Duration::ZERO));
     let name: Arc<str> = "i".into();
     let observer = IssuerMetrics::new(&metrics, &resources, [&name]);
@@ -326,7 +327,14 @@ fn every_metric() -> String {
     let _ = metrics.replay("memory");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
     let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("there is no issuer to reject");
-    text(&metrics.render(&issuers, 0, Lost::default(), UnixTime(1)))
+    text(&metrics.render(&Current {
+        issuers: &issuers,
+        servers: vec![("u", "healthy", 1)],
+        resources: resources.reports(),
+        replay_entries: 0,
+        lost: Lost::default(),
+        now: UnixTime(1),
+    }))
 }
 
 /// Every name of a metric that is a string literal of its own in the source.

@@ -1,0 +1,144 @@
+//! The metrics of the issuers: their keys, their introspection, and the tokens that are remembered.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+
+use super::metrics::{LONG, Metrics, registered};
+use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
+use crate::resource::{Kind, Resource, Resources};
+
+/// The families of all issuers.
+#[derive(Clone)]
+pub(super) struct IssuerFamilies {
+    cache_requests: IntCounterVec,
+    cache_entries: Gauge,
+    key_reads: IntCounterVec,
+    key_age: GaugeVec,
+    introspections: IntCounterVec,
+    introspection_duration: HistogramVec,
+}
+
+impl IssuerFamilies {
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter =
+            |name, help| registered(registry, IntCounterVec::new(Opts::new(name, help), &["issuer", "outcome"])?);
+        let cache_entries = Gauge::new(
+            "fapi_gateway_token_cache_entries",
+            "Tokens that are remembered, both verified and introspected.",
+        )?;
+        let key_age = Opts::new(
+            "fapi_gateway_jwks_age_seconds",
+            "Time since the issuer last sent its keys; after jwks.max_age they are no longer used.",
+        );
+        let introspection_duration = HistogramOpts::new(
+            "fapi_gateway_introspection_duration_seconds",
+            "From an introspection request to its response, including the wait for its turn.",
+        )
+        .buckets(LONG.to_vec());
+        Ok(Self {
+            cache_requests: counter(
+                "fapi_gateway_token_cache_requests_total",
+                "Look-ups of tokens that were verified or introspected before. outcome is hit or miss.",
+            )?,
+            cache_entries: registered(registry, cache_entries)?,
+            key_reads: counter(
+                "fapi_gateway_jwks_refreshes_total",
+                "Reads of key sets. outcome is success or failure.",
+            )?,
+            key_age: registered(registry, GaugeVec::new(key_age, &["issuer"])?)?,
+            introspections: counter(
+                "fapi_gateway_introspection_requests_total",
+                "Introspection requests. outcome is active or inactive; unauthorized if the issuer refuses the gateway; invalid for a response that cannot be used; timeout; unreachable; busy if too many requests wait; share_exceeded if too many of the same client do.",
+            )?,
+            introspection_duration: registered(registry, HistogramVec::new(introspection_duration, &["issuer"])?)?,
+        })
+    }
+
+    /// Sets the current values, replacing all previous ones.
+    pub(super) fn set(&self, issuers: &Issuers) {
+        self.key_age.reset();
+        for (issuer, age) in issuers.key_ages() {
+            if let Some(age) = age {
+                self.key_age.with_label_values(&[&*issuer]).set(age);
+            }
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a count of cache entries")]
+        self.cache_entries.set(issuers.cache_entries() as f64);
+    }
+}
+
+/// The counters of the issuers; those that every request needs are looked up in advance.
+pub struct IssuerMetrics {
+    families: IssuerFamilies,
+    token_cache: HashMap<Arc<str>, (IntCounter, IntCounter)>,
+    resources: IssuerResources,
+}
+
+impl IssuerMetrics {
+    /// The counters for issuers with these names; what is read from them is noted in `resources`.
+    pub fn new<'n>(
+        metrics: &Metrics,
+        resources: &Resources,
+        issuers: impl IntoIterator<Item = &'n Arc<str>> + Clone,
+    ) -> Self {
+        let families = metrics.issuers.clone();
+        let resources = IssuerResources::new(resources, issuers.clone());
+        let counter = |issuer: &str, outcome: &str| families.cache_requests.with_label_values(&[issuer, outcome]);
+        let token_cache =
+            issuers.into_iter().map(|name| (name.clone(), (counter(name, "hit"), counter(name, "miss")))).collect();
+        Self { families, token_cache, resources }
+    }
+}
+
+impl Observer for IssuerMetrics {
+    fn token_cache(&self, issuer: &str, outcome: CacheOutcome) {
+        match (self.token_cache.get(issuer), outcome) {
+            (Some((hit, _)), CacheOutcome::Hit) => hit.inc(),
+            (Some((_, miss)), CacheOutcome::Miss) => miss.inc(),
+            (None, _) => {}
+        }
+    }
+
+    fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome) {
+        let outcome = match outcome {
+            RefreshOutcome::Success => "success",
+            RefreshOutcome::Failure => "failure",
+        };
+        self.families.key_reads.with_label_values(&[issuer, outcome]).inc();
+    }
+
+    fn resource(&self, kind: Kind, issuer: &str, outcome: Result<(), &dyn Display>) {
+        self.resources.note(kind, issuer, outcome);
+    }
+
+    fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration) {
+        self.families.introspections.with_label_values(&[issuer, outcome.as_str()]).inc();
+        if !matches!(outcome, IntrospectionOutcome::Busy | IntrospectionOutcome::ShareExceeded) {
+            self.families.introspection_duration.with_label_values(&[issuer]).observe(took.as_secs_f64());
+        }
+    }
+}
+
+/// What is read from each issuer, looked up in advance.
+struct IssuerResources(HashMap<Arc<str>, [(Kind, Arc<Resource>); 3]>);
+
+impl IssuerResources {
+    fn new<'n>(resources: &Resources, issuers: impl IntoIterator<Item = &'n Arc<str>>) -> Self {
+        let kinds = [Kind::Keys, Kind::Introspection, Kind::IntrospectionEndpoint];
+        let read = |name: &'n Arc<str>| (name.clone(), kinds.map(|kind| (kind, resources.of(kind, name))));
+        Self(issuers.into_iter().map(read).collect())
+    }
+
+    fn note(&self, kind: Kind, issuer: &str, outcome: Result<(), &dyn Display>) {
+        let found = self.0.get(issuer).and_then(|resources| resources.iter().find(|(found, _)| *found == kind));
+        match (found, outcome) {
+            (Some((_, resource)), Ok(())) => resource.succeeded(),
+            (Some((_, resource)), Err(error)) => resource.failed(error),
+            (None, _) => {}
+        }
+    }
+}
