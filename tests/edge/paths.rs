@@ -463,6 +463,24 @@ fn policies_that_map_to_each_other_do_not_multiply() {
 }
 
 #[test]
+fn names_are_compared_with_so_many_subtrees_and_no_more() {
+    let ca = Authority::new("CA");
+    let subtrees = (0..400).map(|number| GeneralSubtree::Rfc822Name(format!("{number}.example"))).collect();
+    let issuer = ca.intermediate_with("issuer", |params| {
+        params.custom_extensions = vec![policies(&[policy(1)])];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees: subtrees, excluded_subtrees: Vec::new() });
+    });
+    let client = |names: usize| {
+        issuer.client_with("c", |params| {
+            let names = (0..names).map(|number| SanType::DnsName(format!("{number}.example").try_into().unwrap()));
+            params.subject_alt_names = names.collect();
+        })
+    };
+    assert_eq!(Rule::of(&ca).judge(&client(200)), "ok");
+    assert_ne!(soon(|| Rule::of(&ca).judge(&client(300))), "ok");
+}
+
+#[test]
 fn a_list_of_version_1_decides_like_any_other() {
     let ca = Authority::new("CA");
     let between = ca.intermediate("between");

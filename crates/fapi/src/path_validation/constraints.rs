@@ -55,7 +55,7 @@ enum Presented<'c> {
 }
 
 /// How many comparisons of names are left.
-pub(super) struct Comparisons(pub(super) u32);
+pub(super) struct Comparisons(pub(super) usize);
 
 impl Constraints {
     /// Reads the value of the extension; `None` if it is malformed.
@@ -88,10 +88,10 @@ impl Constraints {
 
     /// Checks every name of a certificate: the subject, its email addresses, and the subject alternative names.
     pub(super) fn check(&self, names: &Names<'_>, left: &mut Comparisons) -> Result<(), Fault> {
-        if !names.subject.is_empty() {
+        if !names.subject.is_empty() && self.concerns(Form::Directory, left)? {
             self.check_name(Form::Directory, &Presented::Directory(&names.subject), left)?;
         }
-        if self.concerns(Form::Email) {
+        if self.concerns(Form::Email, left)? {
             for address in &names.emails {
                 self.check_name(Form::Email, &Presented::Text(address.as_deref().ok_or(UNDECIDED)?), left)?;
             }
@@ -100,7 +100,7 @@ impl Constraints {
             match name {
                 // RFC 9598 §6: constraints on email addresses hold for SmtpUTF8Mailbox as well.
                 GeneralName::OtherName(kind, _) => {
-                    if kind.as_bytes() == SMTP_UTF8_MAILBOX && self.concerns(Form::Email) {
+                    if kind.as_bytes() == SMTP_UTF8_MAILBOX && self.concerns(Form::Email, left)? {
                         return Err(UNDECIDED);
                     }
                     self.check_name(Form::Other, &Presented::Opaque, left)?;
@@ -108,9 +108,10 @@ impl Constraints {
                 GeneralName::RFC822Name(text) => self.check_name(Form::Email, &Presented::Text(text), left)?,
                 GeneralName::DNSName(text) => self.check_name(Form::Dns, &Presented::Text(text), left)?,
                 GeneralName::X400Address(_) => self.check_name(Form::X400, &Presented::Opaque, left)?,
-                GeneralName::DirectoryName(name) => {
+                GeneralName::DirectoryName(name) if self.concerns(Form::Directory, left)? => {
                     self.check_name(Form::Directory, &Presented::Directory(&Name::of(name)), left)?;
                 }
+                GeneralName::DirectoryName(_) => {}
                 GeneralName::EDIPartyName(_) => self.check_name(Form::EdiParty, &Presented::Opaque, left)?,
                 GeneralName::URI(text) => self.check_name(Form::Uri, &Presented::Text(text), left)?,
                 GeneralName::IPAddress(octets) => {
@@ -122,24 +123,29 @@ impl Constraints {
         Ok(())
     }
 
-    fn concerns(&self, form: Form) -> bool {
-        self.permitted.iter().chain(&self.excluded).any(|base| base.form() == form)
+    /// Counts a look at every base, also at those that have another form than a name.
+    fn count(&self, left: &mut Comparisons) -> Result<(), Fault> {
+        let looks = self.permitted.len().saturating_add(self.excluded.len());
+        left.0 = left.0.checked_sub(looks).ok_or(Fault::TooMuchWork)?;
+        Ok(())
+    }
+
+    fn concerns(&self, form: Form, left: &mut Comparisons) -> Result<bool, Fault> {
+        self.count(left)?;
+        Ok(self.permitted.iter().chain(&self.excluded).any(|base| base.form() == form))
     }
 
     fn check_name(&self, form: Form, name: &Presented<'_>, left: &mut Comparisons) -> Result<(), Fault> {
-        let mut matches = |base: &Base, role: Role| {
-            left.0 = left.0.checked_sub(1).ok_or(Fault::TooMuchWork)?;
-            base.matches(name, role)
-        };
+        self.count(left)?;
         for base in self.excluded.iter().filter(|base| base.form() == form) {
-            if matches(base, Role::Excluded)? {
+            if base.matches(name, Role::Excluded)? {
                 return Err(Fault::NameNotPermitted);
             }
         }
         let (mut restricted, mut permitted) = (false, false);
         for base in self.permitted.iter().filter(|base| base.form() == form) {
             restricted = true;
-            permitted |= matches(base, Role::Permitted)?;
+            permitted |= base.matches(name, Role::Permitted)?;
         }
         if restricted && !permitted { Err(Fault::NameNotPermitted) } else { Ok(()) }
     }

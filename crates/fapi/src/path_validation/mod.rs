@@ -308,7 +308,7 @@ const MAX_STEPS: u32 = 128;
 /// How many signatures are verified.
 const MAX_SIGNATURES: u32 = 24;
 /// How many names are compared with a subtree.
-const MAX_COMPARISONS: u32 = 20_000;
+const MAX_COMPARISONS: usize = 100_000;
 
 #[cfg(test)]
 mod tests {

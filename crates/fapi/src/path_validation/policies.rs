@@ -30,20 +30,20 @@ impl<'c> Policies<'c> {
     /// RFC 5280 §6.1.3 (d) to (f).
     pub(super) fn enter(&mut self, certificate: &'c Certificate<'_>, is_leaf: bool) -> Result<(), Fault> {
         let parents = std::mem::take(&mut self.valid);
+        let expected: BTreeSet<&[u8]> = parents.values().flatten().copied().collect();
         // (e) without the extension, the tree becomes NULL.
         for policy in certificate.policies.iter().flatten() {
             let policy: &[u8] = policy;
-            let expected = parents.values().any(|expected| expected.contains(policy));
             // (d) (1)
-            if policy != ANY_POLICY && (expected || parents.contains_key(ANY_POLICY)) {
+            if policy != ANY_POLICY && (expected.contains(policy) || parents.contains_key(ANY_POLICY)) {
                 self.valid.insert(policy, BTreeSet::from([policy]));
             }
         }
         // (d) (2)
         let any = certificate.policies.iter().flatten().any(|policy| **policy == *ANY_POLICY);
         if any && (self.inhibit_any_policy > 0 || !is_leaf && certificate.is_self_issued()) {
-            for policy in parents.values().flatten() {
-                self.valid.entry(policy).or_insert_with(|| BTreeSet::from([*policy]));
+            for policy in expected {
+                self.valid.entry(policy).or_insert_with(|| BTreeSet::from([policy]));
             }
         }
         // (f)
