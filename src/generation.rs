@@ -104,7 +104,9 @@ impl Generation {
             return Vec::new();
         }
         let missing = self.missing();
-        self.was_ready.store(missing.is_empty(), Ordering::Release);
+        if missing.is_empty() {
+            self.was_ready.store(true, Ordering::Release);
+        }
         missing
     }
 

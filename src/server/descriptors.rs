@@ -22,13 +22,15 @@ pub(super) fn raise() -> Option<u64> {
 /// Returns a warning if the hard limit, which a start raises the soft one to, is too low for the connections that the
 /// configuration allows.
 pub fn shortage(config: &Config) -> Option<String> {
-    shortage_of(config.listeners.len(), config.limits.connections, getrlimit(Resource::Nofile).maximum?)
+    let (listeners, limits) = (config.listeners.len(), &config.limits);
+    let of_all = |each: usize| listeners.saturating_mul(each);
+    let (clients, kept) = (of_all(limits.connections), of_all(limits.idle_upstream_connections));
+    shortage_of(clients, kept, getrlimit(Resource::Nofile).maximum?)
 }
 
-fn shortage_of(listeners: usize, connections: usize, limit: u64) -> Option<String> {
-    let clients = listeners.saturating_mul(connections);
-    // Over HTTP/1.1 each exchange has a connection to its upstream.
-    let needed = clients.saturating_mul(2).saturating_add(KEPT_UPSTREAM).saturating_add(OWN);
+fn shortage_of(clients: usize, kept: usize, limit: u64) -> Option<String> {
+    // Over HTTP/1.1 each exchange has a connection to its upstream, which is kept afterwards if there is room.
+    let needed = clients.saturating_add(clients.max(kept)).saturating_add(OWN);
     let needed = u64::try_from(needed).unwrap_or(u64::MAX);
     (needed > limit).then(|| {
         format!(
@@ -43,8 +45,6 @@ pub(super) fn ceiling(limit: Option<u64>) -> u64 {
     limit.map_or(u64::MAX, |limit| limit.saturating_sub((limit / 4).clamp(LEAST_RESERVE, MOST_RESERVE)))
 }
 
-/// The unused connections to upstreams that are kept.
-const KEPT_UPSTREAM: usize = 128;
 /// What the process needs for itself: its threads, files, issuers and the admin listener.
 const OWN: usize = 256;
 const LEAST_RESERVE: u64 = 64;
@@ -56,11 +56,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said_with_both_numbers() {
-        assert_eq!(shortage_of(1, 10_000, 20_384), None);
-        let warning = shortage_of(1, 10_000, 20_383).expect("one too few");
-        assert!(warning.contains("10000 client connections") && warning.contains("20384 descriptors"), "{warning}");
-        assert!(warning.contains("20383"), "{warning}");
-        assert!(shortage_of(2, 10_000, 20_384).is_some(), "for every listener");
+        assert_eq!(shortage_of(10_000, 128, 20_256), None);
+        let warning = shortage_of(10_000, 128, 20_255).expect("one too few");
+        assert!(warning.contains("10000 client connections") && warning.contains("20256 descriptors"), "{warning}");
+        assert!(warning.contains("20255"), "{warning}");
+        assert!(shortage_of(10_000, 10_001, 20_256).is_some(), "more are kept than can be in use");
         assert!(shortage_of(usize::MAX, usize::MAX, 1 << 40).is_some());
     }
 

@@ -55,10 +55,11 @@ impl Build<'_> {
         let longest = Duration::from_millis(1)..=Duration::from_secs(30);
         let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, timeout, longest);
         let max_calls = self.number(&at.key("max_calls"), entry.max_calls.get_or_insert(64), 1..=1000);
-        let max_waiting = self.number(&at.key("max_waiting"), entry.max_waiting.get_or_insert(1024), 1..=100_000);
-        let total = entry.max_waiting.unwrap_or_default();
-        let per_client = *entry.max_waiting_per_client.get_or_insert((total / 4).max(16).min(total));
-        let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=total.max(1));
+        let max_waiting = self.number(&at.key("max_waiting"), entry.max_waiting.get_or_insert(1024), 1..=MOST_WAITING);
+        // A share of a number that is wrong is no second fault.
+        let most = entry.max_waiting.filter(|_| max_waiting.is_some()).unwrap_or(MOST_WAITING);
+        let per_client = *entry.max_waiting_per_client.get_or_insert((most / 4).max(16).min(most));
+        let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=most);
         let cache = self.introspection_cache(&at.key("cache"), entry.cache.get_or_insert_default());
         Some(Settings {
             endpoint: endpoint.map_or(Some(None), |endpoint| endpoint.map(Some))?,
@@ -219,3 +220,6 @@ impl Build<'_> {
         usize::try_from(*number).ok()
     }
 }
+
+/// How many requests may wait for an issuer at most.
+const MOST_WAITING: u64 = 100_000;

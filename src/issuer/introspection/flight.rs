@@ -67,7 +67,14 @@ impl Introspector {
         if let Some(error) = self.refused.get(hash) {
             return Ok(Joined::Known(Err(error.into())));
         }
-        let place = self.wait_in_line(asker)?;
+        let place = match self.take_place(asker) {
+            Ok(place) => place,
+            Err(none) => {
+                // Before it is counted and logged: under load nobody else should wait for that.
+                drop(flights);
+                return Err(self.turned_away(none));
+            }
+        };
         let (sender, outcome) = watch::channel(None);
         let began = instant();
         flights.insert(*hash, Flight { began, outcome: outcome.clone() });

@@ -206,7 +206,7 @@ impl Introspector {
         let own = self.settings.cache.max_age;
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
         if max_age.is_zero() {
-            let _place = self.wait_in_line(asker)?;
+            let _place = self.take_place(asker).map_err(|none| self.turned_away(none))?;
             return self.ask(token.as_str(), (hash, OtherSpellings::of(token)), now).await;
         }
         let mut flight = match self.join((token, hash), asker, max_age, now)? {
@@ -328,15 +328,19 @@ impl Introspector {
         Ok(form.finish())
     }
 
-    fn wait_in_line(&self, asker: Asker) -> Result<Place, ValidateError> {
-        self.places.take(asker, self.settings.max_waiting).map_err(|none| match none {
+    fn take_place(&self, asker: Asker) -> Result<Place, NoPlace> {
+        self.places.take(asker, self.settings.max_waiting)
+    }
+
+    fn turned_away(&self, none: NoPlace) -> ValidateError {
+        match none {
             NoPlace::Full => self.fail(&Fault::Busy, Duration::ZERO),
             NoPlace::Share => {
                 let outcome = IntrospectionOutcome::ShareExceeded;
                 self.observer.introspection(&self.expected.name, outcome, Duration::ZERO);
                 ShareExceeded::Introspection { issuer: self.expected.name.clone() }.into()
             }
-        })
+        }
     }
 
     fn fail(&self, fault: &Fault, took: Duration) -> ValidateError {
