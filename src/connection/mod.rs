@@ -17,6 +17,7 @@ pub mod proxy_protocol;
 pub mod slots;
 pub mod stall;
 pub mod stream;
+pub mod streams;
 pub mod tls;
 pub mod trusted_proxy;
 

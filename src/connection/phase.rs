@@ -19,6 +19,8 @@ pub struct Phase {
     /// For HTTP/1: when the exchange in progress must have ended, in milliseconds since `began`.
     deadline: AtomicU64,
     began: Moment,
+    /// For HTTP/1: whether the response is complete although the body of its request is not.
+    answered: AtomicBool,
     /// How long the client may take nothing of what is written, in milliseconds, where that is longer than for all
     /// connections.
     idle: AtomicU64,
@@ -44,6 +46,7 @@ impl Default for Phase {
             lingers: AtomicBool::new(false),
             deadline: AtomicU64::new(0),
             began: Moment::now(),
+            answered: AtomicBool::new(false),
             idle: AtomicU64::new(0),
             abandoned: AtomicU32::new(0),
         }
@@ -90,7 +93,17 @@ impl Phase {
     /// Records that the exchange is over and the next request may arrive.
     pub fn idle(&self) {
         self.body_end.store(Self::NOT_READ_ON, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
         self.state.store(Self::IDLE, Ordering::Relaxed);
+    }
+
+    /// Records that an upstream's response is complete, and that the rest of the request's body is of no use to anybody.
+    pub fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Records that the rest of a body is read after its response. A client that has the response may send its next request

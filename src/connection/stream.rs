@@ -60,6 +60,18 @@ pub struct HeaderLimits {
     pub idle: Duration,
 }
 
+/// The response is complete; the rest of the request is not read as part of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the response is complete")]
+pub struct Answered;
+
+impl Answered {
+    /// Whether this is what an error means.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
 /// Builds the bytes of the response to an early fault, and records it.
 pub type Refuse = Arc<dyn Fn(EarlyFault) -> Bytes + Send + Sync>;
 
@@ -201,6 +213,19 @@ impl<S: IO> ClientStream<S> {
         {
             return Poll::Ready(error);
         }
+        self.poll_deadline(cx)
+    }
+
+    /// Completes when the time of the exchange in progress is over.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.armed_for != Phase::BUSY {
+            self.armed_for = Phase::BUSY;
+            // The timer of the header goes on, unless the exchange must end before: most are over by then.
+            let left = self.phase.left();
+            if left < self.limits.timeout {
+                self.timer.set(tokio::time::sleep(left));
+            }
+        }
         while self.timer.as_mut().poll(cx).is_ready() {
             let left = self.phase.left();
             if left.is_zero() {
@@ -211,10 +236,19 @@ impl<S: IO> ClientStream<S> {
         Poll::Pending
     }
 
-    /// Ends the connection if its client takes nothing of what is written for too long.
+    /// Ends the connection if its client takes nothing of what is written for too long, or when the time of the exchange
+    /// is over meanwhile.
     fn check_stall<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let Self { stall, phase, limits, .. } = self;
-        stall.check(cx, progress, || phase.idle_limit(limits.idle))
+        let checked = stall.check(cx, progress, || phase.idle_limit(limits.idle));
+        let exchanges = !self.framed && self.phase.state.load(Ordering::Relaxed) == Phase::BUSY;
+        if checked.is_pending()
+            && exchanges
+            && let Poll::Ready(error) = self.poll_deadline(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        checked
     }
 
     fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -298,13 +332,8 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         }
         let phase = me.phase.state.load(Ordering::Relaxed);
         if phase == Phase::BUSY {
-            if me.armed_for != Phase::BUSY {
-                me.armed_for = Phase::BUSY;
-                // The timer of the header goes on, unless the exchange must end before: most are over by then.
-                let left = me.phase.left();
-                if left < me.limits.timeout {
-                    me.timer.set(tokio::time::sleep(left));
-                }
+            if me.phase.is_answered() {
+                return Poll::Ready(Err(io::Error::other(Answered)));
             }
             let before = buffer.filled().len();
             let Poll::Ready(read) = me.poll_read_inner(cx, buffer) else {

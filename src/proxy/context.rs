@@ -11,6 +11,7 @@ use http::HeaderValue;
 use pingora::proxy::Session;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::record::Unrecorded;
 use super::unread::Rest;
 use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
@@ -57,6 +58,8 @@ pub struct Context {
     pub(super) server: Option<Arc<Server>>,
     /// The servers that could not be connected to.
     pub(super) tried: Vec<SocketAddr>,
+    /// What the record of the exchange needs if it is dropped before it ends.
+    pub(super) unrecorded: Option<Box<Unrecorded>>,
 }
 
 impl Context {

@@ -5,7 +5,7 @@ use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
 use fapi::headers::{self, HeaderEdits};
 use fapi::message::{ExchangeError, Facts, MessageError};
-use fapi::peer::{NoCertificate, Peer};
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Unavailable};
 use http::{HeaderMap, StatusCode, header};
@@ -59,8 +59,14 @@ impl Proxy {
                 let client = trusted_proxy
                     .client(&request.headers, now)
                     .map_err(|error| generation.gateway.refuse(error, request, &message, &host.origins))?;
-                context.peer = client.peer;
-                forwarded_chain = client.chain;
+                let own = facts.peer.certificate().map(ClientCertificate::thumbprint);
+                if client.peer.certificate().is_some_and(|forwarded| Some(forwarded.thumbprint()) == own) {
+                    let why = "it is the proxy's own";
+                    context.peer = Peer::Anonymous(NoCertificate::ForwardedUntrusted { why });
+                } else {
+                    context.peer = client.peer;
+                    forwarded_chain = client.chain;
+                }
             }
         }
         let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
@@ -135,6 +141,7 @@ impl Proxy {
         }
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        self.dismiss(session);
         unread::before_response(session, context, framing);
         let without_body = session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head), without_body).await?;
@@ -167,6 +174,7 @@ impl Proxy {
         context: &mut Context,
         head: ResponseHeader,
     ) -> pingora::Result<()> {
+        self.dismiss(session);
         unread::before_response(session, context, Framing::Sound);
         session.write_response_header(Box::new(head), true).await?;
         unread::after_response(session, context).await;

@@ -9,6 +9,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use super::Proxy;
 use super::context::Context;
 use crate::connection::stall::Stalled;
+use crate::connection::stream::Answered;
 
 impl Proxy {
     /// Returns the cause of a failure. Whose fault it is decides between 4xx, 502, 504 and 500.
@@ -29,7 +30,9 @@ impl Proxy {
                 ExchangeError::ClientStalled.into()
             }
             // The client's stream ends what takes too long as a whole.
-            (ErrorSource::Downstream | ErrorSource::Unset, ReadError) if timed_out(e) => self.overdue(context),
+            (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if timed_out(e) => {
+                self.overdue(context)
+            }
             (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
             (ErrorSource::Downstream, WriteTimedout) => ExchangeError::ClientStalled.into(),
             (ErrorSource::Downstream, InvalidHTTPHeader) => {
@@ -115,6 +118,11 @@ pub(super) fn timed_out(e: &Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && !Stalled::is(cause))
 }
 
+/// Whether an exchange ended because its response was complete.
+pub(super) fn answered(e: &Error) -> bool {
+    e.root_cause().downcast_ref::<io::Error>().is_some_and(Answered::is)
+}
+
 /// Whether an exchange ended because its client read nothing for too long.
 fn stalled(e: &Error) -> bool {
     e.root_cause().downcast_ref::<io::Error>().is_some_and(Stalled::is)
@@ -132,10 +140,10 @@ pub(super) fn closed_unanswered(e: &Error) -> bool {
 /// What a client can cause does not count: a body that does not arrive, or a request whose response violates HTTP. Nor
 /// does an HTTP/2 request that the server states not to have processed.
 pub(super) fn left_unanswered(e: &Error, context: &Context) -> bool {
-    let waited_for_client = *e.etype() == ErrorType::ReadTimedout && !context.body_done;
     let failed = match Failure::of(e.etype()) {
-        Failure::Timeout => !waited_for_client,
-        Failure::Connection => true,
+        // While the body does not arrive, a server may well give up; a connection that is not even open has no body.
+        Failure::Timeout => context.body_done || *e.etype() != ErrorType::ReadTimedout,
+        Failure::Connection => context.body_done,
         Failure::Protocol => *e.etype() == ErrorType::H2Error && !matches!(e.retry, RetryType::Decided(true)),
         Failure::Connect => false,
     };

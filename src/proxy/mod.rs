@@ -7,10 +7,11 @@
 mod body;
 mod context;
 mod decision;
+mod delivery;
 mod early;
 mod failure;
 mod limits;
-mod old_client;
+mod record;
 mod unread;
 
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fapi::UnixTime;
-use fapi::code::Code;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
@@ -35,15 +35,17 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::{apply, max_forwards};
-use self::failure::{Failure, closed_unanswered, is_servers_fault, left_unanswered, refuses_streams, timed_out};
-use self::old_client::OldClients;
+use self::delivery::Deliveries;
+use self::failure::{
+    Failure, answered, closed_unanswered, is_servers_fault, left_unanswered, refuses_streams, timed_out,
+};
 use self::unread::Rest;
-use crate::clock::{Clock, Moment, http_date, rfc3339};
+use crate::clock::{Clock, Moment, http_date};
 use crate::connection::drain::Drain;
 use crate::connection::exchanges::Exchanges;
-use crate::gateway::{Exchange, Outcome};
+use crate::gateway::Outcome;
 use crate::generation::Generation;
-use crate::telemetry::audit::{self, AuditSender, Ending};
+use crate::telemetry::audit::AuditSender;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream;
 
@@ -66,18 +68,6 @@ pub struct Proxy {
     pub drain: Arc<Drain>,
     /// The exchanges in progress.
     pub exchanges: Exchanges,
-}
-
-impl Proxy {
-    /// Counts an exchange and returns its audit line, which the caller must send.
-    fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
-        let (decision, code) = audit::decision(&exchange.outcome, ending);
-        let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
-        if let Some(counts) = generation.counts.get(route) {
-            counts.exchange(decision, code, ending.duration, ending.decision);
-        }
-        audit::line(exchange, ending)
-    }
 }
 
 #[async_trait]
@@ -113,13 +103,14 @@ impl ProxyHttp for Proxy {
             attempts: 0,
             server: None,
             tried: Vec::new(),
+            unrecorded: None,
         }
     }
 
     /// Adds one module: the gateway neither compresses nor caches, and Pingora's default would add a compression
     /// module.
     fn init_downstream_modules(&self, modules: &mut HttpModules) {
-        modules.add_module(Box::new(OldClients));
+        modules.add_module(Box::new(Deliveries));
     }
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
@@ -140,9 +131,7 @@ impl ProxyHttp for Proxy {
             context.exchange.trace = trace;
         }
         let idle = context.limits.idle_timeout;
-        if self.drain.dismisses() {
-            session.set_keepalive(None);
-        } else if session.get_keepalive().is_some() {
+        if session.get_keepalive().is_some() {
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         // RFC 9110 §15.2: "A server MUST NOT send a 1xx response to an HTTP/1.0 client."
@@ -269,6 +258,7 @@ impl ProxyHttp for Proxy {
         for (name, value) in edits.set {
             upstream_request.insert_header(name, value)?;
         }
+        unread::watch(self, session, context);
         // The client received a 100 response when its form was read; the upstream need not send another.
         if context.form_was_read {
             upstream_request.remove_header(&header::EXPECT);
@@ -317,6 +307,7 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         self.add_cors(session, context, response)?;
+        self.dismiss(session);
         // RFC 9112 §2.3: an intermediary sends its own version.
         if response.version < Version::HTTP_11 {
             response.set_version(Version::HTTP_11);
@@ -421,6 +412,14 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
+        unread::tell_nobody(session);
+        if answered(e) {
+            unread::close_answered(session, context).await;
+            return FailToProxy {
+                error_code: context.upstream_status.unwrap_or_default(),
+                can_reuse_downstream: false,
+            };
+        }
         let gone = *e.esource() == ErrorSource::Downstream
             && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
             && !(*e.etype() == ErrorType::ReadError && timed_out(e));
@@ -449,34 +448,8 @@ impl ProxyHttp for Proxy {
         if error.is_none() {
             unread::at_end(session, context);
         }
-        let facts = connection(session);
-        let certificate = facts.and_then(|facts| context.certificate(facts));
-        let request = session.req_header();
-        let ending = Ending {
-            time: rfc3339(context.began_at),
-            listener: &self.listener,
-            client_address: facts.map(|facts| facts.client_address),
-            certificate_subject: certificate.map(|(certificate, _)| certificate.subject()),
-            certificate_source: certificate.map(|(_, source)| source),
-            method: Some(request.method.as_str()),
-            path: Some(request.uri.path()),
-            status: session.response_written().map(|response| response.status.as_u16()).filter(|status| *status >= 200),
-            upstream: context.upstream.as_deref(),
-            upstream_status: context.upstream_status,
-            duration: context.began.elapsed(),
-            decision: context.decision,
-        };
-        let line = self.record(&context.generation, &context.exchange, &ending);
-        let left =
-            matches!(&context.exchange.outcome, Outcome::Reject(rejection) if rejection.code() == Code::ClientGone);
-        if let Some(facts) = facts {
-            facts.phase.idle();
-            if session.is_http2() {
-                facts.phase.stream_ended(left);
-            }
-        }
+        self.record_end(session, context);
         session.set_pipelining_enabled(false);
-        self.audit.send(&line);
     }
 
     /// Suppresses Pingora's own log line, which would repeat the audit record without the code.
@@ -490,6 +463,13 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
+    /// Makes the response to come the last one on its connection if the gateway is shutting down.
+    fn dismiss(&self, session: &mut Session) {
+        if self.drain.dismisses() {
+            session.set_keepalive(None);
+        }
+    }
+
     /// Counts a failure that is retried; the failure of the last attempt is counted with its exchange.
     fn count_retry(&self, e: &Error, context: &Context) {
         if let (RetryType::Decided(true), Some(upstream)) = (&e.retry, &context.upstream) {

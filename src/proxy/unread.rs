@@ -6,7 +6,11 @@
 //! connection to the next request. Otherwise the connection is closed: in stages, if the response said so from the
 //! start, and at once, if the bounds were used up.
 //!
-//! HTTP/2 needs none of this: dropping the request resets the stream with NO_ERROR after the response (RFC 9113 §8.1).
+//! A response of an upstream that ends before the body closes the connection in the same way, whatever Pingora would go on to
+//! read and forward.
+//!
+//! In HTTP/2, dropping the request resets the stream with NO_ERROR after the response (RFC 9113 §8.1): at once after a
+//! response of the gateway's own, and after `limits.unread_body_timeout` for one of an upstream.
 
 use fapi::message::{ExchangeError, MessageError};
 use fapi::rejection::Cause;
@@ -14,9 +18,13 @@ use http::header;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
+use super::Proxy;
 use super::body::{breaks_chunks, expects_continue};
 use super::context::{Context, connection};
+use super::delivery::{Delivery, Told};
+use super::record::Unrecorded;
 use crate::connection::phase::BodyEnd;
+use crate::connection::streams::Stream;
 
 /// Whether the end of a request is known, so that what follows it is the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,11 +149,45 @@ pub(super) fn at_end(session: &mut Session, context: &mut Context) {
     }
 }
 
+/// Has the exchange end soon after the upstream's response if the body of the request does not.
+pub(super) fn watch(proxy: &Proxy, session: &mut Session, context: &mut Context) {
+    if session.is_body_done() {
+        return;
+    }
+    let told = if session.is_http2() {
+        context.unrecorded = Some(Unrecorded::of(proxy, session));
+        Stream::current().map(Told::Http2)
+    } else {
+        connection(session).map(|facts| Told::Http1(facts.phase.clone()))
+    };
+    tell(session, told);
+}
+
+fn tell(session: &mut Session, told: Option<Told>) {
+    if let Some(delivery) = session.downstream_modules_ctx.get_mut::<Delivery>() {
+        delivery.tell(told);
+    }
+}
+
+/// What is written from now on is the gateway's own.
+pub(super) fn tell_nobody(session: &mut Session) {
+    tell(session, None);
+}
+
+/// Closes a connection whose response is complete before the body of its request.
+pub(super) async fn close_answered(session: &mut Session, context: &mut Context) {
+    context.rest = Rest::Linger;
+    session.set_keepalive(None);
+    close(session, context).await;
+}
+
 /// Closes a connection in stages on which Pingora would drop the session.
-pub(super) async fn close(session: &mut Session, context: &Context) {
+pub(super) async fn close(session: &mut Session, context: &mut Context) {
     if context.rest != Rest::Linger {
         return;
     }
+    // Nobody waits for this exchange any more.
+    (context.place, context.turn) = (None, None);
     if let Some(facts) = connection(session) {
         facts.phase.linger();
     }

@@ -27,6 +27,7 @@ use crate::connection::lingering::LingeringLimits;
 use crate::connection::proxy_protocol::{ProxyProtocolError, read_source};
 use crate::connection::slots::{Slot, Slots};
 use crate::connection::stream::{ClientStream, HeaderLimits};
+use crate::connection::streams;
 use crate::connection::tls::{Attempt, Reason};
 use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::generation::Generation;
@@ -269,6 +270,8 @@ struct ClientConnection {
     h2: H2Options,
     /// How many more requests it may carry.
     requests_left: AtomicU32,
+    /// How long the body of a request may go on after its response.
+    unread_body_timeout: Duration,
     /// Tells Pingora to ask the client for another connection: with GOAWAY, or with `Connection: close` in the next
     /// response.
     retire: watch::Sender<bool>,
@@ -291,7 +294,7 @@ impl ClientConnection {
         h2.max_concurrent_streams(limits.streams);
         let requests = spread(Duration::from_secs(limits.connection_max_requests.into())).as_secs();
         let requests_left = AtomicU32::new(u32::try_from(requests).unwrap_or(u32::MAX).max(1));
-        Self { http, options, h2, requests_left, retire }
+        Self { http, options, h2, requests_left, unread_body_timeout: limits.unread_body_timeout, retire }
     }
 
     /// Retires the connection when it is too old, or when the gateway shuts down; never returns.
@@ -315,7 +318,11 @@ impl HttpServerApp for ClientConnection {
         if matches!(left, Ok(1)) {
             self.retire.send_replace(true);
         }
-        self.http.process_new_http(session, shutdown).await
+        if !session.is_http2() {
+            return self.http.process_new_http(session, shutdown).await;
+        }
+        let served = streams::serve(self.http.process_new_http(session, shutdown), self.unread_body_timeout);
+        served.await.flatten()
     }
 
     fn h2_options(&self) -> Option<H2Options> {

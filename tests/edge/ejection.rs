@@ -127,6 +127,30 @@ async fn what_a_client_leaves_out_does_not_count_against_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_gives_up_on_a_body_that_does_not_arrive_is_not_left_out() {
+    let impatient = async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            // Closes without a response once it has the head.
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+            }
+        });
+        address
+    };
+    let world = world(&[impatient().await, impatient().await], "").await;
+    let token = world.sign(&world.token());
+    for _ in 0..4 * FAILURES {
+        let mut talk = Talk::with(&world.client()).await;
+        let fields = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 10\r\n");
+        talk.say(format!("POST /bank/x HTTP/1.1\r\n{fields}\r\npart")).await.unwrap();
+        timeout(DEADLINE, talk.answer()).await.expect("in time");
+    }
+    assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_does_not_end_an_ejection() {
     let (server, (address, _)) = (good(), silent().await);
     let world = world(&[server.address(), address], ", response_timeout: 100ms").await;

@@ -233,6 +233,27 @@ async fn a_client_may_read_nothing_for_as_long_as_the_route_says() {
     assert_eq!(whole, 32 << 20, "and gets everything once it reads");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_ends_in_time_though_its_client_reads_nothing() {
+    let large =
+        HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "a".repeat(32 << 20)))).unwrap();
+    let limits = ", idle_timeout: 1m, exchange_timeout: 1m";
+    let own = ", limits: { exchange_timeout: 600ms }";
+    let world = world(limits, own, &servers(large.address())).await;
+    let token = world.sign(&world.token());
+    let mut talks = Vec::new();
+    for path in ["/long/large", "/other/large"] {
+        let mut talk = Talk::with(&world.client()).await;
+        talk.say(head(path, &token)).await.unwrap();
+        assert_eq!(talk.head().await, 200);
+        talks.push(talk);
+    }
+    let record = world.gateway.record_where(|record| record["code"] == "exchange_timeout");
+    assert_eq!((&record["path"], &record["decision"]), (&json!("/long/large"), &json!("permit")));
+    assert!(record["duration_ms"].as_f64().unwrap() < 5000.0, "{record}");
+    assert_eq!(in_flight(&world).await, 1, "control: the other one goes on");
+}
+
 /// Sends a request and leaves it waiting for a response that does not come.
 async fn waiting(world: &World, path: &str) -> Talk {
     let mut talk = Talk::with(&world.client()).await;

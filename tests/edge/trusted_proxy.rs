@@ -190,6 +190,8 @@ async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
     assert_eq!(code(&world, &proxy, bound_to(&world, &own)).await, "certificate_missing");
     let of_another = and(bound_to(&world, &own), line("client_cert", &world.c1));
     assert_eq!(code(&world, &proxy, of_another).await, "certificate_mismatch");
+    let handed_on = and(bound_to(&world, &own), line("client_cert", &own));
+    assert_eq!(code(&world, &proxy, handed_on).await, "certificate_missing", "not even if it says it is a client's");
     let stranger = server_of(&world.authority, "other.bank.internal");
     let client = world.anonymous().certificate(&stranger);
     assert_eq!(code(&world, &client, bound_to(&world, &stranger)).await, "ok", "control: any other peer is a client");

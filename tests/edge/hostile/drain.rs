@@ -149,8 +149,10 @@ async fn t7_a_drain_answers_what_is_in_flight_and_ends_with_it() {
     };
     timeout(DEADLINE, closing).await.expect("new connections are refused");
     assert_eq!(second.readiness().await, 503);
-    for response in in_flight {
+    for (response, http1) in in_flight.into_iter().zip([true, false]) {
         let response = response.await.unwrap().expect("what was in flight is answered");
+        let said = response.headers().get("connection").is_some_and(|value| value == "close");
+        assert_eq!(said, http1, "the client is told that this is the last response");
         assert_eq!((response.status().as_u16(), &response.body()[..]), (200, &b"complete"[..]));
     }
     let answered = now();

@@ -6,12 +6,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::wire::{Fate, Frames, Talk, now};
 use super::{MARKER, client, head, marked, still_serves};
-use crate::support::{ORIGIN, World};
+use crate::support::{DEADLINE, ORIGIN, World};
+
+/// A world with these limits and an upstream that answers early, which takes four exchanges at a time.
+async fn hasty_world(limits: &str) -> World {
+    let upstream = hasty().await;
+    let section = format!(
+        "  hasty: {{ servers: [\"http://{upstream}\"], limits: {{ exchanges: 4, waiting: 0 }} }}\nroutes:\n  - {{ name: hasty, path: /hasty, methods: [POST], scopes: [accounts], upstream: hasty }}\n"
+    );
+    let limits = format!("{{ header_bytes: 32KiB, {limits} }}");
+    World::with(|scene| scene.replace("routes:\n", &section).replace("header_bytes: 32KiB", &limits)).await
+}
 
 /// A world with these limits.
 async fn world(limits: &str) -> World {
@@ -278,7 +290,7 @@ async fn hasty() -> SocketAddr {
                         return;
                     }
                 }
-                let _ = stream.write_all(b"HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\n\r\nno").await;
+                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno").await;
                 // Held open until the gateway is done with it.
                 let _ = stream.shutdown().await;
                 while matches!(stream.read(&mut [0; 4096]).await, Ok(1..)) {}
@@ -290,19 +302,77 @@ async fn hasty() -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_early_response_of_the_upstream_arrives_too() {
-    let upstream = hasty().await;
-    let section = format!(
-        "  hasty: {{ servers: [\"http://{upstream}\"] }}\nroutes:\n  - {{ name: hasty, path: /hasty, methods: [POST], scopes: [accounts], upstream: hasty }}\n"
-    );
-    let world = World::with(|scene| scene.replace("routes:\n", &section)).await;
+    let world = hasty_world("idle_timeout: 60s").await;
     for length in [200, 5_000_000] {
         let mut talk = Talk::with(&client(&world)).await;
         let fields = format!("Content-Length: {length}\r\n");
         talk.say(head(&world, "POST /hasty", &fields) + &"x".repeat(length)).await.expect("everything is taken");
         let answer = talk.answer().await.expect("the response arrives");
-        assert!([409, 502].contains(&answer.status), "{length}: {answer:?}");
+        assert!([404, 502].contains(&answer.status), "{length}: {answer:?}");
     }
     still_serves(&world).await;
+}
+
+/// Waits until no exchange is in progress.
+async fn none_in_progress(world: &World) {
+    let reached = async {
+        while !world.gateway.admin("/metrics").await.1.contains("\nfapi_gateway_exchanges_in_flight{listener=\"") {}
+        loop {
+            let metrics = world.gateway.admin("/metrics").await.1;
+            let gauge = metrics.lines().find(|line| line.starts_with("fapi_gateway_exchanges_in_flight{")).unwrap();
+            if gauge.ends_with(" 0") {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE / 2, reached).await.expect("every exchange ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_without_end_hold_no_upstream_that_has_answered() {
+    let world = hasty_world("unread_body_timeout: 300ms, unread_body_bytes: 64KiB").await;
+    let token = world.sign(&world.token());
+    for _ in 0..2 {
+        let mut talks = Vec::new();
+        for _ in 0..4 {
+            let mut talk = Talk::with(&client(&world)).await;
+            talk.say(head(&world, "POST /hasty", "Content-Length: 5000000\r\n") + "x").await.unwrap();
+            let answer = talk.answer().await.expect("the response arrives");
+            assert_eq!((answer.status, answer.field("connection")), (404, vec!["close"]));
+            talks.push(talk);
+        }
+        none_in_progress(&world).await;
+        for mut talk in talks {
+            timeout(DEADLINE / 2, talk.rest()).await.expect("the connection is closed");
+        }
+        let mut connections = Vec::new();
+        for _ in 0..2 {
+            let mut frames = Frames::with(&client(&world)).await;
+            let bearer = format!("Bearer {token}");
+            for stream in [1, 3] {
+                let fields = [
+                    (":method", "POST"),
+                    (":scheme", "https"),
+                    (":authority", "localhost"),
+                    (":path", "/hasty"),
+                    ("authorization", &bearer),
+                ];
+                frames.headers(stream, &fields, false).await;
+                let ended = timeout(DEADLINE / 2, frames.response_and_reset(stream)).await;
+                assert_eq!(ended.expect("the stream ends"), (404, Some(0)), "NO_ERROR after the whole response");
+            }
+            connections.push(frames);
+        }
+        none_in_progress(&world).await;
+    }
+    let text = world.gateway.audit_text();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_hasty: Vec<_> = records.filter(|record| record["route"] == "hasty").collect();
+    assert_eq!(of_hasty.len(), 16, "each exchange is recorded once");
+    for record in of_hasty {
+        let outcome = (&record["decision"], &record["code"], &record["status"], &record["upstream_status"]);
+        assert_eq!(outcome, (&json!("permit"), &json!("ok"), &json!(404), &json!(404)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
