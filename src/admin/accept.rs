@@ -118,7 +118,7 @@ impl HttpServerApp for AdminConnection {
         }
         session.set_keepalive((!*shutdown.borrow()).then_some(NEXT_REQUEST.as_secs()));
         let answered = tokio::time::timeout(ANSWER, async {
-            let (parts, body) = self.admin.answer(&mut session).await.into_parts();
+            let (parts, body) = self.admin.answer(&mut session, &self.place).await.into_parts();
             session.write_response_header(Box::new(parts.into())).await?;
             if !body.is_empty() {
                 session.write_response_body(body.into(), true).await?;

@@ -25,6 +25,7 @@ use crate::telemetry::metrics::{Current, Lost, Metrics};
 pub use self::accept::{AdminListener, Entrance};
 pub use self::heartbeats::{Heartbeats, Pulse};
 pub use self::places::MAX_CONNECTIONS;
+use self::places::Place;
 
 /// What the admin listener serves.
 pub struct Admin {
@@ -68,9 +69,9 @@ impl Admin {
     }
 
     /// Answers a request whose header section has been read.
-    async fn answer(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+    async fn answer(&self, session: &mut ServerSession, place: &Place) -> Response<Vec<u8>> {
         if session.req_header().uri.path() == "/revocations" {
-            return self.take_revocation(session).await;
+            return self.take_revocation(session, place).await;
         }
         let request = session.req_header();
         self.state(&request.method, request.uri.path(), &request.headers)

@@ -1,5 +1,5 @@
-//! The places of the connections to the admin listener. When all are taken, the oldest connection that waits for a request
-//! makes room: whoever holds many connections without a request keeps nobody from the probes.
+//! The places of the connections to the admin listener. When all are taken, the oldest connection that waits for a request,
+//! or for the rest of one, makes room: whoever holds many connections without a whole request keeps nobody from the probes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ struct Taken {
 struct Held {
     /// Closes the connection.
     close: oneshot::Sender<()>,
-    /// Whether it waits for a request, or is in its handshake.
+    /// Whether it waits for a request or the rest of one, or is in its handshake.
     waits: bool,
 }
 
@@ -62,7 +62,7 @@ impl Places {
 }
 
 impl Place {
-    /// Records whether the connection waits for a request; returns whether it still has its place.
+    /// Records whether the connection waits for a request or the rest of one; returns whether it still has its place.
     pub(super) fn waits(&self, waits: bool) -> bool {
         let mut taken = self.places.taken();
         let held = taken.connections.get_mut(&self.number);

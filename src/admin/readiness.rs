@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, JSON, TEXT};
 use crate::generation::Missing;
+use crate::telemetry::audit::OnOverflow;
 
 /// Why the gateway is not ready.
 pub(super) enum Reason {
@@ -38,8 +39,11 @@ impl Admin {
         if self.drain.began() {
             return vec![Reason::Draining];
         }
-        let mut reasons: Vec<Reason> = self.generation.load().awaited().into_iter().map(Reason::Missing).collect();
-        reasons.extend((!self.audit.good()).then_some(Reason::Audit));
+        let generation = self.generation.load();
+        let mut reasons: Vec<Reason> = generation.awaited().into_iter().map(Reason::Missing).collect();
+        // Without room, requests are held back or refused, unless lines may be lost.
+        let serves = self.audit.has_room() || generation.on_overflow == OnOverflow::Drop;
+        reasons.extend((!self.audit.good() || !serves).then_some(Reason::Audit));
         reasons.extend((!self.replay_log_is_old_enough()).then_some(Reason::ReplayLog));
         reasons
     }

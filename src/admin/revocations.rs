@@ -11,13 +11,14 @@ use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
+use super::places::Place;
 use super::{Admin, Entrance, JSON, TEXT, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::telemetry::metrics::RevocationOutcome;
 
 impl Admin {
     /// Handles a request to `/revocations`.
-    pub(super) async fn take_revocation(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+    pub(super) async fn take_revocation(&self, session: &mut ServerSession, place: &Place) -> Response<Vec<u8>> {
         let generation = self.generation.load_full();
         if !generation.gateway.issuers.takes_revocations() || self.entrance == Entrance::Network {
             return plain(StatusCode::NOT_FOUND, TEXT, Vec::new());
@@ -29,8 +30,10 @@ impl Admin {
             form => form,
         };
         // The body is read in any case: a client that is still sending when the connection is closed may not see the
-        // response.
+        // response. Until it is whole, the connection makes room for others: anyone can send half of one.
+        place.waits(true);
         let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await.unwrap_or(Err(Refusal::Late));
+        place.waits(false);
         let (form, body) = match form.and_then(|form| Ok((form, body?))) {
             Ok(whole) => whole,
             Err(refusal) => return self.refuse(session, &refusal),

@@ -153,6 +153,32 @@ async fn a_reader_of_the_audit_that_stalls_costs_no_place_no_memory_and_no_reloa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_refuses_for_want_of_room_in_the_audit_is_not_ready() {
+    for (on_overflow, refuses) in [("refuse", true), ("drop", false)] {
+        let audit = format!("destination: stdout, on_overflow: {on_overflow}");
+        let stage = Stage::start(&audit, Program::run_unread).await;
+        let connection = stage.client.connect().await.unwrap();
+        let long = Request::get(format!("{ORIGIN}/{}", "x".repeat(2047))).body(Bytes::new()).unwrap();
+        let mut streams = JoinSet::new();
+        for _ in 0..8 {
+            let (mut stream, long) = (connection.another().expect("HTTP/2"), long.clone());
+            streams.spawn(async move {
+                let mut sent = 0;
+                while sent < 500 && stream.send(long.clone()).await.unwrap().status() == 404 {
+                    sent += 1;
+                }
+                sent
+            });
+        }
+        let sent: usize = streams.join_all().await.into_iter().sum();
+        assert_eq!(sent < 4000, refuses, "{on_overflow}: {sent} of 3 KB each, 16 MiB hold them all");
+        if refuses {
+            assert_eq!(stage.admin("/readyz").await.0, "503", "before a line is lost");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stalls_does_not_keep_the_audit_from_another_file() {
     let mut stage = Stage::start("destination: stdout", Program::run_unread).await;
     let mut connection = stage.client.connect().await.unwrap();

@@ -10,6 +10,7 @@ use http::Request;
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::pki::Authority;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -169,6 +170,20 @@ async fn the_very_last_descriptors_refuse_clients_and_serve_operators() {
     }
     assert!(refused(admin, "descriptors").await >= 60);
     drop(half);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_revocation_keeps_nobody_from_the_admin_listener() {
+    let world = World::with(|scene| scene.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }")).await;
+    let admin = world.gateway.admin_address();
+    let fields = "Host: x\r\nContent-Type: application/json\r\nContent-Length: 65000";
+    let held = open(admin, 100, format!("POST /revocations HTTP/1.1\r\n{fields}\r\n\r\n{{").as_bytes()).await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(probe(admin, path).await.0, 200, "{path}");
+    }
+    let revocation = json!({"issuer": world.issuer.issuer(), "jti": "anything"}).to_string();
+    assert_eq!(world.gateway.post_revocation("application/json", revocation).await.0, 204, "control");
+    drop(held);
 }
 
 #[tokio::test(flavor = "multi_thread")]
