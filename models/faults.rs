@@ -128,11 +128,12 @@ const FAULTS: &[Fault] = &[
         name: "flight_ended_before_its_result_is_cached",
         subject: "issuer",
         file: "issuer/introspection/flight.rs",
-        instead_of: "            let outcome = landing.introspector.ask(&token, (&landing.hash, others), now).await;
+        instead_of: "            let outcome = landing.introspector.ask(&token, (&landing.hash, others), &landing.place, now).await;
             drop(landing);\n",
         code: "            let (introspector, hash) = (landing.introspector.clone(), landing.hash);
             drop(landing);
-            let outcome = introspector.ask(&token, (&hash, others), now).await;\n",
+            let Ok(place) = introspector.take_place(asker) else { return };
+            let outcome = introspector.ask(&token, (&hash, others), &place, now).await;\n",
     },
     Fault {
         name: "place_freed_after_the_outcome",
@@ -149,7 +150,7 @@ const FAULTS: &[Fault] = &[
         file: "issuer/introspection/places.rs",
         instead_of: "        taken.total = taken.total.saturating_add(1);\n",
         code: "        drop(taken);
-        let mut taken = lock(&self.0);
+        let mut taken = lock(&self.taken);
         taken.total = taken.total.saturating_add(1);\n",
     },
     Fault {

@@ -10,7 +10,7 @@ pub use shuttle::sync::{Mutex, MutexGuard, RwLock, mpsc};
 pub use shuttle::thread;
 
 /// Their own locks are never held between two steps, so they need not be the checker's.
-pub use runtime::sync::{Notify, Semaphore, watch};
+pub use runtime::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 pub mod atomic {
     pub use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

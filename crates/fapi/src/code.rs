@@ -102,7 +102,7 @@ codes! {
     BodyMalformed = "body_malformed", BAD_REQUEST, None;
     /// The client closed the connection before it had its response, so nobody saw a status.
     ClientGone = "client_gone", BAD_REQUEST, None;
-    /// The client read nothing of its response for `limits.idle_timeout`; it was cut.
+    /// The client read nothing, or next to nothing, of its response for `limits.idle_timeout`; it was cut.
     ClientStalled = "client_stalled", REQUEST_TIMEOUT, None;
     /// The exchange had not ended within `limits.exchange_timeout`; it was cut (RFC 9110 §15.5.9).
     ExchangeTimeout = "exchange_timeout", REQUEST_TIMEOUT, None;

@@ -33,7 +33,7 @@ pub(super) struct Landing {
     introspector: Arc<Introspector>,
     hash: TokenHash,
     began: Instant,
-    _place: Place,
+    place: Place,
 }
 
 impl Drop for Landing {
@@ -80,12 +80,12 @@ impl Introspector {
         flights.insert(*hash, Flight { began, outcome: outcome.clone() });
         // Dropping the landing takes the lock, and a runtime that is shutting down drops a task while it is spawned.
         drop(flights);
-        let landing = Landing { introspector: self.clone(), hash: *hash, began, _place: place };
+        let landing = Landing { introspector: self.clone(), hash: *hash, began, place };
         let others = OtherSpellings::of(token);
         let token: Box<str> = token.as_str().into();
         // In a separate task: a client that closes its connection must not cancel the call for the others.
         tokio::spawn(async move {
-            let outcome = landing.introspector.ask(&token, (&landing.hash, others), now).await;
+            let outcome = landing.introspector.ask(&token, (&landing.hash, others), &landing.place, now).await;
             drop(landing);
             sender.send_replace(Some(outcome));
         });

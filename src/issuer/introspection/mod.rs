@@ -30,7 +30,6 @@ use http::{StatusCode, header};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use reqwest::Url;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -67,7 +66,6 @@ pub struct Introspector {
     active: Cache<TokenHash, Remembered<Instant>>,
     refused: Cache<TokenHash, TokenError>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
-    calls: Semaphore,
     places: Arc<Places>,
     complaint: Mutex<Complaint>,
 }
@@ -139,8 +137,7 @@ impl Introspector {
             active,
             refused,
             flights: Mutex::default(),
-            calls: Semaphore::new(settings.max_calls),
-            places: Arc::default(),
+            places: Arc::new(Places::new(settings.max_calls)),
             complaint: Mutex::default(),
             expected,
             settings,
@@ -206,8 +203,8 @@ impl Introspector {
         let own = self.settings.cache.max_age;
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
         if max_age.is_zero() {
-            let _place = self.take_place(asker).map_err(|none| self.turned_away(none))?;
-            return self.ask(token.as_str(), (hash, OtherSpellings::of(token)), now).await;
+            let place = self.take_place(asker).map_err(|none| self.turned_away(none))?;
+            return self.ask(token.as_str(), (hash, OtherSpellings::of(token)), &place, now).await;
         }
         let mut flight = match self.join((token, hash), asker, max_age, now)? {
             Joined::Known(outcome) => return outcome,
@@ -223,10 +220,11 @@ impl Introspector {
         &self,
         token: &str,
         (hash, others): (&TokenHash, OtherSpellings),
+        place: &Place,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
-        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, now, began)).await;
+        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, place, now, began)).await;
         let (answer, Asked { at: asked_at, generation }) = match answered {
             Ok(Ok(answered)) => answered,
             Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
@@ -271,9 +269,9 @@ impl Introspector {
 
     /// The call itself, after waiting for its turn; returns the response and when the request was sent. `began` is the
     /// moment of `now`.
-    async fn call(&self, token: &str, now: UnixTime, began: Instant) -> Result<(Answer, Asked), Fault> {
+    async fn call(&self, token: &str, place: &Place, now: UnixTime, began: Instant) -> Result<(Answer, Asked), Fault> {
         let url = self.endpoint.url().ok_or(Fault::EndpointUnknown)?;
-        let _turn = self.calls.acquire().await.map_err(|_| Fault::Busy)?;
+        let _turn = place.turn().await.ok_or(Fault::Busy)?;
         let asked = Asked { at: instant(), generation: self.revocations.generation() };
         let accept = match self.settings.response {
             Response::Json => introspection::JSON,

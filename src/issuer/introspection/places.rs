@@ -1,10 +1,13 @@
-//! The places of calls that wait for an issuer: bounded in total, and for each client.
+//! The places of calls that wait for an issuer: bounded in total, and for each client; and the turns of those that are under
+//! way, of which one client takes half at most. Otherwise, the calls of one would all be waited for by whoever comes later.
 //!
 //! Requests that share a call need no place of their own: they cost the issuer nothing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::lock;
 use crate::connection::addresses::ClientNetwork;
@@ -43,14 +46,24 @@ pub struct Room {
     pub per_client: usize,
 }
 
-/// The places that are taken.
-#[derive(Default)]
-pub(super) struct Places(Mutex<Taken>);
+/// The places and turns of one issuer.
+pub(super) struct Places {
+    taken: Mutex<Taken>,
+    turns: Semaphore,
+    max_calls: usize,
+}
 
+/// The places that are taken.
 #[derive(Default)]
 struct Taken {
     total: usize,
-    by_asker: HashMap<Asker, usize>,
+    by_asker: HashMap<Asker, Own>,
+}
+
+/// What one client has.
+struct Own {
+    places: usize,
+    turns: Arc<Semaphore>,
 }
 
 /// Why there is no place.
@@ -63,25 +76,32 @@ pub(super) enum NoPlace {
 }
 
 impl Places {
+    /// So many calls may be under way at a time.
+    pub(super) fn new(max_calls: usize) -> Self {
+        Self { taken: Mutex::default(), turns: Semaphore::new(max_calls), max_calls }
+    }
+
     pub(super) fn take(self: &Arc<Self>, asker: Asker, room: Room) -> Result<Place, NoPlace> {
-        let mut taken = lock(&self.0);
+        let mut taken = lock(&self.taken);
         if taken.total >= room.total {
             return Err(NoPlace::Full);
         }
-        if taken.by_asker.get(&asker).is_some_and(|own| *own >= room.per_client) {
+        if taken.by_asker.get(&asker).is_some_and(|own| own.places >= room.per_client) {
             return Err(NoPlace::Share);
         }
         taken.total = taken.total.saturating_add(1);
-        let own = taken.by_asker.entry(asker).or_default();
-        *own = own.saturating_add(1);
+        let fresh = || Own { places: 0, turns: Arc::new(Semaphore::new((self.max_calls / 2).max(1))) };
+        let own = taken.by_asker.entry(asker).or_insert_with(fresh);
+        own.places = own.places.saturating_add(1);
+        let turns = own.turns.clone();
         drop(taken);
-        Ok(Place { places: self.clone(), asker })
+        Ok(Place { places: self.clone(), asker, turns })
     }
 
     #[cfg(test)]
     pub(super) fn are_free(&self) -> bool {
-        let taken = lock(&self.0);
-        taken.total == 0 && taken.by_asker.is_empty()
+        let taken = lock(&self.taken);
+        taken.total == 0 && taken.by_asker.is_empty() && self.turns.available_permits() == self.max_calls
     }
 }
 
@@ -89,15 +109,31 @@ impl Places {
 pub(super) struct Place {
     places: Arc<Places>,
     asker: Asker,
+    /// Those of its client.
+    turns: Arc<Semaphore>,
+}
+
+impl Place {
+    /// Waits for the turn of its call; `None` if the issuer is gone.
+    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+        let own = self.turns.acquire().await.ok()?;
+        Some(Turn { _own: own, _of_all: self.places.turns.acquire().await.ok()? })
+    }
+}
+
+/// The turn of one call; dropping it ends the turn.
+pub(super) struct Turn<'p> {
+    _own: SemaphorePermit<'p>,
+    _of_all: SemaphorePermit<'p>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = lock(&self.places.0);
+        let mut taken = lock(&self.places.taken);
         taken.total = taken.total.saturating_sub(1);
         if let Some(own) = taken.by_asker.get_mut(&self.asker) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
+            own.places = own.places.saturating_sub(1);
+            if own.places == 0 {
                 taken.by_asker.remove(&self.asker);
             }
         }
@@ -110,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_client_takes_its_share_and_no_more() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(Places::new(4));
         let room = Room { total: 5, per_client: 2 };
         let take = |asker| places.take(asker, room);
         let (key, certificate) = (Asker::Key([1; 32]), Asker::Certificate([1; 32]));
@@ -124,5 +160,30 @@ mod tests {
         assert!(take(key).is_ok());
         held.clear();
         assert!(places.are_free());
+    }
+
+    #[tokio::test]
+    async fn a_client_takes_half_of_the_turns_and_the_next_call_is_anothers() {
+        let places = Arc::new(Places::new(4));
+        let room = Room { total: 100, per_client: 100 };
+        let place = |asker| places.take(asker, room).unwrap_or_else(|_| panic!("free"));
+        let [many, other] = [Asker::Key([1; 32]), Asker::Key([2; 32])];
+        let (held, waiting) = ([place(many), place(many)], place(many));
+        let turns = [held[0].turn().await.unwrap(), held[1].turn().await.unwrap()];
+        let mut third = std::pin::pin!(waiting.turn());
+        assert!(polled(&mut third).is_none(), "half of them are its own");
+        let others = [place(other), place(other), place(other)];
+        let _first = others[0].turn().await.unwrap();
+        let _second = others[1].turn().await.unwrap();
+        drop(turns);
+        assert!(polled(&mut third).is_some(), "control");
+    }
+
+    /// Polls once.
+    fn polled<F: Future>(future: &mut std::pin::Pin<&mut F>) -> Option<F::Output> {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
     }
 }

@@ -342,7 +342,7 @@ async fn bodies_without_end_hold_no_upstream_that_has_answered() {
             talks.push(talk);
         }
         none_in_progress(&world).await;
-        for mut talk in talks {
+        for talk in talks {
             timeout(DEADLINE / 2, talk.rest()).await.expect("the connection is closed");
         }
         let mut connections = Vec::new();

@@ -71,9 +71,35 @@ async fn int_20_a_client_takes_its_own_places_and_leaves_those_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn int_20_the_calls_of_one_client_are_not_waited_for_by_another() {
+    let world = World::with(|scene| scene.introspected(", timeout: 9s, max_calls: 4")).await;
+    let hung = |question: &Recorded| question.body.windows(4).any(|part| part == b"hung");
+    world.issuer.script(
+        INTROSPECTION,
+        Script::Function(Box::new(move |question| match hung(question) {
+            true => Answer::hanging(),
+            false => Answer::json(StatusCode::OK, json!({"active": false})),
+        })),
+    );
+    let (mut waiting, honest) = (JoinSet::new(), world.client());
+    for number in 0..16 {
+        let (client, request) = (world.anonymous(), request("/accounts", &format!("hung-{number}")));
+        waiting.spawn(async move { client.send(request).await.map(drop) });
+    }
+    world.issuer.wait_for(INTROSPECTION, 2, DEADLINE).await.unwrap();
+    for number in 0..4 {
+        let other = world.judge_from(&honest, request("/accounts", &remember(format!("other-{number}"))));
+        let judged = tokio::time::timeout(DEADLINE / 4, other).await.expect("at once");
+        assert_eq!(judged, refused("token_inactive"));
+    }
+    assert_eq!(asked(&world).iter().filter(|question| hung(question)).count(), 2, "half of the calls");
+    waiting.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn int_20_clients_that_hang_up_do_not_leave_calls_behind() {
     let world = World::with(|scene| {
-        scene.introspected(", timeout: 1s, max_calls: 4, max_waiting: 40, max_waiting_per_client: 40")
+        scene.introspected(", timeout: 1s, max_calls: 8, max_waiting: 40, max_waiting_per_client: 40")
     })
     .await;
     world.issuer.script(INTROSPECTION, Answer::hanging());
