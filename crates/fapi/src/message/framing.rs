@@ -4,10 +4,10 @@ use http::header;
 use http::request::Parts;
 
 use super::error::MessageError;
-use super::head::Wire;
+use super::head::{FirstTwo, Wire};
 
 /// Returns the declared length of the body, if there is only one way to find its end.
-pub(super) fn check_framing(request: &Parts, wire: Wire<'_>) -> Result<Option<u64>, MessageError> {
+pub(super) fn check_framing<'r>(request: &Parts, wire: Wire<'r>) -> Result<Option<u64>, MessageError> {
     let ambiguous = |why| MessageError::FramingAmbiguous { why };
     let fields = |name| request.headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
     let parsed =
@@ -18,8 +18,8 @@ pub(super) fn check_framing(request: &Parts, wire: Wire<'_>) -> Result<Option<u6
         Wire::Http2 => Ok(parsed.length),
         // The parser may have dropped Content-Length in favour of Transfer-Encoding.
         Wire::Http1 { head, old } => {
-            let sent = Framing::read(head.values(&header::TRANSFER_ENCODING), head.values(&header::CONTENT_LENGTH))
-                .map_err(ambiguous)?;
+            let values = |first: FirstTwo<'r>| first.into_iter().flatten();
+            let sent = Framing::read(values(head.encodings), values(head.lengths)).map_err(ambiguous)?;
             // RFC 9112 §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
             // header field MUST treat the message as if the framing is faulty".
             if old && sent.chunked {

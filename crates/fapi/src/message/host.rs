@@ -60,7 +60,7 @@ pub(super) fn check_host(
 /// would differ from what is judged.
 fn check_target(request: &Parts, head: Head<'_>, host: &str) -> Result<(), MessageError> {
     let differs = MessageError::HeaderMalformed { why: "the request target as sent and as parsed differ" };
-    let Some(RequestLine { target, .. }) = head.request_line() else {
+    let Some(RequestLine { target, .. }) = head.request_line else {
         return Err(differs);
     };
     if target.contains(&b'#') {

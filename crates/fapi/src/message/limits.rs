@@ -37,7 +37,7 @@ pub(super) fn check_sizes(
     let limit = limits.header_bytes;
     let parsed = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let target = match wire {
-        Wire::Http1 { head, .. } => head.request_line().map_or(parsed, |line| line.target.len()),
+        Wire::Http1 { head, .. } => head.request_line.map_or(parsed, |line| line.target.len()),
         Wire::Http2 => parsed,
     };
     if target > limit {
