@@ -8,6 +8,10 @@ use fapi_gateway::commands;
 use fapi_gateway::connection::tls;
 use fapi_gateway::telemetry::logging;
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A reverse proxy that enforces FAPI in front of resource servers.
 #[derive(Parser)]
 #[command(version, about)]

@@ -7,6 +7,7 @@
 
 pub mod addresses;
 mod chunks;
+mod deadline;
 pub mod drain;
 pub mod exchanges;
 pub mod handshake;

@@ -23,9 +23,9 @@ use pingora::protocols::{
     UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use super::chunks::Chunks;
+use super::deadline::Deadline;
 use super::lingering::{Lingering, LingeringLimits};
 use super::phase::Phase;
 use super::stall::Stall;
@@ -156,7 +156,7 @@ pub struct ClientStream<S> {
     lingering_limits: LingeringLimits,
     lingering: Option<Lingering>,
     refuse: Refuse,
-    timer: Pin<Box<Sleep>>,
+    deadline: Deadline,
     armed_for: u8,
     received: usize,
     head: Head,
@@ -179,7 +179,7 @@ impl<S: IO> ClientStream<S> {
         refuse: Refuse,
     ) -> Self {
         let framed = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
-        let timer = Box::pin(tokio::time::sleep(if framed { limits.timeout } else { limits.idle }));
+        let deadline = Deadline::after(if framed { limits.timeout } else { limits.idle });
         Self {
             inner,
             phase,
@@ -187,7 +187,7 @@ impl<S: IO> ClientStream<S> {
             lingering_limits,
             lingering: None,
             refuse,
-            timer,
+            deadline,
             armed_for: Phase::IDLE,
             received: 0,
             head: Head::default(),
@@ -201,7 +201,7 @@ impl<S: IO> ClientStream<S> {
 
     fn arm(&mut self, phase: u8, after: Duration) {
         self.armed_for = phase;
-        self.timer.set(tokio::time::sleep(after));
+        self.deadline.set(after);
     }
 
     /// What is left to do while an exchange waits for its upstream, or for the rest of its body: to send what was
@@ -218,22 +218,14 @@ impl<S: IO> ClientStream<S> {
 
     /// Completes when the time of the exchange in progress is over.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.armed_for != Phase::BUSY {
-            self.armed_for = Phase::BUSY;
-            // The timer of the header goes on, unless the exchange must end before: most are over by then.
-            let left = self.phase.left();
-            if left < self.limits.timeout {
-                self.timer.set(tokio::time::sleep(left));
-            }
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
+        loop {
             let left = self.phase.left();
             if left.is_zero() {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
-            self.timer.set(tokio::time::sleep(left));
+            self.arm(Phase::BUSY, left);
+            ready!(self.deadline.poll(cx));
         }
-        Poll::Pending
     }
 
     /// Ends the connection if its client takes nothing of what is written for too long, or when the time of the exchange
@@ -282,7 +274,7 @@ impl<S: IO> ClientStream<S> {
         if self.received >= PREFACE {
             return Pin::new(&mut self.inner).poll_read(cx, buffer);
         }
-        if self.timer.as_mut().poll(cx).is_ready() {
+        if self.deadline.poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let before = buffer.filled().len();
@@ -356,14 +348,19 @@ impl<S: IO> AsyncRead for ClientStream<S> {
             me.head = Head::default();
             me.arm(phase, me.limits.idle);
         }
-        if me.timer.as_mut().poll(cx).is_ready() {
+        // A client that never makes a read wait would not meet its deadline there.
+        if phase == Phase::HEADER && me.deadline.is_over() {
+            return me.poll_refuse_read(cx, EarlyFault::TimedOut);
+        }
+        let before = buffer.filled().len();
+        let Poll::Ready(progress) = me.poll_read_inner(cx, buffer) else {
+            ready!(me.deadline.poll(cx));
             return match phase {
                 Phase::HEADER => me.poll_refuse_read(cx, EarlyFault::TimedOut),
                 _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             };
-        }
-        let before = buffer.filled().len();
-        ready!(me.poll_read_inner(cx, buffer))?;
+        };
+        progress?;
         let read = buffer.filled().len().saturating_sub(before);
         if read > 0 && phase == Phase::IDLE {
             me.phase.state.store(Phase::HEADER, Ordering::Relaxed);
