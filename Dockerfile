@@ -15,7 +15,7 @@ COPY fuzz/Cargo.toml fuzz/Cargo.toml
 RUN mkdir src crates/fapi/src crates/sandbox/src \
  && echo 'fn main() {}' > src/main.rs \
  && touch src/lib.rs crates/fapi/src/lib.rs crates/sandbox/src/lib.rs \
- && cargo build --release --locked --no-default-features --bin fapi-gateway
+ && cargo build --release --locked --no-default-features --features mimalloc --bin fapi-gateway
 
 # Without the default feature `demo` the program has no test servers and forges no tokens; the sources of
 # crates/sandbox do not even reach the builder. Cargo compares times, and those of a checkout can be older than the
@@ -23,7 +23,7 @@ RUN mkdir src crates/fapi/src crates/sandbox/src \
 COPY crates/fapi/src crates/fapi/src
 COPY src src
 RUN touch src/main.rs src/lib.rs crates/fapi/src/lib.rs \
- && cargo build --release --locked --no-default-features --bin fapi-gateway
+ && cargo build --release --locked --no-default-features --features mimalloc --bin fapi-gateway
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=builder --chown=0:0 --chmod=0555 /build/target/release/fapi-gateway /usr/local/bin/fapi-gateway
