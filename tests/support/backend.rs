@@ -161,6 +161,16 @@ pub struct Frames {
 
 impl Frames {
     pub async fn start(script: &[Word]) -> Self {
+        Self::serving(script, 1).await
+    }
+
+    /// One that answers every request when it has its head, whatever follows.
+    pub async fn hasty() -> Self {
+        Self::serving(&[], 4).await
+    }
+
+    /// `complete` is the flag of a frame that makes a request complete: END_STREAM or END_HEADERS.
+    async fn serving(script: &[Word], complete: u8) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::new(AtomicUsize::new(0));
@@ -173,7 +183,7 @@ impl Frames {
                 let (script, count) = (script.clone(), count.clone());
                 tokio::spawn(async move {
                     // An error means that the peer has closed the connection.
-                    let _ = speak(stream, &script, &count).await;
+                    let _ = speak(stream, &script, complete, &count).await;
                 });
             }
         });
@@ -195,7 +205,7 @@ impl Frames {
     }
 }
 
-async fn speak(mut stream: TcpStream, script: &[Word], requests: &AtomicUsize) -> std::io::Result<()> {
+async fn speak(mut stream: TcpStream, script: &[Word], complete: u8, requests: &AtomicUsize) -> std::io::Result<()> {
     stream.read_exact(&mut [0; 24]).await?;
     // SETTINGS_INITIAL_WINDOW_SIZE and WINDOW_UPDATE: a window of one mebibyte.
     stream.write_all(&frame(4, 0, 0, &[0, 4, 0, 16, 0, 0])).await?;
@@ -206,8 +216,8 @@ async fn speak(mut stream: TcpStream, script: &[Word], requests: &AtomicUsize) -
         let [a, b, c, kind, flags, id @ ..] = head;
         let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c])).expect("24 bits")];
         stream.read_exact(&mut payload).await?;
-        // Only END_STREAM of HEADERS or DATA completes a request.
-        if kind > 1 || flags & 1 == 0 {
+        // Only a flag of HEADERS or DATA completes a request.
+        if kind > 1 || flags & complete == 0 {
             continue;
         }
         let id = u32::from_be_bytes(id);

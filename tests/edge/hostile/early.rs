@@ -13,13 +13,17 @@ use tokio::time::timeout;
 
 use super::wire::{Fate, Frames, Talk, now};
 use super::{MARKER, client, head, marked, still_serves};
+use crate::support::backend;
 use crate::support::{DEADLINE, ORIGIN, World};
 
 /// A world with these limits and an upstream that answers early, which takes four exchanges at a time.
 async fn hasty_world(limits: &str) -> World {
-    let upstream = hasty().await;
+    world_before(&format!("servers: [\"http://{}\"]", hasty().await), limits).await
+}
+
+async fn world_before(upstream: &str, limits: &str) -> World {
     let section = format!(
-        "  hasty: {{ servers: [\"http://{upstream}\"], limits: {{ exchanges: 4, waiting: 0 }} }}\nroutes:\n  - {{ name: hasty, path: /hasty, methods: [POST], scopes: [accounts], upstream: hasty }}\n"
+        "  hasty: {{ {upstream}, limits: {{ exchanges: 4, waiting: 0 }} }}\nroutes:\n  - {{ name: hasty, path: /hasty, methods: [POST], scopes: [accounts], upstream: hasty }}\n"
     );
     let limits = format!("{{ header_bytes: 32KiB, {limits} }}");
     World::with(|scene| scene.replace("routes:\n", &section).replace("header_bytes: 32KiB", &limits)).await
@@ -372,6 +376,31 @@ async fn bodies_without_end_hold_no_upstream_that_has_answered() {
     for record in of_hasty {
         let outcome = (&record["decision"], &record["code"], &record["status"], &record["upstream_status"]);
         assert_eq!(outcome, (&json!("permit"), &json!("ok"), &json!(404), &json!(404)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_without_end_hold_no_http2_upstream_either() {
+    let server = backend::Frames::hasty().await;
+    let upstream = format!("servers: [\"http://{}\"], protocol: http2", server.address());
+    let world = world_before(&upstream, "unread_body_timeout: 300ms").await;
+    let bearer = format!("Bearer {}", world.sign(&world.token()));
+    for _ in 0..2 {
+        let mut talk = Talk::with(&client(&world)).await;
+        talk.say(head(&world, "POST /hasty", "Content-Length: 5000000\r\n") + "x").await.unwrap();
+        assert_eq!(talk.answer().await.expect("the response arrives").status, 200);
+        let mut frames = Frames::with(&client(&world)).await;
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "localhost"),
+            (":path", "/hasty"),
+            ("authorization", &bearer),
+        ];
+        frames.headers(1, &fields, false).await;
+        let ended = timeout(DEADLINE / 2, frames.response_and_reset(1)).await;
+        assert_eq!(ended.expect("the stream ends"), (200, Some(0)));
+        none_in_progress(&world).await;
     }
 }
 
