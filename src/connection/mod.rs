@@ -10,6 +10,7 @@ mod chunks;
 mod deadline;
 pub mod drain;
 pub mod exchanges;
+mod gathered;
 pub mod handshake;
 pub mod limits;
 pub mod lingering;

@@ -8,6 +8,7 @@
 //! limits of their own.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::Chunks;
 use super::deadline::Deadline;
+use super::gathered::Gathered;
 use super::lingering::{Lingering, LingeringLimits};
 use super::phase::Phase;
 use super::stall::Stall;
@@ -167,6 +169,7 @@ pub struct ClientStream<S> {
     stall: Stall,
     /// Whether something was written and not yet flushed.
     unflushed: bool,
+    gathered: Gathered,
 }
 
 impl<S: IO> ClientStream<S> {
@@ -196,6 +199,7 @@ impl<S: IO> ClientStream<S> {
             framed,
             stall: Stall::default(),
             unflushed: false,
+            gathered: Gathered::default(),
         }
     }
 
@@ -243,7 +247,21 @@ impl<S: IO> ClientStream<S> {
         checked
     }
 
+    /// Writes what was gathered.
+    fn poll_write_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.left().is_empty() {
+            let progress = Pin::new(&mut self.inner).poll_write(cx, self.gathered.left());
+            let written = ready!(self.check_stall(cx, progress))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.gathered.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_gathered(cx))?;
         let progress = Pin::new(&mut self.inner).poll_flush(cx);
         ready!(self.check_stall(cx, progress))?;
         self.unflushed = false;
@@ -285,6 +303,7 @@ impl<S: IO> ClientStream<S> {
 
     /// Writes the rest of the refusal; ready when all of it is flushed.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_gathered(cx))?;
         while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
             let progress = Pin::new(&mut self.inner).poll_write(cx, bytes);
             let written = ready!(self.stall.check(cx, progress, || self.phase.idle_limit(self.limits.idle)))?;
@@ -354,6 +373,11 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         }
         let before = buffer.filled().len();
         let Poll::Ready(progress) = me.poll_read_inner(cx, buffer) else {
+            if me.unflushed
+                && let Poll::Ready(Err(error)) = me.poll_flush_all(cx)
+            {
+                return Poll::Ready(Err(error));
+            }
             ready!(me.deadline.poll(cx));
             return match phase {
                 Phase::HEADER => me.poll_refuse_read(cx, EarlyFault::TimedOut),
@@ -391,6 +415,12 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
             return Poll::Ready(Ok(buffer.len()));
         }
         me.unflushed = true;
+        if !me.framed {
+            if let Some(length) = me.gathered.take(&[io::IoSlice::new(buffer)]) {
+                return Poll::Ready(Ok(length));
+            }
+            ready!(me.poll_write_gathered(cx))?;
+        }
         let progress = Pin::new(&mut me.inner).poll_write(cx, buffer);
         me.check_stall(cx, progress)
     }
@@ -401,6 +431,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
+        ready!(me.poll_write_gathered(cx))?;
         if me.phase.lingers.load(Ordering::Relaxed) || me.refusal.is_some() {
             ready!(me.poll_linger(cx));
         }
@@ -414,9 +445,16 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.framed || (self.refusal.is_none() && self.phase.state.load(Ordering::Relaxed) != Phase::HEADER) {
-            self.unflushed = true;
-            let progress = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
-            return self.check_stall(cx, progress);
+            let me = &mut *self;
+            me.unflushed = true;
+            if !me.framed {
+                if let Some(length) = me.gathered.take(buffers) {
+                    return Poll::Ready(Ok(length));
+                }
+                ready!(me.poll_write_gathered(cx))?;
+            }
+            let progress = Pin::new(&mut me.inner).poll_write_vectored(cx, buffers);
+            return me.check_stall(cx, progress);
         }
         let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
         self.poll_write(cx, first)
@@ -437,8 +475,12 @@ impl<S: IO> fmt::Debug for ClientStream<S> {
 impl<S: IO> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
         // Sends what is left and the end of TLS, past `poll_shutdown`.
-        let _ =
-            tokio::time::timeout(self.phase.idle_limit(self.limits.idle), Shutdown::shutdown(&mut self.inner)).await;
+        let limit = self.phase.idle_limit(self.limits.idle);
+        let closing = async {
+            let _ = poll_fn(|cx| self.poll_write_gathered(cx)).await;
+            Shutdown::shutdown(&mut self.inner).await;
+        };
+        let _ = tokio::time::timeout(limit, closing).await;
     }
 }
 
