@@ -1,6 +1,6 @@
 //! One certificate of a path, read as strictly as path validation needs it.
 
-use x509_parser::der_parser::asn1_rs::{Any, FromDer};
+use x509_parser::der_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use x509_parser::extensions::{ParsedExtension, PolicyInformation};
 use x509_parser::prelude::{X509Certificate, X509Version};
 
@@ -29,6 +29,16 @@ impl<'c> Signed<'c> {
         let message = outer.data.get(..outer.data.len().checked_sub(rest.len())?)?;
         let (rest, algorithm) = Any::from_der(rest).ok()?;
         let Ok(([], signature)) = Any::from_der(rest) else { return None };
+        // No signature covers these tags, so that only one spelling may pass.
+        let is = |value: &Any<'_>, tag, constructed| {
+            value.class() == Class::Universal && value.tag() == tag && value.header.is_constructed() == constructed
+        };
+        if !is(&outer, Tag::Sequence, true)
+            || !is(&algorithm, Tag::Sequence, true)
+            || !is(&signature, Tag::BitString, false)
+        {
+            return None;
+        }
         // The first octet of a BIT STRING is the number of bits that do not count.
         let signature = signature.data.strip_prefix(&[0])?;
         Some(Self { message, algorithm: algorithm.data, signature })
