@@ -217,6 +217,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_each_kind_is_what_it_says() {
+        let text = r#"{"a":[null,true,false,0,1,-1,9007199254740993,-9007199254740993,1.5,"text",{},[]]}"#;
+        let parsed = Value::Object(parse_object(text.as_bytes()).unwrap());
+        assert_eq!(parsed.to_string(), text);
+    }
+
+    #[test]
     fn jwt_11_refuses_depth_size_and_loose_grammar() {
         let nested = |depth: usize| format!("{}{}{}", r#"{"a":"#, "[".repeat(depth) + &"]".repeat(depth), "}");
         assert!(parse_object(nested(14).as_bytes()).is_ok()); // control
