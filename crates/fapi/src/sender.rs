@@ -241,3 +241,33 @@ fn check_certificate(expected: &CertificateThumbprint, peer: &Peer, now: UnixTim
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::code::Code;
+    use crate::peer::ClientCertificate;
+
+    #[test]
+    fn mtls_05_a_token_is_for_the_certificate_that_it_names_and_while_that_is_valid() {
+        let certificate = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
+            ClientCertificate::from_der(der.der()).unwrap()
+        };
+        let (own, other) = (certificate(), certificate());
+        let (now, late) = (UnixTime(1_800_000_000), UnixTime(own.not_after().0.saturating_add(1)));
+        let code = |expected: &ClientCertificate, peer: &Peer, now| {
+            check_certificate(expected.thumbprint(), peer, now).err().map(|error| error.code())
+        };
+        for peer in [Peer::Certificate(Arc::new(own.clone())), Peer::Forwarded(Arc::new(own.clone()))] {
+            assert_eq!(code(&own, &peer, now), None);
+            assert_eq!(code(&other, &peer, now), Some(Code::CertificateMismatch));
+            assert_eq!(code(&own, &peer, late), Some(Code::CertificateExpired));
+        }
+        let nobody = Peer::Anonymous(NoCertificate::NotPresented);
+        assert_eq!(code(&own, &nobody, now), Some(Code::CertificateMissing));
+    }
+}

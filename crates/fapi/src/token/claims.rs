@@ -175,6 +175,40 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::code::Code;
+
+    fn claims(members: Value) -> Claims {
+        let Value::Object(members) = members else { panic!("an object") };
+        Claims::read(members).unwrap()
+    }
+
+    #[test]
+    fn jwt_times_hold_to_the_second() {
+        let now = UnixTime(1_000_000);
+        let code = |members| claims(members).check_times(now).err().map(|error| error.code());
+        for (members, expected) in [
+            (json!({ "exp": 1_000_001 }), None),
+            (json!({ "exp": 1_000_000 }), Some(Code::TokenExpired)),
+            (json!({ "exp": 999_999 }), Some(Code::TokenExpired)),
+            (json!({ "nbf": 1_000_000 + CLOCK_SKEW }), None),
+            (json!({ "nbf": 1_000_001 + CLOCK_SKEW }), Some(Code::TokenNotYetValid)),
+            (json!({ "nbf": 999_000 }), None),
+            (json!({ "iat": 1_000_000 + CLOCK_SKEW }), None),
+            (json!({ "iat": 1_000_001 + CLOCK_SKEW }), Some(Code::TokenIssuedInFuture)),
+            (json!({}), None),
+        ] {
+            assert_eq!(code(members.clone()), expected, "{members}");
+        }
+    }
+
+    #[test]
+    fn claims_are_found_by_name_and_have_a_size() {
+        let found = claims(json!({ "exp": 7, "sub": "somebody", "scope": "accounts" }));
+        assert_eq!((found.expires_at(), found.get("sub")), (Some(UnixTime(7)), Some(&json!("somebody"))));
+        assert_eq!((claims(json!({})).expires_at(), found.get("other")), (None, None));
+        assert!(found.size() > "exp7subsomebodyscopeaccounts".len());
+        assert!(claims(json!({ "sub": "x".repeat(1000) })).size() > 1000);
+    }
 
     #[test]
     fn debug_of_claims_hides_them() {

@@ -26,3 +26,15 @@ pub const fn check_size(token: PresentedToken<'_>, limit: usize) -> Result<(), T
     let bytes = token.as_str().len();
     if bytes > limit { Err(TokenError::TooLarge { bytes, limit }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atk_sz_a_token_has_as_many_bytes_as_it_may() {
+        let token = PresentedToken::parse("abcdefgh").unwrap();
+        let fits = |limit| check_size(token, limit).is_ok();
+        assert_eq!([7, 8, 9].map(fits), [false, true, true]);
+    }
+}
