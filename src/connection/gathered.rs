@@ -13,12 +13,17 @@ pub(super) struct Gathered {
 impl Gathered {
     /// Takes all of these bytes and returns how many they are; `None`, and nothing, if there is no room for them.
     pub(super) fn take(&mut self, buffers: &[IoSlice<'_>]) -> Option<usize> {
-        let length = buffers.iter().fold(0_usize, |length, buffer| length.saturating_add(buffer.len()));
+        let length = length_of(buffers);
         let fits = self.bytes.len().saturating_add(length) <= MOST;
         fits.then(|| {
-            buffers.iter().for_each(|buffer| self.bytes.extend_from_slice(buffer));
+            buffers.iter().for_each(|buffer| self.push(buffer));
             length
         })
+    }
+
+    /// Takes these bytes, however much room there is.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// What is left to send.
@@ -36,6 +41,11 @@ impl Gathered {
             self.bytes.shrink_to(KEPT);
         }
     }
+}
+
+/// How many bytes there are in these buffers.
+pub(super) fn length_of(buffers: &[IoSlice<'_>]) -> usize {
+    buffers.iter().fold(0, |length, buffer| length.saturating_add(buffer.len()))
 }
 
 /// How many bytes are gathered: what fits in a TLS record.

@@ -3,12 +3,14 @@
 //! Pingora limits the time of a write only for bodies. A response without one, the frames of HTTP/2 and the end of TLS
 //! would wait forever for a client that does not read.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{error, fmt, io};
 
 use tokio::time::Sleep;
+
+use super::ended::Ended;
 
 /// The time since which a connection has been waiting to write.
 #[derive(Default)]
@@ -16,26 +18,6 @@ pub(super) struct Stall {
     /// Exists only while a write waits, which is rare.
     timer: Option<Pin<Box<Sleep>>>,
 }
-
-/// The client took nothing of what was written for too long. Waits for other things come across it, too: a read also
-/// flushes.
-#[derive(Debug)]
-pub struct Stalled;
-
-impl Stalled {
-    /// Whether this is what an error means.
-    pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(<dyn error::Error + Send + Sync>::is::<Self>)
-    }
-}
-
-impl fmt::Display for Stalled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the other end reads nothing of what is written")
-    }
-}
-
-impl error::Error for Stalled {}
 
 impl Stall {
     /// Passes on the result of a write, a flush or a shutdown; fails if none of them has made progress within
@@ -51,7 +33,7 @@ impl Stall {
             return progress;
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit())));
-        timer.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, Stalled)))
+        timer.as_mut().poll(cx).map(|()| Err(Ended::Stalled.into()))
     }
 }
 
@@ -68,7 +50,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut wait = |progress| {
             let checked = stall.check(&mut cx, progress, || limit);
-            checked.map(|result: io::Result<()>| result.map_err(|error| Stalled::is(&error)))
+            checked.map(|result: io::Result<()>| result.map_err(|error| Ended::of(&error) == Some(Ended::Stalled)))
         };
         for _ in 0..3 {
             assert_eq!(wait(Poll::Pending), Poll::Pending);

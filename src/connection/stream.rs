@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -27,7 +27,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::Chunks;
 use super::deadline::Deadline;
-use super::gathered::Gathered;
+use super::ended::Ended;
+use super::gathered::{Gathered, length_of};
 use super::lingering::{Lingering, LingeringLimits};
 use super::phase::Phase;
 use super::stall::Stall;
@@ -60,18 +61,6 @@ pub struct HeaderLimits {
     /// How long the connection may be idle before its first byte, and how long its client may take nothing of what is
     /// written.
     pub idle: Duration,
-}
-
-/// The response is complete; the rest of the request is not read as part of it.
-#[derive(Debug, thiserror::Error)]
-#[error("the response is complete")]
-pub struct Answered;
-
-impl Answered {
-    /// Whether this is what an error means.
-    pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
-    }
 }
 
 /// Builds the bytes of the response to an early fault, and records it.
@@ -164,7 +153,8 @@ pub struct ClientStream<S> {
     head: Head,
     /// What was read after the end of a body.
     kept_back: Bytes,
-    refusal: Option<Bytes>,
+    /// Whether the gateway has answered on its own and takes no more of either side.
+    refused: bool,
     framed: bool,
     stall: Stall,
     /// Whether something was written and not yet flushed.
@@ -195,7 +185,7 @@ impl<S: IO> ClientStream<S> {
             received: 0,
             head: Head::default(),
             kept_back: Bytes::new(),
-            refusal: None,
+            refused: false,
             framed,
             stall: Stall::default(),
             unflushed: false,
@@ -212,12 +202,18 @@ impl<S: IO> ClientStream<S> {
     /// written, which Pingora leaves in its buffers until a response with a length is complete, and to end the exchange
     /// when its time is over.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.unflushed
-            && let Poll::Ready(Err(error)) = self.poll_flush_all(cx)
-        {
+        if let Err(error) = self.flush_some(cx) {
             return Poll::Ready(error);
         }
         self.poll_deadline(cx)
+    }
+
+    /// Sends as much of what was written as the client takes now.
+    fn flush_some(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.unflushed.then(|| self.poll_flush_all(cx)) {
+            Some(Poll::Ready(flushed)) => flushed,
+            Some(Poll::Pending) | None => Ok(()),
+        }
     }
 
     /// Completes when the time of the exchange in progress is over.
@@ -225,7 +221,7 @@ impl<S: IO> ClientStream<S> {
         loop {
             let left = self.phase.left();
             if left.is_zero() {
-                return Poll::Ready(io::ErrorKind::TimedOut.into());
+                return Poll::Ready(Ended::Overdue.into());
             }
             self.arm(Phase::BUSY, left);
             ready!(self.deadline.poll(cx));
@@ -301,18 +297,12 @@ impl<S: IO> ClientStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the rest of the refusal; ready when all of it is flushed.
-    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_gathered(cx))?;
-        while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
-            let progress = Pin::new(&mut self.inner).poll_write(cx, bytes);
-            let written = ready!(self.stall.check(cx, progress, || self.phase.idle_limit(self.limits.idle)))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            bytes.advance(written);
+    /// Answers on its own, once.
+    fn refuse(&mut self, fault: EarlyFault) {
+        if !self.refused {
+            self.refused = true;
+            self.gathered.push(&(self.refuse)(fault));
         }
-        self.poll_flush_all(cx)
     }
 
     /// Closes the connection in stages; ready when nothing more is read.
@@ -323,10 +313,8 @@ impl<S: IO> ClientStream<S> {
 
     /// Sends the refusal from within a read and then fails the read, which closes the connection.
     fn poll_refuse_read(&mut self, cx: &mut Context<'_>, fault: EarlyFault) -> Poll<io::Result<()>> {
-        if self.refusal.is_none() {
-            self.refusal = Some((self.refuse)(fault));
-        }
-        ready!(self.poll_refusal(cx))?;
+        self.refuse(fault);
+        ready!(self.poll_flush_all(cx))?;
         ready!(self.poll_linger(cx));
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
@@ -338,13 +326,13 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         if me.framed {
             return me.poll_read_framed(cx, buffer);
         }
-        if me.refusal.is_some() {
+        if me.refused {
             return me.poll_refuse_read(cx, EarlyFault::Malformed);
         }
         let phase = me.phase.state.load(Ordering::Relaxed);
         if phase == Phase::BUSY {
             if me.phase.is_answered() {
-                return Poll::Ready(Err(io::Error::other(Answered)));
+                return Poll::Ready(Err(Ended::Answered.into()));
             }
             let before = buffer.filled().len();
             let Poll::Ready(read) = me.poll_read_inner(cx, buffer) else {
@@ -373,11 +361,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
         }
         let before = buffer.filled().len();
         let Poll::Ready(progress) = me.poll_read_inner(cx, buffer) else {
-            if me.unflushed
-                && let Poll::Ready(Err(error)) = me.poll_flush_all(cx)
-            {
-                return Poll::Ready(Err(error));
-            }
+            me.flush_some(cx)?;
             ready!(me.deadline.poll(cx));
             return match phase {
                 Phase::HEADER => me.poll_refuse_read(cx, EarlyFault::TimedOut),
@@ -404,25 +388,8 @@ impl<S: IO> AsyncRead for ClientStream<S> {
 }
 
 impl<S: IO> AsyncWrite for ClientStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        let me = &mut *self;
-        // A response that is written while the header is still being read is Pingora's own, to what it could not parse.
-        if !me.framed && me.refusal.is_none() && me.phase.state.load(Ordering::Relaxed) == Phase::HEADER {
-            me.refusal = Some((me.refuse)(EarlyFault::Malformed));
-        }
-        if me.refusal.is_some() {
-            ready!(me.poll_refusal(cx))?;
-            return Poll::Ready(Ok(buffer.len()));
-        }
-        me.unflushed = true;
-        if !me.framed {
-            if let Some(length) = me.gathered.take(&[io::IoSlice::new(buffer)]) {
-                return Poll::Ready(Ok(length));
-            }
-            ready!(me.poll_write_gathered(cx))?;
-        }
-        let progress = Pin::new(&mut me.inner).poll_write(cx, buffer);
-        me.check_stall(cx, progress)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buffer)])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -432,7 +399,7 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
         ready!(me.poll_write_gathered(cx))?;
-        if me.phase.lingers.load(Ordering::Relaxed) || me.refusal.is_some() {
+        if me.phase.lingers.load(Ordering::Relaxed) || me.refused {
             ready!(me.poll_linger(cx));
         }
         let progress = Pin::new(&mut me.inner).poll_shutdown(cx);
@@ -444,20 +411,24 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.framed || (self.refusal.is_none() && self.phase.state.load(Ordering::Relaxed) != Phase::HEADER) {
-            let me = &mut *self;
-            me.unflushed = true;
-            if !me.framed {
-                if let Some(length) = me.gathered.take(buffers) {
-                    return Poll::Ready(Ok(length));
-                }
-                ready!(me.poll_write_gathered(cx))?;
-            }
-            let progress = Pin::new(&mut me.inner).poll_write_vectored(cx, buffers);
-            return me.check_stall(cx, progress);
+        let me = &mut *self;
+        // A response that is written while the header is still being read is Pingora's own, to what it could not parse.
+        if !me.framed && me.phase.state.load(Ordering::Relaxed) == Phase::HEADER {
+            me.refuse(EarlyFault::Malformed);
         }
-        let first = buffers.iter().find(|buffer| !buffer.is_empty()).map_or(&[][..], |buffer| buffer);
-        self.poll_write(cx, first)
+        if me.refused {
+            ready!(me.poll_flush_all(cx))?;
+            return Poll::Ready(Ok(length_of(buffers)));
+        }
+        me.unflushed = true;
+        if !me.framed {
+            if let Some(length) = me.gathered.take(buffers) {
+                return Poll::Ready(Ok(length));
+            }
+            ready!(me.poll_write_gathered(cx))?;
+        }
+        let progress = Pin::new(&mut me.inner).poll_write_vectored(cx, buffers);
+        me.check_stall(cx, progress)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,15 +1,12 @@
 //! What a failed attempt means: whose fault it is, and whether another server may succeed.
 
-use std::io;
-
 use fapi::message::{ExchangeError, MessageError};
 use fapi::rejection::{Cause, Unavailable};
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::Proxy;
 use super::context::Context;
-use crate::connection::stall::Stalled;
-use crate::connection::stream::Answered;
+use crate::connection::ended::Ended;
 
 impl Proxy {
     /// Returns the cause of a failure. Whose fault it is decides between 4xx, 502, 504 and 500.
@@ -25,12 +22,13 @@ impl Proxy {
             detail.push_str(": ");
             detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
         }
+        let ended = ended(e);
         match (e.esource(), e.etype()) {
-            (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if stalled(e) => {
+            (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if ended == Some(Ended::Stalled) => {
                 ExchangeError::ClientStalled.into()
             }
             // The client's stream ends what takes too long as a whole.
-            (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if timed_out(e) => {
+            (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if ended == Some(Ended::Overdue) => {
                 self.overdue(context)
             }
             (ErrorSource::Downstream, ReadTimedout) => ExchangeError::BodyTimeout.into(),
@@ -112,20 +110,9 @@ impl Failure {
     }
 }
 
-/// Whether an exchange ended because its time was over, in [`ClientStream`](crate::connection::stream::ClientStream).
-pub(super) fn timed_out(e: &Error) -> bool {
-    let cause = e.root_cause().downcast_ref::<io::Error>();
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut && !Stalled::is(cause))
-}
-
-/// Whether an exchange ended because its response was complete.
-pub(super) fn answered(e: &Error) -> bool {
-    e.root_cause().downcast_ref::<io::Error>().is_some_and(Answered::is)
-}
-
-/// Whether an exchange ended because its client read nothing for too long.
-fn stalled(e: &Error) -> bool {
-    e.root_cause().downcast_ref::<io::Error>().is_some_and(Stalled::is)
+/// Why the client's stream ended an exchange, if it did.
+pub(super) fn ended(e: &Error) -> Option<Ended> {
+    Ended::of(e.root_cause().downcast_ref()?)
 }
 
 /// Whether a server closed its HTTP/1.1 connection before the first byte of its response.
@@ -180,16 +167,18 @@ pub(super) const fn is_servers_fault(error: &ErrorType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
     fn a_client_that_reads_nothing_is_not_an_exchange_whose_time_is_over() {
-        for (cause, is_stalled) in
-            [(io::Error::new(io::ErrorKind::TimedOut, Stalled), true), (io::ErrorKind::TimedOut.into(), false)]
-        {
-            // Pingora reports either when it reads, since a read flushes what was written.
-            let e = Error::because(ErrorType::ReadError, "while reading", cause).into_down();
-            assert_eq!((stalled(&e), timed_out(&e)), (is_stalled, !is_stalled));
+        for why in [Ended::Stalled, Ended::Overdue, Ended::Answered] {
+            // Pingora reports each when it reads, since a read flushes what was written.
+            let e = Error::because(ErrorType::ReadError, "while reading", io::Error::from(why)).into_down();
+            assert_eq!(ended(&e), Some(why));
         }
+        let of_the_system = io::Error::from(io::ErrorKind::TimedOut);
+        assert_eq!(ended(&Error::because(ErrorType::ReadError, "while reading", of_the_system).into_down()), None);
     }
 }

@@ -36,12 +36,11 @@ use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::{apply, max_forwards};
 use self::delivery::Deliveries;
-use self::failure::{
-    Failure, answered, closed_unanswered, is_servers_fault, left_unanswered, refuses_streams, timed_out,
-};
+use self::failure::{Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams};
 use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date};
 use crate::connection::drain::Drain;
+use crate::connection::ended::Ended;
 use crate::connection::exchanges::Exchanges;
 use crate::gateway::Outcome;
 use crate::generation::Generation;
@@ -413,7 +412,7 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
         unread::tell_nobody(session);
-        if answered(e) {
+        if ended(e) == Some(Ended::Answered) {
             unread::close_answered(session, context).await;
             return FailToProxy {
                 error_code: context.upstream_status.unwrap_or_default(),
@@ -422,7 +421,7 @@ impl ProxyHttp for Proxy {
         }
         let gone = *e.esource() == ErrorSource::Downstream
             && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
-            && !(*e.etype() == ErrorType::ReadError && timed_out(e));
+            && !(*e.etype() == ErrorType::ReadError && ended(e) == Some(Ended::Overdue));
         // A refused request keeps the reason of its refusal, even if the response cannot be delivered.
         if !matches!(context.exchange.outcome, Outcome::Reject(_)) {
             let cause = self.cause_of(e, context);
