@@ -91,12 +91,25 @@ impl TrustedProxy {
     /// Returns the client whose request a proxy forwards with these fields.
     ///
     /// A client whose certificate is not trusted counts as one without a certificate, as on a direct connection after a
-    /// reload.
+    /// reload; so does the proxy itself, whose certificate is `own`, if it has one.
     ///
     /// # Errors
     /// [`ForwardedError`] if the fields hold anything other than one certificate.
-    pub fn client(&self, headers: &HeaderMap, now: UnixTime) -> Result<Client, ForwardedError> {
-        let none = |reason| Client { peer: Peer::Anonymous(reason), chain: None };
+    pub fn client(
+        &self,
+        headers: &HeaderMap,
+        own: Option<&ClientCertificate>,
+        now: UnixTime,
+    ) -> Result<Client, ForwardedError> {
+        let client = self.read(headers, now)?;
+        let own = own.map(ClientCertificate::thumbprint);
+        if own.is_some() && client.peer.certificate().map(ClientCertificate::thumbprint) == own {
+            return Ok(none(NoCertificate::ForwardedUntrusted { why: "it is the proxy's own" }));
+        }
+        Ok(client)
+    }
+
+    fn read(&self, headers: &HeaderMap, now: UnixTime) -> Result<Client, ForwardedError> {
         let Some(sent) = self.dialect.find(headers)? else { return Ok(none(NoCertificate::NotForwarded)) };
         let digest = sent.digest();
         if let Some(known) = self.known.get(&digest).filter(|known| now < known.until) {
@@ -113,6 +126,10 @@ impl TrustedProxy {
         self.known.insert(digest, known.clone());
         Ok(known.client())
     }
+}
+
+fn none(reason: NoCertificate) -> Client {
+    Client { peer: Peer::Anonymous(reason), chain: None }
 }
 
 impl Known {

@@ -5,7 +5,7 @@ use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
 use fapi::headers::{self, HeaderEdits};
 use fapi::message::{ExchangeError, Facts, MessageError};
-use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Unavailable};
 use http::{HeaderMap, StatusCode, header};
@@ -57,16 +57,10 @@ impl Proxy {
                 context.peer = Peer::Anonymous(NoCertificate::NotForwarded);
                 context.verified_chain = trusted_proxy.verifies_chains();
                 let client = trusted_proxy
-                    .client(&request.headers, now)
+                    .client(&request.headers, facts.peer.certificate(), now)
                     .map_err(|error| generation.gateway.refuse(error, request, &message, &host.origins))?;
-                let own = facts.peer.certificate().map(ClientCertificate::thumbprint);
-                if client.peer.certificate().is_some_and(|forwarded| Some(forwarded.thumbprint()) == own) {
-                    let why = "it is the proxy's own";
-                    context.peer = Peer::Anonymous(NoCertificate::ForwardedUntrusted { why });
-                } else {
-                    context.peer = client.peer;
-                    forwarded_chain = client.chain;
-                }
+                context.peer = client.peer;
+                forwarded_chain = client.chain;
             }
         }
         let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
