@@ -211,43 +211,38 @@ async fn an_exchange_ends_with_its_token_where_the_route_says_so() {
         .await;
 }
 
+/// An upstream whose responses are more than the sockets hold.
+fn large() -> HttpServer {
+    HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "a".repeat(32 << 20)))).unwrap()
+}
+
+/// Two clients that have read the head of their response on either route, and no more.
+async fn unread(world: &World) -> [Talk; 2] {
+    let [mut long, mut other] = [waiting(world, "/long/large").await, waiting(world, "/other/large").await];
+    assert_eq!((long.head().await, other.head().await), (200, 200));
+    [long, other]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_may_read_nothing_for_as_long_as_the_route_says() {
-    // More than the sockets hold.
-    let large =
-        HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "a".repeat(32 << 20)))).unwrap();
+    let large = large();
     let own = ", limits: { idle_timeout: 1m }";
     let world = world(", idle_timeout: 300ms", own, &servers(large.address())).await;
-    let token = world.sign(&world.token());
-    let mut talks = Vec::new();
-    for path in ["/long/large", "/other/large"] {
-        let mut talk = Talk::with(&world.client()).await;
-        talk.say(head(path, &token)).await.unwrap();
-        assert_eq!(talk.head().await, 200);
-        talks.push(talk);
-    }
+    let [mut waited_for, _other] = unread(&world).await;
     let record = world.gateway.record_where(|record| record["code"] == "client_stalled");
     assert_eq!(record["path"], "/other/large");
     assert_eq!(in_flight(&world).await, 1, "the other one is waited for");
-    let whole = talks.remove(0).rest_of(32 << 20).await;
+    let whole = waited_for.rest_of(32 << 20).await;
     assert_eq!(whole, 32 << 20, "and gets everything once it reads");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exchange_ends_in_time_though_its_client_reads_nothing() {
-    let large =
-        HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, "a".repeat(32 << 20)))).unwrap();
+    let large = large();
     let limits = ", idle_timeout: 1m, exchange_timeout: 1m";
     let own = ", limits: { exchange_timeout: 600ms }";
     let world = world(limits, own, &servers(large.address())).await;
-    let token = world.sign(&world.token());
-    let mut talks = Vec::new();
-    for path in ["/long/large", "/other/large"] {
-        let mut talk = Talk::with(&world.client()).await;
-        talk.say(head(path, &token)).await.unwrap();
-        assert_eq!(talk.head().await, 200);
-        talks.push(talk);
-    }
+    let _talks = unread(&world).await;
     let record = world.gateway.record_where(|record| record["code"] == "exchange_timeout");
     assert_eq!((&record["path"], &record["decision"]), (&json!("/long/large"), &json!("permit")));
     assert!(record["duration_ms"].as_f64().unwrap() < 5000.0, "{record}");

@@ -332,10 +332,23 @@ async fn none_in_progress(world: &World) {
     timeout(DEADLINE / 2, reached).await.expect("every exchange ends");
 }
 
+/// Begins a request whose body never ends; returns the status, and the reason for which the stream is reset.
+async fn endless(world: &World, frames: &mut Frames, stream: u32) -> (u16, Option<u32>) {
+    let bearer = format!("Bearer {}", world.sign(&world.token()));
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", "localhost"),
+        (":path", "/hasty"),
+        ("authorization", &bearer),
+    ];
+    frames.headers(stream, &fields, false).await;
+    timeout(DEADLINE / 2, frames.response_and_reset(stream)).await.expect("the stream ends")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_without_end_hold_no_upstream_that_has_answered() {
     let world = hasty_world("unread_body_timeout: 300ms, unread_body_bytes: 64KiB").await;
-    let token = world.sign(&world.token());
     for _ in 0..2 {
         let mut talks = Vec::new();
         for _ in 0..4 {
@@ -352,18 +365,9 @@ async fn bodies_without_end_hold_no_upstream_that_has_answered() {
         let mut connections = Vec::new();
         for _ in 0..2 {
             let mut frames = Frames::with(&client(&world)).await;
-            let bearer = format!("Bearer {token}");
             for stream in [1, 3] {
-                let fields = [
-                    (":method", "POST"),
-                    (":scheme", "https"),
-                    (":authority", "localhost"),
-                    (":path", "/hasty"),
-                    ("authorization", &bearer),
-                ];
-                frames.headers(stream, &fields, false).await;
-                let ended = timeout(DEADLINE / 2, frames.response_and_reset(stream)).await;
-                assert_eq!(ended.expect("the stream ends"), (404, Some(0)), "NO_ERROR after the whole response");
+                let ended = endless(&world, &mut frames, stream).await;
+                assert_eq!(ended, (404, Some(0)), "NO_ERROR after the whole response");
             }
             connections.push(frames);
         }
@@ -384,22 +388,12 @@ async fn bodies_without_end_hold_no_http2_upstream_either() {
     let server = backend::Frames::hasty().await;
     let upstream = format!("servers: [\"http://{}\"], protocol: http2", server.address());
     let world = world_before(&upstream, "unread_body_timeout: 300ms").await;
-    let bearer = format!("Bearer {}", world.sign(&world.token()));
     for _ in 0..2 {
         let mut talk = Talk::with(&client(&world)).await;
         talk.say(head(&world, "POST /hasty", "Content-Length: 5000000\r\n") + "x").await.unwrap();
         assert_eq!(talk.answer().await.expect("the response arrives").status, 200);
         let mut frames = Frames::with(&client(&world)).await;
-        let fields = [
-            (":method", "POST"),
-            (":scheme", "https"),
-            (":authority", "localhost"),
-            (":path", "/hasty"),
-            ("authorization", &bearer),
-        ];
-        frames.headers(1, &fields, false).await;
-        let ended = timeout(DEADLINE / 2, frames.response_and_reset(1)).await;
-        assert_eq!(ended.expect("the stream ends"), (200, Some(0)));
+        assert_eq!(endless(&world, &mut frames, 1).await, (200, Some(0)));
         none_in_progress(&world).await;
     }
 }

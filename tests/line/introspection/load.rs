@@ -37,18 +37,26 @@ async fn int_20_who_finds_no_place_is_told_so_at_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn int_20_a_client_takes_its_own_places_and_leaves_those_of_others() {
-    const SHARE: usize = 5;
-    let world = World::with(|scene| scene.introspected(", timeout: 9s, max_waiting_per_client: 5")).await;
-    let hung = |question: &Recorded| question.body.windows(4).any(|part| part == b"hung");
+/// Whether it is about one of the tokens that are never answered.
+fn hung(question: &Recorded) -> bool {
+    question.body.windows(4).any(|part| part == b"hung")
+}
+
+fn leave_hung_tokens_unanswered(world: &World) {
     world.issuer.script(
         INTROSPECTION,
-        Script::Function(Box::new(move |question| match hung(question) {
+        Script::Function(Box::new(|question| match hung(question) {
             true => Answer::hanging(),
             false => Answer::json(StatusCode::OK, json!({"active": false})),
         })),
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_20_a_client_takes_its_own_places_and_leaves_those_of_others() {
+    const SHARE: usize = 5;
+    let world = World::with(|scene| scene.introspected(", timeout: 9s, max_waiting_per_client: 5")).await;
+    leave_hung_tokens_unanswered(&world);
     let [first, second] = [world.client(), world.anonymous().certificate(&world.c2)];
     let mut waiting = JoinSet::new();
     for (name, client) in [("c1", first.clone()), ("nobody", world.anonymous())] {
@@ -73,14 +81,7 @@ async fn int_20_a_client_takes_its_own_places_and_leaves_those_of_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn int_20_the_calls_of_one_client_are_not_waited_for_by_another() {
     let world = World::with(|scene| scene.introspected(", timeout: 9s, max_calls: 4")).await;
-    let hung = |question: &Recorded| question.body.windows(4).any(|part| part == b"hung");
-    world.issuer.script(
-        INTROSPECTION,
-        Script::Function(Box::new(move |question| match hung(question) {
-            true => Answer::hanging(),
-            false => Answer::json(StatusCode::OK, json!({"active": false})),
-        })),
-    );
+    leave_hung_tokens_unanswered(&world);
     let (mut waiting, honest) = (JoinSet::new(), world.client());
     for number in 0..16 {
         let (client, request) = (world.anonymous(), request("/accounts", &format!("hung-{number}")));
