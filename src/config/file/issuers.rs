@@ -63,7 +63,7 @@ pub(in crate::config) struct Introspection {
     /// How long an introspection request may take, including the wait for its turn; up to 30s.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) timeout: Option<Duration>,
-    /// How many introspection requests may be in progress at a time.
+    /// How many introspection requests may be in progress at a time; half of them, at least one, for the same client.
     #[schemars(range(min = 1, max = 1000), extend("default" = 64))]
     pub(in crate::config) max_calls: Option<u64>,
     /// How many different tokens may wait for a response at a time; more are answered with 503.
