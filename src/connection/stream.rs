@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use memchr::memchr;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, IO, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
@@ -87,41 +88,52 @@ struct Head {
 
 impl Head {
     /// Consumes the next bytes.
-    fn take(&mut self, bytes: &[u8], fields: usize) -> Result<(), EarlyFault> {
-        for (place, &byte) in bytes.iter().enumerate() {
-            match (self.ended, byte) {
-                (true, _) => {
-                    self.take_body(&bytes[place..], Phase::NOT_READ_ON);
-                    return Ok(());
-                }
-                (false, b'\n') => {
-                    if self.lines == 0 && self.spaces != 2 {
-                        return Err(EarlyFault::Malformed);
-                    }
-                    self.ended = !self.begun;
-                    self.lines = self.lines.saturating_add(1);
-                    self.begun = false;
-                    if !self.ended && self.lines.saturating_sub(1) > fields {
-                        return Err(EarlyFault::TooManyFields);
-                    }
-                }
-                (false, b'\r') => {}
-                (false, _) => {
-                    self.begun = true;
-                    match byte {
-                        _ if self.lines > 0 => {}
-                        b' ' => self.spaces = self.spaces.saturating_add(1),
-                        b'!'..=b'~' => {}
-                        _ => return Err(EarlyFault::Malformed),
-                    }
-                }
+    fn take(&mut self, mut bytes: &[u8], fields: usize) -> Result<(), EarlyFault> {
+        while !bytes.is_empty() {
+            if self.ended {
+                self.take_body(bytes, Phase::NOT_READ_ON);
+                return Ok(());
+            }
+            let (line, ends) = match memchr(b'\n', bytes) {
+                Some(end) => (&bytes[..end], true),
+                None => (bytes, false),
+            };
+            if self.lines == 0 {
+                self.take_of_first_line(line)?;
+            }
+            self.begun |= line.iter().any(|byte| *byte != b'\r');
+            bytes = &bytes[line.len().saturating_add(usize::from(ends))..];
+            if ends {
+                self.end_line(fields)?;
             }
         }
         Ok(())
     }
-}
 
-impl Head {
+    fn take_of_first_line(&mut self, bytes: &[u8]) -> Result<(), EarlyFault> {
+        for byte in bytes {
+            match byte {
+                b' ' => self.spaces = self.spaces.saturating_add(1),
+                b'!'..=b'~' | b'\r' => {}
+                _ => return Err(EarlyFault::Malformed),
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, fields: usize) -> Result<(), EarlyFault> {
+        if self.lines == 0 && self.spaces != 2 {
+            return Err(EarlyFault::Malformed);
+        }
+        self.ended = !self.begun;
+        self.lines = self.lines.saturating_add(1);
+        self.begun = false;
+        if !self.ended && self.lines.saturating_sub(1) > fields {
+            return Err(EarlyFault::TooManyFields);
+        }
+        Ok(())
+    }
+
     /// Consumes the next bytes of the body; returns how many of them follow it, if its end is known.
     fn take_body(&mut self, bytes: &[u8], end: u64) -> usize {
         let after_chunks = self.body.take(bytes).len();
