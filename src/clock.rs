@@ -3,6 +3,7 @@
 //! The lint `disallowed_methods` forbids reading a clock anywhere else; an exception states its reason. Code that
 //! judges by the time receives it as an argument, so that every judgement can be reproduced.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -93,20 +94,66 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Formats a time since 1970 as RFC 3339, in UTC; empty if the time cannot be represented.
+/// Formats a time since 1970 as RFC 3339, in UTC with milliseconds; empty if the time cannot be represented.
+///
+/// The width is fixed, so that lines sort as text.
 pub fn rfc3339(time: Duration) -> String {
-    i128::try_from(time.as_millis())
-        .ok()
-        .and_then(|millis| OffsetDateTime::from_unix_timestamp_nanos(millis.saturating_mul(1_000_000)).ok())
-        .and_then(|time| time.format(FIXED_WIDTH).ok())
-        .unwrap_or_default()
+    thread_local! {
+        /// The last second that was formatted: requests share it.
+        static LAST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    LAST.with_borrow_mut(|(last, text)| {
+        let second = time.as_secs();
+        if *last != second || text.is_empty() {
+            let formatted = i64::try_from(second)
+                .ok()
+                .and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok()?.format(TO_THE_SECOND).ok());
+            (*last, *text) = (second, formatted.unwrap_or_default());
+        }
+        if text.is_empty() {
+            return String::new();
+        }
+        let mut whole = String::with_capacity(text.len().saturating_add(5));
+        whole.push_str(text);
+        let millis = time.subsec_millis();
+        for sign in ['.'].into_iter().chain([100, 10, 1].map(|unit| digit(millis / unit))).chain(['Z']) {
+            whole.push(sign);
+        }
+        whole
+    })
 }
 
-/// RFC 3339 in UTC with milliseconds: of a fixed width, so that lines sort as text.
-const FIXED_WIDTH: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+/// The last digit of a number.
+fn digit(number: u32) -> char {
+    char::from_digit(number % 10, 10).unwrap_or('0')
+}
+
+const TO_THE_SECOND: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
 /// Formats a time since 1970 for the `Date` field (RFC 9110 §5.6.7).
 pub fn http_date(time: Duration) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_with_milliseconds_whichever_was_written_before() {
+        let times = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_700_000_000_999, "2023-11-14T22:13:20.999Z"),
+            (1_700_000_000_007, "2023-11-14T22:13:20.007Z"),
+            (1_700_000_001_000, "2023-11-14T22:13:21.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, ""),
+            (1_700_000_000_050, "2023-11-14T22:13:20.050Z"),
+        ];
+        for (millis, text) in times {
+            assert_eq!(rfc3339(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(rfc3339(Duration::MAX), "");
+    }
 }

@@ -1,5 +1,6 @@
 //! The trace that a request belongs to (W3C Trace Context).
 
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue};
 
 /// The trace a request belongs to (W3C Trace Context §3.2).
@@ -34,15 +35,12 @@ impl TraceContext {
 
     /// Starts a trace that is not sampled, with 16 random bytes for its id and 8 for the parent id.
     pub fn start(random: [u8; 24]) -> Self {
+        let (trace_id, parent_id) = random.split_at(16);
         let mut text = String::with_capacity(55);
         text.push_str("00-");
-        for (index, byte) in random.iter().enumerate() {
-            if index == 16 {
-                text.push('-');
-            }
-            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-            text.extend([digit(byte >> 4), digit(byte & 15)]);
-        }
+        HEXLOWER.encode_append(trace_id, &mut text);
+        text.push('-');
+        HEXLOWER.encode_append(parent_id, &mut text);
         text.push_str("-00");
         let trace_id = text.get(3..35).unwrap_or_default().into();
         let traceparent = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
