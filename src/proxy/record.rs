@@ -52,12 +52,12 @@ impl Drop for Context {
 impl Proxy {
     /// Counts an exchange and returns its audit line, which the caller must send.
     pub(super) fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
-        let (decision, code) = audit::decision(&exchange.outcome, ending);
+        let decided @ (decision, code) = audit::decision(&exchange.outcome, ending);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
         if let Some(counts) = generation.counts.get(route) {
             counts.exchange(decision, code, ending.duration, ending.decision);
         }
-        audit::line(exchange, ending)
+        audit::line(exchange, ending, decided)
     }
 
     /// Records an exchange at its end, and lets the next one begin on its connection.

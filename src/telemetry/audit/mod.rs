@@ -1,6 +1,7 @@
 //! The audit: one record of the outcome of each exchange, and some of handshakes that failed.
 
 mod handshake;
+mod json;
 mod record;
 mod writer;
 

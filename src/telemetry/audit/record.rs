@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fapi::code::Code;
-use fapi::token::Confirmation;
+use fapi::token::{Confirmation, TokenId};
 use schemars::JsonSchema;
-use serde::Serialize;
 
+use super::json::{Value, write_object};
 use crate::gateway::{Exchange, Outcome};
 
 /// What is known at the end of an exchange besides the exchange itself.
@@ -40,8 +40,8 @@ pub struct Ending<'a> {
 }
 
 /// Where a client's certificate came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "snake_case")]
 pub enum CertificateSource {
     /// The handshake of this connection.
     Handshake,
@@ -49,13 +49,23 @@ pub enum CertificateSource {
     Forwarded,
 }
 
+impl Value for CertificateSource {
+    fn write(&self, out: &mut Vec<u8>) {
+        let name = match self {
+            Self::Handshake => "handshake",
+            Self::Forwarded => "forwarded",
+        };
+        name.write(out);
+    }
+}
+
 /// One line. A doc comment here is the description of its member in the reference.
-#[derive(Serialize, JsonSchema)]
+#[derive(JsonSchema)]
 struct Line<'a> {
     /// When the request arrived, in RFC 3339, UTC, with milliseconds: lines sort as text.
     time: &'a str,
     /// The `x-fapi-interaction-id` that the client, the upstream and the audit share.
-    interaction_id: String,
+    interaction_id: &'a str,
     /// The trace that the request belongs to, 32 hexadecimal digits (W3C Trace Context).
     trace_id: &'a str,
     /// The `address` of the listener, as configured.
@@ -65,7 +75,7 @@ struct Line<'a> {
     /// The method; null if the message could not be read.
     method: Option<&'a str>,
     /// The path without the query, at most 2048 characters; null if the message could not be read.
-    path: Option<String>,
+    path: Option<&'a str>,
     /// The `name` of the route; null if none matched.
     route: Option<&'a str>,
     /// `permit`; `preflight` for one of CORS that the gateway granted; `reject` for an error of the client; `error` for one
@@ -82,7 +92,8 @@ struct Line<'a> {
     /// The token's `sub`.
     subject: Option<&'a str>,
     /// The first 16 hexadecimal digits of the SHA-256 of the token that was presented, valid or not.
-    token_id: Option<String>,
+    #[schemars(with = "Option<String>")]
+    token_id: Option<TokenId>,
     /// What the token is bound to.
     confirmation: Option<ConfirmationText>,
     /// The subject of the client's certificate; never that of a proxy.
@@ -96,27 +107,36 @@ struct Line<'a> {
     /// The status that the upstream sent.
     upstream_status: Option<u16>,
     /// Milliseconds from the end of the request's header section to the end of the response.
-    duration_ms: f64,
+    #[schemars(with = "f64")]
+    duration_ms: Duration,
     /// Microseconds of the gateway's own work before the request was forwarded or refused, including introspection.
     decision_us: u64,
 }
 
 /// The method and thumbprint of a binding; if there are two, those of the key, since the certificate has its own
 /// fields.
-#[derive(Serialize, JsonSchema)]
+#[derive(JsonSchema)]
 struct ConfirmationText {
     /// `x5t#S256` for a certificate; `jkt` for a key, and for a token that is bound to both.
     method: &'static str,
     /// The thumbprint, in base64url.
-    thumbprint: String,
+    #[schemars(with = "String")]
+    thumbprint: [u8; 32],
+}
+
+impl Value for ConfirmationText {
+    fn write(&self, out: &mut Vec<u8>) {
+        let Self { method, thumbprint } = self;
+        write_object!(out; method, thumbprint);
+    }
 }
 
 impl ConfirmationText {
     fn of(confirmation: &Confirmation) -> Self {
         match confirmation {
-            Confirmation::Certificate(thumbprint) => Self { method: "x5t#S256", thumbprint: thumbprint.to_string() },
+            Confirmation::Certificate(thumbprint) => Self { method: "x5t#S256", thumbprint: *thumbprint.as_bytes() },
             Confirmation::Key(thumbprint) | Confirmation::Both(_, thumbprint) => {
-                Self { method: "jkt", thumbprint: thumbprint.to_string() }
+                Self { method: "jkt", thumbprint: *thumbprint.as_bytes() }
             }
         }
     }
@@ -152,20 +172,21 @@ const fn cut_short(code: Code) -> bool {
     )
 }
 
-/// The line of one exchange, with its line end.
-pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
+/// The line of one exchange, with its line end; `decision` and `code` are those of [`decision`].
+pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'static str, &'static str)) -> Vec<u8> {
     let seen = &exchange.seen;
     let token = seen.token.as_deref();
     let claims = token.map(|token| token.claims_for_audit());
-    let (decision, code) = decision(&exchange.outcome, ending);
     let line = Line {
         time: &ending.time,
-        interaction_id: exchange.interaction.to_string(),
+        interaction_id: exchange.interaction.as_str(),
         trace_id: exchange.trace.trace_id(),
         listener: ending.listener,
         client_address: ending.client_address,
         method: ending.method,
-        path: ending.path.map(|path| path.chars().take(2048).collect()),
+        path: ending
+            .path
+            .map(|path| path.char_indices().nth(2048).and_then(|(end, _)| path.get(..end)).unwrap_or(path)),
         route: seen.route.as_ref().map(|route| &*route.name),
         decision,
         code,
@@ -176,22 +197,77 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
         issuer: token.map(|token| &**token.issuer()),
         client_id: claims.and_then(|claims| claims.text("client_id")),
         subject: claims.and_then(|claims| claims.text("sub")),
-        token_id: seen.token_id.map(|id| id.to_string()),
+        token_id: seen.token_id,
         confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
         certificate_subject: ending.certificate_subject,
         certificate_source: ending.certificate_source,
         status: ending.status,
         upstream: ending.upstream,
         upstream_status: ending.upstream_status,
-        duration_ms: (ending.duration.as_secs_f64() * 1e6).round() / 1e3,
+        duration_ms: ending.duration,
         decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
     };
     let mut bytes = Vec::with_capacity(USUAL);
-    if serde_json::to_writer(&mut bytes, &line).is_err() {
-        return Vec::new();
-    }
+    line.write(&mut bytes);
     bytes.push(b'\n');
     bytes
+}
+
+impl Line<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        // Every member by name, so that none is forgotten.
+        let Self {
+            time,
+            interaction_id,
+            trace_id,
+            listener,
+            client_address,
+            method,
+            path,
+            route,
+            decision,
+            code,
+            detail,
+            issuer,
+            client_id,
+            subject,
+            token_id,
+            confirmation,
+            certificate_subject,
+            certificate_source,
+            status,
+            upstream,
+            upstream_status,
+            duration_ms,
+            decision_us,
+        } = self;
+        write_object!(
+            out;
+            time,
+            interaction_id,
+            trace_id,
+            listener,
+            client_address,
+            method,
+            path,
+            route,
+            decision,
+            code,
+            detail,
+            issuer,
+            client_id,
+            subject,
+            token_id,
+            confirmation,
+            certificate_subject,
+            certificate_source,
+            status,
+            upstream,
+            upstream_status,
+            duration_ms,
+            decision_us,
+        );
+    }
 }
 
 /// The size of most lines, in bytes.

@@ -30,11 +30,16 @@ impl InteractionId {
     pub fn header_value(&self) -> HeaderValue {
         self.0.clone()
     }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or(NIL)
+    }
 }
 
 impl std::fmt::Display for InteractionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.to_str().unwrap_or(NIL))
+        f.write_str(self.as_str())
     }
 }
 

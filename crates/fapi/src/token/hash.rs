@@ -57,6 +57,13 @@ impl TokenId {
     pub(crate) const fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Its 16 hexadecimal digits, in lower case.
+    pub fn to_hex(&self) -> [u8; 16] {
+        let mut digits = [b'0'; 16];
+        HEXLOWER.encode_mut(&self.0, &mut digits);
+        digits
+    }
 }
 
 impl fmt::Display for TokenId {
