@@ -27,13 +27,13 @@ pub mod trusted_proxy;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fapi::UnixTime;
 use fapi::cors::Cors;
-use fapi::headers::client_cert_chain;
+use fapi::headers::{Forwarded, client_cert_chain};
 use fapi::peer::forwarded::proxies::Network;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use fapi::route::Origins;
+use fapi::route::{Origin, Origins};
 use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 
@@ -126,6 +126,8 @@ pub struct ConnectionFacts {
     /// The certificates that the client presented, leaf first.
     chain: Vec<CertificateDer<'static>>,
     standing: ArcSwap<Standing>,
+    /// What upstreams are told of it, for the origin that the last request was sent to.
+    forwarded: ArcSwapOption<Forwarded>,
 }
 
 /// How a connection was judged, and until when that is valid.
@@ -169,7 +171,8 @@ impl ConnectionFacts {
         let until = tls.holds_until(&chain, now);
         let phase = Arc::new(Phase::default());
         let standing = ArcSwap::from_pointee(Standing::new(hosts, UnixTime(0), None));
-        let facts = Self { peer, server_name, client_address, phase, chain, standing };
+        let forwarded = ArcSwapOption::empty();
+        let facts = Self { peer, server_name, client_address, phase, chain, standing, forwarded };
         facts.standing.store(Arc::new(facts.classify(hosts, place, facts.peer.clone(), until, now)));
         Some(facts)
     }
@@ -198,6 +201,16 @@ impl ConnectionFacts {
         let standing = self.standing(hosts, now);
         let (host, _) = standing.of(hosts)?;
         standing.chain.get_or_init(|| client_cert_chain(&host.tls.path(&self.chain, now))).clone()
+    }
+
+    /// Returns what upstreams are told of the connection and of the origin that a request on it was sent to.
+    pub fn forwarded(&self, origin: &Arc<Origin>) -> Arc<Forwarded> {
+        let last = self.forwarded.load_full().filter(|last| last.is_of(origin));
+        last.unwrap_or_else(|| {
+            let forwarded = Arc::new(Forwarded::of(self.client_address, origin.clone()));
+            self.forwarded.store(Some(forwarded.clone()));
+            forwarded
+        })
     }
 
     fn standing(&self, hosts: &VirtualHosts, now: UnixTime) -> Arc<Standing> {

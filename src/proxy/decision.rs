@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
-use fapi::headers::{self, HeaderEdits};
+use fapi::headers;
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
@@ -16,6 +16,7 @@ use pingora::{Error, ErrorType};
 use super::Proxy;
 use super::body::{breaks_chunks, read_form};
 use super::context::{Context, connection};
+use super::edits::apply;
 use super::unread::{self, Framing};
 use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
@@ -200,17 +201,6 @@ impl Proxy {
         head.insert_header(header::CONTENT_LENGTH, 0)?;
         self.answer_without_body(session, context, head).await
     }
-}
-
-/// Makes the edits to a response.
-pub(super) fn apply(edits: HeaderEdits, response: &mut ResponseHeader) -> pingora::Result<()> {
-    for name in &edits.remove {
-        response.remove_header(name);
-    }
-    for (name, value) in edits.set {
-        response.insert_header(name, value)?;
-    }
-    Ok(())
 }
 
 /// Returns how many more proxies a request may pass.

@@ -9,6 +9,7 @@ mod context;
 mod decision;
 mod delivery;
 mod early;
+mod edits;
 mod failure;
 mod limits;
 mod record;
@@ -34,8 +35,9 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
-use self::decision::{apply, max_forwards};
+use self::decision::max_forwards;
 use self::delivery::Deliveries;
+use self::edits::{apply, edit};
 use self::failure::{Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams};
 use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date};
@@ -233,35 +235,31 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
     ) -> pingora::Result<()> {
         let (Some(permit), Some(facts), Some(origin)) =
-            (context.exchange.permit(), connection(session), context.exchange.seen.origin.as_deref())
+            (context.exchange.permit(), connection(session), &context.exchange.seen.origin)
         else {
             return Error::e_explain(ErrorType::InternalError, "the request has no permit, connection facts or origin");
         };
         let now = UnixTime(context.began_at.as_secs());
         let bound_to = permit.token().map(BoundToken::confirmation);
+        let forwarded = facts.forwarded(origin);
         let onward = Onward {
             certificate: VouchedCertificate::of(&context.peer, context.verified_chain, bound_to, now),
             chain: context.chain.as_ref(),
             version: session.req_header().version,
             upstream_version: upstream_request.version,
             max_forwards: max_forwards(session),
-            client_address: facts.client_address,
-            origin,
+            forwarded: &forwarded,
             interaction: &context.exchange.interaction,
             trace: &context.exchange.trace,
         };
-        let edits = headers::to_upstream(&upstream_request.headers, permit, &context.generation.gateway.strip, &onward);
-        for name in &edits.remove {
-            upstream_request.remove_header(name);
-        }
-        for (name, value) in edits.set {
-            upstream_request.insert_header(name, value)?;
-        }
+        edit(upstream_request, |headers| {
+            headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward);
+            // The client received a 100 response when its form was read; the upstream need not send another.
+            if context.form_was_read {
+                headers.remove(header::EXPECT);
+            }
+        });
         unread::watch(self, session, context);
-        // The client received a 100 response when its form was read; the upstream need not send another.
-        if context.form_was_read {
-            upstream_request.remove_header(&header::EXPECT);
-        }
         let http2 = upstream_request.version == Version::HTTP_2;
         if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
             return Err(Error::explain(ErrorType::H2Error, "the server did not negotiate HTTP/2").into_up());

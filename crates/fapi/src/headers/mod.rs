@@ -1,9 +1,10 @@
-//! Header fields for the upstream and for the client, as lists of edits.
+//! Header fields for the upstream, and for the client as lists of edits.
 
 mod certificate;
 mod client;
 mod cors;
 mod edits;
+mod forwarded;
 mod hops;
 mod interaction;
 mod strip;
@@ -14,6 +15,7 @@ pub use certificate::{VouchedCertificate, client_cert_chain};
 pub use client::{DPOP_NONCE, framing, to_client, withheld_trailers};
 pub use cors::with_cors;
 pub use edits::HeaderEdits;
+pub use forwarded::Forwarded;
 pub use hops::max_forwards;
 pub use interaction::{INTERACTION_ID, InteractionId};
 pub use strip::{StripList, may_carry_certificate};

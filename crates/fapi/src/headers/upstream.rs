@@ -3,19 +3,16 @@
 //! On every route, each field that an upstream would trust as set by the gateway is removed from the request; then the
 //! gateway sets its own.
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::certificate::VouchedCertificate;
-use super::edits::HeaderEdits;
+use super::forwarded::Forwarded;
 use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::StripList;
 use super::trace::TraceContext;
 use crate::permit::Permit;
-use crate::route::Origin;
 
 /// What is known of the connection and the exchange when a request is forwarded.
 #[derive(Clone, Copy, Debug)]
@@ -30,117 +27,98 @@ pub struct Onward<'a> {
     pub upstream_version: http::Version,
     /// How many more proxies the request may pass ([`max_forwards`](super::max_forwards)); the gateway is one of them.
     pub max_forwards: Option<u64>,
-    /// The address of the connection's peer.
-    pub client_address: IpAddr,
-    /// The origin the request was sent to.
-    pub origin: &'a Origin,
+    /// Where the request came from, and which host it was sent to.
+    pub forwarded: &'a Forwarded,
     /// The id of the exchange.
     pub interaction: &'a InteractionId,
     /// The trace.
     pub trace: &'a TraceContext,
 }
 
-/// The edits to a client's header section for the upstream.
+/// Makes a client's header section that of the request to the upstream.
 ///
-/// `received` is what is about to be sent, without hop-by-hop fields and those that `Connection` names, so that the
+/// `headers` is what is about to be sent, without hop-by-hop fields and those that `Connection` names, so that the
 /// client cannot remove a field of the gateway (RFC 9110 §7.6.1).
-pub fn to_upstream(received: &HeaderMap, permit: &Permit, strip: &StripList, onward: &Onward<'_>) -> HeaderEdits {
+pub fn to_upstream(headers: &mut HeaderMap, permit: &Permit, strip: &StripList, onward: &Onward<'_>) {
     let forward = &permit.route().forward;
-    let mut edits = HeaderEdits::default();
-    for name in received.keys() {
-        let authorization = *name == header::AUTHORIZATION && !forward.access_token;
-        let orphaned = name.as_str() == "tracestate" && !onward.trace.is_continued();
-        if authorization || orphaned || strip.holds(name.as_str()) {
-            edits.remove.push(name.clone());
-        }
+    let trailers = takes_trailers(headers, onward);
+    if !forward.access_token {
+        headers.remove(header::AUTHORIZATION);
     }
-    let set = &mut edits.set;
-    set.push((INTERACTION_ID, onward.interaction.header_value()));
-    set.push((HeaderName::from_static("traceparent"), onward.trace.header_value().clone()));
-    push_forwarded(set, onward);
-    push_via(set, received, onward);
-    push_te(set, received, onward);
-    push_cookie(set, received, onward);
+    if !onward.trace.is_continued() {
+        headers.remove(TRACESTATE);
+    }
+    let stripped: Vec<_> = headers.keys().filter(|name| strip.holds(name.as_str())).cloned().collect();
+    for name in stripped {
+        headers.remove(name);
+    }
+    headers.insert(INTERACTION_ID, onward.interaction.header_value());
+    headers.insert(TRACEPARENT, onward.trace.header_value().clone());
+    onward.forwarded.set(headers);
+    set_via(headers, onward);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    set_cookie(headers, onward);
     if let Some(hops) = onward.max_forwards {
-        set.push((header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1))));
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(hops.saturating_sub(1)));
     }
     if forward.client_certificate
         && let Some(certificate) = onward.certificate
     {
-        set.push((HeaderName::from_static("client-cert"), certificate.header_value().clone()));
+        headers.insert(CLIENT_CERT, certificate.header_value().clone());
         // RFC 9440 §2.3: it "MUST NOT appear unless Client-Cert is also present".
         if forward.client_certificate_chain
             && let Some(chain) = onward.chain
         {
-            set.push((HeaderName::from_static("client-cert-chain"), chain.clone()));
+            headers.insert(CLIENT_CERT_CHAIN, chain.clone());
         }
     }
     if let Some(token) = permit.token() {
         for (claim, name) in &forward.claims {
             if let Some(value) = token.claims().get(claim).and_then(claim_value) {
-                set.push((name.clone(), value));
+                headers.insert(name.clone(), value);
             }
         }
     }
-    edits
-}
-
-/// Sets `Forwarded` (RFC 7239 §4) and the `X-Forwarded` fields from the connection.
-fn push_forwarded(set: &mut Vec<(HeaderName, HeaderValue)>, onward: &Onward<'_>) {
-    let host = onward.origin.authority();
-    let address = onward.client_address.to_canonical();
-    // RFC 7239 §6: "an IPv6 address is always enclosed in square brackets", and then quoted.
-    let node = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
-    let mut push = |name: &'static str, text: String| {
-        if let Ok(value) = HeaderValue::try_from(text) {
-            set.push((HeaderName::from_static(name), value));
-        }
-    };
-    push("forwarded", format!("for={node};host=\"{host}\";proto=https"));
-    push("x-forwarded-for", address.to_string());
-    push("x-forwarded-host", host.to_owned());
-    push("host", host.to_owned());
-    set.push((HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https")));
 }
 
 /// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field"; the received-protocol is "the protocol and
 /// version used by the upstream sender", here the client. Appended to those of earlier proxies.
-fn push_via(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
-    let own: &[u8] = match onward.version {
-        http::Version::HTTP_2 => b"2 fapi-gateway",
-        http::Version::HTTP_10 => b"1.0 fapi-gateway",
-        _ => b"1.1 fapi-gateway",
+fn set_via(headers: &mut HeaderMap, onward: &Onward<'_>) {
+    let own = match onward.version {
+        http::Version::HTTP_2 => "2 fapi-gateway",
+        http::Version::HTTP_10 => "1.0 fapi-gateway",
+        _ => "1.1 fapi-gateway",
     };
-    let before = received.get_all(header::VIA).iter().map(|value| value.as_bytes());
-    let value = before.chain([own]).collect::<Vec<_>>().join(&b", "[..]);
-    if let Ok(value) = HeaderValue::from_bytes(&value) {
-        set.push((header::VIA, value));
+    let before: Vec<_> = headers.get_all(header::VIA).iter().map(HeaderValue::as_bytes).collect();
+    let value = match before.as_slice() {
+        [] => Ok(HeaderValue::from_static(own)),
+        before => HeaderValue::from_bytes(&[&before.join(&b", "[..]), own.as_bytes()].join(&b", "[..])),
+    };
+    if let Ok(value) = value {
+        headers.insert(header::VIA, value);
     }
 }
 
 /// RFC 9110 §10.1.4: "trailers" means that the sender does not discard them, which is true only where they are
 /// forwarded, from HTTP/2 to HTTP/2. RFC 9113 §8.2.2 permits no other value.
-fn push_te(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
+fn takes_trailers(received: &HeaderMap, onward: &Onward<'_>) -> bool {
     let both = onward.version == http::Version::HTTP_2 && onward.upstream_version == http::Version::HTTP_2;
-    if both && received.get(header::TE).is_some_and(|value| value == "trailers") {
-        set.push((header::TE, HeaderValue::from_static("trailers")));
-    }
+    both && received.get(header::TE).is_some_and(|value| value == "trailers")
 }
 
 /// RFC 9113 §8.2.3: cookie fields of HTTP/2 "MUST be concatenated into a single octet string using the two-octet delimiter
 /// of 0x3b, 0x20 (the ASCII string "; ") before being passed into a non-HTTP/2 context".
-fn push_cookie(set: &mut Vec<(HeaderName, HeaderValue)>, received: &HeaderMap, onward: &Onward<'_>) {
+fn set_cookie(headers: &mut HeaderMap, onward: &Onward<'_>) {
     if onward.version != http::Version::HTTP_2 || onward.upstream_version == http::Version::HTTP_2 {
         return;
     }
-    let crumbs: Vec<_> = received.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if let [_, _, ..] = crumbs.as_slice()
         && let Ok(value) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
     {
-        set.push((header::COOKIE, value));
+        headers.insert(header::COOKIE, value);
     }
 }
 
@@ -160,6 +138,11 @@ fn claim_value(claim: &Value) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{}{}{}", ends(before), utf8_percent_encode(inner, ENCODED), ends(after))).ok()
 }
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+
 /// The characters of a claim that are encoded, besides all beyond ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 const ENCODED_AT_ENDS: &AsciiSet = &ENCODED.add(b' ');
@@ -174,7 +157,7 @@ mod tests {
     use super::*;
     use crate::headers::strip::{NAMES, PREFIXES, class_of};
     use crate::permit::Admission;
-    use crate::route::{Forward, PathCharacters, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+    use crate::route::{Forward, Origin, PathCharacters, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
 
     fn permit(forward: Forward) -> Permit {
         let route = Route {
@@ -210,25 +193,19 @@ mod tests {
         permit: &Permit,
         strip: &StripList,
     ) -> HeaderMap {
+        let origin = Origin::parse("https://api.bank.example:8443/prefix").unwrap();
         let onward = Onward {
             certificate: None,
             chain: None,
             version,
             upstream_version,
             max_forwards: None,
-            client_address: "2001:db8::1".parse().unwrap(),
-            origin: &Origin::parse("https://api.bank.example:8443/prefix").unwrap(),
+            forwarded: &Forwarded::of("2001:db8::1".parse().unwrap(), Arc::new(origin)),
             interaction: &InteractionId::from_uuid(Uuid::nil()),
             trace: &TraceContext::start([7; 24]),
         };
-        let edits = to_upstream(received, permit, strip, &onward);
         let mut sent = received.clone();
-        for name in edits.remove {
-            sent.remove(name);
-        }
-        for (name, value) in edits.set {
-            sent.insert(name, value);
-        }
+        to_upstream(&mut sent, permit, strip, &onward);
         sent
     }
 
