@@ -1,5 +1,6 @@
 //! The state of one request across Pingora's phases.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,17 +91,53 @@ impl Context {
     }
 }
 
-/// Creates an exchange with new IDs, all from one draw of random bytes.
+/// Creates an exchange with new IDs.
 pub(super) fn fresh_exchange() -> Exchange {
-    let mut random = [0; 40];
-    // IDs are not secret. If the generator fails, they are not unique either, which is no reason to refuse a request.
-    let _ = aws_lc_rs::rand::fill(&mut random);
+    let random = draw();
     let (interaction, trace) = random.split_at(16);
     let uuid = |bytes: &[u8]| uuid::Builder::from_random_bytes(bytes.try_into().unwrap_or_default()).into_uuid();
     Exchange::new(InteractionId::from_uuid(uuid(interaction)), TraceContext::start(trace.try_into().unwrap_or([1; 24])))
 }
 
+/// Returns random bytes for the IDs of one exchange. A draw for each would cost more than all else that an ID takes.
+fn draw() -> [u8; IDS] {
+    const AT_ONCE: usize = 64;
+    thread_local! {
+        static DRAWN: RefCell<([[u8; IDS]; AT_ONCE], usize)> = const { RefCell::new(([[0; IDS]; AT_ONCE], AT_ONCE)) };
+    }
+    DRAWN.with_borrow_mut(|(drawn, used)| {
+        if *used >= AT_ONCE {
+            // IDs are not secret. If the generator fails, they are not unique either, which is no reason to refuse a request.
+            let _ = aws_lc_rs::rand::fill(drawn.as_flattened_mut());
+            *used = 0;
+        }
+        let next = drawn.get(*used).copied().unwrap_or([0; IDS]);
+        *used = used.saturating_add(1);
+        next
+    })
+}
+
+/// How many random bytes the IDs of an exchange take.
+const IDS: usize = 40;
+
 /// Returns the facts of the connection on which a request arrived.
 pub(super) fn connection(session: &Session) -> Option<&ConnectionFacts> {
     session.digest()?.ssl_digest.as_ref()?.extension.get::<ConnectionFacts>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_exchanges_have_an_id_in_common() {
+        let ids = || {
+            let drawn = (0..200).map(|_| fresh_exchange());
+            drawn.flat_map(|one| [one.interaction.to_string(), one.trace.trace_id().to_owned()]).collect::<Vec<_>>()
+        };
+        let of_two_threads = [ids(), std::thread::spawn(ids).join().unwrap()].concat();
+        assert_eq!(of_two_threads.iter().collect::<HashSet<_>>().len(), of_two_threads.len());
+    }
 }
