@@ -43,6 +43,8 @@ pub struct Context {
     pub(super) began: Moment,
     pub(super) began_at: Duration,
     pub(super) decision: Duration,
+    /// How much of the time until the decision the client took to send a form.
+    pub(super) form_wait: Duration,
     pub(super) body_bytes: u64,
     /// When the first byte of the body arrived.
     pub(super) body_began: Option<Moment>,

@@ -66,9 +66,8 @@ impl Proxy {
         }
         let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
         let cors = host.cors.as_deref();
-        let verdict = generation.gateway.authorize(request, &message, &host.origins, cors, client, now).await;
-        context.decision = context.began.elapsed();
-        let (judged, seen) = match verdict? {
+        let verdict = generation.gateway.authorize(request, &message, &host.origins, cors, client, now).await?;
+        let (judged, seen) = match verdict {
             (Verdict::Judged(judged), seen) => (judged, seen),
             (Verdict::Preflight(granted), seen) => {
                 context.exchange.seen = seen;
@@ -107,7 +106,10 @@ impl Proxy {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => {
                 context.form_was_read = true;
-                let form = read_form(session, &context.limits).await?;
+                let began = Moment::now();
+                let form = read_form(session, &context.limits).await;
+                context.form_wait = began.elapsed();
+                let form = form?;
                 now = self.clock.unix_time();
                 waiting.judge(&form)?
             }
@@ -115,10 +117,7 @@ impl Proxy {
         if breaks_chunks(session) {
             return Err(ExchangeError::BodyMalformed.into());
         }
-        let began = Moment::now();
-        let permit = context.generation.gateway.redeem(authorized, now).await;
-        context.decision = context.decision.saturating_add(began.elapsed());
-        permit
+        context.generation.gateway.redeem(authorized, now).await
     }
 
     /// Writes the response to a refused request, and reads on if its body has not ended.

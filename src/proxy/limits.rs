@@ -47,10 +47,15 @@ impl Proxy {
     /// Takes a place at the upstream, unless an earlier attempt has one.
     pub(super) async fn take_turn(&self, context: &mut Context) -> pingora::Result<()> {
         let Some(upstream) = context.upstream().filter(|_| context.turn.is_none()).cloned() else { return Ok(()) };
+        context.turn = upstream.admit_at_once();
+        if context.turn.is_some() {
+            return Ok(());
+        }
         match upstream.admit(context.time_left()).await {
             Ok(turn) => {
                 context.turn = Some(turn);
-                Ok(())
+                // The wait may have taken all the time there was.
+                self.check_overdue(context)
             }
             Err(Overloaded) => {
                 self.check_overdue(context)?;

@@ -93,6 +93,7 @@ impl ProxyHttp for Proxy {
             began,
             began_at,
             decision: Duration::ZERO,
+            form_wait: Duration::ZERO,
             body_bytes: 0,
             body_began: None,
             body_done: false,
@@ -151,6 +152,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let decided = self.decide(session, context).await;
+        context.decision = context.began.elapsed().saturating_sub(context.form_wait);
         let Err(rejection) = decided else {
             if let Outcome::Preflight(granted) = &context.exchange.outcome {
                 let granted = granted.clone();
@@ -180,6 +182,10 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         let limits = context.limits;
         context.body_done |= end_of_stream;
+        // Most requests have no body at all.
+        if end_of_stream && context.body_bytes == 0 && body.is_none() && !breaks_chunks(session) {
+            return Ok(());
+        }
         context.body_bytes = context.body_bytes.saturating_add(body.as_ref().map_or(0, |body| body.len() as u64));
         let taken = context.body_began.get_or_insert_with(Moment::now).elapsed();
         let (patience, elapsed) = (limits.patience(context.body_bytes), context.began.elapsed());
@@ -211,8 +217,10 @@ impl ProxyHttp for Proxy {
         };
         context.upstream = Some(permit.upstream().name.clone());
         self.take_turn(context).await?;
-        // The wait for a place, or an earlier attempt, may have taken all the time there was.
-        self.check_overdue(context)?;
+        // An earlier attempt may have taken all the time there was.
+        if context.attempts > 0 {
+            self.check_overdue(context)?;
+        }
         context.attempts = context.attempts.saturating_add(1);
         // A body that is sent again is counted again.
         context.body_bytes = 0;

@@ -45,9 +45,14 @@ impl Admission {
         (self.exchanges, self.max_waiting, self.patience) == (other.exchanges, other.max_waiting, other.patience)
     }
 
+    /// Takes a place, if there is one.
+    pub(super) fn admit_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        self.turns.clone().try_acquire_owned().ok()
+    }
+
     /// Takes a place, and waits for one if few enough others do; never longer than `at_most`.
     pub(super) async fn admit(&self, at_most: Duration) -> Result<OwnedSemaphorePermit, Overloaded> {
-        if let Ok(turn) = self.turns.clone().try_acquire_owned() {
+        if let Some(turn) = self.admit_at_once() {
             return Ok(turn);
         }
         let _place = self.wait()?;

@@ -198,6 +198,11 @@ impl Upstream {
         &self.name
     }
 
+    /// Takes a place for an exchange, if there is one; nobody who waits is overtaken.
+    pub fn admit_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        self.admission.admit_at_once()
+    }
+
     /// Takes a place for an exchange, and waits for one for as long as connecting may take and no longer
     /// than `at_most`, if few enough others do.
     ///
