@@ -42,7 +42,8 @@
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
 //! servers and [`replay`] records used proofs. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are
 //! the edge, built on Pingora. [`telemetry`] is what operators see, [`resource`] holds how
-//! each thing that the gateway reads was last read, and [`clock`] reads the time. [`config`] turns
+//! each thing that the gateway reads was last read, [`workers`] are the threads that serve connections, and [`clock`] reads
+//! the time. [`config`] turns
 //! gateway.yaml into the types of the other modules; [`server`] builds a [`generation`] from it, which a reload
 //! replaces as a whole. [`commands`] is the command line.
 
@@ -61,3 +62,4 @@ pub mod server;
 mod sync;
 pub mod telemetry;
 pub mod upstream;
+pub mod workers;

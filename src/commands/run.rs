@@ -27,7 +27,8 @@ pub fn run(path: &Path) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let options = Options { clock: Clock::system(), audit: None, lookup: Arc::new(SystemLookup), replay_began: None };
+    let (clock, lookup) = (Clock::system(), Arc::new(SystemLookup));
+    let options = Options { clock, audit: None, lookup, replay_began: None, threads: None };
     let bound = match Bound::new(config, options) {
         Ok(bound) => bound,
         Err(error) => return failed(&error),

@@ -48,6 +48,7 @@ use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::overload::Sparse;
 use crate::upstream::{self, Lookup};
+use crate::workers::Workers;
 
 /// What a gateway needs besides its configuration.
 pub struct Options {
@@ -60,6 +61,8 @@ pub struct Options {
     /// Since when every use of a proof is known. By default this is the start; it may be earlier only if no proof can
     /// have been used before the start.
     pub replay_began: Option<UnixTime>,
+    /// How many threads serve connections; by default as many as there are processors.
+    pub threads: Option<u16>,
 }
 
 /// Why a gateway cannot start.
@@ -85,6 +88,9 @@ pub enum StartError {
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
+    /// The threads that serve connections cannot be created.
+    #[error("cannot create the threads that serve connections: {0}; raise the limits on processes and open files")]
+    Threads(std::io::Error),
     /// The metrics cannot be set up, which is a bug in the gateway.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -135,6 +141,7 @@ pub struct Bound {
     generation: Arc<ArcSwap<Generation>>,
     shared: Shared,
     audit: Audit,
+    workers: Workers,
     control: Control,
     sources: Sources,
 }
@@ -178,7 +185,10 @@ impl Bound {
         shared.note_files(&generation);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        Ok(Self { listeners, admin, generation, shared, audit, control: Control::default(), sources })
+        let threads = options.threads.unwrap_or_else(|| u16::try_from(processors()).unwrap_or(u16::MAX));
+        let workers = Workers::start(threads).map_err(StartError::Threads)?;
+        let control = Control::default();
+        Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources })
     }
 
     /// The addresses of the data listeners, with the ports that the system assigned for port 0.
@@ -201,7 +211,7 @@ impl Bound {
     /// # Errors
     /// [`StartError::AuditLost`] if audit lines were lost.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { listeners, admin, generation, shared, audit, control, sources } = self;
+        let Self { listeners, admin, generation, shared, audit, workers, control, sources } = self;
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let seconds = generation.load().replay_log_too_young_for(clock.unix_time());
         if seconds > 0 {
@@ -220,6 +230,8 @@ impl Bound {
         let handshake_lines = Arc::new(HandshakeAllowance::default());
         let ceiling = descriptors::ceiling(descriptors::raise());
         let heartbeats = Arc::new(Heartbeats::default());
+        heartbeats.watch_threads(workers.metrics());
+        let workers = Arc::new(workers);
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
         let mut services = Vec::new();
@@ -256,7 +268,8 @@ impl Bound {
                 handshake_lines: handshake_lines.clone(),
             };
             addresses.push(address);
-            let side = Side::Clients { ceiling, metrics: metrics.clone(), heartbeats: heartbeats.clone() };
+            let (metrics, heartbeats, workers) = (metrics.clone(), heartbeats.clone(), workers.clone());
+            let side = Side::Clients { ceiling, metrics, heartbeats, workers };
             let service = Prebound::new(name.to_string(), socket, listener, closing.subscribe(), side);
             services.push(server.add_service(service));
         }
@@ -290,14 +303,23 @@ impl Bound {
         }
         let shutdown = Shutdown { control, generation, drain, closing, slots };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
+        // The services are gone, and so is every other owner.
+        if let Some(workers) = Arc::into_inner(workers) {
+            workers.stop();
+        }
         drop(admin_end);
         if audit.close() { Ok(()) } else { Err(StartError::AuditLost) }
     }
 }
 
+/// How many processors the process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
 /// Pingora's settings, for `pool` unused connections to upstreams in each listener.
 fn server_conf(pool: usize) -> ServerConf {
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let threads = processors();
     ServerConf {
         threads,
         // Pingora multiplies this by the number of threads.

@@ -18,12 +18,12 @@ use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use rustix::io::Errno;
 use tokio::net::TcpListener as Listener;
-use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::admin::{Heartbeats, MAX_CONNECTIONS};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::overload::Cap;
+use crate::workers::Workers;
 
 /// A service on a socket that is already bound, with its own shutdown signal.
 pub(super) struct Prebound<A> {
@@ -42,8 +42,10 @@ pub(super) enum Side {
         ceiling: u64,
         /// Counts them.
         metrics: Arc<Metrics>,
-        /// Watches the loop and its runtime.
+        /// Watches the loop.
         heartbeats: Arc<Heartbeats>,
+        /// Serve the connections.
+        workers: Arc<Workers>,
     },
     /// Operators: served with the descriptors that are kept for them.
     Operators,
@@ -59,9 +61,7 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
         socket.set_nonblocking(true)?;
         let listener = Listener::from_std(socket)?;
         let pulse = match &self.side {
-            Side::Clients { heartbeats, .. } => {
-                Some(heartbeats.watch(self.name.as_str().into(), Handle::current().metrics()))
-            }
+            Side::Clients { heartbeats, .. } => Some(heartbeats.watch(self.name.as_str().into())),
             Side::Operators => None,
         };
         let mut spares = Spares { kept: Vec::new(), wanted: self.side.spares() };
@@ -137,16 +137,34 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
     }
 
     fn spawn(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        let mut stream = TcpStream::from(stream);
-        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-        let _ = digest.peer_addr.set(Some(peer.into()));
-        stream.set_socket_digest(digest);
-        if let Err(error) = stream.set_nodelay() {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
         let (app, shutdown) = (self.app.clone(), self.shutdown.clone());
-        tokio::spawn(async move { app.process_new(Box::new(stream), &shutdown).await });
+        match &self.side {
+            Side::Clients { workers, .. } => {
+                // Events of the socket are to reach the thread that serves it.
+                let Ok(stream) = stream.into_std() else { return };
+                workers.serve(async move {
+                    if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                        app.process_new(Box::new(connection(stream, peer)), &shutdown).await;
+                    }
+                });
+            }
+            Side::Operators => {
+                let stream = connection(stream, peer);
+                tokio::spawn(async move { app.process_new(Box::new(stream), &shutdown).await });
+            }
+        }
     }
+}
+
+fn connection(stream: tokio::net::TcpStream, peer: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::from(stream);
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let _ = digest.peer_addr.set(Some(peer.into()));
+    stream.set_socket_digest(digest);
+    if let Err(error) = stream.set_nodelay() {
+        tracing::debug!(%error, "TCP_NODELAY cannot be set");
+    }
+    stream
 }
 
 impl Side {
@@ -206,6 +224,11 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Prebound<A> {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// One for the loop; operators have no others.
+    fn threads(&self) -> Option<usize> {
+        matches!(self.side, Side::Clients { .. }).then_some(1)
     }
 }
 

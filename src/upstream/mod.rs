@@ -32,6 +32,7 @@ use self::dns::{Dns, Names};
 use self::health::Check;
 use self::standing::Standing;
 use crate::resource::Resource;
+use crate::workers;
 
 pub use self::dns::{Lookup, SystemLookup};
 
@@ -352,18 +353,24 @@ impl Server {
         self.address
     }
 
-    /// The peer through which Pingora connects to it, on connections that were not retired.
+    /// The peer through which Pingora connects to it, on connections of the current thread that were not retired.
     pub fn peer(&self) -> HttpPeer {
         let mut peer = self.peer.clone();
-        peer.group_key = self.peer.group_key.wrapping_add(self.standing.retired());
+        let thread = u64::from(workers::current()) << RETIRED_BITS;
+        peer.group_key = self.peer.group_key.wrapping_add(thread).wrapping_add(self.standing.retired());
         peer
     }
 
-    /// Sends no more requests on the connections of this [`peer`](Self::peer); those in progress may end.
+    /// Sends no more requests on the connections of this [`peer`](Self::peer), nor on those that other threads had by then;
+    /// those in progress may end.
     pub fn retire(&self, peer: &HttpPeer) {
-        self.standing.retire(peer.group_key.wrapping_sub(self.peer.group_key));
+        let retired = peer.group_key.wrapping_sub(self.peer.group_key) & ((1 << RETIRED_BITS) - 1);
+        self.standing.retire(retired);
     }
 }
+
+/// How many bits of a pool's key count what was retired; the bits above name a thread.
+const RETIRED_BITS: u32 = 48;
 
 /// The connection settings that all servers of one upstream share.
 struct PeerTemplate {

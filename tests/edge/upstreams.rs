@@ -47,6 +47,12 @@ pub(super) async fn world(addresses: &[SocketAddr], keys: &str) -> World {
     World::with(|scene| with_bank(scene, &servers, keys)).await
 }
 
+/// A gateway all of whose clients share the connections to the bank.
+pub(super) async fn world_of_one_thread(addresses: &[SocketAddr], keys: &str) -> World {
+    let servers = plain(addresses);
+    World::with(|scene| with_bank(scene, &servers, keys).one_thread()).await
+}
+
 /// A payment: neither safe nor idempotent.
 pub(super) fn post(world: &World) -> Request<Bytes> {
     let (mut head, _) = request("/bank/payments", &world.sign(&world.token())).into_parts();
@@ -228,7 +234,7 @@ async fn an_http2_connection_whose_streams_are_refused_gets_no_more_of_them() {
         (Word::GoAway(ENHANCE_YOUR_CALM), 2),
     ] {
         let server = Frames::start(&[Word::Answer, word]).await;
-        let world = world(&[server.address()], ", protocol: http2").await;
+        let world = world_of_one_thread(&[server.address()], ", protocol: http2").await;
         assert_eq!(world.judge(post(&world)).await.0, 200, "control");
         let _ = world.judge(post(&world)).await;
         for _ in 0..3 {
@@ -433,7 +439,7 @@ async fn grpc_calls_pass_with_their_trailers_over_h2c_tls_and_mtls() {
                 .file("bank.pem", &authority.pem())
                 .file("gateway.pem", &identity.certificate_pem())
                 .file("gateway-key.pem", &identity.key_pem());
-            with_bank(scene, &servers, &format!(", protocol: http2{keys}"))
+            with_bank(scene, &servers, &format!(", protocol: http2{keys}")).one_thread()
         })
         .await;
         for round in 0..3 {
@@ -509,7 +515,7 @@ async fn over_http1_te_and_trailers_go_neither_up_nor_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_nothing_leaves_the_other_streams_of_an_upstream_connection_alone() {
     let backend = Backend::h2c().await;
-    let world = world(&[backend.address()], ", protocol: http2").await;
+    let world = world_of_one_thread(&[backend.address()], ", protocol: http2").await;
     let mut unread = Vec::new();
     for _ in 0..3 {
         let mut talk = Talk::with(&world.client()).await;

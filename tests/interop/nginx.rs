@@ -239,7 +239,7 @@ impl Stage {
     }
 
     async fn world(&self, which: usize) -> World {
-        World::with(|usual| scene(usual, &self.nginx, which, &self.bank, &self.gateway)).await
+        World::with(|usual| scene(usual, &self.nginx, which, &self.bank, &self.gateway).one_thread()).await
     }
 }
 

@@ -172,6 +172,7 @@ pub struct Scene {
     gateway_key: SigningKey,
     becomes_ready: bool,
     lookup: Arc<dyn Lookup>,
+    threads: Option<u16>,
 }
 
 impl Scene {
@@ -235,6 +236,7 @@ routes:
             gateway_key,
             becomes_ready: true,
             lookup: Arc::new(SystemLookup),
+            threads: None,
         }
     }
 
@@ -283,6 +285,12 @@ routes:
         self
     }
 
+    /// Serves all connections with one thread, so that they share the connections to upstreams.
+    pub fn one_thread(mut self) -> Self {
+        self.threads = Some(1);
+        self
+    }
+
     /// Skips waiting for readiness, which will not be reached.
     pub fn never_ready(mut self) -> Self {
         self.becomes_ready = false;
@@ -321,7 +329,8 @@ impl Running {
         let config = Config::load(&file).unwrap_or_else(|errors| panic!("{errors}"));
         let audit = Lines::default();
         let audit_to = Some(Box::new(audit.clone()) as Box<dyn Write + Send>);
-        let options = Options { clock, audit: audit_to, lookup: scene.lookup, replay_began: None };
+        let Scene { lookup, threads, .. } = scene;
+        let options = Options { clock, audit: audit_to, lookup, replay_began: None, threads };
         let bound = Bound::new(config, options).expect("the gateway binds");
         let address = bound.addresses()[0];
         let admin = bound.admin_address().expect("an admin listener");

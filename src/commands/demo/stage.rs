@@ -79,6 +79,7 @@ impl Stage {
             lookup: Arc::new(SystemLookup),
             // Every key here is new, so no proof has been used before.
             replay_began: Some(fapi::UnixTime(0)),
+            threads: None,
         };
         let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
         let control = bound.control();

@@ -50,6 +50,7 @@ impl Second {
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
             audit: Some(Box::new(std::io::sink())),
             lookup: Arc::new(SystemLookup),
+            threads: None,
         };
         let bound = Bound::new(Config::load(&file).expect("it was loaded before"), options).expect("free ports");
         let (address, admin) = (bound.addresses()[0], bound.admin_address().expect("an admin listener"));
