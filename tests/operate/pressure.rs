@@ -210,6 +210,15 @@ async fn over_tls_too_connections_without_a_request_keep_nobody_from_the_admin_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_request_waits_for_a_huge_page() {
+    let (_authority, _issuer, _accounts, scene) = scene();
+    let folder = scene.into_folder();
+    let mut program = Program::run(&folder);
+    program.addresses();
+    assert_eq!(program.status("THP_enabled"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_requests_keep_nobody_from_the_admin_listener_and_end_in_time() {
     let world = World::start().await;
     let admin = world.gateway.admin_address();

@@ -82,9 +82,14 @@ impl Program {
 
     /// The memory that it occupies, in KiB.
     pub fn memory(&self) -> u64 {
+        self.status("VmRSS").trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// What the system says of it under this name.
+    pub fn status(&self, name: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.expect("Linux tells").trim().to_owned()
     }
 
     pub fn signal(&self, name: &str) {

@@ -1,7 +1,7 @@
 //! Lines that many threads send and one thread carries to a file or a pipe.
 //!
 //! A sender appends to a buffer that is bounded in bytes, and never waits for the destination. The thread is woken once
-//! for many lines: it gathers them for 2 ms, or until there are 64 KiB, and exchanges the buffer for an empty one. While
+//! for many lines: it gathers them for 5 ms, or until there are 64 KiB, and exchanges the buffer for an empty one. While
 //! the destination takes nothing, lines wait in the buffer; once that is full, further ones are lost, and counted. A line
 //! that a full disk took in part is taken back and written as a whole later; the rest of one that a pipe took in part
 //! comes next.
@@ -263,7 +263,7 @@ impl LineSender {
 }
 
 /// How long lines are gathered before they are written.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 /// How many bytes are written without gathering more.
 const FULL: usize = 64 * 1024;
 /// How long a destination may take nothing before that counts as a fault.
