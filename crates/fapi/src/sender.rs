@@ -246,17 +246,147 @@ fn check_certificate(expected: &CertificateThumbprint, peer: &Peer, now: UnixTim
 mod tests {
     use std::sync::Arc;
 
+    use http::{HeaderMap, HeaderValue, Request, header};
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::client::proof::{self, ProofKey};
     use crate::code::Code;
+    use crate::dpop::{Freshness, NoProofKeys, Nonces};
+    use crate::jose::keys::Algorithm;
+    use crate::jose::signing::PrivateKey;
     use crate::peer::ClientCertificate;
+    use crate::policy::NonceMode;
+    use crate::route::{Origin, Target};
+    use crate::token::introspection::Answer;
+    use crate::token::{Expected, MissingAudience, OtherSpellings, TokenHash};
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    /// A key for proofs, and its thumbprint.
+    fn proof_key() -> (ProofKey, KeyThumbprint) {
+        let key = PrivateKey::generate(Algorithm::EdDsa).unwrap();
+        let thumbprint = KeyThumbprint::of_jwk(&key.public_jwk().unwrap()).unwrap();
+        (ProofKey::new(key).unwrap(), thumbprint)
+    }
+
+    fn certificate() -> ClientCertificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
+        ClientCertificate::from_der(der.der()).unwrap()
+    }
+
+    fn peer(certificate: &ClientCertificate) -> Peer {
+        Peer::Certificate(Arc::new(certificate.clone()))
+    }
+
+    /// Collects the evidence of a request with this scheme, a proof by this key and this peer, and hands it on.
+    fn evidence<T>(
+        scheme: Scheme,
+        key: Option<&ProofKey>,
+        peer: &Peer,
+        accepted: &[Scheme],
+        judge: impl FnOnce(SenderEvidence<'_>) -> Result<T, SenderError>,
+    ) -> Result<T, SenderError> {
+        let mut headers = HeaderMap::new();
+        let authorization = format!("{} token", scheme.as_str());
+        headers.insert(header::AUTHORIZATION, HeaderValue::try_from(authorization).unwrap());
+        if let Some(key) = key {
+            let url = "https://api.example/a";
+            let request = proof::Request { method: "GET", url, access_token: Some("token"), nonce: None };
+            headers.insert("dpop", HeaderValue::try_from(key.prove(&request, "one", NOW).unwrap()).unwrap());
+        }
+        let credentials = Credentials::from_request(&headers, None, accepted).unwrap();
+        let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
+        let context = ProofContext {
+            target: &Target::parse(&request, &Arc::new(Origin::parse("https://api.example").unwrap())).unwrap(),
+            token: credentials.token(),
+            nonce: NonceMode::Never,
+            freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
+            keys: &NoProofKeys,
+            began: &|| UnixTime(0),
+            now: NOW,
+        };
+        judge(SenderEvidence::collect(credentials, peer, context, accepted)?)
+    }
+
+    /// An active token with this `cnf`.
+    fn token(cnf: &Value) -> Arc<ActiveToken> {
+        let kind = if cnf.get("jkt").is_some() { "DPoP" } else { "Bearer" };
+        let answer = json!({ "active": true, "token_type": kind, "cnf": cnf }).to_string();
+        let Ok(Answer::Active(answer)) = Answer::from_json(answer.as_bytes()) else { panic!("the token is active") };
+        let token = PresentedToken::unparsed("token");
+        let names = (&TokenHash::of(token), OtherSpellings::of(token));
+        let issuer = "https://as.example".into();
+        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
+        let token = ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, NOW);
+        Arc::new(token.unwrap())
+    }
+
+    #[test]
+    fn a_bearer_without_a_certificate_is_refused_early_where_no_key_could_save_it() {
+        let nobody = Peer::Anonymous(NoCertificate::NotPresented);
+        let code = |peer: &Peer, accepted: &[Scheme]| {
+            evidence(Scheme::Bearer, None, peer, accepted, |_| Ok(())).err().map(|error| error.code())
+        };
+        assert_eq!(code(&peer(&certificate()), &[Scheme::Bearer]), None); // control
+        assert_eq!(code(&nobody, &[Scheme::Bearer]), Some(Code::CertificateMissing));
+        assert_eq!(code(&nobody, &[Scheme::Dpop, Scheme::Bearer]), None);
+    }
+
+    #[test]
+    fn dpop_21_the_key_of_the_proof_is_known_before_the_token_is() {
+        let nobody = Peer::Anonymous(NoCertificate::NotRequested);
+        let ((one, first), (other, second)) = (proof_key(), proof_key());
+        let found = |scheme: Scheme, key: Option<&ProofKey>| {
+            evidence(scheme, key, &nobody, &[scheme, Scheme::Dpop], |evidence| Ok(evidence.proof_key().copied()))
+        };
+        assert_eq!(
+            (found(Scheme::Dpop, Some(&one)), found(Scheme::Dpop, Some(&other))),
+            (Ok(Some(first)), Ok(Some(second)))
+        );
+        assert_eq!(found(Scheme::Bearer, None), Ok(None));
+    }
+
+    #[test]
+    fn mtls_07_dpop_21_dpop_30_dpop_31_the_token_says_what_must_be_proven() {
+        let ((key, thumbprint), (other_key, _)) = (proof_key(), proof_key());
+        let (own, other, nobody) = (certificate(), certificate(), Peer::Anonymous(NoCertificate::NotPresented));
+        let x5t = own.thumbprint().to_string();
+        let (own, other) = (peer(&own), peer(&other));
+        let by_certificate = json!({ "x5t#S256": x5t });
+        let by_key = json!({ "jkt": thumbprint.to_string() });
+        let by_both = json!({ "x5t#S256": x5t, "jkt": thumbprint.to_string() });
+        let (right, wrong) = (Some(&key), Some(&other_key));
+        for (cnf, scheme, key, peer, expected) in [
+            (&by_certificate, Scheme::Bearer, None, &own, None), // control
+            (&by_certificate, Scheme::Bearer, None, &other, Some(Code::CertificateMismatch)),
+            (&by_certificate, Scheme::Bearer, None, &nobody, Some(Code::CertificateMissing)),
+            (&by_certificate, Scheme::Bearer, right, &own, Some(Code::CredentialsRepeated)),
+            (&by_certificate, Scheme::Dpop, right, &own, Some(Code::DpopTokenUnbound)),
+            (&by_key, Scheme::Dpop, right, &nobody, None), // control
+            (&by_key, Scheme::Dpop, right, &other, None),
+            (&by_key, Scheme::Dpop, wrong, &nobody, Some(Code::DpopKeyMismatch)),
+            (&by_key, Scheme::Dpop, None, &nobody, Some(Code::DpopMissing)),
+            (&by_key, Scheme::Bearer, None, &nobody, Some(Code::DpopTokenAsBearer)),
+            (&by_key, Scheme::Bearer, right, &nobody, Some(Code::DpopTokenAsBearer)),
+            (&by_both, Scheme::Dpop, right, &own, None), // control
+            (&by_both, Scheme::Dpop, right, &other, Some(Code::CertificateMismatch)),
+            (&by_both, Scheme::Dpop, right, &nobody, Some(Code::CertificateMissing)),
+            (&by_both, Scheme::Dpop, wrong, &own, Some(Code::DpopKeyMismatch)),
+            (&by_both, Scheme::Bearer, None, &own, Some(Code::DpopTokenAsBearer)),
+        ] {
+            let schemes = [Scheme::Dpop, Scheme::Bearer];
+            let bound = evidence(scheme, key, peer, &schemes, |evidence| BoundToken::prove(token(cnf), evidence));
+            let proven = bound.as_ref().ok().and_then(|bound| bound.proof().map(|proof| *proof.key()));
+            assert_eq!(bound.err().map(|error| error.code()), expected, "{cnf} {scheme:?} {peer:?}");
+            let has_key = expected.is_none() && cnf.get("jkt").is_some();
+            assert_eq!(proven, has_key.then_some(thumbprint), "{cnf} {scheme:?} {peer:?}");
+        }
+    }
 
     #[test]
     fn mtls_05_a_token_is_for_the_certificate_that_it_names_and_while_that_is_valid() {
-        let certificate = || {
-            let key = rcgen::KeyPair::generate().unwrap();
-            let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
-            ClientCertificate::from_der(der.der()).unwrap()
-        };
         let (own, other) = (certificate(), certificate());
         let (now, late) = (UnixTime(1_800_000_000), UnixTime(own.not_after().0.saturating_add(1)));
         let code = |expected: &ClientCertificate, peer: &Peer, now| {
