@@ -81,9 +81,6 @@ fn check_size(jwk: &Map<String, Value>, key: &VerifyingKey) -> Result<(), &'stat
     if modulus.len() > 512 {
         return Err("its modulus is above 4096 bits");
     }
-    if exponent.last().is_none_or(|byte| byte.is_multiple_of(2)) || exponent == [1] {
-        return Err("its exponent is even or 1");
-    }
     Ok(())
 }
 
@@ -116,5 +113,30 @@ mod tests {
             judged("n", json!(padded)).unwrap_err(),
             DpopError::KeyRefused { why: "a parameter has leading zeros" }
         );
+    }
+
+    #[test]
+    fn dpop_51_an_rsa_key_has_2048_to_4096_bits_and_a_small_odd_exponent() {
+        let judged = |modulus: &[u8], exponent: &[u8]| {
+            let [n, e] = [modulus, exponent].map(|number| URL_SAFE_NO_PAD.encode(number));
+            let header = json!({ "jwk": { "kty": "RSA", "n": n, "e": e } });
+            proof_key(header.as_object().unwrap(), &NoProofKeys).map(drop)
+        };
+        let refused = |why| Err(DpopError::KeyRefused { why });
+        let ones = [0xff; 514];
+        for (bytes, expected) in [
+            (255, refused("its modulus is below 2048 bits")),
+            (256, Ok(())), // control
+            (512, Ok(())), // control
+            (513, refused("its modulus is above 4096 bits")),
+            (514, refused("its modulus is above 4096 bits")),
+        ] {
+            assert_eq!(judged(&ones[..bytes], &[1, 0, 1]), expected, "{bytes}");
+        }
+        assert_eq!(judged(&ones[..256], &[3]), Ok(())); // control
+        for exponent in [&[][..], &[1], &[2], &[1, 0, 0], &[1, 0, 0, 0, 1]] {
+            assert_eq!(judged(&ones[..256], exponent), refused("its parameters are malformed"), "{exponent:?}");
+        }
+        assert_eq!(judged(&ones[..256], &[0, 3]), refused("a parameter has leading zeros"));
     }
 }

@@ -134,6 +134,7 @@ mod tests {
         }
         assert!(!nonce.is_due_for_renewal_at(UnixTime(659)) && nonce.is_due_for_renewal_at(UnixTime(660)));
         let shorter = Nonces::new(&[[1; 32]], 30).unwrap();
+        assert_eq!((nonces.lifetime(), shorter.lifetime()), (60, 30));
         assert_eq!(shorter.read(&text(&nonces, 600)), None, "another lifetime, another nonce");
     }
 

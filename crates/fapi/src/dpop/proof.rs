@@ -554,9 +554,62 @@ mod tests {
                 let claims = json!({"iat": iat, "exp": exp, "nbf": nbf, "nonce": client.nonce(NOW)});
                 client.judge_at(&client.proof(json!({}), claims), "/a", NonceMode::Always, NOW).is_ok()
             };
-            assert!(with(iat + 300, iat), "{hours}");
+            assert!(with(iat + 300, iat) && with(iat + 1, iat + 10), "{hours}");
             assert!(!with(iat, iat) && !with(iat + 300, iat + 11), "{hours}");
         }
+    }
+
+    #[test]
+    fn dpop_03_a_proof_has_8192_bytes_at_most() {
+        let client = Client::new();
+        let proof = client.proof(json!({}), json!({}));
+        // The signature is no longer valid, which is noticed only where the size is not.
+        let code = |bytes: usize| {
+            let longer = format!("{proof}{}", "A".repeat(bytes - proof.len()));
+            client.judge(&longer).err().map(|error| error.code())
+        };
+        assert_eq!(code(proof.len()), None); // control
+        assert_eq!([8191, 8192].map(code), [Some(Code::DpopSignatureInvalid); 2]);
+        assert_eq!([8193, 9000].map(code), [Some(Code::DpopMalformed); 2]);
+    }
+
+    #[test]
+    fn dpop_05_a_required_claim_is_text_and_not_empty() {
+        let client = Client::new();
+        assert_eq!(client.code(json!({}), json!({})), None); // control
+        for member in ["jti", "htm", "htu", "ath"] {
+            for value in [json!(""), json!(1), json!(null), json!(["a"])] {
+                let code = client.code(json!({}), json!({ member: value }));
+                assert_eq!(code, Some(Code::DpopClaimMalformed), "{member}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn dpop_19_beside_a_nonce_iat_is_off_by_two_hours_at_most() {
+        let client = Client::new();
+        let code = |iat: u64| {
+            let proof = client.proof(json!({}), json!({"iat": iat, "nonce": client.nonce(NOW)}));
+            client.judge_at(&proof, "/a", NonceMode::Always, NOW).err().map(|error| error.code())
+        };
+        for iat in [NOW - 7200, NOW, NOW + 7200] {
+            assert_eq!(code(iat), None, "{iat}"); // control
+        }
+        for iat in [NOW - 8000, NOW - 7201, NOW + 7201, NOW + 8000] {
+            assert_eq!(code(iat), Some(Code::DpopStale), "{iat}");
+        }
+    }
+
+    #[test]
+    fn dpop_35_a_nonce_is_replaced_after_one_lifetime() {
+        let client = Client::new();
+        let next = |issued: u64| {
+            let proof = client.proof(json!({}), json!({"nonce": client.nonce(issued)}));
+            let verified = client.judge_at(&proof, "/a", NonceMode::Always, NOW).unwrap();
+            verified.next_nonce().map(|nonce| nonce.to_str().unwrap().to_owned())
+        };
+        assert_eq!(next(NOW - 59), None);
+        assert_eq!(next(NOW - 60), Some(client.nonce(NOW)));
     }
 
     #[test]

@@ -51,3 +51,16 @@ impl FirstUse {
         self.0 == proof
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dpop_39_the_first_use_of_one_proof_is_not_that_of_another() {
+        let [one, other] = [ProofId::from_bytes([1; 16]), ProofId::from_bytes([2; 16])];
+        let first_use = FirstUse::assertion(one);
+        assert!(first_use.is_of(one)); // control
+        assert!(!first_use.is_of(other));
+    }
+}
