@@ -34,3 +34,46 @@ pub(crate) fn numeric_date(
         Some(_) | None => Err(NotNumericDate),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn at_07_a_time_is_a_number_of_seconds_from_0_to_2_to_the_53() {
+        let read = |value: Value, round: fn(f64) -> f64| {
+            let members = Map::from_iter([("exp".to_owned(), value)]);
+            numeric_date(&members, "exp", round).map(|date| date.map(|UnixTime(seconds)| seconds))
+        };
+        const LARGEST: u64 = 9_007_199_254_740_992;
+        for (value, floor, ceil) in [
+            (json!(0), 0, 0),
+            (json!(0.0), 0, 0),
+            (json!(1.5), 1, 2),
+            (json!(1e9), 1_000_000_000, 1_000_000_000),
+            (json!(LARGEST), LARGEST, LARGEST),
+            (json!(LARGEST as f64), LARGEST, LARGEST),
+        ] {
+            assert_eq!(read(value.clone(), f64::floor), Ok(Some(floor)), "{value}"); // control
+            assert_eq!(read(value.clone(), f64::ceil), Ok(Some(ceil)), "{value}"); // control
+        }
+        for value in [
+            json!(LARGEST + 1),
+            json!(LARGEST as f64 + 2.0),
+            json!(u64::MAX),
+            json!(1e300),
+            json!(-1),
+            json!(-1.5),
+            json!("1"),
+            json!(true),
+            json!([1]),
+            json!(null),
+        ] {
+            assert_eq!(read(value.clone(), f64::floor), Err(NotNumericDate), "{value}");
+            assert_eq!(read(value.clone(), f64::ceil), Err(NotNumericDate), "{value}");
+        }
+        assert_eq!(numeric_date(&Map::new(), "exp", f64::floor), Ok(None));
+    }
+}

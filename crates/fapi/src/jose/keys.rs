@@ -498,16 +498,30 @@ mod tests {
         for n in [&[][..], &[0, 0]] {
             assert_eq!(reason(&rsa(n, "AQAB")), KeyError::Malformed { member: "n" });
         }
+        assert_eq!(usable(&[&rsa(&odd, "AQAAAQ")]), Some(1), "control: 32 bits");
         for e in ["", "AA", "AQ", "AAE", "Ag", "AQAAAAE", "AQAB="] {
             assert_eq!(reason(&rsa(&odd, e)), KeyError::Malformed { member: "e" }, "{e}");
         }
+        assert_eq!(usable(&[&rsa(&[0xff; 1024], "AQAB")]), Some(1), "control: 8192 bits");
+        let longer = [&[1][..], &[0xff; 1024]].concat();
+        assert_eq!(reason(&rsa(&longer, "AQAB")), KeyError::Malformed { member: "n" }, "8193 bits");
         let keys = set(&[&rsa(&odd[..128], "AQAB"), EC]).unwrap();
         let weak = SkippedKey { key_id: None, reason: KeyError::Weak };
         assert_eq!((keys.len(), keys.skipped()), (1, &[weak][..]));
+        assert!(!keys.is_empty()); // control
         assert!(set(&[&rsa(&odd[..128], "AQAB")]).unwrap().is_empty());
         // Zeros in front do not make a key longer.
         let padded = [&[0; 128][..], &odd[..128]].concat();
         assert!(set(&[&rsa(&padded, "AQAB")]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_set_has_100_keys_at_most() {
+        let of_size = |size: usize| set(&vec![EC; size]).map(|keys| keys.len());
+        assert_eq!(of_size(100), Ok(100)); // control
+        for size in [101, 102] {
+            assert_eq!(of_size(size), Err(KeySetError::TooMany), "{size}");
+        }
     }
 
     #[test]

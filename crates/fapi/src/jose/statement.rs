@@ -252,6 +252,19 @@ mod tests {
     }
 
     #[test]
+    fn what_another_version_of_the_keys_could_change_is_told_apart() {
+        for error in
+            [StatementError::KeyUnknown { key_id: None }, StatementError::KeyWeak, StatementError::SignatureInvalid]
+        {
+            assert!(error.depends_on_keys(), "{error}");
+        }
+        let audience = StatementError::AudienceMismatch { expected: vec![] };
+        for error in [StatementError::Encrypted, StatementError::IssuedAtMissing, audience] {
+            assert!(!error.depends_on_keys(), "{error}"); // control
+        }
+    }
+
+    #[test]
     fn rfc_8725_3_11_kinds_are_told_apart_by_typ() {
         let stage = Stage::new(Algorithm::Es256);
         for typ in ["secevent+jwt", "application/secevent+jwt", "SecEvent+JWT"] {

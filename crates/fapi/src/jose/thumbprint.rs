@@ -111,3 +111,55 @@ impl fmt::Debug for CertificateThumbprint {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dpop_22_the_thumbprints_of_the_standards_examples() {
+        for (jwk, thumbprint) in [
+            // RFC 7638 §3.1.
+            (
+                json!({
+                    "kty": "RSA",
+                    "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+                    "e": "AQAB",
+                    "alg": "RS256",
+                    "kid": "2011-04-29"
+                }),
+                "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+            ),
+            // RFC 9449 §6.1.
+            (
+                json!({
+                    "kty": "EC",
+                    "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+                    "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA",
+                    "crv": "P-256"
+                }),
+                "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+            ),
+            // RFC 8037 appendix A.3.
+            (
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" }),
+                "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+            ),
+        ] {
+            let found = KeyThumbprint::of_jwk(jwk.as_object().unwrap()).map(|thumbprint| thumbprint.to_string());
+            assert_eq!(found.as_deref(), Some(thumbprint));
+        }
+    }
+
+    #[test]
+    fn thumbprints_are_equal_if_all_their_bytes_are() {
+        let mut last = [7; 32];
+        last[31] = 8;
+        assert_eq!(KeyThumbprint::from_bytes([7; 32]), KeyThumbprint::from_bytes([7; 32])); // control
+        assert_ne!(KeyThumbprint::from_bytes([7; 32]), KeyThumbprint::from_bytes(last));
+        assert_eq!(CertificateThumbprint::from_bytes([7; 32]), CertificateThumbprint::from_bytes([7; 32])); // control
+        assert_ne!(CertificateThumbprint::from_bytes([7; 32]), CertificateThumbprint::from_bytes(last));
+    }
+}
