@@ -348,6 +348,15 @@ mod tests {
     }
 
     #[test]
+    fn int_16_a_token_expires_within_366_days() {
+        let expires_at = |exp: u64| read(&json!({ "jti": "a", "exp": exp }).to_string()).map(|read| read.expires_at);
+        let latest = NOW.plus(31_622_400);
+        assert_eq!(expires_at(latest.0), Ok(Some(latest))); // control
+        let (member, expected) = ("exp", "a time within a year, in seconds");
+        assert_eq!(expires_at(latest.0 + 1), Err(RequestError::MemberMalformed { member, expected }));
+    }
+
+    #[test]
     fn what_has_another_kind_issuer_or_name_is_another_subject() {
         let digest = |issuer: Option<&str>, subject: Subject| {
             Revocation { issuer: issuer.map(Box::from), subject, issued_until: NOW, expires_at: None }.digest()

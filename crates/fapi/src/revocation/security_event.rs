@@ -373,7 +373,11 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
+    use crate::testing::{SigningKey, jwks};
+
     const ISSUER: &str = "https://as.example";
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+    const DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
 
     fn subject(event: &str, subject: Value) -> Result<Vec<Subject>, &'static str> {
         let event = Event::from_type(&format!("https://schemas.openid.net/secevent/{event}")).expect(event);
@@ -407,7 +411,7 @@ mod tests {
         for (event, given, meant) in [
             (caep, user.clone(), vec![by_user.clone()]),
             (caep, session.clone(), vec![by_session.clone()]),
-            (caep, json!({"format": "complex", "session": session}), vec![by_session]),
+            (caep, json!({"format": "complex", "session": session}), vec![by_session.clone()]),
             (
                 caep,
                 json!({"format": "complex", "user": user, "tenant": {"format": "opaque", "id": "t"}}),
@@ -415,6 +419,9 @@ mod tests {
             ),
             (caep, json!({"format": "complex", "user": user, "session": session}), of_session.clone()),
             (caep, json!({"user": user, "session": session}), of_session),
+            (caep, json!({"user": user}), vec![by_user.clone()]),
+            (caep, json!({"session": session}), vec![by_session.clone()]),
+            (caep, json!({"format": "complex", "user": {"format": "opaque", "id": "u"}}), vec![by_user.clone()]),
             (caep, json!({"format": "jwt_id", "iss": ISSUER, "jti": "j"}), vec![Subject::Jti("j".into())]),
             (
                 "risc/event-type/sessions-revoked",
@@ -489,6 +496,8 @@ mod tests {
             (caep, json!({"format": "complex", "user": "u"})),
             (caep, json!({"format": "complex", "user": user, "session": {"format": "email", "email": "u"}})),
             (caep, json!({"format": "complex", "user": {"format": "email", "email": "u"}})),
+            (caep, json!({"format": "complex", "user": {"format": "email", "id": "u"}})),
+            (caep, json!({"format": "complex", "session": {"format": "email", "id": "s"}})),
             (caep, json!({"format": "jwt_id", "iss": "https://other.example", "jti": "j"})),
             (caep, json!({"format": "oauth_client", "client_id": "c"})),
             (caep, token("token", "t")),
@@ -504,5 +513,122 @@ mod tests {
         ] {
             assert!(subject(event, given.clone()).is_err(), "{event} {given}");
         }
+        assert_eq!(subject(caep, json!({"id": "s"})), Err("it has no format"));
+    }
+
+    /// Verifies the good event with these members instead of its own; `null` leaves one out.
+    fn verify(changes: Value) -> Result<(Box<str>, Vec<Revocation>), EventError> {
+        let key = SigningKey::generate(Algorithm::EdDsa, "a");
+        let keys = KeySet::parse(jwks(&[&key]).to_string().as_bytes()).unwrap();
+        let mut members = json!({
+            "iss": ISSUER,
+            "aud": "gateway",
+            "iat": NOW.0,
+            "jti": "e",
+            "sub_id": {"format": "opaque", "id": "u"},
+            "events": {DISABLED: {}},
+        });
+        members.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        members.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let header = json!({"typ": "secevent+jwt", "alg": key.algorithm(), "kid": key.kid()});
+        let audience = [Box::from("gateway")];
+        let transmitter = Transmitter { issuer: ISSUER, audience: &audience, algorithms: Algorithm::ALL };
+        let event = SecurityEvent::verify(key.sign(&header, &members).as_bytes(), &transmitter, &keys, NOW)?;
+        Ok((event.id, event.revocations))
+    }
+
+    fn revoked(name: &str, issued_until: u64) -> Revocation {
+        let (issuer, subject) = (Some(ISSUER.into()), Subject::Subject(name.into()));
+        Revocation { issuer, subject, issued_until: UnixTime(issued_until), expires_at: None }
+    }
+
+    #[test]
+    fn int_16_an_event_revokes_what_its_events_name() {
+        assert_eq!(verify(json!({})), Ok(("e".into(), vec![revoked("u", NOW.0)])));
+        let own = json!({"subject": {"format": "opaque", "id": "own"}});
+        let other = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+        let purged = "https://schemas.openid.net/secevent/risc/event-type/account-purged";
+        for (events, revocations) in [
+            (json!({DISABLED: own}), vec![revoked("own", NOW.0)]),
+            (json!({DISABLED: own, purged: {}}), vec![revoked("own", NOW.0), revoked("u", NOW.0)]),
+            (json!({other: {}}), vec![]),
+        ] {
+            assert_eq!(verify(json!({"events": events})), Ok(("e".into(), revocations)), "{events}");
+        }
+        let why = "neither sub_id nor subject is an object";
+        for subject in [Value::Null, json!("u")] {
+            let refused = verify(json!({"sub_id": subject}));
+            assert_eq!(refused, Err(EventError::Subject { event: "account-disabled", why }), "{subject}");
+        }
+    }
+
+    #[test]
+    fn int_16_an_event_has_an_id_and_events_and_has_not_expired() {
+        for (changes, expected) in [
+            (json!({"exp": NOW.0 + 1}), Ok(())), // control
+            (json!({"exp": NOW.0}), Err(EventError::Expired { at: NOW, now: NOW })),
+            (json!({"exp": NOW.0 - 1}), Err(EventError::Expired { at: UnixTime(NOW.0 - 1), now: NOW })),
+            (json!({"jti": null}), Err(EventError::IdMissing)),
+            (json!({"jti": ""}), Err(EventError::IdMissing)),
+            (json!({"jti": 7}), Err(EventError::IdMissing)),
+            (json!({"events": null}), Err(EventError::EventsMalformed)),
+            (json!({"events": {}}), Err(EventError::EventsMalformed)),
+            (json!({"events": [DISABLED]}), Err(EventError::EventsMalformed)),
+            (json!({"events": {DISABLED: 1}}), Err(EventError::EventsMalformed)),
+        ] {
+            assert_eq!(verify(changes.clone()).map(drop), expected, "{changes}");
+        }
+    }
+
+    #[test]
+    fn int_16_the_time_of_an_event_is_what_it_says_or_when_it_was_issued() {
+        let at = |happened: Value| json!({DISABLED: {"event_timestamp": happened}});
+        for (changes, issued_until) in [
+            (json!({"iat": NOW.0 - 5}), NOW.0 - 5),
+            (json!({"toe": NOW.0 - 100}), NOW.0 - 100),
+            (json!({"toe": NOW.0 as f64 - 99.5}), NOW.0 - 99),
+            (json!({"toe": NOW.0 - 100, "events": at(json!(NOW.0 - 200))}), NOW.0 - 200),
+            (json!({"events": at(json!(NOW.0 + 10))}), NOW.0 + 10),
+            (json!({"events": at(json!(NOW.0 + 11))}), NOW.0 + 10),
+            (json!({"events": at(json!(NOW.0 * 1000))}), NOW.0 + 10),
+        ] {
+            assert_eq!(verify(changes.clone()), Ok(("e".into(), vec![revoked("u", issued_until)])), "{changes}");
+        }
+        for (changes, claim) in [
+            (json!({"exp": "soon"}), "exp"),
+            (json!({"toe": "then"}), "toe"),
+            (json!({"events": at(json!("then"))}), "event_timestamp"),
+        ] {
+            assert_eq!(verify(changes), Err(EventError::TimeMalformed { claim }));
+        }
+    }
+
+    #[test]
+    fn the_issuer_of_an_event_is_read_before_its_keys_are_known() {
+        let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let of = |claims: Value| format!("{}.{}.", part(json!({"alg": "ES256"})), part(claims));
+        assert_eq!(claimed_issuer(of(json!({"iss": ISSUER})).as_bytes()), Ok(ISSUER.to_owned()));
+        assert_eq!(claimed_issuer(of(json!({"iss": 7})).as_bytes()), Ok(String::new()));
+        assert_eq!(claimed_issuer(b"\xff"), Err(EventError::Malformed));
+        let event = of(json!({"iss": ISSUER}));
+        let fits = |bytes: usize| {
+            let text = format!("{event}{}", "A".repeat(bytes - event.len()));
+            claimed_issuer(text.as_bytes()).is_ok()
+        };
+        assert_eq!([65_536, 65_537].map(fits), [true, false]);
+    }
+
+    #[test]
+    fn rfc8935_2_4_errors_have_their_registered_names() {
+        let names = [
+            EventErrorCode::InvalidRequest,
+            EventErrorCode::InvalidKey,
+            EventErrorCode::InvalidIssuer,
+            EventErrorCode::InvalidAudience,
+            EventErrorCode::AuthenticationFailed,
+        ];
+        let registered =
+            ["invalid_request", "invalid_key", "invalid_issuer", "invalid_audience", "authentication_failed"];
+        assert_eq!(names.map(EventErrorCode::as_str), registered);
     }
 }
