@@ -641,6 +641,30 @@ mod tests {
     }
 
     #[test]
+    fn fwd_05_a_route_beside_a_file_counts_for_its_own_methods() {
+        let one = |pattern: &str, method: Method, name: &str| Route {
+            requirement: scope(name),
+            ..route(&format!("{method} {pattern}"), pattern, &[method], &[])
+        };
+        let routes = Routes::new(vec![
+            one("/files/report", Method::GET, "one"),
+            one("/files/report", Method::POST, "two"),
+            one("/files/*", Method::GET, "one"),
+            one("/files/*", Method::POST, "one"),
+            one("/files/*", Method::PUT, "one"),
+        ])
+        .unwrap();
+        let find = |method: Method| {
+            let mut request = get("/files/report.json");
+            request.method = method;
+            outcome(&routes, &request, "https://api.example").map_err(|error| error.code())
+        };
+        assert_eq!(find(Method::GET), Ok("GET /files/*".into()));
+        assert_eq!(find(Method::POST), Err(Code::PathAmbiguous));
+        assert_eq!(find(Method::PUT), Ok("PUT /files/*".into()), "the first route of another method has its policy");
+    }
+
+    #[test]
     fn fwd_05_data_is_for_the_wildcards_of_a_route_that_takes_it() {
         let list = [("/files/**", None), ("/files/*/parts", None), ("/only", None)];
         let (strict, uri) = (guarded(&list, PathCharacters::Strict), guarded(&list, PathCharacters::Uri));

@@ -286,6 +286,28 @@ mod tests {
             assert_eq!(find(host, port), None, "{host}");
         }
         assert_eq!(origins.iter().count(), 2);
+        for (host, known) in [("a.example", true), ("B.Example.", true), ("c.example", false), ("example", false)] {
+            assert_eq!(origins.has_host(host), known, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_from_a_name() {
+        for text in ["https://127.0.0.1:8443", "https://[::1]", "https://[2001:db8::1]:8443/a"] {
+            assert!(origin(text).is_address(), "{text}");
+        }
+        for text in ["https://a.example", "https://127.0.0.1.example", "https://1.2.3"] {
+            assert!(!origin(text).is_address(), "{text}"); // control
+        }
+    }
+
+    #[test]
+    fn rfc1035_2_3_4_a_name_has_255_octets_at_most() {
+        let reads = |length: usize| Authority::parse(&"a".repeat(length)).map(|authority| authority.host.len());
+        assert_eq!(reads(255), Ok(255)); // control
+        for length in [256, 257] {
+            assert_eq!(reads(length), Err("it is longer than a name can be"), "{length}");
+        }
     }
 
     #[test]

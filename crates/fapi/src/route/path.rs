@@ -371,6 +371,18 @@ mod tests {
         assert!(refused("/=%CC%B8"));
     }
 
+    #[test]
+    fn an_operator_is_told_which_character_is_at_fault() {
+        for (path, why) in [
+            ("/a;b", "it has a semicolon, which some servers read as the start of a parameter"),
+            ("/a\\b", "it has a backslash, which some servers read as a slash"),
+            ("/a#b", "it has a fragment"),
+            ("/a b", "it has a byte that RFC 3986 does not allow in a path"),
+        ] {
+            assert_eq!(CanonicalPath::read(path), Err(why), "{path}");
+        }
+    }
+
     /// Paths of fragments that parsers may misread, about half of them canonical.
     fn paths() -> impl Strategy<Value = String> {
         let good = prop::sample::select(words("a B /a /b %20x %C3%A9 %3A + ~ .a /.w %E6%97%A5 * ="));
