@@ -125,3 +125,61 @@ impl ClearedUpTo {
         self.0.fetch_max(generation, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::credentials::PresentedToken;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    /// A token with this text and these claims.
+    fn active(text: &str, claims: Value) -> Result<ActiveToken, TokenError> {
+        let Value::Object(members) = claims else { panic!("an object") };
+        let token = PresentedToken::unparsed(text);
+        let names = (&TokenHash::of(token), OtherSpellings::of(token));
+        let issuer = "https://as.example".into();
+        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
+        ActiveToken::with_claims(members, Err(ConfirmationError::Unbound), names, &expected, NOW)
+    }
+
+    #[test]
+    fn at_05_a_token_is_active_until_it_expires_cached_or_not() {
+        let token = active("opaque", json!({ "exp": NOW.0 + 60 })).unwrap();
+        assert_eq!((token.expires_at(), active("opaque", json!({})).unwrap().expires_at()), (Some(NOW.plus(60)), None));
+        assert!(token.claims_at(NOW.plus(59)).is_ok()); // control
+        let late = NOW.plus(60);
+        assert_eq!(token.claims_at(late).map(drop), Err(TokenError::Expired { at: late, now: late }));
+        assert!(active("opaque", json!({ "exp": NOW.0 })).is_err());
+    }
+
+    #[test]
+    fn atk_tk_16_a_token_is_revoked_by_the_id_of_each_of_its_spellings() {
+        let token = format!("a.b.{}", URL_SAFE_NO_PAD.encode([1; 64]));
+        let ids: Vec<_> = active(&token, json!({})).unwrap().ids_for_revocation().collect();
+        let others: Vec<_> = OtherSpellings::of(PresentedToken::unparsed(&token)).ids().collect();
+        assert_eq!(ids, [vec![TokenHash::of_text(&token).id()], others].concat());
+        assert_eq!(ids.len(), 2, "its own, and that with the other signature");
+    }
+
+    #[test]
+    fn a_token_is_cleared_up_to_the_latest_generation_that_was_checked() {
+        let token = active("opaque", json!({})).unwrap();
+        let noted = [0, 7, 5, 8].map(|generation| {
+            token.cleared().note(generation);
+            token.cleared().get()
+        });
+        assert_eq!(noted, [0, 7, 7, 8]);
+    }
+
+    #[test]
+    fn the_size_of_a_token_counts_its_text() {
+        let size = |text: usize| active("opaque", json!({ "sub": "x".repeat(text) })).unwrap().size();
+        assert!(size(0) > size_of::<ActiveToken>());
+        assert_eq!(size(1000) - size(0), 1000);
+    }
+}

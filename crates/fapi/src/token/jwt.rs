@@ -236,6 +236,29 @@ mod tests {
     }
 
     #[test]
+    fn atk_tk_16_a_verified_jwt_is_known_by_both_of_its_signatures() {
+        let key = SigningKey::generate(Algorithm::Es256, "a");
+        let claims = json!({
+            "iss": "https://as.example", "aud": "https://rs.example", "sub": "u", "client_id": "c", "jti": "j",
+            "exp": 1_800_000_300, "iat": 1_800_000_000,
+        });
+        let text = key.sign(&json!({ "typ": "at+jwt", "alg": "ES256", "kid": "a" }), &claims);
+        let expected = Expected {
+            name: "bank".into(),
+            issuer: "https://as.example".into(),
+            audiences: vec!["https://rs.example".into()],
+            algorithms: Algorithm::ALL.to_vec(),
+        };
+        let keys = KeySet::parse(jwks(&[&key]).to_string().as_bytes()).unwrap();
+        let presented = PresentedToken::unparsed(&text);
+        let (jws, hash) = (UnverifiedJws::parse(presented).unwrap(), TokenHash::of(presented));
+        let token = ActiveToken::from_jws(jws, &hash, &expected, &keys, UnixTime(1_800_000_000)).unwrap();
+        let ids: Vec<_> = token.ids_for_revocation().collect();
+        assert_eq!(ids, [hash.id()].into_iter().chain(OtherSpellings::of(presented).ids()).collect::<Vec<_>>());
+        assert_eq!(ids.len(), 2);
+    }
+
+    #[test]
     fn at_01_typ_compares_as_a_media_type() {
         let kind = |typ: &str| {
             let token = token(&format!("{{\"typ\":{typ}}}"));
