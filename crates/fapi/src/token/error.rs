@@ -171,3 +171,23 @@ impl From<JwsError> for TokenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_of_the_keys_could_change_is_told_apart() {
+        for error in [
+            TokenError::KeyUnknown { key_id: None },
+            TokenError::KeyWeak,
+            TokenError::SignatureInvalid,
+            TokenError::KeySupplied { member: "jwk" },
+        ] {
+            assert!(error.depends_on_keys(), "{error}");
+        }
+        for error in [TokenError::Encrypted, TokenError::Inactive, TokenError::ClaimMissing { claim: "exp" }] {
+            assert!(!error.depends_on_keys(), "{error}"); // control
+        }
+    }
+}

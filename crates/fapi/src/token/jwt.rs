@@ -162,7 +162,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::code::Code;
     use crate::testing::{SigningKey, jwks};
+    use crate::token::TokenId;
 
     fn b64(text: &str) -> String {
         URL_SAFE_NO_PAD.encode(text)
@@ -235,27 +237,98 @@ mod tests {
         assert_eq!(verify(r#"{"kid":1}"#), Some(TokenError::Malformed { part: "header" }));
     }
 
-    #[test]
-    fn atk_tk_16_a_verified_jwt_is_known_by_both_of_its_signatures() {
-        let key = SigningKey::generate(Algorithm::Es256, "a");
-        let claims = json!({
-            "iss": "https://as.example", "aud": "https://rs.example", "sub": "u", "client_id": "c", "jti": "j",
-            "exp": 1_800_000_300, "iat": 1_800_000_000,
-        });
-        let text = key.sign(&json!({ "typ": "at+jwt", "alg": "ES256", "kid": "a" }), &claims);
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    /// Judges the good token with these members of header and claims instead of its own; `null` leaves one out. Returns
+    /// the ids that it can be revoked by, and those that it should have.
+    fn judge(
+        key: &SigningKey,
+        header: Value,
+        claims: Value,
+        allowed: &[Algorithm],
+    ) -> Result<(Vec<TokenId>, Vec<TokenId>), TokenError> {
+        let mut good = [
+            json!({ "typ": "at+jwt", "alg": "ES256", "kid": "a" }),
+            json!({
+                "iss": "https://as.example", "aud": "https://rs.example", "sub": "u", "client_id": "c", "jti": "j",
+                "exp": NOW.0 + 300, "iat": NOW.0,
+            }),
+        ];
+        for (good, changes) in good.iter_mut().zip([header, claims]) {
+            good.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            good.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        }
+        let [header, claims] = good;
+        let text = key.sign(&header, &claims);
         let expected = Expected {
             name: "bank".into(),
             issuer: "https://as.example".into(),
-            audiences: vec!["https://rs.example".into()],
-            algorithms: Algorithm::ALL.to_vec(),
+            audiences: vec!["https://rs.example".into(), "gateway".into()],
+            algorithms: allowed.to_vec(),
         };
-        let keys = KeySet::parse(jwks(&[&key]).to_string().as_bytes()).unwrap();
+        let keys = KeySet::parse(jwks(&[key]).to_string().as_bytes()).unwrap();
         let presented = PresentedToken::unparsed(&text);
-        let (jws, hash) = (UnverifiedJws::parse(presented).unwrap(), TokenHash::of(presented));
-        let token = ActiveToken::from_jws(jws, &hash, &expected, &keys, UnixTime(1_800_000_000)).unwrap();
-        let ids: Vec<_> = token.ids_for_revocation().collect();
-        assert_eq!(ids, [hash.id()].into_iter().chain(OtherSpellings::of(presented).ids()).collect::<Vec<_>>());
-        assert_eq!(ids.len(), 2);
+        let hash = TokenHash::of(presented);
+        let token = ActiveToken::from_jws(UnverifiedJws::parse(presented)?, &hash, &expected, &keys, NOW)?;
+        let known = [hash.id()].into_iter().chain(OtherSpellings::of(presented).ids()).collect();
+        Ok((token.ids_for_revocation().collect(), known))
+    }
+
+    #[test]
+    fn atk_tk_16_a_verified_jwt_is_known_by_both_of_its_signatures() {
+        let key = SigningKey::generate(Algorithm::Es256, "a");
+        let (ids, known) = judge(&key, json!({}), json!({}), Algorithm::ALL).unwrap();
+        assert_eq!((ids.len(), ids), (2, known));
+    }
+
+    #[test]
+    fn at_06_a_jwt_is_judged_by_its_type_algorithm_and_claims() {
+        let key = SigningKey::generate(Algorithm::Es256, "a");
+        let code = |header: Value, claims: Value, allowed: &[Algorithm]| {
+            judge(&key, header, claims, allowed).err().map(|error| error.code())
+        };
+        assert_eq!(code(json!({}), json!({}), &[Algorithm::Es256]), None); // control
+        assert_eq!(code(json!({}), json!({}), &[Algorithm::Ps256]), Some(Code::TokenAlgorithmRefused));
+        for (header, expected) in [
+            (json!({ "typ": "JWT" }), Code::TokenTypeWrong),
+            (json!({ "typ": null }), Code::TokenTypeWrong),
+            (json!({ "kid": "b" }), Code::TokenKeyUnknown),
+            (json!({ "crit": ["exp"] }), Code::TokenCriticalHeader),
+        ] {
+            assert_eq!(code(header.clone(), json!({}), Algorithm::ALL), Some(expected), "{header}");
+        }
+        for (claims, expected) in [
+            (json!({ "aud": ["https://other.example", "gateway"] }), None), // control
+            (json!({ "exp": NOW.0 + 1 }), None),                            // control
+            (json!({ "iss": "https://as.example/" }), Some(Code::TokenIssuerUnknown)),
+            (json!({ "aud": "https://rs.example.evil" }), Some(Code::TokenAudienceMismatch)),
+            (json!({ "aud": [] }), Some(Code::TokenAudienceMismatch)),
+            (json!({ "aud": ["gateway", 1] }), Some(Code::TokenClaimMalformed)),
+            (json!({ "exp": NOW.0 }), Some(Code::TokenExpired)),
+        ] {
+            assert_eq!(code(json!({}), claims.clone(), Algorithm::ALL), expected, "{claims}");
+        }
+        for claim in ["iss", "aud", "exp", "iat", "sub", "client_id", "jti"] {
+            let missing = code(json!({}), json!({ claim: null }), Algorithm::ALL);
+            assert_eq!(missing, Some(Code::TokenClaimMissing), "{claim}");
+        }
+        for claim in ["iss", "sub", "client_id", "jti"] {
+            let empty = code(json!({}), json!({ claim: "" }), Algorithm::ALL);
+            assert_eq!(empty, Some(Code::TokenClaimMalformed), "{claim}");
+        }
+    }
+
+    #[test]
+    fn jwt_03_the_issuer_that_a_token_names_selects_the_keys() {
+        let claimed = |payload: &str| {
+            let token = format!("{}.{}.c2ln", b64("{}"), b64(payload));
+            let jws = UnverifiedJws::parse(PresentedToken::unparsed(&token)).unwrap();
+            jws.claimed_issuer().map(str::to_owned)
+        };
+        assert_eq!(claimed(r#"{"iss":"https://as.example"}"#).as_deref(), Some("https://as.example"));
+        for payload in ["{}", r#"{"iss":1}"#, r#"{"iss":["https://as.example"]}"#] {
+            assert_eq!(claimed(payload), None, "{payload}");
+        }
     }
 
     #[test]
