@@ -183,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::PresentedToken;
+    use crate::jose::jws::JwsError;
     use crate::testing::{SigningKey, jwks};
 
     const ISSUER: &str = "https://as.example";
@@ -251,8 +252,10 @@ mod tests {
         assert_eq!(judged(b"\xff.\xff.\xff"), Err(AnswerError::Malformed));
         let encrypted = StatementError::Encrypted;
         assert_eq!(judged(b"a.b.c.d.e"), Err(AnswerError::Statement(encrypted)));
-        let large = vec![b'a'; MAX_ANSWER_BYTES + 1];
-        assert!(matches!(judged(&large), Err(AnswerError::Statement(StatementError::Malformed(_)))));
+        let malformed = |error| Err(AnswerError::Statement(StatementError::Malformed(error)));
+        assert_eq!(judged(&[b'a'; 262_144]), malformed(JwsError::Malformed { part: "serialization" })); // control
+        let (bytes, limit) = (262_145, 262_144);
+        assert_eq!(judged(&[b'a'; 262_145]), malformed(JwsError::TooLarge { bytes, limit }));
     }
 
     /// The judgement of an active answer with these members.
