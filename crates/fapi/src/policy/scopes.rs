@@ -62,3 +62,45 @@ impl Scopes {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::UnixTime;
+    use crate::credentials::PresentedToken;
+    use crate::token::introspection::Answer;
+    use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+
+    /// A token with this scope.
+    fn token(scope: &str) -> ActiveToken {
+        let answer = json!({ "active": true, "scope": scope }).to_string();
+        let Ok(Answer::Active(answer)) = Answer::from_json(answer.as_bytes()) else { panic!("the token is active") };
+        let token = PresentedToken::unparsed("token");
+        let names = (&TokenHash::of(token), OtherSpellings::of(token));
+        let issuer = "https://as.example".into();
+        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
+        ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, UnixTime(0)).unwrap()
+    }
+
+    #[test]
+    fn at_08_whole_scopes_count_and_all_or_one_of_them_are_needed() {
+        let names = || vec!["accounts".into(), "payments".into()];
+        let (all, any) = (Scopes::new(ScopeRule::All(names())).unwrap(), Scopes::new(ScopeRule::Any(names())).unwrap());
+        for (scope, has_all, has_any) in [
+            ("accounts payments", true, true), // control
+            ("payments openid accounts", true, true),
+            ("accounts", false, true),
+            ("payments", false, true),
+            ("openid", false, false),
+            ("", false, false),
+            ("accounts,payments", false, false),
+            ("Accounts accountsx account", false, false),
+        ] {
+            let token = token(scope);
+            let claims = token.claims_for_audit();
+            assert_eq!((all.check(claims).is_ok(), any.check(claims).is_ok()), (has_all, has_any), "{scope:?}");
+        }
+    }
+}
