@@ -251,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_7_2_the_authority_is_what_host_says() {
+        for (text, authority) in [
+            ("https://API.bank.example:443/bank", "api.bank.example"),
+            ("https://api.bank.example:8443/bank", "api.bank.example:8443"),
+            ("https://[0:0::1]:8443", "[::1]:8443"),
+        ] {
+            assert_eq!(origin(text).authority(), authority, "{text}");
+        }
+    }
+
+    #[test]
     fn origin_is_refused_with_the_way_out() {
         let cases = [
             ("http://x", "\"http://x\" is not https; write \"https://\", the host, and the port if it is not 443"),
