@@ -11,6 +11,9 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "../benches/stage/mod.rs"]
+mod stage;
+
 mod attacks;
 mod edge;
 mod fences;

@@ -165,6 +165,13 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_read_and_written_as_the_same_digits() {
+        let id = TokenId::from_hex("00ff10a09b8c7d6e").unwrap();
+        assert_eq!((id.to_string().as_str(), &id.to_hex()), ("00ff10a09b8c7d6e", b"00ff10a09b8c7d6e"));
+        assert_eq!(TokenId::from_hex("00ff10a09b8c7d6"), None);
+    }
+
+    #[test]
     fn atk_tk_16_both_signatures_of_es256_verify_and_each_knows_the_other() {
         let key = SigningKey::generate(Algorithm::Es256, "a");
         let verifying = VerifyingKey::from_jwk(key.jwk().as_object().unwrap()).unwrap();

@@ -1,0 +1,169 @@
+//! A gateway that decides without a network: with the keys of an issuer, a client and its tokens.
+
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use fapi::UnixTime;
+use fapi::message::{Facts, Limits};
+use fapi::peer::{ClientCertificate, Peer};
+use fapi::permit::{Judged, Permit};
+use fapi::rejection::Cause;
+use fapi::route::Origins;
+use fapi_gateway::clock::Clock;
+use fapi_gateway::config::Config;
+use fapi_gateway::gateway::{Client, Gateway, Verdict};
+use fapi_gateway::issuer::Issuers;
+use fapi_gateway::replay::ReplayLog;
+use fapi_gateway::replay::keys::KnownKeys;
+use fapi_gateway::replay::memory::{Capacity, MemoryLog};
+use http::request::Parts;
+use http::{Request, Version};
+use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::pki::{Authority, Credential};
+use sandbox::tokens::{KeyKind, SigningKey};
+use tokio::runtime::Handle;
+
+/// The gateway, and who sends it requests.
+pub(crate) struct Stage {
+    pub(crate) gateway: Gateway,
+    pub(crate) issuer: AuthorizationServer,
+    pub(crate) client: Credential,
+    /// When tokens are made and judged.
+    pub(crate) now: u64,
+    origins: Origins,
+    peer: Peer,
+}
+
+/// A request, and its head as it was sent.
+pub(crate) struct Sent {
+    pub(crate) request: Parts,
+    head: String,
+}
+
+impl Stage {
+    /// Starts the issuer and reads its keys, within a runtime that goes on running.
+    pub(crate) async fn set() -> Self {
+        let _ = fapi_gateway::connection::tls::install_provider();
+        let authority = Authority::new("Bench CA");
+        let issuer = AuthorizationServer::start(&authority).expect("an authorization server");
+        let client = authority.client("client-1");
+        let folder = std::env::temp_dir().join(format!("fapi-gateway-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        let server = authority.server(&["localhost"]);
+        write(&folder, "ca.pem", &authority.pem());
+        write(&folder, "server.pem", &server.certificate_pem());
+        write(&folder, "server-key.pem", &server.key_pem());
+        let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
+        write(&folder, "gateway.pem", &gateway_key.private_key_pem());
+        issuer.register("gateway", ResourceServer::Key(gateway_key));
+        write(
+            &folder,
+            "gateway.yaml",
+            &format!(
+                r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:0
+    origins: ["https://api.bank.example"]
+    tls: {{ certificate: server.pem, private_key: server-key.pem, client_certificates: {{ mode: required, trust_anchors: [ca.pem] }} }}
+issuers:
+  - {{ name: bank, issuer: "{0}", audiences: ["{1}"], tokens: jwt, trust_anchors: [ca.pem] }}
+  - name: asked
+    issuer: "{0}"
+    audiences: ["{1}"]
+    tokens: introspection
+    trust_anchors: [ca.pem]
+    introspection: {{ client_id: gateway, authentication: {{ method: private_key_jwt, private_key: gateway.pem }}, cache: {{ max_age: 1h }} }}
+upstreams:
+  accounts: {{ servers: ["http://127.0.0.1:9"] }}
+routes:
+  - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}
+  - {{ name: balances, path: /balances/**, methods: [GET], scopes: [accounts], issuers: [asked], upstream: accounts }}
+"#,
+                issuer.issuer(),
+                AuthorizationServer::AUDIENCE
+            ),
+        );
+        let mut config = Config::load(&folder.join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+        std::fs::remove_dir_all(&folder).expect("the temporary folder");
+        let issuers = Arc::new(Issuers::new(config.issuers, config.token_cache, Arc::new(())).expect("issuers"));
+        let background = issuers.clone();
+        Handle::current().spawn(async move { background.keep_fresh().await });
+        while !issuers.ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let origins = config.listeners.remove(0).hosts.remove(0).origins;
+        let limits = Limits { header_bytes: 32 * 1024, header_count: 100, token_bytes: 16 * 1024, body_bytes: 1024 };
+        let now = now();
+        let gateway = Gateway {
+            routes: config.routes,
+            issuers,
+            body_bytes: limits.body_bytes,
+            limits,
+            strip: config.strip,
+            freshness: config.freshness,
+            proof_keys: Arc::new(KnownKeys::new(1000)),
+            replay: Arc::new(ReplayLog::memory(
+                MemoryLog::new(Capacity { total: 100_000_000, per_key: 100_000_000 }, UnixTime(0)),
+                Arc::new(()),
+                Clock::system(),
+            )),
+        };
+        let peer =
+            Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));
+        Self { gateway, issuer, client, now, origins, peer }
+    }
+
+    /// A token for the client's certificate.
+    pub(crate) fn token(&self) -> String {
+        self.issuer.token(self.now).bound_to_certificate(&self.client).sign(self.issuer.key(KeyKind::Es256))
+    }
+
+    /// A request with these credentials, and with a proof if there is one.
+    pub(crate) fn sent(&self, path: &str, authorization: &str, proof: Option<&str>) -> Sent {
+        let mut head = format!("GET {path} HTTP/1.1\r\nHost: api.bank.example\r\nAuthorization: {authorization}\r\n");
+        let mut request = Request::get(path).version(Version::HTTP_11).header("host", "api.bank.example");
+        request = request.header("authorization", authorization);
+        if let Some(proof) = proof {
+            head.push_str(&format!("DPoP: {proof}\r\n"));
+            request = request.header("dpop", proof);
+        }
+        let (request, ()) = request.body(()).expect("a request").into_parts();
+        Sent { request, head: head + "\r\n" }
+    }
+
+    /// The whole decision, as the proxy has it made for a request whose body need not be read.
+    pub(crate) async fn decide(&self, sent: &Sent) -> Result<Permit, Cause> {
+        let (head, now) = (Some(sent.head.as_bytes()), UnixTime(self.now));
+        let facts = Facts { version: Version::HTTP_11, raw_h1: head, server_name: Some("api.bank.example") };
+        let client = Client { peer: &self.peer, verified_chain: true, address: None };
+        match self.gateway.authorize(&sent.request, &facts, &self.origins, None, client, now).await {
+            Ok((Verdict::Judged(Judged::Authorized(authorized)), _)) => self.gateway.redeem(authorized, now).await,
+            Ok((Verdict::Judged(Judged::AwaitsForm(_)) | Verdict::Preflight(_), _)) => {
+                unreachable!("no request here has a form or is a preflight")
+            }
+            Err(rejection) => panic!("{}", rejection.cause()),
+        }
+    }
+
+    /// The decision when everything is in memory.
+    pub(crate) fn decide_at_once(&self, sent: &Sent) -> Permit {
+        let decision = pin!(self.decide(sent));
+        match decision.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(permit)) => permit,
+            Poll::Ready(Err(cause)) => panic!("{cause}"),
+            Poll::Pending => panic!("a warm decision waits for nothing"),
+        }
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("a temporary file");
+}
+
+#[expect(clippy::disallowed_methods, reason = "tokens are made for the wall clock")]
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+}
