@@ -10,6 +10,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -309,6 +310,43 @@ impl<S: IO> ClientStream<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Waits for the first bytes of the next request on an HTTP/1 connection. Without any, the connection is over.
+    pub async fn next_request(&mut self) -> bool {
+        match poll_fn(|cx| self.poll_first_bytes(cx)).await {
+            Ok(arrived) => arrived,
+            Err(_) => {
+                Shutdown::shutdown(self).await;
+                false
+            }
+        }
+    }
+
+    /// Reads some bytes and keeps them for the next read; returns whether there are any.
+    fn poll_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.kept_back.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        self.begin_phase(self.phase.state.load(Ordering::Relaxed));
+        let mut bytes = [const { MaybeUninit::uninit() }; FIRST];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        let Poll::Ready(progress) = Pin::new(&mut self.inner).poll_read(cx, &mut buffer) else {
+            self.flush_some(cx)?;
+            return self.deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        progress?;
+        self.kept_back = Bytes::copy_from_slice(buffer.filled());
+        Poll::Ready(Ok(!self.kept_back.is_empty()))
+    }
+
+    /// Forgets the last request when the next one is waited for.
+    fn begin_phase(&mut self, phase: u8) {
+        if phase != self.armed_for {
+            self.received = 0;
+            self.head = Head::default();
+            self.arm(phase, self.limits.idle);
+        }
+    }
+
     /// Answers on its own, once.
     fn refuse(&mut self, fault: EarlyFault) {
         if !self.refused {
@@ -362,11 +400,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
             me.note_chunks();
             return Poll::Ready(Ok(()));
         }
-        if phase != me.armed_for {
-            me.received = 0;
-            me.head = Head::default();
-            me.arm(phase, me.limits.idle);
-        }
+        me.begin_phase(phase);
         // A client that never makes a read wait would not meet its deadline there.
         if phase == Phase::HEADER && me.deadline.is_over() {
             return me.poll_refuse_read(cx, EarlyFault::TimedOut);
@@ -508,6 +542,8 @@ impl<S: IO> GetSocketDigest for ClientStream<S> {
 #[async_trait]
 impl<S: IO> Peek for ClientStream<S> {}
 
+/// How much is read to see whether there is a request: as much as most of them have.
+const FIRST: usize = 2 * 1024;
 /// The length of the client's connection preface (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 

@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use fapi::UnixTime;
 use fapi::peer::proxy_protocol::{HeaderError, Source};
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::TlsStream;
-use pingora::protocols::{GetSocketDigest, Ssl, Stream};
+use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::sync::watch;
@@ -52,7 +52,12 @@ pub(super) struct Listener {
     pub(super) listener: Arc<str>,
     /// Shared by all listeners.
     pub(super) handshake_lines: Arc<HandshakeAllowance>,
+    /// Tells HTTP/1 connections that wait for a request that none will be served.
+    pub(super) idle_ends: watch::Sender<bool>,
 }
+
+/// A client's connection above TLS.
+type Client = ClientStream<TlsStream<TcpStream>>;
 
 impl Listener {
     /// Performs the handshake, whose slot is given back when it is over. The share of the client's address belongs to the
@@ -62,7 +67,7 @@ impl Listener {
         stream: TcpStream,
         generation: &Generation,
         handshake_slot: Slot,
-    ) -> Option<(Stream, Option<AddressShare>)> {
+    ) -> Option<(Box<Client>, Option<AddressShare>)> {
         // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
         let other_end = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
         let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
@@ -248,17 +253,25 @@ impl ServerApp for Listener {
         let (retire, retired) = watch::channel(*shutdown.borrow());
         let limits = &generation.limits;
         let connection = Arc::new(ClientConnection::new(self.http.clone(), limits, retire));
+        let serving = async {
+            match stream.selected_alpn_proto() {
+                Some(ALPN::H2) => drop(connection.process_new(stream, &retired).await),
+                _ => connection.serve_http1(stream, &retired, self.idle_ends.subscribe()).await,
+            }
+        };
         tokio::select! {
             biased;
-            stream = connection.process_new(stream, &retired) => stream,
-            () = connection.retire_in_time(spread(limits.connection_max_age), shutdown) => None,
+            () = serving => {}
+            () = connection.retire_in_time(spread(limits.connection_max_age), shutdown) => {}
         }
+        None
     }
 
     /// Called when no more connections are accepted; closes those that wait for a request.
     async fn cleanup(&self) {
         // A client that has not noticed yet may be in its handshake, or may have sent a request.
         tokio::time::sleep(LAST_REQUESTS).await;
+        self.idle_ends.send_replace(true);
         ServerApp::cleanup(&*self.http).await;
     }
 }
@@ -295,6 +308,37 @@ impl ClientConnection {
         let requests = spread(Duration::from_secs(limits.connection_max_requests.into())).as_secs();
         let requests_left = AtomicU32::new(u32::try_from(requests).unwrap_or(u32::MAX).max(1));
         Self { http, options, h2, requests_left, unread_body_timeout: limits.unread_body_timeout, retire }
+    }
+
+    /// Serves one request after the other. What Pingora needs for a request takes 16 KiB, and exists only from its first byte
+    /// to its end.
+    async fn serve_http1(
+        self: &Arc<Self>,
+        mut stream: Box<Client>,
+        retired: &ShutdownWatch,
+        mut end: watch::Receiver<bool>,
+    ) {
+        let mut settings: Option<HttpPersistentSettings> = None;
+        loop {
+            let arrived = tokio::select! {
+                biased;
+                arrived = stream.next_request() => arrived,
+                _ = end.wait_for(|ends| *ends) => false,
+            };
+            if !arrived {
+                return;
+            }
+            let mut session = ServerSession::new_http1(stream);
+            match settings {
+                Some(settings) => settings.apply_to_session(&mut session),
+                // The proxy sets how long the connection is kept when it knows the limits of the request.
+                None => session.set_keepalive((!*retired.borrow()).then_some(KEPT_BY_DEFAULT)),
+            }
+            let Some(reused) = self.process_new_http(session, retired).await else { return };
+            let (next, kept) = reused.consume();
+            let Ok(next) = next.into_any().downcast() else { return };
+            (stream, settings) = (next, kept);
+        }
     }
 
     /// Retires the connection when it is too old, or when the gateway shuts down; never returns.
@@ -349,5 +393,7 @@ const H2_SEND_BUFFER: usize = 64 * 1024;
 const H2_ERRORS: usize = 100;
 /// How long connections may still send a request after the last one was accepted.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
+/// For how many seconds Pingora keeps a connection that it was told nothing of.
+const KEPT_BY_DEFAULT: u64 = 60;
 /// The label of handshakes that did not fail.
 const NO_REASON: &str = "none";

@@ -266,6 +266,7 @@ impl Bound {
                 metrics: metrics.clone(),
                 listener: name.clone(),
                 handshake_lines: handshake_lines.clone(),
+                idle_ends: watch::Sender::new(false),
             };
             addresses.push(address);
             let (metrics, heartbeats, workers) = (metrics.clone(), heartbeats.clone(), workers.clone());
