@@ -32,6 +32,11 @@ pub fn current() -> u16 {
     CURRENT.get()
 }
 
+/// How many processors the process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
 impl Workers {
     /// Starts so many threads.
     ///

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::workers;
 
 /// Raises the limit on open files as far as the process may, and returns it; `None` if there is none.
 pub(super) fn raise() -> Option<u64> {
@@ -25,12 +26,13 @@ pub fn shortage(config: &Config) -> Option<String> {
     let (listeners, limits) = (config.listeners.len(), &config.limits);
     let of_all = |each: usize| listeners.saturating_mul(each);
     let (clients, kept) = (of_all(limits.connections), of_all(limits.idle_upstream_connections));
-    shortage_of(clients, kept, getrlimit(Resource::Nofile).maximum?)
+    shortage_of(clients, kept, workers::processors(), getrlimit(Resource::Nofile).maximum?)
 }
 
-fn shortage_of(clients: usize, kept: usize, limit: u64) -> Option<String> {
+fn shortage_of(clients: usize, kept: usize, threads: usize, limit: u64) -> Option<String> {
     // Over HTTP/1.1 each exchange has a connection to its upstream, which is kept afterwards if there is room.
-    let needed = clients.saturating_add(clients.max(kept)).saturating_add(OWN);
+    let own = OWN.saturating_add(threads.saturating_mul(OF_A_THREAD));
+    let needed = clients.saturating_add(clients.max(kept)).saturating_add(own);
     let needed = u64::try_from(needed).unwrap_or(u64::MAX);
     (needed > limit).then(|| {
         format!(
@@ -45,8 +47,10 @@ pub(super) fn ceiling(limit: Option<u64>) -> u64 {
     limit.map_or(u64::MAX, |limit| limit.saturating_sub((limit / 4).clamp(LEAST_RESERVE, MOST_RESERVE)))
 }
 
-/// What the process needs for itself: its threads, files, issuers and the admin listener.
+/// What the process needs for itself: its files, issuers and the admin listener.
 const OWN: usize = 256;
+/// What each thread that serves connections needs for itself.
+const OF_A_THREAD: usize = 4;
 const LEAST_RESERVE: u64 = 64;
 const MOST_RESERVE: u64 = 4096;
 
@@ -56,12 +60,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said_with_both_numbers() {
-        assert_eq!(shortage_of(10_000, 128, 20_256), None);
-        let warning = shortage_of(10_000, 128, 20_255).expect("one too few");
-        assert!(warning.contains("10000 client connections") && warning.contains("20256 descriptors"), "{warning}");
-        assert!(warning.contains("20255"), "{warning}");
-        assert!(shortage_of(10_000, 10_001, 20_256).is_some(), "more are kept than can be in use");
-        assert!(shortage_of(usize::MAX, usize::MAX, 1 << 40).is_some());
+        assert_eq!(shortage_of(10_000, 128, 2, 20_264), None);
+        let warning = shortage_of(10_000, 128, 2, 20_263).expect("one too few");
+        assert!(warning.contains("10000 client connections") && warning.contains("20264 descriptors"), "{warning}");
+        assert!(warning.contains("20263"), "{warning}");
+        assert!(shortage_of(10_000, 10_001, 2, 20_264).is_some(), "more are kept than can be in use");
+        assert!(shortage_of(10_000, 128, 3, 20_264).is_some(), "each thread has some");
+        assert!(shortage_of(usize::MAX, usize::MAX, usize::MAX, 1 << 40).is_some());
     }
 
     #[test]

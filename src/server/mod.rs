@@ -48,7 +48,7 @@ use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::overload::Sparse;
 use crate::upstream::{self, Lookup};
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
 /// What a gateway needs besides its configuration.
 pub struct Options {
@@ -185,7 +185,7 @@ impl Bound {
         shared.note_files(&generation);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        let threads = options.threads.unwrap_or_else(|| u16::try_from(processors()).unwrap_or(u16::MAX));
+        let threads = options.threads.unwrap_or_else(|| u16::try_from(workers::processors()).unwrap_or(u16::MAX));
         let workers = Workers::start(threads).map_err(StartError::Threads)?;
         let control = Control::default();
         Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources })
@@ -313,14 +313,9 @@ impl Bound {
     }
 }
 
-/// How many processors the process may use.
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
-}
-
 /// Pingora's settings, for `pool` unused connections to upstreams in each listener.
 fn server_conf(pool: usize) -> ServerConf {
-    let threads = processors();
+    let threads = workers::processors();
     ServerConf {
         threads,
         // Pingora multiplies this by the number of threads.

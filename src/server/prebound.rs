@@ -143,8 +143,9 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
                 // Events of the socket are to reach the thread that serves it.
                 let Ok(stream) = stream.into_std() else { return };
                 workers.serve(async move {
-                    if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                        app.process_new(Box::new(connection(stream, peer)), &shutdown).await;
+                    match tokio::net::TcpStream::from_std(stream) {
+                        Ok(stream) => drop(app.process_new(Box::new(connection(stream, peer)), &shutdown).await),
+                        Err(error) => tracing::debug!(%error, "a connection cannot be served"),
                     }
                 });
             }
