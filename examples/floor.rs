@@ -20,7 +20,7 @@ use fapi_gateway::connection::lingering::LingeringLimits;
 use fapi_gateway::connection::stream::{ClientStream, HeaderLimits};
 use fapi_gateway::connection::tls::{self, Attempt};
 use fapi_gateway::connection::{ConnectionFacts, VirtualHost, VirtualHosts};
-use fapi_gateway::workers::Workers;
+use fapi_gateway::workers::{self, Workers};
 use pingora::apps::ServerApp;
 use pingora::protocols::Ssl;
 use pingora::protocols::l4::stream::Stream as TcpStream;
@@ -52,7 +52,7 @@ impl ProxyHttp for Floor {
 
     async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(self.server, false, String::new());
-        peer.group_key = fapi_gateway::workers::current().into();
+        peer.group_key = workers::current().into();
         peer.options.read_timeout = Some(LIMIT);
         Ok(Box::new(peer))
     }
@@ -100,7 +100,7 @@ fn main() {
     };
     let hosts = Arc::new(VirtualHosts::new(listener.hosts.into_iter().map(host).collect(), 0));
     let server = SocketAddr::new(server.host.parse().unwrap(), server.port);
-    let threads = std::thread::available_parallelism().unwrap().get();
+    let threads = workers::processors();
     let conf = ServerConf { threads, upstream_keepalive_pool_size: 1024, ..ServerConf::default() };
     let http = Arc::new(http_proxy(&Arc::new(conf), Floor { server }));
     let workers = Workers::start(threads.try_into().unwrap()).unwrap();

@@ -113,19 +113,8 @@ pub fn rfc3339(time: Duration) -> String {
         if text.is_empty() {
             return String::new();
         }
-        let mut whole = String::with_capacity(text.len().saturating_add(5));
-        whole.push_str(text);
-        let millis = time.subsec_millis();
-        for sign in ['.'].into_iter().chain([100, 10, 1].map(|unit| digit(millis / unit))).chain(['Z']) {
-            whole.push(sign);
-        }
-        whole
+        format!("{text}.{:03}Z", time.subsec_millis())
     })
-}
-
-/// The last digit of a number.
-fn digit(number: u32) -> char {
-    char::from_digit(number % 10, 10).unwrap_or('0')
 }
 
 const TO_THE_SECOND: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");

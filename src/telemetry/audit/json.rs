@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fapi::token::TokenId;
 
-/// Writes an object with these variables as its members, in this order.
+/// Writes an object with these fields of `Self` as its members, in this order; does not compile if one is left out.
 macro_rules! write_object {
-    ($out:expr; $first:ident $(, $name:ident)* $(,)?) => {{
+    ($out:expr, $object:expr; $first:ident $(, $name:ident)* $(,)?) => {{
+        let Self { $first $(, $name)* } = $object;
         $crate::telemetry::audit::json::member($out, concat!("{\"", stringify!($first), "\":"), $first);
         $($crate::telemetry::audit::json::member($out, concat!(",\"", stringify!($name), "\":"), $name);)*
         $out.push(b'}');
@@ -76,10 +77,7 @@ impl Value for u64 {
 /// In milliseconds, with three decimals.
 impl Value for Duration {
     fn write(&self, out: &mut Vec<u8>) {
-        let micros = u64::try_from(self.as_micros()).unwrap_or(u64::MAX);
-        (micros / 1000).write(out);
-        let [hundreds, tens, ones] = [100, 10, 1].map(|unit| u8::try_from(micros / unit % 10).unwrap_or_default());
-        out.extend_from_slice(&[b'.', b'0' + hundreds, b'0' + tens, b'0' + ones]);
+        let _ = write!(out, "{}.{:03}", self.as_millis(), self.subsec_micros() % 1000);
     }
 }
 
@@ -164,9 +162,17 @@ mod tests {
 
     #[test]
     fn members_stand_in_the_order_they_are_named() {
-        let (first, second) = (&1_u16, &Some("a\"b"));
+        struct Object {
+            second: Option<&'static str>,
+            first: u16,
+        }
+        impl Value for Object {
+            fn write(&self, out: &mut Vec<u8>) {
+                write_object!(out, self; first, second);
+            }
+        }
         let mut out = Vec::new();
-        write_object!(&mut out; first, second);
+        Object { second: Some("a\"b"), first: 1 }.write(&mut out);
         assert_eq!(String::from_utf8(out).unwrap(), r#"{"first":1,"second":"a\"b"}"#);
     }
 }

@@ -126,8 +126,7 @@ struct ConfirmationText {
 
 impl Value for ConfirmationText {
     fn write(&self, out: &mut Vec<u8>) {
-        let Self { method, thumbprint } = self;
-        write_object!(out; method, thumbprint);
+        write_object!(out, self; method, thumbprint);
     }
 }
 
@@ -215,34 +214,8 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
 
 impl Line<'_> {
     fn write(&self, out: &mut Vec<u8>) {
-        // Every member by name, so that none is forgotten.
-        let Self {
-            time,
-            interaction_id,
-            trace_id,
-            listener,
-            client_address,
-            method,
-            path,
-            route,
-            decision,
-            code,
-            detail,
-            issuer,
-            client_id,
-            subject,
-            token_id,
-            confirmation,
-            certificate_subject,
-            certificate_source,
-            status,
-            upstream,
-            upstream_status,
-            duration_ms,
-            decision_us,
-        } = self;
         write_object!(
-            out;
+            out, self;
             time,
             interaction_id,
             trace_id,
