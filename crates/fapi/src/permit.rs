@@ -175,8 +175,7 @@ mod tests {
     use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
     use crate::route::{Forward, Origin, PathCharacters, Pattern, Routes, Target};
     use crate::sender::SenderEvidence;
-    use crate::token::introspection::Answer;
-    use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+    use crate::testing::introspected;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -262,18 +261,12 @@ mod tests {
         let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
         let certificate = ClientCertificate::from_der(der.der()).unwrap();
         let cnf = json!({ "x5t#S256": certificate.thumbprint().to_string() });
-        let answer = json!({ "active": true, "scope": scope, "cnf": cnf }).to_string();
-        let Ok(Answer::Active(answer)) = Answer::from_json(answer.as_bytes()) else { panic!("the token is active") };
         let (mut request, ()) = Request::get("/p").body(()).unwrap().into_parts();
         request.headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer token"));
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         let target = Target::parse(&request, &origin).unwrap();
         let credentials = Credentials::from_request(&request.headers, None, &[Scheme::Bearer]).unwrap();
-        let token = credentials.token();
-        let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        let (name, issuer) = ("bank".into(), "https://as.example".into());
-        let expected = Expected { name, issuer, audiences: vec![], algorithms: vec![] };
-        let token = ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, NOW).unwrap();
+        let token = introspected(&json!({ "active": true, "scope": scope, "cnf": cnf }), NOW);
         let context = ProofContext {
             target: &target,
             token: credentials.token(),

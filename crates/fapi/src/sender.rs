@@ -258,8 +258,7 @@ mod tests {
     use crate::peer::ClientCertificate;
     use crate::policy::NonceMode;
     use crate::route::{Origin, Target};
-    use crate::token::introspection::Answer;
-    use crate::token::{Expected, MissingAudience, OtherSpellings, TokenHash};
+    use crate::testing::introspected;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -313,14 +312,7 @@ mod tests {
     /// An active token with this `cnf`.
     fn token(cnf: &Value) -> Arc<ActiveToken> {
         let kind = if cnf.get("jkt").is_some() { "DPoP" } else { "Bearer" };
-        let answer = json!({ "active": true, "token_type": kind, "cnf": cnf }).to_string();
-        let Ok(Answer::Active(answer)) = Answer::from_json(answer.as_bytes()) else { panic!("the token is active") };
-        let token = PresentedToken::unparsed("token");
-        let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        let issuer = "https://as.example".into();
-        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
-        let token = ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, NOW);
-        Arc::new(token.unwrap())
+        Arc::new(introspected(&json!({ "active": true, "token_type": kind, "cnf": cnf }), NOW))
     }
 
     #[test]

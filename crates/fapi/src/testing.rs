@@ -1,12 +1,28 @@
-//! Keys that the tests of this crate sign with, and forged JWTs.
+//! Keys that the tests of this crate sign with, forged JWTs, and tokens of an issuer that was asked.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::UnixTime;
+use crate::credentials::PresentedToken;
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
+use crate::token::introspection::Answer;
+use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+
+/// The token `token`, of which its issuer says this.
+pub(crate) fn introspected(answer: &Value, now: UnixTime) -> ActiveToken {
+    let Ok(Answer::Active(answer)) = Answer::from_json(answer.to_string().as_bytes()) else {
+        panic!("the token is active")
+    };
+    let token = PresentedToken::unparsed("token");
+    let names = (&TokenHash::of(token), OtherSpellings::of(token));
+    let issuer = "https://as.example".into();
+    let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
+    ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, now).unwrap()
+}
 
 /// An issuer's key with its `kid`.
 pub(crate) struct SigningKey {

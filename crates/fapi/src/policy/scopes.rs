@@ -69,19 +69,12 @@ mod tests {
 
     use super::*;
     use crate::UnixTime;
-    use crate::credentials::PresentedToken;
-    use crate::token::introspection::Answer;
-    use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+    use crate::testing::introspected;
+    use crate::token::ActiveToken;
 
     /// A token with this scope.
     fn token(scope: &str) -> ActiveToken {
-        let answer = json!({ "active": true, "scope": scope }).to_string();
-        let Ok(Answer::Active(answer)) = Answer::from_json(answer.as_bytes()) else { panic!("the token is active") };
-        let token = PresentedToken::unparsed("token");
-        let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        let issuer = "https://as.example".into();
-        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
-        ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, UnixTime(0)).unwrap()
+        introspected(&json!({ "active": true, "scope": scope }), UnixTime(0))
     }
 
     #[test]

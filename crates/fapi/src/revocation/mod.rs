@@ -274,9 +274,7 @@ const LONGEST: u64 = 366 * 24 * 60 * 60;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::PresentedToken;
-    use crate::token::introspection::Answer;
-    use crate::token::{Expected, MissingAudience, OtherSpellings};
+    use crate::testing::introspected;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -398,14 +396,7 @@ mod tests {
         if let Some(iat) = iat {
             answer["iat"] = json!(iat);
         }
-        let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else {
-            panic!("active")
-        };
-        let token = PresentedToken::unparsed("opaque");
-        let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        let issuer = "https://as.example".into();
-        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
-        ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, NOW.plus(1000)).unwrap()
+        introspected(&answer, NOW.plus(1000))
     }
 
     fn issued_by(iat: f64, truncated: bool) -> ActiveToken {
