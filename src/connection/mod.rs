@@ -13,6 +13,7 @@ pub mod ended;
 pub mod exchanges;
 mod gathered;
 pub mod handshake;
+pub mod head;
 pub mod limits;
 pub mod lingering;
 pub mod phase;

@@ -9,7 +9,7 @@ use super::Proxy;
 use super::context::fresh_exchange;
 use crate::clock::{http_date, rfc3339};
 use crate::connection::ConnectionFacts;
-use crate::connection::stream::EarlyFault;
+use crate::connection::head::EarlyFault;
 use crate::telemetry::audit::{CertificateSource, Ending};
 
 impl Proxy {
