@@ -4,9 +4,12 @@ use std::sync::LazyLock;
 
 use fapi::UnixTime;
 use fapi::credentials::{Credentials, Scheme};
+use fapi::jose::json::parse_object;
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::token::introspection::{Answer, Signer};
-use fapi::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+use fapi::token::{
+    AccessTokenForm, ActiveToken, Differences, Expected, MissingAudience, OtherSpellings, ScopeForm, TokenHash,
+};
 use http::{HeaderMap, HeaderValue};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -16,6 +19,12 @@ static EXPECTED: LazyLock<Expected> = LazyLock::new(|| Expected {
     issuer: "https://as.example".into(),
     audiences: vec!["https://api.example".into()],
     algorithms: Algorithm::ALL.to_vec(),
+    form: AccessTokenForm::default(),
+});
+// An issuer that writes scopes as a list.
+static LISTED: LazyLock<Expected> = LazyLock::new(|| {
+    let differences = Differences { scope_form: ScopeForm::List, ..Differences::NONE };
+    Expected { form: AccessTokenForm::new(differences).expect("a form"), ..EXPECTED.clone() }
 });
 // The public key of RFC 7517 appendix A.1.
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
@@ -38,6 +47,16 @@ libfuzzer_sys::fuzz_target!(|body: &[u8]| {
             if let Ok(token) = ActiveToken::from_introspection(answer, names, &EXPECTED, missing_audience, NOW) {
                 assert!(token.claims_at(NOW).is_ok());
                 let _ = token.size();
+            }
+            let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("same bytes, different answer") };
+            let listed = ActiveToken::from_introspection(answer, names, &LISTED, missing_audience, NOW);
+            if let Ok(claims) = listed.as_ref().map(|token| token.claims_for_audit()) {
+                let answer = parse_object(body).expect("it was read before");
+                let list = answer.get("scope").and_then(|scope| scope.as_array()).cloned().unwrap_or_default();
+                assert!(
+                    claims.scopes().eq(list.iter().filter_map(|scope| scope.as_str())),
+                    "each element is one scope"
+                );
             }
         }
     }

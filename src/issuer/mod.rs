@@ -150,7 +150,7 @@ impl Issuers {
         match (&entry.judge, jws) {
             (Judge::Issuer(introspector), _) => introspector.introspect((token, hash), asker, max_age, now).await,
             (Judge::Keys(keys), Some(jws)) => self.verify(entry, keys, (token, jws), hash, now).await,
-            (Judge::Keys(_), None) => Err(TokenError::issuer_unknown(None).into()),
+            (Judge::Keys(_), None) => Err(self.issuer_unknown(None, accepted).into()),
         }
     }
 
@@ -192,10 +192,10 @@ impl Issuers {
             Ok(jws) => match jws.claimed_issuer() {
                 Some(claimed) => {
                     let found = self.accepted(accepted).find(|entry| *entry.expected.issuer == *claimed);
-                    let entry = found.ok_or_else(|| TokenError::issuer_unknown(Some(claimed)))?;
+                    let entry = found.ok_or_else(|| self.issuer_unknown(Some(claimed), accepted))?;
                     return Ok((entry, Some(jws)));
                 }
-                None => (TokenError::issuer_unknown(None), Some(jws)),
+                None => (self.issuer_unknown(None, accepted), Some(jws)),
             },
             // Not a JWS that the gateway can read, so an opaque token: only its issuer knows what it is.
             Err(error @ (TokenError::Malformed { .. } | TokenError::Encrypted)) => (error, None),
@@ -296,6 +296,10 @@ impl Issuers {
         // The count is exact only after expired entries are removed.
         self.tokens.run_pending_tasks();
         self.tokens.entry_count() + introspected.sum::<u64>()
+    }
+
+    fn issuer_unknown(&self, claimed: Option<&str>, accepted: &[IssuerIndex]) -> TokenError {
+        TokenError::issuer_unknown(claimed, self.accepted(accepted).map(|entry| &*entry.expected.issuer))
     }
 
     fn accepted(&self, accepted: &[IssuerIndex]) -> impl Iterator<Item = &Entry> {

@@ -12,7 +12,7 @@ use fapi::peer::{NoCertificate, Peer};
 use fapi::policy::{NonceMode, ScopeRule};
 use fapi::rejection::Cause;
 use fapi::route::{Origin, Target};
-use fapi::token::Expected;
+use fapi::token::{AccessTokenForm, Expected};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use sandbox::authorization_server::AuthorizationServer;
@@ -152,6 +152,7 @@ fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> 
         issuer: server.issuer().into(),
         audiences: vec![AuthorizationServer::AUDIENCE.into()],
         algorithms: Algorithm::ALL.to_vec(),
+        form: AccessTokenForm::default(),
     };
     Settings {
         expected,

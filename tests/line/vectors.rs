@@ -18,7 +18,10 @@ use fapi::policy::{IssuerIndex, NonceMode, Policy, PolicyError, ScopeRule};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Forward, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Target, UpstreamRef};
 use fapi::sender::SenderError;
-use fapi::token::{ActiveToken, Confirmation, ConfirmationError, Expected, TokenError, TokenHash, UnverifiedJws};
+use fapi::text::Names;
+use fapi::token::{
+    AccessTokenForm, ActiveToken, Confirmation, ConfirmationError, Expected, TokenError, TokenHash, UnverifiedJws,
+};
 use fapi_gateway::replay::keys::KnownKeys;
 use http::{HeaderMap, header};
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
@@ -80,7 +83,7 @@ fn rfc6750_3_our_challenges_have_the_shape_of_the_examples() {
         assert_eq!(value(&own, "error"), value(&printed, "error"), "{ours}");
     }
     // "the scope attribute is a space-delimited list of case-sensitive scope values indicating the required scope".
-    let insufficient = PolicyError::ScopeInsufficient { found: Vec::new(), needed: "accounts Payments".into() };
+    let insufficient = PolicyError::ScopeInsufficient { found: Names::default(), needed: "all".into() };
     let ours = challenge(insufficient, Some(route(&["accounts", "Payments"])));
     let (_, own) = parameters(&ours);
     assert_eq!(names(&own), ["realm", "error", "error_description", "scope"]);
@@ -447,6 +450,7 @@ impl Issuer {
             issuer: "https://authorization-server.example.com/".into(),
             audiences: vec!["https://rs.example.com/".into()],
             algorithms: Algorithm::ALL.to_vec(),
+            form: AccessTokenForm::default(),
         };
         Self { key, keys, expected }
     }

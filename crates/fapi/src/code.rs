@@ -149,7 +149,8 @@ codes! {
     TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
     /// `alg` is not one of the issuer's algorithms: PS256, ES256, EdDSA (FAPI 2.0 §5.4.1).
     TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);
-    /// `typ` is not `at+jwt` (RFC 9068 §4), or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
+    /// `typ` is not `at+jwt` (RFC 9068 §4), nor another that the issuer's access tokens have; or the claims are those of another
+    /// kind of token (RFC 8725 §3.12); or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
     TokenTypeWrong = "token_type_wrong", UNAUTHORIZED, Some(InvalidToken);
     /// `iss` is not an issuer that this route accepts (RFC 9068 §4).
     TokenIssuerUnknown = "token_issuer_unknown", UNAUTHORIZED, Some(InvalidToken);

@@ -20,6 +20,11 @@ use crate::sender::SenderError;
 use crate::token::{ActiveToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
+///
+/// Its text is the reason, for operators alone: what was found and, where the two were compared, what would have been
+/// accepted. It is the `detail` of the audit, and what everything else shows that explains a refusal. It is short and
+/// printable ASCII where it quotes what was sent, of a token it quotes only the values that were compared, and it never
+/// contains a token, a proof or a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     /// The request message.

@@ -10,18 +10,29 @@ use crate::credentials::PresentedToken;
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
 use crate::token::introspection::Answer;
-use crate::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+use crate::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
 
-/// The token `token`, of which its issuer says this.
+/// The token `token` for this resource, of which its issuer says this too.
 pub(crate) fn introspected(answer: &Value, now: UnixTime) -> ActiveToken {
+    let mut answer = answer.clone();
+    answer["aud"] = json!("https://rs.example");
     let Ok(Answer::Active(answer)) = Answer::from_json(answer.to_string().as_bytes()) else {
         panic!("the token is active")
     };
     let token = PresentedToken::unparsed("token");
     let names = (&TokenHash::of(token), OtherSpellings::of(token));
-    let issuer = "https://as.example".into();
-    let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
-    ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Accept, now).unwrap()
+    ActiveToken::from_introspection(answer, names, &expected(), MissingAudience::Refuse, now).unwrap()
+}
+
+/// What is expected of the tokens of `https://as.example` for `https://rs.example`, those of RFC 9068.
+pub(crate) fn expected() -> Expected {
+    Expected {
+        name: "bank".into(),
+        issuer: "https://as.example".into(),
+        audiences: vec!["https://rs.example".into()],
+        algorithms: Algorithm::ALL.to_vec(),
+        form: AccessTokenForm::default(),
+    }
 }
 
 /// An issuer's key with its `kid`.
@@ -45,6 +56,11 @@ impl SigningKey {
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         self.key.sign_jws(header, claims).unwrap()
+    }
+
+    /// The signature of what is not built from values, in base64url.
+    pub(crate) fn signature(&self, signed: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()).unwrap())
     }
 
     /// The public key as the issuer publishes it.

@@ -1,6 +1,10 @@
-//! Text that several steps read in the same way: characters and escapes (RFC 3986 §2), media types (RFC 9110 §8.3.1).
+//! Text that several steps read or show in the same way: characters and escapes (RFC 3986 §2), media types (RFC 9110
+//! §8.3.1), and what others sent, in the reasons of refusals.
+
+use std::fmt;
 
 use http::HeaderValue;
+use serde_json::Value;
 
 /// Whether a `Content-Type` is this media type, regardless of case and of parameters.
 ///
@@ -25,6 +29,63 @@ pub(crate) const fn is_unreserved(byte: u8) -> bool {
 /// Makes untrusted text safe to log: printable ASCII, at most 64 characters.
 pub(crate) fn printable(text: &str) -> Box<str> {
     text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect::<String>().into()
+}
+
+/// The names on one side of a comparison that failed, such as audiences, for operators.
+///
+/// Made for a refusal: has at most 16 of them, each of at most 128 characters, and shows them as a JSON-like list of
+/// printable ASCII, so that its text is bounded and cannot be read as something else, whoever chose the names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    shown: Vec<Box<str>>,
+    more: usize,
+}
+
+impl Names {
+    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let mut names = names.into_iter();
+        let shown = names.by_ref().take(MAX_NAMES).map(shown).collect();
+        Self { shown, more: names.count() }
+    }
+}
+
+/// `["a", "b"]`; if there are too many, the last one is followed by their number.
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shown)?;
+        if self.more == 0 { Ok(()) } else { write!(f, " and {} more", self.more) }
+    }
+}
+
+const MAX_NAMES: usize = 16;
+
+/// The value of a member, for operators: text in quotes, other JSON in compact form, `missing` if there is none; bounded
+/// and escaped like one of [`Names`].
+pub(crate) fn shown_value(value: Option<&Value>) -> Box<str> {
+    match value {
+        None => "missing".into(),
+        Some(Value::String(text)) => format!("{:?}", shown(text)).into(),
+        Some(Value::Array(_)) => "a list".into(),
+        Some(Value::Object(_)) => "an object".into(),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_)) => value.map(Value::to_string).unwrap_or_default().into(),
+    }
+}
+
+/// Printable ASCII, at most 128 characters, the last of which say if that is not all.
+fn shown(text: &str) -> Box<str> {
+    const MAX: usize = 128;
+    let cut = text.chars().nth(MAX).is_some();
+    let kept = text.chars().take(if cut { MAX - 3 } else { MAX });
+    let mut shown: String = kept.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+    if cut {
+        shown.push_str("...");
+    }
+    shown.into()
+}
+
+/// Whether a text is a `scope-token`: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
+pub(crate) fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
 /// Whether a byte is a `tchar` (RFC 9110 §5.6.2).
@@ -57,6 +118,48 @@ mod tests {
             ["", ";", "application", "application/jsonx", "application/json,text/html", "text/html;application/json"]
         {
             assert!(!is_json(value.as_bytes()), "{value}");
+        }
+    }
+
+    #[test]
+    fn names_are_bounded_and_printable() {
+        let names = |count: usize| Names::of(std::iter::repeat_n("a", count)).to_string();
+        assert_eq!((names(0).as_str(), names(2).as_str()), ("[]", r#"["a", "a"]"#)); // control
+        assert_eq!(names(16), format!("[{}]", [r#""a""#; 16].join(", ")));
+        assert_eq!(names(18), format!("[{}] and 2 more", [r#""a""#; 16].join(", ")));
+        let long = |count: usize| Names::of([&*"x".repeat(count)]).to_string();
+        assert_eq!(long(128), format!("[\"{}\"]", "x".repeat(128))); // control
+        assert_eq!(long(129), format!("[\"{}...\"]", "x".repeat(125)));
+        assert_eq!(Names::of(["a\"b\\\n\u{e9}\u{7f}"]).to_string(), r#"["a\"b\\???"]"#);
+        let most = format!("\"{}", "\u{1f600}".repeat(1000));
+        assert!(Names::of(std::iter::repeat_n(&*most, 1000)).to_string().len() < 2200);
+    }
+
+    #[test]
+    fn a_value_is_shown_as_what_it_is() {
+        use serde_json::json;
+        assert_eq!(&*shown_value(None), "missing");
+        for (value, expected) in [
+            (json!("JWT"), r#""JWT""#),
+            (json!("missing"), r#""missing""#),
+            (json!("null"), r#""null""#),
+            (json!(""), r#""""#),
+            (json!("a\"\n"), r#""a\"?""#),
+            (json!(null), "null"),
+            (json!(true), "true"),
+            (json!(-1.5), "-1.5"),
+            (json!(["JWT"]), "a list"),
+            (json!({ "typ": "JWT" }), "an object"),
+        ] {
+            assert_eq!(&*shown_value(Some(&value)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn rfc6749_3_3_a_scope_is_printable_ascii_without_space_quote_and_backslash() {
+        assert!(["a", "!", "#~[]", "https://api.example/accounts.read"].into_iter().all(is_scope_token)); // control
+        for text in ["", "a b", " ", "a\tb", "a\"", "a\\", "\u{7f}", "\u{e9}", "a\n"] {
+            assert!(!is_scope_token(text), "{text:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::revocation::{Revocation, Subject};
-use fapi::token::{ActiveToken, Expected, MissingAudience, TokenHash};
+use fapi::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, TokenHash};
 use http::{Response, header};
 use reqwest::Url;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -161,6 +161,7 @@ fn expected() -> Expected {
         issuer: "https://bank.example".into(),
         audiences: vec!["https://api.example".into()],
         algorithms: Vec::new(),
+        form: AccessTokenForm::default(),
     }
 }
 

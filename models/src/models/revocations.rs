@@ -7,7 +7,7 @@ use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::revocation::{Revocation, Subject};
 use fapi::token::introspection::Answer;
-use fapi::token::{ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+use fapi::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
 use serde_json::json;
 use shuttle::thread;
 
@@ -45,6 +45,7 @@ fn token(name: &str) -> ActiveToken {
         issuer: "https://bank.example".into(),
         audiences: vec!["https://api.example".into()],
         algorithms: Vec::new(),
+        form: AccessTokenForm::default(),
     };
     ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Refuse, NOW).unwrap()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fapi::jose::keys::Algorithm;
 use fapi::route::Routes;
-use fapi::token::Expected;
+use fapi::token::{AccessTokenForm, Expected};
 use reqwest::Url;
 
 use super::Build;
@@ -156,7 +156,13 @@ impl Build<'_> {
         };
         self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}"));
         Some(issuer::Settings {
-            expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms },
+            expected: Expected {
+                name: name.into(),
+                issuer: issuer.into(),
+                audiences,
+                algorithms,
+                form: AccessTokenForm::default(),
+            },
             jwks_uri: jwks_uri.transpose().ok()?,
             jwks: jwks?,
             trust_anchors: trust_anchors?,

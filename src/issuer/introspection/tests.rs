@@ -8,7 +8,7 @@ use fapi::code::Code;
 use fapi::jose::keys::Algorithm;
 use fapi::jose::statement::StatementError;
 use fapi::rejection::Cause;
-use fapi::token::MissingAudience;
+use fapi::token::{AccessTokenForm, MissingAudience};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer, Script};
@@ -51,6 +51,7 @@ fn introspector(
         issuer: issuer.into(),
         audiences: vec![AuthorizationServer::AUDIENCE.into()],
         algorithms: Algorithm::ALL.to_vec(),
+        form: AccessTokenForm::default(),
     };
     let anchors = TrustAnchors::Given(vec![authority.der().clone()]);
     let (jwks, timing) = (JwksSettings::default(), TIMING);

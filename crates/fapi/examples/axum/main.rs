@@ -26,7 +26,7 @@ use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{
     Forward, Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef,
 };
-use fapi::token::Expected;
+use fapi::token::{AccessTokenForm, Expected};
 use http::Method;
 
 use api::Api;
@@ -101,6 +101,7 @@ fn api(jwks: &[u8], nonce_key: [u8; 32], now: UnixTime) -> Result<Api, Box<dyn E
             issuer: "https://as.example".into(),
             audiences: vec!["https://api.example".into()],
             algorithms: vec![Algorithm::Ps256, Algorithm::Es256],
+            form: AccessTokenForm::default(),
         },
         keys: KeySet::parse(jwks)?,
         freshness: Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[nonce_key], 300)? },

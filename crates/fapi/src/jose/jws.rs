@@ -106,15 +106,9 @@ impl<'r> Jws<'r> {
         self.header.get("typ").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Whether `typ` is `kind`, compared as a media type: ignoring case, with or without `application/` (RFC 7515
-    /// §4.1.9).
+    /// Whether `typ` is `kind` ([`is_media_type_name`]).
     pub(crate) fn is_of_type(&self, kind: &str) -> bool {
-        let found = self.type_name();
-        let short = match found.split_at_checked("application/".len()) {
-            Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
-            Some(_) | None => found,
-        };
-        short.eq_ignore_ascii_case(kind)
+        is_media_type_name(self.type_name(), kind)
     }
 
     /// The unverified value of a claim, if it is text. Use it only to find the issuer whose keys verify the JWS.
@@ -155,6 +149,15 @@ impl<'r> Jws<'r> {
             Some(_) => Err(JwsError::Malformed { part: "header" }),
         }
     }
+}
+
+/// Whether a `typ` is `kind`, compared as a media type: ignoring case, with or without `application/` (RFC 7515 §4.1.9).
+pub(crate) fn is_media_type_name(typ: &str, kind: &str) -> bool {
+    let short = match typ.split_at_checked("application/".len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") => rest,
+        Some(_) | None => typ,
+    };
+    short.eq_ignore_ascii_case(kind)
 }
 
 /// How many keys are tried for one JWS.

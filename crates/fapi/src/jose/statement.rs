@@ -10,7 +10,7 @@ use super::claims::numeric_date;
 use super::jws::{Jws, JwsError, NotVerified};
 use super::keys::{Algorithm, KeySet};
 use crate::UnixTime;
-use crate::text::printable;
+use crate::text::{Names, printable, shown_value};
 
 /// What is expected of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -45,12 +45,12 @@ pub enum StatementError {
         expected: &'static str,
     },
     /// An algorithm that is not allowed.
-    #[error(
-        "its alg is {algorithm:?}, not one of the issuer's algorithms; register PS256, ES256 or EdDSA at the issuer"
-    )]
+    #[error("its alg is {algorithm:?}, expected one of {expected}; register PS256, ES256 or EdDSA at the issuer")]
     AlgorithmRefused {
         /// The name found, truncated and made printable.
         algorithm: Box<str>,
+        /// The issuer's algorithms.
+        expected: Names,
     },
     /// The key set has no key for it.
     #[error("the issuer has no key with kid {key_id:?} for its algorithm")]
@@ -73,10 +73,12 @@ pub enum StatementError {
         expected: Box<str>,
     },
     /// Meant for another audience.
-    #[error("its aud does not contain any of {expected:?}")]
+    #[error("its aud is {found}, expected one of {expected}")]
     AudienceMismatch {
+        /// The audiences found, or what stands in their place, made printable.
+        found: Box<str>,
         /// The audiences configured.
-        expected: Vec<Box<str>>,
+        expected: Names,
     },
     /// No usable `iat`.
     #[error("its iat is missing or not a number of seconds")]
@@ -131,7 +133,10 @@ impl Statement {
         }
         let algorithm = Algorithm::from_name(jws.algorithm_name())
             .filter(|algorithm| expected.algorithms.contains(algorithm))
-            .ok_or_else(|| StatementError::AlgorithmRefused { algorithm: printable(jws.algorithm_name()) })?;
+            .ok_or_else(|| StatementError::AlgorithmRefused {
+                algorithm: printable(jws.algorithm_name()),
+                expected: Names::of(expected.algorithms.iter().map(|algorithm| algorithm.as_str())),
+            })?;
         let key_id = jws.key_id()?.map(str::to_owned);
         let members =
             jws.verify_with_one_of(keys.candidates(key_id.as_deref(), algorithm)).map_err(|error| match error {
@@ -152,7 +157,14 @@ impl Statement {
             Some(_) | None => false,
         };
         if !for_us {
-            return Err(StatementError::AudienceMismatch { expected: expected.audiences.to_vec() });
+            let found = match members.get("aud") {
+                Some(Value::Array(audiences)) if audiences.iter().all(Value::is_string) => {
+                    Names::of(audiences.iter().filter_map(Value::as_str)).to_string().into()
+                }
+                other => shown_value(other),
+            };
+            let expected = Names::of(expected.audiences.iter().map(|audience| &**audience));
+            return Err(StatementError::AudienceMismatch { found, expected });
         }
         let issued_at = match numeric_date(&members, "iat", f64::floor) {
             Ok(Some(at)) => at,
@@ -243,7 +255,8 @@ mod tests {
         for algorithm in ["RS256", "none", "HS256", "PS512", "ps256", ""] {
             let mut header = stage.header();
             header["alg"] = json!(algorithm);
-            let refused = Err(StatementError::AlgorithmRefused { algorithm: algorithm.into() });
+            let expected = Names::of(Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()));
+            let refused = Err(StatementError::AlgorithmRefused { algorithm: algorithm.into(), expected });
             assert_eq!(stage.judge(&stage.key.sign(&header, &good())), refused);
             assert_eq!(stage.judge(&unsigned(&header, &good())), refused);
             let secret = stage.key.jwk().to_string();
@@ -258,7 +271,7 @@ mod tests {
         {
             assert!(error.depends_on_keys(), "{error}");
         }
-        let audience = StatementError::AudienceMismatch { expected: vec![] };
+        let audience = StatementError::AudienceMismatch { found: "missing".into(), expected: Names::default() };
         for error in [StatementError::Encrypted, StatementError::IssuedAtMissing, audience] {
             assert!(!error.depends_on_keys(), "{error}"); // control
         }

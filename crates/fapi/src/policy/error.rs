@@ -1,6 +1,7 @@
 //! Why a token does not satisfy a policy, and why a policy is refused.
 
 use crate::code::Code;
+use crate::text::Names;
 
 /// Why a policy is refused; an incomplete one would permit too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,11 +24,11 @@ pub enum EmptyPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Its scopes do not cover the route.
-    #[error("scope is {found:?}, the route needs {needed:?}")]
+    #[error("scope is {found}, the route needs {needed}")]
     ScopeInsufficient {
-        /// The token's scopes, truncated and made printable.
-        found: Vec<Box<str>>,
-        /// The route's scopes.
+        /// The token's scopes.
+        found: Names,
+        /// The route's scopes, as shown: one in quotes, or `all of` or `one of` a list.
         needed: Box<str>,
     },
 }

@@ -1,7 +1,7 @@
 //! The scopes that a route requires (RFC 6749 §3.3, RFC 6750 §3.1).
 
 use super::error::{EmptyPolicy, PolicyError};
-use crate::text::printable;
+use crate::text::{Names, is_scope_token};
 use crate::token::Claims;
 
 /// Which scopes a route requires.
@@ -32,10 +32,7 @@ impl Scopes {
         if names.is_empty() {
             return Err(EmptyPolicy::Scopes);
         }
-        // scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
-        let spelled =
-            |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
-        if !names.iter().all(|name| spelled(name)) {
+        if !names.iter().all(|name| is_scope_token(name)) {
             return Err(EmptyPolicy::ScopeSyntax);
         }
         let text = names.join(" ").into();
@@ -56,10 +53,18 @@ impl Scopes {
         if covered {
             return Ok(());
         }
-        Err(PolicyError::ScopeInsufficient {
-            found: claims.scopes().take(32).map(printable).collect(),
-            needed: self.text.clone(),
-        })
+        Err(PolicyError::ScopeInsufficient { found: Names::of(claims.scopes()), needed: self.needed() })
+    }
+}
+
+impl Scopes {
+    /// What the rule wants, for operators.
+    fn needed(&self) -> Box<str> {
+        match &self.rule {
+            ScopeRule::All(names) | ScopeRule::Any(names) if names.len() == 1 => format!("{:?}", self.text).into(),
+            ScopeRule::All(names) => format!("all of {}", Names::of(names.iter().map(|name| &**name))).into(),
+            ScopeRule::Any(names) => format!("one of {}", Names::of(names.iter().map(|name| &**name))).into(),
+        }
     }
 }
 
@@ -75,6 +80,28 @@ mod tests {
     /// A token with this scope.
     fn token(scope: &str) -> ActiveToken {
         introspected(&json!({ "active": true, "scope": scope }), UnixTime(0))
+    }
+
+    #[test]
+    fn a_refusal_says_which_scopes_the_token_has_and_which_the_route_needs() {
+        let text = |rule, scope: &str| {
+            Scopes::new(rule).unwrap().check(token(scope).claims_for_audit()).map_err(|error| error.to_string())
+        };
+        let names = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Vec<Box<str>>>();
+        let two = names(&["accounts", "payments"]);
+        assert_eq!(text(ScopeRule::All(two.clone()), "payments accounts"), Ok(())); // control
+        for (rule, scope, expected) in [
+            (ScopeRule::All(names(&["accounts"])), "openid", r#"scope is ["openid"], the route needs "accounts""#),
+            (ScopeRule::Any(names(&["accounts"])), "", r#"scope is [], the route needs "accounts""#),
+            (
+                ScopeRule::All(two.clone()),
+                "accounts",
+                r#"scope is ["accounts"], the route needs all of ["accounts", "payments"]"#,
+            ),
+            (ScopeRule::Any(two), "a b\"", r#"scope is ["a", "b\""], the route needs one of ["accounts", "payments"]"#),
+        ] {
+            assert_eq!(text(rule, scope), Err(expected.to_owned()));
+        }
     }
 
     #[test]

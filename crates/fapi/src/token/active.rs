@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::PresentedToken;
+    use crate::testing::expected;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -142,9 +143,7 @@ mod tests {
         let Value::Object(members) = claims else { panic!("an object") };
         let token = PresentedToken::unparsed(text);
         let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        let issuer = "https://as.example".into();
-        let expected = Expected { name: "bank".into(), issuer, audiences: vec![], algorithms: vec![] };
-        ActiveToken::with_claims(members, Err(ConfirmationError::Unbound), names, &expected, NOW)
+        ActiveToken::with_claims(members, Err(ConfirmationError::Unbound), names, &expected(), NOW)
     }
 
     #[test]

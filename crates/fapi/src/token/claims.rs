@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::TokenError;
+use super::form::AccessTokenForm;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::keys::Algorithm;
-use crate::text::printable;
+use crate::text::{Names, printable};
 
 /// The claims of an authentic token.
 pub struct Claims {
@@ -32,7 +33,7 @@ impl Claims {
         let scope = match members.get("scope") {
             None => Box::default(),
             Some(Value::String(scope)) => scope.as_str().into(),
-            Some(_) => return Err(TokenError::ClaimMalformed { claim: "scope", expected: "a string" }),
+            Some(_) => return Err(TokenError::ClaimMalformed { claim: "scope".into(), expected: "a string" }),
         };
         Ok(Self { expires_at, issued_at, not_before, scope, members })
     }
@@ -86,22 +87,31 @@ impl Claims {
 pub(super) fn check_issuer(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
     let issuer = required_text(members, "iss")?;
     if issuer != &*expected.issuer {
-        return Err(TokenError::issuer_unknown(Some(issuer)));
+        return Err(TokenError::issuer_unknown(Some(issuer), [&*expected.issuer]));
     }
     Ok(())
 }
 
 /// RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value
 /// corresponding to an identifier the resource server expects for itself."
-pub(super) fn check_audience(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
+///
+/// `client` is one that no resource indicator may be equal to, if there is any.
+pub(super) fn check_audience(
+    members: &Map<String, Value>,
+    expected: &Expected,
+    client: Option<&str>,
+) -> Result<(), TokenError> {
     let audiences = audiences(members)?;
-    if !audiences.iter().any(|audience| expected.audiences.iter().any(|own| **own == **audience)) {
-        return Err(TokenError::AudienceMismatch {
-            found: audiences.iter().take(8).map(|audience| printable(audience)).collect(),
-            expected: expected.audiences.clone(),
-        });
+    let ours = |audience: &&str| expected.audiences.iter().any(|own| **own == **audience);
+    if audiences.iter().any(|audience| ours(audience) && Some(*audience) != client) {
+        return Ok(());
     }
-    Ok(())
+    let (found, configured) =
+        (Names::of(audiences.iter().copied()), Names::of(expected.audiences.iter().map(|audience| &**audience)));
+    Err(match client.filter(|client| audiences.contains(client) && ours(client)) {
+        Some(client) => TokenError::AudienceIsClient { found, client: printable(client), expected: configured },
+        None => TokenError::AudienceMismatch { found, expected: configured },
+    })
 }
 
 /// Shows no claim, since claims are personal data.
@@ -122,25 +132,28 @@ pub struct Expected {
     pub audiences: Vec<Box<str>>,
     /// The algorithms the issuer may sign with.
     pub algorithms: Vec<Algorithm>,
+    /// How its access tokens differ from RFC 9068.
+    pub form: AccessTokenForm,
 }
 
-pub(super) fn required_text<'m>(members: &'m Map<String, Value>, claim: &'static str) -> Result<&'m str, TokenError> {
+pub(super) fn required_text<'m>(members: &'m Map<String, Value>, claim: &str) -> Result<&'m str, TokenError> {
     match members.get(claim) {
-        None => Err(TokenError::ClaimMissing { claim }),
+        None => Err(TokenError::ClaimMissing { claim: claim.into() }),
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        Some(_) => Err(TokenError::ClaimMalformed { claim, expected: "a non-empty string" }),
+        Some(_) => Err(TokenError::ClaimMalformed { claim: claim.into(), expected: "a non-empty string" }),
     }
 }
 
 /// RFC 7519 §4.1.3: `aud` is an array of strings or a single string.
 fn audiences(members: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
-    const MALFORMED: TokenError =
-        TokenError::ClaimMalformed { claim: "aud", expected: "a string or an array of strings" };
+    let malformed = || TokenError::ClaimMalformed { claim: "aud".into(), expected: "a string or an array of strings" };
     match members.get("aud") {
-        None => Err(TokenError::ClaimMissing { claim: "aud" }),
+        None => Err(TokenError::ClaimMissing { claim: "aud".into() }),
         Some(Value::String(audience)) => Ok(vec![audience]),
-        Some(Value::Array(audiences)) => audiences.iter().map(|audience| audience.as_str().ok_or(MALFORMED)).collect(),
-        Some(_) => Err(MALFORMED),
+        Some(Value::Array(audiences)) => {
+            audiences.iter().map(|audience| audience.as_str().ok_or_else(malformed)).collect()
+        }
+        Some(_) => Err(malformed()),
     }
 }
 
@@ -150,7 +163,7 @@ fn time(
     round: fn(f64) -> f64,
 ) -> Result<Option<UnixTime>, TokenError> {
     numeric_date(members, claim, round)
-        .map_err(|_| TokenError::ClaimMalformed { claim, expected: "a number of seconds" })
+        .map_err(|_| TokenError::ClaimMalformed { claim: claim.into(), expected: "a number of seconds" })
 }
 
 /// The approximate size of a value on the heap, including the overhead of its entry in a map or list.

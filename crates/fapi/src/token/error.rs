@@ -1,11 +1,16 @@
 //! Why a token is refused (RFC 9068 §4, RFC 7662 §2.2).
 
+use serde_json::Value;
+
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::jws::JwsError;
-use crate::text::printable;
+use crate::text::{Names, shown_value};
 
 /// Why a token is refused. Each variant has what an operator needs, and never the token.
+///
+/// The text has what was found and what would have been accepted. It is bounded and printable, and of the token it has
+/// only the values that are compared, such as `iss`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Over the size limit.
@@ -35,22 +40,44 @@ pub enum TokenError {
         member: &'static str,
     },
     /// An algorithm that is not allowed.
-    #[error("alg is {algorithm:?}, not one of the issuer's algorithms")]
+    #[error("alg is {found}, expected one of {expected}")]
     AlgorithmRefused {
-        /// The name found, truncated and made printable.
-        algorithm: Box<str>,
-    },
-    /// Another kind of JWT.
-    #[error("typ is {found:?}, expected \"at+jwt\"")]
-    TypeWrong {
-        /// The type found, truncated and made printable.
+        /// The value found, as shown.
         found: Box<str>,
+        /// The issuer's algorithms.
+        expected: Names,
+    },
+    /// Another kind of JWT, by its `typ`.
+    #[error("typ is {found}, expected {expected}")]
+    TypeWrong {
+        /// The value found, as shown.
+        found: Box<str>,
+        /// The types of the issuer's access tokens, as shown.
+        expected: Box<str>,
+    },
+    /// Another kind of JWT, by the claim that names the kind.
+    #[error("claim {claim:?}, which says what kind of token it is, is {found}, expected one of {expected}")]
+    KindWrong {
+        /// The claim's name.
+        claim: Box<str>,
+        /// The value found, as shown.
+        found: Box<str>,
+        /// The values of the issuer's access tokens.
+        expected: Names,
+    },
+    /// Another kind of JWT, by a claim that no access token has.
+    #[error("typ is not \"at+jwt\", and claim {claim:?} is one of another kind of token")]
+    ClaimForeign {
+        /// The claim's name.
+        claim: &'static str,
     },
     /// An issuer that the route does not accept.
-    #[error("iss is {found:?}, which the route does not accept")]
+    #[error("iss is {found}, expected one of {expected}")]
     IssuerUnknown {
-        /// The issuer found, truncated and made printable.
+        /// The value found, as shown.
         found: Box<str>,
+        /// The issuers that would be accepted.
+        expected: Names,
     },
     /// The key set has no key for it.
     #[error("the issuer has no key with kid {key_id:?} for this algorithm")]
@@ -68,23 +95,45 @@ pub enum TokenError {
     #[error("claim {claim:?} is missing")]
     ClaimMissing {
         /// Its name.
-        claim: &'static str,
+        claim: Box<str>,
     },
     /// A claim of the wrong type or range.
     #[error("claim {claim:?} is malformed, expected {expected}")]
     ClaimMalformed {
         /// Its name.
-        claim: &'static str,
+        claim: Box<str>,
         /// What it should be.
         expected: &'static str,
     },
+    /// Two claims that name the client, and name two.
+    #[error("client_id is {client_id}, and {claim:?}, which names the client, is {found}")]
+    ClientAmbiguous {
+        /// `client_id`, as shown.
+        client_id: Box<str>,
+        /// The claim that names the client.
+        claim: Box<str>,
+        /// Its value, as shown.
+        found: Box<str>,
+    },
     /// Meant for another resource.
-    #[error("aud is {found:?}, expected one of {expected:?}")]
+    #[error("aud is {found}, expected one of {expected}")]
     AudienceMismatch {
-        /// The audiences found, truncated and made printable.
-        found: Vec<Box<str>>,
+        /// The audiences found.
+        found: Names,
         /// The audiences configured.
-        expected: Vec<Box<str>>,
+        expected: Names,
+    },
+    /// Meant for its own client, as an ID token is.
+    #[error(
+        "aud is {found}, in which {client:?} is the token's own client and not a resource, expected one of {expected}"
+    )]
+    AudienceIsClient {
+        /// The audiences found.
+        found: Names,
+        /// The client.
+        client: Box<str>,
+        /// The audiences configured.
+        expected: Names,
     },
     /// A `token_type` other than that of an access token, in an introspection response.
     #[error("token_type is {found:?}, expected Bearer, or DPoP with cnf.jkt")]
@@ -134,7 +183,9 @@ impl TokenError {
             Self::CriticalHeader => Code::TokenCriticalHeader,
             Self::KeySupplied { .. } => Code::TokenKeySupplied,
             Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
-            Self::TypeWrong { .. } | Self::UseWrong { .. } => Code::TokenTypeWrong,
+            Self::TypeWrong { .. } | Self::KindWrong { .. } | Self::ClaimForeign { .. } | Self::UseWrong { .. } => {
+                Code::TokenTypeWrong
+            }
             Self::Inactive => Code::TokenInactive,
             Self::Revoked => Code::TokenRevoked,
             Self::IssuerUnknown { .. } => Code::TokenIssuerUnknown,
@@ -142,8 +193,8 @@ impl TokenError {
             Self::KeyWeak => Code::TokenKeyWeak,
             Self::SignatureInvalid => Code::TokenSignatureInvalid,
             Self::ClaimMissing { .. } => Code::TokenClaimMissing,
-            Self::ClaimMalformed { .. } => Code::TokenClaimMalformed,
-            Self::AudienceMismatch { .. } => Code::TokenAudienceMismatch,
+            Self::ClaimMalformed { .. } | Self::ClientAmbiguous { .. } => Code::TokenClaimMalformed,
+            Self::AudienceMismatch { .. } | Self::AudienceIsClient { .. } => Code::TokenAudienceMismatch,
             Self::Expired { .. } => Code::TokenExpired,
             Self::NotYetValid { .. } => Code::TokenNotYetValid,
             Self::IssuedInFuture { .. } => Code::TokenIssuedInFuture,
@@ -155,9 +206,10 @@ impl TokenError {
         matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid | Self::KeySupplied { .. })
     }
 
-    /// The error for a token whose claimed issuer the route does not accept.
-    pub fn issuer_unknown(claimed: Option<&str>) -> Self {
-        Self::IssuerUnknown { found: printable(claimed.unwrap_or_default()) }
+    /// The error for a token whose claimed issuer is not one of those that would be accepted.
+    pub fn issuer_unknown<'i>(claimed: Option<&str>, accepted: impl IntoIterator<Item = &'i str>) -> Self {
+        let found = shown_value(claimed.map(Value::from).as_ref());
+        Self::IssuerUnknown { found, expected: Names::of(accepted) }
     }
 }
 
@@ -186,7 +238,7 @@ mod tests {
         ] {
             assert!(error.depends_on_keys(), "{error}");
         }
-        for error in [TokenError::Encrypted, TokenError::Inactive, TokenError::ClaimMissing { claim: "exp" }] {
+        for error in [TokenError::Encrypted, TokenError::Inactive, TokenError::ClaimMissing { claim: "exp".into() }] {
             assert!(!error.depends_on_keys(), "{error}"); // control
         }
     }

@@ -129,7 +129,7 @@ impl ActiveToken {
     /// `hash` and `others` must be of the token that the issuer was asked about. The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
     /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
     /// accepted only with [`MissingAudience::Accept`], and then has to name the `token_type` of a token that is bound to
-    /// a key. A member that is `null` or an empty list counts as missing.
+    /// a key. A member that is `null` or an empty list counts as missing. Of the form of the issuer's tokens, only that of the scopes is about responses.
     ///
     /// # Errors
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
@@ -149,7 +149,7 @@ impl ActiveToken {
             members.insert("iss".to_owned(), Value::from(&*expected.issuer));
         }
         if members.contains_key("aud") || missing_audience == MissingAudience::Refuse {
-            check_audience(&members, expected)?;
+            check_audience(&members, expected, None)?;
         }
         for claim in ["sub", "client_id", "jti"] {
             if members.contains_key(claim) {
@@ -165,13 +165,14 @@ impl ActiveToken {
         match members.get("token_type") {
             // RFC 9449 §5 binds refresh tokens too; if nothing says what the token is, it may be one.
             None if has_key && !members.contains_key("aud") => {
-                return Err(TokenError::ClaimMissing { claim: "token_type" });
+                return Err(TokenError::ClaimMissing { claim: "token_type".into() });
             }
             None => {}
             Some(Value::String(found)) if found.eq_ignore_ascii_case(kind) => {}
             Some(Value::String(kind)) => return Err(TokenError::UseWrong { found: printable(kind) }),
-            Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type", expected: "a string" }),
+            Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type".into(), expected: "a string" }),
         }
+        expected.form.rename_scope(&mut members)?;
         Self::with_claims(members, confirmation, (hash, others), expected, now)
     }
 }
@@ -184,7 +185,8 @@ mod tests {
     use super::*;
     use crate::credentials::PresentedToken;
     use crate::jose::jws::JwsError;
-    use crate::testing::{SigningKey, jwks};
+    use crate::testing::{SigningKey, expected, jwks};
+    use crate::token::form::{AccessTokenForm, Differences, ScopeForm};
 
     const ISSUER: &str = "https://as.example";
     const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -260,12 +262,14 @@ mod tests {
 
     /// The judgement of an active answer with these members.
     fn judged(members: Value, missing_audience: MissingAudience) -> Result<(), TokenError> {
-        let expected = Expected {
-            name: "bank".into(),
-            issuer: ISSUER.into(),
-            audiences: vec!["https://rs.example".into()],
-            algorithms: Algorithm::ALL.to_vec(),
-        };
+        token_of(members, missing_audience, &expected()).map(drop)
+    }
+
+    fn token_of(
+        members: Value,
+        missing_audience: MissingAudience,
+        expected: &Expected,
+    ) -> Result<ActiveToken, TokenError> {
         let mut answer = json!({ "active": true, "cnf": { "x5t#S256": THUMBPRINT } });
         answer.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else {
@@ -273,7 +277,7 @@ mod tests {
         };
         let token = PresentedToken::unparsed("token");
         let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        ActiveToken::from_introspection(answer, names, &expected, missing_audience, NOW).map(drop)
+        ActiveToken::from_introspection(answer, names, expected, missing_audience, NOW)
     }
 
     #[test]
@@ -285,9 +289,10 @@ mod tests {
                 let members = json!({ "aud": aud, member: nothing });
                 assert_eq!(judged(members, MissingAudience::Refuse), Ok(()), "{member}: {nothing}");
             }
-            let missing = Err(TokenError::ClaimMissing { claim: "aud" });
+            let missing = Err(TokenError::ClaimMissing { claim: "aud".into() });
             assert_eq!(judged(json!({ "aud": nothing }), MissingAudience::Refuse), missing, "{nothing}");
-            assert_eq!(judged(json!({ "aud": nothing }), MissingAudience::Accept), Ok(()), "{nothing}");
+            let typed = json!({ "aud": nothing, "token_type": "Bearer" });
+            assert_eq!(judged(typed, MissingAudience::Accept), Ok(()), "{nothing}");
         }
         // What is there is judged, however empty.
         for aud in [json!(""), json!([""]), json!(["https://other.example"]), json!({}), json!([null])] {
@@ -327,10 +332,32 @@ mod tests {
         let (aud, key) = (json!("https://rs.example"), json!({ "jkt": THUMBPRINT }));
         assert_eq!(judged(json!({ "cnf": key, "token_type": "DPoP" })), Ok(())); // control
         assert_eq!(judged(json!({ "cnf": key, "aud": aud })), Ok(())); // control
-        let missing = Err(TokenError::ClaimMissing { claim: "token_type" });
+        let missing = Err(TokenError::ClaimMissing { claim: "token_type".into() });
         assert_eq!(judged(json!({ "cnf": key })), missing);
         assert_eq!(judged(json!({ "cnf": key, "aud": [], "token_type": null })), missing);
         assert_eq!(judged(json!({})), Ok(()), "a token that is bound to a certificate");
+    }
+
+    #[test]
+    fn rfc7662_2_2_scopes_have_the_form_of_the_issuer() {
+        let differences = Differences { scope_form: ScopeForm::List, ..Differences::NONE };
+        let form = AccessTokenForm::new(differences).unwrap();
+        let judged = |form: &AccessTokenForm, scope: Value| {
+            let expected = Expected { form: form.clone(), ..expected() };
+            let members = json!({ "aud": "https://rs.example", "scope": scope });
+            token_of(members, MissingAudience::Refuse, &expected)
+                .map(|token| token.claims_for_audit().scopes().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let (list, string) = (json!(["a", "b"]), json!("a b"));
+        let both = || Ok(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(judged(&form, list.clone()), both()); // control
+        assert_eq!(judged(&AccessTokenForm::default(), string.clone()), both()); // control
+        assert!(matches!(judged(&form, string), Err(TokenError::ClaimMalformed { .. })));
+        assert!(matches!(judged(&AccessTokenForm::default(), list), Err(TokenError::ClaimMalformed { .. })));
+        assert!(matches!(judged(&form, json!(["a b"])), Err(TokenError::ClaimMalformed { .. })));
+        for nothing in [json!([]), json!(null)] {
+            assert_eq!(judged(&form, nothing.clone()), Ok(vec![]), "{nothing}");
+        }
     }
 
     /// The thumbprint of RFC 7638 §3.1.

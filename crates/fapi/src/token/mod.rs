@@ -4,17 +4,21 @@ mod active;
 mod claims;
 mod confirmation;
 mod error;
+mod form;
 mod hash;
 pub mod introspection;
 mod jwt;
+mod kind;
 
 pub use active::{ActiveToken, ClearedUpTo};
 pub use claims::{Claims, Expected};
 pub use confirmation::{Confirmation, ConfirmationError, thumbprint};
 pub use error::TokenError;
+pub use form::{AccessTokenForm, Differences, Dispensable, FormError, ScopeForm};
 pub use hash::{OtherSpellings, TokenHash, TokenId};
 pub use introspection::MissingAudience;
 pub use jwt::{UnverifiedJws, VerifiedJws};
+pub use kind::TokenType;
 
 use crate::credentials::PresentedToken;
 
