@@ -191,8 +191,13 @@ async fn int_03_an_answer_without_aud_counts_only_where_that_is_configured() {
     ] {
         let world = World::with(|scene| scene.introspected(setting)).await;
         assert_eq!(judge_json(&world, &good(&world)).await, ok(), "control");
-        let mut answer = good(&world);
-        answer.as_object_mut().unwrap().remove("aud");
+        let mut answer = merged(&good(&world), json!({ "aud": null }));
+        assert_eq!(judge_json(&world, &answer).await, refused("token_claim_missing"), "{setting}");
+        // RFC 8705 §4 binds refresh tokens to certificates too; without `aud`, something else says that it is none.
+        answer["token_type"] = json!("Refresh");
+        let refresh = if missing == ok() { refused("token_type_wrong") } else { missing.clone() };
+        assert_eq!(judge_json(&world, &answer).await, refresh, "{setting}");
+        answer["token_type"] = json!("Bearer");
         assert_eq!(judge_json(&world, &answer).await, missing.clone(), "{setting}");
         for (audience, expected) in [
             (json!("https://other.example"), refused("token_audience_mismatch")),

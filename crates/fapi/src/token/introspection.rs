@@ -128,8 +128,8 @@ impl ActiveToken {
     ///
     /// `hash` and `others` must be of the token that the issuer was asked about. The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
     /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
-    /// accepted only with [`MissingAudience::Accept`], and then has to name the `token_type` of a token that is bound to
-    /// a key. A member that is `null` or an empty list counts as missing. Of the form of the issuer's tokens, only that of the scopes is about responses.
+    /// accepted only with [`MissingAudience::Accept`], and then has to name the `token_type`. A member that is `null` or an
+    /// empty list counts as missing. Of the form of the issuer's tokens, only that of the scopes is about responses.
     ///
     /// # Errors
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
@@ -163,8 +163,9 @@ impl ActiveToken {
         let has_key = confirmation.as_ref().is_ok_and(|cnf| cnf.key().is_some());
         let kind = if has_key { "DPoP" } else { "Bearer" };
         match members.get("token_type") {
-            // RFC 9449 §5 binds refresh tokens too; if nothing says what the token is, it may be one.
-            None if has_key && !members.contains_key("aud") => {
+            // RFC 8705 §4 and RFC 9449 §5 bind refresh tokens too; if neither the type nor the resource says what the token
+            // is, it may be one.
+            None if !members.contains_key("aud") => {
                 return Err(TokenError::ClaimMissing { claim: "token_type".into() });
             }
             None => {}
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9449_5_a_key_bound_answer_without_audience_has_to_say_that_it_is_no_refresh_token() {
+    fn rfc9449_5_an_answer_without_audience_has_to_say_that_it_is_no_refresh_token() {
         let judged = |members: Value| judged(members, MissingAudience::Accept);
         let (aud, key) = (json!("https://rs.example"), json!({ "jkt": THUMBPRINT }));
         assert_eq!(judged(json!({ "cnf": key, "token_type": "DPoP" })), Ok(())); // control
@@ -335,7 +336,11 @@ mod tests {
         let missing = Err(TokenError::ClaimMissing { claim: "token_type".into() });
         assert_eq!(judged(json!({ "cnf": key })), missing);
         assert_eq!(judged(json!({ "cnf": key, "aud": [], "token_type": null })), missing);
-        assert_eq!(judged(json!({})), Ok(()), "a token that is bound to a certificate");
+        // A token that is bound to a certificate.
+        assert_eq!(judged(json!({ "token_type": "Bearer" })), Ok(())); // control
+        assert_eq!(judged(json!({ "aud": aud })), Ok(())); // control
+        assert_eq!(judged(json!({})), missing);
+        assert_eq!(judged(json!({ "token_type": "Refresh" })), Err(TokenError::UseWrong { found: "Refresh".into() }));
     }
 
     #[test]
