@@ -1,6 +1,7 @@
 //! What is accepted and what is refused, step by step.
 
 mod accepts;
+mod access_tokens;
 mod allocations;
 mod cors;
 mod dpop;

@@ -10,6 +10,7 @@ use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::dpop::Nonces;
 use fapi::policy::NonceMode;
+use fapi::token::{AccessTokenForm, Differences, Dispensable, ScopeForm, TokenType};
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
 use http::HeaderValue;
 use rcgen::{
@@ -104,10 +105,10 @@ fn the_example_loads() {
     let folder = Folder::with_certificates();
     let text = example();
     let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 3, 1));
+    assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 4, 1));
     assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 7, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 8, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
@@ -360,6 +361,77 @@ fn bounds_of_jwks_are_good_themselves() {
         let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
         let jwks = config.issuers[0].jwks;
         assert_eq!((jwks.refresh_interval.as_secs(), jwks.max_age.as_secs()), seconds);
+    }
+}
+
+#[test]
+fn access_tokens_differ_in_what_the_section_names() {
+    let folder = Folder::with_certificates();
+    let entry = "audiences: [\"https://api.bank.example\"] }";
+    let load = |section: &str, profile: &str| {
+        let text = minimal().replace(entry, &entry.replace(" }", &format!(", {section} }}")));
+        let config = folder.load(&text.replace("fapi2-security", profile)).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.warnings, Vec::<String>::new(), "{section}");
+        config
+    };
+    let kind = vec!["Bearer".to_owned(), "DPoP".to_owned()];
+    let all = Differences {
+        types: &[TokenType::AtJwt, TokenType::Jwt, TokenType::Absent],
+        kind: Some(("typ", &kind)),
+        client_claim: "azp",
+        scope_claim: "scp",
+        scope_form: ScopeForm::List,
+        may_lack: &[Dispensable::Subject, Dispensable::TokenId],
+    };
+    let written = "access_token: { typ: [at+jwt, jwt, absent], kind: { claim: typ, is: [Bearer, DPoP] }, client_id: azp, \
+                   scope: scp, scope_form: list, may_lack: [sub, jti] }";
+    for (section, differences) in [
+        ("tokens: jwt", Differences::NONE),
+        ("access_token: {}", Differences::NONE),
+        ("access_token: { typ: [at+jwt], client_id: client_id, scope: scope, scope_form: string }", Differences::NONE),
+        ("access_token: { client_id: cid }", Differences { client_claim: "cid", ..Differences::NONE }),
+        (
+            "access_token: { kind: { claim: typ, is: [Bearer, DPoP] } }",
+            Differences { kind: Some(("typ", &kind)), ..Differences::NONE },
+        ),
+        (written, all),
+    ] {
+        for profile in ["fapi2-security", "fapi1-advanced"] {
+            let config = load(section, profile);
+            let form = AccessTokenForm::new(differences).expect("good differences");
+            assert_eq!(config.issuers[0].expected.form, form, "{section} {profile}");
+        }
+    }
+    let (plain, other) = (load("tokens: jwt", "fapi2-security"), load(written, "fapi2-security"));
+    let shown = "; access tokens: typ at+jwt or jwt or absent, typ Bearer or DPoP, client in azp, scopes in scp, a list, may lack \
+                 sub, may lack jti";
+    let says = |config: &Config| config.summary().iter().any(|line| line.ends_with(shown));
+    assert_eq!((says(&plain), says(&other)), (false, true), "{:?}", other.summary());
+    let effective: Value = serde_yaml::from_str(load("access_token: {}", "fapi2-security").effective()).expect("YAML");
+    let defaults = serde_json::json!({
+        "typ": ["at+jwt"], "client_id": "client_id", "scope": "scope", "scope_form": "string"
+    });
+    assert_eq!(effective["issuers"][0]["access_token"], defaults);
+}
+
+#[test]
+fn an_audience_that_every_token_of_an_issuer_has_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let warnings = |audience: &str| {
+        let text = minimal().replace("audiences: [", &format!("audiences: [\"{audience}\", "));
+        folder.load(&text).unwrap_or_else(|errors| panic!("{errors}")).warnings
+    };
+    for audience in ["accounts", "https://as.bank.example/", "https://as.bank.example/userinfo2"] {
+        assert_eq!(warnings(audience), Vec::<String>::new(), "{audience}"); // control
+    }
+    let way_out = "have the issuer write a value that means this resource alone";
+    for (audience, everywhere) in [
+        ("account", "tokens for every resource at some issuers, whose account console is called so"),
+        ("https://as.bank.example", "tokens for every resource at some issuers, since it is the issuer itself"),
+        ("https://as.bank.example/userinfo", "tokens for every resource at some issuers, with the scope `openid`"),
+    ] {
+        let expected = format!("issuers[0].audiences[0]: `{audience}` is in {everywhere}; {way_out}");
+        assert_eq!(warnings(audience), [expected]);
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use fapi::jose::keys::Algorithm;
 use fapi::route::Routes;
-use fapi::token::{AccessTokenForm, Expected};
+use fapi::token::Expected;
 use reqwest::Url;
 
 use super::Build;
+use super::access_token;
 use super::files::Anchors;
 use crate::config::Profile;
 use crate::config::error::KeyPath;
@@ -125,6 +126,7 @@ impl Build<'_> {
             None => Some(None),
         };
         let algorithms = self.algorithms(&at.key("algorithms"), entry, profile);
+        let form = self.access_token(&at.key("access_token"), entry.access_token.as_mut(), introspected);
         let jwks_uri = entry.jwks_uri.as_deref().map(https_url);
         if let Some(Err(problem)) = &jwks_uri {
             self.problem(&at.key("jwks_uri"), problem);
@@ -154,15 +156,12 @@ impl Build<'_> {
                 format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
             }
         };
-        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}"));
+        let differing = entry.access_token.as_ref().map(|entry| format!("; {}", access_token::summary(entry)));
+        let differing = differing.unwrap_or_default();
+        self.warn_of_audiences(&audiences_at, &issuer, &audiences);
+        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}{differing}"));
         Some(issuer::Settings {
-            expected: Expected {
-                name: name.into(),
-                issuer: issuer.into(),
-                audiences,
-                algorithms,
-                form: AccessTokenForm::default(),
-            },
+            expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms, form: form? },
             jwks_uri: jwks_uri.transpose().ok()?,
             jwks: jwks?,
             trust_anchors: trust_anchors?,
@@ -170,6 +169,26 @@ impl Build<'_> {
             required: *entry.required.get_or_insert(true),
             security_events: false,
         })
+    }
+
+    /// Warns of values that tokens for other resources of an issuer have too.
+    fn warn_of_audiences(&mut self, at: &KeyPath, issuer: &str, audiences: &[Box<str>]) {
+        for (index, audience) in audiences.iter().enumerate() {
+            let everywhere = match &**audience {
+                "account" => "tokens for every resource at some issuers, whose account console is called so",
+                audience if audience == issuer => {
+                    "tokens for every resource at some issuers, since it is the issuer itself"
+                }
+                audience if audience.ends_with("/userinfo") => {
+                    "tokens for every resource at some issuers, with the scope `openid`"
+                }
+                _ => continue,
+            };
+            let warning = format!(
+                "`{audience}` is in {everywhere}; have the issuer write a value that means this resource alone"
+            );
+            self.warn(&at.index(index), warning);
+        }
     }
 
     fn jwks(&mut self, at: &KeyPath, entry: &mut file::Jwks) -> Option<issuer::JwksSettings> {

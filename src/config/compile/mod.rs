@@ -3,6 +3,7 @@
 //! Opens and parses every file that is named, and writes every default into the [`File`], which is then the effective
 //! configuration. A part that cannot be built is left out and its problem recorded; the rest is checked all the same.
 
+mod access_token;
 mod admin;
 mod connections;
 mod cors;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath, Size};
+use super::access_token::AccessToken;
 
 /// One authorization server.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -23,6 +24,8 @@ pub(in crate::config) struct Issuer {
     /// The algorithms it may sign with. Default: PS256, ES256 and EdDSA; with `profile: fapi1-advanced`, PS256 and ES256.
     #[schemars(length(min = 1))]
     pub(in crate::config) algorithms: Option<Vec<Algorithm>>,
+    /// How its access tokens differ from RFC 9068. Default: not at all.
+    pub(in crate::config) access_token: Option<AccessToken>,
     /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
     pub(in crate::config) jwks_uri: Option<String>,
     /// How its keys are cached.

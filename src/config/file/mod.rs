@@ -3,6 +3,7 @@
 //! Every key is optional here, so that [`compile`](super::compile) can report all that are absent at once. A doc comment of
 //! these files is the description of its key in the JSON Schema.
 
+mod access_token;
 mod cors;
 mod issuers;
 mod listeners;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::{Duration, FilePath, Size};
 
+pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
 pub(super) use self::cors::Cors;
 pub(super) use self::issuers::{
     Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, Jwks, MissingAudience,
