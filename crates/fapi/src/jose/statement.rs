@@ -265,6 +265,43 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_what_was_found_and_what_would_be_accepted() {
+        let stage = Stage::new(Algorithm::Es256);
+        let text = |judged: Result<(), StatementError>| judged.map_err(|error| error.to_string());
+        assert_eq!(text(stage.with(AS_IT_IS, AS_IT_IS)), Ok(())); // control
+        for (header, claim, expected) in [
+            (("typ", json!("JWT")), AS_IT_IS, r#"its typ is "JWT", expected "secevent+jwt""#),
+            (
+                AS_IT_IS,
+                ("aud", json!(["x", "y\n"])),
+                r#"its aud is ["x", "y?"], expected one of ["gateway", "https://api.example"]"#,
+            ),
+            (
+                AS_IT_IS,
+                ("aud", json!(null)),
+                r#"its aud is missing, expected one of ["gateway", "https://api.example"]"#,
+            ),
+            (
+                AS_IT_IS,
+                ("aud", json!(["gateway", 1])),
+                r#"its aud is a list, expected one of ["gateway", "https://api.example"]"#,
+            ),
+            (
+                ("alg", json!("RS256")),
+                AS_IT_IS,
+                r#"its alg is "RS256", expected one of ["PS256", "ES256", "EdDSA"]; register PS256, ES256 or EdDSA at the issuer"#,
+            ),
+            (
+                AS_IT_IS,
+                ("iss", json!("https://x.example")),
+                r#"its iss is "https://x.example", expected "https://as.example""#,
+            ),
+        ] {
+            assert_eq!(text(stage.with(header, claim)), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
     fn what_another_version_of_the_keys_could_change_is_told_apart() {
         for error in
             [StatementError::KeyUnknown { key_id: None }, StatementError::KeyWeak, StatementError::SignatureInvalid]
