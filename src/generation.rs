@@ -19,7 +19,7 @@ use crate::issuer::Unread;
 use crate::replay::memory::Capacity;
 use crate::resource::Id;
 use crate::telemetry::audit::OnOverflow;
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::routes::RouteMetrics;
 use crate::upstream::Upstream;
 
 /// The limits of a replay log.

@@ -20,12 +20,13 @@ use crate::generation::Generation;
 use crate::resource::Resources;
 use crate::telemetry::lines::Health;
 use crate::telemetry::logging;
-use crate::telemetry::metrics::{Current, Lost, Metrics};
+use crate::telemetry::metrics::{Current, Format, Lost, Metrics};
 
 pub use self::accept::{AdminListener, Entrance};
 pub use self::heartbeats::{Heartbeats, Pulse};
 pub use self::places::MAX_CONNECTIONS;
 use self::places::Place;
+use self::readiness::accepts;
 
 /// What the admin listener serves.
 pub struct Admin {
@@ -51,21 +52,22 @@ pub struct Admin {
 }
 
 impl Admin {
-    fn render(&self) -> Vec<u8> {
+    fn render(&self, format: Format) -> Vec<u8> {
         let generation = self.generation.load();
         let servers = generation.upstreams.iter().flat_map(|upstream| {
             let census = upstream.census();
             let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
             states.map(|(state, count)| (&**upstream.name(), state, count))
         });
-        self.metrics.render(&Current {
+        let current = Current {
             issuers: &generation.gateway.issuers,
             servers: servers.collect(),
             resources: self.resources.reports(),
             replay_entries: generation.gateway.replay.entries(),
             lost: Lost { audit: self.audit.lost(), log: logging::lines_lost() },
             now: self.clock.unix_time(),
-        })
+        };
+        self.metrics.render(&current, format)
     }
 
     /// Answers a request whose header section has been read.
@@ -88,7 +90,10 @@ impl Admin {
             },
             ("/readyz", true) => self.readiness(headers),
             ("/status", true) => (StatusCode::OK, JSON, self.status()),
-            ("/metrics", true) => (StatusCode::OK, METRICS, self.render()),
+            ("/metrics", true) if accepts(headers, "application/openmetrics-text") => {
+                (StatusCode::OK, OPENMETRICS, self.render(Format::OpenMetrics))
+            }
+            ("/metrics", true) => (StatusCode::OK, METRICS, self.render(Format::Prometheus)),
             _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
         };
         let mut response = plain(status, kind, body);
@@ -116,3 +121,4 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -25,7 +25,7 @@ impl Admin {
     pub(super) fn readiness(&self, headers: &HeaderMap) -> (StatusCode, &'static str, Vec<u8>) {
         let reasons = self.reasons();
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        if accepts_json(headers) {
+        if accepts(headers, JSON) {
             let entries: Vec<Value> = reasons.iter().map(Reason::entry).collect();
             let body = json!({ "ready": reasons.is_empty(), "reasons": entries });
             return (status, JSON, format!("{body}\n").into_bytes());
@@ -85,10 +85,11 @@ impl fmt::Display for Reason {
 }
 
 /// Whether `Accept` names JSON itself: text is for everyone else, also for those who accept anything.
-fn accepts_json(headers: &HeaderMap) -> bool {
+/// Whether a client names this media type as one that it accepts.
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let ranges = headers.get_all(header::ACCEPT).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let mut ranges = ranges.filter_map(|range| HeaderValue::from_bytes(range).ok());
-    ranges.any(|range| is_media_type(&range, JSON) && !is_refused(&range))
+    ranges.any(|range| is_media_type(&range, media_type) && !is_refused(&range))
 }
 
 /// RFC 9110 §12.4.2: "A weight value of 0 means "not acceptable"."
@@ -106,19 +107,19 @@ mod tests {
 
     #[test]
     fn json_is_for_those_who_name_it() {
-        let accepts = |accept: &[&'static str]| {
+        let json = |accept: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in accept {
                 headers.append(header::ACCEPT, HeaderValue::from_static(value));
             }
-            accepts_json(&headers)
+            accepts(&headers, JSON)
         };
         for accept in [
             &["application/json"][..],
             &["text/html, application/json;q=0.9, */*;q=0.8"],
             &["text/plain", "Application/JSON; charset=utf-8"],
         ] {
-            assert!(accepts(accept), "{accept:?}");
+            assert!(json(accept), "{accept:?}");
         }
         for accept in [
             &[][..],
@@ -129,7 +130,7 @@ mod tests {
             &["application/json;q=0"],
             &["application/json; q=0.000, */*"],
         ] {
-            assert!(!accepts(accept), "{accept:?}");
+            assert!(!json(accept), "{accept:?}");
         }
     }
 }

@@ -32,7 +32,8 @@ impl TlsAccept for FactsOfHandshake<'_> {
             return None;
         }
         let name = self.hello.server_name.clone();
-        let facts = ConnectionFacts::new(chain, name, self.client_address, self.hosts, self.began)?;
+        let version = if tls.version() == Some("TLSv1_3") { "TLSv1.3" } else { "TLSv1.2" };
+        let facts = ConnectionFacts::new(chain, name, self.client_address, version, self.hosts, self.began)?;
         Some(Arc::new(facts))
     }
 }

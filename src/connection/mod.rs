@@ -122,6 +122,8 @@ pub struct ConnectionFacts {
     pub server_name: Option<Box<str>>,
     /// The client's address: that of the other end, or the one that a balancer named in its PROXY protocol header.
     pub client_address: IpAddr,
+    /// The version of TLS, as `TLSv1.3`.
+    pub tls_version: &'static str,
     /// The current phase of the connection.
     pub phase: Arc<Phase>,
     /// The certificates that the client presented, leaf first.
@@ -158,6 +160,7 @@ impl ConnectionFacts {
         chain: Vec<CertificateDer<'static>>,
         server_name: Option<Box<str>>,
         client_address: IpAddr,
+        tls_version: &'static str,
         hosts: &VirtualHosts,
         now: UnixTime,
     ) -> Option<Self> {
@@ -173,7 +176,7 @@ impl ConnectionFacts {
         let phase = Arc::new(Phase::default());
         let standing = ArcSwap::from_pointee(Standing::new(hosts, UnixTime(0), None));
         let forwarded = ArcSwapOption::empty();
-        let facts = Self { peer, server_name, client_address, phase, chain, standing, forwarded };
+        let facts = Self { peer, server_name, client_address, tls_version, phase, chain, standing, forwarded };
         facts.standing.store(Arc::new(facts.classify(hosts, place, facts.peer.clone(), until, now)));
         Some(facts)
     }

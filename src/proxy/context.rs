@@ -55,6 +55,10 @@ pub struct Context {
     pub(super) form_was_read: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
+    /// From the decision to the header section of the upstream's response.
+    pub(super) upstream_duration: Option<Duration>,
+    /// How many bytes of the body of the response were passed to the client's connection.
+    pub(super) response_bytes: u64,
     /// How many times a server was chosen.
     pub(super) attempts: usize,
     /// The server that was chosen last.

@@ -140,7 +140,9 @@ impl Proxy {
         let without_body = session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head), without_body).await?;
         if !without_body {
+            let bytes = body.len() as u64;
             session.write_response_body(Some(Bytes::from(body)), true).await?;
+            context.response_bytes = bytes;
         }
         unread::after_response(session, context).await;
         Ok(status)

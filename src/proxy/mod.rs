@@ -48,6 +48,7 @@ use crate::gateway::Outcome;
 use crate::generation::Generation;
 use crate::telemetry::audit::AuditSender;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::routes::Traffic;
 use crate::upstream;
 
 /// The proxy behind one listener.
@@ -63,6 +64,8 @@ pub struct Proxy {
     pub clock: Clock,
     /// Where exchanges are counted.
     pub metrics: Arc<Metrics>,
+    /// Where the bytes of its exchanges are counted.
+    pub traffic: Traffic,
     /// Where exchanges are recorded.
     pub audit: AuditSender,
     /// Whether the gateway is shutting down.
@@ -102,6 +105,8 @@ impl ProxyHttp for Proxy {
             expires_first: false,
             upstream: None,
             upstream_status: None,
+            upstream_duration: None,
+            response_bytes: 0,
             attempts: 0,
             server: None,
             tried: Vec::new(),
@@ -327,6 +332,7 @@ impl ProxyHttp for Proxy {
         }
         if let Some(permit) = context.exchange.permit() {
             let elapsed = context.began.elapsed().saturating_sub(context.decision);
+            context.upstream_duration = Some(elapsed);
             if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
                 timing.observe(elapsed.as_secs_f64());
             }
@@ -344,10 +350,12 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<Option<Duration>> {
+        let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
+        context.response_bytes = context.response_bytes.saturating_add(bytes);
         if !end_of_stream {
             self.check_overdue(context)?;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fapi::code::Code;
-use http::Method;
+use pingora::http::RequestHeader;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
 
@@ -13,24 +13,21 @@ use crate::clock::rfc3339;
 use crate::connection::ConnectionFacts;
 use crate::gateway::{Exchange, Outcome};
 use crate::generation::Generation;
-use crate::telemetry::audit::{self, Ending};
+use crate::telemetry::audit::{self, Asked, Ending};
 
 /// What the record of an exchange needs that Pingora may drop before it ends.
 pub(super) struct Unrecorded {
     proxy: Proxy,
     digest: Option<Arc<SslDigest>>,
-    method: Method,
-    path: Box<str>,
+    request: RequestHeader,
 }
 
 impl Unrecorded {
     pub(super) fn of(proxy: &Proxy, session: &Session) -> Box<Self> {
-        let request = session.req_header();
         Box::new(Self {
             proxy: proxy.clone(),
             digest: session.digest().and_then(|digest| digest.ssl_digest.clone()),
-            method: request.method.clone(),
-            path: request.uri.path().into(),
+            request: session.req_header().clone(),
         })
     }
 }
@@ -39,9 +36,9 @@ impl Unrecorded {
 impl Drop for Context {
     fn drop(&mut self) {
         if let Some(unrecorded) = self.unrecorded.take() {
-            let Unrecorded { proxy, digest, method, path } = &*unrecorded;
+            let Unrecorded { proxy, digest, request } = &*unrecorded;
             let facts = digest.as_ref().and_then(|digest| digest.extension.get::<ConnectionFacts>());
-            proxy.record_exchange(self, facts, (method, path), self.upstream_status);
+            proxy.record_exchange(self, facts, request, self.upstream_status);
             if let Some(facts) = facts {
                 facts.phase.stream_ended(false);
             }
@@ -52,11 +49,12 @@ impl Drop for Context {
 impl Proxy {
     /// Counts an exchange and returns its audit line, which the caller must send.
     pub(super) fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
-        let decided @ (decision, code) = audit::decision(&exchange.outcome, ending);
+        let decided = audit::decision(&exchange.outcome, ending);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
         if let Some(counts) = generation.counts.get(route) {
-            counts.exchange(decision, code, ending.duration, ending.decision);
+            counts.exchange(decided, ending);
         }
+        self.traffic.exchange(ending);
         audit::line(exchange, ending, decided)
     }
 
@@ -64,10 +62,9 @@ impl Proxy {
     pub(super) fn record_end(&self, session: &mut Session, context: &mut Context) {
         context.unrecorded = None;
         let facts = connection(session);
-        let request = session.req_header();
         let status =
             session.response_written().map(|response| response.status.as_u16()).filter(|status| *status >= 200);
-        self.record_exchange(context, facts, (&request.method, request.uri.path()), status);
+        self.record_exchange(context, facts, session.req_header(), status);
         let left =
             matches!(&context.exchange.outcome, Outcome::Reject(rejection) if rejection.code() == Code::ClientGone);
         if let Some(facts) = facts {
@@ -82,7 +79,7 @@ impl Proxy {
         &self,
         context: &Context,
         facts: Option<&ConnectionFacts>,
-        (method, path): (&Method, &str),
+        request: &RequestHeader,
         status: Option<u16>,
     ) {
         let certificate = facts.and_then(|facts| context.certificate(facts));
@@ -90,13 +87,17 @@ impl Proxy {
             time: rfc3339(context.began_at),
             listener: &self.listener,
             client_address: facts.map(|facts| facts.client_address),
+            tls_version: facts.map(|facts| facts.tls_version),
             certificate_subject: certificate.map(|(certificate, _)| certificate.subject()),
             certificate_source: certificate.map(|(_, source)| source),
-            method: Some(method.as_str()),
-            path: Some(path),
+            request: Some(Asked::of(request)),
             status,
+            request_bytes: context.body_bytes,
+            response_bytes: context.response_bytes,
             upstream: context.upstream.as_deref(),
+            upstream_address: context.server.as_ref().map(|server| server.address()),
             upstream_status: context.upstream_status,
+            upstream_duration: context.upstream_duration,
             duration: context.began.elapsed(),
             decision: context.decision,
         };

@@ -79,15 +79,14 @@ pub(super) fn build(
         }
         listeners.push(VirtualHosts::new(hosts, number).behind(listener.balancers));
     }
-    let observer =
-        IssuerMetrics::new(metrics, resources, config.issuers.iter().map(|settings| &settings.expected.name));
+    let observer = IssuerMetrics::new(metrics, resources, &config.issuers);
     let issuers = match before {
         None => Issuers::new(config.issuers, config.token_cache, Arc::new(observer))?,
         Some(before) => before.gateway.issuers.succeeding(config.issuers, config.token_cache, Arc::new(observer))?,
     };
     named.extend(issuers.resources().map(|(kind, issuer)| (kind, issuer.clone())));
-    let names = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]);
-    let counts = names.map(|name| (name.clone(), metrics.route(&name))).collect();
+    let names: Vec<_> = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]).collect();
+    let counts = metrics.routes(&names);
     let kept_for = KeptFor {
         replay: config.replay,
         max_age: config.freshness.max_age,

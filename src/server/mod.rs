@@ -39,7 +39,7 @@ use crate::connection::addresses::AddressShares;
 use crate::connection::drain::Drain;
 use crate::connection::exchanges::Exchanges;
 use crate::connection::slots::Slots;
-use crate::connection::tls;
+use crate::connection::tls::{self, Reason};
 use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::resource::Resources;
@@ -243,6 +243,7 @@ impl Bound {
                 listener: name.clone(),
                 clock: clock.clone(),
                 metrics: metrics.clone(),
+                traffic: metrics.traffic(&name),
                 audit: audit.sender(),
                 drain: drain.clone(),
                 exchanges: Exchanges::new(exchanges.clone(), metrics.exchanges(&name)),
@@ -252,6 +253,7 @@ impl Bound {
             // The line refuses CONNECT itself, so that this refusal also has an interaction ID and an audit record.
             http_options.allow_connect_method_proxying = true;
             http.server_options = Some(http_options);
+            metrics.arrivals.begin(&name, Reason::ALL.iter().map(|reason| reason.as_str()));
             let open = Slots::new(metrics.connections(&name));
             slots.push(open.clone());
             let listener = Listener {

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::metrics::registered;
+use super::metrics::{begin, registered};
 
 /// The metrics of connections before their first request.
 pub struct Arrivals {
@@ -64,6 +64,16 @@ impl Arrivals {
             handshakes: registered(registry, handshakes)?,
             proxy_protocol: registered(registry, proxy_protocol)?,
         })
+    }
+
+    /// Has the series of a listener's handshakes begin at 0, with these reasons for failures.
+    pub fn begin(&self, listener: &str, reasons: impl Iterator<Item = &'static str>) {
+        for reason in reasons {
+            begin(&self.handshakes, &[listener, "failure", reason]);
+        }
+        for (outcome, reason) in [("success", "none"), ("refused", "none"), ("timeout", "timeout")] {
+            begin(&self.handshakes, &[listener, outcome, reason]);
+        }
     }
 
     /// The gauge of a listener's handshakes in progress.

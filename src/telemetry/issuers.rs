@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
-use super::metrics::{LONG, Metrics, registered};
-use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
+use super::metrics::{LONG, Metrics, begin, registered};
+use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome, Settings};
 use crate::resource::{Kind, Resource, Resources};
 
 /// The families of all issuers.
@@ -79,14 +79,20 @@ pub struct IssuerMetrics {
 }
 
 impl IssuerMetrics {
-    /// The counters for issuers with these names; what is read from them is noted in `resources`.
-    pub fn new<'n>(
-        metrics: &Metrics,
-        resources: &Resources,
-        issuers: impl IntoIterator<Item = &'n Arc<str>> + Clone,
-    ) -> Self {
+    /// The counters for these issuers; what is read from them is noted in `resources`.
+    pub fn new(metrics: &Metrics, resources: &Resources, settings: &[Settings]) -> Self {
         let families = metrics.issuers.clone();
+        let issuers = settings.iter().map(|settings| &settings.expected.name);
         let resources = IssuerResources::new(resources, issuers.clone());
+        for issuer in settings {
+            let name = &issuer.expected.name;
+            for outcome in ["success", "failure"] {
+                begin(&families.key_reads, &[name, outcome]);
+            }
+            for outcome in IntrospectionOutcome::ALL.iter().filter(|_| issuer.introspection.is_some()) {
+                begin(&families.introspections, &[name, outcome.as_str()]);
+            }
+        }
         let counter = |issuer: &str, outcome: &str| families.cache_requests.with_label_values(&[issuer, outcome]);
         let token_cache =
             issuers.into_iter().map(|name| (name.clone(), (counter(name, "hit"), counter(name, "miss")))).collect();

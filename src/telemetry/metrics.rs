@@ -1,7 +1,7 @@
 //! The metrics for Prometheus, from the same data as the audit; label values come from closed sets only.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fapi::UnixTime;
 use fapi::revocation::Kind;
@@ -13,8 +13,10 @@ use prometheus::{
 
 use super::arrivals::Arrivals;
 use super::issuers::IssuerFamilies;
+use super::openmetrics;
 use super::overload::Overload;
 use super::resources::ResourceMetrics;
+use super::routes::{RouteFamilies, RouteMetrics, Traffic};
 use crate::issuer::Issuers;
 use crate::replay::memory::Insert;
 use crate::resource::{Id, Report};
@@ -22,9 +24,7 @@ use crate::resource::{Id, Report};
 /// All metrics of one gateway, in their own registry.
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_duration: HistogramVec,
-    decision_duration: HistogramVec,
+    routes: RouteFamilies,
     upstream_duration: HistogramVec,
     upstream_errors: IntCounterVec,
     upstream_retries: IntCounterVec,
@@ -52,28 +52,6 @@ pub struct Metrics {
     replaced: Mutex<()>,
 }
 
-/// The metrics of one route, looked up in advance so that an exchange does not wait for a lock.
-pub struct RouteMetrics {
-    requests: IntCounterVec,
-    name: Box<str>,
-    permitted: IntCounter,
-    duration: Histogram,
-    decision: Histogram,
-}
-
-impl RouteMetrics {
-    /// Counts an exchange when it ends.
-    pub fn exchange(&self, decision: &str, code: &str, duration: Duration, own: Duration) {
-        if (decision, code) == ("permit", "ok") {
-            self.permitted.inc();
-        } else {
-            self.requests.with_label_values(&[&*self.name, decision, code]).inc();
-        }
-        self.duration.observe(duration.as_secs_f64());
-        self.decision.observe(own.as_secs_f64());
-    }
-}
-
 /// The result of a revocation that was sent.
 #[derive(Clone, Copy, Debug)]
 pub enum RevocationOutcome {
@@ -87,6 +65,20 @@ pub enum RevocationOutcome {
     Full,
     /// There were no keys to verify it with.
     Unavailable,
+}
+
+impl RevocationOutcome {
+    const ALL: [Self; 5] = [Self::Recorded, Self::Ignored, Self::Refused, Self::Full, Self::Unavailable];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Ignored => "ignored",
+            Self::Refused => "refused",
+            Self::Full => "full",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// How many lines were lost since the start.
@@ -131,23 +123,6 @@ impl Metrics {
         let time = |name, help, labels: &[_]| registered(&registry, GaugeVec::new(Opts::new(name, help), labels)?);
         let number = |name, help| registered(&registry, Gauge::new(name, help)?);
         let lost = |name, help| registered(&registry, IntCounter::new(name, help)?);
-        let requests = counter(
-            "fapi_gateway_requests_total",
-            "Exchanges. decision is permit, preflight, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
-            &["route", "decision", "code"],
-        )?;
-        let request_duration = histogram(
-            "fapi_gateway_request_duration_seconds",
-            "From the end of the request's header section to the end of the response.",
-            &["route"],
-            LONG,
-        )?;
-        let decision_duration = histogram(
-            "fapi_gateway_decision_duration_seconds",
-            "The gateway's own work before a request is forwarded or refused, including introspection.",
-            &["route"],
-            SHORT,
-        )?;
         let upstream_duration = histogram(
             "fapi_gateway_upstream_duration_seconds",
             "From the decision to the header section of the upstream's response.",
@@ -212,14 +187,23 @@ impl Metrics {
             "1 if the last reload succeeded or there was none, 0 if it was refused and the configuration before it is still used.",
         )?;
         last_reload.set(1.0);
+        for outcome in ["success", "failure"] {
+            begin(&reloads, &[outcome]);
+        }
+        for kind in [Kind::Token, Kind::Jti, Kind::Subject, Kind::ClientId, Kind::SessionId] {
+            for outcome in RevocationOutcome::ALL {
+                begin(&revocations, &[kind.as_str(), outcome.as_str()]);
+            }
+        }
+        for outcome in RevocationOutcome::ALL {
+            begin(&revocations, &["none", outcome.as_str()]);
+        }
         let resources = ResourceMetrics::new(&registry)?;
         let build = time("fapi_gateway_build_info", "1, with the version of the program.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
-            requests,
-            request_duration,
-            decision_duration,
+            routes: RouteFamilies::new(&registry)?,
             upstream_duration,
             upstream_errors,
             upstream_retries,
@@ -246,19 +230,26 @@ impl Metrics {
         })
     }
 
-    /// The metrics of one route, by its configured name; the empty name is for exchanges without a route.
-    pub fn route(&self, name: &str) -> RouteMetrics {
-        RouteMetrics {
-            requests: self.requests.clone(),
-            name: name.into(),
-            permitted: self.requests.with_label_values(&[name, "permit", "ok"]),
-            duration: self.request_duration.with_label_values(&[name]),
-            decision: self.decision_duration.with_label_values(&[name]),
-        }
+    /// The metrics of routes, by their configured names; the empty name is for exchanges without a route.
+    ///
+    /// Every series begins at 0, so that a rate sees the first event. With more than [`MANY_ROUTES`] routes, those of refusals
+    /// begin when there is one: there are nearly a hundred for each route.
+    pub fn routes(&self, names: &[Arc<str>]) -> HashMap<Arc<str>, RouteMetrics> {
+        let every_code = names.len() <= MANY_ROUTES;
+        names.iter().map(|name| (name.clone(), self.routes.route(name, every_code))).collect()
+    }
+
+    /// The bytes that a listener transfers.
+    pub fn traffic(&self, listener: &str) -> Traffic {
+        self.routes.traffic(listener)
     }
 
     /// The response time of the upstream with this configured name.
     pub fn upstream(&self, name: &str) -> Histogram {
+        for kind in ["connect", "connection", "timeout", "protocol"] {
+            begin(&self.upstream_errors, &[name, kind]);
+        }
+        begin(&self.upstream_retries, &[name]);
         self.upstream_duration.with_label_values(&[name])
     }
 
@@ -274,14 +265,7 @@ impl Metrics {
 
     /// Counts a revocation by the kind of its subject, if it is known.
     pub fn revocation(&self, kind: Option<Kind>, outcome: RevocationOutcome) {
-        let outcome = match outcome {
-            RevocationOutcome::Recorded => "recorded",
-            RevocationOutcome::Ignored => "ignored",
-            RevocationOutcome::Refused => "refused",
-            RevocationOutcome::Full => "full",
-            RevocationOutcome::Unavailable => "unavailable",
-        };
-        self.revocations.with_label_values(&[kind.map_or("none", Kind::as_str), outcome]).inc();
+        self.revocations.with_label_values(&[kind.map_or("none", Kind::as_str), outcome.as_str()]).inc();
     }
 
     /// The gauge of a listener's open connections.
@@ -323,7 +307,7 @@ impl Metrics {
     }
 
     /// The text that Prometheus scrapes, with these current values.
-    pub fn render(&self, current: &Current<'_>) -> Vec<u8> {
+    pub fn render(&self, current: &Current<'_>, format: Format) -> Vec<u8> {
         let Current { issuers, ref servers, ref resources, replay_entries, lost, now } = *current;
         // Gauges are emptied and filled again; somebody else would find them empty.
         let _rendering = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
@@ -341,11 +325,17 @@ impl Metrics {
         self.issuers.set(issuers);
         #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
         self.revocations_entries.set(issuers.revocations(now) as f64);
-        let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "metrics could not be written");
+        let families = self.registry.gather();
+        match format {
+            Format::OpenMetrics => openmetrics::text(&families).into_bytes(),
+            Format::Prometheus => {
+                let mut text = Vec::new();
+                if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
+                    tracing::error!(%error, "metrics could not be written");
+                }
+                text
+            }
         }
-        text
     }
 
     /// Sets one time for each file, and removes files that are no longer used.
@@ -359,11 +349,28 @@ impl Metrics {
     }
 }
 
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The text format of Prometheus, version 0.0.4.
+    Prometheus,
+    /// The text format of OpenMetrics, version 1.0.
+    OpenMetrics,
+}
+
+/// Has a series begin at 0, so that a rate sees its first event.
+pub(super) fn begin(counter: &IntCounterVec, labels: &[&str]) {
+    let _ = counter.with_label_values(labels);
+}
+
 /// Registers a family of metrics.
 pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, family: M) -> prometheus::Result<M> {
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }
+
+/// From how many routes on a refusal has a series only once it happens.
+const MANY_ROUTES: usize = 100;
 
 /// The counters of a replay log.
 pub struct ReplayMetrics {
@@ -391,13 +398,11 @@ impl crate::replay::Observer for ReplayMetrics {
 }
 
 pub(super) const LONG: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-const SHORT: &[f64] = &[
-    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
-    5.0,
-];
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::issuer::CacheSettings;
 
@@ -405,19 +410,20 @@ mod tests {
     fn what_is_read_is_whole_although_others_read_and_a_reload_replaces_it() {
         let metrics = Metrics::new().unwrap();
         let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
-        let issuers = Issuers::new(Vec::new(), cache, std::sync::Arc::new(())).unwrap();
+        let issuers = Issuers::new(Vec::new(), cache, Arc::new(())).unwrap();
         let file = [("file.pem".to_owned(), UnixTime(1))];
         metrics.certificates(&file);
         let read = || {
             for lost in 0..200 {
-                let text = metrics.render(&Current {
+                let current = Current {
                     issuers: &issuers,
                     servers: vec![("bank", "healthy", 1), ("bank", "ejected", 0)],
                     resources: Vec::new(),
                     replay_entries: 0,
                     lost: Lost { audit: lost, log: 0 },
                     now: UnixTime(1),
-                });
+                };
+                let text = metrics.render(&current, Format::Prometheus);
                 let text = String::from_utf8(text).unwrap();
                 for family in ["upstream_servers", "certificate_not_after_timestamp_seconds"] {
                     assert!(text.contains(&format!("\nfapi_gateway_{family}{{")), "no {family}");

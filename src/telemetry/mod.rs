@@ -6,5 +6,7 @@ pub mod issuers;
 pub mod lines;
 pub mod logging;
 pub mod metrics;
+mod openmetrics;
 pub mod overload;
 mod resources;
+pub mod routes;

@@ -13,19 +13,23 @@ use sandbox::tokens::KeyKind;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::{ORIGIN, World, remember, request};
+use crate::support::tools::tool;
+use crate::support::{Folder, ORIGIN, World, remember, request};
 
 fn keys(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const AUDIT_KEYS: [&str; 23] = [
+const AUDIT_KEYS: [&str; 31] = [
     "time",
     "interaction_id",
     "trace_id",
     "listener",
     "client_address",
+    "tls_version",
+    "protocol",
     "method",
+    "host",
     "path",
     "route",
     "decision",
@@ -38,9 +42,14 @@ const AUDIT_KEYS: [&str; 23] = [
     "confirmation",
     "certificate_subject",
     "certificate_source",
+    "user_agent",
     "status",
+    "request_bytes",
+    "response_bytes",
     "upstream",
+    "upstream_address",
     "upstream_status",
+    "upstream_duration_ms",
     "duration_ms",
     "decision_us",
 ];
@@ -49,24 +58,59 @@ const AUDIT_KEYS: [&str; 23] = [
 async fn ops_03_the_audit_line_of_a_permit_tells_who_did_what() {
     let world = World::start().await;
     let token = world.sign(&world.token());
-    let response = world.client().send(request("/accounts/1001?secret=query", &token)).await.unwrap();
+    let mut asked = request("/accounts/1001?secret=query", &token);
+    asked.headers_mut().insert("user-agent", HeaderValue::from_static("bank-app/7.1"));
+    let response = world.client().h1().send(asked).await.unwrap();
     let line = world.gateway.record_of(&response);
     assert_eq!(keys(&line), AUDIT_KEYS);
     let digest = fapi::sha256(token.as_bytes());
     let token_id: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let expected = json!({
-        "client_address": "127.0.0.1", "method": "GET", "path": "/accounts/1001", "route": "accounts", "decision": "permit",
+        "client_address": "127.0.0.1", "tls_version": "TLSv1.3", "protocol": "HTTP/1.1", "host": "localhost", "method": "GET", "path": "/accounts/1001", "route": "accounts", "decision": "permit",
         "code": "ok", "detail": null, "issuer": "bank", "client_id": "client-1", "subject": "customer-1",
         "token_id": token_id, "confirmation": {"method": "x5t#S256", "thumbprint": world.c1.x5t_s256()},
-        "certificate_subject": "CN=client-1", "certificate_source": "handshake", "status": 200, "upstream": "accounts", "upstream_status": 200,
+        "certificate_subject": "CN=client-1", "certificate_source": "handshake",
+        "user_agent": "bank-app/7.1", "status": 200, "request_bytes": 0, "response_bytes": response.body().len(), "upstream": "accounts",
+        "upstream_address": world.accounts.address().to_string(), "upstream_status": 200,
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&line[name], value, "{name}");
     }
     assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
     assert!(line["time"].as_str().unwrap().ends_with('Z'));
-    assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+    let (duration, upstream) = (line["duration_ms"].as_f64().unwrap(), line["upstream_duration_ms"].as_f64().unwrap());
+    assert!(duration >= upstream && upstream > 0.0, "{duration} {upstream}");
     assert!(line["decision_us"].as_u64().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_line_tells_how_much_was_sent_how_and_by_which_program() {
+    let world = World::start().await;
+    let post = |path: &str, body: &'static [u8]| {
+        let token = world.sign(&world.token());
+        let request = Request::post(format!("{ORIGIN}{path}")).header("authorization", format!("Bearer {token}"));
+        request.header("user-agent", "a".repeat(300)).body(Bytes::from_static(body)).unwrap()
+    };
+    let tls12 = world.client().h2().tls12_only(rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES);
+    for (client, protocol, version) in [(world.client().h1(), "HTTP/1.1", "TLSv1.3"), (tls12, "HTTP/2", "TLSv1.2")] {
+        let response = client.send(post("/payments", &[b'x'; 5000])).await.unwrap();
+        let line = world.gateway.record_of(&response);
+        assert_eq!((&line["protocol"], &line["tls_version"]), (&json!(protocol), &json!(version)));
+        assert_eq!((&line["host"], &line["request_bytes"]), (&json!("localhost"), &json!(5000)));
+        assert_eq!(line["response_bytes"], json!(response.body().len()));
+        assert_eq!(line["user_agent"], json!("a".repeat(256)), "shortened");
+        // What the gateway answers itself counts like what an upstream does; nothing was forwarded.
+        let response = client.send(post("/accounts/..%2f", b"")).await.unwrap();
+        let line = world.gateway.record_of(&response);
+        assert_eq!(line["response_bytes"], json!(response.body().len()));
+        assert_ne!(response.body().len(), 0);
+        for absent in ["upstream", "upstream_address", "upstream_status", "upstream_duration_ms"] {
+            assert_eq!(line[absent], Value::Null, "{absent}");
+        }
+    }
+    let metrics = world.gateway.admin("/metrics").await.1;
+    let received = r#"fapi_gateway_bytes_total{direction="received",listener="127.0.0.1:0"} 10000"#;
+    assert!(metrics.contains(received), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +180,8 @@ async fn ops_05_metrics_count_exchanges_and_take_no_label_from_a_request() {
         r#"fapi_gateway_requests_total{code="ok",decision="permit",route="accounts"} 2"#,
         r#"fapi_gateway_requests_total{code="route_not_found",decision="reject",route=""} 2"#,
         r#"fapi_gateway_requests_total{code="path_ambiguous",decision="reject",route=""} 1"#,
+        r#"fapi_gateway_responses_total{route="accounts",status_class="2xx"} 2"#,
+        r#"fapi_gateway_responses_total{route="",status_class="4xx"} 3"#,
         r#"fapi_gateway_token_cache_requests_total{issuer="bank",outcome="hit"} 1"#,
         r#"fapi_gateway_token_cache_requests_total{issuer="bank",outcome="miss"} 1"#,
         r#"fapi_gateway_jwks_refreshes_total{issuer="bank",outcome="success"} 1"#,
@@ -153,6 +199,69 @@ async fn ops_05_metrics_count_exchanges_and_take_no_label_from_a_request() {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
     assert!(!text.contains("nothing-"), "a path became a label");
+}
+
+/// Without a first sample of 0, a rate does not see the first event of a series.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_series_whose_labels_are_known_begins_at_zero() {
+    let world = World::with(|scene| scene.introspected("")).await;
+    let text = world.gateway.admin("/metrics").await.1;
+    for series in [
+        r#"fapi_gateway_requests_total{code="ok",decision="permit",route="accounts"}"#,
+        r#"fapi_gateway_requests_total{code="ok",decision="preflight",route="accounts"}"#,
+        r#"fapi_gateway_requests_total{code="scope_insufficient",decision="reject",route="accounts"}"#,
+        r#"fapi_gateway_requests_total{code="upstream_unreachable",decision="error",route="payments"}"#,
+        r#"fapi_gateway_requests_total{code="client_gone",decision="permit",route="accounts"}"#,
+        r#"fapi_gateway_requests_total{code="client_gone",decision="reject",route="accounts"}"#,
+        r#"fapi_gateway_responses_total{route="health",status_class="5xx"}"#,
+        r#"fapi_gateway_responses_total{route="",status_class="none"}"#,
+        r#"fapi_gateway_bytes_total{direction="sent",listener="127.0.0.1:0"}"#,
+        r#"fapi_gateway_tls_handshakes_total{listener="127.0.0.1:0",outcome="failure",reason="unknown_ca"}"#,
+        r#"fapi_gateway_upstream_errors_total{kind="timeout",upstream="accounts"}"#,
+        r#"fapi_gateway_upstream_retries_total{upstream="accounts"}"#,
+        r#"fapi_gateway_introspection_requests_total{issuer="bank",outcome="busy"}"#,
+        r#"fapi_gateway_jwks_refreshes_total{issuer="bank",outcome="failure"}"#,
+        r#"fapi_gateway_revocations_total{kind="sub",outcome="recorded"}"#,
+        r#"fapi_gateway_config_reloads_total{outcome="failure"}"#,
+    ] {
+        assert!(text.contains(&format!("{series} 0\n")), "no {series} in\n{text}");
+    }
+    assert!(!text.contains(r#"fapi_gateway_requests_total{code="no_such_code""#), "control");
+}
+
+/// The parser of Prometheus's own client library refuses what strays from the format.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scraper_that_asks_for_openmetrics_gets_it() {
+    let world = World::start().await;
+    world.judge(world.request()).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/metrics", world.gateway.admin_address());
+    let get = |accept: &'static str| client.get(&url).header("accept", accept).send();
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+    let response = get(accept).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = response.text().await.unwrap();
+    let samples = parsed("openmetrics.parser", &text);
+    assert!(samples.contains("fapi_gateway_requests_total permit 1.0\n"), "{samples}");
+    for accept in ["text/plain;version=0.0.4, */*;q=0.1", "*/*", "application/openmetrics-text;q=0"] {
+        let response = get(accept).await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8", "{accept}");
+        let samples = parsed("parser", &response.text().await.unwrap());
+        assert!(samples.contains("fapi_gateway_requests_total permit 1.0\n"), "{samples}");
+    }
+}
+
+/// The samples of the requests, as Prometheus's client library for Python reads them, which Debian's own interpreter has.
+fn parsed(parser: &str, text: &str) -> String {
+    let script = format!(
+        "import sys\nfrom prometheus_client.{parser} import text_string_to_metric_families\n\
+         for family in text_string_to_metric_families(open(sys.argv[1]).read()):\n  for sample in family.samples:\n    \
+         if sample.name == 'fapi_gateway_requests_total' and sample.labels['code'] == 'ok': print(sample.name, sample.labels['decision'], float(sample.value))"
+    );
+    let folder = Folder::new();
+    let output = tool("/usr/bin/python3").args(["-c", &script]).arg(folder.write("metrics", text)).output().unwrap();
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

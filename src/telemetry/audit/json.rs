@@ -3,7 +3,7 @@
 //! serde_json looks at each byte of each name and value for what has to be escaped; of a line there are a thousand.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use base64::Engine;
@@ -98,6 +98,12 @@ impl Value for IpAddr {
                 let _ = write!(out, "\"{address}\"");
             }
         }
+    }
+}
+
+impl Value for SocketAddr {
+    fn write(&self, out: &mut Vec<u8>) {
+        let _ = write!(out, "\"{self}\"");
     }
 }
 

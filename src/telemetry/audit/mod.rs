@@ -6,5 +6,5 @@ mod record;
 mod writer;
 
 pub use handshake::{FailedHandshake, HandshakeAllowance, handshake_line, handshake_schema};
-pub use record::{CertificateSource, Ending, decision, line, schema};
+pub use record::{Asked, CertificateSource, Ending, decision, decisions, line, schema};
 pub use writer::{Audit, AuditSender, Destination, OnOverflow, PATIENCE, Settings};

@@ -1,10 +1,14 @@
 //! One JSON line for each exchange, made from the decision itself; never contains a token, a proof or a body.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fapi::code::Code;
 use fapi::token::{Confirmation, TokenId};
+use http::header::{HOST, USER_AGENT};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderValue, Version};
 use schemars::JsonSchema;
 
 use super::json::{Value, write_object};
@@ -19,24 +23,61 @@ pub struct Ending<'a> {
     pub listener: &'a str,
     /// The peer's address, if the connection still had one.
     pub client_address: Option<IpAddr>,
+    /// The version of TLS of the connection.
+    pub tls_version: Option<&'static str>,
     /// The subject of the client's certificate.
     pub certificate_subject: Option<&'a str>,
     /// Where that certificate came from.
     pub certificate_source: Option<CertificateSource>,
-    /// The method, if the message could be read.
-    pub method: Option<&'a str>,
-    /// The path without the query, if the message could be read.
-    pub path: Option<&'a str>,
+    /// What was asked for, if the message could be read.
+    pub request: Option<Asked<'a>>,
     /// The status that the client saw; `None` if the connection was already closed.
     pub status: Option<u16>,
+    /// How many bytes of the request's body were read.
+    pub request_bytes: u64,
+    /// How many bytes the body of the response had, as far as it was sent.
+    pub response_bytes: u64,
     /// The upstream that the request was sent to, or would have been.
     pub upstream: Option<&'a str>,
+    /// The server of it that was chosen last.
+    pub upstream_address: Option<SocketAddr>,
     /// The status that the upstream sent.
     pub upstream_status: Option<u16>,
+    /// From the decision to the header section of the upstream's response.
+    pub upstream_duration: Option<Duration>,
     /// From the end of the request's header section to the end of the response.
     pub duration: Duration,
     /// The gateway's own work before the request was forwarded.
     pub decision: Duration,
+}
+
+/// What the head of a request says.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The version of HTTP.
+    pub protocol: Version,
+    /// The method.
+    pub method: &'a str,
+    /// The host, as it was sent.
+    pub host: Option<&'a str>,
+    /// The path without the query.
+    pub path: &'a str,
+    /// The `User-Agent`, if it is text.
+    pub user_agent: Option<&'a str>,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads a head.
+    pub fn of(request: &'a Parts) -> Self {
+        let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        Self {
+            protocol: request.version,
+            method: request.method.as_str(),
+            host: request.uri.authority().map(Authority::as_str).or_else(|| text(HOST)),
+            path: request.uri.path(),
+            user_agent: text(USER_AGENT),
+        }
+    }
 }
 
 /// Where a client's certificate came from.
@@ -72,8 +113,14 @@ struct Line<'a> {
     listener: &'a str,
     /// The address of the other end of the connection: the client's, or that of a proxy in front.
     client_address: Option<IpAddr>,
+    /// `TLSv1.3` or `TLSv1.2`; null if the connection was already closed.
+    tls_version: Option<&'static str>,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; null if the message could not be read.
+    protocol: Option<&'static str>,
     /// The method; null if the message could not be read.
     method: Option<&'a str>,
+    /// The host that was asked for, as it was sent, at most 256 characters; null if there was none that is text.
+    host: Option<&'a str>,
     /// The path without the query, at most 2048 characters; null if the message could not be read.
     path: Option<&'a str>,
     /// The `name` of the route; null if none matched.
@@ -100,12 +147,23 @@ struct Line<'a> {
     certificate_subject: Option<&'a str>,
     /// Where that certificate came from.
     certificate_source: Option<CertificateSource>,
+    /// The `User-Agent`, at most 256 characters; null if there was none that is text. Clients write into it what they like.
+    user_agent: Option<&'a str>,
     /// The status that the client saw; null if it closed the connection before.
     status: Option<u16>,
+    /// Bytes of the request's body that were read to be judged or forwarded.
+    request_bytes: u64,
+    /// Bytes of the response's body that were passed to the connection, without chunk sizes and frames.
+    response_bytes: u64,
     /// The `upstream` that the request was sent to, or was about to be.
     upstream: Option<&'a str>,
+    /// The IP address and port of the server that was chosen, of several attempts the last; null if none was.
+    upstream_address: Option<SocketAddr>,
     /// The status that the upstream sent.
     upstream_status: Option<u16>,
+    /// Milliseconds from the decision to the end of the header section of the upstream's response; null if there was none.
+    #[schemars(with = "Option<f64>")]
+    upstream_duration_ms: Option<Duration>,
     /// Milliseconds from the end of the request's header section to the end of the response.
     #[schemars(with = "f64")]
     duration_ms: Duration,
@@ -156,12 +214,17 @@ pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'stat
         Outcome::Reject(rejection) if cut_short(rejection.code()) && ending.upstream.is_some() => {
             ("permit", rejection.code().as_str())
         }
-        Outcome::Reject(rejection) if rejection.code().status().is_server_error() => {
-            ("error", rejection.code().as_str())
+        Outcome::Reject(rejection) => {
+            (decisions(rejection.code()).next().unwrap_or("error"), rejection.code().as_str())
         }
-        Outcome::Reject(rejection) => ("reject", rejection.code().as_str()),
         Outcome::Pending => ("error", "internal"),
     }
+}
+
+/// The decisions with which a code can appear, of which the second is that of a permitted exchange that was cut short.
+pub fn decisions(code: Code) -> impl Iterator<Item = &'static str> {
+    let refused = if code.status().is_server_error() { "error" } else { "reject" };
+    std::iter::once(refused).chain(cut_short(code).then_some("permit"))
 }
 
 const fn cut_short(code: Code) -> bool {
@@ -176,16 +239,18 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
     let seen = &exchange.seen;
     let token = seen.token.as_deref();
     let claims = token.map(|token| token.claims_for_audit());
+    let request = ending.request.as_ref();
     let line = Line {
         time: &ending.time,
         interaction_id: exchange.interaction.as_str(),
         trace_id: exchange.trace.trace_id(),
         listener: ending.listener,
         client_address: ending.client_address,
-        method: ending.method,
-        path: ending
-            .path
-            .map(|path| path.char_indices().nth(2048).and_then(|(end, _)| path.get(..end)).unwrap_or(path)),
+        tls_version: ending.tls_version,
+        protocol: request.map(|request| protocol(request.protocol)),
+        method: request.map(|request| request.method),
+        host: request.and_then(|request| request.host).map(|host| shortened(host, 256)),
+        path: request.map(|request| shortened(request.path, 2048)),
         route: seen.route.as_ref().map(|route| &*route.name),
         decision,
         code,
@@ -200,9 +265,14 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
         certificate_subject: ending.certificate_subject,
         certificate_source: ending.certificate_source,
+        user_agent: request.and_then(|request| request.user_agent).map(|agent| shortened(agent, 256)),
         status: ending.status,
+        request_bytes: ending.request_bytes,
+        response_bytes: ending.response_bytes,
         upstream: ending.upstream,
+        upstream_address: ending.upstream_address,
         upstream_status: ending.upstream_status,
+        upstream_duration_ms: ending.upstream_duration,
         duration_ms: ending.duration,
         decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
     };
@@ -221,7 +291,10 @@ impl Line<'_> {
             trace_id,
             listener,
             client_address,
+            tls_version,
+            protocol,
             method,
+            host,
             path,
             route,
             decision,
@@ -234,12 +307,33 @@ impl Line<'_> {
             confirmation,
             certificate_subject,
             certificate_source,
+            user_agent,
             status,
+            request_bytes,
+            response_bytes,
             upstream,
+            upstream_address,
             upstream_status,
+            upstream_duration_ms,
             duration_ms,
             decision_us,
         );
+    }
+}
+
+/// The first characters of a text, at most this many.
+fn shortened(text: &str, most: usize) -> &str {
+    if text.len() <= most {
+        return text;
+    }
+    text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
     }
 }
 

@@ -17,7 +17,7 @@ use fapi_gateway::resource::Resources;
 use fapi_gateway::telemetry::arrivals::Handshake;
 use fapi_gateway::telemetry::arrivals::ProxyHeader;
 use fapi_gateway::telemetry::issuers::IssuerMetrics;
-use fapi_gateway::telemetry::metrics::{Current, Lost, Metrics, RevocationOutcome};
+use fapi_gateway::telemetry::metrics::{Current, Format, Lost, Metrics, RevocationOutcome};
 use serde_json::Value;
 
 use super::{page, pages, program, root, text};
@@ -306,7 +306,8 @@ fn families(text: &str) -> BTreeMap<String, Family> {
 /// The text of every metric that the gateway defines itself, with one value each.
 fn every_metric() -> String {
     let metrics = Arc::new(Metrics::new().expect("every metric has a name of its own"));
-    metrics.route("r").exchange("reject", "internal", Duration::ZERO, Duration::ZERO);
+    let _ = metrics.routes(&[Arc::from("r")]);
+    let _ = metrics.traffic("l");
     metrics.upstream("u").observe(0.0);
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
@@ -319,22 +320,22 @@ fn every_metric() -> String {
     metrics.certificates(&file);
     metrics.revocation_lists(&file);
     let resources = Resources::new(Clock::from_fn(|| Duration::ZERO));
-    let name: Arc<str> = "i".into();
-    let observer = IssuerMetrics::new(&metrics, &resources, [&name]);
+    let observer = IssuerMetrics::new(&metrics, &resources, &[]);
     observer.token_cache("i", CacheOutcome::Hit);
     observer.jwks_refresh("i", RefreshOutcome::Success);
     observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
     let _ = metrics.replay("memory");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
     let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("there is no issuer to reject");
-    text(&metrics.render(&Current {
+    let current = Current {
         issuers: &issuers,
         servers: vec![("u", "healthy", 1)],
         resources: resources.reports(),
         replay_entries: 0,
         lost: Lost::default(),
         now: UnixTime(1),
-    }))
+    };
+    text(&metrics.render(&current, Format::Prometheus))
 }
 
 /// Every name of a metric that is a string literal of its own in the source.

@@ -1,0 +1,133 @@
+//! The metrics of exchanges: what became of them, how long they took, and how much was transferred.
+
+use fapi::code::Code;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+
+use super::audit::{Ending, decisions};
+use super::metrics::{LONG, begin, registered};
+
+/// The families of all routes and listeners.
+pub(super) struct RouteFamilies {
+    requests: IntCounterVec,
+    responses: IntCounterVec,
+    request_duration: HistogramVec,
+    decision_duration: HistogramVec,
+    bytes: IntCounterVec,
+}
+
+impl RouteFamilies {
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter =
+            |name, help, labels: &[_]| registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
+        let histogram = |name, help, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            registered(registry, HistogramVec::new(options, &["route"])?)
+        };
+        Ok(Self {
+            requests: counter(
+                "fapi_gateway_requests_total",
+                "Exchanges. decision is permit, preflight, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
+                &["route", "decision", "code"],
+            )?,
+            responses: counter(
+                "fapi_gateway_responses_total",
+                "Exchanges by what the client saw. status_class is 2xx, 3xx, 4xx, 5xx, or none if it closed the connection before; route is empty if none matched.",
+                &["route", "status_class"],
+            )?,
+            request_duration: histogram(
+                "fapi_gateway_request_duration_seconds",
+                "From the end of the request's header section to the end of the response.",
+                LONG,
+            )?,
+            decision_duration: histogram(
+                "fapi_gateway_decision_duration_seconds",
+                "The gateway's own work before a request is forwarded or refused, including introspection.",
+                SHORT,
+            )?,
+            bytes: counter(
+                "fapi_gateway_bytes_total",
+                "Bytes of bodies, without chunk sizes and frames. direction is received from clients, or sent to them.",
+                &["listener", "direction"],
+            )?,
+        })
+    }
+
+    /// The metrics of one route. Each of its series begins at 0, those of refusals only if `every_code`.
+    pub(super) fn route(&self, name: &str, every_code: bool) -> RouteMetrics {
+        for code in Code::ALL.iter().filter(|_| every_code) {
+            for decision in decisions(*code) {
+                begin(&self.requests, &[name, decision, code.as_str()]);
+            }
+        }
+        begin(&self.requests, &[name, "preflight", "ok"]);
+        RouteMetrics {
+            requests: self.requests.clone(),
+            name: name.into(),
+            permitted: self.requests.with_label_values(&[name, "permit", "ok"]),
+            responses: CLASSES.map(|class| self.responses.with_label_values(&[name, class])),
+            duration: self.request_duration.with_label_values(&[name]),
+            decision: self.decision_duration.with_label_values(&[name]),
+        }
+    }
+
+    /// What is transferred by a listener.
+    pub(super) fn traffic(&self, listener: &str) -> Traffic {
+        let direction = |direction| self.bytes.with_label_values(&[listener, direction]);
+        Traffic { received: direction("received"), sent: direction("sent") }
+    }
+}
+
+/// The metrics of one route, looked up in advance so that an exchange does not wait for a lock.
+pub struct RouteMetrics {
+    requests: IntCounterVec,
+    name: Box<str>,
+    permitted: IntCounter,
+    responses: [IntCounter; CLASSES.len()],
+    duration: Histogram,
+    decision: Histogram,
+}
+
+impl RouteMetrics {
+    /// Counts an exchange when it ends, with the decision and the code of its record.
+    pub fn exchange(&self, (decision, code): (&str, &str), ending: &Ending<'_>) {
+        if (decision, code) == ("permit", "ok") {
+            self.permitted.inc();
+        } else {
+            self.requests.with_label_values(&[&*self.name, decision, code]).inc();
+        }
+        // The classes begin with that of 200; a status below it is never the last.
+        let class = ending.status.map_or(NONE, |status| usize::from(status / 100).saturating_sub(2));
+        if let Some(responses) = self.responses.get(class) {
+            responses.inc();
+        }
+        self.duration.observe(ending.duration.as_secs_f64());
+        self.decision.observe(ending.decision.as_secs_f64());
+    }
+}
+
+/// The bytes of bodies that a listener transfers.
+#[derive(Clone)]
+pub struct Traffic {
+    received: IntCounter,
+    sent: IntCounter,
+}
+
+impl Traffic {
+    /// Counts the bodies of an exchange.
+    pub fn exchange(&self, ending: &Ending<'_>) {
+        if ending.request_bytes > 0 {
+            self.received.inc_by(ending.request_bytes);
+        }
+        self.sent.inc_by(ending.response_bytes);
+    }
+}
+
+/// The values of `status_class`.
+const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
+/// The place of `none` among them.
+const NONE: usize = 4;
+
+const SHORT: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
+    5.0,
+];
