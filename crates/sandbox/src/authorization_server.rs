@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use jsonwebtoken::{DecodingKey, Validation};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -69,8 +70,34 @@ impl AuthorizationServer {
     pub fn start(authority: &Authority) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let issuer = format!("https://localhost:{}", listener.local_addr()?.port());
-        let keys = KeyKind::ALL.map(|kind| (kind, SigningKey::generate(kind, &kid(kind, 0))));
-        let keys = HashMap::from(keys);
+        let keys = KeyKind::ALL.map(|kind| SigningKey::generate(kind, &kid(kind, 0)));
+        let tls = danger_tls_config_with_any_client(&authority.server(&["localhost"]));
+        Self::serve(listener, tls, issuer, keys)
+    }
+
+    /// A server for this issuer on this listener, which is reached under its name, with this key and, of the other kinds,
+    /// new ones. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub fn start_with(
+        listener: TcpListener,
+        tls: Arc<ServerConfig>,
+        issuer: &str,
+        key: SigningKey,
+    ) -> io::Result<Self> {
+        let others = KeyKind::ALL.into_iter().filter(|kind| *kind != key.kind());
+        let keys: Vec<_> = others.map(|kind| SigningKey::generate(kind, &kid(kind, 0))).chain([key.clone()]).collect();
+        Self::serve(listener, tls, issuer.to_owned(), keys)
+    }
+
+    fn serve(
+        listener: TcpListener,
+        tls: Arc<ServerConfig>,
+        issuer: String,
+        keys: impl IntoIterator<Item = SigningKey>,
+    ) -> io::Result<Self> {
+        let keys: HashMap<_, _> = keys.into_iter().map(|key| (key.kind(), key)).collect();
         let answers = Arc::new(Mutex::new(Answers {
             metadata: metadata(&issuer),
             jwks: key_set(&keys),
@@ -86,7 +113,6 @@ impl AuthorizationServer {
             let answers = Arc::clone(&answers);
             Arc::new(move |request: Recorded| answer(&answers, &request))
         };
-        let tls = danger_tls_config_with_any_client(&authority.server(&["localhost"]));
         let server = HttpServer::start(Some(listener), Some(tls), handler)?;
         Ok(Self { server, issuer, keys, rotations: 0, answers })
     }

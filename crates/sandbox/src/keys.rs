@@ -11,7 +11,7 @@ use aws_lc_rs::signature::KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fapi::jose::keys::Algorithm;
-use fapi::jose::signing::PrivateKey;
+use fapi::jose::signing::{KeyFileError, PrivateKey};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -58,6 +58,21 @@ impl SigningKey {
         };
         let key = PrivateKey::generate(algorithm).expect(MAKES);
         Self { kind, kid: kid.to_owned(), key: Arc::new(key) }
+    }
+
+    /// The key of a PEM text; its `kid` is its thumbprint.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn from_pem(text: &[u8]) -> Result<Self, KeyFileError> {
+        let key = PrivateKey::from_pem(text)?;
+        let kind = match key.algorithm() {
+            Algorithm::Es256 => KeyKind::Es256,
+            Algorithm::Ps256 => KeyKind::Ps256,
+            Algorithm::EdDsa => KeyKind::EdDsa,
+        };
+        let key = Self { kind, kid: String::new(), key: Arc::new(key) };
+        Ok(key.with_kid(&key.thumbprint()))
     }
 
     /// The algorithm it signs with.
@@ -306,6 +321,8 @@ mod tests {
     fn pem_keys_read_back_as_one_pair() {
         for kind in KeyKind::ALL {
             let key = SigningKey::generate(kind, "a");
+            let read = SigningKey::from_pem(key.private_key_pem().as_bytes()).unwrap();
+            assert_eq!((read.kind(), read.kid(), read.bare_jwk()), (kind, &*key.thumbprint(), key.bare_jwk()));
             let private = PrivateKeyDer::from_pem_slice(key.private_key_pem().as_bytes()).unwrap();
             let public = SubjectPublicKeyInfoDer::from_pem_slice(key.public_key_pem().as_bytes()).unwrap();
             assert_eq!(any_supported_type(&private).unwrap().public_key(), Some(public), "{kind:?}");

@@ -72,6 +72,11 @@ impl Authority {
         pem("CERTIFICATE", &self.certificate)
     }
 
+    /// Its private key as PEM, PKCS#8, to issue more certificates with other tools.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// The authority's own certificate, DER: a trust anchor.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.certificate

@@ -6,7 +6,7 @@ use rustls::RootCertStore;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
@@ -26,24 +26,40 @@ pub fn tls_config(credential: &Credential, client_ca: Option<&Authority>) -> Arc
                 .expect("there is a trust anchor")
         }
     };
-    config(credential, verifier)
+    config(credential.chain_der.clone(), credential.private_key(), verifier).expect(BELONGS)
 }
 
 /// Like [`tls_config`], but accepts any client certificate or none: only possession of its key is verified.
 pub fn danger_tls_config_with_any_client(credential: &Credential) -> Arc<ServerConfig> {
-    config(credential, Arc::new(Possession(default_provider().signature_verification_algorithms)))
+    danger_with_any_client(credential.chain_der.clone(), credential.private_key()).expect(BELONGS)
 }
 
-fn config(credential: &Credential, verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
+/// The same with a certificate that was not made here.
+///
+/// # Errors
+/// The key does not belong to the certificate.
+pub fn danger_with_any_client(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config(chain, key, Arc::new(Possession(default_provider().signature_verification_algorithms)))
+}
+
+fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("aws-lc-rs has the suites of TLS 1.2 and 1.3")
         .with_client_cert_verifier(verifier)
-        .with_single_cert(credential.chain_der.clone(), credential.private_key())
-        .expect("a credential's key belongs to its certificate");
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Arc::new(config)
+    Ok(Arc::new(config))
 }
+
+const BELONGS: &str = "a credential's key belongs to its certificate";
 
 /// Checks that the client has the certificate's key, and nothing else about the certificate.
 #[derive(Debug)]

@@ -38,7 +38,13 @@ impl AccessToken {
     /// Sets `cnf`.`x5t#S256` (RFC 8705 §3.1) and keeps other confirmation methods.
     #[must_use]
     pub fn bound_to_certificate(self, certificate: &Credential) -> Self {
-        self.confirmation("x5t#S256", certificate.x5t_s256())
+        self.bound_to_thumbprint(&certificate.x5t_s256())
+    }
+
+    /// The same for a certificate of which only the thumbprint is at hand, in base64url.
+    #[must_use]
+    pub fn bound_to_thumbprint(self, x5t_s256: &str) -> Self {
+        self.confirmation("x5t#S256", x5t_s256.to_owned())
     }
 
     /// Sets `cnf`.`jkt` (RFC 9449 §6.1) and keeps other confirmation methods.
