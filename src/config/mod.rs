@@ -16,9 +16,10 @@ mod source;
 pub mod watch;
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fapi::UnixTime;
@@ -150,7 +151,8 @@ impl Config {
         let mut files = Files::default();
         // One byte more than the limit, so that a file over the limit is noticed.
         let limit = u64::try_from(source::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let bytes = match files.read(path, limit) {
+        let read = if path == Path::new("-") { standard_input(limit) } else { files.read(path, limit) };
+        let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) => {
                 let problem =
@@ -174,6 +176,18 @@ impl Config {
     pub fn effective(&self) -> &str {
         &self.effective
     }
+}
+
+/// What stands on standard input, which can be read only once: a reload finds the same there, and reads the files that it
+/// names again.
+fn standard_input(limit: u64) -> std::io::Result<Vec<u8>> {
+    static READ: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(bytes) = READ.get() {
+        return Ok(bytes.clone());
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    Ok(READ.get_or_init(|| bytes).clone())
 }
 
 /// The JSON Schema (2020-12) of gateway.yaml.

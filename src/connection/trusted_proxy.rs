@@ -88,6 +88,14 @@ impl TrustedProxy {
         self.rule.verifies_chains()
     }
 
+    /// Judges a chain, leaf first, as if a proxy had forwarded it.
+    ///
+    /// # Errors
+    /// Why the client counts as one without a certificate.
+    pub fn judge(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), NoCertificate> {
+        self.rule.judge(chain, now).map(|_| ()).map_err(|why| NoCertificate::ForwardedUntrusted { why })
+    }
+
     /// Returns the client whose request a proxy forwards with these fields.
     ///
     /// A client whose certificate is not trusted counts as one without a certificate, as on a direct connection after a

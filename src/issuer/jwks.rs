@@ -66,6 +66,8 @@ struct Held {
     current: ArcSwapOption<KeySetSnapshot>,
     /// Whether the issuer was asked for them, successfully or not.
     asked: AtomicBool,
+    /// Whether the keys were given, so that no others are read.
+    pinned: AtomicBool,
     allowance: BlockingMutex<Allowance>,
     flight: Arc<Mutex<Flight>>,
 }
@@ -117,6 +119,19 @@ impl KeySource {
     pub(super) fn succeeding(self, before: &Self) -> Self {
         self.held.current.store(before.current());
         self
+    }
+
+    /// Takes the keys of this document, and reads no others from now on.
+    ///
+    /// # Errors
+    /// [`KeySetError`].
+    pub(super) fn pin(&self, document: &[u8]) -> Result<(), KeySetError> {
+        let keys = Arc::new(KeySet::parse(document)?);
+        let digest = sha256(document);
+        self.held.pinned.store(true, Ordering::Release);
+        let snapshot = KeySetSnapshot { keys, generation: 1, read_at: instant(), fresh_for: None, digest };
+        self.held.current.store(Some(Arc::new(snapshot)));
+        Ok(())
     }
 
     /// Whether the issuer was asked for its keys, and has answered or failed to.
@@ -211,6 +226,9 @@ impl KeySource {
     /// token. So concurrent calls share one read, and there are only as many as `Allowance` permits: beyond it, calls
     /// return at once. No call waits longer than one call to the issuer may take, even behind a slow scheduled read.
     pub async fn refresh_for_token(self: &Arc<Self>, seen: u64) -> Reread {
+        if self.held.pinned.load(Ordering::Acquire) {
+            return Reread::Same;
+        }
         let asked_at = instant();
         if self.newer_than(seen).is_none() && self.may_read_for_token() {
             let _ = tokio::time::timeout(self.timing.timeout, self.read_for_token(seen, asked_at)).await;

@@ -88,18 +88,25 @@ impl Discovery {
     /// [`MetadataError`]. A document of another issuer ends the search, since someone else controls that URL.
     pub async fn find(&self, client: &Client, sought: Sought) -> Result<Url, MetadataError> {
         let first = match self.read(client, &self.authorization_server, sought).await {
-            Err(error) if !matches!(error, MetadataError::IssuerMismatch { .. }) => error,
+            Err(error) if !error.ends_the_search() => error,
             decided => return decided,
         };
-        match self.read(client, &self.openid, sought).await {
-            Err(second) if !matches!(second, MetadataError::IssuerMismatch { .. }) => {
-                Err(MetadataError::Neither { authorization_server: Box::new(first), openid: Box::new(second) })
-            }
-            decided => decided,
-        }
+        self.read(client, &self.openid, sought).await.map_err(|second| second.after(first))
     }
 
-    async fn read(&self, client: &Client, url: &Url, sought: Sought) -> Result<Url, MetadataError> {
+    /// The whole metadata, for people: for requests, only [`Discovery::find`] is used.
+    ///
+    /// # Errors
+    /// Like [`Discovery::find`].
+    pub async fn document(&self, client: &Client) -> Result<Map<String, Value>, MetadataError> {
+        let first = match self.read_document(client, &self.authorization_server).await {
+            Err(error) if !error.ends_the_search() => error,
+            decided => return decided,
+        };
+        self.read_document(client, &self.openid).await.map_err(|second| second.after(first))
+    }
+
+    async fn read_document(&self, client: &Client, url: &Url) -> Result<Map<String, Value>, MetadataError> {
         let document = client.get_json_bytes(url).await?;
         let document = parse_object(&document).map_err(|_| MetadataError::Malformed)?;
         // RFC 8414 §3.3: "The "issuer" value returned MUST be identical to the authorization server's issuer identifier
@@ -109,6 +116,11 @@ impl Discovery {
         if issuer != &*self.issuer {
             return Err(MetadataError::IssuerMismatch { found: short(issuer), expected: self.issuer.clone() });
         }
+        Ok(document)
+    }
+
+    async fn read(&self, client: &Client, url: &Url, sought: Sought) -> Result<Url, MetadataError> {
+        let document = self.read_document(client, url).await?;
         let member = sought.member();
         let found = sought.in_document(&document).ok_or(MetadataError::Missing { member })?;
         // RFC 8414 §2 on jwks_uri: "This URL MUST use the "https" scheme."; no token is sent to an endpoint without
@@ -162,6 +174,21 @@ pub enum MetadataError {
         /// What was wrong at the second.
         openid: Box<Self>,
     },
+}
+
+impl MetadataError {
+    /// A document of another issuer: someone else controls the URL.
+    const fn ends_the_search(&self) -> bool {
+        matches!(self, Self::IssuerMismatch { .. })
+    }
+
+    /// The error at the second URL, after another at the first.
+    fn after(self, first: Self) -> Self {
+        if self.ends_the_search() {
+            return self;
+        }
+        Self::Neither { authorization_server: Box::new(first), openid: Box::new(self) }
+    }
 }
 
 /// Text from the issuer, truncated for one line; it is always shown quoted and escaped.

@@ -14,6 +14,7 @@ pub mod jwks;
 mod memory;
 pub mod metadata;
 mod observer;
+mod offline;
 pub mod revocations;
 mod schedule;
 mod settings;

@@ -22,7 +22,7 @@ use crate::replay::memory::MemoryLog;
 use crate::resource::{Kind, Resources};
 use crate::telemetry::issuers::IssuerMetrics;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Lookup, Upstream};
+use crate::upstream::{Lookup, SystemLookup, Upstream};
 
 /// What all generations share.
 pub(super) struct Shared {
@@ -142,6 +142,20 @@ pub(super) fn build(
         on_overflow: config.audit.on_overflow,
         drain: config.drain,
     })
+}
+
+/// Builds a generation that serves nobody, in which no proof has been used yet: for `explain`.
+///
+/// # Errors
+/// [`StartError`].
+pub fn detached(config: Config, clock: Clock) -> Result<Generation, StartError> {
+    let shared = Shared {
+        metrics: Arc::new(Metrics::new()?),
+        resources: Arc::new(Resources::new(clock.clone())),
+        lookup: Arc::new(SystemLookup),
+        clock,
+    };
+    build(config, &shared, UnixTime(0), None)
 }
 
 /// How many parsed proof keys are cached, of up to about 1 KiB each.

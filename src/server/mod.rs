@@ -26,6 +26,7 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use tokio::sync::{Notify, watch};
 
+pub use self::build::detached;
 use self::build::{Shared, build};
 use self::drain::Shutdown;
 use self::expirations::Expirations;

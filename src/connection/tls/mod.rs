@@ -176,6 +176,22 @@ impl InForce {
         }
     }
 
+    /// Judges a client with this chain, leaf first, as a handshake would.
+    ///
+    /// # Errors
+    /// The [`Reason`] for which the handshake fails.
+    pub fn judge(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), Reason> {
+        let Some(verifier) = &self.verifier else { return Ok(()) };
+        match (chain.split_first(), verifier.demand()) {
+            (Some((leaf, intermediates)), _) => verifier
+                .verify(leaf, intermediates, tls_time(now))
+                .map(|_| ())
+                .map_err(|error| Reason::of(&error.into())),
+            (None, Demand::Required) => Err(Reason::NoCertificate),
+            (None, Demand::Optional) => Ok(()),
+        }
+    }
+
     /// Returns the authorities that lead from the leaf of this chain to a trust anchor, the issuer of the leaf first;
     /// empty if there is no such path, or if no certificate is requested.
     pub fn path(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Vec<CertificateDer<'static>> {
