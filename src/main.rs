@@ -43,11 +43,7 @@ enum Command {
     Proof(commands::proof::Arguments),
     #[cfg(feature = "demo")]
     /// Send legitimate and hostile calls to a gateway on loopback and print each result.
-    Demo {
-        /// Exit after the calls, with code 0 only if every call had the expected result.
-        #[arg(long)]
-        once: bool,
-    },
+    Demo(commands::demo::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -61,7 +57,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     #[cfg(feature = "demo")]
-    let default = if matches!(arguments.command, Command::Demo { .. }) { "error" } else { logging::DEFAULT };
+    let default = if matches!(arguments.command, Command::Demo(_)) { "error" } else { logging::DEFAULT };
     #[cfg(not(feature = "demo"))]
     let default = logging::DEFAULT;
     let _log = match logging::StderrLog::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned())) {
@@ -77,6 +73,6 @@ fn main() -> ExitCode {
         Command::Schema => commands::schema::run(),
         Command::Proof(arguments) => commands::proof::run(&arguments),
         #[cfg(feature = "demo")]
-        Command::Demo { once } => commands::demo::run(once),
+        Command::Demo(arguments) => commands::demo::run(&arguments),
     }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod configs;
 mod deploy;
+mod demo;
 mod docs;
 mod log;
 mod observed;

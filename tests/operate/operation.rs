@@ -1,6 +1,6 @@
 //! The program as an operator uses it: commands, exit codes, reload, and errors at startup.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -17,7 +17,6 @@ use sandbox::tokens::{KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
 use crate::support::program::Program;
-use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
 fn program(arguments: &[&str], folder: &Path) -> Output {
@@ -292,40 +291,6 @@ fn proof_says_in_one_line_what_is_wrong() {
         assert_eq!((output.status.code(), output.stdout, text.lines().count()), (Some(1), Vec::new(), 1), "{text}");
         assert!(text.starts_with("fapi-gateway proof: ") && text.contains(part), "{text}");
     }
-}
-
-#[test]
-fn the_demo_prints_curl_lines_that_work_as_they_stand() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"))
-        .arg("demo")
-        .env_remove("RUST_LOG")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut folder = String::new();
-    let mut statuses = Vec::new();
-    for line in lines {
-        let line = line.expect("text");
-        assert!(!line.contains("WRONG"), "{line}");
-        if let Some(path) = line.strip_prefix("cd ") {
-            folder = path.to_owned();
-        } else if line.starts_with("curl ") {
-            // The shell would say it in the place of an answer.
-            tool("curl");
-            let output = tool("sh").args(["-c", &line]).current_dir(&folder).output().expect("sh runs");
-            let answer = String::from_utf8(output.stdout).expect("text");
-            let status = answer.lines().next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
-            assert!(!status.is_empty(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-            statuses.push(status);
-        } else if line.starts_with("Ctrl-C") {
-            break;
-        }
-    }
-    assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200", "200", "200", "401"]);
-    assert!(tool("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(!Path::new(&folder).exists(), "the demo leaves nothing on disk");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use sandbox::pki::Credential;
 use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
+use super::Stop;
 use super::stage::Stage;
+use super::table::{row, say};
 
 /// One call of the demo.
 struct Call {
@@ -209,11 +211,11 @@ fn introspected_calls(stage: &Stage) -> Vec<Call> {
 }
 
 /// Makes every call and prints the table; returns whether all had the expected result.
-pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
+pub(super) async fn perform(stage: &Stage) -> Result<bool, Stop> {
     let mut calls = calls(stage);
     calls.extend(dpop_calls(stage));
     calls.extend(introspected_calls(stage));
-    println!("{:<44} {:>6}  {:<26} REASON", "CALL", "STATUS", "CODE");
+    say(&row("CALL", "STATUS", "CODE", "REASON"))?;
     let (mut all_right, mut nonce) = (true, None);
     for call in &calls {
         let answer = place(stage, call, nonce).await.map_err(|error| format!("{}: {error}", call.what))?;
@@ -231,12 +233,12 @@ pub(super) async fn perform(stage: &Stage) -> Result<bool, String> {
             && call.seen.is_none_or(|(_, value)| seen.as_deref() == Some(value));
         all_right &= right;
         let mark = if right { "" } else { "   <-- WRONG" };
-        println!("{:<44} {status:>6}  {code:<26} {reason}{mark}", call.what);
+        say(&row(call.what, &status.to_string(), code, &format!("{reason}{mark}")))?;
         if !right {
-            println!("{:<44} {:>6}  {:<26} was expected", "", call.status, call.code);
+            say(&row("", &call.status.to_string(), call.code, "was expected"))?;
         }
     }
-    println!("\n{} calls, {}", calls.len(), if all_right { "all as expected" } else { "NOT all as expected" });
+    say(&format!("\n{} calls, {}", calls.len(), if all_right { "all as expected" } else { "NOT all as expected" }))?;
     Ok(all_right)
 }
 

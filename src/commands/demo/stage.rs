@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -15,10 +16,11 @@ use sandbox::now;
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::server::{Bound, Control, Options};
+use crate::server::{Bound, Control, Options, StartError};
 use crate::upstream::SystemLookup;
 
 /// Everything that the calls of the demo need.
@@ -36,15 +38,66 @@ pub(super) struct Stage {
     /// The gateway's public origin.
     pub(super) origin: String,
     audit: AuditLines,
+    admin: SocketAddr,
     _accounts: AccountsApi,
-    folder: PathBuf,
+    // Dropped in this order: the gateway ends before its files go.
+    _gateway: Running,
+    folder: Folder,
+}
+
+/// The gateway in its thread; dropping it stops it.
+struct Running {
     control: Control,
-    gateway: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.control.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The folder of the demo's files; dropping it removes them, unless they are to be kept.
+struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    /// Makes the folder, which must not be there yet.
+    fn make(keep: Option<&Path>) -> Result<Self, String> {
+        let path = match keep {
+            Some(path) => path.to_owned(),
+            None => std::env::temp_dir().join(format!("fapi-gateway-demo-{}", std::process::id())),
+        };
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        // The `curl` lines begin with `cd`, from wherever they are pasted.
+        let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Self { path, keep: keep.is_some() })
+    }
+
+    fn write(&self, name: &str, text: &str) -> std::io::Result<PathBuf> {
+        let path = self.path.join(name);
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(text.as_bytes())?;
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 impl Stage {
     /// Starts everything and waits until the gateway is ready.
-    pub(super) async fn set() -> Result<Self, String> {
+    pub(super) async fn set(keep: Option<&Path>) -> Result<Self, String> {
         let authority = Authority::new("Demo CA");
         let client = authority.client("demo-client");
         let thief = authority.client("another-client");
@@ -53,42 +106,32 @@ impl Stage {
         let issuer = AuthorizationServer::start(&authority).map_err(|error| error.to_string())?;
         issuer.register("gateway", ResourceServer::Key(gateway_key.clone()));
         let accounts = AccountsApi::start(None, None).map_err(|error| error.to_string())?;
-        let folder = std::env::temp_dir().join(format!("fapi-gateway-demo-{}", std::process::id()));
-        let port = free_port().map_err(|error| format!("no free port on 127.0.0.1: {error}"))?;
-        let origin = format!("https://localhost:{port}");
-        let server = authority.server(&["localhost", "127.0.0.1"]);
-        let file = write_files(
-            &folder,
-            &authority,
-            &server,
-            &client,
-            &Scene {
-                port,
-                issuer: issuer.issuer(),
-                accounts: &accounts,
-                dpop_key: &dpop_key,
-                gateway_key: &gateway_key,
-            },
-        )
-        .map_err(|error| format!("{}: {error}", folder.display()))?;
-        let config = Config::load(&file).map_err(|errors| errors.to_string())?;
+        let folder = Folder::make(keep)?;
+        write_credentials(&folder, &authority, &authority.server(&["localhost", "127.0.0.1"]), &client)
+            .and_then(|()| folder.write("dpop-key.pem", &dpop_key.private_key_pem()))
+            .and_then(|_| folder.write("gateway-key.pem", &gateway_key.private_key_pem()))
+            .map_err(|error| format!("{}: {error}", folder.path.display()))?;
         let audit = AuditLines::default();
-        let options = Options {
-            clock: Clock::system(),
-            audit: Some(Box::new(audit.clone())),
-            lookup: Arc::new(SystemLookup),
-            // Every key here is new, so no proof has been used before.
-            replay_began: Some(fapi::UnixTime(0)),
-            threads: None,
+        let mut attempts = 0;
+        let (bound, port) = loop {
+            let (bound, port) = bind(&folder, issuer.issuer(), &accounts, &audit)?;
+            attempts += 1;
+            match bound {
+                Ok(bound) => break (bound, port),
+                // Another process has taken the port since it was found free.
+                Err(StartError::Bind { .. }) if attempts < 5 => {}
+                Err(error) => return Err(error.to_string()),
+            }
         };
-        let bound = Bound::new(config, options).map_err(|error| error.to_string())?;
+        let origin = format!("https://localhost:{port}");
         let control = bound.control();
         let admin = bound.admin_address().ok_or("the demo's gateway has no admin listener")?;
-        let gateway = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             if let Err(error) = bound.run() {
                 eprintln!("fapi-gateway demo: {error}");
             }
         });
+        let gateway = Running { control, thread: Some(thread) };
         let stage = Self {
             authority,
             client,
@@ -97,10 +140,10 @@ impl Stage {
             issuer,
             origin,
             audit,
+            admin,
             _accounts: accounts,
+            _gateway: gateway,
             folder,
-            control,
-            gateway: Some(gateway),
         };
         wait_until_ready(&format!("http://{admin}/readyz")).await?;
         Ok(stage)
@@ -117,102 +160,114 @@ impl Stage {
         None
     }
 
-    /// Prints lines to paste into another terminal while the demo runs.
-    pub(super) fn print_curl_lines(&self) {
-        let exe = match self.write_tokens() {
-            Ok(exe) => quoted(&exe.display().to_string()),
-            Err(error) => return eprintln!("fapi-gateway demo: {}: {error}", self.folder.display()),
-        };
-        let (folder, origin) = (self.folder.display(), &self.origin);
+    /// The lines of the audit from now on; those that are not read in time are left out.
+    pub(super) fn follow(&self) -> mpsc::Receiver<Value> {
+        self.audit.follow()
+    }
+
+    /// Lines to paste into another terminal while the demo runs.
+    pub(super) fn invitation(&self) -> Result<String, String> {
+        let exe = self.write_tokens().map_err(|error| format!("{}: {error}", self.folder.path.display()))?;
+        let exe = quoted(&exe.display().to_string());
+        let (folder, origin, admin) = (quoted(&self.folder.path.display().to_string()), &self.origin, self.admin);
+        let certificate = "--cacert ca.pem --cert client.pem --key client-key.pem";
         let token = "-H \"Authorization: Bearer $(cat token)\"";
-        println!("\nThe gateway keeps serving {origin} with {folder}/gateway.yaml. In another terminal:\n");
-        println!("cd {folder}");
-        println!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {token} {origin}/accounts");
-        println!("curl -i --cacert ca.pem {token} {origin}/accounts");
-        println!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {origin}/accounts");
-        println!("curl -i --cacert ca.pem {origin}/health");
-        println!("\nWith a token that is bound to the key in dpop-key.pem, and a proof for each call:\n");
-        let token = "-H \"Authorization: DPoP $(cat dpop-token)\"";
+        let dpop_token = "-H \"Authorization: DPoP $(cat dpop-token)\"";
         let call = |path: &str, more: &str, nonce: &str| {
             let proof = format!("{exe} proof --key dpop-key.pem --method GET --url {origin}{path} --token @dpop-token");
-            format!("curl -i{more} --cacert ca.pem {token} -H \"DPoP: $({proof}{nonce})\" {origin}{path}")
+            format!("curl -i{more} --cacert ca.pem {dpop_token} -H \"DPoP: $({proof}{nonce})\" {origin}{path}")
         };
-        println!("{}", call("/accounts", "", ""));
-        println!("curl -i --cacert ca.pem {token} {origin}/accounts");
-        println!("{}", call("/accounts/1002", " -D answer", ""));
         let nonce = r" --nonce $(sed -n 's/^[Dd][Pp]o[Pp]-[Nn]once: *\([A-Za-z0-9_-]*\).*/\1/p' answer)";
-        println!("{}", call("/accounts/1002", "", nonce));
-        println!("\nWith an opaque token, before and after it is revoked at its issuer:\n");
+        let (proven, first, second) =
+            (call("/accounts", "", ""), call("/accounts/1002", " -D answer", ""), call("/accounts/1002", "", nonce));
         let opaque = "-H \"Authorization: Bearer $(cat opaque-token)\"";
-        let call =
-            format!("curl -i --cacert ca.pem --cert client.pem --key client-key.pem {opaque} {origin}/accounts/1001");
+        let opaque = format!("curl -i {certificate} {opaque} {origin}/accounts/1001");
         let revocation = self.issuer.url(AuthorizationServer::REVOCATION);
-        println!("{call}");
-        println!(
-            "curl -i --cacert ca.pem --cert client.pem --key client-key.pem --data-urlencode token@opaque-token {revocation}"
-        );
-        println!("{call}");
-        println!("\nCtrl-C stops the demo.");
+        Ok(format!(
+            "\nThe gateway keeps serving {origin} with {folder}/gateway.yaml. In another terminal:\n
+cd {folder}
+curl -i {certificate} {token} {origin}/accounts
+curl -i --cacert ca.pem {token} {origin}/accounts
+curl -i {certificate} {origin}/accounts
+curl -i --cacert ca.pem {origin}/health
+
+With a token that is bound to the key in dpop-key.pem, and a proof for each call:
+
+{proven}
+curl -i --cacert ca.pem {dpop_token} {origin}/accounts
+{first}
+{second}
+
+With an opaque token, before and after it is revoked at its issuer:
+
+{opaque}
+curl -i {certificate} --data-urlencode token@opaque-token {revocation}
+{opaque}
+
+What the gateway counts:
+
+curl -i http://{admin}/metrics
+
+Ctrl-C stops the demo. Until then, every call that comes has a row here:
+"
+        ))
     }
 
     /// Writes one token of each kind for the `curl` lines, and returns the path of the program that makes their proofs.
     fn write_tokens(&self) -> std::io::Result<PathBuf> {
         let token = || self.issuer.token(now()).expires_at(now() + 8 * 3600);
         let key = self.issuer.key(KeyKind::Ps256);
-        std::fs::write(self.folder.join("token"), token().bound_to_certificate(&self.client).sign(key))?;
-        std::fs::write(self.folder.join("dpop-token"), token().bound_to_key(self.dpop_key.thumbprint()).sign(key))?;
-        std::fs::write(
-            self.folder.join("opaque-token"),
-            self.issuer.issue(&token().bound_to_certificate(&self.client)),
-        )?;
+        self.folder.write("token", &token().bound_to_certificate(&self.client).sign(key))?;
+        self.folder.write("dpop-token", &token().bound_to_key(self.dpop_key.thumbprint()).sign(key))?;
+        self.folder.write("opaque-token", &self.issuer.issue(&token().bound_to_certificate(&self.client)))?;
         std::env::current_exe()
     }
-
-    /// Stops the gateway and removes the files.
-    pub(super) fn strike(mut self) {
-        self.control.stop();
-        if let Some(gateway) = self.gateway.take() {
-            let _ = gateway.join();
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
-struct Scene<'a> {
-    port: u16,
-    issuer: &'a str,
-    accounts: &'a AccountsApi,
-    dpop_key: &'a SigningKey,
-    gateway_key: &'a SigningKey,
-}
-
-fn write_files(
-    folder: &Path,
+fn write_credentials(
+    folder: &Folder,
     authority: &Authority,
     server: &Credential,
     client: &Credential,
-    scene: &Scene<'_>,
-) -> std::io::Result<PathBuf> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    std::fs::DirBuilder::new().mode(0o700).create(folder)?;
-    let write = |name: &str, text: &str| -> std::io::Result<PathBuf> {
-        let path = folder.join(name);
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(text.as_bytes())?;
-        Ok(path)
+) -> std::io::Result<()> {
+    folder.write("ca.pem", &authority.pem())?;
+    folder.write("server.pem", &server.certificate_pem())?;
+    folder.write("server-key.pem", &server.key_pem())?;
+    folder.write("client.pem", &client.certificate_pem())?;
+    folder.write("client-key.pem", &client.key_pem())?;
+    Ok(())
+}
+
+/// Writes a gateway.yaml for ports that are free now, and binds the gateway to them; also returns its port.
+fn bind(
+    folder: &Folder,
+    issuer: &str,
+    accounts: &AccountsApi,
+    audit: &AuditLines,
+) -> Result<(Result<Bound, StartError>, u16), String> {
+    let no_port = |error| format!("no free port on 127.0.0.1: {error}");
+    let (port, admin_port) = (free_port(8443).map_err(no_port)?, free_port(9464).map_err(no_port)?);
+    let file = folder.path.join("gateway.yaml");
+    let _ = std::fs::remove_file(&file);
+    folder
+        .write("gateway.yaml", &configuration(port, admin_port, issuer, accounts))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    let config = Config::load(&file).map_err(|errors| errors.to_string())?;
+    let options = Options {
+        clock: Clock::system(),
+        audit: Some(Box::new(audit.clone())),
+        lookup: Arc::new(SystemLookup),
+        // Every key here is new, so no proof has been used before.
+        replay_began: Some(fapi::UnixTime(0)),
+        threads: None,
     };
-    write("ca.pem", &authority.pem())?;
-    write("server.pem", &server.certificate_pem())?;
-    write("server-key.pem", &server.key_pem())?;
-    write("client.pem", &client.certificate_pem())?;
-    write("client-key.pem", &client.key_pem())?;
-    let Scene { port, issuer, accounts, dpop_key, gateway_key } = scene;
-    write("dpop-key.pem", &dpop_key.private_key_pem())?;
-    write("gateway-key.pem", &gateway_key.private_key_pem())?;
+    Ok((Bound::new(config, options), port))
+}
+
+fn configuration(port: u16, admin_port: u16, issuer: &str, accounts: &AccountsApi) -> String {
     let accounts = accounts.address();
-    write(
-        "gateway.yaml",
-        &format!(
-            r#"profile: fapi2-security
+    format!(
+        r#"profile: fapi2-security
 listeners:
   - address: 127.0.0.1:{port}
     origins: ["https://localhost:{port}"]
@@ -220,7 +275,7 @@ listeners:
       certificate: server.pem
       private_key: server-key.pem
       client_certificates: {{ mode: optional, trust: chain, trust_anchors: [ca.pem] }}
-admin: {{ address: "127.0.0.1:0" }}
+admin: {{ address: "127.0.0.1:{admin_port}" }}
 drain: {{ delay: 0s, timeout: 2s }}
 issuers:
   - name: demo
@@ -278,7 +333,6 @@ routes:
     public: true
     upstream: accounts
 "#
-        ),
     )
 }
 
@@ -288,9 +342,9 @@ fn quoted(text: &str) -> String {
     if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// 8443 if it is free, since it reads well in a terminal; otherwise a free port that the system chooses.
-fn free_port() -> std::io::Result<u16> {
-    let socket = TcpListener::bind(("127.0.0.1", 8443)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+/// The port that reads well in a terminal if it is free; otherwise one that the system chooses.
+fn free_port(wanted: u16) -> std::io::Result<u16> {
+    let socket = TcpListener::bind(("127.0.0.1", wanted)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
     Ok(socket.local_addr()?.port())
 }
 
@@ -313,11 +367,22 @@ struct AuditLines(Arc<Mutex<Kept>>);
 struct Kept {
     partial: Vec<u8>,
     lines: HashMap<String, Value>,
+    follower: Option<mpsc::Sender<Value>>,
 }
 
 impl AuditLines {
     fn find(&self, interaction: &str) -> Option<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lines.get(interaction).cloned()
+    }
+}
+
+impl AuditLines {
+    /// Sends every line from now on, and keeps none.
+    fn follow(&self) -> mpsc::Receiver<Value> {
+        let (sender, receiver) = mpsc::channel(1024);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.follower, kept.lines) = (Some(sender), HashMap::new());
+        receiver
     }
 }
 
@@ -328,7 +393,9 @@ impl Write for AuditLines {
         while let Some(end) = kept.partial.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = kept.partial.drain(..=end).collect();
             let Ok(line) = serde_json::from_slice::<Value>(&line) else { continue };
-            if let Some(id) = line.get("interaction_id").and_then(Value::as_str).map(str::to_owned) {
+            if let Some(follower) = &kept.follower {
+                let _ = follower.try_send(line);
+            } else if let Some(id) = line.get("interaction_id").and_then(Value::as_str).map(str::to_owned) {
                 kept.lines.insert(id, line);
             }
         }
