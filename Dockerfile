@@ -7,7 +7,7 @@ WORKDIR /build
 # Dependencies first, with empty sources in place of ours: this layer is built anew only when a manifest, the lock file
 # or a patched crate changes. Cargo reads the manifest of every member of the workspace, and wants a library where one
 # names no other target, whether or not it is built.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY patches patches
 COPY crates/fapi/Cargo.toml crates/fapi/Cargo.toml
 COPY crates/sandbox/Cargo.toml crates/sandbox/Cargo.toml
@@ -17,6 +17,8 @@ RUN mkdir src crates/fapi/src crates/sandbox/src \
  && touch src/lib.rs crates/fapi/src/lib.rs crates/sandbox/src/lib.rs \
  && cargo build --release --locked --no-default-features --features mimalloc --bin fapi-gateway
 
+# What `fapi-gateway version` says: `docker build --build-arg FAPI_GATEWAY_COMMIT=$(git rev-parse HEAD)`.
+ARG FAPI_GATEWAY_COMMIT=
 # Without the default feature `demo` the program has no test servers and forges no tokens; the sources of
 # crates/sandbox do not even reach the builder. Cargo compares times, and those of a checkout can be older than the
 # layer above: without `touch`, the empty program would count as up to date.

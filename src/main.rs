@@ -1,10 +1,9 @@
 //! Parses the arguments, sets up logging and the crypto provider, and runs a command.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use fapi_gateway::commands;
+use clap::{CommandFactory, Parser, Subcommand};
+use fapi_gateway::commands::{self, ConfigFile};
 use fapi_gateway::connection::tls;
 use fapi_gateway::telemetry::logging;
 
@@ -14,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A reverse proxy that enforces FAPI in front of resource servers.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_help = commands::HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -24,26 +23,60 @@ struct Arguments {
 enum Command {
     /// Serve until SIGTERM or SIGINT; reload when files change, and on SIGHUP.
     Run {
-        /// The configuration file; relative paths in it are resolved against its folder.
-        #[arg(long, default_value = "gateway.yaml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Load the configuration as `run` would and print every problem, or what it would serve.
     Check {
-        /// The configuration file; relative paths in it are resolved against its folder.
-        #[arg(long, default_value = "gateway.yaml")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// Print the effective configuration, with every default filled in.
         #[arg(long)]
         print_effective: bool,
     },
-    /// Print the JSON Schema of the configuration, for editors.
-    Schema,
+    /// Take one call through the configuration and say at each step what was expected and what was seen.
+    Explain(commands::explain::Arguments),
+    #[cfg(feature = "demo")]
+    /// Make a folder with a configuration, development certificates and keys, ready for `run`.
+    Init(commands::init::Arguments),
+    #[cfg(feature = "demo")]
+    /// Serve the authorization server of a folder made by `init`, and a small API if asked.
+    Sandbox(commands::sandbox::Arguments),
+    #[cfg(feature = "demo")]
+    /// Print an access token of the sandbox's authorization server, good or faulty.
+    Token(commands::token::Arguments),
     /// Print a DPoP proof (RFC 9449), to send a request by hand.
     Proof(commands::proof::Arguments),
+    /// Print the thumbprints that tokens are bound to: `x5t#S256` of certificates, `jkt` of keys.
+    Thumbprint(commands::thumbprint::Arguments),
     #[cfg(feature = "demo")]
     /// Send legitimate and hostile calls to a gateway on loopback and print each result.
     Demo(commands::demo::Arguments),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of the program or of one of its commands.
+    Man {
+        /// The command.
+        command: Option<String>,
+    },
+    /// Print the version, the commit it was built from and its features.
+    Version,
+}
+
+impl Command {
+    /// The filter of the log where `RUST_LOG` gives none.
+    const fn default_log(&self) -> &'static str {
+        #[cfg(feature = "demo")]
+        if matches!(self, Self::Demo(_) | Self::Sandbox(_)) {
+            return "error";
+        }
+        if matches!(self, Self::Explain(_)) { "warn" } else { logging::DEFAULT }
+    }
 }
 
 fn main() -> ExitCode {
@@ -56,10 +89,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    #[cfg(feature = "demo")]
-    let default = if matches!(arguments.command, Command::Demo(_)) { "error" } else { logging::DEFAULT };
-    #[cfg(not(feature = "demo"))]
-    let default = logging::DEFAULT;
+    let default = arguments.command.default_log();
     let _log = match logging::StderrLog::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned())) {
         Ok(log) => log,
         Err(error) => {
@@ -68,11 +98,22 @@ fn main() -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Run { config } => commands::run::run(&config),
-        Command::Check { config, print_effective } => commands::check::run(&config, print_effective),
-        Command::Schema => commands::schema::run(),
+        Command::Run { file } => commands::run::run(&file.config),
+        Command::Check { file, print_effective } => commands::check::run(&file.config, print_effective),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
+        #[cfg(feature = "demo")]
+        Command::Init(arguments) => commands::init::run(&arguments),
+        #[cfg(feature = "demo")]
+        Command::Sandbox(arguments) => commands::sandbox::run(&arguments),
+        #[cfg(feature = "demo")]
+        Command::Token(arguments) => commands::token::run(&arguments),
         Command::Proof(arguments) => commands::proof::run(&arguments),
+        Command::Thumbprint(arguments) => commands::thumbprint::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Schema => commands::schema::run(),
+        Command::Completions { shell } => commands::shell::completions(Arguments::command(), shell),
+        Command::Man { command } => commands::shell::man(Arguments::command(), command.as_deref()),
+        Command::Version => commands::version::run(),
     }
 }

@@ -1,11 +1,105 @@
-//! The commands of the program; each is one file whose `run` returns an exit code.
+//! The commands of the program; each is one file or folder whose `run` returns an exit code.
 
 pub mod check;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod explain;
+#[cfg(feature = "demo")]
+pub mod init;
 pub mod proof;
 pub mod run;
+#[cfg(feature = "demo")]
+pub mod sandbox;
 pub mod schema;
+pub mod shell;
+pub mod thumbprint;
+#[cfg(feature = "demo")]
+pub mod token;
+pub mod version;
 
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The exit code for something that was examined and is not as it should be, and for what fails at run time.
+pub const NOT_GOOD: u8 = 1;
 /// The exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 64;
+/// The exit code when something that is needed is not available (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: u8 = 69;
+/// The exit code when a file, or standard input or output, cannot be read or written (`EX_IOERR`).
+pub const INPUT_OUTPUT: u8 = 74;
+
+/// What `fapi-gateway --help` says below the options.
+pub const HELP: &str = "\
+Exit codes:
+  0   it ended as it should
+  1   what was examined is not as it should be, such as a call that `explain` finds refused, or the command failed
+  2   the command line cannot be parsed
+  64  the configuration cannot be used
+  69  something that is needed is not available, such as the keys of an issuer
+  74  a file, or standard input or output, cannot be read or written
+
+Environment:
+  RUST_LOG  filters the log on standard error: `debug`, or `warn,fapi_gateway=debug` [default: info]";
+
+/// Which configuration a command reads.
+#[derive(Debug, clap::Args)]
+pub struct ConfigFile {
+    /// The configuration file, or `-` for standard input; relative paths in it are resolved against its folder.
+    #[arg(short = 'c', long, default_value = "gateway.yaml", allow_hyphen_values = true)]
+    pub config: std::path::PathBuf,
+}
+
+/// Why a command ends without success.
+#[derive(Debug)]
+struct Failure {
+    exit: u8,
+    why: String,
+}
+
+impl Failure {
+    fn new(exit: u8, why: impl Into<String>) -> Self {
+        Self { exit, why: why.into() }
+    }
+
+    /// A file, or standard input or output, that cannot be used.
+    fn io(what: &Path, error: &dyn std::fmt::Display) -> Self {
+        Self::new(INPUT_OUTPUT, format!("{}: {error}", what.display()))
+    }
+
+    fn report(self, command: &str) -> ExitCode {
+        eprintln!("fapi-gateway {command}: {}", self.why);
+        ExitCode::from(self.exit)
+    }
+}
+
+/// Prints a result to standard output. A reader that closes the pipe early has read enough.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io(Path::new("standard output"), &error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Reads a file, or standard input for `-`.
+fn input(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(MAX_INPUT).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_end(&mut bytes))
+    };
+    let name = if path == Path::new("-") { Path::new("standard input") } else { path };
+    match read {
+        Err(error) => Err(Failure::io(name, &error)),
+        Ok(_) if u64::try_from(bytes.len()) == Ok(MAX_INPUT) => {
+            Err(Failure::new(INPUT_OUTPUT, format!("{}: larger than 1 MiB", name.display())))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+/// One byte more than is accepted.
+const MAX_INPUT: u64 = 1024 * 1024 + 1;

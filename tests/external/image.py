@@ -119,6 +119,9 @@ def build(stage):
         print(f"{name} {' '.join(argument.split())}", flush=True)
         if name == "WORKDIR":
             folder = argument
+        elif name == "ARG":
+            variable, _, default = argument.partition("=")
+            variables.setdefault(variable, default)
         elif name == "COPY":
             copy(shlex.split(argument))
         elif name == "RUN":

@@ -1,10 +1,13 @@
 //! What operators do and see: configuration, reload, logs, metrics, manifests and documentation.
 
 mod audit;
+mod commands;
 mod configs;
-mod deploy;
 mod demo;
+mod deploy;
 mod docs;
+mod explain;
+mod init;
 mod log;
 mod observed;
 mod operation;

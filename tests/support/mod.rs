@@ -16,7 +16,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -586,6 +586,27 @@ impl Drop for Folder {
 pub fn free_port() -> u16 {
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+/// Different ports below those that the system assigns and those of [`free_port`], and of every other call.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    static NEXT: Mutex<u16> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = 12_000 + u16::try_from(std::process::id() % 7_000).unwrap();
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let found: Vec<u16> = ((*next).max(first)..20_000).filter(is_free).take(count).collect();
+    *next = found.last().expect("free ports") + 1;
+    assert_eq!(found.len(), count);
+    found
+}
+
+/// The text with other ports. Each is replaced once, even by one that looks like the next.
+pub fn with_ports(text: &str, ports: &[(&str, String)]) -> String {
+    let marked = ports
+        .iter()
+        .enumerate()
+        .fold(text.to_owned(), |text, (index, (port, _))| text.replace(port, &format!("<port {index}>")));
+    ports.iter().enumerate().fold(marked, |text, (index, (_, free))| text.replace(&format!("<port {index}>"), free))
 }
 
 /// Records every token that a test makes, so that the output of a whole run can be searched for them. A short text is

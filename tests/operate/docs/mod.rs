@@ -70,7 +70,24 @@ fn the_commands_shown_are_commands() {
         .collect();
     let subcommand = |line: &String| line.split(' ').next().unwrap_or_default().to_owned();
     let subcommands: BTreeSet<String> = shown.iter().map(subcommand).collect();
-    assert_eq!(subcommands.iter().collect::<Vec<_>>(), ["check", "demo", "proof", "run", "schema"]);
+    assert_eq!(
+        subcommands.iter().collect::<Vec<_>>(),
+        [
+            "check",
+            "completions",
+            "demo",
+            "explain",
+            "init",
+            "man",
+            "proof",
+            "run",
+            "sandbox",
+            "schema",
+            "thumbprint",
+            "token",
+            "version",
+        ]
+    );
     let here = root();
     for line in &shown {
         let help = program(&[&subcommand(line), "--help"], here);
@@ -90,7 +107,7 @@ fn the_exit_codes_are_those_of_the_program() {
         .iter()
         .map(|row| row.split('|').nth(1).unwrap_or_default().trim().to_owned())
         .collect();
-    assert_eq!(listed, ["0", "1", "2", "64"]);
+    assert_eq!(listed, ["0", "1", "2", "64", "69", "74"]);
     let folder = scene();
     assert_eq!(program(&["check"], folder.path()).status.code(), Some(0));
     assert_eq!(program(&["chekc"], folder.path()).status.code(), Some(2));
@@ -100,6 +117,20 @@ fn the_exit_codes_are_those_of_the_program() {
     assert_eq!(program(&["run"], folder.path()).status.code(), Some(1));
     let proof = ["proof", "--key", "nowhere.pem", "--method", "GET", "--url", "https://api.bank.example/"];
     assert_eq!(program(&proof, folder.path()).status.code(), Some(1));
+    folder.write("gateway.yaml", &configuration());
+    folder.write("token", "opaque.and.unread");
+    let explain = ["explain", "--token", "token"];
+    assert_eq!(program(&explain, folder.path()).status.code(), Some(1));
+    assert_eq!(program(&["explain", "--token", "nowhere"], folder.path()).status.code(), Some(74));
+    let claims = data_encoding::BASE64URL_NOPAD.encode(br#"{"iss":"https://as.bank.example"}"#);
+    folder.write("token", &format!("e30.{claims}.e30"));
+    assert_eq!(program(&explain, folder.path()).status.code(), Some(69));
+    // The program's own help lists the same.
+    let help = text(&program(&["--help"], root()).stdout);
+    let (_, list) = help.split_once("Exit codes:\n").expect("the exit codes");
+    let listed_by_help: Vec<&str> =
+        list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed_by_help, listed);
     folder.write("gateway.yaml", &configuration().replace("scopes: [accounts]", "public: maybe"));
     for command in ["check", "run"] {
         assert_eq!(program(&[command], folder.path()).status.code(), Some(64), "{command}");

@@ -1,0 +1,348 @@
+//! `fapi-gateway explain`: takes one call through the line of a gateway with this configuration, and says at each step
+//! what was expected and what was seen.
+//!
+//! The steps are those of a running gateway, called and not repeated: [`Gateway::authorize`] and [`Gateway::redeem`]. What
+//! is explained is read from their result. Nothing is sent anywhere unless `--fetch` asks for it, and neither the token
+//! nor a signature is printed.
+//!
+//! [`Gateway::authorize`]: crate::gateway::Gateway::authorize
+//! [`Gateway::redeem`]: crate::gateway::Gateway::redeem
+
+mod claimed;
+mod report;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fapi::UnixTime;
+use fapi::credentials::Scheme;
+use fapi::message::Facts;
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::permit::{Judged, Permit};
+use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use http::request::Parts;
+use http::{HeaderValue, Request, Uri, Version, header};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use self::claimed::Jws;
+use self::report::{Report, Surroundings};
+use super::{BAD_CONFIGURATION, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD, UNAVAILABLE};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::connection::VirtualHost;
+use crate::connection::tls::Reason;
+use crate::gateway::{Client, Verdict};
+use crate::generation::Generation;
+use crate::server;
+
+/// The arguments of the command.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The access token: a file, or `-` for standard input. White space around it is ignored.
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    token: PathBuf,
+    /// The client's certificate, PEM, with the authorities between it and the trust anchor; by default the client has
+    /// none. On a listener behind a trusted proxy, it is the one that the proxy forwards.
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The value of the call's `DPoP` field. With it the token is sent with scheme DPoP, without it as Bearer.
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    proof: Option<PathBuf>,
+    /// The call: `"GET https://api.bank.example/accounts/1"`; by default one for the first route that needs a token, in
+    /// which `x` stands for each `*`.
+    #[arg(long, value_name = "METHOD URL")]
+    request: Option<String>,
+    /// The keys of the token's issuer, a JWK Set, instead of those that the issuer publishes.
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+    /// Ask the issuers as a running gateway would: for their metadata and keys, and about introspected tokens.
+    #[arg(long, conflicts_with = "jwks")]
+    fetch: bool,
+    /// The time of the call: seconds since 1970, or as the audit has it, `2027-01-31T12:00:00Z`; by default now.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+}
+
+/// Explains the call. The exit code is 0 if it would be forwarded, 1 if it would be refused, 69 if that cannot be said
+/// without asking an issuer.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match explain(arguments) {
+        Ok((text, exit)) => match super::print(&text) {
+            Ok(()) => ExitCode::from(exit),
+            Err(failure) => failure.report("explain"),
+        },
+        Err(failure) => failure.report("explain"),
+    }
+}
+
+fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
+    let mut config =
+        Config::load(&arguments.config.config).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
+    let request = arguments.request.clone().or_else(|| first_request(&config));
+    let request =
+        request.ok_or_else(|| Failure::new(NOT_GOOD, "no route needs a token; name a call with --request"))?;
+    let call = Call::read(arguments, &request)?;
+    let jwks = arguments.jwks.as_deref().map(super::input).transpose()?;
+    let surroundings = Surroundings::of(&config, &call);
+    if !arguments.fetch {
+        for issuer in &mut config.issuers {
+            // Without an endpoint nobody can be asked, and only `--fetch` finds the one in the metadata.
+            if let Some(introspection) = &mut issuer.introspection {
+                introspection.endpoint = None;
+            }
+        }
+    }
+    let listener =
+        config.listeners.iter().position(|listener| listener.hosts.iter().any(|host| call.is_for(&host.origins)));
+    let time = Duration::from_secs(call.now.0);
+    let generation = server::detached(config, Clock::from_fn(move || time))
+        .map_err(|error| Failure::new(BAD_CONFIGURATION, error.to_string()))?;
+    let issuers = &generation.gateway.issuers;
+    if let (Some(jwks), Some(file)) = (jwks, &arguments.jwks) {
+        issuers.pin_keys(&jwks).map_err(|error| Failure::new(INPUT_OUTPUT, format!("{}: {error}", file.display())))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(INPUT_OUTPUT, error.to_string()))?;
+    let ended = runtime.block_on(async {
+        if arguments.fetch {
+            issuers.read_once().await;
+        }
+        take(&call, &generation, listener).await
+    });
+    let exit = match &ended {
+        Ended::Permitted(..) => 0,
+        Ended::Handshake(_) => NOT_GOOD,
+        Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
+        Ended::Refused(_) => NOT_GOOD,
+    };
+    Ok((Report::new(&call, &surroundings, arguments.fetch).text(&ended), exit))
+}
+
+/// Takes the call through the line.
+async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> Ended {
+    let hosts = generation.listeners.get(listener.unwrap_or(0));
+    let host = hosts.and_then(|hosts| hosts.find(call.server_name()).or_else(|| hosts.find(None)));
+    let Some(host) = host else { return Ended::Handshake(Reason::NameUnknown) };
+    let peer = match call.peer(host) {
+        Ok(peer) => peer,
+        Err(reason) => return Ended::Handshake(reason),
+    };
+    let facts = Facts { version: Version::HTTP_2, raw_h1: None, server_name: call.server_name() };
+    let verified_chain =
+        host.trusted_proxy.as_ref().map_or(host.tls.verifies_chains(), |proxy| proxy.verifies_chains());
+    let client = Client { peer: &peer, verified_chain, address: None };
+    let request = call.parts(&host.origins);
+    let cors = host.cors.as_deref();
+    let judged = generation.gateway.authorize(&request, &facts, &host.origins, cors, client, call.now).await;
+    match judged {
+        Ok((Verdict::Judged(judged), seen)) => {
+            // The body is not part of the call: as if it had no second token.
+            let authorized = match judged {
+                Judged::Authorized(authorized) => Ok(authorized),
+                Judged::AwaitsForm(waiting) => waiting.judge(&[]).map_err(Cause::from),
+            };
+            let permit = match authorized {
+                Ok(authorized) => generation.gateway.redeem(authorized, call.now).await,
+                Err(cause) => Err(cause),
+            };
+            match permit {
+                Ok(permit) => Ended::Permitted(Box::new(permit), Box::new(seen)),
+                Err(cause) => Ended::Refused(Box::new(Rejection::new(cause, seen))),
+            }
+        }
+        Ok((Verdict::Preflight(_), seen)) => {
+            let detail = "a call without Origin is not a preflight".to_owned();
+            Ended::Refused(Box::new(Rejection::new(Unavailable::Internal { detail }, seen)))
+        }
+        Err(rejection) => Ended::Refused(Box::new(rejection)),
+    }
+}
+
+/// Whether an issuer would have to be asked to go on.
+fn needs_issuer(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Unavailable(
+            Unavailable::Keys { .. }
+                | Unavailable::KeysNotRead { .. }
+                | Unavailable::KeysTooOld { .. }
+                | Unavailable::Introspection { .. }
+        )
+    )
+}
+
+/// How the call ends.
+enum Ended {
+    /// Forwarded.
+    Permitted(Box<Permit>, Box<Seen>),
+    /// There is no call, since the handshake fails.
+    Handshake(Reason),
+    /// Refused, or not decided for lack of an issuer.
+    Refused(Box<Rejection>),
+}
+
+/// One call as its client makes it.
+struct Call {
+    method: http::Method,
+    uri: Uri,
+    token: String,
+    proof: Option<String>,
+    chain: Vec<CertificateDer<'static>>,
+    certificate: Option<Arc<ClientCertificate>>,
+    now: UnixTime,
+}
+
+impl Call {
+    fn read(arguments: &Arguments, request: &str) -> Result<Self, Failure> {
+        let Arguments { token, certificate, proof, at, .. } = arguments;
+        let usage = |why: String| Failure::new(NOT_GOOD, why);
+        let (method, url) =
+            request.split_once(' ').ok_or_else(|| usage("--request is not \"METHOD https://HOST/PATH\"".to_owned()))?;
+        let method = http::Method::from_bytes(method.as_bytes())
+            .map_err(|_| usage(format!("{method:?} is not an HTTP method")))?;
+        // The URL is not repeated: its query may have a token.
+        let uri: Uri =
+            url.trim().parse().map_err(|error| usage(format!("the URL of --request cannot be read: {error}")))?;
+        if uri.scheme_str() != Some("https") || uri.authority().is_none_or(|authority| authority.as_str().contains('@'))
+        {
+            return Err(usage("the URL of --request is not https://HOST/PATH".to_owned()));
+        }
+        let now = match at {
+            None => Clock::system().unix_time(),
+            Some(at) => time(at).ok_or_else(|| {
+                usage(format!("--at is {at:?}, expected seconds since 1970 or a time such as 2027-01-31T12:00:00Z"))
+            })?,
+        };
+        let chain = certificate.as_deref().map(chain).transpose()?.unwrap_or_default();
+        let certificate = match (chain.first(), certificate) {
+            (Some(leaf), Some(file)) => {
+                Some(Arc::new(ClientCertificate::from_der(leaf).map_err(|error| Failure::io(file, &error))?))
+            }
+            _ => None,
+        };
+        let proof = proof.as_deref().map(word).transpose()?;
+        Ok(Self { method, uri, token: word(token)?, proof, chain, certificate, now })
+    }
+
+    const fn scheme(&self) -> Scheme {
+        if self.proof.is_some() { Scheme::Dpop } else { Scheme::Bearer }
+    }
+
+    fn is_for(&self, origins: &fapi::route::Origins) -> bool {
+        self.origin(origins).is_some()
+    }
+
+    fn origin<'o>(&self, origins: &'o fapi::route::Origins) -> Option<&'o Arc<fapi::route::Origin>> {
+        origins.find(&self.uri.host()?.to_ascii_lowercase(), self.uri.port_u16())
+    }
+
+    /// The name in the handshake; clients send none for an address (RFC 6066 §3).
+    fn server_name(&self) -> Option<&str> {
+        self.uri.host().filter(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err())
+    }
+
+    /// The request as it reaches the gateway, over HTTP/2: without the prefix of the origin, which an outer proxy removes.
+    fn parts(&self, origins: &fapi::route::Origins) -> Parts {
+        let mut request = Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.version_mut() = Version::HTTP_2;
+        let prefix = self.origin(origins).map(|origin| origin.prefix().to_owned()).unwrap_or_default();
+        let target = self.uri.path_and_query().map_or("/", |target| target.as_str());
+        let inner = target.strip_prefix(&*prefix).filter(|rest| rest.starts_with('/')).unwrap_or(target);
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = inner.parse().ok();
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone());
+        let headers = request.headers_mut();
+        if let Ok(mut value) = HeaderValue::try_from(format!("{} {}", self.scheme().as_str(), self.token)) {
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        if let Some(Ok(value)) = self.proof.as_deref().map(HeaderValue::try_from) {
+            headers.insert("dpop", value);
+        }
+        request.into_parts().0
+    }
+
+    /// Who the client is after the handshake, or why that fails.
+    fn peer(&self, host: &VirtualHost) -> Result<Peer, Reason> {
+        match (&self.certificate, &host.trusted_proxy) {
+            // It comes in a header field; the connection is the proxy's.
+            (Some(certificate), Some(proxy)) => Ok(match proxy.judge(&self.chain, self.now) {
+                Ok(()) => Peer::Forwarded(certificate.clone()),
+                Err(reason) => Peer::Anonymous(reason),
+            }),
+            (None, Some(_)) => Ok(Peer::Anonymous(NoCertificate::NotForwarded)),
+            (_, None) if !host.tls.asks_for_certificates() => Ok(Peer::Anonymous(NoCertificate::NotRequested)),
+            (certificate, None) => {
+                host.tls.judge(&self.chain, self.now)?;
+                Ok(certificate.clone().map_or(Peer::Anonymous(NoCertificate::NotPresented), Peer::Certificate))
+            }
+        }
+    }
+
+    fn jws(&self) -> Option<Jws> {
+        Jws::read(&self.token)
+    }
+}
+
+/// A call for the first route that needs a token.
+fn first_request(config: &Config) -> Option<String> {
+    let route = config.routes.iter().find(|route| route.policy().is_some())?;
+    let hosts = config.listeners.iter().flat_map(|listener| &listener.hosts);
+    let mut origins = hosts.flat_map(|host| host.origins.iter());
+    let origin =
+        origins.find(|origin| route.hosts.is_empty() || route.hosts.iter().any(|host| **host == *origin.host()))?;
+    let path = route.pattern.as_str();
+    let path = path.strip_suffix("**").map(|path| path.trim_end_matches('/')).unwrap_or(path).replace('*', "x");
+    let slash = if path.is_empty() { "/" } else { "" };
+    Some(format!("{} {}{path}{slash}", route.methods.first()?, origin.as_str()))
+}
+
+/// The certificates of a PEM file, the client's first.
+fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let bytes = super::input(file)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(Failure::io(file, &"there is no certificate in it; expected PEM")),
+        Err(_) => Err(Failure::io(file, &"the PEM text is malformed")),
+    }
+}
+
+/// A file with one word, which is never shown.
+fn word(file: &Path) -> Result<String, Failure> {
+    let text = String::from_utf8(super::input(file)?).unwrap_or_default();
+    let word = text.trim();
+    if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::io(
+            file,
+            &"expected one word of ASCII, the bare value without the name of a field or a scheme",
+        ));
+    }
+    Ok(word.to_owned())
+}
+
+fn time(text: &str) -> Option<UnixTime> {
+    if let Ok(seconds) = text.parse() {
+        return Some(UnixTime(seconds));
+    }
+    let time = humantime::parse_rfc3339_weak(text).ok()?;
+    Some(UnixTime(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_seconds_or_a_date() {
+        assert_eq!(time("1798761600"), Some(UnixTime(1_798_761_600)));
+        assert_eq!(time("2027-01-01T00:00:00Z"), Some(UnixTime(1_798_761_600)));
+        assert_eq!(time("yesterday"), None);
+    }
+}

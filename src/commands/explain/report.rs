@@ -1,0 +1,372 @@
+//! The text of an explanation: one paragraph for each step that the call came to.
+
+use std::fmt::Write as _;
+
+use fapi::UnixTime;
+use fapi::credentials::Scheme;
+use fapi::jose::thumbprint::KeyThumbprint;
+use fapi::peer::ClientCertificate;
+use fapi::policy::{NonceMode, Policy};
+use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use fapi::route::Route;
+use fapi::token::{ActiveToken, Confirmation};
+use serde_json::Value;
+
+use super::claimed::{Jws, shown};
+use super::{Call, Ended, needs_issuer};
+use crate::config::{Config, VirtualHost};
+use crate::connection::tls::{ClientCertificates, Demand, Trust};
+
+/// What the configuration says, as far as it is shown.
+pub(super) struct Surroundings {
+    origins: Vec<String>,
+    /// One line for each listener, issuer and route.
+    summary: Vec<String>,
+    issuers: Vec<Issuer>,
+    /// What the listener of the call asks of clients.
+    handshake: String,
+    now: UnixTime,
+}
+
+struct Issuer {
+    name: String,
+    issuer: String,
+    introspected: bool,
+}
+
+impl Surroundings {
+    pub(super) fn of(config: &Config, call: &Call) -> Self {
+        let hosts = || config.listeners.iter().flat_map(|listener| &listener.hosts);
+        let origins = hosts().flat_map(|host| host.origins.iter().map(|origin| origin.as_str().to_owned())).collect();
+        let issuers = config.issuers.iter().map(|issuer| Issuer {
+            name: issuer.expected.name.to_string(),
+            issuer: issuer.expected.issuer.to_string(),
+            introspected: issuer.introspection.is_some(),
+        });
+        let host = hosts().find(|host| call.is_for(&host.origins)).or_else(|| hosts().next());
+        Self {
+            origins,
+            summary: config.summary().to_vec(),
+            issuers: issuers.collect(),
+            handshake: host.map(asked).unwrap_or_default(),
+            now: call.now,
+        }
+    }
+
+    /// What `check` says of one thing.
+    fn summary_of(&self, kind: &str, name: &str) -> String {
+        let beginning = format!("{kind} {name}: ");
+        let line = self.summary.iter().find_map(|line| line.strip_prefix(&beginning));
+        format!("{kind} {name}: {}", line.unwrap_or_default())
+    }
+}
+
+/// The steps, in the order of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Handshake,
+    Message,
+    Route,
+    Credentials,
+    Evidence,
+    Token,
+    Sender,
+    Scope,
+    Replay,
+}
+
+impl Step {
+    const ALL: [Self; 9] = [
+        Self::Handshake,
+        Self::Message,
+        Self::Route,
+        Self::Credentials,
+        Self::Evidence,
+        Self::Token,
+        Self::Sender,
+        Self::Scope,
+        Self::Replay,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Message => "message",
+            Self::Route => "route",
+            Self::Credentials => "credentials",
+            Self::Evidence => "evidence",
+            Self::Token => "token",
+            Self::Sender => "sender",
+            Self::Scope => "scope",
+            Self::Replay => "replay",
+        }
+    }
+
+    /// The step whose error this is.
+    fn of(cause: &Cause, seen: &Seen) -> Self {
+        match cause {
+            Cause::Message(_) if seen.route.is_some() => Self::Route,
+            Cause::Message(_) | Cause::Exchange(_) => Self::Message,
+            Cause::Forwarded(_) => Self::Handshake,
+            Cause::Route(_) => Self::Route,
+            Cause::Credentials(_) => Self::Credentials,
+            Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
+            Cause::Sender(_) => Self::Sender,
+            Cause::Policy(_) => Self::Scope,
+            Cause::Proof(_) | Cause::Unavailable(Unavailable::ReplayLog { .. }) => Self::Replay,
+            Cause::Token(_) | Cause::Share(_) | Cause::Unavailable(_) => Self::Token,
+        }
+    }
+}
+
+/// Writes the explanation of one call.
+pub(super) struct Report<'a> {
+    call: &'a Call,
+    surroundings: &'a Surroundings,
+    /// Whether issuers were asked.
+    fetch: bool,
+}
+
+impl<'a> Report<'a> {
+    pub(super) const fn new(call: &'a Call, surroundings: &'a Surroundings, fetch: bool) -> Self {
+        Self { call, surroundings, fetch }
+    }
+
+    pub(super) fn text(&self, ended: &Ended) -> String {
+        // A query may have a token, and decides nothing but whether it has one.
+        let query = if self.call.uri.query().is_some() { "?..." } else { "" };
+        let mut text = format!("{} {}{query}\n\n", self.call.method, without_query(self.call));
+        let nothing = Seen::default();
+        let (last, seen) = match ended {
+            Ended::Handshake(_) => (Step::Handshake, &nothing),
+            Ended::Refused(rejection) => (Step::of(rejection.cause(), rejection.seen()), rejection.seen()),
+            Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
+                (None, _) => (Step::Route, &**seen),
+                (Some(_), None) => (Step::Scope, &**seen),
+                (Some(_), Some(_)) => (Step::Replay, &**seen),
+            },
+        };
+        for step in Step::ALL.into_iter().filter(|step| *step <= last) {
+            let outcome = match ended {
+                Ended::Permitted(..) => "ok",
+                Ended::Refused(_) | Ended::Handshake(_) if step < last => "ok",
+                Ended::Refused(rejection) if needs_issuer(rejection.cause()) => "not decided",
+                Ended::Refused(_) | Ended::Handshake(_) => "REFUSED",
+            };
+            let (expected, found) = self.step(step, seen);
+            let _ = write!(text, "{:<12} {outcome}\n  expected   {expected}\n  seen       {found}\n", step.as_str());
+        }
+        text.push('\n');
+        self.end(&mut text, ended);
+        text
+    }
+
+    fn end(&self, text: &mut String, ended: &Ended) {
+        let _ = match ended {
+            Ended::Permitted(permit, _) => writeln!(text, "ok: forwarded to upstream {}", permit.upstream().name),
+            Ended::Handshake(reason) => {
+                writeln!(text, "handshake {}: the connection fails before there is a call", reason.as_str())
+            }
+            Ended::Refused(rejection) if needs_issuer(rejection.cause()) => {
+                writeln!(text, "not decided: {}\n{}", rejection.cause(), self.way_out())
+            }
+            Ended::Refused(rejection) => self.refused(text, rejection),
+        };
+    }
+
+    fn refused(&self, text: &mut String, rejection: &Rejection) -> std::fmt::Result {
+        let code = rejection.code();
+        writeln!(text, "{code}: {}", rejection.cause())?;
+        let error = code.oauth_error().map(|error| format!(" {}", error.as_str())).unwrap_or_default();
+        writeln!(text, "{}\nThe client sees {}{error}.", code.meaning(), code.status().as_u16())
+    }
+
+    /// What would decide the call.
+    fn way_out(&self) -> String {
+        match (self.fetch, self.claimed_issuer().filter(|issuer| !issuer.introspected)) {
+            (true, _) => "The issuer was asked and gave no usable answer; the log says why.".to_owned(),
+            (false, Some(_)) => {
+                "The keys of the issuer would have to be read: give them with --jwks FILE, or let them be read with --fetch."
+                    .to_owned()
+            }
+            (false, None) => "The issuer would have to be asked about the token: --fetch does it.".to_owned(),
+        }
+    }
+
+    fn claimed_issuer(&self) -> Option<&Issuer> {
+        let jws = self.call.jws()?;
+        let claimed = jws.claim("iss")?.as_str()?;
+        self.surroundings.issuers.iter().find(|issuer| issuer.issuer == claimed)
+    }
+
+    /// What a step expects, and what it saw.
+    fn step(&self, step: Step, seen: &Seen) -> (String, String) {
+        let call = self.call;
+        let route = seen.route.as_deref();
+        let policy = route.and_then(Route::policy);
+        match step {
+            Step::Handshake => (self.surroundings.handshake.clone(), certificate(call.certificate.as_deref())),
+            Step::Message => {
+                let authority = call.uri.authority().map_or("", |authority| authority.as_str());
+                (format!("an origin of this gateway: {}", self.surroundings.origins.join(", ")), authority.to_owned())
+            }
+            Step::Route => {
+                let expected = match route {
+                    Some(route) => self.surroundings.summary_of("route", &route.name),
+                    None => {
+                        let routes = self.surroundings.summary.iter().filter(|line| line.starts_with("route "));
+                        format!("one of the routes\n{}", indented(routes.map(String::as_str)))
+                    }
+                };
+                (expected, format!("{} {}", call.method, call.uri.path()))
+            }
+            Step::Credentials => (schemes(policy), format!("{} and one token", call.scheme().as_str())),
+            Step::Evidence => self.evidence(policy),
+            Step::Token => self.token(),
+            Step::Sender => self.sender(seen.token.as_deref()),
+            Step::Scope => {
+                let claims =
+                    seen.token.as_deref().and_then(|token| token.claims_at(self.surroundings.now).ok().cloned());
+                let scopes = claims.map(|claims| claims.scopes().collect::<Vec<_>>().join(" ")).unwrap_or_default();
+                let expected = policy.map(Policy::scope_text).unwrap_or_default();
+                (format!("scope {expected:?}"), format!("scope {scopes:?}"))
+            }
+            Step::Replay => (
+                "a proof that was not used before".to_owned(),
+                "only the running gateway knows; taken as its first use here".to_owned(),
+            ),
+        }
+    }
+
+    fn evidence(&self, policy: Option<&Policy>) -> (String, String) {
+        let call = self.call;
+        let Some(proof) = &call.proof else {
+            let expected = match policy.map(|policy| policy.schemes()) {
+                Some([Scheme::Bearer]) => "a certificate",
+                Some(_) | None => "nothing: the token says what it is bound to",
+            };
+            return (expected.to_owned(), certificate(call.certificate.as_deref()));
+        };
+        let nonce = match policy.map(Policy::nonce) {
+            Some(NonceMode::Always) => " with a nonce of this gateway",
+            Some(NonceMode::WhenStale | NonceMode::Never) | None => "",
+        };
+        let expected = format!("a DPoP proof{nonce} of now, for this token, {} {}", call.method, without_query(call));
+        let found = match Jws::read(proof) {
+            Some(proof) => {
+                let key = key_of(&proof).map_or_else(|| "no usable jwk".to_owned(), |key| format!("by key {key}"));
+                let age = proof.claim("iat").and_then(Value::as_u64).map(|iat| self.ago(UnixTime(iat)));
+                let age = age.map(|age| format!(" ({age})")).unwrap_or_default();
+                format!("{}{age}, {key}", proof.list(&["typ", "alg"], &["htm", "htu", "ath", "nonce", "iat"]))
+            }
+            None => "not a JWS".to_owned(),
+        };
+        (expected, found)
+    }
+
+    fn token(&self) -> (String, String) {
+        let surroundings = self.surroundings;
+        let expected = match self.claimed_issuer() {
+            Some(issuer) => surroundings.summary_of("issuer", &issuer.name),
+            None => {
+                let issuers = surroundings.summary.iter().filter(|line| line.starts_with("issuer "));
+                format!("a token of one of the issuers\n{}", indented(issuers.map(String::as_str)))
+            }
+        };
+        let Some(jws) = self.call.jws() else {
+            return (expected, format!("not a JWS: an opaque token of {} bytes", self.call.token.len()));
+        };
+        let mut found = jws.list(&["typ", "alg", "kid"], &["iss", "aud", "client_id"]);
+        for name in ["iat", "nbf", "exp"] {
+            match (jws.claim(name), jws.claim(name).and_then(Value::as_f64)) {
+                (Some(value), Some(seconds)) => {
+                    // Far beyond any time that is shown, the whole part is all that counts.
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+                    let at = UnixTime(seconds as u64);
+                    let _ = write!(found, ", {name} {} ({})", shown(value), self.ago(at));
+                }
+                (Some(value), None) => {
+                    let _ = write!(found, ", {name} {}", shown(value));
+                }
+                (None, _) if name == "nbf" => {}
+                (None, _) => {
+                    let _ = write!(found, ", no {name}");
+                }
+            }
+        }
+        (expected, found)
+    }
+
+    fn sender(&self, token: Option<&ActiveToken>) -> (String, String) {
+        let cnf = token.and_then(|token| token.claims_for_audit().get("cnf"));
+        let expected = match Confirmation::from_claim(cnf) {
+            Ok(confirmation) => {
+                let certificate = confirmation.certificate().map(|thumbprint| format!("certificate {thumbprint}"));
+                let key = confirmation.key().map(|thumbprint| format!("a proof by key {thumbprint}"));
+                let both: Vec<String> = certificate.into_iter().chain(key).collect();
+                format!("what the token is bound to: {}", both.join(" and "))
+            }
+            Err(_) => "a token that is bound: cnf with x5t#S256 or jkt".to_owned(),
+        };
+        let proof = self.call.proof.as_deref().and_then(Jws::read);
+        let key = proof.as_ref().and_then(key_of);
+        let proof = key.map_or_else(|| "no proof".to_owned(), |key| format!("a proof by key {key}"));
+        let bound = match cnf {
+            Some(_) => String::new(),
+            None => "; the token has no cnf".to_owned(),
+        };
+        (expected, format!("{}; {proof}{bound}", certificate(self.call.certificate.as_deref())))
+    }
+
+    /// How long before or after the call something is.
+    fn ago(&self, at: UnixTime) -> String {
+        let now = self.surroundings.now;
+        let text = |seconds: u64| humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string();
+        if at > now { format!("in {}", text(at.since(now))) } else { format!("{} ago", text(now.since(at))) }
+    }
+}
+
+/// What a listener asks of its clients.
+fn asked(host: &VirtualHost) -> String {
+    match (&host.trusted_proxy, &host.tls.client_certificates) {
+        (Some(_), _) => "a connection of the trusted proxy, which forwards the client's certificate".to_owned(),
+        (None, ClientCertificates::None) => "no certificate is asked for".to_owned(),
+        (None, ClientCertificates::Requested { demand, trust }) => {
+            let trust = match trust {
+                Trust::Chain { .. } => "that leads to a trust anchor of the listener",
+                Trust::Possession => "of any issuer",
+            };
+            match demand {
+                Demand::Optional => format!("no certificate, or one {trust}"),
+                Demand::Required => format!("a certificate {trust}"),
+            }
+        }
+    }
+}
+
+fn certificate(certificate: Option<&ClientCertificate>) -> String {
+    certificate.map_or_else(
+        || "no certificate".to_owned(),
+        |certificate| format!("certificate {} of {:?}", certificate.thumbprint(), certificate.subject()),
+    )
+}
+
+/// The key that a proof says it is by.
+fn key_of(proof: &Jws) -> Option<KeyThumbprint> {
+    KeyThumbprint::of_jwk(proof.header("jwk")?.as_object()?)
+}
+
+fn schemes(policy: Option<&Policy>) -> String {
+    let schemes = policy.map(|policy| policy.schemes()).unwrap_or_default();
+    let schemes: Vec<&str> = schemes.iter().map(|scheme| scheme.as_str()).collect();
+    format!("one Authorization field with scheme {} and one token", schemes.join(" or "))
+}
+
+fn without_query(call: &Call) -> String {
+    let text = call.uri.to_string();
+    text.split(['?', '#']).next().unwrap_or_default().to_owned()
+}
+
+fn indented<'l>(lines: impl Iterator<Item = &'l str>) -> String {
+    lines.map(|line| format!("             {line}")).collect::<Vec<_>>().join("\n")
+}

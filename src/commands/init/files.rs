@@ -1,0 +1,138 @@
+//! The text of the files that `init` makes.
+
+use super::proposal::Proposal;
+
+/// gateway.yaml: at most 40 lines, each setting with what it means.
+pub(super) fn configuration(proposal: &Proposal, upstream: &str) -> String {
+    let Proposal { name, issuer, trust_anchors, settings, scope, .. } = proposal;
+    let mut text = String::from(
+        "# Made by `fapi-gateway init`. `fapi-gateway check` finds mistakes; docs/reference/gateway-yaml.md has every key.\n\
+         profile: fapi2-security\n\n\
+         listeners:\n",
+    );
+    let mut add = |indent: &str, setting: &str, comment: &str| {
+        // The comments stand in one column, however deep the setting.
+        let width = 46_usize.saturating_sub(indent.len());
+        text.push_str(indent);
+        if comment.is_empty() {
+            text.push_str(setting);
+        } else {
+            text.push_str(&format!("{setting:<width$} # {comment}"));
+        }
+        text.push('\n');
+    };
+    add("  - ", "address: 127.0.0.1:8443", "0.0.0.0:8443 lets other machines in");
+    add("    ", "origins: [\"https://localhost:8443\"]", "what clients call, and make their proofs for");
+    add("    ", "tls:", "");
+    add("      ", "certificate: tls/server.pem", "");
+    add("      ", "private_key: tls/server-key.pem", "");
+    add("      ", "client_certificates:", "");
+    add("        ", "mode: optional", "DPoP clients have none");
+    add("        ", "trust_anchors: [tls/ca.pem]", "who issues the certificates of clients");
+    add("", "admin: { address: 127.0.0.1:9464 }", "/readyz, /metrics, /status");
+    add("", "dpop: { nonce_key: keys/nonce.key }", "shared by all replicas");
+    add("", "issuers:", "");
+    add("  - ", &format!("name: {name}"), "in routes, metrics and the audit");
+    add("    ", &format!("issuer: \"{issuer}\""), "the exact iss of its tokens");
+    add("    ", "audiences: [\"https://localhost:8443\"]", "the aud that means this API");
+    if let Some(file) = trust_anchors {
+        add("    ", &format!("trust_anchors: [{file}]"), "who issued its own certificate");
+    }
+    for setting in settings {
+        add("    ", setting, "");
+    }
+    add("", "upstreams:", "");
+    add("  ", &format!("api: {{ servers: [\"{upstream}\"] }}"), "");
+    add("", "routes:", "what no route names is refused");
+    add("  - ", "name: api", "");
+    add("    ", "path: /**", "`*` is one segment, `**` the rest");
+    add("    ", "methods: [GET, HEAD]", "");
+    add("    ", &format!("scopes: [{scope}]"), "what the token must cover");
+    add("    ", "upstream: api", "");
+    add("    ", "forward:", "");
+    add("      ", "claims: { client_id: X-Token-Client-Id }", "tells the API who calls");
+    text
+}
+
+/// compose.yaml, for the image of the gateway's own Dockerfile.
+pub(super) fn compose() -> String {
+    let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    format!(
+        "# `docker build --tag fapi-gateway .` in the gateway's repository makes the image.\n\
+         services:\n  \
+           gateway:\n    \
+             image: fapi-gateway\n    \
+             network_mode: host # 127.0.0.1 in gateway.yaml is this machine\n    \
+             user: \"{user}:{group}\" # who may read the keys\n    \
+             volumes: [\".:/etc/fapi-gateway:ro\"]\n    \
+             read_only: true\n    \
+             cap_drop: [ALL]\n    \
+             security_opt: [\"no-new-privileges:true\"]\n    \
+             stop_grace_period: 60s # longer than drain.delay and drain.timeout together\n    \
+             restart: unless-stopped\n"
+    )
+}
+
+/// README.md with five commands.
+pub(super) fn readme(proposal: &Proposal) -> String {
+    let start = if !proposal.sandbox {
+        "fapi-gateway check"
+    } else if proposal.api {
+        "fapi-gateway sandbox --api 127.0.0.1:8080 > sandbox.log 2>&1 &"
+    } else {
+        "fapi-gateway sandbox > sandbox.log 2>&1 &"
+    };
+    let token = match (&proposal.token_endpoint, proposal.sandbox) {
+        (_, true) => "fapi-gateway token --certificate tls/client.pem > token".to_owned(),
+        (endpoint, false) => {
+            let endpoint = endpoint.as_deref().unwrap_or("https://YOUR-TOKEN-ENDPOINT");
+            let ca = proposal.trust_anchors.map(|file| format!(" --cacert {file}")).unwrap_or_default();
+            format!(
+                "curl --silent --fail{ca} --cert tls/client.pem --key tls/client-key.pem {endpoint} \\\n  \
+                   -d grant_type=client_credentials -d client_id=client -d scope={} -d resource=https://localhost:8443 |\n  \
+                   sed 's/.*\"access_token\" *: *\"\\([^\"]*\\)\".*/\\1/' > token",
+                proposal.scope
+            )
+        }
+    };
+    let path = if proposal.api { "/accounts" } else { "/" };
+    let about = if proposal.sandbox {
+        "The authorization server is the sandbox's: `fapi-gateway token` makes its tokens, good ones and faulty ones."
+    } else {
+        "The fourth command is for a client that authenticates with its certificate; if yours does it in another way, get the\n\
+         token as it does, and save it as `token`."
+    };
+    format!(
+        "# A gateway for development\n\n\
+         Made by `fapi-gateway init`. The certificates are valid for 30 days and their authority's key lies beside them: fit for\n\
+         development only. Five commands lead to a first call:\n\n\
+         ```sh\n\
+         {start}\n\
+         fapi-gateway run > audit.log 2> gateway.log &\n\
+         curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:9464/readyz\n\
+         {token}\n\
+         curl --silent -i --cacert tls/ca.pem --cert tls/client.pem --key tls/client-key.pem -H \"Authorization: Bearer $(cat token)\" https://localhost:8443{path}\n\
+         ```\n\n\
+         {about}\n\n\
+         If a call is refused, this says why:\n\n\
+         ```sh\n\
+         fapi-gateway explain --token token --certificate tls/client.pem --request \"GET https://localhost:8443{path}\" --fetch\n\
+         ```\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::proposal::line;
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_short_and_every_comment_stands_in_its_column() {
+        let mut proposal = Proposal::sandbox(true);
+        proposal.settings.push(line("# jwks_uri: \"https://as.example/jwks\"", "x"));
+        let text = configuration(&proposal, "http://127.0.0.1:8080");
+        assert!(text.lines().count() <= 40, "{text}");
+        let columns: Vec<usize> = text.lines().skip(1).filter_map(|line| line.rfind(" # ")).collect();
+        assert!(columns.len() > 12 && columns.iter().all(|column| *column == columns[0]), "{text}");
+    }
+}

@@ -1,0 +1,205 @@
+//! `fapi-gateway init`: makes a folder in which `fapi-gateway run` works: a configuration, a development PKI, keys, a
+//! Compose file, and a page with the commands that lead to a first call.
+
+mod files;
+mod proposal;
+
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use reqwest::Url;
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, SigningKey, jwks};
+
+use self::proposal::Proposal;
+use super::{Failure, INPUT_OUTPUT, NOT_GOOD};
+use crate::config::Config;
+
+/// The arguments of the command.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The folder; it is made if it is not there. No file in it is overwritten.
+    dir: PathBuf,
+    /// The authorization server: the exact `iss` of its tokens. Its metadata is read to propose settings. Without it, the
+    /// sandbox's is used, which `fapi-gateway sandbox` serves.
+    #[arg(long, value_name = "URL", value_parser = https_url)]
+    issuer: Option<String>,
+    /// The authorities of the issuer's own certificate, PEM; by default those of the system.
+    #[arg(long, value_name = "FILE", requires = "issuer")]
+    trust_anchors: Option<PathBuf>,
+    /// Your API, without a path; by default http://127.0.0.1:8080, where the sandbox's stands if there is no `--issuer`.
+    #[arg(long, value_name = "URL", value_parser = server_url)]
+    upstream: Option<String>,
+}
+
+/// One file of the folder.
+struct File {
+    name: &'static str,
+    content: Vec<u8>,
+    mode: u32,
+}
+
+impl File {
+    fn new(name: &'static str, content: impl Into<Vec<u8>>) -> Self {
+        Self { name, content: content.into(), mode: 0o644 }
+    }
+
+    /// A file that only its owner can read.
+    fn secret(name: &'static str, content: impl Into<Vec<u8>>) -> Self {
+        Self { mode: 0o600, ..Self::new(name, content) }
+    }
+}
+
+/// Makes the folder and says what is in it. Nothing is written if any of the files is there already.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match init(arguments).and_then(|text| super::print(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report("init"),
+    }
+}
+
+fn init(arguments: &Arguments) -> Result<String, Failure> {
+    let Arguments { dir, issuer, trust_anchors, upstream } = arguments;
+    let anchors = trust_anchors.as_deref().map(super::input).transpose()?;
+    let proposal = match issuer {
+        None => Proposal::sandbox(upstream.is_none()),
+        Some(issuer) => Proposal::of(issuer, anchors.as_deref(), trust_anchors.as_deref())?,
+    };
+    let upstream = upstream.as_deref().unwrap_or("http://127.0.0.1:8080");
+    let mut made = keys(issuer.is_none());
+    if let Some(anchors) = anchors {
+        made.push(File::new("tls/issuer-ca.pem", anchors));
+    }
+    made.push(File::new("gateway.yaml", files::configuration(&proposal, upstream)));
+    made.push(File::new("compose.yaml", files::compose()));
+    made.push(File::new("README.md", files::readme(&proposal)));
+    write(dir, &made)?;
+    let file = dir.join("gateway.yaml");
+    let config = Config::load(&file).map_err(|errors| Failure::new(super::BAD_CONFIGURATION, errors.to_string()))?;
+    let mut text = format!("{} has:\n", dir.display());
+    for file in &made {
+        text.push_str("  ");
+        text.push_str(file.name);
+        text.push('\n');
+    }
+    for note in proposal.notes.iter().chain(&config.warnings) {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    text.push_str(&format!("\n{} has the commands that lead to a first call.\n", dir.join("README.md").display()));
+    Ok(text)
+}
+
+/// The certificates and keys, which are made for this folder alone.
+fn keys(sandbox: bool) -> Vec<File> {
+    let authority = Authority::new("Development CA");
+    let server = authority.server(&["localhost", "127.0.0.1"]);
+    let client = authority.client("client");
+    let mut nonce_key = [0; 32];
+    let nonce_key = match aws_lc_rs::rand::fill(&mut nonce_key) {
+        Ok(()) => data_encoding::HEXLOWER.encode(&nonce_key),
+        Err(_) => unreachable!("the keys above needed random bytes, too"),
+    };
+    let mut made = vec![
+        File::new("tls/ca.pem", authority.pem()),
+        File::secret("tls/ca-key.pem", authority.key_pem()),
+        File::new("tls/server.pem", server.certificate_pem()),
+        File::secret("tls/server-key.pem", server.key_pem()),
+        File::new("tls/client.pem", client.certificate_pem()),
+        File::secret("tls/client-key.pem", client.key_pem()),
+        File::secret("keys/dpop.pem", SigningKey::generate(KeyKind::Es256, "dpop").private_key_pem()),
+        File::secret("keys/nonce.key", format!("{nonce_key}\n")),
+    ];
+    if sandbox {
+        let key = SigningKey::generate(KeyKind::Es256, "");
+        let key = key.with_kid(&key.thumbprint());
+        made.push(File::secret("sandbox/issuer-key.pem", key.private_key_pem()));
+        made.push(File::new("sandbox/jwks.json", format!("{:#}\n", jwks(&[&key]))));
+    }
+    made
+}
+
+/// Writes the files, or none of them if one is there.
+fn write(dir: &Path, made: &[File]) -> Result<(), Failure> {
+    let there: Vec<&str> =
+        made.iter().filter(|file| dir.join(file.name).symlink_metadata().is_ok()).map(|file| file.name).collect();
+    if !there.is_empty() {
+        let (there, dir) = (there.join(", "), dir.display());
+        return Err(Failure::new(
+            NOT_GOOD,
+            format!("nothing was written: {dir} has {there} already; name another folder"),
+        ));
+    }
+    for file in made {
+        let path = dir.join(file.name);
+        let folder = path.parent().unwrap_or(dir);
+        let written = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).and_then(|()| {
+            // `create_new` also refuses what has appeared since.
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create_new(true).mode(file.mode).open(&path)?.write_all(&file.content)
+        });
+        written.map_err(|error| Failure::new(INPUT_OUTPUT, format!("{}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// RFC 8414 §2: an issuer is "a URL that uses the "https" scheme and has no query or fragment components".
+fn https_url(text: &str) -> Result<String, String> {
+    match Url::parse(text) {
+        Ok(url)
+            if url.scheme() == "https"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && is_plain(text) =>
+        {
+            Ok(text.to_owned())
+        }
+        Ok(_) | Err(_) => Err("expected https://HOST or https://HOST/PATH".to_owned()),
+    }
+}
+
+fn server_url(text: &str) -> Result<String, String> {
+    match Url::parse(text) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.path() == "/"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && is_plain(text) =>
+        {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        Ok(_) | Err(_) => Err("expected http://HOST:PORT or https://HOST:PORT, without a path".to_owned()),
+    }
+}
+
+/// Whether the text can stand between quotation marks in the files as it is.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'`' | b'$'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_those_that_the_configuration_takes() {
+        for url in ["https://as.bank.example", "https://as.bank.example/realms/a", "https://localhost:9443"] {
+            assert_eq!(https_url(url).as_deref(), Ok(url)); // control
+        }
+        for url in
+            ["http://as.example", "as.example", "https://as.example/?a", "https://as.example/#a", "https://a@b/", ""]
+        {
+            assert!(https_url(url).is_err(), "{url}");
+        }
+        assert_eq!(server_url("http://127.0.0.1:8080/").as_deref(), Ok("http://127.0.0.1:8080")); // control
+        for url in ["127.0.0.1:8080", "http://api/v1", "ftp://api", "http://a:b@api", "http://api\"x"] {
+            assert!(server_url(url).is_err(), "{url}");
+        }
+    }
+}

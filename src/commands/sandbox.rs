@@ -1,0 +1,81 @@
+//! `fapi-gateway sandbox`: serves what stands around a gateway while one tries it out: the authorization server of the
+//! configuration and, if asked, a small accounts API.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use reqwest::Url;
+use sandbox::accounts::AccountsApi;
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::tls::danger_with_any_client;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{BAD_CONFIGURATION, ConfigFile, Failure, NOT_GOOD, token};
+use crate::config::Config;
+
+/// The arguments of the command.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The private key of the authorization server, PEM; by default sandbox/issuer-key.pem beside the configuration.
+    #[arg(long, value_name = "FILE")]
+    signing_key: Option<PathBuf>,
+    /// Serve a small accounts API at this address, such as 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<SocketAddr>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// The authorization server has the identifier of the first issuer on `https://localhost`, and the certificate of the
+/// first listener. It publishes metadata and keys; the command `token` makes its tokens.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(NOT_GOOD, error.to_string()).report("sandbox"),
+    };
+    match runtime.block_on(serve(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report("sandbox"),
+    }
+}
+
+async fn serve(arguments: &Arguments) -> Result<(), Failure> {
+    let not_good = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
+    let file = &arguments.file.config;
+    let config = Config::load(file).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
+    let key = token::signing_key(file, arguments.signing_key.clone())?;
+    let local = config.issuers.iter().find_map(|issuer| {
+        let url = Url::parse(&issuer.expected.issuer).ok()?;
+        (url.host_str() == Some("localhost")).then(|| (issuer.expected.issuer.clone(), url.port().unwrap_or(443)))
+    });
+    let (issuer, port) = local
+        .ok_or_else(|| not_good(&"no issuer of the configuration is https://localhost:PORT, so none is served here"))?;
+    let host = config.listeners.into_iter().flat_map(|listener| listener.hosts).next();
+    let tls = host.ok_or_else(|| not_good(&"the configuration has no listener"))?.tls;
+    let tls = danger_with_any_client(tls.certificate_chain, tls.private_key).map_err(|error| not_good(&error))?;
+    // From before anything is served: whoever reads that it is may signal at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| not_good(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| not_good(&error))?;
+    let bind = |address: SocketAddr| {
+        TcpListener::bind(address).map_err(|error| not_good(&format!("cannot listen on {address}: {error}")))
+    };
+    let listener = bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    let _server = AuthorizationServer::start_with(listener, tls, &issuer, key).map_err(|error| not_good(&error))?;
+    super::print(&format!("authorization server: {issuer}\n"))?;
+    let _api = match arguments.api {
+        None => None,
+        Some(address) => {
+            let api = AccountsApi::start(Some(bind(address)?), None).map_err(|error| not_good(&error))?;
+            super::print(&format!("accounts API: {}\n", api.url("/accounts")))?;
+            Some(api)
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `fapi-gateway completions` and `fapi-gateway man`: what a shell and a system's manual know of the commands.
+
+use std::process::ExitCode;
+
+use clap::Command;
+use clap_complete::Shell;
+
+use super::{Failure, INPUT_OUTPUT, NOT_GOOD};
+
+/// Prints the completions of the program for a shell.
+pub fn completions(mut program: Command, shell: Shell) -> ExitCode {
+    let name = program.get_name().to_owned();
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut program, name, &mut text);
+    printed(&text, "completions")
+}
+
+/// Prints the manual page of the program, or of one of its commands.
+pub fn man(mut program: Command, command: Option<&str>) -> ExitCode {
+    program.build();
+    let page = match command {
+        None => Some(program),
+        Some(name) => program.find_subcommand(name).cloned(),
+    };
+    let Some(page) = page else {
+        let name = command.unwrap_or_default();
+        return Failure::new(NOT_GOOD, format!("{name:?} is not a command; `fapi-gateway --help` lists them"))
+            .report("man");
+    };
+    let mut text = Vec::new();
+    let title = page.get_display_name().unwrap_or(page.get_name()).to_owned();
+    match clap_mangen::Man::new(page).title(title).render(&mut text) {
+        Ok(()) => printed(&text, "man"),
+        Err(error) => Failure::new(INPUT_OUTPUT, error.to_string()).report("man"),
+    }
+}
+
+fn printed(text: &[u8], command: &str) -> ExitCode {
+    match super::print(&String::from_utf8_lossy(text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(command),
+    }
+}

@@ -1,0 +1,133 @@
+//! `fapi-gateway thumbprint`: prints what a token's `cnf` names: `x5t#S256` of certificates (RFC 8705 §3.1) and `jkt` of
+//! keys (RFC 9449 §6.1).
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fapi::jose::json::parse_object;
+use fapi::jose::signing::PrivateKey;
+use fapi::jose::thumbprint::KeyThumbprint;
+use fapi::peer::ClientCertificate;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
+use serde_json::{Map, Value, json};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+use x509_parser::public_key::PublicKey;
+
+use super::{Failure, NOT_GOOD};
+
+/// The arguments of the command.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Certificates or keys: PEM, a certificate in DER, a JWK or a JWK Set; `-` for standard input.
+    #[arg(allow_hyphen_values = true)]
+    file: PathBuf,
+}
+
+/// Prints one line for each certificate and key in the file, in order. Never prints a private key.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let lines = super::input(&arguments.file).and_then(|bytes| {
+        thumbprints(&bytes).map_err(|why| Failure::new(NOT_GOOD, format!("{}: {why}", arguments.file.display())))
+    });
+    match lines.and_then(|lines| super::print(&lines)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report("thumbprint"),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is neither a certificate nor a key has no thumbprint")]
+fn thumbprints(bytes: &[u8]) -> Result<String, String> {
+    let mut lines = String::new();
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        let document = parse_object(bytes).map_err(|error| format!("it is not a JWK or a JWK Set: {error}"))?;
+        match document.get("keys") {
+            None => lines.push_str(&of_jwk(&document)?),
+            Some(Value::Array(keys)) if !keys.is_empty() => {
+                for (index, key) in keys.iter().enumerate() {
+                    let key = key.as_object().ok_or_else(|| format!("keys[{index}] is not an object"))?;
+                    lines.push_str(&of_jwk(key).map_err(|why| format!("keys[{index}]: {why}"))?);
+                }
+            }
+            Some(_) => return Err("`keys` is not a list with a key in it".to_owned()),
+        }
+        return Ok(lines);
+    }
+    if let Ok(certificate) = ClientCertificate::from_der(bytes) {
+        return Ok(of_certificate(&certificate));
+    }
+    if String::from_utf8_lossy(bytes).contains("ENCRYPTED") {
+        return Err("the private key is encrypted; give its certificate or its public key".to_owned());
+    }
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
+        let (kind, der) = section.map_err(|_| "the PEM text is malformed".to_owned())?;
+        match kind {
+            SectionKind::Certificate => {
+                let certificate = ClientCertificate::from_der(&der).map_err(|error| error.to_string())?;
+                lines.push_str(&of_certificate(&certificate));
+            }
+            SectionKind::PublicKey => lines.push_str(&of_jwk(&public_jwk(&der)?)?),
+            SectionKind::PrivateKey => lines.push_str(&of_private_key(PrivatePkcs8KeyDer::from(der).into())?),
+            SectionKind::EcPrivateKey => lines.push_str(&of_private_key(PrivateSec1KeyDer::from(der).into())?),
+            SectionKind::RsaPrivateKey => lines.push_str(&of_private_key(PrivatePkcs1KeyDer::from(der).into())?),
+            _ => {}
+        }
+    }
+    if lines.is_empty() {
+        return Err("there is no certificate and no key in it; expected PEM, a JWK or a JWK Set".to_owned());
+    }
+    Ok(lines)
+}
+
+fn of_certificate(certificate: &ClientCertificate) -> String {
+    let thumbprint = URL_SAFE_NO_PAD.encode(certificate.thumbprint().as_bytes());
+    format!("x5t#S256 {thumbprint} certificate {:?}\n", certificate.subject())
+}
+
+fn of_private_key(der: PrivateKeyDer<'_>) -> Result<String, String> {
+    let key = PrivateKey::from_der(&der).map_err(|error| error.to_string())?;
+    of_jwk(&key.public_jwk().map_err(|error| error.to_string())?)
+}
+
+fn of_jwk(jwk: &Map<String, Value>) -> Result<String, String> {
+    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or("it is not a public key of type EC, OKP or RSA")?;
+    let mut line = format!("jkt {thumbprint} {}", text("kty").unwrap_or_default());
+    if let Some(curve) = text("crv") {
+        let _ = write!(line, " {curve:?}");
+    }
+    if let Some(key_id) = text("kid") {
+        let _ = write!(line, " kid {key_id:?}");
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+/// The JWK of a SubjectPublicKeyInfo (RFC 5480 §2, RFC 8410 §4, RFC 3279 §2.3.1).
+fn public_jwk(der: &[u8]) -> Result<Map<String, Value>, String> {
+    const OTHER: &str = "the public key is not EC P-256, Ed25519 or RSA";
+    let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| "the public key is malformed".to_owned())?;
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let unsigned = |bytes: &[u8]| encode(&bytes[bytes.iter().take_while(|byte| **byte == 0).count()..]);
+    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let jwk = match info.parsed() {
+        Ok(PublicKey::EC(point)) if curve.is_some_and(|curve| curve.to_id_string() == P_256) => {
+            // SEC 1 §2.3.3: 04, then X and Y.
+            let point = point.data().strip_prefix(&[4]).filter(|point| point.len() == 64).ok_or(OTHER)?;
+            let (x, y) = point.split_at(32);
+            json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) })
+        }
+        Ok(PublicKey::RSA(key)) => json!({ "kty": "RSA", "n": unsigned(key.modulus), "e": unsigned(key.exponent) }),
+        _ if info.algorithm.algorithm.to_id_string() == ED25519 => {
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(&info.subject_public_key.data) })
+        }
+        _ => return Err(OTHER.to_owned()),
+    };
+    let Value::Object(jwk) = jwk else { return Err(OTHER.to_owned()) };
+    Ok(jwk)
+}
+
+const P_256: &str = "1.2.840.10045.3.1.7";
+const ED25519: &str = "1.3.101.112";

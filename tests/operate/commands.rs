@@ -1,0 +1,143 @@
+//! The small commands: `thumbprint`, `completions`, `man` and `version`, and a configuration on standard input.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use sandbox::pki::Authority;
+use sandbox::tokens::{KeyKind, SigningKey, jwks};
+
+use crate::support::{Folder, Scene};
+
+#[path = "../../build.rs"]
+#[expect(dead_code, reason = "its main is the build script")]
+mod build_script;
+
+fn program(arguments: &[&str], folder: &Path, input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+    let command = command.args(arguments).current_dir(folder).env_remove("RUST_LOG");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    // A program that reads nothing may have ended by now.
+    let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("the program ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn thumbprints_are_those_that_tokens_are_bound_to() {
+    let folder = Folder::new();
+    let authority = Authority::new("Test CA");
+    let (one, other) = (authority.client("one"), authority.client("other"));
+    let keys = KeyKind::ALL.map(|kind| SigningKey::generate(kind, "kid-1"));
+    let values = |input: &str| -> Vec<String> {
+        let output = program(&["thumbprint", "-"], folder.path(), input);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(!text(&output.stdout).contains("PRIVATE"));
+        let words = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        text(&output.stdout).lines().map(words).collect()
+    };
+    let x5t = |certificate: &sandbox::pki::Credential| format!("x5t#S256 {}", certificate.x5t_s256());
+    assert_eq!(values(&one.certificate_pem()), [x5t(&one)]);
+    assert_eq!(values(&(one.certificate_pem() + &other.certificate_pem())), [x5t(&one), x5t(&other)]);
+    for key in &keys {
+        let jkt = [format!("jkt {}", key.thumbprint())];
+        assert_eq!(values(&key.private_key_pem()), jkt, "{key:?}");
+        assert_eq!(values(&key.public_key_pem()), jkt, "{key:?}");
+        assert_eq!(values(&key.jwk().to_string()), jkt, "{key:?}");
+    }
+    let all: Vec<String> = keys.iter().map(|key| format!("jkt {}", key.thumbprint())).collect();
+    assert_eq!(values(&jwks(&keys.each_ref()).to_string()), all);
+    // A certificate in DER.
+    std::fs::write(folder.path().join("one.der"), &one.chain_der[0]).unwrap();
+    let der = program(&["thumbprint", "one.der"], folder.path(), "");
+    assert!(text(&der.stdout).starts_with(&x5t(&one)), "{}", text(&der.stderr));
+    for (input, exit) in
+        [("", 1), ("nothing", 1), ("{}", 1), ("{\"keys\":[]}", 1), ("{\"kty\":\"oct\",\"k\":\"c2VjcmV0\"}", 1)]
+    {
+        let output = program(&["thumbprint", "-"], folder.path(), input);
+        assert_eq!(output.status.code(), Some(exit), "{input:?}: {}", text(&output.stdout));
+        assert!(!text(&output.stderr).contains("c2VjcmV0"));
+    }
+    assert_eq!(program(&["thumbprint", "nowhere.pem"], folder.path(), "").status.code(), Some(74));
+}
+
+#[test]
+fn completions_and_pages_of_the_manual_know_every_command() {
+    let folder = Folder::new();
+    let run = |arguments: &[&str]| {
+        let output = program(arguments, folder.path(), "");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let help = run(&["--help"]);
+    let (_, list) = help.split_once("Commands:\n").expect("there are commands");
+    let names: Vec<&str> =
+        list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(&["completions", shell]);
+        let missing: Vec<_> = names.iter().filter(|name| !script.contains(**name)).collect();
+        assert!(missing.is_empty(), "{shell} lacks {missing:?}");
+    }
+    let page = run(&["man"]);
+    assert!(page.contains(".TH fapi-gateway") && page.contains("RUST_LOG"), "{page}");
+    for name in names.iter().filter(|name| **name != "help") {
+        assert!(page.contains(name), "{name}");
+        assert!(run(&["man", name]).contains(&format!(".TH fapi-gateway-{name}")), "{name}");
+    }
+    assert_eq!(program(&["man", "nothing"], folder.path(), "").status.code(), Some(1));
+    assert_eq!(program(&["completions", "nothing"], folder.path(), "").status.code(), Some(2));
+}
+
+#[test]
+fn version_says_what_the_program_was_built_from() {
+    let output = program(&["version"], Folder::new().path(), "");
+    let lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    let commit = fapi_gateway::commands::version::COMMIT;
+    assert!(
+        commit == "unknown" || commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{commit}"
+    );
+    let version = format!("fapi-gateway {}", env!("CARGO_PKG_VERSION"));
+    let features = if cfg!(feature = "mimalloc") { "features: demo, mimalloc" } else { "features: demo" };
+    assert_eq!(lines, [version, format!("commit: {commit}"), features.to_owned()]);
+}
+
+#[test]
+fn the_commit_is_that_of_head_however_git_keeps_it() {
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let head = |files: &[(&str, &str)]| {
+        let folder = Folder::new();
+        for (name, content) in files {
+            folder.write(name, content);
+        }
+        build_script::head(folder.path())
+    };
+    let branch = ("HEAD", "ref: refs/heads/main\n");
+    let packed = format!("# pack-refs with: peeled\nfedcba98 refs/heads/other\n{commit} refs/heads/main\n");
+    assert_eq!(head(&[branch, ("refs/heads/main", &format!("{commit}\n"))]).as_deref(), Some(commit));
+    assert_eq!(head(&[branch, ("packed-refs", &packed)]).as_deref(), Some(commit));
+    assert_eq!(head(&[("HEAD", &format!("{commit}\n"))]).as_deref(), Some(commit));
+    assert_eq!(head(&[branch]), None);
+    assert_eq!(head(&[]), None);
+}
+
+#[test]
+fn a_configuration_can_come_from_standard_input() {
+    let authority = Authority::new("Test CA");
+    let folder = Scene::new(&authority, "https://localhost:9", "127.0.0.1:9".parse().unwrap()).into_folder();
+    let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    let from_file = program(&["check"], folder.path(), "");
+    assert_eq!(from_file.status.code(), Some(0), "{}", text(&from_file.stderr)); // control
+    for arguments in [&["check", "-c", "-"], &["check", "--config", "-"]] {
+        let piped = program(arguments, folder.path(), &yaml);
+        assert_eq!((piped.status.code(), piped.stdout), (Some(0), from_file.stdout.clone()));
+    }
+    let broken = program(&["check", "-c", "-"], folder.path(), &yaml.replace("scopes:", "scopez:"));
+    assert_eq!(broken.status.code(), Some(64));
+    assert!(text(&broken.stderr).contains("-:"), "{}", text(&broken.stderr));
+}

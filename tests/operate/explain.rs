@@ -1,0 +1,310 @@
+//! `explain` ends in the code that the gateway would answer with, says both sides of each step, asks nobody unless it is
+//! told to, and prints no secret. `token` makes what it explains.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sandbox::authorization_server::AuthorizationServer;
+use sandbox::pki::{Authority, self_signed};
+use sandbox::tokens::{AccessToken, KeyKind, SigningKey, jwks};
+
+use crate::support::{Folder, ORIGIN, Scene, remember};
+
+/// A folder with a configuration, and what its issuer and its client have.
+struct Offline {
+    folder: Folder,
+    authority: Authority,
+    issuer_key: SigningKey,
+}
+
+const ISSUER: &str = "https://localhost:9";
+
+impl Offline {
+    fn new() -> Self {
+        Self::with(|scene| scene)
+    }
+
+    fn with(adjust: impl FnOnce(Scene) -> Scene) -> Self {
+        let authority = Authority::new("Test CA");
+        let scene = Scene::new(&authority, ISSUER, "127.0.0.1:9".parse().unwrap());
+        let folder = adjust(scene).into_folder();
+        let issuer_key = SigningKey::generate(KeyKind::Es256, "es-1");
+        folder.write("jwks.json", &jwks(&[&issuer_key]).to_string());
+        Self { folder, authority, issuer_key }
+    }
+
+    fn token(&self) -> AccessToken {
+        AccessToken::new(ISSUER, AuthorizationServer::AUDIENCE, sandbox::now())
+    }
+
+    /// Explains a call with this token, and these arguments beside it.
+    fn explain(&self, token: &str, more: &[&str]) -> Explained {
+        self.folder.write("token", &remember(token.to_owned()));
+        let arguments = ["explain", "--token", "token", "--jwks", "jwks.json"];
+        let output = program(&[&arguments[..], more].concat(), self.folder.path());
+        let explained = Explained::of(&output);
+        for part in token.split('.').filter(|part| part.len() > 16) {
+            assert!(!explained.text.contains(part), "a part of the token is printed: {}", explained.text);
+        }
+        explained
+    }
+}
+
+#[derive(Debug)]
+struct Explained {
+    exit: Option<i32>,
+    text: String,
+}
+
+impl Explained {
+    fn of(output: &Output) -> Self {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Self { exit: output.status.code(), text }
+    }
+
+    /// The code that it ends in.
+    fn code(&self) -> &str {
+        let last = self.text.rsplit("\n\n").next().unwrap_or_default();
+        last.split(':').next().unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn assert(&self, exit: i32, code: &str) {
+        assert_eq!((self.exit, self.code()), (Some(exit), code), "{}", self.text);
+    }
+}
+
+fn program(arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+    command.args(arguments).current_dir(folder).env_remove("RUST_LOG").output().expect("the program runs")
+}
+
+#[test]
+fn a_certificate_bound_token_is_explained_with_right_wrong_and_missing_certificates() {
+    let offline = Offline::new();
+    let client = offline.authority.client("client");
+    offline.folder.write("client.pem", &client.certificate_pem());
+    offline.folder.write("thief.pem", &offline.authority.client("thief").certificate_pem());
+    offline.folder.write("stranger.pem", &self_signed("stranger").certificate_pem());
+    let token = offline.token().bound_to_certificate(&client).sign(&offline.issuer_key);
+    let request = format!("GET {ORIGIN}/accounts/1");
+    let explain = |certificate: &[&str]| offline.explain(&token, &[&["--request", &request], certificate].concat());
+    let good = explain(&["--certificate", "client.pem"]);
+    good.assert(0, "ok"); // control
+    for part in [&*client.x5t_s256(), "route accounts: GET, HEAD, POST /accounts/**", "scope \"accounts\"", ISSUER] {
+        assert!(good.text.contains(part), "no {part:?} in {}", good.text);
+    }
+    explain(&[]).assert(1, "certificate_missing");
+    explain(&["--certificate", "thief.pem"]).assert(1, "certificate_mismatch");
+    let stranger = explain(&["--certificate", "stranger.pem"]);
+    assert!(stranger.exit == Some(1) && stranger.text.contains("handshake unknown_ca"), "{}", stranger.text);
+    // Without --request, the call is one for the first route.
+    offline.explain(&token, &["--certificate", "client.pem"]).assert(0, "ok");
+}
+
+#[test]
+fn every_step_that_refuses_ends_in_the_code_of_the_gateway() {
+    let offline = Offline::new();
+    let client = offline.authority.client("client");
+    offline.folder.write("client.pem", &client.certificate_pem());
+    let good = || offline.token().bound_to_certificate(&client);
+    let sign = |token: AccessToken| token.sign(&offline.issuer_key);
+    let stranger = SigningKey::generate(KeyKind::Es256, "es-2");
+    let path = |path: &str| format!("GET {ORIGIN}{path}");
+    let certificate = ["--certificate", "client.pem"];
+    for (token, request, exit, code) in [
+        (sign(good()), path("/accounts"), 0, "ok"),
+        (sign(good()), "GET https://elsewhere.example/accounts".to_owned(), 1, "host_unknown"),
+        (sign(good()), path("/nowhere"), 1, "route_not_found"),
+        (sign(good()), path("/a/..%2faccounts"), 1, "path_ambiguous"),
+        (sign(good()), format!("DELETE {ORIGIN}/accounts"), 1, "method_not_allowed"),
+        (sign(good()), path("/accounts?access_token=x"), 1, "credentials_repeated"),
+        (good().sign(&stranger), path("/accounts"), 1, "token_key_unknown"),
+        (good().sign(&stranger.with_kid("es-1")), path("/accounts"), 1, "token_signature_invalid"),
+        (sign(good().without("cnf")), path("/accounts"), 1, "token_unbound"),
+        (sign(good().scope("other")), path("/accounts"), 1, "scope_insufficient"),
+        ("opaque".to_owned(), path("/accounts"), 1, "token_malformed"),
+        (sign(good()), path("/health"), 0, "ok"),
+    ] {
+        offline.explain(&token, &[&["--request", &request][..], &certificate].concat()).assert(exit, code);
+    }
+    // The time of a call that is over.
+    let at = (sandbox::now() + 301).to_string();
+    let late = offline.explain(&sign(good()), &["--certificate", "client.pem", "--at", &at]);
+    late.assert(1, "token_expired");
+}
+
+#[test]
+fn proofs_are_judged_for_the_call_the_token_and_the_time() {
+    let offline = Offline::new();
+    let key = SigningKey::generate(KeyKind::Es256, "dpop");
+    let token = offline.token().bound_to_key(key.thumbprint()).sign(&offline.issuer_key);
+    let url = format!("{ORIGIN}/accounts");
+    let proof = || sandbox::tokens::Proof::new("GET", &url, sandbox::now()).for_token(&token);
+    let explain = |proof: String, more: &[&str]| {
+        offline.folder.write("proof", &remember(proof.clone()));
+        let request = format!("GET {url}");
+        let explained = offline.explain(&token, &[&["--proof", "proof", "--request", &request], more].concat());
+        let signature = proof.rsplit('.').next().unwrap().to_owned();
+        assert!(!explained.text.contains(&signature), "{}", explained.text);
+        explained
+    };
+    let good = explain(proof().sign(&key), &[]);
+    good.assert(0, "ok"); // control
+    assert!(good.text.contains(&key.thumbprint()), "{}", good.text);
+    explain(proof().claim("htm", "POST").sign(&key), &[]).assert(1, "dpop_method_mismatch");
+    explain(proof().claim("htu", format!("{url}/1")).sign(&key), &[]).assert(1, "dpop_uri_mismatch");
+    explain(proof().claim("ath", "x").sign(&key), &[]).assert(1, "dpop_ath_mismatch");
+    explain(proof().sign(&SigningKey::generate(KeyKind::Es256, "thief")), &[]).assert(1, "dpop_key_mismatch");
+    let at = (sandbox::now() + 120).to_string();
+    explain(proof().sign(&key), &["--at", &at]).assert(1, "dpop_stale");
+    offline.explain(&token, &[]).assert(1, "dpop_token_as_bearer");
+}
+
+#[test]
+fn a_nonce_counts_if_its_key_is_in_a_file() {
+    let nonce_key = [7, 1].repeat(16);
+    let hex = data_encoding::HEXLOWER.encode(&nonce_key);
+    let offline = Offline::with(|scene| {
+        let dpop = "dpop: { nonce: always, nonce_key: nonce.key }\nupstreams:\n";
+        scene.replace("upstreams:\n", dpop).file("nonce.key", &hex)
+    });
+    let key = SigningKey::generate(KeyKind::Es256, "dpop");
+    let token = offline.token().bound_to_key(key.thumbprint()).sign(&offline.issuer_key);
+    let nonces = fapi::dpop::Nonces::new(&[nonce_key.try_into().unwrap()], 60).unwrap();
+    let nonce = nonces.issue(fapi::UnixTime(sandbox::now())).unwrap();
+    let proof = || sandbox::tokens::Proof::new("GET", &format!("{ORIGIN}/accounts"), sandbox::now()).for_token(&token);
+    let explain = |proof: String| {
+        offline.folder.write("proof", &remember(proof));
+        offline.explain(&token, &["--proof", "proof"])
+    };
+    explain(proof().claim("nonce", nonce.to_str().unwrap()).sign(&key)).assert(0, "ok"); // control
+    explain(proof().sign(&key)).assert(1, "dpop_nonce_required");
+    explain(proof().claim("nonce", "another").sign(&key)).assert(1, "dpop_nonce_required");
+}
+
+#[test]
+fn a_certificate_is_judged_by_the_rules_of_its_listener() {
+    let end = "trust_anchors: [ca.pem] }\nadmin";
+    let proxy = "trust_anchors: [ca.pem] }\n    forwarded_client_certificate: { dialect: client_cert, from: { names: \
+                 [proxy.bank.internal] }, trust: chain, trust_anchors: [ca.pem] }\nadmin";
+    for (from, to, missing, stranger) in [
+        ("mode: optional", "mode: required", "handshake no_certificate", "handshake unknown_ca"),
+        (end, proxy, "certificate_missing", "certificate_missing"),
+    ] {
+        let offline = Offline::with(|scene| scene.replace(from, to));
+        let (client, other) = (offline.authority.client("client"), self_signed("stranger"));
+        offline.folder.write("client.pem", &client.certificate_pem());
+        offline.folder.write("stranger.pem", &other.certificate_pem());
+        let explain = |bound: &sandbox::pki::Credential, certificate: &[&str]| {
+            offline.explain(&offline.token().bound_to_certificate(bound).sign(&offline.issuer_key), certificate)
+        };
+        explain(&client, &["--certificate", "client.pem"]).assert(0, "ok"); // control
+        explain(&client, &[]).assert(1, missing);
+        explain(&other, &["--certificate", "stranger.pem"]).assert(1, stranger);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_is_asked_only_if_told_to() {
+    let authority = Authority::new("Test CA");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    let client = authority.client("client");
+    let token = remember(server.token(sandbox::now()).bound_to_certificate(&client).sign(server.key(KeyKind::Ps256)));
+    let opaque = remember(server.issue(&server.token(sandbox::now()).bound_to_certificate(&client)));
+    for (introspected, token) in [(false, token), (true, opaque)] {
+        let mut scene = Scene::new(&authority, server.issuer(), "127.0.0.1:9".parse().unwrap());
+        if introspected {
+            let key = SigningKey::generate(KeyKind::Es256, "gateway");
+            server.register("gateway", sandbox::authorization_server::ResourceServer::Key(key.clone()));
+            // An endpoint that is configured must not be called either.
+            let endpoint = format!(", endpoint: {}", server.url(AuthorizationServer::INTROSPECTION));
+            scene = scene.introspected(&endpoint).file("gateway.pem", &key.private_key_pem());
+        }
+        let folder = scene.file("client.pem", &client.certificate_pem()).file("token", &token).into_folder();
+        let explain = |more: &[&str]| {
+            let arguments = ["explain", "--token", "token", "--certificate", "client.pem"];
+            Explained::of(&program(&[&arguments[..], more].concat(), folder.path()))
+        };
+        server.clear();
+        let undecided = explain(&[]);
+        undecided.assert(69, "not decided");
+        assert!(undecided.text.contains("--fetch"), "{}", undecided.text);
+        assert!(server.requests().is_empty(), "introspected: {introspected}");
+        explain(&["--fetch"]).assert(0, "ok");
+        assert!(!server.requests().is_empty(), "introspected: {introspected}");
+    }
+}
+
+#[test]
+fn every_fault_of_token_has_its_code() {
+    let authority = Authority::new("Test CA");
+    let key = SigningKey::generate(KeyKind::Es256, "");
+    let key = key.with_kid(&key.thumbprint());
+    let (client, dpop_key) = (authority.client("client"), SigningKey::generate(KeyKind::Ps256, ""));
+    let folder = Scene::new(&authority, ISSUER, "127.0.0.1:9".parse().unwrap()).into_folder();
+    folder.write("sandbox/issuer-key.pem", &key.private_key_pem());
+    folder.write("jwks.json", &jwks(&[&key]).to_string());
+    folder.write("client.pem", &client.certificate_pem());
+    folder.write("dpop.pem", &dpop_key.private_key_pem());
+    let explain = |made: &Output| {
+        assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+        folder.write("token", &remember(String::from_utf8_lossy(&made.stdout).trim().to_owned()));
+        let arguments = ["explain", "--token", "token", "--jwks", "jwks.json", "--certificate", "client.pem"];
+        Explained::of(&program(&arguments, folder.path()))
+    };
+    let token = |more: &[&str]| program(&[&["token", "--certificate", "client.pem"], more].concat(), folder.path());
+    explain(&token(&[])).assert(0, "ok"); // control
+    let help = program(&["token", "--help"], folder.path());
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let faults: Vec<(&str, &str)> = help
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- "))
+        .filter_map(|line| Some((line.split_once(':')?.0, line.rsplit_once(": `")?.1.trim_end_matches('`'))))
+        .collect();
+    assert!(faults.len() >= 10, "{help}");
+    for (fault, code) in faults {
+        explain(&token(&["--fault", fault])).assert(1, code);
+    }
+    // What it is made of.
+    explain(&token(&["--claim", "aud=[\"https://other.example\"]"])).assert(1, "token_audience_mismatch");
+    explain(&token(&["--without", "client_id"])).assert(1, "token_claim_missing");
+    explain(&token(&["--header", "crit=[\"x\"]"])).assert(1, "token_critical_header");
+    explain(&token(&["--expires-in", "0s"])).assert(1, "token_expired");
+    explain(&program(&["token", "--key", "dpop.pem"], folder.path())).assert(1, "dpop_token_as_bearer");
+    // Bound to nothing only when asked for.
+    assert_eq!(program(&["token"], folder.path()).status.code(), Some(1));
+}
+
+#[test]
+fn a_token_in_the_query_is_not_printed() {
+    let offline = Offline::new();
+    for (url, exit) in [
+        (format!("{ORIGIN}/accounts?access_token=hunter2hunter2"), 1),
+        ("https://localhost:x/accounts?access_token=hunter2hunter2".to_owned(), 1),
+        ("https://user:hunter2hunter2@localhost/accounts".to_owned(), 1),
+    ] {
+        let explained = offline.explain("opaque", &["--request", &format!("GET {url}")]);
+        assert_eq!(explained.exit, Some(exit), "{}", explained.text);
+        assert!(!explained.text.contains("hunter2"), "{}", explained.text);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_has_its_exit_code() {
+    let offline = Offline::new();
+    let client = offline.authority.client("client");
+    offline.folder.write("client.pem", &client.certificate_pem());
+    offline.folder.write("token", "opaque");
+    offline.folder.write("broken.yaml", "listeners: []\n");
+    offline.folder.write("two words", "a b");
+    let exit = |arguments: &[&str]| program(&[&["explain"], arguments].concat(), offline.folder.path()).status.code();
+    assert_eq!(exit(&["--token", "token", "--jwks", "jwks.json"]), Some(1), "control");
+    assert_eq!(exit(&["--token", "nowhere"]), Some(74));
+    assert_eq!(exit(&["--token", "two words"]), Some(74));
+    assert_eq!(exit(&["--token", "token", "--certificate", "token"]), Some(74));
+    assert_eq!(exit(&["--token", "token", "--jwks", "token"]), Some(74));
+    assert_eq!(exit(&["--token", "token", "-c", "broken.yaml"]), Some(64));
+    assert_eq!(exit(&["--token", "token", "--request", "GET"]), Some(1));
+    assert_eq!(exit(&[]), Some(2));
+}
