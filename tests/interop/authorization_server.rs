@@ -5,8 +5,10 @@
 //! Needs node and npm, and either the network or npm's cache for the packages; without them the test fails.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use fapi_gateway::config::Config;
 use sandbox::accounts::AccountsApi;
 use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, SigningKey};
@@ -23,6 +25,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_certified_server_come_through_until_they_are_revoked() {
     let stage = Stage::set().await;
+    proposed(&stage.issuer, &stage.folder);
     let mut client = stage.client;
     let origin = &stage.origin;
     for (name, token_type) in [("dpop-client", "dpop"), ("mtls-client", "bearer")] {
@@ -91,6 +94,23 @@ fn revoked(client: &mut Script, clock: &TestClock, origin: &str, token: &str) {
     }
 }
 
+/// `init` reads what the server publishes, and proposes settings that load.
+fn proposed(issuer: &str, folder: &Folder) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+    command.args(["init", "proposed", "--issuer", issuer, "--trust-anchors", "ca.pem"]).current_dir(folder.path());
+    let output = command.env_remove("RUST_LOG").output().expect("the program runs");
+    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !printed.contains("note:"), "{printed}");
+    let made = folder.path().join("proposed");
+    let config = Config::load(&made.join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let yaml = std::fs::read_to_string(made.join("gateway.yaml")).expect("a configuration");
+    let algorithms = yaml.lines().find(|line| line.contains("algorithms: ")).expect("the algorithms");
+    assert!(algorithms.contains("[PS256, ES256, EdDSA]") && algorithms.ends_with("what its keys are for"), "{yaml}");
+    let readme = std::fs::read_to_string(made.join("README.md")).expect("a page");
+    assert!(readme.contains("/token") && !readme.contains("YOUR-TOKEN-ENDPOINT"), "{readme}");
+}
+
 /// The two scripts, and a gateway between them.
 struct Stage {
     server: Script,
@@ -98,8 +118,9 @@ struct Stage {
     origin: String,
     clock: TestClock,
     _gateway: Running,
+    issuer: String,
     _accounts: AccountsApi,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Stage {
@@ -159,7 +180,8 @@ impl Stage {
         let gateway = Running::start(scene, &clock).await;
         gateway.ready().await;
         clock.catch_up();
-        Self { server, client, origin, clock, _gateway: gateway, _accounts: accounts, _folder: folder }
+        let issuer = issuer.to_owned();
+        Self { server, client, origin, clock, _gateway: gateway, issuer, _accounts: accounts, folder }
     }
 }
 
