@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use fapi_gateway::commands::{self, ConfigFile};
 use fapi_gateway::connection::tls;
+use fapi_gateway::telemetry::filter::{Filter, FilterError};
 use fapi_gateway::telemetry::logging;
 
 #[cfg(feature = "mimalloc")]
@@ -69,13 +70,12 @@ enum Command {
 }
 
 impl Command {
-    /// The filter of the log where `RUST_LOG` gives none.
-    const fn default_log(&self) -> &'static str {
+    /// What the log has where `RUST_LOG` does not decide.
+    fn log(&self) -> logging::Settings {
+        let filter = if matches!(self, Self::Explain(_)) { Filter::warnings() } else { Filter::default() };
         #[cfg(feature = "demo")]
-        if matches!(self, Self::Demo(_) | Self::Sandbox(_)) {
-            return "error";
-        }
-        if matches!(self, Self::Explain(_)) { "warn" } else { logging::DEFAULT }
+        let filter = if matches!(self, Self::Demo(_) | Self::Sandbox(_)) { Filter::errors() } else { filter };
+        logging::Settings { filter, ..logging::Settings::default() }
     }
 }
 
@@ -89,8 +89,21 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    let default = arguments.command.default_log();
-    let _log = match logging::StderrLog::start(&std::env::var("RUST_LOG").unwrap_or_else(|_| default.to_owned())) {
+    let environment = match std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).map(|text| text.parse()) {
+        None => None,
+        Some(Ok(filter)) => Some(filter),
+        Some(Err(problem)) => {
+            let problem: FilterError = problem;
+            eprintln!("fapi-gateway: RUST_LOG: {problem}");
+            return ExitCode::from(commands::BAD_USAGE);
+        }
+    };
+    let log = match &arguments.command {
+        // It starts the log when it has read how.
+        Command::Run { .. } => Ok(None),
+        command => logging::StderrLog::start(&command.log(), environment.as_ref()).map(Some),
+    };
+    let _log = match log {
         Ok(log) => log,
         Err(error) => {
             eprintln!("fapi-gateway: cannot write the log: {error}");
@@ -98,7 +111,7 @@ fn main() -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Run { file } => commands::run::run(&file.config),
+        Command::Run { file } => commands::run::run(&file.config, environment.as_ref()),
         Command::Check { file, print_effective } => commands::check::run(&file.config, print_effective),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         #[cfg(feature = "demo")]

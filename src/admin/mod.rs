@@ -1,7 +1,8 @@
-//! `/livez`, `/readyz`, `/status`, `/metrics` and `/revocations`, on a separate listener that outlives the data listeners.
+//! `/livez`, `/readyz`, `/status`, `/metrics`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
 mod heartbeats;
+mod log;
 mod places;
 mod readiness;
 mod revocations;
@@ -74,6 +75,9 @@ impl Admin {
     async fn answer(&self, session: &mut ServerSession, place: &Place) -> Response<Vec<u8>> {
         if session.req_header().uri.path() == "/revocations" {
             return self.take_revocation(session, place).await;
+        }
+        if session.req_header().uri.path() == "/log" {
+            return self.serve_log(session, place).await;
         }
         let request = session.req_header();
         self.state(&request.method, request.uri.path(), &request.headers)

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 
 /// The exit code for something that was examined and is not as it should be, and for what fails at run time.
 pub const NOT_GOOD: u8 = 1;
+/// The exit code for arguments or an environment that mean nothing.
+pub const BAD_USAGE: u8 = 2;
 /// The exit code for a configuration that cannot be used (`EX_USAGE` of sysexits.h).
 pub const BAD_CONFIGURATION: u8 = 64;
 /// The exit code when something that is needed is not available (`EX_UNAVAILABLE`).

@@ -12,16 +12,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options};
+use crate::telemetry::filter::Filter;
 use crate::telemetry::logging;
 use crate::upstream::SystemLookup;
 
-/// Loads the configuration and serves; the exit code tells how it ended.
-pub fn run(path: &Path) -> ExitCode {
+/// Loads the configuration, starts the log, and serves; the exit code tells how it ended. `environment` is the filter of
+/// `RUST_LOG`, if it is set.
+pub fn run(path: &Path, environment: Option<&Filter>) -> ExitCode {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(errors) => {
             logging::print(&errors.to_string());
             return ExitCode::from(super::BAD_CONFIGURATION);
+        }
+    };
+    let _log = match logging::StderrLog::start(&config.log, environment) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("fapi-gateway: cannot write the log: {error}");
+            return ExitCode::FAILURE;
         }
     };
     for warning in &config.warnings {

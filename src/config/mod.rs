@@ -34,7 +34,7 @@ use crate::config::watch::Files;
 use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
-use crate::telemetry::audit;
+use crate::telemetry::{audit, logging};
 use crate::{issuer, resource, upstream};
 
 pub use error::{ConfigError, ConfigErrors, KeyPath};
@@ -77,6 +77,8 @@ pub struct Config {
     pub drain: drain::Settings,
     /// Where the audit is written, and what happens if it cannot be.
     pub audit: audit::Settings,
+    /// What the log has.
+    pub log: logging::Settings,
     /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.
     pub certificates: Vec<(String, UnixTime)>,
     /// Every file with revocation lists, as gateway.yaml names it, and the earliest `nextUpdate` in it.

@@ -4,6 +4,7 @@
 //! that port 0 works. When it shuts down, the gateway first reports that it is not ready while it still serves, then
 //! stops accepting connections, and stops when the last connection is closed.
 
+mod announce;
 mod build;
 pub mod descriptors;
 mod drain;
@@ -26,6 +27,7 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
 use tokio::sync::{Notify, watch};
 
+use self::announce::{Announcement, Guarantees};
 pub use self::build::detached;
 use self::build::{Shared, build};
 use self::drain::Shutdown;
@@ -145,6 +147,7 @@ pub struct Bound {
     workers: Workers,
     control: Control,
     sources: Sources,
+    guarantees: Guarantees,
 }
 
 impl Bound {
@@ -171,6 +174,7 @@ impl Bound {
             listeners.push((bind(listener.address)?, listener.address.to_string().into(), listener.address));
         }
         let admin = config.admin.as_ref().map(|admin| bind(admin.address)).transpose()?;
+        let guarantees = Guarantees::of(&config, destination.as_ref());
         let sources = Sources::of(&config, destination);
         let expirations = Expirations::of(&config);
         let now = options.clock.unix_time();
@@ -189,7 +193,7 @@ impl Bound {
         let threads = options.threads.unwrap_or_else(|| u16::try_from(workers::processors()).unwrap_or(u16::MAX));
         let workers = Workers::start(threads).map_err(StartError::Threads)?;
         let control = Control::default();
-        Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources })
+        Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees })
     }
 
     /// The addresses of the data listeners, with the ports that the system assigned for port 0.
@@ -212,7 +216,8 @@ impl Bound {
     /// # Errors
     /// [`StartError::AuditLost`] if audit lines were lost.
     pub fn run(self) -> Result<(), StartError> {
-        let Self { listeners, admin, generation, shared, audit, workers, control, sources } = self;
+        let bound = self.addresses();
+        let Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees } = self;
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let seconds = generation.load().replay_log_too_young_for(clock.unix_time());
         if seconds > 0 {
@@ -290,6 +295,9 @@ impl Bound {
         for service in &services {
             service.add_dependency(&reloader);
         }
+        let (watched, time) = (generation.clone(), clock.clone());
+        let announcement = Announcement { generation: watched, clock: time, guarantees, listeners: bound };
+        server.add_service(background_service("ready", announcement));
         if let Some(socket) = admin {
             // Depends on the address that was bound, even if a reload names another.
             let entrance = match socket.local_addr() {

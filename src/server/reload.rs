@@ -24,7 +24,9 @@ use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
 use crate::resource::{Id, Kind};
 use crate::telemetry::audit::{AuditSender, Destination};
+use crate::telemetry::filter::Filter;
 use crate::telemetry::lines::Output;
+use crate::telemetry::logging;
 
 /// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
 /// changed.
@@ -47,13 +49,14 @@ pub(super) struct Sources {
     idle_upstream_connections: usize,
     /// The audit's destination, if it comes from the configuration.
     audit: Option<Destination>,
+    log: logging::Settings,
 }
 
 impl Sources {
     pub(super) fn of(config: &Config, audit: Option<Destination>) -> Self {
-        let (file, files) = (config.file.clone(), config.files.clone());
+        let (file, files, log) = (config.file.clone(), config.files.clone(), config.log.clone());
         let idle_upstream_connections = config.limits.idle_upstream_connections;
-        Self { file, files, interval: config.watch, admin: admin_of(config), idle_upstream_connections, audit }
+        Self { file, files, interval: config.watch, admin: admin_of(config), idle_upstream_connections, audit, log }
     }
 }
 
@@ -67,6 +70,8 @@ struct ReloadState {
     work: JoinSet<()>,
     /// Its audit's destination, if it comes from the configuration.
     audit: Option<Destination>,
+    /// Which lines its log has.
+    filter: Filter,
     changes: Changes,
 }
 
@@ -192,6 +197,9 @@ impl Reloader {
         if config.limits.idle_upstream_connections != self.sources.idle_upstream_connections {
             tracing::warn!("limits.idle_upstream_connections changes only with a restart");
         }
+        if config.log.format != self.sources.log.format {
+            tracing::warn!("log.format changes only with a restart");
+        }
         self.replace(config, state).await
     }
 
@@ -199,6 +207,7 @@ impl Reloader {
     async fn replace(&self, config: Config, state: &mut ReloadState) -> Result<(), NotReloaded> {
         let (interval, destination, expirations) =
             (config.watch, config.audit.destination.clone(), Expirations::of(&config));
+        let filter = config.log.filter.clone();
         let now = || self.shared.clock.unix_time();
         let new = build(config, &self.shared, now(), Some(&self.generation.load()))
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
@@ -229,6 +238,10 @@ impl Reloader {
             // early.
             new.gateway.replay.resize(new.kept_for.replay, now());
         }
+        if state.filter != filter {
+            logging::follow(&filter);
+            state.filter = filter;
+        }
         state.work = work;
         state.changes.interval = interval;
         Ok(())
@@ -249,10 +262,10 @@ impl Reloader {
 #[async_trait]
 impl BackgroundService for Reloader {
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
-        let Sources { files, interval, audit, .. } = &self.sources;
+        let Sources { files, interval, audit, log, .. } = &self.sources;
         let changes = Changes { watch: Watch::new(files), interval: *interval, passing: false };
         let work = Self::spawn_background(&self.generation.load_full()).await;
-        let mut state = ReloadState { work, audit: audit.clone(), changes };
+        let mut state = ReloadState { work, audit: audit.clone(), filter: log.filter.clone(), changes };
         ready.notify_ready();
         let mut said = String::new();
         loop {

@@ -1,4 +1,4 @@
-//! The log: lines on stderr, filtered by `RUST_LOG`, that never contain a secret.
+//! The log: lines on stderr, as text or JSON, that never contain a secret.
 //!
 //! A thread of its own writes them, so that a reader of stderr that stalls stops nothing else. Lines beyond 1 MiB
 //! are lost; they are counted, and the log says how many when it moves again.
@@ -6,45 +6,97 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io;
 use std::panic::PanicHookInfo;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tracing::Level;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use super::filter::{Filter, is_for_operators};
 use super::lines::{Event, LineSender, Lines, Output};
 
-/// The filter if `RUST_LOG` is not set.
-pub const DEFAULT: &str = "info,pingora_core=warn,pingora_core::apps=off,pingora_proxy=off";
-
-/// Starts the log of this process with a filter in the syntax of `RUST_LOG`; a second call has no effect.
-///
-/// Libraries print whole requests, including tokens, at `debug` and `trace`, so their targets are limited to `info`,
-/// whatever the filter says.
-pub fn start(filter: &str, output: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    let ours = filter_fn(|event| *event.level() <= Level::INFO || event.target().starts_with("fapi_gateway"));
-    let lines = tracing_subscriber::fmt::layer().with_writer(output).with_ansi(false);
-    let _ = tracing_subscriber::registry().with(filter).with(ours).with(lines).try_init();
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object: `timestamp`, `level`, `target`, and `message` among the fields of the event.
+    Json,
 }
+
+/// The section `log` of gateway.yaml.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// How a line is written.
+    pub format: Format,
+    /// Which lines there are, unless `RUST_LOG` decides.
+    pub filter: Filter,
+}
+
+/// Starts the log of this process; a second call has no effect.
+pub fn start(filter: &Filter, format: Format, output: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) {
+    let (chosen, handle) = reload::Layer::new(filter.to_env_filter());
+    let lines = tracing_subscriber::fmt::layer().with_writer(output).with_ansi(false);
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+    };
+    let log = tracing_subscriber::registry().with(chosen).with(filter_fn(is_for_operators)).with(lines);
+    if log.try_init().is_ok() {
+        let _ = CHOSEN.set(Chosen { handle, filter: Mutex::new(filter.clone()) });
+    }
+}
+
+/// Lets the log have other lines from now on. Nothing happens if it was not started.
+pub fn choose(filter: &Filter) {
+    if let Some(chosen) = CHOSEN.get() {
+        let mut current = chosen.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = chosen.handle.reload(filter.to_env_filter());
+        *current = filter.clone();
+    }
+}
+
+/// Lets the log have the lines that a new configuration asks for, unless the environment decides.
+pub fn follow(filter: &Filter) {
+    if !DECIDED.load(Ordering::Relaxed) {
+        choose(filter);
+    }
+}
+
+/// The filter of the log; `None` if it was not started.
+pub fn chosen() -> Option<Filter> {
+    Some(CHOSEN.get()?.filter.lock().unwrap_or_else(PoisonError::into_inner).clone())
+}
+
+struct Chosen {
+    handle: reload::Handle<EnvFilter, Registry>,
+    filter: Mutex<Filter>,
+}
+
+static CHOSEN: OnceLock<Chosen> = OnceLock::new();
+/// Whether `RUST_LOG` was set.
+static DECIDED: AtomicBool = AtomicBool::new(false);
 
 /// The log on stderr; when it is dropped, the last lines are written, within a second.
 pub struct StderrLog(Lines);
 
 impl StderrLog {
-    /// Starts the log of this process on stderr. What a panic says goes the same way.
+    /// Starts the log of this process on stderr, with the filter of the environment if there is one. What a panic says goes
+    /// the same way.
     ///
     /// # Errors
     /// When stderr cannot be duplicated or the thread cannot be created.
-    pub fn start(filter: &str) -> io::Result<Self> {
+    pub fn start(settings: &Settings, environment: Option<&Filter>) -> io::Result<Self> {
         let log = Self(Lines::start("log", Output::duplicate(io::stderr())?, BUFFER, report)?);
         let sender = STDERR.get_or_init(|| log.0.sender());
-        start(filter, || LogWriter(sender.clone()));
+        DECIDED.store(environment.is_some(), Ordering::Relaxed);
+        let filter = environment.unwrap_or(&settings.filter);
+        start(filter, settings.format, || LogWriter(sender.clone()));
         std::panic::set_hook(Box::new(|panic| say_panic(sender, panic)));
         Ok(log)
     }

@@ -199,8 +199,12 @@ impl Metrics {
             begin(&revocations, &["none", outcome.as_str()]);
         }
         let resources = ResourceMetrics::new(&registry)?;
-        let build = time("fapi_gateway_build_info", "1, with the version of the program.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let build = time(
+            "fapi_gateway_build_info",
+            "1, with the version of the program and the commit that it was built from, or unknown.",
+            &["version", "commit"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), env!("FAPI_GATEWAY_COMMIT")]).set(1.0);
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             routes: RouteFamilies::new(&registry)?,

@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod audit;
+pub mod filter;
 pub mod issuers;
 pub mod lines;
 pub mod logging;

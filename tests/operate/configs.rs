@@ -165,7 +165,10 @@ fn what_the_example_calls_default_is_the_default() {
     assert!(kept.contains(of_upstream));
     let kept = kept.replace(of_upstream, "limits: {} # how much");
     let kept = kept.replace("\nreplay: ", "\nreplay: {} ").replace("\naudit: ", "\naudit: {} ");
-    let kept = kept.replace("\nreload: ", "\nreload: {} ").replace("\ndrain: ", "\ndrain: {} ");
+    let kept = kept
+        .replace("\nreload: ", "\nreload: {} ")
+        .replace("\ndrain: ", "\ndrain: {} ")
+        .replace("\nlog: ", "\nlog: {} ");
     let bare = folder.load(&kept).unwrap_or_else(|errors| panic!("{errors}\n{kept}"));
     assert_eq!(bare.effective(), whole.effective());
 }

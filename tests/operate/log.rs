@@ -1,4 +1,4 @@
-//! A log that nobody reads.
+//! The log: what it has, how it is written, and what happens if nobody reads it.
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader};
@@ -7,11 +7,13 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use bytes::Bytes;
 use fapi_gateway::clock::Moment;
-use http::Request;
+use http::{Method, Request};
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::pki::Authority;
+use serde_json::{Value, json};
 
 use crate::support::client::Client;
+use crate::support::program::Program;
 use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene};
 
@@ -130,4 +132,137 @@ async fn a_reader_of_stderr_that_stalls_stops_no_request_no_reload_and_no_sigter
         tokio::task::yield_now().await;
     };
     assert_eq!(code, Some(0));
+}
+
+/// A folder with a gateway.yaml that has `more`, and what it needs around it.
+fn scene(more: &str) -> (Authority, AuthorizationServer, Folder) {
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
+    let authority = Authority::new("Test CA");
+    let issuer = AuthorizationServer::start(&authority).unwrap();
+    let scene = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap());
+    let folder = scene.append(more).into_folder();
+    (authority, issuer, folder)
+}
+
+async fn log_of(admin: SocketAddr, method: Method, body: &'static str) -> (u16, String) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.request(method, format!("http://{admin}/log")).body(body).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_line_says_that_it_is_ready_and_what_is_in_force() {
+    let (_authority, issuer, folder) = scene("\nlog: { format: json }\ndpop: { nonce: always }\n");
+    let mut program = Program::run_logging(&folder, None);
+    let (data, _) = {
+        let mut address = |text: &str| {
+            let line: Value = serde_json::from_str(&program.says(text)).expect("each line is a JSON object");
+            line["address"].as_str().unwrap().parse::<SocketAddr>().unwrap()
+        };
+        (address("\"listening\""), address("admin listening"))
+    };
+    let line: Value = serde_json::from_str(&program.says("\"ready\"")).expect("each line is a JSON object");
+    assert_eq!((&line["level"], &line["target"]), (&json!("INFO"), &json!("fapi_gateway::server::announce")));
+    assert_eq!((&line["message"], &line["version"]), (&json!("ready"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!((&line["configuration"], &line["issuers"]), (&json!("gateway.yaml"), &json!("bank")));
+    assert_eq!(line["listeners"], json!(format!("[{data}]")));
+    assert_eq!((&line["nonce"], &line["audit"]), (&json!("always"), &json!("stdout, lines may be lost")));
+    assert!(line["replay"].as_str().unwrap().ends_with("proofs in the memory of this process"), "{line}");
+    assert!(issuer.requests_to(AuthorizationServer::JWKS) > 0, "only then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_level_is_that_of_the_file_and_can_be_changed_while_it_runs() {
+    let (_authority, _issuer, folder) = scene("\nlog: { level: \"info,fapi_gateway::issuer=error\" }\n");
+    let mut program = Program::run_logging(&folder, None);
+    let (data, admin) = program.addresses();
+    assert_eq!(log_of(admin, Method::GET, "").await, (200, "info,fapi_gateway::issuer=error\n".into()));
+    let knock = || drop(std::net::TcpStream::connect(data).unwrap());
+    assert_eq!(log_of(admin, Method::PUT, "fapi_gateway=debug\n").await, (204, String::new()));
+    program.says("the log has other lines from now on");
+    assert_eq!(log_of(admin, Method::GET, "").await, (200, "fapi_gateway=debug\n".into()));
+    knock();
+    program.says("DEBUG");
+
+    // What a reload changes is in force too; what it does not change stays as it was chosen.
+    let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    program.signal("-HUP");
+    program.says("the configuration was reloaded");
+    assert_eq!(log_of(admin, Method::GET, "").await.1, "fapi_gateway=debug\n");
+    folder.write("gateway.yaml", &yaml.replace("info,fapi_gateway::issuer=error", "info,rustls=warn"));
+    program.signal("-HUP");
+    program.says("the configuration was reloaded");
+    assert_eq!(log_of(admin, Method::GET, "").await.1, "info,rustls=warn\n");
+
+    for (method, body, status, said) in [
+        (Method::PUT, "verbose", 400, "`verbose` is neither a level nor TARGET=LEVEL"),
+        (Method::PUT, "", 400, "`` is neither"),
+        (Method::POST, "debug", 405, "only GET and PUT"),
+        (Method::DELETE, "", 405, "only GET and PUT"),
+    ] {
+        let (found, text) = log_of(admin, method.clone(), body).await;
+        assert!(found == status && text.contains(said), "{method} {body}: {found} {text}");
+    }
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let put = || client.put(format!("http://{admin}/log"));
+    assert_eq!(put().body("debug").header("origin", "https://a.example").send().await.unwrap().status(), 403);
+    assert_eq!(put().body("x".repeat(2000)).send().await.unwrap().status(), 400);
+    assert_eq!(log_of(admin, Method::GET, "").await.1, "info,rustls=warn\n", "nothing else changed it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_that_names_a_filter_decides_over_the_file() {
+    let (_authority, _issuer, folder) = scene("\nlog: { level: error }\n");
+    let mut program = Program::run_logging(&folder, Some("warn,fapi_gateway=info"));
+    let (_, admin) = program.addresses();
+    assert_eq!(log_of(admin, Method::GET, "").await.1, "warn,fapi_gateway=info\n");
+    let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", &yaml.replace("level: error", "level: debug"));
+    program.signal("-HUP");
+    program.says("the configuration was reloaded");
+    assert_eq!(log_of(admin, Method::GET, "").await.1, "warn,fapi_gateway=info\n");
+    drop(program);
+    for nonsense in ["verbose", "fapi_gateway", "info,,", "fapi_gateway=loud"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        let output = command.arg("check").current_dir(folder.path()).env("RUST_LOG", nonsense).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{nonsense}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("fapi-gateway: RUST_LOG: `") && said.contains("off, error, warn"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_can_reach_it_over_a_network_without_tls_cannot_change_it() {
+    let (_authority, _issuer, folder) = scene("");
+    let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write(
+        "gateway.yaml",
+        &yaml.replace("admin: { address: \"127.0.0.1:0\" }", "admin: { address: \"0.0.0.0:0\" }"),
+    );
+    let mut program = Program::run_logging(&folder, None);
+    let (_, admin) = program.addresses();
+    let admin = SocketAddr::from(([127, 0, 0, 1], admin.port()));
+    assert_eq!(log_of(admin, Method::PUT, "debug").await.0, 404);
+    assert_eq!(log_of(admin, Method::GET, "").await.0, 404);
+}
+
+/// Pingora writes of its own start at `info`, and of each connection at `debug` and `trace`.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_filter_shows_lines_that_an_operator_cannot_act_on() {
+    let (authority, _issuer, folder) = scene("");
+    let mut program = Program::run_logging(&folder, Some("trace"));
+    let (data, _) = program.addresses();
+    let client = Client::new(data, &authority).origin(ORIGIN);
+    let request = Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();
+    assert_eq!(client.send(request).await.unwrap().status(), 502, "nothing is at port 9");
+    // A connection without a handshake, which is the end of the wait and the control.
+    drop(std::net::TcpStream::connect(data).unwrap());
+    let mut said = program.rest();
+    said.push(program.says("DEBUG fapi_gateway"));
+    program.signal("-TERM");
+    said.extend(program.until_end());
+    let others = said
+        .iter()
+        .filter(|line| line.contains(" pingora") || line.contains(" TRACE ") && !line.contains("fapi_gateway"));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use fapi_gateway::telemetry::logging::Format;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, StatusCode};
 use sandbox::authorization_server::{AuthorizationServer, Script};
@@ -190,7 +191,7 @@ async fn ops_05_metrics_count_exchanges_and_take_no_label_from_a_request() {
         "process_open_fds",
         "fapi_gateway_jwks_age_seconds{issuer=\"bank\"}",
         "fapi_gateway_certificate_not_after_timestamp_seconds{file=",
-        "fapi_gateway_build_info{version=",
+        "fapi_gateway_build_info{commit=\"unknown\",version=",
         "fapi_gateway_upstream_duration_seconds_count{upstream=\"accounts\"} 2",
         "fapi_gateway_request_duration_seconds_count{route=\"accounts\"} 2",
         "fapi_gateway_decision_duration_seconds_count{route=\"accounts\"} 2",
@@ -303,7 +304,7 @@ impl<'a> MakeWriter<'a> for Log {
 #[tokio::test(flavor = "multi_thread")]
 async fn att_a5_nothing_secret_leaves_in_logs_audit_metrics_or_answers() {
     let log = Log::default();
-    fapi_gateway::telemetry::logging::start("trace", log.clone());
+    fapi_gateway::telemetry::logging::start(&"trace".parse().unwrap(), Format::Text, log.clone());
     tracing::debug!(target: "fapi_gateway::control", "the log is being read");
     let world = World::start().await;
     let good = world.token();

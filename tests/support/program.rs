@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use super::tools::tool;
 use super::{DEADLINE, Folder};
@@ -37,6 +37,13 @@ impl Program {
         Self::start(folder, command)
     }
 
+    /// The same, with this filter in its environment, or none.
+    pub fn run_logging(folder: &Folder, filter: Option<&str>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        command.arg("run");
+        Self::start_logging(folder, command, filter)
+    }
+
     /// The same, with a standard output that nobody reads before [`Program::stdout`] is.
     pub fn run_unread(folder: &Folder) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
@@ -44,8 +51,13 @@ impl Program {
         Self::start(folder, command)
     }
 
-    fn start(folder: &Folder, mut command: Command) -> Self {
-        let command = command.current_dir(folder.path()).env("RUST_LOG", "info").stderr(Stdio::piped());
+    fn start(folder: &Folder, command: Command) -> Self {
+        Self::start_logging(folder, command, Some("info"))
+    }
+
+    fn start_logging(folder: &Folder, mut command: Command, filter: Option<&str>) -> Self {
+        let command = command.current_dir(folder.path()).env_remove("RUST_LOG").stderr(Stdio::piped());
+        command.envs(filter.map(|filter| ("RUST_LOG", filter)));
         let mut child = command.spawn().expect("the program runs");
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = channel();
@@ -78,6 +90,18 @@ impl Program {
     /// The lines of its log that have come and that nobody has asked for.
     pub fn rest(&self) -> Vec<String> {
         self.log.try_iter().collect()
+    }
+
+    /// The lines of its log until it ends, which comes before [`DEADLINE`] passes without a line.
+    pub fn until_end(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            match self.log.recv_timeout(DEADLINE) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(error @ RecvTimeoutError::Timeout) => panic!("it does not end: {error}"),
+            }
+        }
     }
 
     /// The memory that it occupies, in KiB.

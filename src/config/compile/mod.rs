@@ -69,13 +69,14 @@ pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files)
     let names = Names::of(&file);
     let routes = build.routes(&mut file, &names, profile);
     let audit = build.audit(&mut file);
+    let log = build.log(&mut file);
     let watch = build.reload(&mut file);
     let drain = build.drain(&mut file);
     if build.report.errors().is_empty()
         && let (Some(profile), Some(listeners), Some(mut issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
-        && let (Some(freshness), Some(replay), Some(watch)) = (freshness, replay, watch)
+        && let (Some(freshness), Some(replay), Some(watch), Some(log)) = (freshness, replay, watch, log)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -97,6 +98,7 @@ pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files)
             strip,
             drain,
             audit,
+            log,
             certificates: build.certificates.into_iter().collect(),
             revocation_lists: build.revocation_lists.into_iter().collect(),
             warnings: build.warnings,

@@ -1,14 +1,32 @@
-//! `reload` and `drain`: how the gateway notices changes, and how it stops.
+//! `log`, `reload` and `drain`: what the gateway says, how it notices changes, and how it stops.
 
 use std::time::Duration;
 
 use super::Build;
 use crate::config::error::KeyPath;
-use crate::config::file::File;
+use crate::config::file::{File, LogFormat};
 use crate::config::scalar;
 use crate::connection::drain;
+use crate::telemetry::filter::Filter;
+use crate::telemetry::logging::{self, Format};
 
 impl Build<'_> {
+    pub(super) fn log(&mut self, file: &mut File) -> Option<logging::Settings> {
+        let at = KeyPath::of("log").key("level");
+        let entry = file.log.get_or_insert_default();
+        let format = match entry.format.get_or_insert(LogFormat::Text) {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        };
+        match entry.level.get_or_insert_with(|| Filter::default().to_string()).parse() {
+            Ok(filter) => Some(logging::Settings { format, filter }),
+            Err(problem) => {
+                self.problem(&at, problem.to_string());
+                None
+            }
+        }
+    }
+
     /// How often files are checked for changes; zero means never.
     pub(super) fn reload(&mut self, file: &mut File) -> Option<Duration> {
         let at = KeyPath::of("reload").key("watch");

@@ -61,6 +61,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) routes: Option<Vec<Route>>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,
+    /// The log, on standard error.
+    pub(in crate::config) log: Option<Log>,
     /// How changes of this file, and of the files that it names, take effect.
     pub(in crate::config) reload: Option<Reload>,
     /// How the gateway stops when it is told to.
@@ -276,6 +278,28 @@ pub(in crate::config) enum OnOverflow {
     Block,
     /// They are refused with 503.
     Refuse,
+}
+
+/// The log, on standard error.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Log {
+    /// How a line is written. A change takes effect with a restart.
+    #[schemars(extend("default" = "text"))]
+    pub(in crate::config) format: Option<LogFormat>,
+    /// Which lines it has: a level, or `TARGET=LEVEL` with commas in between. `RUST_LOG`, if it is set, decides instead.
+    #[schemars(extend("default" = "info"))]
+    pub(in crate::config) level: Option<String>,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// How changes of files take effect; SIGHUP always reloads.

@@ -1,0 +1,92 @@
+//! `/log`: which lines the log has, read with GET and replaced with PUT until the next start.
+
+use std::time::Duration;
+
+use http::{Method, Response, StatusCode, header};
+use pingora::protocols::http::ServerSession;
+
+use super::places::Place;
+use super::{Admin, Entrance, TEXT, plain};
+use crate::telemetry::filter::{Filter, FilterError};
+use crate::telemetry::logging;
+
+/// Why the log remains as it is.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("only GET and PUT mean something here")]
+    Method,
+    #[error("the request is a browser's")]
+    Browser,
+    #[error("the connection has no client certificate that leads to a trust anchor of admin.tls")]
+    Unauthenticated,
+    #[error("the body did not arrive, or is too large")]
+    Body,
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+impl Admin {
+    /// Handles a request to `/log`.
+    pub(super) async fn serve_log(&self, session: &mut ServerSession, place: &Place) -> Response<Vec<u8>> {
+        let Some(current) = logging::chosen().filter(|_| self.entrance != Entrance::Network) else {
+            return plain(StatusCode::NOT_FOUND, TEXT, Vec::new());
+        };
+        if session.req_header().method == Method::GET {
+            return plain(StatusCode::OK, TEXT, format!("{current}\n").into_bytes());
+        }
+        // Until the body is whole, the connection makes room for others.
+        place.waits(true);
+        let filter = tokio::time::timeout(BODY_TIMEOUT, self.wanted(session)).await.unwrap_or(Err(Refusal::Body));
+        place.waits(false);
+        match filter {
+            Ok(filter) => {
+                logging::choose(&filter);
+                let peer = session.client_addr().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(%filter, before = %current, peer, "the log has other lines from now on");
+                plain(StatusCode::NO_CONTENT, TEXT, Vec::new())
+            }
+            Err(refusal) => {
+                session.set_keepalive(None);
+                let mut response = plain(refusal.status(), TEXT, format!("{refusal}\n").into_bytes());
+                if matches!(refusal, Refusal::Method) {
+                    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, PUT"));
+                }
+                response
+            }
+        }
+    }
+
+    async fn wanted(&self, session: &mut ServerSession) -> Result<Filter, Refusal> {
+        let request = session.req_header();
+        if request.method != Method::PUT {
+            return Err(Refusal::Method);
+        }
+        if request.headers.contains_key(header::ORIGIN) {
+            return Err(Refusal::Browser);
+        }
+        if !self.entrance.admits(session, &self.generation.load_full(), self.clock.unix_time()) {
+            return Err(Refusal::Unauthenticated);
+        }
+        let mut body = Vec::new();
+        while let Some(part) = session.read_request_body().await.map_err(|_| Refusal::Body)? {
+            body.extend_from_slice(&part);
+            if body.len() > MAX_BYTES {
+                return Err(Refusal::Body);
+            }
+        }
+        Ok(String::from_utf8_lossy(&body).trim().parse()?)
+    }
+}
+
+impl Refusal {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Browser | Self::Unauthenticated => StatusCode::FORBIDDEN,
+            Self::Body | Self::Filter(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+const MAX_BYTES: usize = 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,136 @@
+//! What the log has: a level, or levels for parts of the program.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::EnvFilter;
+
+/// A filter in the syntax of `RUST_LOG`: `LEVEL` or `TARGET=LEVEL`, several of them with commas in between. A level is `off`,
+/// `error`, `warn`, `info`, `debug` or `trace`.
+///
+/// A word alone that is no level is refused, which would otherwise be a target with all of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter(Box<str>);
+
+/// Why a text is no [`Filter`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{part}` is neither a level nor TARGET=LEVEL; a level is off, error, warn, info, debug or trace")]
+pub struct FilterError {
+    part: Box<str>,
+}
+
+impl Filter {
+    /// Errors alone.
+    pub fn errors() -> Self {
+        Self("error".into())
+    }
+
+    /// Warnings and errors.
+    pub fn warnings() -> Self {
+        Self("warn".into())
+    }
+
+    pub(super) fn to_env_filter(&self) -> EnvFilter {
+        EnvFilter::new(&*self.0)
+    }
+}
+
+impl Default for Filter {
+    /// What happens, without the details.
+    fn default() -> Self {
+        Self("info".into())
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        let is_level = |text: &str| {
+            let levels = ["off", "error", "warn", "info", "debug", "trace"];
+            levels.iter().any(|level| text.eq_ignore_ascii_case(level))
+        };
+        let is_target = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
+        };
+        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+        for part in &parts {
+            let known = match part.split_once('=') {
+                None => is_level(part),
+                Some((target, level)) => is_target(target) && is_level(level),
+            };
+            if !known {
+                let part = part.chars().filter(|c| !c.is_control()).take(64).collect::<String>();
+                return Err(FilterError { part: part.into() });
+            }
+        }
+        Ok(Self(parts.join(",").into()))
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a line may be in the log, whatever the filter says.
+///
+/// Libraries print whole requests, including tokens, at `debug` and `trace`. What Pingora says of its own start and of
+/// exchanges that fail is nothing that an operator can act on; the audit has those exchanges.
+pub(super) fn is_for_operators(line: &Metadata<'_>) -> bool {
+    let (target, level) = (line.target(), *line.level());
+    if target.starts_with("fapi_gateway") {
+        true
+    } else if target.starts_with("pingora_proxy") || target.starts_with("pingora_core::apps") {
+        false
+    } else if target.starts_with("pingora") {
+        level <= Level::WARN
+    } else {
+        level <= Level::INFO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_targets_with_levels_are_a_filter_and_nothing_else_is() {
+        let parsed = |text: &str| text.parse::<Filter>().map(|filter| filter.to_string());
+        for (text, expected) in [
+            ("info", "info"),
+            ("WARN", "WARN"),
+            ("off", "off"),
+            ("info,fapi_gateway::issuer=debug", "info,fapi_gateway::issuer=debug"),
+            ("warn, rustls=info ,x-y=trace", "warn,rustls=info,x-y=trace"),
+        ] {
+            assert_eq!(parsed(text).as_deref(), Ok(expected), "{text}"); // control
+        }
+        for (text, part) in [
+            ("", ""),
+            ("verbose", "verbose"),
+            ("inf", "inf"),
+            ("info,", ""),
+            ("info;debug", "info;debug"),
+            ("fapi_gateway", "fapi_gateway"),
+            ("fapi_gateway=loud", "fapi_gateway=loud"),
+            ("=debug", "=debug"),
+            ("a b=debug", "a b=debug"),
+            ("[span]=debug", "[span]=debug"),
+            ("debug\u{1b}[0m", "debug[0m"),
+        ] {
+            assert_eq!(parsed(text), Err(FilterError { part: part.into() }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_never_read_in_part() {
+        for text in ["info", "off", "warn,rustls=info,x-y=trace"] {
+            let filter: Filter = text.parse().unwrap();
+            let count = filter.to_env_filter().to_string().split(',').count();
+            assert_eq!(count, text.split(',').count(), "{text}");
+        }
+    }
+}
