@@ -98,10 +98,12 @@ fn main() -> ExitCode {
             return ExitCode::from(commands::BAD_USAGE);
         }
     };
-    let log = match &arguments.command {
-        // It starts the log when it has read how.
-        Command::Run { .. } => Ok(None),
-        command => logging::StderrLog::start(&command.log(), environment.as_ref()).map(Some),
+    // `run` starts the log when it has read how.
+    let runs = matches!(arguments.command, Command::Run { .. });
+    let log = if runs {
+        Ok(None)
+    } else {
+        logging::StderrLog::start(&arguments.command.log(), environment.as_ref()).map(Some)
     };
     let _log = match log {
         Ok(log) => log,

@@ -43,9 +43,23 @@ pub(crate) struct Sent {
     head: String,
 }
 
+/// How much there is beside what the requests need.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct More {
+    /// Routes with paths of their own, `/more/0/*/items/**` and so on.
+    pub(crate) routes: usize,
+    /// Issuers with identifiers of their own and the same keys.
+    pub(crate) issuers: usize,
+}
+
 impl Stage {
     /// Starts the issuer and reads its keys, within a runtime that goes on running.
     pub(crate) async fn set() -> Self {
+        Self::set_with(More::default()).await
+    }
+
+    /// Like [`set`](Self::set), with more than is needed.
+    pub(crate) async fn set_with(more: More) -> Self {
         let _ = fapi_gateway::connection::tls::install_provider();
         let authority = Authority::new("Bench CA");
         let issuer = AuthorizationServer::start(&authority).expect("an authorization server");
@@ -59,6 +73,23 @@ impl Stage {
         let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
         write(&folder, "gateway.pem", &gateway_key.private_key_pem());
         issuer.register("gateway", ResourceServer::Key(gateway_key));
+        let audience = AuthorizationServer::AUDIENCE;
+        let (keys, trusted) = (issuer.url(AuthorizationServer::JWKS), "trust_anchors: [ca.pem]");
+        let issuers: String = (0..more.issuers)
+            .map(|number| {
+                format!(
+                    "  - {{ name: more-{number}, issuer: \"https://as-{number}.bank.example\", audiences: [\"{audience}\"], tokens: jwt, jwks_uri: \"{keys}\", {trusted} }}\n"
+                )
+            })
+            .collect();
+        let all: String = (0..more.issuers).map(|number| format!(", more-{number}")).collect();
+        let routes: String = (0..more.routes)
+            .map(|number| {
+                format!(
+                    "  - {{ name: more-{number}, path: /more/{number}/*/items/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}\n"
+                )
+            })
+            .collect();
         write(
             &folder,
             "gateway.yaml",
@@ -76,14 +107,15 @@ issuers:
     tokens: introspection
     trust_anchors: [ca.pem]
     introspection: {{ client_id: gateway, authentication: {{ method: private_key_jwt, private_key: gateway.pem }}, cache: {{ max_age: 1h }} }}
-upstreams:
+{issuers}upstreams:
   accounts: {{ servers: ["http://127.0.0.1:9"] }}
 routes:
   - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}
   - {{ name: balances, path: /balances/**, methods: [GET], scopes: [accounts], issuers: [asked], upstream: accounts }}
-"#,
+  - {{ name: any, path: /any/**, methods: [GET], scopes: [accounts], issuers: [bank{all}], upstream: accounts }}
+{routes}"#,
                 issuer.issuer(),
-                AuthorizationServer::AUDIENCE
+                audience
             ),
         );
         let mut config = Config::load(&folder.join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
