@@ -1,7 +1,7 @@
 //! The problems of gateway.yaml, each with its line, its key path and how to correct it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::watch::Files;
 use crate::resource;
@@ -71,7 +71,9 @@ impl fmt::Display for KeyPath {
 /// One problem of gateway.yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key it is about; for a missing key, the path that it would have.
+    /// The included file that it is in; `None` if it is in gateway.yaml.
+    pub file: Option<PathBuf>,
+    /// The key it is about, in its file; for a missing key, the path that it would have.
     pub path: KeyPath,
     /// Its line, from 1; for a missing key, the line of the mapping that should contain it.
     pub line: usize,
@@ -79,6 +81,25 @@ pub struct ConfigError {
     pub column: usize,
     /// What is wrong, and how to correct it.
     pub problem: String,
+    /// The line of the file and a caret under the place, for text that is not YAML.
+    pub excerpt: Option<String>,
+}
+
+impl ConfigError {
+    /// Its line, like a compiler's, if gateway.yaml is at this path.
+    pub fn in_file(&self, file: &Path) -> String {
+        let file = self.file.as_deref().unwrap_or(file).display();
+        let mut line = format!("{file}:{}:{}: ", self.line, self.column);
+        if !self.path.segments().is_empty() {
+            line.push_str(&format!("{}: ", self.path));
+        }
+        line.push_str(&self.problem);
+        if let Some(excerpt) = &self.excerpt {
+            line.push('\n');
+            line.push_str(excerpt);
+        }
+        line
+    }
 }
 
 /// Every problem of gateway.yaml, ordered by line; at least one.
@@ -94,18 +115,14 @@ pub struct ConfigErrors {
 
 impl ConfigErrors {
     pub(super) fn new(file: PathBuf, mut errors: Vec<ConfigError>, files: Files) -> Self {
-        errors.sort_by(|a, b| (a.line, a.column, &a.path).cmp(&(b.line, b.column, &b.path)));
+        let place = |error: &ConfigError| (error.file.clone(), error.line, error.column, error.path.clone());
+        errors.sort_by_cached_key(place);
         Self { file, errors, files, resources: Vec::new() }
     }
 
-    /// Notes which of the problems are those of a file, by the keys that name the files.
-    pub(super) fn of_resources(mut self, named: &[(KeyPath, resource::Id)]) -> Self {
-        let of = |error: &ConfigError| {
-            let found = named.iter().find(|(at, _)| *at == error.path);
-            found.map(|(_, file)| (file.clone(), error.problem.clone()))
-        };
-        self.resources = self.errors.iter().filter_map(of).collect();
-        self
+    /// Notes which of the problems are those of a file.
+    pub(super) fn with_resources(self, resources: Vec<(resource::Id, String)>) -> Self {
+        Self { resources, ..self }
     }
 
     /// The files that are at fault, each with its problem.
@@ -125,9 +142,12 @@ impl ConfigErrors {
 
     /// All problems in one line, for the log.
     pub fn in_one_line(&self) -> String {
-        let problems = self.errors.iter().map(|error| match error.path.segments() {
-            [] => format!("line {}: {}", error.line, error.problem),
-            _ => format!("line {}: {}: {}", error.line, error.path, error.problem),
+        let problems = self.errors.iter().map(|error| {
+            let of = error.file.as_ref().map(|file| format!("{}, ", file.display())).unwrap_or_default();
+            match error.path.segments() {
+                [] => format!("{of}line {}: {}", error.line, error.problem),
+                _ => format!("{of}line {}: {}: {}", error.line, error.path, error.problem),
+            }
         });
         format!("{}: {}", self.file.display(), problems.collect::<Vec<_>>().join("; "))
     }
@@ -137,15 +157,15 @@ impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = self.file.display();
         for error in &self.errors {
-            write!(f, "{file}:{}:{}: ", error.line, error.column)?;
-            if !error.path.segments().is_empty() {
-                write!(f, "{}: ", error.path)?;
-            }
-            writeln!(f, "{}", error.problem)?;
+            writeln!(f, "{}", error.in_file(&self.file))?;
         }
         match self.errors.len() {
-            1 => write!(f, "1 problem in {file}"),
-            count => write!(f, "{count} problems in {file}"),
+            1 => write!(f, "1 problem in {file}")?,
+            count => write!(f, "{count} problems in {file}")?,
+        }
+        match self.errors.iter().any(|error| error.file.is_some()) {
+            true => f.write_str(" and the files that it includes"),
+            false => Ok(()),
         }
     }
 }

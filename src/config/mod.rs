@@ -9,10 +9,15 @@
 //! needs the network, such as an issuer's keys, is checked here; readiness covers that.
 
 mod compile;
+mod document;
+mod environment;
 mod error;
 mod file;
+mod include;
+mod report;
 mod scalar;
 mod source;
+mod syntax;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -37,7 +42,10 @@ use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
 use crate::{issuer, resource, upstream};
 
+pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, KeyPath};
+
+use include::Surroundings;
 
 /// The checked content of gateway.yaml; each part has the type of the module that uses it.
 ///
@@ -149,21 +157,30 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_in(path, &|name| std::env::var_os(name))
+    }
+
+    /// Reads the file and every file that it names, with these variables instead of the environment of the process.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with every problem that was found.
+    pub fn load_in(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
         let fail = |errors, files| ConfigErrors::new(path.to_owned(), errors, files);
         let mut files = Files::default();
         // One byte more than the limit, so that a file over the limit is noticed.
-        let limit = u64::try_from(source::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        let limit = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
         let read = if path == Path::new("-") { standard_input(limit) } else { files.read(path, limit) };
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) => {
                 let problem =
-                    format!("the file cannot be read: {error}; name another with --config, or correct its permissions");
-                let error = ConfigError { path: KeyPath::default(), line: 1, column: 1, problem };
+                    format!("the file cannot be read: {}; --config names another", compile::unreadable(&error));
+                let path = KeyPath::default();
+                let error = ConfigError { file: None, path, line: 1, column: 1, problem, excerpt: None };
                 return Err(fail(vec![error], files));
             }
         };
-        let (file, report) = source::read(&bytes);
+        let (file, report) = source::read(&bytes, &mut Surroundings { file: path, files: &mut files, environment });
         let Some(file) = file else { return Err(fail(report.into_errors(), files)) };
         compile::compile(file, report, path, files)
     }

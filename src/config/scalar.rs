@@ -62,6 +62,9 @@ impl JsonSchema for Duration {
     }
 }
 
+/// 1PiB: more than any limit can mean, and far from the numbers at which arithmetic saturates.
+const LARGEST_SIZE: u64 = 1 << 50;
+
 /// A number of bytes with its unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size(pub(super) u64);
@@ -79,7 +82,12 @@ impl<'de> Deserialize<'de> for Size {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
                 let size = text.parse::<bytesize::ByteSize>().ok().filter(|_| text.ends_with(['B', 'b']));
-                size.map(|size| Size(size.as_u64())).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+                let size = size.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))?.as_u64();
+                // The parser turns what does not fit into the largest number there is, which would mean no limit.
+                if size > LARGEST_SIZE {
+                    return Err(E::custom("the size is larger than 1PiB, which no machine has; write a smaller one"));
+                }
+                Ok(Size(size))
             }
         }
 

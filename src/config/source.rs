@@ -1,79 +1,34 @@
-//! Parses the text of gateway.yaml into a [`File`], with every error of structure and the line of every key.
+//! Turns the text of gateway.yaml into a [`File`], with every error of structure.
 //!
 //! serde stops at the first error. So each error is recorded, the entry it is about is removed, and the rest is read
 //! again, until it fits or nothing is left. What was removed is remembered, so that its absence is not reported as
 //! well.
 
-use std::collections::{BTreeSet, HashMap};
-
-use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_path_to_error::Segment as SerdeSegment;
 use serde_yaml::Value;
 
-use super::error::{ConfigError, KeyPath, Segment, nearest, quoted};
+use super::error::{KeyPath, Segment, nearest, quoted};
 use super::file::File;
-
-/// The problems found so far, and the position of every key.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    errors: Vec<ConfigError>,
-    positions: HashMap<KeyPath, (usize, usize)>,
-    /// What was removed or is known to be wrong; nothing at or under these paths is reported again.
-    covered: Vec<KeyPath>,
-    /// Lists that an entry was removed from; they are not reported as too short.
-    shortened: Vec<KeyPath>,
-    /// The indices, as written in the file, of the entries that were removed from each list.
-    removed: HashMap<KeyPath, BTreeSet<usize>>,
-}
-
-/// The largest file that is read, in bytes.
-pub(super) const MAX_BYTES: usize = 1024 * 1024;
+use super::include::Surroundings;
+use super::report::Report;
+use super::{document, environment, include};
 
 /// How many errors of structure are collected; each costs another pass over the file.
 const MAX_PROBLEMS: usize = 200;
 
-/// How deeply lists and mappings may be nested; the format itself needs seven levels.
-const MAX_DEPTH: usize = 32;
-
-/// Reads the text of gateway.yaml. If there is no [`File`], the report has at least one problem.
-pub(super) fn read(bytes: &[u8]) -> (Option<File>, Report) {
+/// Reads the text of gateway.yaml, and the files that it includes. If there is no [`File`], the report has at least one
+/// problem.
+pub(super) fn read(bytes: &[u8], surroundings: &mut Surroundings<'_>) -> (Option<File>, Report) {
     let mut report = Report::default();
-    let file = parse(bytes, &mut report);
+    let file = parse(bytes, surroundings, &mut report);
     (file, report)
 }
 
-fn parse(bytes: &[u8], report: &mut Report) -> Option<File> {
+fn parse(bytes: &[u8], surroundings: &mut Surroundings<'_>, report: &mut Report) -> Option<File> {
     let root = KeyPath::default();
-    if bytes.len() > MAX_BYTES {
-        report.problem(&root, "the file is larger than 1MiB; make it smaller");
-        return None;
-    }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            report.problem_at(&root, (line, 1), "this line is not valid UTF-8; save the file as UTF-8");
-            return None;
-        }
-    };
-    locate(text, report);
-    if !report.errors.is_empty() {
-        return None;
-    }
-    let mut value = match serde_yaml::from_str::<Value>(text) {
-        Ok(value) => value,
-        Err(error) => {
-            let position = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-            let problem = "the file is not valid YAML; put text in quotes, and correct numbers that are too large";
-            report.problem_at(&root, position, problem);
-            return None;
-        }
-    };
-    if value.is_null() {
-        report.problem(&root, "the file is empty; start from the example gateway.yaml");
-        return None;
-    }
+    let mut value = document::read(bytes, report)?;
+    include::merge(&mut value, surroundings, report);
+    environment::expand(&mut value, &root, surroundings.environment, report);
     take_out_odd_keys(&mut value, &root, report);
     let file = deserialize(&mut value, report)?;
     // Comes last, so that an unknown key without a value is reported as unknown.
@@ -96,11 +51,11 @@ fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
                 SerdeSegment::Enum { .. } | SerdeSegment::Unknown => break,
             };
         }
-        if report.errors.len() >= MAX_PROBLEMS {
+        if report.errors().len() >= MAX_PROBLEMS {
             report.problem(&KeyPath::default(), "there are more problems, which are not shown; correct these first");
             return None;
         }
-        report.shape(&place, &error.inner().to_string());
+        shape(report, &place, &error.inner().to_string());
         // Each iteration removes something, so the loop terminates; when the root is at fault, nothing is left.
         loop {
             let parent = place.parent()?;
@@ -113,7 +68,7 @@ fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
     }
 }
 
-fn take_out(value: &mut Value, place: &KeyPath) -> bool {
+pub(super) fn take_out(value: &mut Value, place: &KeyPath) -> bool {
     let Some((last, parents)) = place.segments().split_last() else { return false };
     let mut here = value;
     for segment in parents {
@@ -183,238 +138,56 @@ fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
     }
 }
 
-/// A list or mapping that is still open.
-enum Open {
-    List { place: KeyPath, next: usize },
-    Mapping { place: KeyPath, key: Option<Box<str>>, seen: BTreeSet<Box<str>> },
+/// Records what serde says of one entry, in the words of gateway.yaml.
+fn shape(report: &mut Report, place: &KeyPath, message: &str) {
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let (found, known) = names(rest);
+        let meant = nearest(found, known.iter().copied());
+        let problem = match meant {
+            _ if NOT_YET.contains(&found) => "the key is not supported by this version; remove it".to_owned(),
+            Some(meant) => format!("unknown key `{found}`; did you mean `{meant}`?"),
+            None => format!("unknown key `{found}`; the keys here are {}", quoted(known.iter().copied())),
+        };
+        report.problem(place, &problem);
+        if let (Some(meant), Some(parent)) = (meant, place.parent()) {
+            report.cover(&parent.key(meant));
+        }
+        return;
+    }
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        let (found, mut known) = names(rest);
+        known.retain(|name| !NOT_YET.contains(name));
+        if known.contains(&"PS256") && is_forbidden(found) {
+            let clauses = "FAPI 2.0 Security Profile §5.4.1 allows PS256, ES256 and EdDSA only, FAPI 1.0 Advanced §8.6 PS256 and ES256 only";
+            report.problem(place, &format!("`{found}` is forbidden: {clauses}; have the signer use one of these"));
+            return;
+        }
+        let value = shown(found).map_or("this text".to_owned(), |text| format!("`{text}`"));
+        let problem = match nearest(found, known.iter().copied()) {
+            Some(meant) => format!("{value} is not a valid value; did you mean `{meant}`?"),
+            None => format!("{value} is not a valid value; the choices are {}", quoted(known)),
+        };
+        report.problem(place, &problem);
+        return;
+    }
+    let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let problem = match value.and_then(|rest| rest.rsplit_once(", expected ")) {
+        Some((found, expected)) => format!("expected {}, found {}", wanted(expected), received(found, expected)),
+        None => message.to_owned(),
+    };
+    report.problem(place, &problem);
 }
-
-/// Finds the line of every key, and refuses features of YAML that this format does not use: aliases, tags, merge keys,
-/// repeated keys and a second document.
-fn locate(text: &str, report: &mut Report) {
-    let mut open: Vec<Open> = Vec::new();
-    let mut documents = 0;
-    for event in Parser::new_from_str(text) {
-        let (event, span) = match event {
-            Ok(event) => event,
-            Err(error) => {
-                let position = (error.marker().line(), error.marker().col() + 1);
-                let problem = "this is not valid YAML; look for a wrong indent, a missing quote or an open bracket";
-                report.problem_at(&KeyPath::default(), position, problem);
-                return;
-            }
-        };
-        let position = (span.start.line(), span.start.col() + 1);
-        if matches!(event, Event::SequenceEnd | Event::MappingEnd) {
-            open.pop();
-            continue;
-        }
-        if let Event::DocumentStart(_) = event {
-            documents += 1;
-            if documents > 1 {
-                report.problem_at(&KeyPath::default(), position, "a second document begins here; keep only one");
-                return;
-            }
-        }
-        let tag = match &event {
-            Event::Scalar(_, _, _, tag) | Event::SequenceStart(_, tag) | Event::MappingStart(_, tag) => tag.is_some(),
-            Event::Alias(_) => false,
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::SequenceEnd
-            | Event::MappingEnd => continue,
-        };
-        // The event begins a key, the value of a key, an entry of a list, or the whole file.
-        let place = match open.last_mut() {
-            None => KeyPath::default(),
-            Some(Open::List { place, next }) => {
-                let entry = place.index(*next);
-                *next += 1;
-                report.positions.insert(entry.clone(), position);
-                entry
-            }
-            Some(Open::Mapping { place, key: key @ Some(_), .. }) => place.key(&key.take().unwrap_or_default()),
-            Some(Open::Mapping { place, key, seen }) => {
-                let Event::Scalar(name, style, _, None) = &event else {
-                    report.problem_at(
-                        place,
-                        position,
-                        "a key is plain text; write it without a tag, an alias, a list or a mapping",
-                    );
-                    return;
-                };
-                let entry = place.key(name);
-                if **name == *"<<" && *style == ScalarStyle::Plain {
-                    report.problem_at(&entry, position, "merge keys are not supported; write the entries out");
-                }
-                if seen.insert((&**name).into()) {
-                    report.positions.insert(entry, position);
-                } else {
-                    report.problem_at(&entry, position, "the key appears twice; keep one");
-                }
-                *key = Some((&**name).into());
-                continue;
-            }
-        };
-        if tag {
-            report.problem_at(&place, position, "tags are not supported; write the value without `!`");
-        }
-        match event {
-            // Aliases can make a small file expand into a large one.
-            Event::Alias(_) => report.problem_at(&place, position, "aliases are not supported; write the value out"),
-            Event::SequenceStart(..) => open.push(Open::List { place, next: 0 }),
-            Event::MappingStart(..) => open.push(Open::Mapping { place, key: None, seen: BTreeSet::new() }),
-            Event::Scalar(..)
-            | Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::SequenceEnd
-            | Event::MappingEnd => {}
-        }
-        if open.len() > MAX_DEPTH {
-            report.problem_at(
-                &KeyPath::default(),
-                position,
-                "lists and mappings are nested too deeply; no key needs that",
-            );
-            return;
-        }
-    }
-}
-
-impl Report {
-    /// Records a problem, unless it is a consequence of one that is already recorded.
-    pub(super) fn problem(&mut self, place: &KeyPath, problem: &str) {
-        self.problem_unless(std::slice::from_ref(place), place, problem);
-    }
-
-    /// Records a problem, unless a problem at `place` or at one of `causes` is already recorded.
-    pub(super) fn problem_unless(&mut self, causes: &[KeyPath], place: &KeyPath, problem: &str) {
-        let known = |place: &KeyPath| {
-            let written = self.as_written(place);
-            self.covered.iter().any(|covered| written.starts_with(covered))
-        };
-        if known(place) || causes.iter().any(known) {
-            return;
-        }
-        let written = self.as_written(place);
-        let position = self.position(&written);
-        self.problem_at(&written, position, problem);
-    }
-
-    /// Records that a list is too short, unless an entry was removed from it.
-    pub(super) fn empty(&mut self, place: &KeyPath, problem: &str) {
-        if !self.shortened.contains(&self.as_written(place)) {
-            self.problem(place, problem);
-        }
-    }
-
-    /// Whether something at, above or under this path was removed, so that a name may be missing for that reason.
-    pub(super) fn lost_under(&self, place: &KeyPath) -> bool {
-        let written = self.as_written(place);
-        self.covered.iter().any(|covered| covered.starts_with(&written) || written.starts_with(covered))
-    }
-
-    /// The problems so far; empty if there are none.
-    pub(super) fn errors(&self) -> &[ConfigError] {
-        &self.errors
-    }
-
-    /// The problems.
-    pub(super) fn into_errors(self) -> Vec<ConfigError> {
-        self.errors
-    }
-
-    fn problem_at(&mut self, place: &KeyPath, (line, column): (usize, usize), problem: &str) {
-        let error = ConfigError { path: place.clone(), line, column, problem: problem.to_owned() };
-        if !self.errors.contains(&error) {
-            self.errors.push(error);
-        }
-    }
-
-    fn position(&self, written: &KeyPath) -> (usize, usize) {
-        let mut place = Some(written.clone());
-        while let Some(here) = place {
-            if let Some(position) = self.positions.get(&here) {
-                return *position;
-            }
-            place = here.parent();
-        }
-        (1, 1)
-    }
-
-    /// Turns a path into what is left of the file into the path in the file as written.
-    fn as_written(&self, place: &KeyPath) -> KeyPath {
-        let mut written = KeyPath::default();
-        for segment in place.segments() {
-            written = match segment {
-                Segment::Key(key) => written.key(key),
-                Segment::Index(index) => {
-                    let mut index = *index;
-                    for removed in self.removed.get(&written).into_iter().flatten() {
-                        if *removed <= index {
-                            index += 1;
-                        }
-                    }
-                    written.index(index)
-                }
-            };
-        }
-        written
-    }
-
-    fn took_out(&mut self, place: &KeyPath) {
-        let written = self.as_written(place);
-        if let (Some(Segment::Index(index)), Some(parent)) = (written.segments().last(), written.parent()) {
-            self.shortened.push(parent.clone());
-            self.removed.entry(parent).or_default().insert(*index);
-        }
-        self.covered.push(written);
-    }
-
-    /// Records what serde says of one entry, in the words of gateway.yaml.
-    fn shape(&mut self, place: &KeyPath, message: &str) {
-        if let Some(rest) = message.strip_prefix("unknown field `") {
-            let (found, known) = names(rest);
-            let meant = nearest(found, known.iter().copied());
-            let problem = match meant {
-                _ if NOT_YET.contains(&found) => "the key is not supported by this version; remove it".to_owned(),
-                Some(meant) => format!("unknown key `{found}`; did you mean `{meant}`?"),
-                None => format!("unknown key `{found}`; the keys here are {}", quoted(known.iter().copied())),
-            };
-            self.problem(place, &problem);
-            if let (Some(meant), Some(parent)) = (meant, place.parent()) {
-                self.covered.push(self.as_written(&parent.key(meant)));
-            }
-            return;
-        }
-        if let Some(rest) = message.strip_prefix("unknown variant `") {
-            let (found, mut known) = names(rest);
-            known.retain(|name| !NOT_YET.contains(name));
-            let value = shown(found).map_or("this text".to_owned(), |text| format!("`{text}`"));
-            let problem = match nearest(found, known.iter().copied()) {
-                Some(meant) => format!("{value} is not a valid value; did you mean `{meant}`?"),
-                None => format!("{value} is not a valid value; the choices are {}", quoted(known)),
-            };
-            self.problem(place, &problem);
-            return;
-        }
-        let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
-        let problem = match value.and_then(|rest| rest.rsplit_once(", expected ")) {
-            Some((found, expected)) => format!("expected {}, found {}", wanted(expected), received(found, expected)),
-            None => message.to_owned(),
-        };
-        self.problem(place, &problem);
-    }
-}
-
 /// Values and keys that the format reserves and this version does not support.
 const NOT_YET: &[&str] = &["redis"];
+
+/// Whether a text is the name of a signature algorithm that no profile allows.
+fn is_forbidden(algorithm: &str) -> bool {
+    [
+        "none", "RS256", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512", "ES256K", "HS256", "HS384", "HS512",
+        "Ed448",
+    ]
+    .contains(&algorithm)
+}
 
 /// The name that serde found and the names that it knows, from "found`, expected one of `a`, `b`".
 fn names(rest: &str) -> (&str, Vec<&str>) {
@@ -465,10 +238,21 @@ fn shown(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::document::MAX_BYTES;
+    use super::super::error::ConfigError;
     use super::*;
+    use crate::config::watch::Files;
+
+    fn read_text(text: &[u8]) -> (Option<File>, Report) {
+        let mut files = Files::default();
+        let file = Path::new("gateway.yaml");
+        read(text, &mut Surroundings { file, files: &mut files, environment: &|_| None })
+    }
 
     fn problems(text: &str) -> Vec<String> {
-        let (_, report) = read(text.as_bytes());
+        let (_, report) = read_text(text.as_bytes());
         let print = |error: &ConfigError| format!("{}:{}: {}: {}", error.line, error.column, error.path, error.problem);
         report.errors().iter().map(print).collect()
     }
@@ -508,7 +292,7 @@ mod tests {
         }
         assert!(problems(&"[".repeat(40))[0].contains("nested too deep"));
         assert!(problems(&format!("a: {}", "x".repeat(MAX_BYTES)))[0].contains("larger than 1MiB"));
-        let (_, report) = read(b"a: 1\nb: \xff\n");
+        let (_, report) = read_text(b"a: 1\nb: \xff\n");
         assert_eq!((report.errors()[0].line, report.errors()[0].column), (2, 1));
     }
 
@@ -546,7 +330,7 @@ mod tests {
         #[test]
         fn never_panics(lines in proptest::collection::vec(("( ){0,6}", LINE), 0..24)) {
             let text: String = lines.iter().map(|(indent, line)| format!("{indent}{line}\n")).collect();
-            let (file, report) = read(text.as_bytes());
+            let (file, report) = read_text(text.as_bytes());
             proptest::prop_assert!(file.is_some() || !report.errors().is_empty());
         }
     }

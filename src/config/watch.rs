@@ -7,16 +7,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fapi::sha256;
+use rustix::fs::OFlags;
 
 /// The files that something was built from, each with a digest of its content.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<PathBuf, (u64, Content)>);
+pub struct Files(BTreeMap<PathBuf, (Part, Content)>);
+
+/// What is read at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The content of a file, up to so many bytes.
+    Bytes(u64),
+    /// The names of the YAML files in a folder.
+    Names,
+}
 
 /// The SHA-256 of a file's content; `None` if it could not be read, or was read twice with different results.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,9 +38,23 @@ impl Files {
     /// # Errors
     /// When it cannot be read; that is recorded too.
     pub fn read(&mut self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let bytes = read(path, limit);
+        self.note(path, Part::Bytes(limit))
+    }
+
+    /// Lists the YAML files of a folder by their names, in their order, and records a digest of them. Hidden files are left
+    /// out: editors and Kubernetes keep files there that are not meant to be read.
+    ///
+    /// # Errors
+    /// When it cannot be listed; that is recorded too.
+    pub fn list(&mut self, path: &Path) -> io::Result<Vec<String>> {
+        let names = self.note(path, Part::Names)?;
+        Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
+    }
+
+    fn note(&mut self, path: &Path, part: Part) -> io::Result<Vec<u8>> {
+        let bytes = part.read(path);
         let content = Content::of(&bytes);
-        let (_, noted) = self.0.entry(path.to_owned()).or_insert((limit, content));
+        let (_, noted) = self.0.entry(path.to_owned()).or_insert((part, content));
         if *noted != content {
             *noted = Content(None);
         }
@@ -50,10 +74,49 @@ impl fmt::Debug for Files {
     }
 }
 
+impl Part {
+    fn read(self, path: &Path) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Bytes(limit) => read(path, limit),
+            Self::Names => names(path),
+        }
+    }
+}
+
+/// The names of the YAML files in a folder, in their order, one on each line.
+fn names(path: &Path) -> io::Result<Vec<u8>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_yaml = Path::new(&name).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if let Some(name) = name.to_str().filter(|name| is_yaml && !name.starts_with('.') && !name.contains('\n')) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names.join("\n").into_bytes())
+}
+
 fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe waits for its writer, and opening a device may do something.
+    refuse_special(&std::fs::metadata(path)?)?;
+    let nonblocking = OFlags::NONBLOCK.bits().try_into().unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    // Whatever is there by now.
+    refuse_special(&file.metadata()?)?;
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn refuse_special(metadata: &Metadata) -> io::Result<()> {
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        kind if kind.is_fifo() => Err(io::Error::other("it is a pipe, not a file")),
+        kind if kind.is_socket() => Err(io::Error::other("it is a socket, not a file")),
+        _ => Err(io::Error::other("it is a device, not a file")),
+    }
 }
 
 impl Content {
@@ -68,7 +131,7 @@ pub struct Watch(Vec<Watched>);
 
 struct Watched {
     path: PathBuf,
-    limit: u64,
+    part: Part,
     read: Content,
     /// The content at the last look.
     seen: Content,
@@ -89,9 +152,9 @@ pub enum Look {
 impl Watch {
     /// Starts watching these files.
     pub fn new(files: &Files) -> Self {
-        let watched = |(path, (limit, read)): (&PathBuf, &(u64, Content))| Watched {
+        let watched = |(path, (part, read)): (&PathBuf, &(Part, Content))| Watched {
             path: path.clone(),
-            limit: *limit,
+            part: *part,
             read: *read,
             seen: *read,
             stamp: None,
@@ -107,7 +170,7 @@ impl Watch {
             // The metadata come first: a write between the two steps is then noticed at the next look.
             let stamp = Stamp::of(&file.path);
             if stamp.is_none() || stamp != file.stamp {
-                let content = Content::of(&read(&file.path, file.limit));
+                let content = Content::of(&file.part.read(&file.path));
                 settled &= content == file.seen;
                 (file.seen, file.stamp) = (content, stamp);
             }
@@ -252,6 +315,40 @@ mod tests {
         std::fs::rename(folder.0.join("..data_tmp"), folder.0.join("..data")).unwrap();
         std::fs::remove_dir_all(folder.0.join("..1")).unwrap();
         assert_eq!((watch.look(), watch.look()), (Look::Changing, Look::Changed(vec![path])));
+    }
+
+    #[test]
+    fn sees_files_come_into_a_folder() {
+        let folder = Folder::new("folder");
+        folder.write("b.yaml", "one");
+        folder.write(".c.yaml", "hidden");
+        let mut files = Files::default();
+        assert_eq!(files.list(&folder.0).unwrap(), ["b.yaml"]);
+        let mut watch = Watch::new(&files);
+        assert_eq!(watch.look(), Look::Same);
+        folder.write("notes.txt", "one");
+        assert_eq!(watch.look(), Look::Same, "no YAML");
+        folder.write("a.yml", "one");
+        assert_eq!((watch.look(), watch.look()), (Look::Changing, Look::Changed(vec![folder.0.clone()])));
+        assert_eq!(files.list(&folder.0).unwrap(), ["a.yml", "b.yaml"]);
+    }
+
+    #[test]
+    fn refuses_what_is_no_file_without_waiting() {
+        let folder = Folder::new("special");
+        let mut files = Files::default();
+        assert!(files.read(&folder.write("a", "one"), LIMIT).is_ok(), "control");
+        let socket = folder.0.join("socket");
+        let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let pipe = folder.0.join("pipe");
+        let made = rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0);
+        made.unwrap();
+        for (path, what) in
+            [(&*folder.0, "directory"), (Path::new("/dev/zero"), "a device"), (&socket, "a socket"), (&pipe, "a pipe")]
+        {
+            let error = files.read(path, LIMIT).unwrap_err().to_string();
+            assert!(error.contains(what), "{}: {error}", path.display());
+        }
     }
 
     #[test]

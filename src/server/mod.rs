@@ -13,7 +13,7 @@ mod listener;
 mod prebound;
 mod reload;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,7 +72,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound to its address.
-    #[error("cannot listen on {address}: {error}; free the port or change the address")]
+    #[error("cannot listen on {address}: {error}; {}", way_out(error))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -97,6 +97,20 @@ pub enum StartError {
     /// The metrics cannot be set up, which is a bug in the gateway.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// What an operator can do about an address that cannot be bound.
+fn way_out(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another process has the port (`ss -ltnp` shows which); free the port or change the address",
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or choose a port from 1024"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address (`ip address` lists its own); write one of them, or `0.0.0.0` or `[::]` for all"
+        }
+        _ => "free the port or change the address",
+    }
 }
 
 /// A handle to stop and reload a running gateway.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +18,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
     KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
+use rustix::fs::{CWD, FileType};
 use serde_json::Value;
 
 #[test]
@@ -27,8 +29,7 @@ fn every_bad_file_gives_exactly_its_problems() {
         assert!(!unmet.is_empty(), "{file} expects nothing");
         let errors = folder.problems(&text);
         for error in errors.errors() {
-            let met = |(path, problem): &(String, String)| *path == path_of(error) && error.problem.contains(problem);
-            match unmet.iter().position(met) {
+            match unmet.iter().position(|expected| expected.is_met_by(error, &folder)) {
                 Some(place) => drop(unmet.remove(place)),
                 None => panic!("{file}: not expected: {}: {}\nin\n{errors}", path_of(error), error.problem),
             }
@@ -47,7 +48,7 @@ fn every_key_has_a_bad_example() {
         "{keys:?}"
     );
     let named: Vec<String> =
-        bad_files().iter().flat_map(|(_, text)| expectations(text)).map(|(path, _)| general(&path)).collect();
+        bad_files().iter().flat_map(|(_, text)| expectations(text)).map(|expected| general(&expected.path)).collect();
     for key in keys {
         let own = |path: &String| *path == key || *path == format!("{key}[]") || path.strip_prefix(&*key) == Some(".*");
         assert!(named.iter().any(own), "no file in tests/configs has a problem with {key}");
@@ -60,7 +61,7 @@ fn every_problem_has_the_line_of_its_key() {
     for (file, text) in bad_files() {
         let lines: Vec<&str> = text.lines().collect();
         let errors = folder.problems(&text);
-        for error in errors.errors() {
+        for error in errors.errors().iter().filter(|error| error.file.is_none()) {
             let line = lines.get(error.line.wrapping_sub(1)).unwrap_or_else(|| panic!("{file}: {error:?}"));
             let path = error.path.to_string();
             let key = path.rsplit('.').next().unwrap_or_default().trim_end_matches(['[', ']', '0', '1', '2', '3']);
@@ -132,7 +133,9 @@ fn the_example_has_every_key_once_with_a_comment() {
     let mut keys = BTreeSet::new();
     collect_keys(&schema, &schema, "", &mut keys);
     let example: Value = serde_yaml::from_str(&text).expect("the example is YAML");
-    let mut written = BTreeSet::new();
+    // The files that it names would be missing.
+    assert!(text.contains("\n# include: [routes, "));
+    let mut written = BTreeSet::from(["include".to_owned()]);
     collect_written(&example, &schema, &schema, "", &mut written);
     assert_eq!(keys, written);
     for line in text.lines().filter(|line| line.contains(": ") && !line.starts_with('#')) {
@@ -171,6 +174,43 @@ fn what_the_example_calls_default_is_the_default() {
         .replace("\nlog: ", "\nlog: {} ");
     let bare = folder.load(&kept).unwrap_or_else(|errors| panic!("{errors}\n{kept}"));
     assert_eq!(bare.effective(), whole.effective());
+}
+
+#[test]
+fn the_environment_and_included_files_are_part_of_the_configuration() {
+    let folder = Folder::with_certificates();
+    let plain = folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}")); // control
+    let text = minimal().replace("https://api.bank.example", "https://${HOST}");
+    assert!(text.contains("[\"https://${HOST}\"]"));
+    let config = folder.load(&(text + "limits:\n  connections: ${UNSET:-77}\n"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((config.limits.connections, config.summary()), (77, plain.summary()));
+    assert!(config.effective().contains("https://api.bank.example") && !config.effective().contains("${"));
+
+    let config = folder.load(&format!("include: [include/more]\n{}", minimal()));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let names = |config: &Config| config.routes.iter().map(|route| route.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&plain), names(&config)),
+        (vec!["accounts".into(), "health".into()], vec!["accounts".into(), "health".into(), "payments".into()])
+    );
+    assert_eq!(config.upstreams.len(), plain.upstreams.len() + 1);
+    let read: Vec<PathBuf> = config.files.paths().map(Path::to_owned).collect();
+    for part in ["include/more", "include/more/payments.yaml"] {
+        assert!(read.contains(&folder.0.join(part)), "a change of {part} is not seen: {read:?}");
+    }
+    let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((again.effective(), again.summary()), (config.effective(), config.summary()));
+}
+
+#[test]
+fn what_means_itself_stays_so_in_the_effective_configuration() {
+    let folder = Folder::with_certificates();
+    let audience = minimal().replace("audiences: [\"https://api.bank.example\"]", "audiences: [\"$${HOST}\"]");
+    let config = folder.load(&audience).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(*config.issuers[0].expected.audiences, ["${HOST}".into()]);
+    let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(again.issuers[0].expected.audiences, config.issuers[0].expected.audiences);
 }
 
 #[test]
@@ -470,6 +510,23 @@ fn issuers_and_upstreams_that_nothing_uses_are_a_warning_and_no_reason_to_wait()
 }
 
 #[test]
+fn a_key_that_others_can_read_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let warnings = |mode| {
+        let key = folder.0.join("tls/server-key.pem");
+        fs::set_permissions(key, fs::Permissions::from_mode(mode)).expect("it is ours");
+        folder.load(&minimal()).unwrap_or_else(|errors| panic!("{errors}")).warnings
+    };
+    assert_eq!((warnings(0o600), warnings(0o440)), (vec![], vec![])); // control
+    let readable = warnings(0o644);
+    assert_eq!(readable.len(), 1, "{readable:?}");
+    assert!(
+        readable[0].starts_with("listeners[0].tls.private_key: ") && readable[0].contains("chmod o-r"),
+        "{readable:?}"
+    );
+}
+
+#[test]
 fn plain_http_to_another_machine_is_a_warning() {
     let folder = Folder::with_certificates();
     let config = folder.load(&minimal().replace("127.0.0.1:8080", "accounts.bank.svc"));
@@ -596,12 +653,51 @@ fn bad_files() -> Vec<(String, String)> {
     files
 }
 
-/// The lines `# expect: <key path>: <part of the problem>` at the top of an invalid file.
-fn expectations(text: &str) -> Vec<(String, String)> {
-    let expected = text.lines().map_while(|line| line.strip_prefix("# expect: "));
+/// What an invalid file says of one of its problems.
+#[derive(Debug)]
+struct Expected {
+    /// Its line, and the included file that it is in.
+    place: Option<(usize, Option<String>)>,
+    path: String,
+    /// Parts of the problem: the cause and the way out, in this order.
+    parts: Vec<String>,
+}
+
+impl Expected {
+    fn is_met_by(&self, error: &ConfigError, folder: &Folder) -> bool {
+        let mut rest = error.problem.as_str();
+        let said = self.parts.iter().all(|part| match rest.split_once(part.as_str()) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        });
+        let file = error.file.as_ref().map(|file| file.strip_prefix(&folder.0).expect("a file of the folder"));
+        let there = self
+            .place
+            .as_ref()
+            .is_none_or(|(line, named)| *line == error.line && named.as_deref().map(Path::new) == file);
+        said && there && self.path == path_of(error)
+    }
+}
+
+/// The lines at the top of an invalid file: `# expect: <key path>: <part of the problem>`, or with the line, counted below
+/// these comments, and the way out: `# expect 3: <key path>: <cause> ... <way out>`, and `# expect 3 of <included file>: `.
+fn expectations(text: &str) -> Vec<Expected> {
+    let comments = text.lines().take_while(|line| line.starts_with('#')).count();
+    let expected = text.lines().map_while(|line| line.strip_prefix("# expect"));
     let split = |line: &str| {
+        let (place, line) = line.split_once(": ").expect("a place");
         let (path, problem) = line.split_once(": ").expect("a key path and a part of the problem");
-        (path.to_owned(), problem.to_owned())
+        let place = place.trim();
+        let place = (!place.is_empty()).then(|| match place.split_once(" of ") {
+            Some((line, file)) => (line.parse().expect("a line"), Some(file.to_owned())),
+            None => (place.parse::<usize>().expect("a line") + comments, None),
+        });
+        let parts: Vec<String> = problem.split(" ... ").map(str::to_owned).collect();
+        assert!(place.is_none() || parts.len() >= 2, "no way out is expected: {line}");
+        Expected { place, path: path.to_owned(), parts }
     };
     expected.map(split).collect()
 }
@@ -730,16 +826,35 @@ impl Folder {
         folder.write("keys/ledger-key.pem", key.serialize_pem().as_bytes());
         folder.write("keys/dpop-nonce.key", b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/zero.key", &[0; 32]);
+        folder.write_other_forms();
         folder
     }
 
+    /// Writes what is not a file in PEM form, and what is not a file at all, and the files that others include.
+    fn write_other_forms(&self) {
+        let certificate =
+            rcgen::generate_simple_self_signed(vec!["api.bank.example".to_owned()]).expect("a certificate");
+        self.write("tls/server.der", certificate.cert.der());
+        self.write("tls/server-key.der", &certificate.signing_key.serialize_der());
+        // RFC 7292 §4: the beginning of a PFX.
+        self.write("tls/server.p12", &[0x30, 0x82, 0x09, 0x10, 2, 1, 3, 0x30, 0x82]);
+        self.write("tls/server.jks", &[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]);
+        let made = rustix::fs::mknodat(CWD, self.0.join("tls/pipe.pem"), FileType::Fifo, 0o600.into(), 0);
+        made.expect("a pipe");
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/include"), &self.0.join("include"));
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.0.join(name), bytes).expect("a file");
+        let path = self.0.join(name);
+        fs::write(&path, bytes).expect("a file");
+        if name.contains("key") {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        }
     }
 
     fn load(&self, text: &str) -> Result<Config, ConfigErrors> {
         self.write("gateway.yaml", text.as_bytes());
-        Config::load(&self.0.join("gateway.yaml"))
+        Config::load_in(&self.0.join("gateway.yaml"), &|name| (name == "HOST").then(|| "api.bank.example".into()))
     }
 
     fn problems(&self, text: &str) -> ConfigErrors {
@@ -750,6 +865,15 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy(&path, &to) } else { drop(fs::copy(&path, &to).expect("a file")) }
     }
 }
 

@@ -1,7 +1,10 @@
 //! The program as an operator uses it: commands, exit codes, reload, and errors at startup.
 
-use std::io::Write;
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -49,6 +52,71 @@ fn ops_01_a_broken_file_ends_with_64_and_every_problem() {
             assert!(text.contains(part), "{command}: no {part:?} in\n{text}");
         }
     }
+}
+
+#[test]
+fn an_audit_file_that_cannot_be_written_is_found_by_check_and_not_created() {
+    let folder = scene(|scene| scene.replace("destination: stdout", "destination: logs/audit.jsonl"));
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    // Whoever runs the tests may be allowed everything, so the program runs as somebody else, and the folder is not theirs.
+    let check = |mode| {
+        std::fs::set_permissions(folder.path().join("logs"), Permissions::from_mode(mode)).unwrap();
+        for file in
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
+        {
+            std::fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.arg("check").current_dir(folder.path()).env_remove("RUST_LOG").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = check(0o777);
+    assert_eq!(code, Some(0), "control: {text}");
+    let (code, text) = check(0o555);
+    assert_eq!(code, Some(64), "{text}");
+    let line = text.lines().find(|line| line.contains("audit.destination: ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("its directory may not be written by the user of this process; "), "{line}");
+    assert!(!folder.path().join("logs/audit.jsonl").exists(), "a check leaves no trace");
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_said_in_its_own_words() {
+    let folder = scene(|scene| scene);
+    let key = folder.path().join("server-key.pem");
+    let check = |mode| {
+        std::fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.arg("check").current_dir(folder.path()).env_remove("RUST_LOG").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = check(0o644);
+    assert_eq!(code, Some(0), "control: {text}");
+    let (code, text) = check(0o000);
+    assert_eq!(code, Some(64), "{text}");
+    assert!(
+        text.contains("the user of this process may not read it") && text.ends_with("1 problem in gateway.yaml\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_address_that_the_machine_does_not_have_is_one_clear_line() {
+    // TEST-NET-1 (RFC 5737) is nobody's.
+    let folder = scene(|scene| scene.replace("address: 127.0.0.1:0", "address: 192.0.2.1:8443"));
+    let output = program(&["run"], folder.path());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("cannot listen on 192.0.2.1:8443") && text.contains("this machine has no such address"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -12,8 +12,10 @@ pub mod zone;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -572,6 +574,9 @@ impl Folder {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(&path, text).expect("a temporary file");
+        if name.contains("key") {
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("it is ours");
+        }
         path
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! No error message ever contains any of their content.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fapi::UnixTime;
@@ -11,6 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::ParsedCertificate;
 
 use super::Build;
+use super::unreadable::{Form, unreadable};
 use crate::config::error::KeyPath;
 use crate::config::scalar::FilePath;
 use crate::connection::tls::{self, RevocationList, UnusableList};
@@ -25,13 +27,28 @@ impl Build<'_> {
         self.named.push((at.clone(), (kind, path.0.display().to_string().into())));
         let path = self.resolve(&path.0);
         match self.files.read(&path, MAX_FILE_BYTES) {
-            Ok(bytes) => Some(bytes),
+            Ok(bytes) => {
+                if kind == Kind::PrivateKey {
+                    self.warn_of_readers(at, &path);
+                }
+                Some(bytes)
+            }
             Err(error) => {
-                let problem =
-                    format!("`{}` cannot be read: {error}; correct the path or the file's permissions", path.display());
+                let problem = format!("`{}` cannot be read: {}", path.display(), unreadable(&error));
                 self.problem(at, problem);
                 None
             }
+        }
+    }
+
+    /// Warns of a key that every user of the machine can read.
+    fn warn_of_readers(&mut self, at: &KeyPath, path: &Path) {
+        if std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o004 != 0) {
+            let warning = format!(
+                "`{}` is a key that every user of this machine can read; take that away (`chmod o-r`, in Kubernetes `defaultMode: 0440`)",
+                path.display()
+            );
+            self.warn(at, warning);
         }
     }
 
@@ -48,7 +65,12 @@ impl Build<'_> {
                 }
                 return Some(certificates);
             }
-            Ok(_) => format!("`{shown}` has no certificate in PEM form; convert it, or name another file"),
+            Ok(_) => match Form::of(&bytes) {
+                Some(form) => {
+                    format!("`{shown}` is {form}, and certificates are read in PEM form; {}", form.certificate())
+                }
+                None => format!("`{shown}` has no certificate in PEM form; convert it, or name another file"),
+            },
             Err(_) => format!("`{shown}` is not well-formed PEM; copy it again, with its BEGIN and END lines"),
         };
         self.problem(at, problem);
@@ -80,6 +102,9 @@ impl Build<'_> {
                     format!("the key in `{shown}` cannot be used; use RSA from 2048 bits, P-256, P-384 or Ed25519")
                 }
             },
+            Err(PemError::NoItemsFound) if let Some(form) = Form::of(&bytes) => {
+                format!("`{shown}` is {form}, and keys are read in PEM form; {}", form.private_key())
+            }
             Err(PemError::NoItemsFound) => {
                 format!("`{shown}` has no private key in PEM form (PKCS#8, SEC1 or PKCS#1); name the file that has it")
             }

@@ -5,6 +5,7 @@
 
 mod access_token;
 mod admin;
+mod audit;
 mod connections;
 mod cors;
 mod dpop;
@@ -13,9 +14,11 @@ mod forward;
 mod introspection;
 mod issuers;
 mod listeners;
+mod methods;
 mod operation;
 mod routes;
 mod trusted_proxy;
+mod unreadable;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -29,14 +32,15 @@ use serde_yaml::Value;
 
 use self::connections::Connections;
 use self::routes::Names;
-use super::error::{ConfigErrors, KeyPath, nearest, quoted};
+pub(super) use self::unreadable::unreadable;
+use super::environment::escaped;
+use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
 use super::file::{self, File};
-use super::scalar::{self, FilePath};
-use super::source::Report;
+use super::report::Report;
+use super::scalar;
 use super::{Config, Profile};
 use crate::config::watch::Files;
 use crate::connection::limits::Limits;
-use crate::telemetry::audit;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
@@ -112,7 +116,8 @@ pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files)
             "the file was refused without a reason, which is a bug in the gateway; please report it",
         );
     }
-    Err(ConfigErrors::new(path.to_owned(), build.report.into_errors(), build.files).of_resources(&build.named))
+    let faults = build.faults();
+    Err(ConfigErrors::new(path.to_owned(), build.report.into_errors(), build.files).with_resources(faults))
 }
 
 struct Build<'d> {
@@ -133,7 +138,16 @@ impl Build<'_> {
     }
 
     fn warn(&mut self, at: &KeyPath, warning: impl Display) {
-        self.warnings.push(format!("{at}: {warning}"));
+        self.warnings.push(format!("{}: {warning}", self.report.shown(at)));
+    }
+
+    /// The files that have a problem, each with it.
+    fn faults(&self) -> Vec<(resource::Id, String)> {
+        let of = |error: &ConfigError| {
+            let found = self.named.iter().find(|(at, _)| *at == error.path);
+            found.map(|(_, file)| (file.clone(), error.problem.clone()))
+        };
+        self.report.errors().iter().filter_map(of).collect()
     }
 
     fn profile(&mut self, file: &File) -> Option<Profile> {
@@ -294,42 +308,6 @@ impl Build<'_> {
         Some(size)
     }
 
-    fn audit(&mut self, file: &mut File) -> Option<audit::Settings> {
-        let entry = file.audit.get_or_insert_default();
-        let on_overflow = match entry.on_overflow.get_or_insert(file::OnOverflow::Drop) {
-            file::OnOverflow::Drop => audit::OnOverflow::Drop,
-            file::OnOverflow::Block => audit::OnOverflow::Block,
-            file::OnOverflow::Refuse => audit::OnOverflow::Refuse,
-        };
-        Some(audit::Settings { destination: self.audit_destination(entry)?, on_overflow })
-    }
-
-    fn audit_destination(&mut self, entry: &mut file::Audit) -> Option<audit::Destination> {
-        let at = KeyPath::of("audit").key("destination");
-        let written = &entry.destination.get_or_insert_with(|| FilePath("stdout".into())).0;
-        let text = written.to_str().unwrap_or_default();
-        if text == "stdout" {
-            return Some(audit::Destination::Stdout);
-        }
-        if nearest(text, ["stdout", "stderr"]).is_some() {
-            let problem =
-                format!("`{text}` is not a valid value; did you mean `stdout`? To name a file, write `./{text}`");
-            self.problem(&at, problem);
-            return None;
-        }
-        let path = self.resolve(written);
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if path.is_dir() || !directory.is_dir() {
-            let problem = format!(
-                "`{}` is not a file in an existing directory; create the directory or correct the path",
-                path.display()
-            );
-            self.problem(&at, problem);
-            return None;
-        }
-        Some(audit::Destination::File(path))
-    }
-
     fn needed<'f, T: ?Sized>(&mut self, at: &KeyPath, value: Option<&'f T>, way_out: &str) -> Option<&'f T> {
         if value.is_none() {
             self.problem(at, format!("the key is missing; {way_out}"));
@@ -413,21 +391,21 @@ impl Build<'_> {
 
 /// The file as YAML, with every default written out.
 fn effective(file: &File) -> String {
-    fn without_null(value: &mut Value) {
+    fn tidy(value: &mut Value) {
         match value {
             Value::Mapping(mapping) => {
                 mapping.retain(|_, value| !value.is_null());
-                mapping.values_mut().for_each(without_null);
+                mapping.values_mut().for_each(tidy);
             }
-            Value::Sequence(list) => list.iter_mut().for_each(without_null),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
+            Value::Sequence(list) => list.iter_mut().for_each(tidy),
+            Value::String(text) => *text = escaped(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Tagged(_) => {}
         }
     }
     let Ok(mut value) = serde_yaml::to_value(file) else { return String::new() };
-    without_null(&mut value);
+    tidy(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
 }
 
-/// More connections than any process has file descriptors for.
 /// The most header fields that Pingora's HTTP/1 parser accepts.
 const MAX_FIELDS: u64 = 256;

@@ -8,7 +8,6 @@ use fapi::credentials::Scheme;
 use fapi::headers::StripList;
 use fapi::policy::{EmptyPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
-use http::Method;
 
 use super::Build;
 use super::cors::{NoOrigins, describe_cors};
@@ -85,7 +84,8 @@ impl Build<'_> {
             if let Some(name) = &entry.name
                 && let Some(first) = taken.insert(name.clone(), index)
             {
-                self.problem(&at.key("name"), format!("routes[{first}] is named `{name}` too; choose another name"));
+                let first = self.report.shown(&KeyPath::of("routes").index(first));
+                self.problem(&at.key("name"), format!("{first} is named `{name}` too; choose another name"));
             }
             if let Some(route) = self.route(&at, entry, names, unsaid) {
                 routes.push(route);
@@ -212,31 +212,6 @@ impl Build<'_> {
             hosts.push(known.cloned());
         }
         hosts.into_iter().collect()
-    }
-
-    pub(super) fn methods(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Method>> {
-        let texts = self.list(at, texts, "name the methods that the route takes, such as `[GET, HEAD]`")?;
-        self.no_repeats(at, texts);
-        let mut methods = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            let upper = text.to_ascii_uppercase();
-            let method = Method::from_bytes(text.as_bytes()).ok();
-            let problem = match &method {
-                None => format!("`{text}` is not a method; write one such as `GET`"),
-                // RFC 9110 §9.1: "The method token is case-sensitive".
-                Some(_) if *text != upper => format!("methods are case-sensitive; write `{upper}`"),
-                Some(method) if method == Method::CONNECT || method == Method::TRACE => {
-                    format!("`{method}` is never forwarded; remove it")
-                }
-                Some(_) => {
-                    methods.push(method);
-                    continue;
-                }
-            };
-            self.problem(&at.index(index), problem);
-            methods.push(None);
-        }
-        methods.into_iter().collect()
     }
 
     pub(super) fn requirement(

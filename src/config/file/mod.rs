@@ -38,6 +38,10 @@ pub(in crate::config) struct File {
     /// The FAPI profile that every route enforces.
     #[schemars(required)]
     pub(in crate::config) profile: Option<Profile>,
+    /// Other files that add `routes`, `upstreams` and `issuers`, and nothing else: files, or folders, of which every `.yaml`
+    /// and `.yml` file is read in the order of their names. Default: none.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) include: Option<Vec<FilePath>>,
     /// Where clients connect; at least one.
     #[schemars(required)]
     pub(in crate::config) listeners: Option<Vec<Listener>>,

@@ -35,6 +35,9 @@ impl Pattern {
                     return Err(PatternError::TrailingSlash { text: text.into() });
                 }
                 "" => return Err(PatternError::EmptySegment { text: text.into() }),
+                _ if segment.starts_with(['{', '<']) => {
+                    return Err(PatternError::Placeholder { text: text.into(), segment: segment.into() });
+                }
                 _ if segment.contains('*') => return Err(PatternError::PartialWildcard { text: text.into() }),
                 _ if segment.contains('%') => return Err(PatternError::Escape { text: text.into() }),
                 _ => segments.push(Segment::Literal(segment.into())),
@@ -80,6 +83,14 @@ pub enum PatternError {
     EmptySegment {
         /// The text as it was written.
         text: Box<str>,
+    },
+    /// A named placeholder, as other products write it.
+    #[error("{text:?} has the placeholder {segment:?}; write \"*\" for one segment, whatever it is")]
+    Placeholder {
+        /// The text as it was written.
+        text: Box<str>,
+        /// The segment.
+        segment: Box<str>,
     },
     /// `*` or `**` next to other characters in a segment.
     #[error("{text:?} has \"*\" inside a segment; \"*\" stands for one whole segment, \"**\" at the end for the rest")]
@@ -141,6 +152,8 @@ mod tests {
                 "/***",
                 "\"/***\" has \"*\" inside a segment; \"*\" stands for one whole segment, \"**\" at the end for the rest",
             ),
+            ("/a/{id}/b", "\"/a/{id}/b\" has the placeholder \"{id}\"; write \"*\" for one segment, whatever it is"),
+            ("/<id>", "\"/<id>\" has the placeholder \"<id>\"; write \"*\" for one segment, whatever it is"),
             ("/**/a", "\"/**/a\" continues after \"**\"; write \"*\" for each single segment, \"**\" only at the end"),
             (
                 "/a%20b",

@@ -1,0 +1,64 @@
+//! `audit`: where the lines go, which must be a place that this process may write to.
+
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::Build;
+use crate::config::error::{KeyPath, nearest};
+use crate::config::file::{self, File};
+use crate::config::scalar::FilePath;
+use crate::telemetry::audit;
+
+impl Build<'_> {
+    pub(super) fn audit(&mut self, file: &mut File) -> Option<audit::Settings> {
+        let entry = file.audit.get_or_insert_default();
+        let on_overflow = match entry.on_overflow.get_or_insert(file::OnOverflow::Drop) {
+            file::OnOverflow::Drop => audit::OnOverflow::Drop,
+            file::OnOverflow::Block => audit::OnOverflow::Block,
+            file::OnOverflow::Refuse => audit::OnOverflow::Refuse,
+        };
+        Some(audit::Settings { destination: self.audit_destination(entry)?, on_overflow })
+    }
+
+    fn audit_destination(&mut self, entry: &mut file::Audit) -> Option<audit::Destination> {
+        let at = KeyPath::of("audit").key("destination");
+        let written = &entry.destination.get_or_insert_with(|| FilePath("stdout".into())).0;
+        let text = written.to_str().unwrap_or_default();
+        if text == "stdout" {
+            return Some(audit::Destination::Stdout);
+        }
+        if nearest(text, ["stdout", "stderr"]).is_some() {
+            let problem =
+                format!("`{text}` is not a valid value; did you mean `stdout`? To name a file, write `./{text}`");
+            self.problem(&at, problem);
+            return None;
+        }
+        let path = self.resolve(written);
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.is_dir() || !directory.is_dir() {
+            let problem = format!(
+                "`{}` is not a file in an existing directory; create the directory or correct the path",
+                path.display()
+            );
+            self.problem(&at, problem);
+            return None;
+        }
+        // Nothing is created or opened: a check must leave no trace, and opening a pipe waits for its reader.
+        let (place, what) = if path.exists() { (&*path, "the file") } else { (directory, "its directory") };
+        if let Err(error) = access(place, Access::WRITE_OK) {
+            let why = match error {
+                Errno::ROFS => {
+                    "is on a file system that is read-only; choose a path on another, or mount a volume there"
+                }
+                _ => {
+                    "may not be written by the user of this process; change its owner or its permissions, or choose another path"
+                }
+            };
+            self.problem(&at, format!("`{}` cannot be written: {what} {why}", path.display()));
+            return None;
+        }
+        Some(audit::Destination::File(path))
+    }
+}

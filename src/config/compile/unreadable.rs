@@ -1,0 +1,98 @@
+//! Why a file cannot be used as it is, in the words of an operator: it may not be read, or it has another form.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+/// Why a file cannot be read, and what to do.
+pub(in crate::config) fn unreadable(error: &io::Error) -> String {
+    let (why, way_out) = match error.kind() {
+        ErrorKind::NotFound => ("there is no such file", "correct the path, or create the file"),
+        ErrorKind::PermissionDenied => (
+            "the user of this process may not read it, or may not enter a directory above it",
+            "change its owner or its permissions",
+        ),
+        ErrorKind::IsADirectory => ("it is a directory", "name a file in it"),
+        _ => return format!("{error}; name a file that can be read"),
+    };
+    format!("{why}; {way_out}")
+}
+
+/// A form of certificates and keys that is not PEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The binary encoding that PEM wraps (X.690).
+    Der,
+    /// An archive of certificates and keys under a password (RFC 7292).
+    Pkcs12,
+    /// The archive of Java.
+    JavaKeyStore,
+}
+
+impl Form {
+    /// The form of a file without PEM, if it is one of these.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0xfe, 0xed, 0xfe, 0xed, ..] => Some(Self::JavaKeyStore),
+            // SEQUENCE with a length of one to four bytes.
+            [0x30, 0x80..=0x84, rest @ ..] => {
+                let length = usize::from(bytes.get(1).copied().unwrap_or_default() & 0x0f);
+                Some(Self::of_content(rest.get(length..)?))
+            }
+            [0x30, 0x01..=0x7f, rest @ ..] => Some(Self::of_content(rest)),
+            _ => None,
+        }
+    }
+
+    /// RFC 7292 §4: a PFX begins with its version, which is 3; a key in DER with 0 or 1, a certificate with a SEQUENCE.
+    const fn of_content(content: &[u8]) -> Self {
+        if matches!(content, [2, 1, 3, ..]) { Self::Pkcs12 } else { Self::Der }
+    }
+
+    /// How to get certificates in PEM form.
+    pub(super) const fn certificate(self) -> &'static str {
+        match self {
+            Self::Der => "convert it with `openssl x509 -inform der -in FILE -out FILE.pem`",
+            Self::Pkcs12 => "convert it with `openssl pkcs12 -in FILE -nokeys -out FILE.pem`",
+            Self::JavaKeyStore => JAVA,
+        }
+    }
+
+    /// How to get a key in PEM form.
+    pub(super) const fn private_key(self) -> &'static str {
+        match self {
+            Self::Der => "convert it with `openssl pkey -inform der -in FILE -out FILE.pem`",
+            Self::Pkcs12 => "convert it with `openssl pkcs12 -in FILE -nocerts -nodes -out FILE.pem`",
+            Self::JavaKeyStore => JAVA,
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Der => "DER",
+            Self::Pkcs12 => "PKCS#12",
+            Self::JavaKeyStore => "a Java key store",
+        })
+    }
+}
+
+const JAVA: &str = "convert it with `keytool -importkeystore -deststoretype PKCS12` and then `openssl pkcs12`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_forms_apart() {
+        let certificate = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+        assert_eq!(Form::of(certificate.cert.der()), Some(Form::Der));
+        assert_eq!(Form::of(&certificate.signing_key.serialize_der()), Some(Form::Der));
+        assert_eq!(Form::of(&[0x30, 0x82, 0x09, 0x10, 2, 1, 3, 0x30]), Some(Form::Pkcs12));
+        assert_eq!(Form::of(&[0x30, 0x10, 2, 1, 3, 0x30]), Some(Form::Pkcs12));
+        assert_eq!(Form::of(&[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]), Some(Form::JavaKeyStore));
+        for other in [certificate.cert.pem().as_bytes(), b"", b"0", b"0\x82", b"a"] {
+            assert_eq!(Form::of(other), None);
+        }
+    }
+}

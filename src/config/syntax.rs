@@ -1,0 +1,139 @@
+//! Why a text is not YAML: the place that an operator has to correct, which is often above the one where a parser stops.
+
+/// A place in a text, and what is wrong there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mistake {
+    /// Line and column, from 1.
+    pub(super) position: (usize, usize),
+    pub(super) problem: String,
+}
+
+/// Explains why a parser stopped at this line and column.
+///
+/// The mistakes that editors and copied text make are looked for upwards from there, then in the next line, which ends
+/// what a parser cannot finish; if there is none, the place is that of the parser.
+pub(super) fn explain(text: &str, (line, column): (usize, usize)) -> Mistake {
+    let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).take(line.saturating_add(1)).collect();
+    let (before, next) = lines.split_at(line.min(lines.len()));
+    let found = before.iter().rev().chain(next).find_map(|&(number, text)| {
+        let (column, problem) = mistake(text)?;
+        Some(Mistake { position: (number, column), problem })
+    });
+    let general = "this is not valid YAML; look for a wrong indent, a missing quote or an open bracket";
+    found.unwrap_or_else(|| Mistake { position: (line, column), problem: general.to_owned() })
+}
+
+/// The line, and a caret under the column, to be printed below a problem; `None` if the text may contain a key.
+pub(super) fn excerpt(text: &str, (line, column): (usize, usize)) -> Option<String> {
+    if text.contains("-----BEGIN") {
+        return None;
+    }
+    let shown: String = text.lines().nth(line.checked_sub(1)?)?.chars().take(LONGEST).map(visible).collect();
+    let caret = " ".repeat(column.checked_sub(1).filter(|column| *column <= shown.chars().count())?);
+    Some(format!("    {shown}\n    {caret}^"))
+}
+
+/// The first mistake of a line that is not valid: its column, and what it is.
+fn mistake(line: &str) -> Option<(usize, String)> {
+    let content = line.find(" #").map_or(line, |comment| line.get(..comment).unwrap_or(line));
+    if content.trim_start().starts_with('#') {
+        return None;
+    }
+    let column = |bytes: usize| content.get(..bytes).map_or(1, |before| before.chars().count() + 1);
+    if let Some(place) = content.find('\t') {
+        return Some((column(place), "a tab; YAML is indented with spaces, replace it".to_owned()));
+    }
+    if let Some((place, found)) = content.char_indices().find(|(_, found)| is_odd_space(*found)) {
+        let code = u32::from(found);
+        return Some((column(place), format!("a space that is none (U+{code:04X}), as in copied text; replace it")));
+    }
+    let indent = content.len() - content.trim_start().len();
+    let after_dash = content.trim_start().strip_prefix('-');
+    if after_dash.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic() || first == '"')) {
+        return Some((column(indent + 1), "a space is missing after `-`; write one".to_owned()));
+    }
+    let entry = content.trim_start().trim_start_matches("- ").trim_start();
+    let key = entry.bytes().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_');
+    let key = key.count();
+    let value = entry.get(key..)?.strip_prefix(':')?;
+    if key > 0 && !value.is_empty() && !value.starts_with(char::is_whitespace) && !value.starts_with("//") {
+        let place = content.len() - entry.len() + key + 1;
+        return Some((column(place), "a space is missing after `:`; write one".to_owned()));
+    }
+    let quoted = value.trim_start().starts_with(['"', '\'']);
+    if let Some(place) = content.find("${").filter(|_| !quoted && value.contains(['[', '{'])) {
+        let in_brackets = content.get(..place).is_some_and(|before| before.contains(['[', '{']));
+        if in_brackets && !content.get(..place).is_some_and(|before| before.ends_with(['"', '\''])) {
+            return Some((
+                column(place),
+                "inside brackets and braces, `${NAME}` needs quotes; write `\"${NAME}\"`".to_owned(),
+            ));
+        }
+    }
+    None
+}
+
+/// Whether a character looks like a space, or like nothing, and is not the space of YAML.
+const fn is_odd_space(found: char) -> bool {
+    matches!(
+        found,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200d}' | '\u{202f}' | '\u{205f}' | '\u{2060}' | '\u{3000}' | '\u{feff}'
+    )
+}
+
+/// The character as it can be seen in a line.
+fn visible(found: char) -> char {
+    match found {
+        '\t' => '→',
+        _ if is_odd_space(found) => '·',
+        _ if found.is_control() => '?',
+        _ => found,
+    }
+}
+
+/// How many characters of a line are shown.
+const LONGEST: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_line_that_has_to_be_corrected() {
+        for (text, line, wanted) in [
+            ("a: 1\n\tb: 2\n", 2, ((2, 1), "a tab")),
+            ("a:\n  b:\t1\n  c: 2\n d: 1\n", 4, ((2, 5), "a tab")),
+            ("a: 1\n\u{a0}\u{a0}b: 2\nc: 3\n", 3, ((2, 1), "U+00A0")),
+            ("a:\n  b:1\n  c: 2\n", 3, ((2, 5), "missing after `:`")),
+            ("a:\n  - b:1\n    c: 2\n", 3, ((2, 7), "missing after `:`")),
+            ("a:\n  -b: 1\n   c: 2\n", 3, ((2, 4), "missing after `-`")),
+            ("a:\n  - b: 1\n\tc: 2\n", 2, ((3, 1), "a tab")),
+            ("a: { b: ${NAME} }\n", 1, ((1, 9), "needs quotes")),
+            ("a: [\n", 1, ((1, 5), "not valid YAML")),
+            ("a: \"https://b\n# a:1\tb\n", 2, ((2, 5), "not valid YAML")),
+            ("a: { b: \"${NAME}\" }\nc: [\n", 2, ((2, 5), "not valid YAML")),
+        ] {
+            let found = explain(text, (line, 5));
+            assert_eq!(found.position, wanted.0, "{text:?}: {found:?}");
+            assert!(found.problem.contains(wanted.1), "{text:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_place() {
+        assert_eq!(excerpt("a: 1\n\tb: 2\n", (2, 1)).unwrap(), "    →b: 2\n    ^");
+        assert_eq!(excerpt("a: é\u{a0}1\n", (1, 5)).unwrap(), "    a: é·1\n        ^");
+        assert_eq!(excerpt("a: 1\n", (2, 1)), None);
+        assert_eq!(excerpt("a: 1\n", (1, 9)), None);
+        assert_eq!(excerpt("a: 1\n-----BEGIN PRIVATE KEY-----\nMC4C\n", (3, 1)), None, "a key is not shown");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text: String, line in 0_usize..6, column in 0_usize..9) {
+            let found = explain(&text, (line, column));
+            let _ = excerpt(&text, found.position);
+        }
+    }
+}
