@@ -28,13 +28,7 @@ enum Command {
         file: ConfigFile,
     },
     /// Load the configuration as `run` would and print every problem, or what it would serve.
-    Check {
-        #[command(flatten)]
-        file: ConfigFile,
-        /// Print the effective configuration, with every default filled in.
-        #[arg(long)]
-        print_effective: bool,
-    },
+    Check(commands::check::Arguments),
     /// Take one call through the configuration and say at each step what was expected and what was seen.
     Explain(commands::explain::Arguments),
     #[cfg(feature = "demo")]
@@ -114,7 +108,7 @@ fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run { file } => commands::run::run(&file.config, environment.as_ref()),
-        Command::Check { file, print_effective } => commands::check::run(&file.config, print_effective),
+        Command::Check(arguments) => commands::check::run(&arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Init(arguments) => commands::init::run(&arguments),

@@ -1,33 +1,68 @@
 //! `fapi-gateway check`: loads the configuration as `run` would, and prints every problem.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::Config;
+use super::{ConfigFile, connect};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigErrors, Outline};
 use crate::server::descriptors;
 
-/// Prints one line for each listener, issuer and route, or, with `print_effective`, the effective configuration as
-/// YAML; warnings go to standard error. The exit code is 0, or 64 if there are problems, which are all printed.
-pub fn run(config: &Path, print_effective: bool) -> ExitCode {
+/// What `check` is told.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print the effective configuration, with every default, variable and included file filled in.
+    #[arg(long)]
+    print_effective: bool,
+    /// Check everything but the files that the configuration names, where certificates and keys are not at hand.
+    #[arg(long, conflicts_with = "connect")]
+    without_files: bool,
+    /// Also ask the issuers for their keys and connect to the upstreams, and print how each went; ends with 69 if one failed.
+    #[arg(long, conflicts_with = "print_effective")]
+    connect: bool,
+}
+
+/// Prints one line for each listener, issuer and route, or what the arguments ask for; warnings go to standard error.
+///
+/// The exit code is 0, or 64 if there are problems, which are all printed, or 69 if something cannot be reached.
+pub fn run(arguments: &Arguments) -> ExitCode {
     // A reader that closes the pipe early has read enough.
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    let config = match Config::load(config) {
-        Ok(config) => config,
+    let (outline, config) = match load(arguments) {
+        Ok(loaded) => loaded,
         Err(errors) => {
             let _ = writeln!(err, "{errors}");
             return ExitCode::from(super::BAD_CONFIGURATION);
         }
     };
-    for warning in config.warnings.iter().cloned().chain(descriptors::shortage(&config)) {
+    for warning in &outline.warnings {
         let _ = writeln!(err, "warning: {warning}");
     }
-    if print_effective {
-        let _ = write!(out, "{}", config.effective());
-    } else {
-        for line in config.summary() {
-            let _ = writeln!(out, "{line}");
-        }
+    if arguments.print_effective {
+        let _ = write!(out, "{}", outline.effective);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(config) = config.filter(|_| arguments.connect) {
+        let answers = connect::run(config);
+        let _ = write!(out, "{}", connect::table(&answers));
+        let reached = answers.iter().all(connect::Answer::is_good);
+        return if reached { ExitCode::SUCCESS } else { ExitCode::from(super::UNAVAILABLE) };
+    }
+    for line in &outline.summary {
+        let _ = writeln!(out, "{line}");
     }
     ExitCode::SUCCESS
+}
+
+fn load(arguments: &Arguments) -> Result<(Outline, Option<Config>), ConfigErrors> {
+    if arguments.without_files {
+        return Ok((Outline::load(&arguments.file.config, &|name| std::env::var_os(name))?, None));
+    }
+    let config = Config::load(&arguments.file.config)?;
+    let expiring = config.judge_certificates(Clock::system().unix_time())?;
+    let warnings = config.warnings.iter().cloned().chain(expiring).chain(descriptors::shortage(&config)).collect();
+    let (summary, effective) = (config.summary().to_vec(), config.effective().to_owned());
+    Ok((Outline { warnings, summary, effective }, Some(config)))
 }

@@ -1,6 +1,7 @@
 //! The commands of the program; each is one file or folder whose `run` returns an exit code.
 
 pub mod check;
+mod connect;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod explain;

@@ -8,6 +8,7 @@
 //! Reports every problem, not only the first, each with its line, its key path and how to correct it. Nothing that
 //! needs the network, such as an issuer's keys, is checked here; readiness covers that.
 
+mod certificates;
 mod compile;
 mod document;
 mod environment;
@@ -42,6 +43,7 @@ use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
 use crate::{issuer, resource, upstream};
 
+pub use certificates::CertificateFile;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 
@@ -89,12 +91,44 @@ pub struct Config {
     pub log: logging::Settings,
     /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.
     pub certificates: Vec<(String, UnixTime)>,
+    /// The same for each key that names one, with what is wrong with the certificates in it.
+    pub certificate_files: Vec<CertificateFile>,
     /// Every file with revocation lists, as gateway.yaml names it, and the earliest `nextUpdate` in it.
     pub revocation_lists: Vec<(String, UnixTime)>,
     /// Settings that are allowed but questionable, each with its key path.
     pub warnings: Vec<String>,
     summary: Vec<String>,
     effective: String,
+}
+
+/// What a configuration says, without the files that it names.
+pub struct Outline {
+    /// Settings that are allowed but questionable, each with its key path.
+    pub warnings: Vec<String>,
+    /// One line for each listener, issuer and route, for people.
+    pub summary: Vec<String>,
+    /// The effective configuration as YAML.
+    pub effective: String,
+}
+
+impl Outline {
+    /// Checks everything but the files that the configuration names: certificates, keys, revocation lists and the audit's.
+    /// Included files are read.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with every problem that was found.
+    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
+        let config = Config::read(path, environment, Named::Unread)?;
+        Ok(Self { warnings: config.warnings, summary: config.summary, effective: config.effective })
+    }
+}
+
+/// Whether the files that a configuration names are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Read,
+    /// They are not there. The configuration has none of their content, and nothing may be run with it.
+    Unread,
 }
 
 /// One address that clients connect to, with every entry of `listeners` in gateway.yaml that has this address.
@@ -165,6 +199,10 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load_in(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
+        Self::read(path, environment, Named::Read)
+    }
+
+    fn read(path: &Path, environment: Environment<'_>, named: Named) -> Result<Self, ConfigErrors> {
         let fail = |errors, files| ConfigErrors::new(path.to_owned(), errors, files);
         let mut files = Files::default();
         // One byte more than the limit, so that a file over the limit is noticed.
@@ -182,7 +220,7 @@ impl Config {
         };
         let (file, report) = source::read(&bytes, &mut Surroundings { file: path, files: &mut files, environment });
         let Some(file) = file else { return Err(fail(report.into_errors(), files)) };
-        compile::compile(file, report, path, files)
+        compile::compile(file, report, path, files, named)
     }
 
     /// One line for each listener, issuer and route, for people.

@@ -282,7 +282,11 @@ pub(super) fn host(url: &Url) -> Box<str> {
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
 }
 
-fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
+/// The certificates that may lead to a server.
+///
+/// # Errors
+/// [`ClientError`] when there is no anchor to trust.
+pub fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
     let mut roots = RootCertStore::empty();
     match anchors {
         TrustAnchors::System => {

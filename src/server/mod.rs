@@ -102,7 +102,9 @@ pub enum StartError {
 /// What an operator can do about an address that cannot be bound.
 fn way_out(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        ErrorKind::AddrInUse => "another process has the port (`ss -ltnp` shows which); free the port or change the address",
+        ErrorKind::AddrInUse => {
+            "another process has the port (`ss -ltnp` shows which); free the port or change the address"
+        }
         ErrorKind::PermissionDenied => {
             "ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or choose a port from 1024"
         }
@@ -162,6 +164,7 @@ pub struct Bound {
     control: Control,
     sources: Sources,
     guarantees: Guarantees,
+    expirations: Arc<ArcSwap<Expirations>>,
 }
 
 impl Bound {
@@ -201,13 +204,14 @@ impl Bound {
         };
         let generation = build(config, &shared, began, None)?;
         expirations.note(&metrics, now);
+        let expirations = Arc::new(ArcSwap::from_pointee(expirations));
         shared.note_files(&generation);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
         let threads = options.threads.unwrap_or_else(|| u16::try_from(workers::processors()).unwrap_or(u16::MAX));
         let workers = Workers::start(threads).map_err(StartError::Threads)?;
         let control = Control::default();
-        Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees })
+        Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees, expirations })
     }
 
     /// The addresses of the data listeners, with the ports that the system assigned for port 0.
@@ -231,7 +235,8 @@ impl Bound {
     /// [`StartError::AuditLost`] if audit lines were lost.
     pub fn run(self) -> Result<(), StartError> {
         let bound = self.addresses();
-        let Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees } = self;
+        let Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees, expirations } =
+            self;
         let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
         let seconds = generation.load().replay_log_too_young_for(clock.unix_time());
         if seconds > 0 {
@@ -304,6 +309,7 @@ impl Bound {
             control: control.clone(),
             audit: audit.sender(),
             sources,
+            expirations,
         };
         let reloader = server.add_service(background_service("reload", reloader));
         for service in &services {

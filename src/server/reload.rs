@@ -19,6 +19,7 @@ use super::Control;
 use super::build::{Shared, build};
 use super::descriptors::shortage;
 use super::expirations::Expirations;
+use crate::certificate::Fault;
 use crate::config::Config;
 use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
@@ -37,6 +38,8 @@ pub(super) struct Reloader {
     pub(super) control: Control,
     pub(super) audit: AuditSender,
     pub(super) sources: Sources,
+    /// Those of the files that are in force.
+    pub(super) expirations: Arc<ArcSwap<Expirations>>,
 }
 
 /// Where the configuration came from at startup, and which of its settings remain.
@@ -209,6 +212,12 @@ impl Reloader {
             (config.watch, config.audit.destination.clone(), Expirations::of(&config));
         let filter = config.log.filter.clone();
         let now = || self.shared.clock.unix_time();
+        match expirations.refused_unlike(&self.expirations.load(), now()) {
+            None => {}
+            // It will be, although no file changes.
+            Some((Fault::NotYetValid, why)) => return Err(NotReloaded::passing(why)),
+            Some((_, why)) => return Err(NotReloaded::lasting(why)),
+        }
         let new = build(config, &self.shared, now(), Some(&self.generation.load()))
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
         let new = Arc::new(new);
@@ -228,6 +237,7 @@ impl Reloader {
             *audit = destination;
         }
         expirations.note(&self.shared.metrics, now());
+        self.expirations.store(Arc::new(expirations));
         if self.generation.load().awaited().is_empty() {
             new.was_ready.store(true, Ordering::Release);
         }
@@ -266,6 +276,15 @@ impl BackgroundService for Reloader {
         let changes = Changes { watch: Watch::new(files), interval: *interval, passing: false };
         let work = Self::spawn_background(&self.generation.load_full()).await;
         let mut state = ReloadState { work, audit: audit.clone(), filter: log.filter.clone(), changes };
+        let (expirations, metrics, clock) =
+            (self.expirations.clone(), self.shared.metrics.clone(), self.shared.clock.clone());
+        let mut noting = JoinSet::new();
+        noting.spawn(async move {
+            loop {
+                tokio::time::sleep(JUDGED_EVERY).await;
+                expirations.load().note(&metrics, clock.unix_time());
+            }
+        });
         ready.notify_ready();
         let mut said = String::new();
         loop {
@@ -312,6 +331,8 @@ async fn open(destination: Destination) -> Result<Output, String> {
 }
 
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
+/// How often certificates are judged again, since they expire while no file changes.
+const JUDGED_EVERY: Duration = Duration::from_secs(60 * 60);
 const FIRST_KEYS: Duration = Duration::from_secs(5);
 /// How long to wait at most after a change before the files are read, so that several files can be written.
 const SETTLING: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The metrics for Prometheus, from the same data as the audit; label values come from closed sets only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fapi::UnixTime;
@@ -42,6 +42,7 @@ pub struct Metrics {
     /// The connections that a limit refused.
     pub overload: Overload,
     certificate_not_after: GaugeVec,
+    certificate_problems: GaugeVec,
     revocation_list_next_update: GaugeVec,
     audit_lines_lost: IntCounter,
     log_lines_lost: IntCounter,
@@ -165,6 +166,11 @@ impl Metrics {
             "When the first certificate of a file expires.",
             &["file"],
         )?;
+        let certificate_problems = time(
+            "fapi_gateway_certificate_problems",
+            "1 for each problem of a file with certificates. problem is expired, not_yet_valid, expires_soon, name, key_usage, chain, weak_key or weak_signature.",
+            &["file", "problem"],
+        )?;
         let revocation_list_next_update = time(
             "fapi_gateway_revocation_list_next_update_timestamp_seconds",
             "When the first revocation list of a file must be replaced.",
@@ -223,6 +229,7 @@ impl Metrics {
             arrivals: Arrivals::new(&registry)?,
             overload: Overload::new(&registry)?,
             certificate_not_after,
+            certificate_problems,
             revocation_list_next_update,
             audit_lines_lost,
             log_lines_lost,
@@ -291,6 +298,15 @@ impl Metrics {
     /// Sets when each certificate in use expires, replacing all previous values.
     pub fn certificates<'c>(&self, certificates: impl IntoIterator<Item = &'c (String, UnixTime)>) {
         self.set_times(&self.certificate_not_after, certificates);
+    }
+
+    /// Sets the problems of the certificates in use, each with its file, replacing all previous ones.
+    pub fn certificate_problems(&self, problems: &BTreeSet<(String, &'static str)>) {
+        let _replacing = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        self.certificate_problems.reset();
+        for (file, problem) in problems {
+            self.certificate_problems.with_label_values(&[file.as_str(), problem]).set(1.0);
+        }
     }
 
     /// Sets when each revocation list in use must be replaced, replacing all previous values.

@@ -15,8 +15,8 @@ use fapi::token::{AccessTokenForm, Differences, Dispensable, ScopeForm, TokenTyp
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
 use http::HeaderValue;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 use rustix::fs::{CWD, FileType};
 use serde_json::Value;
@@ -800,6 +800,9 @@ impl Folder {
             let certificate = params.signed_by(&key, &authority).expect("a certificate");
             folder.write(&format!("tls/{name}.pem"), certificate.pem().as_bytes());
             folder.write(&format!("tls/{name}-key.pem"), key.serialize_pem().as_bytes());
+            if name == "server" {
+                folder.write_refused(&key, &authority);
+            }
         }
         let revoked = revocation_list_params().signed_by(&authority).expect("a list");
         folder.write("tls/client-ca.crl", revoked.pem().expect("PEM").as_bytes());
@@ -841,7 +844,34 @@ impl Folder {
         self.write("tls/server.jks", &[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]);
         let made = rustix::fs::mknodat(CWD, self.0.join("tls/pipe.pem"), FileType::Fifo, 0o600.into(), 0);
         made.expect("a pipe");
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/include"), &self.0.join("include"));
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        copy(&tests.join("configs/include"), &self.0.join("include"));
+        copy(&tests.join("certificates"), &self.0.join("weak"));
+    }
+
+    /// Writes certificates that nobody accepts, each with `server-key.pem`, for the reason in its name.
+    fn write_refused(&self, key: &KeyPair, authority: &CertifiedIssuer<'_, KeyPair>) {
+        let write = |name: &str, adjust: &dyn Fn(&mut CertificateParams)| {
+            let mut params = CertificateParams::new(vec!["api.bank.example".to_owned()]).expect("a name");
+            adjust(&mut params);
+            let certificate = params.signed_by(key, authority).expect("a certificate");
+            self.write(&format!("tls/{name}.pem"), certificate.pem().as_bytes());
+        };
+        write("expired", &|params| params.not_after = date_time_ymd(2026, 12, 31));
+        write("not-yet-valid", &|params| params.not_before = date_time_ymd(2027, 12, 31));
+        write("another-name", &|params| {
+            params.subject_alt_names =
+                CertificateParams::new(vec!["www.bank.example".to_owned()]).expect("a name").subject_alt_names;
+        });
+        write("common-name", &|params| {
+            params.subject_alt_names.clear();
+            params.distinguished_name.push(DnType::CommonName, "api.bank.example");
+        });
+        write("for-clients", &|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
+        write("for-servers", &|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        write("encipherment", &|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
+        let own = fs::read(self.0.join("tls/server.pem")).expect("it was written");
+        self.write("tls/upside-down.pem", &[authority.pem().as_bytes(), &own].concat());
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
@@ -858,7 +888,9 @@ impl Folder {
     }
 
     fn problems(&self, text: &str) -> ConfigErrors {
-        self.load(text).err().unwrap_or_else(|| panic!("loads, but should not:\n{text}"))
+        // 2027-01-15.
+        let judged = |config: Config| config.judge_certificates(UnixTime(1_800_000_000));
+        self.load(text).and_then(judged).err().unwrap_or_else(|| panic!("is good, but should not be:\n{text}"))
     }
 }
 
@@ -873,7 +905,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();
         let to = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copy(&path, &to) } else { drop(fs::copy(&path, &to).expect("a file")) }
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).expect("a file");
+        }
     }
 }
 

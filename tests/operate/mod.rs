@@ -2,6 +2,7 @@
 
 mod audit;
 mod commands;
+mod check;
 mod configs;
 mod demo;
 mod deploy;

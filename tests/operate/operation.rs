@@ -56,7 +56,7 @@ fn ops_01_a_broken_file_ends_with_64_and_every_problem() {
 
 #[test]
 fn an_audit_file_that_cannot_be_written_is_found_by_check_and_not_created() {
-    let folder = scene(|scene| scene.replace("destination: stdout", "destination: logs/audit.jsonl"));
+    let folder = scene(|scene| scene.append("audit: { destination: logs/audit.jsonl }\n"));
     std::fs::create_dir(folder.path().join("logs")).unwrap();
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     // Whoever runs the tests may be allowed everything, so the program runs as somebody else, and the folder is not theirs.

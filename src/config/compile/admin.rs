@@ -11,9 +11,10 @@ use rustls::time_provider::DefaultTimeProvider;
 use super::Build;
 use super::files::{Anchors, misfit};
 use super::issuers::name_of;
+use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::config::{Admin, VirtualHost};
+use crate::config::{Admin, Named, VirtualHost};
 use crate::connection::tls;
 use crate::issuer::revocations::{Settings, Source};
 
@@ -93,10 +94,17 @@ impl Build<'_> {
             // Over HTTP/2, a connection without a request could not make room for others.
             protocols: &[b"http/1.1"],
         };
+        if let Some(path) = &entry.certificate {
+            let purpose = Purpose::Server { hosts: &[], behind_proxy: false };
+            self.judge(&chain_at, path, &settings.certificate_chain, purpose);
+        }
+        if self.reading == Named::Unread {
+            return known.then_some(settings);
+        }
         match settings.in_force(Arc::new(DefaultTimeProvider)) {
             Ok(_) => known.then_some(settings),
             Err(tls::TlsError(error)) => {
-                self.problem(&key_at, misfit(&error));
+                self.problem(&key_at, misfit(&error, &settings.certificate_chain, &settings.private_key));
                 None
             }
         }

@@ -6,6 +6,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::Build;
+use crate::config::Named;
 use crate::config::error::{KeyPath, nearest};
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
@@ -36,6 +37,9 @@ impl Build<'_> {
             return None;
         }
         let path = self.resolve(written);
+        if self.reading == Named::Unread {
+            return Some(audit::Destination::File(path));
+        }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.is_dir() || !directory.is_dir() {
             let problem = format!(

@@ -16,10 +16,10 @@ use fapi::policy::NonceMode;
 use fapi::route::{Route, Routes};
 
 use super::Build;
-use crate::config::VirtualHost;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 use crate::config::scalar::{self, FilePath};
+use crate::config::{Named, VirtualHost};
 use crate::connection::tls;
 use crate::replay::memory::Capacity;
 use crate::resource::Kind;
@@ -123,6 +123,9 @@ impl Build<'_> {
         if path.0.to_str().and_then(key_from_text).is_some() {
             self.problem(at, "this is a key, not a path; save it to a file and write the path here");
             return None;
+        }
+        if self.reading == Named::Unread {
+            return self.key_of_process(at).map(|key| vec![key]);
         }
         let bytes = self.read(at, path, Kind::PrivateKey)?;
         match read_keys(&bytes) {

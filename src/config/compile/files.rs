@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use fapi::UnixTime;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 
 use super::Build;
 use super::unreadable::{Form, unreadable};
+use crate::certificate::Purpose;
+use crate::config::Named;
 use crate::config::error::KeyPath;
 use crate::config::scalar::FilePath;
 use crate::connection::tls::{self, RevocationList, UnusableList};
@@ -78,6 +81,9 @@ impl Build<'_> {
     }
 
     pub(super) fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
+        if self.reading == Named::Unread {
+            return Some(Vec::new());
+        }
         let chain = self.certificates(at, path)?;
         if chain.iter().any(|certificate| ParsedCertificate::try_from(certificate).is_err()) {
             let problem = format!("`{}` has a certificate that cannot be parsed; issue it again", path.0.display());
@@ -88,6 +94,9 @@ impl Build<'_> {
     }
 
     pub(super) fn private_key(&mut self, at: &KeyPath, path: &FilePath) -> Option<PrivateKeyDer<'static>> {
+        if self.reading == Named::Unread {
+            return Some(PrivatePkcs8KeyDer::from(Vec::new()).into());
+        }
         let bytes = self.read(at, path, Kind::PrivateKey)?;
         let shown = path.0.display();
         let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
@@ -127,10 +136,14 @@ impl Build<'_> {
             );
             return None;
         }
+        if self.reading == Named::Unread {
+            return Some(Vec::new());
+        }
         let mut files = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             let at = at.index(index);
             let certificates = self.certificates(&at, path);
+            self.judge(&at, path, certificates.as_deref().unwrap_or_default(), Purpose::Anchor);
             let mut usable = true;
             for (place, certificate) in certificates.iter().flatten().enumerate() {
                 let is_readable = match kind {
@@ -189,6 +202,9 @@ impl Build<'_> {
         paths: &[FilePath],
         anchors: &[CertificateDer<'static>],
     ) -> Option<Vec<RevocationList>> {
+        if self.reading == Named::Unread {
+            return Some(Vec::new());
+        }
         let mut files = Vec::new();
         for (index, path) in paths.iter().enumerate() {
             let at = at.index(index);
@@ -261,8 +277,17 @@ pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
 }
 
 /// Explains why rustls accepts a certificate and a key separately, but not together.
-pub(super) fn misfit(error: &rustls::Error) -> String {
+pub(super) fn misfit(error: &rustls::Error, chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> String {
     if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let fits = |certificate: &CertificateDer<'static>| {
+            CertifiedKey::from_der(vec![certificate.clone()], key.clone_key(), &tls::provider()).is_ok()
+        };
+        if let Some(place) = chain.iter().position(fits) {
+            return format!(
+                "the key is that of certificate {} in the file; put that one first, then each after the one that it issued",
+                place + 1
+            );
+        }
         return "the key does not match the certificate; name the key of the first certificate in the file".to_owned();
     }
     format!("the certificate and the key cannot be used ({error}); issue them again")

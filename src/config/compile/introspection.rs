@@ -12,9 +12,10 @@ use rustls::sign::CertifiedKey;
 use super::Build;
 use super::files::misfit;
 use super::issuers::https_url;
-use crate::config::Profile;
+use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file;
+use crate::config::{Named, Profile};
 use crate::connection::tls;
 use crate::issuer::assertion::ClientKey;
 use crate::issuer::introspection::{Authentication, CacheSettings, Response, Room, Settings};
@@ -107,6 +108,13 @@ impl Build<'_> {
             self.problem(&at.key(name), "the method does not use this; remove the key, or correct `method`");
             good = false;
         }
+        if self.reading == Named::Unread {
+            if method? != PrivateKeyJwt {
+                let way_out = "name the PEM file of the key's certificate";
+                self.needed(&at.key("certificate"), entry.certificate.as_ref(), way_out)?;
+            }
+            return key.filter(|_| good).map(|key| Authentication::Certificate(Vec::new(), key));
+        }
         if method? == PrivateKeyJwt {
             let key = key?;
             let algorithm = match PrivateKey::from_der(&key) {
@@ -127,8 +135,11 @@ impl Build<'_> {
         let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file of the key's certificate");
         let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
         let (chain, key) = (chain?, key?);
+        if let Some(path) = &entry.certificate {
+            self.judge(&chain_at, path, &chain, Purpose::Client);
+        }
         if let Err(error) = CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
-            self.problem(&key_at, misfit(&error));
+            self.problem(&key_at, misfit(&error, &chain, &key));
             return None;
         }
         good.then_some(Authentication::Certificate(chain, key))

@@ -11,10 +11,11 @@ use rustls::time_provider::DefaultTimeProvider;
 use super::Build;
 use super::cors::{NoOrigins, describe_cors};
 use super::files::{Anchors, misfit};
+use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
-use crate::config::{Listener, VirtualHost};
+use crate::config::{Listener, Named, VirtualHost};
 use crate::connection::tls;
 
 impl Build<'_> {
@@ -68,18 +69,24 @@ impl Build<'_> {
         };
         let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Mean);
         let balancers = self.balancers(&at.key("proxy_protocol"), entry.proxy_protocol.as_ref());
+        if let (Some(tls), Some(path)) = (&tls, entry.tls.as_ref().and_then(|tls| tls.certificate.as_ref())) {
+            let hosts: Vec<&str> = origins.iter().flatten().map(|origin| origin.host()).collect();
+            let behind_proxy = entry.forwarded_client_certificate.is_some();
+            let purpose = Purpose::Server { hosts: &hosts, behind_proxy };
+            self.judge(&at.key("tls").key("certificate"), path, &tls.certificate_chain, purpose);
+        }
         let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
         let balancers = balancers?;
         let mut line = format!(
             "listener {address}: serves {}; client certificates: {}",
             entry.origins.as_deref().unwrap_or_default().join(", "),
-            describe(&tls.client_certificates)
+            self.describe(&tls.client_certificates)
         );
         if let Some(trusted_proxy) = &trusted_proxy {
             line.push_str(&format!(
                 "; forwarded in {}: {}",
                 trusted_proxy.dialect.header(),
-                describe_trust(&trusted_proxy.trust)
+                self.describe_trust(&trusted_proxy.trust)
             ));
         }
         if !balancers.is_empty() {
@@ -186,11 +193,14 @@ impl Build<'_> {
             client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
             protocols: &[b"h2", b"http/1.1"],
         };
+        if self.reading == Named::Unread {
+            return known.then_some(settings);
+        }
         match settings.in_force(Arc::new(DefaultTimeProvider)) {
             Ok(_) if known => Some(settings),
             Ok(_) => None,
             Err(tls::TlsError(error)) => {
-                self.problem(&key_at, misfit(&error));
+                self.problem(&key_at, misfit(&error, &settings.certificate_chain, &settings.private_key));
                 None
             }
         }
@@ -330,37 +340,40 @@ pub(super) fn by_address(entries: Vec<(SocketAddr, VirtualHost)>) -> Vec<Listene
     listeners
 }
 
-fn describe(clients: &tls::ClientCertificates) -> String {
-    match clients {
-        tls::ClientCertificates::None => "none".to_owned(),
-        tls::ClientCertificates::Requested { demand, trust } => {
-            let demand = match demand {
-                tls::Demand::Optional => "optional",
-                tls::Demand::Required => "required",
-            };
-            format!("{demand}, {}", describe_trust(trust))
+impl Build<'_> {
+    fn describe(&self, clients: &tls::ClientCertificates) -> String {
+        match clients {
+            tls::ClientCertificates::None => "none".to_owned(),
+            tls::ClientCertificates::Requested { demand, trust } => {
+                let demand = match demand {
+                    tls::Demand::Optional => "optional",
+                    tls::Demand::Required => "required",
+                };
+                format!("{demand}, {}", self.describe_trust(trust))
+            }
         }
     }
-}
 
-fn describe_trust(trust: &tls::Trust) -> String {
-    match trust {
-        tls::Trust::Possession => "by possession".to_owned(),
-        tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
-            let usage = match extended_key_usage {
-                tls::ExtendedKeyUsage::ClientAuth => "client_auth",
-                tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
-                tls::ExtendedKeyUsage::Any => "any",
-            };
-            let expired = match on_expired {
-                _ if revocation_lists.is_empty() => "",
-                tls::OnExpired::Refuse => " (expired: refuse)",
-                tls::OnExpired::Accept => " (expired: accept)",
-            };
-            let (anchors, lists) = (anchors.len(), revocation_lists.len());
-            format!(
-                "by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
-            )
+    fn describe_trust(&self, trust: &tls::Trust) -> String {
+        match trust {
+            tls::Trust::Possession => "by possession".to_owned(),
+            tls::Trust::Chain { .. } if self.reading == Named::Unread => "by chain; files not read".to_owned(),
+            tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
+                let usage = match extended_key_usage {
+                    tls::ExtendedKeyUsage::ClientAuth => "client_auth",
+                    tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
+                    tls::ExtendedKeyUsage::Any => "any",
+                };
+                let expired = match on_expired {
+                    _ if revocation_lists.is_empty() => "",
+                    tls::OnExpired::Refuse => " (expired: refuse)",
+                    tls::OnExpired::Accept => " (expired: accept)",
+                };
+                let (anchors, lists) = (anchors.len(), revocation_lists.len());
+                format!(
+                    "by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
+                )
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fapi::UnixTime;
+use rustls::pki_types::CertificateDer;
 use serde_yaml::Value;
 
 use self::connections::Connections;
@@ -37,20 +38,29 @@ use super::environment::escaped;
 use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
 use super::file::{self, File};
 use super::report::Report;
-use super::scalar;
-use super::{Config, Profile};
+use super::scalar::{self, FilePath};
+use super::{CertificateFile, Config, Named, Profile};
+use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
 use crate::connection::limits::Limits;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
-pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files) -> Result<Config, ConfigErrors> {
+pub(super) fn compile(
+    mut file: File,
+    report: Report,
+    path: &Path,
+    files: Files,
+    reading: Named,
+) -> Result<Config, ConfigErrors> {
     let mut build = Build {
         report,
         directory: path.parent().unwrap_or(Path::new("")),
         files,
+        reading,
         named: Vec::new(),
         certificates: BTreeMap::new(),
+        certificate_files: Vec::new(),
         revocation_lists: BTreeMap::new(),
         warnings: Vec::new(),
         summary: Vec::new(),
@@ -104,6 +114,7 @@ pub(super) fn compile(mut file: File, report: Report, path: &Path, files: Files)
             audit,
             log,
             certificates: build.certificates.into_iter().collect(),
+            certificate_files: build.certificate_files,
             revocation_lists: build.revocation_lists.into_iter().collect(),
             warnings: build.warnings,
             summary: build.summary,
@@ -126,7 +137,10 @@ struct Build<'d> {
     files: Files,
     /// The files that were read besides gateway.yaml, each with the key that names it.
     named: Vec<(KeyPath, resource::Id)>,
+    /// Whether the files that it names are read; if not, something empty stands for each.
+    reading: Named,
     certificates: BTreeMap<String, UnixTime>,
+    certificate_files: Vec<CertificateFile>,
     revocation_lists: BTreeMap<String, UnixTime>,
     warnings: Vec<String>,
     summary: Vec<String>,
@@ -148,6 +162,12 @@ impl Build<'_> {
             found.map(|(_, file)| (file.clone(), error.problem.clone()))
         };
         self.report.errors().iter().filter_map(of).collect()
+    }
+
+    /// Judges the certificates of the file at this key.
+    fn judge(&mut self, at: &KeyPath, file: &FilePath, certificates: &[CertificateDer<'_>], purpose: Purpose<'_>) {
+        let (name, place) = (file.0.display().to_string(), self.report.elsewhere(at, ""));
+        self.certificate_files.push(CertificateFile { name, place, judgement: Judgement::of(certificates, purpose) });
     }
 
     fn profile(&mut self, file: &File) -> Option<Profile> {

@@ -318,6 +318,7 @@ fn every_metric() -> String {
     metrics.reloaded(true);
     let file = [("file.pem".to_owned(), UnixTime(1))];
     metrics.certificates(&file);
+    metrics.certificate_problems(&[("file.pem".to_owned(), "expired")].into());
     metrics.revocation_lists(&file);
     let resources = Resources::new(Clock::from_fn(|| Duration::ZERO));
     let observer = IssuerMetrics::new(&metrics, &resources, &[]);
