@@ -299,11 +299,9 @@ fn is_self_issued(certificate: &X509Certificate<'_>) -> bool {
 
 /// Whether it has the address of its issuer's certificate (RFC 5280 §4.2.2.1), as those of intermediate authorities have.
 fn says_where_its_issuer_is(certificate: &X509Certificate<'_>) -> bool {
-    certificate.extensions().iter().any(|extension| match extension.parsed_extension() {
-        ParsedExtension::AuthorityInfoAccess(access) => {
-            access.accessdescs.iter().any(|entry| entry.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2")
-        }
-        _ => false,
+    certificate.extensions().iter().any(|extension| {
+        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else { return false };
+        access.accessdescs.iter().any(|entry| entry.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2")
     })
 }
 

@@ -114,15 +114,17 @@ fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Su
     let mut added = Vec::new();
     for (key, value) in entries {
         let name = key.as_str().unwrap_or_default();
-        match value {
-            Value::Sequence(list) if LISTS.contains(&name) => added.push((name.to_owned(), Value::Sequence(list))),
-            Value::Mapping(mapping) if name == UPSTREAMS => added.push((name.to_owned(), Value::Mapping(mapping))),
-            _ if LISTS.contains(&name) => own.problem(&KeyPath::of(name), "expected a list, such as `[a, b]`"),
-            _ if name == UPSTREAMS => own.problem(&KeyPath::of(name), "expected a mapping"),
-            _ if name == "include" => {
-                own.problem(&KeyPath::of(name), "an included file includes no others; name them in gateway.yaml");
-            }
-            _ => own.problem(&KeyPath::of(name), ONLY),
+        let problem = match name {
+            "routes" | "issuers" if value.is_sequence() => None,
+            UPSTREAMS if value.is_mapping() => None,
+            "routes" | "issuers" => Some("expected a list, such as `[a, b]`"),
+            UPSTREAMS => Some("expected a mapping"),
+            "include" => Some("an included file includes no others; name them in gateway.yaml"),
+            _ => Some(ONLY),
+        };
+        match problem {
+            None => added.push((name.to_owned(), value)),
+            Some(problem) => own.problem(&KeyPath::of(name), problem),
         }
     }
     for (key, value) in &added {
@@ -136,10 +138,8 @@ fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Su
     }
     report.include(own, path, &lengths);
     for (key, value) in added {
-        let kept = whole.entry(Value::String(key.clone())).or_insert_with(|| match &value {
-            Value::Mapping(_) => Value::Mapping(Mapping::new()),
-            _ => Value::Sequence(Vec::new()),
-        });
+        let empty = if value.is_mapping() { Value::Mapping(Mapping::new()) } else { Value::Sequence(Vec::new()) };
+        let kept = whole.entry(Value::String(key.clone())).or_insert(empty);
         match (kept, value) {
             (Value::Sequence(kept), Value::Sequence(more)) => {
                 report.joined(&key, kept.len(), more.len());

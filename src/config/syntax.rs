@@ -60,6 +60,9 @@ fn mistake(line: &str) -> Option<(usize, String)> {
         let place = content.len() - entry.len() + key + 1;
         return Some((column(place), "a space is missing after `:`; write one".to_owned()));
     }
+    if let Some(place) = missing_in_braces(content) {
+        return Some((column(place), "a space is missing after `:`; write one".to_owned()));
+    }
     let quoted = value.trim_start().starts_with(['"', '\'']);
     if let Some(place) = content.find("${").filter(|_| !quoted && value.contains(['[', '{'])) {
         let in_brackets = content.get(..place).is_some_and(|before| before.contains(['[', '{']));
@@ -68,6 +71,30 @@ fn mistake(line: &str) -> Option<(usize, String)> {
                 column(place),
                 "inside brackets and braces, `${NAME}` needs quotes; write `\"${NAME}\"`".to_owned(),
             ));
+        }
+    }
+    None
+}
+
+/// Where a mapping in braces has `key:value` or `key:[` in place of a key and a value.
+fn missing_in_braces(content: &str) -> Option<usize> {
+    let (mut quote, mut begins, mut key) = (None, false, None);
+    for (place, found) in content.char_indices() {
+        match (quote, found) {
+            (Some(mark), _) => quote = (mark != found).then_some(mark),
+            (None, '"' | '\'') => (quote, begins, key) = (Some(found), false, None),
+            (None, '{' | ',') => (begins, key) = (true, None),
+            (None, ' ') => key = None,
+            (None, 'a'..='z' | '_') if begins => (begins, key) = (false, Some(place)),
+            (None, 'a'..='z' | '0'..='9' | '_') => {}
+            (None, ':') => {
+                let after = content.get(place + 1..)?;
+                if key.is_some() && !after.is_empty() && !after.starts_with([' ', '/']) {
+                    return Some(place + 1);
+                }
+                key = None;
+            }
+            (None, _) => (begins, key) = (false, None),
         }
     }
     None
@@ -109,6 +136,8 @@ mod tests {
             ("a:\n  - b:1\n    c: 2\n", 3, ((2, 7), "missing after `:`")),
             ("a:\n  -b: 1\n   c: 2\n", 3, ((2, 4), "missing after `-`")),
             ("a:\n  - b: 1\n\tc: 2\n", 2, ((3, 1), "a tab")),
+            ("a: { b: [x], c:[y] }\n", 1, ((1, 16), "missing after `:`")),
+            ("a: { b: \"c:[\", d: https://e, f: 0:0\n", 1, ((1, 5), "not valid YAML")),
             ("a: { b: ${NAME} }\n", 1, ((1, 9), "needs quotes")),
             ("a: [\n", 1, ((1, 5), "not valid YAML")),
             ("a: \"https://b\n# a:1\tb\n", 2, ((2, 5), "not valid YAML")),

@@ -40,9 +40,10 @@ impl Expirations {
                 faults.insert((file.name.clone(), problem.fault.as_str()));
                 let line = file.line(&problem);
                 // The number of days that are left changes, which is no news.
-                let news = match problem.fault {
-                    Fault::ExpiresSoon => format!("{} expires soon", file.name),
-                    _ => line.clone(),
+                let news = if problem.fault == Fault::ExpiresSoon {
+                    format!("{} expires soon", file.name)
+                } else {
+                    line.clone()
                 };
                 if said.insert(news) {
                     tracing::warn!("{line}");

@@ -101,18 +101,22 @@ pub enum StartError {
 
 /// What an operator can do about an address that cannot be bound.
 fn way_out(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::AddrInUse => {
-            "another process has the port (`ss -ltnp` shows which); free the port or change the address"
-        }
-        ErrorKind::PermissionDenied => {
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or choose a port from 1024"
-        }
-        ErrorKind::AddrNotAvailable => {
-            "this machine has no such address (`ip address` lists its own); write one of them, or `0.0.0.0` or `[::]` for all"
-        }
-        _ => "free the port or change the address",
-    }
+    const KNOWN: [(ErrorKind, &str); 3] = [
+        (
+            ErrorKind::AddrInUse,
+            "another process has the port (`ss -ltnp` shows which); free the port or change the address",
+        ),
+        (
+            ErrorKind::PermissionDenied,
+            "ports below 1024 need the capability CAP_NET_BIND_SERVICE; grant it, or choose a port from 1024",
+        ),
+        (
+            ErrorKind::AddrNotAvailable,
+            "this machine has no such address (`ip address` lists its own); write one of them, or `0.0.0.0` or `[::]` for all",
+        ),
+    ];
+    let known = KNOWN.iter().find(|(kind, _)| *kind == error.kind());
+    known.map_or("free the port or change the address", |(_, said)| said)
 }
 
 /// A handle to stop and reload a running gateway.

@@ -34,7 +34,7 @@ fn scene(adjust: impl FnOnce(Scene) -> Scene) -> Folder {
 fn without_files_everything_else_is_checked() {
     let files = ["ca.pem", "server.pem", "server-key.pem", "gateway.pem"];
     let bare = |adjust: &dyn Fn(Scene) -> Scene| {
-        let folder = scene(|scene| adjust(scene));
+        let folder = scene(adjust);
         for file in files {
             std::fs::remove_file(folder.path().join(file)).unwrap();
         }

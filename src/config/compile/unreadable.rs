@@ -5,16 +5,18 @@ use std::io::{self, ErrorKind};
 
 /// Why a file cannot be read, and what to do.
 pub(in crate::config) fn unreadable(error: &io::Error) -> String {
-    let (why, way_out) = match error.kind() {
-        ErrorKind::NotFound => ("there is no such file", "correct the path, or create the file"),
-        ErrorKind::PermissionDenied => (
-            "the user of this process may not read it, or may not enter a directory above it",
-            "change its owner or its permissions",
+    const KNOWN: [(ErrorKind, &str); 3] = [
+        (ErrorKind::NotFound, "there is no such file; correct the path, or create the file"),
+        (
+            ErrorKind::PermissionDenied,
+            "the user of this process may not read it, or may not enter a directory above it; change its owner or its permissions",
         ),
-        ErrorKind::IsADirectory => ("it is a directory", "name a file in it"),
-        _ => return format!("{error}; name a file that can be read"),
-    };
-    format!("{why}; {way_out}")
+        (ErrorKind::IsADirectory, "it is a directory; name a file in it"),
+    ];
+    match KNOWN.iter().find(|(kind, _)| *kind == error.kind()) {
+        Some((_, said)) => (*said).to_owned(),
+        None => format!("{error}; name a file that can be read"),
+    }
 }
 
 /// A form of certificates and keys that is not PEM.
