@@ -57,7 +57,7 @@ impl JsonSchema for Duration {
         json_schema!({
             "description": "A time with its unit, such as `60s` or `250ms`.",
             "type": "string",
-            "pattern": r"^\s*[0-9]+\s*[a-zA-Z]+(\s*[0-9]+\s*[a-zA-Z]+)*\s*$",
+            "pattern": r"^\s*[0-9]+\s*[a-zA-Z]+(\s*[0-9]+\s*[a-zA-Z]+)*\s*$|\$\{",
         })
     }
 }
@@ -121,7 +121,7 @@ impl JsonSchema for Size {
         json_schema!({
             "description": "A number of bytes with its unit, such as `16KiB` or `10MiB`.",
             "type": "string",
-            "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmMgG][iI]?)?[bB]$",
+            "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKmMgG][iI]?)?[bB]$|\$\{",
         })
     }
 }

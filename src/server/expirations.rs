@@ -79,3 +79,73 @@ impl Expirations {
         faults(self).into_iter().find(|(name, fault, _)| !is_known(name, *fault)).map(|(_, fault, line)| (fault, line))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+    use crate::certificate::SOON;
+
+    /// Since 1970, the end of the certificate: 2027-01-15.
+    const END: u64 = 1_799_971_200;
+
+    /// A configuration whose server certificate ends at [`END`], in a folder of its own.
+    fn expirations(name: &str) -> (PathBuf, Expirations) {
+        let folder = std::env::temp_dir().join(format!("fapi-gateway-expirations-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["api.bank.example".to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2027, 1, 15);
+        std::fs::write(folder.join("server.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(folder.join("server-key.pem"), key.serialize_pem()).unwrap();
+        let text = r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:8443
+    origins: ["https://api.bank.example"]
+    tls: { certificate: server.pem, private_key: server-key.pem, client_certificates: { mode: none } }
+upstreams:
+  accounts: { servers: ["http://127.0.0.1:8080"] }
+routes:
+  - { name: health, path: /health, methods: [GET], public: true, upstream: accounts }
+"#;
+        std::fs::write(folder.join("gateway.yaml"), text).unwrap();
+        let config = Config::load(&folder.join("gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+        let expirations = Expirations::of(&config);
+        (folder, expirations)
+    }
+
+    #[test]
+    fn what_expires_while_no_file_changes_is_said_once() {
+        let (folder, expirations) = expirations("said");
+        let metrics = Metrics::new().unwrap();
+        let mut lines = Vec::new();
+        for now in [END - SOON - 1, END - SOON + 1, END - SOON / 2, END, END + 1, END + 2] {
+            expirations.note(&metrics, UnixTime(now));
+            lines.push(expirations.said.lock().unwrap().len());
+        }
+        assert_eq!(lines, [0, 1, 1, 1, 2, 2]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_worse_than_before_keeps_a_reload_from_coming_into_force() {
+        let (folder, before) = expirations("before");
+        let (other, after) = expirations("after");
+        let refused = |now| after.refused_unlike(&before, UnixTime(now)).map(|(fault, _)| fault);
+        assert_eq!((refused(END), refused(END + 1)), (None, None), "it is as bad as the one before");
+        let nothing = Expirations {
+            certificates: Vec::new(),
+            certificate_files: Vec::new(),
+            revocation_lists: Vec::new(),
+            said: Mutex::default(),
+        };
+        let refused = |now| after.refused_unlike(&nothing, UnixTime(now)).map(|(fault, _)| fault);
+        assert_eq!((refused(END), refused(END + 1)), (None, Some(Fault::Expired)));
+        for folder in [folder, other] {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+    }
+}

@@ -115,6 +115,8 @@ fn the_exit_codes_are_those_of_the_program() {
     let taken = configuration().replace("0.0.0.0:8443", &socket.local_addr().unwrap().to_string());
     folder.write("gateway.yaml", &taken);
     assert_eq!(program(&["run"], folder.path()).status.code(), Some(1));
+    folder.write("gateway.yaml", &configuration().replace("https://as.bank.example", "https://127.0.0.1:9"));
+    assert_eq!(program(&["check", "--connect"], folder.path()).status.code(), Some(69));
     let proof = ["proof", "--key", "nowhere.pem", "--method", "GET", "--url", "https://api.bank.example/"];
     assert_eq!(program(&proof, folder.path()).status.code(), Some(1));
     folder.write("gateway.yaml", &configuration());
