@@ -61,7 +61,7 @@ fn load(arguments: &Arguments) -> Result<(Outline, Option<Config>), ConfigErrors
         return Ok((Outline::load(&arguments.file.config, &|name| std::env::var_os(name))?, None));
     }
     let config = Config::load(&arguments.file.config)?;
-    let expiring = config.judge_certificates(Clock::system().unix_time())?;
+    let expiring = config.judge(Clock::system().unix_time())?;
     let warnings = config.warnings.iter().cloned().chain(expiring).chain(descriptors::shortage(&config)).collect();
     let (summary, effective) = (config.summary().to_vec(), config.effective().to_owned());
     Ok((Outline { warnings, summary, effective }, Some(config)))

@@ -3,8 +3,7 @@
 use fapi::UnixTime;
 
 use super::error::ConfigError;
-use super::{Config, ConfigErrors};
-use crate::certificate::{Judgement, Problem, Severity};
+use crate::certificate::{Judgement, Problem};
 
 /// A file with certificates, in one place of gateway.yaml.
 #[derive(Clone, Debug)]
@@ -26,31 +25,5 @@ impl CertificateFile {
     pub fn line(&self, problem: &Problem) -> String {
         let of = self.place.file.as_ref().map(|file| format!(" in {}", file.display())).unwrap_or_default();
         format!("{}{of}: `{}`: {problem}", self.place.path, self.name)
-    }
-}
-
-impl Config {
-    /// Judges all certificates at this time: the lines of those that some refuse, or soon will.
-    ///
-    /// # Errors
-    /// [`ConfigErrors`] with the certificates that everybody refuses.
-    pub fn judge_certificates(&self, now: UnixTime) -> Result<Vec<String>, ConfigErrors> {
-        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        for file in &self.certificate_files {
-            for problem in file.problems(now) {
-                match problem.severity {
-                    Severity::Error => {
-                        let problem = format!("`{}`: {problem}", file.name);
-                        errors.push(ConfigError { problem, ..file.place.clone() });
-                    }
-                    Severity::Warning => warnings.push(file.line(&problem)),
-                }
-            }
-        }
-        if errors.is_empty() {
-            Ok(warnings)
-        } else {
-            Err(ConfigErrors::new(self.file.clone(), errors, self.files.clone()))
-        }
     }
 }

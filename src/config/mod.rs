@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod file;
 mod include;
+mod judge;
 mod report;
 mod scalar;
 mod source;
@@ -87,6 +88,8 @@ pub struct Config {
     pub drain: drain::Settings,
     /// Where the audit is written, and what happens if it cannot be.
     pub audit: audit::Settings,
+    /// The key that says so, without a problem.
+    audit_place: ConfigError,
     /// What the log has.
     pub log: logging::Settings,
     /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.

@@ -889,7 +889,7 @@ impl Folder {
 
     fn problems(&self, text: &str) -> ConfigErrors {
         // 2027-01-15.
-        let judged = |config: Config| config.judge_certificates(UnixTime(1_800_000_000));
+        let judged = |config: Config| config.judge(UnixTime(1_800_000_000));
         self.load(text).and_then(judged).err().unwrap_or_else(|| panic!("is good, but should not be:\n{text}"))
     }
 }

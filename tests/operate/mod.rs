@@ -1,8 +1,8 @@
 //! What operators do and see: configuration, reload, logs, metrics, manifests and documentation.
 
 mod audit;
-mod commands;
 mod check;
+mod commands;
 mod configs;
 mod demo;
 mod deploy;

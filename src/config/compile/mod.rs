@@ -113,6 +113,7 @@ pub(super) fn compile(
             drain,
             audit,
             log,
+            audit_place: build.report.elsewhere(&KeyPath::of("audit").key("destination"), ""),
             certificates: build.certificates.into_iter().collect(),
             certificate_files: build.certificate_files,
             revocation_lists: build.revocation_lists.into_iter().collect(),

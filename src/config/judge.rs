@@ -1,0 +1,59 @@
+//! What loads and fails all the same: certificates that everybody refuses, and an audit file that cannot be written.
+//!
+//! `run` and a reload find it themselves, and do what is best for those who are served; `check` refuses it.
+
+use std::path::Path;
+
+use fapi::UnixTime;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::error::ConfigError;
+use super::{Config, ConfigErrors};
+use crate::certificate::Severity;
+use crate::telemetry::audit::Destination;
+
+impl Config {
+    /// Judges all certificates at this time, and whether the audit can be written: the lines of the certificates that some
+    /// refuse, or soon will.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with the certificates that everybody refuses, and the audit's file.
+    pub fn judge(&self, now: UnixTime) -> Result<Vec<String>, ConfigErrors> {
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        for file in &self.certificate_files {
+            for problem in file.problems(now) {
+                match problem.severity {
+                    Severity::Error => {
+                        let problem = format!("`{}`: {problem}", file.name);
+                        errors.push(ConfigError { problem, ..file.place.clone() });
+                    }
+                    Severity::Warning => warnings.push(file.line(&problem)),
+                }
+            }
+        }
+        if let Destination::File(path) = &self.audit.destination
+            && let Some(problem) = unwritable(path)
+        {
+            errors.push(ConfigError { problem, ..self.audit_place.clone() });
+        }
+        match errors.is_empty() {
+            true => Ok(warnings),
+            false => Err(ConfigErrors::new(self.file.clone(), errors, self.files.clone())),
+        }
+    }
+}
+
+/// Why a file cannot be written, if it cannot. Nothing is created or opened: a check leaves no trace, and opening a pipe
+/// waits for its reader.
+fn unwritable(path: &Path) -> Option<String> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (place, what) = if path.exists() { (path, "the file") } else { (directory, "its directory") };
+    let why = match access(place, Access::WRITE_OK).err()? {
+        Errno::ROFS => "is on a file system that is read-only; choose a path on another, or mount a volume there",
+        _ => {
+            "may not be written by the user of this process; change its owner or its permissions, or choose another path"
+        }
+    };
+    Some(format!("`{}` cannot be written: {what} {why}", path.display()))
+}
