@@ -5,7 +5,9 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
 use sandbox::pki::{self, Authority};
 use tokio::time::timeout;
 
@@ -69,7 +71,7 @@ fn without_files_everything_else_is_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_asks_issuers_and_upstreams_and_says_how_each_went() {
     let authority = Authority::new("Test CA");
-    let mut issuer = AuthorizationServer::start(&authority).unwrap();
+    let issuer = AuthorizationServer::start(&authority).unwrap();
     let upstream = AuthorizationServer::start(&authority).unwrap();
     let url = upstream.issuer().to_owned();
     let tls = |anchors: &str| format!("servers: [\"{url}\"], tls: {{ trust_anchors: [{anchors}] }}");
@@ -99,10 +101,10 @@ async fn connect_asks_issuers_and_upstreams_and_says_how_each_went() {
     );
     assert_eq!(lines[2], "1 of 2 could be used");
 
-    issuer.stop().await.unwrap();
+    issuer.script("/jwks", Answer::status(StatusCode::SERVICE_UNAVAILABLE));
     let (code, table, _) = connect(&folder);
     assert_eq!(code, Some(69), "{table}");
-    assert!(table.starts_with("FAILED") && table.contains("cannot be reached"), "{table}");
+    assert!(table.starts_with("FAILED") && table.contains("503"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
