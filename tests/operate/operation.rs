@@ -1,7 +1,7 @@
 //! The program as an operator uses it: commands, exit codes, reload, and errors at startup.
 
 use std::fs::Permissions;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
