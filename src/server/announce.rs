@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use fapi::credentials::Scheme;
 use fapi::policy::NonceMode;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -79,20 +76,12 @@ impl Announcement {
         let generation = self.generation.load();
         generation.awaited().is_empty() && generation.replay_log_too_young_for(self.clock.unix_time()) == 0
     }
-}
 
-#[async_trait]
-impl BackgroundService for Announcement {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    /// Says that the gateway is ready, once it is.
+    pub(super) async fn say(&self) {
         let mut look = tokio::time::interval(BETWEEN_LOOKS);
-        loop {
-            tokio::select! {
-                _ = look.tick() => {}
-                _ = shutdown.changed() => return,
-            }
-            if self.is_due() {
-                break;
-            }
+        while !self.is_due() {
+            look.tick().await;
         }
         let Guarantees { configuration, issuers, replay, nonce, audit } = &self.guarantees;
         let (version, listeners) = (env!("CARGO_PKG_VERSION"), &self.listeners);

@@ -306,7 +306,10 @@ impl Bound {
             services.push(server.add_service(service));
         }
         let resources = shared.resources.clone();
+        let (watched, time) = (generation.clone(), clock.clone());
+        let announcement = Announcement { generation: watched, clock: time, guarantees, listeners: bound };
         let reloader = Reloader {
+            announcement: Arc::new(announcement),
             generation: generation.clone(),
             shared,
             addresses,
@@ -319,9 +322,6 @@ impl Bound {
         for service in &services {
             service.add_dependency(&reloader);
         }
-        let (watched, time) = (generation.clone(), clock.clone());
-        let announcement = Announcement { generation: watched, clock: time, guarantees, listeners: bound };
-        server.add_service(background_service("ready", announcement));
         if let Some(socket) = admin {
             // Depends on the address that was bound, even if a reload names another.
             let entrance = match socket.local_addr() {

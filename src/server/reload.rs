@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::Control;
+use super::announce::Announcement;
 use super::build::{Shared, build};
 use super::descriptors::shortage;
 use super::expirations::Expirations;
@@ -38,6 +39,7 @@ pub(super) struct Reloader {
     pub(super) control: Control,
     pub(super) audit: AuditSender,
     pub(super) sources: Sources,
+    pub(super) announcement: Arc<Announcement>,
     /// Those of the files that are in force.
     pub(super) expirations: Arc<ArcSwap<Expirations>>,
 }
@@ -278,7 +280,8 @@ impl BackgroundService for Reloader {
         let mut state = ReloadState { work, audit: audit.clone(), filter: log.filter.clone(), changes };
         let (expirations, metrics, clock) =
             (self.expirations.clone(), self.shared.metrics.clone(), self.shared.clock.clone());
-        let mut noting = JoinSet::new();
+        let (mut noting, announcement) = (JoinSet::new(), self.announcement.clone());
+        noting.spawn(async move { announcement.say().await });
         noting.spawn(async move {
             loop {
                 tokio::time::sleep(JUDGED_EVERY).await;
