@@ -83,13 +83,20 @@ impl Stage {
             })
             .collect();
         let all: String = (0..more.issuers).map(|number| format!(", more-{number}")).collect();
-        let routes: String = (0..more.routes)
+        let routes: Vec<String> = (0..more.routes)
             .map(|number| {
                 format!(
                     "  - {{ name: more-{number}, path: /more/{number}/*/items/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}\n"
                 )
             })
             .collect();
+        // A file has at most 1 MiB.
+        let included: Vec<String> =
+            (0..routes.len().div_ceil(5000)).map(|file| format!("routes-{file}.yaml")).collect();
+        for (name, routes) in included.iter().zip(routes.chunks(5000)) {
+            write(&folder, name, &format!("routes:\n{}", routes.concat()));
+        }
+        let include = if included.is_empty() { String::new() } else { format!("include: [{}]", included.join(", ")) };
         write(
             &folder,
             "gateway.yaml",
@@ -113,7 +120,8 @@ routes:
   - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}
   - {{ name: balances, path: /balances/**, methods: [GET], scopes: [accounts], issuers: [asked], upstream: accounts }}
   - {{ name: any, path: /any/**, methods: [GET], scopes: [accounts], issuers: [bank{all}], upstream: accounts }}
-{routes}"#,
+{include}
+"#,
                 issuer.issuer(),
                 audience
             ),

@@ -48,7 +48,7 @@ pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Tim
 /// The configured issuers; an [`IssuerIndex`] is an index into them.
 pub struct Issuers {
     entries: Vec<Entry>,
-    tokens: Cache<CacheKey, Remembered>,
+    tokens: Cache<TokenHash, Remembered<VerifiedBy>>,
     cache: CacheSettings,
     revocations: Arc<Revocations>,
     intake: Option<revocations::Settings>,
@@ -140,11 +140,9 @@ impl Issuers {
         let (accepted, max_age) = (policy.issuers(), policy.introspection_max_age());
         let token = evidence.token();
         debug_assert_eq!(*hash, TokenHash::of(token), "the hash is of another token");
-        for entry in self.accepted(accepted) {
-            if let Some(found) = self.remembered(entry, hash, max_age)? {
-                self.observer.token_cache(&entry.expected.name, CacheOutcome::Hit);
-                return Ok(found);
-            }
+        if let Some((entry, found)) = self.remembered(accepted, hash, max_age)? {
+            self.observer.token_cache(&entry.expected.name, CacheOutcome::Hit);
+            return Ok(found);
         }
         let (entry, jws) = self.issuer_of(token, accepted)?;
         self.observer.token_cache(&entry.expected.name, CacheOutcome::Miss);
@@ -155,22 +153,36 @@ impl Issuers {
         }
     }
 
+    /// The token and its issuer, if it was verified with the current keys or introspected recently. Looks twice at most,
+    /// however many issuers are accepted: of those, at most one is asked about its tokens.
     fn remembered(
         &self,
-        entry: &Entry,
+        accepted: &[IssuerIndex],
         hash: &TokenHash,
         max_age: Option<Duration>,
-    ) -> Result<Option<Arc<ActiveToken>>, TokenError> {
-        match &entry.judge {
-            Judge::Issuer(introspector) => Ok(introspector.remembered(hash, max_age)),
-            Judge::Keys(keys) => self.verified(entry, keys, hash).map(|token| self.unrevoked(token)).transpose(),
+    ) -> Result<Option<(&Entry, Arc<ActiveToken>)>, TokenError> {
+        if let Some((entry, token)) = self.verified(self.accepted(accepted), hash) {
+            return Ok(Some((entry, self.unrevoked(token)?)));
         }
+        let introspected = self.accepted(accepted).find_map(|entry| match &entry.judge {
+            Judge::Issuer(introspector) => Some((entry, introspector)),
+            Judge::Keys(_) => None,
+        });
+        Ok(introspected.and_then(|(entry, introspector)| Some((entry, introspector.remembered(hash, max_age)?))))
     }
 
-    /// The cached token, if it was verified with the current keys.
-    fn verified(&self, entry: &Entry, keys: &KeySource, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
-        let key = CacheKey { issuer: entry.id, generation: keys.in_force().ok()?.generation, token: *hash };
-        self.tokens.get(&key).map(|remembered| remembered.token)
+    /// The cached token and its issuer, if that is among these and still has the keys that the token was verified with.
+    fn verified<'e>(
+        &self,
+        mut among: impl Iterator<Item = &'e Entry>,
+        hash: &TokenHash,
+    ) -> Option<(&'e Entry, Arc<ActiveToken>)> {
+        let Remembered { token, since: by, .. } = self.tokens.get(hash)?;
+        let entry = among.find(|entry| entry.id == by.issuer)?;
+        match &entry.judge {
+            Judge::Keys(keys) if keys.in_force().ok()?.generation == by.generation => Some((entry, token)),
+            Judge::Keys(_) | Judge::Issuer(_) => None,
+        }
     }
 
     /// Whether the token has been revoked since it was found active.
@@ -236,8 +248,8 @@ impl Issuers {
         let left = token.expires_at().map(|at| Duration::from_secs(at.since(now)));
         let lifetime = left.map_or(self.cache.max_age, |left| left.min(self.cache.max_age));
         if !lifetime.is_zero() {
-            let key = CacheKey { issuer: entry.id, generation: keys.generation, token: *hash };
-            self.tokens.insert(key, Remembered { token: token.clone(), since: (), lifetime });
+            let since = VerifiedBy { issuer: entry.id, generation: keys.generation };
+            self.tokens.insert(*hash, Remembered { token: token.clone(), since, lifetime });
         }
         Ok(self.unrevoked(token)?)
     }
@@ -308,10 +320,12 @@ impl Issuers {
     }
 }
 
-/// Everything that the verification of a token depended on: the issuer, its keys, and every byte of the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct CacheKey {
+/// Everything that the verification of a token depended on besides its bytes: the issuer as it is configured, and its keys.
+///
+/// A token is remembered for the issuer that verified it last. One that two entries of gateway.yaml for the same issuer
+/// accept is verified again each time it comes by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct VerifiedBy {
     issuer: u64,
     generation: u64,
-    token: TokenHash,
 }

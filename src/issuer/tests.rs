@@ -1167,12 +1167,8 @@ async fn atk_ca_04_is_remembered_until_exp_or_the_maximum_age() {
     for (lives, remembered) in [(10, 10), (300, 300), (301, 300), (86400, 300)] {
         let token = server.token(NOW.0).expires_at(NOW.0 + lives).sign(server.key(KeyKind::Es256));
         world.validate(&token, &[A]).await.unwrap();
-        let key = CacheKey {
-            issuer: world.issuers.entries[0].id,
-            generation: 1,
-            token: TokenHash::of(PresentedToken::parse(&token).unwrap()),
-        };
-        assert_eq!(world.issuers.tokens.get(&key).map(|found| found.lifetime.as_secs()), Some(remembered));
+        let hash = TokenHash::of(PresentedToken::parse(&token).unwrap());
+        assert_eq!(world.issuers.tokens.get(&hash).map(|found| found.lifetime.as_secs()), Some(remembered));
     }
     let cache = CacheSettings { max_age: Duration::ZERO, ..CACHE };
     let world = World::with(1, Timing::default(), cache).await;
@@ -1181,18 +1177,35 @@ async fn atk_ca_04_is_remembered_until_exp_or_the_maximum_age() {
     assert_eq!(world.issuers.cache_entries(), 0);
 }
 
+/// What one entry verified is no fact for another: neither for another issuer, nor for the same issuer as another entry
+/// has it.
+#[tokio::test]
+async fn atk_ca_01_a_verified_token_is_found_for_its_own_issuer_alone() {
+    let world = World::new(2).await;
+    let text = world.token(0);
+    let hash = TokenHash::of(PresentedToken::parse(&text).unwrap());
+    world.validate(&text, &[A, B]).await.unwrap();
+    let found = |accepted: &[IssuerIndex]| {
+        let found = world.issuers.verified(world.issuers.accepted(accepted), &hash);
+        found.map(|(entry, _)| entry.expected.name.to_string())
+    };
+    for accepted in [&[A][..], &[A, B], &[B, A]] {
+        assert_eq!(found(accepted).as_deref(), Some("a"), "control");
+    }
+    assert_eq!((found(&[B]), found(&[])), (None, None));
+    assert_eq!(world.validate(&text, &[B]).await.unwrap_err(), Code::TokenIssuerUnknown);
+    assert_eq!(found(&[A]).as_deref(), Some("a"), "a refusal takes nothing away");
+}
+
 #[tokio::test]
 async fn atk_ca_09_what_has_ended_is_gone_and_what_takes_its_place_stays() {
     let world = World::new(1).await;
     let text = world.token(0);
     let token = world.validate(&text, &[A]).await.unwrap();
-    let key = CacheKey {
-        issuer: world.issuers.entries[0].id,
-        generation: 1,
-        token: TokenHash::of(PresentedToken::parse(&text).unwrap()),
-    };
+    let key = TokenHash::of(PresentedToken::parse(&text).unwrap());
     let tokens = &world.issuers.tokens;
-    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), since: (), lifetime });
+    let since = VerifiedBy { issuer: world.issuers.entries[0].id, generation: 1 };
+    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), since, lifetime });
     insert(Duration::from_millis(1));
     let gone = async {
         while tokens.get(&key).is_some() {

@@ -153,9 +153,12 @@ impl Issuers {
     }
 
     fn remembered_by_hash(&self, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
-        self.entries.iter().find_map(|entry| match &entry.judge {
-            Judge::Issuer(introspector) => introspector.last_said(hash),
-            Judge::Keys(keys) => self.verified(entry, keys, hash),
+        let verified = self.verified(self.entries.iter(), hash).map(|(_, token)| token);
+        verified.or_else(|| {
+            self.entries.iter().find_map(|entry| match &entry.judge {
+                Judge::Issuer(introspector) => introspector.last_said(hash),
+                Judge::Keys(_) => None,
+            })
         })
     }
 }
