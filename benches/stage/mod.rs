@@ -148,7 +148,8 @@ routes:
             replay: Arc::new(ReplayLog::memory(
                 MemoryLog::new(Capacity { total: 100_000_000, per_key: 100_000_000 }, UnixTime(0)),
                 Arc::new(()),
-                Clock::system(),
+                // Requests are made for the same second, however long it takes to make many.
+                Clock::from_fn(move || Duration::from_secs(now)),
             )),
         };
         let peer =

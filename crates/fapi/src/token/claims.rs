@@ -180,8 +180,9 @@ fn size_of_members(members: &Map<String, Value>) -> usize {
     members.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(size_of_value(value)))
 }
 
-/// The overhead of an entry in a map or list in bytes.
-const ENTRY: usize = 64;
+/// The overhead of an entry in a map or list in bytes: its two headers, its share of a node that is half full, and what the
+/// allocator adds to its texts.
+const ENTRY: usize = 128;
 
 #[cfg(test)]
 mod tests {
