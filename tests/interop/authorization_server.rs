@@ -24,9 +24,9 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_a_certified_server_come_through_until_they_are_revoked() {
-    let stage = Stage::set().await;
+    let mut stage = Stage::set().await;
     proposed(&stage.issuer, &stage.folder);
-    let mut client = stage.client;
+    let mut client = stage.client.take().expect("the client has not ended");
     let origin = &stage.origin;
     for (name, token_type) in [("dpop-client", "dpop"), ("mtls-client", "bearer")] {
         for grant in ["code", "client_credentials"] {
@@ -53,6 +53,7 @@ async fn tokens_of_a_certified_server_come_through_until_they_are_revoked() {
             }
         }
     }
+    stage.refuses_what_comes_with_access_tokens(&mut client);
     // A token for the other resource has another audience, whichever issuer validates it.
     let ask = json!({ "do": "code", "client": "dpop-client", "token": "other", "resource": JWT, "scope": "accounts" });
     assert_eq!(client.ask(&ask)["format"], "jwt");
@@ -114,10 +115,10 @@ fn proposed(issuer: &str, folder: &Folder) {
 /// The two scripts, and a gateway between them.
 struct Stage {
     server: Script,
-    client: Script,
+    client: Option<Script>,
     origin: String,
     clock: TestClock,
-    _gateway: Running,
+    gateway: Running,
     issuer: String,
     _accounts: AccountsApi,
     folder: Folder,
@@ -181,7 +182,39 @@ impl Stage {
         gateway.ready().await;
         clock.catch_up();
         let issuer = issuer.to_owned();
-        Self { server, client, origin, clock, _gateway: gateway, issuer, _accounts: accounts, folder }
+        Self { server, client: Some(client), origin, clock, gateway, issuer, _accounts: accounts, folder }
+    }
+
+    /// RFC 8725 §3.12: the holder of an access token sends the ID token or the refresh token of the same login instead, with
+    /// the certificate or a proof, to a gateway that verifies tokens and to one that asks about them.
+    fn refuses_what_comes_with_access_tokens(&self, client: &mut Script) {
+        for name in ["dpop-client", "mtls-client"] {
+            for (resource, path, codes) in [
+                (JWT, "/health", ["token_type_wrong", "token_malformed"]),
+                (OPAQUE, "/accounts", ["token_inactive", "token_claim_missing"]),
+                (OPAQUE, "/accounts/1001", ["token_inactive", "token_claim_missing"]),
+            ] {
+                let what = format!("{name} {path}");
+                let got = client.ask(&json!({
+                    "do": "code", "client": name, "token": what, "resource": resource, "scope": "openid accounts"
+                }));
+                assert!(got["error"].is_null(), "{what}: {got}");
+                let mut call = |instead: Option<&str>| {
+                    self.clock.catch_up();
+                    let mut call = json!({ "do": "call", "token": what, "url": format!("{}{path}", self.origin) });
+                    if let Some(instead) = instead {
+                        call["instead"] = json!(instead);
+                    }
+                    let answer = client.ask(&call);
+                    let interaction = answer["interaction"].as_str().unwrap_or_else(|| panic!("{what}: {answer}"));
+                    self.gateway.record(interaction)["code"].as_str().expect("a code").to_owned()
+                };
+                assert_eq!(call(None), "ok", "control of {what}");
+                for (instead, code) in ["id_token", "refresh_token"].into_iter().zip(codes) {
+                    assert_eq!(call(Some(instead)), code, "{what} {instead}");
+                }
+            }
+        }
     }
 }
 

@@ -10,9 +10,10 @@
 //   {"do": "code", "client": CLIENT, "token": NAME, "resource": RESOURCE, "scope": SCOPE}
 //   {"do": "client_credentials", ...}      the same; both keep the token under its name and answer with its token_type,
 //                                          scope and format, which is opaque or jwt
-//   {"do": "call", "token": NAME, "url": URL, "method": METHOD, "thief": true}
-//                                          status, errors of the challenge, body; a thief has the token without the key
-//                                          or the certificate that it is bound to
+//   {"do": "call", "token": NAME, "url": URL, "method": METHOD, "thief": true, "instead": "id_token"}
+//                                          status, errors of the challenge, body, interaction id; a thief has the token
+//                                          without the key or the certificate that it is bound to; instead of the access
+//                                          token, the ID token or the refresh token that came with it can be sent
 //   {"do": "revoke", "token": NAME}
 //
 // A failed command is answered with an `error`. No line contains a token.
@@ -70,8 +71,10 @@ const commands = {
     return keep(name, token, await client.clientCredentialsGrant(config, { resource, scope }, possession));
   },
 
-  async call({ token, url, method = 'GET', thief }) {
-    const { name, value } = tokens[token];
+  async call({ token, url, method = 'GET', thief, instead }) {
+    const { name, value: accessToken, others } = tokens[token];
+    const value = instead ? others[instead] : accessToken;
+    if (!value) throw new Error(`${token} came without ${instead}`);
     const { config, possession } = clients[thief ? `thief of ${name}` : name];
     let errors = [];
     const response = await client
@@ -83,7 +86,8 @@ const commands = {
       });
     const body = await response.text();
     const json = response.headers.get('content-type')?.includes('json');
-    return { status: response.status, errors, body: json ? JSON.parse(body) : body };
+    const interaction = response.headers.get('x-fapi-interaction-id');
+    return { status: response.status, errors, interaction, body: json ? JSON.parse(body) : body };
   },
 
   async revoke({ token }) {
@@ -102,8 +106,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
 }
 
-function keep(name, token, { access_token: value, token_type, scope }) {
-  tokens[token] = { name, value };
+function keep(name, token, { access_token: value, token_type, scope, id_token, refresh_token }) {
+  tokens[token] = { name, value, others: { id_token, refresh_token } };
   return { token_type, scope, format: value.includes('.') ? 'jwt' : 'opaque' };
 }
 

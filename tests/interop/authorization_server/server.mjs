@@ -42,7 +42,7 @@ const issuer = await listen(front, configuration.port);
 const alias = await listen(mutual, configuration.mtls_port);
 
 const application = {
-  grant_types: ['authorization_code', 'client_credentials'],
+  grant_types: ['authorization_code', 'client_credentials', 'refresh_token'],
   redirect_uris: ['https://client.example/callback'],
 };
 // A resource server introspects tokens and obtains none.
@@ -132,6 +132,7 @@ const provider = new Provider(issuer, {
     userinfo: { enabled: false },
   },
   findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
+  issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
   jwks: {
     keys: [
       signingKey('PS256', 'rsa', { modulusLength: 2048 }),
@@ -141,7 +142,7 @@ const provider = new Provider(issuer, {
   },
   responseTypes: ['code'],
   // Set explicitly, as the policies above are, because oidc-provider writes a notice to stdout when it uses a default.
-  ttl: { AccessToken: 600, AuthorizationCode: 60, ClientCredentials: 600, Grant: 600, Interaction: 60, Session: 600 },
+  ttl: { AccessToken: 600, AuthorizationCode: 60, ClientCredentials: 600, Grant: 600, IdToken: 600, Interaction: 60, RefreshToken: 600, Session: 600 },
 });
 
 const answer = provider.callback();
@@ -159,6 +160,7 @@ async function consent(request, response) {
   const { params } = await provider.interactionDetails(request, response);
   const accountId = 'alice';
   const grant = new provider.Grant({ accountId, clientId: params.client_id });
+  grant.addOIDCScope('openid');
   grant.addResourceScope(params.resource, params.scope);
   const result = { login: { accountId }, consent: { grantId: await grant.save() } };
   await provider.interactionFinished(request, response, result);
