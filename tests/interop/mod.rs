@@ -2,4 +2,5 @@
 
 mod authorization_server;
 mod dpop_client;
+mod glewlwyd;
 mod nginx;
