@@ -4,3 +4,4 @@ mod authorization_server;
 mod dpop_client;
 mod glewlwyd;
 mod nginx;
+mod products;

@@ -60,6 +60,15 @@ impl World {
     pub async fn with(adjust: impl FnOnce(Scene) -> Scene) -> Self {
         let authority = Authority::new("Test CA");
         let issuer = AuthorizationServer::start(&authority).expect("the authorization server starts");
+        Self::around(authority, issuer, adjust).await
+    }
+
+    /// The same around an authorization server that has been prepared before the gateway asks it anything.
+    pub async fn around(
+        authority: Authority,
+        issuer: AuthorizationServer,
+        adjust: impl FnOnce(Scene) -> Scene,
+    ) -> Self {
         let accounts = AccountsApi::start(None, None).expect("the accounts API starts");
         let scene = Scene::new(&authority, issuer.issuer(), accounts.address());
         let clock = TestClock::new();
