@@ -26,10 +26,10 @@ pub struct Arguments {
 
 /// Prints one line for each listener, issuer and route, or what the arguments ask for; warnings go to standard error.
 ///
-/// The exit code is 0, or 64 if there are problems, which are all printed, or 69 if something cannot be reached.
+/// The exit code is 0, or 64 if there are problems, which are all printed, or 69 if something cannot be reached, or 74 if
+/// nobody can be told.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    // A reader that closes the pipe early has read enough.
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let mut err = std::io::stderr().lock();
     let (outline, config) = match load(arguments) {
         Ok(loaded) => loaded,
         Err(errors) => {
@@ -40,20 +40,19 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     for warning in &outline.warnings {
         let _ = writeln!(err, "warning: {warning}");
     }
+    // A failure to print is reported on it.
+    drop(err);
     if arguments.print_effective {
-        let _ = write!(out, "{}", outline.effective);
-        return ExitCode::SUCCESS;
+        return super::printed(&outline.effective, "check");
     }
     if let Some(config) = config.filter(|_| arguments.connect) {
         let answers = connect::run(config);
-        let _ = write!(out, "{}", connect::table(&answers));
+        let printed = super::printed(&connect::table(&answers), "check");
         let reached = answers.iter().all(connect::Answer::is_good);
-        return if reached { ExitCode::SUCCESS } else { ExitCode::from(super::UNAVAILABLE) };
+        return if reached { printed } else { ExitCode::from(super::UNAVAILABLE) };
     }
-    for line in &outline.summary {
-        let _ = writeln!(out, "{line}");
-    }
-    ExitCode::SUCCESS
+    let summary: String = outline.summary.iter().map(|line| format!("{line}\n")).collect();
+    super::printed(&summary, "check")
 }
 
 fn load(arguments: &Arguments) -> Result<(Outline, Option<Config>), ConfigErrors> {

@@ -38,7 +38,7 @@ pub const HELP: &str = "\
 Exit codes:
   0   it ended as it should
   1   what was examined is not as it should be, such as a call that `explain` finds refused, or the command failed
-  2   the command line cannot be parsed
+  2   the command line cannot be parsed, or an argument means nothing, such as a URL that is none
   64  the configuration cannot be used
   69  something that is needed is not available, such as the keys of an issuer
   74  a file, or standard input or output, cannot be read or written
@@ -68,6 +68,7 @@ impl Failure {
 
     /// A file, or standard input or output, that cannot be used.
     fn io(what: &Path, error: &dyn std::fmt::Display) -> Self {
+        let what = if what == Path::new("-") { Path::new("standard input") } else { what };
         Self::new(INPUT_OUTPUT, format!("{}: {error}", what.display()))
     }
 
@@ -86,6 +87,23 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints a result to standard output, and gives the exit code of a command that does nothing else.
+fn printed(text: &str, command: &str) -> ExitCode {
+    match print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(command),
+    }
+}
+
+/// Refuses `-` for more than one file: whoever reads standard input second finds nothing.
+fn one_from_standard_input<'p>(files: impl IntoIterator<Item = Option<&'p std::path::PathBuf>>) -> Result<(), Failure> {
+    let taken = files.into_iter().flatten().filter(|file| file.as_path() == Path::new("-")).count();
+    match taken {
+        0 | 1 => Ok(()),
+        _ => Err(Failure::new(BAD_USAGE, "`-` stands for standard input, which only one argument can have")),
+    }
+}
+
 /// Reads a file, or standard input for `-`.
 fn input(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
@@ -94,12 +112,9 @@ fn input(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_end(&mut bytes))
     };
-    let name = if path == Path::new("-") { Path::new("standard input") } else { path };
     match read {
-        Err(error) => Err(Failure::io(name, &error)),
-        Ok(_) if u64::try_from(bytes.len()) == Ok(MAX_INPUT) => {
-            Err(Failure::new(INPUT_OUTPUT, format!("{}: larger than 1 MiB", name.display())))
-        }
+        Err(error) => Err(Failure::io(path, &error)),
+        Ok(_) if u64::try_from(bytes.len()) == Ok(MAX_INPUT) => Err(Failure::io(path, &"larger than 1 MiB")),
         Ok(_) => Ok(bytes),
     }
 }

@@ -1,7 +1,6 @@
 //! `fapi-gateway proof`: prints one DPoP proof (RFC 9449 §4.2), for a call by hand.
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fapi::UnixTime;
@@ -9,6 +8,7 @@ use fapi::client::proof::{ProofKey, Request};
 use fapi::jose::signing::PrivateKey;
 use uuid::Uuid;
 
+use super::{BAD_USAGE, Failure, input};
 use crate::clock::Clock;
 
 /// The arguments of the command.
@@ -41,40 +41,39 @@ pub struct Arguments {
 /// Prints the proof on one line; its `jti` is random. Never prints the key.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match proof(arguments) {
-        Ok(proof) => {
-            // A reader that closes the pipe early has read enough.
-            let _ = writeln!(std::io::stdout().lock(), "{proof}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("fapi-gateway proof: {error}");
-            ExitCode::FAILURE
-        }
+        Ok(proof) => super::printed(&format!("{proof}\n"), "proof"),
+        Err(failure) => failure.report("proof"),
     }
 }
 
-fn proof(arguments: &Arguments) -> Result<String, String> {
+fn proof(arguments: &Arguments) -> Result<String, Failure> {
     let Arguments { key, method, url, token, nonce, iat } = arguments;
     // A key in place of its path must not be repeated in an error.
     if key.as_os_str().len() > 4096
         || key.to_string_lossy().contains(['\n', '\r'])
         || key.to_string_lossy().contains("-----")
     {
-        return Err("--key takes the path of a file, and this looks like the key itself".into());
+        return Err(usage("--key takes the path of a file, and this looks like the key itself"));
     }
-    let file = key.display();
-    let pem = std::fs::read(key).map_err(|error| format!("{file}: {error}"))?;
-    let key = PrivateKey::from_pem(&pem).map_err(|error| format!("{file}: {error}"))?;
-    let key = ProofKey::new(key).map_err(|error| format!("{file}: {error}"))?;
-    http::Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is not an HTTP method"))?;
+    if token.as_deref() == Some("-") {
+        super::one_from_standard_input([Some(key), Some(&PathBuf::from("-"))])?;
+    }
+    let file = key;
+    let key = PrivateKey::from_pem(&input(file)?).map_err(|error| Failure::io(file, &error))?;
+    let key = ProofKey::new(key).map_err(|error| Failure::io(file, &error))?;
+    http::Method::from_bytes(method.as_bytes()).map_err(|_| usage(format!("{method:?} is not an HTTP method")))?;
     let token = token.as_deref().map(access_token).transpose()?;
     let request = Request { method, url: target(url)?, access_token: token.as_deref(), nonce: nonce.as_deref() };
     let now = iat.map_or_else(|| Clock::system().unix_time(), UnixTime);
-    key.prove(&request, &Uuid::new_v4().to_string(), now).map_err(|error| format!("{file}: {error}"))
+    key.prove(&request, &Uuid::new_v4().to_string(), now).map_err(|error| Failure::io(file, &error))
+}
+
+fn usage(why: impl Into<String>) -> Failure {
+    Failure::new(BAD_USAGE, why)
 }
 
 /// RFC 9449 §4.2: `htu` is "the HTTP target URI …, without query and fragment parts".
-fn target(url: &str) -> Result<&str, String> {
+fn target(url: &str) -> Result<&str, Failure> {
     let target = url.split(['?', '#']).next().unwrap_or_default();
     let uri: Option<http::Uri> = target.parse().ok();
     let absolute = uri.is_some_and(|uri| {
@@ -84,28 +83,34 @@ fn target(url: &str) -> Result<&str, String> {
     match absolute {
         true => Ok(target),
         // The part before the @ may be a password.
-        false if target.contains('@') => Err("the URL has user information, expected https://HOST/PATH".into()),
-        false => Err(format!("{target:?} is not a URL, expected https://HOST/PATH")),
+        false if target.contains('@') => Err(usage("the URL has user information, expected https://HOST/PATH")),
+        false => Err(usage(format!("{target:?} is not a URL, expected https://HOST/PATH"))),
     }
 }
 
-fn access_token(argument: &str) -> Result<String, String> {
-    let text = match (argument, argument.strip_prefix('@')) {
-        ("-", _) => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|error| format!("standard input: {error}"))?;
-            text
+fn access_token(argument: &str) -> Result<String, Failure> {
+    let file = if argument == "-" { Some(Path::new(argument)) } else { argument.strip_prefix('@').map(Path::new) };
+    let Some(file) = file else {
+        // `--token` of `explain` is a file. A proof for its name would be refused for a reason that is hard to see.
+        if Path::new(argument).is_file() {
+            eprintln!(
+                "note: --token is the token itself, and there is a file of this name; `@` before it reads the file"
+            );
         }
-        (_, Some(file)) => std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?,
-        (token, None) => token.to_owned(),
+        return word(argument).map_err(usage);
     };
+    word(&String::from_utf8_lossy(&input(file)?)).map_err(|problem| Failure::io(file, &problem))
+}
+
+/// The token, without white space around it.
+fn word(text: &str) -> Result<String, &'static str> {
     let token = text.trim_ascii();
     if token.is_empty() {
-        return Err("the access token is empty".to_owned());
+        return Err("the access token is empty");
     }
     // RFC 9449 §4.2 hashes "the ASCII encoding of the associated access token's value".
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the access token has spaces or characters that are not ASCII".to_owned());
+        return Err("the access token has spaces or characters that are not ASCII");
     }
     Ok(token.to_owned())
 }
@@ -116,8 +121,8 @@ mod tests {
 
     #[test]
     fn htu_is_without_query_and_fragment() {
-        assert_eq!(target("https://api.example/accounts?page=2#top"), Ok("https://api.example/accounts"));
-        assert_eq!(target("https://api.example:8443"), Ok("https://api.example:8443"));
+        assert_eq!(target("https://api.example/accounts?page=2#top").ok(), Some("https://api.example/accounts"));
+        assert_eq!(target("https://api.example:8443").ok(), Some("https://api.example:8443"));
         for url in
             ["", "/accounts", "api.example/accounts", "ftp://api.example/", "https://", "https://a@b/", "https://a b/"]
         {
@@ -127,10 +132,10 @@ mod tests {
 
     #[test]
     fn a_token_is_one_word() {
-        assert_eq!(access_token("abc").as_deref(), Ok("abc"));
-        assert_eq!(access_token(" abc\n").as_deref(), Ok("abc"));
+        assert_eq!(word("abc").as_deref(), Ok("abc"));
+        assert_eq!(word(" abc\n").as_deref(), Ok("abc"));
         for token in ["", " ", "a b", "é"] {
-            assert!(access_token(token).is_err(), "{token:?}");
+            assert!(word(token).is_err(), "{token:?}");
         }
     }
 }

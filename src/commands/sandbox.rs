@@ -45,6 +45,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 async fn serve(arguments: &Arguments) -> Result<(), Failure> {
     let not_good = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
     let file = &arguments.file.config;
+    super::one_from_standard_input([Some(file), arguments.signing_key.as_ref()])?;
     let config = Config::load(file).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
     let key = token::signing_key(file, arguments.signing_key.clone())?;
     let local = config.issuers.iter().find_map(|issuer| {

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::Command;
 use clap_complete::Shell;
 
-use super::{Failure, INPUT_OUTPUT, NOT_GOOD};
+use super::{BAD_USAGE, Failure, INPUT_OUTPUT, printed};
 
 /// Prints the completions of the program for a shell.
 pub fn completions(mut program: Command, shell: Shell) -> ExitCode {
     let name = program.get_name().to_owned();
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut program, name, &mut text);
-    printed(&text, "completions")
+    printed(&String::from_utf8_lossy(&text), "completions")
 }
 
 /// Prints the manual page of the program, or of one of its commands.
@@ -24,20 +24,13 @@ pub fn man(mut program: Command, command: Option<&str>) -> ExitCode {
     };
     let Some(page) = page else {
         let name = command.unwrap_or_default();
-        return Failure::new(NOT_GOOD, format!("{name:?} is not a command; `fapi-gateway --help` lists them"))
+        return Failure::new(BAD_USAGE, format!("{name:?} is not a command; `fapi-gateway --help` lists them"))
             .report("man");
     };
     let mut text = Vec::new();
     let title = page.get_display_name().unwrap_or(page.get_name()).to_owned();
     match clap_mangen::Man::new(page).title(title).render(&mut text) {
-        Ok(()) => printed(&text, "man"),
+        Ok(()) => printed(&String::from_utf8_lossy(&text), "man"),
         Err(error) => Failure::new(INPUT_OUTPUT, error.to_string()).report("man"),
-    }
-}
-
-fn printed(text: &[u8], command: &str) -> ExitCode {
-    match super::print(&String::from_utf8_lossy(text)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(command),
     }
 }

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use sandbox::tokens::{AccessToken, SigningKey, hs256, unsigned};
 use serde_json::{Value, json};
 
-use super::{BAD_CONFIGURATION, ConfigFile, Failure, NOT_GOOD};
+use super::{BAD_CONFIGURATION, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD};
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -96,7 +96,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn token(arguments: &Arguments) -> Result<String, Failure> {
-    let file = &arguments.file.config;
+    let Arguments { file: ConfigFile { config: file }, signing_key: signer, certificate, key: proof_key, .. } =
+        arguments;
+    super::one_from_standard_input([Some(file), signer.as_ref(), certificate.as_ref(), proof_key.as_ref()])?;
     let config = Config::load(file).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
     let named = |name: &str| arguments.issuer.as_ref().is_none_or(|wanted| wanted == name);
     let issuer = config.issuers.iter().map(|issuer| &issuer.expected).find(|expected| named(&expected.name));
@@ -166,7 +168,13 @@ impl Fault {
 
 /// The key of the sandbox's authorization server: the file, or the one that `init` makes beside the configuration.
 pub(super) fn signing_key(config: &std::path::Path, file: Option<PathBuf>) -> Result<SigningKey, Failure> {
-    let file = file.unwrap_or_else(|| config.parent().unwrap_or(config).join("sandbox/issuer-key.pem"));
+    let by_default = config.parent().unwrap_or(config).join("sandbox/issuer-key.pem");
+    if file.is_none() && !by_default.exists() {
+        let name = by_default.display();
+        let why = "there is no such file; `init` makes it where no --issuer is named, and --signing-key names another";
+        return Err(Failure::new(INPUT_OUTPUT, format!("{name}: {why}")));
+    }
+    let file = file.unwrap_or(by_default);
     SigningKey::from_pem(&super::input(&file)?).map_err(|error| Failure::io(&file, &error))
 }
 

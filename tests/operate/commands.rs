@@ -89,7 +89,7 @@ fn completions_and_pages_of_the_manual_know_every_command() {
         assert!(page.contains(name), "{name}");
         assert!(run(&["man", name]).contains(&format!(".TH fapi-gateway-{name}")), "{name}");
     }
-    assert_eq!(program(&["man", "nothing"], folder.path(), "").status.code(), Some(1));
+    assert_eq!(program(&["man", "nothing"], folder.path(), "").status.code(), Some(2));
     assert_eq!(program(&["completions", "nothing"], folder.path(), "").status.code(), Some(2));
 }
 
@@ -124,6 +124,85 @@ fn the_commit_is_that_of_head_however_git_keeps_it() {
     assert_eq!(head(&[("HEAD", &format!("{commit}\n"))]).as_deref(), Some(commit));
     assert_eq!(head(&[branch]), None);
     assert_eq!(head(&[]), None);
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let folder = Folder::new();
+    let path = folder.path().join("new");
+    assert_eq!(program(&["init", "new"], folder.path(), "").status.code(), Some(0));
+    let token = program(&["token", "--certificate", "tls/client.pem"], &path, "");
+    folder.write("new/token", &text(&token.stdout));
+    let explain = ["explain", "--token", "token", "--certificate", "tls/client.pem", "--jwks", "sandbox/jwks.json"];
+    let proof = ["proof", "--key", "keys/dpop.pem", "--method", "GET", "--url", "https://localhost:8443/"];
+    for arguments in [
+        &["check"][..],
+        &["check", "--print-effective"],
+        &["check", "--without-files"],
+        &["schema"],
+        &["completions", "bash"],
+        &["man"],
+        &["version"],
+        &["thumbprint", "tls/client.pem"],
+        &["token", "--certificate", "tls/client.pem"],
+        &explain,
+        &proof,
+    ] {
+        let exit = |out: &str| {
+            let out = std::fs::File::options().write(true).open(out).expect("the device is there");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+            let command = command.args(arguments).current_dir(&path).env_remove("RUST_LOG").stdout(out);
+            command.output().expect("the program runs").status.code()
+        };
+        assert_eq!(exit("/dev/null"), Some(0), "control: {arguments:?}");
+        assert_eq!(exit("/dev/full"), Some(74), "{arguments:?}");
+    }
+}
+
+#[test]
+fn only_one_argument_has_standard_input() {
+    let folder = Folder::new();
+    let path = folder.path().join("new");
+    assert_eq!(program(&["init", "new"], folder.path(), "").status.code(), Some(0));
+    let read = |file: &str| std::fs::read_to_string(path.join(file)).expect("init made it");
+    let (yaml, key) = (read("gateway.yaml"), read("keys/dpop.pem"));
+    let token = text(&program(&["token", "--key", "keys/dpop.pem"], &path, "").stdout);
+    folder.write("new/token", &token);
+    let proof = ["proof", "--method", "GET", "--url", "https://localhost:8443/", "--key"];
+    for (arguments, input, exit) in [
+        (&["token", "--certificate", "tls/client.pem", "-c", "-"][..], &yaml, 0),
+        (&["token", "--certificate", "-", "-c", "-"], &yaml, 2),
+        (&["token", "--key", "-"], &key, 0),
+        (&["token", "--key", "-", "--signing-key", "-"], &key, 2),
+        (&[&proof[..], &["-", "--token", "@token"]].concat(), &key, 0),
+        (&[&proof[..], &["keys/dpop.pem", "--token", "-"]].concat(), &token, 0),
+        (&[&proof[..], &["-", "--token", "-"]].concat(), &key, 2),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "token", "-c", "-"], &yaml, 1),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-"], &token, 1),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "-c", "-"], &yaml, 2),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "--proof", "-"], &token, 2),
+    ] {
+        let output = program(arguments, &path, input);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(text(&output.stderr).contains("standard input"), exit == 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_folder_without_a_sandbox_says_where_its_key_would_come_from() {
+    let folder = Folder::new();
+    let path = folder.path().join("new");
+    assert_eq!(program(&["init", "new"], folder.path(), "").status.code(), Some(0));
+    let token = ["token", "--certificate", "tls/client.pem"];
+    assert_eq!(program(&token, &path, "").status.code(), Some(0), "control");
+    std::fs::rename(path.join("sandbox/issuer-key.pem"), path.join("moved.pem")).expect("init made it");
+    for arguments in [&token[..], &["sandbox"]] {
+        let output = program(arguments, &path, "");
+        assert_eq!(output.status.code(), Some(74));
+        assert!(text(&output.stderr).contains("--signing-key"), "{}", text(&output.stderr));
+    }
+    let named = [&token[..], &["--signing-key", "moved.pem"]].concat();
+    assert_eq!(program(&named, &path, "").status.code(), Some(0));
 }
 
 #[test]

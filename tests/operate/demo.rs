@@ -152,5 +152,7 @@ fn files_are_kept_only_where_they_are_asked_for() {
         .output()
         .expect("the program runs");
     assert_eq!(again.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(text, "fapi-gateway demo: kept is there already; name another folder\n");
     assert!(kept.join("token").is_file());
 }

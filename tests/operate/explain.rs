@@ -282,7 +282,7 @@ fn a_token_in_the_query_is_not_printed() {
     for (url, exit) in [
         (format!("{ORIGIN}/accounts?access_token=hunter2hunter2"), 1),
         ("https://localhost:x/accounts?access_token=hunter2hunter2".to_owned(), 1),
-        ("https://user:hunter2hunter2@localhost/accounts".to_owned(), 1),
+        ("https://user:hunter2hunter2@localhost/accounts".to_owned(), 2),
     ] {
         let explained = offline.explain("opaque", &["--request", &format!("GET {url}")]);
         assert_eq!(explained.exit, Some(exit), "{}", explained.text);
@@ -305,6 +305,9 @@ fn what_cannot_be_read_has_its_exit_code() {
     assert_eq!(exit(&["--token", "token", "--certificate", "token"]), Some(74));
     assert_eq!(exit(&["--token", "token", "--jwks", "token"]), Some(74));
     assert_eq!(exit(&["--token", "token", "-c", "broken.yaml"]), Some(64));
-    assert_eq!(exit(&["--token", "token", "--request", "GET"]), Some(1));
+    // 1 would say that the call is refused.
+    assert_eq!(exit(&["--token", "token", "--request", "GET"]), Some(2));
+    assert_eq!(exit(&["--token", "token", "--request", "GET /accounts"]), Some(2));
+    assert_eq!(exit(&["--token", "token", "--at", "yesterday"]), Some(2));
     assert_eq!(exit(&[]), Some(2));
 }

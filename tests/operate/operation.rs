@@ -344,21 +344,37 @@ fn proof_says_in_one_line_what_is_wrong() {
     folder.write("empty", "\n");
     let good = ["proof", "--key", "key.pem", "--method", "GET", "--url", "https://api.bank.example/", "--token", "t"];
     assert_eq!(program(&good, folder.path()).status.code(), Some(0)); // control
-    for (from, to, part) in [
-        ("key.pem", "nowhere.pem", "nowhere.pem: No such file"),
-        ("key.pem", "public.pem", "public.pem: there is no private key"),
-        ("https://api.bank.example/", "/accounts", "\"/accounts\" is not a URL"),
-        ("GET", "G T", "\"G T\" is not an HTTP method"),
-        ("t", "", "the access token is empty"),
-        ("t", "@empty", "the access token is empty"),
-        ("t", "@nowhere", "nowhere: No such file"),
-        ("t", "one two", "the access token has spaces"),
+    for (from, to, exit, part) in [
+        ("key.pem", "nowhere.pem", 74, "nowhere.pem: No such file"),
+        ("key.pem", "public.pem", 74, "public.pem: there is no private key"),
+        ("https://api.bank.example/", "/accounts", 2, "\"/accounts\" is not a URL"),
+        ("GET", "G T", 2, "\"G T\" is not an HTTP method"),
+        ("t", "", 2, "the access token is empty"),
+        ("t", "@empty", 74, "empty: the access token is empty"),
+        ("t", "@nowhere", 74, "nowhere: No such file"),
+        ("t", "one two", 2, "the access token has spaces"),
     ] {
         let output = program(&good.map(|word| if word == from { to } else { word }), folder.path());
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout, text.lines().count()), (Some(1), Vec::new(), 1), "{text}");
+        assert_eq!((output.status.code(), output.stdout, text.lines().count()), (Some(exit), Vec::new(), 1), "{text}");
         assert!(text.starts_with("fapi-gateway proof: ") && text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn proof_notes_that_a_token_has_the_name_of_a_file() {
+    let folder = Folder::new();
+    folder.write("key.pem", &SigningKey::generate(KeyKind::Es256, "a").private_key_pem());
+    folder.write("token", "the.access-token");
+    let note = |token: &str| {
+        let good =
+            ["proof", "--key", "key.pem", "--method", "GET", "--url", "https://api.bank.example/", "--token", token];
+        let output = program(&good, folder.path());
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!((note("@token"), note("the.access-token")), (String::new(), String::new())); // control
+    assert!(note("token").starts_with("note: "));
 }
 
 #[test]
@@ -373,7 +389,7 @@ fn proof_repeats_no_secret_that_was_given_in_the_wrong_place() {
         arguments[index] = secret;
         let output = program(&arguments, folder.path());
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("PRIVATE"), "{text}");
     }
 }

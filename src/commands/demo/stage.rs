@@ -74,7 +74,12 @@ impl Folder {
             None => std::env::temp_dir().join(format!("fapi-gateway-demo-{}", std::process::id())),
         };
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(|error| format!("{}: {error}", path.display()))?;
+        made.map_err(|error| {
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return format!("{} is there already; name another folder", path.display());
+            }
+            format!("{}: {error}", path.display())
+        })?;
         // The `curl` lines begin with `cd`, from wherever they are pasted.
         let path = std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self { path, keep: keep.is_some() })

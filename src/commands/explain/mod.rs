@@ -29,7 +29,7 @@ use rustls::pki_types::pem::PemObject;
 
 use self::claimed::Jws;
 use self::report::{Report, Surroundings};
-use super::{BAD_CONFIGURATION, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD, UNAVAILABLE};
+use super::{BAD_CONFIGURATION, BAD_USAGE, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD, UNAVAILABLE};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::VirtualHost;
@@ -69,7 +69,7 @@ pub struct Arguments {
 }
 
 /// Explains the call. The exit code is 0 if it would be forwarded, 1 if it would be refused, 69 if that cannot be said
-/// without asking an issuer.
+/// without asking an issuer. What keeps it from being explained has another one.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments) {
         Ok((text, exit)) => match super::print(&text) {
@@ -81,11 +81,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
+    let Arguments { config: ConfigFile { config }, token, certificate, proof, jwks, .. } = arguments;
+    super::one_from_standard_input([Some(config), Some(token), certificate.as_ref(), proof.as_ref(), jwks.as_ref()])?;
     let mut config =
         Config::load(&arguments.config.config).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
     let request = arguments.request.clone().or_else(|| first_request(&config));
     let request =
-        request.ok_or_else(|| Failure::new(NOT_GOOD, "no route needs a token; name a call with --request"))?;
+        request.ok_or_else(|| Failure::new(BAD_USAGE, "no route needs a token; name a call with --request"))?;
     let call = Call::read(arguments, &request)?;
     let jwks = arguments.jwks.as_deref().map(super::input).transpose()?;
     let surroundings = Surroundings::of(&config, &call);
@@ -200,7 +202,7 @@ struct Call {
 impl Call {
     fn read(arguments: &Arguments, request: &str) -> Result<Self, Failure> {
         let Arguments { token, certificate, proof, at, .. } = arguments;
-        let usage = |why: String| Failure::new(NOT_GOOD, why);
+        let usage = |why: String| Failure::new(BAD_USAGE, why);
         let (method, url) =
             request.split_once(' ').ok_or_else(|| usage("--request is not \"METHOD https://HOST/PATH\"".to_owned()))?;
         let method = http::Method::from_bytes(method.as_bytes())

@@ -118,7 +118,13 @@ fn the_exit_codes_are_those_of_the_program() {
     folder.write("gateway.yaml", &configuration().replace("https://as.bank.example", "https://127.0.0.1:9"));
     assert_eq!(program(&["check", "--connect"], folder.path()).status.code(), Some(69));
     let proof = ["proof", "--key", "nowhere.pem", "--method", "GET", "--url", "https://api.bank.example/"];
-    assert_eq!(program(&proof, folder.path()).status.code(), Some(1));
+    assert_eq!(program(&proof, folder.path()).status.code(), Some(74));
+    let proof = proof.map(|word| if word.starts_with("https") { "/" } else { word });
+    folder.write(
+        "nowhere.pem",
+        &sandbox::tokens::SigningKey::generate(sandbox::tokens::KeyKind::Es256, "a").private_key_pem(),
+    );
+    assert_eq!(program(&proof, folder.path()).status.code(), Some(2));
     folder.write("gateway.yaml", &configuration());
     folder.write("token", "opaque.and.unread");
     let explain = ["explain", "--token", "token"];
