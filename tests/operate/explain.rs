@@ -98,6 +98,8 @@ fn a_certificate_bound_token_is_explained_with_right_wrong_and_missing_certifica
     explain(&["--certificate", "thief.pem"]).assert(1, "certificate_mismatch");
     let stranger = explain(&["--certificate", "stranger.pem"]);
     assert!(stranger.exit == Some(1) && stranger.text.contains("handshake unknown_ca"), "{}", stranger.text);
+    // The `detail` that the audit has.
+    assert!(stranger.text.contains("UnknownIssuer"), "{}", stranger.text);
     // Without --request, the call is one for the first route.
     offline.explain(&token, &["--certificate", "client.pem"]).assert(0, "ok");
 }
@@ -152,13 +154,34 @@ fn proofs_are_judged_for_the_call_the_token_and_the_time() {
     let good = explain(proof().sign(&key), &[]);
     good.assert(0, "ok"); // control
     assert!(good.text.contains(&key.thumbprint()), "{}", good.text);
+    assert!(good.text.contains("made at most 60s before the call or 10s after it"), "{}", good.text);
     explain(proof().claim("htm", "POST").sign(&key), &[]).assert(1, "dpop_method_mismatch");
     explain(proof().claim("htu", format!("{url}/1")).sign(&key), &[]).assert(1, "dpop_uri_mismatch");
     explain(proof().claim("ath", "x").sign(&key), &[]).assert(1, "dpop_ath_mismatch");
     explain(proof().sign(&SigningKey::generate(KeyKind::Es256, "thief")), &[]).assert(1, "dpop_key_mismatch");
     let at = (sandbox::now() + 120).to_string();
-    explain(proof().sign(&key), &["--at", &at]).assert(1, "dpop_stale");
+    let stale = explain(proof().sign(&key), &["--at", &at]);
+    stale.assert(1, "dpop_stale");
+    let (_, sender) = stale.text.split_once("sender       REFUSED").expect("it is refused at this step");
+    assert!(sender.contains("made at most 60s before") && sender.contains("made 2m ago"), "{}", stale.text);
     offline.explain(&token, &[]).assert(1, "dpop_token_as_bearer");
+}
+
+#[test]
+fn what_is_seen_of_a_token_has_the_names_that_its_issuer_uses() {
+    let seen = |section: &str| {
+        let offline = Offline::with(|scene| scene.replace("tokens: jwt", &format!("tokens: jwt{section}")));
+        let client = offline.authority.client("client");
+        offline.folder.write("client.pem", &client.certificate_pem());
+        let token = offline.token().bound_to_certificate(&client).claim("azp", "client-9").claim("typ", "Bearer");
+        let explained = offline.explain(&token.sign(&offline.issuer_key), &["--certificate", "client.pem"]);
+        let (_, token) = explained.text.split_once("\ntoken ").expect("it comes to this step");
+        token.lines().nth(2).unwrap_or_default().to_owned()
+    };
+    let (plain, mapped) =
+        (seen(""), seen("\n    access_token: { kind: { claim: typ, is: [Bearer] }, client_id: azp }"));
+    assert!(plain.contains(", client_id ") && !plain.contains("azp") && !plain.contains("claim typ"), "{plain}");
+    assert!(mapped.contains(", azp \"client-9\", claim typ \"Bearer\""), "{mapped}");
 }
 
 #[test]

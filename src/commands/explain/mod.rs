@@ -118,7 +118,7 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     });
     let exit = match &ended {
         Ended::Permitted(..) => 0,
-        Ended::Handshake(_) => NOT_GOOD,
+        Ended::Handshake(..) => NOT_GOOD,
         Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
         Ended::Refused(_) => NOT_GOOD,
     };
@@ -129,10 +129,10 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
 async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> Ended {
     let hosts = generation.listeners.get(listener.unwrap_or(0));
     let host = hosts.and_then(|hosts| hosts.find(call.server_name()).or_else(|| hosts.find(None)));
-    let Some(host) = host else { return Ended::Handshake(Reason::NameUnknown) };
+    let Some(host) = host else { return Ended::Handshake(Reason::NameUnknown, None) };
     let peer = match call.peer(host) {
         Ok(peer) => peer,
-        Err(reason) => return Ended::Handshake(reason),
+        Err((reason, detail)) => return Ended::Handshake(reason, Some(detail)),
     };
     let facts = Facts { version: Version::HTTP_2, raw_h1: None, server_name: call.server_name() };
     let verified_chain =
@@ -182,8 +182,8 @@ fn needs_issuer(cause: &Cause) -> bool {
 enum Ended {
     /// Forwarded.
     Permitted(Box<Permit>, Box<Seen>),
-    /// There is no call, since the handshake fails.
-    Handshake(Reason),
+    /// There is no call, since the handshake fails; what the audit says of it.
+    Handshake(Reason, Option<String>),
     /// Refused, or not decided for lack of an issuer.
     Refused(Box<Rejection>),
 }
@@ -271,7 +271,7 @@ impl Call {
     }
 
     /// Who the client is after the handshake, or why that fails.
-    fn peer(&self, host: &VirtualHost) -> Result<Peer, Reason> {
+    fn peer(&self, host: &VirtualHost) -> Result<Peer, (Reason, String)> {
         match (&self.certificate, &host.trusted_proxy) {
             // It comes in a header field; the connection is the proxy's.
             (Some(certificate), Some(proxy)) => Ok(match proxy.judge(&self.chain, self.now) {

@@ -25,6 +25,8 @@ pub(super) struct Surroundings {
     issuers: Vec<Issuer>,
     /// What the listener of the call asks of clients.
     handshake: String,
+    /// How old a proof without a nonce may be, and how far ahead, in seconds.
+    fresh: (u64, u64),
     now: UnixTime,
 }
 
@@ -32,6 +34,9 @@ struct Issuer {
     name: String,
     issuer: String,
     introspected: bool,
+    /// The claim that names the client, and the one that says what kind of token it is.
+    client_claim: String,
+    kind_claim: Option<String>,
 }
 
 impl Surroundings {
@@ -42,6 +47,8 @@ impl Surroundings {
             name: issuer.expected.name.to_string(),
             issuer: issuer.expected.issuer.to_string(),
             introspected: issuer.introspection.is_some(),
+            client_claim: issuer.expected.form.client_claim().to_owned(),
+            kind_claim: issuer.expected.form.kind_claim().map(str::to_owned),
         });
         let host = hosts().find(|host| call.is_for(&host.origins)).or_else(|| hosts().next());
         Self {
@@ -49,6 +56,7 @@ impl Surroundings {
             summary: config.summary().to_vec(),
             issuers: issuers.collect(),
             handshake: host.map(asked).unwrap_or_default(),
+            fresh: (config.freshness.max_age, config.freshness.clock_skew),
             now: call.now,
         }
     }
@@ -138,7 +146,7 @@ impl<'a> Report<'a> {
         let mut text = format!("{} {}{query}\n\n", self.call.method, without_query(self.call));
         let nothing = Seen::default();
         let (last, seen) = match ended {
-            Ended::Handshake(_) => (Step::Handshake, &nothing),
+            Ended::Handshake(..) => (Step::Handshake, &nothing),
             Ended::Refused(rejection) => (Step::of(rejection.cause(), rejection.seen()), rejection.seen()),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
                 (None, _) => (Step::Route, &**seen),
@@ -149,9 +157,9 @@ impl<'a> Report<'a> {
         for step in Step::ALL.into_iter().filter(|step| *step <= last) {
             let outcome = match ended {
                 Ended::Permitted(..) => "ok",
-                Ended::Refused(_) | Ended::Handshake(_) if step < last => "ok",
+                Ended::Refused(_) | Ended::Handshake(..) if step < last => "ok",
                 Ended::Refused(rejection) if needs_issuer(rejection.cause()) => "not decided",
-                Ended::Refused(_) | Ended::Handshake(_) => "REFUSED",
+                Ended::Refused(_) | Ended::Handshake(..) => "REFUSED",
             };
             let (expected, found) = self.step(step, seen);
             let _ = write!(text, "{:<12} {outcome}\n  expected   {expected}\n  seen       {found}\n", step.as_str());
@@ -164,8 +172,9 @@ impl<'a> Report<'a> {
     fn end(&self, text: &mut String, ended: &Ended) {
         let _ = match ended {
             Ended::Permitted(permit, _) => writeln!(text, "ok: forwarded to upstream {}", permit.upstream().name),
-            Ended::Handshake(reason) => {
-                writeln!(text, "handshake {}: the connection fails before there is a call", reason.as_str())
+            Ended::Handshake(reason, detail) => {
+                let detail = detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
+                writeln!(text, "handshake {}: the connection fails before there is a call{detail}", reason.as_str())
             }
             Ended::Refused(rejection) if needs_issuer(rejection.cause()) => {
                 writeln!(text, "not decided: {}\n{}", rejection.cause(), self.way_out())
@@ -223,7 +232,7 @@ impl<'a> Report<'a> {
             Step::Credentials => (schemes(policy), format!("{} and one token", call.scheme().as_str())),
             Step::Evidence => self.evidence(policy),
             Step::Token => self.token(),
-            Step::Sender => self.sender(seen.token.as_deref()),
+            Step::Sender => self.sender(policy, seen.token.as_deref()),
             Step::Scope => {
                 let claims =
                     seen.token.as_deref().and_then(|token| token.claims_at(self.surroundings.now).ok().cloned());
@@ -247,16 +256,11 @@ impl<'a> Report<'a> {
             };
             return (expected.to_owned(), certificate(call.certificate.as_deref()));
         };
-        let nonce = match policy.map(Policy::nonce) {
-            Some(NonceMode::Always) => " with a nonce of this gateway",
-            Some(NonceMode::WhenStale | NonceMode::Never) | None => "",
-        };
-        let expected = format!("a DPoP proof{nonce} of now, for this token, {} {}", call.method, without_query(call));
+        let expected = format!("a DPoP proof for this token, {} {}", call.method, without_query(call));
         let found = match Jws::read(proof) {
             Some(proof) => {
                 let key = key_of(&proof).map_or_else(|| "no usable jwk".to_owned(), |key| format!("by key {key}"));
-                let age = proof.claim("iat").and_then(Value::as_u64).map(|iat| self.ago(UnixTime(iat)));
-                let age = age.map(|age| format!(" ({age})")).unwrap_or_default();
+                let age = self.age(&proof).map(|age| format!(" ({age})")).unwrap_or_default();
                 format!("{}{age}, {key}", proof.list(&["typ", "alg"], &["htm", "htu", "ath", "nonce", "iat"]))
             }
             None => "not a JWS".to_owned(),
@@ -266,7 +270,8 @@ impl<'a> Report<'a> {
 
     fn token(&self) -> (String, String) {
         let surroundings = self.surroundings;
-        let expected = match self.claimed_issuer() {
+        let issuer = self.claimed_issuer();
+        let expected = match issuer {
             Some(issuer) => surroundings.summary_of("issuer", &issuer.name),
             None => {
                 let issuers = surroundings.summary.iter().filter(|line| line.starts_with("issuer "));
@@ -276,7 +281,15 @@ impl<'a> Report<'a> {
         let Some(jws) = self.call.jws() else {
             return (expected, format!("not a JWS: an opaque token of {} bytes", self.call.token.len()));
         };
-        let mut found = jws.list(&["typ", "alg", "kid"], &["iss", "aud", "client_id"]);
+        let client = issuer.map_or("client_id", |issuer| &*issuer.client_claim);
+        let mut found = jws.list(&["typ", "alg", "kid"], &["iss", "aud", client]);
+        if let Some(kind) = issuer.and_then(|issuer| issuer.kind_claim.as_deref()) {
+            // The header may have a member of the same name, as `typ` is.
+            let _ = match jws.claim(kind) {
+                Some(value) => write!(found, ", claim {kind} {}", shown(value)),
+                None => write!(found, ", no claim {kind}"),
+            };
+        }
         for name in ["iat", "nbf", "exp"] {
             match (jws.claim(name), jws.claim(name).and_then(Value::as_f64)) {
                 (Some(value), Some(seconds)) => {
@@ -297,12 +310,13 @@ impl<'a> Report<'a> {
         (expected, found)
     }
 
-    fn sender(&self, token: Option<&ActiveToken>) -> (String, String) {
+    fn sender(&self, policy: Option<&Policy>, token: Option<&ActiveToken>) -> (String, String) {
         let cnf = token.and_then(|token| token.claims_for_audit().get("cnf"));
         let expected = match Confirmation::from_claim(cnf) {
             Ok(confirmation) => {
                 let certificate = confirmation.certificate().map(|thumbprint| format!("certificate {thumbprint}"));
-                let key = confirmation.key().map(|thumbprint| format!("a proof by key {thumbprint}"));
+                let fresh = self.fresh(policy);
+                let key = confirmation.key().map(|thumbprint| format!("a proof by key {thumbprint}, {fresh}"));
                 let both: Vec<String> = certificate.into_iter().chain(key).collect();
                 format!("what the token is bound to: {}", both.join(" and "))
             }
@@ -310,12 +324,30 @@ impl<'a> Report<'a> {
         };
         let proof = self.call.proof.as_deref().and_then(Jws::read);
         let key = proof.as_ref().and_then(key_of);
-        let proof = key.map_or_else(|| "no proof".to_owned(), |key| format!("a proof by key {key}"));
+        let made = proof.as_ref().and_then(|proof| self.age(proof)).map(|age| format!(", made {age}"));
+        let proof = key
+            .map_or_else(|| "no proof".to_owned(), |key| format!("a proof by key {key}{}", made.unwrap_or_default()));
         let bound = match cnf {
             Some(_) => String::new(),
             None => "; the token has no cnf".to_owned(),
         };
         (expected, format!("{}; {proof}{bound}", certificate(self.call.certificate.as_deref())))
+    }
+
+    /// When a proof has to be made.
+    fn fresh(&self, policy: Option<&Policy>) -> String {
+        let (max_age, skew) = self.surroundings.fresh;
+        let window = format!("made at most {max_age}s before the call or {skew}s after it");
+        match policy.map(Policy::nonce) {
+            Some(NonceMode::Always) => "with a nonce of this gateway".to_owned(),
+            Some(NonceMode::WhenStale) => format!("{window}, or with a nonce of this gateway"),
+            Some(NonceMode::Never) | None => window,
+        }
+    }
+
+    /// How long before or after the call a proof says it was made.
+    fn age(&self, proof: &Jws) -> Option<String> {
+        proof.claim("iat").and_then(Value::as_u64).map(|iat| self.ago(UnixTime(iat)))
     }
 
     /// How long before or after the call something is.

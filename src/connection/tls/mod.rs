@@ -179,17 +179,17 @@ impl InForce {
     /// Judges a client with this chain, leaf first, as a handshake would.
     ///
     /// # Errors
-    /// The [`Reason`] for which the handshake fails.
-    pub fn judge(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), Reason> {
+    /// The [`Reason`] for which the handshake fails, and what the `detail` of the audit says of it.
+    pub fn judge(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> Result<(), (Reason, String)> {
         let Some(verifier) = &self.verifier else { return Ok(()) };
-        match (chain.split_first(), verifier.demand()) {
-            (Some((leaf, intermediates)), _) => verifier
-                .verify(leaf, intermediates, tls_time(now))
-                .map(|_| ())
-                .map_err(|error| Reason::of(&error.into())),
-            (None, Demand::Required) => Err(Reason::NoCertificate),
+        let judged = match (chain.split_first(), verifier.demand()) {
+            (Some((leaf, intermediates)), _) => {
+                verifier.verify(leaf, intermediates, tls_time(now)).map(|_| ()).map_err(rustls::Error::from)
+            }
+            (None, Demand::Required) => Err(rustls::Error::NoCertificatesPresented),
             (None, Demand::Optional) => Ok(()),
-        }
+        };
+        judged.map_err(|error| (Reason::of(&error), error.to_string()))
     }
 
     /// Returns the authorities that lead from the leaf of this chain to a trust anchor, the issuer of the leaf first;

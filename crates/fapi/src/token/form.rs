@@ -181,6 +181,11 @@ impl AccessTokenForm {
         })
     }
 
+    /// The claim that says what kind of token it is, if one has to.
+    pub fn kind_claim(&self) -> Option<&str> {
+        self.kind.as_ref().map(TokenKind::claim)
+    }
+
     /// Checks the `typ` of a header: it is one of those of the issuer's access tokens, and nothing else.
     ///
     /// # Errors
@@ -223,7 +228,7 @@ impl AccessTokenForm {
     }
 
     /// The claim that names the client.
-    pub(super) const fn client_claim(&self) -> &str {
+    pub const fn client_claim(&self) -> &str {
         &self.client_claim
     }
 

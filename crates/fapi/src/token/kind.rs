@@ -71,6 +71,10 @@ pub(super) struct TokenKind {
 }
 
 impl TokenKind {
+    pub(super) fn claim(&self) -> &str {
+        &self.claim
+    }
+
     pub(super) fn new(claim: &str, values: &[String]) -> Self {
         Self { claim: claim.into(), values: values.iter().map(|value| value.as_str().into()).collect() }
     }
