@@ -4,14 +4,17 @@
 //! readers trust. What a certificate says never changes, and is judged once; its validity is judged by a time.
 
 use std::fmt;
+use std::time::Duration;
 
 use fapi::UnixTime;
 use rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::clock::rfc3339;
 
 /// What the certificates of a file are for.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +154,7 @@ impl Judgement {
             which: which(index),
             from: seconds(validity.not_before.timestamp()),
             until: seconds(validity.not_after.timestamp()),
-            shown: (validity.not_before.to_string(), validity.not_after.to_string()),
+            shown: (shown(validity.not_before), shown(validity.not_after)),
             severity: if counts { Severity::Error } else { Severity::Warning },
             is_anchor,
         });
@@ -269,13 +272,13 @@ impl Validity {
         let still =
             if *is_anchor { ", and still counts as a trust anchor, whose validity is not looked at" } else { "" };
         let (fault, severity, text) = if *until < now.0 {
-            (Fault::Expired, *severity, format!("{which} expired on {end}{still}; replace it"))
+            (Fault::Expired, *severity, format!("{which} expired at {end}{still}; replace it"))
         } else if *from > now.0 {
             let text = format!("{which} is not valid before {since}{still}; replace it, or correct the clock");
             (Fault::NotYetValid, *severity, text)
         } else if until.saturating_sub(now.0) < SOON {
             let days = until.saturating_sub(now.0) / DAY;
-            (Fault::ExpiresSoon, Severity::Warning, format!("{which} expires in {days} days, on {end}; renew it"))
+            (Fault::ExpiresSoon, Severity::Warning, format!("{which} expires in {days} days, at {end}; renew it"))
         } else {
             return None;
         };
@@ -287,6 +290,11 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// A time as the log and the audit have it, to the second.
+fn shown(time: ASN1Time) -> String {
+    rfc3339(Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or_default())).replace(".000Z", "Z")
 }
 
 fn which(index: usize) -> String {
@@ -344,6 +352,13 @@ mod tests {
     use super::*;
 
     const SERVER: Purpose<'_> = Purpose::Server { hosts: &["api.bank.example"], behind_proxy: false };
+
+    #[test]
+    fn a_time_is_written_as_in_the_log() {
+        let at = |seconds| shown(ASN1Time::from_timestamp(seconds).unwrap());
+        assert_eq!(at(1_700_000_001), "2023-11-14T22:13:21Z");
+        assert_eq!(at(253_402_300_799), "9999-12-31T23:59:59Z");
+    }
     /// 2027-01-15.
     const NOW: UnixTime = UnixTime(1_800_000_000);
 

@@ -137,12 +137,12 @@ async fn what_check_refuses_run_serves_with_a_warning() {
     let (code, _, text) = check(folder.path(), &[]);
     assert_eq!(code, Some(64), "{text}");
     assert!(
-        text.contains("gateway.yaml:6:7: listeners[0].tls.certificate: `server.pem`: certificate 1 expired on "),
+        text.contains("gateway.yaml:6:7: listeners[0].tls.certificate: `server.pem`: certificate 1 expired at "),
         "{text}"
     );
     assert!(text.ends_with("1 problem in gateway.yaml\n"), "{text}");
     let mut program = Program::run(&folder);
-    let line = program.says("certificate 1 expired on ");
+    let line = program.says("certificate 1 expired at ");
     assert!(line.contains("WARN") && line.contains("listeners[0].tls.certificate"), "{line}");
     let (_, admin) = program.addresses();
     let read = async { reqwest::get(format!("http://{admin}/metrics")).await.unwrap().text().await.unwrap() };
