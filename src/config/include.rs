@@ -78,7 +78,7 @@ fn files(entry: &str, at: &KeyPath, surroundings: &mut Surroundings<'_>, report:
     match surroundings.files.list(&path) {
         Ok(names) => names.iter().map(|name| path.join(name)).collect(),
         Err(error) => {
-            report.problem(at, &format!("`{}` cannot be listed: {}", path.display(), unreadable(&error)));
+            report.problem(at, &format!("`{}` cannot be listed: {}", path.display(), unreadable(&path, &error)));
             Vec::new()
         }
     }
@@ -97,7 +97,7 @@ fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Su
     let bytes = match surroundings.files.read(path, limit) {
         Ok(bytes) => bytes,
         Err(error) => {
-            report.problem(at, &format!("`{}` cannot be read: {}", path.display(), unreadable(&error)));
+            report.problem(at, &format!("`{}` cannot be read: {}", path.display(), unreadable(path, &error)));
             return;
         }
     };

@@ -215,7 +215,7 @@ impl Config {
             Ok(bytes) => bytes,
             Err(error) => {
                 let problem =
-                    format!("the file cannot be read: {}; --config names another", compile::unreadable(&error));
+                    format!("the file cannot be read: {}; --config names another", compile::unreadable(path, &error));
                 let path = KeyPath::default();
                 let error = ConfigError { file: None, path, line: 1, column: 1, problem, excerpt: None };
                 return Err(fail(vec![error], files));

@@ -52,6 +52,12 @@ fn mistake(line: &str) -> Option<(usize, String)> {
     if after_dash.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_alphabetic() || first == '"')) {
         return Some((column(indent + 1), "a space is missing after `-`; write one".to_owned()));
     }
+    if let Some((place, first)) = needs_quotes(content) {
+        return Some((
+            column(place),
+            format!("a value that begins with `{first}` needs quotes; write `\"{first}...\"`"),
+        ));
+    }
     let entry = content.trim_start().trim_start_matches("- ").trim_start();
     let key = entry.bytes().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_');
     let key = key.count();
@@ -71,6 +77,30 @@ fn mistake(line: &str) -> Option<(usize, String)> {
                 column(place),
                 "inside brackets and braces, `${NAME}` needs quotes; write `\"${NAME}\"`".to_owned(),
             ));
+        }
+    }
+    None
+}
+
+/// Where a value begins with a character that YAML keeps for itself, as in `[*]`, and which one.
+fn needs_quotes(content: &str) -> Option<(usize, char)> {
+    let (mut quote, mut begins, mut depth) = (None, true, 0_usize);
+    let mut characters = content.char_indices().peekable();
+    while let Some((place, found)) = characters.next() {
+        let next = characters.peek().map(|(_, next)| *next);
+        match (quote, found) {
+            (Some(mark), _) => quote = (mark != found).then_some(mark),
+            (None, '"' | '\'') if begins => (quote, begins) = (Some(found), false),
+            (None, '@' | '`') if begins => return Some((place, found)),
+            // A name after it stands for what `&name` marks.
+            (None, '*') if begins && !next.is_some_and(char::is_alphanumeric) => return Some((place, found)),
+            (None, '[' | '{') if begins => depth = depth.saturating_add(1),
+            (None, ',') if depth > 0 => begins = true,
+            (None, ']' | '}') => (begins, depth) = (false, depth.saturating_sub(1)),
+            (None, ':') if next.is_none_or(|next| next == ' ') => begins = true,
+            (None, '-') if begins && next == Some(' ') => {}
+            (None, ' ') => {}
+            (None, _) => begins = false,
         }
     }
     None
@@ -142,6 +172,11 @@ mod tests {
             ("a: [\n", 1, ((1, 5), "not valid YAML")),
             ("a: \"https://b\n# a:1\tb\n", 2, ((2, 5), "not valid YAML")),
             ("a: { b: \"${NAME}\" }\nc: [\n", 2, ((2, 5), "not valid YAML")),
+            ("path: **\n", 1, ((1, 7), "begins with `*` needs quotes")),
+            ("a: 1\nhosts: [a, *.b.example]\n", 2, ((2, 12), "begins with `*` needs quotes")),
+            ("a:\n  - *\n", 2, ((2, 5), "begins with `*` needs quotes")),
+            ("a: { b: @c }\n", 1, ((1, 9), "begins with `@` needs quotes")),
+            ("a: [\"*\", '@', b*, /**]\nc: x, *y\nd: *e\nf: [\n", 4, ((4, 5), "not valid YAML")),
         ] {
             let found = explain(text, (line, 5));
             assert_eq!(found.position, wanted.0, "{text:?}: {found:?}");

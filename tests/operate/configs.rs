@@ -446,8 +446,8 @@ fn access_tokens_differ_in_what_the_section_names() {
         }
     }
     let (plain, other) = (load("tokens: jwt", "fapi2-security"), load(written, "fapi2-security"));
-    let shown = "; access tokens: typ at+jwt or jwt or absent, typ Bearer or DPoP, client in azp, scopes in scp, a list, may lack \
-                 sub, may lack jti";
+    let shown = "; access tokens: typ at+jwt or jwt or absent, claim typ Bearer or DPoP, client in azp, scopes in scp, a list, may \
+                 lack sub, may lack jti";
     let says = |config: &Config| config.summary().iter().any(|line| line.ends_with(shown));
     assert_eq!((says(&plain), says(&other)), (false, true), "{:?}", other.summary());
     let effective: Value = serde_yaml::from_str(load("access_token: {}", "fapi2-security").effective()).expect("YAML");

@@ -125,7 +125,7 @@ pub(super) fn summary(entry: &file::AccessToken) -> String {
         parts.push(format!("typ {}", names.collect::<Vec<_>>().join(" or ")));
     }
     if let Some(file::AccessTokenKind { claim: Some(claim), is: Some(values) }) = &entry.kind {
-        parts.push(format!("{claim} {}", values.join(" or ")));
+        parts.push(format!("claim {claim} {}", values.join(" or ")));
     }
     if let Some(client) = &entry.client_id {
         parts.push(format!("client in {client}"));

@@ -37,7 +37,7 @@ impl Build<'_> {
                 Some(bytes)
             }
             Err(error) => {
-                let problem = format!("`{}` cannot be read: {}", path.display(), unreadable(&error));
+                let problem = format!("`{}` cannot be read: {}", path.display(), unreadable(&path, &error));
                 self.problem(at, problem);
                 None
             }

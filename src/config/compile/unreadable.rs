@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
 /// Why a file cannot be read, and what to do.
-pub(in crate::config) fn unreadable(error: &io::Error) -> String {
+pub(in crate::config) fn unreadable(path: &Path, error: &io::Error) -> String {
     const KNOWN: [(ErrorKind, &str); 3] = [
         (ErrorKind::NotFound, "there is no such file; correct the path, or create the file"),
         (
@@ -13,6 +14,16 @@ pub(in crate::config) fn unreadable(error: &io::Error) -> String {
         ),
         (ErrorKind::IsADirectory, "it is a directory; name a file in it"),
     ];
+    if error.kind() == ErrorKind::NotFound {
+        // What a shell would have replaced.
+        if path.iter().any(|part| part == "~") {
+            return "there is no such file; `~` does not stand for a home directory here, write the path in full"
+                .to_owned();
+        }
+        if path.to_string_lossy().contains('$') {
+            return "there is no such file; a variable of the environment is written `${NAME}`, and `$` alone is part of the path".to_owned();
+        }
+    }
     match KNOWN.iter().find(|(kind, _)| *kind == error.kind()) {
         Some((_, said)) => (*said).to_owned(),
         None => format!("{error}; name a file that can be read"),
