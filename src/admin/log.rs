@@ -13,7 +13,7 @@ use crate::telemetry::logging;
 /// Why the log remains as it is.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("only GET and PUT mean something here")]
+    #[error("the methods of this path are GET and PUT")]
     Method,
     #[error("the request is a browser's")]
     Browser,

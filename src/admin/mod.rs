@@ -98,7 +98,7 @@ impl Admin {
                 (StatusCode::OK, OPENMETRICS, self.render(Format::OpenMetrics))
             }
             ("/metrics", true) => (StatusCode::OK, METRICS, self.render(Format::Prometheus)),
-            _ => (StatusCode::NOT_FOUND, TEXT, Vec::new()),
+            _ => (StatusCode::NOT_FOUND, TEXT, PATHS.to_vec()),
         };
         let mut response = plain(status, kind, body);
         if *method == Method::HEAD {
@@ -121,6 +121,10 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }
+
+/// What an operator finds at any other path. `/log` and `/revocations` are there only where they are allowed.
+const PATHS: &[u8] =
+    b"the paths are /livez, /readyz, /status, /metrics and, where they are allowed, /log and /revocations\n";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

@@ -197,8 +197,8 @@ async fn its_level_is_that_of_the_file_and_can_be_changed_while_it_runs() {
     for (method, body, status, said) in [
         (Method::PUT, "verbose", 400, "`verbose` is neither a level nor TARGET=LEVEL"),
         (Method::PUT, "", 400, "`` is neither"),
-        (Method::POST, "debug", 405, "only GET and PUT"),
-        (Method::DELETE, "", 405, "only GET and PUT"),
+        (Method::POST, "debug", 405, "are GET and PUT"),
+        (Method::DELETE, "", 405, "are GET and PUT"),
     ] {
         let (found, text) = log_of(admin, method.clone(), body).await;
         assert!(found == status && text.contains(said), "{method} {body}: {found} {text}");

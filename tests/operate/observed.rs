@@ -271,7 +271,9 @@ async fn ops_07_the_admin_listener_serves_its_four_pages_and_the_data_listener_n
     for (path, status) in
         [("/livez", 200), ("/readyz", 200), ("/status", 200), ("/metrics", 200), ("/", 404), ("/accounts", 404)]
     {
-        assert_eq!(world.gateway.admin(path).await.0, status, "{path}");
+        let (answered, body) = world.gateway.admin(path).await;
+        assert_eq!(answered, status, "{path}");
+        assert_eq!(body.contains("the paths are /livez, /readyz,"), status == 404, "{path}: {body}");
     }
     for path in ["/livez", "/readyz", "/status", "/metrics"] {
         assert_eq!(world.judge(request(path, "x")).await, (404, "route_not_found".into()), "{path}");
