@@ -147,7 +147,7 @@ codes! {
     /// No key of the issuer verifies the signature; the header supplies another key (`jwk`, `jku`, `x5u` or `x5c`), which is
     /// never used (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
     TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
-    /// `alg` is not one of the issuer's algorithms: PS256, ES256, EdDSA (FAPI 2.0 §5.4.1).
+    /// `alg` is not one of the issuer's `algorithms`, which are among PS256, ES256 and EdDSA (FAPI 2.0 §5.4.1).
     TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);
     /// `typ` is not `at+jwt` (RFC 9068 §4), nor another that the issuer's access tokens have; or the claims are those of another
     /// kind of token (RFC 8725 §3.12); or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
