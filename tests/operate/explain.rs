@@ -325,6 +325,10 @@ fn what_cannot_be_read_has_its_exit_code() {
     assert_eq!(exit(&["--token", "token", "--jwks", "jwks.json"]), Some(1), "control");
     assert_eq!(exit(&["--token", "nowhere"]), Some(74));
     assert_eq!(exit(&["--token", "two words"]), Some(74));
+    let says = |file: &str| Explained::of(&program(&["explain", "--token", file], offline.folder.path())).text;
+    assert!(says("two words").contains("expected one word") && !says("two words").contains("it is empty")); // control
+    offline.folder.write("nothing", "\n");
+    assert!(says("nothing").contains("nothing: it is empty"), "{}", says("nothing"));
     assert_eq!(exit(&["--token", "token", "--certificate", "token"]), Some(74));
     assert_eq!(exit(&["--token", "token", "--jwks", "token"]), Some(74));
     assert_eq!(exit(&["--token", "token", "-c", "broken.yaml"]), Some(64));

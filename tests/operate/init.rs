@@ -185,6 +185,31 @@ async fn an_issuer_that_cannot_be_used_is_said_and_gets_defaults() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_of_the_readme_says_why_it_got_no_token() {
+    let authority = Authority::new("Issuer CA");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    let folder = Folder::new();
+    let anchors = folder.write("issuer-ca.pem", &authority.pem()).display().to_string();
+    let made = init(&folder, &["--issuer", server.issuer(), "--trust-anchors", &anchors]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+    let path = folder.path().join("dir");
+    let readme = std::fs::read_to_string(path.join("README.md")).unwrap();
+    let begin = readme.find("curl --silent --show-error").expect("the command that gets a token");
+    let end = begin + readme[begin..].find("> token").expect("the file that it writes") + "> token".len();
+    let get = |status, answer| {
+        server.script("/token", sandbox::https::Answer::json(status, answer));
+        let mut command = tool("timeout");
+        command.args(["--kill-after=5", "60", "bash", "-c", &readme[begin..end]]).current_dir(&path);
+        let said = text(&command.output().expect("timeout runs"));
+        (said, std::fs::read_to_string(path.join("token")).expect("it is written"))
+    };
+    let good = get(http::StatusCode::OK, serde_json::json!({ "access_token": "abc" }));
+    assert_eq!(good, (String::new(), "abc".to_owned())); // control
+    let (said, token) = get(http::StatusCode::UNAUTHORIZED, serde_json::json!({ "error": "invalid_client" }));
+    assert!(said.starts_with("curl: (22)") && said.contains("401") && token.is_empty(), "{said}{token}");
+}
+
 #[test]
 fn urls_that_the_configuration_would_refuse_are_refused_before_anything_is_written() {
     for arguments in [["--issuer", "http://as.bank.example"], ["--upstream", "127.0.0.1:8080"]] {

@@ -320,7 +320,10 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 fn word(file: &Path) -> Result<String, Failure> {
     let text = String::from_utf8(super::input(file)?).unwrap_or_default();
     let word = text.trim();
-    if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if word.is_empty() {
+        return Err(Failure::io(file, &"it is empty; look at the command that should have written it"));
+    }
+    if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::io(
             file,
             &"expected one word of ASCII, the bare value without the name of a field or a scheme",
