@@ -124,7 +124,13 @@ impl Differences<'_> {
         }
         if let Some((claim, values)) = self.kind {
             let named = [CLIENT_ID, SCOPE, self.client_claim, self.scope_claim];
-            if claim.is_empty() || REGISTERED.contains(&claim) || FOREIGN.contains(&claim) || named.contains(&claim) {
+            let elsewhere = |names: &[&str]| names.contains(&claim);
+            if claim.is_empty()
+                || elsewhere(&REGISTERED)
+                || elsewhere(&FOREIGN)
+                || elsewhere(&SHARED)
+                || elsewhere(&named)
+            {
                 problems.push(FormError::KindClaimRefused { claim: claim.into() });
             }
             if !(1..=MAX_KINDS).contains(&values.len()) {
@@ -311,6 +317,10 @@ const SCOPE: &str = "scope";
 /// The claims with a meaning of their own for every token (RFC 7519 §4.1, RFC 7800 §3.1).
 const REGISTERED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "cnf"];
 
+/// The claims of ID tokens (OpenID Connect Core §2, Front-Channel Logout §3) that access tokens can have too, with the same
+/// values: RFC 9068 §2.2.1 takes `auth_time`, `acr` and `amr` from there.
+const SHARED: [&str; 5] = ["azp", "sid", "auth_time", "acr", "amr"];
+
 /// How many values may name the kind of a token.
 const MAX_KINDS: usize = 8;
 
@@ -366,14 +376,14 @@ mod tests {
         let judged = |claim: &str, values: &[&str]| {
             let values = texts(values);
             let kind = Some((claim, &*values));
-            let differences = Differences { kind, client_claim: "azp", scope_claim: "scp", ..Differences::NONE };
+            let differences = Differences { kind, client_claim: "cid", scope_claim: "scp", ..Differences::NONE };
             AccessTokenForm::new(differences).map(drop)
         };
         for claim in ["typ", "token_use", "aut", "tokenName", "purpose"] {
             assert_eq!(judged(claim, &["a"]), Ok(()), "{claim}"); // control
         }
-        let others = ["", "azp", "scp", "client_id", "scope"];
-        for claim in REGISTERED.into_iter().chain(FOREIGN).chain(others) {
+        let others = ["", "cid", "scp", "client_id", "scope"];
+        for claim in REGISTERED.into_iter().chain(FOREIGN).chain(SHARED).chain(others) {
             assert_eq!(
                 judged(claim, &["a"]),
                 Err(vec![FormError::KindClaimRefused { claim: claim.into() }]),
