@@ -115,6 +115,29 @@ async fn the_audit_line_tells_how_much_was_sent_how_and_by_which_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_request_makes_a_long_line_or_one_with_a_query_in_its_host() {
+    let world = World::start().await;
+    let client = world.client();
+    let send = async |method: &str, host: &str| {
+        let head = format!("{method} /accounts/1001 HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = String::from_utf8(client.raw(head.as_bytes()).await).unwrap();
+        let id = answer
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("x-fapi-interaction-id: ").map(str::to_owned));
+        let line = world.gateway.record(id.expect("each response has it").trim());
+        assert!(line.to_string().len() < 1500, "{line}");
+        line
+    };
+    let usual = send("GET", "localhost").await; // control
+    assert_eq!((&usual["method"], &usual["host"]), (&json!("GET"), &json!("localhost")));
+    let line = send("GET", "localhost?access_token=secret").await;
+    assert_eq!((&line["code"], &line["host"]), (&json!("host_malformed"), &json!("localhost")));
+    assert!(!line.to_string().contains("secret"), "{line}");
+    let line = send(&"M".repeat(20_000), "localhost").await;
+    assert_eq!(line["method"], json!("M".repeat(64)), "shortened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_over_ipv4_is_recorded_as_one_on_an_ipv6_socket_too() {
     for (listener, recorded) in
         [("[::ffff:127.0.0.1]:0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")]

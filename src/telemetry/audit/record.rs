@@ -58,7 +58,7 @@ pub struct Asked<'a> {
     pub protocol: Version,
     /// The method.
     pub method: &'a str,
-    /// The host, as it was sent.
+    /// The host as it was sent, without what does not belong to a host.
     pub host: Option<&'a str>,
     /// The path without the query.
     pub path: &'a str,
@@ -73,7 +73,7 @@ impl<'a> Asked<'a> {
         Self {
             protocol: request.version,
             method: request.method.as_str(),
-            host: request.uri.authority().map(Authority::as_str).or_else(|| text(HOST)),
+            host: request.uri.authority().map(Authority::as_str).or_else(|| text(HOST)).map(host_alone),
             path: request.uri.path(),
             user_agent: text(USER_AGENT),
         }
@@ -117,9 +117,10 @@ struct Line<'a> {
     tls_version: Option<&'static str>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; null if the message could not be read.
     protocol: Option<&'static str>,
-    /// The method; null if the message could not be read.
+    /// The method, at most 64 characters; null if the message could not be read.
     method: Option<&'a str>,
-    /// The host that was asked for, as it was sent, at most 256 characters; null if there was none that is text.
+    /// The host that was asked for, as it was sent, at most 256 characters, without user information, path or query; null if
+    /// there was none that is text.
     host: Option<&'a str>,
     /// The path without the query, at most 2048 characters; null if the message could not be read.
     path: Option<&'a str>,
@@ -248,7 +249,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         client_address: ending.client_address,
         tls_version: ending.tls_version,
         protocol: request.map(|request| protocol(request.protocol)),
-        method: request.map(|request| request.method),
+        method: request.map(|request| shortened(request.method, 64)),
         host: request.and_then(|request| request.host).map(|host| shortened(host, 256)),
         path: request.map(|request| shortened(request.path, 2048)),
         route: seen.route.as_ref().map(|route| &*route.name),
@@ -321,6 +322,13 @@ impl Line<'_> {
     }
 }
 
+/// A host without the user information before it, and without a path, query or fragment after it. A request that has any of
+/// these is refused, but not before it has a record, and secrets are sent in them.
+fn host_alone(text: &str) -> &str {
+    let host = text.split(['/', '?', '#']).next().unwrap_or_default();
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
+}
+
 /// The first characters of a text, at most this many.
 fn shortened(text: &str, most: usize) -> &str {
     if text.len() <= most {
@@ -339,3 +347,28 @@ const fn protocol(version: Version) -> &'static str {
 
 /// The size of most lines, in bytes.
 const USUAL: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_recorded_without_what_may_be_secret_around_it() {
+        for (sent, recorded) in [
+            ("api.bank.example:8443", "api.bank.example:8443"), // control
+            ("[::1]:8443", "[::1]:8443"),                       // control
+            ("", ""),
+            ("user:secret@api.bank.example", "api.bank.example"),
+            ("user:secret@more@api.bank.example", "api.bank.example"),
+            ("api.bank.example?access_token=secret", "api.bank.example"),
+            ("api.bank.example/secret", "api.bank.example"),
+            ("api.bank.example#secret@x", "api.bank.example"),
+        ] {
+            assert_eq!(host_alone(sent), recorded, "{sent}");
+        }
+        // The authority of HTTP/2 and of an absolute target.
+        let of = |uri: &str| http::Request::get(uri).body(()).unwrap().into_parts().0;
+        let request = of("https://user:secret@api.bank.example/accounts");
+        assert_eq!(Asked::of(&request).host, Some("api.bank.example"));
+    }
+}
