@@ -40,9 +40,17 @@ impl Admin {
         place.waits(false);
         match filter {
             Ok(filter) => {
-                logging::choose(&filter);
                 let peer = session.client_addr().map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(%filter, before = %current, peer, "the log has other lines from now on");
+                let say = || tracing::warn!(%filter, before = %current, peer, "the log has other lines from now on");
+                // Under the old filter if that has the line, so that nobody turns the log off without a trace in it.
+                let in_time = tracing::enabled!(tracing::Level::WARN);
+                if in_time {
+                    say();
+                }
+                logging::choose(&filter);
+                if !in_time {
+                    say();
+                }
                 plain(StatusCode::NO_CONTENT, TEXT, Vec::new())
             }
             Err(refusal) => {

@@ -211,6 +211,27 @@ async fn its_level_is_that_of_the_file_and_can_be_changed_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_turns_it_off_or_on_is_in_it() {
+    let (_authority, _issuer, folder) = scene("");
+    let mut program = Program::run_logging(&folder, None);
+    let (_, admin) = program.addresses();
+    for (filter, said) in [
+        ("warn", "filter=warn before=info"), // control
+        ("off", "filter=off before=warn"),
+        ("info", "filter=info before=off"),
+        ("fapi_gateway::admin=off", "filter=fapi_gateway::admin=off before=info"),
+    ] {
+        assert_eq!(log_of(admin, Method::PUT, filter).await, (204, String::new()), "{filter}");
+        let line = program.says("the log has other lines from now on");
+        assert!(line.contains(said) && line.contains("peer=\"127.0.0.1:"), "{line}");
+    }
+    // A line after which nothing can follow is the end of the wait, and each change is in it once.
+    assert_eq!(log_of(admin, Method::PUT, "info").await.0, 204);
+    let rest = program.rest();
+    assert_eq!(rest.iter().filter(|line| line.contains("before=info")).count(), 0, "{rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_environment_that_names_a_filter_decides_over_the_file() {
     let (_authority, _issuer, folder) = scene("\nlog: { level: error }\n");
     let mut program = Program::run_logging(&folder, Some("warn,fapi_gateway=info"));
