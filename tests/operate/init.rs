@@ -159,6 +159,42 @@ async fn an_issuer_that_can_be_reached_proposes_its_settings() {
     }
 }
 
+/// The commands of the README are pasted into a shell, and the metadata chooses a part of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metadata_of_an_issuer_adds_no_command_and_no_option_to_the_readme() {
+    let authority = Authority::new("Issuer CA");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    let usual = server.url("/token");
+    for (endpoint, word) in [
+        (usual.clone(), usual.clone()), // control
+        (format!("{usual};{{touch,made}};x"), format!("{usual};{{touch,made}};x")),
+        (format!("{usual}|sh<x>y&"), format!("{usual}|sh<x>y&")),
+        (format!("{usual}'x"), "https://YOUR-TOKEN-ENDPOINT".to_owned()),
+        (format!("{usual}$(x)"), "https://YOUR-TOKEN-ENDPOINT".to_owned()),
+        ("--config=x".to_owned(), "https://YOUR-TOKEN-ENDPOINT".to_owned()),
+        ("file:///etc/hostname".to_owned(), "https://YOUR-TOKEN-ENDPOINT".to_owned()),
+    ] {
+        let mut metadata = server.metadata();
+        metadata["token_endpoint"] = serde_json::json!(endpoint);
+        metadata["mtls_endpoint_aliases"] = serde_json::json!({});
+        let answer = sandbox::https::Answer::json(http::StatusCode::OK, metadata);
+        server.script(AuthorizationServer::METADATA, answer);
+        let folder = Folder::new();
+        let anchors = folder.write("issuer-ca.pem", &authority.pem()).display().to_string();
+        let made = init(&folder, &["--issuer", server.issuer(), "--trust-anchors", &anchors]);
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+        let readme = &files(&folder.path().join("dir"))["README.md"];
+        let start = readme.find("curl --silent --fail --cacert").expect("the fourth command");
+        let command = readme[start..].split(" |\n").next().unwrap();
+        let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {command}");
+        let output = tool("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(words.lines().filter(|found| *found == word).count(), 1, "{endpoint}: {words}");
+        assert_eq!(words.lines().last(), Some("resource=https://localhost:8443"), "{endpoint}: {words}");
+        assert!(!folder.path().join("made").exists(), "{endpoint}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_that_cannot_be_used_is_said_and_gets_defaults() {
     let authority = Authority::new("Issuer CA");

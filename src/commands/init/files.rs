@@ -88,7 +88,7 @@ pub(super) fn readme(proposal: &Proposal) -> String {
             let endpoint = endpoint.as_deref().unwrap_or("https://YOUR-TOKEN-ENDPOINT");
             let ca = proposal.trust_anchors.map(|file| format!(" --cacert {file}")).unwrap_or_default();
             format!(
-                "curl --silent --show-error --fail{ca} --cert tls/client.pem --key tls/client-key.pem {endpoint} \\\n  \
+                "curl --silent --show-error --fail{ca} --cert tls/client.pem --key tls/client-key.pem '{endpoint}' \\\n  \
                    -d grant_type=client_credentials -d client_id=client -d scope={} -d resource=https://localhost:8443 |\n  \
                    sed 's/.*\"access_token\" *: *\"\\([^\"]*\\)\".*/\\1/' > token",
                 proposal.scope

@@ -130,7 +130,9 @@ impl Proposal {
         }
         let aliases = metadata.get("mtls_endpoint_aliases").and_then(|aliases| aliases.get("token_endpoint"));
         let alias = aliases.and_then(Value::as_str).filter(|url| super::is_plain(url));
-        self.token_endpoint = alias.or_else(|| text("token_endpoint")).map(str::to_owned);
+        // It becomes an argument in the README, where anything else could be another option.
+        let endpoint = alias.or_else(|| text("token_endpoint")).filter(|url| is_https(url));
+        self.token_endpoint = endpoint.map(str::to_owned);
     }
 }
 
@@ -163,6 +165,10 @@ fn algorithms(document: &[u8]) -> Vec<Algorithm> {
     let usable: Vec<Algorithm> =
         keys.filter_map(|key| Some(VerifyingKey::from_jwk(key.as_object()?).ok()?.algorithm())).collect();
     Algorithm::ALL.iter().copied().filter(|algorithm| usable.contains(algorithm)).collect()
+}
+
+fn is_https(text: &str) -> bool {
+    text.starts_with("https://") && Url::parse(text).is_ok()
 }
 
 fn is_scope(text: &str) -> bool {
