@@ -22,8 +22,8 @@ pub struct Arguments {
     /// The private key of the authorization server, PEM; by default sandbox/issuer-key.pem beside the configuration.
     #[arg(long, value_name = "FILE")]
     signing_key: Option<PathBuf>,
-    /// Serve a small accounts API at this address, such as 127.0.0.1:8080.
-    #[arg(long, value_name = "ADDRESS")]
+    /// Serve a small accounts API at this loopback address, such as 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     api: Option<SocketAddr>,
 }
 
@@ -79,4 +79,34 @@ async fn serve(arguments: &Arguments) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// The API answers whoever asks, so only this machine can reach it.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().to_canonical().is_loopback() => Ok(address),
+        Ok(_) => {
+            Err("the API asks for no token, so it is served on this machine alone; write it like 127.0.0.1:8080"
+                .to_owned())
+        }
+        Err(_) => Err("expected an IP address with a port, such as 127.0.0.1:8080".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_is_served_on_this_machine_alone() {
+        for address in ["127.0.0.1:8080", "127.8.9.1:0", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
+            assert_eq!(loopback(address).map(|address| address.to_string()).as_deref(), Ok(address)); // control
+        }
+        for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080", "[::ffff:192.0.2.1]:8080"] {
+            assert!(loopback(address).unwrap_err().contains("on this machine alone"), "{address}");
+        }
+        for text in ["localhost:8080", "127.0.0.1", "8080", ""] {
+            assert!(loopback(text).unwrap_err().contains("expected an IP address"), "{text}");
+        }
+    }
 }
