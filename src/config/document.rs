@@ -22,6 +22,11 @@ pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
         report.problem(&root, "the file is larger than 1MiB; make it smaller");
         return None;
     }
+    // Such as /proc/self/environ: no line of it is shown.
+    if bytes.contains(&0) {
+        report.problem(&root, "the file has bytes that are not text; name a file with YAML");
+        return None;
+    }
     // Editors of Windows put it before a text.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {

@@ -285,6 +285,7 @@ mod tests {
             ("? [a]\n: 1\n", "a key is plain text"),
             ("", "the file is empty"),
             ("- a\n", "expected a mapping"),
+            ("SECRET=x\0PATH: y: z\0", "1:1: : the file has bytes that are not text; name a file with YAML"),
             ("1: 2\n", "put it in quotes"),
         ] {
             let problems = problems(text);
