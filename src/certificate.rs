@@ -524,4 +524,37 @@ mod tests {
             "control"
         );
     }
+
+    #[test]
+    fn no_certificate_is_too_odd_to_be_judged() {
+        let purposes = [SERVER, Purpose::Client, Purpose::Anchor];
+        let other = issued(&params(&["a"]));
+        let judge = |der: Vec<u8>| -> usize {
+            let chain = [CertificateDer::from(der), other.clone()];
+            let judged = purposes.map(|purpose| Judgement::of(&chain, purpose));
+            judged
+                .iter()
+                .map(|judgement| judgement.problems(NOW).len() + judgement.problems(UnixTime(u64::MAX)).len())
+                .sum()
+        };
+        let mut params = params(&["api.bank.example", "127.0.0.1"]);
+        params.not_after = date_time_ymd(2027, 1, 14);
+        let good = issued(&params).to_vec();
+        assert!(judge(good.clone()) > 0, "control: it is read, and is expired");
+        let (mut read, mut least) = (0, usize::MAX);
+        for place in 0..good.len() {
+            for bits in [0x01, 0x80, 0xff] {
+                let mut odd = good.clone();
+                odd[place] ^= bits;
+                let found = judge(odd);
+                (read, least) = (read + usize::from(found > 0), least.min(found));
+            }
+        }
+        assert!(read > 100 && least == 0, "{read} were read, and some were not");
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        let files = ["certificate", "chain"].map(|name| std::fs::read_dir(corpus.join(name)).expect("the corpus"));
+        for entry in files.into_iter().flatten() {
+            let _ = judge(std::fs::read(entry.expect("a file").path()).expect("a file"));
+        }
+    }
 }
