@@ -184,7 +184,7 @@ async fn the_metadata_of_an_issuer_adds_no_command_and_no_option_to_the_readme()
         let made = init(&folder, &["--issuer", server.issuer(), "--trust-anchors", &anchors]);
         assert_eq!(made.status.code(), Some(0), "{}", text(&made));
         let readme = &files(&folder.path().join("dir"))["README.md"];
-        let start = readme.find("curl --silent --fail --cacert").expect("the fourth command");
+        let start = readme.find("curl --silent --show-error --fail --cacert").expect("the fourth command");
         let command = readme[start..].split(" |\n").next().unwrap();
         let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {command}");
         let output = tool("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
