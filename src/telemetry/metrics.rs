@@ -243,7 +243,7 @@ impl Metrics {
 
     /// The metrics of routes, by their configured names; the empty name is for exchanges without a route.
     ///
-    /// Every series begins at 0, so that a rate sees the first event. With more than [`MANY_ROUTES`] routes, those of refusals
+    /// Every series begins at 0, so that a rate sees the first event. With more than 100 routes, those of refusals
     /// begin when there is one: there are nearly a hundred for each route.
     pub fn routes(&self, names: &[Arc<str>]) -> HashMap<Arc<str>, RouteMetrics> {
         let every_code = names.len() <= MANY_ROUTES;
