@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use sandbox::https::{Answer, HttpServer};
 use sandbox::pki::Authority;
+use sandbox::tls::client_config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -104,16 +105,7 @@ impl Drop for Gateway {
 }
 
 fn client(authority: &Authority, protocol: &str) -> ClientConfig {
-    let identity = authority.client("bench");
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.der().clone()).unwrap();
-    let provider = rustls::crypto::aws_lc_rs::default_provider().into();
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(identity.chain_der.clone(), identity.private_key())
-        .unwrap();
+    let mut config = client_config(authority, Some(&authority.client("bench")));
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     config
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use fapi_gateway::commands::{self, ConfigFile};
 use fapi_gateway::connection::tls;
-use fapi_gateway::telemetry::filter::{Filter, FilterError};
+use fapi_gateway::telemetry::filter::Filter;
 use fapi_gateway::telemetry::logging;
 
 #[cfg(feature = "mimalloc")]
@@ -83,11 +83,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let arguments = Arguments::parse();
-    let environment = match std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty()).map(|text| text.parse()) {
-        None => None,
-        Some(Ok(filter)) => Some(filter),
-        Some(Err(problem)) => {
-            let problem: FilterError = problem;
+    let environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let environment = match environment.map(|text| text.parse::<Filter>()).transpose() {
+        Ok(filter) => filter,
+        Err(problem) => {
             eprintln!("fapi-gateway: RUST_LOG: {problem}");
             return ExitCode::from(commands::BAD_USAGE);
         }

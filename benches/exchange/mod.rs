@@ -15,10 +15,10 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::https::{Answer, HttpServer};
 use sandbox::pki::{Authority, Credential};
+use sandbox::tls::client_config;
 use sandbox::tokens::{AccessToken, KeyKind, SigningKey};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -169,16 +169,7 @@ pub(crate) enum Client {
 impl Client {
     /// Connects with the client's certificate.
     pub(crate) async fn connect(around: &Surroundings, address: SocketAddr, protocol: Protocol) -> Self {
-        let (authority, credential) = (&around.authority, &around.credential);
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        let provider = rustls::crypto::aws_lc_rs::default_provider().into();
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(credential.chain_der.clone(), credential.private_key())
-            .unwrap();
+        let mut config = client_config(&around.authority, Some(&around.credential));
         config.alpn_protocols = match protocol {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],

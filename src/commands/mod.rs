@@ -22,6 +22,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::config::Config;
+
 /// The exit code for something that was examined and is not as it should be, and for what fails at run time.
 pub const NOT_GOOD: u8 = 1;
 /// The exit code for arguments or an environment that mean nothing.
@@ -89,10 +91,20 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints a result to standard output, and gives the exit code of a command that does nothing else.
 fn printed(text: &str, command: &str) -> ExitCode {
-    match print(text) {
+    ended(print(text), command)
+}
+
+/// Gives the exit code of a command, and says why if it failed.
+fn ended(outcome: Result<(), Failure>, command: &str) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(command),
     }
+}
+
+/// Loads a configuration; its problems are the reason of the failure.
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))
 }
 
 /// Refuses `-` for more than one file: whoever reads standard input second finds nothing.

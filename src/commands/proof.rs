@@ -40,10 +40,7 @@ pub struct Arguments {
 
 /// Prints the proof on one line; its `jti` is random. Never prints the key.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match proof(arguments) {
-        Ok(proof) => super::printed(&format!("{proof}\n"), "proof"),
-        Err(failure) => failure.report("proof"),
-    }
+    super::ended(proof(arguments).and_then(|proof| super::print(&format!("{proof}\n"))), "proof")
 }
 
 fn proof(arguments: &Arguments) -> Result<String, Failure> {

@@ -2,7 +2,6 @@
 //! configuration and, if asked, a small accounts API.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use reqwest::Url;
@@ -11,17 +10,14 @@ use sandbox::authorization_server::AuthorizationServer;
 use sandbox::tls::danger_with_any_client;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BAD_CONFIGURATION, ConfigFile, Failure, NOT_GOOD, token};
-use crate::config::Config;
+use super::token::Signer;
+use super::{Failure, NOT_GOOD};
 
 /// The arguments of the command.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    file: ConfigFile,
-    /// The private key of the authorization server, PEM; by default sandbox/issuer-key.pem beside the configuration.
-    #[arg(long, value_name = "FILE")]
-    signing_key: Option<PathBuf>,
+    signer: Signer,
     /// Serve a small accounts API at this loopback address, such as 127.0.0.1:8080.
     #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     api: Option<SocketAddr>,
@@ -36,18 +32,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::new(NOT_GOOD, error.to_string()).report("sandbox"),
     };
-    match runtime.block_on(serve(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report("sandbox"),
-    }
+    super::ended(runtime.block_on(serve(arguments)), "sandbox")
 }
 
 async fn serve(arguments: &Arguments) -> Result<(), Failure> {
     let not_good = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
-    let file = &arguments.file.config;
-    super::one_from_standard_input([Some(file), arguments.signing_key.as_ref()])?;
-    let config = Config::load(file).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
-    let key = token::signing_key(file, arguments.signing_key.clone())?;
+    let signer = &arguments.signer;
+    super::one_from_standard_input([Some(&signer.file.config), signer.signing_key.as_ref()])?;
+    let config = super::load(&signer.file.config)?;
+    let key = signer.key()?;
     let local = config.issuers.iter().find_map(|issuer| {
         let url = Url::parse(&issuer.expected.issuer).ok()?;
         (url.host_str() == Some("localhost")).then(|| (issuer.expected.issuer.clone(), url.port().unwrap_or(443)))

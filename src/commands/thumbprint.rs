@@ -32,10 +32,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let lines = super::input(&arguments.file).and_then(|bytes| {
         thumbprints(&bytes).map_err(|why| Failure::new(NOT_GOOD, format!("{}: {why}", arguments.file.display())))
     });
-    match lines.and_then(|lines| super::print(&lines)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report("thumbprint"),
-    }
+    super::ended(lines.and_then(|lines| super::print(&lines)), "thumbprint")
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "what is neither a certificate nor a key has no thumbprint")]
@@ -82,8 +79,7 @@ fn thumbprints(bytes: &[u8]) -> Result<String, String> {
 }
 
 fn of_certificate(certificate: &ClientCertificate) -> String {
-    let thumbprint = URL_SAFE_NO_PAD.encode(certificate.thumbprint().as_bytes());
-    format!("x5t#S256 {thumbprint} certificate {:?}\n", certificate.subject())
+    format!("x5t#S256 {} certificate {:?}\n", certificate.thumbprint(), certificate.subject())
 }
 
 fn of_private_key(der: PrivateKeyDer<'_>) -> Result<String, String> {

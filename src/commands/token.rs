@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fapi::jose::signing::PrivateKey;
-use fapi::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
+use fapi::jose::thumbprint::CertificateThumbprint;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sandbox::tokens::{AccessToken, SigningKey, hs256, unsigned};
 use serde_json::{Value, json};
 
-use super::{BAD_CONFIGURATION, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD};
+use super::{ConfigFile, Failure, NOT_GOOD};
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -20,10 +19,7 @@ use crate::config::Config;
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    file: ConfigFile,
-    /// The private key of the authorization server, PEM; by default sandbox/issuer-key.pem beside the configuration.
-    #[arg(long, value_name = "FILE")]
-    signing_key: Option<PathBuf>,
+    signer: Signer,
     /// The name of the issuer in the configuration; by default the first one.
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
@@ -62,6 +58,16 @@ pub struct Arguments {
     fault: Option<Fault>,
 }
 
+/// The authorization server whose tokens are made.
+#[derive(Debug, clap::Args)]
+pub(super) struct Signer {
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+    /// The private key of the authorization server, PEM; by default sandbox/issuer-key.pem beside the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(super) signing_key: Option<PathBuf>,
+}
+
 /// What is wrong with a token on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Fault {
@@ -89,24 +95,21 @@ pub enum Fault {
 
 /// Prints the token on one line.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match token(arguments).and_then(|token| super::print(&format!("{token}\n"))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report("token"),
-    }
+    super::ended(token(arguments).and_then(|token| super::print(&format!("{token}\n"))), "token")
 }
 
 fn token(arguments: &Arguments) -> Result<String, Failure> {
-    let Arguments { file: ConfigFile { config: file }, signing_key: signer, certificate, key: proof_key, .. } =
-        arguments;
-    super::one_from_standard_input([Some(file), signer.as_ref(), certificate.as_ref(), proof_key.as_ref()])?;
-    let config = Config::load(file).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
+    let Arguments { signer, certificate, key: proof_key, .. } = arguments;
+    let files = [Some(&signer.file.config), signer.signing_key.as_ref(), certificate.as_ref(), proof_key.as_ref()];
+    super::one_from_standard_input(files)?;
+    let config = super::load(&signer.file.config)?;
     let named = |name: &str| arguments.issuer.as_ref().is_none_or(|wanted| wanted == name);
     let issuer = config.issuers.iter().map(|issuer| &issuer.expected).find(|expected| named(&expected.name));
     let issuer = issuer.ok_or_else(|| match &arguments.issuer {
         Some(name) => Failure::new(NOT_GOOD, format!("the configuration has no issuer named {name:?}")),
         None => Failure::new(NOT_GOOD, "the configuration has no issuer"),
     })?;
-    let key = signing_key(file, arguments.signing_key.clone())?;
+    let key = signer.key()?;
     let audience = arguments.audience.clone().or_else(|| issuer.audiences.first().map(ToString::to_string));
     let now = Clock::system().unix_time().0;
     let mut token = AccessToken::new(&*issuer.issuer, audience.unwrap_or_default(), now)
@@ -120,10 +123,8 @@ fn token(arguments: &Arguments) -> Result<String, Failure> {
         token = token.bound_to_thumbprint(&CertificateThumbprint::of_der(&certificate).to_string());
     }
     if let Some(file) = &arguments.key {
-        let key = PrivateKey::from_pem(&super::input(file)?).map_err(|error| Failure::io(file, &error))?;
-        let jwk = key.public_jwk().map_err(|error| Failure::io(file, &error))?;
-        let thumbprint = KeyThumbprint::of_jwk(&jwk).ok_or_else(|| Failure::io(file, &"its key has no thumbprint"))?;
-        token = token.bound_to_key(thumbprint.to_string());
+        let key = SigningKey::from_pem(&super::input(file)?).map_err(|error| Failure::io(file, &error))?;
+        token = token.bound_to_key(key.thumbprint());
     }
     let bound = arguments.certificate.is_some() || arguments.key.is_some();
     if !bound && arguments.fault != Some(Fault::Unbound) && !arguments.claim.iter().any(|(name, _)| name == "cnf") {
@@ -166,16 +167,19 @@ impl Fault {
     }
 }
 
-/// The key of the sandbox's authorization server: the file, or the one that `init` makes beside the configuration.
-pub(super) fn signing_key(config: &std::path::Path, file: Option<PathBuf>) -> Result<SigningKey, Failure> {
-    let by_default = config.parent().unwrap_or(config).join("sandbox/issuer-key.pem");
-    if file.is_none() && !by_default.exists() {
-        let name = by_default.display();
-        let why = "there is no such file; `init` makes it where no --issuer is named, and --signing-key names another";
-        return Err(Failure::new(INPUT_OUTPUT, format!("{name}: {why}")));
+impl Signer {
+    /// Its key: the file, or the one that `init` makes beside the configuration.
+    pub(super) fn key(&self) -> Result<SigningKey, Failure> {
+        let config = &self.file.config;
+        let by_default = config.parent().unwrap_or(config).join("sandbox/issuer-key.pem");
+        if self.signing_key.is_none() && !by_default.exists() {
+            let why =
+                "there is no such file; `init` makes it where no --issuer is named, and --signing-key names another";
+            return Err(Failure::io(&by_default, &why));
+        }
+        let file = self.signing_key.as_ref().unwrap_or(&by_default);
+        SigningKey::from_pem(&super::input(file)?).map_err(|error| Failure::io(file, &error))
     }
-    let file = file.unwrap_or(by_default);
-    SigningKey::from_pem(&super::input(&file)?).map_err(|error| Failure::io(&file, &error))
 }
 
 /// Every scope that a route names.

@@ -10,10 +10,7 @@ pub fn run() -> ExitCode {
         .collect();
     let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
     let text = format!("fapi-gateway {}\ncommit: {COMMIT}\nfeatures: {features}\n", env!("CARGO_PKG_VERSION"));
-    match super::print(&text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report("version"),
-    }
+    super::printed(&text, "version")
 }
 
 /// The commit that the program was built from, or `unknown`; build.rs finds it.

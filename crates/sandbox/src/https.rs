@@ -427,14 +427,10 @@ const BACKLOG: u32 = 1024;
 
 #[cfg(test)]
 mod tests {
-    use rustls::crypto::aws_lc_rs::default_provider;
-    use rustls::{ClientConfig, RootCertStore};
-    use serde_json::json;
-
     use super::*;
     use crate::pki::{Authority, Credential, self_signed};
-    use crate::tls::{danger_tls_config_with_any_client, tls_config};
-
+    use crate::tls::{client_config, danger_tls_config_with_any_client, tls_config};
+    use serde_json::json;
     fn echo() -> Arc<dyn Fn(Recorded) -> Answer + Send + Sync> {
         Arc::new(|request| {
             let version = format!("{:?}", request.version);
@@ -447,18 +443,7 @@ mod tests {
     }
 
     fn client(authority: &Authority, credential: Option<&Credential>, alpn: &str) -> reqwest::Client {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match credential {
-            None => builder.with_no_client_auth(),
-            Some(credential) => {
-                builder.with_client_auth_cert(credential.chain_der.clone(), credential.private_key()).unwrap()
-            }
-        };
+        let mut config = client_config(authority, credential);
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy().build().unwrap()
     }

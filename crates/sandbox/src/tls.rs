@@ -9,7 +9,7 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 use crate::pki::{Authority, Credential};
 
@@ -27,6 +27,22 @@ pub fn tls_config(credential: &Credential, client_ca: Option<&Authority>) -> Arc
         }
     };
     config(credential.chain_der.clone(), credential.private_key(), verifier).expect(BELONGS)
+}
+
+/// A client that trusts the certificates of `authority`, with `credential` if there is one: TLS 1.2 and 1.3, no ALPN.
+pub fn client_config(authority: &Authority, credential: Option<&Credential>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).expect("an authority's certificate is a trust anchor");
+    let builder = ClientConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("aws-lc-rs has the suites of TLS 1.2 and 1.3")
+        .with_root_certificates(roots);
+    match credential {
+        None => builder.with_no_client_auth(),
+        Some(credential) => {
+            builder.with_client_auth_cert(credential.chain_der.clone(), credential.private_key()).expect(BELONGS)
+        }
+    }
 }
 
 /// Like [`tls_config`], but accepts any client certificate or none: only possession of its key is verified.

@@ -71,11 +71,8 @@ pub struct Arguments {
 /// Explains the call. The exit code is 0 if it would be forwarded, 1 if it would be refused, 69 if that cannot be said
 /// without asking an issuer. What keeps it from being explained has another one.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match explain(arguments) {
-        Ok((text, exit)) => match super::print(&text) {
-            Ok(()) => ExitCode::from(exit),
-            Err(failure) => failure.report("explain"),
-        },
+    match explain(arguments).and_then(|(text, exit)| super::print(&text).map(|()| exit)) {
+        Ok(exit) => ExitCode::from(exit),
         Err(failure) => failure.report("explain"),
     }
 }
@@ -83,8 +80,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     let Arguments { config: ConfigFile { config }, token, certificate, proof, jwks, .. } = arguments;
     super::one_from_standard_input([Some(config), Some(token), certificate.as_ref(), proof.as_ref(), jwks.as_ref()])?;
-    let mut config =
-        Config::load(&arguments.config.config).map_err(|errors| Failure::new(BAD_CONFIGURATION, errors.to_string()))?;
+    let mut config = super::load(config)?;
     let request = arguments.request.clone().or_else(|| first_request(&config));
     let request =
         request.ok_or_else(|| Failure::new(BAD_USAGE, "no route needs a token; name a call with --request"))?;

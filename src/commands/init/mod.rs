@@ -15,7 +15,6 @@ use sandbox::tokens::{KeyKind, SigningKey, jwks};
 
 use self::proposal::Proposal;
 use super::{Failure, INPUT_OUTPUT, NOT_GOOD};
-use crate::config::Config;
 
 /// The arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -54,10 +53,7 @@ impl File {
 
 /// Makes the folder and says what is in it. Nothing is written if any of the files is there already.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match init(arguments).and_then(|text| super::print(&text)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report("init"),
-    }
+    super::ended(init(arguments).and_then(|text| super::print(&text)), "init")
 }
 
 fn init(arguments: &Arguments) -> Result<String, Failure> {
@@ -76,8 +72,7 @@ fn init(arguments: &Arguments) -> Result<String, Failure> {
     made.push(File::new("compose.yaml", files::compose()));
     made.push(File::new("README.md", files::readme(&proposal)));
     write(dir, &made)?;
-    let file = dir.join("gateway.yaml");
-    let config = Config::load(&file).map_err(|errors| Failure::new(super::BAD_CONFIGURATION, errors.to_string()))?;
+    let config = super::load(&dir.join("gateway.yaml"))?;
     let mut text = format!("{} has:\n", dir.display());
     for file in &made {
         text.push_str("  ");
