@@ -14,10 +14,10 @@ use super::source::take_out;
 /// Looks up a variable by its name.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
 
-/// Replaces every reference at and under `place`. What cannot be replaced is reported and removed.
-pub(super) fn expand(value: &mut Value, place: &KeyPath, environment: Environment<'_>, report: &mut Report) {
+/// Replaces every reference in a configuration. What cannot be replaced is reported and removed.
+pub(super) fn expand(value: &mut Value, environment: Environment<'_>, report: &mut Report) {
     let mut bad = Vec::new();
-    visit(value, place, environment, report, &mut bad);
+    visit(value, &KeyPath::default(), environment, report, &mut bad);
     // From the end, so that the indices before stay right.
     for (place, problem) in bad.iter().rev() {
         report.problem(place, problem);
@@ -162,7 +162,7 @@ mod tests {
         let mut report = Report::default();
         report.plain(KeyPath::of("a"));
         let mut value = serde_yaml::from_str("{ a: \"${_N1}\", b: \"${_N1}\" }").unwrap();
-        expand(&mut value, &KeyPath::default(), &environment, &mut report);
+        expand(&mut value, &environment, &mut report);
         assert_eq!(value, serde_yaml::from_str::<Value>("{ a: 10, b: \"10\" }").unwrap());
         assert_eq!(scalar("true".to_owned()), Value::Bool(true));
         for text in ["", "null", "[a]", "a\nb: 1", "*x", "10 20", "api.bank.example", "~"] {

@@ -32,14 +32,15 @@ pub(super) fn merge(value: &mut Value, surroundings: &mut Surroundings<'_>, repo
     if !list.iter().all(Value::is_string) {
         return;
     }
-    let mut named = Value::Sequence(list.clone());
-    environment::expand(&mut named, &at, surroundings.environment, report);
-    whole.shift_remove("include");
-    if list_is_empty(&named) {
+    // Under its key, so that what is removed from it is found by its path.
+    let mut named: Value = whole.shift_remove_entry("include").into_iter().collect::<Mapping>().into();
+    environment::expand(&mut named, surroundings.environment, report);
+    let list = named.get("include").and_then(Value::as_sequence).map(Vec::as_slice).unwrap_or_default();
+    if list.is_empty() {
         report.empty(&at, "the list is empty; name a file or a folder, or remove the key");
     }
     let mut included: Vec<PathBuf> = Vec::new();
-    for (index, entry) in named.as_sequence().into_iter().flatten().filter_map(Value::as_str).enumerate() {
+    for (index, entry) in list.iter().filter_map(Value::as_str).enumerate() {
         let at = at.index(index);
         for path in files(entry, &at, surroundings, report) {
             if same_file(&path, surroundings.file) {
@@ -56,10 +57,6 @@ pub(super) fn merge(value: &mut Value, surroundings: &mut Surroundings<'_>, repo
             }
         }
     }
-}
-
-fn list_is_empty(value: &Value) -> bool {
-    value.as_sequence().is_some_and(Vec::is_empty)
 }
 
 /// The file that an entry names, or those of the folder that it names, by name.

@@ -205,7 +205,7 @@ impl Report {
     }
 
     /// Turns a path into what is left of the file into the path in the file as written.
-    fn as_written(&self, place: &KeyPath) -> KeyPath {
+    pub(super) fn as_written(&self, place: &KeyPath) -> KeyPath {
         let mut written = KeyPath::default();
         for segment in place.segments() {
             written = match segment {

@@ -28,7 +28,7 @@ fn parse(bytes: &[u8], surroundings: &mut Surroundings<'_>, report: &mut Report)
     let root = KeyPath::default();
     let mut value = document::read(bytes, report)?;
     include::merge(&mut value, surroundings, report);
-    environment::expand(&mut value, &root, surroundings.environment, report);
+    environment::expand(&mut value, surroundings.environment, report);
     take_out_odd_keys(&mut value, &root, report);
     let file = deserialize(&mut value, report)?;
     // Comes last, so that an unknown key without a value is reported as unknown.

@@ -204,6 +204,23 @@ fn the_environment_and_included_files_are_part_of_the_configuration() {
 }
 
 #[test]
+fn a_problem_is_that_of_its_own_file_although_an_entry_before_it_is_taken_out() {
+    let folder = Folder::with_certificates();
+    folder.write("tls/broken.pem", b"no certificate");
+    for (list, place) in [
+        ("tls/broken.pem, tls/as-ca.pem", "[0]"), // control
+        ("\"${UNSET}\", tls/broken.pem, tls/as-ca.pem", "[1]"),
+    ] {
+        let broken = minimal().replace("trust_anchors: [tls/client-ca.pem]", &format!("trust_anchors: [{list}]"));
+        let errors = folder.problems(&broken);
+        let files: Vec<&str> = errors.resources().iter().map(|((_, file), _)| &**file).collect();
+        assert_eq!(files, ["tls/broken.pem"], "{errors}");
+        let path = errors.errors().last().map(|error| error.path.to_string()).unwrap_or_default();
+        assert!(path.ends_with(&format!("trust_anchors{place}")), "{path}");
+    }
+}
+
+#[test]
 fn what_means_itself_stays_so_in_the_effective_configuration() {
     let folder = Folder::with_certificates();
     let audience = minimal().replace("audiences: [\"https://api.bank.example\"]", "audiences: [\"$${HOST}\"]");

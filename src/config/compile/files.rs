@@ -27,7 +27,7 @@ impl Build<'_> {
     }
 
     pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath, kind: Kind) -> Option<Vec<u8>> {
-        self.named.push((at.clone(), (kind, path.0.display().to_string().into())));
+        self.named.push((self.report.as_written(at), (kind, path.0.display().to_string().into())));
         let path = self.resolve(&path.0);
         match self.files.read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => {

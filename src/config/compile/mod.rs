@@ -136,7 +136,7 @@ struct Build<'d> {
     report: Report,
     directory: &'d Path,
     files: Files,
-    /// The files that were read besides gateway.yaml, each with the key that names it.
+    /// The files that were read besides gateway.yaml, each with the key that names it, as it is written.
     named: Vec<(KeyPath, resource::Id)>,
     /// Whether the files that it names are read; if not, something empty stands for each.
     reading: Named,
