@@ -20,6 +20,8 @@ pub(crate) fn head(git: &Path) -> Option<String> {
         println!("cargo::rerun-if-changed={}", path.display());
         Some(text)
     };
+    // Git adds to it at each commit and checkout, which may leave the other files as they are.
+    let _ = read("logs/HEAD");
     let head = read("HEAD")?;
     let Some(branch) = head.trim().strip_prefix("ref: ") else { return Some(head.trim().to_owned()) };
     if let Some(commit) = read(branch) {

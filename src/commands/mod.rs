@@ -70,8 +70,13 @@ impl Failure {
 
     /// A file, or standard input or output, that cannot be used.
     fn io(what: &Path, error: &dyn std::fmt::Display) -> Self {
+        Self::of(INPUT_OUTPUT, what, error)
+    }
+
+    /// A problem with a file, or with standard input or output.
+    fn of(exit: u8, what: &Path, error: &dyn std::fmt::Display) -> Self {
         let what = if what == Path::new("-") { Path::new("standard input") } else { what };
-        Self::new(INPUT_OUTPUT, format!("{}: {error}", what.display()))
+        Self::new(exit, format!("{}: {error}", what.display()))
     }
 
     fn report(self, command: &str) -> ExitCode {

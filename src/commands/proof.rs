@@ -52,14 +52,13 @@ fn proof(arguments: &Arguments) -> Result<String, Failure> {
     {
         return Err(usage("--key takes the path of a file, and this looks like the key itself"));
     }
-    if token.as_deref() == Some("-") {
-        super::one_from_standard_input([Some(key), Some(&PathBuf::from("-"))])?;
-    }
+    let token_file = token.as_deref().and_then(token_file);
+    super::one_from_standard_input([Some(key), token_file.as_ref()])?;
     let file = key;
     let key = PrivateKey::from_pem(&input(file)?).map_err(|error| Failure::io(file, &error))?;
     let key = ProofKey::new(key).map_err(|error| Failure::io(file, &error))?;
     http::Method::from_bytes(method.as_bytes()).map_err(|_| usage(format!("{method:?} is not an HTTP method")))?;
-    let token = token.as_deref().map(access_token).transpose()?;
+    let token = token.as_deref().map(|argument| access_token(argument, token_file.as_deref())).transpose()?;
     let request = Request { method, url: target(url)?, access_token: token.as_deref(), nonce: nonce.as_deref() };
     let now = iat.map_or_else(|| Clock::system().unix_time(), UnixTime);
     key.prove(&request, &Uuid::new_v4().to_string(), now).map_err(|error| Failure::io(file, &error))
@@ -85,8 +84,12 @@ fn target(url: &str) -> Result<&str, Failure> {
     }
 }
 
-fn access_token(argument: &str) -> Result<String, Failure> {
-    let file = if argument == "-" { Some(Path::new(argument)) } else { argument.strip_prefix('@').map(Path::new) };
+/// The file that `--token` names: `@FILE`, or `-`.
+fn token_file(argument: &str) -> Option<PathBuf> {
+    if argument == "-" { Some("-".into()) } else { argument.strip_prefix('@').map(PathBuf::from) }
+}
+
+fn access_token(argument: &str, file: Option<&Path>) -> Result<String, Failure> {
     let Some(file) = file else {
         // `--token` of `explain` is a file. A proof for its name would be refused for a reason that is hard to see.
         if Path::new(argument).is_file() {

@@ -29,9 +29,8 @@ pub struct Arguments {
 
 /// Prints one line for each certificate and key in the file, in order. Never prints a private key.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let lines = super::input(&arguments.file).and_then(|bytes| {
-        thumbprints(&bytes).map_err(|why| Failure::new(NOT_GOOD, format!("{}: {why}", arguments.file.display())))
-    });
+    let lines = super::input(&arguments.file)
+        .and_then(|bytes| thumbprints(&bytes).map_err(|why| Failure::of(NOT_GOOD, &arguments.file, &why)));
     super::ended(lines.and_then(|lines| super::print(&lines)), "thumbprint")
 }
 

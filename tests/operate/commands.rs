@@ -177,6 +177,7 @@ fn only_one_argument_has_standard_input() {
         (&[&proof[..], &["-", "--token", "@token"]].concat(), &key, 0),
         (&[&proof[..], &["keys/dpop.pem", "--token", "-"]].concat(), &token, 0),
         (&[&proof[..], &["-", "--token", "-"]].concat(), &key, 2),
+        (&[&proof[..], &["-", "--token", "@-"]].concat(), &key, 2),
         (&["explain", "--jwks", "sandbox/jwks.json", "--token", "token", "-c", "-"], &yaml, 1),
         (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-"], &token, 1),
         (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "-c", "-"], &yaml, 2),

@@ -102,7 +102,7 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
         .map_err(|error| Failure::new(BAD_CONFIGURATION, error.to_string()))?;
     let issuers = &generation.gateway.issuers;
     if let (Some(jwks), Some(file)) = (jwks, &arguments.jwks) {
-        issuers.pin_keys(&jwks).map_err(|error| Failure::new(INPUT_OUTPUT, format!("{}: {error}", file.display())))?;
+        issuers.pin_keys(&jwks).map_err(|error| Failure::io(file, &error))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(INPUT_OUTPUT, error.to_string()))?;

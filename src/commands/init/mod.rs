@@ -14,7 +14,7 @@ use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, SigningKey, jwks};
 
 use self::proposal::Proposal;
-use super::{Failure, INPUT_OUTPUT, NOT_GOOD};
+use super::{Failure, NOT_GOOD};
 
 /// The arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -134,7 +134,7 @@ fn write(dir: &Path, made: &[File]) -> Result<(), Failure> {
             let mut options = std::fs::OpenOptions::new();
             options.write(true).create_new(true).mode(file.mode).open(&path)?.write_all(&file.content)
         });
-        written.map_err(|error| Failure::new(INPUT_OUTPUT, format!("{}: {error}", path.display())))?;
+        written.map_err(|error| Failure::io(&path, &error))?;
     }
     Ok(())
 }

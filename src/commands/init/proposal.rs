@@ -10,7 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
 
-use super::{Failure, INPUT_OUTPUT};
+use super::Failure;
+use crate::commands::INPUT_OUTPUT;
 use crate::issuer::TrustAnchors;
 use crate::issuer::http::Client;
 use crate::issuer::metadata::Discovery;
