@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::UnixTime;
-use rustls::ClientConfig;
-use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -15,11 +13,9 @@ use tokio_rustls::TlsConnector;
 use crate::certificate::{Judgement, Purpose};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::tls;
-use crate::issuer::http::{Client, Identity, roots};
-use crate::issuer::introspection::{Authentication, Response};
+use crate::issuer::http::{Client, Identity, client_config};
 use crate::issuer::jwks::{KeySource, Location};
-use crate::issuer::metadata::{Discovery, Sought};
+use crate::issuer::metadata::Discovery;
 use crate::issuer::{self, Timing, TrustAnchors};
 use crate::upstream::{self, Lookup, Protocol, ServerAddress, SystemLookup};
 
@@ -55,18 +51,16 @@ async fn ask(config: Config) -> Vec<Answer> {
     let mut places = Vec::new();
     for settings in config.issuers {
         let settings = Arc::new(settings);
-        let keys_needed = settings.security_events
-            || settings.introspection.as_ref().is_none_or(|section| section.response != Response::Json);
-        if keys_needed {
+        if settings.needs_keys() {
             let at = settings.jwks_uri.as_ref().map_or(&*settings.expected.issuer, |url| url.as_str()).to_owned();
+            let (place, for_keys) = (places.len(), settings.clone());
             places.push(["keys of issuer".to_owned(), settings.expected.name.to_string(), at]);
-            let (place, settings) = (places.len(), settings.clone());
-            asking.spawn(async move { (place, bounded(CALLS, keys(&settings)).await) });
+            asking.spawn(async move { (place, bounded(CALLS, keys(&for_keys)).await) });
         }
         if let Some(section) = &settings.introspection {
             let at = section.endpoint.as_ref().map_or(&*settings.expected.issuer, |url| url.as_str()).to_owned();
-            places.push(["introspection at".to_owned(), settings.expected.name.to_string(), at]);
             let place = places.len();
+            places.push(["introspection at".to_owned(), settings.expected.name.to_string(), at]);
             asking.spawn(async move { (place, bounded(CALLS, introspection(&settings)).await) });
         }
     }
@@ -74,8 +68,9 @@ async fn ask(config: Config) -> Vec<Answer> {
         let settings = Arc::new(settings);
         for server in settings.servers.clone() {
             let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.to_string() };
+            let place = places.len();
             places.push(["upstream".to_owned(), settings.name.to_string(), format!("{host}:{}", server.port)]);
-            let (place, settings) = (places.len(), settings.clone());
+            let settings = settings.clone();
             asking.spawn(async move { (place, servers(&settings, &server).await) });
         }
     }
@@ -85,7 +80,7 @@ async fn ask(config: Config) -> Vec<Answer> {
         .collect();
     while let Some(asked) = asking.join_next().await {
         if let Ok((place, outcome)) = asked
-            && let Some(answer) = place.checked_sub(1).and_then(|place| answers.get_mut(place))
+            && let Some(answer) = answers.get_mut(place)
         {
             answer.outcome = outcome;
         }
@@ -118,17 +113,13 @@ async fn keys(settings: &issuer::Settings) -> Result<String, String> {
 /// Finds the endpoint and connects to it; no token is sent.
 async fn introspection(settings: &issuer::Settings) -> Result<String, String> {
     let Some(section) = &settings.introspection else { return Ok(String::new()) };
-    let identity = match &section.authentication {
-        Authentication::PrivateKeyJwt(_) => None,
-        Authentication::Certificate(chain, key) => Some(Identity { chain: chain.clone(), key: key.clone_key() }),
-    };
+    let (identity, sought) = section.authentication.presented();
     let url = match &section.endpoint {
         Some(url) => url.clone(),
         None => {
             let timing = Timing::default();
             let client = Client::new(&settings.trust_anchors, timing.connect_timeout, timing.timeout);
             let client = client.map_err(|error| error.to_string())?;
-            let sought = if identity.is_some() { Sought::IntrospectionByCertificate } else { Sought::Introspection };
             let discovery = Discovery::new(&settings.expected.issuer).map_err(|error| error.to_string())?;
             discovery.find(&client, sought).await.map_err(|error| error.to_string())?
         }
@@ -182,17 +173,8 @@ struct Peer<'p> {
 impl Peer<'_> {
     /// Connects and verifies the certificate as the gateway does for requests.
     async fn connect(&self, address: SocketAddr) -> Result<String, String> {
-        let (trusted, provider) = (roots(self.anchors).map_err(|error| error.to_string())?, Arc::new(tls::provider()));
-        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions);
-        let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(trusted);
-        let mut config = match &self.identity {
-            None => builder.with_no_client_auth(),
-            Some(Identity { chain, key }) => {
-                builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| error.to_string())?
-            }
-        };
-        config.resumption = Resumption::disabled();
+        let config = client_config(self.anchors, self.identity.as_ref());
+        let mut config = config.map_err(|error| error.to_string())?;
         if self.protocol == Protocol::Http2 {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }

@@ -7,7 +7,7 @@ use fapi::token::Expected;
 use reqwest::Url;
 
 use super::http::Client;
-use super::introspection::{self, Introspector};
+use super::introspection::Introspector;
 use super::jwks::{KeySource, Location};
 use super::metadata::Discovery;
 use super::observer::Observer;
@@ -64,7 +64,8 @@ pub(super) struct Shared {
 
 impl Entry {
     pub(super) fn new(settings: Settings, shared: &Shared, before: &[Self]) -> Result<Self, IssuerError> {
-        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection, required, security_events } = settings;
+        let keys_needed = settings.needs_keys();
+        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection, required, .. } = settings;
         let Shared { timing, observer, .. } = shared;
         let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
         let source_key = SourceKey { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
@@ -76,8 +77,6 @@ impl Entry {
         let name = || expected.name.clone();
         let mut new = false;
         let failed = |error| IssuerError::Client { issuer: name(), error };
-        let answers = introspection.as_ref().map(|settings| &settings.response);
-        let keys_needed = security_events || !matches!(answers, Some(introspection::Response::Json));
         let keys = match (same.and_then(|entry| entry.keys.clone()), jwks_uri) {
             _ if !keys_needed => None,
             (Some(keys), _) => Some(Arc::new(keys.with_settings(jwks))),

@@ -58,16 +58,8 @@ impl Client {
         connect_timeout: Duration,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(crate::connection::tls::provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_root_certificates(roots(anchors)?);
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
-        };
+        let mut config = client_config(anchors, identity)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A resumed handshake does not verify the server's certificate again.
-        config.resumption = Resumption::disabled();
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .https_only(true)
@@ -282,11 +274,28 @@ pub(super) fn host(url: &Url) -> Box<str> {
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
 }
 
+/// The TLS of a client that trusts these anchors, and presents this certificate if it is asked for one; without ALPN.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn client_config(anchors: &TrustAnchors, identity: Option<&Identity>) -> Result<ClientConfig, ClientError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(crate::connection::tls::provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_root_certificates(roots(anchors)?);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
+    };
+    // A resumed handshake does not verify the server's certificate again.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
 /// The certificates that may lead to a server.
 ///
 /// # Errors
 /// [`ClientError`] when there is no anchor to trust.
-pub fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
+fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
     let mut roots = RootCertStore::empty();
     match anchors {
         TrustAnchors::System => {

@@ -30,6 +30,14 @@ pub struct Settings {
     pub security_events: bool,
 }
 
+impl Settings {
+    /// Whether anything of this issuer is signed with its keys: its tokens, its introspection responses or its events.
+    pub fn needs_keys(&self) -> bool {
+        let answers = self.introspection.as_ref().map(|settings| &settings.response);
+        self.security_events || !matches!(answers, Some(introspection::Response::Json))
+    }
+}
+
 /// The section `jwks` of an issuer in gateway.yaml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JwksSettings {

@@ -36,7 +36,7 @@ use tracing::warn;
 use self::fault::{Complaint, Fault};
 use self::flight::{Flight, Joined};
 use self::places::{NoPlace, Place, Places};
-use super::http::{Client, ClientError, Identity};
+use super::http::{Client, ClientError};
 use super::jwks::{KeySource, Reread};
 use super::memory::{Remembered, memory};
 use super::metadata::{Discovery, Sought};
@@ -96,13 +96,7 @@ impl Introspector {
         shared: Shared,
     ) -> Result<Self, ClientError> {
         let Shared { timing, observer, revocations } = shared;
-        let (identity, sought) = match &settings.authentication {
-            Authentication::PrivateKeyJwt(_) => (None, Sought::Introspection),
-            Authentication::Certificate(chain, key) => {
-                let identity = Identity { chain: chain.clone(), key: key.clone_key() };
-                (Some(identity), Sought::IntrospectionByCertificate)
-            }
-        };
+        let (identity, sought) = settings.authentication.presented();
         let client = Client::for_many_calls(trust_anchors, identity.as_ref(), settings.max_calls, settings.timeout)?;
         let endpoint = match (&settings.endpoint, Discovery::new(&expected.issuer).ok()) {
             (Some(url), _) => Endpoint::Configured(Arc::new(url.clone())),

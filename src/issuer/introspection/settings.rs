@@ -9,6 +9,8 @@ use reqwest::Url;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::assertion::ClientKey;
+use super::super::http::Identity;
+use super::super::metadata::Sought;
 use super::places::Room;
 
 /// The section `introspection` of an issuer in gateway.yaml.
@@ -40,6 +42,19 @@ pub enum Authentication {
     PrivateKeyJwt(ClientKey),
     /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2): the certificate chain, and its key.
     Certificate(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+}
+
+impl Authentication {
+    /// The certificate that the gateway presents, if it does, and the endpoint for those who authenticate like this.
+    pub fn presented(&self) -> (Option<Identity>, Sought) {
+        match self {
+            Self::PrivateKeyJwt(_) => (None, Sought::Introspection),
+            Self::Certificate(chain, key) => {
+                let identity = Identity { chain: chain.clone(), key: key.clone_key() };
+                (Some(identity), Sought::IntrospectionByCertificate)
+            }
+        }
+    }
 }
 
 impl Clone for Authentication {
