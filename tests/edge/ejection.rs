@@ -200,7 +200,8 @@ async fn the_number_of_unused_connections_that_are_kept_is_a_limit() {
                     "  - {{ name: twin{number}, path: /twin{number}, methods: [GET], scopes: [accounts], upstream: twin{number} }}\n"
                 ));
             }
-            scene
+            // Each thread has a pool of its own.
+            scene.one_thread()
         })
         .await;
         let token = world.sign(&world.token());
