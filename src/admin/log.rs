@@ -1,10 +1,9 @@
 //! `/log`: which lines the log has, read with GET and replaced with PUT until the next start.
 
-use std::time::Duration;
-
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 
+use super::body::{body_of, peer};
 use super::places::Place;
 use super::{Admin, Entrance, TEXT, plain};
 use crate::telemetry::filter::{Filter, FilterError};
@@ -34,13 +33,9 @@ impl Admin {
         if session.req_header().method == Method::GET {
             return plain(StatusCode::OK, TEXT, format!("{current}\n").into_bytes());
         }
-        // Until the body is whole, the connection makes room for others.
-        place.waits(true);
-        let filter = tokio::time::timeout(BODY_TIMEOUT, self.wanted(session)).await.unwrap_or(Err(Refusal::Body));
-        place.waits(false);
-        match filter {
+        match self.wanted(session, place).await {
             Ok(filter) => {
-                let peer = session.client_addr().map(ToString::to_string).unwrap_or_default();
+                let peer = peer(session);
                 let say = || tracing::warn!(%filter, before = %current, peer, "the log has other lines from now on");
                 // Under the old filter if that has the line, so that nobody turns the log off without a trace in it.
                 let in_time = tracing::enabled!(tracing::Level::WARN);
@@ -64,7 +59,14 @@ impl Admin {
         }
     }
 
-    async fn wanted(&self, session: &mut ServerSession) -> Result<Filter, Refusal> {
+    async fn wanted(&self, session: &mut ServerSession, place: &Place) -> Result<Filter, Refusal> {
+        let admitted = self.admits(session);
+        let body = body_of(session, place, MAX_BYTES).await;
+        admitted?;
+        Ok(String::from_utf8_lossy(&body.map_err(|_| Refusal::Body)?).trim().parse()?)
+    }
+
+    fn admits(&self, session: &ServerSession) -> Result<(), Refusal> {
         let request = session.req_header();
         if request.method != Method::PUT {
             return Err(Refusal::Method);
@@ -75,14 +77,7 @@ impl Admin {
         if !self.entrance.admits(session, &self.generation.load_full(), self.clock.unix_time()) {
             return Err(Refusal::Unauthenticated);
         }
-        let mut body = Vec::new();
-        while let Some(part) = session.read_request_body().await.map_err(|_| Refusal::Body)? {
-            body.extend_from_slice(&part);
-            if body.len() > MAX_BYTES {
-                return Err(Refusal::Body);
-            }
-        }
-        Ok(String::from_utf8_lossy(&body).trim().parse()?)
+        Ok(())
     }
 }
 
@@ -97,4 +92,3 @@ impl Refusal {
 }
 
 const MAX_BYTES: usize = 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);

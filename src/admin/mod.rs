@@ -1,6 +1,7 @@
 //! `/livez`, `/readyz`, `/status`, `/metrics`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
+mod body;
 mod heartbeats;
 mod log;
 mod places;

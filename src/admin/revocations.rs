@@ -3,14 +3,13 @@
 //! The path exists only if the configuration enables it. A response is true when it is sent: after 204 or 202, no later
 //! request passes with what was revoked; after any other status, nothing was recorded.
 
-use std::time::Duration;
-
 use fapi::revocation::security_event::{self, EventErrorCode};
 use fapi::text::is_media_type;
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
+use super::body::{Unread, body_of, peer};
 use super::places::Place;
 use super::{Admin, Entrance, JSON, TEXT, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
@@ -29,11 +28,7 @@ impl Admin {
             }
             form => form,
         };
-        // The body is read in any case: a client that is still sending when the connection is closed may not see the
-        // response. Until it is whole, the connection makes room for others: anyone can send half of one.
-        place.waits(true);
-        let body = tokio::time::timeout(BODY_TIMEOUT, read_body(session)).await.unwrap_or(Err(Refusal::Late));
-        place.waits(false);
+        let body = body_of(session, place, security_event::MAX_BYTES).await;
         let (form, body) = match form.and_then(|form| Ok((form, body?))) {
             Ok(whole) => whole,
             Err(refusal) => return self.refuse(session, &refusal),
@@ -144,6 +139,16 @@ enum Refusal {
     Revoke(Form, RevokeError),
 }
 
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::TooLarge,
+            Unread::Broken => Self::Broken,
+            Unread::Late => Self::Late,
+        }
+    }
+}
+
 impl Refusal {
     const fn status(&self) -> StatusCode {
         match self {
@@ -203,20 +208,3 @@ impl Refusal {
         }
     }
 }
-
-async fn read_body(session: &mut ServerSession) -> Result<Vec<u8>, Refusal> {
-    let mut body = Vec::new();
-    while let Some(part) = session.read_request_body().await.map_err(|_| Refusal::Broken)? {
-        body.extend_from_slice(&part);
-        if body.len() > security_event::MAX_BYTES {
-            return Err(Refusal::TooLarge);
-        }
-    }
-    Ok(body)
-}
-
-fn peer(session: &ServerSession) -> String {
-    session.client_addr().map(ToString::to_string).unwrap_or_default()
-}
-
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);

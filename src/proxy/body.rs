@@ -31,8 +31,12 @@ pub(super) fn is_harmless(session: &mut Session) -> bool {
     matches!(session.req_header().method, Method::GET | Method::HEAD | Method::OPTIONS) && session.is_body_empty()
 }
 
-/// Reads a form body, which Pingora buffers for the upstream up to 64 KiB.
-pub(super) async fn read_form(session: &mut Session, limits: &ExchangeLimits) -> Result<Vec<u8>, ExchangeError> {
+/// Reads a form body, which Pingora buffers for the upstream up to 64 KiB, and adds what came of it to `read`.
+pub(super) async fn read_form(
+    session: &mut Session,
+    limits: &ExchangeLimits,
+    read: &mut u64,
+) -> Result<Vec<u8>, ExchangeError> {
     let mut form = Vec::new();
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {
@@ -42,7 +46,10 @@ pub(super) async fn read_form(session: &mut Session, limits: &ExchangeLimits) ->
     while form.len() <= FORM_LIMIT {
         let left = limits.patience(form.len() as u64).saturating_sub(began.elapsed());
         match tokio::time::timeout(left, session.read_request_body()).await {
-            Ok(Ok(Some(chunk))) => form.extend_from_slice(&chunk),
+            Ok(Ok(Some(chunk))) => {
+                form.extend_from_slice(&chunk);
+                *read = form.len() as u64;
+            }
             Ok(Ok(None)) => return Ok(form),
             Err(_) => return Err(ExchangeError::BodyTimeout),
             Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {

@@ -107,7 +107,7 @@ impl Proxy {
             Judged::AwaitsForm(waiting) => {
                 context.form_was_read = true;
                 let began = Moment::now();
-                let form = read_form(session, &context.limits).await;
+                let form = read_form(session, &context.limits, &mut context.body_bytes).await;
                 context.form_wait = began.elapsed();
                 let form = form?;
                 now = self.clock.unix_time();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fapi::code::Code;
-use pingora::http::RequestHeader;
+use http::request::Parts;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
 
@@ -19,7 +19,7 @@ use crate::telemetry::audit::{self, Asked, Ending};
 pub(super) struct Unrecorded {
     proxy: Proxy,
     digest: Option<Arc<SslDigest>>,
-    request: RequestHeader,
+    request: Parts,
 }
 
 impl Unrecorded {
@@ -27,7 +27,7 @@ impl Unrecorded {
         Box::new(Self {
             proxy: proxy.clone(),
             digest: session.digest().and_then(|digest| digest.ssl_digest.clone()),
-            request: session.req_header().clone(),
+            request: Asked::kept_of(session.req_header()),
         })
     }
 }
@@ -79,7 +79,7 @@ impl Proxy {
         &self,
         context: &Context,
         facts: Option<&ConnectionFacts>,
-        request: &RequestHeader,
+        request: &Parts,
         status: Option<u16>,
     ) {
         let certificate = facts.and_then(|facts| context.certificate(facts));

@@ -69,7 +69,7 @@ pub enum RevocationOutcome {
 }
 
 impl RevocationOutcome {
-    const ALL: [Self; 5] = [Self::Recorded, Self::Ignored, Self::Refused, Self::Full, Self::Unavailable];
+    const UNRECORDED: [Self; 4] = [Self::Ignored, Self::Refused, Self::Full, Self::Unavailable];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -196,12 +196,11 @@ impl Metrics {
         for outcome in ["success", "failure"] {
             begin(&reloads, &[outcome]);
         }
+        // What was recorded has a kind, and what was not has none.
         for kind in [Kind::Token, Kind::Jti, Kind::Subject, Kind::ClientId, Kind::SessionId] {
-            for outcome in RevocationOutcome::ALL {
-                begin(&revocations, &[kind.as_str(), outcome.as_str()]);
-            }
+            begin(&revocations, &[kind.as_str(), RevocationOutcome::Recorded.as_str()]);
         }
-        for outcome in RevocationOutcome::ALL {
+        for outcome in RevocationOutcome::UNRECORDED {
             begin(&revocations, &["none", outcome.as_str()]);
         }
         let resources = ResourceMetrics::new(&registry)?;

@@ -95,14 +95,18 @@ impl RouteMetrics {
         } else {
             self.requests.with_label_values(&[&*self.name, decision, code]).inc();
         }
-        // The classes begin with that of 200; a status below it is never the last.
-        let class = ending.status.map_or(NONE, |status| usize::from(status / 100).saturating_sub(2));
-        if let Some(responses) = self.responses.get(class) {
+        if let Some(responses) = self.responses.get(class(ending.status)) {
             responses.inc();
         }
         self.duration.observe(ending.duration.as_secs_f64());
         self.decision.observe(ending.decision.as_secs_f64());
     }
+}
+
+/// The place of a status among [`CLASSES`]. One below 200 is never the last, and RFC 9110 §15 has one above 599 count as a
+/// server's error.
+fn class(status: Option<u16>) -> usize {
+    status.map_or(NONE, |status| usize::from((status / 100).clamp(2, 5)).saturating_sub(2))
 }
 
 /// The bytes of bodies that a listener transfers.
@@ -131,3 +135,24 @@ const SHORT: &[f64] = &[
     0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
     5.0,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_class() {
+        for (status, expected) in [
+            (Some(200), "2xx"),
+            (Some(304), "3xx"),
+            (Some(499), "4xx"),
+            (Some(500), "5xx"),
+            (Some(599), "5xx"),
+            (Some(600), "5xx"),
+            (Some(999), "5xx"),
+            (None, "none"),
+        ] {
+            assert_eq!(CLASSES[class(status)], expected, "{status:?}");
+        }
+    }
+}

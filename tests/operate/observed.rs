@@ -109,8 +109,17 @@ async fn the_audit_line_tells_how_much_was_sent_how_and_by_which_program() {
             assert_eq!(line[absent], Value::Null, "{absent}");
         }
     }
+    // A form is read before it is decided on, and counts whether or not it is forwarded.
+    for (form, status) in [(&b"amount=1&currency=EUR"[..], 201), (&b"access_token=a&amount=1"[..], 400)] {
+        let mut request = post("/payments", form);
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, kind);
+        let response = world.client().h1().send(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        assert_eq!(world.gateway.record_of(&response)["request_bytes"], json!(form.len()));
+    }
     let metrics = world.gateway.admin("/metrics").await.1;
-    let received = r#"fapi_gateway_bytes_total{direction="received",listener="127.0.0.1:0"} 10000"#;
+    let received = r#"fapi_gateway_bytes_total{direction="received",listener="127.0.0.1:0"} 10044"#;
     assert!(metrics.contains(received), "{metrics}");
 }
 

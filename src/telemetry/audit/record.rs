@@ -67,6 +67,18 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    /// What is read of a head, for a record that is written when the head is gone.
+    pub fn kept_of(request: &Parts) -> Parts {
+        let (mut kept, ()) = http::Request::new(()).into_parts();
+        (kept.version, kept.method, kept.uri) = (request.version, request.method.clone(), request.uri.clone());
+        for name in [HOST, USER_AGENT] {
+            if let Some(value) = request.headers.get(&name) {
+                kept.headers.insert(name, value.clone());
+            }
+        }
+        kept
+    }
+
     /// Reads a head.
     pub fn of(request: &'a Parts) -> Self {
         let text = |name| request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
