@@ -84,8 +84,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Whether `Accept` names JSON itself: text is for everyone else, also for those who accept anything.
-/// Whether a client names this media type as one that it accepts.
+/// Whether `Accept` names this media type itself and with a weight: a range such as `*/*` does not count.
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let ranges = headers.get_all(header::ACCEPT).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     let mut ranges = ranges.filter_map(|range| HeaderValue::from_bytes(range).ok());

@@ -28,7 +28,11 @@ pub(crate) const fn is_unreserved(byte: u8) -> bool {
 
 /// Makes untrusted text safe to log: printable ASCII, at most 64 characters.
 pub(crate) fn printable(text: &str) -> Box<str> {
-    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(64).collect::<String>().into()
+    text.chars().map(to_printable).take(64).collect::<String>().into()
+}
+
+const fn to_printable(c: char) -> char {
+    if c.is_ascii_graphic() || c == ' ' { c } else { '?' }
 }
 
 /// The names on one side of a comparison that failed, such as audiences, for operators.
@@ -59,8 +63,8 @@ impl fmt::Display for Names {
 
 const MAX_NAMES: usize = 16;
 
-/// The value of a member, for operators: text in quotes, other JSON in compact form, `missing` if there is none; bounded
-/// and escaped like one of [`Names`].
+/// The value of a member, for operators: text in quotes, bounded and escaped like one of [`Names`]; numbers, booleans and
+/// null as they are; of lists and objects only that they are one; `missing` if there is none.
 pub(crate) fn shown_value(value: Option<&Value>) -> Box<str> {
     match value {
         None => "missing".into(),
@@ -76,7 +80,7 @@ fn shown(text: &str) -> Box<str> {
     const MAX: usize = 128;
     let cut = text.chars().nth(MAX).is_some();
     let kept = text.chars().take(if cut { MAX - 3 } else { MAX });
-    let mut shown: String = kept.map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
+    let mut shown: String = kept.map(to_printable).collect();
     if cut {
         shown.push_str("...");
     }

@@ -11,7 +11,7 @@
 use serde_json::{Map, Value};
 
 use super::error::TokenError;
-use super::kind::{FOREIGN, TokenKind, TokenType, Typed};
+use super::kind::{FOREIGN, TokenKind, TokenType};
 use crate::text::{is_scope_token, shown_value};
 
 /// How the access tokens of an issuer differ from RFC 9068; by default, not at all.
@@ -155,14 +155,7 @@ impl Differences<'_> {
 impl Default for AccessTokenForm {
     /// That of RFC 9068.
     fn default() -> Self {
-        Self {
-            types: vec![TokenType::AtJwt],
-            kind: None,
-            client_claim: CLIENT_ID.into(),
-            scope_claim: SCOPE.into(),
-            scope_form: ScopeForm::String,
-            may_lack: Vec::new(),
-        }
+        Self::of(Differences::NONE)
     }
 }
 
@@ -173,18 +166,19 @@ impl AccessTokenForm {
     /// Every [`FormError`] about them.
     pub fn new(differences: Differences<'_>) -> Result<Self, Vec<FormError>> {
         let problems = differences.problems();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        if problems.is_empty() { Ok(Self::of(differences)) } else { Err(problems) }
+    }
+
+    fn of(differences: Differences<'_>) -> Self {
         let Differences { types, kind, client_claim, scope_claim, scope_form, may_lack } = differences;
-        Ok(Self {
+        Self {
             types: types.to_vec(),
             kind: kind.map(|(claim, values)| TokenKind::new(claim, values)),
             client_claim: client_claim.into(),
             scope_claim: scope_claim.into(),
             scope_form,
             may_lack: may_lack.to_vec(),
-        })
+        }
     }
 
     /// The claim that says what kind of token it is, if one has to.
@@ -196,10 +190,10 @@ impl AccessTokenForm {
     ///
     /// # Errors
     /// [`TokenError::TypeWrong`].
-    pub(super) fn check_type(&self, header: &Map<String, Value>) -> Result<Typed, TokenError> {
+    pub(super) fn check_type(&self, header: &Map<String, Value>) -> Result<TokenType, TokenError> {
         let typ = header.get("typ");
-        let found = self.types.iter().find(|name| name.is_of(typ));
-        found.map(|name| name.typed()).ok_or_else(|| TokenError::TypeWrong {
+        let found = self.types.iter().copied().find(|name| name.is_of(typ));
+        found.ok_or_else(|| TokenError::TypeWrong {
             found: shown_value(typ),
             expected: TokenType::list(&self.types).into(),
         })
@@ -209,14 +203,14 @@ impl AccessTokenForm {
     ///
     /// # Errors
     /// [`TokenError::KindWrong`], [`TokenError::ClaimForeign`].
-    pub(super) fn check_kind(&self, typed: Typed, claims: &Map<String, Value>) -> Result<(), TokenError> {
+    pub(super) fn check_kind(&self, typ: TokenType, claims: &Map<String, Value>) -> Result<(), TokenError> {
         // A token that is at+jwt says what it is, so that an issuer can begin to write it at any time. Where all of its
         // tokens have to be at+jwt, the kind can only be meant to tell these apart.
-        let needed = typed == Typed::Otherwise || self.types.iter().all(|name| *name == TokenType::AtJwt);
+        let needed = typ != TokenType::AtJwt || self.types.iter().all(|name| *name == TokenType::AtJwt);
         if let Some(kind) = self.kind.as_ref().filter(|_| needed) {
             kind.check(claims)?;
         }
-        match FOREIGN.into_iter().find(|claim| typed == Typed::Otherwise && claims.contains_key(*claim)) {
+        match FOREIGN.into_iter().find(|claim| typ != TokenType::AtJwt && claims.contains_key(*claim)) {
             Some(claim) => Err(TokenError::ClaimForeign { claim }),
             None => Ok(()),
         }
@@ -226,8 +220,8 @@ impl AccessTokenForm {
     ///
     /// OpenID Connect Core §2: an ID token's `aud` "MUST contain the OAuth 2.0 client_id of the Relying Party"; that of an
     /// access token is a resource (RFC 9068 §2.2). Nothing if `typ` says that it is an access token.
-    pub(super) fn client_of_other<'m>(&self, typed: Typed, claims: &'m Map<String, Value>) -> Option<&'m str> {
-        if typed == Typed::AccessToken {
+    pub(super) fn client_of_other<'m>(&self, typ: TokenType, claims: &'m Map<String, Value>) -> Option<&'m str> {
+        if typ == TokenType::AtJwt {
             return None;
         }
         claims.get(&*self.client_claim).and_then(Value::as_str)

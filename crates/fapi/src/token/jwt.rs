@@ -11,7 +11,7 @@ use super::confirmation::Confirmation;
 use super::error::TokenError;
 use super::form::Dispensable;
 use super::hash::{OtherSpellings, TokenHash};
-use super::kind::Typed;
+use super::kind::TokenType;
 use crate::UnixTime;
 use crate::credentials::PresentedToken;
 use crate::jose::jws::{Jws, NotVerified};
@@ -120,25 +120,25 @@ impl ActiveToken {
         jws.check_header()?;
         // RFC 9068 §4: "The resource server MUST verify that the "typ" header value is "at+jwt" or
         // "application/at+jwt" and reject tokens carrying any other value." Unless its issuer is known not to write it.
-        let typed = expected.form.check_type(jws.0.header())?;
+        let typ = expected.form.check_type(jws.0.header())?;
         let algorithm = jws.algorithm(&expected.algorithms)?;
         let key_id = jws.key_id().map(str::to_owned);
         let (signed, signature) = jws.0.parts();
         let verified = jws.verify(keys.candidates(key_id.as_deref(), algorithm))?;
-        Self::from_claims(verified, typed, (hash, OtherSpellings::of_jws(signed, signature)), expected, now)
+        Self::from_claims(verified, typ, (hash, OtherSpellings::of_jws(signed, signature)), expected, now)
     }
 
     fn from_claims(
         verified: VerifiedJws,
-        typed: Typed,
+        typ: TokenType,
         names: (&TokenHash, OtherSpellings),
         expected: &Expected,
         now: UnixTime,
     ) -> Result<Self, TokenError> {
         let (mut members, form) = (verified.into_payload(), &expected.form);
-        form.check_kind(typed, &members)?;
+        form.check_kind(typ, &members)?;
         check_issuer(&members, expected)?;
-        check_audience(&members, expected, form.client_of_other(typed, &members))?;
+        check_audience(&members, expected, form.client_of_other(typ, &members))?;
         // RFC 9068 §2.2: these claims are REQUIRED.
         for claim in ["exp", "iat"] {
             if !members.contains_key(claim) {

@@ -18,15 +18,6 @@ pub enum TokenType {
     Absent,
 }
 
-/// What the `typ` of an accepted token says about its kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Typed {
-    /// It is an access token.
-    AccessToken,
-    /// Nothing.
-    Otherwise,
-}
-
 impl TokenType {
     /// Whether this is the type. A member of another type than text is not the same as none.
     pub(super) fn is_of(self, typ: Option<&Value>) -> bool {
@@ -35,13 +26,6 @@ impl TokenType {
             (Self::Jwt, Some(Value::String(name))) => is_media_type_name(name, "jwt"),
             (Self::Absent, None) => true,
             (Self::AtJwt | Self::Jwt | Self::Absent, _) => false,
-        }
-    }
-
-    pub(super) const fn typed(self) -> Typed {
-        match self {
-            Self::AtJwt => Typed::AccessToken,
-            Self::Jwt | Self::Absent => Typed::Otherwise,
         }
     }
 
