@@ -96,7 +96,7 @@ impl Context {
     }
 
     /// How much longer the exchange may take.
-    fn time_left(&self) -> Duration {
+    pub(super) fn time_left(&self) -> Duration {
         self.limits.exchange_timeout.saturating_sub(self.began.elapsed())
     }
 

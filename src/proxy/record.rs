@@ -11,6 +11,7 @@ use super::Proxy;
 use super::context::{Context, connection};
 use crate::clock::rfc3339;
 use crate::connection::ConnectionFacts;
+use crate::connection::streams::Stream;
 use crate::gateway::{Exchange, Outcome};
 use crate::generation::Generation;
 use crate::telemetry::audit::{self, Asked, Ending};
@@ -32,11 +33,15 @@ impl Unrecorded {
     }
 }
 
-/// A stream that is given up after its response is recorded all the same.
+/// A stream that is given up is recorded all the same.
 impl Drop for Context {
     fn drop(&mut self) {
         if let Some(unrecorded) = self.unrecorded.take() {
             let Unrecorded { proxy, digest, request } = &*unrecorded;
+            if Stream::current().is_some_and(|stream| stream.is_overdue()) {
+                let cause = proxy.overdue(self);
+                self.exchange.reject(cause);
+            }
             let facts = digest.as_ref().and_then(|digest| digest.extension.get::<ConnectionFacts>());
             proxy.record_exchange(self, facts, request, self.upstream_status);
             if let Some(facts) = facts {

@@ -149,16 +149,21 @@ pub(super) fn at_end(session: &mut Session, context: &mut Context) {
     }
 }
 
-/// Has the exchange end soon after the upstream's response if the body of the request does not.
+/// Has the exchange end in time, and soon after the upstream's response if the body of the request does not.
+///
+/// Over HTTP/1 the connection keeps the time.
 pub(super) fn watch(proxy: &Proxy, session: &mut Session, context: &mut Context) {
+    let stream = if session.is_http2() { Stream::current() } else { None };
+    if let Some(stream) = &stream {
+        context.unrecorded = Some(Unrecorded::of(proxy, session));
+        stream.limit(context.time_left());
+    }
     if session.is_body_done() {
         return;
     }
-    let told = if session.is_http2() {
-        context.unrecorded = Some(Unrecorded::of(proxy, session));
-        Stream::current().map(Told::Http2)
-    } else {
-        connection(session).map(|facts| Told::Http1(facts.phase.clone()))
+    let told = match stream {
+        Some(stream) => Some(Told::Http2(stream)),
+        None => connection(session).map(|facts| Told::Http1(facts.phase.clone())),
     };
     tell(session, told);
 }

@@ -249,6 +249,43 @@ async fn an_exchange_ends_in_time_though_its_client_reads_nothing() {
     assert_eq!(in_flight(&world).await, 1, "control: the other one goes on");
 }
 
+/// An upstream that says this after a while, and then nothing more.
+async fn silent_after(said: &'static [u8], wait: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                tokio::time::sleep(wait).await;
+                let _ = stream.write_all(said).await;
+                let _ = stream.read(&mut [0; 4096]).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_ends_in_time_though_its_upstream_falls_silent() {
+    const WAIT: Duration = Duration::from_millis(2600);
+    let part = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    let upstream = servers(silent_after(part, WAIT).await);
+    let world = world("", ", limits: { exchange_timeout: 3s }", &upstream).await;
+    for (client, path) in [(world.client().h1(), "/long/h1"), (world.client().h2(), "/long/h2")] {
+        let sent = client.send(request(path, &world.sign(&world.token()))).await;
+        assert!(sent.is_err(), "{path}: a truncated response does not look complete");
+        let record = world.gateway.record_where(|record| record["path"] == path);
+        let seen = (&record["decision"], &record["code"], &record["status"], &record["response_bytes"]);
+        assert_eq!(seen, (&json!("permit"), &json!("exchange_timeout"), &json!(200), &json!(4)), "{record}");
+        // Waiting for the upstream from the response on, as long as for the response, would take 5.6 seconds.
+        let took = record["duration_ms"].as_f64().unwrap();
+        assert!((2900.0..4900.0).contains(&took), "{path}: {took}");
+    }
+    until_in_flight(&world, 0).await;
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "control: another upstream");
+}
+
 /// Sends a request and leaves it waiting for a response that does not come.
 async fn waiting(world: &World, path: &str) -> Talk {
     let mut talk = Talk::with(&world.client()).await;
