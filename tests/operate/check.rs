@@ -64,6 +64,15 @@ fn without_files_everything_else_is_checked() {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
     assert!(!text.contains("cannot be read"), "{text}");
+    let assertion = "private_key: gateway.pem, algorithm: EdDSA, key_id: \"\"";
+    let broken = bare(&|scene| {
+        let scene = scene.introspected("").replace("private_key: gateway.pem", assertion);
+        scene.replace("fapi2-security", "fapi1-advanced")
+    });
+    let (_, _, text) = check(broken.path(), &["--without-files"]);
+    for part in ["algorithm: `profile: fapi1-advanced` allows PS256 and ES256 only", "key_id: the value is empty"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
     let (code, _, _) = check(folder.path(), &["--without-files", "--connect"]);
     assert_eq!(code, Some(2), "nothing can be verified without files");
 }

@@ -2,6 +2,7 @@
 //! format has at least one, and the example at the root of the repository loads.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use fapi::credentials::Scheme;
 use fapi::dpop::Nonces;
 use fapi::policy::NonceMode;
 use fapi::token::{AccessTokenForm, Differences, Dispensable, ScopeForm, TokenType};
-use fapi_gateway::config::{Config, ConfigError, ConfigErrors, schema};
+use fapi_gateway::config::{Config, ConfigError, ConfigErrors, Outline, schema};
 use http::HeaderValue;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
@@ -36,6 +37,27 @@ fn every_bad_file_gives_exactly_its_problems() {
         }
         assert!(unmet.is_empty(), "{file}: not reported: {unmet:#?}\nin\n{errors}");
     }
+}
+
+#[test]
+fn without_files_all_that_is_written_is_judged_all_the_same() {
+    // The keys that name files, and one whose value has to fit the file of another.
+    const OF_FILES: [&str; 7] =
+        ["algorithm", "certificate", "destination", "nonce_key", "private_key", "revocation_lists", "trust_anchors"];
+    let folder = Folder::with_certificates();
+    let mut of_files = 0;
+    for (file, text) in bad_files() {
+        let all = folder.problems(&text);
+        let without = Outline::load(&folder.0.join("gateway.yaml"), &environment).err();
+        let without = without.as_ref().map_or(&[][..], |errors| errors.errors());
+        for error in all.errors().iter().filter(|error| !without.contains(error)) {
+            let path = general(&path_of(error));
+            let key = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[]");
+            assert!(OF_FILES.contains(&key), "{file}: {path}: {}", error.problem);
+            of_files += 1;
+        }
+    }
+    assert!(of_files > 40, "control: {of_files} need the files");
 }
 
 #[test]
@@ -901,7 +923,7 @@ impl Folder {
 
     fn load(&self, text: &str) -> Result<Config, ConfigErrors> {
         self.write("gateway.yaml", text.as_bytes());
-        Config::load_in(&self.0.join("gateway.yaml"), &|name| (name == "HOST").then(|| "api.bank.example".into()))
+        Config::load_in(&self.0.join("gateway.yaml"), &environment)
     }
 
     fn problems(&self, text: &str) -> ConfigErrors {
@@ -909,6 +931,10 @@ impl Folder {
         let judged = |config: Config| config.judge(UnixTime(1_800_000_000));
         self.load(text).and_then(judged).err().unwrap_or_else(|| panic!("is good, but should not be:\n{text}"))
     }
+}
+
+fn environment(name: &str) -> Option<OsString> {
+    (name == "HOST").then(|| "api.bank.example".into())
 }
 
 impl Drop for Folder {

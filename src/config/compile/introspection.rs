@@ -108,33 +108,36 @@ impl Build<'_> {
             self.problem(&at.key(name), "the method does not use this; remove the key, or correct `method`");
             good = false;
         }
-        if self.reading == Named::Unread {
-            if method? != PrivateKeyJwt {
-                let way_out = "name the PEM file of the key's certificate";
-                self.needed(&at.key("certificate"), entry.certificate.as_ref(), way_out)?;
-            }
-            return key.filter(|_| good).map(|key| Authentication::Certificate(Vec::new(), key));
-        }
+        // What is written is judged whether or not files are read.
+        let read = self.reading != Named::Unread;
         if method? == PrivateKeyJwt {
-            let key = key?;
-            let algorithm = match PrivateKey::from_der(&key) {
-                Ok(key) => key.algorithm(),
-                Err(error) => {
+            let of_key = match key.as_ref().filter(|_| read).map(PrivateKey::from_der) {
+                None => None,
+                Some(Ok(key)) => Some(key.algorithm()),
+                Some(Err(error)) => {
                     self.problem(&key_at, format!("{error}; create another key, and register it at the issuer"));
-                    return None;
+                    good = false;
+                    None
                 }
             };
-            self.assertion_algorithm(at, entry, profile, algorithm)?;
+            let algorithm = self.assertion_algorithm(at, entry, profile, of_key);
             let key_id = match entry.key_id.as_deref() {
-                None => None,
-                key_id => Some(self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key")?),
+                None => Some(None),
+                key_id => self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key").map(Some),
             };
-            return ClientKey::new(&key, key_id).ok().filter(|_| good).map(Authentication::PrivateKeyJwt);
+            let (key, key_id) = (key.filter(|_| good && algorithm.is_some())?, key_id?);
+            if !read {
+                return Some(Authentication::Certificate(Vec::new(), key));
+            }
+            return ClientKey::new(&key, key_id).ok().map(Authentication::PrivateKeyJwt);
         }
         let chain_at = at.key("certificate");
         let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file of the key's certificate");
         let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
         let (chain, key) = (chain?, key?);
+        if !read {
+            return good.then_some(Authentication::Certificate(chain, key));
+        }
         if let Some(path) = &entry.certificate {
             self.judge(&chain_at, path, &chain, Purpose::Client);
         }
@@ -145,32 +148,33 @@ impl Build<'_> {
         good.then_some(Authentication::Certificate(chain, key))
     }
 
-    /// Checks `algorithm`: the key determines it, so if it is written, it must be that of the key.
+    /// Checks `algorithm`: the key determines it, so if it is written, it must be that of the key, where the key was read.
     fn assertion_algorithm(
         &mut self,
         at: &KeyPath,
         entry: &mut file::Authentication,
         profile: Option<Profile>,
-        of_key: Algorithm,
+        of_key: Option<Algorithm>,
     ) -> Option<()> {
         let at = at.key("algorithm");
-        let written = *entry.algorithm.get_or_insert(match of_key {
-            Algorithm::Ps256 => file::Algorithm::Ps256,
-            Algorithm::Es256 => file::Algorithm::Es256,
-            Algorithm::EdDsa => file::Algorithm::EdDsa,
+        let written = entry.algorithm.map(|written| match written {
+            file::Algorithm::Ps256 => Algorithm::Ps256,
+            file::Algorithm::Es256 => Algorithm::Es256,
+            file::Algorithm::EdDsa | file::Algorithm::Ed25519 => Algorithm::EdDsa,
         });
-        let fits = match written {
-            file::Algorithm::Ps256 => of_key == Algorithm::Ps256,
-            file::Algorithm::Es256 => of_key == Algorithm::Es256,
-            file::Algorithm::EdDsa | file::Algorithm::Ed25519 => of_key == Algorithm::EdDsa,
-        };
-        if !fits {
+        let Some(algorithm) = written.or(of_key) else { return Some(()) };
+        if let Some(of_key) = of_key.filter(|of_key| *of_key != algorithm) {
             let name = of_key.as_str();
             self.problem(&at, format!("the key in `private_key` is for {name}; write `{name}`, or name another key"));
             return None;
         }
+        entry.algorithm.get_or_insert(match algorithm {
+            Algorithm::Ps256 => file::Algorithm::Ps256,
+            Algorithm::Es256 => file::Algorithm::Es256,
+            Algorithm::EdDsa => file::Algorithm::EdDsa,
+        });
         // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
-        if profile == Some(Profile::Fapi1Advanced) && of_key == Algorithm::EdDsa {
+        if profile == Some(Profile::Fapi1Advanced) && algorithm == Algorithm::EdDsa {
             let problem = "`profile: fapi1-advanced` allows PS256 and ES256 only; use an RSA or P-256 key";
             self.problem(&at, problem);
             return None;
