@@ -69,6 +69,11 @@ impl Client {
         }
     }
 
+    /// Where the gateway listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.gateway
+    }
+
     /// Connects from this address.
     #[must_use]
     pub fn bind(mut self, address: IpAddr) -> Self {
