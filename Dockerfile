@@ -1,6 +1,11 @@
 # syntax=docker/dockerfile:1
 
-# Both base images are named by their tag. Where your pipeline can resolve digests, pin them: NAME:TAG@sha256:...
+# Where the program of the image comes from: `builder`, or `optimized`, which takes four times as long to build and a tenth to
+# a third less processor time for a request: `docker build --build-arg PROGRAM=optimized`. An engine with BuildKit builds
+# only the one that is named.
+ARG PROGRAM=builder
+
+# The base images are named by their tag. Where your pipeline can resolve digests, pin them: NAME:TAG@sha256:...
 FROM rust:1.95-bookworm AS builder
 WORKDIR /build
 
@@ -27,8 +32,21 @@ COPY src src
 RUN touch src/main.rs src/lib.rs crates/fapi/src/lib.rs \
  && cargo build --release --locked --no-default-features --features mimalloc --bin fapi-gateway
 
+# A first program counts what it does most, and the second is arranged accordingly. Test servers send the first its requests;
+# they are in neither of the two.
+FROM rust:1.95-bookworm AS optimized
+RUN rustup component add llvm-tools
+WORKDIR /build
+COPY . .
+ARG FAPI_GATEWAY_COMMIT=
+RUN deploy/build --no-default-features --features mimalloc \
+ && mkdir -p target/release \
+ && cp target/optimized/fapi-gateway target/release/
+
+FROM ${PROGRAM} AS program
+
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=builder --chown=0:0 --chmod=0555 /build/target/release/fapi-gateway /usr/local/bin/fapi-gateway
+COPY --from=program --chown=0:0 --chmod=0555 /build/target/release/fapi-gateway /usr/local/bin/fapi-gateway
 
 # By number, since `runAsNonRoot` cannot judge a name. No shell, no package manager; the program writes no file unless
 # `audit.destination` names one, so the root file system may be read-only.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The image without a container engine: runs the builder stage of the Dockerfile, instruction by instruction, on the
-build context that .dockerignore leaves, and looks at the program that the image would run.
+build context that .dockerignore leaves, and looks at the program that the image would run. Of the stage `optimized`,
+which takes too long, it checks what sends the requests, which shows that the context has all that deploy/build needs.
 
 Takes the program with the demo, which shows that each thing not found in the image's program would be found. Says each
 check, and fails at the first that fails. Keeps what was built in target/ci/image.
@@ -34,12 +35,13 @@ def main():
     with_demo = Path(sys.argv[1]).resolve()
     assemble_context()
     stages = instructions((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
-    if len(stages) != 2:
-        sys.exit(f"the Dockerfile has {len(stages)} stages, not a builder and the image")
+    if len(stages) != 4:
+        sys.exit(f"the Dockerfile has {len(stages)} stages, not two builders, a choice and the image")
     folder = build(stages[0])
-    program = program_of(stages[1], folder)
+    program = program_of(stages[3], folder)
     check_program(program)
     check_absence(program, with_demo)
+    check_optimized(stages[1], folder)
 
 
 def assemble_context():
@@ -100,7 +102,10 @@ def instructions(dockerfile):
         name, argument = line.split(None, 1)
         if name == "FROM":
             stages.append([])
-        stages[-1].append((name, argument))
+        if stages:
+            stages[-1].append((name, argument))
+        elif (name, argument) != ("ARG", "PROGRAM=builder"):
+            sys.exit(f"{line} before the first stage is not understood by this check")
     return stages
 
 
@@ -156,9 +161,26 @@ def program_of(stage, folder):
     (entry,) = [json.loads(argument)[0] for name, argument in stage if name == "ENTRYPOINT"]
     (copied,) = [argument for name, argument in stage if name == "COPY"]
     origin, source, target = [word for word in shlex.split(copied) if not word.startswith("--ch")]
-    if (origin, target) != ("--from=builder", entry) or not source.startswith(folder + "/"):
-        sys.exit(f"the entry point {entry} is not what is copied from the builder: {copied}")
+    if (origin, target) != ("--from=program", entry) or not source.startswith(folder + "/"):
+        sys.exit(f"the entry point {entry} is not what is copied from the program's stage: {copied}")
     return BUILDER / source.removeprefix(folder + "/")
+
+
+def check_optimized(stage, folder):
+    """What deploy/build builds first; the rest is what the builder did, with other flags."""
+    if [argument for name, argument in stage if name == "COPY"] != [". ."]:
+        sys.exit("the stage `optimized` does not copy the whole context, which this check does not understand")
+    if ("WORKDIR", folder) not in stage:
+        sys.exit("the stages build in different folders")
+    script = (CONTEXT / "deploy/build").read_text(encoding="utf-8")
+    training = "cargo build --locked --example train"
+    if training not in script:
+        sys.exit(f"deploy/build does not say `{training}`")
+    checking = [*training.replace("build", "check").split(), "--target-dir", PLACE / "training"]
+    result = subprocess.run(checking, cwd=CONTEXT, check=False)
+    if result.returncode != 0:
+        sys.exit("FAILED: the context lacks something that deploy/build needs")
+    print("ok: the context has what deploy/build needs")
 
 
 def check_program(program):

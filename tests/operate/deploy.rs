@@ -563,7 +563,8 @@ fn the_application_outlives_the_gateways_drain_within_the_grace_period() {
     assert!(find(&container(GATEWAY), "lifecycle").is_none(), "the gateway begins to drain at once");
 }
 
-/// The instructions of the Dockerfile with their arguments, by stage, with continuation lines joined.
+/// The instructions of the Dockerfile with their arguments, by stage, with continuation lines joined; what comes before the
+/// first stage is the name of the one that the program comes from.
 fn stages() -> Vec<Vec<(String, String)>> {
     let text: String = read("Dockerfile").lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
     let mut stages: Vec<Vec<(String, String)>> = Vec::new();
@@ -572,7 +573,10 @@ fn stages() -> Vec<Vec<(String, String)>> {
         if instruction == "FROM" {
             stages.push(Vec::new());
         }
-        let stage = stages.last_mut().unwrap_or_else(|| panic!("{line} comes before any stage"));
+        let Some(stage) = stages.last_mut() else {
+            assert_eq!(line, "ARG PROGRAM=builder", "before any stage");
+            continue;
+        };
         stage.push((instruction.to_owned(), argument.trim().to_owned()));
     }
     stages
@@ -595,29 +599,33 @@ fn instruction_list(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_image_is_built_in_two_stages_and_the_last_is_distroless_and_not_root() {
+fn the_last_stage_is_distroless_and_not_root() {
     let stages = stages();
-    assert_eq!(stages.len(), 2);
+    let names: Vec<_> = stages.iter().map(|stage| stage[0].1.rsplit_once(" AS ").map(|(_, name)| name)).collect();
+    assert_eq!(names, [Some("builder"), Some("optimized"), Some("program"), None]);
+    assert_eq!(stages[2], [("FROM".into(), "${PROGRAM} AS program".into())]);
     let base = instruction("FROM");
     assert!(base.starts_with("gcr.io/distroless/cc-debian12:") && base.ends_with("nonroot"), "{base}");
-    assert!(stages[1].iter().all(|(instruction, _)| instruction != "RUN"), "there is no shell to run anything");
+    assert!(stages[3].iter().all(|(instruction, _)| instruction != "RUN"), "there is no shell to run anything");
 }
 
 #[test]
 fn every_base_image_has_a_tag_and_none_is_latest() {
-    for stage in stages() {
-        let image = stage[0].1.split(' ').next().expect("an image");
+    let stages = stages();
+    let images = stages.iter().map(|stage| stage[0].1.split(' ').next().expect("an image"));
+    for image in images.filter(|image| *image != "${PROGRAM}") {
         let (_, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag"));
         assert!(!tag.contains("latest"), "{image}");
     }
 }
 
 #[test]
-fn the_builder_has_the_toolchain_that_the_manifest_asks_for() {
+fn the_builders_have_the_toolchain_that_the_manifest_asks_for() {
     let manifest = read("Cargo.toml");
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("rust-version");
-    let builder = format!("rust:{}-bookworm AS builder", version.trim_matches('"'));
-    assert_eq!(stages()[0][0].1, builder);
+    for (stage, name) in stages().iter().zip(["builder", "optimized"]) {
+        assert_eq!(stage[0].1, format!("rust:{}-bookworm AS {name}", version.trim_matches('"')));
+    }
 }
 
 #[test]
@@ -626,7 +634,10 @@ fn the_entrypoint_is_the_program_that_the_builder_made() {
     assert_eq!(env!("CARGO_PKG_NAME"), GATEWAY);
     let copied = instruction("COPY");
     assert!(copied.ends_with("/target/release/fapi-gateway /usr/local/bin/fapi-gateway"), "{copied}");
-    assert!(copied.starts_with("--from=builder "), "{copied}");
+    assert!(copied.starts_with("--from=program "), "{copied}");
+    let (_, optimized) = stages().swap_remove(1).pop().expect("a build");
+    assert!(optimized.starts_with("deploy/build --no-default-features --features mimalloc "), "{optimized}");
+    assert!(optimized.ends_with(" cp target/optimized/fapi-gateway target/release/"), "{optimized}");
 }
 
 #[test]
@@ -680,17 +691,20 @@ fn the_real_sources_count_as_newer_than_the_empty_ones() {
 }
 
 #[test]
-fn the_build_context_is_what_the_builder_copies_and_no_more() {
+fn the_build_context_is_what_the_builders_need_and_no_more() {
     let ignored = read(".dockerignore");
     let mut lines = ignored.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     assert_eq!(lines.next(), Some("*"), "everything is excluded first");
     let allowed: BTreeSet<&str> =
         lines.map(|line| line.strip_prefix('!').unwrap_or_else(|| panic!("{line} is not an exception"))).collect();
     let builder = stages().remove(0);
-    let copied: BTreeSet<&str> = builder
+    // tests/external/image.py runs what the second builder needs these for.
+    let trained_with = ["benches/exchange", "crates/sandbox/src", "deploy/build", "examples/train.rs"];
+    let needed: BTreeSet<&str> = builder
         .iter()
         .filter(|(name, _)| name == "COPY")
         .flat_map(|(_, text)| text.rsplit_once(' ').expect("a target").0.split(' '))
+        .chain(trained_with)
         .collect();
-    assert_eq!(allowed, copied);
+    assert_eq!(allowed, needed);
 }
