@@ -150,7 +150,7 @@ impl Gateway {
         let token = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await?;
         seen.token = Some(token.clone());
         let bound = BoundToken::prove(token, evidence)?;
-        Ok(Verdict::Judged(guard.authorize(bound, &request.headers)?))
+        Ok(Verdict::Judged(guard.authorize(bound, &request.headers, now)?))
     }
 
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.

@@ -95,6 +95,7 @@ async fn every_code_has_a_case() {
     passes(&world, "all", world.request()).await;
     credentials(&world, &covered).await;
     tokens_and_claims(&world, &covered).await;
+    requirements(&covered).await;
     confirmations(&world, &covered).await;
     proofs(&world, &covered).await;
     certificates(&world, &covered).await;
@@ -339,6 +340,66 @@ async fn tokens_and_claims(world: &World, covered: &Covered) {
     }
     for (code, what, token) in cases {
         refused(world, covered, code, what, &client, request("/accounts", &world.sign(&token))).await;
+    }
+}
+
+/// What a route requires beside scopes: each case differs from the control in one claim.
+async fn requirements(covered: &Covered) {
+    let world = World::with(|scene| {
+        scene.append(
+            r#"  - name: strict
+    path: /accounts/1001
+    methods: [GET]
+    scopes: [accounts]
+    upstream: accounts
+    require:
+      clients: { deny: [retired] }
+      subject: required
+      token_lifetime: 10m
+      claims: [{ claim: /consent/status, equals: authorised }]
+      authentication: { acr: ["loa3"], max_age: 5m }
+"#,
+        )
+    })
+    .await;
+    let (now, client) = (world.clock.now(), world.client());
+    let good = || {
+        let token = world.token().claim("iat", now).claim("exp", now + 600).claim("acr", "loa3");
+        token.claim("auth_time", now - 310).claim("consent", json!({ "status": "authorised" }))
+    };
+    passes(&world, "requirements", request("/accounts/1001", &world.sign(&good()))).await;
+    let client_id = world.token().claims()["client_id"].clone();
+    let cases: Vec<(Code, &str, AccessToken)> = vec![
+        (Code::ScopeInsufficient, "STEP-08", good().scope("payments").without("acr")),
+        (Code::ClientRefused, "a denied client", good().claim("client_id", "retired")),
+        (Code::SubjectMissing, "AT-11", good().claim("sub", client_id)),
+        (Code::TokenLifetimeExceeded, "FAPI2-RS-15", good().claim("exp", now + 601)),
+        (Code::ClaimRefused, "another value", good().claim("consent", json!({ "status": "revoked" }))),
+        (Code::ClaimRefused, "no claim", good().without("consent")),
+        (Code::AcrInsufficient, "STEP-01", good().claim("acr", "loa2")),
+        (Code::AuthenticationTooOld, "STEP-06", good().claim("auth_time", now - 311)),
+        (Code::AuthenticationTooOld, "STEP-05", good().without("auth_time")),
+    ];
+    for (code, what, token) in cases {
+        refused(&world, covered, code, what, &client, request("/accounts/1001", &world.sign(&token))).await;
+    }
+    let old = world.sign(&good().claim("auth_time", now - 311));
+    let response = client.send(request("/accounts/1001", &old)).await.unwrap();
+    let challenge = response.headers().get_all("www-authenticate").iter().next_back().unwrap().to_str().unwrap();
+    assert!(challenge.contains("error=\"insufficient_user_authentication\""), "{challenge}");
+    assert!(challenge.ends_with(", scope=\"accounts\", acr_values=\"loa3\", max_age=\"300\""), "{challenge}");
+    // The same is asked of opaque tokens (RAR-02).
+    let world = World::with(|scene| {
+        let route = "require: { authentication: { acr: [loa3] } }";
+        scene.introspected("").replace(
+            "    upstream: accounts\n    forward",
+            &format!("    {route}\n    upstream: accounts\n    forward"),
+        )
+    })
+    .await;
+    for (acr, status) in [("loa3", 200), ("loa2", 401)] {
+        let token = world.opaque(&world.token().claim("acr", acr));
+        assert_eq!(world.judge(request("/accounts", &token)).await.0, status, "{acr}");
     }
 }
 

@@ -98,8 +98,10 @@ fn rfc6750_3_1_every_code_has_the_status_of_its_error() {
     }
     for code in Code::ALL {
         match code.oauth_error() {
-            // RFC 9449 §7.1 and §9 define errors of their own.
-            Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce) => assert_eq!(code.status(), 401, "{code}"),
+            // RFC 9449 §7.1 and §9, and RFC 9470 §3, define errors of their own.
+            Some(
+                OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce | OAuthError::InsufficientUserAuthentication,
+            ) => assert_eq!(code.status(), 401, "{code}"),
             Some(error) => assert_eq!(errors[error.as_str()], code.status().as_u16(), "{code}"),
             None => {}
         }

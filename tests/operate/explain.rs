@@ -137,6 +137,51 @@ fn every_step_that_refuses_ends_in_the_code_of_the_gateway() {
 }
 
 #[test]
+fn what_a_route_requires_is_a_step_with_both_sides_where_there_is_anything() {
+    let offline = Offline::with(|scene| {
+        let require = "require: { clients: { deny: [x] }, subject: required, token_lifetime: 5m, claims: [{ claim: /role, \
+                       one_of: [1, true] }, { claim: /consent/status, equals: ok }, { claim: /roles, contains: a }], \
+                       authentication: { acr: [loa3], max_age: 5m } }";
+        let usual = "scopes: { any: [payments, accounts] }";
+        scene.replace(usual, &format!("{usual}\n    {require}"))
+    });
+    let client = offline.authority.client("client");
+    offline.folder.write("client.pem", &client.certificate_pem());
+    let now = sandbox::now();
+    let good = || {
+        let token =
+            offline.token().bound_to_certificate(&client).claim("consent", serde_json::json!({ "status": "ok" }));
+        let token = token.claim("role", true).claim("roles", serde_json::json!(["a"])).claim("acr", "loa3");
+        token.claim("auth_time", now).claim("client_id", "app").claim("iat", now).claim("exp", now + 300)
+    };
+    let explain = |path: &str, token: AccessToken| {
+        let request = format!("POST {ORIGIN}{path}");
+        offline.explain(&token.sign(&offline.issuer_key), &["--certificate", "client.pem", "--request", &request])
+    };
+    let permitted = explain("/payments", good());
+    permitted.assert(0, "ok"); // control
+    let expected = "client_id none of [\"x\"], a sub that is not the client's, a lifetime of at most 300 seconds, /role one of \
+                    [1, true], /consent/status \"ok\", /roles with \"a\", acr one of [\"loa3\"] and auth_time at most 300 \
+                    seconds ago";
+    let found =
+        "a lifetime of 300 seconds, /role true, /consent/status \"ok\", /roles a list, acr \"loa3\" and auth_time";
+    for part in [expected, found, "scope one of [\"payments\", \"accounts\"]", "; require: client_id none of"] {
+        assert!(permitted.text.contains(part), "no {part:?} in {}", permitted.text);
+    }
+    let refused = explain("/payments", good().claim("acr", "loa2"));
+    refused.assert(1, "acr_insufficient");
+    assert!(
+        refused.text.contains("\nscope        ok\n") && refused.text.contains("\nrequire      REFUSED\n"),
+        "{}",
+        refused.text
+    );
+    assert!(refused.text.contains("The client sees 401 insufficient_user_authentication."), "{}", refused.text);
+    let other = explain("/accounts", good().without("acr"));
+    other.assert(0, "ok");
+    assert!(!other.text.contains("\nrequire "), "{}", other.text);
+}
+
+#[test]
 fn proofs_are_judged_for_the_call_the_token_and_the_time() {
     let offline = Offline::new();
     let key = SigningKey::generate(KeyKind::Es256, "dpop");

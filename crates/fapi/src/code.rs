@@ -18,6 +18,10 @@ pub enum OAuthError {
     InvalidToken,
     /// The token's scope does not cover this request.
     InsufficientScope,
+    /// The token does not have a right that this request needs, although its scope does (RFC 6750 §3.1: "higher privileges").
+    InsufficientRights,
+    /// The user's authentication is too weak or too old for this request (RFC 9470 §3).
+    InsufficientUserAuthentication,
     /// The DPoP proof is not valid for this request (RFC 9449 §7.1).
     InvalidDpopProof,
     /// The DPoP proof needs a nonce (RFC 9449 §9).
@@ -30,7 +34,8 @@ impl OAuthError {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientScope | Self::InsufficientRights => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
         }
@@ -42,6 +47,10 @@ impl OAuthError {
             Self::InvalidRequest => "The request is malformed or carries its credentials more than once",
             Self::InvalidToken => "The access token is not valid for this request",
             Self::InsufficientScope => "The request needs a scope that the access token does not have",
+            Self::InsufficientRights => "The request needs a right that the access token does not have",
+            Self::InsufficientUserAuthentication => {
+                "The request needs a stronger or more recent authentication of the user"
+            }
             Self::InvalidDpopProof => "The DPoP proof is not valid for this request",
             Self::UseDpopNonce => "The DPoP proof must carry the nonce that comes with this answer",
         }
@@ -81,7 +90,10 @@ macro_rules! codes {
     };
 }
 
-use OAuthError::{InsufficientScope, InvalidDpopProof, InvalidRequest, InvalidToken, UseDpopNonce};
+use OAuthError::{
+    InsufficientRights, InsufficientScope, InsufficientUserAuthentication, InvalidDpopProof, InvalidRequest,
+    InvalidToken, UseDpopNonce,
+};
 
 codes! {
     /// Content-Length and Transfer-Encoding contradict each other, are repeated or are malformed (RFC 9112 §6).
@@ -238,6 +250,18 @@ codes! {
     DpopReplayed = "dpop_replayed", UNAUTHORIZED, Some(InvalidDpopProof);
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
+    /// The route is not for this client (`require.clients`).
+    ClientRefused = "client_refused", FORBIDDEN, Some(InsufficientRights);
+    /// The token stands for nobody but the client itself (`require.subject`, RFC 9700 §4.15).
+    SubjectMissing = "subject_missing", FORBIDDEN, Some(InsufficientRights);
+    /// The time from `iat` to `exp` is longer than `require.token_lifetime`, or unknown (FAPI 2.0 §6.1).
+    TokenLifetimeExceeded = "token_lifetime_exceeded", UNAUTHORIZED, Some(InvalidToken);
+    /// A claim is missing or not what `require.claims` says.
+    ClaimRefused = "claim_refused", FORBIDDEN, Some(InsufficientRights);
+    /// `acr` is none of those in `require.authentication` (RFC 9470 §3).
+    AcrInsufficient = "acr_insufficient", UNAUTHORIZED, Some(InsufficientUserAuthentication);
+    /// `auth_time` is longer ago than `require.authentication` allows, or unknown (RFC 9470 §3).
+    AuthenticationTooOld = "authentication_too_old", UNAUTHORIZED, Some(InsufficientUserAuthentication);
     /// The issuer's keys were never read, or not again within `jwks.max_age` (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
     /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).

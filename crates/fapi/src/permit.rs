@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use crate::UnixTime;
 use crate::credentials::{CredentialsError, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::policy::{Policy, PolicyError};
@@ -65,12 +66,12 @@ impl Guard {
         &self.policy
     }
 
-    /// Checks whether the token satisfies the policy. `headers` say whether the body has to be judged as well.
+    /// Checks whether the token satisfies the policy at `now`. `headers` say whether the body has to be judged as well.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub fn authorize(self, token: BoundToken, headers: &HeaderMap) -> Result<Judged, PolicyError> {
-        self.policy.check(token.claims())?;
+    pub fn authorize(self, token: BoundToken, headers: &HeaderMap, now: UnixTime) -> Result<Judged, PolicyError> {
+        self.policy.check(token.claims(), now)?;
         let authorized = Authorized { route: self.route, token: Some(token) };
         Ok(if is_form(headers) { Judged::AwaitsForm(AwaitsForm(authorized)) } else { Judged::Authorized(authorized) })
     }
@@ -223,7 +224,7 @@ mod tests {
         let authorize = |scope: &str| {
             let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
             assert_eq!(guard.policy().scope_text(), "accounts");
-            guard.authorize(bound(scope), &HeaderMap::new()).err().map(|error| error.code())
+            guard.authorize(bound(scope), &HeaderMap::new(), NOW).err().map(|error| error.code())
         };
         assert_eq!((authorize("accounts"), authorize("openid accounts")), (None, None)); // control
         for scope in ["", "account", "accounts.read", "ACCOUNTS"] {
@@ -236,7 +237,7 @@ mod tests {
         let judged = |kind: &'static str| {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
             let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
-            guard.authorize(bound("accounts"), &headers).unwrap()
+            guard.authorize(bound("accounts"), &headers, NOW).unwrap()
         };
         let Judged::Authorized(authorized) = judged("application/json") else { panic!("JSON holds no parameters") };
         assert!(authorized.redeem(None).is_ok()); // control

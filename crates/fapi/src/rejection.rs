@@ -326,10 +326,13 @@ impl Rejection {
                 let (error, description) = (error.as_str(), error.description());
                 challenge.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
             }
-            if error == Some(OAuthError::InsufficientScope)
-                && let Some(policy) = policy
+            if let (Some(OAuthError::InsufficientScope | OAuthError::InsufficientUserAuthentication), Some(policy)) =
+                (error, policy)
             {
                 challenge.push_str(&format!(", scope=\"{}\"", policy.scope_text()));
+            }
+            if let (Some(OAuthError::InsufficientUserAuthentication), Some(policy)) = (error, policy) {
+                challenge.push_str(policy.authentication_challenge());
             }
             if *scheme == Scheme::Dpop {
                 let names: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();

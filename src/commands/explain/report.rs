@@ -1,15 +1,16 @@
 //! The text of an explanation: one paragraph for each step that the call came to.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::peer::ClientCertificate;
-use fapi::policy::{NonceMode, Policy};
+use fapi::policy::{NonceMode, Policy, PolicyError};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use fapi::route::Route;
-use fapi::token::{ActiveToken, Confirmation};
+use fapi::token::{ActiveToken, Claims, Confirmation};
 use serde_json::Value;
 
 use super::claimed::{Jws, shown};
@@ -80,11 +81,12 @@ enum Step {
     Token,
     Sender,
     Scope,
+    Requirements,
     Replay,
 }
 
 impl Step {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Handshake,
         Self::Message,
         Self::Route,
@@ -93,6 +95,7 @@ impl Step {
         Self::Token,
         Self::Sender,
         Self::Scope,
+        Self::Requirements,
         Self::Replay,
     ];
 
@@ -106,6 +109,7 @@ impl Step {
             Self::Token => "token",
             Self::Sender => "sender",
             Self::Scope => "scope",
+            Self::Requirements => "require",
             Self::Replay => "replay",
         }
     }
@@ -120,7 +124,15 @@ impl Step {
             Cause::Credentials(_) => Self::Credentials,
             Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
             Cause::Sender(_) => Self::Sender,
-            Cause::Policy(_) => Self::Scope,
+            Cause::Policy(PolicyError::ScopeInsufficient { .. }) => Self::Scope,
+            Cause::Policy(
+                PolicyError::ClientRefused { .. }
+                | PolicyError::SubjectMissing { .. }
+                | PolicyError::TokenLifetimeExceeded { .. }
+                | PolicyError::ClaimRefused { .. }
+                | PolicyError::AcrInsufficient { .. }
+                | PolicyError::AuthenticationTooOld { .. },
+            ) => Self::Requirements,
             Cause::Proof(_) | Cause::Unavailable(Unavailable::ReplayLog { .. }) => Self::Replay,
             Cause::Token(_) | Cause::Share(_) | Cause::Unavailable(_) => Self::Token,
         }
@@ -150,11 +162,14 @@ impl<'a> Report<'a> {
             Ended::Refused(rejection) => (Step::of(rejection.cause(), rejection.seen()), rejection.seen()),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
                 (None, _) => (Step::Route, &**seen),
-                (Some(_), None) => (Step::Scope, &**seen),
+                (Some(_), None) => (Step::Requirements, &**seen),
                 (Some(_), Some(_)) => (Step::Replay, &**seen),
             },
         };
-        for step in Step::ALL.into_iter().filter(|step| *step <= last) {
+        let policy = seen.route.as_deref().and_then(Route::policy);
+        let requires = policy.is_some_and(|policy| !policy.requirements().is_empty());
+        let steps = Step::ALL.into_iter().filter(|step| *step <= last && (*step != Step::Requirements || requires));
+        for step in steps {
             let outcome = match ended {
                 Ended::Permitted(..) => "ok",
                 Ended::Refused(_) | Ended::Handshake(..) if step < last => "ok",
@@ -234,17 +249,26 @@ impl<'a> Report<'a> {
             Step::Token => self.token(),
             Step::Sender => self.sender(policy, seen.token.as_deref()),
             Step::Scope => {
-                let claims =
-                    seen.token.as_deref().and_then(|token| token.claims_at(self.surroundings.now).ok().cloned());
+                let claims = self.claims(seen);
                 let scopes = claims.map(|claims| claims.scopes().collect::<Vec<_>>().join(" ")).unwrap_or_default();
-                let expected = policy.map(Policy::scope_text).unwrap_or_default();
-                (format!("scope {expected:?}"), format!("scope {scopes:?}"))
+                let expected = policy.map(Policy::scopes_shown).unwrap_or_default();
+                (format!("scope {expected}"), format!("scope {scopes:?}"))
+            }
+            Step::Requirements => {
+                let requirements = policy.map(Policy::requirements);
+                let found =
+                    requirements.zip(self.claims(seen)).map(|(requirements, claims)| requirements.found(&claims));
+                (requirements.map(ToString::to_string).unwrap_or_default(), found.unwrap_or_default())
             }
             Step::Replay => (
                 "a proof that was not used before".to_owned(),
                 "only the running gateway knows; taken as its first use here".to_owned(),
             ),
         }
+    }
+
+    fn claims(&self, seen: &Seen) -> Option<Arc<Claims>> {
+        seen.token.as_deref()?.claims_at(self.surroundings.now).ok().cloned()
     }
 
     fn evidence(&self, policy: Option<&Policy>) -> (String, String) {

@@ -16,6 +16,7 @@ mod issuers;
 mod listeners;
 mod methods;
 mod operation;
+mod require;
 mod routes;
 mod trusted_proxy;
 mod unreadable;

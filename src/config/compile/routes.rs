@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fapi::credentials::Scheme;
 use fapi::headers::StripList;
-use fapi::policy::{EmptyPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
+use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 
 use super::Build;
@@ -225,6 +225,7 @@ impl Build<'_> {
         let public = entry.public == Some(true);
         if public {
             let surplus = [
+                ("require", entry.require.is_some()),
                 ("issuers", entry.issuers.is_some()),
                 ("sender_constraint", entry.sender_constraint.is_some()),
                 ("dpop", entry.dpop.is_some()),
@@ -257,6 +258,7 @@ impl Build<'_> {
                 })
             }
         };
+        let requirements = self.require(&at.key("require"), entry.require.as_ref());
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
@@ -265,17 +267,18 @@ impl Build<'_> {
         let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
         match Policy::new(scopes?, known, schemes, nonce) {
             Ok(policy) => {
+                let policy = policy.with_requirements(requirements?);
                 let policy = match max_age? {
                     Some(max_age) => policy.with_introspection_max_age(max_age),
                     None => policy,
                 };
                 issuers.and(accepted).map(|_| Requirement::Protected(policy.into()))
             }
-            Err(error @ EmptyPolicy::ScopeSyntax) => {
+            Err(error @ InvalidPolicy::ScopeSyntax) => {
                 self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
                 None
             }
-            Err(error @ (EmptyPolicy::Scopes | EmptyPolicy::Issuers | EmptyPolicy::SenderConstraints)) => {
+            Err(error) => {
                 self.report.empty(&scopes_at, &error.to_string());
                 None
             }
@@ -430,7 +433,7 @@ pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
         None => String::new(),
     };
     let asks = match &route.requirement {
-        Requirement::Protected(_) => {
+        Requirement::Protected(policy) => {
             let accepted = entry.sender_constraint.iter().flatten();
             let accepted: Vec<&str> = accepted.map(|constraint| constraint.as_str()).collect();
             let nonce = match entry.dpop.as_ref().and_then(|dpop| dpop.nonce) {
@@ -440,7 +443,9 @@ pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
                 Some(file::NonceMode::Always) => "; nonce: always",
             };
             let (issuers, accepted) = (list(&entry.issuers), accepted.join(", "));
-            format!("scopes: {scopes}; issuers: {issuers}; sender_constraint: {accepted}{nonce}")
+            let requires = policy.requirements().to_string();
+            let requires = if requires.is_empty() { requires } else { format!("; require: {requires}") };
+            format!("scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}")
         }
         Requirement::Public => "public".to_owned(),
     };

@@ -7,6 +7,7 @@ mod access_token;
 mod cors;
 mod issuers;
 mod listeners;
+mod require;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ pub(super) use self::issuers::{
 pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
     Mode, OnExpired, Proxies, ProxyProtocol, Revocations, Trust,
+};
+pub(super) use self::require::{
+    Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredSubject, Scalar,
 };
 pub(super) use self::routes::{
     HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,

@@ -1,11 +1,12 @@
 //! Why a token does not satisfy a policy, and why a policy is refused.
 
+use crate::UnixTime;
 use crate::code::Code;
 use crate::text::Names;
 
 /// Why a policy is refused; an incomplete one would permit too much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EmptyPolicy {
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPolicy {
     /// No scope.
     #[error("no scope is named; name at least one, or write `public: true`")]
     Scopes,
@@ -18,6 +19,30 @@ pub enum EmptyPolicy {
     /// A scope that does not follow the syntax of RFC 6749 §3.3.
     #[error("a scope is empty or has characters that RFC 6749 section 3.3 does not allow")]
     ScopeSyntax,
+    /// No client, or one without a name.
+    #[error("no client is named, or one is empty; name at least one in `allow` or `deny`")]
+    Clients,
+    /// A client that is allowed and denied.
+    #[error("`{client}` is in `allow` and in `deny`; remove it from one of them")]
+    ClientTwice {
+        /// Its `client_id`.
+        client: Box<str>,
+    },
+    /// A lifetime of less than a second.
+    #[error("no token lives for less than a second; write a longer time")]
+    TokenLifetime,
+    /// Not a JSON pointer, or one that names all claims at once.
+    #[error("is not a JSON pointer to a claim; write one such as `/acr` or `/consent/status` (RFC 6901)")]
+    Pointer,
+    /// No value that a claim may have.
+    #[error("no value is named; name at least one")]
+    ClaimValues,
+    /// Neither a class nor an age.
+    #[error("nothing is required of the authentication; write `acr` or `max_age`")]
+    Authentication,
+    /// A class that a challenge cannot name.
+    #[error("a class is empty or has characters that cannot stand in a challenge; write it without spaces and quotes")]
+    AcrSyntax,
 }
 
 /// Why a token does not satisfy a policy.
@@ -31,6 +56,59 @@ pub enum PolicyError {
         /// The route's scopes, as shown: one in quotes, or `all of` or `one of` a list.
         needed: Box<str>,
     },
+    /// The route is not for its client.
+    #[error("client_id is {found}, for which the route is not")]
+    ClientRefused {
+        /// Its client.
+        found: Box<str>,
+    },
+    /// It stands for nobody but the client itself.
+    #[error("sub is {found}, the route needs a subject other than the client")]
+    SubjectMissing {
+        /// Its subject.
+        found: Box<str>,
+    },
+    /// It lives longer than the route allows, or may.
+    #[error("{}, the route allows {longest}", shown_lifetime(*.found))]
+    TokenLifetimeExceeded {
+        /// The seconds between `iat` and `exp`; `None` if one of them is missing.
+        found: Option<u64>,
+        /// The most seconds.
+        longest: u64,
+    },
+    /// A claim is missing or not what the route requires.
+    #[error("the claim {claim} is {found}, which the route does not accept")]
+    ClaimRefused {
+        /// The JSON pointer to it.
+        claim: Box<str>,
+        /// Its value.
+        found: Box<str>,
+    },
+    /// Its user was authenticated in another way.
+    #[error("acr is {found}, the route needs one of {needed}")]
+    AcrInsufficient {
+        /// Its class.
+        found: Box<str>,
+        /// The classes of the route.
+        needed: Names,
+    },
+    /// Its user was authenticated too long ago, or nobody knows when.
+    #[error("auth_time is {found} at {now}, the route allows {max_age} seconds")]
+    AuthenticationTooOld {
+        /// Its `auth_time`.
+        found: Box<str>,
+        /// The time of the request.
+        now: UnixTime,
+        /// The most seconds.
+        max_age: u64,
+    },
+}
+
+fn shown_lifetime(found: Option<u64>) -> String {
+    match found {
+        Some(seconds) => format!("the token lives for {seconds} seconds"),
+        None => "the token lacks iat or exp".to_owned(),
+    }
 }
 
 impl PolicyError {
@@ -38,6 +116,12 @@ impl PolicyError {
     pub const fn code(&self) -> Code {
         match self {
             Self::ScopeInsufficient { .. } => Code::ScopeInsufficient,
+            Self::ClientRefused { .. } => Code::ClientRefused,
+            Self::SubjectMissing { .. } => Code::SubjectMissing,
+            Self::TokenLifetimeExceeded { .. } => Code::TokenLifetimeExceeded,
+            Self::ClaimRefused { .. } => Code::ClaimRefused,
+            Self::AcrInsufficient { .. } => Code::AcrInsufficient,
+            Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }
     }
 }

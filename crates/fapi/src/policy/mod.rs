@@ -1,14 +1,25 @@
 //! What a protected route requires of a token, with a file for each kind of rule.
 
+mod authentication;
+mod claims;
+mod clients;
 mod error;
 mod scopes;
+mod subject;
+mod token_lifetime;
 
+use std::fmt;
 use std::time::Duration;
 
-pub use error::{EmptyPolicy, PolicyError};
+pub use authentication::Authentication;
+pub use claims::{ClaimRule, Needed, Scalar};
+pub use clients::Clients;
+pub use error::{InvalidPolicy, PolicyError};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
+pub use token_lifetime::TokenLifetime;
 
+use crate::UnixTime;
 use crate::credentials::Scheme;
 use crate::token::Claims;
 
@@ -36,30 +47,95 @@ pub struct Policy {
     schemes: Vec<Scheme>,
     nonce: NonceMode,
     introspection_max_age: Option<Duration>,
+    requirements: Requirements,
+}
+
+/// What a route requires beside scopes, all of it; by default, nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// The clients that it is for.
+    pub clients: Option<Clients>,
+    /// Whether the token has to stand for somebody other than the client.
+    pub subject: bool,
+    /// How long the token may live.
+    pub token_lifetime: Option<TokenLifetime>,
+    /// Claims that it must have.
+    pub claims: Vec<ClaimRule>,
+    /// How its user was authenticated.
+    pub authentication: Option<Authentication>,
+}
+
+impl Requirements {
+    /// Whether nothing is required.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What a token with these claims has in place of each requirement, for operators.
+    pub fn found(&self, claims: &Claims) -> String {
+        let parts = [
+            self.clients.as_ref().map(|_| Clients::found(claims)),
+            self.subject.then(|| subject::found(claims)),
+            self.token_lifetime.map(|_| TokenLifetime::found(claims)),
+        ];
+        let rules = self.claims.iter().map(|rule| rule.found(claims));
+        let authentication = self.authentication.as_ref().map(|_| Authentication::found(claims));
+        parts.into_iter().flatten().chain(rules).chain(authentication).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What another token would satisfy comes before what another authentication of the user would.
+    fn check(&self, claims: &Claims, now: UnixTime) -> Result<(), PolicyError> {
+        if let Some(clients) = &self.clients {
+            clients.check(claims)?;
+        }
+        if self.subject {
+            subject::check(claims)?;
+        }
+        if let Some(lifetime) = self.token_lifetime {
+            lifetime.check(claims)?;
+        }
+        self.claims.iter().try_for_each(|rule| rule.check(claims))?;
+        self.authentication.as_ref().map_or(Ok(()), |authentication| authentication.check(claims, now))
+    }
+}
+
+/// Each requirement, for operators, in the order in which they are judged.
+impl fmt::Display for Requirements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.clients.as_ref().map(Clients::shown),
+            self.subject.then(|| subject::SHOWN.to_owned()),
+            self.token_lifetime.map(TokenLifetime::shown),
+        ];
+        let rules = self.claims.iter().map(ClaimRule::shown);
+        let authentication = self.authentication.as_ref().map(Authentication::shown);
+        let all: Vec<_> = parts.into_iter().flatten().chain(rules).chain(authentication).collect();
+        f.write_str(&all.join(", "))
+    }
 }
 
 impl Policy {
     /// A policy with at least one scope, one issuer and one scheme.
     ///
     /// # Errors
-    /// [`EmptyPolicy`] if one of them is missing: an omission never permits.
+    /// [`InvalidPolicy`] if one of them is missing: an omission never permits.
     pub fn new(
         scopes: ScopeRule,
         issuers: Vec<IssuerIndex>,
         mut schemes: Vec<Scheme>,
         nonce: NonceMode,
-    ) -> Result<Self, EmptyPolicy> {
+    ) -> Result<Self, InvalidPolicy> {
         let scopes = Scopes::new(scopes)?;
         if issuers.is_empty() {
-            return Err(EmptyPolicy::Issuers);
+            return Err(InvalidPolicy::Issuers);
         }
         if schemes.is_empty() {
-            return Err(EmptyPolicy::SenderConstraints);
+            return Err(InvalidPolicy::SenderConstraints);
         }
         // BEAR-13: challenges come in the order DPoP, Bearer.
         schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
         schemes.dedup();
-        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age: None })
+        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age: None, requirements: Requirements::default() })
     }
 
     /// The issuers whose tokens it accepts.
@@ -88,17 +164,40 @@ impl Policy {
         self.introspection_max_age
     }
 
+    /// The policy with requirements beside the scopes.
+    #[must_use]
+    pub fn with_requirements(self, requirements: Requirements) -> Self {
+        Self { requirements, ..self }
+    }
+
+    /// What it requires beside scopes.
+    pub const fn requirements(&self) -> &Requirements {
+        &self.requirements
+    }
+
+    /// The parameters of a challenge that asks for another authentication, each after a comma (RFC 9470 §3); empty if there is
+    /// no such requirement.
+    pub fn authentication_challenge(&self) -> &str {
+        self.requirements.authentication.as_ref().map_or("", Authentication::challenge)
+    }
+
     /// The scopes as one value of the challenge's `scope` (RFC 6750 §3).
     pub fn scope_text(&self) -> &str {
         self.scopes.text()
     }
 
-    /// Checks whether a token with these claims satisfies the policy.
+    /// The scopes that it requires, for operators: one in quotes, or `all of` or `one of` a list.
+    pub fn scopes_shown(&self) -> Box<str> {
+        self.scopes.needed()
+    }
+
+    /// Checks whether a token with these claims satisfies the policy at `now`: its scopes, and then everything else.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub(crate) fn check(&self, claims: &Claims) -> Result<(), PolicyError> {
-        self.scopes.check(claims)
+    pub(crate) fn check(&self, claims: &Claims, now: UnixTime) -> Result<(), PolicyError> {
+        self.scopes.check(claims)?;
+        self.requirements.check(claims, now)
     }
 }
 
@@ -134,17 +233,17 @@ mod tests {
         assert_eq!(
             Policy::new(ScopeRule::All(vec![]), vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never)
                 .unwrap_err(),
-            EmptyPolicy::Scopes
+            InvalidPolicy::Scopes
         );
         assert_eq!(
             Policy::new(ScopeRule::Any(vec![]), vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never)
                 .unwrap_err(),
-            EmptyPolicy::Scopes
+            InvalidPolicy::Scopes
         );
         assert_eq!(
             Policy::new(ScopeRule::All(names(&["accounts"])), vec![], vec![Scheme::Bearer], NonceMode::Never)
                 .unwrap_err(),
-            EmptyPolicy::Issuers
+            InvalidPolicy::Issuers
         );
         for scope in ["", "a b", "a\"", "a\\", "é"] {
             let policy = Policy::new(
@@ -153,7 +252,7 @@ mod tests {
                 vec![Scheme::Bearer],
                 NonceMode::Never,
             );
-            assert_eq!(policy.unwrap_err(), EmptyPolicy::ScopeSyntax, "{scope:?}");
+            assert_eq!(policy.unwrap_err(), InvalidPolicy::ScopeSyntax, "{scope:?}");
         }
     }
 }

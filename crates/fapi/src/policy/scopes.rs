@@ -1,6 +1,6 @@
 //! The scopes that a route requires (RFC 6749 §3.3, RFC 6750 §3.1).
 
-use super::error::{EmptyPolicy, PolicyError};
+use super::error::{InvalidPolicy, PolicyError};
 use crate::text::{Names, is_scope_token};
 use crate::token::Claims;
 
@@ -24,16 +24,16 @@ impl Scopes {
     /// Checks that there are scopes, and their syntax.
     ///
     /// # Errors
-    /// [`EmptyPolicy::Scopes`], [`EmptyPolicy::ScopeSyntax`].
-    pub(super) fn new(rule: ScopeRule) -> Result<Self, EmptyPolicy> {
+    /// [`InvalidPolicy::Scopes`], [`InvalidPolicy::ScopeSyntax`].
+    pub(super) fn new(rule: ScopeRule) -> Result<Self, InvalidPolicy> {
         let names = match &rule {
             ScopeRule::All(names) | ScopeRule::Any(names) => names,
         };
         if names.is_empty() {
-            return Err(EmptyPolicy::Scopes);
+            return Err(InvalidPolicy::Scopes);
         }
         if !names.iter().all(|name| is_scope_token(name)) {
-            return Err(EmptyPolicy::ScopeSyntax);
+            return Err(InvalidPolicy::ScopeSyntax);
         }
         let text = names.join(" ").into();
         Ok(Self { rule, text })
@@ -59,7 +59,7 @@ impl Scopes {
 
 impl Scopes {
     /// What the rule wants, for operators.
-    fn needed(&self) -> Box<str> {
+    pub(super) fn needed(&self) -> Box<str> {
         match &self.rule {
             ScopeRule::All(names) | ScopeRule::Any(names) if names.len() == 1 => format!("{:?}", self.text).into(),
             ScopeRule::All(names) => format!("all of {}", Names::of(names.iter().map(|name| &**name))).into(),

@@ -67,6 +67,17 @@ impl Claims {
         numeric_date(&self.members, "iat", f64::floor).ok().flatten()
     }
 
+    /// The seconds from `iat` to `exp`, of which a part counts as a whole one; `None` if one of them is missing.
+    pub(crate) fn lifetime(&self) -> Option<u64> {
+        let expires_at = numeric_date(&self.members, "exp", f64::ceil).ok().flatten()?;
+        Some(expires_at.0.saturating_sub(self.issued_at()?.0))
+    }
+
+    /// `auth_time`, when its user was authenticated, rounded down; `None` if it is missing or not a time.
+    pub(crate) fn authenticated_at(&self) -> Option<UnixTime> {
+        numeric_date(&self.members, "auth_time", f64::floor).ok().flatten()
+    }
+
     /// The approximate size of its text in memory in bytes.
     pub(super) fn size(&self) -> usize {
         self.scope.len().saturating_add(size_of_members(&self.members))

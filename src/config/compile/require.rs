@@ -1,0 +1,135 @@
+//! `routes[].require`: what a route requires of a token beside its scopes; each part is a rule of its own.
+
+use std::time::Duration;
+
+use fapi::policy::{Authentication, ClaimRule, Clients, InvalidPolicy, Needed, Requirements, Scalar, TokenLifetime};
+
+use super::Build;
+use crate::config::error::KeyPath;
+use crate::config::file;
+
+impl Build<'_> {
+    pub(super) fn require(&mut self, at: &KeyPath, entry: Option<&file::Require>) -> Option<Requirements> {
+        let Some(entry) = entry else { return Some(Requirements::default()) };
+        let parts = [
+            entry.clients.is_some(),
+            entry.subject.is_some(),
+            entry.token_lifetime.is_some(),
+            entry.claims.is_some(),
+            entry.authentication.is_some(),
+        ];
+        if !parts.contains(&true) {
+            self.report
+                .empty(at, "nothing is required; write a requirement, such as `subject: required`, or remove the key");
+            return None;
+        }
+        let clients = entry.clients.as_ref().map(|clients| self.required_clients(&at.key("clients"), clients));
+        let lifetime = entry.token_lifetime.map(|longest| {
+            let at = at.key("token_lifetime");
+            if longest.0.subsec_nanos() != 0 {
+                self.problem(&at, "the time must be a whole number of seconds, the unit of `iat` and `exp`");
+                return None;
+            }
+            self.valid(&at, TokenLifetime::new(longest.0))
+        });
+        let claims = self.required_claims(&at.key("claims"), entry.claims.as_deref());
+        let authentication = entry.authentication.as_ref();
+        let authentication = authentication.map(|entry| self.authentication_of_user(&at.key("authentication"), entry));
+        let all = |good: bool| if good { Some(()) } else { None };
+        all(clients != Some(None) && lifetime != Some(None) && authentication != Some(None))?;
+        Some(Requirements {
+            clients: clients.flatten(),
+            subject: entry.subject == Some(file::RequiredSubject::Required),
+            token_lifetime: lifetime.flatten(),
+            claims: claims?,
+            authentication: authentication.flatten(),
+        })
+    }
+
+    fn required_clients(&mut self, at: &KeyPath, entry: &file::RequiredClients) -> Option<Clients> {
+        for (key, names) in [("allow", &entry.allow), ("deny", &entry.deny)] {
+            if let Some(names) = names {
+                self.list(&at.key(key), Some(names), "name a client, or remove the key")?;
+                self.no_repeats(&at.key(key), names);
+            }
+        }
+        let own = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+        let clients = Clients::new(entry.allow.as_deref().map(own), entry.deny.as_deref().map(own).unwrap_or_default());
+        self.valid(at, clients)
+    }
+
+    fn required_claims(&mut self, at: &KeyPath, entries: Option<&[file::RequiredClaim]>) -> Option<Vec<ClaimRule>> {
+        let Some(entries) = entries else { return Some(Vec::new()) };
+        if entries.is_empty() {
+            self.report.empty(at, "the list is empty; name a claim, or remove the key");
+            return None;
+        }
+        let rules: Vec<_> =
+            entries.iter().enumerate().map(|(index, entry)| self.required_claim(&at.index(index), entry)).collect();
+        rules.into_iter().collect()
+    }
+
+    fn required_claim(&mut self, at: &KeyPath, entry: &file::RequiredClaim) -> Option<ClaimRule> {
+        let way_out = "write a JSON pointer, such as `/acr` or `/consent/status`";
+        let claim = self.text(&at.key("claim"), entry.claim.as_deref(), way_out);
+        let needed = match (&entry.equals, &entry.one_of, &entry.contains) {
+            (Some(value), None, None) => Needed::OneOf(vec![scalar(value)]),
+            (None, Some(values), None) => Needed::OneOf(values.iter().map(scalar).collect()),
+            (None, None, Some(value)) => Needed::Contains(scalar(value)),
+            _ => {
+                // One whose value cannot be read is not missing.
+                let written = ["equals", "one_of", "contains"].map(|key| at.key(key));
+                self.report.problem_unless(&written, at, "write exactly one of `equals`, `one_of` and `contains`");
+                return None;
+            }
+        };
+        match ClaimRule::new(claim?, needed) {
+            Err(error @ InvalidPolicy::ClaimValues) => {
+                self.report.empty(&at.key("one_of"), &error.to_string());
+                None
+            }
+            rule => self.valid(&at.key("claim"), rule),
+        }
+    }
+
+    fn authentication_of_user(&mut self, at: &KeyPath, entry: &file::RequiredAuthentication) -> Option<Authentication> {
+        let acr_at = at.key("acr");
+        if let Some(acr) = &entry.acr {
+            self.list(&acr_at, Some(acr), "name a class, or remove the key")?;
+            self.no_repeats(&acr_at, acr);
+        }
+        let max_age = match entry.max_age.map(|max_age| max_age.0) {
+            Some(max_age) if max_age.subsec_nanos() != 0 || max_age > LONGEST_AGE => {
+                let problem = "the time must be a whole number of seconds from 0s to 24h";
+                self.problem(&at.key("max_age"), problem);
+                None
+            }
+            max_age => Some(max_age),
+        };
+        let acr = entry.acr.iter().flatten().map(|name| name.as_str().into()).collect();
+        // The classes are judged all the same.
+        match Authentication::new(acr, max_age.unwrap_or(Some(LONGEST_AGE))) {
+            Err(error @ InvalidPolicy::AcrSyntax) => {
+                self.problem(&acr_at, error.to_string());
+                None
+            }
+            authentication => max_age.and(self.valid(at, authentication)),
+        }
+    }
+
+    /// Records why there is no such rule.
+    fn valid<T>(&mut self, at: &KeyPath, rule: Result<T, InvalidPolicy>) -> Option<T> {
+        rule.map_err(|error| self.problem(at, error.to_string())).ok()
+    }
+}
+
+/// An authentication of yesterday says nothing about who is there now; longer times are typing errors.
+const LONGEST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn scalar(value: &file::Scalar) -> Scalar {
+    match value {
+        file::Scalar::Text(text) => Scalar::Text(text.as_str().into()),
+        file::Scalar::Number(number) => Scalar::Number(*number),
+        file::Scalar::Bool(value) => Scalar::Bool(*value),
+    }
+}
