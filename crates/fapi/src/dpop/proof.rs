@@ -162,12 +162,13 @@ impl SignedProof {
         let ahead = freshness.clock_skew.saturating_add(1);
         let vouched =
             given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
+        // With a nonce from before the log started, it may have been used even earlier: then, too, a nonce could replace `iat`.
+        let used_ahead = given.is_some() && vouched.is_none() && issued_at <= unknown_until.plus(FAR_OFF);
         let required = match nonce {
             NonceMode::Always => Some("the route requires one"),
             NonceMode::WhenStale if !in_window => Some("iat is outside its window"),
-            NonceMode::Never | NonceMode::WhenStale if issued_at <= unknown_until => {
-                Some("the proof may have been used before the replay log was started")
-            }
+            NonceMode::WhenStale if used_ahead => Some(BEFORE_THE_LOG),
+            NonceMode::Never | NonceMode::WhenStale if issued_at <= unknown_until => Some(BEFORE_THE_LOG),
             NonceMode::Never | NonceMode::WhenStale => None,
         };
         let needed = match (required, vouched, given) {
@@ -267,6 +268,7 @@ fn required<'c>(claims: &'c Map<String, Value>, member: &'static str) -> Result<
 }
 
 const MAX_PROOF_BYTES: usize = 8 * 1024;
+const BEFORE_THE_LOG: &str = "the proof may have been used before the replay log was started";
 /// How far `iat` may be off when a nonce determines the age, in seconds.
 const FAR_OFF: u64 = 2 * 3600;
 
@@ -543,6 +545,33 @@ mod tests {
         }
         let later = client.proof(json!({}), json!({"iat": began + 11}));
         assert!(client.judge_since(began, &later, "/a", NonceMode::Never, NOW + 1).is_ok(), "control");
+    }
+
+    #[test]
+    fn atk_tk_12_a_proof_that_was_used_ahead_of_its_time_does_not_pass_again_after_a_restart() {
+        let client = Client::new();
+        let used = NOW - 30;
+        // Made by a clock that is ahead, it was used with a nonce from before the restart.
+        let ahead = client.proof(json!({}), json!({"iat": NOW, "nonce": client.nonce(used)}));
+        let judge =
+            |began: u64, proof: &str, now: u64| client.judge_since(began, proof, "/a", NonceMode::WhenStale, now);
+        assert!(judge(0, &ahead, used).is_ok(), "control: it is good once");
+        let began = used + 10;
+        for now in [began, began + 11, NOW, NOW + 60] {
+            let error = judge(began, &ahead, now).unwrap_err();
+            assert_eq!(error.code(), Code::DpopNonceRequired, "{now}");
+        }
+        let unreadable = client.proof(json!({}), json!({"iat": NOW, "nonce": "of the process before"}));
+        assert!(judge(began, &unreadable, NOW).is_err());
+        for (nonce, what) in
+            [(None, "without a nonce it cannot have been used"), (Some(client.nonce(NOW - 1)), "after it")]
+        {
+            let claims = nonce.map_or(json!({"iat": NOW}), |nonce| json!({"iat": NOW, "nonce": nonce}));
+            assert!(judge(began, &client.proof(json!({}), claims), NOW).is_ok(), "control: {what}");
+        }
+        let old = NOW - 2 * 3600 - 11;
+        assert!(judge(old, &unreadable, NOW).is_ok(), "control: no proof can have been used so far ahead");
+        assert!(judge(old + 1, &unreadable, NOW).is_err());
     }
 
     #[test]
