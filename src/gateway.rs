@@ -18,7 +18,7 @@ use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
 use fapi::sender::{BoundToken, SenderEvidence};
-use fapi::token::{self, TokenHash};
+use fapi::token::{self, TokenError, TokenHash};
 use http::request::Parts;
 
 use crate::issuer::Issuers;
@@ -71,12 +71,19 @@ impl Gateway {
 
     /// Takes the last step: uses up the proof, if there is one, and returns the permit.
     ///
-    /// `now` is the time of this step, since a proof can become too old while the body is read.
+    /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
+    /// too old.
     ///
     /// # Errors
-    /// [`DpopError::Stale`](fapi::dpop::DpopError::Stale), [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), and
+    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale), [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), and
     /// [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, now: UnixTime) -> Result<Permit, Cause> {
+        if let Some(token) = authorized.token() {
+            token.claims_at(now)?;
+            if self.issuers.revoked(token) {
+                return Err(TokenError::Revoked.into());
+            }
+        }
         let first_use = match authorized.proof() {
             Some(proof) => {
                 proof.check_still_fresh(now)?;

@@ -75,7 +75,7 @@ impl Proxy {
                 return Ok(());
             }
         };
-        match self.redeem(session, context, judged, now).await {
+        match self.redeem(session, context, judged).await {
             Ok(permit) => {
                 if permit.route().forward.client_certificate_chain {
                     context.chain = match &context.peer {
@@ -95,13 +95,7 @@ impl Proxy {
     }
 
     /// Reads what the decision needs of the body, then asks the gateway for the last step.
-    async fn redeem(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        judged: Judged,
-        mut now: UnixTime,
-    ) -> Result<Permit, Cause> {
+    async fn redeem(&self, session: &mut Session, context: &mut Context, judged: Judged) -> Result<Permit, Cause> {
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => {
@@ -110,14 +104,13 @@ impl Proxy {
                 let form = read_form(session, &context.limits, &mut context.body_bytes).await;
                 context.form_wait = began.elapsed();
                 let form = form?;
-                now = self.clock.unix_time();
                 waiting.judge(&form)?
             }
         };
         if breaks_chunks(session) {
             return Err(ExchangeError::BodyMalformed.into());
         }
-        context.generation.gateway.redeem(authorized, now).await
+        context.generation.gateway.redeem(authorized, self.clock.unix_time()).await
     }
 
     /// Writes the response to a refused request, and reads on if its body has not ended.

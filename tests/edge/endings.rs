@@ -11,8 +11,10 @@ use fapi_gateway::telemetry::audit::{Audit, OnOverflow, PATIENCE};
 use fapi_gateway::telemetry::lines::Output;
 use http::Request;
 use sandbox::pki::self_signed;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::hostile::wire::Talk;
 use crate::support::{DEADLINE, ORIGIN, World, request};
 
 /// An upstream that reports when a whole request has arrived, and never answers.
@@ -234,4 +236,38 @@ async fn lines_that_cannot_be_written_are_counted_and_the_end_says_so() {
     assert_eq!(health.lost(), 0, "they wait for space");
     assert!(!audit.close());
     assert_eq!(health.lost(), 3);
+}
+
+/// A client that sends half a form, after the gateway has asked for it.
+async fn half_a_form(world: &World, token: &str) -> Talk {
+    let head = format!(
+        "POST /payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nExpect: 100-continue\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n"
+    );
+    let mut talk = Talk::with(&world.client()).await;
+    talk.say(head).await.unwrap();
+    talk.until("HTTP/1.1 100 Continue\r\n\r\n").await;
+    talk.say("half").await.unwrap();
+    talk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_05_a_token_that_ends_while_a_form_is_read_permits_nothing() {
+    let world = World::with(|scene| scene.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }")).await;
+    for (what, expected) in [("nothing", "ok"), ("it expires", "token_expired"), ("it is revoked", "token_revoked")] {
+        let token = world.token().claim("jti", what).expires_at(world.clock.now() + 60);
+        let mut talk = half_a_form(&world, &world.sign(&token)).await;
+        match what {
+            "it expires" => world.clock.advance(60),
+            "it is revoked" => world.gateway.revoke(&json!({ "jti": what })).await,
+            _ => {}
+        }
+        let before = world.accounts.server().heads();
+        talk.say(" form").await.unwrap();
+        let status = talk.head().await;
+        assert_eq!(status, if expected == "ok" { 201 } else { 401 }, "{what}");
+        let record = world.gateway.record_where(|record| record["code"] == expected);
+        assert_eq!(record["path"], "/payments", "{what}");
+        assert_eq!(world.accounts.server().heads() - before, usize::from(expected == "ok"), "{what}");
+    }
 }

@@ -29,6 +29,7 @@ use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::policy::{Policy, PolicyError};
 use crate::route::{Matched, Requirement, Route, UpstreamRef};
 use crate::sender::BoundToken;
+use crate::token::ActiveToken;
 
 /// What a matched route requires.
 #[derive(Debug)]
@@ -116,6 +117,11 @@ impl Authorized {
     /// certificate.
     pub fn proof(&self) -> Option<&VerifiedProof> {
         self.token.as_ref().and_then(BoundToken::proof)
+    }
+
+    /// The token, unless the route is public.
+    pub fn token(&self) -> Option<&ActiveToken> {
+        self.token.as_ref().map(|bound| &**bound.token())
     }
 
     /// Returns the permit. The check with a side effect is the last one, so that a refused request does not use up its
