@@ -167,6 +167,8 @@ async fn atk_sm_10_atk_sm_11_malformed_requests_end_at_the_gateway() {
         ("CRLF in a value", with("x-y", "1\r\nclient-cert: forged"), None),
         ("NUL in a value", with("x-y", "1\0"), None),
         ("empty name", with("", "1"), None),
+        ("space before a value", with("x-y", " 1"), Some(400)),
+        ("tab after a value", with("x-y", "1\t"), Some(400)),
         (
             "content-length twice",
             {

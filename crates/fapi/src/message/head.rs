@@ -169,8 +169,17 @@ pub(super) fn check_fields(request: &Parts, wire: Wire<'_>) -> Result<(), Messag
         Wire::Http2 if request.headers.get_all(header::TE).iter().any(|value| value != "trailers") => {
             Err(malformed("TE in HTTP/2 is not \"trailers\""))
         }
-        Wire::Http2 => request.headers.values().try_for_each(|value| check_value(value.as_bytes())).map_err(malformed),
+        Wire::Http2 => {
+            let mut values = request.headers.values().map(http::HeaderValue::as_bytes);
+            values.try_for_each(|value| check_ends(value).and_then(|()| check_value(value))).map_err(malformed)
+        }
     }
+}
+
+/// RFC 9113 §8.2.1: "A field value MUST NOT start or end with an ASCII whitespace character". HTTP/1.1 removes it, so
+/// that the gateway and an upstream would have different values.
+fn check_ends(value: &[u8]) -> Result<(), &'static str> {
+    if value.trim_ascii().len() == value.len() { Ok(()) } else { Err("white space before or after a field value") }
 }
 
 fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {

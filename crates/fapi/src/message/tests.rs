@@ -265,6 +265,18 @@ fn atk_sm_10_refuses_fields_of_http_1_in_http_2() {
 }
 
 #[test]
+fn atk_sm_10_refuses_white_space_around_a_value_in_http_2() {
+    let judge = |value| http2("GET", "https://api.example/accounts", &[("x-other", value)]);
+    for value in ["a", "a b", "a\tb", ""] {
+        assert_eq!(judge(value), None, "{value:?}"); // control
+    }
+    for value in [" a", "a ", "\ta", "a\t", " "] {
+        assert_eq!(judge(value), Some(Code::HeaderMalformed), "{value:?}");
+    }
+    assert_eq!(with("X-Other: \t a \t"), None, "in HTTP/1.1 it is not part of the value");
+}
+
+#[test]
 fn atk_sm_13_takes_the_absolute_form_of_its_own_origin_only() {
     let own = "Host: api.example\r\n";
     for target in [
