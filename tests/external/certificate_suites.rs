@@ -8,6 +8,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a suite that cannot be read may panic")]
 
+mod results;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -22,7 +24,7 @@ use fapi_gateway::connection::tls::{
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 /// One chain and what is expected of it.
@@ -69,6 +71,7 @@ type Explained = [(&'static str, &'static str)];
 /// A suite, and why the gateway differs from it.
 struct Suite {
     title: &'static str,
+    version: &'static str,
     cases: Vec<Case>,
     explained: &'static Explained,
 }
@@ -144,6 +147,9 @@ fn judge(suite: &Suite) -> (String, bool) {
         counts[2]
     );
     assert!(total > 0, "{} has no cases", suite.title);
+    let result =
+        json!({ "version": suite.version, "cases": total, "right": counts[0] + counts[1], "page": "certificates.md" });
+    results::write(suite.title, &result);
     let mut text = format!(
         "\n## {}\n\n| cases | right: accepted | right: refused | differs: accepted | differs: refused |\n| --- | --- | --- | --- | --- |\n| {total} | {} | {} | {} | {} |\n",
         suite.title, counts[0], counts[1], counts[3], counts[2]
@@ -204,7 +210,12 @@ fn pkits(folder: &Path) -> Suite {
             now: DEFAULT_TIME,
         }
     });
-    Suite { title: "NIST PKITS", cases: cases.collect(), explained: PKITS_EXPLAINED }
+    Suite {
+        title: "NIST PKITS",
+        version: "cryptography_vectors 50.0.2",
+        cases: cases.collect(),
+        explained: PKITS_EXPLAINED,
+    }
 }
 
 fn parsed(der: &[u8]) -> X509Certificate<'_> {
@@ -253,7 +264,12 @@ fn limbo(file: &Path) -> Suite {
             now: case["validation_time"].as_str().map_or(DEFAULT_TIME, seconds),
         }
     });
-    Suite { title: "x509-limbo", cases: cases.collect(), explained: LIMBO_EXPLAINED }
+    Suite {
+        title: "x509-limbo",
+        version: "C2SP/x509-limbo, 2026-06-29",
+        cases: cases.collect(),
+        explained: LIMBO_EXPLAINED,
+    }
 }
 
 /// Reads a time such as `2024-01-01T00:00:00+00:00`.

@@ -217,8 +217,11 @@ impl VerifyingKey {
         matches!(self.strength, Strength::Weak)
     }
 
-    /// Whether `signature`, in base64url, is a signature of this key over `message`.
-    pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+    /// Whether `signature`, in base64url, is a signature of this key over `message` with [`Self::algorithm`].
+    ///
+    /// Does not check that an RSA key has 2048 bits: [`UnverifiedJws::verify`](crate::token::UnverifiedJws::verify) does,
+    /// which verifies a whole token.
+    pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         let algorithm = match self.algorithm {
             Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
             Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
