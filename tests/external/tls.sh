@@ -139,5 +139,6 @@ for done in ["TLS1", "TLS1_1", "TLS1_2", "TLS1_3", "heartbleed", "CCS", "ROBOT",
 for finding in findings:
     if finding["severity"] in ("LOW", "MEDIUM", "HIGH", "CRITICAL", "FATAL"):
         sys.exit(f"testssl.sh: {finding['severity']} {finding['id']}: {finding['finding']}")
+    print(f"testssl.sh: {finding['severity']} {finding['id']}: {finding['finding']}")
 print(f"ok: testssl.sh has {len(findings)} findings, none of which is a fault")
 PYTHON
