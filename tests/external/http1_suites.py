@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from running import Gateway, read_all, report
+from running import Gateway, check_strictness, read_all, report
 
 WORKERS = 6
 # Every host that a case names and that may be an origin.
@@ -28,6 +28,7 @@ QUIET = 0.35  # seconds without a byte, after which no more is expected
 def main():
     if len(sys.argv) != 3:
         sys.exit("usage: http1_suites.py PROGRAM FOLDER")
+    check_strictness()
     program, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
     good = True
     with tempfile.TemporaryDirectory() as files:

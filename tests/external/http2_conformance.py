@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hpack import Decoder
 
-from running import Gateway, read_all, report
+from running import Gateway, check_strictness, read_all, report
 
 WORKERS = 6
 QUIET = 0.3  # seconds without a byte, after which no more is expected
@@ -255,6 +255,7 @@ BARE = [
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: http2_conformance.py PROGRAM")
+    check_strictness()
     program = Path(sys.argv[1]).resolve()
     cases = [(*case, PREFACE + settings()) for case in CASES] + [(*case, b"") for case in BARE]
     with tempfile.TemporaryDirectory() as files:

@@ -1,6 +1,7 @@
 """A gateway between a client that sends raw bytes over TLS and an upstream that keeps every byte it gets: what the suites for
 HTTP need. Every route is public, so that what is judged is the message alone."""
 
+import io
 import json
 import os
 import queue
@@ -126,6 +127,40 @@ def read_chunks(stream):
             if not found:
                 return None
             raise Strict(f"{found!r} after a chunk")
+
+
+def check_strictness():
+    """That the upstream reads what has one reading and nothing else, without which no case shows anything."""
+    good = b"POST /a?b=c HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
+    framed, length = b"Transfer-Encoding: chunked", b"Content-Length: 1"
+    heads = [
+        good.replace(b"Host: a", b"Host: a\r\nHost: a"),
+        good.replace(b"Host: a", b"Host : a"),
+        good.replace(b"Host: a", b"Host: a\nb: c"),
+        good.replace(b"Host: a", b"Host: a\r\n b"),
+        good.replace(b"Host: a", b"Host: a\r\nContent_Length: 2"),
+        good.replace(b"Host: a", b"Host: a\x0b"),
+        good.replace(length, length + b"\r\n" + length),
+        good.replace(length, length + b"\r\n" + framed),
+        good.replace(length, b"Content-Length: +1"),
+        good.replace(length, b"Transfer-Encoding: x, chunked"),
+        good.replace(b" HTTP", b"  HTTP"),
+        good.replace(b"/a", b"http://a/a"),
+        good.replace(b"1.1", b"1.0"),
+    ]
+    bodies = [b"1\na\r\n0\r\n\r\n", b"0x1\r\na\r\n0\r\n\r\n", b"1\r\nab0\r\n\r\n", b"1;a\r\na\r\n0\r\n\r\n"]
+    cases = [(head, b"a") for head in heads] + [(good.replace(length, framed), body) for body in bodies]
+    for head, body in cases:
+        try:
+            read_request(head, io.BytesIO(body))
+        except Strict:
+            continue
+        sys.exit(f"the upstream reads {head + body!r}")
+    if not all(read_request(*one) for one in [
+        (good, io.BytesIO(b"a")),
+        (good.replace(length, framed), io.BytesIO(b"1\r\na\r\n0\r\nX: y\r\n\r\n")),
+    ]):
+        sys.exit("the upstream does not read what it should")
 
 
 def answer(connection, method, head):
