@@ -334,7 +334,8 @@ fn message_signature(file: &Value, case: &Value) -> Result<(), Refusal> {
 // --- structured fields
 
 /// Byte sequences as the value of `Client-Cert`, and lists as that of `Client-Cert-Chain`, where a certificate takes the
-/// place of each number. A byte sequence has been read if all that is wrong with it is that it is not a certificate.
+/// place of each number. A byte sequence has been read if all that is wrong with it is that it is not a certificate. What
+/// one contains is also written, as the value of `Client-Cert-Chain`.
 fn fields(folder: &Path) -> Suite {
     let mut suite = Suite::new("Structured fields: binary and list", "httpwg/structured-field-tests");
     let certificate = read(&folder.join("rfc/rfc9440.json"))["Client-Cert"].as_str().unwrap().to_owned();
@@ -360,6 +361,13 @@ fn fields(folder: &Path) -> Suite {
                 }
                 other => other.map(|_| ()).map_err(|error| error.to_string()),
             };
+            if let (true, Some(encoded)) = (name == "binary", case["expected"][0]["value"].as_str()) {
+                let content = data_encoding::BASE32.decode(encoded.as_bytes()).unwrap();
+                let canonical = case.get("canonical").unwrap_or(&case["raw"])[0].as_str().unwrap();
+                let ours = client_cert_chain(&[content]).unwrap();
+                let verdict = if ours == canonical { Ok(()) } else { Err(format!("{ours:?} is written")) };
+                suite.judge(format!("binary, written: {}", case["name"].as_str().unwrap()), true, verdict);
+            }
             let must_fail = case["must_fail"] == true;
             // What a parser may refuse is right either way.
             let either = case["can_fail"] == true;
