@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use fapi::UnixTime;
 use fapi_gateway::connection::tls::{ExtendedKeyUsage, ForwardedRule, OnExpired, RevocationList, Trust, trust_anchor};
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
-    GeneralSubtree, IsCa, KeyUsagePurpose, NameConstraints, SanType,
+    BasicConstraints, CertificateParams, CrlDistributionPoint, CrlIssuingDistributionPoint, CustomExtension,
+    DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyUsagePurpose,
+    NameConstraints, SanType,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -556,6 +557,67 @@ fn a_list_whose_issuer_is_spelled_differently_decides_like_any_other() {
         let read = RevocationList::from_der(&list, &[ca.der().clone()]);
         assert!(read.is_err_and(|error| error.to_string().contains("did not sign it")));
     }
+}
+
+/// A list for the certificates that name this distribution point, or for all of them, made so many minutes later.
+fn list_of(
+    ca: &Authority,
+    point: Option<&str>,
+    later: i64,
+    revoked: &[&Credential],
+) -> CertificateRevocationListDer<'static> {
+    ca.revocation_list_with(revoked, |list| {
+        list.this_update += time::Duration::minutes(later);
+        list.issuing_distribution_point = point.map(|uri| CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint { uris: vec![uri.to_owned()] },
+            scope: None,
+        });
+    })
+}
+
+#[test]
+fn of_all_lists_that_cover_a_certificate_none_may_name_it_in_whatever_order_they_stand() {
+    let ca = Authority::new("CA");
+    let at = |uris: &'static [&'static str]| {
+        move |params: &mut CertificateParams| {
+            let points = uris.iter().map(|uri| CrlDistributionPoint { uris: vec![(*uri).to_owned()] });
+            params.crl_distribution_points = points.collect();
+        }
+    };
+    let client = |uris| [ca.client_with("kept", at(uris)), ca.client_with("revoked", at(uris))];
+    let (in_one, in_both, in_none) =
+        (client(&["http://crl/1"]), client(&["http://crl/1", "http://crl/2"]), client(&[]));
+    let revoked = [&in_one[1], &in_both[1], &in_none[1]];
+    let (one, two) = (Some("http://crl/1"), Some("http://crl/2"));
+    for (what, lists) in [
+        ("all: the newer", vec![list_of(&ca, None, 0, &[]), list_of(&ca, None, 30, &revoked)]),
+        ("all, newer than a part", vec![list_of(&ca, one, 0, &[]), list_of(&ca, None, 30, &revoked)]),
+        ("all, newer than another part", vec![list_of(&ca, two, 0, &[]), list_of(&ca, None, 30, &revoked)]),
+        (
+            "a part, newer than all",
+            vec![list_of(&ca, None, 0, &[&in_none[1]]), list_of(&ca, one, 30, &[&in_one[1], &in_both[1]])],
+        ),
+        ("all, older than a part", vec![list_of(&ca, one, 30, &[]), list_of(&ca, None, 0, &revoked)]),
+    ] {
+        let orders = [[&lists[0], &lists[1]], [&lists[1], &lists[0]]];
+        for order in orders {
+            for [kept, revoked] in [&in_one, &in_both, &in_none] {
+                assert_eq!(Rule::of(&ca).lists(&order).judge(revoked), "it was revoked", "{what}");
+                assert_eq!(Rule::of(&ca).lists(&order).judge(kept), "ok", "{what}: control");
+            }
+        }
+    }
+    // A certificate that names no point is in no part: the part that it is in is not known.
+    let parts = [list_of(&ca, one, 0, &[]), list_of(&ca, two, 0, &[&in_none[1], &in_both[1]])];
+    for order in [[&parts[0], &parts[1]], [&parts[1], &parts[0]]] {
+        assert_eq!(Rule::of(&ca).lists(&order).judge(&in_one[0]), "ok", "control");
+        assert_eq!(Rule::of(&ca).lists(&order).judge(&in_both[0]), "ok", "control");
+        assert_eq!(Rule::of(&ca).lists(&order).judge(&in_both[1]), "it was revoked");
+        assert_eq!(Rule::of(&ca).lists(&order).judge(&in_none[0]), "no revocation list covers it");
+        assert_ne!(Rule::of(&ca).lists(&order).judge(&in_none[1]), "ok");
+    }
+    assert_eq!(Rule::of(&ca).lists(&[&parts[0]]).judge(&in_none[0]), "no revocation list covers it");
+    assert_eq!(Rule::of(&ca).lists(&[&parts[1]]).judge(&in_one[0]), "no revocation list covers it");
 }
 
 #[test]

@@ -46,8 +46,9 @@ impl Judge<'_> {
         Ok(path.iter().filter_map(|place| intermediates.get(*place)).map(|der| der.clone().into_owned()).collect())
     }
 
-    /// Checks a path that webpki found by the lists that webpki does not read: those of version 1, and those whose
-    /// issuer is spelled in another way than in the certificates.
+    /// Checks a path that webpki found by the lists that webpki does not read: those of version 1, those whose issuer is spelled
+    /// in another way than in the certificates, and all but the first of those that fit. For a certificate that names no
+    /// distribution point, a list of any part of the certificates fits there.
     pub(super) fn check_unread_lists(
         &self,
         leaf: &CertificateDer<'_>,
@@ -73,7 +74,7 @@ impl Verification for Judge<'_> {
     }
 }
 
-/// Decides only where a list may apply that webpki has not read; about everything else webpki has decided.
+/// Decides where a list may apply that webpki has not read; about everything else webpki has decided.
 struct Unread<'j> {
     judge: &'j Judge<'j>,
     lists: &'j [RevocationList],
@@ -85,15 +86,14 @@ impl Verification for Unread<'_> {
     }
 
     fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault> {
-        if self.lists.is_empty() || !self.lists.iter().all(RevocationList::is_read_by_webpki) {
-            return self.judge.check_status(issued);
+        // Unless webpki reads all lists, it has read none.
+        let all_read = self.lists.iter().all(RevocationList::is_read_by_webpki);
+        let mut of_issuer = self.lists.iter().filter(|list| list.has_name(issued.issuer));
+        match (of_issuer.next(), of_issuer.next()) {
+            // The one list that there is says everything.
+            (Some(only), None) if all_read && only.is_complete() && only.is_spelled_as_in(issued) => Ok(()),
+            _ => self.judge.check_status(issued),
         }
-        let same_spelling = |list: &RevocationList| !list.has_name(issued.issuer) || list.is_spelled_as_in(issued);
-        // webpki found a list that covers it; only another one that names it changes that.
-        if !self.lists.iter().all(same_spelling) && self.judge.check_status(issued) == Err(Fault::Revoked) {
-            return Err(Fault::Revoked);
-        }
-        Ok(())
     }
 }
 

@@ -153,6 +153,11 @@ impl RevocationList {
             .is_ok_and(|(_, certificate)| certificate.issuer().as_raw() == &*self.spelling)
     }
 
+    /// Whether it covers all certificates of its issuer.
+    pub(super) fn is_complete(&self) -> bool {
+        self.scope == Scope { covers_all_points: true, ..Scope::default() }
+    }
+
     /// Whether webpki applies it, at least where the issuer is spelled in the same way.
     pub(super) const fn is_read_by_webpki(&self) -> bool {
         matches!(self.entries, Entries::Webpki(_))
