@@ -10,27 +10,56 @@ use prometheus::IntGauge;
 pub struct Exchanges {
     /// Those of all listeners.
     total: Arc<AtomicUsize>,
+    /// Of all listeners, the responses of the gateway's own that are being written.
+    answers: Arc<AtomicUsize>,
     gauge: IntGauge,
 }
 
 /// The place of one exchange; dropping it frees the place.
 pub struct Place(Exchanges);
 
+/// The place of one response of the gateway's own; dropping it frees the place.
+pub struct Answering(Arc<AtomicUsize>);
+
 impl Exchanges {
-    /// Counts the exchanges of one listener in `gauge`, and together with those of other listeners in `total`.
-    pub const fn new(total: Arc<AtomicUsize>, gauge: IntGauge) -> Self {
-        Self { total, gauge }
+    /// Counts the exchanges of one listener in `gauge`, and together with those of other listeners.
+    pub fn new(gauge: IntGauge) -> Self {
+        Self { total: Arc::default(), answers: Arc::default(), gauge }
+    }
+
+    /// Those of another listener, which are counted together with these.
+    #[must_use]
+    pub fn beside(&self, gauge: IntGauge) -> Self {
+        Self { gauge, ..self.clone() }
     }
 
     /// Takes a place, if fewer than `limit` are taken on all listeners.
     pub fn take(&self, limit: usize) -> Option<Place> {
-        let free = self.total.fetch_add(1, Ordering::AcqRel) < limit;
-        if !free {
-            self.total.fetch_sub(1, Ordering::AcqRel);
+        if !take(&self.total, limit) {
             return None;
         }
         self.gauge.inc();
         Some(Place(self.clone()))
+    }
+
+    /// Takes a place for a response of the gateway's own, which the client may not read: of those there may be a quarter as many
+    /// as exchanges, beside them, so that nobody who is refused takes the place of anybody who is not.
+    pub fn answer(&self, limit: usize) -> Option<Answering> {
+        take(&self.answers, limit.div_ceil(4)).then(|| Answering(self.answers.clone()))
+    }
+}
+
+fn take(taken: &AtomicUsize, limit: usize) -> bool {
+    let free = taken.fetch_add(1, Ordering::AcqRel) < limit;
+    if !free {
+        taken.fetch_sub(1, Ordering::AcqRel);
+    }
+    free
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -47,9 +76,9 @@ mod tests {
 
     #[test]
     fn listeners_share_the_places() {
-        let total = Arc::new(AtomicUsize::new(0));
         let gauge = || IntGauge::new("exchanges", "Exchanges.").unwrap();
-        let [one, other] = [Exchanges::new(total.clone(), gauge()), Exchanges::new(total.clone(), gauge())];
+        let one = Exchanges::new(gauge());
+        let (other, total) = (one.beside(gauge()), one.total.clone());
         let held = (one.take(2), other.take(2));
         assert!(held.0.is_some() && held.1.is_some());
         assert!(one.take(2).is_none() && other.take(2).is_none());
@@ -57,5 +86,18 @@ mod tests {
         drop(held.0);
         assert!(other.take(2).is_some());
         assert_eq!((one.gauge.get(), other.gauge.get(), total.load(Ordering::Acquire)), (0, 1, 1));
+    }
+
+    #[test]
+    fn responses_of_the_gateways_own_have_places_beside() {
+        let gauge = || IntGauge::new("exchanges", "Exchanges.").unwrap();
+        let one = Exchanges::new(gauge());
+        let other = one.beside(gauge());
+        let held = [one.answer(5), other.answer(5)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(one.answer(5).is_none() && other.answer(5).is_none());
+        assert!(one.take(1).is_some(), "an exchange has a place of its own");
+        drop(held);
+        assert!(one.answer(5).is_some());
     }
 }

@@ -16,7 +16,7 @@ use super::record::Unrecorded;
 use super::unread::Rest;
 use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
-use crate::connection::exchanges::Place;
+use crate::connection::exchanges::{Answering, Place};
 use crate::connection::limits::ExchangeLimits;
 use crate::gateway::Exchange;
 use crate::generation::Generation;
@@ -35,6 +35,8 @@ pub struct Context {
     pub(super) generation: Arc<Generation>,
     /// The place of the exchange among all, unless there was none.
     pub(super) place: Option<Place>,
+    /// The place of the response, if it is the gateway's own.
+    pub(super) answering: Option<Answering>,
     /// Its place among those of the upstream.
     pub(super) turn: Option<OwnedSemaphorePermit>,
     pub(super) limits: ExchangeLimits,

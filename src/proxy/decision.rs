@@ -127,10 +127,14 @@ impl Proxy {
             head.append_header(name.clone(), value.clone())?;
         }
         self.add_cors(session, context, &mut head)?;
+        // Whoever does not read this holds it up; nobody else waits for that, and beyond a number there is nothing to read.
+        context.place = None;
+        context.answering = self.exchanges.answer(context.generation.limits.exchanges);
+        let body = if context.answering.is_some() { body } else { String::new() };
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
         self.dismiss(session);
         unread::before_response(session, context, framing);
-        let without_body = session.req_header().method == http::Method::HEAD;
+        let without_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head), without_body).await?;
         if !without_body {
             let bytes = body.len() as u64;

@@ -90,6 +90,7 @@ impl ProxyHttp for Proxy {
             listener_cors: None,
             chain: None,
             place: self.exchanges.take(generation.limits.exchanges),
+            answering: None,
             turn: None,
             limits: generation.limits.exchange(),
             generation,

@@ -264,8 +264,11 @@ impl Bound {
         let mut addresses = Vec::new();
         let mut slots = Vec::new();
         let mut services = Vec::new();
-        let exchanges: Arc<AtomicUsize> = Arc::default();
+        let mut exchanges: Option<Exchanges> = None;
         for (index, (socket, name, address)) in listeners.into_iter().enumerate() {
+            let gauge = metrics.exchanges(&name);
+            let first = exchanges.get_or_insert_with(|| Exchanges::new(gauge.clone()));
+            let exchanges = first.beside(gauge);
             let proxy = Proxy {
                 generation: generation.clone(),
                 index,
@@ -275,7 +278,7 @@ impl Bound {
                 traffic: metrics.traffic(&name),
                 audit: audit.sender(),
                 drain: drain.clone(),
-                exchanges: Exchanges::new(exchanges.clone(), metrics.exchanges(&name)),
+                exchanges,
             };
             let mut http = http_proxy(&server.configuration, proxy.clone());
             let mut http_options = HttpServerOptions::default();

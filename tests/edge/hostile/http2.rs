@@ -15,6 +15,9 @@ use super::wire::{Drops, Fate, Frames, SHORT, dripping_h2, naive, now};
 use super::{MARKER, h2_request, marked, seen, still_serves};
 use crate::support::{DEADLINE, World};
 
+/// What a client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Sends `count` single bytes, one every 50 ms, or stops when the receiver is dropped.
 fn drip(sender: mpsc::Sender<Frame<Bytes>>, count: usize) {
     tokio::spawn(async move {
@@ -258,7 +261,6 @@ async fn atk_sz_03_http2_connections_that_never_ask_end() {
         scene.replace("header_bytes: 32KiB", limits)
     })
     .await;
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let settings = [PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat();
     // HEADERS with END_STREAM and without END_HEADERS: a CONTINUATION must follow, but does not.
     let half = [&settings[..], b"\0\0\x01\x01\x01\0\0\0\x01\x82"].concat();
@@ -299,6 +301,29 @@ async fn atk_sz_03_http2_connections_that_never_ask_end() {
     assert!(!matches!(fate, Fate::Answered(_)), "{fate:?}");
     assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
     still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
+    let limits = "header_bytes: 32KiB, exchanges: 8";
+    let world = World::with(|scene| scene.replace("\n  header_bytes: 32KiB", &format!(" {{ {limits} }}"))).await;
+    let no_window = [PREFACE, b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"].concat();
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/accounts")];
+    let mut frames = Frames::mute(&world.client(), &no_window).await;
+    let streams: Vec<u32> = (0..20).map(|number| 2 * number + 1).collect();
+    for stream in &streams {
+        frames.headers(*stream, &fields, true).await;
+    }
+    // Two of the responses wait to be read; the others are over, since there is nothing to read.
+    let over = || world.gateway.audit_text().matches("\"credentials_missing\"").count();
+    let all_over = async {
+        while over() < streams.len() - 2 {
+            tokio::task::yield_now().await
+        }
+    };
+    timeout(DEADLINE, all_over).await.expect("they are over");
+    assert_eq!(over(), streams.len() - 2, "control: two are not");
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
