@@ -192,7 +192,8 @@ impl<'a> Report<'a> {
                 writeln!(text, "handshake {}: the connection fails before there is a call{detail}", reason.as_str())
             }
             Ended::Refused(rejection) if needs_issuer(rejection.cause()) => {
-                writeln!(text, "not decided: {}\n{}", rejection.cause(), self.way_out())
+                let policy = rejection.seen().route.as_deref().and_then(Route::policy);
+                writeln!(text, "not decided: {}\n{}", rejection.cause(), self.way_out(policy))
             }
             Ended::Refused(rejection) => self.refused(text, rejection),
         };
@@ -206,8 +207,8 @@ impl<'a> Report<'a> {
     }
 
     /// What would decide the call.
-    fn way_out(&self) -> String {
-        match (self.fetch, self.claimed_issuer().filter(|issuer| !issuer.introspected)) {
+    fn way_out(&self, policy: Option<&Policy>) -> String {
+        match (self.fetch, self.claimed_issuer(policy).filter(|issuer| !issuer.introspected)) {
             (true, _) => "The issuer was asked and gave no usable answer; the log says why.".to_owned(),
             (false, Some(_)) => {
                 "The keys of the issuer would have to be read: give them with --jwks FILE, or let them be read with --fetch."
@@ -217,10 +218,17 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn claimed_issuer(&self) -> Option<&Issuer> {
+    /// The issuers whose tokens the route accepts.
+    fn accepted(&self, policy: Option<&Policy>) -> impl Iterator<Item = &Issuer> {
+        let accepted = policy.map(Policy::issuers).unwrap_or_default().to_vec();
+        accepted.into_iter().filter_map(|index| self.surroundings.issuers.get(index.0))
+    }
+
+    /// The one of them that the token says it is from.
+    fn claimed_issuer(&self, policy: Option<&Policy>) -> Option<&Issuer> {
         let jws = self.call.jws()?;
         let claimed = jws.claim("iss")?.as_str()?;
-        self.surroundings.issuers.iter().find(|issuer| issuer.issuer == claimed)
+        self.accepted(policy).find(|issuer| issuer.issuer == claimed)
     }
 
     /// What a step expects, and what it saw.
@@ -246,7 +254,7 @@ impl<'a> Report<'a> {
             }
             Step::Credentials => (schemes(policy), format!("{} and one token", call.scheme().as_str())),
             Step::Evidence => self.evidence(policy),
-            Step::Token => self.token(),
+            Step::Token => self.token(policy),
             Step::Sender => self.sender(policy, seen.token.as_deref()),
             Step::Scope => {
                 let claims = self.claims(seen);
@@ -292,14 +300,15 @@ impl<'a> Report<'a> {
         (expected, found)
     }
 
-    fn token(&self) -> (String, String) {
+    fn token(&self, policy: Option<&Policy>) -> (String, String) {
         let surroundings = self.surroundings;
-        let issuer = self.claimed_issuer();
+        let issuer = self.claimed_issuer(policy);
         let expected = match issuer {
             Some(issuer) => surroundings.summary_of("issuer", &issuer.name),
             None => {
-                let issuers = surroundings.summary.iter().filter(|line| line.starts_with("issuer "));
-                format!("a token of one of the issuers\n{}", indented(issuers.map(String::as_str)))
+                let issuers: Vec<String> =
+                    self.accepted(policy).map(|issuer| surroundings.summary_of("issuer", &issuer.name)).collect();
+                format!("a token of one of the issuers of the route\n{}", indented(issuers.iter().map(String::as_str)))
             }
         };
         let Some(jws) = self.call.jws() else {
