@@ -144,18 +144,19 @@ pub(super) fn build(
     })
 }
 
-/// Builds a generation that serves nobody, in which no proof has been used yet: for `explain`.
+/// Builds a generation that serves nobody, in which no proof has been used yet, and what is noted of its resources: for
+/// `explain`.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn detached(config: Config, clock: Clock) -> Result<Generation, StartError> {
+pub fn detached(config: Config, clock: Clock) -> Result<(Generation, Arc<Resources>), StartError> {
     let shared = Shared {
         metrics: Arc::new(Metrics::new()?),
         resources: Arc::new(Resources::new(clock.clone())),
         lookup: Arc::new(SystemLookup),
         clock,
     };
-    build(config, &shared, UnixTime(0), None)
+    Ok((build(config, &shared, UnixTime(0), None)?, shared.resources))
 }
 
 /// How many parsed proof keys are cached, of up to about 1 KiB each.

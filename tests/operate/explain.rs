@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use http::StatusCode;
 use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
 use sandbox::pki::{Authority, self_signed};
 use sandbox::tokens::{AccessToken, KeyKind, SigningKey, jwks};
 
@@ -116,7 +118,11 @@ fn every_step_that_refuses_ends_in_the_code_of_the_gateway() {
     let certificate = ["--certificate", "client.pem"];
     for (token, request, exit, code) in [
         (sign(good()), path("/accounts"), 0, "ok"),
-        (sign(good()), "GET https://elsewhere.example/accounts".to_owned(), 1, "host_unknown"),
+        // A server name of the gateway, but no origin of it.
+        (sign(good()), "GET https://localhost:9/accounts".to_owned(), 1, "host_unknown"),
+        // The client of another name gets no further than the handshake; one that uses an address sends no name.
+        (sign(good()), "GET https://elsewhere.example/accounts".to_owned(), 1, "handshake name_unknown"),
+        (sign(good()), "GET https://127.0.0.1/accounts".to_owned(), 1, "host_unknown"),
         (sign(good()), path("/nowhere"), 1, "route_not_found"),
         (sign(good()), path("/a/..%2faccounts"), 1, "path_ambiguous"),
         (sign(good()), format!("DELETE {ORIGIN}/accounts"), 1, "method_not_allowed"),
@@ -301,6 +307,60 @@ async fn an_issuer_is_asked_only_if_told_to() {
         assert!(server.requests().is_empty(), "introspected: {introspected}");
         explain(&["--fetch"]).assert(0, "ok");
         assert!(!server.requests().is_empty(), "introspected: {introspected}");
+    }
+}
+
+#[test]
+fn only_issuers_of_the_route_are_expected() {
+    let other = "https://other.example";
+    let offline = Offline::with(|scene| {
+        let second = format!(
+            "  - {{ name: second, issuer: \"{other}\", audiences: [\"{}\"], tokens: jwt }}\nlimits:\n",
+            AuthorizationServer::AUDIENCE
+        );
+        scene.replace("limits:\n", &second).replace("path: /payments\n", "path: /payments\n    issuers: [bank]\n")
+    });
+    let client = offline.authority.client("client");
+    offline.folder.write("client.pem", &client.certificate_pem());
+    let token = offline.token().bound_to_certificate(&client).claim("iss", other).sign(&offline.issuer_key);
+    let explain = |token: &str, request: &str| {
+        let request = format!("{} {ORIGIN}{}", request.split_once(' ').unwrap().0, request.split_once(' ').unwrap().1);
+        offline.explain(token, &["--certificate", "client.pem", "--request", &request])
+    };
+    let everywhere = explain(&token, "GET /accounts");
+    everywhere.assert(0, "ok"); // control
+    assert!(everywhere.text.contains("expected   issuer second: "), "{}", everywhere.text);
+    for (token, code) in [(&*token, "token_issuer_unknown"), ("opaque", "token_malformed")] {
+        let refused = explain(token, "POST /payments");
+        refused.assert(1, code);
+        let text = &refused.text;
+        assert!(text.contains("issuer bank: ") && !text.contains("issuer second: "), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_was_asked_in_vain_ends_in_the_code_of_the_gateway_and_the_reason() {
+    let authority = Authority::new("Test CA");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    let client = authority.client("client");
+    let token = remember(server.token(sandbox::now()).bound_to_certificate(&client).sign(server.key(KeyKind::Ps256)));
+    let folder = Scene::new(&authority, server.issuer(), "127.0.0.1:9".parse().unwrap())
+        .file("client.pem", &client.certificate_pem())
+        .file("token", &token)
+        .into_folder();
+    let explain = || {
+        let arguments = ["explain", "--token", "token", "--certificate", "client.pem", "--fetch"];
+        Explained::of(&program(&arguments, folder.path()))
+    };
+    explain().assert(0, "ok"); // control
+    let mut key = server.key(KeyKind::Ps256).jwk();
+    key["alg"] = "RS256".into();
+    server.script(AuthorizationServer::JWKS, Answer::json(StatusCode::OK, serde_json::json!({ "keys": [key] })));
+    let vain = explain();
+    vain.assert(69, "keys_unavailable");
+    let end = vain.text.rsplit("\n\n").next().unwrap();
+    for part in ["Reading the keys of issuer \"bank\" failed: ", "no key for PS256", "The client sees 503"] {
+        assert!(end.contains(part), "no {part:?} in {end}");
     }
 }
 

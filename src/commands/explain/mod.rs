@@ -31,11 +31,13 @@ use self::claimed::Jws;
 use self::report::{Report, Surroundings};
 use super::{BAD_CONFIGURATION, BAD_USAGE, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD, UNAVAILABLE};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::connection::VirtualHost;
+use crate::connection::handshake::HandshakeError;
 use crate::connection::tls::Reason;
 use crate::gateway::{Client, Verdict};
 use crate::generation::Generation;
+use crate::resource::{Kind, Resources};
 use crate::server;
 
 /// The arguments of the command.
@@ -95,10 +97,14 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
             }
         }
     }
-    let listener =
-        config.listeners.iter().position(|listener| listener.hosts.iter().any(|host| call.is_for(&host.origins)));
+    let serves = |listener: &Listener| listener.hosts.iter().any(|host| call.is_for(&host.origins));
+    let knows = |listener: &Listener| {
+        listener.hosts.iter().any(|host| call.server_name().is_some_and(|name| host.origins.has_host(name)))
+    };
+    let listeners = || config.listeners.iter();
+    let listener = listeners().position(serves).or_else(|| listeners().position(knows));
     let time = Duration::from_secs(call.now.0);
-    let generation = server::detached(config, Clock::from_fn(move || time))
+    let (generation, resources) = server::detached(config, Clock::from_fn(move || time))
         .map_err(|error| Failure::new(BAD_CONFIGURATION, error.to_string()))?;
     let issuers = &generation.gateway.issuers;
     if let (Some(jwks), Some(file)) = (jwks, &arguments.jwks) {
@@ -118,17 +124,23 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
         Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
         Ended::Refused(_) => NOT_GOOD,
     };
-    Ok((Report::new(&call, &surroundings, arguments.fetch).text(&ended), exit))
+    let unread = match &ended {
+        Ended::Refused(rejection) if arguments.fetch => unread(rejection.cause(), &resources),
+        Ended::Refused(_) | Ended::Permitted(..) | Ended::Handshake(..) => None,
+    };
+    Ok((Report::new(&call, &surroundings, arguments.fetch, unread).text(&ended), exit))
 }
 
 /// Takes the call through the line.
 async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> Ended {
     let hosts = generation.listeners.get(listener.unwrap_or(0));
-    let host = hosts.and_then(|hosts| hosts.find(call.server_name()).or_else(|| hosts.find(None)));
-    let Some(host) = host else { return Ended::Handshake(Reason::NameUnknown, None) };
+    let Some(host) = hosts.and_then(|hosts| hosts.find(call.server_name())) else {
+        let unserved = HandshakeError::ServerName(call.server_name().map(Box::from));
+        return Ended::Handshake(Reason::NameUnknown, unserved.to_string());
+    };
     let peer = match call.peer(host) {
         Ok(peer) => peer,
-        Err((reason, detail)) => return Ended::Handshake(reason, Some(detail)),
+        Err((reason, detail)) => return Ended::Handshake(reason, detail),
     };
     let facts = Facts { version: Version::HTTP_2, raw_h1: None, server_name: call.server_name() };
     let verified_chain =
@@ -163,15 +175,37 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
 
 /// Whether an issuer would have to be asked to go on.
 fn needs_issuer(cause: &Cause) -> bool {
-    matches!(
-        cause,
+    awaited(cause).is_some()
+}
+
+/// The name of the issuer that would have to be asked to go on.
+fn awaited(cause: &Cause) -> Option<&Arc<str>> {
+    match cause {
         Cause::Unavailable(
-            Unavailable::Keys { .. }
-                | Unavailable::KeysNotRead { .. }
-                | Unavailable::KeysTooOld { .. }
-                | Unavailable::Introspection { .. }
-        )
-    )
+            Unavailable::Keys { issuer }
+            | Unavailable::KeysNotRead { issuer }
+            | Unavailable::KeysTooOld { issuer, .. }
+            | Unavailable::Introspection { issuer, .. },
+        ) => Some(issuer),
+        _ => None,
+    }
+}
+
+/// Why the issuer's keys, or its introspection endpoint, could not be read, if that is why the call ends so. What
+/// introspection itself fails of is in the cause.
+fn unread(cause: &Cause, resources: &Resources) -> Option<String> {
+    let issuer = awaited(cause)?;
+    let reports = resources.reports().into_iter();
+    let mut failures = reports.filter(|(_, report)| report.succeeded == Some(false)).filter_map(|((kind, name), report)| {
+        let what = match kind {
+            Kind::Keys => "the keys",
+            Kind::IntrospectionEndpoint => "the introspection endpoint",
+            _ => return None,
+        };
+        (name == *issuer).then_some(())?;
+        Some(format!("Reading {what} of issuer {issuer:?} failed: {}.", report.last_error?.why))
+    });
+    failures.next()
 }
 
 /// How the call ends.
@@ -179,7 +213,7 @@ enum Ended {
     /// Forwarded.
     Permitted(Box<Permit>, Box<Seen>),
     /// There is no call, since the handshake fails; what the audit says of it.
-    Handshake(Reason, Option<String>),
+    Handshake(Reason, String),
     /// Refused, or not decided for lack of an issuer.
     Refused(Box<Rejection>),
 }

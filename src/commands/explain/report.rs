@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::claimed::{Jws, shown};
 use super::{Call, Ended, needs_issuer};
 use crate::config::{Config, VirtualHost};
-use crate::connection::tls::{ClientCertificates, Demand, Trust};
+use crate::connection::tls::{ClientCertificates, Demand, Reason, Trust};
 
 /// What the configuration says, as far as it is shown.
 pub(super) struct Surroundings {
@@ -145,11 +145,18 @@ pub(super) struct Report<'a> {
     surroundings: &'a Surroundings,
     /// Whether issuers were asked.
     fetch: bool,
+    /// Why something could not be read from the issuer of the call.
+    unread: Option<String>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) const fn new(call: &'a Call, surroundings: &'a Surroundings, fetch: bool) -> Self {
-        Self { call, surroundings, fetch }
+    pub(super) const fn new(
+        call: &'a Call,
+        surroundings: &'a Surroundings,
+        fetch: bool,
+        unread: Option<String>,
+    ) -> Self {
+        Self { call, surroundings, fetch, unread }
     }
 
     pub(super) fn text(&self, ended: &Ended) -> String {
@@ -173,10 +180,13 @@ impl<'a> Report<'a> {
             let outcome = match ended {
                 Ended::Permitted(..) => "ok",
                 Ended::Refused(_) | Ended::Handshake(..) if step < last => "ok",
-                Ended::Refused(rejection) if needs_issuer(rejection.cause()) => "not decided",
+                Ended::Refused(rejection) if self.undecided(rejection) => "not decided",
                 Ended::Refused(_) | Ended::Handshake(..) => "REFUSED",
             };
-            let (expected, found) = self.step(step, seen);
+            let (expected, found) = match ended {
+                Ended::Handshake(Reason::NameUnknown, _) => self.server_name(),
+                Ended::Handshake(..) | Ended::Refused(_) | Ended::Permitted(..) => self.step(step, seen),
+            };
             let _ = write!(text, "{:<12} {outcome}\n  expected   {expected}\n  seen       {found}\n", step.as_str());
         }
         text.push('\n');
@@ -188,10 +198,9 @@ impl<'a> Report<'a> {
         let _ = match ended {
             Ended::Permitted(permit, _) => writeln!(text, "ok: forwarded to upstream {}", permit.upstream().name),
             Ended::Handshake(reason, detail) => {
-                let detail = detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
-                writeln!(text, "handshake {}: the connection fails before there is a call{detail}", reason.as_str())
+                writeln!(text, "handshake {}: the connection fails before there is a call; {detail}", reason.as_str())
             }
-            Ended::Refused(rejection) if needs_issuer(rejection.cause()) => {
+            Ended::Refused(rejection) if self.undecided(rejection) => {
                 let policy = rejection.seen().route.as_deref().and_then(Route::policy);
                 writeln!(text, "not decided: {}\n{}", rejection.cause(), self.way_out(policy))
             }
@@ -202,19 +211,31 @@ impl<'a> Report<'a> {
     fn refused(&self, text: &mut String, rejection: &Rejection) -> std::fmt::Result {
         let code = rejection.code();
         writeln!(text, "{code}: {}", rejection.cause())?;
+        if let Some(unread) = &self.unread {
+            writeln!(text, "{unread}")?;
+        }
         let error = code.oauth_error().map(|error| format!(" {}", error.as_str())).unwrap_or_default();
         writeln!(text, "{}\nThe client sees {}{error}.", code.meaning(), code.status().as_u16())
     }
 
+    /// Whether the call cannot be judged because issuers were not asked.
+    fn undecided(&self, rejection: &Rejection) -> bool {
+        !self.fetch && needs_issuer(rejection.cause())
+    }
+
+    /// The server name that the handshake expects, and the one that it saw.
+    fn server_name(&self) -> (String, String) {
+        let name = self.call.server_name().map_or_else(|| "no server name".to_owned(), |name| format!("server name {name}"));
+        (format!("a server name of the origins: {}", self.surroundings.origins.join(", ")), name)
+    }
+
     /// What would decide the call.
-    fn way_out(&self, policy: Option<&Policy>) -> String {
-        match (self.fetch, self.claimed_issuer(policy).filter(|issuer| !issuer.introspected)) {
-            (true, _) => "The issuer was asked and gave no usable answer; the log says why.".to_owned(),
-            (false, Some(_)) => {
+    fn way_out(&self, policy: Option<&Policy>) -> &'static str {
+        match self.claimed_issuer(policy).filter(|issuer| !issuer.introspected) {
+            Some(_) => {
                 "The keys of the issuer would have to be read: give them with --jwks FILE, or let them be read with --fetch."
-                    .to_owned()
             }
-            (false, None) => "The issuer would have to be asked about the token: --fetch does it.".to_owned(),
+            None => "The issuer would have to be asked about the token: --fetch does it.",
         }
     }
 
