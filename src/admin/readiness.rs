@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{Admin, JSON, TEXT};
 use crate::generation::Missing;
-use crate::telemetry::audit::OnOverflow;
 
 /// Why the gateway is not ready.
 pub(super) enum Reason {
@@ -41,9 +40,7 @@ impl Admin {
         }
         let generation = self.generation.load();
         let mut reasons: Vec<Reason> = generation.awaited().into_iter().map(Reason::Missing).collect();
-        // Without room, requests are held back or refused, unless lines may be lost.
-        let serves = self.audit.has_room() || generation.on_overflow == OnOverflow::Drop;
-        reasons.extend((!self.audit.good() || !serves).then_some(Reason::Audit));
+        reasons.extend((!generation.on_overflow.is_ready(&self.audit)).then_some(Reason::Audit));
         reasons.extend((!self.replay_log_is_old_enough()).then_some(Reason::ReplayLog));
         reasons
     }

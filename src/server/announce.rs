@@ -10,8 +10,10 @@ use fapi::policy::NonceMode;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::connection::drain::Drain;
 use crate::generation::Generation;
 use crate::telemetry::audit::{Destination, OnOverflow};
+use crate::telemetry::lines::Health;
 
 /// What the line says of the configuration.
 pub(super) struct Guarantees {
@@ -63,10 +65,12 @@ fn nonce(config: &Config) -> &'static str {
     }
 }
 
-/// Waits until the gateway is ready, and says so once.
+/// Waits until the gateway is ready, and says so once; never, if it drains before.
 pub(super) struct Announcement {
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) clock: Clock,
+    pub(super) audit: Arc<Health>,
+    pub(super) drain: Arc<Drain>,
     pub(super) guarantees: Guarantees,
     pub(super) listeners: Vec<SocketAddr>,
 }
@@ -74,14 +78,19 @@ pub(super) struct Announcement {
 impl Announcement {
     fn is_due(&self) -> bool {
         let generation = self.generation.load();
-        generation.awaited().is_empty() && generation.replay_log_too_young_for(self.clock.unix_time()) == 0
+        generation.awaited().is_empty()
+            && generation.replay_log_too_young_for(self.clock.unix_time()) == 0
+            && generation.on_overflow.is_ready(&self.audit)
     }
 
-    /// Says that the gateway is ready, once it is.
+    /// Says that the gateway is ready, once `/readyz` would.
     pub(super) async fn say(&self) {
         let mut look = tokio::time::interval(BETWEEN_LOOKS);
-        while !self.is_due() {
+        while !self.is_due() && !self.drain.began() {
             look.tick().await;
+        }
+        if self.drain.began() {
+            return;
         }
         let Guarantees { configuration, issuers, replay, nonce, audit } = &self.guarantees;
         let (version, listeners) = (env!("CARGO_PKG_VERSION"), &self.listeners);

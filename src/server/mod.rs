@@ -310,7 +310,15 @@ impl Bound {
         }
         let resources = shared.resources.clone();
         let (watched, time) = (generation.clone(), clock.clone());
-        let announcement = Announcement { generation: watched, clock: time, guarantees, listeners: bound };
+        let (health, ending) = (audit.health(), drain.clone());
+        let announcement = Announcement {
+            generation: watched,
+            clock: time,
+            audit: health,
+            drain: ending,
+            guarantees,
+            listeners: bound,
+        };
         let reloader = Reloader {
             announcement: Arc::new(announcement),
             generation: generation.clone(),

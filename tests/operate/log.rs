@@ -7,8 +7,9 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use bytes::Bytes;
 use fapi_gateway::clock::Moment;
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use sandbox::authorization_server::AuthorizationServer;
+use sandbox::https::Answer;
 use sandbox::pki::Authority;
 use serde_json::{Value, json};
 
@@ -169,6 +170,30 @@ async fn one_line_says_that_it_is_ready_and_what_is_in_force() {
     assert_eq!((&line["nonce"], &line["audit"]), (&json!("always"), &json!("stdout, lines may be lost")));
     assert!(line["replay"].as_str().unwrap().ends_with("proofs in the memory of this process"), "{line}");
     assert!(issuer.requests_to(AuthorizationServer::JWKS) > 0, "only then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_drains_before_it_is_ready_never_says_that_it_is() {
+    let (_authority, issuer, folder) = scene("\ndpop: { nonce: always }\n");
+    let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", &yaml.replace("delay: 0s", "delay: 4s"));
+    for drains in [false, true] {
+        issuer.script(AuthorizationServer::JWKS, Answer::status(StatusCode::SERVICE_UNAVAILABLE));
+        let mut program = Program::run_logging(&folder, None);
+        program.says("key set could not be read");
+        if drains {
+            program.signal("-TERM");
+            program.says("draining");
+        }
+        issuer.unscript(AuthorizationServer::JWKS);
+        program.says("key set read");
+        if drains {
+            let said = program.until_end();
+            assert!(!said.iter().any(|line| line.contains("announce: ready")), "{said:?}");
+        } else {
+            program.says("announce: ready"); // control
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

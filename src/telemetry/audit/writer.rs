@@ -49,6 +49,14 @@ pub enum OnOverflow {
     Refuse,
 }
 
+impl OnOverflow {
+    /// Whether the gateway is ready while the writer is in this state. Without room, requests are held back or refused,
+    /// unless lines may be lost.
+    pub fn is_ready(self, writer: &Health) -> bool {
+        writer.good() && (writer.has_room() || self == Self::Drop)
+    }
+}
+
 /// The audit writer; all lines are written when [`Audit::close`] returns true.
 pub struct Audit(Lines);
 
