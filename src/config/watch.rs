@@ -61,6 +61,12 @@ impl Files {
         bytes
     }
 
+    /// The paths that are among `later` too, and had another content there.
+    pub fn that_differ(&self, later: &Self) -> Vec<PathBuf> {
+        let both = self.0.iter().filter_map(|(path, before)| Some((path, before, later.0.get(path)?)));
+        both.filter(|(_, before, after)| before != after).map(|(path, ..)| path.clone()).collect()
+    }
+
     /// Their paths.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.keys().map(PathBuf::as_path)
@@ -331,6 +337,24 @@ mod tests {
         folder.write("a.yml", "one");
         assert_eq!((watch.look(), watch.look()), (Look::Changing, Look::Changed(vec![folder.0.clone()])));
         assert_eq!(files.list(&folder.0).unwrap(), ["a.yml", "b.yaml"]);
+    }
+
+    #[test]
+    fn knows_what_was_read_twice_with_another_content() {
+        let folder = Folder::new("differ");
+        let paths = ["a", "b", "gone"].map(|name| folder.write(name, "one"));
+        let read = |paths: &[&PathBuf]| {
+            let mut files = Files::default();
+            for path in paths {
+                let _ = files.read(path, LIMIT);
+            }
+            files
+        };
+        let before = read(&[&paths[0], &paths[1], &paths[2]]);
+        assert_eq!(before.that_differ(&before), Vec::<PathBuf>::new()); // control
+        let new = folder.write("new", "two");
+        folder.write("b", "two");
+        assert_eq!(before.that_differ(&read(&[&paths[0], &paths[1], &new])), [paths[1].clone()]);
     }
 
     #[test]

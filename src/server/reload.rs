@@ -85,6 +85,7 @@ struct Changes {
     /// The files that were read last, whether or not the reload succeeded: a lasting fault is reported again only after
     /// one of them has changed.
     watch: Watch,
+    files: Files,
     interval: Option<Duration>,
     /// Whether the last fault may disappear although no file changes.
     passing: bool,
@@ -93,7 +94,9 @@ struct Changes {
 /// Why the configuration is read again.
 enum Occasion {
     Asked,
+    /// These files changed.
     Changed(Vec<PathBuf>),
+    /// A fault may have disappeared, although no file changed.
     Passed,
 }
 
@@ -117,6 +120,12 @@ impl NotReloaded {
 }
 
 impl Changes {
+    /// Watches the files that were just read from now on; returns those of them that were read before with another content.
+    fn read(&mut self, files: &Files) -> Vec<PathBuf> {
+        self.watch = Watch::new(files);
+        std::mem::replace(&mut self.files, files.clone()).that_differ(files)
+    }
+
     /// Waits for a reason to reload. If the returned future is dropped before it completes, `watch` must be replaced.
     async fn next(&mut self) -> Occasion {
         let Some(interval) = self.interval else { return std::future::pending().await };
@@ -172,13 +181,14 @@ impl Reloader {
         }
     }
 
-    /// Reads everything again, and applies it if all of it is valid.
-    async fn reload(&self, state: &mut ReloadState) -> Result<(), NotReloaded> {
+    /// Reads everything again, and applies it if all of it is valid. `changed` becomes the files that changed since they
+    /// were last read.
+    async fn reload(&self, state: &mut ReloadState, changed: &mut Vec<PathBuf>) -> Result<(), NotReloaded> {
         let file = self.sources.file.clone();
         let config = match tokio::task::spawn_blocking(move || Config::load(&file)).await {
             Ok(Ok(config)) => config,
             Ok(Err(errors)) => {
-                state.changes.watch = Watch::new(errors.files());
+                *changed = state.changes.read(errors.files());
                 let faults = errors.resources().to_vec();
                 return Err(NotReloaded { faults, ..NotReloaded::lasting(errors.in_one_line()) });
             }
@@ -188,7 +198,7 @@ impl Reloader {
                 ));
             }
         };
-        state.changes.watch = Watch::new(&config.files);
+        *changed = state.changes.read(&config.files);
         for warning in config.warnings.iter().cloned().chain(shortage(&config)) {
             tracing::warn!("{warning}");
         }
@@ -275,7 +285,7 @@ impl Reloader {
 impl BackgroundService for Reloader {
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         let Sources { files, interval, audit, log, .. } = &self.sources;
-        let changes = Changes { watch: Watch::new(files), interval: *interval, passing: false };
+        let changes = Changes { watch: Watch::new(files), files: files.clone(), interval: *interval, passing: false };
         let work = Self::spawn_background(&self.generation.load_full()).await;
         let mut state = ReloadState { work, audit: audit.clone(), filter: log.filter.clone(), changes };
         let (expirations, metrics, clock) =
@@ -296,12 +306,13 @@ impl BackgroundService for Reloader {
                 occasion = state.changes.next() => occasion,
                 _ = shutdown.changed() => return,
             };
-            let outcome = self.reload(&mut state).await;
+            let mut changed = Vec::new();
+            let outcome = self.reload(&mut state, &mut changed).await;
             self.shared.metrics.reloaded(outcome.is_ok());
-            let changed = match &occasion {
-                Occasion::Changed(files) => files.as_slice(),
-                Occasion::Asked | Occasion::Passed => &[],
-            };
+            // Where gateway.yaml cannot be read, the files that it named are not read again.
+            if let Occasion::Changed(files) = &occasion {
+                changed.clone_from(files);
+            }
             state.changes.passing = outcome.as_ref().is_err_and(|fault| fault.passing);
             match outcome {
                 Ok(()) => tracing::info!(?changed, "the configuration was reloaded"),

@@ -368,7 +368,8 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     rename("audit.1");
     has("audit.1", &ask().await).await; // control
     program.signal("-HUP");
-    program.says("the configuration was reloaded");
+    let said = program.says("the configuration was reloaded");
+    assert!(said.contains("changed=[]"), "{said}");
     has("audit.jsonl", &ask().await).await;
 
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
@@ -376,7 +377,7 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     folder.write("gateway.yaml", &text.replace("server.pem", "nowhere.pem").replace("ca.pem] }", "nobody.pem] }"));
     program.signal("-HUP");
     let said = program.says("the old one remains in force");
-    for part in ["listeners[0].tls.certificate: `", "nowhere.pem", "; ", "nobody.pem"] {
+    for part in ["listeners[0].tls.certificate: `", "nowhere.pem", "; ", "nobody.pem", "changed=[\"gateway.yaml\"]"] {
         assert!(said.contains(part), "every problem in one line: {said}");
     }
     let id = ask().await;
@@ -385,7 +386,8 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     // Another name selects another file.
     folder.write("gateway.yaml", &text.replace("audit.jsonl", "other.jsonl"));
     program.signal("-HUP");
-    program.says("the configuration was reloaded");
+    let said = program.says("the configuration was reloaded");
+    assert!(said.contains("changed=[\"gateway.yaml\"]"), "{said}");
     has("other.jsonl", &ask().await).await;
     program.signal("-TERM");
     assert_eq!(program.ends().await, Some(0));
