@@ -58,6 +58,8 @@ pub struct KeySource {
     timing: Timing,
     observer: Arc<dyn Observer>,
     held: Arc<Held>,
+    /// Whether the keys were kept fresh before this clone was made, so that they need not be read at once.
+    continued: bool,
 }
 
 /// The state that clones of a [`KeySource`] share.
@@ -107,12 +109,12 @@ impl KeySource {
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { name, location, client, settings, timing, observer, held: Arc::default() }
+        Self { name, location, client, settings, timing, observer, held: Arc::default(), continued: false }
     }
 
-    /// The same keys, cached with these settings from now on.
+    /// The same keys, cached with these settings from now on, and read again when they are due.
     pub fn with_settings(&self, settings: JwksSettings) -> Self {
-        Self { settings, ..self.clone() }
+        Self { settings, continued: true, ..self.clone() }
     }
 
     /// Starts with the keys that `before` last read, with their age: those of the same issuer, called in another way.
@@ -172,13 +174,17 @@ impl KeySource {
         Ok(keys)
     }
 
-    /// Reads the keys immediately, then at intervals; never returns. After a failure it retries with a growing delay.
+    /// Reads the keys immediately, or when those that were kept fresh before are due, then at intervals; never returns.
+    /// After a failure it retries with a growing delay.
     ///
     /// While an issuer is down or sends something else, its keys stay in use until they are too old: its tokens are
     /// still valid, but the gateway could not notice that a key was removed.
     pub async fn keep_fresh(&self) {
         let mut failures = 0;
         let mut said_too_old = false;
+        if self.continued && let Some(keys) = self.current() {
+            tokio::time::sleep(self.next_read(&keys).saturating_sub(keys.read_at.elapsed())).await;
+        }
         loop {
             let wait = match self.refresh().await {
                 Ok(()) => {
@@ -186,8 +192,7 @@ impl KeySource {
                     if std::mem::take(&mut said_too_old) {
                         info!(issuer = %self.name, host = %self.location.host(), "key set is used again");
                     }
-                    let said = self.current().and_then(|keys| keys.fresh_for);
-                    self.timing.after_success(self.settings.refresh_interval, said, random())
+                    self.current().map_or(self.settings.refresh_interval, |keys| self.next_read(&keys))
                 }
                 Err(error) => {
                     let wait = self.timing.after_failure(failures, random());
@@ -205,6 +210,11 @@ impl KeySource {
             };
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// How long after these keys were read they are read again.
+    fn next_read(&self, keys: &KeySetSnapshot) -> Duration {
+        self.timing.after_success(self.settings.refresh_interval, keys.fresh_for, random())
     }
 
     /// Reads the keys now, unless another call has read them while this one waited for its turn.

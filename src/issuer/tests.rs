@@ -782,6 +782,28 @@ async fn a_reload_keeps_the_keys_and_judges_their_age_anew() {
 }
 
 #[tokio::test]
+async fn a_reload_reads_the_keys_of_an_issuer_only_if_they_are_due_or_it_is_asked_in_another_way() {
+    let world = World::new(2).await;
+    for server in &world.servers {
+        server.clear();
+    }
+    let settings = |(server, name)| settings(server, name, &world.authority);
+    let mut settings: Vec<Settings> = world.servers.iter().zip(["a", "b"]).map(settings).collect();
+    settings[1].jwks_uri = Some(world.servers[1].url(JWKS).parse().unwrap());
+    let again = Arc::new(world.issuers.succeeding(settings, CACHE, world.seen.clone()).unwrap());
+    let kept = Arc::clone(&again);
+    let background = tokio::spawn(async move { kept.keep_fresh().await });
+    let (same, changed) = (&world.servers[0], &world.servers[1]);
+    changed.wait_for(JWKS, 1, DEADLINE).await.unwrap(); // control
+    assert_eq!(same.requests_to(JWKS), 0);
+    background.abort();
+    world.age_by(0, 5 * MINUTE);
+    let background = tokio::spawn(async move { again.keep_fresh().await });
+    same.wait_for(JWKS, 1, DEADLINE).await.unwrap();
+    background.abort();
+}
+
+#[tokio::test]
 async fn fapi2_cr_09_a_removed_key_stops_with_the_next_scheduled_reading_remembered_or_not() {
     let jwks = JwksSettings { refresh_interval: Duration::from_millis(20), ..JwksSettings::default() };
     let mut world = World::keeping(jwks, Timing::default()).await;

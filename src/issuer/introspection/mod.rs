@@ -82,6 +82,8 @@ struct Discovered {
     sought: Sought,
     client: Client,
     found: ArcSwapOption<Url>,
+    /// When its metadata were last read.
+    read_at: Mutex<Option<Instant>>,
     /// Whether the issuer was asked for its metadata, successfully or not.
     asked: AtomicBool,
 }
@@ -108,6 +110,7 @@ impl Introspector {
                     sought,
                     client,
                     found,
+                    read_at: Mutex::default(),
                     asked: AtomicBool::new(false),
                 }))
             }
@@ -379,18 +382,25 @@ impl Introspector {
         self.endpoint.url().is_some()
     }
 
-    /// Keeps the endpoint up to date; never returns. While the metadata cannot be read, the previous endpoint is used.
+    /// Keeps the endpoint up to date; never returns. It is looked for at once, unless it was found before and is not due
+    /// yet. While the metadata cannot be read, the previous endpoint is used.
     pub(super) async fn keep_fresh(&self) {
         let Endpoint::Discovered(discovered) = &self.endpoint else { return };
-        let Discovered { discovery, sought, client, found, asked } = &**discovered;
+        let Discovered { discovery, sought, client, found, read_at, asked } = &**discovered;
         let mut failures = 0;
+        let next_read = || self.timing.after_success(self.jwks.refresh_interval, None, random());
+        let last = *lock(read_at);
+        if let Some(last) = last {
+            tokio::time::sleep(next_read().saturating_sub(last.elapsed())).await;
+        }
         loop {
             let wait = match discovery.find(client, *sought).await {
                 Ok(url) => {
                     failures = 0;
                     found.store(Some(Arc::new(url)));
                     self.observer.resource(Kind::IntrospectionEndpoint, &self.expected.name, Ok(()));
-                    self.timing.after_success(self.jwks.refresh_interval, None, random())
+                    *lock(read_at) = Some(instant());
+                    next_read()
                 }
                 Err(error) => {
                     self.observer.resource(Kind::IntrospectionEndpoint, &self.expected.name, Err(&error));
