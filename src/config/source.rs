@@ -172,7 +172,10 @@ fn shape(report: &mut Report, place: &KeyPath, message: &str) {
     }
     let value = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     let problem = match value.and_then(|rest| rest.rsplit_once(", expected ")) {
-        Some((found, expected)) => format!("expected {}, found {}", wanted(expected), received(found, expected)),
+        Some((found, expected)) => {
+            let way_out = if is_quoted(found, expected) { WITHOUT_QUOTES } else { "" };
+            format!("expected {}, found {}{way_out}", wanted(expected), received(found, expected))
+        }
         None => message.to_owned(),
     };
     report.problem(place, &problem);
@@ -209,6 +212,19 @@ fn wanted(expected: &str) -> String {
         _ => expected.to_owned(),
     }
 }
+
+/// Whether a number, `true` or `false` was found as text, since it is in quotes.
+fn is_quoted(found: &str, expected: &str) -> bool {
+    let Some(text) = found.strip_prefix("string \"").and_then(|text| text.strip_suffix('"')) else { return false };
+    match expected {
+        "a boolean" => text.parse::<bool>().is_ok(),
+        "u64" => text.parse::<u64>().is_ok(),
+        _ => false,
+    }
+}
+
+const WITHOUT_QUOTES: &str =
+    "; write it without quotes, and `${NAME}` on a line of its own, since inside brackets and braces it needs them";
 
 /// The value that was found, as an operator would name it; a long text, which may be a secret, is not shown.
 fn received(found: &str, expected: &str) -> String {

@@ -75,7 +75,7 @@ fn mistake(line: &str) -> Option<(usize, String)> {
         if in_brackets && !content.get(..place).is_some_and(|before| before.ends_with(['"', '\''])) {
             return Some((
                 column(place),
-                "inside brackets and braces, `${NAME}` needs quotes; write `\"${NAME}\"`".to_owned(),
+                "inside brackets and braces, `${NAME}` needs quotes; write `\"${NAME}\"`, or put the key on a line of its own if the value is a number, `true` or `false`".to_owned(),
             ));
         }
     }
