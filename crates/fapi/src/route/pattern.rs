@@ -35,7 +35,7 @@ impl Pattern {
                     return Err(PatternError::TrailingSlash { text: text.into() });
                 }
                 "" => return Err(PatternError::EmptySegment { text: text.into() }),
-                _ if segment.starts_with(['{', '<']) => {
+                _ if segment.starts_with(['{', '<', ':']) => {
                     return Err(PatternError::Placeholder { text: text.into(), segment: segment.into() });
                 }
                 _ if segment.contains('*') => return Err(PatternError::PartialWildcard { text: text.into() }),
