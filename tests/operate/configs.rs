@@ -371,6 +371,52 @@ fn nonces_without_a_key_and_a_skew_below_the_profiles_are_warnings() {
 }
 
 #[test]
+fn cors_that_lets_no_script_send_a_token_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let warnings = |own: &str, of: &str| {
+        let text = minimal();
+        let (from, to) = match of {
+            "listener" => ("    tls:", format!("    cors: {{ {own} }}\n    tls:")),
+            _ => ("scopes: { any: [accounts] },", format!("scopes: {{ any: [accounts] }}, cors: {{ {own} }},")),
+        };
+        let text = text.replacen(from, &to, 1);
+        let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        let of_headers = config.warnings.iter().filter_map(|warning| warning.split_once(".cors.allowed_headers: "));
+        of_headers.map(|(place, _)| place.to_owned()).collect::<Vec<String>>()
+    };
+    let (some, none) = ("allowed_origins: [\"https://app.example\"]", "allowed_origins: []");
+    for (of, place) in [("listener", "listeners[0]"), ("route", "routes[0]")] {
+        for good in ["", ", allowed_headers: [authorization, ETag]"] {
+            assert_eq!(warnings(&format!("{some}{good}"), of), Vec::<String>::new(), "control: {of} {good}");
+        }
+        assert_eq!(warnings(&format!("{some}, allowed_headers: [ETag]"), of), [place]);
+    }
+    assert_eq!(warnings(&format!("{none}, allowed_headers: [ETag]"), "route"), Vec::<String>::new());
+}
+
+#[test]
+fn a_time_out_of_range_names_a_default_only_where_the_key_has_one() {
+    let folder = Folder::with_certificates();
+    let problem = |from: &str, to: &str| {
+        let errors = folder.problems(&minimal().replacen(from, to, 1));
+        errors.errors()[0].problem.clone()
+    };
+    let introspected = "scopes: { any: [accounts] }, introspection_max_age: 61m,";
+    let says = "the time must be from 1ms to 24h";
+    for key in ["body_timeout", "response_timeout", "exchange_timeout", "idle_timeout"] {
+        let route = format!("scopes: {{ any: [accounts] }}, limits: {{ {key}: 25h }},");
+        assert_eq!(problem("scopes: { any: [accounts] },", &route), says, "{key}");
+    }
+    let own = problem("profile:", "limits: { body_timeout: 25h }\nprofile:");
+    assert!(own.starts_with(says) && own.contains("; the default is `"), "control: {own}");
+    let text = minimal().replacen("scopes: { any: [accounts] },", introspected, 1);
+    let issuer = ", tokens: introspection, introspection: { client_id: gateway, authentication: { method: \
+                  private_key_jwt, private_key: keys/gateway.pem } } }";
+    let errors = folder.problems(&text.replacen(" }\nupstreams:", &format!("{issuer}\nupstreams:"), 1));
+    assert_eq!(errors.errors()[0].problem, "the time must be from 0s to 1h");
+}
+
+#[test]
 fn nonces_are_made_with_the_first_key_of_the_file() {
     let folder = Folder::with_certificates();
     let issued = |config: &Config| config.freshness.nonces.issue(UnixTime(6000)).expect("a nonce");

@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::Build;
 use crate::config::error::KeyPath;
-use crate::config::file;
+use crate::config::file::{self, File};
 
 /// Whether a rule with no origin means anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,32 @@ impl Build<'_> {
             origins.push(origin.ok());
         }
         origins.into_iter().collect()
+    }
+
+    /// Warns of rules that do not let a script send the token that a route needs.
+    pub(super) fn warn_of_scripts(&mut self, file: &File) {
+        let forbids = |cors: &Option<file::Cors>| {
+            let allowed = cors.as_ref().filter(|cors| cors.allowed_origins.iter().flatten().next().is_some());
+            let allowed = allowed.and_then(|cors| cors.allowed_headers.as_ref());
+            allowed.is_some_and(|names| !names.iter().any(|name| name.eq_ignore_ascii_case("authorization")))
+        };
+        let protected = |route: &file::Route| route.public != Some(true);
+        let mut places = Vec::new();
+        // The rule of a listener is for the routes that have none of their own.
+        if file.routes.iter().flatten().any(|route| protected(route) && route.cors.is_none()) {
+            let listeners = file.listeners.iter().flatten().enumerate();
+            let forbidding = listeners.filter(|(_, listener)| forbids(&listener.cors));
+            places.extend(forbidding.map(|(index, _)| KeyPath::of("listeners").index(index)));
+        }
+        let routes = file.routes.iter().flatten().enumerate();
+        let forbidding = routes.filter(|(_, route)| protected(route) && forbids(&route.cors));
+        places.extend(forbidding.map(|(index, _)| KeyPath::of("routes").index(index)));
+        for place in places {
+            self.warn(
+                &place.key("cors").key("allowed_headers"),
+                "the list replaces the default and has no `Authorization`, so no script can send a token; add it",
+            );
+        }
     }
 
     /// Reads the names of header fields.

@@ -95,6 +95,7 @@ pub(super) fn compile(
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
+        build.warn_of_scripts(&file);
         return Ok(Config {
             file: path.to_owned(),
             files: build.files,
@@ -295,8 +296,7 @@ impl Build<'_> {
     }
 
     fn time(&mut self, at: &KeyPath, entry: &mut Option<scalar::Duration>, default: Duration) -> Option<Duration> {
-        // More than a day is a typing error, and very long times would overflow a clock.
-        self.time_within(at, entry, default, Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60))
+        self.time_within(at, entry, default, UP_TO_A_DAY)
     }
 
     fn time_within(
@@ -307,13 +307,25 @@ impl Build<'_> {
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
         let time = entry.get_or_insert(scalar::Duration(default)).0;
+        self.time_of(at, time, range, Some(default))
+    }
+
+    /// A time that is written; `default` is what the key means where it is not, if that is a time of its own.
+    fn time_of(
+        &mut self,
+        at: &KeyPath,
+        time: Duration,
+        range: RangeInclusive<Duration>,
+        default: Option<Duration>,
+    ) -> Option<Duration> {
         if !range.contains(&time) {
             let shown = |time: Duration| match time.as_secs() / 3600 {
                 0 => scalar::Duration(time).to_string(),
                 hours => format!("{hours}h"),
             };
-            let (least, most, default) = (shown(*range.start()), shown(*range.end()), shown(default));
-            self.problem(at, format!("the time must be from {least} to {most}; the default is `{default}`"));
+            let (least, most) = (shown(*range.start()), shown(*range.end()));
+            let default = default.map(|default| format!("; the default is `{}`", shown(default))).unwrap_or_default();
+            self.problem(at, format!("the time must be from {least} to {most}{default}"));
             return None;
         }
         Some(time)
@@ -410,6 +422,9 @@ impl Build<'_> {
         self.problem(at, problem);
     }
 }
+
+/// More than a day is a typing error, and very long times would overflow a clock.
+const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 
 /// The file as YAML, with every default written out.
 fn effective(file: &File) -> String {

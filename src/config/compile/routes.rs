@@ -9,7 +9,7 @@ use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 
-use super::Build;
+use super::{Build, UP_TO_A_DAY};
 use super::cors::{NoOrigins, describe_cors};
 use super::issuers::name_of;
 use super::upstreams::{is_exposed, server_address};
@@ -162,7 +162,8 @@ impl Build<'_> {
             return None;
         }
         let mut time = |key: &str, entry: &mut Option<scalar::Duration>| match entry {
-            Some(_) => self.time(&at.key(key), entry, Duration::ZERO).map(Some),
+            // Without it, the limit is that of the gateway or the upstream.
+            Some(scalar::Duration(time)) => self.time_of(&at.key(key), *time, UP_TO_A_DAY, None).map(Some),
             None => Some(None),
         };
         let body_timeout = time("body_timeout", &mut entry.body_timeout);
@@ -396,9 +397,7 @@ impl Build<'_> {
         issuers: Option<&[IssuerIndex]>,
         names: &Names,
     ) -> Option<Option<Duration>> {
-        if entry.introspection_max_age.is_none() {
-            return Some(None);
-        }
+        let Some(scalar::Duration(max_age)) = entry.introspection_max_age else { return Some(None) };
         let introspected = |index: &IssuerIndex| names.issuers.get(index.0).is_some_and(|issuer| issuer.introspected);
         if issuers.is_some_and(|issuers| !issuers.iter().any(introspected)) {
             let problem = "no issuer of the route is introspected, so this has no effect; remove the key";
@@ -406,7 +405,7 @@ impl Build<'_> {
             return None;
         }
         let longest = Duration::ZERO..=Duration::from_secs(60 * 60);
-        self.time_within(at, &mut entry.introspection_max_age, Duration::from_secs(30), longest).map(Some)
+        self.time_of(at, max_age, longest, None).map(Some)
     }
 
     pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
