@@ -37,8 +37,9 @@ impl Build<'_> {
         for (index, entry) in entries.iter_mut().enumerate() {
             let at = at.index(index);
             let name = name_of(entry);
-            if names.contains(&name) && !name.is_empty() {
-                self.problem(&at.key("name"), format!("another issuer is named `{name}`; choose another name"));
+            if let Some(first) = names.iter().position(|other| *other == name && !name.is_empty()) {
+                let first = self.shown_beside(&KeyPath::of("issuers").index(first), &at);
+                self.problem(&at.key("name"), format!("{first} is named `{name}` too; choose another name"));
             }
             issuers.push(self.issuer(&at, entry, profile, &name));
             names.push(name);

@@ -56,6 +56,7 @@ pub(super) fn compile(
 ) -> Result<Config, ConfigErrors> {
     let mut build = Build {
         report,
+        path,
         directory: path.parent().unwrap_or(Path::new("")),
         files,
         reading,
@@ -136,6 +137,8 @@ pub(super) fn compile(
 
 struct Build<'d> {
     report: Report,
+    /// gateway.yaml itself.
+    path: &'d Path,
     directory: &'d Path,
     files: Files,
     /// The files that were read besides gateway.yaml, each with the key that names it, as it is written.
@@ -156,6 +159,14 @@ impl Build<'_> {
 
     fn warn(&mut self, at: &KeyPath, warning: impl Display) {
         self.warnings.push(format!("{}: {warning}", self.report.shown(at)));
+    }
+
+    /// A path in a problem of `at`: with its file, unless that is gateway.yaml for both.
+    fn shown_beside(&self, place: &KeyPath, at: &KeyPath) -> String {
+        match (self.report.file_of(place), self.report.file_of(at)) {
+            (None, Some(_)) => format!("{place} in {}", self.path.display()),
+            (Some(_), _) | (None, None) => self.report.shown(place),
+        }
     }
 
     /// The files that have a problem, each with it.

@@ -84,7 +84,7 @@ impl Build<'_> {
             if let Some(name) = &entry.name
                 && let Some(first) = taken.insert(name.clone(), index)
             {
-                let first = self.report.shown(&KeyPath::of("routes").index(first));
+                let first = self.shown_beside(&KeyPath::of("routes").index(first), &at);
                 self.problem(&at.key("name"), format!("{first} is named `{name}` too; choose another name"));
             }
             if let Some(route) = self.route(&at, entry, names, unsaid) {
@@ -100,8 +100,12 @@ impl Build<'_> {
             Err(conflict) => {
                 let place = places.get(conflict.second).copied().unwrap_or_default();
                 let other = names.get(conflict.first).map_or("", String::as_str);
-                let problem = format!("conflicts with the route `{other}`: {}", conflict.detail);
-                self.problem(&at.index(place).key("path"), problem);
+                let first = at.index(places.get(conflict.first).copied().unwrap_or_default());
+                let at = at.index(place);
+                let (first, file) = (self.shown_beside(&first, &at), self.report.file_of(&at).is_some());
+                let first = if file { format!(", {first}") } else { String::new() };
+                let problem = format!("conflicts with the route `{other}`{first}: {}", conflict.detail);
+                self.problem(&at.key("path"), problem);
                 None
             }
         }
