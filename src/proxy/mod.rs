@@ -273,6 +273,8 @@ impl ProxyHttp for Proxy {
                 headers.remove(header::EXPECT);
             }
         });
+        // To an HTTP/2 server, Pingora passes no body that is known to be empty, not even its end.
+        context.body_done |= session.is_body_done();
         unread::watch(self, session, context);
         let http2 = upstream_request.version == Version::HTTP_2;
         if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {

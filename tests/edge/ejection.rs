@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::upstreams::{answering, becomes, get, good, metric, plain, post, servers, with_bank, world};
 use crate::edge::hostile::wire::Talk;
-use crate::support::backend::{Backend, Call};
+use crate::support::backend::{Backend, Call, Frames, Word};
 use crate::support::{DEADLINE, World, request};
 
 /// How many requests in a row a server may leave without a response.
@@ -65,6 +65,43 @@ async fn a_server_that_accepts_and_says_nothing_costs_few_requests() {
         assert_eq!(codes(6).await, [5, 1], "{pause}");
     }
     assert_eq!(servers(&world, "ejected").await, 1);
+}
+
+/// A request without a body is complete with its head, in whichever way its client and its server say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_server_that_says_nothing_is_late_whether_there_is_a_body_or_not() {
+    for kind in [get, post] {
+        let (server, silent) = (Frames::start(&[]).await, Frames::start(&[Word::Silence; 100]).await);
+        let keys = ", protocol: http2, response_timeout: 100ms";
+        let world = world(&[server.address(), silent.address()], keys).await;
+        let http1 = world.client().h1();
+        let mut late = 0;
+        for _ in 0..15 {
+            for client in [&world.client(), &http1] {
+                match world.judge_from(client, kind(&world)).await {
+                    (200, _) => {}
+                    (504, code) if code == "upstream_timeout" => late += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!((late, silent.requests()), (FAILURES, FAILURES));
+        assert_eq!((servers(&world, "healthy").await, servers(&world, "ejected").await), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_server_that_falls_silent_within_a_response_is_late_whether_there_is_a_body_or_not() {
+    for kind in [get, post] {
+        let server = Frames::start(&[Word::Begin]).await;
+        let world = world(&[server.address()], ", protocol: http2, response_timeout: 100ms").await;
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut request = kind(&world);
+        request.headers_mut().insert("x-fapi-interaction-id", id.parse().unwrap());
+        let _ = world.client().send(request).await;
+        let record = world.gateway.record(&id);
+        assert_eq!((&record["status"], &record["code"]), (&200.into(), &"upstream_timeout".into()), "{record}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,6 +148,10 @@ pub enum Word {
     Reset(u8),
     /// GOAWAY with this code, stating that no stream was processed.
     GoAway(u8),
+    /// 200 with a body that never comes.
+    Begin,
+    /// Nothing.
+    Silence,
     /// Nothing; the connection is closed.
     Close,
 }
@@ -224,6 +228,8 @@ async fn speak(mut stream: TcpStream, script: &[Word], complete: u8, requests: &
         match script.get(requests.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(Word::Answer) {
             // RFC 7541 appendix A: 8 is `:status 200`.
             Word::Answer => stream.write_all(&frame(1, 5, id, &[0x88])).await?,
+            Word::Begin => stream.write_all(&frame(1, 4, id, &[0x88])).await?,
+            Word::Silence => {}
             Word::Reset(code) => stream.write_all(&frame(3, 0, id, &[0, 0, 0, code])).await?,
             Word::GoAway(code) => stream.write_all(&frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, code])).await?,
             Word::Close => return Ok(()),
