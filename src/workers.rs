@@ -5,8 +5,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,8 +19,13 @@ pub struct Workers(Vec<Worker>);
 struct Worker {
     runtime: Handle,
     connections: Arc<AtomicUsize>,
+    /// Taken when it ends.
+    thread: Mutex<Option<Thread>>,
+}
+
+struct Thread {
     end: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    joined: JoinHandle<()>,
 }
 
 thread_local! {
@@ -63,11 +68,13 @@ impl Workers {
         self.0.iter().map(|worker| worker.runtime.metrics()).collect()
     }
 
-    /// Ends the threads. What they are doing gets a moment to end.
-    pub fn stop(self) {
-        let threads: Vec<_> = self.0.into_iter().map(|Worker { end, thread, .. }| (end.send(()), thread)).collect();
-        for (_, thread) in threads {
-            if thread.join().is_err() {
+    /// Ends the threads, and drops the connections that they serve before it returns. A connection that comes later is dropped.
+    pub fn stop(&self) {
+        let taken =
+            self.0.iter().filter_map(|worker| worker.thread.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let threads: Vec<_> = taken.map(|Thread { end, joined }| (end.send(()), joined)).collect();
+        for (_, joined) in threads {
+            if joined.join().is_err() {
                 tracing::error!("a thread that served connections has failed");
             }
         }
@@ -78,10 +85,10 @@ impl Worker {
     fn start(number: u16) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (handle, (end, ended)) = (runtime.handle().clone(), oneshot::channel());
-        let thread = std::thread::Builder::new()
+        let joined = std::thread::Builder::new()
             .name(format!("connections-{number}"))
             .spawn(move || run(runtime, number, ended))?;
-        Ok(Self { runtime: handle, connections: Arc::default(), end, thread })
+        Ok(Self { runtime: handle, connections: Arc::default(), thread: Mutex::new(Some(Thread { end, joined })) })
     }
 }
 

@@ -50,9 +50,14 @@ impl Stream {
         self.end_after(self.patience);
     }
 
+    /// Whether the response is complete.
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Whether the time of the exchange is over, and its response not complete.
     pub fn is_overdue(&self) -> bool {
-        !self.answered.load(Ordering::Relaxed) && self.end().is_some_and(|end| end <= instant())
+        !self.is_answered() && self.end().is_some_and(|end| end <= instant())
     }
 
     fn end_after(&self, time: Duration) {

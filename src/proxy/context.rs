@@ -57,6 +57,10 @@ pub struct Context {
     pub(super) form_was_read: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
+    /// The status of a response of the gateway's own.
+    pub(super) own_status: Option<u16>,
+    /// Whether the upstream's response is complete.
+    pub(super) response_done: bool,
     /// From the decision to the header section of the upstream's response.
     pub(super) upstream_duration: Option<Duration>,
     /// How many bytes of the body of the response were passed to the client's connection.
@@ -67,7 +71,7 @@ pub struct Context {
     pub(super) server: Option<Arc<Server>>,
     /// The servers that could not be connected to.
     pub(super) tried: Vec<SocketAddr>,
-    /// What the record of the exchange needs if it is dropped before it ends.
+    /// What the record of the exchange needs if it is dropped before its end; `None` before its beginning and after its end.
     pub(super) unrecorded: Option<Box<Unrecorded>>,
 }
 

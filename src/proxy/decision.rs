@@ -136,6 +136,7 @@ impl Proxy {
         unread::before_response(session, context, framing);
         let without_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
         session.write_response_header(Box::new(head), without_body).await?;
+        context.own_status = Some(status);
         if !without_body {
             let bytes = body.len() as u64;
             session.write_response_body(Some(Bytes::from(body)), true).await?;
@@ -169,7 +170,9 @@ impl Proxy {
     ) -> pingora::Result<()> {
         self.dismiss(session);
         unread::before_response(session, context, Framing::Sound);
+        let status = head.status.as_u16();
         session.write_response_header(Box::new(head), true).await?;
+        context.own_status = Some(status);
         unread::after_response(session, context).await;
         Ok(())
     }

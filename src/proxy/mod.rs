@@ -39,6 +39,7 @@ use self::decision::max_forwards;
 use self::delivery::Deliveries;
 use self::edits::{apply, edit};
 use self::failure::{Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams};
+use self::record::Unrecorded;
 use self::unread::Rest;
 use crate::clock::{Clock, Moment, http_date};
 use crate::connection::drain::Drain;
@@ -107,6 +108,8 @@ impl ProxyHttp for Proxy {
             upstream: None,
             upstream_status: None,
             upstream_duration: None,
+            own_status: None,
+            response_done: false,
             response_bytes: 0,
             attempts: 0,
             server: None,
@@ -138,6 +141,7 @@ impl ProxyHttp for Proxy {
         if let Some(trace) = TraceContext::from_request(headers) {
             context.exchange.trace = trace;
         }
+        context.unrecorded = Some(Unrecorded::of(self, session));
         let idle = context.limits.idle_timeout;
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(idle.as_secs().max(1)));
@@ -275,7 +279,7 @@ impl ProxyHttp for Proxy {
         });
         // To an HTTP/2 server, Pingora passes no body that is known to be empty, not even its end.
         context.body_done |= session.is_body_done();
-        unread::watch(self, session, context);
+        unread::watch(session, context);
         let http2 = upstream_request.version == Version::HTTP_2;
         if http2 != context.upstream().is_some_and(|upstream| upstream.speaks_http2()) {
             return Err(Error::explain(ErrorType::H2Error, "the server did not negotiate HTTP/2").into_up());
@@ -359,6 +363,7 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<Option<Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
         context.response_bytes = context.response_bytes.saturating_add(bytes);
+        context.response_done |= end_of_stream;
         if !end_of_stream {
             self.check_overdue(context)?;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fapi::code::Code;
+use fapi::rejection::{Cause, Unavailable};
 use http::request::Parts;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
@@ -16,7 +17,7 @@ use crate::gateway::{Exchange, Outcome};
 use crate::generation::Generation;
 use crate::telemetry::audit::{self, Asked, Ending};
 
-/// What the record of an exchange needs that Pingora may drop before it ends.
+/// What the record of an exchange needs that is gone when the exchange is dropped before its end.
 pub(super) struct Unrecorded {
     proxy: Proxy,
     digest: Option<Arc<SslDigest>>,
@@ -33,21 +34,40 @@ impl Unrecorded {
     }
 }
 
-/// A stream that is given up is recorded all the same.
+/// An exchange that is dropped is recorded all the same: that of a stream that is given up, one that is left when the gateway
+/// stops, and one whose task fails.
 impl Drop for Context {
     fn drop(&mut self) {
         if let Some(unrecorded) = self.unrecorded.take() {
             let Unrecorded { proxy, digest, request } = &*unrecorded;
-            if Stream::current().is_some_and(|stream| stream.is_overdue()) {
-                let cause = proxy.overdue(self);
+            if let Some(cause) = self.why_dropped(proxy) {
                 self.exchange.reject(cause);
             }
             let facts = digest.as_ref().and_then(|digest| digest.extension.get::<ConnectionFacts>());
-            proxy.record_exchange(self, facts, request, self.upstream_status);
+            proxy.record_exchange(self, facts, request, self.own_status.or(self.upstream_status));
             if let Some(facts) = facts {
                 facts.phase.stream_ended(false);
             }
         }
+    }
+}
+
+impl Context {
+    /// Why the exchange did not end; `None` if its response is complete, or its refusal decided.
+    fn why_dropped(&self, proxy: &Proxy) -> Option<Cause> {
+        if std::thread::panicking() {
+            return Some(Unavailable::Internal { detail: "the task of the exchange failed".to_owned() }.into());
+        }
+        let stream = Stream::current();
+        if stream.as_ref().is_some_and(|stream| stream.is_overdue()) {
+            return Some(proxy.overdue(self));
+        }
+        let settled = match &self.exchange.outcome {
+            Outcome::Pending => false,
+            Outcome::Permit(_) => self.response_done || self.own_status.is_some(),
+            Outcome::Preflight(_) | Outcome::Reject(_) => true,
+        };
+        (!settled && !stream.is_some_and(|stream| stream.is_answered())).then(|| Unavailable::Stopped.into())
     }
 }
 

@@ -18,11 +18,9 @@ use http::header;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 
-use super::Proxy;
 use super::body::{breaks_chunks, expects_continue};
 use super::context::{Context, connection};
 use super::delivery::{Delivery, Told};
-use super::record::Unrecorded;
 use crate::connection::phase::BodyEnd;
 use crate::connection::streams::Stream;
 
@@ -152,10 +150,9 @@ pub(super) fn at_end(session: &mut Session, context: &mut Context) {
 /// Has the exchange end in time, and soon after the upstream's response if the body of the request does not.
 ///
 /// Over HTTP/1 the connection keeps the time.
-pub(super) fn watch(proxy: &Proxy, session: &mut Session, context: &mut Context) {
+pub(super) fn watch(session: &mut Session, context: &Context) {
     let stream = if session.is_http2() { Stream::current() } else { None };
     if let Some(stream) = &stream {
-        context.unrecorded = Some(Unrecorded::of(proxy, session));
         stream.limit(context.time_left());
     }
     if session.is_body_done() {

@@ -350,10 +350,9 @@ impl Bound {
         }
         let shutdown = Shutdown { control, generation, drain, closing, slots };
         server.run(RunArgs { shutdown_signal: Box::new(shutdown) });
-        // The services are gone, and so is every other owner.
-        if let Some(workers) = Arc::into_inner(workers) {
-            workers.stop();
-        }
+        // Pingora lets its services end by themselves, and they may still own the threads. What these serve has to be recorded
+        // before the audit is closed.
+        workers.stop();
         drop(admin_end);
         if audit.close() { Ok(()) } else { Err(StartError::AuditLost) }
     }

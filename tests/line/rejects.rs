@@ -111,6 +111,8 @@ async fn every_code_has_a_case() {
     covered.note(Code::ExchangeTimeout);
     // Nor can a request make the disk of the audit full; operate/audit.rs does.
     covered.note(Code::AuditUnavailable);
+    // Nor can it stop the gateway; hostile/drain.rs does.
+    covered.note(Code::GatewayStopped);
     // This requires a connection that was accepted before a reload; hostile/certificates.rs checks it.
     covered.note(Code::ConnectionOutdated);
     proxies(&covered).await;

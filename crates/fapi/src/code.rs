@@ -278,6 +278,8 @@ codes! {
     UpstreamOverloaded = "upstream_overloaded", SERVICE_UNAVAILABLE, None;
     /// The audit cannot be written as fast as requests come, and `audit.on_overflow` is `block` or `refuse`.
     AuditUnavailable = "audit_unavailable", SERVICE_UNAVAILABLE, None;
+    /// The gateway stopped before the exchange had ended: at the end of `drain.timeout`, or at a second signal.
+    GatewayStopped = "gateway_stopped", SERVICE_UNAVAILABLE, None;
     /// The upstream refuses connections, breaks them, or its certificate is not trusted.
     UpstreamUnreachable = "upstream_unreachable", BAD_GATEWAY, None;
     /// The upstream did not connect or answer in time.

@@ -158,6 +158,9 @@ pub enum Unavailable {
     /// The audit cannot be written, and no request is served without a record.
     #[error("the audit cannot be written, and `audit.on_overflow` allows no request without a record")]
     Audit,
+    /// The gateway stops, and cuts what is left.
+    #[error("the gateway stopped before the exchange had ended")]
+    Stopped,
     /// No connection to the upstream, or a connection that broke.
     #[error("upstream {upstream:?} is unreachable: {detail}")]
     Upstream {
@@ -199,6 +202,7 @@ impl Unavailable {
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
             Self::Audit => Code::AuditUnavailable,
+            Self::Stopped => Code::GatewayStopped,
             Self::Upstream { .. } => Code::UpstreamUnreachable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamInvalid { .. } => Code::UpstreamInvalid,

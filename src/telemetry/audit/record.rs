@@ -243,7 +243,12 @@ pub fn decisions(code: Code) -> impl Iterator<Item = &'static str> {
 const fn cut_short(code: Code) -> bool {
     matches!(
         code,
-        Code::ClientGone | Code::ClientStalled | Code::ExchangeTimeout | Code::TokenExpired | Code::TokenRevoked
+        Code::ClientGone
+            | Code::ClientStalled
+            | Code::ExchangeTimeout
+            | Code::GatewayStopped
+            | Code::TokenExpired
+            | Code::TokenRevoked
     )
 }
 

@@ -14,13 +14,15 @@ use http::StatusCode;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use sandbox::https::{Answer, HttpServer};
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::wire::{Talk, now};
 use super::{head, still_serves};
+use crate::support::backend::{Frames, Word};
 use crate::support::client::{Client, ClientError, Connection};
-use crate::support::{DEADLINE, ORIGIN, World};
+use crate::support::{DEADLINE, Lines, ORIGIN, World};
 
 struct AtOnce;
 
@@ -36,6 +38,7 @@ struct Second {
     address: std::net::SocketAddr,
     admin: std::net::SocketAddr,
     control: fapi_gateway::server::Control,
+    audit: Lines,
     ended: mpsc::Receiver<()>,
 }
 
@@ -45,10 +48,11 @@ impl Second {
         let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).expect("it was loaded before");
         let file = folder.write("second.yaml", &text.replace("drain: { delay: 0s, timeout: 2s }", drain));
         let clock = world.clock.clone();
+        let audit = Lines::default();
         let options = Options {
             replay_began: Some(UnixTime(0)),
             clock: Clock::from_fn(move || Duration::from_secs(clock.now())),
-            audit: Some(Box::new(std::io::sink())),
+            audit: Some(Box::new(audit.clone())),
             lookup: Arc::new(SystemLookup),
             threads: None,
         };
@@ -60,7 +64,7 @@ impl Second {
             bound.run().expect("the gateway shuts down cleanly");
             let _ = end.send(());
         });
-        Self { address, admin, control, ended }
+        Self { address, admin, control, audit, ended }
     }
 
     fn client(&self, world: &World) -> Client {
@@ -82,8 +86,27 @@ impl Second {
         readiness(self.admin).await
     }
 
-    async fn end(self) {
+    /// Waits until so many exchanges are in progress.
+    async fn in_flight(&self, count: usize) {
+        let wanted = format!("}} {count}\n");
+        let becoming = async {
+            loop {
+                let mut talk = Talk::over(TcpStream::connect(self.admin).await.expect("an admin listener"));
+                talk.say("GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.unwrap();
+                let metrics = talk.rest().await;
+                let line = metrics.split("\nfapi_gateway_exchanges_in_flight{").nth(1).expect("the metric");
+                if line.split_inclusive('\n').next().is_some_and(|line| line.ends_with(&wanted)) {
+                    return;
+                }
+            }
+        };
+        timeout(DEADLINE, becoming).await.expect("in time");
+    }
+
+    /// Waits for the end, and returns the lines of the audit.
+    async fn end(self) -> Vec<Value> {
         tokio::task::spawn_blocking(move || self.ended.recv_timeout(DEADLINE)).await.unwrap().expect("it shuts down");
+        self.audit.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 }
 
@@ -186,6 +209,71 @@ async fn t7_a_request_that_outlives_the_drain_is_cut() {
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
     assert_eq!(talk.rest().await, "");
     still_serves(&world).await;
+}
+
+/// Whatever was forwarded may have been carried out, and the audit has to say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn t7_what_a_drain_cuts_is_in_the_audit() {
+    const REQUESTS: usize = 5;
+    for again in [false, true] {
+        let upstream = Frames::start(&[Word::Silence, Word::Begin, Word::Silence, Word::Begin, Word::Silence]).await;
+        let route = slow_route(upstream.address()).replace("] }\n", "], protocol: http2 }\n");
+        let world = World::with(|scene| scene.replace("routes:\n", &route)).await;
+        let drain = if again { "drain: { delay: 0s, timeout: 1h }" } else { "drain: { delay: 0s, timeout: 1s }" };
+        let second = Second::start(&world, drain);
+        second.becomes(200).await;
+        let token = world.sign(&world.token());
+        let mut ids = Vec::new();
+        let mut open = Vec::new();
+        for number in 0..REQUESTS {
+            let client = second.client(&world);
+            let client = if number < 2 { client.h1() } else { client.h2() };
+            let (mut request, id) = (crate::support::request("/slow", &token), uuid::Uuid::new_v4().to_string());
+            request.headers_mut().insert("x-fapi-interaction-id", id.parse().unwrap());
+            ids.push(id);
+            open.push(tokio::spawn(async move { client.send(request).await.is_ok() }));
+            second.in_flight(number + 1).await;
+            becomes(|| upstream.requests() == number + 1).await;
+        }
+        // One that is not decided yet.
+        let mut waiting = Talk::with(&second.client(&world).h1()).await;
+        let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n";
+        waiting.say(head(&world, "POST /payments", form)).await.unwrap();
+        second.in_flight(REQUESTS + 1).await;
+        second.control.stop();
+        // Control: one whose client leaves before it is cut.
+        open.pop().expect("the last").abort();
+        second.in_flight(REQUESTS).await;
+        if again {
+            second.control.stop();
+        }
+        let lines = second.end().await;
+        for open in open {
+            assert!(!open.await.unwrap(), "it is cut");
+        }
+        let of = |id: &String| -> Vec<_> { lines.iter().filter(|line| line["interaction_id"] == **id).collect() };
+        for (number, id) in ids.iter().enumerate() {
+            let code = if number + 1 == REQUESTS { "client_gone" } else { "gateway_stopped" };
+            let status = if number % 2 == 1 { json!(200) } else { Value::Null };
+            let [line] = of(id)[..] else { panic!("{number}: {lines:?}") };
+            assert_eq!((&line["decision"], &line["code"]), (&json!("permit"), &json!(code)), "{line}");
+            assert_eq!((&line["status"], &line["upstream"], &line["route"]), (&status, &json!("slow"), &json!("slow")));
+        }
+        let [line] = lines.iter().filter(|line| line["path"] == "/payments").collect::<Vec<_>>()[..] else {
+            panic!("{lines:?}")
+        };
+        assert_eq!((&line["decision"], &line["code"]), (&json!("error"), &json!("gateway_stopped")), "{line}");
+        assert_eq!(lines.len(), REQUESTS + 1);
+    }
+}
+
+async fn becomes(condition: impl Fn() -> bool) {
+    let becoming = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, becoming).await.expect("in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
