@@ -311,6 +311,12 @@ impl ProxyHttp for Proxy {
             let why = "the header section is larger than the upstream's header_bytes";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
         }
+        if context.upstream().is_some_and(|upstream| upstream.speaks_http2())
+            && headers::has_padded_value(&response.headers)
+        {
+            let why = "a field value begins or ends with white space";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
         let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
         for name in &edits.remove {
             response.remove_header(name);

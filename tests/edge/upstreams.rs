@@ -245,6 +245,19 @@ async fn an_http2_connection_whose_streams_are_refused_gets_no_more_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_response_of_http2_with_white_space_around_a_value_is_no_response() {
+    for (fields, expected) in [
+        (&b"\0\x01x\x031 1"[..], (200, "ok")), // control
+        (b"\0\x01x\x02 1", (502, "upstream_invalid")),
+        (b"\0\x01x\x021\t", (502, "upstream_invalid")),
+    ] {
+        let server = Frames::start(&[Word::With(fields)]).await;
+        let world = world(&[server.address()], ", protocol: http2").await;
+        assert_eq!(world.judge(get(&world)).await, (expected.0, expected.1.to_owned()), "{fields:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fwd_09_a_body_that_was_not_kept_whole_is_not_sent_again() {
     const REFUSED_STREAM: u8 = 7;
     for (length, status, requests) in [(60_000, 200, 2), (70_000, 502, 1)] {

@@ -117,6 +117,7 @@ where
             for (name, value) in [
                 ("grpc-status", "0"),
                 ("grpc-message", "fine"),
+                ("x-padded", "padded "),
                 ("server", "inside"),
                 ("x-fapi-interaction-id", "forged"),
                 ("set-cookie", "a=b"),
@@ -148,6 +149,8 @@ pub enum Word {
     Reset(u8),
     /// GOAWAY with this code, stating that no stream was processed.
     GoAway(u8),
+    /// 200 without a body, with these fields (RFC 7541).
+    With(&'static [u8]),
     /// 200 with a body that never comes.
     Begin,
     /// Nothing.
@@ -228,6 +231,7 @@ async fn speak(mut stream: TcpStream, script: &[Word], complete: u8, requests: &
         match script.get(requests.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(Word::Answer) {
             // RFC 7541 appendix A: 8 is `:status 200`.
             Word::Answer => stream.write_all(&frame(1, 5, id, &[0x88])).await?,
+            Word::With(fields) => stream.write_all(&frame(1, 5, id, &[&[0x88], fields].concat())).await?,
             Word::Begin => stream.write_all(&frame(1, 4, id, &[0x88])).await?,
             Word::Silence => {}
             Word::Reset(code) => stream.write_all(&frame(3, 0, id, &[0, 0, 0, code])).await?,

@@ -14,6 +14,13 @@ pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
     found.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
 }
 
+/// Whether a field value begins or ends with white space, which HTTP/1 does not count as part of it, and which makes a
+/// message of HTTP/2 malformed (RFC 9113 §8.2.1).
+pub(crate) fn is_padded(value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
+}
+
 /// Decodes an escape from the bytes after its percent sign; `None` unless these are two hexadecimal digits.
 pub(crate) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

@@ -6,6 +6,7 @@ use super::edits::HeaderEdits;
 use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::{FRAMING, class_of, is_odd};
 use crate::permit::Permit;
+use crate::text::is_padded;
 
 /// The header with the nonce for the client's next proof (RFC 9449 §8.2).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -112,9 +113,14 @@ pub fn framing(status: StatusCode, received: &HeaderMap) -> Result<HeaderEdits, 
     Ok(edits)
 }
 
-/// The trailers of an upstream that are not forwarded: those that are removed from a header section too, and those that
-/// are not allowed in a trailer section, since they frame, route, control, authenticate or describe the message (RFC
-/// 9110 §6.5.1).
+/// Whether a header section that came over HTTP/2 has a value that is malformed there (RFC 9113 §8.2.1).
+pub fn has_padded_value(received: &HeaderMap) -> bool {
+    received.values().any(is_padded)
+}
+
+/// The trailers of an upstream that are not forwarded: those that are removed from a header section too, those that are not
+/// allowed in a trailer section, since they frame, route, control, authenticate or describe the message (RFC 9110 §6.5.1),
+/// and those whose value is malformed in HTTP/2 (RFC 9113 §8.2.1).
 pub fn withheld_trailers(received: &HeaderMap) -> Vec<HeaderName> {
     let withheld = |name: &&HeaderName| {
         let class = name.as_str();
@@ -123,6 +129,7 @@ pub fn withheld_trailers(received: &HeaderMap) -> Vec<HeaderName> {
             || FRAMING.contains(&class)
             || NOT_IN_TRAILERS.contains(&class)
             || nominated(received, class)
+            || received.get_all(*name).iter().any(is_padded)
     };
     received.keys().filter(withheld).cloned().collect()
 }
