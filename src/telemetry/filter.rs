@@ -78,12 +78,13 @@ impl fmt::Display for Filter {
 /// Whether a line may be in the log, whatever the filter says.
 ///
 /// Libraries print whole requests, including tokens, at `debug` and `trace`. What Pingora says of its own start and of
-/// exchanges that fail is nothing that an operator can act on; the audit has those exchanges.
+/// exchanges that fail is nothing that an operator can act on; the audit has those exchanges. What a library says of bytes
+/// that it reads is left out altogether: it quotes them, and whoever sends them decides how many lines there are.
 pub(super) fn is_for_operators(line: &Metadata<'_>) -> bool {
     let (target, level) = (line.target(), *line.level());
     if target.starts_with("fapi_gateway") {
         true
-    } else if target.starts_with("pingora_proxy") || target.starts_with("pingora_core::apps") {
+    } else if SAY_WHAT_PEERS_SEND.iter().any(|library| target.starts_with(library)) {
         false
     } else if target.starts_with("pingora") {
         level <= Level::WARN
@@ -91,6 +92,10 @@ pub(super) fn is_for_operators(line: &Metadata<'_>) -> bool {
         level <= Level::INFO
     }
 }
+
+/// Targets of what libraries say of connections and of what arrives on them.
+const SAY_WHAT_PEERS_SEND: &[&str] =
+    &["h2::", "pingora_core::apps", "pingora_core::protocols", "pingora_proxy", "rustls", "tokio_rustls"];
 
 #[cfg(test)]
 mod tests {

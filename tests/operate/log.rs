@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fapi_gateway::clock::Moment;
@@ -12,7 +13,9 @@ use sandbox::authorization_server::AuthorizationServer;
 use sandbox::https::Answer;
 use sandbox::pki::Authority;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::edge::hostile::wire::{Fate, Frames};
 use crate::support::client::Client;
 use crate::support::program::Program;
 use crate::support::tools::tool;
@@ -290,6 +293,45 @@ async fn whoever_can_reach_it_over_a_network_without_tls_cannot_change_it() {
     let admin = SocketAddr::from(([127, 0, 0, 1], admin.port()));
     assert_eq!(log_of(admin, Method::PUT, "debug").await.0, 404);
     assert_eq!(log_of(admin, Method::GET, "").await.0, 404);
+}
+
+/// A ClientHello with this name, as long as `localhost`.
+fn hello(name: &str) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
+    let mut client = rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    let place = hello.windows(9).position(|bytes| bytes == b"localhost").expect("the name is in the clear");
+    hello[place..place + 9].copy_from_slice(name.as_bytes());
+    hello
+}
+
+/// Names that are none, addresses as names, and answers that nobody asked for: libraries have a line for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_stranger_can_make_libraries_write_lines() {
+    let (authority, _issuer, folder) = scene("");
+    let mut program = Program::run_logging(&folder, Some("info,fapi_gateway=debug"));
+    let (data, _) = program.addresses();
+    for name in ["local/ost", "127.0.0.1"] {
+        let mut stream = tokio::net::TcpStream::connect(data).await.unwrap();
+        stream.write_all(&hello(name)).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(DEADLINE, stream.read_buf(&mut answer)).await.expect("an answer, or the end");
+    }
+    let mut frames = Frames::with(&Client::new(data, &authority).origin(ORIGIN)).await;
+    for number in 0..3 {
+        frames.frame(6, 1, 0, &[number; 8]).await;
+    }
+    frames
+        .headers(1, &[(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/no")], true)
+        .await;
+    assert_eq!(frames.fate(1).await, Fate::Answered(404), "control: they are read, and the connection goes on");
+    program.signal("-TERM");
+    let said = program.until_end();
+    assert!(said.iter().any(|line| line.contains(" fapi_gateway")), "control: {said:?}");
+    assert!(said.iter().all(|line| line.contains(" fapi_gateway")), "{said:?}");
 }
 
 /// Pingora writes of its own start at `info`, and of each connection at `debug` and `trace`.
