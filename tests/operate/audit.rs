@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::support::backend::Backend;
 use crate::support::client::{Client, Connection};
 use crate::support::program::Program;
+use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene};
 
 /// A running program, and what is needed to call it.
@@ -292,4 +293,34 @@ async fn a_full_disk_is_one_line_of_the_log_a_second_and_on_overflow_says_what_r
     let folder = stage.folder;
     assert_eq!(timeout(DEADLINE, stage.program.ends()).await.expect("it ends"), Some(0));
     assert_eq!(ids(&std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap()), [id]);
+}
+
+/// Opening a named pipe waits for its reader, unless told not to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_pipe_that_nobody_reads_stops_neither_a_reload_nor_the_start() {
+    let mut stage = Stage::start("destination: audit.jsonl", Program::run).await;
+    let (file, moved) = (stage.folder.path().join("audit.jsonl"), stage.folder.path().join("moved"));
+    let make_pipe = || {
+        std::fs::rename(&file, &moved).unwrap();
+        assert!(tool("mkfifo").arg(&file).status().unwrap().success());
+    };
+    make_pipe();
+    stage.program.signal("-HUP");
+    stage.program.says("it is a named pipe, and nobody reads it");
+    // Control: one that is read.
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+    stage.program.signal("-HUP");
+    stage.program.says("the configuration was reloaded");
+    let mut lines = BufReader::new(reader).lines();
+    let mut connection = stage.client.connect().await.expect("a connection");
+    let id = ask(&mut connection).await;
+    let line =
+        tokio::task::spawn_blocking(move || lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(&id))));
+    timeout(DEADLINE, line).await.expect("in time").unwrap().expect("the line").unwrap();
+    // The start says so, too.
+    let Stage { program, folder, .. } = stage;
+    drop(program);
+    let mut again = Program::run(&folder);
+    again.says("it is a named pipe, and nobody reads it");
+    assert_eq!(timeout(DEADLINE, again.ends()).await.expect("it ends"), Some(1));
 }

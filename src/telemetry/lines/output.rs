@@ -3,10 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// A destination of lines.
 pub enum Output {
@@ -25,18 +27,23 @@ impl From<Box<dyn Write + Send>> for Output {
 }
 
 impl Output {
-    /// Opens a file, to which lines are added.
+    /// Opens a file, to which lines are added. Never waits.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending.
+    /// When the file cannot be opened for appending, or is a named pipe that nobody reads.
     pub fn append_to(path: &Path) -> io::Result<Self> {
         // Opening a named pipe for reading, too, would hide that nobody else reads it.
         let regular = std::fs::metadata(path).is_ok_and(|file| file.is_file());
         let mut options = OpenOptions::new();
-        options.create(true).append(true);
+        // Otherwise, opening a named pipe waits for its reader, which may never come.
+        options.create(true).append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         let both = options.clone().read(regular).open(path);
         // A file that may only be written to is as good, but for its last byte.
-        Ok(Self::of(both.or_else(|_| options.open(path))?))
+        let opened = both.or_else(|_| options.open(path)).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::NXIO) => io::Error::new(error.kind(), "it is a named pipe, and nobody reads it"),
+            Some(_) | None => error,
+        })?;
+        Ok(Self::of(opened))
     }
 
     /// Duplicates a standard stream, without the buffer that its own writer has.
@@ -115,7 +122,7 @@ fn has_room(pipe: BorrowedFd<'_>) -> io::Result<bool> {
     let mut pipes = [PollFd::from_borrowed_fd(pipe, PollFlags::OUT)];
     match poll(&mut pipes, MOMENT_MS) {
         Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
