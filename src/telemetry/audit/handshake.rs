@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fapi::jose::thumbprint::CertificateThumbprint;
+use fapi::peer::distinguished_name;
 use schemars::JsonSchema;
 use serde::Serialize;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -56,9 +57,9 @@ struct Line<'a> {
 /// A certificate that was presented. What cannot be read is null.
 #[derive(Default, Serialize, JsonSchema)]
 struct Shown {
-    /// Its subject, at most 256 characters.
+    /// Its subject, at most 256 characters, as RFC 4514 writes it.
     subject: Option<String>,
-    /// Its issuer, at most 256 characters.
+    /// Its issuer, at most 256 characters, as RFC 4514 writes it.
     issuer: Option<String>,
     /// Its serial number, in hexadecimal with colons.
     serial: Option<String>,
@@ -81,8 +82,8 @@ impl Shown {
             Some(rfc3339(Duration::from_secs(seconds))).filter(|text| !text.is_empty())
         };
         Self {
-            subject: Some(bounded(&certificate.subject().to_string())),
-            issuer: Some(bounded(&certificate.issuer().to_string())),
+            subject: Some(distinguished_name(certificate.subject())),
+            issuer: Some(distinguished_name(certificate.issuer())),
             serial: Some(bounded(&certificate.raw_serial_as_string())),
             thumbprint,
             not_before: time(certificate.validity().not_before),

@@ -156,7 +156,8 @@ struct Line<'a> {
     token_id: Option<TokenId>,
     /// What the token is bound to.
     confirmation: Option<ConfirmationText>,
-    /// The subject of the client's certificate; never that of a proxy.
+    /// The subject of the client's certificate, at most 256 characters, with special characters escaped as in RFC 4514; never
+    /// that of a proxy.
     certificate_subject: Option<&'a str>,
     /// Where that certificate came from.
     certificate_source: Option<CertificateSource>,

@@ -3,6 +3,7 @@
 //! RFC 8705 §3 compares the SHA-256 of the certificate's DER. Its validity is checked on each request, since a
 //! connection may last longer than the certificate.
 
+mod distinguished_name;
 pub mod forwarded;
 pub mod proxy_protocol;
 
@@ -14,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub use self::distinguished_name::distinguished_name;
 use crate::UnixTime;
 use crate::jose::thumbprint::CertificateThumbprint;
 
@@ -50,7 +52,7 @@ impl ClientCertificate {
         let header = HeaderValue::try_from(format!(":{}:", STANDARD.encode(der))).map_err(|_| UnreadableCertificate)?;
         Ok(Self {
             thumbprint: CertificateThumbprint::of_der(der),
-            subject: certificate.subject().to_string().into(),
+            subject: distinguished_name(certificate.subject()).into(),
             serial: certificate.raw_serial_as_string().into(),
             not_before: seconds(certificate.validity().not_before),
             not_after: seconds(certificate.validity().not_after),
@@ -63,7 +65,7 @@ impl ClientCertificate {
         &self.thumbprint
     }
 
-    /// The subject's distinguished name, for display.
+    /// The subject's [distinguished name](distinguished_name), for display.
     pub fn subject(&self) -> &str {
         &self.subject
     }
