@@ -185,7 +185,7 @@ pub(in crate::config) struct Limits {
     /// Largest header section, target included; from 1KiB to 1MiB.
     #[schemars(extend("default" = "32KiB"))]
     pub(in crate::config) header_bytes: Option<Size>,
-    /// The most fields in a header section.
+    /// The most fields in a header section; a cookie that HTTP/2 splits is one.
     #[schemars(range(min = 1, max = 256), extend("default" = 100))]
     pub(in crate::config) header_count: Option<u64>,
     /// Largest access token, from 1KiB to `header_bytes`; the default is less if `header_bytes` is.

@@ -11,7 +11,7 @@ use super::head::Wire;
 pub struct Limits {
     /// Bytes of the target and the fields together, with four more for each field.
     pub header_bytes: usize,
-    /// Number of fields, without pseudo-header fields.
+    /// Number of fields, without pseudo-header fields; the parts of a cookie that HTTP/2 splits are one.
     pub header_count: usize,
     /// Bytes of the access token.
     pub token_bytes: usize,
@@ -43,7 +43,12 @@ pub(super) fn check_sizes(
     if target > limit {
         return Err(MessageError::TargetTooLong { bytes: target, limit });
     }
-    let fields = request.headers.len();
+    // RFC 9113 §8.2.3: "the Cookie header field MAY be split into separate header fields", which are one without HTTP/2.
+    let crumbs = match wire {
+        Wire::Http1 { .. } => 0,
+        Wire::Http2 => request.headers.get_all(header::COOKIE).iter().skip(1).count(),
+    };
+    let fields = request.headers.len().saturating_sub(crumbs);
     if fields > limits.header_count {
         return Err(MessageError::TooManyFields { fields, limit: limits.header_count });
     }

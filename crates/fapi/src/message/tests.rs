@@ -351,6 +351,20 @@ fn measures_target_fields_and_declared_body_up_to_the_limit() {
     let most = LIMITS.header_count;
     assert!(many(most).is_ok()); // control
     assert_eq!(many(most + 1), Err(MessageError::TooManyFields { fields: most + 1, limit: most }));
+    // HTTP/2 may split a cookie; it is one field, in HTTP/1 each line is one.
+    let http2_of = |cookies: usize, others: usize| {
+        let cookie = std::iter::repeat_n(("cookie", "a=b"), cookies);
+        http2(
+            "GET",
+            "https://api.example/a",
+            &cookie.chain(std::iter::repeat_n(("x", "1"), others)).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(http2_of(0, most), None); // control
+    assert_eq!(http2_of(0, most + 1), Some(Code::HeaderTooLarge));
+    assert_eq!(http2_of(2 * most, most - 1), None);
+    assert_eq!(http2_of(2 * most, most), Some(Code::HeaderTooLarge));
+    assert_eq!(with(&vec!["Cookie: a=b"; most].join("\r\n")), Some(Code::HeaderTooLarge));
     assert_eq!(with("Content-Length: 100"), None); // control
     assert_eq!(with("Content-Length: 101"), Some(Code::BodyTooLarge));
     assert_eq!(with("Content-Length: 18446744073709551615"), Some(Code::BodyTooLarge));
