@@ -135,7 +135,7 @@ impl Origins {
 
     /// Finds the origin with this host and port, which is 443 by default.
     ///
-    /// Hosts are compared ignoring case and one dot at the end (RFC 3986 §6.2.2.1, RFC 1034 §3.1).
+    /// Hosts are compared ignoring case and one dot at the end (RFC 3986 §6.2.2.1, RFC 1034 §3.1), IPv6 addresses as numbers.
     pub fn find(&self, host: &str, port: Option<u16>) -> Option<&Arc<Origin>> {
         let port = port.unwrap_or(HTTPS_PORT);
         self.0.iter().find(|origin| origin.port == port && same_host(&origin.host, host))
@@ -203,12 +203,20 @@ impl<'r> Authority<'r> {
     }
 
     fn address(&self) -> Option<Ipv6Addr> {
-        self.host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+        read_address(self.host)
     }
 }
 
-/// Whether two hosts are the same name, ignoring case and one dot at the end.
+fn read_address(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Whether two hosts are the same name, ignoring case and one dot at the end, or the same IPv6 address, however it is
+/// written.
 pub(crate) fn same_host(one: &str, other: &str) -> bool {
+    if let (Some(one), Some(other)) = (read_address(one), read_address(other)) {
+        return one == other;
+    }
     let plain = |host| str::strip_suffix(host, '.').unwrap_or(host);
     plain(one).eq_ignore_ascii_case(plain(other))
 }
@@ -297,6 +305,16 @@ mod tests {
             assert_eq!(find(host, port), None, "{host}");
         }
         assert_eq!(origins.iter().count(), 2);
+        let addresses = Origins::new(vec![origin("https://[2001:db8:0:0:0:0:0:1]")]);
+        for (host, found) in [
+            ("[2001:db8::1]", true),
+            ("[2001:DB8:0:0::1]", true),
+            ("[2001:0db8:0:0:0:0:0:0001]", true),
+            ("[2001:db8::2]", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(addresses.find(host, None).is_some(), found, "{host}");
+        }
         for (host, known) in [("a.example", true), ("B.Example.", true), ("c.example", false), ("example", false)] {
             assert_eq!(origins.has_host(host), known, "{host}");
         }
