@@ -6,6 +6,7 @@ use pingora::ErrorType;
 use pingora::proxy::Session;
 
 use super::context::connection;
+use super::unread;
 use crate::clock::Moment;
 use crate::connection::limits::ExchangeLimits;
 
@@ -40,6 +41,7 @@ pub(super) async fn read_form(
     let mut form = Vec::new();
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {
+        unread::interim(session, true);
         session.write_continue_response().await.map_err(|_| ExchangeError::BodyMalformed)?;
     }
     let began = Moment::now();

@@ -13,6 +13,7 @@ mod edits;
 mod failure;
 mod limits;
 mod record;
+mod response;
 mod unread;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificat
 use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::sender::BoundToken;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -37,11 +38,11 @@ use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
 use self::delivery::Deliveries;
-use self::edits::{apply, edit};
+use self::edits::edit;
 use self::failure::{Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams};
 use self::record::Unrecorded;
 use self::unread::Rest;
-use crate::clock::{Clock, Moment, http_date};
+use crate::clock::{Clock, Moment};
 use crate::connection::drain::Drain;
 use crate::connection::ended::Ended;
 use crate::connection::exchanges::Exchanges;
@@ -287,6 +288,7 @@ impl ProxyHttp for Proxy {
         // Pingora does not forward the 100 response of an HTTP/2 server; the client would wait for it in vain.
         if http2 && upstream_request.remove_header(&header::EXPECT).is_some() && expects_continue(session.req_header())
         {
+            unread::interim(session, true);
             session.write_continue_response().await.map_err(|e| e.into_down())?;
         }
         // The upstream receives what was decided on: path and query, even if the client sent an absolute target.
@@ -303,60 +305,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        // No upgrade was forwarded: after a 101 response, nothing would check the bytes that follow (FWD-03).
-        if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
-        }
-        if context.upstream().is_some_and(|upstream| !upstream.admits(&response.headers)) {
-            let why = "the header section is larger than the upstream's header_bytes";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
-        }
-        if context.upstream().is_some_and(|upstream| upstream.speaks_http2())
-            && headers::has_padded_value(&response.headers)
-        {
-            let why = "a field value begins or ends with white space";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
-        }
-        let edits = headers::to_client(&response.headers, context.exchange.permit(), &context.exchange.interaction);
-        for name in &edits.remove {
-            response.remove_header(name);
-        }
-        let framing = headers::framing(response.status, &response.headers)
-            .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
-        apply(framing, response)?;
-        self.check_overdue(context)?;
-        // Informational responses get no interaction ID and no date.
-        if response.status.is_informational() {
-            return Ok(());
-        }
-        self.add_cors(session, context, response)?;
-        self.dismiss(session);
-        // RFC 9112 §2.3: an intermediary sends its own version.
-        if response.version < Version::HTTP_11 {
-            response.set_version(Version::HTTP_11);
-        }
-        // Without a length, the end of the connection ends the body for an HTTP/1.0 client.
-        if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
-            session.set_keepalive(None);
-        }
-        context.upstream_status = Some(response.status.as_u16());
-        if let (Some(upstream), Some(server)) = (context.upstream(), &context.server) {
-            upstream.answered(server, self.clock.now());
-        }
-        if let Some(permit) = context.exchange.permit() {
-            let elapsed = context.began.elapsed().saturating_sub(context.decision);
-            context.upstream_duration = Some(elapsed);
-            if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
-                timing.observe(elapsed.as_secs_f64());
-            }
-        }
-        for (name, value) in edits.set {
-            response.insert_header(name, value)?;
-        }
-        if !response.headers.contains_key(header::DATE) {
-            response.insert_header(header::DATE, http_date(self.clock.now()))?;
-        }
-        Ok(())
+        self.edit_response(session, response, context)
     }
 
     /// Cuts off a response that never ends, or that the client reads too slowly.

@@ -91,6 +91,14 @@ pub(super) fn before_response(session: &mut Session, context: &mut Context, fram
     }
 }
 
+/// Says whether the response to come is an interim one, after which the client goes on sending: Pingora would close the
+/// connection because of a response that comes before the end of the request, whatever it is.
+pub(super) fn interim(session: &mut Session, interim: bool) {
+    if let ServerSession::H1(http1) = &mut *session.downstream_session {
+        http1.set_close_on_response_before_downstream_finish(!interim);
+    }
+}
+
 fn may_be_kept(session: &Session, context: &Context) -> bool {
     let request: &http::request::Parts = session.req_header();
     // RFC 9110 §10.1.1: after a final status, the client that waits for 100 may send the content or leave it out. Only

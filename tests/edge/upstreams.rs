@@ -507,11 +507,15 @@ async fn a_client_that_waits_for_100_gets_it_whatever_the_upstream_speaks() {
         stream.write_all(b"pay").await.unwrap();
         let mut received = Vec::new();
         let answered = async {
-            while !received.windows(12).any(|window| window == b"HTTP/1.1 200") {
+            let has_head =
+                |text: &str| text.split_once("HTTP/1.1 200 ").is_some_and(|(_, head)| head.contains("\r\n\r\n"));
+            while !has_head(&String::from_utf8_lossy(&received)) {
                 assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "{protocol}");
             }
         };
         timeout(DEADLINE, answered).await.expect("in time");
+        let answer = String::from_utf8_lossy(&received).to_ascii_lowercase();
+        assert!(!answer.contains("connection: close"), "the body was read, and the next request can follow: {answer}");
         assert_eq!(&backend.take()[0].body[..], b"pay", "{protocol}");
     }
 }

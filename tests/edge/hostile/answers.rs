@@ -211,7 +211,9 @@ async fn an_http_1_0_client_gets_a_plain_body_and_no_interim_answer() {
     let world = world(|path| {
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
         match path {
-            "/odd/hints" => format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{chunked}"),
+            "/odd/hints" => format!(
+                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Fapi-Interaction-Id: forged\r\nAccess-Control-Allow-Origin: *\r\n\r\n{chunked}"
+            ),
             "/odd/continue" => format!("HTTP/1.1 100 Continue\r\n\r\n{chunked}"),
             "/odd/length" => "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello!".to_owned(),
             _ => chunked.to_owned(),
@@ -248,5 +250,10 @@ async fn an_http_1_0_client_gets_a_plain_body_and_no_interim_answer() {
     talk.say(head(&world, "GET /odd/hints", "Connection: close\r\n")).await.unwrap();
     let answer = talk.rest().await;
     assert!(answer.starts_with("HTTP/1.1 103 ") && answer.ends_with("0\r\n\r\n"), "{answer}");
+    // Hints are the gateway's as much as the response.
+    let answer = answer.to_ascii_lowercase();
+    let ids: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("x-fapi-interaction-id: ")).collect();
+    assert!(ids.len() == 2 && ids[0] == ids[1], "{answer}");
+    assert!(answer.contains("link: </a>") && !answer.contains("access-control"), "{answer}");
     still_serves(&world).await;
 }

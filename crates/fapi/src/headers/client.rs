@@ -71,6 +71,15 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     edits
 }
 
+/// The edits to the header section of an informational response (RFC 9110 §15.2): what no response has is removed, and so are
+/// the fields of CORS, which mean nothing before the final response.
+pub fn to_client_early(received: &HeaderMap, interaction: &InteractionId) -> HeaderEdits {
+    let mut edits = to_client(received, None, interaction);
+    let of_cors = received.keys().filter(|name| name.as_str().starts_with("access-control-"));
+    edits.remove.extend(of_cors.cloned());
+    edits
+}
+
 /// The edits to the fields that frame an upstream's response: those that its status forbids are removed, and a repeated
 /// length becomes one number.
 ///

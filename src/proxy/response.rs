@@ -1,0 +1,87 @@
+//! The header sections of an upstream's responses: what may not reach the client, and what the gateway adds.
+
+use fapi::headers;
+use http::{StatusCode, Version, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+use super::Proxy;
+use super::context::Context;
+use super::edits::apply;
+use super::unread;
+use crate::clock::http_date;
+
+impl Proxy {
+    /// Makes the header section of an upstream's response, final or interim, that of the client's.
+    pub(super) fn edit_response(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        // No upgrade was forwarded: after a 101 response, nothing would check the bytes that follow (FWD-03).
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
+        }
+        if context.upstream().is_some_and(|upstream| !upstream.admits(&response.headers)) {
+            let why = "the header section is larger than the upstream's header_bytes";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
+        if context.upstream().is_some_and(|upstream| upstream.speaks_http2())
+            && headers::has_padded_value(&response.headers)
+        {
+            let why = "a field value begins or ends with white space";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+        }
+        let early = response.status.is_informational();
+        unread::interim(session, early);
+        let interaction = &context.exchange.interaction;
+        let edits = if early {
+            headers::to_client_early(&response.headers, interaction)
+        } else {
+            headers::to_client(&response.headers, context.exchange.permit(), interaction)
+        };
+        for name in &edits.remove {
+            response.remove_header(name);
+        }
+        let framing = headers::framing(response.status, &response.headers)
+            .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
+        apply(framing, response)?;
+        self.check_overdue(context)?;
+        if early {
+            for (name, value) in edits.set {
+                response.insert_header(name, value)?;
+            }
+            return Ok(());
+        }
+        self.add_cors(session, context, response)?;
+        self.dismiss(session);
+        // RFC 9112 §2.3: an intermediary sends its own version.
+        if response.version < Version::HTTP_11 {
+            response.set_version(Version::HTTP_11);
+        }
+        // Without a length, the end of the connection ends the body for an HTTP/1.0 client.
+        if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
+            session.set_keepalive(None);
+        }
+        context.upstream_status = Some(response.status.as_u16());
+        if let (Some(upstream), Some(server)) = (context.upstream(), &context.server) {
+            upstream.answered(server, self.clock.now());
+        }
+        if let Some(permit) = context.exchange.permit() {
+            let elapsed = context.began.elapsed().saturating_sub(context.decision);
+            context.upstream_duration = Some(elapsed);
+            if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
+                timing.observe(elapsed.as_secs_f64());
+            }
+        }
+        for (name, value) in edits.set {
+            response.insert_header(name, value)?;
+        }
+        if !response.headers.contains_key(header::DATE) {
+            response.insert_header(header::DATE, http_date(self.clock.now()))?;
+        }
+        Ok(())
+    }
+}
