@@ -396,6 +396,12 @@ impl ProxyHttp for Proxy {
                 can_reuse_downstream: false,
             };
         }
+        if unread::is_cancelled_by_client(e) {
+            return FailToProxy {
+                error_code: context.upstream_status.unwrap_or_default(),
+                can_reuse_downstream: false,
+            };
+        }
         let gone = *e.esource() == ErrorSource::Downstream
             && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
             && !(*e.etype() == ErrorType::ReadError && ended(e) == Some(Ended::Overdue));

@@ -17,6 +17,7 @@ use fapi::rejection::Cause;
 use http::header;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
 
 use super::body::{breaks_chunks, expects_continue};
 use super::context::{Context, connection};
@@ -171,6 +172,13 @@ pub(super) fn watch(session: &mut Session, context: &Context) {
         None => connection(session).map(|facts| Told::Http1(facts.phase.clone())),
     };
     tell(session, told);
+}
+
+/// Whether a client has reset the rest of its request after the response was complete (RFC 9113 §8.1).
+pub(super) fn is_cancelled_by_client(e: &Error) -> bool {
+    *e.esource() == ErrorSource::Downstream
+        && matches!(e.etype(), ErrorType::ReadError | ErrorType::H2Error | ErrorType::ConnectionClosed)
+        && Stream::current().is_some_and(|stream| stream.is_answered())
 }
 
 fn tell(session: &mut Session, told: Option<Told>) {

@@ -399,6 +399,41 @@ async fn bodies_without_end_hold_no_http2_upstream_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rfc9113_8_1_a_client_that_resets_its_upload_after_the_response_is_not_gone() {
+    let server = backend::Frames::hasty().await;
+    let upstream = format!("servers: [\"http://{}\"], protocol: http2", server.address());
+    let world = world_before(&upstream, "unread_body_timeout: 10s").await;
+    let silent = backend::Frames::start(&[]).await;
+    let upstream = format!("servers: [\"http://{}\"], protocol: http2", silent.address());
+    let control = world_before(&upstream, "unread_body_timeout: 10s").await;
+    for (world, answers, code) in [(&world, true, "ok"), (&control, false, "client_gone")] {
+        let mut frames = Frames::with(&client(world)).await;
+        let bearer = format!("Bearer {}", world.sign(&world.token()));
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "localhost"),
+            (":path", "/hasty"),
+            ("authorization", &bearer),
+        ];
+        frames.headers(1, &fields, false).await;
+        if answers {
+            assert_eq!(frames.fate(1).await, Fate::Answered(200));
+        } else {
+            let forwarded = async {
+                while silent.connections() == 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(DEADLINE, forwarded).await.expect("in time");
+        }
+        frames.reset(1).await;
+        let record = world.gateway.record_where(|record| record["route"] == "hasty");
+        assert_eq!((&record["decision"], &record["code"]), (&json!("permit"), &json!(code)), "{record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rfc9113_8_1_a_refused_stream_ends_after_its_response_and_its_connection_stays() {
     let world = World::start().await;
     for frames_before in [0, 2] {
