@@ -18,6 +18,7 @@ pub mod limits;
 pub mod lingering;
 pub mod phase;
 pub mod proxy_protocol;
+mod settings_frames;
 pub mod slots;
 mod stall;
 pub mod stream;

@@ -32,6 +32,7 @@ use super::gathered::{Gathered, length_of};
 use super::head::{EarlyFault, Head};
 use super::lingering::{Lingering, LingeringLimits};
 use super::phase::Phase;
+use super::settings_frames::SettingsFrames;
 use super::stall::Stall;
 
 /// The limits of a header section.
@@ -68,6 +69,8 @@ pub struct ClientStream<S> {
     /// Whether the gateway has answered on its own and takes no more of either side.
     refused: bool,
     framed: bool,
+    /// What an HTTP/2 client does with its settings.
+    settings: SettingsFrames,
     stall: Stall,
     /// Whether something was written and not yet flushed.
     unflushed: bool,
@@ -99,6 +102,7 @@ impl<S: IO> ClientStream<S> {
             kept_back: Bytes::new(),
             refused: false,
             framed,
+            settings: SettingsFrames::new(),
             stall: Stall::default(),
             unflushed: false,
             gathered: Gathered::default(),
@@ -197,15 +201,18 @@ impl<S: IO> ClientStream<S> {
         if self.phase.is_left_too_often() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        if self.received >= PREFACE {
-            return Pin::new(&mut self.inner).poll_read(cx, buffer);
-        }
-        if self.deadline.poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        self.received = self.received.saturating_add(buffer.filled().len().saturating_sub(before));
+        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buffer) else {
+            let waits = self.received < PREFACE && self.deadline.poll(cx).is_ready();
+            return if waits { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending };
+        };
+        read?;
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        let preface = PREFACE.saturating_sub(self.received).min(bytes.len());
+        self.received = self.received.saturating_add(preface);
+        if self.settings.take(bytes.get(preface..).unwrap_or_default()) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Poll::Ready(Ok(()))
     }
 

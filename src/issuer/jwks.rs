@@ -182,7 +182,9 @@ impl KeySource {
     pub async fn keep_fresh(&self) {
         let mut failures = 0;
         let mut said_too_old = false;
-        if self.continued && let Some(keys) = self.current() {
+        if self.continued
+            && let Some(keys) = self.current()
+        {
             tokio::time::sleep(self.next_read(&keys).saturating_sub(keys.read_at.elapsed())).await;
         }
         loop {

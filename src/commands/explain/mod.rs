@@ -196,15 +196,16 @@ fn awaited(cause: &Cause) -> Option<&Arc<str>> {
 fn unread(cause: &Cause, resources: &Resources) -> Option<String> {
     let issuer = awaited(cause)?;
     let reports = resources.reports().into_iter();
-    let mut failures = reports.filter(|(_, report)| report.succeeded == Some(false)).filter_map(|((kind, name), report)| {
-        let what = match kind {
-            Kind::Keys => "the keys",
-            Kind::IntrospectionEndpoint => "the introspection endpoint",
-            _ => return None,
-        };
-        (name == *issuer).then_some(())?;
-        Some(format!("Reading {what} of issuer {issuer:?} failed: {}.", report.last_error?.why))
-    });
+    let mut failures =
+        reports.filter(|(_, report)| report.succeeded == Some(false)).filter_map(|((kind, name), report)| {
+            let what = match kind {
+                Kind::Keys => "the keys",
+                Kind::IntrospectionEndpoint => "the introspection endpoint",
+                _ => return None,
+            };
+            (name == *issuer).then_some(())?;
+            Some(format!("Reading {what} of issuer {issuer:?} failed: {}.", report.last_error?.why))
+        });
     failures.next()
 }
 

@@ -225,7 +225,8 @@ impl<'a> Report<'a> {
 
     /// The server name that the handshake expects, and the one that it saw.
     fn server_name(&self) -> (String, String) {
-        let name = self.call.server_name().map_or_else(|| "no server name".to_owned(), |name| format!("server name {name}"));
+        let name =
+            self.call.server_name().map_or_else(|| "no server name".to_owned(), |name| format!("server name {name}"));
         (format!("a server name of the origins: {}", self.surroundings.origins.join(", ")), name)
     }
 

@@ -9,10 +9,10 @@ use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 
-use super::{Build, UP_TO_A_DAY};
 use super::cors::{NoOrigins, describe_cors};
 use super::issuers::name_of;
 use super::upstreams::{is_exposed, server_address};
+use super::{Build, UP_TO_A_DAY};
 use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};

@@ -335,6 +335,22 @@ async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_changes_its_settings_on_and_on_is_left() {
+    let world = World::start().await;
+    for (changes, left) in [(50_u16, false), (2000, true)] {
+        let mut frames = Frames::with(&world.client()).await;
+        for number in 0..changes {
+            frames.frame(4, 0, 0, &[0, 4, 0, 0, 0, u8::from(number % 2 == 0)]).await;
+        }
+        let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/accounts")];
+        frames.headers(1, &fields, true).await;
+        let fate = frames.fate(1).await;
+        assert_eq!(!matches!(fate, Fate::Answered(401)), left, "{changes}: {fate:?}");
+    }
+    still_serves(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn atk_sz_02_streams_that_are_reset_at_once_end_their_connection() {
     let world = World::start().await;
     let bearer = format!("Bearer {}", world.sign(&world.token()));
