@@ -1,11 +1,12 @@
-//! `fapi-gateway token`: prints one access token (RFC 9068) of the sandbox's authorization server, good or faulty on
-//! purpose.
+//! `fapi-gateway token`: prints one access token of the sandbox's authorization server, in the form that the configuration
+//! says its issuer has, good or faulty on purpose.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use fapi::jose::thumbprint::CertificateThumbprint;
+use fapi::token::{AccessTokenForm, ScopeForm, TokenType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sandbox::tokens::{AccessToken, SigningKey, hs256, unsigned};
@@ -29,13 +30,13 @@ pub struct Arguments {
     /// Bind the token to this private key, PEM, which makes the DPoP proofs: `cnf` with `jkt` (RFC 9449).
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// `scope`, words separated by spaces; by default every scope that a route of the configuration names.
+    /// The scopes, words separated by spaces; by default every scope that a route of the configuration names.
     #[arg(long)]
     scope: Option<String>,
     /// `aud`; by default the first of the issuer's audiences.
     #[arg(long)]
     audience: Option<String>,
-    /// `client_id`.
+    /// `client_id`, or the claim that the issuer has instead.
     #[arg(long, default_value = "client")]
     client_id: String,
     /// `sub`.
@@ -114,9 +115,9 @@ fn token(arguments: &Arguments) -> Result<String, Failure> {
     let now = Clock::system().unix_time().0;
     let mut token = AccessToken::new(&*issuer.issuer, audience.unwrap_or_default(), now)
         .expires_at(now.saturating_add(arguments.expires_in.as_secs()))
-        .claim("client_id", arguments.client_id.as_str())
-        .claim("sub", arguments.subject.as_str())
-        .scope(&arguments.scope.clone().unwrap_or_else(|| scopes(&config)));
+        .claim("sub", arguments.subject.as_str());
+    let scopes = arguments.scope.clone().unwrap_or_else(|| scopes(&config));
+    token = in_form(&issuer.form, token, &arguments.client_id, &scopes);
     if let Some(file) = &arguments.certificate {
         let certificate = CertificateDer::from_pem_slice(&super::input(file)?)
             .map_err(|_| Failure::io(file, &"there is no certificate in it; expected PEM"))?;
@@ -144,20 +145,31 @@ fn token(arguments: &Arguments) -> Result<String, Failure> {
     }
     Ok(match arguments.fault {
         None => token.sign(&key),
-        Some(fault) => fault.sign(token, &key, now),
+        Some(fault) => fault.sign(token, &issuer.form, &key, now),
     })
 }
 
 impl Fault {
-    fn sign(self, token: AccessToken, key: &SigningKey, now: u64) -> String {
-        let header = |algorithm: &str| json!({ "typ": "at+jwt", "alg": algorithm, "kid": key.kid() });
+    fn sign(self, token: AccessToken, form: &AccessTokenForm, key: &SigningKey, now: u64) -> String {
+        let header = |algorithm: &str| {
+            let mut header = json!({ "alg": algorithm, "kid": key.kid() });
+            if let Some(typ) = typ(form) {
+                header["typ"] = json!(typ);
+            }
+            header
+        };
         let token = match self {
             Self::Expired => token.expires_at(now.saturating_sub(60)),
             Self::NotYetValid => token.claim("nbf", now.saturating_add(3600)),
             Self::WrongIssuer => token.claim("iss", "https://another-issuer.example"),
             Self::WrongAudience => token.audience("https://another-api.example"),
-            Self::WrongScope => token.scope("another-scope"),
-            Self::WrongType => token.header("typ", "JWT"),
+            Self::WrongScope => with_scopes(form, token, "another-scope"),
+            // Where access tokens may have this `typ`, a claim says what they are.
+            Self::WrongType => match form.kind() {
+                Some((claim, _)) => token.without(claim),
+                None => token,
+            }
+            .header("typ", "JWT"),
             Self::WrongKey => return token.sign(&SigningKey::generate(key.kind(), key.kid())),
             Self::Unsigned => return unsigned(&header("none"), &token.claims()),
             Self::Hmac => return hs256(key.public_key_pem().as_bytes(), &header("HS256"), &token.claims()),
@@ -179,6 +191,37 @@ impl Signer {
         }
         let file = self.signing_key.as_ref().unwrap_or(&by_default);
         SigningKey::from_pem(&super::input(file)?).map_err(|error| Failure::io(file, &error))
+    }
+}
+
+/// The token as the issuer writes it.
+fn in_form(form: &AccessTokenForm, token: AccessToken, client: &str, scopes: &str) -> AccessToken {
+    let token = token.without("client_id").claim(form.client_claim(), client);
+    let token = match form.kind() {
+        Some((claim, value)) => token.claim(claim, value),
+        None => token,
+    };
+    let token = match typ(form) {
+        Some(typ) => token.header("typ", typ),
+        None => token.without_header("typ"),
+    };
+    with_scopes(form, token, scopes)
+}
+
+/// The `typ` that the issuer writes, if it writes one.
+fn typ(form: &AccessTokenForm) -> Option<&'static str> {
+    match form.first_type() {
+        Some(TokenType::AtJwt) | None => Some("at+jwt"),
+        Some(TokenType::Jwt) => Some("JWT"),
+        Some(TokenType::Absent) => None,
+    }
+}
+
+fn with_scopes(form: &AccessTokenForm, token: AccessToken, scopes: &str) -> AccessToken {
+    let token = token.without("scope");
+    match form.scope_form() {
+        ScopeForm::String => token.claim(form.scope_claim(), scopes),
+        ScopeForm::List => token.claim(form.scope_claim(), json!(scopes.split(' ').collect::<Vec<_>>())),
     }
 }
 

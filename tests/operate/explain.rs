@@ -366,11 +366,23 @@ async fn an_issuer_that_was_asked_in_vain_ends_in_the_code_of_the_gateway_and_th
 
 #[test]
 fn every_fault_of_token_has_its_code() {
+    for form in [
+        "",
+        "    access_token: { typ: [jwt], kind: { claim: typ, is: [Bearer] }, client_id: azp }\n",
+        "    access_token: { typ: [absent, at+jwt], kind: { claim: token_use, is: [access] }, scope: scp, scope_form: list }\n",
+    ] {
+        every_fault_has_its_code(form);
+    }
+}
+
+/// `form` is that of the issuer's tokens.
+fn every_fault_has_its_code(form: &str) {
     let authority = Authority::new("Test CA");
     let key = SigningKey::generate(KeyKind::Es256, "");
     let key = key.with_kid(&key.thumbprint());
     let (client, dpop_key) = (authority.client("client"), SigningKey::generate(KeyKind::Ps256, ""));
-    let folder = Scene::new(&authority, ISSUER, "127.0.0.1:9".parse().unwrap()).into_folder();
+    let scene = Scene::new(&authority, ISSUER, "127.0.0.1:9".parse().unwrap());
+    let folder = scene.replace("    tokens: jwt\n", &format!("    tokens: jwt\n{form}")).into_folder();
     folder.write("sandbox/issuer-key.pem", &key.private_key_pem());
     folder.write("jwks.json", &jwks(&[&key]).to_string());
     folder.write("client.pem", &client.certificate_pem());
@@ -396,7 +408,8 @@ fn every_fault_of_token_has_its_code() {
     }
     // What it is made of.
     explain(&token(&["--claim", "aud=[\"https://other.example\"]"])).assert(1, "token_audience_mismatch");
-    explain(&token(&["--without", "client_id"])).assert(1, "token_claim_missing");
+    let client_claim = if form.contains("azp") { "azp" } else { "client_id" };
+    explain(&token(&["--without", client_claim])).assert(1, "token_claim_missing");
     explain(&token(&["--header", "crit=[\"x\"]"])).assert(1, "token_critical_header");
     explain(&token(&["--expires-in", "0s"])).assert(1, "token_expired");
     explain(&program(&["token", "--key", "dpop.pem"], folder.path())).assert(1, "dpop_token_as_bearer");

@@ -89,6 +89,7 @@ impl AccessToken {
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.header.insert(name.to_owned(), value.into());
+        self.without_header.retain(|removed| removed != name);
         self
     }
 

@@ -181,6 +181,26 @@ impl AccessTokenForm {
         }
     }
 
+    /// The `typ` that is named first.
+    pub fn first_type(&self) -> Option<TokenType> {
+        self.types.first().copied()
+    }
+
+    /// The claim that says what kind of token it is, with a value that it has in access tokens, if one has to.
+    pub fn kind(&self) -> Option<(&str, &str)> {
+        self.kind.as_ref().and_then(TokenKind::example)
+    }
+
+    /// The claim that has the scopes.
+    pub const fn scope_claim(&self) -> &str {
+        &self.scope_claim
+    }
+
+    /// The form of the scopes.
+    pub const fn scope_form(&self) -> ScopeForm {
+        self.scope_form
+    }
+
     /// The claim that says what kind of token it is, if one has to.
     pub fn kind_claim(&self) -> Option<&str> {
         self.kind.as_ref().map(TokenKind::claim)

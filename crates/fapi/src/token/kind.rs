@@ -59,6 +59,11 @@ impl TokenKind {
         &self.claim
     }
 
+    /// The claim, and the first of its values.
+    pub(super) fn example(&self) -> Option<(&str, &str)> {
+        Some((&self.claim, self.values.first()?))
+    }
+
     pub(super) fn new(claim: &str, values: &[String]) -> Self {
         Self { claim: claim.into(), values: values.iter().map(|value| value.as_str().into()).collect() }
     }
