@@ -409,7 +409,10 @@ fn every_fault_has_its_code(form: &str) {
     // What it is made of.
     explain(&token(&["--claim", "aud=[\"https://other.example\"]"])).assert(1, "token_audience_mismatch");
     let client_claim = if form.contains("azp") { "azp" } else { "client_id" };
-    explain(&token(&["--without", client_claim])).assert(1, "token_claim_missing");
+    let nameless = explain(&token(&["--without", client_claim]));
+    nameless.assert(1, "token_claim_missing");
+    // The claim that the configuration names, and not RFC 9068.
+    assert_eq!(nameless.text.contains("which the issuer's `access_token.client_id` names"), client_claim == "azp");
     explain(&token(&["--header", "crit=[\"x\"]"])).assert(1, "token_critical_header");
     explain(&token(&["--expires-in", "0s"])).assert(1, "token_expired");
     explain(&program(&["token", "--key", "dpop.pem"], folder.path())).assert(1, "dpop_token_as_bearer");

@@ -97,6 +97,12 @@ pub enum TokenError {
         /// Its name.
         claim: Box<str>,
     },
+    /// The claim that names the client is absent, and it is not `client_id`.
+    #[error("claim {claim:?}, which the issuer's `access_token.client_id` names, is missing")]
+    ClientMissing {
+        /// Its name.
+        claim: Box<str>,
+    },
     /// A claim of the wrong type or range.
     #[error("claim {claim:?} is malformed, expected {expected}")]
     ClaimMalformed {
@@ -192,7 +198,7 @@ impl TokenError {
             Self::KeyUnknown { .. } => Code::TokenKeyUnknown,
             Self::KeyWeak => Code::TokenKeyWeak,
             Self::SignatureInvalid => Code::TokenSignatureInvalid,
-            Self::ClaimMissing { .. } => Code::TokenClaimMissing,
+            Self::ClaimMissing { .. } | Self::ClientMissing { .. } => Code::TokenClaimMissing,
             Self::ClaimMalformed { .. } | Self::ClientAmbiguous { .. } => Code::TokenClaimMalformed,
             Self::AudienceMismatch { .. } | Self::AudienceIsClient { .. } => Code::TokenAudienceMismatch,
             Self::Expired { .. } => Code::TokenExpired,

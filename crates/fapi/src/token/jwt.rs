@@ -148,7 +148,7 @@ impl ActiveToken {
         if members.contains_key("sub") || !form.may_lack(Dispensable::Subject) {
             required_text(&members, "sub")?;
         }
-        required_text(&members, form.client_claim())?;
+        check_client(&members, form.client_claim())?;
         if members.contains_key("jti") || !form.may_lack(Dispensable::TokenId) {
             required_text(&members, "jti")?;
         }
@@ -157,6 +157,14 @@ impl ActiveToken {
         let confirmation = Confirmation::from_claim(members.get("cnf"));
         Self::with_claims(members, confirmation, names, expected, now)
     }
+}
+
+/// RFC 9068 §2.2: `client_id` is REQUIRED, or the claim that the issuer has in its place.
+fn check_client(members: &Map<String, Value>, claim: &str) -> Result<(), TokenError> {
+    required_text(members, claim).map(drop).map_err(|error| match error {
+        TokenError::ClaimMissing { claim } if &*claim != "client_id" => TokenError::ClientMissing { claim },
+        error => error,
+    })
 }
 
 #[cfg(test)]
