@@ -107,6 +107,10 @@ fn the_configuration_has_no_problem_and_at_most_40_lines() {
         assert!(yaml.contains(own), "{yaml}");
         let readme = std::fs::read_to_string(folder.path().join("dir/README.md")).unwrap();
         assert_eq!(readme.contains("--api 127.0.0.1:8080"), arguments.is_empty(), "{readme}");
+        // No path but those of the sandbox's API is known.
+        let (path, says) = if arguments.is_empty() { ("/accounts", false) } else { ("/", true) };
+        assert!(readme.contains(&format!("https://localhost:8443{path}\n")), "{readme}");
+        assert_eq!(readme.contains("Write a path of your API"), says, "{readme}");
     }
 }
 
@@ -147,6 +151,9 @@ async fn an_issuer_that_can_be_reached_proposes_its_settings() {
     }
     assert!(yaml.lines().count() <= 40, "{yaml}");
     assert!(readme.contains(&server.url("/token")) && !readme.contains("fapi-gateway token"), "{readme}");
+    for part in ["register `tls/client.pem` there", "its authority into `client_certificates.trust_anchors`"] {
+        assert!(readme.contains(part), "no {part:?} in {readme}");
+    }
     assert!(!files.keys().any(|name| name.starts_with("sandbox/")), "{:?}", files.keys());
     assert_eq!(files["tls/issuer-ca.pem"], authority.pem());
     let file = folder.path().join("dir/gateway.yaml");

@@ -100,8 +100,12 @@ pub(super) fn readme(proposal: &Proposal) -> String {
         "The authorization server is the sandbox's: `fapi-gateway token` makes its tokens, good ones and faulty ones."
     } else {
         "The fourth command is for a client that authenticates with its certificate; if yours does it in another way, get the\n\
-         token as it does, and save it as `token`."
+         token as it does, and save it as `token`. The authorization server has to know the client and its certificate:\n\
+         register `tls/client.pem` there, or use the certificate that it knows, in the fourth command and the fifth, and put\n\
+         its authority into `client_certificates.trust_anchors`. An empty `token` means that it gave none; curl says why."
     };
+    let own_path =
+        if proposal.api { "" } else { "Write a path of your API for the `/` at the end of the last command.\n\n" };
     format!(
         "# A gateway for development\n\n\
          Made by `fapi-gateway init`. The certificates are valid for 30 days and their authority's key lies beside them: fit for\n\
@@ -113,7 +117,7 @@ pub(super) fn readme(proposal: &Proposal) -> String {
          {token}\n\
          curl --silent -i --cacert tls/ca.pem --cert tls/client.pem --key tls/client-key.pem -H \"Authorization: Bearer $(cat token)\" https://localhost:8443{path}\n\
          ```\n\n\
-         {about}\n\n\
+         {own_path}{about}\n\n\
          If a call is refused, this says why:\n\n\
          ```sh\n\
          fapi-gateway explain --token token --certificate tls/client.pem --request \"GET https://localhost:8443{path}\" --fetch\n\
