@@ -102,6 +102,10 @@ impl Admin {
             _ => (StatusCode::NOT_FOUND, TEXT, PATHS.to_vec()),
         };
         let mut response = plain(status, kind, body);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        }
         if *method == Method::HEAD {
             response.body_mut().clear();
         }

@@ -140,6 +140,26 @@ fn a_missing_file_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_a_path_of_the_admin_listener_does_not_have_is_told_those_it_has() {
+    let world = World::start().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = async |path: &str| {
+        let answer = client.post(format!("http://{}{path}", world.gateway.admin_address())).send().await.unwrap();
+        let allow = answer.headers().get("allow").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), allow.unwrap_or_default())
+    };
+    // RFC 9110 §15.5.6.
+    for path in ["/livez", "/readyz", "/status", "/metrics"] {
+        assert_eq!(post(path).await, (405, "GET, HEAD".to_owned()), "{path}");
+        assert_eq!(
+            client.get(format!("http://{}{path}", world.gateway.admin_address())).send().await.unwrap().status(),
+            200
+        );
+    }
+    assert_eq!(post("/nowhere").await, (404, String::new())); // control
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_serves_until_sigterm_and_reloads_on_sighup() {
     let authority = Authority::new("Test CA");
     let issuer = AuthorizationServer::start(&authority).unwrap();
