@@ -91,6 +91,9 @@ fn main() -> ExitCode {
             return ExitCode::from(commands::BAD_USAGE);
         }
     };
+    for target in environment.iter().flat_map(Filter::unknown_targets) {
+        eprintln!("fapi-gateway: RUST_LOG: no part of the program is called `{target}`, so it selects no line");
+    }
     // `run` starts the log when it has read how.
     let runs = matches!(arguments.command, Command::Run { .. });
     let log = if runs {

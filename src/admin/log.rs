@@ -46,7 +46,11 @@ impl Admin {
                 if !in_time {
                     say();
                 }
-                plain(StatusCode::NO_CONTENT, TEXT, Vec::new())
+                let unknown = filter.unknown_targets();
+                let notes: String =
+                    unknown.map(|target| format!("no part of the program is called `{target}`\n")).collect();
+                let status = if notes.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
+                plain(status, TEXT, notes.into_bytes())
             }
             Err(refusal) => {
                 session.set_keepalive(None);

@@ -31,6 +31,12 @@ impl Filter {
         Self("warn".into())
     }
 
+    /// Its targets that nothing in the program is called by; whoever names one means another.
+    pub fn unknown_targets(&self) -> impl Iterator<Item = &str> {
+        let targets = self.0.split(',').filter_map(|part| Some(part.split_once('=')?.0));
+        targets.filter(|target| !is_known(target))
+    }
+
     pub(super) fn to_env_filter(&self) -> EnvFilter {
         EnvFilter::new(&*self.0)
     }
@@ -74,6 +80,40 @@ impl fmt::Display for Filter {
         f.write_str(&self.0)
     }
 }
+
+/// Whether a target is that of lines of the gateway or of a library, or of some of them.
+fn is_known(target: &str) -> bool {
+    let of_gateway = |part: &&str| {
+        let whole = format!("fapi_gateway::{part}");
+        whole.starts_with(target) || target.strip_prefix(&whole).is_some_and(|rest| rest.starts_with("::"))
+    };
+    PARTS.iter().any(|part| of_gateway(part))
+        || LIBRARIES.iter().any(|library| library.starts_with(target) || target.starts_with(library))
+}
+
+/// The modules of the gateway.
+const PARTS: [&str; 17] = [
+    "admin",
+    "certificate",
+    "clock",
+    "commands",
+    "config",
+    "connection",
+    "gateway",
+    "generation",
+    "issuer",
+    "proxy",
+    "replay",
+    "resource",
+    "server",
+    "sync",
+    "telemetry",
+    "upstream",
+    "workers",
+];
+
+/// How the names of libraries with lines of their own begin.
+const LIBRARIES: [&str; 9] = ["pingora", "rustls", "hyper", "h2", "reqwest", "tokio", "hickory", "mio", "want"];
 
 /// Whether a line may be in the log, whatever the filter says.
 ///
@@ -128,6 +168,34 @@ mod tests {
         ] {
             assert_eq!(parsed(text), Err(FilterError { part: part.into() }), "{text}");
         }
+    }
+
+    #[test]
+    fn a_target_that_is_no_part_of_the_program_is_known_as_such() {
+        let unknown = |text: &str| {
+            let filter: Filter = text.parse().unwrap();
+            filter.unknown_targets().map(str::to_owned).collect::<Vec<String>>()
+        };
+        for good in [
+            "info",
+            "fapi_gateway=debug",
+            "fapi=debug",
+            "info,fapi_gateway::server=debug",
+            "fapi_gateway::server::listener=debug",
+            "warn,rustls=info,pingora_core=off,hyper_util::client=info",
+        ] {
+            assert_eq!(unknown(good), Vec::<String>::new(), "{good}"); // control
+        }
+        assert_eq!(unknown("fapi_gatway=debug"), ["fapi_gatway"]);
+        let several = "info,fapi_gateway::conection=debug,fapi-gateway=warn,fapi_gateway::serverx=info";
+        assert_eq!(unknown(several), ["fapi_gateway::conection", "fapi-gateway", "fapi_gateway::serverx"]);
+    }
+
+    #[test]
+    fn the_parts_are_the_modules_of_the_program() {
+        let lines = include_str!("../lib.rs").lines();
+        let modules = lines.filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+        assert_eq!(modules.collect::<Vec<_>>(), PARTS);
     }
 
     #[test]

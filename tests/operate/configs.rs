@@ -159,10 +159,13 @@ fn the_example_has_every_key_once_with_a_comment() {
     assert!(text.contains("\n# include: [routes, "));
     let mut written = BTreeSet::from(["include".to_owned()]);
     collect_written(&example, &schema, &schema, "", &mut written);
-    assert_eq!(keys, written);
+    let lacks: Vec<&String> = keys.difference(&written).collect();
+    assert!(lacks.is_empty(), "gateway.yaml lacks the keys {lacks:?}: add each once, with a comment");
+    let unknown: Vec<&String> = written.difference(&keys).collect();
+    assert!(unknown.is_empty(), "gateway.yaml has {unknown:?}, which the schema does not: correct or remove them");
     for line in text.lines().filter(|line| line.contains(": ") && !line.starts_with('#')) {
         let of_second_route = ["name: health", "path: /health", "methods: [GET]", "upstream: accounts"];
-        assert!(line.contains(" # ") || of_second_route.iter().any(|text| line.contains(text)), "no comment: {line}");
+        assert!(line.contains(" # ") || of_second_route.iter().any(|text| line.contains(text)), "this line of gateway.yaml has no comment: {line}");
     }
 }
 
@@ -414,6 +417,18 @@ fn a_time_out_of_range_names_a_default_only_where_the_key_has_one() {
                   private_key_jwt, private_key: keys/gateway.pem } } }";
     let errors = folder.problems(&text.replacen(" }\nupstreams:", &format!("{issuer}\nupstreams:"), 1));
     assert_eq!(errors.errors()[0].problem, "the time must be from 0s to 1h");
+}
+
+#[test]
+fn a_part_of_the_program_that_does_not_exist_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let warnings = |level: &str| {
+        let text = minimal() + &format!("log: {{ level: \"{level}\" }}\n");
+        folder.load(&text).unwrap_or_else(|errors| panic!("{errors}")).warnings
+    };
+    assert_eq!(warnings("info,fapi_gateway::server=debug"), Vec::<String>::new()); // control
+    let warnings = warnings("info,fapi_gatway=debug");
+    assert!(warnings.len() == 1 && warnings[0].starts_with("log.level: ") && warnings[0].contains("`fapi_gatway`"));
 }
 
 #[test]

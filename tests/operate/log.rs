@@ -212,6 +212,22 @@ async fn its_level_is_that_of_the_file_and_can_be_changed_while_it_runs() {
     knock();
     program.says("DEBUG");
 
+    // The part of the program that the documentation names has something to say.
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operate/configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, named) = page.split_once("`info,fapi_gateway::").expect("an example");
+    let example = format!("info,fapi_gateway::{}", named.split('`').next().unwrap());
+    let example: &'static str = Box::leak(example.into_boxed_str());
+    assert_eq!(log_of(admin, Method::PUT, example).await, (204, String::new()));
+    program.says("the log has other lines from now on");
+    knock();
+    program.says("DEBUG");
+
+    // A name that nothing has is taken, and said.
+    let (status, note) = log_of(admin, Method::PUT, "info,fapi_gatway=debug").await;
+    assert!(status == 200 && note.contains("`fapi_gatway`"), "{status} {note}");
+    assert_eq!(log_of(admin, Method::PUT, "fapi_gateway=debug").await, (204, String::new()));
+
     // What a reload changes is in force too; what it does not change stays as it was chosen.
     let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     program.signal("-HUP");

@@ -18,8 +18,13 @@ impl Build<'_> {
             LogFormat::Text => Format::Text,
             LogFormat::Json => Format::Json,
         };
-        match entry.level.get_or_insert_with(|| Filter::default().to_string()).parse() {
-            Ok(filter) => Some(logging::Settings { format, filter }),
+        match entry.level.get_or_insert_with(|| Filter::default().to_string()).parse::<Filter>() {
+            Ok(filter) => {
+                for target in filter.unknown_targets() {
+                    self.warn(&at, format!("no part of the program is called `{target}`, so it selects no line"));
+                }
+                Some(logging::Settings { format, filter })
+            }
             Err(problem) => {
                 self.problem(&at, problem.to_string());
                 None
