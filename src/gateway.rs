@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
-use fapi::cors::{Cors, Granted, Preflight};
+use fapi::cors::{Cors, Granted, NotGranted, Preflight};
 use fapi::credentials::Credentials;
 use fapi::dpop::{Freshness, ProofContext, ProofKeys};
 use fapi::headers::{InteractionId, StripList, TraceContext};
@@ -120,16 +120,21 @@ impl Gateway {
         seen.origin = Some(origin.clone());
         let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
         // Fetch standard §3.3.5: a preflight "never includes credentials", so none are asked for.
-        if let Some(preflight) = Preflight::of(request)
-            && let Some(granted) = self.grant(&preflight, &target, cors, seen)
-        {
-            return Ok(Verdict::Preflight(granted));
-        }
-        let matched = match self.routes.find(&target) {
-            Ok(matched) => matched,
-            Err((route, error)) => {
+        let not_granted = match Preflight::of(request) {
+            Some(preflight) => match self.grant(&preflight, &target, cors, seen) {
+                Ok(granted) => return Ok(Verdict::Preflight(granted)),
+                Err(why) => Some(why),
+            },
+            None => None,
+        };
+        let matched = match (self.routes.find(&target), not_granted) {
+            (Ok(matched), _) => matched,
+            (Err((route, error)), not_granted) => {
                 seen.route = route;
-                return Err(error.into());
+                return Err(match not_granted {
+                    Some(why) => error.of_preflight(why).into(),
+                    None => error.into(),
+                });
             }
         };
         seen.route = Some(matched.route().clone());
@@ -167,12 +172,14 @@ impl Gateway {
         target: &Target<'_>,
         cors: Option<&Cors>,
         seen: &mut Seen,
-    ) -> Option<Granted> {
-        let matched = self.routes.find(&target.with_method(&preflight.method)).ok()?;
+    ) -> Result<Granted, NotGranted> {
+        let matched = self.routes.find(&target.with_method(&preflight.method));
+        let matched = matched.map_err(|_| NotGranted::method(preflight))?;
         let route = matched.route();
-        let granted = route.cors.as_deref().or(cors)?.grant(preflight, &route.methods)?;
+        let rule = route.cors.as_deref().or(cors).ok_or(NotGranted::NoRule)?;
+        let granted = rule.grant(preflight, &route.methods)?;
         seen.route = Some(route.clone());
-        Some(granted)
+        Ok(granted)
     }
 }
 

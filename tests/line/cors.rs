@@ -142,6 +142,19 @@ async fn a_preflight_of_another_origin_or_method_gets_no_cors_fields() {
         assert_eq!(cors_fields(&response), <[&str; 0]>::default(), "{what}");
         assert_eq!(field(&response, "vary"), "Origin", "{what}");
     }
+    // What was compared is in the audit.
+    for (request, says) in [
+        (preflight("/api/x", OTHER, "POST"), format!("its origin is {OTHER:?}, expected one of [{APP:?}]")),
+        (preflight("/api/x", APP, "DELETE"), "no route has the path and the method \"DELETE\"".to_owned()),
+        (preflight("/closed", APP, "GET"), format!("its origin is {APP:?}, expected one of []")),
+    ] {
+        let record = world.gateway.record_of(&sent(&client, request).await);
+        assert_eq!(record["code"], "method_not_allowed");
+        let detail = record["detail"].as_str().unwrap();
+        assert!(detail.starts_with("the route has only the methods ") && detail.contains(&says), "{detail}");
+    }
+    let other = sent(&client, asked("OPTIONS", "/api/x", &[("origin", APP)])).await;
+    assert_eq!(world.gateway.record_of(&other)["detail"], "the route has only the methods \"GET, POST\"", "control");
     // The rule of the listener is for the routes that have none.
     for path in ["/listener", "/open"] {
         assert_eq!(sent(&client, preflight(path, PORTAL, "GET")).await.status(), StatusCode::NO_CONTENT, "{path}");

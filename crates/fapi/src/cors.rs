@@ -6,6 +6,8 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
+use crate::text::{Names, printable};
+
 /// An origin as browsers send it: scheme, host, and the port unless it is the scheme's own (RFC 6454 §6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptOrigin(HeaderValue);
@@ -111,23 +113,31 @@ impl Cors {
 
     /// Grants a preflight for a route with these methods.
     ///
-    /// `None` unless its origin and its method are allowed. Headers are not compared: the answer lists the allowed ones,
-    /// and the browser compares.
-    pub fn grant(&self, preflight: &Preflight, methods: &[Method]) -> Option<Granted> {
-        let origin = self.allowed(&preflight.origin)?;
+    /// Headers are not compared: the answer lists the allowed ones, and the browser compares.
+    ///
+    /// # Errors
+    /// [`NotGranted::Origin`], [`NotGranted::Method`].
+    pub fn grant(&self, preflight: &Preflight, methods: &[Method]) -> Result<Granted, NotGranted> {
+        let origin = self.allowed(&preflight.origin).ok_or_else(|| NotGranted::Origin {
+            found: shown_field(&preflight.origin),
+            allowed: Names::of(self.origins.iter().filter_map(|ScriptOrigin(origin)| origin.to_str().ok())),
+        })?;
         if !methods.contains(&preflight.method) {
-            return None;
+            return Err(NotGranted::method(preflight));
         }
         let names = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let mut fields = self.granted_to(origin);
-        fields.push((header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::try_from(names).ok()?));
+        fields.push((
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static("")),
+        ));
         fields.push((header::ACCESS_CONTROL_ALLOW_HEADERS, self.allowed_headers.clone()));
         fields.push((header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone()));
         fields.push((
             header::VARY,
             HeaderValue::from_static("Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
         ));
-        Some(Granted(fields))
+        Ok(Granted(fields))
     }
 
     fn allowed(&self, origin: &HeaderValue) -> Option<&HeaderValue> {
@@ -161,6 +171,39 @@ impl Preflight {
         let method = sole(&request.headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
         Some(Self { method: Method::from_bytes(method.as_bytes()).ok()?, origin })
     }
+}
+
+/// Why a preflight is not granted, and judged like any other OPTIONS.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotGranted {
+    /// Neither the route nor the listener has a rule.
+    #[error("no `cors` is configured for it")]
+    NoRule,
+    /// Its origin is not allowed.
+    #[error("its origin is {found:?}, expected one of {allowed}")]
+    Origin {
+        /// What it has.
+        found: Box<str>,
+        /// Those of the rule.
+        allowed: Names,
+    },
+    /// No route has its path and method.
+    #[error("no route has the path and the method {found:?} that it asks for")]
+    Method {
+        /// What it asks for.
+        found: Box<str>,
+    },
+}
+
+impl NotGranted {
+    /// For a method that no route has.
+    pub fn method(preflight: &Preflight) -> Self {
+        Self::Method { found: printable(preflight.method.as_str()) }
+    }
+}
+
+fn shown_field(value: &HeaderValue) -> Box<str> {
+    printable(&String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// The answer to a preflight that was granted; only [`Cors::grant`] makes one. It names no upstream.
@@ -296,7 +339,8 @@ mod tests {
         let good = [("origin", APP), ("access-control-request-method", "POST")];
         let granted = |method: &str, fields: &[(&str, &str)]| {
             let preflight = Preflight::of(&parts(method, fields))?;
-            cors(false).grant(&preflight, &[Method::GET, Method::POST]).map(|granted| text(granted.fields()))
+            let granted = cors(false).grant(&preflight, &[Method::GET, Method::POST]);
+            granted.ok().map(|granted| text(granted.fields()))
         };
         assert_eq!(
             granted("OPTIONS", &good).unwrap(),

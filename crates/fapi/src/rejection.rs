@@ -274,7 +274,7 @@ impl Rejection {
         headers.insert(crate::headers::INTERACTION_ID, interaction.header_value());
         self.add_challenge(headers);
         match &self.cause {
-            Cause::Route(RouteError::MethodNotAllowed { allow }) => {
+            Cause::Route(RouteError::MethodNotAllowed { allow } | RouteError::PreflightNotGranted { allow, .. }) => {
                 if let Ok(value) = HeaderValue::try_from(&**allow) {
                     headers.insert(header::ALLOW, value);
                 }

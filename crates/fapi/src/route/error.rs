@@ -1,6 +1,7 @@
 //! Why a request has no route.
 
 use crate::code::Code;
+use crate::cors::NotGranted;
 
 /// Why a request has no route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,14 @@ pub enum RouteError {
         /// The methods of the pattern, as a value of `Allow` (RFC 9110 §10.2.1).
         allow: Box<str>,
     },
+    /// The same for a preflight, which no rule grants.
+    #[error("the route has only the methods {allow:?}, and the preflight is not granted: {why}")]
+    PreflightNotGranted {
+        /// The methods of the pattern, as a value of `Allow` (RFC 9110 §10.2.1).
+        allow: Box<str>,
+        /// Why it is not granted.
+        why: NotGranted,
+    },
 }
 
 impl RouteError {
@@ -28,7 +37,16 @@ impl RouteError {
         match self {
             Self::PathAmbiguous { .. } => Code::PathAmbiguous,
             Self::NotFound => Code::RouteNotFound,
-            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::MethodNotAllowed { .. } | Self::PreflightNotGranted { .. } => Code::MethodNotAllowed,
+        }
+    }
+
+    /// The same error of a preflight that is not granted.
+    #[must_use]
+    pub fn of_preflight(self, why: NotGranted) -> Self {
+        match self {
+            Self::MethodNotAllowed { allow } => Self::PreflightNotGranted { allow, why },
+            Self::PathAmbiguous { .. } | Self::NotFound | Self::PreflightNotGranted { .. } => self,
         }
     }
 }
