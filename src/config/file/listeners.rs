@@ -195,7 +195,7 @@ pub(in crate::config) enum OnExpired {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status` and `/revocations`; never a listener's.
+    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/log` and `/revocations`; never a listener's.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
     /// TLS, with a client certificate for `/revocations`. Default: plain HTTP.
