@@ -1,5 +1,5 @@
 //! `fapi-gateway thumbprint`: prints what a token's `cnf` names: `x5t#S256` of certificates (RFC 8705 §3.1) and `jkt` of
-//! keys (RFC 9449 §6.1).
+//! keys (RFC 9449 §6.1); or the public keys themselves, to register them.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -25,17 +25,23 @@ pub struct Arguments {
     /// Certificates or keys: PEM, a certificate in DER, a JWK or a JWK Set; `-` for standard input.
     #[arg(allow_hyphen_values = true)]
     file: PathBuf,
+    /// Print the public keys instead, each as a JWK, as an authorization server registers them. Certificates are left out.
+    #[arg(long)]
+    jwk: bool,
 }
 
 /// Prints one line for each certificate and key in the file, in order. Never prints a private key.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let lines = super::input(&arguments.file)
-        .and_then(|bytes| thumbprints(&bytes).map_err(|why| Failure::of(NOT_GOOD, &arguments.file, &why)));
+        .and_then(|bytes| printed(&bytes, arguments.jwk).map_err(|why| Failure::of(NOT_GOOD, &arguments.file, &why)));
     super::ended(lines.and_then(|lines| super::print(&lines)), "thumbprint")
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "what is neither a certificate nor a key has no thumbprint")]
-fn thumbprints(bytes: &[u8]) -> Result<String, String> {
+fn printed(bytes: &[u8], as_jwk: bool) -> Result<String, String> {
+    let of_jwk: fn(&Map<String, Value>) -> Result<String, String> = if as_jwk { public_members } else { of_jwk };
+    let of_certificate: fn(&ClientCertificate) -> String = if as_jwk { |_| String::new() } else { of_certificate };
+    let of_private_key = |der: PrivateKeyDer<'_>| of_jwk(&private_jwk(&der)?);
     let mut lines = String::new();
     if bytes.trim_ascii_start().starts_with(b"{") {
         let document = parse_object(bytes).map_err(|error| format!("it is not a JWK or a JWK Set: {error}"))?;
@@ -52,7 +58,10 @@ fn thumbprints(bytes: &[u8]) -> Result<String, String> {
         return Ok(lines);
     }
     if let Ok(certificate) = ClientCertificate::from_der(bytes) {
-        return Ok(of_certificate(&certificate));
+        lines.push_str(&of_certificate(&certificate));
+    }
+    if !lines.is_empty() {
+        return Ok(lines);
     }
     if String::from_utf8_lossy(bytes).contains("ENCRYPTED") {
         return Err("the private key is encrypted; give its certificate or its public key".to_owned());
@@ -72,7 +81,8 @@ fn thumbprints(bytes: &[u8]) -> Result<String, String> {
         }
     }
     if lines.is_empty() {
-        return Err("there is no certificate and no key in it; expected PEM, a JWK or a JWK Set".to_owned());
+        let nothing = if as_jwk { "no key" } else { "no certificate and no key" };
+        return Err(format!("there is {nothing} in it; expected PEM, a JWK or a JWK Set"));
     }
     Ok(lines)
 }
@@ -81,14 +91,23 @@ fn of_certificate(certificate: &ClientCertificate) -> String {
     format!("x5t#S256 {} certificate {:?}\n", certificate.thumbprint(), certificate.subject())
 }
 
-fn of_private_key(der: PrivateKeyDer<'_>) -> Result<String, String> {
-    let key = PrivateKey::from_der(&der).map_err(|error| error.to_string())?;
-    of_jwk(&key.public_jwk().map_err(|error| error.to_string())?)
+fn private_jwk(der: &PrivateKeyDer<'_>) -> Result<Map<String, Value>, String> {
+    let key = PrivateKey::from_der(der).map_err(|error| error.to_string())?;
+    key.public_jwk().map_err(|error| error.to_string())
+}
+
+/// The JWK on one line, without a private member.
+fn public_members(jwk: &Map<String, Value>) -> Result<String, String> {
+    const PUBLIC: [&str; 8] = ["kty", "crv", "x", "y", "n", "e", "kid", "alg"];
+    KeyThumbprint::of_jwk(jwk).ok_or(NOT_PUBLIC)?;
+    let mut public = jwk.clone();
+    public.retain(|name, _| PUBLIC.contains(&name.as_str()));
+    Ok(format!("{}\n", Value::Object(public)))
 }
 
 fn of_jwk(jwk: &Map<String, Value>) -> Result<String, String> {
     let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-    let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or("it is not a public key of type EC, OKP or RSA")?;
+    let thumbprint = KeyThumbprint::of_jwk(jwk).ok_or(NOT_PUBLIC)?;
     let mut line = format!("jkt {thumbprint} {}", text("kty").unwrap_or_default());
     if let Some(curve) = text("crv") {
         let _ = write!(line, " {curve:?}");
@@ -124,5 +143,6 @@ fn public_jwk(der: &[u8]) -> Result<Map<String, Value>, String> {
     Ok(jwk)
 }
 
+const NOT_PUBLIC: &str = "it is not a public key of type EC, OKP or RSA";
 const P_256: &str = "1.2.840.10045.3.1.7";
 const ED25519: &str = "1.3.101.112";

@@ -66,6 +66,39 @@ fn thumbprints_are_those_that_tokens_are_bound_to() {
 }
 
 #[test]
+fn a_public_key_is_printed_as_it_is_registered_and_never_the_private_one() {
+    let folder = Folder::new();
+    let printed = |input: &str| {
+        let output = program(&["thumbprint", "--jwk", "-"], folder.path(), input);
+        (output.status.code(), text(&output.stdout))
+    };
+    let certificate = Authority::new("Test CA").client("one").certificate_pem();
+    for kind in KeyKind::ALL {
+        let key = SigningKey::generate(kind, "kid-1");
+        let members = |text: &str, with_kid: bool| {
+            let jwk: serde_json::Value = serde_json::from_str(text).expect("one JWK on one line");
+            let mut wanted = key.jwk();
+            let names = if with_kid { &["use", "key_ops"][..] } else { &["use", "key_ops", "kid", "alg"] };
+            wanted.as_object_mut().unwrap().retain(|name, _| !names.contains(&name.as_str()));
+            assert_eq!(jwk, wanted, "{kind:?}");
+        };
+        for pem in [key.private_key_pem(), key.public_key_pem(), certificate.clone() + &key.private_key_pem()] {
+            let (exit, text) = printed(&pem);
+            assert_eq!(exit, Some(0), "{kind:?}");
+            members(&text, false);
+        }
+        let mut secret = key.jwk();
+        secret["d"] = "c2VjcmV0".into();
+        let (exit, text) = printed(&secret.to_string());
+        assert_eq!(exit, Some(0), "{kind:?}");
+        members(&text, true);
+    }
+    assert_eq!(printed(&certificate), (Some(1), String::new()));
+    // control
+    assert_eq!(program(&["thumbprint", "-"], folder.path(), &certificate).status.code(), Some(0));
+}
+
+#[test]
 fn completions_and_pages_of_the_manual_know_every_command() {
     let folder = Folder::new();
     let run = |arguments: &[&str]| {
