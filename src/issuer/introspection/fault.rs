@@ -44,7 +44,7 @@ pub(super) enum Fault {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// RFC 7662 §2.3: the gateway's own credentials were refused.
-    #[error("it refused the gateway itself with status {status}{error}; check introspection.authentication", status = status.as_u16())]
+    #[error("it refused the gateway itself with status {status}{error}; check introspection.client_id and introspection.authentication", status = status.as_u16())]
     Unauthorized { status: StatusCode, error: ErrorName },
     #[error("it answered with status {status}, expected 200", status = status.as_u16())]
     Status { status: StatusCode },
@@ -104,5 +104,20 @@ impl ErrorName {
 impl fmt::Display for ErrorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_ref().map_or(Ok(()), |name| write!(f, " and {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_gateway_names_both_keys_that_can_be_wrong() {
+        let said = |status, body: &str| Fault::of(status, body.as_bytes()).to_string();
+        let refused = said(StatusCode::UNAUTHORIZED, r#"{"error":"invalid_client"}"#);
+        for part in ["401 and invalid_client", "introspection.client_id", "introspection.authentication"] {
+            assert!(refused.contains(part), "no {part:?} in {refused}");
+        }
+        assert_eq!(said(StatusCode::BAD_GATEWAY, ""), "it answered with status 502, expected 200"); // control
     }
 }
