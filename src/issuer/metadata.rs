@@ -91,7 +91,7 @@ impl Discovery {
             Err(error) if !error.ends_the_search() => error,
             decided => return decided,
         };
-        self.read(client, &self.openid, sought).await.map_err(|second| second.after(first))
+        self.read(client, &self.openid, sought).await.map_err(|second| self.neither(first, second))
     }
 
     /// The whole metadata, for people: for requests, only [`Discovery::find`] is used.
@@ -103,7 +103,16 @@ impl Discovery {
             Err(error) if !error.ends_the_search() => error,
             decided => return decided,
         };
-        self.read_document(client, &self.openid).await.map_err(|second| second.after(first))
+        self.read_document(client, &self.openid).await.map_err(|second| self.neither(first, second))
+    }
+
+    /// The error at the second URL, after another at the first.
+    fn neither(&self, first: MetadataError, second: MetadataError) -> MetadataError {
+        if second.ends_the_search() {
+            return second;
+        }
+        let urls = Box::new((self.authorization_server.clone(), self.openid.clone()));
+        MetadataError::Neither { urls, authorization_server: Box::new(first), openid: Box::new(second) }
     }
 
     async fn read_document(&self, client: &Client, url: &Url) -> Result<Map<String, Value>, MetadataError> {
@@ -167,8 +176,13 @@ pub enum MetadataError {
         found: Box<str>,
     },
     /// Neither URL has a usable document.
-    #[error("no usable metadata by RFC 8414 ({authorization_server}) or by OpenID Connect Discovery ({openid})")]
+    #[error(
+        "no usable metadata by RFC 8414 at {} ({authorization_server}) or by OpenID Connect Discovery at {} ({openid})",
+        urls.0, urls.1
+    )]
     Neither {
+        /// Both URLs.
+        urls: Box<(Url, Url)>,
         /// What was wrong at the first URL.
         authorization_server: Box<Self>,
         /// What was wrong at the second.
@@ -180,14 +194,6 @@ impl MetadataError {
     /// A document of another issuer: someone else controls the URL.
     const fn ends_the_search(&self) -> bool {
         matches!(self, Self::IssuerMismatch { .. })
-    }
-
-    /// The error at the second URL, after another at the first.
-    fn after(self, first: Self) -> Self {
-        if self.ends_the_search() {
-            return self;
-        }
-        Self::Neither { authorization_server: Box::new(first), openid: Box::new(self) }
     }
 }
 

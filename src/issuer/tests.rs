@@ -447,7 +447,11 @@ async fn fapi2_rs_13_refuses_a_discovered_jwks_uri_without_tls() {
         server.script(METADATA, ok(metadata.clone()));
         server.script(OPENID, ok(metadata));
         let error = Box::new(MetadataError::NotHttps { member: "jwks_uri", found: uri.into() });
-        let neither = MetadataError::Neither { authorization_server: error.clone(), openid: error };
+        let urls = [METADATA, OPENID].map(|path| server.url(path).parse().unwrap());
+        let urls = Box::new(urls.into());
+        let neither = MetadataError::Neither { urls, authorization_server: error.clone(), openid: error };
+        // RFC 8414 §3.1 puts the well-known part before the path of the issuer, so an operator may look elsewhere.
+        assert!(neither.to_string().contains(&server.url(METADATA)), "{neither}");
         assert_eq!(world.refresh(0).await, Err(neither.into()), "{uri}");
     }
     assert_eq!(server.requests_to(JWKS), 0);
