@@ -179,7 +179,8 @@ fn rfc7638_3_1_thumbprints_are_those_of_an_implementation_that_gives_the_example
 fn rfc7638_3_1_the_key_is_for_rs256_and_verifies_nothing() {
     let section = section(RFC_7638, "3.1");
     let mut jwk = object(&section, "jwk").clone();
-    assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap_err(), KeyError::OtherPurpose { member: "alg" });
+    let found = jwk["alg"].to_string().into();
+    assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap_err(), KeyError::OtherPurpose { member: "alg", found });
     jwk.remove("alg");
     assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap().algorithm(), Algorithm::Ps256); // control
 }

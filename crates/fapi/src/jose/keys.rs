@@ -11,7 +11,7 @@ use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::json::{elements_of, parse_object};
-use crate::text::printable;
+use crate::text::{printable, shown_value};
 
 /// A signature algorithm that FAPI 2.0 §5.4.1 allows; others cannot be represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,16 +64,18 @@ enum Strength {
 }
 
 /// Why an entry of a JWK Set cannot verify signatures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Its type or curve has no algorithm that FAPI allows.
     #[error("its type or curve is not for PS256, ES256 or EdDSA")]
     NotForVerifying,
     /// Its `use`, `key_ops` or `alg` is for another purpose.
-    #[error("its {member} is for another purpose than PS256, ES256 or EdDSA signatures")]
+    #[error("its {member} is {found}, which is for another purpose than PS256, ES256 or EdDSA signatures")]
     OtherPurpose {
         /// The member that says so.
         member: &'static str,
+        /// Its value, as it may be logged.
+        found: Box<str>,
     },
     /// It contains a private or symmetric member.
     #[error("it holds the private member {member}")]
@@ -111,17 +113,18 @@ impl VerifyingKey {
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         let key = Self::from_key_members(jwk)?;
         let present = |name: &str| jwk.get(name).filter(|value| !value.is_null());
+        let other = |member| Err(KeyError::OtherPurpose { member, found: shown_value(jwk.get(member)) });
         // RFC 7517 §4.4: "The "alg" (algorithm) parameter identifies the algorithm intended for use with the key."
         if present("alg").is_some_and(|name| name.as_str().and_then(Algorithm::from_name) != Some(key.algorithm)) {
-            return Err(KeyError::OtherPurpose { member: "alg" });
+            return other("alg");
         }
         if present("use").is_some_and(|usage| usage != "sig") {
-            return Err(KeyError::OtherPurpose { member: "use" });
+            return other("use");
         }
         let verifies =
             |operations: &Value| operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
         if present("key_ops").is_some_and(|operations| !verifies(operations)) {
-            return Err(KeyError::OtherPurpose { member: "key_ops" });
+            return other("key_ops");
         }
         Ok(key)
     }
@@ -375,7 +378,7 @@ mod tests {
     /// Why the one key of a set is not usable.
     fn reason(key: &str) -> KeyError {
         match set(&[key]).unwrap_err() {
-            KeySetError::NoUsableKey { skipped } => skipped[0].reason,
+            KeySetError::NoUsableKey { skipped } => skipped[0].reason.clone(),
             error @ (KeySetError::Malformed | KeySetError::TooMany) => panic!("{error}"),
         }
     }
@@ -394,7 +397,7 @@ mod tests {
             EC,
         ])
         .unwrap();
-        let reasons: Vec<KeyError> = keys.skipped().iter().map(|skipped| skipped.reason).collect();
+        let reasons: Vec<KeyError> = keys.skipped().iter().map(|skipped| skipped.reason.clone()).collect();
         let malformed = KeyError::Malformed { member: "n" };
         assert_eq!(keys.len(), 1);
         assert_eq!(reasons, [KeyError::NotForVerifying, malformed, KeyError::Ambiguous, KeyError::NotForVerifying]);
@@ -416,7 +419,7 @@ mod tests {
         for odd in odd {
             let keys = set(&[odd, EC]).unwrap();
             assert_eq!(
-                (keys.len(), keys.skipped().len(), keys.skipped()[0].reason),
+                (keys.len(), keys.skipped().len(), keys.skipped()[0].reason.clone()),
                 (1, 1, KeyError::Ambiguous),
                 "{odd}"
             );
@@ -454,9 +457,9 @@ mod tests {
         assert_eq!(usable(&[&OKP.replacen('{', r#"{"y":"","n":7,"#, 1)]), Some(1));
         // Members that mean something still decide, and a secret is a secret in a key of any type.
         for (member, expected) in [
-            (r#""alg":"","#, KeyError::OtherPurpose { member: "alg" }),
-            (r#""use":"","#, KeyError::OtherPurpose { member: "use" }),
-            (r#""key_ops":[null],"#, KeyError::OtherPurpose { member: "key_ops" }),
+            (r#""alg":"RS256","#, KeyError::OtherPurpose { member: "alg", found: "\"RS256\"".into() }),
+            (r#""use":"","#, KeyError::OtherPurpose { member: "use", found: "\"\"".into() }),
+            (r#""key_ops":[null],"#, KeyError::OtherPurpose { member: "key_ops", found: "a list".into() }),
             (r#""d":"AQ","#, KeyError::Private { member: "d" }),
             (r#""k":"AQ","#, KeyError::Private { member: "k" }),
             (r#""oth":[],"#, KeyError::Private { member: "oth" }),
