@@ -279,7 +279,7 @@ impl Build<'_> {
                 };
                 issuers.and(accepted).map(|_| Requirement::Protected(policy.into()))
             }
-            Err(error @ InvalidPolicy::ScopeSyntax) => {
+            Err(error @ InvalidPolicy::ScopeSyntax { .. }) => {
                 self.problem(&scopes_at, format!("{error}; write each as the issuer does"));
                 None
             }

@@ -17,8 +17,11 @@ pub enum InvalidPolicy {
     #[error("no sender constraint is named; name certificate, dpop or both")]
     SenderConstraints,
     /// A scope that does not follow the syntax of RFC 6749 §3.3.
-    #[error("a scope is empty or has characters that RFC 6749 section 3.3 does not allow")]
-    ScopeSyntax,
+    #[error("{scope:?} is not a scope: it is empty, or has characters that RFC 6749 section 3.3 does not allow")]
+    ScopeSyntax {
+        /// The scope, as it may be printed.
+        scope: Box<str>,
+    },
     /// No client, or one without a name.
     #[error("no client is named, or one is empty; name at least one in `allow` or `deny`")]
     Clients,

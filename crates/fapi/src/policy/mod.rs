@@ -204,6 +204,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::printable;
 
     #[test]
     fn a_policy_is_what_it_was_made_of() {
@@ -252,7 +253,7 @@ mod tests {
                 vec![Scheme::Bearer],
                 NonceMode::Never,
             );
-            assert_eq!(policy.unwrap_err(), InvalidPolicy::ScopeSyntax, "{scope:?}");
+            assert_eq!(policy.unwrap_err(), InvalidPolicy::ScopeSyntax { scope: printable(scope) }, "{scope:?}");
         }
     }
 }

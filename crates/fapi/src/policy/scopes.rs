@@ -1,7 +1,7 @@
 //! The scopes that a route requires (RFC 6749 §3.3, RFC 6750 §3.1).
 
 use super::error::{InvalidPolicy, PolicyError};
-use crate::text::{Names, is_scope_token};
+use crate::text::{Names, is_scope_token, printable};
 use crate::token::Claims;
 
 /// Which scopes a route requires.
@@ -32,8 +32,8 @@ impl Scopes {
         if names.is_empty() {
             return Err(InvalidPolicy::Scopes);
         }
-        if !names.iter().all(|name| is_scope_token(name)) {
-            return Err(InvalidPolicy::ScopeSyntax);
+        if let Some(scope) = names.iter().find(|name| !is_scope_token(name)) {
+            return Err(InvalidPolicy::ScopeSyntax { scope: printable(scope) });
         }
         let text = names.join(" ").into();
         Ok(Self { rule, text })
