@@ -57,7 +57,7 @@ pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
         }
     };
     if value.is_null() {
-        report.problem(&root, "the file is empty; start from the example gateway.yaml");
+        report.problem(&root, "the file is empty; the example gateway.yaml shows what to write");
         return None;
     }
     Some(value)
