@@ -1,8 +1,10 @@
 //! The problems of gateway.yaml, each with its line, its key path and how to correct it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::config::secret::without_keys;
 use crate::config::watch::Files;
 use crate::resource;
 
@@ -57,6 +59,9 @@ impl fmt::Display for KeyPath {
         for (place, segment) in self.0.iter().enumerate() {
             match segment {
                 Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key(key) if matches!(without_keys(key), Cow::Owned(_)) => {
+                    f.write_str("[(a key, which is not shown)]")?
+                }
                 Segment::Key(key) if key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') => {
                     let dot = if place == 0 { "" } else { "." };
                     write!(f, "{dot}{key}")?;

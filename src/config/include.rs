@@ -12,6 +12,7 @@ use super::document;
 use super::environment::{self, Environment};
 use super::error::KeyPath;
 use super::report::Report;
+use super::secret;
 use crate::config::watch::Files;
 
 /// What a configuration is read with, besides its text.
@@ -61,6 +62,10 @@ pub(super) fn merge(value: &mut Value, surroundings: &mut Surroundings<'_>, repo
 
 /// The file that an entry names, or those of the folder that it names, by name.
 fn files(entry: &str, at: &KeyPath, surroundings: &mut Surroundings<'_>, report: &mut Report) -> Vec<PathBuf> {
+    if let Some(problem) = secret::misplaced(entry) {
+        report.problem(at, problem);
+        return Vec::new();
+    }
     if entry.is_empty() || entry.contains(['*', '?']) {
         report.problem(
             at,

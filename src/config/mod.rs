@@ -18,6 +18,7 @@ mod include;
 mod judge;
 mod report;
 mod scalar;
+mod secret;
 mod source;
 mod syntax;
 pub mod watch;

@@ -3,10 +3,12 @@
 //! A path is that of the whole configuration, with what other files add at the ends of its lists. What an operator sees is
 //! the path in the file that has the key.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, KeyPath, Segment};
+use super::secret::without_keys;
 
 /// The problems found so far, and the position of every key.
 #[derive(Debug, Default)]
@@ -141,7 +143,7 @@ impl Report {
 
     /// A problem with its place, which is not recorded; its path is that in its file.
     pub(super) fn elsewhere(&self, place: &KeyPath, problem: &str) -> ConfigError {
-        let error = self.error(self.as_written(place), problem);
+        let error = self.error(self.as_written(place), &without_keys(problem));
         ConfigError { path: self.in_its_file(&error.path), ..error }
     }
 
@@ -170,7 +172,10 @@ impl Report {
         self.covered.push(self.as_written(place));
     }
 
-    fn record(&mut self, error: ConfigError) {
+    fn record(&mut self, mut error: ConfigError) {
+        if let Cow::Owned(shown) = without_keys(&error.problem) {
+            error.problem = shown;
+        }
         if !self.errors.contains(&error) {
             self.errors.push(error);
         }

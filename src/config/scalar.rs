@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::secret;
+
 /// A time with its unit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Duration(pub(super) std::time::Duration);
@@ -143,10 +145,8 @@ impl<'de> Deserialize<'de> for FilePath {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<FilePath, E> {
                 // A key that was written here by mistake must not appear in a log.
-                if text.contains("-----BEGIN") || text.contains(['\n', '\r', '\0']) {
-                    return Err(E::custom(
-                        "this is the content of a file, not its path; save it to a file and write the path here",
-                    ));
+                if let Some(problem) = secret::misplaced(text) {
+                    return Err(E::custom(problem));
                 }
                 if text.is_empty() {
                     return Err(E::custom("the path is empty; name a file or remove the key"));

@@ -364,15 +364,26 @@ mod tests {
 
     #[test]
     fn never_prints_a_key_written_in_the_wrong_place() {
-        let key = "\"-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIE\"";
-        for text in [
-            format!("listeners: [{{tls: {{private_key: {key}}}}}]"),
-            format!("listeners: [{{tls: {key}}}]"),
-            format!("profile: {key}"),
-            format!("limits: {{idle_timeout: {key}}}"),
-        ] {
-            let problems = problems(&text);
-            assert!(!problems.is_empty() && !problems.iter().any(|problem| problem.contains("BEGIN")), "{problems:?}");
+        let der = "MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+        let pem = format!("\"-----BEGIN PRIVATE KEY-----\\n{der}\"");
+        for key in [der, &pem] {
+            for text in [
+                format!("listeners: [{{tls: {{private_key: {key}}}}}]"),
+                format!("listeners: [{{tls: {key}}}]"),
+                format!("profile: {key}"),
+                format!("limits: {{idle_timeout: {key}}}"),
+                format!("include: [{key}]"),
+                format!("dpop: {{nonce_key: {key}}}"),
+                format!("{key}: 1"),
+                format!("limits: {{{key}: 1}}"),
+                format!("limits: [\n  {key}\n"),
+            ] {
+                let problems = problems(&text);
+                assert!(!problems.is_empty(), "{text}");
+                assert!(!problems.iter().any(|problem| problem.contains("CAkKCwwNDg8")), "{text}: {problems:?}");
+            }
         }
+        let path = problems("include: [keys/server.pem]");
+        assert!(path[0].contains("`keys/server.pem` cannot be read"), "control: {path:?}");
     }
 }

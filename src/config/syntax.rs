@@ -1,5 +1,7 @@
 //! Why a text is not YAML: the place that an operator has to correct, which is often above the one where a parser stops.
 
+use super::secret::may_be_of_key;
+
 /// A place in a text, and what is wrong there.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mistake {
@@ -28,7 +30,8 @@ pub(super) fn excerpt(text: &str, (line, column): (usize, usize)) -> Option<Stri
     if text.contains("-----BEGIN") {
         return None;
     }
-    let shown: String = text.lines().nth(line.checked_sub(1)?)?.chars().take(LONGEST).map(visible).collect();
+    let text = text.lines().nth(line.checked_sub(1)?).filter(|line| !may_be_of_key(line))?;
+    let shown: String = text.chars().take(LONGEST).map(visible).collect();
     let caret = " ".repeat(column.checked_sub(1).filter(|column| *column <= shown.chars().count())?);
     Some(format!("    {shown}\n    {caret}^"))
 }
