@@ -12,6 +12,7 @@ use super::confirmation::Confirmation;
 use super::error::TokenError;
 use super::hash::{OtherSpellings, TokenHash};
 use crate::UnixTime;
+use crate::jose::claims::{CLOCK_SKEW, NotNumericDate, numeric_date};
 use crate::jose::json::parse_object;
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{Expectation, Statement, StatementError};
@@ -72,6 +73,28 @@ pub enum AnswerError {
         /// The time of the judgement.
         now: UnixTime,
     },
+    /// A signed response that is no longer valid by its own `exp`.
+    #[error("the signed response was valid until {at}, it is {now}")]
+    Expired {
+        /// `exp`.
+        at: UnixTime,
+        /// The time of the judgement.
+        now: UnixTime,
+    },
+    /// A signed response that is not valid yet by its own `nbf`.
+    #[error("the signed response is valid from {at}, it is {now}")]
+    NotYetValid {
+        /// `nbf`.
+        at: UnixTime,
+        /// The time of the judgement.
+        now: UnixTime,
+    },
+    /// A signed response whose `exp` or `nbf` is not a time.
+    #[error("{claim} of the signed response is not a number of seconds")]
+    TimeMalformed {
+        /// Which claim.
+        claim: &'static str,
+    },
     /// A signed response without `token_introspection`.
     #[error("the signed response has no object token_introspection")]
     DataMissing,
@@ -98,6 +121,17 @@ impl Answer {
         let Statement { mut members, issued_at: at } = Statement::verify(text, &expected, keys, now)?;
         if now.since(at) > MAX_AGE {
             return Err(AnswerError::Stale { at, now });
+        }
+        // RFC 9701 §5 requires neither; where they are present, RFC 7519 §4.1.4 and §4.1.5 apply: the response "MUST NOT be
+        // accepted for processing" from `exp` on, and before `nbf`.
+        let time = |claim, round| {
+            numeric_date(&members, claim, round).map_err(|NotNumericDate| AnswerError::TimeMalformed { claim })
+        };
+        if let Some(at) = time("exp", f64::floor)?.filter(|at| now >= *at) {
+            return Err(AnswerError::Expired { at, now });
+        }
+        if let Some(at) = time("nbf", f64::ceil)?.filter(|at| *at > now.plus(CLOCK_SKEW)) {
+            return Err(AnswerError::NotYetValid { at, now });
         }
         match members.remove("token_introspection") {
             Some(Value::Object(members)) => Self::from_members(members),
@@ -245,6 +279,30 @@ mod tests {
         let early = UnixTime(NOW.0 - 11);
         let future = StatementError::IssuedInFuture { at: NOW, now: early };
         assert_eq!(judged(early), Err(AnswerError::Statement(future)));
+    }
+
+    #[test]
+    fn ms_int_08_a_signed_answer_is_not_used_outside_its_own_validity() {
+        let key = SigningKey::generate(Algorithm::Es256, "a");
+        let judged = |claim: &str, value: Value| {
+            let mut claims = claims(json!({ "active": true }));
+            claims[claim] = value;
+            read_signed(&key, &claims, NOW)
+        };
+        for (claim, good, bad, error) in [
+            ("exp", NOW.0 + 1, NOW.0, AnswerError::Expired { at: NOW, now: NOW }),
+            ("nbf", NOW.0 + 10, NOW.0 + 11, AnswerError::NotYetValid { at: NOW.plus(11), now: NOW }),
+        ] {
+            assert_eq!(judged(claim, json!(good)), Ok(true), "{claim}"); // control
+            assert_eq!(judged(claim, json!(bad)), Err(error), "{claim}");
+            for malformed in [json!("x"), json!(good.to_string()), json!(-1), json!([good]), Value::Null] {
+                assert_eq!(
+                    judged(claim, malformed.clone()),
+                    Err(AnswerError::TimeMalformed { claim: if claim == "exp" { "exp" } else { "nbf" } }),
+                    "{claim}: {malformed}"
+                );
+            }
+        }
     }
 
     #[test]
