@@ -64,7 +64,7 @@ impl Introspector {
         if let Some(token) = self.remembered(hash, Some(max_age)) {
             return Ok(Joined::Known(Ok(token)));
         }
-        if let Some(error) = self.refused.get(hash) {
+        if let Some(error) = self.refused(hash, Some(max_age)) {
             return Ok(Joined::Known(Err(error.into())));
         }
         let place = match self.take_place(asker) {

@@ -64,7 +64,8 @@ pub struct Introspector {
     revocations: Arc<Revocations>,
     /// Tokens that the issuer reported as active, and when it was asked.
     active: Cache<TokenHash, Remembered<Instant>>,
-    refused: Cache<TokenHash, TokenError>,
+    /// Tokens that it reported as not active or that are not acceptable here, why, and when it was asked.
+    refused: Cache<TokenHash, (TokenError, Instant)>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
     places: Arc<Places>,
     complaint: Mutex<Complaint>,
@@ -156,12 +157,18 @@ impl Introspector {
         self.revocations.clears(&found.token).then_some(found.token)
     }
 
+    /// Why the token is not accepted, if the issuer was asked at most `max_age` ago and within `inactive_max_age`.
+    fn refused(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<TokenError> {
+        let (error, since) = self.refused.get(hash)?;
+        max_age.is_none_or(|max_age| since.elapsed() < max_age).then_some(error)
+    }
+
     /// The cached token, whether or not it has been revoked since.
     pub(super) fn last_said(&self, hash: &TokenHash) -> Option<Arc<ActiveToken>> {
         self.active.get(hash).map(|found| found.token)
     }
 
-    /// Asks the issuer, unless it said within `inactive_max_age` that the token is not active.
+    /// Asks the issuer, unless it said within `max_age` and `inactive_max_age` that the token is not active.
     ///
     /// With `max_age` zero the call is this request's own; otherwise it may be shared with others that ask about the
     /// same token. If the token is revoked while the call is in progress, the response may be from before, so the
@@ -194,7 +201,7 @@ impl Introspector {
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
-        if let Some(error) = self.refused.get(hash) {
+        if let Some(error) = self.refused(hash, max_age) {
             return Err(error.into());
         }
         let own = self.settings.cache.max_age;
@@ -248,7 +255,7 @@ impl Introspector {
             }
             Err(error) => {
                 self.active.invalidate(hash);
-                self.refused.insert(*hash, error.clone());
+                self.refused.insert(*hash, (error.clone(), asked_at));
             }
         }
         Ok(judged?)
@@ -259,7 +266,12 @@ impl Introspector {
         let left = token.expires_at().map_or(max_age, |at| Duration::from_secs(at.since(now)));
         let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
         // A later call may have returned earlier; its result is not overwritten.
-        if !lifetime.is_zero() && !self.refused.contains_key(hash) {
+        match self.refused.get(hash) {
+            Some((_, since)) if since >= asked_at => return,
+            Some(_) => self.refused.invalidate(hash),
+            None => {}
+        }
+        if !lifetime.is_zero() {
             self.active.insert(*hash, Remembered { token: token.clone(), since: asked_at, lifetime });
         }
     }

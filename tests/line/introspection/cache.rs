@@ -334,6 +334,22 @@ async fn int_15_atk_ca_05_a_token_that_becomes_active_works_soon_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn int_15_a_route_that_asks_every_time_asks_about_inactive_tokens_too() {
+    let world = strict_world("").await;
+    let token = remember("opaque-not-yet".into());
+    assert_eq!(world.judge(payment(&token)).await, refused("token_inactive"));
+    assert_eq!(world.judge(payment(&token)).await, refused("token_inactive"));
+    assert_eq!(asked(&world).len(), 2);
+    world.issuer.know(&token, &world.token());
+    assert_eq!(judge(&world, &token).await, refused("token_inactive"), "control: the other route remembers");
+    assert_eq!(asked(&world).len(), 2);
+    assert_eq!(world.judge(payment(&token)).await.1, "ok");
+    assert_eq!(asked(&world).len(), 3);
+    assert_eq!(judge(&world, &token).await, ok(), "the later answer counts for the other route as well");
+    assert_eq!(asked(&world).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn int_15_control_until_then_nobody_asks_again() {
     let world = world("").await;
     let token = remember("opaque-not-yet".into());
