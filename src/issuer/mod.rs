@@ -196,6 +196,9 @@ impl Issuers {
 
     /// The issuer that decides about the token: the one that a JWS claims, or else the introspected one among the
     /// accepted issuers; a route has at most one of those.
+    ///
+    /// Where JWTs of other issuers are accepted too, a JWS whose issuer cannot be read may be one of theirs, and is no other
+    /// issuer's business.
     fn issuer_of<'t>(
         &self,
         token: PresentedToken<'t>,
@@ -208,14 +211,26 @@ impl Issuers {
                     let entry = found.ok_or_else(|| self.issuer_unknown(Some(claimed), accepted))?;
                     return Ok((entry, Some(jws)));
                 }
+                None if jws.has_issuer() && self.accepts_jwts(accepted) => {
+                    return Err(self.issuer_unknown(None, accepted));
+                }
                 None => (self.issuer_unknown(None, accepted), Some(jws)),
             },
+            Err(error @ TokenError::Malformed { .. })
+                if self.accepts_jwts(accepted) && UnverifiedJws::is_claimed_by(token) =>
+            {
+                return Err(error);
+            }
             // Not a JWS that the gateway can read, so an opaque token: only its issuer knows what it is.
             Err(error @ (TokenError::Malformed { .. } | TokenError::Encrypted)) => (error, None),
             Err(error) => return Err(error),
         };
         let asked = self.accepted(accepted).find(|entry| matches!(entry.judge, Judge::Issuer(_)));
         asked.map(|entry| (entry, jws)).ok_or(opaque)
+    }
+
+    fn accepts_jwts(&self, accepted: &[IssuerIndex]) -> bool {
+        self.accepted(accepted).any(|entry| matches!(entry.judge, Judge::Keys(_)))
     }
 
     async fn verify(

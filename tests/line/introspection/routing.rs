@@ -1,5 +1,7 @@
 //! Which issuer a token is sent to, and which tokens are sent to none.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Request;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::Authority;
@@ -118,6 +120,61 @@ async fn int_10_a_route_of_jwt_issuers_asks_nobody() {
     }
     assert_eq!(mixed.questions(), 2);
     assert_eq!(jwt_route(&world.sign(&world.token())).await.1, "ok", "control");
+}
+
+/// The token with another text for its header, its payload, or both; its signature is not that of the result.
+fn rewritten(token: &str, header: impl Fn(String) -> String, payload: impl Fn(String) -> String) -> String {
+    let parts: Vec<&str> = token.split('.').collect();
+    let text = |part: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+    let part = |text: String| URL_SAFE_NO_PAD.encode(text);
+    remember(format!("{}.{}.{}", part(header(text(parts[0]))), part(payload(text(parts[1]))), parts[2]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_10_a_jwt_that_cannot_be_read_is_not_shown_to_another_issuer() {
+    let mixed = mixed().await;
+    let Mixed { world, other } = &mixed;
+    let own = world.sign(&world.token());
+    let with = |member: &str| format!("{{{member},");
+    let same = |text: String| text;
+    let deep = |levels: usize| with(&format!(r#""d":{}{}"#, "[".repeat(levels), "]".repeat(levels)));
+    let unreadable = [deep(16), with(r#""n":"Ann \ud83d""#), with(r#""n":1,"n":1"#), with(r#""n":1e400"#)];
+    for begin in &unreadable {
+        let payload = rewritten(&own, same, |text| text.replacen('{', begin, 1));
+        let header = rewritten(&own, |text| text.replacen('{', begin, 1), same);
+        for (token, part) in [(&payload, "payload"), (&header, "header")] {
+            assert_eq!(judge(world, token).await, refused("token_malformed"), "{part}: {begin}");
+        }
+    }
+    let mark = |text: String| format!("\u{feff}{text}");
+    for token in [rewritten(&own, mark, same), rewritten(&own, same, mark)] {
+        assert_eq!(judge(world, &token).await, refused("token_malformed"), "a byte order mark");
+    }
+    let list = world.sign(&world.token().claim("iss", json!([world.issuer.issuer()])));
+    assert_eq!(judge(world, &list).await, refused("token_issuer_unknown"));
+    assert_eq!(mixed.questions(), 0);
+    let readable = rewritten(&own, same, |text| text.replacen('{', &deep(15), 1));
+    assert_eq!(judge(world, &readable).await, refused("token_signature_invalid"), "control");
+    assert_eq!(judge(world, &own).await, ok(), "control");
+    assert_eq!(mixed.questions(), 0);
+    // What says neither that it is a JWS nor whose it is goes to the issuer that can be asked.
+    let nameless = world.sign(&world.token().without("iss"));
+    let session = remember(format!("{}.aWQ.c2ln", URL_SAFE_NO_PAD.encode(r#"{"user":{"user":1},"user":2}"#)));
+    for (number, token) in [&nameless, &session].into_iter().enumerate() {
+        assert_eq!(judge(world, token).await, refused("token_inactive"), "control");
+        assert_eq!(other.requests_to(INTROSPECTION), number + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_01_a_jwt_that_cannot_be_read_is_its_issuers_to_judge_on_a_route_of_its_own() {
+    let world = World::with(|scene| scene.introspected("")).await;
+    let token = world.token();
+    let odd = rewritten(&world.sign(&token), |text| text, |text| text.replacen('{', r#"{"n":1,"n":1,"#, 1));
+    assert_eq!(judge(&world, &odd).await, refused("token_inactive"), "control");
+    let again = rewritten(&world.sign(&token), |text| text, |text| text.replacen('{', r#"{"m":1,"m":1,"#, 1));
+    world.issuer.know(&again, &token);
+    assert_eq!(judge(&world, &again).await, ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,6 +116,11 @@ impl<'r> Jws<'r> {
         self.payload.get(name).and_then(Value::as_str)
     }
 
+    /// Whether the payload, which is not verified, has a claim that is not `null`.
+    pub(crate) fn states(&self, name: &str) -> bool {
+        self.payload.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// Returns the payload if the signature verifies with `key`.
     pub(crate) fn verify(self, key: &VerifyingKey) -> Option<Map<String, Value>> {
         key.verifies(self.signed.as_bytes(), self.signature).then_some(self.payload)

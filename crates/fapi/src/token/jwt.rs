@@ -3,6 +3,9 @@
 //!
 //! A key that the header supplies or refers to is never used (RFC 8725 §3.10).
 
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use serde_json::{Map, Value};
 
 use super::active::ActiveToken;
@@ -30,6 +33,18 @@ impl<'r> UnverifiedJws<'r> {
     /// [`TokenError`] for the number of parts, base64url that is padded or not canonical, and ambiguous JSON.
     pub fn parse(token: PresentedToken<'r>) -> Result<Self, TokenError> {
         Ok(Self(Jws::split(token.as_str())?))
+    }
+
+    /// Whether a token says that it is a JWS, although it may not be one that [`Self::parse`] can read: it has three parts, of
+    /// which the first is the beginning of a JSON object in base64url that names an `alg` (RFC 7515 §3.1, §4.1.1).
+    pub fn is_claimed_by(token: PresentedToken<'_>) -> bool {
+        let mut parts = token.as_str().split('.');
+        let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+            return false;
+        };
+        let Ok(header) = TOLERANT.decode(header) else { return false };
+        let text = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&header).trim_ascii_start();
+        text.starts_with(b"{") && text.windows(ALG.len()).any(|window| window == ALG)
     }
 
     /// Refuses critical extensions, and a `kid` that is not text. [`Self::verify`] begins with this.
@@ -66,6 +81,11 @@ impl<'r> UnverifiedJws<'r> {
         self.0.claimed("iss")
     }
 
+    /// Whether it has an `iss`, of whatever type.
+    pub fn has_issuer(&self) -> bool {
+        self.0.states("iss")
+    }
+
     /// Verifies the signature with one of `keys`; only then can the payload be read.
     ///
     /// # Errors
@@ -88,6 +108,16 @@ impl<'r> UnverifiedJws<'r> {
         }
     }
 }
+
+/// Reads what other decoders read: with or without padding, and whatever the unused bits are.
+const TOLERANT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+const ALG: &[u8] = br#""alg""#;
 
 /// A JWS whose signature is verified.
 pub struct VerifiedJws {
@@ -584,9 +614,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_token_says_that_it_is_a_jws_however_it_is_written() {
+        let claimed = |token: &str| UnverifiedJws::is_claimed_by(PresentedToken::unparsed(token));
+        let header = |text: &str| format!("{}.e30.c2ln", b64(text));
+        let deep = format!(r#"{{"x":{}{},"alg":"ES256"}}"#, "[".repeat(40), "]".repeat(40));
+        let twice = r#"{"alg":"ES256","alg":"ES256"}"#;
+        for text in [r#"{"alg":"ES256"}"#, "\u{feff}{\"alg\":\"ES256\"}", " {\"alg\" : 1", twice, &deep] {
+            assert!(claimed(&header(text)), "{text}");
+        }
+        assert!(claimed(&format!("{}==.e30.c2ln", b64(r#"{"alg":"ES256" }"#))), "padded");
+        for text in [r#"{"user":"u"}"#, "[\"alg\"]", "alg", ""] {
+            assert!(!claimed(&header(text)), "{text}");
+        }
+        let good = header(r#"{"alg":"ES256"}"#);
+        for other in ["", "a.b", "v4.public.abc", &good[..good.len() - 5], &format!("{good}.a"), &format!("{good}.a.b")]
+        {
+            assert!(!claimed(other), "{other}");
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics(text in "[A-Za-z0-9_.=+-]{0,200}") {
+            let _ = UnverifiedJws::is_claimed_by(PresentedToken::unparsed(&text));
             let _ = parse(&text);
         }
     }
