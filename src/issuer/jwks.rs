@@ -378,6 +378,7 @@ impl KeySource {
                 KeyError::Private { .. }
                 | KeyError::Malformed { .. }
                 | KeyError::OffCurve
+                | KeyError::SmallOrder
                 | KeyError::Weak
                 | KeyError::Ambiguous => warn!(issuer = %self.name, host, kid, %reason, "key of the set is not used"),
             }

@@ -56,6 +56,7 @@ pub(super) fn proof_key(
         KeyError::Malformed { .. } | KeyError::OffCurve | KeyError::Ambiguous => {
             refused("its parameters are malformed")
         }
+        KeyError::SmallOrder => refused("its x is a point of small order"),
         KeyError::Weak => refused("its modulus is below 2048 bits"),
     })?;
     check_size(jwk, &key).map_err(refused)?;
@@ -113,6 +114,18 @@ mod tests {
             judged("n", json!(padded)).unwrap_err(),
             DpopError::KeyRefused { why: "a parameter has leading zeros" }
         );
+    }
+
+    #[test]
+    fn dpop_51_a_key_for_which_anybody_can_sign_is_refused() {
+        let judged = |point: [u8; 32]| {
+            let header = json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(point) } });
+            proof_key(header.as_object().unwrap(), &NoProofKeys).map(drop)
+        };
+        let (mut identity, mut beside) = ([0; 32], [0; 32]);
+        (identity[0], beside[0]) = (1, 2);
+        assert_eq!(judged(beside), Ok(())); // control
+        assert_eq!(judged(identity), Err(DpopError::KeyRefused { why: "its x is a point of small order" }));
     }
 
     #[test]

@@ -92,6 +92,9 @@ pub enum KeyError {
     /// Its coordinates are not a point of its curve.
     #[error("its x and y are not a point of its curve")]
     OffCurve,
+    /// It is an Ed25519 key with which signatures can be made that need no private key.
+    #[error("its x is a point of small order, for which anybody can make signatures")]
+    SmallOrder,
     /// It is an RSA key below 2048 bits; tokens that it signs are refused.
     #[error("its modulus is below 2048 bits")]
     Weak,
@@ -106,7 +109,8 @@ impl VerifyingKey {
     /// Members that mean nothing for the key's type are ignored, and a member that is `null` counts as absent. Leading
     /// zero octets of an RSA modulus or exponent are removed: they do not change the number.
     ///
-    /// Does not check that an Ed25519 key is a point of the curve: verifying a signature with such a key fails.
+    /// An Ed25519 key of small order is refused. Does not check that one is a point of the curve: verifying a signature with
+    /// such a key fails.
     ///
     /// # Errors
     /// [`KeyError`], but neither [`KeyError::Ambiguous`] nor [`KeyError::Weak`].
@@ -191,8 +195,9 @@ impl VerifyingKey {
 
     fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
         let malformed = KeyError::Malformed { member: "x" };
-        if x.len() != 32 {
-            return Err(malformed);
+        let Ok(point) = <[u8; 32]>::try_from(x) else { return Err(malformed) };
+        if is_of_small_order(point) {
+            return Err(KeyError::SmallOrder);
         }
         let key = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(x)).map_err(|_| malformed)?;
         Ok(Self { key, algorithm: Algorithm::EdDsa, strength: Strength::Sufficient })
@@ -238,6 +243,46 @@ impl std::fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VerifyingKey").field("algorithm", &self.algorithm).field("strength", &self.strength).finish()
     }
+}
+
+/// Whether a point of Ed25519, as it is encoded (RFC 8032 §5.1.2), is one of the eight whose order divides 8.
+///
+/// What RFC 8032 §5.1.7 compares then depends on the message in at most eight ways, so a constant signature verifies every
+/// message, or one in a few, and nobody needs a private key for it.
+fn is_of_small_order(mut point: [u8; 32]) -> bool {
+    // The highest bit is the sign of `x`: both points with this `y` are of the same order.
+    if let Some(last) = point.last_mut() {
+        *last &= 0x7f;
+    }
+    SMALL_ORDER.contains(&point)
+}
+
+/// Every `y` of a point of small order, in little-endian bytes; decoders accept those that are not below `p` too.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    // 0, of order 4, and the same as `p`.
+    little_endian(0, 0, 0),
+    little_endian(0xed, 0xff, 0x7f),
+    // 1, of order 1, and the same as `p + 1`.
+    little_endian(1, 0, 0),
+    little_endian(0xee, 0xff, 0x7f),
+    // `p - 1`, of order 2.
+    little_endian(0xec, 0xff, 0x7f),
+    // Of order 8.
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
+        0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
+        0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
+const fn little_endian(first: u8, between: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [between; 32];
+    bytes[0] = first;
+    bytes[31] = last;
+    bytes
 }
 
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
@@ -402,6 +447,29 @@ mod tests {
         assert_eq!(keys.len(), 1);
         assert_eq!(reasons, [KeyError::NotForVerifying, malformed, KeyError::Ambiguous, KeyError::NotForVerifying]);
         assert_eq!(usable(&[r#"{"kty":"XYZ"}"#]), None);
+    }
+
+    #[test]
+    fn a_key_for_which_anybody_can_sign_is_refused_however_it_is_written() {
+        let named =
+            |point: &[u8]| OKP.replace("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", &URL_SAFE_NO_PAD.encode(point));
+        let ordinary = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
+        assert_eq!(usable(&[&named(&ordinary)]), Some(1)); // control
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut point = y;
+                point[31] |= sign;
+                assert_eq!(reason(&named(&point)), KeyError::SmallOrder, "{point:x?}");
+            }
+            let mut beside = y;
+            beside[1] ^= 1;
+            assert_eq!(usable(&[&named(&beside)]), Some(1), "control: {beside:x?}");
+        }
+        // R = 1 and S = 0 are a signature of the key 1 over everything (RFC 8032 §5.1.7: [8][S]B = [8]R + [8][k]A').
+        let signature = URL_SAFE_NO_PAD.encode([&SMALL_ORDER[2][..], &[0; 32]].concat());
+        let key = DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(SMALL_ORDER[2])).unwrap();
+        let key = VerifyingKey { key, algorithm: Algorithm::EdDsa, strength: Strength::Sufficient };
+        assert!(key.verifies(b"anything", &signature), "the library accepts it");
     }
 
     #[test]
