@@ -60,7 +60,8 @@ impl ReplayLog {
     /// Records the use of a proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for a proof that was used before; [`ShareExceeded::ReplayLog`] if its key has used
+    /// [`DpopError::Replayed`] for a proof that was used before; [`DpopError::Stale`] for one that has become too old since
+    /// `now`; [`ShareExceeded::ReplayLog`] if its key has used
     /// too many; [`Unavailable::ReplayLog`] if the log cannot tell.
     pub async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         let outcome = match &self.store {
@@ -71,10 +72,12 @@ impl ReplayLog {
             Insert::First => Ok(FirstUse::assertion(proof.id())),
             Insert::Again => Err(DpopError::Replayed.into()),
             Insert::ShareExceeded => Err(ShareExceeded::ReplayLog.into()),
-            Insert::ClockSetBack => Err(Unavailable::ReplayLog {
-                detail: "the clock was set back to a time that it has already forgotten".into(),
+            Insert::ClockSetBack => {
+                // Others may have read the clock since `now`, and the proof may have become too old in between.
+                proof.check_still_fresh(self.clock.unix_time())?;
+                let detail = "the clock was set back to a time that it has already forgotten".into();
+                Err(Unavailable::ReplayLog { detail }.into())
             }
-            .into()),
             Insert::Full => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
         }
     }
@@ -117,5 +120,61 @@ impl ReplayLog {
         match &self.store {
             Store::Memory(log) => log.entries(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use fapi::client::proof::{ProofKey, Request};
+    use fapi::code::Code;
+    use fapi::credentials::{PresentedToken, Proofs};
+    use fapi::dpop::{Freshness, NoProofKeys, Nonces, ProofContext, SignedProof};
+    use fapi::jose::keys::Algorithm;
+    use fapi::jose::signing::PrivateKey;
+    use fapi::policy::NonceMode;
+    use fapi::route::{Origin, Target};
+
+    use super::*;
+
+    /// A proof made and judged at `at`; it is fresh for 60 seconds.
+    fn proof(at: UnixTime) -> VerifiedProof {
+        let key = ProofKey::new(PrivateKey::generate(Algorithm::Es256).unwrap()).unwrap();
+        let asked = Request { method: "GET", url: "https://api.example/a", access_token: Some("token"), nonce: None };
+        let proof = key.prove(&asked, "jti", at).unwrap();
+        let (request, ()) = http::Request::get("/a").body(()).unwrap().into_parts();
+        let target = Target::parse(&request, &Arc::new(Origin::parse("https://api.example").unwrap())).unwrap();
+        let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[7; 32]], 60).unwrap() };
+        let context = ProofContext {
+            target: &target,
+            token: PresentedToken::parse("token").unwrap(),
+            nonce: NonceMode::Never,
+            freshness: &freshness,
+            keys: &NoProofKeys,
+            began: &|| UnixTime(0),
+            now: at,
+        };
+        SignedProof::verify(Proofs::One(&proof), &context).unwrap().check_freshness(&context).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_proof_that_becomes_too_old_in_the_last_step_is_stale_and_the_clock_not_at_fault() {
+        let time = Arc::new(AtomicU64::new(1060));
+        let clock = {
+            let time = time.clone();
+            Clock::from_fn(move || Duration::from_secs(time.load(Ordering::SeqCst)))
+        };
+        let log = MemoryLog::new(Capacity { total: 10, per_key: 10 }, UnixTime(0));
+        let log = ReplayLog::memory(log, Arc::new(()), clock);
+        let code = |outcome: Result<FirstUse, Cause>| outcome.err().map(|cause| cause.code());
+        let first = proof(UnixTime(1000));
+        assert_eq!(code(log.first_use(&proof(UnixTime(1000)), UnixTime(1060)).await), None, "control");
+        // Another request reads the clock later, and records its use before.
+        assert_eq!(code(log.first_use(&proof(UnixTime(1080)), UnixTime(1080)).await), None);
+        let set_back = code(log.first_use(&first, UnixTime(1060)).await);
+        assert_eq!(set_back, Some(Code::ReplayLogUnavailable), "control: the clock shows an earlier time again");
+        time.store(1080, Ordering::SeqCst);
+        assert_eq!(code(log.first_use(&first, UnixTime(1060)).await), Some(Code::DpopStale));
     }
 }

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use http::StatusCode;
 use sandbox::authorization_server::Script;
 use sandbox::https::{Answer, Recorded};
+use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{INTROSPECTION, asked, counted, judge, judge_new, ok, refused, token_of, unavailable};
-use crate::support::{DEADLINE, World, remember, request};
+use crate::support::{DEADLINE, ORIGIN, World, dpop_request, remember, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn int_20_who_finds_no_place_is_told_so_at_once() {
@@ -178,4 +179,25 @@ async fn int_14_a_full_memory_refuses_nobody_and_lets_nobody_in() {
     let none = Answer::json(StatusCode::OK, json!({}));
     world.issuer.script(INTROSPECTION, none);
     assert_eq!(judge_new(&world).await, unavailable(), "control: the endpoint is still asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_19_a_proof_that_becomes_too_old_while_the_issuer_is_asked_is_stale() {
+    let world = World::with(|scene| scene.introspected("")).await;
+    let key = SigningKey::generate(KeyKind::Es256, "proof");
+    for (age, code) in [(40, "ok"), (50, "dpop_stale")] {
+        let claims = world.token().bound_to_key(key.thumbprint());
+        let token = world.opaque(&claims);
+        let proof = Proof::new("GET", &format!("{ORIGIN}/accounts"), world.clock.now() - age).for_token(&token);
+        let (clock, mut answer) = (world.clock.clone(), claims.claims());
+        answer["active"] = json!(true);
+        world.issuer.script(
+            INTROSPECTION,
+            Script::Function(Box::new(move |_| {
+                clock.advance(15);
+                Answer::json(StatusCode::OK, answer.clone())
+            })),
+        );
+        assert_eq!(world.judge(dpop_request("/accounts", &token, &proof.sign(&key))).await.1, code, "{age}");
+    }
 }
