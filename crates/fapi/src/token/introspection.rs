@@ -163,7 +163,7 @@ impl ActiveToken {
     /// `hash` and `others` must be of the token that the issuer was asked about. The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
     /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
     /// accepted only with [`MissingAudience::Accept`], and then has to name the `token_type`. A member that is `null` or an
-    /// empty list counts as missing. Of the form of the issuer's tokens, only that of the scopes is about responses.
+    /// empty list counts as missing, also in `cnf`. Of the form of the issuer's tokens, only that of the scopes is about responses.
     ///
     /// # Errors
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
@@ -176,7 +176,12 @@ impl ActiveToken {
     ) -> Result<Self, TokenError> {
         let mut members = answer.0;
         // RFC 7662 §2.2 makes every member but `active` optional, and issuers write "not there" in three ways.
-        members.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        let is_there = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+        members.retain(|_, value| is_there(value));
+        // A server that knows both bindings writes both, and one of them without a value.
+        if let Some(Value::Object(methods)) = members.get_mut("cnf") {
+            methods.retain(|_, value| is_there(value));
+        }
         if members.contains_key("iss") {
             check_issuer(&members, expected)?;
         } else {
@@ -221,6 +226,7 @@ mod tests {
     use crate::credentials::PresentedToken;
     use crate::jose::jws::JwsError;
     use crate::testing::{SigningKey, expected, jwks};
+    use crate::token::confirmation::ConfirmationError;
     use crate::token::form::{AccessTokenForm, Differences, ScopeForm};
 
     const ISSUER: &str = "https://as.example";
@@ -359,6 +365,22 @@ mod tests {
         }
         for (member, value) in [("sub", json!("")), ("iss", json!("")), ("exp", json!({})), ("scope", json!([""]))] {
             assert!(judged(json!({ "aud": aud, member: value }), MissingAudience::Refuse).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn rfc7662_2_2_what_is_null_in_cnf_is_missing_too() {
+        let cnf = |cnf: Value| -> Result<_, TokenError> {
+            let members = json!({ "aud": "https://rs.example", "cnf": cnf });
+            let token = token_of(members, MissingAudience::Refuse, &expected())?;
+            Ok(token.confirmation().map(drop))
+        };
+        for nothing in [Value::Null, json!([])] {
+            for (name, other) in [("jkt", "x5t#S256"), ("x5t#S256", "jkt")] {
+                assert_eq!(cnf(json!({ name: THUMBPRINT })), Ok(Ok(()))); // control
+                assert_eq!(cnf(json!({ name: THUMBPRINT, other: nothing })), Ok(Ok(())), "{other}: {nothing}");
+            }
+            assert_eq!(cnf(json!({ "jkt": nothing })), Ok(Err(ConfirmationError::Empty)), "{nothing}");
         }
     }
 
