@@ -25,6 +25,7 @@ pub mod stream;
 pub mod streams;
 pub mod tls;
 pub mod trusted_proxy;
+mod turn;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};

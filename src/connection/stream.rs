@@ -34,6 +34,7 @@ use super::lingering::{Lingering, LingeringLimits};
 use super::phase::Phase;
 use super::settings_frames::SettingsFrames;
 use super::stall::Stall;
+use super::turn::Turn;
 
 /// The limits of a header section.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,7 @@ pub struct ClientStream<S> {
     /// Whether something was written and not yet flushed.
     unflushed: bool,
     gathered: Gathered,
+    turn: Turn,
 }
 
 impl<S: IO> ClientStream<S> {
@@ -106,6 +108,7 @@ impl<S: IO> ClientStream<S> {
             stall: Stall::default(),
             unflushed: false,
             gathered: Gathered::default(),
+            turn: Turn::new(),
         }
     }
 
@@ -202,7 +205,8 @@ impl<S: IO> ClientStream<S> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buffer.filled().len();
-        let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buffer) else {
+        let Self { turn, inner, .. } = &mut *self;
+        let Poll::Ready(read) = turn.poll_read(cx, buffer, |cx, buffer| Pin::new(inner).poll_read(cx, buffer)) else {
             let waits = self.received < PREFACE && self.deadline.poll(cx).is_ready();
             return if waits { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending };
         };

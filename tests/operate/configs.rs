@@ -165,7 +165,10 @@ fn the_example_has_every_key_once_with_a_comment() {
     assert!(unknown.is_empty(), "gateway.yaml has {unknown:?}, which the schema does not: correct or remove them");
     for line in text.lines().filter(|line| line.contains(": ") && !line.starts_with('#')) {
         let of_second_route = ["name: health", "path: /health", "methods: [GET]", "upstream: accounts"];
-        assert!(line.contains(" # ") || of_second_route.iter().any(|text| line.contains(text)), "this line of gateway.yaml has no comment: {line}");
+        assert!(
+            line.contains(" # ") || of_second_route.iter().any(|text| line.contains(text)),
+            "this line of gateway.yaml has no comment: {line}"
+        );
     }
 }
 

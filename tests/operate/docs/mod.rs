@@ -223,7 +223,10 @@ fn troubleshooting_has_a_way_out_for_every_code() {
         None => named == code,
     };
     for name in &named {
-        assert!(Code::ALL.iter().any(|code| covers(name, code.as_str())), "docs/operate/troubleshooting.md has a row for {name}, which is not a code");
+        assert!(
+            Code::ALL.iter().any(|code| covers(name, code.as_str())),
+            "docs/operate/troubleshooting.md has a row for {name}, which is not a code"
+        );
     }
     let missing: Vec<&str> = Code::ALL
         .iter()
