@@ -124,7 +124,7 @@ async fn interim_responses_do_not_prolong_an_exchange() {
         let began = now();
         let asked = world.judge_from(&client, request("/other/interim", &world.sign(&world.token())));
         let judged = timeout(DEADLINE, asked).await.expect("an answer in time");
-        assert_eq!(judged, (408, "exchange_timeout".into()));
+        assert_eq!(judged, (504, "exchange_timeout".into()));
         assert!((Duration::from_millis(500)..DEADLINE / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     }
 }
@@ -139,7 +139,7 @@ async fn an_exchange_ends_in_time_though_nothing_happens() {
             let began = now();
             let asked = world.judge_from(&client, request(path, &world.sign(&world.token())));
             let judged = timeout(DEADLINE, asked).await.expect("an answer in time");
-            assert_eq!(judged, (408, "exchange_timeout".into()));
+            assert_eq!(judged, (504, "exchange_timeout".into()));
             let took = began.elapsed();
             assert!((Duration::from_millis(least)..DEADLINE / 2).contains(&took), "{path}: {took:?}");
         }
@@ -370,7 +370,7 @@ async fn a_request_that_waited_for_the_upstream_until_it_may_no_longer_go_on_is_
 
     let began = now();
     let judged = world.judge_from(&world.client(), request("/long/2", &world.sign(&world.token()))).await;
-    assert_eq!(judged, (408, "exchange_timeout".into()));
+    assert_eq!(judged, (504, "exchange_timeout".into()));
     assert!((Duration::from_millis(550)..DEADLINE / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
 
     drop(first);

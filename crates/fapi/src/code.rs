@@ -116,8 +116,8 @@ codes! {
     ClientGone = "client_gone", BAD_REQUEST, None;
     /// The client read nothing, or next to nothing, of its response for `limits.idle_timeout`; it was cut.
     ClientStalled = "client_stalled", REQUEST_TIMEOUT, None;
-    /// The exchange had not ended within `limits.exchange_timeout`; it was cut (RFC 9110 §15.5.9).
-    ExchangeTimeout = "exchange_timeout", REQUEST_TIMEOUT, None;
+    /// The exchange had not ended within `limits.exchange_timeout`; it was cut (RFC 9110 §15.6.5).
+    ExchangeTimeout = "exchange_timeout", GATEWAY_TIMEOUT, None;
     /// No Host field, or more than one (RFC 9112 §3.2).
     HostMissing = "host_missing", BAD_REQUEST, None;
     /// Host, `:authority` and the target's authority contradict each other, or one of them is not a host (RFC 9110 §7.2).
