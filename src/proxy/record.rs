@@ -55,8 +55,9 @@ impl Drop for Context {
 impl Context {
     /// Why the exchange did not end; `None` if its response is complete, or its refusal decided.
     fn why_dropped(&self, proxy: &Proxy) -> Option<Cause> {
+        let internal = |detail: &str| Unavailable::Internal { detail: detail.to_owned() }.into();
         if std::thread::panicking() {
-            return Some(Unavailable::Internal { detail: "the task of the exchange failed".to_owned() }.into());
+            return Some(internal("the task of the exchange failed"));
         }
         let stream = Stream::current();
         if stream.as_ref().is_some_and(|stream| stream.is_overdue()) {
@@ -67,7 +68,10 @@ impl Context {
             Outcome::Permit(_) => self.response_done || self.own_status.is_some(),
             Outcome::Preflight(_) | Outcome::Reject(_) => true,
         };
-        (!settled && !stream.is_some_and(|stream| stream.is_answered())).then(|| Unavailable::Stopped.into())
+        if settled || stream.is_some_and(|stream| stream.is_answered()) {
+            return None;
+        }
+        Some(if proxy.drain.began() { Unavailable::Stopped.into() } else { internal("the exchange was dropped") })
     }
 }
 

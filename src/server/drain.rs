@@ -25,7 +25,6 @@ pub(super) struct Shutdown {
 impl Shutdown {
     /// Drains until the last connection is closed, or until the timeout.
     async fn drain(&self, Settings { delay, timeout }: Settings) {
-        self.drain.begin();
         // In the first half of the delay, load balancers notice the shutdown. In the second half, clients with an open
         // connection are told to close it, and are then directed to another server.
         tokio::time::sleep(delay / 2).await;
@@ -48,6 +47,7 @@ impl Shutdown {
 impl ShutdownSignalWatch for Shutdown {
     async fn recv(&self) -> ShutdownSignal {
         self.control.stopped(1).await;
+        self.drain.begin();
         let settings = self.generation.load().drain;
         tracing::info!(delay = ?settings.delay, timeout = ?settings.timeout, "draining");
         tokio::select! {
