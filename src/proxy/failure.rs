@@ -7,6 +7,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use super::Proxy;
 use super::context::Context;
 use crate::connection::ended::Ended;
+use crate::upstream;
 
 impl Proxy {
     /// Returns the cause of a failure. Whose fault it is decides between 4xx, 502, 504 and 500.
@@ -20,7 +21,8 @@ impl Proxy {
         let failure = Failure::of(e.etype());
         if failure == Failure::Connect {
             detail.push_str(": ");
-            detail.extend(e.root_cause().to_string().chars().filter(|c| !c.is_control()).take(200));
+            let why = tls_failure(e).unwrap_or_else(|| e.root_cause().to_string());
+            detail.extend(why.chars().filter(|c| !c.is_control()).take(200));
         }
         let ended = ended(e);
         match (e.esource(), e.etype()) {
@@ -37,6 +39,7 @@ impl Proxy {
                 MessageError::HeaderMalformed { why: "Connection names too many fields, or one that it must not name" }
                     .into()
             }
+            (ErrorSource::Downstream, ReadError | H2Error) if breaks_http2(e) => ExchangeError::BodyMalformed.into(),
             (ErrorSource::Downstream | ErrorSource::Unset, ConnectionClosed | ReadError | WriteError | H2Error) => {
                 ExchangeError::ClientGone.into()
             }
@@ -59,6 +62,13 @@ impl Proxy {
     }
 }
 
+/// Why the TLS handshake with an upstream failed, which Pingora tells in its message only.
+fn tls_failure(e: &Error) -> Option<String> {
+    let text = e.to_string();
+    let (_, why) = text.split_once("tls connect error cause: ")?;
+    Some(why.rsplit_once(", SNI: ").map_or(why, |(why, _)| why).to_owned())
+}
+
 /// How an upstream failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -73,15 +83,15 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) const fn of(error: &ErrorType) -> Self {
+    pub(super) fn of(error: &ErrorType) -> Self {
         use ErrorType::{
-            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, H2Downgrade, H2Error, HandshakeError,
-            InvalidCert, InvalidH2, InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure,
+            ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, Custom, H2Downgrade, H2Error,
+            HandshakeError, InvalidCert, InvalidH2, InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure,
             TLSHandshakeTimedout, WriteTimedout,
         };
         if matches!(error, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout) {
             Self::Timeout
-        } else if matches!(error, H2Downgrade | H2Error | InvalidH2 | InvalidHTTPHeader) {
+        } else if matches!(error, H2Downgrade | H2Error | InvalidH2 | InvalidHTTPHeader | Custom("InvalidChunk")) {
             Self::Protocol
         } else if matches!(
             error,
@@ -115,6 +125,12 @@ pub(super) fn ended(e: &Error) -> Option<Ended> {
     Ended::of(e.root_cause().downcast_ref()?)
 }
 
+/// Whether the stream of a client was reset here, because what it sent is malformed.
+fn breaks_http2(e: &Error) -> bool {
+    let error = e.root_cause().downcast_ref::<h2::Error>();
+    error.is_some_and(|error| error.is_reset() && error.is_library())
+}
+
 /// Whether a server closed its HTTP/1.1 connection before the first byte of its response.
 pub(super) fn closed_unanswered(e: &Error) -> bool {
     // Pingora tells how much it has read of the response only in its message.
@@ -125,13 +141,17 @@ pub(super) fn closed_unanswered(e: &Error) -> bool {
 /// Whether a server that received a request timed out or broke off before the head of its response.
 ///
 /// What a client can cause does not count: a body that does not arrive, or a request whose response violates HTTP. Nor
-/// does an HTTP/2 request that the server states not to have processed.
+/// does an HTTP/2 request that the server states not to have processed, unless it says so of each attempt.
 pub(super) fn left_unanswered(e: &Error, context: &Context) -> bool {
     let failed = match Failure::of(e.etype()) {
         // While the body does not arrive, a server may well give up; a connection that is not even open has no body.
         Failure::Timeout => context.body_done || *e.etype() != ErrorType::ReadTimedout,
         Failure::Connection => context.body_done,
-        Failure::Protocol => *e.etype() == ErrorType::H2Error && !matches!(e.retry, RetryType::Decided(true)),
+        // A request that the server has not processed is sent again, but not for ever.
+        Failure::Protocol => {
+            let unprocessed = matches!(e.retry, RetryType::Decided(true)) && context.attempts < upstream::ATTEMPTS;
+            *e.etype() == ErrorType::H2Error && !unprocessed
+        }
         Failure::Connect => false,
     };
     *e.esource() == ErrorSource::Upstream && context.upstream_status.is_none() && failed

@@ -105,6 +105,21 @@ async fn an_http2_server_that_falls_silent_within_a_response_is_late_whether_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn servers_that_refuse_each_attempt_are_left_out() {
+    const REFUSED_STREAM: u8 = 7;
+    for (refusals, ejected) in [(1000, 2), (20, 0)] {
+        let servers_of = [(); 2].map(|()| vec![Word::Reset(REFUSED_STREAM); refusals]);
+        let [one, other] = servers_of;
+        let (one, other) = (Frames::start(&one).await, Frames::start(&other).await);
+        let world = world(&[one.address(), other.address()], ", protocol: http2").await;
+        for _ in 0..3 * FAILURES {
+            world.judge(get(&world)).await;
+        }
+        assert_eq!(servers(&world, "ejected").await, ejected, "{refusals}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_breaks_off_costs_few_requests() {
     let (server, broken) = (good(), answering(|_| Answer::resetting()));
     let world = world(&[server.address(), broken.address()], "").await;

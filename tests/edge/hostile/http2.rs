@@ -172,10 +172,8 @@ async fn atk_sm_10_atk_sm_11_malformed_requests_end_at_the_gateway() {
         ("colon in a name", with("x:y", "1"), None),
         ("CRLF in a value", with("x-y", "1\r\nclient-cert: forged"), None),
         ("NUL in a value", with("x-y", "1\0"), None),
-        ("space before a value", with("x-y", " 1"), Some(400)),
         ("space after a value", with("x-y", "1 "), Some(400)),
         ("tab before a value", with("x-y", "\t1"), Some(400)),
-        ("tab after a value", with("x-y", "1\t"), Some(400)),
         ("a value of a space", with("x-y", " "), Some(400)),
         ("empty name", with("", "1"), None),
         ("space before a value", with("x-y", " 1"), Some(400)),
@@ -235,7 +233,27 @@ async fn atk_sm_10_atk_sm_11_malformed_requests_end_at_the_gateway() {
         let fate = frames.fate(1).await;
         assert!(!matches!(fate, Fate::Answered(..400)), "content-length {length}: {fate:?}");
     }
-    let fresh = &seen(&world)[2..];
+    // Once it is forwarded, the audit says whose fault it was.
+    for (length, code) in [("5", "ok"), ("2", "body_malformed"), ("50", "body_malformed")] {
+        let (before, id) = (world.accounts.server().heads(), uuid::Uuid::new_v4().to_string());
+        let mut fields: Vec<(&str, &str)> = post(length);
+        fields.push(("x-fapi-interaction-id", &id));
+        let mut frames = Frames::with(&world.client()).await;
+        frames.headers(1, &fields, false).await;
+        let forwarded = async {
+            while world.accounts.server().heads() == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, forwarded).await.expect("in time");
+        frames.data(1, b"hello", true).await;
+        let record = world.gateway.record(&id);
+        assert_eq!(record["code"], code, "content-length {length}: {record}");
+        if code == "ok" {
+            world.accounts.clear();
+        }
+    }
+    let fresh = &seen(&world)[..];
     assert!(fresh.is_empty(), "no such body counts as a request: {fresh:?}");
     still_serves(&world).await;
 }
