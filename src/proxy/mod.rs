@@ -273,8 +273,9 @@ impl ProxyHttp for Proxy {
         };
         edit(upstream_request, |headers| {
             headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward);
-            // The client received a 100 response when its form was read; the upstream need not send another.
-            if context.form_was_read {
+            // The client received a 100 response when its form was read; the upstream need not send another. RFC 9110
+            // §10.1.1: a server that receives the expectation "in an HTTP/1.0 request MUST ignore that expectation".
+            if context.form_was_read || onward.version == Version::HTTP_10 {
                 headers.remove(header::EXPECT);
             }
         });
@@ -316,6 +317,10 @@ impl ProxyHttp for Proxy {
         end_of_stream: bool,
         context: &mut Context,
     ) -> pingora::Result<Option<Duration>> {
+        // RFC 9110 §15.3.5, §15.4.5: these have no content, whatever an HTTP/2 server sends.
+        if matches!(context.upstream_status, Some(204 | 304)) {
+            *body = None;
+        }
         let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
         context.response_bytes = context.response_bytes.saturating_add(bytes);
         context.response_done |= end_of_stream;

@@ -258,6 +258,48 @@ async fn a_response_of_http2_with_white_space_around_a_value_is_no_response() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_content_brings_none_whatever_an_http2_server_sends() {
+    const OK: u8 = 8;
+    const NO_CONTENT: u8 = 9;
+    const NOT_MODIFIED: u8 = 11;
+    for (status, seen, body) in [(OK, 200, &b"secret"[..]), (NO_CONTENT, 204, b""), (NOT_MODIFIED, 304, b"")] {
+        let server = Frames::start(&[Word::Body(status, b"secret"); 2]).await;
+        let world = world(&[server.address()], ", protocol: http2").await;
+        for client in [world.client().h1(), world.client().h2()] {
+            let response = client.send(get(&world)).await.expect("a response");
+            assert_eq!((response.status().as_u16(), &response.body()[..]), (seen, body));
+            let record = world.gateway.record_of(&response);
+            assert_eq!((&record["code"], &record["response_bytes"]), (&"ok".into(), &body.len().into()), "{record}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_tls_with_a_server_fails_is_in_the_audit() {
+    let (authority, other) = (Authority::new("Bank"), Authority::new("Other"));
+    let backend = Backend::tls(tls_config(&authority.server(&["localhost"]), None)).await;
+    for (trusted, name, expected) in [
+        (&authority, "localhost", None), // control
+        (&other, "localhost", Some("TLSHandshakeFailure: invalid peer certificate: UnknownIssuer")),
+        (
+            &authority,
+            "127.0.0.1",
+            Some("TLSHandshakeFailure: invalid peer certificate: certificate not valid for name"),
+        ),
+    ] {
+        let server = vec![format!("https://{name}:{}", backend.address().port())];
+        let keys = ", tls: { trust_anchors: [bank.pem] }";
+        let world = World::with(|scene| with_bank(scene.file("bank.pem", &trusted.pem()), &server, keys)).await;
+        let response = world.client().send(get(&world)).await.expect("a response");
+        let record = world.gateway.record_of(&response);
+        match expected {
+            None => assert_eq!(record["code"], "ok", "{record}"),
+            Some(why) => assert!(record["detail"].as_str().is_some_and(|detail| detail.contains(why)), "{record}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fwd_09_a_body_that_was_not_kept_whole_is_not_sent_again() {
     const REFUSED_STREAM: u8 = 7;
     for (length, status, requests) in [(60_000, 200, 2), (70_000, 502, 1)] {
@@ -296,7 +338,7 @@ fn connections(calls: &[Call]) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn t2_a_connection_carries_each_client_under_its_own_name() {
     for (backend, protocol) in [(Backend::http1().await, "http1"), (Backend::h2c().await, "http2")] {
-        let world = world(&[backend.address()], &format!(", protocol: {protocol}")).await;
+        let world = world_of_one_thread(&[backend.address()], &format!(", protocol: {protocol}")).await;
         let tokens = [("client-1", &world.c1), ("client-2", &world.c2)].map(|(id, certificate)| {
             let token = world.issuer.token(world.clock.now()).claim("client_id", id).bound_to_certificate(certificate);
             (id, certificate, world.sign(&token))
@@ -879,6 +921,7 @@ async fn a_safe_request_that_meets_a_closing_connection_is_sent_again_and_no_oth
         let world = World::with(|scene| {
             with_bank(scene, &servers, "")
                 .replace("methods: [GET, POST], scopes", "methods: [GET, HEAD, OPTIONS, POST, DELETE], scopes")
+                .one_thread()
         })
         .await;
         let what = format!("{method} {path} {body:?}");

@@ -151,6 +151,8 @@ pub enum Word {
     GoAway(u8),
     /// 200 without a body, with these fields (RFC 7541).
     With(&'static [u8]),
+    /// The status with this index in the static table (RFC 7541 appendix A), and this body.
+    Body(u8, &'static [u8]),
     /// 200 with a body that never comes.
     Begin,
     /// Nothing.
@@ -232,6 +234,10 @@ async fn speak(mut stream: TcpStream, script: &[Word], complete: u8, requests: &
             // RFC 7541 appendix A: 8 is `:status 200`.
             Word::Answer => stream.write_all(&frame(1, 5, id, &[0x88])).await?,
             Word::With(fields) => stream.write_all(&frame(1, 5, id, &[&[0x88], fields].concat())).await?,
+            Word::Body(status, body) => {
+                stream.write_all(&frame(1, 4, id, &[0x80 | status])).await?;
+                stream.write_all(&frame(0, 1, id, body)).await?;
+            }
             Word::Begin => stream.write_all(&frame(1, 4, id, &[0x88])).await?,
             Word::Silence => {}
             Word::Reset(code) => stream.write_all(&frame(3, 0, id, &[0, 0, 0, code])).await?,

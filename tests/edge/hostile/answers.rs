@@ -207,6 +207,22 @@ async fn an_answer_is_framed_as_its_status_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_whose_chunks_are_none_is_no_valid_response() {
+    let world = world(|path| {
+        let chunk = if path == "/odd/broken" { "zz" } else { "5\r\nhello\r\n0\r\n" };
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\n").into_bytes()
+    })
+    .await;
+    for (path, code) in [("/odd/whole", "ok"), ("/odd/broken", "upstream_invalid")] {
+        let mut talk = Talk::with(&client(&world)).await;
+        talk.say(head(&world, &format!("GET {path}"), "Connection: close\r\n")).await.unwrap();
+        talk.rest().await;
+        let record = world.gateway.record_where(|record| record["path"] == path);
+        assert_eq!((&record["code"], &record["status"]), (&code.into(), &200.into()), "{record}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_http_1_0_client_gets_a_plain_body_and_no_interim_answer() {
     let world = world(|path| {
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
@@ -250,6 +266,15 @@ async fn an_http_1_0_client_gets_a_plain_body_and_no_interim_answer() {
     talk.say(head(&world, "GET /odd/hints", "Connection: close\r\n")).await.unwrap();
     let answer = talk.rest().await;
     assert!(answer.starts_with("HTTP/1.1 103 ") && answer.ends_with("0\r\n\r\n"), "{answer}");
+    // The expectation of an HTTP/1.0 client goes no further.
+    for (version, expect) in [("HTTP/1.1", Some("100-continue")), ("HTTP/1.0", None)] {
+        let mut talk = Talk::with(&client(&world)).await;
+        let request = head(&world, "GET /accounts", "Expect: 100-continue\r\nConnection: close\r\n");
+        talk.say(request.replacen("HTTP/1.1", version, 1)).await.unwrap();
+        talk.rest().await;
+        let seen = world.accounts.requests();
+        assert_eq!(seen.last().expect("it was forwarded").header("expect"), expect, "{version}");
+    }
     // Hints are the gateway's as much as the response.
     let answer = answer.to_ascii_lowercase();
     let ids: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("x-fapi-interaction-id: ")).collect();
