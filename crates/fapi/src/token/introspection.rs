@@ -56,8 +56,10 @@ pub struct Signer<'e> {
 /// Why a response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// Not a JSON object with one reading.
-    #[error("the response is not a JSON object with one reading")]
+    /// Not a JSON object with one reading, or beyond the limits of [`parse_object`].
+    #[error(
+        "the response is not a JSON object with one reading that is nested at most 16 deep and has at most 4096 members"
+    )]
     Malformed,
     /// No `active`, or one that is neither `true` nor `false`.
     #[error("active in the response is neither true nor false")]
@@ -258,6 +260,15 @@ mod tests {
         for text in ["", "true", "[]", r#"{"active":true"#, r#"{"active":true,"active":true}"#, r#"{"active":true}}"#] {
             assert_eq!(read(text), Err(AnswerError::Malformed), "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_nested_too_deep_says_so() {
+        let nested =
+            |levels: usize| read(&format!(r#"{{"active":true,"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels)));
+        assert_eq!(nested(15), Ok(true)); // control
+        assert_eq!(nested(16), Err(AnswerError::Malformed));
+        assert!(AnswerError::Malformed.to_string().contains("at most 16 deep"));
     }
 
     #[test]
