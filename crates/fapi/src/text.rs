@@ -82,6 +82,11 @@ pub(crate) fn shown_value(value: Option<&Value>) -> Box<str> {
     }
 }
 
+/// Which key was looked for, after the word "key": nothing if the token has no `kid`.
+pub(crate) fn with_kid(key_id: Option<&str>) -> String {
+    key_id.map(|key_id| format!(" with kid {key_id:?}")).unwrap_or_default()
+}
+
 /// Printable ASCII, at most 128 characters, the last of which say if that is not all.
 fn shown(text: &str) -> Box<str> {
     const MAX: usize = 128;

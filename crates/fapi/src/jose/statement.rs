@@ -10,7 +10,7 @@ use super::claims::numeric_date;
 use super::jws::{Jws, JwsError, NotVerified};
 use super::keys::{Algorithm, KeySet};
 use crate::UnixTime;
-use crate::text::{Names, printable, shown_value};
+use crate::text::{Names, printable, shown_value, with_kid};
 
 /// What is expected of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub enum StatementError {
         expected: Names,
     },
     /// The key set has no key for it.
-    #[error("the issuer has no key with kid {key_id:?} for its algorithm")]
+    #[error("the issuer has no key{} for its algorithm", with_kid(.key_id.as_deref()))]
     KeyUnknown {
         /// The `kid`, truncated and made printable.
         key_id: Option<Box<str>>,
@@ -249,6 +249,7 @@ mod tests {
             assert_eq!(stage.judge(&format!("{signed}.")), Err(StatementError::SignatureInvalid));
             let unknown = stage.with(("kid", json!("b")), AS_IT_IS);
             assert_eq!(unknown, Err(StatementError::KeyUnknown { key_id: Some("b".into()) }));
+            assert_eq!(unknown.unwrap_err().to_string(), r#"the issuer has no key with kid "b" for its algorithm"#);
             assert_eq!(stage.with(("kid", Value::Null), AS_IT_IS), Ok(()), "control: one key needs no name");
         }
         let stage = Stage::new(Algorithm::Ps256);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::jws::JwsError;
-use crate::text::{Names, shown_value};
+use crate::text::{Names, shown_value, with_kid};
 
 /// Why a token is refused. Each variant has what an operator needs, and never the token.
 ///
@@ -80,7 +80,7 @@ pub enum TokenError {
         expected: Names,
     },
     /// The key set has no key for it.
-    #[error("the issuer has no key with kid {key_id:?} for this algorithm")]
+    #[error("the issuer has no key{} for this algorithm", with_kid(.key_id.as_deref()))]
     KeyUnknown {
         /// The `kid`, truncated and made printable.
         key_id: Option<Box<str>>,
@@ -233,6 +233,13 @@ impl From<JwsError> for TokenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kid_is_shown_as_text() {
+        let text = |key_id: Option<&str>| TokenError::KeyUnknown { key_id: key_id.map(Box::from) }.to_string();
+        assert_eq!(text(Some("k2")), r#"the issuer has no key with kid "k2" for this algorithm"#);
+        assert_eq!(text(None), "the issuer has no key for this algorithm");
+    }
 
     #[test]
     fn what_another_version_of_the_keys_could_change_is_told_apart() {
