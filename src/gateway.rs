@@ -18,7 +18,7 @@ use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
 use fapi::sender::{BoundToken, SenderEvidence};
-use fapi::token::{self, TokenError, TokenHash};
+use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
 use crate::issuer::Issuers;
@@ -79,10 +79,7 @@ impl Gateway {
     /// [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
-            token.claims_at(now)?;
-            if self.issuers.revoked(token) {
-                return Err(TokenError::Revoked.into());
-            }
+            self.still_active(token, now)?;
         }
         let first_use = match authorized.proof() {
             Some(proof) => {
@@ -92,6 +89,15 @@ impl Gateway {
             None => None,
         };
         Ok(authorized.redeem(first_use)?)
+    }
+
+    /// Checks that a token that was found active has neither expired nor been revoked since.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`], [`TokenError::Revoked`].
+    pub fn still_active(&self, token: &ActiveToken, now: UnixTime) -> Result<(), TokenError> {
+        token.claims_at(now)?;
+        if self.issuers.revoked(token) { Err(TokenError::Revoked) } else { Ok(()) }
     }
 
     /// Returns the rejection of a request whose client cannot be determined.

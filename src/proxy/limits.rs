@@ -55,7 +55,8 @@ impl Proxy {
             Ok(turn) => {
                 context.turn = Some(turn);
                 // The wait may have taken all the time there was.
-                self.check_overdue(context)
+                self.check_overdue(context)?;
+                self.check_token(context)
             }
             Err(Overloaded) => {
                 self.check_overdue(context)?;
@@ -75,6 +76,17 @@ impl Proxy {
             return Ok(());
         };
         Err(context.refuse(cause, "the exchange may not go on").into_down())
+    }
+
+    /// Ends an exchange that has waited before anything of it was sent, if its token has ended meanwhile.
+    fn check_token(&self, context: &mut Context) -> pingora::Result<()> {
+        let gateway = &context.generation.gateway;
+        let token = context.exchange.permit().and_then(|permit| permit.token());
+        let Some(error) = token.and_then(|token| gateway.still_active(token.token(), self.clock.unix_time()).err())
+        else {
+            return Ok(());
+        };
+        Err(context.refuse(error, "the token has ended").into_down())
     }
 
     /// Why an exchange is over that has taken as long as it may.

@@ -380,29 +380,40 @@ async fn a_request_that_waited_for_the_upstream_until_it_may_no_longer_go_on_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_whose_token_was_revoked_while_it_waited_for_the_upstream_is_not_forwarded() {
+async fn a_request_whose_token_ended_while_it_waited_for_the_upstream_is_not_forwarded() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream =
         servers(silent.local_addr().unwrap()) + ", connect_timeout: 20s, limits: { exchanges: 1, waiting: 2 }";
     let admin = ("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }");
     let own = ", on_expiry: close";
     let world = World::with(|scene| with_routes(scene.replace(admin.0, admin.1), "", own, &upstream)).await;
-    for (path, status) in [("/long/2", 401), ("/other/2", 0)] {
+    for (path, code) in [
+        ("/long/revoked", "token_revoked"),
+        ("/other/revoked", "token_revoked"),
+        ("/other/expired", "token_expired"),
+        ("/other/good", ""),
+    ] {
         let first = waiting(&world, "/other/1").await;
         let (arrival, _open) = arrived(&silent).await;
         assert_eq!(arrival, "/other/1");
-        let claims = world.token();
+        let claims = world.token().expires_at(world.clock.now() + 60);
         let mut second = Talk::with(&world.client()).await;
         second.say(head(path, &world.sign(&claims))).await.unwrap();
         until_in_flight(&world, 2).await;
-        let revocation = json!({"issuer": world.issuer.issuer(), "jti": claims.claims()["jti"]}).to_string();
-        assert_eq!(world.gateway.post_revocation("application/json", revocation).await.0, 204);
+        match code {
+            "token_revoked" => {
+                let revocation = json!({"issuer": world.issuer.issuer(), "jti": claims.claims()["jti"]}).to_string();
+                assert_eq!(world.gateway.post_revocation("application/json", revocation).await.0, 204);
+            }
+            "token_expired" => world.clock.advance(60),
+            _ => {}
+        }
         drop(first);
-        if status == 0 {
-            assert_eq!(arrived(&silent).await.0, path, "control: on this route, a revocation ends no exchange");
+        if code.is_empty() {
+            assert_eq!(arrived(&silent).await.0, path, "control");
         } else {
-            assert_eq!(second.head().await, status);
-            assert_eq!(world.gateway.record_where(|record| record["path"] == path)["code"], "token_revoked");
+            assert_eq!(second.head().await, 401, "{path}");
+            assert_eq!(world.gateway.record_where(|record| record["path"] == path)["code"], code);
         }
         drop(second);
         until_in_flight(&world, 0).await;
