@@ -185,7 +185,13 @@ async fn ms_int_04_only_what_stands_in_token_introspection_counts() {
             refused("token_expired"),
         ),
         ("aud above", json!({ "token_introspection": with(json!({ "aud": null })) }), refused("token_claim_missing")),
-        ("control", json!({ "active": false, "scope": "", "cnf": {}, "exp": 1 }), ok()),
+        ("its own exp", json!({ "exp": stage.world.clock.now() }), unavailable()),
+        ("its own nbf", json!({ "nbf": stage.world.clock.now() + 60 }), unavailable()),
+        (
+            "control",
+            json!({ "active": false, "scope": "", "cnf": {}, "exp": stage.world.clock.now() + 1, "nbf": 1 }),
+            ok(),
+        ),
     ] {
         let mut all = stage.claims.clone();
         if what == "nothing within" {
