@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -130,7 +131,7 @@ async fn introspection(settings: &issuer::Settings) -> Result<String, String> {
     let reached = addresses(&host, port).await?;
     let mut said = String::new();
     for address in reached {
-        said = peer.connect(address).await.map_err(|why| format!("{address}: {why}"))?;
+        said = peer.connect(address, CALLS).await.map_err(|why| format!("{address}: {why}"))?;
     }
     Ok(format!("{url}: {said}"))
 }
@@ -146,7 +147,7 @@ async fn servers(settings: &upstream::Settings, server: &ServerAddress) -> Resul
             let identity = identity.map(|(chain, key)| Identity { chain: chain.clone(), key: key.clone_key() });
             let name = settings.tls.server_name.as_deref().unwrap_or(&server.host);
             let peer = Peer { anchors: &anchors, identity, name, protocol: settings.protocol };
-            bounded(settings.connect_timeout, peer.connect(address)).await
+            peer.connect(address, settings.connect_timeout).await
         } else {
             let connected = async { TcpStream::connect(address).await.map_err(|error| error.to_string()) };
             bounded(settings.connect_timeout, connected).await.map(|_| "connected, without TLS".to_owned())
@@ -171,17 +172,26 @@ struct Peer<'p> {
 }
 
 impl Peer<'_> {
-    /// Connects and verifies the certificate as the gateway does for requests.
-    async fn connect(&self, address: SocketAddr) -> Result<String, String> {
+    /// Connects within `time` and verifies the certificate as the gateway does for requests.
+    async fn connect(&self, address: SocketAddr, time: Duration) -> Result<String, String> {
         let config = client_config(self.anchors, self.identity.as_ref());
         let mut config = config.map_err(|error| error.to_string())?;
         if self.protocol == Protocol::Http2 {
             config.alpn_protocols = vec![b"h2".to_vec()];
         }
         let name = ServerName::try_from(self.name.to_owned()).map_err(|_| "the name cannot be verified".to_owned())?;
-        let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
-        let stream = stream.map_err(|error| format!("TLS failed: {error}"))?;
+        let connecting = async {
+            let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+            let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await;
+            stream.map_err(|error| match upstream::alert(&error.to_string()) {
+                Some(alert) => format!("TLS failed: {alert}"),
+                None => format!("TLS failed: {error}"),
+            })
+        };
+        let mut stream = bounded(time, connecting).await?;
+        if self.identity.is_some() {
+            refusal(&mut stream).await?;
+        }
         let (_, session) = stream.get_ref();
         if self.protocol == Protocol::Http2 && session.alpn_protocol() != Some(b"h2") {
             return Err("it does not speak HTTP/2; write `protocol: http1`".to_owned());
@@ -189,6 +199,19 @@ impl Peer<'_> {
         let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
         let soon = remarks(session.peer_certificates().unwrap_or_default(), Clock::system().unix_time());
         Ok(format!("{}, certificate verified{soon}", version.replace("TLSv1_", "TLS 1.")))
+    }
+}
+
+/// Waits a moment for an alert about the gateway's certificate, which with TLS 1.3 a server sends when the handshake is over
+/// for its client (RFC 8446 §4.4.2.4).
+async fn refusal(stream: &mut (impl AsyncRead + Unpin)) -> Result<(), String> {
+    match tokio::time::timeout(SECOND_THOUGHTS, stream.read(&mut [0])).await {
+        Ok(Err(error)) => match upstream::alert(&error.to_string()) {
+            Some(alert) => Err(format!("TLS failed: {alert}")),
+            None => Err(format!("the connection broke after the handshake: {error}")),
+        },
+        // A server may say something first, and may close a connection on which nothing is asked.
+        Ok(Ok(_)) | Err(_) => Ok(()),
     }
 }
 
@@ -220,6 +243,9 @@ pub(super) fn table(answers: &[Answer]) -> String {
 
 /// How long an issuer may take, its metadata included.
 const CALLS: Duration = Duration::from_secs(15);
+
+/// How long a server has to refuse the gateway's certificate after the handshake.
+const SECOND_THOUGHTS: Duration = Duration::from_secs(1);
 
 /// How long a name may take.
 const LOOKUP: Duration = Duration::from_secs(3);

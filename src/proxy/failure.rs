@@ -16,14 +16,8 @@ impl Proxy {
             ConnectionClosed, H2Error, InvalidHTTPHeader, ReadError, ReadTimedout, WriteError, WriteTimedout,
         };
         let upstream = context.upstream.clone().unwrap_or_else(|| "".into());
-        // The root cause says which certificate or address was wrong. After connecting, it might quote a body.
-        let mut detail = e.etype().as_str().to_owned();
+        let detail = what_failed(e);
         let failure = Failure::of(e.etype());
-        if failure == Failure::Connect {
-            detail.push_str(": ");
-            let why = tls_failure(e).unwrap_or_else(|| e.root_cause().to_string());
-            detail.extend(why.chars().filter(|c| !c.is_control()).take(200));
-        }
         let ended = ended(e);
         match (e.esource(), e.etype()) {
             (ErrorSource::Downstream | ErrorSource::Unset, ReadError | WriteError) if ended == Some(Ended::Stalled) => {
@@ -60,13 +54,6 @@ impl Proxy {
             (ErrorSource::Internal | ErrorSource::Unset, _) => Unavailable::Internal { detail }.into(),
         }
     }
-}
-
-/// Why the TLS handshake with an upstream failed, which Pingora tells in its message only.
-fn tls_failure(e: &Error) -> Option<String> {
-    let text = e.to_string();
-    let (_, why) = text.split_once("tls connect error cause: ")?;
-    Some(why.rsplit_once(", SNI: ").map_or(why, |(why, _)| why).to_owned())
 }
 
 /// How an upstream failed.
@@ -118,6 +105,33 @@ impl Failure {
             Self::Connection => "connection",
         }
     }
+}
+
+/// What failed at an upstream, for operators.
+pub(super) fn what_failed(e: &Error) -> String {
+    let mut detail = e.etype().as_str().to_owned();
+    let cause = match (upstream::alert(&e.to_string()), Failure::of(e.etype())) {
+        (Some(alert), _) => Some(alert),
+        (None, Failure::Connect) => Some(handshake_fault(e).unwrap_or_else(|| e.root_cause().to_string())),
+        // After connecting, it might quote a body.
+        (None, Failure::Timeout | Failure::Protocol | Failure::Connection) => None,
+    };
+    if let Some(cause) = cause {
+        detail.push_str(": ");
+        detail.extend(cause.chars().filter(|c| !c.is_control()).take(400));
+    }
+    detail
+}
+
+/// Why a TLS handshake with an upstream failed. Pingora has it only as text: its root cause is the local address.
+fn handshake_fault(e: &Error) -> Option<String> {
+    let mut innermost = e;
+    while let Some(inner) = innermost.cause.as_ref().and_then(|cause| cause.downcast_ref::<Box<Error>>()) {
+        innermost = inner;
+    }
+    let context = innermost.context.as_ref().filter(|_| innermost.etype == ErrorType::TLSHandshakeFailure)?.as_str();
+    let context = context.rsplit_once(", SNI: ").map_or(context, |(before, _)| before);
+    Some(context.rsplit_once("cause: ").map_or(context, |(_, cause)| cause).to_owned())
 }
 
 /// Why the client's stream ended an exchange, if it did.

@@ -39,7 +39,9 @@ use self::context::{Context, connection, fresh_exchange};
 use self::decision::max_forwards;
 use self::delivery::Deliveries;
 use self::edits::edit;
-use self::failure::{Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams};
+use self::failure::{
+    Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams, what_failed,
+};
 use self::record::Unrecorded;
 use self::unread::Rest;
 use crate::clock::{Clock, Moment};
@@ -351,7 +353,7 @@ impl ProxyHttp for Proxy {
         if let (Some(upstream), Some(server)) = (context.upstream().cloned(), context.server.take())
             && is_servers_fault(e.etype())
         {
-            upstream.unreachable(&server, self.clock.now());
+            upstream.unreachable(&server, self.clock.now(), &what_failed(&e));
             context.tried.push(server.address());
             another = upstream.has_another(&context.tried);
         }
@@ -382,7 +384,7 @@ impl ProxyHttp for Proxy {
         if let (Some(upstream), Some(server), false) = (context.upstream(), &context.server, reused && unanswered)
             && left_unanswered(&e, context)
         {
-            upstream.unanswered(server, self.clock.now());
+            upstream.unanswered(server, self.clock.now(), &what_failed(&e));
         }
         if let Some(server) = context.server.as_ref().filter(|_| refuses_streams(&e)) {
             server.retire(peer);

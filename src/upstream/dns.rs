@@ -231,7 +231,7 @@ mod tests {
         let upstream = upstream(&zone, &["a"]);
         upstream.resolve().await;
         let server = upstream.choose(&[], Duration::ZERO).unwrap();
-        upstream.unreachable(&server, Duration::ZERO);
+        upstream.unreachable(&server, Duration::ZERO, "");
         zone.set("a", Some(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]));
         upstream.resolve().await;
         let asked = asked(&upstream);

@@ -6,6 +6,7 @@
 //! number.
 
 mod admission;
+mod alert;
 mod dns;
 mod health;
 mod standing;
@@ -28,6 +29,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::admission::Admission;
 pub use self::admission::{Limits, Overloaded};
+pub use self::alert::alert;
 use self::dns::{Dns, Names};
 use self::health::Check;
 use self::standing::Standing;
@@ -295,19 +297,20 @@ impl Upstream {
         self.servers.load().iter().any(|server| !tried.contains(&server.address))
     }
 
-    /// Ejects a server for a while, because it could not be connected to.
-    pub fn unreachable(&self, server: &Server, now: Duration) {
+    /// Ejects a server for a while, because it could not be connected to; `error` says why.
+    pub fn unreachable(&self, server: &Server, now: Duration, error: &str) {
         if server.standing.unreachable(now) {
             let (upstream, server) = (&self.name, server.address);
-            tracing::warn!(%upstream, %server, "a server cannot be connected to; it is ejected for a while");
+            tracing::warn!(%upstream, %server, error, "a server cannot be connected to; it is ejected for a while");
         }
     }
 
-    /// Notes that a server did not respond to a request; ejects it for a while after several in a row.
-    pub fn unanswered(&self, server: &Server, now: Duration) {
+    /// Notes that a server did not respond to a request; ejects it for a while after several in a row. `error` is what
+    /// happened instead.
+    pub fn unanswered(&self, server: &Server, now: Duration, error: &str) {
         if server.standing.unanswered(now) {
             let (upstream, server) = (&self.name, server.address);
-            tracing::warn!(%upstream, %server, "a server does not respond to requests; it is ejected for a while");
+            tracing::warn!(%upstream, %server, error, "a server does not respond to requests; it is ejected for a while");
         }
     }
 
@@ -544,7 +547,7 @@ mod tests {
     async fn an_ejected_server_is_tried_by_one_request_when_its_time_is_over() {
         let upstream = upstream(&[1, 2]).await;
         let one = server(&upstream, 1);
-        upstream.unreachable(&one, NOW);
+        upstream.unreachable(&one, NOW, "");
         assert_eq!(ports(&upstream, &[], NOW, 4), [2; 4]);
         assert_eq!(upstream.census(), Census { healthy: 1, ejected: 1, unhealthy: 0 });
         let almost = NOW + FIRST_PAUSE - Duration::from_millis(1);
@@ -564,7 +567,7 @@ mod tests {
     async fn when_all_are_ejected_all_are_asked() {
         let upstream = upstream(&[1, 2]).await;
         for port in [1, 2] {
-            upstream.unreachable(&server(&upstream, port), NOW);
+            upstream.unreachable(&server(&upstream, port), NOW, "");
         }
         assert_eq!(ports(&upstream, &[], NOW, 4), [1, 2, 1, 2]);
         let tried = [server(&upstream, 1).address()];
@@ -574,7 +577,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_is_set_back_keeps_no_server_out() {
         let upstream = upstream(&[1, 2]).await;
-        upstream.unreachable(&server(&upstream, 1), NOW);
+        upstream.unreachable(&server(&upstream, 1), NOW, "");
         let back = NOW - Duration::from_secs(3600);
         assert!(ports(&upstream, &[], back, 4).contains(&1));
     }

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use sandbox::https::{Answer, HttpServer, Recorded};
-use sandbox::pki::Authority;
+use sandbox::pki::{self, Authority, Credential};
 use sandbox::tls::tls_config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
@@ -365,7 +366,7 @@ async fn t2_a_connection_carries_each_client_under_its_own_name() {
 }
 
 /// RFC 9440 §2.2.
-fn certificate_field(certificate: &sandbox::pki::Credential) -> String {
+fn certificate_field(certificate: &Credential) -> String {
     use base64::Engine as _;
     format!(":{}:", base64::engine::general_purpose::STANDARD.encode(&certificate.chain_der[0]))
 }
@@ -607,6 +608,64 @@ async fn a_server_that_speaks_another_version_than_was_said_gets_no_request() {
             let status = world.judge(get(&world)).await.0;
             assert_eq!(status, if served { 200 } else { 502 }, "{what}, {protocol}");
             assert_eq!(backend.take().len(), usize::from(served), "{what}, {protocol}");
+        }
+    }
+}
+
+/// What the audit says of a request to a bank with this certificate and these versions of TLS, which the gateway calls with
+/// `identity`.
+async fn said(bank: Arc<ServerConfig>, protocol: &str, trusted: &Authority, identity: &Credential) -> (u16, String) {
+    let backend = Backend::tls(bank).await;
+    let servers = [format!("https://localhost:{}", backend.address().port())];
+    let world = World::with(|scene| {
+        let scene = scene
+            .file("bank.pem", &trusted.pem())
+            .file("gateway.pem", &identity.certificate_pem())
+            .file("gateway-key.pem", &identity.key_pem());
+        let tls = "trust_anchors: [bank.pem], certificate: gateway.pem, private_key: gateway-key.pem";
+        with_bank(scene, &servers, &format!(", protocol: {protocol}, tls: {{ {tls} }}"))
+    })
+    .await;
+    let answer = world.client().send(get(&world)).await.unwrap();
+    let record = world.gateway.record_of(&answer);
+    (answer.status().as_u16(), record["detail"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_says_why_tls_to_a_server_fails() {
+    let (authority, other) = (Authority::new("Bank"), Authority::new("Bank"));
+    let (gateways, strangers) = (Authority::new("Gateways"), Authority::new("Strangers"));
+    let (good, stranger) = (gateways.client("gateway"), strangers.client("gateway"));
+    let bank = |names: &[&str]| tls_config(&authority.server(names), Some(&gateways));
+    let old = Arc::new({
+        let mut roots = RootCertStore::empty();
+        roots.add(gateways.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder(roots.into()).build().unwrap();
+        let credential = authority.server(&["localhost"]);
+        let builder = ServerConfig::builder_with_protocol_versions(&[&rustls::version::TLS12]);
+        let mut config = builder
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(credential.chain_der.clone(), credential.private_key())
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config
+    });
+    let expired = tls_config(&authority.server_with(&["localhost"], pki::expired), Some(&gateways));
+    for protocol in ["http1", "http2"] {
+        for config in [bank(&["localhost"]), old.clone()] {
+            assert_eq!(said(config, protocol, &authority, &good).await, (200, String::new()), "control");
+        }
+        for (config, trusted, identity, part) in [
+            (bank(&["localhost"]), &other, &good, "invalid peer certificate: BadSignature"),
+            (bank(&["localhost"]), &strangers, &good, "invalid peer certificate: UnknownIssuer"),
+            (expired.clone(), &authority, &good, "invalid peer certificate: certificate expired"),
+            (bank(&["elsewhere"]), &authority, &good, "certificate not valid for name \"localhost\""),
+            (bank(&["localhost"]), &authority, &stranger, "the server refuses the gateway's client certificate"),
+            (old.clone(), &authority, &stranger, "the server refuses the gateway's client certificate"),
+        ] {
+            let (status, detail) = said(config, protocol, trusted, identity).await;
+            assert_eq!(status, 502);
+            assert!(detail.contains(part) && !detail.contains("local address"), "{protocol}, {part}: {detail}");
         }
     }
 }

@@ -9,8 +9,10 @@ use http::StatusCode;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::https::Answer;
 use sandbox::pki::{self, Authority};
+use sandbox::tls::tls_config;
 use tokio::time::timeout;
 
+use crate::support::backend::Backend;
 use crate::support::program::Program;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World};
 
@@ -114,6 +116,33 @@ async fn connect_asks_issuers_and_upstreams_and_says_how_each_went() {
     let (code, table, _) = connect(&folder);
     assert_eq!(code, Some(69), "{table}");
     assert!(table.starts_with("FAILED") && table.contains("503"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connect_says_when_an_upstream_refuses_the_certificate_of_the_gateway() {
+    let (authority, gateways) = (Authority::new("Test CA"), Authority::new("Gateways"));
+    let issuer = AuthorizationServer::start(&authority).unwrap();
+    for protocol in ["http1", "http2"] {
+        for (signer, code, part) in [
+            (&gateways, 0, "TLS 1.3, certificate verified"),
+            (&Authority::new("Strangers"), 69, "the server refuses the gateway's client certificate"),
+        ] {
+            let backend = Backend::tls(tls_config(&authority.server(&["localhost"]), Some(&gateways))).await;
+            let identity = signer.client("gateway");
+            let tls = "trust_anchors: [ca.pem], certificate: gateway.pem, private_key: gateway-key.pem";
+            let port = backend.address().port();
+            let server = format!("servers: [\"https://localhost:{port}\"], protocol: {protocol}, tls: {{ {tls} }}");
+            let folder = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap())
+                .file("gateway.pem", &identity.certificate_pem())
+                .file("gateway-key.pem", &identity.key_pem())
+                .replace("servers: [\"http://127.0.0.1:9\"]", &server)
+                .into_folder();
+            let path = folder.path().to_owned();
+            let checking = tokio::task::spawn_blocking(move || check(&path, &["--connect"]));
+            let (seen, table, text) = timeout(DEADLINE, checking).await.expect("it ends").unwrap();
+            assert!(seen == Some(code) && table.contains(part), "{protocol}: {table}{text}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
