@@ -165,7 +165,8 @@ impl Gateway {
             now,
         };
         let evidence = SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?;
-        let token = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await?;
+        let validated = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await;
+        let token = validated.inspect_err(|error| seen.named = error.named().cloned())?;
         seen.token = Some(token.clone());
         let bound = BoundToken::prove(token, evidence)?;
         Ok(Verdict::Judged(guard.authorize(bound, &request.headers, now)?))

@@ -1,14 +1,16 @@
 //! Why a token was not validated.
 
+use std::sync::Arc;
+
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
-use fapi::token::TokenError;
+use fapi::token::{ActiveToken, Named, RefusedToken, TokenError};
 
 /// Why a token was not validated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValidateError {
     /// The token is at fault.
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Token(#[from] RefusedToken),
     /// Too many requests of the client are waiting already.
     #[error(transparent)]
     Share(#[from] ShareExceeded),
@@ -17,10 +19,31 @@ pub enum ValidateError {
     Unavailable(#[from] Unavailable),
 }
 
+impl ValidateError {
+    /// A token that was revoked.
+    pub(super) fn revoked(token: &ActiveToken) -> Self {
+        Self::Token(RefusedToken { error: TokenError::Revoked, named: Some(Arc::new(token.named())) })
+    }
+
+    /// Whose token it is, as far as that was verified.
+    pub fn named(&self) -> Option<&Arc<Named>> {
+        match self {
+            Self::Token(refused) => refused.named.as_ref(),
+            Self::Share(_) | Self::Unavailable(_) => None,
+        }
+    }
+}
+
+impl From<TokenError> for ValidateError {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error.into())
+    }
+}
+
 impl From<ValidateError> for Cause {
     fn from(error: ValidateError) -> Self {
         match error {
-            ValidateError::Token(error) => error.into(),
+            ValidateError::Token(refused) => refused.error.into(),
             ValidateError::Share(error) => error.into(),
             ValidateError::Unavailable(error) => error.into(),
         }

@@ -160,7 +160,7 @@ impl Issuers {
         accepted: &[IssuerIndex],
         hash: &TokenHash,
         max_age: Option<Duration>,
-    ) -> Result<Option<(&Entry, Arc<ActiveToken>)>, TokenError> {
+    ) -> Result<Option<(&Entry, Arc<ActiveToken>)>, ValidateError> {
         if let Some((entry, token)) = self.verified(self.accepted(accepted), hash) {
             return Ok(Some((entry, self.unrevoked(token)?)));
         }
@@ -190,8 +190,8 @@ impl Issuers {
         !self.revocations.clears(token)
     }
 
-    fn unrevoked(&self, token: Arc<ActiveToken>) -> Result<Arc<ActiveToken>, TokenError> {
-        if self.revocations.clears(&token) { Ok(token) } else { Err(TokenError::Revoked) }
+    fn unrevoked(&self, token: Arc<ActiveToken>) -> Result<Arc<ActiveToken>, ValidateError> {
+        if self.revocations.clears(&token) { Ok(token) } else { Err(ValidateError::revoked(&token)) }
     }
 
     /// The issuer that decides about the token: the one that a JWS claims, or else the introspected one among the
@@ -244,7 +244,7 @@ impl Issuers {
         let mut keys = source.in_force()?;
         let mut outcome = ActiveToken::from_jws(jws, hash, &entry.expected, &keys.keys, now);
         if let Err(error) = &outcome
-            && error.depends_on_keys()
+            && error.error.depends_on_keys()
         {
             match source.refresh_for_token(keys.generation).await {
                 Reread::Newer(newer) => {
@@ -253,7 +253,7 @@ impl Issuers {
                     keys = newer;
                 }
                 // The token may be good, and its client has done nothing wrong: it can try again.
-                Reread::NotRead if matches!(error, TokenError::KeyUnknown { .. }) => {
+                Reread::NotRead if matches!(error.error, TokenError::KeyUnknown { .. }) => {
                     return Err(source.not_read().into());
                 }
                 Reread::Same | Reread::NotRead => {}
@@ -266,7 +266,7 @@ impl Issuers {
             let since = VerifiedBy { issuer: entry.id, generation: keys.generation };
             self.tokens.insert(*hash, Remembered { token: token.clone(), since, lifetime });
         }
-        Ok(self.unrevoked(token)?)
+        self.unrevoked(token)
     }
 
     /// Keeps every issuer's keys and endpoint up to date; never returns, and stops when it is dropped.

@@ -470,7 +470,7 @@ impl Issuer {
         let headers = bearer(&format!("Bearer {}", self.key.sign(header, claims)));
         let token = Credentials::from_request(&headers, None, &[Scheme::Bearer]).unwrap().token();
         let jws = UnverifiedJws::parse(token)?;
-        ActiveToken::from_jws(jws, &TokenHash::of(token), &self.expected, &self.keys, UnixTime(NOW))
+        Ok(ActiveToken::from_jws(jws, &TokenHash::of(token), &self.expected, &self.keys, UnixTime(NOW))?)
     }
 
     fn code(&self, header: &Value, claims: &Value) -> Option<Code> {

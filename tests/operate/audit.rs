@@ -10,7 +10,7 @@ use fapi_gateway::clock::Moment;
 use http::Request;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::pki::Authority;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ use crate::support::backend::Backend;
 use crate::support::client::{Client, Connection};
 use crate::support::program::Program;
 use crate::support::tools::tool;
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
 
 /// A running program, and what is needed to call it.
 struct Stage {
@@ -97,6 +97,33 @@ fn ids(text: &str) -> Vec<String> {
         line["interaction_id"].as_str().expect("an interaction id").to_owned()
     };
     text.lines().map(id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_names_whose_it_is_once_its_signature_is_verified() {
+    let world = World::with(|scene| scene).await;
+    let good = world.token();
+    let now = world.clock.now();
+    for (token, code) in [
+        (good.clone().expires_at(now), "token_expired"),
+        (good.clone().claim("iat", now + 60), "token_issued_in_future"),
+        (good.clone().audience("https://other.example"), "token_audience_mismatch"),
+        (good.clone().without("jti"), "token_claim_missing"),
+    ] {
+        let signed = world.sign(&token);
+        let (content, _) = signed.rsplit_once('.').unwrap();
+        let other = world.sign(&good);
+        let forged = format!("{content}.{}", other.rsplit_once('.').unwrap().1);
+        for (text, code, names) in [(signed.clone(), code, true), (forged, "token_signature_invalid", false)] {
+            let response = world.client().send(request("/accounts", &text)).await.unwrap();
+            let record = world.gateway.record_of(&response);
+            assert_eq!(record["code"], code);
+            let seen = [&record["issuer"], &record["client_id"], &record["subject"]];
+            let claims = token.claims();
+            let expected = [&json!("bank"), &claims["client_id"], &claims["sub"]];
+            assert_eq!(seen, if names { expected } else { [&Value::Null; 3] }, "{record}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

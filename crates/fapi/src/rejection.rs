@@ -17,7 +17,7 @@ use crate::peer::forwarded::ForwardedError;
 use crate::policy::PolicyError;
 use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
-use crate::token::{ActiveToken, TokenError, TokenId};
+use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
 ///
@@ -78,6 +78,12 @@ impl Cause {
             Self::Share(error) => error.code(),
             Self::Unavailable(error) => error.code(),
         }
+    }
+}
+
+impl From<RefusedToken> for Cause {
+    fn from(refused: RefusedToken) -> Self {
+        refused.error.into()
     }
 }
 
@@ -224,6 +230,8 @@ pub struct Seen {
     pub token_id: Option<TokenId>,
     /// The token, once it is found authentic and active.
     pub token: Option<Arc<ActiveToken>>,
+    /// Whose token it is, if it is authentic and was refused.
+    pub named: Option<Arc<Named>>,
 }
 
 /// A refusal: its cause, and what is known of the request.

@@ -185,13 +185,14 @@ impl Introspector {
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
-        for _ in 0..QUESTIONS {
-            let found = self.introspect_once((token, hash), asker, max_age, now).await?;
+        let mut found = self.introspect_once((token, hash), asker, max_age, now).await?;
+        for _ in 1..QUESTIONS {
             if self.revocations.clears(&found) {
                 return Ok(found);
             }
+            found = self.introspect_once((token, hash), asker, max_age, now).await?;
         }
-        Err(TokenError::Revoked.into())
+        if self.revocations.clears(&found) { Ok(found) } else { Err(ValidateError::revoked(&found)) }
     }
 
     async fn introspect_once(

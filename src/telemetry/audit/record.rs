@@ -145,9 +145,9 @@ struct Line<'a> {
     code: &'static str,
     /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong.
     detail: Option<String>,
-    /// The `name` of the token's issuer, once the token was verified.
+    /// The `name` of the token's issuer, once the token was verified, also if it was refused then.
     issuer: Option<&'a str>,
-    /// The token's `client_id`.
+    /// The token's `client_id`, once the token was verified.
     client_id: Option<&'a str>,
     /// The token's `sub`.
     subject: Option<&'a str>,
@@ -257,6 +257,7 @@ const fn cut_short(code: Code) -> bool {
 pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'static str, &'static str)) -> Vec<u8> {
     let seen = &exchange.seen;
     let token = seen.token.as_deref();
+    let named = seen.named.as_deref();
     let claims = token.map(|token| token.claims_for_audit());
     let request = ending.request.as_ref();
     let line = Line {
@@ -277,9 +278,11 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
             Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
             Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Pending => None,
         },
-        issuer: token.map(|token| &**token.issuer()),
-        client_id: claims.and_then(|claims| claims.text("client_id")),
-        subject: claims.and_then(|claims| claims.text("sub")),
+        issuer: token.map(|token| &**token.issuer()).or(named.map(|named| &*named.issuer)),
+        client_id: claims
+            .and_then(|claims| claims.text("client_id"))
+            .or(named.and_then(|named| named.client_id.as_deref())),
+        subject: claims.and_then(|claims| claims.text("sub")).or(named.and_then(|named| named.subject.as_deref())),
         token_id: seen.token_id,
         confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
         certificate_subject: ending.certificate_subject,

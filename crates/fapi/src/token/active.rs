@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::claims::{Claims, Expected};
 use super::confirmation::{Confirmation, ConfirmationError};
-use super::error::TokenError;
+use super::error::{Named, TokenError};
 use super::hash::{OtherSpellings, TokenHash, TokenId};
 use crate::UnixTime;
 
@@ -47,6 +47,12 @@ impl ActiveToken {
     pub fn claims_at(&self, now: UnixTime) -> Result<&Arc<Claims>, TokenError> {
         self.claims.check_times(now)?;
         Ok(&self.claims)
+    }
+
+    /// Whose it is, for the audit of a refusal.
+    pub fn named(&self) -> Named {
+        let text = |claim| self.claims.text(claim).map(Into::into);
+        Named { issuer: self.issuer.clone(), client_id: text("client_id"), subject: text("sub") }
     }
 
     /// The claims for the audit record, whatever the time; not for decisions.

@@ -1,11 +1,54 @@
 //! Why a token is refused (RFC 9068 §4, RFC 7662 §2.2).
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::jws::JwsError;
 use crate::text::{Names, shown_value, with_kid};
+
+/// Whose a token is that its issuer made and that is refused nevertheless: for its audience or times, for what its claims lack, or
+/// because it was revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The configured name of its issuer.
+    pub issuer: Arc<str>,
+    /// The client, if it names one.
+    pub client_id: Option<Box<str>>,
+    /// `sub`, if it has one.
+    pub subject: Option<Box<str>>,
+}
+
+impl Named {
+    pub(super) fn of(members: &Map<String, Value>, client_claim: &str, issuer: &Arc<str>) -> Self {
+        let text = |claim| members.get(claim).and_then(Value::as_str).map(Into::into);
+        Self { issuer: issuer.clone(), client_id: text(client_claim), subject: text("sub") }
+    }
+}
+
+/// Why a token is refused, and whose it is if that was verified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct RefusedToken {
+    /// Why.
+    pub error: TokenError,
+    /// Whose it is.
+    pub named: Option<Arc<Named>>,
+}
+
+impl From<TokenError> for RefusedToken {
+    fn from(error: TokenError) -> Self {
+        Self { error, named: None }
+    }
+}
+
+impl From<RefusedToken> for TokenError {
+    fn from(refused: RefusedToken) -> Self {
+        refused.error
+    }
+}
 
 /// Why a token is refused. Each variant has what an operator needs, and never the token.
 ///

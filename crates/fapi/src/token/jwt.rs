@@ -3,6 +3,8 @@
 //!
 //! A key that the header supplies or refers to is never used (RFC 8725 §3.10).
 
+use std::sync::Arc;
+
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine, alphabet};
@@ -11,7 +13,7 @@ use serde_json::{Map, Value};
 use super::active::ActiveToken;
 use super::claims::{Expected, check_audience, check_issuer, required_text};
 use super::confirmation::Confirmation;
-use super::error::TokenError;
+use super::error::{Named, RefusedToken, TokenError};
 use super::form::Dispensable;
 use super::hash::{OtherSpellings, TokenHash};
 use super::kind::TokenType;
@@ -139,14 +141,14 @@ impl ActiveToken {
     /// client, and `scope` has the scopes.
     ///
     /// # Errors
-    /// [`TokenError`], for the first check that fails, in this order.
+    /// [`RefusedToken`], for the first check that fails, in this order; with whose token it is once the signature is verified.
     pub fn from_jws(
         jws: UnverifiedJws<'_>,
         hash: &TokenHash,
         expected: &Expected,
         keys: &KeySet,
         now: UnixTime,
-    ) -> Result<Self, TokenError> {
+    ) -> Result<Self, RefusedToken> {
         jws.check_header()?;
         // RFC 9068 §4: "The resource server MUST verify that the "typ" header value is "at+jwt" or
         // "application/at+jwt" and reject tokens carrying any other value." Unless its issuer is known not to write it.
@@ -155,7 +157,9 @@ impl ActiveToken {
         let key_id = jws.key_id().map(str::to_owned);
         let (signed, signature) = jws.0.parts();
         let verified = jws.verify(keys.candidates(key_id.as_deref(), algorithm))?;
+        let named = Named::of(&verified.payload, expected.form.client_claim(), &expected.name);
         Self::from_claims(verified, typ, (hash, OtherSpellings::of_jws(signed, signature)), expected, now)
+            .map_err(|error| RefusedToken { error, named: Some(Arc::new(named)) })
     }
 
     fn from_claims(
@@ -507,6 +511,7 @@ mod tests {
             let keys = KeySet::parse(jwks(&[&key]).to_string().as_bytes()).unwrap();
             ActiveToken::from_jws(UnverifiedJws::parse(token)?, &TokenHash::of(token), &differing(), &keys, NOW)
                 .map(drop)
+                .map_err(TokenError::from)
         };
         assert_eq!(judged(r#""typ":"JWT""#, r#""use":"access""#), Ok(())); // control
         let malformed = |part| Err(TokenError::Malformed { part });

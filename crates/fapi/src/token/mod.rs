@@ -13,7 +13,7 @@ mod kind;
 pub use active::{ActiveToken, ClearedUpTo};
 pub use claims::{Claims, Expected};
 pub use confirmation::{Confirmation, ConfirmationError, thumbprint};
-pub use error::TokenError;
+pub use error::{Named, RefusedToken, TokenError};
 pub use form::{AccessTokenForm, Differences, Dispensable, FormError, ScopeForm};
 pub use hash::{OtherSpellings, TokenHash, TokenId};
 pub use introspection::MissingAudience;
