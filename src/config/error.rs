@@ -116,18 +116,29 @@ pub struct ConfigErrors {
     errors: Vec<ConfigError>,
     files: Files,
     resources: Vec<(resource::Id, String)>,
+    passing: bool,
 }
 
 impl ConfigErrors {
     pub(super) fn new(file: PathBuf, mut errors: Vec<ConfigError>, files: Files) -> Self {
         let place = |error: &ConfigError| (error.file.clone(), error.line, error.column, error.path.clone());
         errors.sort_by_cached_key(place);
-        Self { file, errors, files, resources: Vec::new() }
+        Self { file, errors, files, resources: Vec::new(), passing: false }
     }
 
     /// Notes which of the problems are those of a file.
     pub(super) fn with_resources(self, resources: Vec<(resource::Id, String)>) -> Self {
         Self { resources, ..self }
+    }
+
+    /// Notes whether all of them may disappear although none of the files that were read changes.
+    pub(super) fn passing(self, passing: bool) -> Self {
+        Self { passing, ..self }
+    }
+
+    /// Whether reading the configuration again may succeed although none of its files changes.
+    pub const fn may_pass(&self) -> bool {
+        self.passing
     }
 
     /// The files that are at fault, each with its problem.

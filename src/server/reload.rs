@@ -189,8 +189,8 @@ impl Reloader {
             Ok(Ok(config)) => config,
             Ok(Err(errors)) => {
                 *changed = state.changes.read(errors.files());
-                let faults = errors.resources().to_vec();
-                return Err(NotReloaded { faults, ..NotReloaded::lasting(errors.in_one_line()) });
+                let (faults, passing) = (errors.resources().to_vec(), errors.may_pass());
+                return Err(NotReloaded { faults, passing, why: errors.in_one_line() });
             }
             Err(_) => {
                 return Err(NotReloaded::lasting(

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi_gateway::config::Config;
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::{Authority, Credential};
@@ -391,4 +392,36 @@ async fn a_renamed_audit_file_is_left_for_a_new_one_on_sighup_whatever_becomes_o
     has("other.jsonl", &ask().await).await;
     program.signal("-TERM");
     assert_eq!(program.ends().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_tried_again_when_only_the_place_of_the_audit_is_missing() {
+    let authority = Authority::new("Test CA");
+    let issuer = AuthorizationServer::start(&authority).unwrap();
+    let scene = Scene::new(&authority, issuer.issuer(), "127.0.0.1:9".parse().unwrap());
+    let scene = scene.replace(UNWATCHED, WATCHED).append("audit: { destination: logs/audit.jsonl }\n");
+    let folder = scene.into_folder();
+    let (logs, old) = (folder.path().join("logs"), folder.path().join("old"));
+    std::fs::create_dir(&logs).unwrap();
+    let mut program = Program::run(&folder);
+    program.says("listening");
+    for in_its_place in [false, true] {
+        std::fs::rename(&logs, &old).unwrap();
+        if in_its_place {
+            std::fs::create_dir_all(logs.join("audit.jsonl")).unwrap();
+        }
+        program.signal("-HUP");
+        let said = program.says("the old one remains in force");
+        assert!(said.contains("is not a file in an existing directory"), "{said}");
+        let _ = std::fs::remove_dir_all(&logs);
+        std::fs::rename(&old, &logs).unwrap();
+        program.says("the configuration was reloaded");
+    }
+    std::fs::remove_dir_all(&logs).unwrap();
+    let file = folder.path().join("gateway.yaml");
+    let may_pass = || Config::load(&file).err().map(|errors| errors.may_pass());
+    assert_eq!(may_pass(), Some(true));
+    let text = std::fs::read_to_string(&file).unwrap();
+    folder.write("gateway.yaml", &text.replace("server.pem", "nowhere.pem"));
+    assert_eq!(may_pass(), Some(false), "control: another problem needs a change of a file");
 }

@@ -44,6 +44,7 @@ impl Build<'_> {
                 path.display()
             );
             self.problem(&at, problem);
+            self.no_place_for_audit = true;
             return None;
         }
         Some(audit::Destination::File(path))

@@ -61,6 +61,7 @@ pub(super) fn compile(
         files,
         reading,
         named: Vec::new(),
+        no_place_for_audit: false,
         certificates: BTreeMap::new(),
         certificate_files: Vec::new(),
         revocation_lists: BTreeMap::new(),
@@ -132,7 +133,9 @@ pub(super) fn compile(
         );
     }
     let faults = build.faults();
-    Err(ConfigErrors::new(path.to_owned(), build.report.into_errors(), build.files).with_resources(faults))
+    let passing = build.no_place_for_audit && build.report.errors().len() == 1;
+    let errors = ConfigErrors::new(path.to_owned(), build.report.into_errors(), build.files);
+    Err(errors.with_resources(faults).passing(passing))
 }
 
 struct Build<'d> {
@@ -143,6 +146,8 @@ struct Build<'d> {
     files: Files,
     /// The files that were read besides gateway.yaml, each with the key that names it, as it is written.
     named: Vec<(KeyPath, resource::Id)>,
+    /// Whether the audit's directory is missing, or a directory is where its file should be.
+    no_place_for_audit: bool,
     /// Whether the files that it names are read; if not, something empty stands for each.
     reading: Named,
     certificates: BTreeMap<String, UnixTime>,
