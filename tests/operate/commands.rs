@@ -201,6 +201,11 @@ fn only_one_argument_has_standard_input() {
     let (yaml, key) = (read("gateway.yaml"), read("keys/dpop.pem"));
     let token = text(&program(&["token", "--key", "keys/dpop.pem"], &path, "").stdout);
     folder.write("new/token", &token);
+    let bound = text(&program(&["token", "--certificate", "tls/client.pem"], &path, "").stdout);
+    let certificate = read("tls/client.pem");
+    let (both, reversed) = (format!("{}{certificate}", bound.trim_end()), format!("{certificate}{bound}"));
+    // Bound to a key, so the certificate beside it is not the sender's.
+    let other = format!("{token}{certificate}");
     let proof = ["proof", "--method", "GET", "--url", "https://localhost:8443/", "--key"];
     for (arguments, input, exit) in [
         (&["token", "--certificate", "tls/client.pem", "-c", "-"][..], &yaml, 0),
@@ -215,6 +220,10 @@ fn only_one_argument_has_standard_input() {
         (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-"], &token, 1),
         (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "-c", "-"], &yaml, 2),
         (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "--proof", "-"], &token, 2),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "--certificate", "tls/client.pem"], &bound, 0),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "--certificate", "-"], &both, 0),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "--certificate", "-"], &reversed, 0),
+        (&["explain", "--jwks", "sandbox/jwks.json", "--token", "-", "--certificate", "-"], &other, 1),
     ] {
         let output = program(arguments, &path, input);
         assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {}", text(&output.stderr));

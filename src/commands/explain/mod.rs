@@ -49,7 +49,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     token: PathBuf,
     /// The client's certificate, PEM, with the authorities between it and the trust anchor; by default the client has
-    /// none. On a listener behind a trusted proxy, it is the one that the proxy forwards.
+    /// none. On a listener behind a trusted proxy, it is the one that the proxy forwards. With `-` for it and for the token,
+    /// standard input has both, in any order.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     /// The value of the call's `DPoP` field. With it the token is sent with scheme DPoP, without it as Bearer.
@@ -81,7 +82,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     let Arguments { config: ConfigFile { config }, token, certificate, proof, jwks, .. } = arguments;
-    super::one_from_standard_input([Some(config), Some(token), certificate.as_ref(), proof.as_ref(), jwks.as_ref()])?;
+    let both = from_one_input(arguments);
+    let certificate = certificate.as_ref().filter(|_| !both);
+    super::one_from_standard_input([Some(config), Some(token), certificate, proof.as_ref(), jwks.as_ref()])?;
     let mut config = super::load(config)?;
     let request = arguments.request.clone().or_else(|| first_request(&config));
     let request =
@@ -251,7 +254,13 @@ impl Call {
                 usage(format!("--at is {at:?}, expected seconds since 1970 or a time such as 2027-01-31T12:00:00Z"))
             })?,
         };
-        let chain = certificate.as_deref().map(chain).transpose()?.unwrap_or_default();
+        let (sent, chain) = if from_one_input(arguments) {
+            let text = super::input(token)?;
+            let (certificates, rest) = apart(&text);
+            (word_in(token, rest)?, chain_in(token, &certificates)?)
+        } else {
+            (word(token)?, certificate.as_deref().map(chain).transpose()?.unwrap_or_default())
+        };
         let certificate = match (chain.first(), certificate) {
             (Some(leaf), Some(file)) => {
                 Some(Arc::new(ClientCertificate::from_der(leaf).map_err(|error| Failure::io(file, &error))?))
@@ -259,7 +268,7 @@ impl Call {
             _ => None,
         };
         let proof = proof.as_deref().map(word).transpose()?;
-        Ok(Self { method, uri, token: word(token)?, proof, chain, certificate, now })
+        Ok(Self { method, uri, token: sent, proof, chain, certificate, now })
     }
 
     const fn scheme(&self) -> Scheme {
@@ -336,10 +345,36 @@ fn first_request(config: &Config) -> Option<String> {
     Some(format!("{} {}{path}{slash}", route.methods.first()?, origin.as_str()))
 }
 
+/// Whether token and certificate both come from standard input.
+fn from_one_input(arguments: &Arguments) -> bool {
+    let input = Path::new("-");
+    arguments.token == input && arguments.certificate.as_deref() == Some(input)
+}
+
+const BEGIN: &[u8] = b"-----BEGIN ";
+
+/// The lines of PEM blocks, and the rest.
+fn apart(text: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let (mut blocks, mut rest, mut within) = (Vec::new(), Vec::new(), false);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        // A file with a token may have no line end.
+        let begins = line.windows(BEGIN.len()).position(|window| window == BEGIN).filter(|_| !within);
+        let (before, line) = line.split_at(begins.unwrap_or_default());
+        rest.extend_from_slice(before);
+        within |= begins.is_some();
+        if within { &mut blocks } else { &mut rest }.extend_from_slice(line);
+        within &= !line.starts_with(b"-----END ");
+    }
+    (blocks, rest)
+}
+
 /// The certificates of a PEM file, the client's first.
 fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let bytes = super::input(file)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    chain_in(file, &super::input(file)?)
+}
+
+fn chain_in(file: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(Failure::io(file, &"there is no certificate in it; expected PEM")),
@@ -349,7 +384,11 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 
 /// A file with one word, which is never shown.
 fn word(file: &Path) -> Result<String, Failure> {
-    let text = String::from_utf8(super::input(file)?).unwrap_or_default();
+    word_in(file, super::input(file)?)
+}
+
+fn word_in(file: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
+    let text = String::from_utf8(bytes).unwrap_or_default();
     let word = text.trim();
     if word.is_empty() {
         return Err(Failure::io(file, &"it is empty; look at the command that should have written it"));
