@@ -56,11 +56,17 @@ impl ServiceDiscovery for Dns {
             match found.remove(&index).unwrap_or_else(|| Err(no_address())) {
                 Ok(addresses) => names.addresses.extend(addresses.into_iter().map(|at| (at, server.clone()))),
                 Err(error) => {
-                    tracing::warn!(host = %server.host, %error, "a name could not be resolved; its known addresses remain in use");
                     names.complete = false;
                     failures.push(format!("{}: {error}", server.host));
                     let known = before.addresses.iter().filter(|(_, known)| *known == server);
-                    names.addresses.extend(known.map(|(at, known)| (*at, known.clone())));
+                    let known: Vec<_> = known.map(|(at, known)| (*at, known.clone())).collect();
+                    let host = &server.host;
+                    if known.is_empty() {
+                        tracing::warn!(%host, %error, "a name could not be resolved, and no address of it is known");
+                    } else {
+                        tracing::warn!(%host, %error, "a name could not be resolved; its known addresses remain in use");
+                    }
+                    names.addresses.extend(known);
                 }
             }
         }
@@ -133,6 +139,29 @@ mod tests {
         }
     }
 
+    /// The lines that were logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
     fn upstream(zone: &Arc<Zone>, names: &[&str]) -> Upstream {
         let server = |name: &&str| ServerAddress { tls: false, host: (*name).into(), port: 80 };
         let settings = Settings {
@@ -186,6 +215,26 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(asked(&upstream), set(&["10.0.0.3:80", "10.0.0.4:80"]), "a failed lookup is retried soon");
         work.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_says_whether_addresses_of_a_name_are_known() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let zone = Arc::new(Zone::default());
+        zone.set("a", Some(&[]));
+        let upstream = upstream(&zone, &["a"]);
+        let resolved = async || {
+            upstream.resolve().await;
+            String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap()
+        };
+        let text = resolved().await;
+        assert!(text.contains("no address of it is known") && !text.contains("remain in use"), "{text}");
+        zone.set("a", Some(&["10.0.0.1"]));
+        assert_eq!(resolved().await, "", "control");
+        zone.set("a", Some(&[]));
+        assert!(resolved().await.contains("its known addresses remain in use"));
     }
 
     #[tokio::test(start_paused = true)]
