@@ -172,7 +172,8 @@ codes! {
     TokenKeyWeak = "token_key_weak", UNAUTHORIZED, Some(InvalidToken);
     /// The signature is not valid.
     TokenSignatureInvalid = "token_signature_invalid", UNAUTHORIZED, Some(InvalidToken);
-    /// A claim that RFC 9068 §2.2 requires is missing, or the one that `access_token` names in its place.
+    /// A claim that RFC 9068 §2.2 requires is missing, or the one that `access_token` names in its place, or `aud` in an
+    /// introspection response (`missing_audience`).
     TokenClaimMissing = "token_claim_missing", UNAUTHORIZED, Some(InvalidToken);
     /// A claim has the wrong JSON type or an impossible value (RFC 7519 §4.1).
     TokenClaimMalformed = "token_claim_malformed", UNAUTHORIZED, Some(InvalidToken);

@@ -172,6 +172,11 @@ pub enum TokenError {
         /// The audiences configured.
         expected: Names,
     },
+    /// For nobody in particular, according to an introspection response.
+    #[error(
+        "the introspection response has no \"aud\", expected one of the issuer's `audiences`; or write `missing_audience: accept` below `introspection`"
+    )]
+    AudienceMissing,
     /// Meant for its own client, as an ID token is.
     #[error(
         "aud is {found}, in which {client:?} is the token's own client and not a resource, expected one of {expected}"
@@ -241,7 +246,7 @@ impl TokenError {
             Self::KeyUnknown { .. } => Code::TokenKeyUnknown,
             Self::KeyWeak => Code::TokenKeyWeak,
             Self::SignatureInvalid => Code::TokenSignatureInvalid,
-            Self::ClaimMissing { .. } | Self::ClientMissing { .. } => Code::TokenClaimMissing,
+            Self::ClaimMissing { .. } | Self::ClientMissing { .. } | Self::AudienceMissing => Code::TokenClaimMissing,
             Self::ClaimMalformed { .. } | Self::ClientAmbiguous { .. } => Code::TokenClaimMalformed,
             Self::AudienceMismatch { .. } | Self::AudienceIsClient { .. } => Code::TokenAudienceMismatch,
             Self::Expired { .. } => Code::TokenExpired,

@@ -189,8 +189,10 @@ impl ActiveToken {
         } else {
             members.insert("iss".to_owned(), Value::from(&*expected.issuer));
         }
-        if members.contains_key("aud") || missing_audience == MissingAudience::Refuse {
+        if members.contains_key("aud") {
             check_audience(&members, expected, None)?;
+        } else if missing_audience == MissingAudience::Refuse {
+            return Err(TokenError::AudienceMissing);
         }
         for claim in ["sub", "client_id", "jti"] {
             if members.contains_key(claim) {
@@ -365,8 +367,9 @@ mod tests {
                 let members = json!({ "aud": aud, member: nothing });
                 assert_eq!(judged(members, MissingAudience::Refuse), Ok(()), "{member}: {nothing}");
             }
-            let missing = Err(TokenError::ClaimMissing { claim: "aud".into() });
-            assert_eq!(judged(json!({ "aud": nothing }), MissingAudience::Refuse), missing, "{nothing}");
+            let missing = judged(json!({ "aud": nothing }), MissingAudience::Refuse).unwrap_err();
+            assert_eq!(missing, TokenError::AudienceMissing, "{nothing}");
+            assert!(missing.to_string().contains("missing_audience"), "it names the way out: {missing}");
             let typed = json!({ "aud": nothing, "token_type": "Bearer" });
             assert_eq!(judged(typed, MissingAudience::Accept), Ok(()), "{nothing}");
         }
