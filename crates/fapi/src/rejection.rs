@@ -271,7 +271,7 @@ impl Rejection {
         let status = code.status();
         let (error, description) = match code.oauth_error() {
             Some(error) => (error.as_str(), error.description()),
-            None => plain_error(status),
+            None => plain_error(code),
         };
         let mut response = http::Response::new(format!(r#"{{"error":"{error}","error_description":"{description}"}}"#));
         *response.status_mut() = status;
@@ -358,8 +358,8 @@ impl Rejection {
 }
 
 /// The error and its description in the body where no OAuth error applies.
-fn plain_error(status: StatusCode) -> (&'static str, &'static str) {
-    match status.as_u16() {
+fn plain_error(code: Code) -> (&'static str, &'static str) {
+    match code.status().as_u16() {
         401 => ("unauthorized", "An access token in the Authorization field is required"),
         404 => ("not_found", "There is nothing here"),
         405 => ("method_not_allowed", "The resource does not have this method"),
@@ -370,6 +370,7 @@ fn plain_error(status: StatusCode) -> (&'static str, &'static str) {
         429 => ("too_many_requests", "Too many requests of this client are in progress"),
         431 => ("header_fields_too_large", "The header fields are too large"),
         400..=499 => ("bad_request", "The request is malformed"),
+        502 if code == Code::UpstreamInvalid => ("bad_gateway", "The resource server's response is not valid"),
         502 => ("bad_gateway", "The resource server could not be reached"),
         503 => ("temporarily_unavailable", "The request cannot be judged at the moment"),
         504 => ("gateway_timeout", "The resource server did not answer in time"),
@@ -380,6 +381,17 @@ fn plain_error(status: StatusCode) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_server_that_answers_nonsense_is_not_called_unreachable() {
+        let interaction = InteractionId::from_uuid(uuid::Uuid::nil());
+        let (upstream, detail) = (Arc::<str>::from("bank"), "InvalidHTTPHeader".to_owned());
+        let body = |cause: Unavailable| Rejection::new(cause, Seen::default()).response(&interaction).into_body();
+        let down = body(Unavailable::Upstream { upstream: upstream.clone(), detail: detail.clone() });
+        assert!(down.contains("could not be reached"), "control: {down}");
+        let invalid = body(Unavailable::UpstreamInvalid { upstream, detail });
+        assert!(invalid.contains("\"bad_gateway\"") && !invalid.contains("could not be reached"), "{invalid}");
+    }
 
     #[test]
     fn every_401_has_one_challenge_and_no_other_status_without_oauth_error_has_any() {
