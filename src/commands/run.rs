@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
@@ -68,6 +69,9 @@ fn obey_signals(control: Control) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt, mut hangup) = {
         let _inside = runtime.enter();
+        // Without a handler, a file that has grown to the limit on file sizes ends the process. With one, writing to it fails as it
+        // does on a full disk, which the audit can tell.
+        drop(signal(SignalKind::from_raw(Signal::Xfsz as i32))?);
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || {

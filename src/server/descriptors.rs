@@ -1,5 +1,8 @@
 //! How many files and sockets the process may open, and whether the configuration fits.
 
+use std::fs::File;
+use std::io;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
@@ -18,6 +21,22 @@ pub(super) fn raise() -> Option<u64> {
             current
         }
     }
+}
+
+/// Opens as many files as a start needs, and closes them again: much of it is done where a failure ends the process without
+/// a word.
+///
+/// # Errors
+/// What the system says, with how many there were.
+pub(super) fn probe(threads: usize) -> io::Result<()> {
+    let needed = AT_START.saturating_add(threads.saturating_mul(OF_A_THREAD));
+    let mut open = Vec::with_capacity(needed);
+    while open.len() < needed {
+        let file = File::open("/dev/null")
+            .map_err(|error| io::Error::new(error.kind(), format!("{error}, after {} of {needed}", open.len())))?;
+        open.push(file);
+    }
+    Ok(())
 }
 
 /// Returns a warning if the hard limit, which a start raises the soft one to, is too low for the connections that the
@@ -47,6 +66,8 @@ pub(super) fn ceiling(limit: Option<u64>) -> u64 {
     limit.map_or(u64::MAX, |limit| limit.saturating_sub((limit / 4).clamp(LEAST_RESERVE, MOST_RESERVE)))
 }
 
+/// What a start needs: its listeners, files, and the loops that wait for events.
+const AT_START: usize = 24;
 /// What the process needs for itself: its files, issuers and the admin listener.
 const OWN: usize = 256;
 /// What each thread that serves connections needs for itself.

@@ -91,6 +91,9 @@ pub enum StartError {
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
+    /// The process may not open as many files as a start needs.
+    #[error("too few files may be open: {0}; raise the limit (`ulimit -Hn`, `LimitNOFILE=`)")]
+    Descriptors(std::io::Error),
     /// The threads that serve connections cannot be created.
     #[error("cannot create the threads that serve connections: {0}; raise the limits on processes and open files")]
     Threads(std::io::Error),
@@ -180,6 +183,9 @@ impl Bound {
         if let Some(warning) = descriptors::shortage(&config) {
             tracing::warn!("{warning}");
         }
+        let threads = options.threads.unwrap_or_else(|| u16::try_from(workers::processors()).unwrap_or(u16::MAX));
+        descriptors::raise();
+        descriptors::probe(threads.into()).map_err(StartError::Descriptors)?;
         let metrics = Arc::new(Metrics::new()?);
         let (output, destination) = match options.audit.take() {
             Some(output) => (Output::from(output), None),
@@ -212,7 +218,6 @@ impl Bound {
         shared.note_files(&generation);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
-        let threads = options.threads.unwrap_or_else(|| u16::try_from(workers::processors()).unwrap_or(u16::MAX));
         let workers = Workers::start(threads).map_err(StartError::Threads)?;
         let control = Control::default();
         Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees, expirations })

@@ -121,6 +121,20 @@ async fn without_descriptors_clients_are_refused_at_once_and_everything_else_goe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_may_open_too_few_files_says_so_and_does_not_start() {
+    let (_authority, _issuer, _accounts, scene) = scene();
+    let folder = scene.into_folder();
+    for few in [12, 24, 32] {
+        let mut program = Program::run_with_files(&folder, few, few);
+        let said = program.says("fapi-gateway: ");
+        assert!(said.contains("too few files may be open") && said.contains("LimitNOFILE"), "{few}: {said}");
+        assert_eq!(program.ends().await, Some(1), "{few}");
+    }
+    let mut program = Program::run_with_files(&folder, 128, 128);
+    program.says(" listening"); // control
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_warns_of_connections_that_do_not_fit_the_hard_limit() {
     let (_authority, _issuer, _accounts, scene) = scene();
     let folder = scene.replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, connections: 100 }").into_folder();

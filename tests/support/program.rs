@@ -24,7 +24,7 @@ impl Program {
     /// The same, with files that can grow to this many KiB and no further, as on a full disk.
     pub fn run_with_disk(folder: &Folder, kib: usize) -> Self {
         let mut command = tool("bash");
-        let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" run");
+        let script = format!("ulimit -S -f {kib}; exec \"$0\" run");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_fapi-gateway")]);
         Self::start(folder, command)
     }
