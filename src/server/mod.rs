@@ -187,6 +187,9 @@ impl Bound {
         descriptors::raise();
         descriptors::probe(threads.into()).map_err(StartError::Descriptors)?;
         let metrics = Arc::new(Metrics::new()?);
+        for listener in config.listeners.iter().filter(|listener| !listener.balancers.is_empty()) {
+            metrics.arrivals.begin_proxy_headers(&listener.address.to_string());
+        }
         let (output, destination) = match options.audit.take() {
             Some(output) => (Output::from(output), None),
             None => {

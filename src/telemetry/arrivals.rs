@@ -26,6 +26,20 @@ pub enum ProxyHeader {
     Closed,
 }
 
+impl ProxyHeader {
+    const ALL: [Self; 5] = [Self::Client, Self::Own, Self::Missing, Self::Malformed, Self::Closed];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Own => "own",
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// How a TLS handshake ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Handshake {
@@ -76,6 +90,13 @@ impl Arrivals {
         }
     }
 
+    /// Has the series of a listener with `proxy_protocol` begin at 0.
+    pub fn begin_proxy_headers(&self, listener: &str) {
+        for outcome in ProxyHeader::ALL {
+            begin(&self.proxy_protocol, &[listener, outcome.as_str()]);
+        }
+    }
+
     /// The gauge of a listener's handshakes in progress.
     pub fn handshaking(&self, listener: &str) -> IntGauge {
         self.handshaking.with_label_values(&[listener])
@@ -94,13 +115,6 @@ impl Arrivals {
 
     /// Counts a connection from a network of `proxy_protocol`.
     pub fn proxy_header(&self, listener: &str, outcome: ProxyHeader) {
-        let outcome = match outcome {
-            ProxyHeader::Client => "client",
-            ProxyHeader::Own => "own",
-            ProxyHeader::Missing => "missing",
-            ProxyHeader::Malformed => "malformed",
-            ProxyHeader::Closed => "closed",
-        };
-        self.proxy_protocol.with_label_values(&[listener, outcome]).inc();
+        self.proxy_protocol.with_label_values(&[listener, outcome.as_str()]).inc();
     }
 }

@@ -86,8 +86,11 @@ impl IssuerMetrics {
         let resources = IssuerResources::new(resources, issuers.clone());
         for issuer in settings {
             let name = &issuer.expected.name;
-            for outcome in ["success", "failure"] {
+            for outcome in ["success", "failure"].iter().filter(|_| issuer.needs_keys()) {
                 begin(&families.key_reads, &[name, outcome]);
+            }
+            if issuer.introspection.is_some() {
+                families.introspection_duration.with_label_values(&[&**name]);
             }
             for outcome in IntrospectionOutcome::ALL.iter().filter(|_| issuer.introspection.is_some()) {
                 begin(&families.introspections, &[name, outcome.as_str()]);

@@ -50,6 +50,18 @@ async fn counted(world: &World, outcome: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_that_a_balancer_names_is_the_client() {
     let world = World::with(behind("127.0.0.1", "")).await;
+    let begun = async |world: &World| {
+        let metrics = world.gateway.admin("/metrics").await.1;
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("fapi_gateway_proxy_protocol_total{") && line.ends_with(" 0"))
+            .count()
+    };
+    assert_eq!(
+        (begun(&world).await, begun(&World::with(|scene| scene).await).await),
+        (5, 0),
+        "each outcome begins at 0"
+    );
     let v4 = [203, 0, 113, 7, 192, 0, 2, 1, 0xdc, 4, 1, 0xbb];
     let mut v6 = [0; 36];
     v6[..16].copy_from_slice(&"2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap().octets());
