@@ -195,10 +195,10 @@ impl ActiveToken {
 
 /// RFC 9068 §2.2: `client_id` is REQUIRED, or the claim that the issuer has in its place.
 fn check_client(members: &Map<String, Value>, claim: &str) -> Result<(), TokenError> {
-    required_text(members, claim).map(drop).map_err(|error| match error {
-        TokenError::ClaimMissing { claim } if &*claim != "client_id" => TokenError::ClientMissing { claim },
-        error => error,
-    })
+    match required_text(members, claim) {
+        Err(TokenError::ClaimMissing { claim }) if &*claim != "client_id" => Err(TokenError::ClientMissing { claim }),
+        read => read.map(drop),
+    }
 }
 
 #[cfg(test)]
