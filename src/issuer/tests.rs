@@ -644,7 +644,7 @@ async fn fapi2_cr_07_a_skipped_key_is_logged_once_with_its_kid_and_the_reason() 
     assert_eq!(lines.len(), 3, "{lines:?}");
     for (line, parts) in lines.iter().zip([
         ["WARN", "odd-1", "each member appears once"],
-        ["INFO", "odd-2", "its use is for another purpose"],
+        ["INFO", "odd-2", "its use is \"enc\", which is for another purpose"],
         ["WARN", "odd-3", "its x is missing or malformed"],
     ]) {
         assert!(parts.iter().all(|part| line.contains(part)) && line.contains("issuer=a"), "{line}");

@@ -183,15 +183,16 @@ fn needs_issuer(cause: &Cause) -> bool {
 
 /// The name of the issuer that would have to be asked to go on.
 fn awaited(cause: &Cause) -> Option<&Arc<str>> {
-    match cause {
-        Cause::Unavailable(
-            Unavailable::Keys { issuer }
-            | Unavailable::KeysNotRead { issuer }
-            | Unavailable::KeysTooOld { issuer, .. }
-            | Unavailable::Introspection { issuer, .. },
-        ) => Some(issuer),
-        _ => None,
-    }
+    let Cause::Unavailable(
+        Unavailable::Keys { issuer }
+        | Unavailable::KeysNotRead { issuer }
+        | Unavailable::KeysTooOld { issuer, .. }
+        | Unavailable::Introspection { issuer, .. },
+    ) = cause
+    else {
+        return None;
+    };
+    Some(issuer)
 }
 
 /// Why the issuer's keys, or its introspection endpoint, could not be read, if that is why the call ends so. What
@@ -201,10 +202,12 @@ fn unread(cause: &Cause, resources: &Resources) -> Option<String> {
     let reports = resources.reports().into_iter();
     let mut failures =
         reports.filter(|(_, report)| report.succeeded == Some(false)).filter_map(|((kind, name), report)| {
-            let what = match kind {
-                Kind::Keys => "the keys",
-                Kind::IntrospectionEndpoint => "the introspection endpoint",
-                _ => return None,
+            let what = if kind == Kind::Keys {
+                "the keys"
+            } else if kind == Kind::IntrospectionEndpoint {
+                "the introspection endpoint"
+            } else {
+                return None;
             };
             (name == *issuer).then_some(())?;
             Some(format!("Reading {what} of issuer {issuer:?} failed: {}.", report.last_error?.why))

@@ -593,7 +593,12 @@ mod tests {
                 with(json!({ "client_id": "d" })),
                 r#"client_id is "d", and "azp", which names the client, is "c""#,
             ),
-            (differing(), json!({}), with(json!({ "azp": null })), r#"claim "azp" is missing"#),
+            (
+                differing(),
+                json!({}),
+                with(json!({ "azp": null })),
+                r#"claim "azp", which the issuer's `access_token.client_id` names, is missing"#,
+            ),
             (
                 differing(),
                 json!({}),
