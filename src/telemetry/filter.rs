@@ -87,7 +87,7 @@ fn is_known(target: &str) -> bool {
         let whole = format!("fapi_gateway::{part}");
         whole.starts_with(target) || target.strip_prefix(&whole).is_some_and(|rest| rest.starts_with("::"))
     };
-    PARTS.iter().any(|part| of_gateway(part))
+    PARTS.iter().any(of_gateway)
         || LIBRARIES.iter().any(|library| library.starts_with(target) || target.starts_with(library))
 }
 
