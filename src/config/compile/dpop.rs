@@ -38,11 +38,13 @@ impl Build<'_> {
             self.warn(&skew_at, "FAPI 2.0 requires that clocks up to 10s ahead are accepted; write at least `10s`");
         }
         let lifetime = self.seconds(&at.key("nonce_lifetime"), &mut entry.nonce_lifetime, 60, 10..=3600);
-        let keys = match &entry.nonce_key {
-            Some(path) => self.nonce_keys(&key_at, path),
-            None => self.key_of_process(&key_at).map(|key| vec![key]),
+        let (keys, of_this_process) = match &entry.nonce_key {
+            Some(path) => (self.nonce_keys(&key_at, path), false),
+            None => (self.key_of_process(&key_at).map(|key| vec![key]), true),
         };
-        Some(Freshness { max_age: max_age?, clock_skew: clock_skew?, nonces: Nonces::new(&keys?, lifetime?).ok()? })
+        let nonces = Nonces::new(&keys?, lifetime?).ok()?;
+        let nonces = if of_this_process { nonces.of_this_process() } else { nonces };
+        Some(Freshness { max_age: max_age?, clock_skew: clock_skew?, nonces })
     }
 
     pub(super) fn replay(&mut self, file: &mut File) -> Option<Capacity> {

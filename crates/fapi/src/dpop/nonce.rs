@@ -17,6 +17,7 @@ use crate::UnixTime;
 pub struct Nonces {
     keys: Vec<hmac::Key>,
     lifetime: u64,
+    outlive_the_process: bool,
 }
 
 /// There is no key, or the lifetime is zero.
@@ -33,7 +34,22 @@ impl Nonces {
         if keys.is_empty() || lifetime == 0 {
             return Err(NoNonces);
         }
-        Ok(Self { keys: keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(), lifetime })
+        Ok(Self {
+            keys: keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect(),
+            lifetime,
+            outlive_the_process: true,
+        })
+    }
+
+    /// The same, where each process makes keys of its own: the nonces of the one before are not recognised.
+    #[must_use]
+    pub fn of_this_process(self) -> Self {
+        Self { outlive_the_process: false, ..self }
+    }
+
+    /// Whether a nonce that is not recognised may be of the process before this one.
+    pub(super) const fn may_have_been_ours(&self) -> bool {
+        !self.outlive_the_process
     }
 
     /// The seconds after which a nonce is replaced.

@@ -163,7 +163,12 @@ impl SignedProof {
         let vouched =
             given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
         // With a nonce from before the log started, it may have been used even earlier: then, too, a nonce could replace `iat`.
-        let used_ahead = given.is_some() && vouched.is_none() && issued_at <= unknown_until.plus(FAR_OFF);
+        let from_before = match given {
+            Some(Some(nonce)) => nonce.issued_at() <= unknown_until,
+            Some(None) => freshness.nonces.may_have_been_ours(),
+            None => false,
+        };
+        let used_ahead = from_before && issued_at <= unknown_until.plus(FAR_OFF);
         let required = match nonce {
             NonceMode::Always => Some("the route requires one"),
             NonceMode::WhenStale if !in_window => Some("iat is outside its window"),
@@ -561,17 +566,24 @@ mod tests {
             let error = judge(began, &ahead, now).unwrap_err();
             assert_eq!(error.code(), Code::DpopNonceRequired, "{now}");
         }
-        let unreadable = client.proof(json!({}), json!({"iat": NOW, "nonce": "of the process before"}));
-        assert!(judge(began, &unreadable, NOW).is_err());
+        let unreadable = client.proof(json!({}), json!({"iat": NOW, "nonce": "of another process"}));
+        assert!(
+            judge(began, &unreadable, NOW).is_ok(),
+            "control: with this key the process before would have made others"
+        );
         for (nonce, what) in
             [(None, "without a nonce it cannot have been used"), (Some(client.nonce(NOW - 1)), "after it")]
         {
             let claims = nonce.map_or(json!({"iat": NOW}), |nonce| json!({"iat": NOW, "nonce": nonce}));
             assert!(judge(began, &client.proof(json!({}), claims), NOW).is_ok(), "control: {what}");
         }
+        let mut client = client;
+        client.freshness.nonces = client.freshness.nonces.of_this_process();
+        let judge = |began: u64| client.judge_since(began, &unreadable, "/a", NonceMode::WhenStale, NOW);
+        assert!(judge(began).is_err());
         let old = NOW - 2 * 3600 - 11;
-        assert!(judge(old, &unreadable, NOW).is_ok(), "control: no proof can have been used so far ahead");
-        assert!(judge(old + 1, &unreadable, NOW).is_err());
+        assert!(judge(old).is_ok(), "control: no proof can have been used so far ahead");
+        assert!(judge(old + 1).is_err());
     }
 
     #[test]
