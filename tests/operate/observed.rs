@@ -253,13 +253,17 @@ async fn every_series_whose_labels_are_known_begins_at_zero() {
         r#"fapi_gateway_upstream_errors_total{kind="timeout",upstream="accounts"}"#,
         r#"fapi_gateway_upstream_retries_total{upstream="accounts"}"#,
         r#"fapi_gateway_introspection_requests_total{issuer="bank",outcome="busy"}"#,
-        r#"fapi_gateway_jwks_refreshes_total{issuer="bank",outcome="failure"}"#,
         r#"fapi_gateway_revocations_total{kind="sub",outcome="recorded"}"#,
         r#"fapi_gateway_config_reloads_total{outcome="failure"}"#,
     ] {
         assert!(text.contains(&format!("{series} 0\n")), "no {series} in\n{text}");
     }
     assert!(!text.contains(r#"fapi_gateway_requests_total{code="no_such_code""#), "control");
+    // Keys are read where tokens are verified with them.
+    let of_keys = r#"fapi_gateway_jwks_refreshes_total{issuer="bank",outcome="failure"}"#;
+    assert!(!text.contains(of_keys));
+    let text = World::start().await.gateway.admin("/metrics").await.1;
+    assert!(text.contains(&format!("{of_keys} 0\n")), "no {of_keys} in\n{text}");
 }
 
 /// The parser of Prometheus's own client library refuses what strays from the format.
