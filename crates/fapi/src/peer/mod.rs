@@ -65,7 +65,7 @@ impl ClientCertificate {
         &self.thumbprint
     }
 
-    /// The subject's [distinguished name](distinguished_name), for display.
+    /// The subject's [distinguished name](distinguished_name()), for display.
     pub fn subject(&self) -> &str {
         &self.subject
     }
