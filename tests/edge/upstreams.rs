@@ -663,7 +663,15 @@ async fn the_audit_says_why_tls_to_a_server_fails() {
             (bank(&["localhost"]), &authority, &stranger, "the server refuses the gateway's client certificate"),
             (old.clone(), &authority, &stranger, "the server refuses the gateway's client certificate"),
         ] {
-            let (status, detail) = said(config, protocol, trusted, identity).await;
+            let (mut status, mut detail) = said(config.clone(), protocol, trusted, identity).await;
+            // With TLS 1.3 the server refuses what it has already been sent a request after: as it closes, its system may reset
+            // the connection, and the alert is lost.
+            for _ in 0..20 {
+                if detail.contains(part) || !detail.contains("ReadError") {
+                    break;
+                }
+                (status, detail) = said(config.clone(), protocol, trusted, identity).await;
+            }
             assert_eq!(status, 502);
             assert!(detail.contains(part) && !detail.contains("local address"), "{protocol}, {part}: {detail}");
         }
