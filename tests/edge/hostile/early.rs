@@ -332,17 +332,22 @@ async fn none_in_progress(world: &World) {
     timeout(DEADLINE / 2, reached).await.expect("every exchange ends");
 }
 
-/// Begins a request whose body never ends; returns the status, and the reason for which the stream is reset.
-async fn endless(world: &World, frames: &mut Frames, stream: u32) -> (u16, Option<u32>) {
+/// Sends the head of a request whose body never ends.
+async fn begin_endless(world: &World, frames: &mut Frames, stream: u32) {
     let bearer = format!("Bearer {}", world.sign(&world.token()));
     let fields = [
         (":method", "POST"),
         (":scheme", "https"),
         (":authority", "localhost"),
         (":path", "/hasty"),
-        ("authorization", &bearer),
+        ("authorization", &*bearer),
     ];
     frames.headers(stream, &fields, false).await;
+}
+
+/// Begins a request whose body never ends; returns the status, and the reason for which the stream is reset.
+async fn endless(world: &World, frames: &mut Frames, stream: u32) -> (u16, Option<u32>) {
+    begin_endless(world, frames, stream).await;
     timeout(DEADLINE / 2, frames.response_and_reset(stream)).await.expect("the stream ends")
 }
 
@@ -408,15 +413,7 @@ async fn rfc9113_8_1_a_client_that_resets_its_upload_after_the_response_is_not_g
     let control = world_before(&upstream, "unread_body_timeout: 10s").await;
     for (world, answers, code) in [(&world, true, "ok"), (&control, false, "client_gone")] {
         let mut frames = Frames::with(&client(world)).await;
-        let bearer = format!("Bearer {}", world.sign(&world.token()));
-        let fields = [
-            (":method", "POST"),
-            (":scheme", "https"),
-            (":authority", "localhost"),
-            (":path", "/hasty"),
-            ("authorization", &bearer),
-        ];
-        frames.headers(1, &fields, false).await;
+        begin_endless(world, &mut frames, 1).await;
         if answers {
             assert_eq!(frames.fate(1).await, Fate::Answered(200));
         } else {
