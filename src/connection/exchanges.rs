@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::IntGauge;
 
+use super::shares::{Holder, Share, Shares};
+
 /// The exchanges of one listener, among those of all.
 #[derive(Clone)]
 pub struct Exchanges {
@@ -12,6 +14,7 @@ pub struct Exchanges {
     total: Arc<AtomicUsize>,
     /// Of all listeners, the responses of the gateway's own that are being written.
     answers: Arc<AtomicUsize>,
+    shares: Arc<Shares>,
     gauge: IntGauge,
 }
 
@@ -24,7 +27,7 @@ pub struct Answering(Arc<AtomicUsize>);
 impl Exchanges {
     /// Counts the exchanges of one listener in `gauge`, and together with those of other listeners.
     pub fn new(gauge: IntGauge) -> Self {
-        Self { total: Arc::default(), answers: Arc::default(), gauge }
+        Self { total: Arc::default(), answers: Arc::default(), shares: Arc::default(), gauge }
     }
 
     /// Those of another listener, which are counted together with these.
@@ -40,6 +43,11 @@ impl Exchanges {
         }
         self.gauge.inc();
         Some(Place(self.clone()))
+    }
+
+    /// Takes the share of a client in an exchange that has a place; `None` if the client has as many as `most` on all listeners.
+    pub fn share(&self, holder: Holder, most: usize) -> Option<Share> {
+        self.shares.take(holder, most)
     }
 
     /// Takes a place for a response of the gateway's own, which the client may not read: of those there may be a quarter as many

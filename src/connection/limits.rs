@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use fapi::route;
 
+use super::shares;
+
 /// The section `limits` of gateway.yaml.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -41,6 +43,8 @@ pub struct Limits {
     pub per_address: PerAddress,
     /// How many exchanges may be in progress on all listeners.
     pub exchanges: usize,
+    /// How many of them may be of one client.
+    pub exchanges_per_client: usize,
     /// How many streams an HTTP/2 connection may have open.
     pub streams: u32,
     /// How old a connection may become before its client is asked to open another.
@@ -139,6 +143,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             connections: 10_000,
             exchanges: 4000,
+            exchanges_per_client: shares::usual(4000),
             streams: 100,
             connection_max_age: Duration::from_secs(60 * 60),
             connection_max_requests: 100_000,

@@ -19,6 +19,7 @@ pub mod lingering;
 pub mod phase;
 pub mod proxy_protocol;
 mod settings_frames;
+pub mod shares;
 pub mod slots;
 mod stall;
 pub mod stream;

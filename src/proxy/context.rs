@@ -10,7 +10,6 @@ use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use http::HeaderValue;
 use pingora::proxy::Session;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::record::Unrecorded;
 use super::unread::Rest;
@@ -18,10 +17,11 @@ use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
 use crate::connection::exchanges::{Answering, Place};
 use crate::connection::limits::ExchangeLimits;
+use crate::connection::shares::Share;
 use crate::gateway::Exchange;
 use crate::generation::Generation;
 use crate::telemetry::audit::CertificateSource;
-use crate::upstream::{Server, Upstream};
+use crate::upstream::{Server, Turn, Upstream};
 
 /// The state of one request.
 pub struct Context {
@@ -37,8 +37,10 @@ pub struct Context {
     pub(super) place: Option<Place>,
     /// The place of the response, if it is the gateway's own.
     pub(super) answering: Option<Answering>,
+    /// What it counts for among those of its client.
+    pub(super) share: Option<Share>,
     /// Its place among those of the upstream.
-    pub(super) turn: Option<OwnedSemaphorePermit>,
+    pub(super) turn: Option<Turn>,
     pub(super) limits: ExchangeLimits,
     /// Whether the token expires before the exchange must have ended, where that ends it.
     pub(super) expires_first: bool,

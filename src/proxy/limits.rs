@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use fapi::message::ExchangeError;
-use fapi::rejection::{Cause, Unavailable};
+use fapi::peer::{NoCertificate, Peer};
+use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 use fapi::route::OnExpiry;
-use fapi::token::TokenError;
+use fapi::sender::BoundToken;
+use fapi::token::{Confirmation, TokenError};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use super::Proxy;
 use super::body::expects_continue;
 use super::context::{Context, connection};
-use crate::upstream::Overloaded;
+use crate::connection::addresses::ClientNetwork;
+use crate::connection::shares::Holder;
+use crate::upstream::{NoTurn, Waited};
 
 impl Proxy {
     /// Applies the limits of the route, once the request is permitted.
@@ -45,23 +49,36 @@ impl Proxy {
     }
 
     /// Takes a place at the upstream, unless an earlier attempt has one.
-    pub(super) async fn take_turn(&self, context: &mut Context) -> pingora::Result<()> {
+    pub(super) async fn take_turn(&self, session: &Session, context: &mut Context) -> pingora::Result<()> {
         let Some(upstream) = context.upstream().filter(|_| context.turn.is_none()).cloned() else { return Ok(()) };
-        context.turn = upstream.admit_at_once();
-        if context.turn.is_some() {
-            return Ok(());
+        let holder = holder(session, context);
+        if let Some(holder) = holder {
+            let most = context.generation.limits.exchanges_per_client;
+            context.share = self.exchanges.share(holder, most);
+            if context.share.is_none() {
+                let why = "the client has its share of all exchanges";
+                return Err(context.refuse(ShareExceeded::Exchanges { most }, why).into_down());
+            }
         }
-        match upstream.admit(context.time_left()).await {
-            Ok(turn) => {
+        match upstream.admit(holder, context.time_left()).await {
+            Ok((turn, Waited::No)) => {
+                context.turn = Some(turn);
+                Ok(())
+            }
+            Ok((turn, Waited::Yes)) => {
                 context.turn = Some(turn);
                 // The wait may have taken all the time there was.
                 self.check_overdue(context)?;
                 self.check_token(context)
             }
-            Err(Overloaded) => {
+            Err(NoTurn::Full) => {
                 self.check_overdue(context)?;
                 let cause = Unavailable::UpstreamOverloaded { upstream: upstream.name().clone() };
                 Err(context.refuse(cause, "the upstream has no place").into_up())
+            }
+            Err(NoTurn::ShareExceeded) => {
+                let cause = ShareExceeded::Upstream { upstream: upstream.name().clone() };
+                Err(context.refuse(cause, "the client has its share of the upstream").into_down())
             }
         }
     }
@@ -129,3 +146,20 @@ impl Context {
 
 /// How long an upstream is waited for at least, so that a limit that is almost reached is not taken for none.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+
+/// Whose the exchange is; `None` for somebody without a token behind a proxy.
+fn holder(session: &Session, context: &Context) -> Option<Holder> {
+    match context.exchange.permit()?.token().map(BoundToken::confirmation) {
+        Some(Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _)) => {
+            Some(Holder::Certificate(*certificate.as_bytes()))
+        }
+        Some(Confirmation::Key(key)) => Some(Holder::Key(*key.as_bytes())),
+        None => match context.peer {
+            Peer::Forwarded(_)
+            | Peer::Anonymous(NoCertificate::NotForwarded | NoCertificate::ForwardedUntrusted { .. }) => None,
+            Peer::Certificate(_) | Peer::Anonymous(_) => {
+                Some(Holder::Address(ClientNetwork::of(connection(session)?.client_address)))
+            }
+        },
+    }
+}

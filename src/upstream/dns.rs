@@ -174,7 +174,7 @@ mod tests {
             header_bytes: 1024,
             idle_timeout: Duration::from_secs(1),
             health_check: None,
-            limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
+            limits: Limits { exchanges: 100, exchanges_per_client: 100, waiting: 0, connections: 100 },
         };
         Upstream::new(settings, zone.clone(), resource())
     }

@@ -25,14 +25,14 @@ use pingora::protocols::l4::socket;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::admission::Admission;
-pub use self::admission::{Limits, Overloaded};
+pub use self::admission::{Limits, NoTurn, Turn, Waited};
 pub use self::alert::alert;
 use self::dns::{Dns, Names};
 use self::health::Check;
 use self::standing::Standing;
+use crate::connection::shares::Holder;
 use crate::resource::Resource;
 use crate::workers;
 
@@ -81,6 +81,16 @@ pub enum Protocol {
     Http1,
     /// HTTP/2: by ALPN with TLS, by prior knowledge without (RFC 9113 §3.2, §3.3).
     Http2,
+}
+
+impl Protocol {
+    /// How many exchanges a connection carries at a time.
+    pub const fn streams(self) -> usize {
+        match self {
+            Self::Http1 => 1,
+            Self::Http2 => STREAMS,
+        }
+    }
 }
 
 /// The TLS settings for the servers of one upstream.
@@ -162,11 +172,7 @@ impl Upstream {
             turn: AtomicUsize::new(0),
             all_resolved: AtomicBool::new(false),
             health_check_interval: settings.health_check.as_ref().map(|check| check.interval),
-            admission: Arc::new(Admission::new(
-                settings.limits,
-                if settings.protocol == Protocol::Http2 { STREAMS } else { 1 },
-                settings.connect_timeout,
-            )),
+            admission: Arc::new(Admission::new(settings.limits, settings.protocol.streams(), settings.connect_timeout)),
             header_bytes: settings.header_bytes,
             template: PeerTemplate::of(settings),
         }
@@ -201,18 +207,13 @@ impl Upstream {
         &self.name
     }
 
-    /// Takes a place for an exchange, if there is one; nobody who waits is overtaken.
-    pub fn admit_at_once(&self) -> Option<OwnedSemaphorePermit> {
-        self.admission.admit_at_once()
-    }
-
-    /// Takes a place for an exchange, and waits for one for as long as connecting may take and no longer
-    /// than `at_most`, if few enough others do.
+    /// Takes a place for an exchange, and waits for one for as long as connecting may take and no longer than `at_most`, if
+    /// few enough others do. An exchange without a holder has a place as long as there is one.
     ///
     /// # Errors
-    /// [`Overloaded`].
-    pub async fn admit(&self, at_most: Duration) -> Result<OwnedSemaphorePermit, Overloaded> {
-        self.admission.admit(at_most).await
+    /// [`NoTurn`].
+    pub async fn admit(&self, holder: Option<Holder>, at_most: Duration) -> Result<(Turn, Waited), NoTurn> {
+        self.admission.admit(holder, at_most).await
     }
 
     /// Resolves the names of its servers. If that fails for a name, its known addresses remain in use. Calls must not
@@ -516,7 +517,7 @@ mod tests {
             header_bytes: 1024,
             idle_timeout: Duration::from_secs(1),
             health_check: None,
-            limits: Limits { exchanges: 100, waiting: 0, connections: 100 },
+            limits: Limits { exchanges: 100, exchanges_per_client: 100, waiting: 0, connections: 100 },
         };
         let upstream = Upstream::new(settings, Arc::new(SystemLookup), resource());
         upstream.resolve().await;

@@ -14,7 +14,7 @@ use fapi::rejection::{Rejection, Seen, Unavailable};
 use http::{HeaderValue, Method, Request, StatusCode};
 use rustls::crypto::aws_lc_rs::default_provider;
 use sandbox::https::Answer;
-use sandbox::pki::{Authority, self_signed};
+use sandbox::pki::{Authority, Credential, self_signed};
 use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
@@ -119,6 +119,7 @@ async fn every_code_has_a_case() {
     issuers(&covered).await;
     introspection(&covered).await;
     overload(&covered).await;
+    shares(&covered).await;
     revocations(&covered).await;
     proofs_elsewhere(&covered).await;
     // Nothing that a peer sends leads to this code; its response is checked all the same.
@@ -693,6 +694,43 @@ async fn introspection(covered: &Covered) {
     while world.judge(request("/accounts", &known)).await != (200, "ok".into()) {
         assert!(began.elapsed() < DEADLINE, "control of INT-20");
     }
+}
+
+/// Of all exchanges, and of those of an upstream.
+async fn shares(covered: &Covered) {
+    for (code, all, of_upstream) in [(Code::ShareExceeded, 1, 2), (Code::UpstreamShareExceeded, 2, 1)] {
+        share(covered, code, all, of_upstream).await;
+    }
+}
+
+async fn share(covered: &Covered, code: Code, all: usize, of_upstream: usize) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!(
+        "upstreams:\n  shared: {{ servers: [\"http://{}\"], limits: {{ exchanges: 4, exchanges_per_client: {of_upstream} }} }}\n",
+        silent.local_addr().unwrap()
+    );
+    let route = "routes:\n  - { name: shared, path: /shared, methods: [GET], scopes: [accounts], upstream: shared }\n";
+    let world = World::with(|scene| {
+        let limits = format!("{{ header_bytes: 32KiB, exchanges: 4, exchanges_per_client: {all} }}");
+        let scene = scene.replace("header_bytes: 32KiB", &limits);
+        scene.replace("upstreams:\n", &upstream).replace("routes:\n", route)
+    })
+    .await;
+    let ask = |credential: &Credential| {
+        let token = world.issuer.token(world.clock.now()).bound_to_certificate(credential);
+        request("/shared", &world.sign(&token))
+    };
+    let hold = |credential: &Credential| {
+        let (client, request) = (world.anonymous().certificate(credential), ask(credential));
+        tokio::spawn(async move { client.send(request).await.map(drop) })
+    };
+    let first = hold(&world.c1);
+    let _first = silent.accept().unwrap();
+    refused(&world, covered, code, "a share that is used", &world.client(), ask(&world.c1)).await;
+    let another = hold(&world.c2);
+    let _control = silent.accept().unwrap();
+    first.abort();
+    another.abort();
 }
 
 async fn overload(covered: &Covered) {

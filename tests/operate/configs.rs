@@ -183,7 +183,9 @@ fn what_the_example_calls_default_is_the_default() {
         let said = comment.rsplit_once("default ").map(|(_, said)| said);
         said == Some(value.trim())
             || said.is_some_and(|said| {
-                ["a tenth of ", "a quarter of ", "that of "].iter().any(|part| said.starts_with(part))
+                ["a tenth of ", "a quarter of ", "four fifths of ", "that of "]
+                    .iter()
+                    .any(|part| said.starts_with(part))
             })
             || said.is_some_and(|said| said.starts_with("these, with fapi1-advanced "))
     };

@@ -271,6 +271,11 @@ codes! {
     IntrospectionShareExceeded = "introspection_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The key of the proof has used `replay.max_entries_per_key` other proofs that are still remembered (RFC 6585 §4).
     ReplayShareExceeded = "replay_share_exceeded", TOO_MANY_REQUESTS, None;
+    /// As many exchanges of this client are in progress as `limits.exchanges_per_client` allows (RFC 6585 §4).
+    ShareExceeded = "share_exceeded", TOO_MANY_REQUESTS, None;
+    /// As many exchanges of this client are in progress or waiting as `upstreams.*.limits.exchanges_per_client` allows (RFC 6585
+    /// §4).
+    UpstreamShareExceeded = "upstream_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
     /// As many exchanges are in progress as `limits.exchanges` allows.

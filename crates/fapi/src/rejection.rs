@@ -93,6 +93,20 @@ pub enum ShareExceeded {
     /// Of the replay log.
     #[error("the proof's key has used up its share of the replay log")]
     ReplayLog,
+    /// Of all exchanges.
+    #[error("{most} exchanges of this client are in progress, as many as one client may have")]
+    Exchanges {
+        /// The limit.
+        most: usize,
+    },
+    /// Of the exchanges of an upstream.
+    #[error(
+        "as many exchanges of this client are in progress or waiting at upstream {upstream:?} as one client may have"
+    )]
+    Upstream {
+        /// The upstream's configured name.
+        upstream: Arc<str>,
+    },
     /// Of the requests that wait for an issuer.
     #[error("too many requests of this client are waiting for responses of issuer {issuer:?}")]
     Introspection {
@@ -106,6 +120,8 @@ impl ShareExceeded {
         match self {
             Self::ReplayLog => Code::ReplayShareExceeded,
             Self::Introspection { .. } => Code::IntrospectionShareExceeded,
+            Self::Exchanges { .. } => Code::ShareExceeded,
+            Self::Upstream { .. } => Code::UpstreamShareExceeded,
         }
     }
 }

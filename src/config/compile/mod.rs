@@ -44,6 +44,7 @@ use super::{CertificateFile, Config, Named, Profile};
 use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
 use crate::connection::limits::Limits;
+use crate::connection::shares;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
@@ -246,6 +247,12 @@ impl Build<'_> {
         let connections = self.connections(&at, entry);
         let exchanges = entry.exchanges.get_or_insert(default.exchanges.try_into().ok()?);
         let exchanges = self.number(&at.key("exchanges"), exchanges, 1..=1_000_000);
+        let usual = exchanges.map_or(default.exchanges_per_client, shares::usual).try_into().ok()?;
+        let exchanges_per_client = self.number(
+            &at.key("exchanges_per_client"),
+            entry.exchanges_per_client.get_or_insert(usual),
+            1..=1_000_000,
+        );
         let streams = self.number(&at.key("streams"), entry.streams.get_or_insert(default.streams.into()), 1..=1000);
         let requests = entry.connection_max_requests.get_or_insert(default.connection_max_requests.into());
         let requests = self.number(&at.key("connection_max_requests"), requests, 10..=1_000_000_000);
@@ -296,6 +303,7 @@ impl Build<'_> {
             handshakes,
             per_address,
             exchanges: exchanges?,
+            exchanges_per_client: exchanges_per_client?,
             streams: streams?.try_into().ok()?,
             connection_max_age: age?,
             connection_max_requests: requests?.try_into().ok()?,

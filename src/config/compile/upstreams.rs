@@ -15,7 +15,7 @@ use crate::config::Named;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
-use crate::connection::tls;
+use crate::connection::{shares, tls};
 use crate::upstream;
 
 impl Build<'_> {
@@ -100,7 +100,7 @@ impl Build<'_> {
             self.problem(&at.key("header_bytes"), "the size must be from 1KiB to 1MiB; the default is `64KiB`");
         }
         let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
-        let limits = self.upstream_limits(&at.key("limits"), entry.limits.get_or_insert_default());
+        let limits = self.upstream_limits(&at.key("limits"), entry.limits.get_or_insert_default(), protocol);
         texts?;
         Some(upstream::Settings {
             name: name.into(),
@@ -116,11 +116,26 @@ impl Build<'_> {
         })
     }
 
-    fn upstream_limits(&mut self, at: &KeyPath, entry: &mut file::UpstreamLimits) -> Option<upstream::Limits> {
-        let exchanges = self.number(&at.key("exchanges"), entry.exchanges.get_or_insert(1000), 1..=1_000_000);
-        let waiting = self.number(&at.key("waiting"), entry.waiting.get_or_insert(200), 0..=1_000_000);
-        let connections = self.number(&at.key("connections"), entry.connections.get_or_insert(1000), 1..=1_000_000);
-        Some(upstream::Limits { exchanges: exchanges?, waiting: waiting?, connections: connections? })
+    fn upstream_limits(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::UpstreamLimits,
+        protocol: upstream::Protocol,
+    ) -> Option<upstream::Limits> {
+        let exchanges = self.number(&at.key("exchanges"), entry.exchanges.get_or_insert(1000), 1..=MOST);
+        let waiting = self.number(&at.key("waiting"), entry.waiting.get_or_insert(200), 0..=MOST);
+        let connections = self.number(&at.key("connections"), entry.connections.get_or_insert(1000), 1..=MOST);
+        let carried = connections.unwrap_or(1).saturating_mul(protocol.streams());
+        let most = exchanges.unwrap_or(1).min(carried);
+        let usual = if most < 5 { MOST } else { shares::usual(most).try_into().ok()? };
+        let per_client = entry.exchanges_per_client.get_or_insert(usual);
+        let per_client = self.number(&at.key("exchanges_per_client"), per_client, 1..=MOST);
+        Some(upstream::Limits {
+            exchanges: exchanges?,
+            exchanges_per_client: per_client?,
+            waiting: waiting?,
+            connections: connections?,
+        })
     }
 
     fn health_check(&mut self, at: &KeyPath, entry: &mut file::HealthCheck) -> Option<upstream::HealthCheck> {
@@ -231,3 +246,6 @@ pub(super) fn is_exposed(server: &upstream::ServerAddress) -> bool {
     let loopback = server.host.parse::<IpAddr>().map_or(&*server.host == "localhost", |address| address.is_loopback());
     !server.tls && !loopback
 }
+
+/// How much of anything an upstream may be allowed to have; where there are too few exchanges to share, that is the share.
+const MOST: u64 = 1_000_000;

@@ -228,6 +228,10 @@ pub(in crate::config) struct Limits {
     /// How many exchanges may be in progress on all listeners; more are answered with 503. At most 1000000.
     #[schemars(range(min = 1), extend("default" = 4000))]
     pub(in crate::config) exchanges: Option<u64>,
+    /// How many of them may be of one client: of one certificate or key that tokens are bound to, or of one address where there
+    /// is no token; more are answered with 429. Default: four fifths of them.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) exchanges_per_client: Option<u64>,
     /// How many streams an HTTP/2 connection may have open. Some clients open 100 before they know of a lower limit, and
     /// do not send again what is refused.
     #[schemars(range(min = 1, max = 1000), extend("default" = 100))]

@@ -47,6 +47,10 @@ pub(in crate::config) struct UpstreamLimits {
     /// How many exchanges may be in progress.
     #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1000))]
     pub(in crate::config) exchanges: Option<u64>,
+    /// How many of these, and of those that wait, may be of one client; more are answered with 429. Default: four fifths of
+    /// `exchanges`, or of those that `connections` carry; no limit if these are fewer than five.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) exchanges_per_client: Option<u64>,
     /// How many more may wait, for `connect_timeout`, until one of these ends.
     #[schemars(range(max = 1_000_000), extend("default" = 200))]
     pub(in crate::config) waiting: Option<u64>,

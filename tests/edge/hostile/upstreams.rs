@@ -40,7 +40,7 @@ async fn our_hash(anchors: &[&Authority], identity: Option<&Credential>) -> u64 
         header_bytes: 1024,
         idle_timeout: Duration::from_secs(1),
         health_check: None,
-        limits: Limits { exchanges: 1, waiting: 0, connections: 1 },
+        limits: Limits { exchanges: 1, exchanges_per_client: 1, waiting: 0, connections: 1 },
     };
     let resource = Resources::new(Clock::system()).of(Kind::Upstream, "bank");
     let upstream = Upstream::new(settings, Arc::new(SystemLookup), resource);
