@@ -1,14 +1,15 @@
 //! The program for a long time, with everything at once: honest clients over HTTP/1.1 and HTTP/2, with both bindings and both
 //! kinds of token; issuers that change their keys; reloads and rotations of the audit every ten seconds; revocations; an
-//! issuer and an upstream that come and go; and enemies with junk, replays, floods and stalls. Honest traffic has to pass
-//! whole, no proof may be accepted twice, every exchange has to be in the audit once, and memory and descriptors have to
-//! stay as they are. Not part of a normal run:
+//! issuer, an upstream and a name that come and go; and enemies with junk, replays, floods and stalls. Honest traffic has to
+//! pass whole, no proof may be accepted twice, every exchange has to be in the audit once, and memory and descriptors have
+//! to stay as they are; the same, but for the audit, if nobody reads the audit and the log. Not part of a normal run; needs
+//! `libnss_wrapper.so`, of the package libnss-wrapper, which answers for the name:
 //!
 //! ```sh
 //! cargo test --release --test main -- --ignored --nocapture soak
 //! ```
 //!
-//! Takes ten minutes; `FAPI_GATEWAY_SOAK_SECONDS` overrides the duration, and `FAPI_GATEWAY_SOAK_PROGRAM` the program.
+//! Each takes ten minutes; `FAPI_GATEWAY_SOAK_SECONDS` overrides the duration, and `FAPI_GATEWAY_SOAK_PROGRAM` the program.
 
 mod audit;
 mod enemies;
@@ -21,15 +22,25 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use self::audit::Audit;
-use self::world::{World, instant};
+use self::world::{AuditTo, World, instant};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes ten minutes"]
 async fn everything_at_once_changes_nothing_for_the_honest() {
+    soak(AuditTo::File).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes ten minutes"]
+async fn nor_does_an_audit_and_a_log_that_nobody_reads() {
+    soak(AuditTo::FullPipe).await;
+}
+
+async fn soak(to: AuditTo) {
     let seconds = std::env::var("FAPI_GATEWAY_SOAK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(600);
-    let world = Arc::new(World::start().await);
+    let world = Arc::new(World::start(to).await);
     let mut work = JoinSet::new();
     for number in 0..8 {
         work.spawn(honest::client(world.clone(), number));
@@ -44,6 +55,7 @@ async fn everything_at_once_changes_nothing_for_the_honest() {
     }
     work.spawn(world::keys_change(world.clone()));
     work.spawn(world::servers_come_and_go(world.clone()));
+    work.spawn(world::name_comes_and_goes(world.clone()));
 
     let (mut audit, mut samples, began) = (Audit::default(), Vec::new(), instant());
     while began.elapsed() < Duration::from_secs(seconds) {
@@ -60,17 +72,26 @@ async fn everything_at_once_changes_nothing_for_the_honest() {
             "{seconds:4} s  {resident:7} KiB  {descriptors:4} descriptors  {counts}  {} in the audit",
             audit.lines()
         );
-        audit.rotate(&world);
+        if to == AuditTo::File {
+            audit.rotate(&world);
+        }
         world.signal("-HUP");
     }
+    let lost = world.metric("fapi_gateway_audit_lines_lost_total").await;
     world.end();
     while let Some(ended) = work.join_next().await {
         ended.expect("every exchange had the expected outcome");
     }
     world.stop().await;
-    audit.last(&world);
     println!("{}", world.counts());
-    audit.has_each_once(&world.answered());
+    match to {
+        AuditTo::File => {
+            audit.last(&world);
+            audit.has_each_once(&world.answered());
+            assert_eq!(lost, 0.0);
+        }
+        AuditTo::FullPipe => assert!(lost > 0.0, "control: the pipe is full"),
+    }
     stays(&samples, |sample| sample.0, |early| early * 11 / 10 + 8192);
     // A flood has a hundred at a time.
     stays(&samples, |sample| sample.1, |early| early + 150);

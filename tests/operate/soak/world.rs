@@ -47,6 +47,15 @@ pub(super) struct World {
     answered: Mutex<HashSet<String>>,
 }
 
+/// Where the gateway writes its audit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AuditTo {
+    /// A file that is rotated.
+    File,
+    /// A pipe that nobody reads, and so is its log.
+    FullPipe,
+}
+
 /// What happened so far.
 #[derive(Default)]
 pub(super) struct Counts {
@@ -83,7 +92,7 @@ impl fmt::Display for Counts {
 }
 
 impl World {
-    pub(super) async fn start() -> Self {
+    pub(super) async fn start(audit: AuditTo) -> Self {
         let authority = Authority::new("Test CA");
         let server = || AuthorizationServer::start(&authority).expect("the authorization server starts");
         let (bank, changing, flaky) = (server(), server(), server());
@@ -125,15 +134,21 @@ impl World {
             + &route("flaky-upstream", "/accounts/1002", "bank", "flaky")
             + &route("large", "/large", "bank", "large");
         let first = "  - name: accounts\n";
+        let destination = match audit {
+            AuditTo::File => "audit.jsonl",
+            AuditTo::FullPipe => "stdout",
+        };
+        let by_address = accounts.address().to_string();
         let folder = Scene::new(&authority, bank.issuer(), accounts.address())
             .file("key.pem", &secret.private_key_pem())
             .replace("address: 127.0.0.1:0\n    origins", &format!("address: 127.0.0.1:{port}\n    origins"))
             .replace(
                 "admin: { address: \"127.0.0.1:0\" }",
                 &format!(
-                    "admin: {{ address: \"127.0.0.1:{admin}\", revocations: {{}} }}\naudit: {{ destination: audit.jsonl }}"
+                    "admin: {{ address: \"127.0.0.1:{admin}\", revocations: {{}} }}\naudit: {{ destination: {destination} }}"
                 ),
             )
+            .replace(&by_address, &format!("{NAME}:{}", accounts.address().port()))
             .replace("limits:\n", &format!("{issuers}token_cache: {{ max_age: 5s }}\ndpop: {{ proof_max_age: 10s }}\nlimits:\n"))
             .replace("  header_bytes: 32KiB\n", "  header_bytes: 32KiB\n  idle_timeout: 20s\n  header_timeout: 10s\n")
             .replace("routes:\n", &upstreams)
@@ -141,15 +156,17 @@ impl World {
             .replace("    scopes: [accounts]\n    upstream", "    scopes: [accounts]\n    issuers: [bank, changing]\n    upstream")
             .replace("accounts] }\n    upstream", "accounts] }\n    issuers: [bank]\n    upstream")
             .into_folder();
+        resolves(&folder, true);
         let program = std::env::var_os("FAPI_GATEWAY_SOAK_PROGRAM")
             .map_or(env!("CARGO_BIN_EXE_fapi-gateway").into(), PathBuf::from);
-        let gateway = Command::new(program)
-            .arg("run")
-            .current_dir(folder.path())
-            .env("RUST_LOG", "error")
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the program runs");
+        let mut command = Command::new(program);
+        command.arg("run").current_dir(folder.path());
+        command.env("LD_PRELOAD", "libnss_wrapper.so").env("NSS_WRAPPER_HOSTS", folder.path().join(HOSTS));
+        match audit {
+            AuditTo::File => command.env("RUST_LOG", "error").stdout(Stdio::null()),
+            AuditTo::FullPipe => command.env("RUST_LOG", "info").stdout(Stdio::piped()).stderr(Stdio::piped()),
+        };
+        let gateway = command.spawn().expect("the program runs");
         let client = Client::new(([127, 0, 0, 1], port).into(), &authority).origin(ORIGIN);
         let key = RwLock::new(changing.key(KeyKind::Es256).clone());
         fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
@@ -183,6 +200,15 @@ impl World {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the gateway becomes ready");
+    }
+
+    /// A metric without labels.
+    pub(super) async fn metric(&self, name: &str) -> f64 {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let answer = http.get(format!("http://{}/metrics", self.admin)).send().await.expect("an answer");
+        let text = answer.text().await.expect("text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the metric");
+        value.parse().expect("a number")
     }
 
     pub(super) const fn folder(&self) -> &Folder {
@@ -279,6 +305,25 @@ pub(super) async fn keys_change(world: Arc<World>) {
         world.pause(Duration::from_secs(5)).await;
     }
 }
+
+/// The name of the upstream that all honest requests go to can be resolved for seven seconds, and then not for five.
+pub(super) async fn name_comes_and_goes(world: Arc<World>) {
+    while !world.is_over() {
+        world.pause(Duration::from_secs(7)).await;
+        resolves(&world.folder, false);
+        world.pause(Duration::from_secs(5)).await;
+        resolves(&world.folder, true);
+    }
+}
+
+/// Writes the file of names that the gateway's resolver reads.
+fn resolves(folder: &Folder, known: bool) {
+    let name = if known { NAME } else { "another.test" };
+    folder.write(HOSTS, &format!("127.0.0.1 {name}\n"));
+}
+
+const NAME: &str = "accounts.test";
+const HOSTS: &str = "hosts";
 
 /// An issuer and an upstream are there for seven seconds, and then away for five.
 pub(super) async fn servers_come_and_go(world: Arc<World>) {
