@@ -51,6 +51,8 @@ pub struct Generation {
     pub listeners: Vec<VirtualHosts>,
     /// The TLS of the admin listener, if it has any.
     pub admin_tls: Option<Arc<InForce>>,
+    /// How many of the last decisions the admin listener shows.
+    pub decisions: usize,
     /// The limits on connections and messages.
     pub limits: Limits,
     /// What happens to requests while the audit cannot be written.

@@ -1,7 +1,8 @@
-//! `/livez`, `/readyz`, `/status`, `/metrics`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
+//! `/livez`, `/readyz`, `/status`, `/metrics`, `/decisions`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
 mod body;
+mod decisions;
 mod heartbeats;
 mod log;
 mod places;
@@ -20,7 +21,7 @@ use crate::clock::Clock;
 use crate::connection::drain::Drain;
 use crate::generation::Generation;
 use crate::resource::Resources;
-use crate::telemetry::lines::Health;
+use crate::telemetry::lines::{Health, Recent};
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{Current, Format, Lost, Metrics};
 
@@ -42,6 +43,8 @@ pub struct Admin {
     pub heartbeats: Arc<Heartbeats>,
     /// Whether the audit can be written.
     pub audit: Arc<Health>,
+    /// The last lines of the audit.
+    pub recent: Arc<Recent>,
     /// Whether the gateway is shutting down.
     pub drain: Arc<Drain>,
     /// The clock.
@@ -79,6 +82,9 @@ impl Admin {
         }
         if session.req_header().uri.path() == "/log" {
             return self.serve_log(session, place).await;
+        }
+        if Self::is_of_decisions(session.req_header().uri.path()) {
+            return self.serve_decisions(session);
         }
         let request = session.req_header();
         self.state(&request.method, request.uri.path(), &request.headers)
@@ -127,9 +133,9 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
     response
 }
 
-/// What an operator finds at any other path. `/log` and `/revocations` are there only where they are allowed.
+/// What an operator finds at any other path. `/decisions`, `/log` and `/revocations` are there only where they are allowed.
 const PATHS: &[u8] =
-    b"the paths are /livez, /readyz, /status, /metrics and, where they are allowed, /log and /revocations\n";
+    b"the paths are /livez, /readyz, /status, /metrics and, where they are allowed, /decisions, /log and /revocations\n";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

@@ -168,6 +168,8 @@ pub struct Admin {
     pub tls: Option<tls::Settings>,
     /// How revocations are accepted, if they are.
     pub revocations: Option<issuer::revocations::Settings>,
+    /// How many of the last decisions it shows.
+    pub decisions: usize,
 }
 
 /// The FAPI profile that every route enforces.

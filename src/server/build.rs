@@ -59,6 +59,7 @@ pub(super) fn build(
     named.insert((Kind::Configuration, config.file.display().to_string().into()));
     let time = clock.clone();
     let clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
+    let decisions = config.admin.as_ref().map_or(0, |admin| admin.decisions);
     let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
     let admin_tls = match (admin_tls, before.map(|before| &before.admin_tls)) {
         // Startup decides whether there is TLS; if a reload brings no settings, the previous ones remain.
@@ -119,6 +120,7 @@ pub(super) fn build(
         was_ready: AtomicBool::new(false),
         listeners,
         admin_tls,
+        decisions,
         counts,
         kept_for,
         timings,

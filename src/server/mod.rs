@@ -221,6 +221,7 @@ impl Bound {
         shared.note_files(&generation);
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
+        audit.recent().keep(generation.load().decisions);
         let workers = Workers::start(threads).map_err(StartError::Threads)?;
         let control = Control::default();
         Ok(Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees, expirations })
@@ -334,6 +335,7 @@ impl Bound {
             addresses,
             control: control.clone(),
             audit: audit.sender(),
+            recent: audit.recent(),
             sources,
             expirations,
         };
@@ -348,10 +350,21 @@ impl Bound {
                 Ok(address) if address.ip().is_loopback() => Entrance::Loopback,
                 Ok(_) | Err(_) => Entrance::Network,
             };
-            let (generation, audit, drain) = (generation.clone(), audit.health(), drain.clone());
+            let (generation, recent, audit, drain) =
+                (generation.clone(), audit.recent(), audit.health(), drain.clone());
             let replay_log_known = AtomicBool::new(false);
-            let admin =
-                Admin { generation, metrics, resources, heartbeats, audit, drain, clock, entrance, replay_log_known };
+            let admin = Admin {
+                generation,
+                metrics,
+                resources,
+                heartbeats,
+                audit,
+                recent,
+                drain,
+                clock,
+                entrance,
+                replay_log_known,
+            };
             let outlives = admin_end.subscribe();
             let listener = AdminListener::new(admin);
             server.add_service(Prebound::new("admin".into(), socket, listener, outlives, Side::Operators));

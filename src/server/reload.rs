@@ -27,7 +27,7 @@ use crate::generation::Generation;
 use crate::resource::{Id, Kind};
 use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::filter::Filter;
-use crate::telemetry::lines::Output;
+use crate::telemetry::lines::{Output, Recent};
 use crate::telemetry::logging;
 
 /// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
@@ -38,6 +38,7 @@ pub(super) struct Reloader {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) control: Control,
     pub(super) audit: AuditSender,
+    pub(super) recent: Arc<Recent>,
     pub(super) sources: Sources,
     pub(super) announcement: Arc<Announcement>,
     /// Those of the files that are in force.
@@ -254,6 +255,7 @@ impl Reloader {
             new.was_ready.store(true, Ordering::Release);
         }
         let before = self.generation.swap(new.clone());
+        self.recent.keep(new.decisions);
         self.shared.note_files(&new);
         if before.kept_for != new.kept_for {
             // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too

@@ -421,19 +421,7 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     })
     .await;
     let url = |path: &str| format!("https://localhost:{}{path}", world.gateway.admin_address().port());
-    let client = |credential: Option<&sandbox::pki::Credential>| {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(world.authority.der().clone()).unwrap();
-        let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
-        let config = match credential {
-            Some(credential) => {
-                builder.with_client_auth_cert(credential.chain_der.clone(), credential.private_key()).unwrap()
-            }
-            None => builder.with_no_client_auth(),
-        };
-        reqwest::Client::builder().no_proxy().use_preconfigured_tls(config).build().unwrap()
-    };
-    let (nobody, operator) = (client(None), client(Some(&operators.client("operator"))));
+    let (nobody, operator) = (world.operator(None), world.operator(Some(&operators.client("operator"))));
     let ready = async { while nobody.get(url("/readyz")).send().await.unwrap().status() != 200 {} };
     tokio::time::timeout(DEADLINE, ready).await.expect("probes need no certificate");
     let token = world.sign(&world.token());
@@ -448,7 +436,7 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     let refused = event.send().await.unwrap();
     assert_eq!(refused.status(), 400);
     assert_eq!(err_of(&refused.text().await.unwrap()), "authentication_failed");
-    assert!(post(&client(Some(&world.c1))).await.is_err(), "a certificate of another authority");
+    assert!(post(&world.operator(Some(&world.c1))).await.is_err(), "a certificate of another authority");
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     assert!(plain.get(format!("http://{}/metrics", world.gateway.admin_address())).send().await.is_err());
     passes(&world, &token, "none of that has an effect").await;

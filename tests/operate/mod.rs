@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod commands;
 mod configs;
+mod decisions;
 mod demo;
 mod deploy;
 mod docs;

@@ -97,6 +97,20 @@ impl World {
         Client::new(self.gateway.address(), &self.authority).origin(ORIGIN)
     }
 
+    /// Whoever connects to an admin listener with TLS, with a certificate or without one.
+    pub fn operator(&self, credential: Option<&Credential>) -> reqwest::Client {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.authority.der().clone()).expect("a certificate");
+        let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let config = match credential {
+            Some(credential) => builder
+                .with_client_auth_cert(credential.chain_der.clone(), credential.private_key())
+                .expect("a certificate and its key"),
+            None => builder.with_no_client_auth(),
+        };
+        reqwest::Client::builder().no_proxy().use_preconfigured_tls(config).build().expect("a client")
+    }
+
     /// `T(C1)`, not yet signed.
     pub fn token(&self) -> AccessToken {
         self.issuer.token(self.clock.now()).bound_to_certificate(&self.c1)

@@ -37,7 +37,8 @@ impl Build<'_> {
             }
             None => None,
         };
-        Some(Admin { address: address?, tls, revocations })
+        let decisions = self.number(&at.key("decisions"), entry.decisions.get_or_insert(1000), 0..=10_000);
+        Some(Admin { address: address?, tls, revocations, decisions: decisions? })
     }
 
     fn admin_address(

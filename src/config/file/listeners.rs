@@ -195,14 +195,18 @@ pub(in crate::config) enum OnExpired {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/log` and `/revocations`; never a listener's.
+    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/decisions`, `/log` and `/revocations`; never a listener's.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
-    /// TLS, with a client certificate for `/revocations`. Default: plain HTTP.
+    /// TLS, with a client certificate for `/decisions` and `/revocations`. Default: plain HTTP.
     pub(in crate::config) tls: Option<AdminTls>,
     /// How tokens are revoked by `POST /revocations`; on an address that is not loopback this requires `tls`. Default:
     /// none, and there is no such path.
     pub(in crate::config) revocations: Option<Revocations>,
+    /// How many of the last decisions `/decisions` shows, whole lines of the audit; only on a loopback address, or to clients
+    /// with a certificate by `tls`. 0 for none.
+    #[schemars(range(max = 10_000), extend("default" = 1000))]
+    pub(in crate::config) decisions: Option<u64>,
 }
 
 /// TLS of the operators' listener.
@@ -215,7 +219,7 @@ pub(in crate::config) struct AdminTls {
     /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// PEM files with the authorities of the clients that may send revocations; probes need no certificate.
+    /// PEM files with the authorities of the clients that may send revocations and read decisions; probes need no certificate.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
 }

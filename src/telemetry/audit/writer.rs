@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output};
+use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent};
 
 /// Where the lines go, and what happens if they cannot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,11 @@ impl Audit {
     /// The state of the writer.
     pub fn health(&self) -> Arc<Health> {
         self.0.health()
+    }
+
+    /// The last lines.
+    pub fn recent(&self) -> Arc<Recent> {
+        self.0.recent()
     }
 
     /// Waits, up to a limit, until every line that was sent is written; returns whether all of them were.

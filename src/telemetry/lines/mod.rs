@@ -7,6 +7,7 @@
 //! comes next.
 
 mod output;
+mod recent;
 mod writer;
 
 use std::io;
@@ -21,6 +22,7 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc, thread};
 
 pub use self::output::Output;
+pub use self::recent::Recent;
 
 /// What the thread tells about its destination, at most once a second, with the number of lines lost since it last told
 /// anything.
@@ -106,6 +108,7 @@ struct Shared {
     /// Notified when something was written.
     room: Notify,
     health: Arc<Health>,
+    recent: Arc<Recent>,
 }
 
 /// What was sent since the thread last took anything.
@@ -161,7 +164,13 @@ impl Lines {
     pub fn start(name: &str, output: Output, bound: usize, report: Report) -> io::Result<Self> {
         let (end, ended) = mpsc::channel();
         let health = Arc::new(Health::new(bound));
-        let shared = Arc::new(Shared { batch: Mutex::default(), work: Condvar::new(), room: Notify::new(), health });
+        let shared = Arc::new(Shared {
+            batch: Mutex::default(),
+            work: Condvar::new(),
+            room: Notify::new(),
+            health,
+            recent: Arc::default(),
+        });
         let writer = Writer::new(shared.clone(), output, report);
         thread::Builder::new().name(name.into()).spawn(move || {
             writer.run();
@@ -178,6 +187,11 @@ impl Lines {
     /// The state of the destination.
     pub fn health(&self) -> Arc<Health> {
         self.shared.health.clone()
+    }
+
+    /// The last lines that were taken to the destination, whether it takes them or not.
+    pub fn recent(&self) -> Arc<Recent> {
+        self.shared.recent.clone()
     }
 
     /// Waits, at most this long, until every line that was sent is written; returns whether all of them were.

@@ -46,6 +46,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             let last = self.gather();
+            self.shared.recent.add(&self.current);
             while let Err(error) = self.carry() {
                 if self.wait_out(&error) {
                     return;
