@@ -53,9 +53,9 @@ pub struct Names {
 }
 
 impl Names {
-    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+    pub(crate) fn of(names: impl IntoIterator<Item: AsRef<str>>) -> Self {
         let mut names = names.into_iter();
-        let shown = names.by_ref().take(MAX_NAMES).map(shown).collect();
+        let shown = names.by_ref().take(MAX_NAMES).map(|name| shown(name.as_ref())).collect();
         Self { shown, more: names.count() }
     }
 }
@@ -78,7 +78,7 @@ pub(crate) fn shown_value(value: Option<&Value>) -> Box<str> {
         Some(Value::String(text)) => format!("{:?}", shown(text)).into(),
         Some(Value::Array(_)) => "a list".into(),
         Some(Value::Object(_)) => "an object".into(),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_)) => value.map(Value::to_string).unwrap_or_default().into(),
+        Some(plain @ (Value::Null | Value::Bool(_) | Value::Number(_))) => plain.to_string().into(),
     }
 }
 

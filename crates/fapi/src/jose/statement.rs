@@ -163,8 +163,7 @@ impl Statement {
                 }
                 other => shown_value(other),
             };
-            let expected = Names::of(expected.audiences.iter().map(|audience| &**audience));
-            return Err(StatementError::AudienceMismatch { found, expected });
+            return Err(StatementError::AudienceMismatch { found, expected: Names::of(expected.audiences) });
         }
         let issued_at = match numeric_date(&members, "iat", f64::floor) {
             Ok(Some(at)) => at,

@@ -117,11 +117,10 @@ pub(super) fn check_audience(
     if audiences.iter().any(|audience| ours(audience) && Some(*audience) != client) {
         return Ok(());
     }
-    let (found, configured) =
-        (Names::of(audiences.iter().copied()), Names::of(expected.audiences.iter().map(|audience| &**audience)));
+    let (found, expected) = (Names::of(&audiences), Names::of(&expected.audiences));
     Err(match client.filter(|client| audiences.contains(client) && ours(client)) {
-        Some(client) => TokenError::AudienceIsClient { found, client: printable(client), expected: configured },
-        None => TokenError::AudienceMismatch { found, expected: configured },
+        Some(client) => TokenError::AudienceIsClient { found, client: printable(client), expected },
+        None => TokenError::AudienceMismatch { found, expected },
     })
 }
 

@@ -81,7 +81,7 @@ impl TokenKind {
         Err(TokenError::KindWrong {
             claim: self.claim.clone(),
             found: shown_value(found),
-            expected: Names::of(self.values.iter().map(|value| &**value)),
+            expected: Names::of(&self.values),
         })
     }
 }
