@@ -131,8 +131,8 @@ const ORDER: [u8; 32] = [
     0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 
-/// Base64url with or without padding, whatever its last bits.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
+/// Base64url as other decoders read it: with or without padding, and whatever the unused bits are.
+pub(super) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
