@@ -92,7 +92,7 @@ impl SignedProof {
         // (5) "The alg JOSE Header Parameter indicates a registered asymmetric digital signature algorithm …, is not
         // none, is supported by the application, and is acceptable per local policy."
         let refused = || DpopError::AlgorithmRefused { algorithm: printable(jws.algorithm_name()) };
-        let algorithm = Algorithm::from_name(jws.algorithm_name()).ok_or_else(refused)?;
+        let algorithm = jws.algorithm(Algorithm::ALL).ok_or_else(refused)?;
         // (7) "The jwk JOSE Header Parameter does not contain a private key."
         let (thumbprint, key, known) = proof_key(jws.header(), keys)?;
         if key.algorithm() != algorithm {

@@ -1,4 +1,4 @@
-//! Claims that are times, which every kind of JWT may have (RFC 7519 §2, §4.1).
+//! The claims of every kind of JWT that have a syntax of their own: times and audiences (RFC 7519 §2, §4.1).
 
 use serde_json::{Map, Value};
 
@@ -32,6 +32,24 @@ pub(crate) fn numeric_date(
     match whole {
         Some(seconds) if seconds <= LARGEST => Ok(Some(UnixTime(seconds))),
         Some(_) | None => Err(NotNumericDate),
+    }
+}
+
+/// An `aud` that is neither a string nor an array of strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotAudiences;
+
+/// Reads `aud`, an array of strings or a single string (RFC 7519 §4.1.3); `None` if there is none.
+///
+/// A value of the wrong type is an error, also within the array, and never treated as absent.
+pub(crate) fn audiences(members: &Map<String, Value>) -> Result<Option<Vec<&str>>, NotAudiences> {
+    match members.get("aud") {
+        None => Ok(None),
+        Some(Value::String(audience)) => Ok(Some(vec![audience])),
+        Some(Value::Array(audiences)) => {
+            audiences.iter().map(|audience| audience.as_str().ok_or(NotAudiences)).collect::<Result<_, _>>().map(Some)
+        }
+        Some(_) => Err(NotAudiences),
     }
 }
 
@@ -75,5 +93,20 @@ mod tests {
             assert_eq!(read(value.clone(), f64::ceil), Err(NotNumericDate), "{value}");
         }
         assert_eq!(numeric_date(&Map::new(), "exp", f64::floor), Ok(None));
+    }
+
+    #[test]
+    fn rfc7519_4_1_3_an_audience_is_a_string_or_an_array_of_strings() {
+        let read = |value: Value| {
+            let members = Map::from_iter([("aud".to_owned(), value)]);
+            audiences(&members).map(|audiences| audiences.map(|audiences| audiences.join(" ")))
+        };
+        for (value, expected) in [(json!("a"), "a"), (json!(["a", "b"]), "a b"), (json!([]), ""), (json!(""), "")] {
+            assert_eq!(read(value.clone()), Ok(Some(expected.to_owned())), "{value}"); // control
+        }
+        for value in [json!(null), json!(1), json!({ "a": "b" }), json!(["a", 1]), json!([["a"]]), json!([null])] {
+            assert_eq!(read(value.clone()), Err(NotAudiences), "{value}");
+        }
+        assert_eq!(audiences(&Map::new()), Ok(None));
     }
 }

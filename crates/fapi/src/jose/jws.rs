@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::json::parse_object;
-use super::keys::VerifyingKey;
+use super::keys::{Algorithm, VerifyingKey};
 
 /// The parts of a compact JWS; nothing it says is verified.
 pub(crate) struct Jws<'r> {
@@ -96,7 +96,12 @@ impl<'r> Jws<'r> {
         &self.header
     }
 
-    /// The name of the algorithm; empty if there is none, which no allow-list contains.
+    /// The algorithm, if it is one of `allowed` (RFC 8725 §3.1).
+    pub(crate) fn algorithm(&self, allowed: &[Algorithm]) -> Option<Algorithm> {
+        Algorithm::from_name(self.algorithm_name()).filter(|algorithm| allowed.contains(algorithm))
+    }
+
+    /// The name of the algorithm, for reports; empty if there is none.
     pub(crate) fn algorithm_name(&self) -> &str {
         self.header.get("alg").and_then(Value::as_str).unwrap_or_default()
     }

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::claims::numeric_date;
+use super::claims::{CLOCK_SKEW, audiences, numeric_date};
 use super::jws::{Jws, JwsError, NotVerified};
 use super::keys::{Algorithm, KeySet};
 use crate::UnixTime;
@@ -131,12 +131,10 @@ impl Statement {
         if !jws.is_of_type(expected.kind) {
             return Err(StatementError::TypeWrong { found: printable(jws.type_name()), expected: expected.kind });
         }
-        let algorithm = Algorithm::from_name(jws.algorithm_name())
-            .filter(|algorithm| expected.algorithms.contains(algorithm))
-            .ok_or_else(|| StatementError::AlgorithmRefused {
-                algorithm: printable(jws.algorithm_name()),
-                expected: Names::of(expected.algorithms.iter().map(|algorithm| algorithm.as_str())),
-            })?;
+        let algorithm = jws.algorithm(expected.algorithms).ok_or_else(|| StatementError::AlgorithmRefused {
+            algorithm: printable(jws.algorithm_name()),
+            expected: Names::of(expected.algorithms.iter().map(|algorithm| algorithm.as_str())),
+        })?;
         let key_id = jws.key_id()?.map(str::to_owned);
         let members =
             jws.verify_with_one_of(keys.candidates(key_id.as_deref(), algorithm)).map_err(|error| match error {
@@ -148,20 +146,12 @@ impl Statement {
         if issuer != expected.issuer {
             return Err(StatementError::IssuerMismatch { found: printable(issuer), expected: expected.issuer.into() });
         }
-        let ours = |audience: &str| expected.audiences.iter().any(|own| **own == *audience);
-        let for_us = match members.get("aud") {
-            Some(Value::String(audience)) => ours(audience),
-            Some(Value::Array(audiences)) => {
-                audiences.iter().all(Value::is_string) && audiences.iter().filter_map(Value::as_str).any(ours)
-            }
-            Some(_) | None => false,
-        };
-        if !for_us {
-            let found = match members.get("aud") {
-                Some(Value::Array(audiences)) if audiences.iter().all(Value::is_string) => {
-                    Names::of(audiences.iter().filter_map(Value::as_str)).to_string().into()
-                }
-                other => shown_value(other),
+        let audiences = audiences(&members);
+        let ours = |audience: &&str| expected.audiences.iter().any(|own| **own == **audience);
+        if !matches!(&audiences, Ok(Some(audiences)) if audiences.iter().any(ours)) {
+            let found = match (members.get("aud"), audiences) {
+                (Some(Value::Array(_)), Ok(Some(audiences))) => Names::of(audiences).to_string().into(),
+                (other, _) => shown_value(other),
             };
             return Err(StatementError::AudienceMismatch { found, expected: Names::of(expected.audiences) });
         }
@@ -169,7 +159,7 @@ impl Statement {
             Ok(Some(at)) => at,
             Ok(None) | Err(_) => return Err(StatementError::IssuedAtMissing),
         };
-        if issued_at > now.plus(super::claims::CLOCK_SKEW) {
+        if issued_at > now.plus(CLOCK_SKEW) {
             return Err(StatementError::IssuedInFuture { at: issued_at, now });
         }
         Ok(Self { members, issued_at })

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::error::TokenError;
 use super::form::AccessTokenForm;
 use crate::UnixTime;
-use crate::jose::claims::{CLOCK_SKEW, numeric_date};
+use crate::jose::claims::{CLOCK_SKEW, NotAudiences, audiences, numeric_date};
 use crate::jose::keys::Algorithm;
 use crate::text::{Names, printable};
 
@@ -112,7 +112,14 @@ pub(super) fn check_audience(
     expected: &Expected,
     client: Option<&str>,
 ) -> Result<(), TokenError> {
-    let audiences = audiences(members)?;
+    let audiences = match audiences(members) {
+        Ok(Some(audiences)) => audiences,
+        Ok(None) => return Err(TokenError::ClaimMissing { claim: "aud".into() }),
+        Err(NotAudiences) => {
+            let expected = "a string or an array of strings";
+            return Err(TokenError::ClaimMalformed { claim: "aud".into(), expected });
+        }
+    };
     let ours = |audience: &&str| expected.audiences.iter().any(|own| **own == **audience);
     if audiences.iter().any(|audience| ours(audience) && Some(*audience) != client) {
         return Ok(());
@@ -151,19 +158,6 @@ pub(super) fn required_text<'m>(members: &'m Map<String, Value>, claim: &str) ->
         None => Err(TokenError::ClaimMissing { claim: claim.into() }),
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         Some(_) => Err(TokenError::ClaimMalformed { claim: claim.into(), expected: "a non-empty string" }),
-    }
-}
-
-/// RFC 7519 §4.1.3: `aud` is an array of strings or a single string.
-fn audiences(members: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
-    let malformed = || TokenError::ClaimMalformed { claim: "aud".into(), expected: "a string or an array of strings" };
-    match members.get("aud") {
-        None => Err(TokenError::ClaimMissing { claim: "aud".into() }),
-        Some(Value::String(audience)) => Ok(vec![audience]),
-        Some(Value::Array(audiences)) => {
-            audiences.iter().map(|audience| audience.as_str().ok_or_else(malformed)).collect()
-        }
-        Some(_) => Err(malformed()),
     }
 }
 
