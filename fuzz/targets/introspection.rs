@@ -6,7 +6,8 @@ use fapi::UnixTime;
 use fapi::credentials::{Credentials, Scheme};
 use fapi::jose::json::parse_object;
 use fapi::jose::keys::{Algorithm, KeySet};
-use fapi::token::introspection::{Answer, Signer};
+use fapi::jose::statement::Signer;
+use fapi::token::introspection::Answer;
 use fapi::token::{
     AccessTokenForm, ActiveToken, Differences, Expected, MissingAudience, OtherSpellings, ScopeForm, TokenHash,
 };

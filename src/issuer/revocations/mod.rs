@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::UnixTime;
-use fapi::jose::statement::StatementError;
+use fapi::jose::statement::{Signer, StatementError};
 use fapi::policy::IssuerIndex;
 use fapi::rejection::Unavailable;
-use fapi::revocation::security_event::{EventError, SecurityEvent, Transmitter, claimed_issuer};
+use fapi::revocation::security_event::{EventError, SecurityEvent, claimed_issuer};
 use fapi::revocation::{RequestError, Revocation, Subject};
 use fapi::token::{ActiveToken, TokenHash};
 
@@ -131,9 +131,9 @@ impl Issuers {
             (*entry.expected.issuer == *claimed).then_some((source, entry, entry.keys.as_ref()?))
         });
         let Some((source, entry, keys)) = known else { return Err(EventError::issuer_unknown(&claimed).into()) };
-        let transmitter = Transmitter {
+        let transmitter = Signer {
             issuer: &entry.expected.issuer,
-            audience: std::slice::from_ref(&source.audience),
+            audiences: std::slice::from_ref(&source.audience),
             algorithms: &entry.expected.algorithms,
         };
         let SecurityEvent { id, revocations } = verify(body, &transmitter, keys, now).await?;
@@ -166,7 +166,7 @@ impl Issuers {
 /// Like [`SecurityEvent::verify`], but reads the keys again if none fits.
 async fn verify(
     body: &[u8],
-    transmitter: &Transmitter<'_>,
+    transmitter: &Signer<'_>,
     source: &Arc<KeySource>,
     now: UnixTime,
 ) -> Result<SecurityEvent, RevokeError> {

@@ -12,19 +12,24 @@ use super::keys::{Algorithm, KeySet};
 use crate::UnixTime;
 use crate::text::{Names, printable, shown_value, with_kid};
 
-/// What is expected of a statement.
+/// The issuer that may sign a statement, and for whom.
 #[derive(Clone, Copy, Debug)]
-pub struct Expectation<'e> {
-    /// Its `typ`, without `application/`.
-    pub kind: &'static str,
+pub struct Signer<'e> {
     /// The exact value of `iss`.
     pub issuer: &'e str,
-    /// The values of which `aud` must contain at least one.
+    /// The values of which `aud` must contain at least one: the resource server's identifiers at the issuer.
     pub audiences: &'e [Box<str>],
     /// The algorithms the issuer may sign with.
     pub algorithms: &'e [Algorithm],
+}
+
+/// A kind of statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatementKind {
+    /// Its `typ`, without `application/`.
+    pub(crate) typ: &'static str,
     /// The maximum size in bytes.
-    pub max_bytes: usize,
+    pub(crate) max_bytes: usize,
 }
 
 /// Why a statement is not from the issuer, or not for this resource server.
@@ -111,7 +116,7 @@ impl From<JwsError> for StatementError {
 
 /// A statement with a valid signature, from the expected issuer, for the expected audience.
 #[derive(Debug)]
-pub struct Statement {
+pub(crate) struct Statement {
     pub(crate) members: Map<String, Value>,
     pub(crate) issued_at: UnixTime,
 }
@@ -121,19 +126,20 @@ impl Statement {
     ///
     /// # Errors
     /// [`StatementError`], for the first check that fails, in this order.
-    pub fn verify(
+    pub(crate) fn verify(
         text: &str,
-        expected: &Expectation<'_>,
+        kind: StatementKind,
+        signer: &Signer<'_>,
         keys: &KeySet,
         now: UnixTime,
     ) -> Result<Self, StatementError> {
-        let jws = Jws::parse(text, expected.max_bytes)?;
-        if !jws.is_of_type(expected.kind) {
-            return Err(StatementError::TypeWrong { found: printable(jws.type_name()), expected: expected.kind });
+        let jws = Jws::parse(text, kind.max_bytes)?;
+        if !jws.is_of_type(kind.typ) {
+            return Err(StatementError::TypeWrong { found: printable(jws.type_name()), expected: kind.typ });
         }
-        let algorithm = jws.algorithm(expected.algorithms).ok_or_else(|| StatementError::AlgorithmRefused {
+        let algorithm = jws.algorithm(signer.algorithms).ok_or_else(|| StatementError::AlgorithmRefused {
             algorithm: printable(jws.algorithm_name()),
-            expected: Names::of(expected.algorithms.iter().map(|algorithm| algorithm.as_str())),
+            expected: Names::of(signer.algorithms.iter().map(|algorithm| algorithm.as_str())),
         })?;
         let key_id = jws.key_id()?.map(str::to_owned);
         let members =
@@ -143,17 +149,17 @@ impl Statement {
                 NotVerified::Signature => StatementError::SignatureInvalid,
             })?;
         let issuer = members.get("iss").and_then(Value::as_str).unwrap_or_default();
-        if issuer != expected.issuer {
-            return Err(StatementError::IssuerMismatch { found: printable(issuer), expected: expected.issuer.into() });
+        if issuer != signer.issuer {
+            return Err(StatementError::IssuerMismatch { found: printable(issuer), expected: signer.issuer.into() });
         }
         let audiences = audiences(&members);
-        let ours = |audience: &&str| expected.audiences.iter().any(|own| **own == **audience);
+        let ours = |audience: &&str| signer.audiences.iter().any(|own| **own == **audience);
         if !matches!(&audiences, Ok(Some(audiences)) if audiences.iter().any(ours)) {
             let found = match (members.get("aud"), audiences) {
                 (Some(Value::Array(_)), Ok(Some(audiences))) => Names::of(audiences).to_string().into(),
                 (other, _) => shown_value(other),
             };
-            return Err(StatementError::AudienceMismatch { found, expected: Names::of(expected.audiences) });
+            return Err(StatementError::AudienceMismatch { found, expected: Names::of(signer.audiences) });
         }
         let issued_at = match numeric_date(&members, "iat", f64::floor) {
             Ok(Some(at)) => at,
@@ -208,14 +214,10 @@ mod tests {
         }
 
         fn judge(&self, text: &str) -> Result<(), StatementError> {
-            let expected = Expectation {
-                kind: "secevent+jwt",
-                issuer: "https://as.example",
-                audiences: &self.audiences,
-                algorithms: Algorithm::ALL,
-                max_bytes: 4096,
-            };
-            Statement::verify(text, &expected, &self.keys, NOW).map(drop)
+            let kind = StatementKind { typ: "secevent+jwt", max_bytes: 4096 };
+            let issuer = "https://as.example";
+            let signer = Signer { issuer, audiences: &self.audiences, algorithms: Algorithm::ALL };
+            Statement::verify(text, kind, &signer, &self.keys, NOW).map(drop)
         }
     }
 

@@ -20,24 +20,13 @@ use super::{Revocation, Subject};
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::jws::Jws;
-use crate::jose::keys::{Algorithm, KeySet};
-use crate::jose::statement::{Expectation, Statement, StatementError};
+use crate::jose::keys::KeySet;
+use crate::jose::statement::{Signer, Statement, StatementError, StatementKind};
 use crate::text::printable;
 use crate::token::TokenHash;
 
 /// The media type (RFC 8417 §2.3).
 pub const MEDIA_TYPE: &str = "application/secevent+jwt";
-
-/// Who may sign an event, and for whom.
-#[derive(Clone, Copy, Debug)]
-pub struct Transmitter<'e> {
-    /// The exact value of `iss`; a transmitter can only revoke its own tokens.
-    pub issuer: &'e str,
-    /// The resource server's identifiers at the transmitter, of which `aud` must contain at least one.
-    pub audience: &'e [Box<str>],
-    /// The algorithms it may sign with.
-    pub algorithms: &'e [Algorithm],
-}
 
 /// An event that an issuer reports.
 #[derive(Debug)]
@@ -168,21 +157,15 @@ pub fn claimed_issuer(body: &[u8]) -> Result<String, EventError> {
 }
 
 impl SecurityEvent {
-    /// Verifies an event, and returns what it revokes.
+    /// Verifies an event, and returns what it revokes: tokens of the transmitter, and of nobody else.
     ///
     /// # Errors
     /// [`EventError`], for the first check that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`,
     /// `exp`, `events`, then time and subject of each event. If one event is refused, all of them are.
-    pub fn verify(
-        body: &[u8],
-        transmitter: &Transmitter<'_>,
-        keys: &KeySet,
-        now: UnixTime,
-    ) -> Result<Self, EventError> {
+    pub fn verify(body: &[u8], transmitter: &Signer<'_>, keys: &KeySet, now: UnixTime) -> Result<Self, EventError> {
         let text = std::str::from_utf8(body).map_err(|_| EventError::Malformed)?;
-        let Transmitter { issuer, audience: audiences, algorithms } = *transmitter;
-        let expected = Expectation { kind: "secevent+jwt", issuer, audiences, algorithms, max_bytes: MAX_BYTES };
-        let Statement { members, issued_at } = Statement::verify(text, &expected, keys, now)?;
+        let Statement { members, issued_at } = Statement::verify(text, KIND, transmitter, keys, now)?;
+        let issuer = transmitter.issuer;
         let id = match members.get("jti") {
             Some(Value::String(id)) if !id.is_empty() => printable(id),
             Some(_) | None => return Err(EventError::IdMissing),
@@ -366,6 +349,8 @@ fn time(members: &Map<String, Value>, claim: &'static str) -> Result<Option<Unix
 /// The size in bytes above which an event is not parsed.
 pub const MAX_BYTES: usize = 64 * 1024;
 
+const KIND: StatementKind = StatementKind { typ: "secevent+jwt", max_bytes: MAX_BYTES };
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,6 +358,7 @@ mod tests {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
+    use crate::jose::keys::Algorithm;
     use crate::testing::{SigningKey, jwks};
 
     const ISSUER: &str = "https://as.example";
@@ -531,8 +517,8 @@ mod tests {
         members.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         members.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let header = json!({"typ": "secevent+jwt", "alg": key.algorithm(), "kid": key.kid()});
-        let audience = [Box::from("gateway")];
-        let transmitter = Transmitter { issuer: ISSUER, audience: &audience, algorithms: Algorithm::ALL };
+        let audiences = [Box::from("gateway")];
+        let transmitter = Signer { issuer: ISSUER, audiences: &audiences, algorithms: Algorithm::ALL };
         let event = SecurityEvent::verify(key.sign(&header, &members).as_bytes(), &transmitter, &keys, NOW)?;
         Ok((event.id, event.revocations))
     }

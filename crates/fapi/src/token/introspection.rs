@@ -14,8 +14,8 @@ use super::hash::{OtherSpellings, TokenHash};
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, NotNumericDate, numeric_date};
 use crate::jose::json::parse_object;
-use crate::jose::keys::{Algorithm, KeySet};
-use crate::jose::statement::{Expectation, Statement, StatementError};
+use crate::jose::keys::KeySet;
+use crate::jose::statement::{Signer, Statement, StatementError, StatementKind};
 use crate::text::printable;
 
 /// The media type of a plain response.
@@ -24,6 +24,8 @@ pub const JSON: &str = "application/json";
 pub const JWT: &str = "application/token-introspection+jwt";
 /// The size in bytes above which a response is not parsed.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+const SIGNED: StatementKind = StatementKind { typ: "token-introspection+jwt", max_bytes: MAX_ANSWER_BYTES };
 
 /// The maximum age of a signed response in seconds. It is issued for the request, so an older one is a replay, perhaps
 /// of a token that has been revoked since.
@@ -41,17 +43,6 @@ pub enum Answer {
 /// The claims of an active token.
 #[derive(Debug)]
 pub struct ActiveAnswer(Map<String, Value>);
-
-/// Who may sign a response, and for whom.
-#[derive(Clone, Copy, Debug)]
-pub struct Signer<'e> {
-    /// The exact value of `iss`: the issuer that was asked.
-    pub issuer: &'e str,
-    /// The values of which `aud` must contain at least one: the resource server's identifiers at the issuer.
-    pub audiences: &'e [Box<str>],
-    /// The algorithms the issuer may sign with.
-    pub algorithms: &'e [Algorithm],
-}
 
 /// Why a response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,16 +102,14 @@ impl Answer {
         Self::from_members(parse_object(body).map_err(|_| AnswerError::Malformed)?)
     }
 
-    /// Verifies and reads a signed response; uses only the content of `token_introspection` (RFC 9701 §5).
+    /// Verifies and reads a signed response; uses only the content of `token_introspection` (RFC 9701 §5). `signer` is the
+    /// issuer that was asked.
     ///
     /// # Errors
     /// [`AnswerError`].
     pub fn from_jwt(body: &[u8], signer: &Signer<'_>, keys: &KeySet, now: UnixTime) -> Result<Self, AnswerError> {
         let text = std::str::from_utf8(body).map_err(|_| AnswerError::Malformed)?;
-        let Signer { issuer, audiences, algorithms } = *signer;
-        let kind = "token-introspection+jwt";
-        let expected = Expectation { kind, issuer, audiences, algorithms, max_bytes: MAX_ANSWER_BYTES };
-        let Statement { mut members, issued_at: at } = Statement::verify(text, &expected, keys, now)?;
+        let Statement { mut members, issued_at: at } = Statement::verify(text, SIGNED, signer, keys, now)?;
         if now.since(at) > MAX_AGE {
             return Err(AnswerError::Stale { at, now });
         }
@@ -229,6 +218,7 @@ mod tests {
     use super::*;
     use crate::credentials::PresentedToken;
     use crate::jose::jws::JwsError;
+    use crate::jose::keys::Algorithm;
     use crate::testing::{SigningKey, expected, jwks};
     use crate::token::confirmation::ConfirmationError;
     use crate::token::form::{AccessTokenForm, Differences, ScopeForm};
