@@ -8,9 +8,7 @@ use fapi::jose::json::parse_object;
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::jose::statement::Signer;
 use fapi::token::introspection::Answer;
-use fapi::token::{
-    AccessTokenForm, ActiveToken, Differences, Expected, MissingAudience, OtherSpellings, ScopeForm, TokenHash,
-};
+use fapi::token::{AccessTokenForm, ActiveToken, Differences, Expected, MissingAudience, ScopeForm, TokenIds};
 use http::{HeaderMap, HeaderValue};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -32,11 +30,11 @@ static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
     let document = br#"{"keys":[{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}"#;
     KeySet::parse(document).expect("a key")
 });
-static NAMES: LazyLock<(TokenHash, OtherSpellings)> = LazyLock::new(|| {
+static IDS: LazyLock<TokenIds> = LazyLock::new(|| {
     let field = (http::header::AUTHORIZATION, HeaderValue::from_static("Bearer opaque"));
     let headers = HeaderMap::from_iter([field]);
     let credentials = Credentials::from_request(&headers, None, &[Scheme::Bearer]).expect("a token");
-    (TokenHash::of(credentials.token()), OtherSpellings::of(credentials.token()))
+    TokenIds::of(credentials.token())
 });
 
 // A good seed is {"active":true,"aud":"https://api.example","cnf":{"jkt":""},"exp":1800000060,"token_type":"DPoP"}.
@@ -44,13 +42,12 @@ libfuzzer_sys::fuzz_target!(|body: &[u8]| {
     if let Ok(Answer::Active(_)) = Answer::from_json(body) {
         for missing_audience in [MissingAudience::Refuse, MissingAudience::Accept] {
             let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("same bytes, different answer") };
-            let names = (&NAMES.0, NAMES.1);
-            if let Ok(token) = ActiveToken::from_introspection(answer, names, &EXPECTED, missing_audience, NOW) {
+            if let Ok(token) = ActiveToken::from_introspection(answer, *IDS, &EXPECTED, missing_audience, NOW) {
                 assert!(token.claims_at(NOW).is_ok());
                 let _ = token.size();
             }
             let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("same bytes, different answer") };
-            let listed = ActiveToken::from_introspection(answer, names, &LISTED, missing_audience, NOW);
+            let listed = ActiveToken::from_introspection(answer, *IDS, &LISTED, missing_audience, NOW);
             if let Ok(claims) = listed.as_ref().map(|token| token.claims_for_audit()) {
                 let answer = parse_object(body).expect("it was read before");
                 let list = answer.get("scope").and_then(|scope| scope.as_array()).cloned().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::credentials::PresentedToken;
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
 use crate::token::introspection::Answer;
-use crate::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+use crate::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, TokenIds};
 
 /// The token `token` for this resource, of which its issuer says this too.
 pub(crate) fn introspected(answer: &Value, now: UnixTime) -> ActiveToken {
@@ -19,9 +19,8 @@ pub(crate) fn introspected(answer: &Value, now: UnixTime) -> ActiveToken {
     let Ok(Answer::Active(answer)) = Answer::from_json(answer.to_string().as_bytes()) else {
         panic!("the token is active")
     };
-    let token = PresentedToken::unparsed("token");
-    let names = (&TokenHash::of(token), OtherSpellings::of(token));
-    ActiveToken::from_introspection(answer, names, &expected(), MissingAudience::Refuse, now).unwrap()
+    let ids = TokenIds::of(PresentedToken::unparsed("token"));
+    ActiveToken::from_introspection(answer, ids, &expected(), MissingAudience::Refuse, now).unwrap()
 }
 
 /// What is expected of the tokens of `https://as.example` for `https://rs.example`, those of RFC 9068.

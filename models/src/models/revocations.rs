@@ -7,7 +7,7 @@ use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::revocation::{Revocation, Subject};
 use fapi::token::introspection::Answer;
-use fapi::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, OtherSpellings, TokenHash};
+use fapi::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, TokenIds};
 use serde_json::json;
 use shuttle::thread;
 
@@ -38,8 +38,7 @@ pub fn a_check_misses_no_revocation() {
 fn token(name: &str) -> ActiveToken {
     let response = json!({ "active": true, "aud": "https://api.example", "jti": name }).to_string();
     let Answer::Active(answer) = Answer::from_json(response.as_bytes()).unwrap() else { unreachable!() };
-    let presented = PresentedToken::parse(name).unwrap();
-    let names = (&TokenHash::of(presented), OtherSpellings::of(presented));
+    let ids = TokenIds::of(PresentedToken::parse(name).unwrap());
     let expected = Expected {
         name: "bank".into(),
         issuer: "https://bank.example".into(),
@@ -47,7 +46,7 @@ fn token(name: &str) -> ActiveToken {
         algorithms: Vec::new(),
         form: AccessTokenForm::default(),
     };
-    ActiveToken::from_introspection(answer, names, &expected, MissingAudience::Refuse, NOW).unwrap()
+    ActiveToken::from_introspection(answer, ids, &expected, MissingAudience::Refuse, NOW).unwrap()
 }
 
 fn revoke(table: &Revocations, jti: &str) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
-use fapi::token::{ActiveToken, OtherSpellings, TokenHash};
+use fapi::token::{ActiveToken, TokenHash, TokenIds};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -81,11 +81,11 @@ impl Introspector {
         // Dropping the landing takes the lock, and a runtime that is shutting down drops a task while it is spawned.
         drop(flights);
         let landing = Landing { introspector: self.clone(), hash: *hash, began, place };
-        let others = OtherSpellings::of(token);
+        let ids = TokenIds::of(token);
         let token: Box<str> = token.as_str().into();
         // In a separate task: a client that closes its connection must not cancel the call for the others.
         tokio::spawn(async move {
-            let outcome = landing.introspector.ask(&token, (&landing.hash, others), &landing.place, now).await;
+            let outcome = landing.introspector.ask(&token, (&landing.hash, ids), &landing.place, now).await;
             drop(landing);
             sender.send_replace(Some(outcome));
         });

@@ -26,7 +26,7 @@ use fapi::jose::statement::Signer;
 use fapi::rejection::{ShareExceeded, Unavailable};
 use fapi::text::is_media_type;
 use fapi::token::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES};
-use fapi::token::{ActiveToken, Expected, OtherSpellings, TokenError, TokenHash};
+use fapi::token::{ActiveToken, Expected, TokenError, TokenHash, TokenIds};
 use http::{StatusCode, header};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -210,7 +210,7 @@ impl Introspector {
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
         if max_age.is_zero() {
             let place = self.take_place(asker).map_err(|none| self.turned_away(none))?;
-            return self.ask(token.as_str(), (hash, OtherSpellings::of(token)), &place, now).await;
+            return self.ask(token.as_str(), (hash, TokenIds::of(token)), &place, now).await;
         }
         let mut flight = match self.join((token, hash), asker, max_age, now)? {
             Joined::Known(outcome) => return outcome,
@@ -225,7 +225,7 @@ impl Introspector {
     async fn ask(
         &self,
         token: &str,
-        (hash, others): (&TokenHash, OtherSpellings),
+        (hash, ids): (&TokenHash, TokenIds),
         place: &Place,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
@@ -242,8 +242,7 @@ impl Introspector {
             Answer::Active(answer) => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
                 let missing_audience = self.settings.missing_audience;
-                let names = (hash, others);
-                ActiveToken::from_introspection(answer, names, &self.expected, missing_audience, now).map(Arc::new)
+                ActiveToken::from_introspection(answer, ids, &self.expected, missing_audience, now).map(Arc::new)
             }
             Answer::Inactive => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Inactive, began.elapsed());

@@ -114,8 +114,8 @@ fn hash(token: &str) -> TokenHash {
 fn active(introspector: &Introspector, token: &str, size: usize) -> Arc<ActiveToken> {
     let answer = json!({ "active": true, "aud": AuthorizationServer::AUDIENCE, "more": "x".repeat(size) });
     let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else { panic!("inactive") };
-    let names = (&hash(token), OtherSpellings::of(PresentedToken::parse(token).unwrap()));
-    let judged = ActiveToken::from_introspection(answer, names, &introspector.expected, MissingAudience::Refuse, NOW);
+    let ids = TokenIds::of(PresentedToken::parse(token).unwrap());
+    let judged = ActiveToken::from_introspection(answer, ids, &introspector.expected, MissingAudience::Refuse, NOW);
     Arc::new(judged.unwrap())
 }
 

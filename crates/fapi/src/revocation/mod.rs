@@ -213,7 +213,7 @@ pub fn names_of(token: &ActiveToken) -> impl Iterator<Item = (Kind, SubjectDiges
     let claim = |kind, name| claims.text(name).map(|text| (kind, text.as_bytes().to_vec()));
     let without_session = claims.text("sid").is_none();
     // Whoever revoked it by its hash may have seen it with another signature.
-    let ids = token.ids_for_revocation().map(|id| (Kind::Token, id.as_bytes().to_vec()));
+    let ids = token.ids().all().map(|id| (Kind::Token, id.as_bytes().to_vec()));
     let names = [
         claim(Kind::Jti, "jti"),
         claim(Kind::Subject, "sub"),

@@ -13,13 +13,12 @@ use serde_json::{Map, Value};
 use super::claims::{Claims, Expected};
 use super::confirmation::{Confirmation, ConfirmationError};
 use super::error::{Named, TokenError};
-use super::hash::{OtherSpellings, TokenHash, TokenId};
+use super::hash::{TokenId, TokenIds};
 use crate::UnixTime;
 
 /// A token that its issuer made for this resource and that was active when it was judged.
 pub struct ActiveToken {
-    id: TokenId,
-    others: OtherSpellings,
+    ids: TokenIds,
     issuer: Arc<str>,
     claims: Arc<Claims>,
     confirmation: Result<Confirmation, ConfirmationError>,
@@ -30,14 +29,14 @@ impl ActiveToken {
     pub(super) fn with_claims(
         members: Map<String, Value>,
         confirmation: Result<Confirmation, ConfirmationError>,
-        (hash, others): (&TokenHash, OtherSpellings),
+        ids: TokenIds,
         expected: &Expected,
         now: UnixTime,
     ) -> Result<Self, TokenError> {
         let claims = Arc::new(Claims::read(members)?);
         claims.check_times(now)?;
         let issuer = expected.name.clone();
-        Ok(Self { id: hash.id(), others, issuer, claims, confirmation, cleared: ClearedUpTo::default() })
+        Ok(Self { ids, issuer, claims, confirmation, cleared: ClearedUpTo::default() })
     }
 
     /// The claims, if the token is valid at `now`; the only access to them for decisions, cached or not.
@@ -78,14 +77,14 @@ impl ActiveToken {
         &self.issuer
     }
 
-    /// The token's name in the audit.
+    /// Its id in the audit.
     pub const fn id(&self) -> TokenId {
-        self.id
+        self.ids.own()
     }
 
-    /// The ids that a revocation may know it by: its own, and those of its [`OtherSpellings`].
-    pub(crate) fn ids_for_revocation(&self) -> impl Iterator<Item = TokenId> {
-        std::iter::once(self.id).chain(self.others.ids())
+    /// The ids that a revocation may know it by.
+    pub(crate) const fn ids(&self) -> TokenIds {
+        self.ids
     }
 
     /// When it expires, for caches; an introspected token may not say.
@@ -113,7 +112,7 @@ impl ActiveToken {
 
 impl fmt::Debug for ActiveToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ActiveToken").field("id", &self.id).field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("ActiveToken").field("id", &self.id()).field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }
 
@@ -149,9 +148,8 @@ mod tests {
     /// A token with this text and these claims.
     fn active(text: &str, claims: Value) -> Result<ActiveToken, TokenError> {
         let Value::Object(members) = claims else { panic!("an object") };
-        let token = PresentedToken::unparsed(text);
-        let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        ActiveToken::with_claims(members, Err(ConfirmationError::Unbound), names, &expected(), NOW)
+        let ids = TokenIds::of(PresentedToken::unparsed(text));
+        ActiveToken::with_claims(members, Err(ConfirmationError::Unbound), ids, &expected(), NOW)
     }
 
     #[test]
@@ -167,10 +165,9 @@ mod tests {
     #[test]
     fn atk_tk_16_a_token_is_revoked_by_the_id_of_each_of_its_spellings() {
         let token = format!("a.b.{}", URL_SAFE_NO_PAD.encode([1; 64]));
-        let ids: Vec<_> = active(&token, json!({})).unwrap().ids_for_revocation().collect();
-        let others: Vec<_> = OtherSpellings::of(PresentedToken::unparsed(&token)).ids().collect();
-        assert_eq!(ids, [vec![TokenHash::of_text(&token).id()], others].concat());
-        assert_eq!(ids.len(), 2, "its own, and that with the other signature");
+        let ids = active(&token, json!({})).unwrap().ids();
+        assert_eq!(ids, TokenIds::of(PresentedToken::unparsed(&token)));
+        assert_eq!(ids.all().count(), 2, "its own, and that with the other signature");
     }
 
     #[test]

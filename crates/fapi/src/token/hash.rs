@@ -78,7 +78,8 @@ impl fmt::Debug for TokenId {
     }
 }
 
-/// The ids that a token has with its signature written in other ways that verify too.
+/// The ids by which a token can be revoked: its own, and those that it has with its signature written in other ways that
+/// verify too.
 ///
 /// If (r, s) is an ECDSA signature, so is (r, n − s), and anybody can calculate it. Whoever revokes a token by its hash
 /// knows one of the two; both have to be refused. Only the signature can be written differently: it covers every other
@@ -87,29 +88,43 @@ impl fmt::Debug for TokenId {
 /// The signature's length decides, whatever the header says: of a token that is not signed with ES256, the id with the
 /// other signature is the id of nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OtherSpellings([Option<TokenId>; 2]);
+pub struct TokenIds {
+    own: TokenId,
+    others: [Option<TokenId>; 2],
+}
 
-impl OtherSpellings {
-    /// Those of a presented token; none if it is not a JWS.
+impl TokenIds {
+    /// Those of a presented token; no others than its own if it is not a JWS.
     pub fn of(token: PresentedToken<'_>) -> Self {
-        token.as_str().rsplit_once('.').map_or(Self([None; 2]), |(signed, signature)| Self::of_jws(signed, signature))
+        let own = TokenHash::of(token).id();
+        match token.as_str().rsplit_once('.') {
+            Some((signed, signature)) => Self::of_jws(own, signed, signature),
+            None => Self { own, others: [None; 2] },
+        }
     }
 
-    pub(super) fn of_jws(signed: &str, signature: &str) -> Self {
+    /// Those of the JWS with this id, of which `signed` is all but the last dot and the signature.
+    pub(super) fn of_jws(own: TokenId, signed: &str, signature: &str) -> Self {
         // The gateway verifies only the canonical base64url of a signature. An issuer that it asks may read others.
         let url_safe = signature.replace('+', "-").replace('/', "_");
-        let Ok(bytes) = LENIENT.decode(url_safe) else { return Self([None; 2]) };
+        let Ok(bytes) = LENIENT.decode(url_safe) else { return Self { own, others: [None; 2] } };
         let id = |bytes: &[u8]| TokenHash::of_text(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))).id();
         let canonical = Some(id(&bytes)).filter(|_| URL_SAFE_NO_PAD.encode(&bytes) != signature);
         let negated = match bytes.as_chunks::<32>() {
             ([r, s], []) => negated_s(s).map(|s| id(&[*r, s].concat())),
             _ => None,
         };
-        Self([canonical, negated])
+        Self { own, others: [canonical, negated] }
     }
 
-    pub(crate) fn ids(self) -> impl Iterator<Item = TokenId> {
-        self.0.into_iter().flatten()
+    /// Its own id, which the audit shows.
+    pub const fn own(self) -> TokenId {
+        self.own
+    }
+
+    /// All of them, its own first.
+    pub(crate) fn all(self) -> impl Iterator<Item = TokenId> {
+        std::iter::once(self.own).chain(self.others.into_iter().flatten())
     }
 }
 
@@ -149,7 +164,9 @@ mod tests {
     use crate::testing::SigningKey;
 
     fn others(token: &str) -> Vec<TokenId> {
-        OtherSpellings::of(PresentedToken::unparsed(token)).ids().collect()
+        let ids = TokenIds::of(PresentedToken::unparsed(token));
+        assert_eq!(ids.all().next(), Some(ids.own()));
+        ids.all().skip(1).collect()
     }
 
     fn id(token: &str) -> TokenId {

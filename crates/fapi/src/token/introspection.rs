@@ -10,7 +10,7 @@ use super::active::ActiveToken;
 use super::claims::{Expected, check_audience, check_issuer, required_text};
 use super::confirmation::Confirmation;
 use super::error::TokenError;
-use super::hash::{OtherSpellings, TokenHash};
+use super::hash::TokenIds;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, NotNumericDate, numeric_date};
 use crate::jose::json::parse_object;
@@ -151,16 +151,17 @@ pub enum MissingAudience {
 impl ActiveToken {
     /// Judges the claims of an active token (RFC 7662 §2.2, §4), as far as they are present, like those of a JWT.
     ///
-    /// `hash` and `others` must be of the token that the issuer was asked about. The response must come from the endpoint of `expected.issuer`: without `iss` it is taken to be from that issuer,
-    /// and with another `iss` it is refused. `exp`, `nbf` and `iat` may be missing. A response without `aud` is
-    /// accepted only with [`MissingAudience::Accept`], and then has to name the `token_type`. A member that is `null` or an
-    /// empty list counts as missing, also in `cnf`. Of the form of the issuer's tokens, only that of the scopes is about responses.
+    /// `ids` must be those of the token that the issuer was asked about. The response must come from the endpoint of
+    /// `expected.issuer`: without `iss` it is taken to be from that issuer, and with another `iss` it is refused. `exp`,
+    /// `nbf` and `iat` may be missing. A response without `aud` is accepted only with [`MissingAudience::Accept`], and
+    /// then has to name the `token_type`. A member that is `null` or an empty list counts as missing, also in `cnf`. Of the
+    /// form of the issuer's tokens, only that of the scopes is about responses.
     ///
     /// # Errors
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
     pub fn from_introspection(
         answer: ActiveAnswer,
-        (hash, others): (&TokenHash, OtherSpellings),
+        ids: TokenIds,
         expected: &Expected,
         missing_audience: MissingAudience,
         now: UnixTime,
@@ -206,7 +207,7 @@ impl ActiveToken {
             Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type".into(), expected: "a string" }),
         }
         expected.form.rename_scope(&mut members)?;
-        Self::with_claims(members, confirmation, (hash, others), expected, now)
+        Self::with_claims(members, confirmation, ids, expected, now)
     }
 }
 
@@ -343,9 +344,8 @@ mod tests {
         let Answer::Active(answer) = Answer::from_json(answer.to_string().as_bytes()).unwrap() else {
             panic!("the answer is active")
         };
-        let token = PresentedToken::unparsed("token");
-        let names = (&TokenHash::of(token), OtherSpellings::of(token));
-        ActiveToken::from_introspection(answer, names, expected, missing_audience, NOW)
+        let ids = TokenIds::of(PresentedToken::unparsed("token"));
+        ActiveToken::from_introspection(answer, ids, expected, missing_audience, NOW)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::claims::{Expected, check_audience, check_issuer, required_text};
 use super::confirmation::Confirmation;
 use super::error::{Named, RefusedToken, TokenError};
 use super::form::Dispensable;
-use super::hash::{LENIENT, OtherSpellings, TokenHash};
+use super::hash::{LENIENT, TokenHash, TokenIds};
 use super::kind::TokenType;
 use crate::UnixTime;
 use crate::credentials::PresentedToken;
@@ -145,14 +145,14 @@ impl ActiveToken {
         let (signed, signature) = jws.0.parts();
         let verified = jws.verify(keys.candidates(key_id.as_deref(), algorithm))?;
         let named = Named::of(&verified.payload, expected.form.client_claim(), &expected.name);
-        Self::from_claims(verified, typ, (hash, OtherSpellings::of_jws(signed, signature)), expected, now)
+        Self::from_claims(verified, typ, TokenIds::of_jws(hash.id(), signed, signature), expected, now)
             .map_err(|error| RefusedToken { error, named: Some(Arc::new(named)) })
     }
 
     fn from_claims(
         verified: VerifiedJws,
         typ: TokenType,
-        names: (&TokenHash, OtherSpellings),
+        ids: TokenIds,
         expected: &Expected,
         now: UnixTime,
     ) -> Result<Self, TokenError> {
@@ -176,7 +176,7 @@ impl ActiveToken {
         form.rename_client(&mut members)?;
         form.rename_scope(&mut members)?;
         let confirmation = Confirmation::from_claim(members.get("cnf"));
-        Self::with_claims(members, confirmation, names, expected, now)
+        Self::with_claims(members, confirmation, ids, expected, now)
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::code::Code;
     use crate::testing::{SigningKey, jwks};
-    use crate::token::{AccessTokenForm, Differences, ScopeForm, TokenId, TokenType};
+    use crate::token::{AccessTokenForm, Differences, ScopeForm, TokenType};
 
     fn b64(text: &str) -> String {
         URL_SAFE_NO_PAD.encode(text)
@@ -273,25 +273,13 @@ mod tests {
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
     /// Judges the good token with these members of header and claims instead of its own; `null` leaves one out. Returns
-    /// the ids that it can be revoked by, and those that it should have.
+    /// the token, and the ids that it should have.
     fn judge(
         key: &SigningKey,
         header: Value,
         claims: Value,
-        allowed: &[Algorithm],
-    ) -> Result<(Vec<TokenId>, Vec<TokenId>), TokenError> {
-        let expected = Expected { algorithms: allowed.to_vec(), ..expected() };
-        let (token, known) = judge_by(key, header, claims, &expected)?;
-        Ok((token.ids_for_revocation().collect(), known))
-    }
-
-    /// The token instead of its ids, and the ids that it should have.
-    fn judge_by(
-        key: &SigningKey,
-        header: Value,
-        claims: Value,
         expected: &Expected,
-    ) -> Result<(ActiveToken, Vec<TokenId>), TokenError> {
+    ) -> Result<(ActiveToken, TokenIds), TokenError> {
         let mut good = [
             json!({ "typ": "at+jwt", "alg": "ES256", "kid": "a" }),
             json!({
@@ -309,7 +297,7 @@ mod tests {
         let presented = PresentedToken::unparsed(&text);
         let hash = TokenHash::of(presented);
         let token = ActiveToken::from_jws(UnverifiedJws::parse(presented)?, &hash, expected, &keys, NOW)?;
-        Ok((token, [hash.id()].into_iter().chain(OtherSpellings::of(presented).ids()).collect()))
+        Ok((token, TokenIds::of(presented)))
     }
 
     fn expected() -> Expected {
@@ -320,15 +308,16 @@ mod tests {
     #[test]
     fn atk_tk_16_a_verified_jwt_is_known_by_both_of_its_signatures() {
         let key = SigningKey::generate(Algorithm::Es256, "a");
-        let (ids, known) = judge(&key, json!({}), json!({}), Algorithm::ALL).unwrap();
-        assert_eq!((ids.len(), ids), (2, known));
+        let (token, known) = judge(&key, json!({}), json!({}), &expected()).unwrap();
+        assert_eq!((token.ids().all().count(), token.ids()), (2, known));
     }
 
     #[test]
     fn at_06_a_jwt_is_judged_by_its_type_algorithm_and_claims() {
         let key = SigningKey::generate(Algorithm::Es256, "a");
         let code = |header: Value, claims: Value, allowed: &[Algorithm]| {
-            judge(&key, header, claims, allowed).err().map(|error| error.code())
+            let expected = Expected { algorithms: allowed.to_vec(), ..expected() };
+            judge(&key, header, claims, &expected).err().map(|error| error.code())
         };
         assert_eq!(code(json!({}), json!({}), &[Algorithm::Es256]), None); // control
         assert_eq!(code(json!({}), json!({}), &[Algorithm::Ps256]), Some(Code::TokenAlgorithmRefused));
@@ -382,7 +371,7 @@ mod tests {
         let judged = |header: Value, changes: Value| {
             let mut claims = own.clone();
             claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-            judge_by(&key, header, claims, &differing()).map(|(token, _)| token).map_err(|error| error.code())
+            judge(&key, header, claims, &differing()).map(|(token, _)| token).map_err(|error| error.code())
         };
         let (at_jwt, jwt, absent) = (json!({}), json!({ "typ": "JWT" }), json!({ "typ": null }));
         for header in [&at_jwt, &jwt, &absent] {
@@ -458,7 +447,7 @@ mod tests {
         let kind = ["access".to_owned()];
         let code = |differences: Differences<'_>, header: Value, claims: Value| {
             let expected = Expected { form: AccessTokenForm::new(differences).unwrap(), ..expected() };
-            judge_by(&key, header, claims, &expected).err().map(|error| error.code())
+            judge(&key, header, claims, &expected).err().map(|error| error.code())
         };
         // Only at+jwt, and a kind that tells these apart.
         let narrowed = Differences { kind: Some(("use", &kind)), ..Differences::NONE };
@@ -511,7 +500,7 @@ mod tests {
     fn a_refusal_says_what_was_found_and_what_would_be_accepted() {
         let key = SigningKey::generate(Algorithm::Es256, "a");
         let text = |expected: &Expected, header: Value, claims: Value| {
-            judge_by(&key, header, claims, expected).err().map(|error| error.to_string()).unwrap_or_default()
+            judge(&key, header, claims, expected).err().map(|error| error.to_string()).unwrap_or_default()
         };
         let other = json!({ "use": "access", "azp": "c" });
         assert_eq!(text(&expected(), json!({}), json!({})), ""); // control

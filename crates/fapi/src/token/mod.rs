@@ -15,7 +15,7 @@ pub use claims::{Claims, Expected};
 pub use confirmation::{Confirmation, ConfirmationError, thumbprint};
 pub use error::{Named, RefusedToken, TokenError};
 pub use form::{AccessTokenForm, Differences, Dispensable, FormError, ScopeForm};
-pub use hash::{OtherSpellings, TokenHash, TokenId};
+pub use hash::{TokenHash, TokenId, TokenIds};
 pub use introspection::MissingAudience;
 pub use jwt::{UnverifiedJws, VerifiedJws};
 pub use kind::TokenType;
