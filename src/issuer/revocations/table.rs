@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use fapi::UnixTime;
-use fapi::revocation::{Kind, Revocation, SubjectDigest, names_of};
+use fapi::revocation::{Kind, Revocation, SubjectDigest, digests_covering};
 use fapi::token::ActiveToken;
 
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +96,7 @@ impl Revocations {
             (entry.generation > cleared && kind.reaches(entry.issued_until, token.issued_at()))
                 .then_some((digest, entry.until))
         };
-        let Some((digest, until)) = names_of(token).find_map(concerns) else {
+        let Some((digest, until)) = digests_covering(token).find_map(concerns) else {
             token.cleared().note(generation);
             return true;
         };

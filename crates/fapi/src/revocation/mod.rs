@@ -75,16 +75,17 @@ impl Subject {
         }
     }
 
-    fn with_digest<T>(&self, digest: impl FnOnce(Kind, &[u8]) -> T) -> T {
+    fn digest(&self, issuer: Option<&str>) -> SubjectDigest {
+        let digest = |name: &[u8]| SubjectDigest::new(self.kind(), issuer, name);
         match self {
             // Both by the first bytes, so that either one matches the token.
-            Self::Token(hash) => digest(Kind::Token, hash.id().as_bytes()),
-            Self::TokenId(id) => digest(Kind::Token, id.as_bytes()),
+            Self::Token(hash) => digest(hash.id().as_bytes()),
+            Self::TokenId(id) => digest(id.as_bytes()),
             Self::Jti(text)
             | Self::Subject(text)
             | Self::SubjectWithoutSession(text)
             | Self::ClientId(text)
-            | Self::SessionId(text) => digest(self.kind(), text.as_bytes()),
+            | Self::SessionId(text) => digest(text.as_bytes()),
         }
     }
 }
@@ -157,7 +158,7 @@ impl SubjectDigest {
 impl Revocation {
     /// The digest of its subject and issuer.
     pub fn digest(&self) -> SubjectDigest {
-        self.subject.with_digest(|kind, name| SubjectDigest::new(kind, self.issuer.as_deref(), name))
+        self.subject.digest(self.issuer.as_deref())
     }
 
     /// Reads a request such as `{"issuer": .., "jti": .., "exp": ..}` with exactly one subject and no unknown members.
@@ -173,7 +174,8 @@ impl Revocation {
         now: UnixTime,
     ) -> Result<Self, RequestError> {
         let members = parse_object(body).map_err(|_| RequestError::Malformed)?;
-        if let Some(name) = members.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        let is_known = |name: &str| matches!(name, "issuer" | "exp") || SUBJECTS.contains(&name);
+        if let Some(name) = members.keys().find(|name| !is_known(name)) {
             return Err(RequestError::MemberUnknown { name: printable(name) });
         }
         let issuer = match text(&members, "issuer")? {
@@ -208,7 +210,7 @@ impl Revocation {
 }
 
 /// The digests of all subjects that cover a token, with their kinds: for its own issuer, and for any issuer.
-pub fn names_of(token: &ActiveToken) -> impl Iterator<Item = (Kind, SubjectDigest)> {
+pub fn digests_covering(token: &ActiveToken) -> impl Iterator<Item = (Kind, SubjectDigest)> {
     let claims = token.claims_for_revocation();
     let claim = |kind, name| claims.text(name).map(|text| (kind, text.as_bytes().to_vec()));
     let without_session = claims.text("sid").is_none();
@@ -267,7 +269,6 @@ fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Opt
 }
 
 const SUBJECTS: [&str; 6] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid"];
-const KNOWN: [&str; 8] = ["issuer", "exp", "token_hash", "token_id", "jti", "sub", "client_id", "sid"];
 /// The latest accepted `exp`, in seconds from now; a later one is probably not in seconds.
 const LONGEST: u64 = 366 * 24 * 60 * 60;
 
@@ -405,7 +406,8 @@ mod tests {
 
     fn covers(revocation: &Revocation, token: &ActiveToken) -> bool {
         let digest = revocation.digest();
-        names_of(token).any(|(kind, name)| name == digest && kind.reaches(revocation.issued_until, token.issued_at()))
+        digests_covering(token)
+            .any(|(kind, other)| other == digest && kind.reaches(revocation.issued_until, token.issued_at()))
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl Event {
     /// The revoked subjects (RFC 9493 §3, and the formats of the Shared Signals Framework and of OAuth Event Types).
     fn subject(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
         match format(subject)? {
-            "complex" => self.complex(subject, issuer),
+            "complex" if self != Self::TokenRevoked => self.complex(subject, issuer),
             // The event determines what an opaque identifier identifies: a session in CAEP §3.1.
             "opaque" if self == Self::SessionRevoked => Ok(vec![Subject::SessionId(own(subject, "id")?)]),
             "opaque" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(own(subject, "id")?)]),
@@ -267,9 +267,6 @@ impl Event {
     /// Reads several identifiers of one subject: a session, a user, or a session of a user (CAEP §3.1). Others that
     /// narrow it down, such as a device, are ignored, so that more is revoked rather than less.
     fn complex(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
-        if self == Self::TokenRevoked {
-            return Err("its format is unknown, or not one of the event");
-        }
         let session = match subject.get("session") {
             None => None,
             Some(Value::Object(session)) if format(session)? == "opaque" => Some(own(session, "id")?),
