@@ -30,11 +30,15 @@ impl ProofKeys for NoProofKeys {
     fn insert(&self, _: KeyThumbprint, _: Arc<VerifyingKey>) {}
 }
 
-/// Returns the key in the header, from the cache if possible, and whether it was cached.
-pub(super) fn proof_key(
-    header: &Map<String, Value>,
-    keys: &dyn ProofKeys,
-) -> Result<(KeyThumbprint, Arc<VerifyingKey>, bool), DpopError> {
+/// The key in the header of a proof.
+pub(super) struct HeaderKey {
+    pub(super) thumbprint: KeyThumbprint,
+    pub(super) key: Arc<VerifyingKey>,
+    pub(super) is_cached: bool,
+}
+
+/// Returns the key in the header, from the cache if possible.
+pub(super) fn proof_key(header: &Map<String, Value>, keys: &dyn ProofKeys) -> Result<HeaderKey, DpopError> {
     let jwk = match header.get("jwk") {
         None => return Err(DpopError::ClaimMissing { member: "jwk" }),
         Some(Value::Object(jwk)) => jwk,
@@ -48,7 +52,7 @@ pub(super) fn proof_key(
     // RFC 9449 §4.2 asks only for a public key, and check 6 that the signature verifies with it. Other members, such as
     // the `key_ops` and `ext` that browsers export, do not matter.
     if let Some(key) = keys.get(&thumbprint) {
-        return Ok((thumbprint, key, true));
+        return Ok(HeaderKey { thumbprint, key, is_cached: true });
     }
     let key = VerifyingKey::from_key_members(jwk).map_err(|error| match error {
         KeyError::Private { .. } => DpopError::KeyPrivate,
@@ -60,7 +64,7 @@ pub(super) fn proof_key(
         KeyError::Weak => refused("its modulus is below 2048 bits"),
     })?;
     check_size(jwk, &key).map_err(refused)?;
-    Ok((thumbprint, Arc::new(key), false))
+    Ok(HeaderKey { thumbprint, key: Arc::new(key), is_cached: false })
 }
 
 /// RFC 7518 §6.3.1.1: "without leading zero octets", so that one key has one thumbprint. Also limits the
@@ -99,7 +103,7 @@ mod tests {
             let mut jwk = jwk.clone();
             jwk[member] = value;
             let header = json!({ "jwk": jwk });
-            proof_key(header.as_object().unwrap(), &NoProofKeys).map(|(thumbprint, _, _)| thumbprint)
+            proof_key(header.as_object().unwrap(), &NoProofKeys).map(|found| found.thumbprint)
         };
         let thumbprint = KeyThumbprint::of_jwk(jwk.as_object().unwrap());
         assert_eq!(judged("kid", json!("a")).ok(), thumbprint); // control

@@ -57,7 +57,7 @@ impl Nonces {
         self.lifetime
     }
 
-    /// The nonce for a second, which is the same for all clients.
+    /// The nonce for a second, which is the same for all clients. It is never `None`: base64url is a field value.
     pub fn issue(&self, at: UnixTime) -> Option<HeaderValue> {
         let tag = hmac::sign(self.keys.first()?, &message(at, self.lifetime));
         let mut bytes = at.0.to_be_bytes().to_vec();
@@ -65,9 +65,9 @@ impl Nonces {
         HeaderValue::try_from(URL_SAFE_NO_PAD.encode(bytes)).ok()
     }
 
-    /// The end of a nonce that was issued at `latest`, or earlier, with any key.
-    pub(super) const fn latest_expiry(&self, latest: UnixTime) -> UnixTime {
-        latest.plus(self.lifetime.saturating_mul(2))
+    /// When a nonce that was issued at this time expires, whichever key made it.
+    pub(super) const fn expiry_of(&self, issued_at: UnixTime) -> UnixTime {
+        Nonce { issued_at, lifetime: self.lifetime }.expires_at()
     }
 
     /// Reads a nonce of any age, if it was made with one of the keys.

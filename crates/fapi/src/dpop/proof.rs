@@ -1,5 +1,6 @@
-//! The checks of RFC 9449 §4.3, in their order, on one DPoP proof for one request and one token.
+//! The checks of RFC 9449 §4.3 on one DPoP proof for one request and one token.
 //!
+//! Each has its number there, and comes when what it needs is known: the key before the signature, the claims after it.
 //! Does not compare the key with that of the token ([`BoundToken::prove`](crate::sender::BoundToken::prove), the second
 //! half of check 12), and does not detect replay ([`Authorized::redeem`](crate::permit::Authorized::redeem)).
 
@@ -12,11 +13,11 @@ use serde_json::{Map, Value};
 
 use super::error::DpopError;
 use super::htu;
-use super::key::{ProofKeys, proof_key};
-use super::nonce::Nonces;
+use super::key::{HeaderKey, ProofKeys, proof_key};
+use super::nonce::{Nonce, Nonces};
 use super::replay::ProofId;
 use crate::credentials::{PresentedToken, Proofs};
-use crate::jose::claims::numeric_date;
+use crate::jose::claims::{NotNumericDate, numeric_date};
 use crate::jose::jws::Jws;
 use crate::jose::keys::{Algorithm, VerifyingKey};
 use crate::jose::thumbprint::KeyThumbprint;
@@ -67,8 +68,8 @@ pub struct SignedProof {
 }
 
 impl SignedProof {
-    /// Runs the checks of RFC 9449 §4.3 that depend only on the request and the token, in their order. The token is
-    /// hashed as received, before any decoding.
+    /// Runs the checks of RFC 9449 §4.3 that depend only on the request and the token: 1 to 9, and `ath` of 12. The token
+    /// is hashed as received, before any decoding.
     ///
     /// Does not check: the key against `cnf` ([`BoundToken::prove`](crate::sender::BoundToken::prove)), the age
     /// ([`SignedProof::check_freshness`]), and replay ([`FirstUse`](super::replay::FirstUse)).
@@ -94,7 +95,7 @@ impl SignedProof {
         let refused = || DpopError::AlgorithmRefused { algorithm: printable(jws.algorithm_name()) };
         let algorithm = jws.algorithm(Algorithm::ALL).ok_or_else(refused)?;
         // (7) "The jwk JOSE Header Parameter does not contain a private key."
-        let (thumbprint, key, known) = proof_key(jws.header(), keys)?;
+        let HeaderKey { thumbprint, key, is_cached } = proof_key(jws.header(), keys)?;
         if key.algorithm() != algorithm {
             return Err(refused());
         }
@@ -103,9 +104,7 @@ impl SignedProof {
         // (3) "All required claims per Section 4.2 are contained in the JWT."
         let jti = required(&claims, "jti")?;
         let (htm, htu) = (required(&claims, "htm")?, required(&claims, "htu")?);
-        let issued_at = numeric_date(&claims, "iat", f64::floor)
-            .map_err(|_| DpopError::ClaimMalformed { member: "iat", expected: "a number of seconds" })?
-            .ok_or(DpopError::ClaimMissing { member: "iat" })?;
+        let issued_at = time(&claims, "iat", f64::floor)?.ok_or(DpopError::ClaimMissing { member: "iat" })?;
         // (8) "The htm claim matches the HTTP method of the current request."
         if htm != target.method().as_str() {
             return Err(DpopError::MethodMismatch { found: printable(htm), expected: target.method().as_str().into() });
@@ -118,7 +117,7 @@ impl SignedProof {
         if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
             return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
         }
-        let uncached = (!known).then_some(key);
+        let uncached = (!is_cached).then_some(key);
         Ok(Self { key: thumbprint, uncached, id: ProofId::new(&thumbprint, target, jti), issued_at, claims })
     }
 
@@ -139,50 +138,49 @@ impl SignedProof {
     /// # Errors
     /// [`DpopError::Stale`], [`DpopError::NonceRequired`], [`DpopError::ClaimMalformed`].
     pub fn check_freshness(self, context: &ProofContext<'_>) -> Result<VerifiedProof, DpopError> {
-        let ProofContext { nonce, freshness, began, now, .. } = *context;
+        let ProofContext { nonce: mode, freshness, began, now, .. } = *context;
+        let Freshness { max_age, clock_skew, ref nonces } = *freshness;
         let Self { key, id, issued_at, claims, .. } = self;
         // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via
         // the nonce claim, is within an acceptable window."
-        let in_window = now <= issued_at.plus(freshness.max_age) && issued_at <= now.plus(freshness.clock_skew);
-        if !in_window && nonce == NonceMode::Never {
+        let in_window_until = issued_at.plus(max_age);
+        let in_window = now <= in_window_until && issued_at <= now.plus(clock_skew);
+        if !in_window && mode == NonceMode::Never {
             return Err(DpopError::Stale { at: issued_at, now });
         }
         // (10) "If the server provided a nonce value to the client, the nonce claim matches the server-provided nonce
         // value." Checked before `iat` where a nonce can replace it, so that a client with a wrong clock can continue.
         // A nonce that is not needed need not be one of ours: RFC 9449 §8.2 has a client send the last one that it got
         // from the origin, which may be that of another replica.
-        let given = match claims.get("nonce") {
-            None => None,
-            Some(Value::String(text)) => Some(freshness.nonces.read(text)),
-            Some(_) => return Err(DpopError::ClaimMalformed { member: "nonce", expected: "a string" }),
-        };
+        let given = GivenNonce::read(&claims, nonces)?;
         // A proof may be used before its `iat`, by the clock skew. Until this time, it may have been used before the
         // log started.
-        let unknown_until = began().plus(freshness.clock_skew);
-        let ahead = freshness.clock_skew.saturating_add(1);
+        let unknown_until = began().plus(clock_skew);
+        // A nonce is issued for the second after that, even while it is still to come.
+        let next_nonce = || nonces.issue(now.max(unknown_until.plus(1)));
+        let ahead = clock_skew.saturating_add(1);
         let vouched =
-            given.flatten().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
-        // With a nonce from before the log started, it may have been used even earlier: then, too, a nonce could replace `iat`.
+            given.ours().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
+        // With a nonce from before the log started, it may have been used even earlier: then, too, a nonce could replace
+        // `iat`.
         let from_before = match given {
-            Some(Some(nonce)) => nonce.issued_at() <= unknown_until,
-            Some(None) => freshness.nonces.may_have_been_ours(),
-            None => false,
+            GivenNonce::Ours(nonce) => nonce.issued_at() <= unknown_until,
+            GivenNonce::NotRecognised => nonces.may_have_been_ours(),
+            GivenNonce::Absent => false,
         };
         let used_ahead = from_before && issued_at <= unknown_until.plus(FAR_OFF);
-        let required = match nonce {
+        let required = match mode {
             NonceMode::Always => Some("the route requires one"),
             NonceMode::WhenStale if !in_window => Some("iat is outside its window"),
             NonceMode::WhenStale if used_ahead => Some(BEFORE_THE_LOG),
             NonceMode::Never | NonceMode::WhenStale if issued_at <= unknown_until => Some(BEFORE_THE_LOG),
             NonceMode::Never | NonceMode::WhenStale => None,
         };
-        let needed = match (required, vouched, given) {
-            (None, _, _) | (Some(_), Some(_), _) => None,
-            (Some(_), None, Some(_)) => Some("the proof's nonce is invalid or has expired"),
-            (Some(why), None, None) => Some(why),
-        };
-        let next_nonce = || freshness.nonces.issue(now.max(unknown_until.plus(1)));
-        if let Some(why) = needed {
+        if let Some(why) = required.filter(|_| vouched.is_none()) {
+            let why = match given {
+                GivenNonce::Absent => why,
+                GivenNonce::Ours(_) | GivenNonce::NotRecognised => "the proof's nonce is invalid or has expired",
+            };
             return Err(DpopError::NonceRequired { why, fresh: next_nonce() });
         }
         // The nonce determines the age, but an `iat` that is hours off is not just a wrong clock.
@@ -190,14 +188,13 @@ impl SignedProof {
             return Err(DpopError::Stale { at: issued_at, now });
         }
         // The proof's own times follow the client's clock, which `iat` shows when a nonce determines the age.
-        check_own_times(&claims, if vouched.is_some() { issued_at } else { now }, freshness.clock_skew)?;
+        check_own_times(&claims, if vouched.is_some() { issued_at } else { now }, clock_skew)?;
         // With this nonce the proof can pass where one is needed, even if it is not needed here. A nonce of a key that
         // this process does not have may become valid when a reload adds the key.
-        let in_window_until = issued_at.plus(freshness.max_age);
         let valid_until = match given {
-            None => in_window_until,
-            Some(Some(nonce)) => in_window_until.max(nonce.expires_at()),
-            Some(None) => in_window_until.max(freshness.nonces.latest_expiry(now.plus(ahead))),
+            GivenNonce::Absent => in_window_until,
+            GivenNonce::Ours(nonce) => in_window_until.max(nonce.expires_at()),
+            GivenNonce::NotRecognised => in_window_until.max(nonces.expiry_of(now.plus(ahead))),
         };
         Ok(VerifiedProof {
             key,
@@ -207,6 +204,33 @@ impl SignedProof {
             forget_after: valid_until.min(issued_at.plus(FAR_OFF)),
             next_nonce: vouched.filter(|nonce| nonce.is_due_for_renewal_at(now)).and_then(|_| next_nonce()),
         })
+    }
+}
+
+/// The claim `nonce` of a proof.
+#[derive(Clone, Copy)]
+enum GivenNonce {
+    Absent,
+    /// Issued with one of the keys, at whatever time.
+    Ours(Nonce),
+    /// Issued with none of the keys that this process has.
+    NotRecognised,
+}
+
+impl GivenNonce {
+    fn read(claims: &Map<String, Value>, nonces: &Nonces) -> Result<Self, DpopError> {
+        match claims.get("nonce") {
+            None => Ok(Self::Absent),
+            Some(Value::String(text)) => Ok(nonces.read(text).map_or(Self::NotRecognised, Self::Ours)),
+            Some(_) => Err(DpopError::ClaimMalformed { member: "nonce", expected: "a string" }),
+        }
+    }
+
+    const fn ours(self) -> Option<Nonce> {
+        match self {
+            Self::Ours(nonce) => Some(nonce),
+            Self::Absent | Self::NotRecognised => None,
+        }
     }
 }
 
@@ -253,15 +277,22 @@ impl VerifiedProof {
 
 /// Checks `exp` and `nbf`, which a proof need not have (DPOP-45).
 fn check_own_times(claims: &Map<String, Value>, now: UnixTime, skew: u64) -> Result<(), DpopError> {
-    let malformed = |member| move |_| DpopError::ClaimMalformed { member, expected: "a number of seconds" };
-    if let Some(at) = numeric_date(claims, "exp", f64::floor).map_err(malformed("exp"))?.filter(|at| *at <= now) {
+    if let Some(at) = time(claims, "exp", f64::floor)?.filter(|at| *at <= now) {
         return Err(DpopError::Stale { at, now });
     }
-    let latest = now.plus(skew);
-    match numeric_date(claims, "nbf", f64::ceil).map_err(malformed("nbf"))?.filter(|at| *at > latest) {
+    match time(claims, "nbf", f64::ceil)?.filter(|at| *at > now.plus(skew)) {
         Some(at) => Err(DpopError::Stale { at, now }),
         None => Ok(()),
     }
+}
+
+fn time(
+    claims: &Map<String, Value>,
+    member: &'static str,
+    round: fn(f64) -> f64,
+) -> Result<Option<UnixTime>, DpopError> {
+    numeric_date(claims, member, round)
+        .map_err(|NotNumericDate| DpopError::ClaimMalformed { member, expected: "a number of seconds" })
 }
 
 fn required<'c>(claims: &'c Map<String, Value>, member: &'static str) -> Result<&'c str, DpopError> {

@@ -15,11 +15,9 @@ pub struct ProofId([u8; 16]);
 impl ProofId {
     pub(super) fn new(key: &KeyThumbprint, target: &Target<'_>, jti: &str) -> Self {
         let htu = htu::of_target(target);
-        let mut bytes = Vec::with_capacity(40_usize.saturating_add(htu.len()).saturating_add(jti.len()));
-        bytes.extend_from_slice(key.as_bytes());
-        bytes.extend_from_slice(&u64::try_from(htu.len()).unwrap_or(u64::MAX).to_be_bytes());
-        bytes.extend_from_slice(htu.as_bytes());
-        bytes.extend_from_slice(jti.as_bytes());
+        // A key has 32 bytes, and `htu` its length before it, so that the parts cannot run into each other.
+        let length = u64::try_from(htu.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let bytes = [key.as_bytes().as_slice(), &length, htu.as_bytes(), jti.as_bytes()].concat();
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256(&bytes);
         Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
