@@ -2,7 +2,8 @@
 //!
 //! The two sides are read differently. The claim is normalised leniently, as RFC 3986 §6.2.2 and §6.2.3 allow. The
 //! request target has been judged strictly before ([`Target`]); only its escapes are converted to upper case, and those
-//! of unreserved characters, which some routes take, are decoded. The expected origin is the configured one, never a field of the request.
+//! of unreserved characters, which some routes take, are decoded. The expected origin is the configured one, never a
+//! field of the request.
 
 use percent_encoding::percent_encode_byte;
 
@@ -21,17 +22,16 @@ pub struct HtuMismatch {
     pub expected: Box<str>,
 }
 
-/// Compares the claim with the request.
+/// Checks that the claim is the URI of the request.
 ///
 /// # Errors
 /// [`HtuMismatch`], with the first part that differs.
-pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
-    // The error leaves out what could be a secret: the userinfo, and everything from the query on.
-    let shown = claim.split(['?', '#']).next().unwrap_or_default();
-    let shown = shown.rsplit('@').next().unwrap_or_default();
-    let differs = |part| HtuMismatch { part, found: printable(shown), expected: target.htu().into() };
+pub(super) fn check(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatch> {
     // RFC 9449 §4.3 (9): the URI is compared "ignoring any query and fragment parts".
     let bare = claim.split(['?', '#']).next().unwrap_or_default();
+    // The error leaves out what could be a secret: what was ignored, and the userinfo.
+    let shown = bare.rsplit('@').next().unwrap_or_default();
+    let differs = |part| HtuMismatch { part, found: printable(shown), expected: target.htu().into() };
     let (scheme, rest) = bare.split_once("://").ok_or_else(|| differs("form"))?;
     if !scheme.eq_ignore_ascii_case("https") {
         return Err(differs("scheme"));
@@ -59,7 +59,7 @@ pub(super) fn matches(claim: &str, target: &Target<'_>) -> Result<(), HtuMismatc
         .strip_prefix(&*upper_escapes(origin.prefix()))
         .filter(|rest| rest.starts_with('/'))
         .ok_or_else(|| differs("prefix"))?;
-    if own == target.path() || own.eq(&spelled(target.path())) { Ok(()) } else { Err(differs("path")) }
+    if own == target.path() || own == spelled(target.path()) { Ok(()) } else { Err(differs("path")) }
 }
 
 /// Normalises a path (RFC 3986 §6.2.2): escapes in upper case, unreserved characters unescaped, dot segments removed.
@@ -150,7 +150,7 @@ mod tests {
         let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse(origin).unwrap());
         let target = Target::parse_with(&request, &origin, PathCharacters::Uri).unwrap();
-        matches(claim, &target).err().map(|mismatch| mismatch.part)
+        check(claim, &target).err().map(|mismatch| mismatch.part)
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         for claim in
             ["https://api.example/b?access_token=secret", "https://u:secret@api.example/a", "https://secret@x/#secret"]
         {
-            let shown = matches(claim, &target).unwrap_err().to_string();
+            let shown = check(claim, &target).unwrap_err().to_string();
             assert!(!shown.contains("secret"), "{shown}");
         }
     }

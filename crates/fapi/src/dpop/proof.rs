@@ -110,7 +110,7 @@ impl SignedProof {
             return Err(DpopError::MethodMismatch { found: printable(htm), expected: target.method().as_str().into() });
         }
         // (9) "The htu claim matches the HTTP URI value for the HTTP request …, ignoring any query and fragment parts."
-        htu::matches(htu, target)?;
+        htu::check(htu, target)?;
         // (12) "… the value of the ath claim equals the hash of that access token." Before the nonce, so that a client
         // learns what is wrong with its proof before it makes another.
         let (ath, expected) = (required(&claims, "ath")?, URL_SAFE_NO_PAD.encode(sha256(token.as_str().as_bytes())));
