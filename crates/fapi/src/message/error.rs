@@ -65,7 +65,7 @@ pub enum MessageError {
     /// A host that is not an origin of the listener, or not the server name of the TLS connection.
     #[error("host \"{host}\" is not an origin of this listener, or not the server name of the TLS connection")]
     HostUnknown {
-        /// The host as sent, truncated and made printable.
+        /// The host as sent, truncated.
         host: Box<str>,
     },
     /// A connection that a handshake would refuse now.

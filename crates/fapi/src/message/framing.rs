@@ -17,12 +17,12 @@ pub(super) fn check_framing<'r>(request: &Parts, wire: Wire<'r>) -> Result<Optio
         Wire::Http2 if parsed.chunked => Err(ambiguous("Transfer-Encoding in HTTP/2")),
         Wire::Http2 => Ok(parsed.length),
         // The parser may have dropped Content-Length in favour of Transfer-Encoding.
-        Wire::Http1 { head, old } => {
+        Wire::Http1 { head, is_http_1_0 } => {
             let values = |first: FirstTwo<'r>| first.into_iter().flatten();
             let sent = Framing::read(values(head.encodings), values(head.lengths)).map_err(ambiguous)?;
             // RFC 9112 §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
             // header field MUST treat the message as if the framing is faulty".
-            if old && sent.chunked {
+            if is_http_1_0 && sent.chunked {
                 return Err(ambiguous("Transfer-Encoding in HTTP/1.0"));
             }
             if sent != parsed {

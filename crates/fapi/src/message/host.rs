@@ -45,7 +45,8 @@ pub(super) fn check_host(
         check_target(request, head, host)?;
     }
     let Authority { host: name, port } = Authority::parse(host).map_err(malformed)?;
-    let unknown = || MessageError::HostUnknown { host: printable(host) };
+    // What parsed as an authority is printable.
+    let unknown = || MessageError::HostUnknown { host: host.chars().take(MAX_SHOWN).collect::<String>().into() };
     // RFC 9110 §7.4: "Unless the connection is from a trusted gateway, an origin server MUST reject a request if any
     // scheme-specific requirements for the target URI are not met."
     if server_name.is_some_and(|server_name| !same_host(server_name, name)) {
@@ -89,8 +90,4 @@ fn check_target(request: &Parts, head: Head<'_>, host: &str) -> Result<(), Messa
     if path == parsed { Ok(()) } else { Err(differs) }
 }
 
-fn printable(host: &str) -> Box<str> {
-    host.escape_default().take(MAX_PRINTED).collect::<String>().into()
-}
-
-const MAX_PRINTED: usize = 255;
+const MAX_SHOWN: usize = 255;
