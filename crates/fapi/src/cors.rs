@@ -6,7 +6,7 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
-use crate::text::{Names, printable};
+use crate::text::{Names, printable, sole_value};
 
 /// An origin as browsers send it: scheme, host, and the port unless it is the scheme's own (RFC 6454 §6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Cors {
 
     /// The fields of an answer to a request with these fields: none unless it is from an allowed origin.
     pub fn answer(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-        let Some(origin) = sole(request, &header::ORIGIN).and_then(|origin| self.allowed(origin)) else {
+        let Some(origin) = sole_value(request, header::ORIGIN).and_then(|origin| self.allowed(origin)) else {
             return Vec::new();
         };
         let mut fields = self.granted_to(origin);
@@ -167,8 +167,8 @@ impl Preflight {
         if request.method != Method::OPTIONS {
             return None;
         }
-        let origin = sole(&request.headers, &header::ORIGIN)?.clone();
-        let method = sole(&request.headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?;
+        let origin = sole_value(&request.headers, header::ORIGIN)?.clone();
+        let method = sole_value(&request.headers, header::ACCESS_CONTROL_REQUEST_METHOD)?;
         Some(Self { method: Method::from_bytes(method.as_bytes()).ok()?, origin })
     }
 }
@@ -216,12 +216,6 @@ impl Granted {
     pub fn fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0
     }
-}
-
-/// The value of a field with exactly one line.
-fn sole<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n HeaderName>) -> HeaderValue {

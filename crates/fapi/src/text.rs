@@ -1,9 +1,10 @@
-//! Text that several steps read or show in the same way: characters and escapes (RFC 3986 §2), media types (RFC 9110
-//! §8.3.1), and what others sent, in the reasons of refusals.
+//! Text that several steps read or show in the same way: characters and escapes (RFC 3986 §2), field values and media
+//! types (RFC 9110 §5.5, §8.3.1), and what others sent, in the reasons of refusals.
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 /// Whether a `Content-Type` is this media type, regardless of case and of parameters.
@@ -12,6 +13,12 @@ use serde_json::Value;
 pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
     let found = content_type.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
     found.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
+}
+
+/// The value of a field that has exactly one line.
+pub(crate) fn sole_value(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Whether a field value begins or ends with white space, which HTTP/1 does not count as part of it, and which makes a

@@ -41,8 +41,11 @@ impl<'p> VouchedCertificate<'p> {
 /// The value of `Client-Cert-Chain` (RFC 9440 §2.3): a list of byte sequences with the authorities above a certificate,
 /// in DER. `None` if there are none.
 pub fn client_cert_chain(authorities: &[impl AsRef<[u8]>]) -> Option<HeaderValue> {
+    if authorities.is_empty() {
+        return None;
+    }
     let items: Vec<String> = authorities.iter().map(|der| format!(":{}:", STANDARD.encode(der))).collect();
-    (!items.is_empty()).then(|| HeaderValue::try_from(items.join(", ")).ok()).flatten()
+    HeaderValue::try_from(items.join(", ")).ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::cors::cors_fields;
 use super::edits::HeaderEdits;
 use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::{FRAMING, class_of, is_odd};
@@ -43,10 +44,10 @@ fn is_internal(name: &str) -> bool {
 /// The edits to an upstream's header section for the client (FWD-10, CC-05, RFC 9111 §3.5).
 pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &InteractionId) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
-    for name in received.keys() {
-        let class = name.as_str();
-        if is_internal(class) || HOP_BY_HOP.contains(&class) || nominated(received, class) {
-            edits.remove.push(name.clone());
+    for field in received.keys() {
+        let name = field.as_str();
+        if is_internal(name) || HOP_BY_HOP.contains(&name) || nominated(received, name) {
+            edits.remove.push(field.clone());
         }
     }
     edits.set.push((INTERACTION_ID, interaction.header_value()));
@@ -71,12 +72,11 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     edits
 }
 
-/// The edits to the header section of an informational response (RFC 9110 §15.2): what no response has is removed, and so are
-/// the fields of CORS, which mean nothing before the final response.
+/// The edits to the header section of an informational response (RFC 9110 §15.2): what no response has is removed, and so
+/// are the fields of CORS, which mean nothing before the final response.
 pub fn to_client_early(received: &HeaderMap, interaction: &InteractionId) -> HeaderEdits {
     let mut edits = to_client(received, None, interaction);
-    let of_cors = received.keys().filter(|name| name.as_str().starts_with("access-control-"));
-    edits.remove.extend(of_cors.cloned());
+    edits.remove.extend(cors_fields(received).cloned());
     edits
 }
 
@@ -127,18 +127,18 @@ pub fn has_padded_value(received: &HeaderMap) -> bool {
     received.values().any(is_padded)
 }
 
-/// The trailers of an upstream that are not forwarded: those that are removed from a header section too, those that are not
-/// allowed in a trailer section, since they frame, route, control, authenticate or describe the message (RFC 9110 §6.5.1),
-/// and those whose value is malformed in HTTP/2 (RFC 9113 §8.2.1).
+/// The trailers of an upstream that are not forwarded: those that are removed from a header section too, those that are
+/// not allowed in a trailer section, since they frame, route, control, authenticate or describe the message (RFC 9110
+/// §6.5.1), and those whose value is malformed in HTTP/2 (RFC 9113 §8.2.1).
 pub fn withheld_trailers(received: &HeaderMap) -> Vec<HeaderName> {
-    let withheld = |name: &&HeaderName| {
-        let class = name.as_str();
-        is_internal(class)
-            || HOP_BY_HOP.contains(&class)
-            || FRAMING.contains(&class)
-            || NOT_IN_TRAILERS.contains(&class)
-            || nominated(received, class)
-            || received.get_all(*name).iter().any(is_padded)
+    let withheld = |field: &&HeaderName| {
+        let name = field.as_str();
+        is_internal(name)
+            || HOP_BY_HOP.contains(&name)
+            || FRAMING.contains(&name)
+            || NOT_IN_TRAILERS.contains(&name)
+            || nominated(received, name)
+            || received.get_all(*field).iter().any(is_padded)
     };
     received.keys().filter(withheld).cloned().collect()
 }

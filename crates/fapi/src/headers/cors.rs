@@ -1,6 +1,6 @@
 //! The CORS fields of an upstream's answer (Fetch standard §3.3.3).
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::edits::HeaderEdits;
 use crate::cors::Cors;
@@ -10,13 +10,17 @@ use crate::cors::Cors;
 /// Two answers to one question would be joined by browsers to a value that allows nothing, and an upstream could allow
 /// more than the rule does.
 pub fn with_cors(received: &HeaderMap, cors: &Cors, request: &HeaderMap) -> HeaderEdits {
-    let foreign = received.keys().filter(|name| name.as_str().starts_with("access-control-"));
-    let mut edits = HeaderEdits { remove: foreign.cloned().collect(), set: cors.answer(request) };
+    let mut edits = HeaderEdits { remove: cors_fields(received).cloned().collect(), set: cors.answer(request) };
     // RFC 9110 §12.5.5: without it, a cache could serve one origin the answer for another.
     if let Some(vary) = varied_by_origin(received) {
         edits.set.push((header::VARY, vary));
     }
     edits
+}
+
+/// The names of the CORS fields of a header section.
+pub(super) fn cors_fields(received: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+    received.keys().filter(|name| name.as_str().starts_with("access-control-"))
 }
 
 /// The value of `Vary` with `Origin`; `None` if it has it.
@@ -32,8 +36,6 @@ fn varied_by_origin(received: &HeaderMap) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-
     use super::*;
     use crate::cors::ScriptOrigin;
 

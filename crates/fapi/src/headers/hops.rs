@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, Method, header};
 
+use crate::text::sole_value;
+
 /// The value of `Max-Forwards`, if the method is OPTIONS and the field is one number. A number beyond 64 bits counts as
 /// the largest one.
 ///
@@ -11,12 +13,9 @@ pub fn max_forwards(method: &Method, headers: &HeaderMap) -> Option<u64> {
     if method != Method::OPTIONS {
         return None;
     }
-    let mut lines = headers.get_all(header::MAX_FORWARDS).iter();
-    let (line, another) = (lines.next()?.as_bytes(), lines.next());
-    if another.is_some() || line.is_empty() || !line.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(std::str::from_utf8(line).ok()?.parse().unwrap_or(u64::MAX))
+    let number = sole_value(headers, header::MAX_FORWARDS)?.to_str().ok()?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| number.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -24,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_one_number_with_options() {
+    fn max_forwards_is_one_number_and_only_with_options() {
         let read = |method: Method, lines: &[&'static str]| {
             let values = lines.iter().map(|line| (header::MAX_FORWARDS, line.parse().unwrap()));
             max_forwards(&method, &values.collect())

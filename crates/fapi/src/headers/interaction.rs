@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use crate::text::sole_value;
+
 /// The header with the interaction id (FAPI Implementation Advice).
 pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
 
@@ -20,8 +22,7 @@ impl InteractionId {
 
     /// The id that the client sent, if it is exactly one UUID in canonical form (RFC 9562 §4).
     pub fn from_request(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(INTERACTION_ID).iter();
-        let (value, None) = (values.next()?, values.next()) else { return None };
+        let value = sole_value(headers, INTERACTION_ID)?;
         let text = value.to_str().ok().filter(|text| text.len() == 36)?;
         Uuid::try_parse(text).ok().map(|_| Self(value.clone()))
     }

@@ -55,13 +55,16 @@ pub(super) const PREFIXES: &[&str] = &[
     "sec-websocket-",
 ];
 
-/// Whether a proxy may forward a certificate in a field with this name, in lower case: names with these prefixes are
-/// never forwarded to an upstream.
+/// Whether a proxy may forward a certificate in a field with this name, in lower case. Such a field never reaches an
+/// upstream.
 pub fn may_carry_certificate(name: &str) -> bool {
-    let own = ["client-cert", "x-client-cert", "x-ssl-", "ssl-client-"];
-    own.iter().any(|prefix| name.starts_with(prefix) && PREFIXES.contains(prefix))
+    CERTIFICATE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Of [`PREFIXES`], those of fields that may have a certificate.
+const CERTIFICATE_PREFIXES: &[&str] = &["client-cert", "x-client-cert", "x-ssl-", "ssl-client-"];
+
+/// Names of fields that are for the gateway, that an upstream would trust as set by it, or that concern one connection.
 pub(super) const NAMES: &[&str] = &[
     "dpop",
     "proxy",
@@ -86,6 +89,7 @@ pub(super) const NAMES: &[&str] = &[
     "traceparent",
 ];
 
+/// Names of fields that frame or route a message: only names that resemble them are removed.
 pub(super) const FRAMING: &[&str] = &["content-length", "transfer-encoding", "host"];
 
 /// Whether a name differs from its class, apart from case.
@@ -127,6 +131,19 @@ mod tests {
             ["accept", "content-length", "content-type", "user-agent", "x-users", "x-tokens", "idempotency_key", "host"]
         {
             assert!(!strip.holds(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_a_certificate_never_reaches_an_upstream() {
+        for name in ["client-cert", "x-client-cert", "x-ssl-client-cert", "ssl-client-escaped-cert"] {
+            assert!(may_carry_certificate(name), "{name}");
+        }
+        for prefix in CERTIFICATE_PREFIXES {
+            assert!(StripList::default().holds(&format!("{prefix}-x")), "{prefix}");
+        }
+        for name in ["x-certificate", "cert", "x-forwarded-client-cert"] {
+            assert!(!may_carry_certificate(name), "{name}"); // control
         }
     }
 }

@@ -3,6 +3,8 @@
 use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderValue};
 
+use crate::text::sole_value;
+
 /// The trace a request belongs to (W3C Trace Context §3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -14,8 +16,7 @@ pub struct TraceContext {
 impl TraceContext {
     /// Continues the client's trace, if it sent a well-formed one.
     pub fn from_request(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all("traceparent").iter();
-        let (value, None) = (values.next()?, values.next()) else { return None };
+        let value = sole_value(headers, "traceparent")?;
         let text = value.to_str().ok()?;
         let mut parts = text.split('-');
         let (version, trace_id, parent_id, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
