@@ -1,7 +1,8 @@
-//! What scripts of other origins may learn: preflights and the fields of answers (Fetch standard §3.3, RFC 9449 §8).
+//! What scripts of other origins may learn: preflights and the fields of responses (Fetch standard §3.3, RFC 9449 §8).
 //!
-//! CORS grants nothing at the gateway: it tells a browser which answers a script may read. Whether a request is allowed
-//! is decided as for any other client, and only a preflight, which carries no credentials, is answered without them.
+//! CORS grants nothing at the gateway: it tells a browser which responses a script may read. Whether a request is
+//! allowed is decided as for any other client, and only a preflight, which carries no credentials, is granted without
+//! them.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -68,7 +69,7 @@ pub enum ScriptOriginError {
     },
 }
 
-/// Which scripts may call a route, with what, and what they may read of its answers.
+/// Which scripts may call a route, with what, and what they may read of its responses.
 #[derive(Clone, Debug)]
 pub struct Cors {
     origins: Vec<ScriptOrigin>,
@@ -81,8 +82,8 @@ pub struct Cors {
 impl Cors {
     /// A rule for these origins; with none, no script of another origin may read anything.
     ///
-    /// `allowed_headers` are those that a request may have; `exposed_headers` are those of the upstream's answers, in
-    /// addition to the gateway's own. `max_age` is in seconds. With `credentials`, browsers send cookies and client
+    /// `allowed_headers` are those that a request may have; `exposed_headers` are those of the upstream's responses,
+    /// in addition to the gateway's own. `max_age` is in seconds. With `credentials`, browsers send cookies and client
     /// certificates, if the script asks for it.
     pub fn new(
         origins: Vec<ScriptOrigin>,
@@ -101,8 +102,8 @@ impl Cors {
         }
     }
 
-    /// The fields of an answer to a request with these fields: none unless it is from an allowed origin.
-    pub fn answer(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    /// The fields of the response to a request with these fields: none unless it is from an allowed origin.
+    pub fn response_fields(&self, request: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         let Some(origin) = sole_value(request, header::ORIGIN).and_then(|origin| self.allowed(origin)) else {
             return Vec::new();
         };
@@ -113,13 +114,13 @@ impl Cors {
 
     /// Grants a preflight for a route with these methods.
     ///
-    /// Headers are not compared: the answer lists the allowed ones, and the browser compares.
+    /// Headers are not compared: the response lists the allowed ones, and the browser compares.
     ///
     /// # Errors
     /// [`NotGranted::Origin`], [`NotGranted::Method`].
     pub fn grant(&self, preflight: &Preflight, methods: &[Method]) -> Result<Granted, NotGranted> {
         let origin = self.allowed(&preflight.origin).ok_or_else(|| NotGranted::Origin {
-            found: shown_field(&preflight.origin),
+            found: printable(&String::from_utf8_lossy(preflight.origin.as_bytes())),
             allowed: Names::of(self.origins.iter().filter_map(|ScriptOrigin(origin)| origin.to_str().ok())),
         })?;
         if !methods.contains(&preflight.method) {
@@ -202,17 +203,13 @@ impl NotGranted {
     }
 }
 
-fn shown_field(value: &HeaderValue) -> Box<str> {
-    printable(&String::from_utf8_lossy(value.as_bytes()))
-}
-
-/// The answer to a preflight that was granted; only [`Cors::grant`] makes one. It names no upstream.
+/// The response to a preflight that was granted; only [`Cors::grant`] makes one. It names no upstream.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Granted(Vec<(HeaderName, HeaderValue)>);
 
 impl Granted {
-    /// The fields of the answer.
+    /// The fields of the response.
     pub fn fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0
     }
@@ -224,7 +221,7 @@ fn list<'n>(names: impl Iterator<Item = &'n HeaderName>) -> HeaderValue {
     HeaderValue::try_from(names).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// The fields of the gateway's own answers that a client needs to continue.
+/// The fields of the gateway's own responses that a client needs to continue.
 ///
 /// RFC 9449 §8: "the server needs to make it available to the application by including DPoP-Nonce in the
 /// Access-Control-Expose-Headers response header list value."
@@ -306,13 +303,14 @@ mod tests {
 
     #[test]
     fn rfc9449_8_an_allowed_origin_may_read_the_nonce_and_no_other_origin_may() {
-        let answer =
-            |credentials, fields: &[(&str, &str)]| text(&cors(credentials).answer(&parts("GET", fields).headers));
+        let response = |credentials, fields: &[(&str, &str)]| {
+            text(&cors(credentials).response_fields(&parts("GET", fields).headers))
+        };
         let exposed =
             "access-control-expose-headers: dpop-nonce, www-authenticate, x-fapi-interaction-id, retry-after, etag";
         let origin = "access-control-allow-origin: https://app.example";
-        assert_eq!(answer(false, &[("origin", APP)]), [origin, exposed]); // control
-        assert_eq!(answer(true, &[("origin", APP)]), [origin, "access-control-allow-credentials: true", exposed]);
+        assert_eq!(response(false, &[("origin", APP)]), [origin, exposed]); // control
+        assert_eq!(response(true, &[("origin", APP)]), [origin, "access-control-allow-credentials: true", exposed]);
         for other in [
             "https://app.example.evil",
             "https://app.exampl",
@@ -322,10 +320,10 @@ mod tests {
             "",
             "http://app.example",
         ] {
-            assert_eq!(answer(true, &[("origin", other)]), <[String; 0]>::default(), "{other}");
+            assert_eq!(response(true, &[("origin", other)]), <[String; 0]>::default(), "{other}");
         }
-        assert_eq!(answer(true, &[]), <[String; 0]>::default());
-        assert_eq!(answer(true, &[("origin", APP), ("origin", APP)]), <[String; 0]>::default());
+        assert_eq!(response(true, &[]), <[String; 0]>::default());
+        assert_eq!(response(true, &[("origin", APP), ("origin", APP)]), <[String; 0]>::default());
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! The CORS fields of an upstream's answer (Fetch standard §3.3.3).
+//! The CORS fields of an upstream's response (Fetch standard §3.3.3).
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::edits::HeaderEdits;
 use crate::cors::Cors;
 
-/// The edits to an answer on a route with a CORS rule: the gateway's fields, and none of the upstream's.
+/// The edits to a response on a route with a CORS rule: the gateway's fields, and none of the upstream's.
 ///
-/// Two answers to one question would be joined by browsers to a value that allows nothing, and an upstream could allow
-/// more than the rule does.
+/// Browsers would join two values of one field to one that allows nothing, and an upstream could allow more than the rule
+/// does.
 pub fn with_cors(received: &HeaderMap, cors: &Cors, request: &HeaderMap) -> HeaderEdits {
-    let mut edits = HeaderEdits { remove: cors_fields(received).cloned().collect(), set: cors.answer(request) };
-    // RFC 9110 §12.5.5: without it, a cache could serve one origin the answer for another.
+    let mut edits =
+        HeaderEdits { remove: cors_fields(received).cloned().collect(), set: cors.response_fields(request) };
+    // RFC 9110 §12.5.5: without it, a cache could serve one origin the response for another.
     if let Some(vary) = varied_by_origin(received) {
         edits.set.push((header::VARY, vary));
     }
@@ -40,7 +41,7 @@ mod tests {
     use crate::cors::ScriptOrigin;
 
     #[test]
-    fn the_gateway_owns_the_cors_fields_of_an_answer() {
+    fn the_gateway_owns_the_cors_fields_of_a_response() {
         let origin = "https://app.example";
         let cors = Cors::new(vec![ScriptOrigin::parse(origin).unwrap()], &[], &[], 0, false);
         let from = |origin: &'static str| HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_varies_by_origin_once() {
+    fn a_response_varies_by_origin_once() {
         let vary = |lines: &[&'static str]| {
             let lines = lines.iter().map(|line| (header::VARY, HeaderValue::from_static(line)));
             varied_by_origin(&HeaderMap::from_iter(lines)).map(|value| value.to_str().unwrap().to_owned())
