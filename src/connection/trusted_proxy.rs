@@ -80,7 +80,7 @@ impl TrustedProxy {
 
     /// Whether the proxies have addresses, and this is one of them.
     pub fn is_expected_at(&self, address: IpAddr) -> bool {
-        self.proxies.list(address)
+        self.proxies.contain_address(address)
     }
 
     /// Whether an accepted certificate leads to a trust anchor.

@@ -161,7 +161,7 @@ impl Listener {
                     self.metrics.arrivals.proxy_header(&self.listener, ProxyHeader::Client);
                     Some(client.to_canonical())
                 }
-                Source::Unsaid => {
+                Source::Unspecified => {
                     self.metrics.arrivals.proxy_header(&self.listener, ProxyHeader::Own);
                     None
                 }

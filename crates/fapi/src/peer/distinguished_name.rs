@@ -8,7 +8,8 @@ use x509_parser::x509::X509Name;
 
 /// The text of a name, at most 256 characters, with its parts in the order in which the certificate has them.
 ///
-/// Values are escaped as RFC 4514 §2.4 says, and control characters too, so that a value cannot be read as several parts.
+/// Values are escaped as RFC 4514 §2.4 says, and control characters too, so that a value cannot be read as several
+/// parts.
 pub fn distinguished_name(name: &X509Name<'_>) -> String {
     let mut text = Shortened { text: String::new(), left: LONGEST };
     // The only error is that there is no room for more.
@@ -38,7 +39,7 @@ fn write_name(name: &X509Name<'_>, out: &mut Shortened) -> std::fmt::Result {
     Ok(())
 }
 
-/// The characters of a value; `None` if it is no string, or its bytes are not what its type says.
+/// The characters of a value; `None` if it is not a string, or its bytes are not what its type says.
 fn string(value: &Any<'_>) -> Option<String> {
     let bytes = value.data;
     match value.tag() {
@@ -57,8 +58,8 @@ fn string(value: &Any<'_>) -> Option<String> {
     }
 }
 
-/// RFC 4514 §2.4: the characters that are "escaped" by a backslash, and all others that may be as the hexadecimal digits of
-/// their bytes.
+/// RFC 4514 §2.4: escapes special characters with a backslash, and control characters as the hexadecimal digits of their
+/// bytes.
 fn write_escaped(value: &str, out: &mut Shortened) -> std::fmt::Result {
     let last = value.char_indices().next_back().map_or(0, |(last, _)| last);
     for (place, character) in value.char_indices() {
@@ -85,7 +86,7 @@ fn write_hex(value: &Any<'_>, out: &mut Shortened) -> std::fmt::Result {
     value.to_der_vec().unwrap_or_default().iter().try_for_each(|byte| write!(out, "{byte:02X}"))
 }
 
-/// A text that takes so many characters and no more.
+/// A text to which so many characters can still be added.
 struct Shortened {
     text: String,
     left: usize,

@@ -11,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum Source {
     /// The balancer forwards a connection of this client.
     Client(IpAddr),
-    /// The balancer does not say whose connection it is, or it is its own, such as a health check.
-    Unsaid,
+    /// The balancer does not say whose connection it is (UNKNOWN, UNSPEC), or it is its own (LOCAL), such as a health
+    /// check.
+    Unspecified,
 }
 
 /// The result of reading a prefix of a connection.
@@ -90,7 +91,7 @@ fn source_of_line(text: &[u8]) -> Result<Source, HeaderError> {
     let text = text.strip_prefix(V1).ok_or(HeaderError::Line)?;
     // §2.1: "the receiver must ignore anything presented before the CRLF is found".
     if text == b"UNKNOWN" || text.starts_with(b"UNKNOWN ") {
-        return Ok(Source::Unsaid);
+        return Ok(Source::Unspecified);
     }
     let text = std::str::from_utf8(text).map_err(|_| HeaderError::Line)?;
     let mut words = text.split(' ');
@@ -154,7 +155,7 @@ fn binary(bytes: &[u8]) -> Result<Progress, HeaderError> {
         return Err(HeaderError::Length);
     }
     // §2.2: without addresses that are used, the bytes are skipped.
-    let Some(addresses) = addresses else { return Ok(Progress::Whole(Source::Unsaid)) };
+    let Some(addresses) = addresses else { return Ok(Progress::Whole(Source::Unspecified)) };
     let (block, fields) = rest.split_at_checked(addresses).ok_or(HeaderError::Length)?;
     check_fields(bytes, fields)?;
     let client = match protocol {
@@ -170,9 +171,9 @@ fn check_fields(header: &[u8], mut fields: &[u8]) -> Result<(), HeaderError> {
         let length = usize::from(u16::from_be_bytes([high, low]));
         let (value, rest) = rest.split_at_checked(length).ok_or(HeaderError::Field)?;
         if kind == CRC32C {
-            let said: [u8; 4] = value.try_into().map_err(|_| HeaderError::Field)?;
-            let place = header.len().saturating_sub(rest.len()).saturating_sub(said.len());
-            if crc32c(header, place) != u32::from_be_bytes(said) {
+            let stated: [u8; 4] = value.try_into().map_err(|_| HeaderError::Field)?;
+            let place = header.len().saturating_sub(rest.len()).saturating_sub(stated.len());
+            if crc32c(header, place) != u32::from_be_bytes(stated) {
                 return Err(HeaderError::Checksum);
             }
         }

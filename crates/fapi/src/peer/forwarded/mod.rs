@@ -50,8 +50,8 @@ impl Dialect {
     /// Finds what a request has in this dialect; ignores other fields. `None` means that the client has no certificate.
     ///
     /// # Errors
-    /// [`ForwardedError::Repeated`] for a second line of a field that is not a list, [`ForwardedError::TooLarge`], and [`ForwardedError::Malformed`]
-    /// for a chain without a certificate.
+    /// [`ForwardedError::Repeated`] for a second line of a field that is not a list, [`ForwardedError::TooLarge`], and
+    /// [`ForwardedError::Malformed`] for a chain without a certificate.
     pub fn find<'r>(&'r self, headers: &'r HeaderMap) -> Result<Option<Sent<'r>>, ForwardedError> {
         let certificate = only(headers, self.header())?;
         let chain = match self {

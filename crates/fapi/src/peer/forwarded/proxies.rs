@@ -29,17 +29,18 @@ impl TrustedProxies {
     /// Whether the peer of a connection is one of them. `certificate`, in DER, is the one that the handshake proved and
     /// that is still trusted.
     pub fn contain(&self, certificate: Option<&[u8]>, address: IpAddr) -> bool {
-        let here = self.networks.is_empty() || self.list(address);
-        let unnamed = self.names.is_empty() && self.thumbprints.is_empty();
-        here && (unnamed || certificate.is_some_and(|certificate| self.name(certificate)))
+        let at_any_address = self.networks.is_empty();
+        let with_any_certificate = self.names.is_empty() && self.thumbprints.is_empty();
+        (at_any_address || self.contain_address(address))
+            && (with_any_certificate || certificate.is_some_and(|certificate| self.contain_certificate(certificate)))
     }
 
     /// Whether this address is in one of the networks; never if there are none.
-    pub fn list(&self, address: IpAddr) -> bool {
+    pub fn contain_address(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    fn name(&self, certificate: &[u8]) -> bool {
+    fn contain_certificate(&self, certificate: &[u8]) -> bool {
         self.thumbprints.contains(&CertificateThumbprint::of_der(certificate))
             || names_of(certificate).iter().any(|name| self.names.contains(name))
     }

@@ -148,7 +148,7 @@ fn a_chain_on_several_lines_is_one_list() {
 }
 
 #[test]
-fn what_is_no_certificate_is_refused_in_every_dialect() {
+fn what_is_not_a_certificate_is_refused_in_every_dialect() {
     let (chain, ..) = example();
     let cut = chain[0][..chain[0].len() - 1].to_vec();
     let longer = [&chain[0][..], &[0]].concat();

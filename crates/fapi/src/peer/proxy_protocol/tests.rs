@@ -54,11 +54,11 @@ fn tlv(kind: u8, value: &[u8]) -> Vec<u8> {
 fn version_1_says_who_the_client_is() {
     assert_eq!(result("PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n"), client("203.0.113.7"));
     assert_eq!(result("PROXY TCP6 2001:db8::7 2001:db8::1 0 65535\r\n"), client("2001:db8::7"));
-    assert_eq!(result("PROXY UNKNOWN\r\n"), Ok(Source::Unsaid));
-    assert_eq!(result("PROXY UNKNOWN ffff:f...f:ffff ffff 65535 \0\r\n"), Ok(Source::Unsaid));
+    assert_eq!(result("PROXY UNKNOWN\r\n"), Ok(Source::Unspecified));
+    assert_eq!(result("PROXY UNKNOWN ffff:f...f:ffff ffff 65535 \0\r\n"), Ok(Source::Unspecified));
     // §2.1: the longest line.
     let address = "ffff:".repeat(7) + "ffff";
-    assert_eq!(result(format!("PROXY UNKNOWN {address} {address} 65535 65535\r\n")), Ok(Source::Unsaid));
+    assert_eq!(result(format!("PROXY UNKNOWN {address} {address} 65535 65535\r\n")), Ok(Source::Unspecified));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn version_1_has_one_form() {
 #[test]
 fn version_1_ends_within_107_bytes() {
     let line = |length: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(length - 16));
-    assert_eq!(read(line(107).as_bytes()), (Some(Ok(Source::Unsaid)), 107), "control");
+    assert_eq!(read(line(107).as_bytes()), (Some(Ok(Source::Unspecified)), 107), "control");
     for length in [108, 109, 1000] {
         let (result, have) = read(line(length).as_bytes());
         assert!(result.expect("refused").is_err() && have <= 107, "{length}");
@@ -125,7 +125,7 @@ fn version_2_says_who_the_client_is() {
         (0x21, 0x31, &[1; 216]),
         (0x21, 0x32, &[1; 216]),
     ] {
-        assert_eq!(result(v2(command, protocol, block)), Ok(Source::Unsaid), "{command:x} {protocol:x}");
+        assert_eq!(result(v2(command, protocol, block)), Ok(Source::Unspecified), "{command:x} {protocol:x}");
     }
 }
 
