@@ -102,6 +102,13 @@ impl UnixTime {
     }
 }
 
+/// A time before 1970 becomes the beginning of 1970.
+impl From<x509_parser::time::ASN1Time> for UnixTime {
+    fn from(time: x509_parser::time::ASN1Time) -> Self {
+        Self(u64::try_from(time.timestamp()).unwrap_or(0))
+    }
+}
+
 impl std::fmt::Display for UnixTime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

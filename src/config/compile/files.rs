@@ -266,7 +266,7 @@ pub(super) enum Anchors {
 /// The end of a certificate's validity (RFC 5280 §4.1.2.5).
 pub(super) fn not_after(certificate: &CertificateDer<'static>) -> Option<UnixTime> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(UnixTime(certificate.validity().not_after.timestamp().try_into().unwrap_or_default()))
+    Some(certificate.validity().not_after.into())
 }
 
 /// Whether a certificate may sign others (RFC 5280 §4.2.1.9); one before version 3 cannot say, and is accepted.

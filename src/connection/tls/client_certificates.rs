@@ -166,8 +166,7 @@ impl Verifier {
         };
         let ends = chain.iter().skip(first).filter_map(|certificate| {
             let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-            let last = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-            Some(UnixTime(last.saturating_add(1)))
+            Some(UnixTime::from(certificate.validity().not_after).plus(1))
         });
         lists.chain(ends).filter(|end| now < *end).min().unwrap_or(UnixTime(u64::MAX))
     }

@@ -70,7 +70,7 @@ const fn of_second_validator(fault: Fault) -> &'static str {
         Fault::PathTooLong => "its chain is longer than an authority allows",
         Fault::NameNotPermitted => "it has a name that its issuer may not certify",
         Fault::NoValidPolicy => "no certificate policy is valid for its whole chain",
-        Fault::Unsupported(extension) => extension.is_not_supported(),
+        Fault::Unsupported(extension) => extension.refusal(),
         Fault::NoPath
         | Fault::BadSignature
         | Fault::TooMuchWork

@@ -95,7 +95,6 @@ impl RevocationList {
         };
         // RFC 5280 §5.1.2.5: "Conforming CRL issuers MUST include the nextUpdate field in all CRLs."
         let next_update = parsed.next_update().ok_or(UnusableList::Unsupported(webpki::Error::BadDerTime))?;
-        let seconds = |time: x509_parser::time::ASN1Time| UnixTime(u64::try_from(time.timestamp()).unwrap_or(0));
         let issuer = Name::of(parsed.issuer());
         let signed = Signed::from_der(der).ok_or(UnusableList::Malformed)?;
         let mut of_its_name = anchors
@@ -115,8 +114,8 @@ impl RevocationList {
         Ok(Self {
             scope: Scope::of(&parsed),
             spelling: parsed.issuer().as_raw().into(),
-            this_update: seconds(parsed.last_update()),
-            next_update: seconds(next_update),
+            this_update: parsed.last_update().into(),
+            next_update: next_update.into(),
             entries,
             issuer,
             signer,

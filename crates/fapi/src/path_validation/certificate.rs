@@ -54,8 +54,8 @@ pub(super) struct Certificate<'c> {
     /// SubjectPublicKeyInfo, DER.
     pub(super) key: &'c [u8],
     pub(super) signed: Signed<'c>,
-    not_before: u64,
-    not_after: u64,
+    not_before: UnixTime,
+    not_after: UnixTime,
     version: X509Version,
     /// `cA` and `pathLenConstraint`.
     basic_constraints: Option<(bool, Option<u32>)>,
@@ -90,8 +90,6 @@ impl<'c> Certificate<'c> {
         let Ok(([], parsed)) = X509Certificate::from_der(der) else { return None };
         let signed = Signed::from_der(der)?;
         let tbs = &parsed.tbs_certificate;
-        let (key, validity) = (tbs.subject_pki.raw, &tbs.validity);
-        let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         let emails = tbs
             .subject
             .iter_attributes()
@@ -102,10 +100,10 @@ impl<'c> Certificate<'c> {
             names: Names { subject: Name::of(&tbs.subject), emails: emails.collect(), alternative: Vec::new() },
             issuer: Name::of(&tbs.issuer),
             serial: tbs.raw_serial(),
-            key,
+            key: tbs.subject_pki.raw,
             signed,
-            not_before: seconds(validity.not_before),
-            not_after: seconds(validity.not_after),
+            not_before: tbs.validity.not_before.into(),
+            not_after: tbs.validity.not_after.into(),
             version: tbs.version,
             basic_constraints: None,
             key_usage: None,
@@ -204,10 +202,10 @@ impl<'c> Certificate<'c> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        if now.0 < self.not_before {
+        if now < self.not_before {
             return Err(Fault::NotValidYet);
         }
-        if self.not_after < now.0 {
+        if self.not_after < now {
             return Err(Fault::Expired);
         }
         match &self.purposes {
@@ -228,7 +226,7 @@ impl<'c> Certificate<'c> {
         Ok(length)
     }
 
-    /// Whether it is an authority's.
+    /// Whether it is the certificate of an authority.
     pub(super) fn is_authority(&self) -> bool {
         matches!(self.basic_constraints, Some((true, _)))
     }

@@ -57,7 +57,7 @@ pub enum Fault {
     Revoked,
 }
 
-/// An extension, by its name in RFC 5280 §4.2 where it has one.
+/// An extension, by its name in RFC 5280 §4.2 if it is one of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Extension {
     name: &'static str,
@@ -115,8 +115,8 @@ impl Extension {
         PROCESSED.contains(&self.name)
     }
 
-    /// Why a certificate with it is refused.
-    pub const fn is_not_supported(self) -> &'static str {
+    /// Why a certificate is refused in which it is not supported.
+    pub const fn refusal(self) -> &'static str {
         self.unsupported
     }
 }

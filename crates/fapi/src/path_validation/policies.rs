@@ -93,4 +93,4 @@ impl<'c> Policies<'c> {
 }
 
 /// 2.5.29.32.0
-pub(super) const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0];
+const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0];

@@ -47,15 +47,14 @@ impl ClientCertificate {
         if !rest.is_empty() {
             return Err(UnreadableCertificate);
         }
-        let seconds = |time: x509_parser::time::ASN1Time| UnixTime(u64::try_from(time.timestamp()).unwrap_or(0));
         // RFC 9440 §2.1: "Client-Cert" is a structured field whose value is a byte sequence of the leaf's DER.
         let header = HeaderValue::try_from(format!(":{}:", STANDARD.encode(der))).map_err(|_| UnreadableCertificate)?;
         Ok(Self {
             thumbprint: CertificateThumbprint::of_der(der),
             subject: distinguished_name(certificate.subject()).into(),
             serial: certificate.raw_serial_as_string().into(),
-            not_before: seconds(certificate.validity().not_before),
-            not_after: seconds(certificate.validity().not_after),
+            not_before: certificate.validity().not_before.into(),
+            not_after: certificate.validity().not_after.into(),
             header,
         })
     }
