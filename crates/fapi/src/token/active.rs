@@ -102,7 +102,8 @@ impl ActiveToken {
         &self.cleared
     }
 
-    /// Its approximate size in memory in bytes, with what a cache takes for an entry: it is to be what the process grows by.
+    /// The bytes by which the process grows if the token is cached, approximately: its size in memory, with what a cache
+    /// takes for an entry.
     pub fn size(&self) -> usize {
         const CACHED: usize = 512;
         let own = size_of::<Self>().saturating_add(size_of::<Claims>()).saturating_add(CACHED);

@@ -14,8 +14,11 @@ use crate::text::{Names, printable};
 
 /// The claims of an authentic token.
 pub struct Claims {
+    /// `exp`, rounded down; this and the next two to the side on which the token is refused.
     expires_at: Option<UnixTime>,
+    /// `iat`, rounded up; [`Self::issued_at`] rounds it down.
     issued_at: Option<UnixTime>,
+    /// `nbf`, rounded up.
     not_before: Option<UnixTime>,
     scope: Box<str>,
     members: Map<String, Value>,
@@ -94,7 +97,8 @@ impl Claims {
     }
 }
 
-/// RFC 9068 §4: "The issuer identifier for the authorization server … MUST exactly match the value of the "iss" claim."
+/// RFC 9068 §4: "The issuer identifier for the authorization server … MUST exactly match the value of the "iss"
+/// claim."
 pub(super) fn check_issuer(members: &Map<String, Value>, expected: &Expected) -> Result<(), TokenError> {
     let issuer = required_text(members, "iss")?;
     if issuer != &*expected.issuer {
@@ -106,11 +110,11 @@ pub(super) fn check_issuer(members: &Map<String, Value>, expected: &Expected) ->
 /// RFC 9068 §4: "The resource server MUST validate that the "aud" claim contains a resource indicator value
 /// corresponding to an identifier the resource server expects for itself."
 ///
-/// `client` is one that no resource indicator may be equal to, if there is any.
+/// `excluded` does not count as one of these identifiers, if there is such a value.
 pub(super) fn check_audience(
     members: &Map<String, Value>,
     expected: &Expected,
-    client: Option<&str>,
+    excluded: Option<&str>,
 ) -> Result<(), TokenError> {
     let audiences = match audiences(members) {
         Ok(Some(audiences)) => audiences,
@@ -121,11 +125,11 @@ pub(super) fn check_audience(
         }
     };
     let ours = |audience: &&str| expected.audiences.iter().any(|own| **own == **audience);
-    if audiences.iter().any(|audience| ours(audience) && Some(*audience) != client) {
+    if audiences.iter().any(|audience| ours(audience) && Some(*audience) != excluded) {
         return Ok(());
     }
     let (found, expected) = (Names::of(&audiences), Names::of(&expected.audiences));
-    Err(match client.filter(|client| audiences.contains(client) && ours(client)) {
+    Err(match excluded.filter(|excluded| audiences.contains(excluded) && ours(excluded)) {
         Some(client) => TokenError::AudienceIsClient { found, client: printable(client), expected },
         None => TokenError::AudienceMismatch { found, expected },
     })
@@ -184,8 +188,8 @@ fn size_of_members(members: &Map<String, Value>) -> usize {
     members.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(size_of_value(value)))
 }
 
-/// The overhead of an entry in a map or list in bytes: its two headers, its share of a node that is half full, and what the
-/// allocator adds to its texts.
+/// The overhead of an entry in a map or list in bytes: its two headers, its share of a node that is half full, and what
+/// the allocator adds to its texts.
 const ENTRY: usize = 128;
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::code::Code;
 use crate::jose::jws::JwsError;
 use crate::text::{Names, shown_value, with_kid};
 
-/// Whose a token is that its issuer made and that is refused nevertheless: for its audience or times, for what its claims lack, or
-/// because it was revoked.
+/// Whose token it is that its issuer signed, or reported as active, and that is refused nevertheless: for its audience or
+/// times, for what its claims lack, or because it was revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The configured name of its issuer.
@@ -191,7 +191,7 @@ pub enum TokenError {
     },
     /// A `token_type` other than that of an access token, in an introspection response.
     #[error("token_type is {found:?}, expected Bearer, or DPoP with cnf.jkt")]
-    UseWrong {
+    TokenTypeWrong {
         /// The `token_type` found, truncated and made printable.
         found: Box<str>,
     },
@@ -237,9 +237,10 @@ impl TokenError {
             Self::CriticalHeader => Code::TokenCriticalHeader,
             Self::KeySupplied { .. } => Code::TokenKeySupplied,
             Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
-            Self::TypeWrong { .. } | Self::KindWrong { .. } | Self::ClaimForeign { .. } | Self::UseWrong { .. } => {
-                Code::TokenTypeWrong
-            }
+            Self::TypeWrong { .. }
+            | Self::KindWrong { .. }
+            | Self::ClaimForeign { .. }
+            | Self::TokenTypeWrong { .. } => Code::TokenTypeWrong,
             Self::Inactive => Code::TokenInactive,
             Self::Revoked => Code::TokenRevoked,
             Self::IssuerUnknown { .. } => Code::TokenIssuerUnknown,

@@ -1,12 +1,12 @@
 //! How the access tokens of an issuer differ from RFC 9068.
 //!
 //! Many authorization servers issue JWTs of another `typ`, or name the client and the scopes in other claims. An
-//! [`AccessTokenForm`] says so for one issuer. It is about names and kinds alone: signature, `iss`, `aud`, times and `cnf`
-//! are judged in the same way whatever it says.
+//! [`AccessTokenForm`] says so for one issuer. It is about names and kinds alone: signature, `iss`, `aud`, times and
+//! `cnf` are judged in the same way whatever it says.
 //!
-//! RFC 8725 §3.11 and §3.12 ask for validation rules that tell the kinds of JWTs of one issuer apart; `typ` `at+jwt` does.
-//! Where an issuer does not write it, something else has to: the claim of a [`TokenKind`], and the absence of what only
-//! other kinds have.
+//! RFC 8725 §3.11 and §3.12 ask for validation rules that tell the kinds of JWTs of one issuer apart; `typ` `at+jwt`
+//! does. Where an issuer does not write it, something else has to: the claim of a [`TokenKind`], and the absence of what
+//! only other kinds have.
 
 use serde_json::{Map, Value};
 
@@ -113,7 +113,7 @@ impl Differences<'_> {
         may_lack: &[],
     };
 
-    /// Everything about them that would accept more than access tokens, or nothing that could be told from them.
+    /// Everything about them that would accept more than access tokens, or no token at all.
     fn problems(&self) -> Vec<FormError> {
         let mut problems = Vec::new();
         if self.types.is_empty() {
@@ -191,6 +191,16 @@ impl AccessTokenForm {
         self.kind.as_ref().and_then(TokenKind::example)
     }
 
+    /// The claim that says what kind of token it is, if one has to.
+    pub fn kind_claim(&self) -> Option<&str> {
+        self.kind.as_ref().map(TokenKind::claim)
+    }
+
+    /// The claim that names the client.
+    pub const fn client_claim(&self) -> &str {
+        &self.client_claim
+    }
+
     /// The claim that has the scopes.
     pub const fn scope_claim(&self) -> &str {
         &self.scope_claim
@@ -199,11 +209,6 @@ impl AccessTokenForm {
     /// The form of the scopes.
     pub const fn scope_form(&self) -> ScopeForm {
         self.scope_form
-    }
-
-    /// The claim that says what kind of token it is, if one has to.
-    pub fn kind_claim(&self) -> Option<&str> {
-        self.kind.as_ref().map(TokenKind::claim)
     }
 
     /// Checks the `typ` of a header: it is one of those of the issuer's access tokens, and nothing else.
@@ -236,20 +241,16 @@ impl AccessTokenForm {
         }
     }
 
-    /// The client that the claims name, for the check of an audience that may not be the client itself.
+    /// The value that does not count in `aud`: the client that the claims name, unless `typ` says that the token is an
+    /// access token.
     ///
-    /// OpenID Connect Core §2: an ID token's `aud` "MUST contain the OAuth 2.0 client_id of the Relying Party"; that of an
-    /// access token is a resource (RFC 9068 §2.2). Nothing if `typ` says that it is an access token.
-    pub(super) fn client_of_other<'m>(&self, typ: TokenType, claims: &'m Map<String, Value>) -> Option<&'m str> {
+    /// OpenID Connect Core §2: an ID token's `aud` "MUST contain the OAuth 2.0 client_id of the Relying Party"; that of
+    /// an access token is a resource (RFC 9068 §2.2).
+    pub(super) fn excluded_audience<'m>(&self, typ: TokenType, claims: &'m Map<String, Value>) -> Option<&'m str> {
         if typ == TokenType::AtJwt {
             return None;
         }
         claims.get(&*self.client_claim).and_then(Value::as_str)
-    }
-
-    /// The claim that names the client.
-    pub const fn client_claim(&self) -> &str {
-        &self.client_claim
     }
 
     /// Whether a claim may be missing.
@@ -277,8 +278,8 @@ impl AccessTokenForm {
         Ok(())
     }
 
-    /// Writes the scopes into `scope`, as a string, so that whatever reads that claim reads the scopes that count. A `scope`
-    /// that does not have them is removed.
+    /// Writes the scopes into `scope`, as a string, so that whatever reads that claim reads the scopes that count. A
+    /// `scope` that does not have them is removed.
     ///
     /// # Errors
     /// [`TokenError::ClaimMalformed`] if they are not in the form.
@@ -286,17 +287,15 @@ impl AccessTokenForm {
         if &*self.scope_claim == SCOPE && self.scope_form == ScopeForm::String {
             return Ok(());
         }
-        let scopes = match claims.get(&*self.scope_claim) {
-            None => None,
-            Some(value) => Some(self.scope_form.read(value).ok_or_else(|| TokenError::ClaimMalformed {
-                claim: self.scope_claim.clone(),
-                expected: self.scope_form.text(),
-            })?),
+        let Some(value) = claims.get(&*self.scope_claim) else {
+            claims.remove(SCOPE);
+            return Ok(());
         };
-        match scopes {
-            None => claims.remove(SCOPE),
-            Some(scopes) => claims.insert(SCOPE.to_owned(), Value::String(scopes)),
-        };
+        let scopes = self.scope_form.read(value).ok_or_else(|| TokenError::ClaimMalformed {
+            claim: self.scope_claim.clone(),
+            expected: self.scope_form.text(),
+        })?;
+        claims.insert(SCOPE.to_owned(), Value::String(scopes));
         Ok(())
     }
 }
@@ -331,8 +330,8 @@ const SCOPE: &str = "scope";
 /// The claims with a meaning of their own for every token (RFC 7519 §4.1, RFC 7800 §3.1).
 const REGISTERED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "cnf"];
 
-/// The claims of ID tokens (OpenID Connect Core §2, Front-Channel Logout §3) that access tokens can have too, with the same
-/// values: RFC 9068 §2.2.1 takes `auth_time`, `acr` and `amr` from there.
+/// The claims of ID tokens (OpenID Connect Core §2, Front-Channel Logout §3) that access tokens can have too, with the
+/// same values: RFC 9068 §2.2.1 takes `auth_time`, `acr` and `amr` from there.
 const SHARED: [&str; 5] = ["azp", "sid", "auth_time", "acr", "amr"];
 
 /// How many values may name the kind of a token.

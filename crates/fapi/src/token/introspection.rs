@@ -90,7 +90,7 @@ pub enum AnswerError {
     },
     /// A signed response without `token_introspection`.
     #[error("the signed response has no object token_introspection")]
-    DataMissing,
+    TokenIntrospectionMissing,
 }
 
 impl Answer {
@@ -113,8 +113,8 @@ impl Answer {
         if now.since(at) > MAX_AGE {
             return Err(AnswerError::Stale { at, now });
         }
-        // RFC 9701 §5 requires neither; where they are present, RFC 7519 §4.1.4 and §4.1.5 apply: the response "MUST NOT be
-        // accepted for processing" from `exp` on, and before `nbf`.
+        // RFC 9701 §5 requires neither; where they are present, RFC 7519 §4.1.4 and §4.1.5 apply: the response "MUST NOT
+        // be accepted for processing" from `exp` on, and before `nbf`.
         let time = |claim, round| {
             numeric_date(&members, claim, round).map_err(|NotNumericDate| AnswerError::TimeMalformed { claim })
         };
@@ -126,7 +126,7 @@ impl Answer {
         }
         match members.remove("token_introspection") {
             Some(Value::Object(members)) => Self::from_members(members),
-            Some(_) | None => Err(AnswerError::DataMissing),
+            Some(_) | None => Err(AnswerError::TokenIntrospectionMissing),
         }
     }
 
@@ -190,20 +190,20 @@ impl ActiveToken {
             }
         }
         let confirmation = Confirmation::from_claim(members.get("cnf"));
-        // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; a resource does
-        // not accept others, such as refresh tokens. RFC 9449 §6.2: "If the token_type member is included in the
-        // introspection response, it MUST contain the value DPoP", if the token is bound to a key.
+        // RFC 7662 §2.2: "Type of the token as defined in Section 5.1 of OAuth 2.0"; a resource does not accept others,
+        // such as refresh tokens. RFC 9449 §6.2: "If the token_type member is included in the introspection response, it
+        // MUST contain the value DPoP", if the token is bound to a key.
         let has_key = confirmation.as_ref().is_ok_and(|cnf| cnf.key().is_some());
-        let kind = if has_key { "DPoP" } else { "Bearer" };
+        let token_type = if has_key { "DPoP" } else { "Bearer" };
         match members.get("token_type") {
-            // RFC 8705 §4 and RFC 9449 §5 bind refresh tokens too; if neither the type nor the resource says what the token
-            // is, it may be one.
+            // RFC 8705 §4 and RFC 9449 §5 bind refresh tokens too; if neither the type nor the resource says what the
+            // token is, it may be one.
             None if !members.contains_key("aud") => {
                 return Err(TokenError::ClaimMissing { claim: "token_type".into() });
             }
             None => {}
-            Some(Value::String(found)) if found.eq_ignore_ascii_case(kind) => {}
-            Some(Value::String(kind)) => return Err(TokenError::UseWrong { found: printable(kind) }),
+            Some(Value::String(found)) if found.eq_ignore_ascii_case(token_type) => {}
+            Some(Value::String(found)) => return Err(TokenError::TokenTypeWrong { found: printable(found) }),
             Some(_) => return Err(TokenError::ClaimMalformed { claim: "token_type".into(), expected: "a string" }),
         }
         expected.form.rename_scope(&mut members)?;
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!((judged(json!({ "active": true })), judged(json!({ "active": false }))), (Ok(true), Ok(false)));
         assert_eq!(judged(json!({})), Err(AnswerError::ActiveMissing));
         for inner in [json!(true), json!("{\"active\":true}"), json!([{ "active": true }]), Value::Null] {
-            assert_eq!(judged(inner.clone()), Err(AnswerError::DataMissing), "{inner}");
+            assert_eq!(judged(inner.clone()), Err(AnswerError::TokenIntrospectionMissing), "{inner}");
         }
         let mut outer = claims(json!({ "active": false }));
         outer["active"] = json!(true);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn ms_int_02_what_is_no_text_is_no_signed_answer() {
+    fn ms_int_02_what_is_not_text_is_not_a_signed_answer() {
         let keys = KeySet::parse(jwks(&[&SigningKey::generate(Algorithm::Es256, "a")]).to_string().as_bytes()).unwrap();
         let signer = Signer { issuer: ISSUER, audiences: &[], algorithms: Algorithm::ALL };
         let judged = |body: &[u8]| Answer::from_jwt(body, &signer, &keys, NOW).map(drop);
@@ -393,7 +393,7 @@ mod tests {
         let (aud, key) = (json!("https://rs.example"), json!({ "jkt": THUMBPRINT }));
         let both = json!({ "jkt": THUMBPRINT, "x5t#S256": THUMBPRINT });
         let certificate = json!({ "x5t#S256": THUMBPRINT });
-        let wrong = |found: &str| Err(TokenError::UseWrong { found: found.into() });
+        let wrong = |found: &str| Err(TokenError::TokenTypeWrong { found: found.into() });
         for (cnf, kind, expected) in [
             (&key, "DPoP", Ok(())),
             (&key, "dpop", Ok(())),
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc9449_5_an_answer_without_audience_has_to_say_that_it_is_no_refresh_token() {
+    fn rfc9449_5_an_answer_without_audience_has_to_say_that_it_is_not_about_a_refresh_token() {
         let judged = |members: Value| judged(members, MissingAudience::Accept);
         let (aud, key) = (json!("https://rs.example"), json!({ "jkt": THUMBPRINT }));
         assert_eq!(judged(json!({ "cnf": key, "token_type": "DPoP" })), Ok(())); // control
@@ -424,7 +424,10 @@ mod tests {
         assert_eq!(judged(json!({ "token_type": "Bearer" })), Ok(())); // control
         assert_eq!(judged(json!({ "aud": aud })), Ok(())); // control
         assert_eq!(judged(json!({})), missing);
-        assert_eq!(judged(json!({ "token_type": "Refresh" })), Err(TokenError::UseWrong { found: "Refresh".into() }));
+        assert_eq!(
+            judged(json!({ "token_type": "Refresh" })),
+            Err(TokenError::TokenTypeWrong { found: "Refresh".into() })
+        );
     }
 
     #[test]

@@ -35,8 +35,9 @@ impl<'r> UnverifiedJws<'r> {
         Ok(Self(Jws::split(token.as_str())?))
     }
 
-    /// Whether a token says that it is a JWS, although it may not be one that [`Self::parse`] can read: it has three parts, of
-    /// which the first is the beginning of a JSON object in base64url that names an `alg` (RFC 7515 §3.1, §4.1.1).
+    /// Whether a token says that it is a JWS, although it may not be one that [`Self::parse`] can read: it has three
+    /// parts, of which the first is the beginning of a JSON object in base64url that names an `alg` (RFC 7515 §3.1,
+    /// §4.1.1).
     pub fn is_claimed_by(token: PresentedToken<'_>) -> bool {
         let mut parts = token.as_str().split('.');
         let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
@@ -106,8 +107,6 @@ impl<'r> UnverifiedJws<'r> {
     }
 }
 
-const ALG: &[u8] = br#""alg""#;
-
 /// A JWS whose signature is verified.
 pub struct VerifiedJws {
     payload: Map<String, Value>,
@@ -124,11 +123,12 @@ impl ActiveToken {
     /// Verifies and judges a JWS (RFC 9068 §4): header, type, algorithm, key, signature, kind, issuer, audience, claims,
     /// times.
     ///
-    /// Where the form of the issuer's tokens differs from RFC 9068, the claims become those of RFC 9068: `client_id` is the
-    /// client, and `scope` has the scopes.
+    /// Where the form of the issuer's tokens differs from RFC 9068, the claims become those of RFC 9068: `client_id` is
+    /// the client, and `scope` has the scopes.
     ///
     /// # Errors
-    /// [`RefusedToken`], for the first check that fails, in this order; with whose token it is once the signature is verified.
+    /// [`RefusedToken`], for the first check that fails, in this order; with whose token it is once the signature is
+    /// verified.
     pub fn from_jws(
         jws: UnverifiedJws<'_>,
         hash: &TokenHash,
@@ -138,7 +138,8 @@ impl ActiveToken {
     ) -> Result<Self, RefusedToken> {
         jws.check_header()?;
         // RFC 9068 §4: "The resource server MUST verify that the "typ" header value is "at+jwt" or
-        // "application/at+jwt" and reject tokens carrying any other value." Unless its issuer is known not to write it.
+        // "application/at+jwt" and reject tokens carrying any other value." Issuers that write another have a form that
+        // says so.
         let typ = expected.form.check_type(jws.0.header())?;
         let algorithm = jws.algorithm(&expected.algorithms)?;
         let key_id = jws.key_id().map(str::to_owned);
@@ -159,7 +160,7 @@ impl ActiveToken {
         let (mut members, form) = (verified.into_payload(), &expected.form);
         form.check_kind(typ, &members)?;
         check_issuer(&members, expected)?;
-        check_audience(&members, expected, form.client_of_other(typ, &members))?;
+        check_audience(&members, expected, form.excluded_audience(typ, &members))?;
         // RFC 9068 §2.2: these claims are REQUIRED.
         for claim in ["exp", "iat"] {
             if !members.contains_key(claim) {
@@ -187,6 +188,8 @@ fn check_client(members: &Map<String, Value>, claim: &str) -> Result<(), TokenEr
         read => read.map(drop),
     }
 }
+
+const ALG: &[u8] = br#""alg""#;
 
 #[cfg(test)]
 mod tests {

@@ -55,6 +55,10 @@ pub(super) struct TokenKind {
 }
 
 impl TokenKind {
+    pub(super) fn new(claim: &str, values: &[String]) -> Self {
+        Self { claim: claim.into(), values: values.iter().map(|value| value.as_str().into()).collect() }
+    }
+
     pub(super) fn claim(&self) -> &str {
         &self.claim
     }
@@ -62,10 +66,6 @@ impl TokenKind {
     /// The claim, and the first of its values.
     pub(super) fn example(&self) -> Option<(&str, &str)> {
         Some((&self.claim, self.values.first()?))
-    }
-
-    pub(super) fn new(claim: &str, values: &[String]) -> Self {
-        Self { claim: claim.into(), values: values.iter().map(|value| value.as_str().into()).collect() }
     }
 
     /// Checks that the claim is one of the values, character by character.
