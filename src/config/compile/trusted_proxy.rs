@@ -6,7 +6,7 @@ use std::str::FromStr;
 use fapi::headers::may_carry_certificate;
 use fapi::peer::forwarded::Dialect;
 use fapi::peer::forwarded::proxies::{Network, TrustedProxies};
-use fapi::token::thumbprint;
+use fapi::token::read_thumbprint;
 use http::HeaderName;
 
 use super::Build;
@@ -87,7 +87,7 @@ impl Build<'_> {
         let networks = self.parsed(&at.key("addresses"), entry.addresses.as_deref());
         let names = self.parsed(&at.key("names"), entry.names.as_deref());
         let thumbprints_at = at.key("thumbprints");
-        let thumbprints = self.each(&thumbprints_at, entry.thumbprints.as_deref(), thumbprint);
+        let thumbprints = self.each(&thumbprints_at, entry.thumbprints.as_deref(), read_thumbprint);
         let (mode, trust) = asked.unwrap_or_default();
         let named = [(at.key("names"), entry.names.is_some()), (thumbprints_at, entry.thumbprints.is_some())];
         for (place, (at, _)) in named.iter().enumerate().filter(|(_, (_, present))| *present) {

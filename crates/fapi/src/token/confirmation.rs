@@ -21,6 +21,33 @@ pub enum Confirmation {
 }
 
 impl Confirmation {
+    /// Reads the claim `cnf`; ignores unknown members next to a known one (RFC 7800 §3.1).
+    ///
+    /// # Errors
+    /// [`ConfirmationError`].
+    pub fn from_claim(claim: Option<&Value>) -> Result<Self, ConfirmationError> {
+        let members = match claim {
+            None => return Err(ConfirmationError::Unbound),
+            Some(Value::Object(members)) if members.is_empty() => return Err(ConfirmationError::Empty),
+            Some(Value::Object(members)) => members,
+            Some(_) => return Err(ConfirmationError::Malformed { member: "cnf", expected: "an object" }),
+        };
+        let text = |member: &'static str| match members.get(member) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(ConfirmationError::Malformed { member, expected: "a string" }),
+        };
+        let certificate = text("x5t#S256")?.map(read_thumbprint).transpose()?;
+        let key = text("jkt")?.map(|text| hash(text, "jkt")).transpose()?.map(KeyThumbprint::from_bytes);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Self::Both(certificate, key)),
+            (Some(certificate), None) => Ok(Self::Certificate(certificate)),
+            (None, Some(key)) => Ok(Self::Key(key)),
+            (None, None) if members.contains_key("x5t") => Err(ConfirmationError::Sha1),
+            (None, None) => Err(ConfirmationError::Unsupported),
+        }
+    }
+
     /// The certificate it names, if any.
     pub const fn certificate(&self) -> Option<&CertificateThumbprint> {
         match self {
@@ -88,38 +115,6 @@ impl ConfirmationError {
     }
 }
 
-impl Confirmation {
-    /// Reads the claim `cnf`; ignores unknown members next to a known one (RFC 7800 §3.1).
-    ///
-    /// # Errors
-    /// [`ConfirmationError`].
-    pub fn from_claim(claim: Option<&Value>) -> Result<Self, ConfirmationError> {
-        let members = match claim {
-            None => return Err(ConfirmationError::Unbound),
-            Some(Value::Object(members)) if members.is_empty() => return Err(ConfirmationError::Empty),
-            Some(Value::Object(members)) => members,
-            Some(_) => return Err(ConfirmationError::Malformed { member: "cnf", expected: "an object" }),
-        };
-        let certificate = match members.get("x5t#S256") {
-            None => None,
-            Some(Value::String(text)) => Some(thumbprint(text)?),
-            Some(_) => return Err(ConfirmationError::Malformed { member: "x5t#S256", expected: "a string" }),
-        };
-        let key = match members.get("jkt") {
-            None => None,
-            Some(Value::String(text)) => Some(KeyThumbprint::from_bytes(hash(text, "jkt")?)),
-            Some(_) => return Err(ConfirmationError::Malformed { member: "jkt", expected: "a string" }),
-        };
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Ok(Self::Both(certificate, key)),
-            (Some(certificate), None) => Ok(Self::Certificate(certificate)),
-            (None, Some(key)) => Ok(Self::Key(key)),
-            (None, None) if members.contains_key("x5t") => Err(ConfirmationError::Sha1),
-            (None, None) => Err(ConfirmationError::Unsupported),
-        }
-    }
-}
-
 /// Decodes 32 bytes from their only valid spelling.
 fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError> {
     URL_SAFE_NO_PAD
@@ -133,7 +128,7 @@ fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError>
 ///
 /// # Errors
 /// [`ConfirmationError`], which names the wrong spelling.
-pub fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
+pub fn read_thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError> {
     if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ConfirmationError::Hex);
     }
@@ -148,8 +143,9 @@ pub fn thumbprint(text: &str) -> Result<CertificateThumbprint, ConfirmationError
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     const RFC_8705: &str = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2";
 

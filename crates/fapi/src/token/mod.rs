@@ -12,7 +12,7 @@ mod kind;
 
 pub use active::{ActiveToken, ClearedUpTo};
 pub use claims::{Claims, Expected};
-pub use confirmation::{Confirmation, ConfirmationError, thumbprint};
+pub use confirmation::{Confirmation, ConfirmationError, read_thumbprint};
 pub use error::{Named, RefusedToken, TokenError};
 pub use form::{AccessTokenForm, Differences, Dispensable, FormError, ScopeForm};
 pub use hash::{TokenHash, TokenId, TokenIds};
