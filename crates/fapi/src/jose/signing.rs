@@ -136,9 +136,7 @@ impl PrivateKey {
             Self::Ed(key) => Ok(key.sign(message).as_ref().to_vec()),
         }
     }
-}
 
-impl PrivateKey {
     /// Signs exactly this header and these claims as a compact JWS (RFC 7515 §7.1).
     ///
     /// # Errors
