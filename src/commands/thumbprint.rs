@@ -5,17 +5,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fapi::jose::json::parse_object;
+use fapi::jose::public_key::jwk_of_spki;
 use fapi::jose::signing::PrivateKey;
 use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::peer::ClientCertificate;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
-use serde_json::{Map, Value, json};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
-use x509_parser::public_key::PublicKey;
+use serde_json::{Map, Value};
 
 use super::{Failure, NOT_GOOD};
 
@@ -73,7 +70,10 @@ fn printed(bytes: &[u8], as_jwk: bool) -> Result<String, String> {
                 let certificate = ClientCertificate::from_der(&der).map_err(|error| error.to_string())?;
                 lines.push_str(&of_certificate(&certificate));
             }
-            SectionKind::PublicKey => lines.push_str(&of_jwk(&public_jwk(&der)?)?),
+            SectionKind::PublicKey => {
+                let jwk = jwk_of_spki(&der).map_err(|error| error.to_string())?;
+                lines.push_str(&of_jwk(&jwk)?);
+            }
             SectionKind::PrivateKey => lines.push_str(&of_private_key(PrivatePkcs8KeyDer::from(der).into())?),
             SectionKind::EcPrivateKey => lines.push_str(&of_private_key(PrivateSec1KeyDer::from(der).into())?),
             SectionKind::RsaPrivateKey => lines.push_str(&of_private_key(PrivatePkcs1KeyDer::from(der).into())?),
@@ -119,30 +119,4 @@ fn of_jwk(jwk: &Map<String, Value>) -> Result<String, String> {
     Ok(line)
 }
 
-/// The JWK of a SubjectPublicKeyInfo (RFC 5480 §2, RFC 8410 §4, RFC 3279 §2.3.1).
-fn public_jwk(der: &[u8]) -> Result<Map<String, Value>, String> {
-    const OTHER: &str = "the public key is not EC P-256, Ed25519 or RSA";
-    let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| "the public key is malformed".to_owned())?;
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let unsigned = |bytes: &[u8]| encode(&bytes[bytes.iter().take_while(|byte| **byte == 0).count()..]);
-    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-    let jwk = match info.parsed() {
-        Ok(PublicKey::EC(point)) if curve.is_some_and(|curve| curve.to_id_string() == P_256) => {
-            // SEC 1 §2.3.3: 04, then X and Y.
-            let point = point.data().strip_prefix(&[4]).filter(|point| point.len() == 64).ok_or(OTHER)?;
-            let (x, y) = point.split_at(32);
-            json!({ "kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y) })
-        }
-        Ok(PublicKey::RSA(key)) => json!({ "kty": "RSA", "n": unsigned(key.modulus), "e": unsigned(key.exponent) }),
-        _ if info.algorithm.algorithm.to_id_string() == ED25519 => {
-            json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(&info.subject_public_key.data) })
-        }
-        _ => return Err(OTHER.to_owned()),
-    };
-    let Value::Object(jwk) = jwk else { return Err(OTHER.to_owned()) };
-    Ok(jwk)
-}
-
 const NOT_PUBLIC: &str = "it is not a public key of type EC, OKP or RSA";
-const P_256: &str = "1.2.840.10045.3.1.7";
-const ED25519: &str = "1.3.101.112";

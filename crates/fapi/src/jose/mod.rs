@@ -4,6 +4,7 @@ pub mod claims;
 pub mod json;
 pub mod jws;
 pub mod keys;
+pub mod public_key;
 pub mod signing;
 pub mod statement;
 pub mod thumbprint;

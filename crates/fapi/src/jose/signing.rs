@@ -13,11 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::{self, PemObject};
 use serde_json::{Map, Value};
-use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::keys::Algorithm;
+use super::public_key::jwk_of_spki;
 
 /// A private key, whose type determines the algorithm. `Debug` does not show it.
 pub enum PrivateKey {
@@ -153,33 +151,13 @@ impl PrivateKey {
     /// # Errors
     /// [`Unsupported`] if the public key cannot be encoded.
     pub fn public_jwk(&self) -> Result<Map<String, Value>, Unsupported> {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let members = match self {
-            Self::Ec(key) => {
-                // SEC 1 §2.3.3: 04, then X and Y.
-                let point = key.public_key().as_ref().strip_prefix(&[4]).filter(|point| point.len() == 64);
-                let (x, y) = point.ok_or(Unsupported)?.split_at(32);
-                vec![("crv", "P-256".to_owned()), ("kty", "EC".to_owned()), ("x", encode(x)), ("y", encode(y))]
-            }
-            Self::Rsa(key) => {
-                let der: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(|_| Unsupported)?;
-                let (_, info) = SubjectPublicKeyInfo::from_der(der.as_ref()).map_err(|_| Unsupported)?;
-                let Ok(PublicKey::RSA(key)) = info.parsed() else { return Err(Unsupported) };
-                let (exponent, modulus) = (unsigned(key.exponent), unsigned(key.modulus));
-                vec![("e", encode(exponent)), ("kty", "RSA".to_owned()), ("n", encode(modulus))]
-            }
-            Self::Ed(key) => {
-                let x = encode(key.public_key().as_ref());
-                vec![("crv", "Ed25519".to_owned()), ("kty", "OKP".to_owned()), ("x", x)]
-            }
+        let der: Result<PublicKeyX509Der<'_>, _> = match self {
+            Self::Ec(key) => key.public_key().as_der(),
+            Self::Rsa(key) => key.public_key().as_der(),
+            Self::Ed(key) => key.public_key().as_der(),
         };
-        Ok(members.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
+        jwk_of_spki(der.map_err(|_| Unsupported)?.as_ref()).map_err(|_| Unsupported)
     }
-}
-
-/// RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may begin with a zero.
-fn unsigned(der: &[u8]) -> &[u8] {
-    der.strip_prefix(&[0]).unwrap_or(der)
 }
 
 impl fmt::Debug for PrivateKey {

@@ -1,0 +1,78 @@
+//! The JWK of a public key that is a SubjectPublicKeyInfo, as certificates and PEM files have it (RFC 7517 §4).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::keys::without_leading_zeros;
+
+/// Why a public key has no JWK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublicKeyError {
+    /// Not a SubjectPublicKeyInfo in DER.
+    #[error("the public key is malformed")]
+    Malformed,
+    /// Of another type or curve.
+    #[error("the public key is not EC P-256, Ed25519 or RSA")]
+    Unsupported,
+}
+
+/// The JWK of a SubjectPublicKeyInfo in DER (RFC 5480 §2, RFC 8410 §4, RFC 3279 §2.3.1), with only the members that RFC
+/// 7638 §3.2 requires.
+///
+/// Does not check that the key can be used: its size, and that it is a point of its curve
+/// ([`VerifyingKey::from_jwk`](super::keys::VerifyingKey::from_jwk)).
+///
+/// # Errors
+/// [`PublicKeyError`].
+pub fn jwk_of_spki(der: &[u8]) -> Result<Map<String, Value>, PublicKeyError> {
+    let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| PublicKeyError::Malformed)?;
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    // RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may begin with a zero.
+    let number = |bytes: &[u8]| encode(without_leading_zeros(bytes));
+    let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let members = match info.parsed() {
+        Ok(PublicKey::EC(point)) if curve.is_some_and(|curve| curve.to_id_string() == P_256) => {
+            // SEC 1 §2.3.3: 04, then X and Y.
+            let point = point.data().strip_prefix(&[4]).filter(|point| point.len() == 64);
+            let (x, y) = point.ok_or(PublicKeyError::Unsupported)?.split_at(32);
+            vec![("crv", "P-256".to_owned()), ("kty", "EC".to_owned()), ("x", encode(x)), ("y", encode(y))]
+        }
+        Ok(PublicKey::RSA(key)) => {
+            vec![("e", number(key.exponent)), ("kty", "RSA".to_owned()), ("n", number(key.modulus))]
+        }
+        _ if info.algorithm.algorithm.to_id_string() == ED25519 => {
+            let x = encode(&info.subject_public_key.data);
+            vec![("crv", "Ed25519".to_owned()), ("kty", "OKP".to_owned()), ("x", x)]
+        }
+        _ => return Err(PublicKeyError::Unsupported),
+    };
+    Ok(members.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
+}
+
+const P_256: &str = "1.2.840.10045.3.1.7";
+const ED25519: &str = "1.3.101.112";
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{KeyPair, PublicKeyData};
+
+    use super::*;
+
+    #[test]
+    fn keys_of_other_types_and_what_is_not_a_key_have_no_jwk() {
+        let jwk = |algorithm| jwk_of_spki(&KeyPair::generate_for(algorithm).unwrap().subject_public_key_info());
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519] {
+            assert!(jwk(algorithm).is_ok(), "{algorithm:?}"); // control
+        }
+        assert_eq!(jwk(&rcgen::PKCS_ECDSA_P384_SHA384), Err(PublicKeyError::Unsupported));
+        let good = KeyPair::generate().unwrap().subject_public_key_info();
+        assert!(jwk_of_spki(&good).is_ok()); // control
+        for broken in [&good[..0], &good[..1], &good[..good.len() - 1], b"junk"] {
+            assert_eq!(jwk_of_spki(broken), Err(PublicKeyError::Malformed));
+        }
+    }
+}
