@@ -24,8 +24,8 @@
 //!
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
 //! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
-//! learn, which is no part of the decision. [`client`] makes what these steps check: proofs
-//! and assertions.
+//! learn, which has no part in the decision. [`client`] makes what a client proves itself with: DPoP proofs, which these
+//! steps check, and assertions, which authorization servers do.
 //!
 //! # What it does not do
 //!

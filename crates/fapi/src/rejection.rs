@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
-use crate::headers::InteractionId;
+use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
 use crate::peer::forwarded::ForwardedError;
@@ -295,7 +295,7 @@ impl Rejection {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(crate::headers::INTERACTION_ID, interaction.header_value());
+        headers.insert(INTERACTION_ID, interaction.header_value());
         self.add_challenge(headers);
         match &self.cause {
             Cause::Route(RouteError::MethodNotAllowed { allow } | RouteError::PreflightNotGranted { allow, .. }) => {
@@ -321,7 +321,7 @@ impl Rejection {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
-                headers.insert(crate::headers::DPOP_NONCE, nonce.clone());
+                headers.insert(DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
             | Cause::Exchange(_)

@@ -1,4 +1,4 @@
-//! What a client makes for these checks to verify: proofs and assertions.
+//! What a client proves itself with: DPoP proofs to resource servers, assertions to authorization servers.
 //!
 //! Time, identifiers and keys are arguments, so that tests are repeatable. Nothing here opens a connection.
 

@@ -42,7 +42,9 @@ pub(crate) fn elements_of<'t>(bytes: &'t [u8], name: &str) -> Result<Vec<&'t str
     let mut found = None;
     text.list('{', '}', |text| {
         let member: String = text.value().and_then(|name| serde_json::from_str(name).ok()).ok_or(AmbiguousJson)?;
-        text.take(':').then_some(()).ok_or(AmbiguousJson)?;
+        if !text.take(':') {
+            return Err(AmbiguousJson);
+        }
         let value = text.value().ok_or(AmbiguousJson)?;
         if member == name && found.replace(value).is_some() {
             return Err(AmbiguousJson);

@@ -1,8 +1,7 @@
 //! The target of a request, byte for byte, and the route that matches it (RFC 3986 §3.3, §6).
 //!
-//! A path with more than one reading is refused, unless it leads to one route in every reading and that route takes such
-//! data. Nothing here repairs a path, so what is matched is what is forwarded.
-//! What no route matches is refused too.
+//! A path with more than one reading is refused, unless it leads to one route in every reading and that route takes
+//! such data. Nothing here repairs a path, so what is matched is what is forwarded. What no route matches is refused too.
 
 mod error;
 mod origin;

@@ -135,7 +135,8 @@ impl Origins {
 
     /// Finds the origin with this host and port, which is 443 by default.
     ///
-    /// Hosts are compared ignoring case and one dot at the end (RFC 3986 §6.2.2.1, RFC 1034 §3.1), IPv6 addresses as numbers.
+    /// Hosts are compared ignoring case and one dot at the end (RFC 3986 §6.2.2.1, RFC 1034 §3.1), IPv6 addresses as
+    /// numbers.
     pub fn find(&self, host: &str, port: Option<u16>) -> Option<&Arc<Origin>> {
         let port = port.unwrap_or(HTTPS_PORT);
         self.0.iter().find(|origin| origin.port == port && same_host(&origin.host, host))
@@ -169,15 +170,12 @@ impl<'r> Authority<'r> {
     pub(crate) fn parse(text: &'r str) -> Result<Self, &'static str> {
         let (host, port) = if text.starts_with('[') {
             let end = text.find(']').ok_or("a bracket is not closed")?;
-            let (host, port) = text.split_at_checked(end.saturating_add(1)).ok_or("a bracket is not closed")?;
-            (
-                host,
-                if port.is_empty() {
-                    None
-                } else {
-                    Some(port.strip_prefix(':').ok_or("a bracket is not followed by a port")?)
-                },
-            )
+            let (host, after) = text.split_at_checked(end.saturating_add(1)).ok_or("a bracket is not closed")?;
+            match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if after.is_empty() => (host, None),
+                None => return Err("a bracket is not followed by a port"),
+            }
         } else {
             text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)))
         };
