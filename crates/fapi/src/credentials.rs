@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn bear_01_refuses_what_is_no_b64token() {
+    fn bear_01_refuses_what_is_not_a_b64token() {
         assert_eq!(code(&["Bearer abc.def~x+/=="], None), None); // control
         for field in
             ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer \"x\"", "Bearer =", "Bearer a=b", " Bearer a"]

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn atk_pt_13_refuses_targets_that_are_no_path() {
+    fn atk_pt_13_refuses_targets_that_are_not_paths() {
         let code = |uri: &'static str| {
             let request = Request::builder().uri(Uri::from_static(uri)).body(()).unwrap().into_parts().0;
             Target::parse(&request, &origin("https://api.example"))
