@@ -77,8 +77,8 @@ impl fmt::Display for Names {
 
 const MAX_NAMES: usize = 16;
 
-/// The value of a member, for operators: text in quotes, bounded and escaped like one of [`Names`]; numbers, booleans and
-/// null as they are; of lists and objects only that they are one; `missing` if there is none.
+/// The value of a member, for operators: text in quotes, bounded and escaped like one of [`Names`]; numbers, booleans
+/// and null as they are; of lists and objects only that they are one; `missing` if there is none.
 pub(crate) fn shown_value(value: Option<&Value>) -> Box<str> {
     match value {
         None => "missing".into(),

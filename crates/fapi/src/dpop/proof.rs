@@ -68,8 +68,8 @@ pub struct SignedProof {
 }
 
 impl SignedProof {
-    /// Runs the checks of RFC 9449 §4.3 that depend only on the request and the token: 1 to 9, and `ath` of 12. The token
-    /// is hashed as received, before any decoding.
+    /// Runs the checks of RFC 9449 §4.3 that depend only on the request and the token: 1 to 9, and `ath` of 12. The
+    /// token is hashed as received, before any decoding.
     ///
     /// Does not check: the key against `cnf` ([`BoundToken::prove`](crate::sender::BoundToken::prove)), the age
     /// ([`SignedProof::check_freshness`]), and replay ([`FirstUse`](super::replay::FirstUse)).

@@ -72,8 +72,8 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     edits
 }
 
-/// The edits to the header section of an informational response (RFC 9110 §15.2): what no response has is removed, and so
-/// are the fields of CORS, which mean nothing before the final response.
+/// The edits to the header section of an informational response (RFC 9110 §15.2): what no response has is removed, and
+/// so are the fields of CORS, which mean nothing before the final response.
 pub fn to_client_early(received: &HeaderMap, interaction: &InteractionId) -> HeaderEdits {
     let mut edits = to_client(received, None, interaction);
     edits.remove.extend(cors_fields(received).cloned());

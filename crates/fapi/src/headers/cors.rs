@@ -7,8 +7,8 @@ use crate::cors::Cors;
 
 /// The edits to a response on a route with a CORS rule: the gateway's fields, and none of the upstream's.
 ///
-/// Browsers would join two values of one field to one that allows nothing, and an upstream could allow more than the rule
-/// does.
+/// Browsers would join two values of one field to one that allows nothing, and an upstream could allow more than the
+/// rule does.
 pub fn with_cors(received: &HeaderMap, cors: &Cors, request: &HeaderMap) -> HeaderEdits {
     let mut edits =
         HeaderEdits { remove: cors_fields(received).cloned().collect(), set: cors.response_fields(request) };

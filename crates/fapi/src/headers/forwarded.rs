@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::route::Origin;
 
-/// The values of `Forwarded`, the `X-Forwarded` fields and `Host`, which all requests of a connection to one origin share.
+/// The values of `Forwarded`, the `X-Forwarded` fields and `Host`, which all requests of a connection to one origin
+/// share.
 #[derive(Debug)]
 pub struct Forwarded {
     origin: Arc<Origin>,

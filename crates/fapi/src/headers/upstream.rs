@@ -108,8 +108,8 @@ fn takes_trailers(received: &HeaderMap, onward: &Onward<'_>) -> bool {
     both && received.get(header::TE).is_some_and(|value| value == "trailers")
 }
 
-/// RFC 9113 §8.2.3: cookie fields of HTTP/2 "MUST be concatenated into a single octet string using the two-octet delimiter
-/// of 0x3b, 0x20 (the ASCII string "; ") before being passed into a non-HTTP/2 context".
+/// RFC 9113 §8.2.3: cookie fields of HTTP/2 "MUST be concatenated into a single octet string using the two-octet
+/// delimiter of 0x3b, 0x20 (the ASCII string "; ") before being passed into a non-HTTP/2 context".
 fn set_cookie(headers: &mut HeaderMap, onward: &Onward<'_>) {
     if onward.version != http::Version::HTTP_2 || onward.upstream_version == http::Version::HTTP_2 {
         return;

@@ -109,8 +109,8 @@ impl VerifyingKey {
     /// Members that mean nothing for the key's type are ignored, and a member that is `null` counts as absent. Leading
     /// zero octets of an RSA modulus or exponent are removed: they do not change the number.
     ///
-    /// An Ed25519 key of small order is refused. Does not check that one is a point of the curve: verifying a signature with
-    /// such a key fails.
+    /// An Ed25519 key of small order is refused. Does not check that one is a point of the curve: verifying a signature
+    /// with such a key fails.
     ///
     /// # Errors
     /// [`KeyError`], but neither [`KeyError::Ambiguous`] nor [`KeyError::Weak`].
@@ -227,8 +227,8 @@ impl VerifyingKey {
 
     /// Whether `signature`, in base64url, is a signature of this key over `message` with [`Self::algorithm`].
     ///
-    /// Does not check that an RSA key has 2048 bits: [`UnverifiedJws::verify`](crate::token::UnverifiedJws::verify) does,
-    /// which verifies a whole token.
+    /// Does not check that an RSA key has 2048 bits: [`UnverifiedJws::verify`](crate::token::UnverifiedJws::verify)
+    /// does, which verifies a whole token.
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         let algorithm = match self.algorithm {
             Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
@@ -247,8 +247,8 @@ impl std::fmt::Debug for VerifyingKey {
 
 /// Whether a point of Ed25519, as it is encoded (RFC 8032 §5.1.2), is one of the eight whose order divides 8.
 ///
-/// What RFC 8032 §5.1.7 compares then depends on the message in at most eight ways, so a constant signature verifies every
-/// message, or one in a few, and nobody needs a private key for it.
+/// What RFC 8032 §5.1.7 compares then depends on the message in at most eight ways, so a constant signature verifies
+/// every message, or one in a few, and nobody needs a private key for it.
 fn is_of_small_order(mut point: [u8; 32]) -> bool {
     // The highest bit is the sign of `x`: both points with this `y` are of the same order.
     if let Some(last) = point.last_mut() {
@@ -362,8 +362,8 @@ impl KeySet {
 
     /// The keys that may verify a JWS with this `kid` and algorithm, the likely ones first.
     ///
-    /// Without a `kid`, these are all keys of the algorithm; with one, those that have it, and after them those that have
-    /// none: a set need not name its keys (RFC 7517 §4.5). A key that has another `kid` is never a candidate.
+    /// Without a `kid`, these are all keys of the algorithm; with one, those that have it, and after them those that
+    /// have none: a set need not name its keys (RFC 7517 §4.5). A key that has another `kid` is never a candidate.
     pub fn candidates<'s>(
         &'s self,
         key_id: Option<&'s str>,

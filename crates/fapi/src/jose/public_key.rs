@@ -31,7 +31,8 @@ pub enum PublicKeyError {
 pub fn jwk_of_spki(der: &[u8]) -> Result<Map<String, Value>, PublicKeyError> {
     let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| PublicKeyError::Malformed)?;
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    // RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may begin with a zero.
+    // RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may begin with a
+    // zero.
     let number = |bytes: &[u8]| encode(without_leading_zeros(bytes));
     let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
     let members = match info.parsed() {

@@ -218,7 +218,8 @@ impl Base {
                 }
                 Ok(match name.strip_prefix("*.") {
                     None => is_below(name, base),
-                    // What the wildcard could stand for has to be permitted as a whole, and must not be excluded in part.
+                    // What the wildcard could stand for has to be permitted as a whole, and must not be excluded in
+                    // part.
                     Some(parent) => is_below(parent, base) || role == Role::Excluded && is_below(base, parent),
                 })
             }

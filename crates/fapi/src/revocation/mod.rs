@@ -163,8 +163,8 @@ impl Revocation {
 
     /// Reads a request such as `{"issuer": .., "jti": .., "exp": ..}` with exactly one subject and no unknown members.
     ///
-    /// `issuer_of` returns the `iss` of an issuer by its configured name. `now` is by this host's clock, and the issuer's
-    /// may be 10 seconds ahead: what has an `iat` in the 10 seconds after `now` may have been issued before.
+    /// `issuer_of` returns the `iss` of an issuer by its configured name. `now` is by this host's clock, and the
+    /// issuer's may be 10 seconds ahead: what has an `iat` in the 10 seconds after `now` may have been issued before.
     ///
     /// # Errors
     /// [`RequestError`].

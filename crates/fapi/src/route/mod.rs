@@ -1,7 +1,8 @@
 //! The target of a request, byte for byte, and the route that matches it (RFC 3986 §3.3, §6).
 //!
 //! A path with more than one reading is refused, unless it leads to one route in every reading and that route takes
-//! such data. Nothing here repairs a path, so what is matched is what is forwarded. What no route matches is refused too.
+//! such data. Nothing here repairs a path, so what is matched is what is forwarded. What no route matches is refused
+//! too.
 
 mod error;
 mod origin;
@@ -200,8 +201,8 @@ impl Routes {
     /// # Errors
     /// [`RouteError`], with a route of the pattern if only the method is wrong. A segment that differs from a literal
     /// at the same place only in case is ambiguous, so that no wildcard matches what an upstream may read as that
-    /// literal. One that differs by a suffix after a dot is data, unless what the upstream may read it as is protected in
-    /// another way than the route that matches.
+    /// literal. One that differs by a suffix after a dot is data, unless what the upstream may read it as is protected
+    /// in another way than the route that matches.
     pub fn find(&self, target: &Target<'_>) -> Result<Matched, (Option<Arc<Route>>, RouteError)> {
         let tree = self.by_host.get(target.origin().host()).unwrap_or(&self.other_hosts);
         let path = target.received_path();

@@ -102,8 +102,8 @@ impl Answer {
         Self::from_members(parse_object(body).map_err(|_| AnswerError::Malformed)?)
     }
 
-    /// Verifies and reads a signed response; uses only the content of `token_introspection` (RFC 9701 §5). `signer` is the
-    /// issuer that was asked.
+    /// Verifies and reads a signed response; uses only the content of `token_introspection` (RFC 9701 §5). `signer` is
+    /// the issuer that was asked.
     ///
     /// # Errors
     /// [`AnswerError`].
@@ -154,8 +154,8 @@ impl ActiveToken {
     /// `ids` must be those of the token that the issuer was asked about. The response must come from the endpoint of
     /// `expected.issuer`: without `iss` it is taken to be from that issuer, and with another `iss` it is refused. `exp`,
     /// `nbf` and `iat` may be missing. A response without `aud` is accepted only with [`MissingAudience::Accept`], and
-    /// then has to name the `token_type`. A member that is `null` or an empty list counts as missing, also in `cnf`. Of the
-    /// form of the issuer's tokens, only that of the scopes is about responses.
+    /// then has to name the `token_type`. A member that is `null` or an empty list counts as missing, also in `cnf`. Of
+    /// the form of the issuer's tokens, only that of the scopes is about responses.
     ///
     /// # Errors
     /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
