@@ -162,11 +162,11 @@ impl KeySource {
     /// The last usable set, if it is not too old.
     ///
     /// # Errors
-    /// [`Unavailable::Keys`] before the first successful read, [`Unavailable::KeysTooOld`] when the last is too long
-    /// ago.
+    /// [`Unavailable::KeysNeverRead`] before the first successful read, [`Unavailable::KeysTooOld`] when the last is too
+    /// long ago.
     pub fn in_force(&self) -> Result<Arc<KeySetSnapshot>, Unavailable> {
         let issuer = || self.name.clone();
-        let keys = self.current().ok_or_else(|| Unavailable::Keys { issuer: issuer() })?;
+        let keys = self.current().ok_or_else(|| Unavailable::KeysNeverRead { issuer: issuer() })?;
         let (age, max_age) = (keys.read_at.elapsed(), self.settings.max_age);
         if age > max_age {
             return Err(Unavailable::KeysTooOld { issuer: issuer(), age: age.as_secs(), max_age: max_age.as_secs() });
@@ -293,7 +293,7 @@ impl KeySource {
 
     /// The error for a token whose `kid` the issuer may have by now.
     pub(super) fn not_read(&self) -> Unavailable {
-        Unavailable::KeysNotRead { issuer: self.name.clone() }
+        Unavailable::KeysNotReadAgain { issuer: self.name.clone() }
     }
 
     async fn read(&self, flight: &mut Flight, occasion: Occasion) -> Result<(), RefreshError> {

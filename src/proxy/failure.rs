@@ -48,7 +48,9 @@ impl Proxy {
                 match failure {
                     Failure::Timeout => Unavailable::UpstreamTimeout { upstream, detail }.into(),
                     Failure::Protocol => Unavailable::UpstreamInvalid { upstream, detail }.into(),
-                    Failure::Connect | Failure::Connection => Unavailable::Upstream { upstream, detail }.into(),
+                    Failure::Connect | Failure::Connection => {
+                        Unavailable::UpstreamUnreachable { upstream, detail }.into()
+                    }
                 }
             }
             (ErrorSource::Internal | ErrorSource::Unset, _) => Unavailable::Internal { detail }.into(),

@@ -131,13 +131,13 @@ impl ShareExceeded {
 pub enum Unavailable {
     /// No key set of this issuer has been read yet.
     #[error("no keys of issuer {issuer:?} have been read yet")]
-    Keys {
+    KeysNeverRead {
         /// The issuer's configured name.
         issuer: Arc<str>,
     },
     /// No key of the issuer has the `kid` of the token, and the key set could not be read again now.
     #[error("the keys of issuer {issuer:?} do not include the token's, and cannot be read again right now")]
-    KeysNotRead {
+    KeysNotReadAgain {
         /// The issuer's configured name.
         issuer: Arc<str>,
     },
@@ -185,7 +185,7 @@ pub enum Unavailable {
     Stopped,
     /// No connection to the upstream, or a connection that broke.
     #[error("upstream {upstream:?} is unreachable: {detail}")]
-    Upstream {
+    UpstreamUnreachable {
         /// The upstream's configured name.
         upstream: Arc<str>,
         /// What went wrong.
@@ -218,14 +218,16 @@ pub enum Unavailable {
 impl Unavailable {
     const fn code(&self) -> Code {
         match self {
-            Self::Keys { .. } | Self::KeysNotRead { .. } | Self::KeysTooOld { .. } => Code::KeysUnavailable,
+            Self::KeysNeverRead { .. } | Self::KeysNotReadAgain { .. } | Self::KeysTooOld { .. } => {
+                Code::KeysUnavailable
+            }
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
             Self::Audit => Code::AuditUnavailable,
             Self::Stopped => Code::GatewayStopped,
-            Self::Upstream { .. } => Code::UpstreamUnreachable,
+            Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
             Self::UpstreamTimeout { .. } => Code::UpstreamTimeout,
             Self::UpstreamInvalid { .. } => Code::UpstreamInvalid,
             Self::Internal { .. } => Code::Internal,
@@ -308,8 +310,8 @@ impl Rejection {
                 headers.insert(header::ALLOW, HeaderValue::from_static(""));
             }
             Cause::Unavailable(
-                Unavailable::Keys { .. }
-                | Unavailable::KeysNotRead { .. }
+                Unavailable::KeysNeverRead { .. }
+                | Unavailable::KeysNotReadAgain { .. }
                 | Unavailable::KeysTooOld { .. }
                 | Unavailable::Introspection { .. }
                 | Unavailable::ReplayLog { .. }
@@ -403,7 +405,7 @@ mod tests {
         let interaction = InteractionId::from_uuid(uuid::Uuid::nil());
         let (upstream, detail) = (Arc::<str>::from("bank"), "InvalidHTTPHeader".to_owned());
         let body = |cause: Unavailable| Rejection::new(cause, Seen::default()).response(&interaction).into_body();
-        let down = body(Unavailable::Upstream { upstream: upstream.clone(), detail: detail.clone() });
+        let down = body(Unavailable::UpstreamUnreachable { upstream: upstream.clone(), detail: detail.clone() });
         assert!(down.contains("could not be reached"), "control: {down}");
         let invalid = body(Unavailable::UpstreamInvalid { upstream, detail });
         assert!(invalid.contains("\"bad_gateway\"") && !invalid.contains("could not be reached"), "{invalid}");
@@ -417,8 +419,8 @@ mod tests {
         let challenge = missing.headers().get(header::WWW_AUTHENTICATE).unwrap().to_str().unwrap();
         assert_eq!(challenge, "Bearer realm=\"fapi\"");
         for down in [
-            Unavailable::Keys { issuer: "bank".into() },
-            Unavailable::KeysNotRead { issuer: "bank".into() },
+            Unavailable::KeysNeverRead { issuer: "bank".into() },
+            Unavailable::KeysNotReadAgain { issuer: "bank".into() },
             Unavailable::KeysTooOld { issuer: "bank".into(), age: 86401, max_age: 86400 },
         ] {
             let down = Rejection::new(down, Seen::default());

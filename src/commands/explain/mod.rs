@@ -184,8 +184,8 @@ fn needs_issuer(cause: &Cause) -> bool {
 /// The name of the issuer that would have to be asked to go on.
 fn awaited(cause: &Cause) -> Option<&Arc<str>> {
     let Cause::Unavailable(
-        Unavailable::Keys { issuer }
-        | Unavailable::KeysNotRead { issuer }
+        Unavailable::KeysNeverRead { issuer }
+        | Unavailable::KeysNotReadAgain { issuer }
         | Unavailable::KeysTooOld { issuer, .. }
         | Unavailable::Introspection { issuer, .. },
     ) = cause
