@@ -161,7 +161,7 @@ impl Gateway {
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
-            began: &|| self.replay.began(self.freshness.clock_skew),
+            replay_log_began: &|| self.replay.began(self.freshness.clock_skew),
             now,
         };
         let evidence = SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?;

@@ -35,7 +35,7 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
             nonce,
             freshness: &FRESHNESS,
             keys: &NoProofKeys,
-            began: &|| UnixTime(0),
+            replay_log_began: &|| UnixTime(0),
             now: UnixTime(1_562_262_618),
         };
         let _ = SignedProof::verify(credentials.proofs(), &context).and_then(|proof| proof.check_freshness(&context));

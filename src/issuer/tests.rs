@@ -134,7 +134,7 @@ async fn validate_at(
         nonce: NonceMode::Never,
         freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
         keys: &NoProofKeys,
-        began: &|| NOW,
+        replay_log_began: &|| NOW,
         now,
     };
     let peer = Peer::Anonymous(NoCertificate::NotPresented);

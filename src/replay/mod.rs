@@ -152,7 +152,7 @@ mod tests {
             nonce: NonceMode::Never,
             freshness: &freshness,
             keys: &NoProofKeys,
-            began: &|| UnixTime(0),
+            replay_log_began: &|| UnixTime(0),
             now: at,
         };
         SignedProof::verify(Proofs::One(&proof), &context).unwrap().check_freshness(&context).unwrap()

@@ -364,7 +364,7 @@ fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<Ver
         nonce: NonceMode::Never,
         freshness: &freshness,
         keys: &KnownKeys::new(10),
-        began: &|| UnixTime(0),
+        replay_log_began: &|| UnixTime(0),
         now: UnixTime(now),
     };
     SignedProof::verify(credentials.proofs(), &context)

@@ -280,7 +280,7 @@ mod tests {
             nonce: NonceMode::Never,
             freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
             keys: &NoProofKeys,
-            began: &|| UnixTime(0),
+            replay_log_began: &|| UnixTime(0),
             now: NOW,
         };
         let peer = Peer::Certificate(Arc::new(certificate));

@@ -47,7 +47,7 @@ impl Api {
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &NoProofKeys,
-            began: &|| self.started_at,
+            replay_log_began: &|| self.started_at,
             now,
         };
         let evidence = SenderEvidence::collect(credentials, peer, context, policy.schemes())?;

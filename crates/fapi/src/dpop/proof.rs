@@ -52,7 +52,7 @@ pub struct ProofContext<'a> {
     pub keys: &'a dyn ProofKeys,
     /// Returns when the replay log was started; called only for a proof whose signature is valid. A proof that may have
     /// been used before needs a nonce from after this time.
-    pub began: &'a (dyn Fn() -> UnixTime + Sync),
+    pub replay_log_began: &'a (dyn Fn() -> UnixTime + Sync),
     /// The time of the request.
     pub now: UnixTime,
 }
@@ -138,7 +138,7 @@ impl SignedProof {
     /// # Errors
     /// [`DpopError::Stale`], [`DpopError::NonceRequired`], [`DpopError::ClaimMalformed`].
     pub fn check_freshness(self, context: &ProofContext<'_>) -> Result<VerifiedProof, DpopError> {
-        let ProofContext { nonce: mode, freshness, began, now, .. } = *context;
+        let ProofContext { nonce: mode, freshness, replay_log_began, now, .. } = *context;
         let Freshness { max_age, clock_skew, ref nonces } = *freshness;
         let Self { key, id, issued_at, claims, .. } = self;
         // (11) "The creation time of the JWT, as determined by either the iat claim or a server managed timestamp via
@@ -155,7 +155,7 @@ impl SignedProof {
         let given = GivenNonce::read(&claims, nonces)?;
         // A proof may be used before its `iat`, by the clock skew. Until this time, it may have been used before the
         // log started.
-        let unknown_until = began().plus(clock_skew);
+        let unknown_until = replay_log_began().plus(clock_skew);
         // A nonce is issued for the second after that, even while it is still to come.
         let next_nonce = || nonces.issue(now.max(unknown_until.plus(1)));
         let ahead = clock_skew.saturating_add(1);
@@ -397,7 +397,7 @@ mod tests {
                 nonce,
                 freshness: &self.freshness,
                 keys: &self.keys,
-                began: &|| UnixTime(began),
+                replay_log_began: &|| UnixTime(began),
                 now: UnixTime(now),
             };
             let proof = SignedProof::verify(Proofs::One(proof), &context)?;
@@ -461,7 +461,7 @@ mod tests {
             nonce: NonceMode::Never,
             freshness: &client.freshness,
             keys: &client.keys,
-            began: &|| UnixTime(0),
+            replay_log_began: &|| UnixTime(0),
             now: UnixTime(NOW),
         };
         let signed = SignedProof::verify(Proofs::One(&proof), &context).unwrap();
