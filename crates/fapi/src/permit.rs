@@ -41,7 +41,7 @@ pub enum Admission {
 }
 
 impl Admission {
-    /// Decides by the route's requirement.
+    /// What this route requires.
     pub fn to(route: Matched) -> Self {
         let route = route.into_route();
         match &route.requirement {
@@ -54,7 +54,7 @@ impl Admission {
     }
 }
 
-/// Protects a route.
+/// A protected route and its policy, which lets a token pass or not.
 #[derive(Clone, Debug)]
 pub struct Guard {
     route: Arc<Route>,

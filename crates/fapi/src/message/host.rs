@@ -72,9 +72,7 @@ fn check_target(request: &Parts, head: Head<'_>, host: &str) -> Result<(), Messa
         return if target == parsed { Ok(()) } else { Err(differs) };
     }
     let malformed = |why| MessageError::HostMalformed { why };
-    let (scheme, rest) = target
-        .split_at_checked(b"https://".len())
-        .ok_or_else(|| malformed("the target is neither a path nor an absolute https URI"))?;
+    let (scheme, rest) = target.split_at_checked(b"https://".len()).unwrap_or((target, b""));
     if !scheme.eq_ignore_ascii_case(b"https://") {
         return Err(malformed("the target is neither a path nor an absolute https URI"));
     }

@@ -77,8 +77,9 @@ pub(super) struct Mapping {
     pub(super) subject_domain: Box<[u8]>,
 }
 
+/// The purposes of an extended key usage (RFC 5280 §4.2.1.12).
 struct Purposes {
-    none: bool,
+    is_empty: bool,
     client_auth: bool,
 }
 
@@ -147,7 +148,7 @@ impl<'c> Certificate<'c> {
                 ParsedExtension::KeyUsage(value) if is_one_value() => self.key_usage = Some(value.flags),
                 ParsedExtension::ExtendedKeyUsage(value) if is_one_value() => {
                     self.purposes = Some(Purposes {
-                        none: Any::from_der(extension.value).is_ok_and(|(_, value)| value.data.is_empty()),
+                        is_empty: Any::from_der(extension.value).is_ok_and(|(_, value)| value.data.is_empty()),
                         client_auth: value.client_auth,
                     });
                 }
@@ -210,7 +211,7 @@ impl<'c> Certificate<'c> {
         }
         match &self.purposes {
             // ExtKeyUsageSyntax ::= SEQUENCE SIZE (1..MAX)
-            Some(purposes) if purposes.none => Err(Fault::Malformed),
+            Some(purposes) if purposes.is_empty => Err(Fault::Malformed),
             Some(purposes) if client_auth && !purposes.client_auth => Err(Fault::WrongPurpose),
             Some(_) | None => Ok(()),
         }

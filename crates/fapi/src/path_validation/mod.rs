@@ -123,9 +123,9 @@ pub fn validate(
         anchors,
         rules,
         verification,
-        steps: MAX_STEPS,
+        steps_left: MAX_STEPS,
         signatures_left: MAX_SIGNATURES,
-        comparisons: Comparisons(MAX_COMPARISONS),
+        comparisons_left: Comparisons(MAX_COMPARISONS),
         known: HashMap::new(),
         fault: Fault::NoPath,
     };
@@ -178,9 +178,9 @@ struct Search<'s, 'c> {
     anchors: &'s [Anchor],
     rules: Rules,
     verification: &'s dyn Verification,
-    steps: u32,
+    steps_left: u32,
     signatures_left: u32,
-    comparisons: Comparisons,
+    comparisons_left: Comparisons,
     /// Whether the certificate was signed with the key of the issuer; both by their place.
     known: HashMap<(Option<usize>, Issuer), bool>,
     fault: Fault,
@@ -202,7 +202,7 @@ impl<'s, 'c> Search<'s, 'c> {
         let Some(top) = top else { return Ok(false) };
         for (place, anchor) in self.anchors.iter().enumerate() {
             if anchor.subject == top.issuer {
-                self.steps = self.steps.checked_sub(1).ok_or(Fault::TooMuchWork)?;
+                self.steps_left = self.steps_left.checked_sub(1).ok_or(Fault::TooMuchWork)?;
                 match self.walk(path, place, anchor) {
                     Ok(()) => return Ok(true),
                     Err(Fault::TooMuchWork) => return Err(Fault::TooMuchWork),
@@ -218,7 +218,7 @@ impl<'s, 'c> Search<'s, 'c> {
                 .filter_map(|place| self.at(*place))
                 .all(|used| used.names.subject != other.names.subject || used.key != other.key);
             if other.names.subject == top.issuer && is_new {
-                self.steps = self.steps.checked_sub(1).ok_or(Fault::TooMuchWork)?;
+                self.steps_left = self.steps_left.checked_sub(1).ok_or(Fault::TooMuchWork)?;
                 path.push(place);
                 if self.extend(path)? {
                     return Ok(true);
@@ -251,7 +251,7 @@ impl<'s, 'c> Search<'s, 'c> {
             // §6.1.3 (b), (c)
             if !authority.is_self_issued() {
                 for constraints in &constraints {
-                    constraints.check(&authority.names, &mut self.comparisons)?;
+                    constraints.check(&authority.names, &mut self.comparisons_left)?;
                 }
             }
             policies.enter(authority, false)?;
@@ -267,7 +267,7 @@ impl<'s, 'c> Search<'s, 'c> {
         }
         self.check_signature(None, self.leaf, issuer, key)?;
         for constraints in &constraints {
-            constraints.check(&self.leaf.names, &mut self.comparisons)?;
+            constraints.check(&self.leaf.names, &mut self.comparisons_left)?;
         }
         policies.enter(self.leaf, true)?;
         policies.wrap_up(self.leaf)?;

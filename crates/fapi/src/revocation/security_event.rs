@@ -251,15 +251,19 @@ impl Event {
         match format(subject)? {
             "complex" if self != Self::TokenRevoked => self.complex(subject, issuer),
             // The event determines what an opaque identifier identifies: a session in CAEP §3.1.
-            "opaque" if self == Self::SessionRevoked => Ok(vec![Subject::SessionId(own(subject, "id")?)]),
-            "opaque" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(own(subject, "id")?)]),
-            "iss_sub" | "iss-sub" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(user(subject, issuer)?)]),
-            "jwt_id" | "jwt-id" => {
-                is_of(subject, issuer)?;
-                Ok(vec![Subject::Jti(own(subject, "jti")?)])
+            "opaque" if self == Self::SessionRevoked => Ok(vec![Subject::SessionId(required(subject, "id")?)]),
+            "opaque" if self != Self::TokenRevoked => Ok(vec![Subject::Subject(required(subject, "id")?)]),
+            "iss_sub" | "iss-sub" if self != Self::TokenRevoked => {
+                Ok(vec![Subject::Subject(iss_sub(subject, issuer)?)])
             }
-            "oauth_token" if self == Self::TokenRevoked => token(subject, issuer),
-            "oauth_client" if self == Self::TokensRevoked => Ok(vec![Subject::ClientId(own(subject, "client_id")?)]),
+            "jwt_id" | "jwt-id" => {
+                check_issuer(subject, issuer)?;
+                Ok(vec![Subject::Jti(required(subject, "jti")?)])
+            }
+            "oauth_token" if self == Self::TokenRevoked => oauth_token(subject, issuer),
+            "oauth_client" if self == Self::TokensRevoked => {
+                Ok(vec![Subject::ClientId(required(subject, "client_id")?)])
+            }
             _ => Err("its format is unknown, or not one of the event"),
         }
     }
@@ -269,14 +273,14 @@ impl Event {
     fn complex(self, subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
         let session = match subject.get("session") {
             None => None,
-            Some(Value::Object(session)) if format(session)? == "opaque" => Some(own(session, "id")?),
+            Some(Value::Object(session)) if format(session)? == "opaque" => Some(required(session, "id")?),
             Some(_) => return Err("its session is not opaque"),
         };
         let user = match subject.get("user") {
             None => None,
             Some(Value::Object(user)) => Some(match format(user)? {
-                "opaque" => own(user, "id")?,
-                "iss_sub" | "iss-sub" => self::user(user, issuer)?,
+                "opaque" => required(user, "id")?,
+                "iss_sub" | "iss-sub" => iss_sub(user, issuer)?,
                 _ => return Err("its user is neither iss_sub nor opaque"),
             }),
             Some(_) => return Err("its user is not an object"),
@@ -303,33 +307,36 @@ fn format(subject: &Map<String, Value>) -> Result<&str, &'static str> {
     }
 }
 
-fn own(subject: &Map<String, Value>, member: &str) -> Result<Box<str>, &'static str> {
+/// The value of a member that the format requires, a non-empty text.
+fn required(subject: &Map<String, Value>, member: &str) -> Result<Box<str>, &'static str> {
     match subject.get(member) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str().into()),
         Some(_) | None => Err("a member that its format requires is missing or not text"),
     }
 }
 
-fn user(subject: &Map<String, Value>, issuer: &str) -> Result<Box<str>, &'static str> {
-    is_of(subject, issuer)?;
-    own(subject, "sub")
+/// The `sub` of the format `iss_sub`.
+fn iss_sub(subject: &Map<String, Value>, issuer: &str) -> Result<Box<str>, &'static str> {
+    check_issuer(subject, issuer)?;
+    required(subject, "sub")
 }
 
-fn is_of(subject: &Map<String, Value>, issuer: &str) -> Result<(), &'static str> {
-    if *own(subject, "iss")? == *issuer { Ok(()) } else { Err("it is of another issuer than the event") }
+/// Checks that the subject is of the issuer that reports the event.
+fn check_issuer(subject: &Map<String, Value>, issuer: &str) -> Result<(), &'static str> {
+    if *required(subject, "iss")? == *issuer { Ok(()) } else { Err("it is of another issuer than the event") }
 }
 
 /// OAuth Event Types §2.1. Only the token itself can be hashed; other identifiers of a token are not supported.
 ///
 /// A JWT is revoked by its `jti` too. Its signature need not be verified: the issuer that signed the event may revoke
 /// whichever of its tokens it names.
-fn token(subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
-    if *own(subject, "token_type")? != *"access_token" {
+fn oauth_token(subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject>, &'static str> {
+    if *required(subject, "token_type")? != *"access_token" {
         return Err("the token is not an access token; name the session or the user of a refresh token");
     }
-    match &*own(subject, "token_identifier_alg")? {
+    match &*required(subject, "token_identifier_alg")? {
         "plain" | "token_string" => {
-            let token = own(subject, "token")?;
+            let token = required(subject, "token")?;
             let jws = Jws::split(&token).ok().filter(|jws| jws.claimed("iss") == Some(issuer));
             let jti = jws.as_ref().and_then(|jws| jws.claimed("jti")).filter(|jti| !jti.is_empty());
             let jti = jti.map(|jti| Subject::Jti(jti.into()));

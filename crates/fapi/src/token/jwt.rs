@@ -79,7 +79,7 @@ impl<'r> UnverifiedJws<'r> {
         self.0.claimed("iss")
     }
 
-    /// Whether it has an `iss`, of whatever type.
+    /// Whether it has an `iss` that is not `null`, of whatever type.
     pub fn has_issuer(&self) -> bool {
         self.0.states("iss")
     }
