@@ -170,38 +170,26 @@ impl Permit {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Method, Request, header};
+    use http::{HeaderValue, Request, header};
     use serde_json::json;
 
     use super::*;
     use crate::UnixTime;
     use crate::code::Code;
     use crate::credentials::{Credentials, Scheme};
-    use crate::dpop::{Freshness, NoProofKeys, Nonces, ProofContext};
-    use crate::peer::{ClientCertificate, Peer};
+    use crate::dpop::{NoProofKeys, ProofContext};
+    use crate::peer::Peer;
     use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
-    use crate::route::{Forward, Origin, PathCharacters, Pattern, Routes, Target};
+    use crate::route::{Origin, Routes, Target};
     use crate::sender::SenderEvidence;
-    use crate::testing::introspected;
+    use crate::testing::{certificate, freshness, introspected, route};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
     fn routes() -> Routes {
         let scopes = ScopeRule::All(vec!["accounts".into()]);
         let policy = Policy::new(scopes, vec![IssuerIndex(0)], vec![Scheme::Bearer], NonceMode::Never).unwrap();
-        let route = |name: &str, requirement| Route {
-            name: name.into(),
-            pattern: Pattern::parse(&format!("/{name}")).unwrap(),
-            path_characters: PathCharacters::Strict,
-            hosts: vec![],
-            methods: vec![Method::GET],
-            requirement,
-            upstream: UpstreamRef { name: "accounts".into(), index: 0 },
-            forward: Forward::default(),
-            limits: crate::route::Limits::default(),
-            on_expiry: crate::route::OnExpiry::default(),
-            cors: None,
-        };
+        let route = |name: &str, requirement| route(name, &format!("/{name}"), requirement);
         let (protected, open) = (route("p", Requirement::Protected(policy.into())), route("o", Requirement::Public));
         assert_eq!(protected.policy().map(Policy::scope_text), Some("accounts"));
         assert!(open.policy().is_none());
@@ -264,9 +252,7 @@ mod tests {
 
     /// A token with this scope that is bound to the client's certificate.
     fn bound(scope: &str) -> BoundToken {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
-        let certificate = ClientCertificate::from_der(der.der()).unwrap();
+        let certificate = certificate();
         let cnf = json!({ "x5t#S256": certificate.thumbprint().to_string() });
         let (mut request, ()) = Request::get("/p").body(()).unwrap().into_parts();
         request.headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer token"));
@@ -278,7 +264,7 @@ mod tests {
             target: &target,
             token: credentials.token(),
             nonce: NonceMode::Never,
-            freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
+            freshness: &freshness(),
             keys: &NoProofKeys,
             replay_log_began: &|| UnixTime(0),
             now: NOW,

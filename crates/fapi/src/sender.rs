@@ -252,13 +252,13 @@ mod tests {
     use super::*;
     use crate::client::proof::{self, ProofKey};
     use crate::code::Code;
-    use crate::dpop::{Freshness, NoProofKeys, Nonces};
+    use crate::dpop::NoProofKeys;
     use crate::jose::keys::Algorithm;
     use crate::jose::signing::PrivateKey;
     use crate::peer::ClientCertificate;
     use crate::policy::NonceMode;
     use crate::route::{Origin, Target};
-    use crate::testing::introspected;
+    use crate::testing::{certificate, freshness, introspected};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -267,12 +267,6 @@ mod tests {
         let key = PrivateKey::generate(Algorithm::EdDsa).unwrap();
         let thumbprint = KeyThumbprint::of_jwk(&key.public_jwk().unwrap()).unwrap();
         (ProofKey::new(key).unwrap(), thumbprint)
-    }
-
-    fn certificate() -> ClientCertificate {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
-        ClientCertificate::from_der(der.der()).unwrap()
     }
 
     fn peer(certificate: &ClientCertificate) -> Peer {
@@ -301,7 +295,7 @@ mod tests {
             target: &Target::parse(&request, &Arc::new(Origin::parse("https://api.example").unwrap())).unwrap(),
             token: credentials.token(),
             nonce: NonceMode::Never,
-            freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
+            freshness: &freshness(),
             keys: &NoProofKeys,
             replay_log_began: &|| UnixTime(0),
             now: NOW,

@@ -1,14 +1,19 @@
-//! Keys that the tests of this crate sign with, forged JWTs, and tokens of an issuer that was asked.
+//! What the tests of several steps need: keys to sign with, forged JWTs, tokens of an issuer that was asked, client
+//! certificates and routes.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::UnixTime;
 use crate::credentials::PresentedToken;
+use crate::dpop::{Freshness, Nonces};
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
+use crate::peer::ClientCertificate;
+use crate::route::{Forward, Limits, OnExpiry, PathCharacters, Pattern, Requirement, Route, UpstreamRef};
 use crate::token::introspection::Answer;
 use crate::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, TokenIds};
 
@@ -31,6 +36,35 @@ pub(crate) fn expected() -> Expected {
         audiences: vec!["https://rs.example".into()],
         algorithms: Algorithm::ALL.to_vec(),
         form: AccessTokenForm::default(),
+    }
+}
+
+/// A self-signed client certificate that is valid from 1975 to 4096.
+pub(crate) fn certificate() -> ClientCertificate {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
+    ClientCertificate::from_der(der.der()).unwrap()
+}
+
+/// Proofs of at most 60 seconds, by a clock that may be 10 ahead, and nonces that are replaced after 60.
+pub(crate) fn freshness() -> Freshness {
+    Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() }
+}
+
+/// A route for GET on every host.
+pub(crate) fn route(name: &str, pattern: &str, requirement: Requirement) -> Route {
+    Route {
+        name: name.into(),
+        pattern: Pattern::parse(pattern).unwrap(),
+        path_characters: PathCharacters::Strict,
+        hosts: vec![],
+        methods: vec![Method::GET],
+        requirement,
+        upstream: UpstreamRef { name: "accounts".into(), index: 0 },
+        forward: Forward::default(),
+        limits: Limits::default(),
+        on_expiry: OnExpiry::default(),
+        cors: None,
     }
 }
 

@@ -322,6 +322,7 @@ mod tests {
     use super::*;
     use crate::code::Code;
     use crate::route::Origin;
+    use crate::testing::freshness;
 
     const NOW: u64 = 1_700_000_010;
     const TOKEN: &str = "token";
@@ -348,9 +349,8 @@ mod tests {
 
     impl Client {
         fn new() -> Self {
-            let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() };
             let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-            Self { key, keys: Remembered::default(), freshness }
+            Self { key, keys: Remembered::default(), freshness: freshness() }
         }
 
         fn jwk(&self) -> Value {

@@ -55,13 +55,7 @@ mod tests {
     use super::*;
     use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
     use crate::peer::NoCertificate;
-
-    /// A certificate that is valid from 1975 to 4096.
-    fn certificate() -> Arc<ClientCertificate> {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let der = rcgen::CertificateParams::new(vec!["client.example".into()]).unwrap().self_signed(&key).unwrap();
-        Arc::new(ClientCertificate::from_der(der.der()).unwrap())
-    }
+    use crate::testing::certificate;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
     const KEY: KeyThumbprint = KeyThumbprint::from_bytes([7; 32]);
@@ -69,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_named_if_a_trust_anchor_or_the_token_vouches_for_it() {
-        let own = certificate();
+        let own = Arc::new(certificate());
         let thumbprint = *own.thumbprint();
         let bindings = [
             (None, false),
@@ -91,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_certificate_out_of_its_time_is_not_named_whoever_vouches() {
-        let own = certificate();
+        let own = Arc::new(certificate());
         let bound = Confirmation::Certificate(*own.thumbprint());
         let not_after = own.not_after();
         let peer = Peer::Certificate(own);
@@ -104,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_client_without_a_certificate_has_none_to_name() {
-        let own = certificate();
+        let own = Arc::new(certificate());
         let bound = Confirmation::Certificate(*own.thumbprint());
         assert!(VouchedCertificate::of(&Peer::Certificate(own), true, Some(&bound), NOW).is_some()); // control
         for reason in [

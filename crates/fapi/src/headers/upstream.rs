@@ -157,22 +157,11 @@ mod tests {
     use super::*;
     use crate::headers::strip::{NAMES, PREFIXES, class_of};
     use crate::permit::Admission;
-    use crate::route::{Forward, Origin, PathCharacters, Pattern, Requirement, Route, Routes, Target, UpstreamRef};
+    use crate::route::{Forward, Origin, Requirement, Route, Routes, Target};
+    use crate::testing::route;
 
     fn permit(forward: Forward) -> Permit {
-        let route = Route {
-            name: "r".into(),
-            pattern: Pattern::parse("/**").unwrap(),
-            path_characters: PathCharacters::Strict,
-            hosts: vec![],
-            methods: vec![http::Method::GET],
-            requirement: Requirement::Public,
-            upstream: UpstreamRef { name: "u".into(), index: 0 },
-            forward,
-            limits: crate::route::Limits::default(),
-            on_expiry: crate::route::OnExpiry::default(),
-            cors: None,
-        };
+        let route = Route { forward, ..route("r", "/**", Requirement::Public) };
         let request = http::Request::get("/").body(()).unwrap().into_parts().0;
         let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
         let found = Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()).unwrap();

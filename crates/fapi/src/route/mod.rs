@@ -461,17 +461,9 @@ mod tests {
 
     fn route(name: &str, pattern: &str, methods: &[Method], hosts: &[&str]) -> Route {
         Route {
-            name: name.into(),
-            pattern: Pattern::parse(pattern).unwrap(),
-            path_characters: PathCharacters::Strict,
             hosts: hosts.iter().map(|host| Box::from(*host)).collect(),
             methods: methods.to_vec(),
-            requirement: Requirement::Public,
-            upstream: UpstreamRef { name: "accounts".into(), index: 0 },
-            forward: Forward::default(),
-            limits: Limits::default(),
-            on_expiry: OnExpiry::default(),
-            cors: None,
+            ..crate::testing::route(name, pattern, Requirement::Public)
         }
     }
 
