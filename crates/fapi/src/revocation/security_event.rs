@@ -346,6 +346,7 @@ fn oauth_token(subject: &Map<String, Value>, issuer: &str) -> Result<Vec<Subject
     }
 }
 
+/// Reads a time, rounded up: of what may have happened within a second, rather more is revoked than less.
 fn time(members: &Map<String, Value>, claim: &'static str) -> Result<Option<UnixTime>, EventError> {
     numeric_date(members, claim, f64::ceil).map_err(|_| EventError::TimeMalformed { claim })
 }
