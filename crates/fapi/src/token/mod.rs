@@ -1,4 +1,4 @@
-//! An access token, from the text of a JWT or the answer of its issuer to an [`ActiveToken`].
+//! An access token, from the text of a JWT or the introspection response of its issuer to an [`ActiveToken`].
 
 mod active;
 mod claims;
