@@ -109,7 +109,7 @@ impl TokenIds {
         let url_safe = signature.replace('+', "-").replace('/', "_");
         let Ok(bytes) = LENIENT.decode(url_safe) else { return Self { own, others: [None; 2] } };
         let id = |bytes: &[u8]| TokenHash::of_text(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))).id();
-        let canonical = Some(id(&bytes)).filter(|_| URL_SAFE_NO_PAD.encode(&bytes) != signature);
+        let canonical = (URL_SAFE_NO_PAD.encode(&bytes) != signature).then(|| id(&bytes));
         let negated = match bytes.as_chunks::<32>() {
             ([r, s], []) => negated_s(s).map(|s| id(&[*r, s].concat())),
             _ => None,
