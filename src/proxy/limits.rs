@@ -67,9 +67,7 @@ impl Proxy {
             }
             Ok((turn, Waited::Yes)) => {
                 context.turn = Some(turn);
-                // The wait may have taken all the time there was.
-                self.check_overdue(context)?;
-                self.check_token(context)
+                self.check_again(context)
             }
             Err(NoTurn::Full) => {
                 self.check_overdue(context)?;
@@ -95,8 +93,10 @@ impl Proxy {
         Err(context.refuse(cause, "the exchange may not go on").into_down())
     }
 
-    /// Ends an exchange that has waited before anything of it was sent, if its token has ended meanwhile.
-    fn check_token(&self, context: &mut Context) -> pingora::Result<()> {
+    /// Ends an exchange that was held up before it is sent, or sent again, if its time is over or its token has ended
+    /// meanwhile.
+    pub(super) fn check_again(&self, context: &mut Context) -> pingora::Result<()> {
+        self.check_overdue(context)?;
         let gateway = &context.generation.gateway;
         let token = context.exchange.permit().and_then(|permit| permit.token());
         let Some(error) = token.and_then(|token| gateway.still_active(token.token(), self.clock.unix_time()).err())

@@ -231,9 +231,8 @@ impl ProxyHttp for Proxy {
         };
         context.upstream = Some(permit.upstream().name.clone());
         self.take_turn(session, context).await?;
-        // An earlier attempt may have taken all the time there was.
         if context.attempts > 0 {
-            self.check_overdue(context)?;
+            self.check_again(context)?;
         }
         context.attempts = context.attempts.saturating_add(1);
         // A body that is sent again is counted again.

@@ -14,7 +14,9 @@ use rustls::{RootCertStore, ServerConfig};
 use sandbox::https::{Answer, HttpServer, Recorded};
 use sandbox::pki::{self, Authority, Credential};
 use sandbox::tls::tls_config;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -328,6 +330,47 @@ async fn a_proof_counts_once_however_many_servers_are_tried() {
     assert_eq!((server.requests().len(), retries(&world).await), (2, 1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn at_05_a_request_whose_token_ends_after_a_failed_attempt_is_not_sent_again() {
+    for (what, judged, attempts) in [
+        ("nothing", (502, "upstream_unreachable"), 2), // control
+        ("it expires", (401, "token_expired"), 1),
+        ("it is revoked", (401, "token_revoked"), 1),
+    ] {
+        let servers =
+            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let urls = servers.each_ref().map(|server| format!("https://{}", server.local_addr().unwrap()));
+        let world = World::with(|scene| {
+            let scene = scene.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }");
+            with_bank(scene, &urls, ", tls: { trust_anchors: [ca.pem] }")
+        })
+        .await;
+        let token = world.token().expires_at(world.clock.now() + 60);
+        let accepted = AtomicUsize::new(0);
+        // Each server closes its connections within the handshake, when the token has ended.
+        let closing = async {
+            for _ in 0..10 {
+                let connection = tokio::select! {
+                    connection = servers[0].accept() => connection,
+                    connection = servers[1].accept() => connection,
+                };
+                accepted.fetch_add(1, Ordering::Relaxed);
+                match what {
+                    "it expires" => world.clock.advance(60),
+                    "it is revoked" => world.gateway.revoke(&json!({ "jti": token.claims()["jti"] })).await,
+                    _ => {}
+                }
+                drop(connection);
+            }
+        };
+        let answer = tokio::select! {
+            answer = world.judge(request("/bank/accounts", &world.sign(&token))) => answer,
+            () = closing => panic!("{what}: too many attempts"),
+        };
+        assert_eq!((answer, accepted.into_inner()), ((judged.0, judged.1.to_owned()), attempts), "{what}");
+    }
+}
+
 /// The numbers of the connections that the calls arrived on, without repetitions, in order.
 fn connections(calls: &[Call]) -> Vec<usize> {
     let mut numbers: Vec<usize> = calls.iter().map(|call| call.connection).collect();
@@ -397,7 +440,7 @@ async fn t2_upstreams_share_no_connection_though_the_server_is_the_same() {
 
 /// An upstream that sends more than it was asked for; also returns the number of its connections.
 async fn talkative() -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let count = connections.clone();
     tokio::spawn(async move {
@@ -942,7 +985,7 @@ async fn options_goes_no_further_than_max_forwards_allows() {
 /// A server that answers the first request on each connection, and closes the connection upon a second one for
 /// `/bank/close` and upon any for `/bank/partial`; also returns the number of requests.
 async fn forgetful() -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, requests) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let count = requests.clone();
     tokio::spawn(async move {
