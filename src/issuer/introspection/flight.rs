@@ -64,8 +64,8 @@ impl Introspector {
         if let Some(token) = self.remembered(hash, Some(max_age)) {
             return Ok(Joined::Known(Ok(token)));
         }
-        if let Some(error) = self.refused(hash, Some(max_age)) {
-            return Ok(Joined::Known(Err(error.into())));
+        if let Some(refused) = self.refused(hash, Some(max_age)) {
+            return Ok(Joined::Known(Err(refused.into())));
         }
         let place = match self.take_place(asker) {
             Ok(place) => place,

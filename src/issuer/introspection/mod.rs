@@ -26,7 +26,7 @@ use fapi::jose::statement::Signer;
 use fapi::rejection::{ShareExceeded, Unavailable};
 use fapi::text::is_media_type;
 use fapi::token::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES};
-use fapi::token::{ActiveToken, Expected, TokenError, TokenHash, TokenIds};
+use fapi::token::{ActiveToken, Expected, Named, RefusedToken, TokenError, TokenHash, TokenIds};
 use http::{StatusCode, header};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -66,7 +66,7 @@ pub struct Introspector {
     /// Tokens that the issuer reported as active, and when it was asked.
     active: Cache<TokenHash, Remembered<Instant>>,
     /// Tokens that it reported as not active or that are not acceptable here, why, and when it was asked.
-    refused: Cache<TokenHash, (TokenError, Instant)>,
+    refused: Cache<TokenHash, (RefusedToken, Instant)>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
     places: Arc<Places>,
     complaint: Mutex<Complaint>,
@@ -159,9 +159,9 @@ impl Introspector {
     }
 
     /// Why the token is not accepted, if the issuer was asked at most `max_age` ago and within `inactive_max_age`.
-    fn refused(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<TokenError> {
-        let (error, since) = self.refused.get(hash)?;
-        max_age.is_none_or(|max_age| since.elapsed() < max_age).then_some(error)
+    fn refused(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<RefusedToken> {
+        let (refused, since) = self.refused.get(hash)?;
+        max_age.is_none_or(|max_age| since.elapsed() < max_age).then_some(refused)
     }
 
     /// The cached token, whether or not it has been revoked since.
@@ -203,8 +203,8 @@ impl Introspector {
         max_age: Option<Duration>,
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
-        if let Some(error) = self.refused(hash, max_age) {
-            return Err(error.into());
+        if let Some(refused) = self.refused(hash, max_age) {
+            return Err(refused.into());
         }
         let own = self.settings.cache.max_age;
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
@@ -246,7 +246,9 @@ impl Introspector {
             }
             Answer::Inactive => {
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Inactive, began.elapsed());
-                Err(TokenError::Inactive)
+                let issuer = self.expected.name.clone();
+                let named = Named { issuer, client_id: None, subject: None };
+                Err(RefusedToken { error: TokenError::Inactive, named: Some(Arc::new(named)) })
             }
         };
         match &judged {
@@ -254,9 +256,9 @@ impl Introspector {
                 token.cleared().note(generation);
                 self.remember(hash, token, asked_at, now);
             }
-            Err(error) => {
+            Err(refused) => {
                 self.active.invalidate(hash);
-                self.refused.insert(*hash, (error.clone(), asked_at));
+                self.refused.insert(*hash, (with_short_names(refused), asked_at));
             }
         }
         Ok(judged?)
@@ -460,6 +462,15 @@ fn moved_on(now: UnixTime, began: Instant) -> UnixTime {
     now.plus(began.elapsed().as_secs())
 }
 
+/// The refusal without names that are long: they are the issuer's, and there is room for [`MAX_REFUSED`] refusals.
+fn with_short_names(refused: &RefusedToken) -> RefusedToken {
+    let short = |name: &Option<Box<str>>| name.clone().filter(|name| name.len() <= MAX_NAME);
+    let named = refused.named.as_deref().map(|Named { issuer, client_id, subject }| {
+        Arc::new(Named { issuer: issuer.clone(), client_id: short(client_id), subject: short(subject) })
+    });
+    RefusedToken { error: refused.error.clone(), named }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -469,3 +480,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const QUESTIONS: usize = 3;
 /// The most refused tokens in the cache; anyone can invent more.
 const MAX_REFUSED: u64 = 10_000;
+/// The longest name of a client or a subject that is cached with a refusal, in bytes.
+const MAX_NAME: usize = 256;

@@ -272,7 +272,7 @@ fn atk_ca_09_what_was_learnt_later_is_not_undone_by_an_earlier_question() {
     let introspector = alone(|_| {});
     remember(&introspector, "other", 0);
     let asked_at = instant();
-    introspector.refused.insert(hash("token"), (TokenError::Inactive, asked_at));
+    introspector.refused.insert(hash("token"), (TokenError::Inactive.into(), asked_at));
     let remember_from = |asked_at| {
         introspector.remember(&hash("token"), &active(&introspector, "token", 0), asked_at, NOW);
         (introspector.remembered(&hash("token"), None).is_some(), introspector.refused(&hash("token"), None).is_some())
@@ -287,7 +287,7 @@ fn atk_ca_09_what_was_learnt_later_is_not_undone_by_an_earlier_question() {
 fn int_15_a_refusal_is_as_old_as_its_question_and_counts_for_as_long_as_an_answer_may() {
     let introspector = alone(|_| {});
     let asked_at = instant().checked_sub(Duration::from_secs(2)).expect("a time since the machine was started");
-    introspector.refused.insert(hash("token"), (TokenError::Inactive, asked_at));
+    introspector.refused.insert(hash("token"), (TokenError::Inactive.into(), asked_at));
     for (max_age, expected) in [(None, true), (Some(30), true), (Some(3), true), (Some(2), false), (Some(0), false)] {
         let found = introspector.refused(&hash("token"), max_age.map(Duration::from_secs));
         assert_eq!(found.is_some(), expected, "{max_age:?}");
@@ -317,7 +317,7 @@ fn int_14_neither_bound_of_the_memory_is_passed() {
     }
     let introspector = alone(|_| {});
     for number in 0..20_000 {
-        introspector.refused.insert(hash(&format!("token-{number}")), (TokenError::Inactive, instant()));
+        introspector.refused.insert(hash(&format!("token-{number}")), (TokenError::Inactive.into(), instant()));
     }
     introspector.refused.run_pending_tasks();
     assert!(introspector.refused.entry_count() <= introspector.settings.cache.max_entries);

@@ -145,9 +145,9 @@ struct Line<'a> {
     code: &'static str,
     /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong.
     detail: Option<String>,
-    /// The `name` of the token's issuer, once the token was verified, also if it was refused then.
+    /// The `name` of the token's issuer, once the token was verified or its issuer was asked about it, also if it was refused then.
     issuer: Option<&'a str>,
-    /// The token's `client_id`, once the token was verified.
+    /// The token's `client_id`, once the token was verified or its issuer called it active.
     client_id: Option<&'a str>,
     /// The token's `sub`.
     subject: Option<&'a str>,

@@ -4,7 +4,9 @@
 use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
-use super::{asked, good, judge, judge_answer, judge_new, judge_text, merged, ok, plain, refused, unavailable};
+use super::{
+    INTROSPECTION, asked, good, judge, judge_answer, judge_new, judge_text, merged, ok, plain, refused, unavailable,
+};
 use crate::support::{ORIGIN, World, dpop_request, request};
 
 async fn world() -> World {
@@ -101,6 +103,44 @@ async fn int_21_unknown_members_are_ignored_and_repeated_ones_refused() {
         r#""x":[{"a":1,"\u0061":1}]"#,
     ] {
         assert_eq!(judge_text(&world, with(more)).await, unavailable(), "{more}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_names_the_issuer_of_a_refused_token_and_its_client_as_far_as_the_answer_does() {
+    let world = world().await;
+    let claims = world.token().claims();
+    let both = [json!("bank"), claims["client_id"].clone(), claims["sub"].clone()];
+    let issuer_alone = [json!("bank"), Value::Null, Value::Null];
+    let with = |changes: Value| merged(&good(&world), changes);
+    let long = "x".repeat(257);
+    for (answer, code, first, again) in [
+        (good(&world), "ok", &both, &both), // control
+        (json!({ "active": false, "client_id": "client-1" }), "token_inactive", &issuer_alone, &issuer_alone),
+        (with(json!({ "aud": "https://other.example" })), "token_audience_mismatch", &both, &both),
+        (with(json!({ "exp": world.clock.now() })), "token_expired", &both, &both),
+        (
+            with(json!({ "aud": "https://other.example", "client_id": long, "sub": long })),
+            "token_audience_mismatch",
+            &[json!("bank"), json!(long), json!(long)],
+            &issuer_alone,
+        ),
+    ] {
+        world.issuer.script(INTROSPECTION, plain(answer.to_string()));
+        let token = world.opaque(&world.token());
+        let before = asked(&world).len();
+        // The second answer is one that was cached.
+        for names in [first, again] {
+            let response = world.client().send(request("/accounts", &token)).await.unwrap();
+            let record = world.gateway.record_of(&response);
+            assert_eq!(record["code"], code, "{record}");
+            assert_eq!(
+                &[&record["issuer"], &record["client_id"], &record["subject"]].map(Clone::clone),
+                names,
+                "{record}"
+            );
+        }
+        assert_eq!(asked(&world).len(), before + 1);
     }
 }
 
@@ -284,7 +324,7 @@ async fn int_02_inactive_says_nothing_else_whatever_stands_beside_it() {
     let world = world().await;
     let mut answer = good(&world);
     answer["active"] = json!(false);
-    world.issuer.script(super::INTROSPECTION, plain(answer.to_string()));
+    world.issuer.script(INTROSPECTION, plain(answer.to_string()));
     let response = world.client().send(request("/accounts", &world.opaque(&world.token()))).await.unwrap();
     assert_eq!(response.status(), 401);
     let mut challenges = response.headers().get_all("www-authenticate").iter().map(|value| value.to_str().unwrap());

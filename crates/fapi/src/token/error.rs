@@ -10,7 +10,8 @@ use crate::jose::jws::JwsError;
 use crate::text::{Names, shown_value, with_kid};
 
 /// Whose token it is that its issuer signed, or reported as active, and that is refused nevertheless: for its audience
-/// or times, for what its claims lack, or because it was revoked.
+/// or times, for what its claims lack, or because it was revoked. Of a token that its issuer calls inactive, the issuer
+/// alone is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The configured name of its issuer.

@@ -4,12 +4,14 @@
 //! fault and never the client's. [`ActiveToken::from_introspection`] judges whether an active token is for this
 //! resource.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::active::ActiveToken;
 use super::claims::{Expected, check_audience, check_issuer, required_text};
 use super::confirmation::Confirmation;
-use super::error::TokenError;
+use super::error::{Named, RefusedToken, TokenError};
 use super::hash::TokenIds;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, NotNumericDate, numeric_date};
@@ -158,15 +160,27 @@ impl ActiveToken {
     /// the form of the issuer's tokens, only that of the scopes is about responses.
     ///
     /// # Errors
-    /// [`TokenError`], for the first check that fails: issuer, audience, claims, `token_type`, times.
+    /// [`RefusedToken`], for the first check that fails: issuer, audience, claims, `token_type`, times; with whose token it is by
+    /// the response.
     pub fn from_introspection(
         answer: ActiveAnswer,
         ids: TokenIds,
         expected: &Expected,
         missing_audience: MissingAudience,
         now: UnixTime,
+    ) -> Result<Self, RefusedToken> {
+        let named = Named::of(&answer.0, "client_id", &expected.name);
+        Self::from_answer(answer, ids, expected, missing_audience, now)
+            .map_err(|error| RefusedToken { error, named: Some(Arc::new(named)) })
+    }
+
+    fn from_answer(
+        ActiveAnswer(mut members): ActiveAnswer,
+        ids: TokenIds,
+        expected: &Expected,
+        missing_audience: MissingAudience,
+        now: UnixTime,
     ) -> Result<Self, TokenError> {
-        let mut members = answer.0;
         // RFC 7662 §2.2 makes every member but `active` optional, and issuers write "not there" in three ways.
         let is_there = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
         members.retain(|_, value| is_there(value));
@@ -345,7 +359,19 @@ mod tests {
             panic!("the answer is active")
         };
         let ids = TokenIds::of(PresentedToken::unparsed("token"));
-        ActiveToken::from_introspection(answer, ids, expected, missing_audience, NOW)
+        ActiveToken::from_introspection(answer, ids, expected, missing_audience, NOW).map_err(TokenError::from)
+    }
+
+    #[test]
+    fn a_refused_token_is_whose_the_answer_says() {
+        let answer = json!({ "active": true, "aud": "https://other.example", "client_id": "client-1", "sub": 7 });
+        let Ok(Answer::Active(answer)) = Answer::from_json(answer.to_string().as_bytes()) else { panic!("active") };
+        let (ids, expected) = (TokenIds::of(PresentedToken::unparsed("token")), expected());
+        let refused =
+            ActiveToken::from_introspection(answer, ids, &expected, MissingAudience::Refuse, NOW).unwrap_err();
+        assert!(matches!(refused.error, TokenError::AudienceMismatch { .. }), "{refused}");
+        let named = Named { issuer: expected.name.clone(), client_id: Some("client-1".into()), subject: None };
+        assert_eq!(refused.named.as_deref(), Some(&named));
     }
 
     #[test]
