@@ -9,7 +9,7 @@ use super::shares;
 /// The section `limits` of gateway.yaml.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The largest header section, including the target, in bytes.
+    /// The largest header section, including the method and the target, in bytes.
     pub header_bytes: usize,
     /// The largest number of fields in a header section.
     pub header_count: usize,

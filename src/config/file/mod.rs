@@ -182,7 +182,7 @@ impl JsonSchema for Store {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Limits {
-    /// Largest header section, target included; from 1KiB to 1MiB.
+    /// Largest header section, method and target included; from 1KiB to 1MiB.
     #[schemars(extend("default" = "32KiB"))]
     pub(in crate::config) header_bytes: Option<Size>,
     /// The most fields in a header section; a cookie that HTTP/2 splits is one.

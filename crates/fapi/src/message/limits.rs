@@ -9,7 +9,7 @@ use super::head::Wire;
 /// How large a request may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the target and the fields together, with four more for each field.
+    /// Bytes of the method, the target and the fields together, with four more for each field.
     pub header_bytes: usize,
     /// Number of fields, without pseudo-header fields; the parts of a cookie that HTTP/2 splits are one.
     pub header_count: usize,
@@ -52,8 +52,9 @@ pub(super) fn check_sizes(
     if fields > limits.header_count {
         return Err(MessageError::TooManyFields { fields, limit: limits.header_count });
     }
+    let line = target.saturating_add(request.method.as_str().len());
     // Four for ": " and CRLF.
-    let bytes = request.headers.iter().fold(target, |bytes, (name, value)| {
+    let bytes = request.headers.iter().fold(line, |bytes, (name, value)| {
         bytes.saturating_add(name.as_str().len()).saturating_add(value.len()).saturating_add(4)
     });
     if bytes > limit {

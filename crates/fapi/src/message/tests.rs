@@ -331,12 +331,12 @@ fn fwd_05_refuses_a_target_that_was_parsed_otherwise_than_sent() {
 }
 
 #[test]
-fn measures_target_fields_and_declared_body_up_to_the_limit() {
+fn measures_method_target_fields_and_declared_body_up_to_the_limit() {
     let head = |target: usize, field: usize| {
         format!("GET /{} HTTP/1.1\r\nHost: api.example\r\nX: {}\r\n\r\n", "a".repeat(target), "b".repeat(field))
     };
-    // "/" + "host" + "api.example" + 4 + "x" + 4 is 25.
-    let rest = LIMITS.header_bytes - 25;
+    // "GET" + "/" + "host" + "api.example" + 4 + "x" + 4 is 28.
+    let rest = LIMITS.header_bytes - 28;
     assert_eq!(code_of(head(rest, 0)), None); // control
     assert_eq!(code_of(head(0, rest)), None); // control
     let limit = LIMITS.header_bytes;
@@ -344,6 +344,9 @@ fn measures_target_fields_and_declared_body_up_to_the_limit() {
     assert_eq!(error(head(0, rest + 1)), MessageError::HeaderTooLarge { bytes: limit + 1, limit });
     assert_eq!(error(head(rest + 1, 0)), MessageError::HeaderTooLarge { bytes: limit + 1, limit });
     assert_eq!(error(head(limit, 0)), MessageError::TargetTooLong { bytes: limit + 1, limit });
+    let method = |length: usize| head(0, 0).replacen("GET", &"A".repeat(length), 1);
+    assert_eq!(code_of(method(rest + 3)), None); // control
+    assert_eq!(error(method(rest + 4)), MessageError::HeaderTooLarge { bytes: limit + 1, limit });
     let many = |count: usize| {
         let fields: String = (1..count).map(|number| format!("X-{number}: 1\r\n")).collect();
         judge(format!("GET / HTTP/1.1\r\nHost: api.example\r\n{fields}\r\n").as_bytes(), Version::HTTP_11, None)
