@@ -31,6 +31,8 @@ pub(super) enum Chunks {
 /// The position in a chunk extension: `*( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )` (RFC 9112 §7.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
+    /// In white space before the first semicolon.
+    Before,
     /// After the semicolon, before the name.
     Start,
     /// In the name.
@@ -59,14 +61,16 @@ impl Part {
             (Self::Quoted, b'"') => Some(Self::QuotedEnd),
             (Self::Quoted, b'\\') => Some(Self::Escaped),
             (Self::Quoted | Self::Escaped, b'\t' | b' '..=b'~' | 0x80..) => Some(Self::Quoted),
-            (Self::Start | Self::Equals, _) if blank => Some(self),
+            (Self::Before | Self::Start | Self::Equals, _) if blank => Some(self),
             (Self::Start | Self::Name, _) if is_token_byte(byte) => Some(Self::Name),
             (Self::Name | Self::NameEnd, _) if blank => Some(Self::NameEnd),
             (Self::Name | Self::NameEnd, b'=') => Some(Self::Equals),
             (Self::Equals, b'"') => Some(Self::Quoted),
             (Self::Equals | Self::Token, _) if is_token_byte(byte) => Some(Self::Token),
             (Self::Token | Self::QuotedEnd | Self::ValueEnd, _) if blank => Some(Self::ValueEnd),
-            (Self::Name | Self::NameEnd | Self::Token | Self::QuotedEnd | Self::ValueEnd, b';') => Some(Self::Start),
+            (Self::Before | Self::Name | Self::NameEnd | Self::Token | Self::QuotedEnd | Self::ValueEnd, b';') => {
+                Some(Self::Start)
+            }
             (_, _) => None,
         }
     }
@@ -129,6 +133,7 @@ impl Chunks {
             }
             (Self::Size { size, digits: 1.. }, b'\r') => Self::LineEnd { size },
             (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size, length: 0, part: Part::Start },
+            (Self::Size { size, digits: 1.. }, b' ' | b'\t') => Self::Extension { size, length: 1, part: Part::Before },
             (Self::Extension { size, part, .. }, b'\r') if part.may_end() => Self::LineEnd { size },
             (Self::Extension { size, length, part }, _) if length < MAX_EXTENSION => match part.after(byte) {
                 Some(part) => Self::Extension { size, length: length + 1, part },
@@ -181,6 +186,7 @@ mod tests {
             "5;a=b;c=\"d e\"\r\nhe\r\nl\r\n0;x\r\n\r\n",
             "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\nX: y\r\nZ: \u{e4} b\r\n\r\n",
             "5; a = b ;c\r\nhello\r\n0;x=\"\"\r\n\r\n",
+            "5 ;a\r\nhello\r\n0\t ; b\r\n\r\n",
             "5;a=\"\\\";=\"\r\nhello\r\n0\r\n\r\n",
             "0\r\n\r\nGET / HTTP/1.1\n\n",
         ] {
@@ -204,7 +210,10 @@ mod tests {
             "0\r\n X: y",
             "0\r\n\r0",
             " 5",
-            "5 ",
+            "5 \r",
+            "5 5",
+            "5\ta",
+            "5 =",
             "+5",
             "-5",
             "0x5",
