@@ -1,6 +1,7 @@
 //! The head of an HTTP/1 request as it arrives: what Pingora does not preserve of it, and what is refused before Pingora
 //! reads it.
 
+use fapi::message::Outline;
 use memchr::memchr;
 
 use super::chunks::Chunks;
@@ -9,8 +10,8 @@ use super::phase::Phase;
 /// What can go wrong before there is a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyFault {
-    /// The header section cannot be parsed.
-    Malformed,
+    /// The header section cannot be parsed, or Pingora refuses it without a reason.
+    Malformed(Outline),
     /// It is too large.
     TooLarge {
         /// How many bytes had arrived by then.
@@ -35,6 +36,8 @@ pub(super) struct Head {
     /// Whether the current line has any bytes.
     begun: bool,
     ended: bool,
+    /// What Pingora may refuse.
+    outline: Outline,
     /// What follows, parsed as a chunked body; whether it is one is not known here.
     body: Chunks,
     /// The number of bytes that follow.
@@ -56,6 +59,10 @@ impl Head {
             if self.lines == 0 {
                 self.take_of_first_line(line)?;
             }
+            // The outline decides about a code alone, so a line that arrives in two reads may be missing from it.
+            if ends && !self.begun {
+                self.note(line.strip_suffix(b"\r").unwrap_or(line));
+            }
             self.begun |= line.iter().any(|byte| *byte != b'\r');
             bytes = &bytes[line.len().saturating_add(usize::from(ends))..];
             if ends {
@@ -65,12 +72,20 @@ impl Head {
         Ok(())
     }
 
+    fn note(&mut self, line: &[u8]) {
+        if self.lines == 0 {
+            self.outline.note_request_line(line);
+        } else {
+            self.outline.note_field(line);
+        }
+    }
+
     fn take_of_first_line(&mut self, bytes: &[u8]) -> Result<(), EarlyFault> {
         for byte in bytes {
             match byte {
                 b' ' => self.spaces = self.spaces.saturating_add(1),
                 b'!'..=b'~' | b'\r' => {}
-                _ => return Err(EarlyFault::Malformed),
+                _ => return Err(EarlyFault::Malformed(self.outline)),
             }
         }
         Ok(())
@@ -78,7 +93,7 @@ impl Head {
 
     fn end_line(&mut self, fields: usize) -> Result<(), EarlyFault> {
         if self.lines == 0 && self.spaces != 2 {
-            return Err(EarlyFault::Malformed);
+            return Err(EarlyFault::Malformed(self.outline));
         }
         self.ended = !self.begun;
         self.lines = self.lines.saturating_add(1);
@@ -87,6 +102,11 @@ impl Head {
             return Err(EarlyFault::TooManyFields);
         }
         Ok(())
+    }
+
+    /// What the head says of its framing and host.
+    pub(super) const fn outline(&self) -> Outline {
+        self.outline
     }
 
     /// Whether what follows breaks the framing of a chunked body.
@@ -142,7 +162,7 @@ mod tests {
     fn the_first_line_is_a_request_line() {
         for bad in ["\r\nGET / HTTP/1.1\r\n", "GET  / HTTP/1.1\r\n", "GET /\r\n", "GET /\u{e4} HTTP/1.1\r\n", "GET\t/"]
         {
-            assert_eq!(judge(bad), Some(EarlyFault::Malformed), "{bad:?}");
+            assert_eq!(judge(bad), Some(EarlyFault::Malformed(Outline::default())), "{bad:?}");
         }
         assert_eq!(judge("GET / HTTP/1.1\r\nA: \u{e4}\t\r\n"), None); // control
     }

@@ -274,6 +274,10 @@ impl<S: IO> ClientStream<S> {
     /// Sends the refusal from within a read and then fails the read, which closes the connection.
     fn poll_refuse_read(&mut self, cx: &mut Context<'_>, fault: EarlyFault) -> Poll<io::Result<()>> {
         self.refuse(fault);
+        self.poll_refused(cx)
+    }
+
+    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush_all(cx))?;
         ready!(self.poll_linger(cx));
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
@@ -287,7 +291,7 @@ impl<S: IO> AsyncRead for ClientStream<S> {
             return me.poll_read_framed(cx, buffer);
         }
         if me.refused {
-            return me.poll_refuse_read(cx, EarlyFault::Malformed);
+            return me.poll_refused(cx);
         }
         let phase = me.phase.state.load(Ordering::Relaxed);
         if phase == Phase::BUSY {
@@ -370,7 +374,8 @@ impl<S: IO> AsyncWrite for ClientStream<S> {
         let me = &mut *self;
         // A response that is written while the header is still being read is Pingora's own, to what it could not parse.
         if !me.framed && me.phase.state.load(Ordering::Relaxed) == Phase::HEADER {
-            me.refuse(EarlyFault::Malformed);
+            let outline = me.head.outline();
+            me.refuse(EarlyFault::Malformed(outline));
         }
         if me.refused {
             ready!(me.poll_flush_all(cx))?;

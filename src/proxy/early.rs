@@ -18,7 +18,7 @@ impl Proxy {
         let generation = self.generation.load();
         let (limit, fields) = (generation.limits.header_bytes, generation.limits.header_count);
         let error = match fault {
-            EarlyFault::Malformed => MessageError::HeaderMalformed { why: "it cannot be parsed" },
+            EarlyFault::Malformed(outline) => outline.fault(),
             EarlyFault::TooLarge { bytes } => MessageError::HeaderTooLarge { bytes, limit },
             EarlyFault::TooManyFields => {
                 MessageError::TooManyFields { fields: fields.saturating_add(1), limit: fields }

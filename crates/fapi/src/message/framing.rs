@@ -57,11 +57,8 @@ impl Framing {
         if lengths.next().is_some() {
             return Err("more than one Content-Length");
         }
-        if encoding.is_some_and(|value| !after_spaces(value).eq_ignore_ascii_case(b"chunked")) {
-            return Err("Transfer-Encoding is not \"chunked\" alone");
-        }
-        let length = length.map(|value| read_length(after_spaces(value)).ok_or("Content-Length is not one number"));
-        Ok(Self { chunked: encoding.is_some(), length: length.transpose()? })
+        encoding.map_or(Ok(()), check_encoding)?;
+        Ok(Self { chunked: encoding.is_some(), length: length.map(read_length).transpose()? })
     }
 }
 
@@ -74,10 +71,15 @@ fn after_spaces(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// Checks that a value of Transfer-Encoding is `chunked` alone, the only transfer coding that the gateway knows.
+pub(super) fn check_encoding(value: &[u8]) -> Result<(), &'static str> {
+    let is_chunked = after_spaces(value).eq_ignore_ascii_case(b"chunked");
+    if is_chunked { Ok(()) } else { Err("Transfer-Encoding is not \"chunked\" alone") }
+}
+
 /// Reads `Content-Length = 1*DIGIT` (RFC 9110 §8.6), if it fits into 64 bits.
-fn read_length(value: &[u8]) -> Option<u64> {
-    if !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
+pub(super) fn read_length(value: &[u8]) -> Result<u64, &'static str> {
+    let digits = Some(after_spaces(value)).filter(|digits| digits.iter().all(u8::is_ascii_digit));
+    let length = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    length.ok_or("Content-Length is not one number")
 }

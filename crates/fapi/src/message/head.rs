@@ -184,7 +184,7 @@ pub(super) fn check_fields(request: &Parts, wire: Wire<'_>) -> Result<(), Messag
     }
 }
 
-fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     let (before, from) = text.split_at_checked(memchr(byte, text)?)?;
     Some((before, from.split_first()?.1))
 }

@@ -10,6 +10,7 @@ mod framing;
 mod head;
 mod host;
 mod limits;
+mod outline;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use head::{Wire, check_fields};
 use host::check_host;
 use limits::check_sizes;
 pub use limits::{Limits, check_length};
+pub use outline::Outline;
 
 use crate::route::{Origin, Origins};
 
