@@ -12,7 +12,8 @@ use pingora::lb::Backend;
 use pingora::lb::discovery::ServiceDiscovery;
 use tokio::task::JoinSet;
 
-use super::{ServerAddress, backend};
+use super::ServerAddress;
+use super::server::backend;
 use crate::resource::Resource;
 
 /// The current name of each address; if two names have the same address, the later one is used.

@@ -1,14 +1,14 @@
-//! The resource servers: their addresses, which one receives a request, and the only place that creates an `HttpPeer`.
+//! The resource servers: their addresses, and which one receives a request.
 //!
 //! No request waits here: names are resolved (`dns`) and servers are checked (`health`) in the background, and a
-//! request chooses among the known addresses. A peer is created from an address, with every timeout set and with a pool
-//! key that covers the whole identity of both ends, since Pingora's own key would mix identities that share a serial
-//! number.
+//! request chooses among the known addresses.
 
 mod admission;
 mod alert;
 mod dns;
 mod health;
+mod server;
+mod settings;
 mod standing;
 
 use std::net::SocketAddr;
@@ -17,107 +17,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use fapi::sha256;
 use http::HeaderMap;
-use pingora::lb::{Backend, Backends, Extensions};
-use pingora::protocols::TcpKeepalive;
-use pingora::protocols::l4::socket;
-use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use pingora::lb::Backends;
 
 use self::admission::Admission;
-pub use self::admission::{Limits, NoTurn, Turn, Waited};
-pub use self::alert::alert;
 use self::dns::{Dns, Names};
 use self::health::Check;
-use self::standing::Standing;
+use self::server::PeerTemplate;
 use crate::connection::shares::Holder;
 use crate::resource::Resource;
-use crate::workers;
 
+pub use self::admission::{Limits, NoTurn, Turn, Waited};
+pub use self::alert::alert;
 pub use self::dns::{Lookup, SystemLookup};
-
-/// One entry of `upstreams` in gateway.yaml.
-pub struct Settings {
-    /// Its configured name.
-    pub name: Arc<str>,
-    /// Its servers; at least one.
-    pub servers: Vec<ServerAddress>,
-    /// The HTTP version that its servers use.
-    pub protocol: Protocol,
-    /// The TLS settings for `https` servers.
-    pub tls: TlsSettings,
-    /// How long connecting may take, including TLS.
-    pub connect_timeout: Duration,
-    /// How long the upstream may be silent.
-    pub response_timeout: Duration,
-    /// The largest header section of a response, in bytes.
-    pub header_bytes: usize,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// How its servers are checked, if at all.
-    pub health_check: Option<HealthCheck>,
-    /// How much of it may be in use at a time.
-    pub limits: Limits,
-}
-
-/// The address of one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerAddress {
-    /// Whether it uses TLS.
-    pub tls: bool,
-    /// Its name or IP address.
-    pub host: Box<str>,
-    /// Its port.
-    pub port: u16,
-}
-
-/// An HTTP version; it is never negotiated, so that what was tested is what is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    #[default]
-    Http1,
-    /// HTTP/2: by ALPN with TLS, by prior knowledge without (RFC 9113 §3.2, §3.3).
-    Http2,
-}
-
-impl Protocol {
-    /// How many exchanges a connection carries at a time.
-    pub const fn streams(self) -> usize {
-        match self {
-            Self::Http1 => 1,
-            Self::Http2 => STREAMS,
-        }
-    }
-}
-
-/// The TLS settings for the servers of one upstream.
-#[derive(Default)]
-pub struct TlsSettings {
-    /// The trust anchors for their certificates; by default, the system's authorities.
-    pub trust_anchors: Option<Vec<CertificateDer<'static>>>,
-    /// The certificate chain that the gateway presents, leaf first, and its private key.
-    pub identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    /// The name that their certificate must have; by default, each server's host.
-    pub server_name: Option<Box<str>>,
-}
-
-/// How each server is checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// The path of a GET request; without it, connecting is enough.
-    pub path: Option<Box<str>>,
-    /// The pause between two checks.
-    pub interval: Duration,
-    /// How long one check may take.
-    pub timeout: Duration,
-    /// How many checks in a row must succeed before an unhealthy server is used again.
-    pub healthy_after: usize,
-    /// How many checks in a row must fail before a server is no longer used.
-    pub unhealthy_after: usize,
-}
+pub use self::server::Server;
+pub use self::settings::{HealthCheck, Protocol, ServerAddress, Settings, TlsSettings};
 
 /// The servers of one configured upstream, ready to be chosen from.
 pub struct Upstream {
@@ -132,15 +46,6 @@ pub struct Upstream {
     admission: Arc<Admission>,
     header_bytes: usize,
     template: PeerTemplate,
-}
-
-/// One address of an upstream.
-pub struct Server {
-    address: SocketAddr,
-    named: ServerAddress,
-    backend: Backend,
-    peer: HttpPeer,
-    standing: Arc<Standing>,
 }
 
 /// How many servers are in each state; every server counts once.
@@ -351,120 +256,6 @@ impl Upstream {
     }
 }
 
-impl Server {
-    /// Its address.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The peer through which Pingora connects to it, on connections of the current thread that were not retired.
-    pub fn peer(&self) -> HttpPeer {
-        let mut peer = self.peer.clone();
-        let thread = u64::from(workers::current()) << RETIRED_BITS;
-        peer.group_key = self.peer.group_key.wrapping_add(thread).wrapping_add(self.standing.retired());
-        peer
-    }
-
-    /// Sends no more requests on the connections of this [`peer`](Self::peer), nor on those that other threads had by then;
-    /// those in progress may end.
-    pub fn retire(&self, peer: &HttpPeer) {
-        let retired = peer.group_key.wrapping_sub(self.peer.group_key) & ((1 << RETIRED_BITS) - 1);
-        self.standing.retire(retired);
-    }
-}
-
-/// How many bits of a pool's key count what was retired; the bits above name a thread.
-const RETIRED_BITS: u32 = 48;
-
-/// The connection settings that all servers of one upstream share.
-struct PeerTemplate {
-    trust_anchors: Option<Arc<[WrappedX509]>>,
-    identity: Option<Arc<CertKey>>,
-    server_name: Option<Box<str>>,
-    protocol: Protocol,
-    pool: u64,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    idle_timeout: Duration,
-}
-
-impl PeerTemplate {
-    fn of(settings: Settings) -> Self {
-        let certificate = |der: &CertificateDer<'_>| WrappedX509::new(der.to_vec(), parse_x509);
-        Self {
-            pool: pool_key(&settings),
-            trust_anchors: settings.tls.trust_anchors.map(|anchors| anchors.iter().map(certificate).collect()),
-            identity: settings.tls.identity.map(|(chain, key)| {
-                Arc::new(CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec()))
-            }),
-            server_name: settings.tls.server_name,
-            protocol: settings.protocol,
-            connect_timeout: settings.connect_timeout,
-            response_timeout: settings.response_timeout,
-            idle_timeout: settings.idle_timeout,
-        }
-    }
-
-    fn server(&self, address: SocketAddr, named: &ServerAddress, standing: Arc<Standing>) -> Server {
-        let name = self.server_name.as_deref().unwrap_or(&named.host);
-        let mut peer = match (&self.identity, named.tls) {
-            (Some(identity), true) => HttpPeer::new_mtls(address, name.to_owned(), identity.clone()),
-            (_, true) => HttpPeer::new(address, true, name.to_owned()),
-            (_, false) => HttpPeer::new(address, false, String::new()),
-        };
-        peer.group_key = self.pool;
-        peer.options.ca.clone_from(&self.trust_anchors);
-        peer.options.connection_timeout = Some(self.connect_timeout);
-        peer.options.total_connection_timeout = Some(self.connect_timeout);
-        peer.options.read_timeout = Some(self.response_timeout);
-        peer.options.write_timeout = Some(self.response_timeout);
-        peer.options.idle_timeout = Some(self.idle_timeout);
-        match self.protocol {
-            Protocol::Http1 => peer.options.set_http_version(1, 1),
-            // No pings: servers that count them, such as those of gRPC, close the connection of a client that sends
-            // many.
-            Protocol::Http2 => {
-                peer.options.set_http_version(2, 2);
-                peer.options.max_h2_streams = STREAMS;
-                peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
-                peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
-            }
-        }
-        peer.options.tcp_keepalive = Some(KEEPALIVE);
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Server { address, named: named.clone(), backend: backend(address), peer, standing }
-    }
-}
-
-/// Returns a hash of everything that distinguishes two upstream identities: who the gateway claims to be, and whom it
-/// trusts.
-fn pool_key(settings: &Settings) -> u64 {
-    let mut identity = settings.name.as_bytes().to_vec();
-    let mut push = |part: &[u8]| {
-        identity.extend_from_slice(&part.len().to_be_bytes());
-        identity.extend_from_slice(part);
-    };
-    for anchor in settings.tls.trust_anchors.iter().flatten() {
-        push(anchor);
-    }
-    push(b"identity");
-    for certificate in settings.tls.identity.iter().flat_map(|(chain, _)| chain) {
-        push(certificate);
-    }
-    push(settings.tls.server_name.as_deref().unwrap_or_default().as_bytes());
-    push(match settings.protocol {
-        Protocol::Http1 => b"http1",
-        Protocol::Http2 => b"http2",
-    });
-    let [a, b, c, d, e, f, g, h, ..] = sha256(&identity);
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// An address in the form that Pingora's health checks use.
-fn backend(address: SocketAddr) -> Backend {
-    Backend { addr: socket::SocketAddr::Inet(address), weight: 1, ext: Extensions::new() }
-}
-
 /// How many connections a request may try before it fails.
 pub const ATTEMPTS: usize = 5;
 
@@ -473,23 +264,6 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// How soon names are resolved again after one could not be resolved.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(2);
-
-/// How many requests one HTTP/2 connection carries at once, if the server allows that many.
-const STREAMS: usize = 100;
-
-/// How much of a response a server may send before its client has read any.
-const STREAM_WINDOW: u32 = 128 * 1024;
-
-/// The windows of all streams together: clients that read nothing leave room for the others.
-const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
-
-/// How the system finds out that a server is gone without having closed its connections, in at most 45 seconds.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive {
-    idle: Duration::from_secs(30),
-    interval: Duration::from_secs(5),
-    count: 3,
-    user_timeout: Duration::from_secs(45),
-};
 
 #[cfg(test)]
 mod tests {
