@@ -24,7 +24,7 @@ impl Proxy {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
         }
-        if context.upstream().is_some_and(|upstream| !upstream.admits(&response.headers)) {
+        if context.upstream().is_some_and(|upstream| !upstream.accepts_header_section(&response.headers)) {
             let why = "the header section is larger than the upstream's header_bytes";
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
         }

@@ -87,10 +87,10 @@ async fn get(connector: &Connector, server: &Server, path: &str) -> pingora::Res
         return Error::e_explain(ErrorType::H2Error, "the server did not negotiate HTTP/2");
     }
     let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
-    let authority = authority(&server.named);
+    let authority = authority(&server.configured);
     if http2 {
         // Some servers refuse a Host field next to `:authority`, which comes from the URI.
-        let scheme = if server.named.tls { "https" } else { "http" };
+        let scheme = if server.configured.tls { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
         request.set_uri(uri.or_err(ErrorType::InternalError, "the URI of a health check")?);
     } else {

@@ -36,10 +36,15 @@ pub use self::settings::{HealthCheck, Protocol, ServerAddress, Settings, TlsSett
 /// The servers of one configured upstream, ready to be chosen from.
 pub struct Upstream {
     name: Arc<str>,
-    named: Vec<ServerAddress>,
+    /// Its servers as gateway.yaml names them.
+    configured: Vec<ServerAddress>,
+    /// Resolves the names, and calls the health checks.
     backends: Backends,
+    /// The addresses that were found for the names.
     names: Arc<ArcSwap<Names>>,
+    /// One for each address.
     servers: Arc<ArcSwap<Vec<Arc<Server>>>>,
+    /// How many times a server was chosen.
     turn: AtomicUsize,
     all_resolved: AtomicBool,
     health_check_interval: Option<Duration>,
@@ -70,7 +75,7 @@ impl Upstream {
         }
         Self {
             name: settings.name.clone(),
-            named: settings.servers.clone(),
+            configured: settings.servers.clone(),
             backends,
             names,
             servers,
@@ -89,7 +94,7 @@ impl Upstream {
     pub fn succeeding(mut self, before: &[Arc<Self>]) -> Self {
         let known: Vec<_> = before.iter().map(|upstream| upstream.names.load_full()).collect();
         let mut names = Names::default();
-        for server in &self.named {
+        for server in &self.configured {
             let same = known.iter().flat_map(|names| &names.addresses).filter(|(_, known)| known.host == server.host);
             names.addresses.extend(same.map(|(at, _)| (SocketAddr::new(at.ip(), server.port), server.clone())));
         }
@@ -139,7 +144,7 @@ impl Upstream {
         };
         let (names, before) = (self.names.load(), self.servers.load());
         let servers = names.addresses.iter().map(|(address, named)| {
-            let kept = before.iter().find(|server| server.address == *address && server.named == *named);
+            let kept = before.iter().find(|server| server.address == *address && server.configured == *named);
             kept.cloned().unwrap_or_else(|| Arc::new(self.template.server(*address, named, standing(*address))))
         });
         let servers = servers.collect();
@@ -244,8 +249,8 @@ impl Upstream {
         census
     }
 
-    /// Whether the header section of a response is within the limit; fields count as HTTP/1.1 writes them.
-    pub fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Whether the header section of a response is within `header_bytes`; fields count as HTTP/1.1 writes them.
+    pub fn accepts_header_section(&self, headers: &HeaderMap) -> bool {
         let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
         bytes.sum::<usize>() <= self.header_bytes
     }

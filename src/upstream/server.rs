@@ -22,7 +22,8 @@ use crate::workers;
 /// One address of an upstream.
 pub struct Server {
     pub(super) address: SocketAddr,
-    pub(super) named: ServerAddress,
+    /// What gateway.yaml calls it.
+    pub(super) configured: ServerAddress,
     pub(super) backend: Backend,
     pub(super) peer: HttpPeer,
     pub(super) standing: Arc<Standing>,
@@ -79,9 +80,9 @@ impl PeerTemplate {
         }
     }
 
-    pub(super) fn server(&self, address: SocketAddr, named: &ServerAddress, standing: Arc<Standing>) -> Server {
-        let name = self.server_name.as_deref().unwrap_or(&named.host);
-        let mut peer = match (&self.identity, named.tls) {
+    pub(super) fn server(&self, address: SocketAddr, configured: &ServerAddress, standing: Arc<Standing>) -> Server {
+        let name = self.server_name.as_deref().unwrap_or(&configured.host);
+        let mut peer = match (&self.identity, configured.tls) {
             (Some(identity), true) => HttpPeer::new_mtls(address, name.to_owned(), identity.clone()),
             (_, true) => HttpPeer::new(address, true, name.to_owned()),
             (_, false) => HttpPeer::new(address, false, String::new()),
@@ -106,7 +107,7 @@ impl PeerTemplate {
         }
         peer.options.tcp_keepalive = Some(KEEPALIVE);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-        Server { address, named: named.clone(), backend: backend(address), peer, standing }
+        Server { address, configured: configured.clone(), backend: backend(address), peer, standing }
     }
 }
 
