@@ -78,6 +78,43 @@ pub struct Context {
 }
 
 impl Context {
+    /// Begins an exchange at `began`, when the clock showed `began_at`.
+    pub(super) fn new(generation: Arc<Generation>, place: Option<Place>, began: Moment, began_at: Duration) -> Self {
+        Self {
+            exchange: fresh_exchange(),
+            peer: Peer::Anonymous(NoCertificate::NotPresented),
+            verified_chain: false,
+            listener_cors: None,
+            chain: None,
+            place,
+            answering: None,
+            share: None,
+            turn: None,
+            limits: generation.limits.exchange(),
+            generation,
+            began,
+            began_at,
+            decision: Duration::ZERO,
+            form_wait: Duration::ZERO,
+            body_bytes: 0,
+            body_began: None,
+            body_done: false,
+            rest: Rest::None,
+            form_was_read: false,
+            expires_first: false,
+            upstream: None,
+            upstream_status: None,
+            upstream_duration: None,
+            own_status: None,
+            response_done: false,
+            response_bytes: 0,
+            attempts: 0,
+            server: None,
+            tried: Vec::new(),
+            unrecorded: None,
+        }
+    }
+
     /// Returns the upstream that the permit names.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.generation.upstreams.get(self.exchange.permit()?.upstream().index)

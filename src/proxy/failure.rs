@@ -141,6 +141,15 @@ pub(super) fn ended(e: &Error) -> Option<Ended> {
     Ended::of(e.root_cause().downcast_ref()?)
 }
 
+/// Whether the connection of a client broke, so that no response reaches it.
+pub(super) fn client_is_gone(e: &Error) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, WriteError};
+    // A read also fails because the time of the exchange is over.
+    let broke = matches!(e.etype(), WriteError | ConnectionClosed)
+        || *e.etype() == ReadError && ended(e) != Some(Ended::Overdue);
+    *e.esource() == ErrorSource::Downstream && broke
+}
+
 /// Whether the stream of a client was reset here, because what it sent is malformed.
 fn breaks_http2(e: &Error) -> bool {
     let error = e.root_cause().downcast_ref::<h2::Error>();

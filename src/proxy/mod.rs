@@ -25,25 +25,23 @@ use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::message::ExchangeError;
-use fapi::peer::{NoCertificate, Peer};
 use fapi::sender::BoundToken;
 use http::{HeaderMap, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, RetryType};
+use pingora::{Error, ErrorType, RetryType};
 
 use self::body::{breaks_chunks, expects_continue, is_harmless};
-use self::context::{Context, connection, fresh_exchange};
+use self::context::{Context, connection};
 use self::decision::max_forwards;
 use self::delivery::Deliveries;
 use self::edits::edit;
 use self::failure::{
-    Failure, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams, what_failed,
+    Failure, client_is_gone, closed_unanswered, ended, is_servers_fault, left_unanswered, refuses_streams, what_failed,
 };
 use self::record::Unrecorded;
-use self::unread::Rest;
 use crate::clock::{Clock, Moment};
 use crate::connection::drain::Drain;
 use crate::connection::ended::Ended;
@@ -87,39 +85,8 @@ impl ProxyHttp for Proxy {
         // the reload, and is asked for a nonce after it.
         let (began, began_at) = (Moment::now(), self.clock.now());
         let generation = self.generation.load_full();
-        Context {
-            exchange: fresh_exchange(),
-            peer: Peer::Anonymous(NoCertificate::NotPresented),
-            verified_chain: false,
-            listener_cors: None,
-            chain: None,
-            place: self.exchanges.take(generation.limits.exchanges),
-            answering: None,
-            share: None,
-            turn: None,
-            limits: generation.limits.exchange(),
-            generation,
-            began,
-            began_at,
-            decision: Duration::ZERO,
-            form_wait: Duration::ZERO,
-            body_bytes: 0,
-            body_began: None,
-            body_done: false,
-            rest: Rest::None,
-            form_was_read: false,
-            expires_first: false,
-            upstream: None,
-            upstream_status: None,
-            upstream_duration: None,
-            own_status: None,
-            response_done: false,
-            response_bytes: 0,
-            attempts: 0,
-            server: None,
-            tried: Vec::new(),
-            unrecorded: None,
-        }
+        let place = self.exchanges.take(generation.limits.exchanges);
+        Context::new(generation, place, began, began_at)
     }
 
     /// Adds one module: the gateway neither compresses nor caches, and Pingora's default would add a compression
@@ -396,22 +363,16 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, context: &mut Context) -> FailToProxy {
         unread::tell_nobody(session);
-        if ended(e) == Some(Ended::Answered) {
+        let complete = ended(e) == Some(Ended::Answered);
+        if complete {
             unread::close_answered(session, context).await;
+        }
+        if complete || unread::is_cancelled_by_client(e) {
             return FailToProxy {
                 error_code: context.upstream_status.unwrap_or_default(),
                 can_reuse_downstream: false,
             };
         }
-        if unread::is_cancelled_by_client(e) {
-            return FailToProxy {
-                error_code: context.upstream_status.unwrap_or_default(),
-                can_reuse_downstream: false,
-            };
-        }
-        let gone = *e.esource() == ErrorSource::Downstream
-            && matches!(e.etype(), ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
-            && !(*e.etype() == ErrorType::ReadError && ended(e) == Some(Ended::Overdue));
         // A refused request keeps the reason of its refusal, even if the response cannot be delivered.
         if !matches!(context.exchange.outcome, Outcome::Reject(_)) {
             let cause = self.cause_of(e, context);
@@ -420,7 +381,7 @@ impl ProxyHttp for Proxy {
         let mut error_code = 0;
         // A forwarded 100 response is not a final response.
         let answered = session.response_written().is_some_and(|response| !response.status.is_informational());
-        if !gone && !answered {
+        if !client_is_gone(e) && !answered {
             session.set_keepalive(None);
             match self.answer(session, context).await {
                 Ok(status) => {

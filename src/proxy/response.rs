@@ -20,19 +20,18 @@ impl Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        let invalid = |why: &'static str| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up();
         // No upgrade was forwarded: after a 101 response, nothing would check the bytes that follow (FWD-03).
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a 101 response that was not requested").into_up());
+            return Err(invalid("a 101 response that was not requested"));
         }
         if context.upstream().is_some_and(|upstream| !upstream.accepts_header_section(&response.headers)) {
-            let why = "the header section is larger than the upstream's header_bytes";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+            return Err(invalid("the header section is larger than the upstream's header_bytes"));
         }
         if context.upstream().is_some_and(|upstream| upstream.speaks_http2())
             && headers::has_padded_value(&response.headers)
         {
-            let why = "a field value begins or ends with white space";
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up());
+            return Err(invalid("a field value begins or ends with white space"));
         }
         let early = response.status.is_informational();
         unread::interim(session, early);
@@ -42,17 +41,10 @@ impl Proxy {
         } else {
             headers::to_client(&response.headers, context.exchange.permit(), interaction)
         };
-        for name in &edits.remove {
-            response.remove_header(name);
-        }
-        let framing = headers::framing(response.status, &response.headers)
-            .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
-        apply(framing, response)?;
+        apply(edits, response)?;
+        apply(headers::framing(response.status, &response.headers).map_err(invalid)?, response)?;
         self.check_overdue(context)?;
         if early {
-            for (name, value) in edits.set {
-                response.insert_header(name, value)?;
-            }
             return Ok(());
         }
         self.add_cors(session, context, response)?;
@@ -75,9 +67,6 @@ impl Proxy {
             if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
                 timing.observe(elapsed.as_secs_f64());
             }
-        }
-        for (name, value) in edits.set {
-            response.insert_header(name, value)?;
         }
         if !response.headers.contains_key(header::DATE) {
             response.insert_header(header::DATE, http_date(self.clock.now()))?;
