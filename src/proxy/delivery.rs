@@ -9,8 +9,8 @@ use http::{HeaderMap, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 
+use crate::connection::http2_stream::Http2Stream;
 use crate::connection::phase::Phase;
-use crate::connection::streams::Stream;
 
 /// What a response still needs, and who is told that it is complete.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Delivery {
 /// Who is told when an upstream's response is complete, although the body of its request is not.
 pub(super) enum Told {
     Http1(Arc<Phase>),
-    Http2(Arc<Stream>),
+    Http2(Arc<Http2Stream>),
 }
 
 impl Delivery {

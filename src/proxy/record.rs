@@ -12,7 +12,7 @@ use super::Proxy;
 use super::context::{Context, connection};
 use crate::clock::rfc3339;
 use crate::connection::ConnectionFacts;
-use crate::connection::streams::Stream;
+use crate::connection::http2_stream::Http2Stream;
 use crate::gateway::{Exchange, Outcome};
 use crate::generation::Generation;
 use crate::telemetry::audit::{self, Asked, Ending};
@@ -59,7 +59,7 @@ impl Context {
         if std::thread::panicking() {
             return Some(internal("the task of the exchange failed"));
         }
-        let stream = Stream::current();
+        let stream = Http2Stream::current();
         if stream.as_ref().is_some_and(|stream| stream.is_overdue()) {
             return Some(proxy.overdue(self));
         }

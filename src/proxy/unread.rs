@@ -22,8 +22,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::body::{breaks_chunks, expects_continue};
 use super::context::{Context, connection};
 use super::delivery::{Delivery, Told};
+use crate::connection::http2_stream::Http2Stream;
 use crate::connection::phase::BodyEnd;
-use crate::connection::streams::Stream;
 
 /// Whether the end of a request is known, so that what follows it is the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub(super) fn at_end(session: &mut Session, context: &mut Context) {
 ///
 /// Over HTTP/1 the connection keeps the time.
 pub(super) fn watch(session: &mut Session, context: &Context) {
-    let stream = if session.is_http2() { Stream::current() } else { None };
+    let stream = if session.is_http2() { Http2Stream::current() } else { None };
     if let Some(stream) = &stream {
         stream.limit(context.time_left());
     }
@@ -178,7 +178,7 @@ pub(super) fn watch(session: &mut Session, context: &Context) {
 pub(super) fn is_cancelled_by_client(e: &Error) -> bool {
     *e.esource() == ErrorSource::Downstream
         && matches!(e.etype(), ErrorType::ReadError | ErrorType::H2Error | ErrorType::ConnectionClosed)
-        && Stream::current().is_some_and(|stream| stream.is_answered())
+        && Http2Stream::current().is_some_and(|stream| stream.is_answered())
 }
 
 fn tell(session: &mut Session, told: Option<Told>) {

@@ -22,12 +22,12 @@ use tokio::sync::watch;
 use crate::clock::rfc3339;
 use crate::connection::addresses::{AddressShare, AddressShares, ClientNetwork, ShareExceeded};
 use crate::connection::handshake::{HandshakeError, handshake};
+use crate::connection::http2_stream;
 use crate::connection::limits::{Limits, PerAddress};
 use crate::connection::lingering::LingeringLimits;
 use crate::connection::proxy_protocol::{ProxyProtocolError, read_source};
 use crate::connection::slots::{Slot, Slots};
 use crate::connection::stream::{ClientStream, HeaderLimits};
-use crate::connection::streams;
 use crate::connection::tls::{Attempt, Reason};
 use crate::connection::{ConnectionFacts, VirtualHosts};
 use crate::generation::Generation;
@@ -365,7 +365,7 @@ impl HttpServerApp for ClientConnection {
         if !session.is_http2() {
             return self.http.process_new_http(session, shutdown).await;
         }
-        let served = streams::serve(self.http.process_new_http(session, shutdown), self.unread_body_timeout);
+        let served = http2_stream::serve(self.http.process_new_http(session, shutdown), self.unread_body_timeout);
         served.await.flatten()
     }
 

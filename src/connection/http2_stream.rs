@@ -17,7 +17,7 @@ use crate::clock::instant;
 
 /// The exchange on an HTTP/2 stream.
 #[derive(Debug)]
-pub struct Stream {
+pub struct Http2Stream {
     began: Instant,
     /// When it is given up, in milliseconds since it began.
     end: AtomicU64,
@@ -26,10 +26,10 @@ pub struct Stream {
 }
 
 tokio::task_local! {
-    static CURRENT: Arc<Stream>;
+    static CURRENT: Arc<Http2Stream>;
 }
 
-impl Stream {
+impl Http2Stream {
     fn new(patience: Duration) -> Self {
         Self { began: instant(), end: AtomicU64::new(NEVER), answered: AtomicBool::new(false), patience }
     }
@@ -77,7 +77,7 @@ impl Stream {
 /// What is dropped then resets the stream. RFC 9113 §8.1: a server that has sent a complete response "MAY request that the
 /// client abort transmission of a request without error by sending a RST_STREAM with an error code of NO_ERROR".
 pub async fn serve<F: Future>(exchange: F, patience: Duration) -> Option<F::Output> {
-    let stream = Arc::new(Stream::new(patience));
+    let stream = Arc::new(Http2Stream::new(patience));
     let mut timer = pin!(sleep_until(stream.began));
     // Nobody but the exchange moves its end, so this need not be woken when that happens: it is polled after it each time.
     let given_up = poll_fn(|cx| {
@@ -108,7 +108,7 @@ mod tests {
 
     async fn run(answered: bool, limit: Option<u64>, takes: u64) -> Option<bool> {
         let exchange = async move {
-            let stream = Stream::current().unwrap();
+            let stream = Http2Stream::current().unwrap();
             if let Some(seconds) = limit {
                 stream.limit(Duration::from_secs(seconds));
             }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(run(true, None, 6).await, None);
         assert_eq!(run(true, None, 4).await, Some(false), "control: in time");
         assert_eq!(run(false, None, 600).await, Some(false), "control: not answered yet");
-        assert!(Stream::current().is_none());
+        assert!(Http2Stream::current().is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ mod tests {
         struct Tells(Arc<AtomicBool>);
         impl Drop for Tells {
             fn drop(&mut self) {
-                self.0.store(Stream::current().is_some_and(|stream| stream.is_overdue()), Ordering::Relaxed);
+                self.0.store(Http2Stream::current().is_some_and(|stream| stream.is_overdue()), Ordering::Relaxed);
             }
         }
         for (answered, overdue) in [(false, true), (true, false)] {
@@ -151,7 +151,7 @@ mod tests {
             let tells = Tells(told.clone());
             let exchange = async move {
                 let _tells = tells;
-                let stream = Stream::current().unwrap();
+                let stream = Http2Stream::current().unwrap();
                 stream.limit(PATIENCE);
                 if answered {
                     stream.answered();
