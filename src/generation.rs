@@ -22,11 +22,11 @@ use crate::telemetry::audit::OnOverflow;
 use crate::telemetry::routes::RouteMetrics;
 use crate::upstream::Upstream;
 
-/// The limits of a replay log.
+/// What a replay log keeps, and for how long; under other limits it may have forgotten proofs too early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeptFor {
+pub struct ReplayLimits {
     /// How many proofs it holds at most.
-    pub replay: Capacity,
+    pub capacity: Capacity,
     /// How long a proof is accepted after its `iat`, in seconds.
     pub max_age: u64,
     /// How long a nonce is in use, in seconds.
@@ -35,8 +35,8 @@ pub struct KeptFor {
 
 /// Everything that was built from one reading of the configuration.
 pub struct Generation {
-    /// The limits of the gateway's replay log.
-    pub kept_for: KeptFor,
+    /// What the gateway's replay log keeps under it.
+    pub replay_limits: ReplayLimits,
     /// Distinguishes one generation from the next.
     pub number: u64,
     /// What is read again and again for it.

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::connection::trusted_proxy::TrustedProxy;
 use crate::connection::{VirtualHost, VirtualHosts};
 use crate::gateway::Gateway;
-use crate::generation::{Generation, KeptFor};
+use crate::generation::{Generation, ReplayLimits};
 use crate::issuer::Issuers;
 use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
@@ -57,22 +57,21 @@ pub(super) fn build(
     let number = before.map_or(0, |before| before.number.wrapping_add(1));
     let mut named = config.resources;
     named.insert((Kind::Configuration, config.file.display().to_string().into()));
-    let time = clock.clone();
-    let clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
+    let tls_clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
     let decisions = config.admin.as_ref().map_or(0, |admin| admin.decisions);
     let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
     let admin_tls = match (admin_tls, before.map(|before| &before.admin_tls)) {
         // Startup decides whether there is TLS; if a reload brings no settings, the previous ones remain.
         (_, Some(None)) | (None, None) => None,
         (None, Some(Some(before))) => Some(before.clone()),
-        (Some(settings), _) => Some(Arc::new(settings.in_force(clock.clone())?)),
+        (Some(settings), _) => Some(Arc::new(settings.in_force(tls_clock.clone())?)),
     };
     let mut listeners = Vec::new();
     for listener in config.listeners {
         let mut hosts = Vec::new();
         for host in listener.hosts {
             hosts.push(VirtualHost {
-                tls: host.tls.in_force(clock.clone())?,
+                tls: host.tls.in_force(tls_clock.clone())?,
                 trusted_proxy: host.trusted_proxy.map(TrustedProxy::new),
                 origins: host.origins,
                 cors: host.cors,
@@ -88,16 +87,16 @@ pub(super) fn build(
     named.extend(issuers.resources().map(|(kind, issuer)| (kind, issuer.clone())));
     let names: Vec<_> = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]).collect();
     let counts = metrics.routes(&names);
-    let kept_for = KeptFor {
-        replay: config.replay,
+    let replay_limits = ReplayLimits {
+        capacity: config.replay,
         max_age: config.freshness.max_age,
         nonce_lifetime: config.freshness.nonces.lifetime(),
     };
     let (replay, proof_keys) = match before {
         Some(before) => (before.gateway.replay.clone(), before.gateway.proof_keys.clone()),
         None => {
-            let log = MemoryLog::new(kept_for.replay, now);
-            let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")), time);
+            let log = MemoryLog::new(replay_limits.capacity, now);
+            let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")), clock.clone());
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };
@@ -105,9 +104,9 @@ pub(super) fn build(
     let largest_body = bodies.fold(config.limits.body_bytes, u64::max);
     let timings = config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect();
     let upstreams = config.upstreams.into_iter().map(|settings| {
-        let id = (Kind::Upstream, settings.name.clone());
-        let upstream = Upstream::new(settings, lookup.clone(), resources.of(id.0, &id.1));
-        named.insert(id);
+        named.insert((Kind::Upstream, settings.name.clone()));
+        let resource = resources.of(Kind::Upstream, &settings.name);
+        let upstream = Upstream::new(settings, lookup.clone(), resource);
         Arc::new(match before {
             Some(before) => upstream.succeeding(&before.upstreams),
             None => upstream,
@@ -122,7 +121,7 @@ pub(super) fn build(
         admin_tls,
         decisions,
         counts,
-        kept_for,
+        replay_limits,
         timings,
         gateway: Gateway {
             body_bytes: config.limits.body_bytes,

@@ -257,10 +257,10 @@ impl Reloader {
         let before = self.generation.swap(new.clone());
         self.recent.keep(new.decisions);
         self.shared.note_files(&new);
-        if before.kept_for != new.kept_for {
+        if before.replay_limits != new.replay_limits {
             // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too
             // early.
-            new.gateway.replay.resize(new.kept_for.replay, now());
+            new.gateway.replay.resize(new.replay_limits.capacity, now());
         }
         if state.filter != filter {
             logging::follow(&filter);
