@@ -7,7 +7,7 @@ use fapi::token::Expected;
 use reqwest::Url;
 
 use super::http::Client;
-use super::introspection::Introspector;
+use super::introspection::{self, Introspector};
 use super::jwks::{KeySource, Location};
 use super::metadata::Discovery;
 use super::observer::Observer;
@@ -64,71 +64,26 @@ pub(super) struct Shared {
 
 impl Entry {
     pub(super) fn new(settings: Settings, shared: &Shared, before: &[Self]) -> Result<Self, IssuerError> {
-        let keys_needed = settings.needs_keys();
-        let Settings { expected, jwks_uri, jwks, trust_anchors, introspection, required, .. } = settings;
-        let Shared { timing, observer, .. } = shared;
-        let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
-        let source_key = SourceKey { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() };
-        let same = before.iter().find(|entry| entry.source_key == source_key);
-        // The same issuer, even if it is called in another way from now on.
-        let earlier = before
-            .iter()
-            .find(|entry| entry.source_key.name == source_key.name && entry.source_key.issuer == source_key.issuer);
-        let name = || expected.name.clone();
-        let mut new = false;
-        let failed = |error| IssuerError::Client { issuer: name(), error };
-        let keys = match (same.and_then(|entry| entry.keys.clone()), jwks_uri) {
-            _ if !keys_needed => None,
-            (Some(keys), _) => Some(Arc::new(keys.with_settings(jwks))),
-            (None, Some(url)) if url.scheme() != "https" => {
-                return Err(IssuerError::JwksUriNotHttps { issuer: name() });
-            }
-            (None, jwks_uri) => {
-                let location = match jwks_uri {
-                    Some(url) => Location::Configured(url),
-                    None => Location::Discovered(
-                        Discovery::new(&expected.issuer)
-                            .map_err(|error| IssuerError::NotDiscoverable { issuer: name(), error })?,
-                    ),
-                };
-                let client = Client::new(&trust_anchors, timing.connect_timeout, timing.timeout).map_err(failed)?;
-                let source = KeySource::new(name(), location, client, jwks, *timing, observer.clone());
-                new = true;
-                Some(Arc::new(match earlier.and_then(|entry| entry.keys.as_ref()) {
-                    Some(earlier) => source.succeeding(earlier),
-                    None => source,
-                }))
-            }
+        let source_key = SourceKey::of(&settings);
+        let before = Before::of(&source_key, before);
+        let (keys, new_keys) = match settings.needs_keys() {
+            true => before.keys(&settings, shared).map(|(keys, new)| (Some(keys), new))?,
+            false => (None, false),
         };
-        let judge = match (introspection, &keys) {
-            (Some(settings), _) => {
-                let same = same.and_then(|entry| match &entry.judge {
-                    Judge::Issuer(introspector) if introspector.is_of(&expected, &settings, jwks) => Some(introspector),
-                    Judge::Issuer(_) | Judge::Keys(_) => None,
-                });
-                Judge::Issuer(match same {
-                    Some(introspector) => introspector.clone(),
-                    None => {
-                        let shared = shared.clone();
-                        let made =
-                            Introspector::new(expected.clone(), settings, &trust_anchors, keys.clone(), jwks, shared);
-                        let made = made.map_err(failed)?;
-                        new = true;
-                        Arc::new(match earlier.map(|entry| &entry.judge) {
-                            Some(Judge::Issuer(earlier)) => made.succeeding(earlier),
-                            Some(Judge::Keys(_)) | None => made,
-                        })
-                    }
-                })
+        let (judge, new_introspector) = match (&settings.introspection, &keys) {
+            (Some(introspection), _) => {
+                let (introspector, new) = before.introspector(&settings, introspection, keys.as_ref(), shared)?;
+                (Judge::Issuer(introspector), new)
             }
-            (None, Some(keys)) => Judge::Keys(keys.clone()),
+            (None, Some(keys)) => (Judge::Keys(keys.clone()), false),
             (None, None) => unreachable!("keys are needed whenever the gateway verifies tokens"),
         };
-        let id = match same.filter(|entry| entry.expected == expected && entry.judge.is_same(&judge)) {
+        let Settings { expected, required, .. } = settings;
+        let id = match before.same.filter(|entry| entry.expected == expected && entry.judge.is_same(&judge)) {
             Some(entry) => entry.id,
             None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
         };
-        Ok(Self { id, expected, keys, judge, source_key, required, new })
+        Ok(Self { id, expected, keys, judge, source_key, required, new: new_keys || new_introspector })
     }
 
     /// What must be read before its tokens can be judged, and has not been since the start.
@@ -158,6 +113,83 @@ impl Entry {
             kinds.extend(introspector.discovers().then_some(Kind::IntrospectionEndpoint));
         }
         kinds
+    }
+}
+
+impl SourceKey {
+    fn of(settings: &Settings) -> Self {
+        let Settings { expected, jwks_uri, trust_anchors, .. } = settings;
+        let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
+        Self { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() }
+    }
+}
+
+/// What the previous configuration had of an issuer.
+#[derive(Clone, Copy)]
+struct Before<'b> {
+    /// Its entry, if it is called in the same way.
+    same: Option<&'b Entry>,
+    /// Its entry, even if it is called in another way from now on.
+    earlier: Option<&'b Entry>,
+}
+
+impl<'b> Before<'b> {
+    fn of(key: &SourceKey, entries: &'b [Entry]) -> Self {
+        let is_of_issuer = |other: &SourceKey| other.name == key.name && other.issuer == key.issuer;
+        Self {
+            same: entries.iter().find(|entry| entry.source_key == *key),
+            earlier: entries.iter().find(|entry| is_of_issuer(&entry.source_key)),
+        }
+    }
+
+    /// The keys of the issuer, and whether they are read in a new way.
+    fn keys(self, settings: &Settings, shared: &Shared) -> Result<(Arc<KeySource>, bool), IssuerError> {
+        let Settings { expected, jwks_uri, jwks, trust_anchors, .. } = settings;
+        if let Some(keys) = self.same.and_then(|entry| entry.keys.as_ref()) {
+            return Ok((Arc::new(keys.with_settings(*jwks)), false));
+        }
+        let name = || expected.name.clone();
+        let location = match jwks_uri {
+            Some(url) if url.scheme() != "https" => return Err(IssuerError::JwksUriNotHttps { issuer: name() }),
+            Some(url) => Location::Configured(url.clone()),
+            None => Location::Discovered(
+                Discovery::new(&expected.issuer)
+                    .map_err(|error| IssuerError::NotDiscoverable { issuer: name(), error })?,
+            ),
+        };
+        let Shared { timing, observer, .. } = shared;
+        let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)
+            .map_err(|error| IssuerError::Client { issuer: name(), error })?;
+        let source = KeySource::new(name(), location, client, *jwks, *timing, observer.clone());
+        let source = match self.earlier.and_then(|entry| entry.keys.as_ref()) {
+            Some(earlier) => source.succeeding(earlier),
+            None => source,
+        };
+        Ok((Arc::new(source), true))
+    }
+
+    /// The introspector of the issuer, and whether it asks in a new way.
+    fn introspector(
+        self,
+        settings: &Settings,
+        introspection: &introspection::Settings,
+        keys: Option<&Arc<KeySource>>,
+        shared: &Shared,
+    ) -> Result<(Arc<Introspector>, bool), IssuerError> {
+        let Settings { expected, jwks, trust_anchors, .. } = settings;
+        if let Some(Judge::Issuer(same)) = self.same.map(|entry| &entry.judge)
+            && same.is_of(expected, introspection, *jwks)
+        {
+            return Ok((same.clone(), false));
+        }
+        let (introspection, keys) = (introspection.clone(), keys.cloned());
+        let made = Introspector::new(expected.clone(), introspection, trust_anchors, keys, *jwks, shared.clone());
+        let made = made.map_err(|error| IssuerError::Client { issuer: expected.name.clone(), error })?;
+        let made = match self.earlier.map(|entry| &entry.judge) {
+            Some(Judge::Issuer(earlier)) => made.succeeding(earlier),
+            Some(Judge::Keys(_)) | None => made,
+        };
+        Ok((Arc::new(made), true))
     }
 }
 
