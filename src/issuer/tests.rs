@@ -29,6 +29,7 @@ use super::http::{Client, ClientError, FetchError, MAX_BODY_BYTES};
 use super::jwks::RefreshError;
 use super::metadata::{MetadataError, NotDiscoverable};
 use super::*;
+use crate::telemetry::testing::Log;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -608,22 +609,9 @@ async fn fapi2_cr_08_old_keys_stay_until_the_new_set_is_good() {
     assert_eq!((world.refresh(0).await, world.generation(0)), (Ok(()), Some(2))); // control
 }
 
-/// Sends what this thread logs to `subscriber`, until the guard is dropped.
-///
-/// With a second dispatcher, tracing asks every one of them about a line; while there is a single one, it asks that of the
-/// thread which comes to the line first, and a thread of another test has none.
-pub(super) fn listen(
-    subscriber: impl tracing::Subscriber + Send + Sync,
-) -> (tracing::Dispatch, tracing::subscriber::DefaultGuard) {
-    let second = tracing::Dispatch::new(tracing_subscriber::registry());
-    (second, tracing::subscriber::set_default(subscriber))
-}
-
 #[tokio::test]
 async fn fapi2_cr_07_a_skipped_key_is_logged_once_with_its_kid_and_the_reason() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = listen(subscriber);
+    let (log, _guards) = Log::of_this_thread();
     let world = World::new(1).await;
     let good = world.servers[0].key(KeyKind::Es256).jwk().to_string();
     let publish = |keys: &[&str]| {
@@ -694,9 +682,7 @@ async fn ops_10_keys_past_their_maximum_age_are_not_used_nor_what_was_verified_w
 
 #[tokio::test]
 async fn ops_10_the_end_of_the_keys_is_one_line_and_heals_by_itself() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = listen(subscriber);
+    let (log, _guards) = Log::of_this_thread();
     let timing =
         Timing { retry_first: Duration::from_millis(5), retry_longest: Duration::from_millis(5), ..Timing::default() };
     let world = World::keeping(JwksSettings::default(), timing).await;
@@ -730,37 +716,6 @@ async fn ops_10_the_end_of_the_keys_is_one_line_and_heals_by_itself() {
     assert!(tokio::time::timeout(DEADLINE, said).await.is_ok());
     assert_eq!((log.lines("ERROR").len(), log.lines("used again").len()), (1, 1));
     background.abort();
-}
-
-/// The lines that were logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines(&self, part: &str) -> Vec<String> {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let text = String::from_utf8(bytes).unwrap();
-        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
 }
 
 #[tokio::test]

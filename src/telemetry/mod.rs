@@ -11,3 +11,5 @@ mod openmetrics;
 pub mod overload;
 mod resources;
 pub mod routes;
+#[cfg(test)]
+pub(crate) mod testing;

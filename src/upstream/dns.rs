@@ -115,6 +115,7 @@ mod tests {
     use super::super::tests::resource;
     use super::super::{Limits, Protocol, Settings, TlsSettings, Upstream};
     use super::*;
+    use crate::telemetry::testing::Log;
 
     /// A name server whose answers a test changes; the lookup of a name without an answer never completes.
     #[derive(Default)]
@@ -137,29 +138,6 @@ mod tests {
                 Some(None) => Err(io::ErrorKind::HostUnreachable.into()),
                 None => std::future::pending().await,
             }
-        }
-    }
-
-    /// The lines that were logged.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
-        type Writer = Self;
-
-        fn make_writer(&self) -> Self {
-            self.clone()
         }
     }
 
@@ -220,15 +198,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_log_says_whether_addresses_of_a_name_are_known() {
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let (log, _guards) = Log::of_this_thread();
         let zone = Arc::new(Zone::default());
         zone.set("a", Some(&[]));
         let upstream = upstream(&zone, &["a"]);
         let resolved = async || {
             upstream.resolve().await;
-            String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap()
+            log.take()
         };
         let text = resolved().await;
         assert!(text.contains("no address of it is known") && !text.contains("remain in use"), "{text}");

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use super::super::assertion::ClientKey;
 use super::super::jwks::Location;
-use super::super::tests::listen;
 use super::*;
+use crate::telemetry::testing::Log;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -220,9 +220,7 @@ fn claims(jws: &str) -> Value {
 
 #[tokio::test]
 async fn int_06_a_storm_of_faults_is_one_line_that_counts_the_others() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let _guard = listen(subscriber);
+    let (log, _guards) = Log::of_this_thread();
     let (server, introspector) = served(|_| {});
     server.script(PATH, Reply::status(StatusCode::INTERNAL_SERVER_ERROR));
     for number in 0..20 {
@@ -412,35 +410,5 @@ async fn ms_int_10_an_endpoint_without_tls_or_none_is_waited_for_and_not_asked()
         tokio::time::timeout(DEADLINE, found).await.expect("it is looked for again");
         assert_eq!(ask(&introspector, "token", None).await, Err(Code::TokenInactive), "control");
         background.abort();
-    }
-}
-
-/// The lines that were logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines(&self, part: &str) -> Vec<String> {
-        let text = String::from_utf8(lock(&self.0).clone()).unwrap();
-        text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        lock(&self.0).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
