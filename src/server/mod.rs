@@ -6,6 +6,7 @@
 
 mod announce;
 mod build;
+mod client_connection;
 pub mod descriptors;
 mod drain;
 mod expirations;
