@@ -44,6 +44,7 @@ const SUBJECTS: &[Subject] = &[
         files: &[
             "issuer/assertion.rs",
             "issuer/error.rs",
+            "issuer/introspection/endpoint.rs",
             "issuer/introspection/fault.rs",
             "issuer/introspection/flight.rs",
             "issuer/introspection/mod.rs",

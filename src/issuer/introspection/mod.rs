@@ -7,6 +7,7 @@
 //! Requests that ask about the same token at the same time share one call. The number of calls in progress is bounded,
 //! and so is the number of those that wait for their turn, in total and for each client.
 
+mod endpoint;
 mod fault;
 mod flight;
 mod places;
@@ -16,10 +17,8 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::jose::statement::Signer;
@@ -30,19 +29,17 @@ use fapi::token::{ActiveToken, Expected, Named, RefusedToken, TokenError, TokenH
 use http::{StatusCode, header};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use reqwest::Url;
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::endpoint::Endpoint;
 use self::fault::{Complaint, Fault};
 use self::flight::{Flight, Joined};
 use self::places::{NoPlace, Place, Places};
 use super::http::{Client, ClientError};
 use super::jwks::{KeySource, Reread};
 use super::memory::{Remembered, memory};
-use super::metadata::{Discovery, Sought};
 use super::revocations::Revocations;
-use super::schedule::random;
 use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
 use crate::clock::instant;
 use crate::resource::Kind;
@@ -72,24 +69,6 @@ pub struct Introspector {
     complaint: Mutex<Complaint>,
 }
 
-/// Where the endpoint is.
-enum Endpoint {
-    Configured(Arc<Url>),
-    Discovered(Box<Discovered>),
-}
-
-/// An endpoint that the metadata names.
-struct Discovered {
-    discovery: Discovery,
-    sought: Sought,
-    client: Client,
-    found: ArcSwapOption<Url>,
-    /// When its metadata were last read.
-    read_at: Mutex<Option<Instant>>,
-    /// Whether the issuer was asked for its metadata, successfully or not.
-    asked: AtomicBool,
-}
-
 impl Introspector {
     pub(super) fn new(
         expected: Expected,
@@ -102,22 +81,7 @@ impl Introspector {
         let Shared { timing, observer, revocations } = shared;
         let (identity, sought) = settings.authentication.presented();
         let client = Client::for_many_calls(trust_anchors, identity.as_ref(), settings.max_calls, settings.timeout)?;
-        let endpoint = match (&settings.endpoint, Discovery::new(&expected.issuer).ok()) {
-            (Some(url), _) => Endpoint::Configured(Arc::new(url.clone())),
-            (None, Some(discovery)) => {
-                let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)?;
-                let found = ArcSwapOption::empty();
-                Endpoint::Discovered(Box::new(Discovered {
-                    discovery,
-                    sought,
-                    client,
-                    found,
-                    read_at: Mutex::default(),
-                    asked: AtomicBool::new(false),
-                }))
-            }
-            (None, None) => return Err(ClientError::NoEndpoint),
-        };
+        let endpoint = Endpoint::new(&settings, &expected.issuer, sought, trust_anchors, &timing)?;
         let CacheSettings { max_entries, max_bytes, inactive_max_age, .. } = settings.cache;
         let active = memory(max_entries, max_bytes);
         let refused = Cache::builder()
@@ -369,81 +333,10 @@ impl Introspector {
         Unavailable::Introspection { issuer: self.expected.name.clone(), detail: detail.into() }.into()
     }
 
-    /// Starts with the endpoint that `before`, of the same issuer, last found for the same kind of credentials.
-    pub(super) fn succeeding(self, before: &Self) -> Self {
-        if let (Endpoint::Discovered(own), Endpoint::Discovered(before)) = (&self.endpoint, &before.endpoint)
-            && own.sought == before.sought
-        {
-            own.found.store(before.found.load_full());
-        }
-        self
-    }
-
-    /// Whether the endpoint has to be found in the issuer's metadata.
-    pub(super) const fn discovers(&self) -> bool {
-        matches!(self.endpoint, Endpoint::Discovered(_))
-    }
-
-    /// Whether the endpoint is configured, or the issuer was asked for it and has answered or failed to.
-    pub(super) fn has_asked(&self) -> bool {
-        match &self.endpoint {
-            Endpoint::Configured(_) => true,
-            Endpoint::Discovered(discovered) => discovered.asked.load(Ordering::Acquire),
-        }
-    }
-
-    /// Whether the endpoint is known; once true, it stays true.
-    pub(super) fn ready(&self) -> bool {
-        self.endpoint.url().is_some()
-    }
-
-    /// Keeps the endpoint up to date; never returns. It is looked for at once, unless it was found before and is not due
-    /// yet. While the metadata cannot be read, the previous endpoint is used.
-    pub(super) async fn keep_fresh(&self) {
-        let Endpoint::Discovered(discovered) = &self.endpoint else { return };
-        let Discovered { discovery, sought, client, found, read_at, asked } = &**discovered;
-        let mut failures = 0;
-        let next_read = || self.timing.after_success(self.jwks.refresh_interval, None, random());
-        let last = *lock(read_at);
-        if let Some(last) = last {
-            tokio::time::sleep(next_read().saturating_sub(last.elapsed())).await;
-        }
-        loop {
-            let wait = match discovery.find(client, *sought).await {
-                Ok(url) => {
-                    failures = 0;
-                    found.store(Some(Arc::new(url)));
-                    self.observer.resource(Kind::IntrospectionEndpoint, &self.expected.name, Ok(()));
-                    *lock(read_at) = Some(instant());
-                    next_read()
-                }
-                Err(error) => {
-                    self.observer.resource(Kind::IntrospectionEndpoint, &self.expected.name, Err(&error));
-                    let wait = self.timing.after_failure(failures, random());
-                    failures = failures.saturating_add(1);
-                    warn!(issuer = %self.expected.name, host = %discovery.host(), %error,
-                        retry_seconds = wait.as_secs_f64(), "introspection endpoint could not be found");
-                    wait
-                }
-            };
-            asked.store(true, Ordering::Release);
-            tokio::time::sleep(wait).await;
-        }
-    }
-
     /// How many active tokens are cached.
     pub(super) fn entries(&self) -> u64 {
         self.active.run_pending_tasks();
         self.active.entry_count()
-    }
-}
-
-impl Endpoint {
-    fn url(&self) -> Option<Arc<Url>> {
-        match self {
-            Self::Configured(url) => Some(url.clone()),
-            Self::Discovered(discovered) => discovered.found.load_full(),
-        }
     }
 }
 

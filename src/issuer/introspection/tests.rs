@@ -9,6 +9,7 @@ use fapi::jose::keys::Algorithm;
 use fapi::jose::statement::StatementError;
 use fapi::rejection::Cause;
 use fapi::token::{AccessTokenForm, MissingAudience};
+use reqwest::Url;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer, Script};
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::super::assertion::ClientKey;
 use super::super::jwks::Location;
+use super::super::metadata::Discovery;
 use super::*;
 use crate::telemetry::testing::Log;
 
