@@ -4,16 +4,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use fapi::UnixTime;
 use fapi::peer::proxy_protocol::{HeaderError, Source};
-use pingora::apps::ServerApp;
+use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::protocols::l4::stream::Stream as TcpStream;
 use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{ALPN, GetSocketDigest, Ssl, Stream};
-use pingora::proxy::HttpProxy;
+use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
 
 use super::client_connection::{Client, ClientConnection, spread};
@@ -31,29 +31,46 @@ use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::telemetry::arrivals::{Handshake, ProxyHeader};
 use crate::telemetry::audit::{FailedHandshake, HandshakeAllowance, handshake_line};
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::overload::{Cap, Sparse};
 
-/// Accepts the connections of one address.
+/// Accepts the connections of one address, for one proxy.
 pub(super) struct Listener {
-    pub(super) index: usize,
-    pub(super) http: Arc<HttpProxy<Proxy>>,
-    pub(super) proxy: Proxy,
+    http: Arc<HttpProxy<Proxy>>,
+    proxy: Proxy,
+    /// Its connections.
     pub(super) slots: Slots,
-    pub(super) handshakes: Slots,
-    pub(super) shares: AddressShares,
+    handshakes: Slots,
+    shares: AddressShares,
     /// The connections without a header of the PROXY protocol that the log does not mention yet.
-    pub(super) headerless: Sparse,
-    pub(super) generation: Arc<ArcSwap<Generation>>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) listener: Arc<str>,
+    headerless: Sparse,
     /// Shared by all listeners.
-    pub(super) handshake_lines: Arc<HandshakeAllowance>,
+    handshake_lines: Arc<HandshakeAllowance>,
     /// Tells HTTP/1 connections that wait for a request that none will be served.
-    pub(super) idle_ends: watch::Sender<bool>,
+    idle_ends: watch::Sender<bool>,
 }
 
 impl Listener {
+    /// Creates the listener of `proxy`, with metrics that begin at 0.
+    pub(super) fn new(configuration: &Arc<ServerConf>, proxy: Proxy, handshake_lines: Arc<HandshakeAllowance>) -> Self {
+        let mut http = http_proxy(configuration, proxy.clone());
+        let mut options = HttpServerOptions::default();
+        // The line refuses CONNECT itself, so that this refusal also has an interaction ID and an audit record.
+        options.allow_connect_method_proxying = true;
+        http.server_options = Some(options);
+        let (metrics, name) = (&proxy.metrics, &*proxy.listener);
+        metrics.arrivals.begin(name, Reason::ALL.iter().map(|reason| reason.as_str()));
+        Self {
+            slots: Slots::new(metrics.connections(name)),
+            handshakes: Slots::new(metrics.arrivals.handshaking(name)),
+            shares: AddressShares::default(),
+            headerless: Sparse::default(),
+            handshake_lines,
+            idle_ends: watch::Sender::new(false),
+            http: Arc::new(http),
+            proxy,
+        }
+    }
+
     /// Performs the handshake, whose slot is given back when it is over. The share of the client's address belongs to the
     /// connection.
     async fn open(
@@ -64,7 +81,7 @@ impl Listener {
     ) -> Option<(Box<Client>, Option<AddressShare>)> {
         // A socket for both families sees IPv4 clients as IPv4-mapped addresses; they are written as IPv4 everywhere.
         let other_end = stream.get_socket_digest()?.peer_addr()?.as_inet()?.ip().to_canonical();
-        let (limits, hosts) = (&generation.limits, generation.listeners.get(self.index)?);
+        let (limits, hosts) = (&generation.limits, generation.listeners.get(self.proxy.index)?);
         let began = self.proxy.clock.unix_time();
         let (attempt, client) = (Arc::new(Attempt::default()), OnceLock::new());
         let opening = self.handshake(stream, other_end, hosts, limits.per_address, began, (&attempt, &client));
@@ -73,7 +90,7 @@ impl Listener {
         let client_address = client.get().copied().unwrap_or(other_end);
         let (tls, share) = match opened {
             Ok(Ok(opened)) => {
-                self.metrics.arrivals.handshake(&self.listener, Handshake::Success, NO_REASON);
+                self.count(Handshake::Success, NO_REASON);
                 opened
             }
             Ok(Err(OpenError::Share(exceeded))) => {
@@ -82,13 +99,13 @@ impl Listener {
             }
             Ok(Err(OpenError::ProxyProtocol(error))) => {
                 self.no_header(&error, other_end);
-                self.metrics.arrivals.handshake(&self.listener, Handshake::Failure, Reason::NotTls.as_str());
+                self.count(Handshake::Failure, Reason::NotTls.as_str());
                 return None;
             }
             Ok(Err(OpenError::Handshake(error))) => {
                 tracing::debug!(client = %client_address, %error, "TLS handshake failed");
                 let (reason, detail) = error.explain(&attempt);
-                self.metrics.arrivals.handshake(&self.listener, Handshake::Failure, reason.as_str());
+                self.count(Handshake::Failure, reason.as_str());
                 if !error.is_silence() {
                     self.record(client_address, &attempt, reason, detail);
                 }
@@ -96,7 +113,7 @@ impl Listener {
             }
             Err(_) => {
                 let (reason, limit) = (Reason::Timeout, limits.handshake_timeout);
-                self.metrics.arrivals.handshake(&self.listener, Handshake::Timeout, reason.as_str());
+                self.count(Handshake::Timeout, reason.as_str());
                 self.record(client_address, &attempt, reason, format!("the handshake took longer than {limit:?}"));
                 return None;
             }
@@ -126,7 +143,7 @@ impl Listener {
                 match self.shares.take(ClientNetwork::of(client_address), per_address) {
                     Ok(share) => Some(share.established()),
                     Err(exceeded) => {
-                        self.metrics.overload.refused(exceeded.into(), Some(client_address));
+                        self.proxy.metrics.overload.refused(exceeded.into(), Some(client_address));
                         return None;
                     }
                 }
@@ -164,11 +181,11 @@ impl Listener {
             false => Some(other_end),
             true => match read_source(&mut stream).await.map_err(OpenError::ProxyProtocol)? {
                 Source::Client(client) => {
-                    self.metrics.arrivals.proxy_header(&self.listener, ProxyHeader::Client);
+                    self.proxy.metrics.arrivals.proxy_header(&self.proxy.listener, ProxyHeader::Client);
                     Some(client.to_canonical())
                 }
                 Source::Unspecified => {
-                    self.metrics.arrivals.proxy_header(&self.listener, ProxyHeader::Own);
+                    self.proxy.metrics.arrivals.proxy_header(&self.proxy.listener, ProxyHeader::Own);
                     None
                 }
             },
@@ -193,7 +210,7 @@ impl Listener {
             ProxyProtocolError::Header(HeaderError::Missing) => ProxyHeader::Missing,
             ProxyProtocolError::Header(_) => ProxyHeader::Malformed,
         };
-        self.metrics.arrivals.proxy_header(&self.listener, outcome);
+        self.proxy.metrics.arrivals.proxy_header(&self.proxy.listener, outcome);
         match error {
             ProxyProtocolError::Io(_) => tracing::debug!(%balancer, %error, "a balancer closed its connection"),
             ProxyProtocolError::Header(_) => {
@@ -209,7 +226,7 @@ impl Listener {
         let Some(omitted) = self.handshake_lines.take() else { return };
         let failed = FailedHandshake {
             time: rfc3339(self.proxy.clock.now()),
-            listener: &self.listener,
+            listener: &self.proxy.listener,
             client_address,
             server_name: attempt.server_name(),
             reason: reason.as_str(),
@@ -219,10 +236,14 @@ impl Listener {
         self.proxy.audit.send(&handshake_line(&failed, omitted));
     }
 
+    fn count(&self, outcome: Handshake, reason: &'static str) {
+        self.proxy.metrics.arrivals.handshake(&self.proxy.listener, outcome, reason);
+    }
+
     /// Counts a connection that is closed before its handshake.
     fn refused(&self, cap: Cap, client: Option<IpAddr>) {
-        self.metrics.arrivals.handshake(&self.listener, Handshake::Refused, NO_REASON);
-        self.metrics.overload.refused(cap, client);
+        self.count(Handshake::Refused, NO_REASON);
+        self.proxy.metrics.overload.refused(cap, client);
     }
 }
 
@@ -245,7 +266,7 @@ impl From<ShareExceeded> for Cap {
 #[async_trait]
 impl ServerApp for Listener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let generation = self.generation.load_full();
+        let generation = self.proxy.generation.load_full();
         let Some(_slot) = self.slots.take(generation.limits.connections) else {
             self.refused(Cap::Connections, None);
             return None;

@@ -21,8 +21,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
-use pingora::apps::HttpServerOptions;
-use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
@@ -39,18 +37,15 @@ use self::reload::{Reloader, Sources};
 use crate::admin::{Admin, AdminListener, Entrance, Heartbeats};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::addresses::AddressShares;
 use crate::connection::drain::Drain;
 use crate::connection::exchanges::Exchanges;
-use crate::connection::slots::Slots;
-use crate::connection::tls::{self, Reason};
+use crate::connection::tls;
 use crate::generation::Generation;
 use crate::proxy::Proxy;
 use crate::resource::Resources;
 use crate::telemetry::audit::{Audit, HandshakeAllowance};
 use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::overload::Sparse;
 use crate::upstream::{self, Lookup};
 use crate::workers::{self, Workers};
 
@@ -290,28 +285,8 @@ impl Bound {
                 drain: drain.clone(),
                 exchanges,
             };
-            let mut http = http_proxy(&server.configuration, proxy.clone());
-            let mut http_options = HttpServerOptions::default();
-            // The line refuses CONNECT itself, so that this refusal also has an interaction ID and an audit record.
-            http_options.allow_connect_method_proxying = true;
-            http.server_options = Some(http_options);
-            metrics.arrivals.begin(&name, Reason::ALL.iter().map(|reason| reason.as_str()));
-            let open = Slots::new(metrics.connections(&name));
-            slots.push(open.clone());
-            let listener = Listener {
-                index,
-                http: Arc::new(http),
-                proxy,
-                slots: open,
-                handshakes: Slots::new(metrics.arrivals.handshaking(&name)),
-                shares: AddressShares::default(),
-                headerless: Sparse::default(),
-                generation: generation.clone(),
-                metrics: metrics.clone(),
-                listener: name.clone(),
-                handshake_lines: handshake_lines.clone(),
-                idle_ends: watch::Sender::new(false),
-            };
+            let listener = Listener::new(&server.configuration, proxy, handshake_lines.clone());
+            slots.push(listener.slots.clone());
             addresses.push(address);
             let (metrics, heartbeats, workers) = (metrics.clone(), heartbeats.clone(), workers.clone());
             let side = Side::Clients { ceiling, metrics, heartbeats, workers };
@@ -319,13 +294,11 @@ impl Bound {
             services.push(server.add_service(service));
         }
         let resources = shared.resources.clone();
-        let (watched, time) = (generation.clone(), clock.clone());
-        let (health, ending) = (audit.health(), drain.clone());
         let announcement = Announcement {
-            generation: watched,
-            clock: time,
-            audit: health,
-            drain: ending,
+            generation: generation.clone(),
+            clock: clock.clone(),
+            audit: audit.health(),
+            drain: drain.clone(),
             guarantees,
             listeners: bound,
         };

@@ -5,7 +5,7 @@
 //! connection of a client, or serves that of an operator.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +129,7 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
             if is_last || u64::try_from(stream.as_raw_fd()).is_ok_and(|descriptor| descriptor >= *ceiling) {
                 drop(stream);
                 spares.refill(listener);
-                refuse(metrics, peer.ip());
+                metrics.overload.refused(Cap::Descriptors, Some(peer.ip().to_canonical()));
                 return None;
             }
         }
@@ -176,10 +176,6 @@ impl Side {
             Self::Operators => MAX_CONNECTIONS + 1,
         }
     }
-}
-
-fn refuse(metrics: &Metrics, client: IpAddr) {
-    metrics.overload.refused(Cap::Descriptors, Some(client.to_canonical()));
 }
 
 /// Descriptors that are kept for the time when there are no others.
