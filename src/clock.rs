@@ -94,6 +94,11 @@ impl TimeProvider for Clock {
     }
 }
 
+/// A duration in whole milliseconds; the largest number if there are more.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Formats a time since 1970 as RFC 3339, in UTC with milliseconds; empty if the time cannot be represented.
 ///
 /// The width is fixed, so that lines sort as text.

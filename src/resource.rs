@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 
 /// What kind of thing a resource is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +89,7 @@ impl Resource {
 
     /// Notes that it was read just now.
     pub fn succeeded(&self) {
-        let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(u64::MAX);
+        let now = millis(self.clock.now());
         self.success.store(now.max(1), Ordering::Relaxed);
         self.failing.store(false, Ordering::Relaxed);
     }

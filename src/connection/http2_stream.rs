@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::clock::instant;
+use crate::clock::{instant, millis};
 
 /// The exchange on an HTTP/2 stream.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Http2Stream {
     }
 
     fn end_after(&self, time: Duration) {
-        let end = self.began.elapsed().saturating_add(time).as_millis();
-        self.end.store(u64::try_from(end).unwrap_or(NEVER), Ordering::Relaxed);
+        // Beyond what can be counted is never, too.
+        self.end.store(millis(self.began.elapsed().saturating_add(time)), Ordering::Relaxed);
     }
 
     fn end(&self) -> Option<Instant> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, millis};
 
 /// The phase of a connection; the phases of the proxy update it.
 #[derive(Debug)]
@@ -140,10 +140,6 @@ impl Phase {
     pub(super) fn is_left_too_often(&self) -> bool {
         self.abandoned.load(Ordering::Relaxed) > MAX_LEFT
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How many more exchanges an HTTP/2 client may abandon than complete: as many as the streams that may be open at once.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use super::metrics::registered;
-use crate::clock::Moment;
+use crate::clock::{Moment, millis};
 
 /// A limit that refuses connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Sparse {
 
     fn add_at(&self, now: Duration) -> Option<u64> {
         self.unsaid.fetch_add(1, Ordering::Relaxed);
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now = millis(now);
         let next = self.next.load(Ordering::Relaxed);
         let later = now.saturating_add(PAUSE);
         let due = now >= next && self.next.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok();

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::clock::millis;
+
 /// What is known of one server. Times are in milliseconds since 1970.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
@@ -153,10 +155,6 @@ impl Standing {
         let pauses = self.pauses.load(Ordering::Relaxed);
         FIRST_PAUSE.saturating_mul(2u32.saturating_pow(pauses)).min(LONGEST_PAUSE)
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How many requests in a row have to fail, besides those that cannot connect.
