@@ -9,24 +9,26 @@ use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
-/// A cached token, the time it is known since where that matters, and how long it may be cached from its insertion.
+/// A cached token.
 #[derive(Clone)]
-pub(super) struct Remembered<S = ()> {
+pub(super) struct Remembered<B> {
     pub(super) token: Arc<ActiveToken>,
-    pub(super) since: S,
+    /// Why it is known to be active: what it was verified with, or when its issuer said so.
+    pub(super) basis: B,
+    /// How long it may be cached from its insertion.
     pub(super) lifetime: Duration,
 }
 
 /// A cache of at most `max_entries` tokens in at most `max_bytes`; the least recently used are evicted first.
-pub(super) fn memory<K, S>(max_entries: u64, max_bytes: u64) -> Cache<K, Remembered<S>>
+pub(super) fn memory<K, B>(max_entries: u64, max_bytes: u64) -> Cache<K, Remembered<B>>
 where
     K: Hash + Eq + Send + Sync + 'static,
-    S: Clone + Send + Sync + 'static,
+    B: Clone + Send + Sync + 'static,
 {
     let share = usize::try_from(max_bytes / max_entries.max(1)).unwrap_or(usize::MAX).max(1);
     // A token weighs its size in bytes, and at least an equal share of all bytes, so that neither bound is exceeded.
     let weigh =
-        move |_: &K, remembered: &Remembered<S>| u32::try_from(remembered.token.size().max(share)).unwrap_or(u32::MAX);
+        move |_: &K, remembered: &Remembered<B>| u32::try_from(remembered.token.size().max(share)).unwrap_or(u32::MAX);
     Cache::builder()
         .max_capacity(max_bytes)
         .weigher(weigh)
@@ -40,12 +42,12 @@ where
 /// Expires each entry after its own lifetime, whether it is new or replaces another.
 struct UntilItsEnd;
 
-impl<K, S> Expiry<K, Remembered<S>> for UntilItsEnd {
-    fn expire_after_create(&self, _: &K, value: &Remembered<S>, _: Instant) -> Option<Duration> {
+impl<K, B> Expiry<K, Remembered<B>> for UntilItsEnd {
+    fn expire_after_create(&self, _: &K, value: &Remembered<B>, _: Instant) -> Option<Duration> {
         Some(value.lifetime)
     }
 
-    fn expire_after_update(&self, _: &K, value: &Remembered<S>, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(&self, _: &K, value: &Remembered<B>, _: Instant, _: Option<Duration>) -> Option<Duration> {
         Some(value.lifetime)
     }
 }

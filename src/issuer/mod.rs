@@ -177,10 +177,10 @@ impl Issuers {
         mut among: impl Iterator<Item = &'e Entry>,
         hash: &TokenHash,
     ) -> Option<(&'e Entry, Arc<ActiveToken>)> {
-        let Remembered { token, since: by, .. } = self.tokens.get(hash)?;
-        let entry = among.find(|entry| entry.id == by.issuer)?;
+        let Remembered { token, basis, .. } = self.tokens.get(hash)?;
+        let entry = among.find(|entry| entry.id == basis.issuer)?;
         match &entry.judge {
-            Judge::Keys(keys) if keys.in_force().ok()?.generation == by.generation => Some((entry, token)),
+            Judge::Keys(keys) if keys.in_force().ok()?.generation == basis.generation => Some((entry, token)),
             Judge::Keys(_) | Judge::Issuer(_) => None,
         }
     }
@@ -263,8 +263,8 @@ impl Issuers {
         let left = token.expires_at().map(|at| Duration::from_secs(at.since(now)));
         let lifetime = left.map_or(self.cache.max_age, |left| left.min(self.cache.max_age));
         if !lifetime.is_zero() {
-            let since = VerifiedBy { issuer: entry.id, generation: keys.generation };
-            self.tokens.insert(*hash, Remembered { token: token.clone(), since, lifetime });
+            let basis = VerifiedBy { issuer: entry.id, generation: keys.generation };
+            self.tokens.insert(*hash, Remembered { token: token.clone(), basis, lifetime });
         }
         self.unrevoked(token)
     }

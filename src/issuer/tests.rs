@@ -1185,8 +1185,8 @@ async fn atk_ca_09_what_has_ended_is_gone_and_what_takes_its_place_stays() {
     let token = world.validate(&text, &[A]).await.unwrap();
     let key = TokenHash::of(PresentedToken::parse(&text).unwrap());
     let tokens = &world.issuers.tokens;
-    let since = VerifiedBy { issuer: world.issuers.entries[0].id, generation: 1 };
-    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), since, lifetime });
+    let basis = VerifiedBy { issuer: world.issuers.entries[0].id, generation: 1 };
+    let insert = |lifetime| tokens.insert(key, Remembered { token: token.clone(), basis, lifetime });
     insert(Duration::from_millis(1));
     let gone = async {
         while tokens.get(&key).is_some() {

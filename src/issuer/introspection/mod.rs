@@ -115,17 +115,17 @@ impl Introspector {
     /// The cached token, if the issuer was asked at most `max_age` ago and within its own limit, and the token has not
     /// been revoked since.
     pub fn remembered(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<Arc<ActiveToken>> {
-        let found = self.active.get(hash)?;
-        if max_age.is_some_and(|max_age| found.since.elapsed() >= max_age) {
+        let Remembered { token, basis: asked_at, .. } = self.active.get(hash)?;
+        if max_age.is_some_and(|max_age| asked_at.elapsed() >= max_age) {
             return None;
         }
-        self.revocations.clears(&found.token).then_some(found.token)
+        self.revocations.clears(&token).then_some(token)
     }
 
     /// Why the token is not accepted, if the issuer was asked at most `max_age` ago and within `inactive_max_age`.
     fn refused(&self, hash: &TokenHash, max_age: Option<Duration>) -> Option<RefusedToken> {
-        let (refused, since) = self.refused.get(hash)?;
-        max_age.is_none_or(|max_age| since.elapsed() < max_age).then_some(refused)
+        let (refused, asked_at) = self.refused.get(hash)?;
+        max_age.is_none_or(|max_age| asked_at.elapsed() < max_age).then_some(refused)
     }
 
     /// The cached token, whether or not it has been revoked since.
@@ -234,12 +234,12 @@ impl Introspector {
         let lifetime = left.min(max_age.saturating_sub(asked_at.elapsed()));
         // A later call may have returned earlier; its result is not overwritten.
         match self.refused.get(hash) {
-            Some((_, since)) if since >= asked_at => return,
+            Some((_, refused_at)) if refused_at >= asked_at => return,
             Some(_) => self.refused.invalidate(hash),
             None => {}
         }
         if !lifetime.is_zero() {
-            self.active.insert(*hash, Remembered { token: token.clone(), since: asked_at, lifetime });
+            self.active.insert(*hash, Remembered { token: token.clone(), basis: asked_at, lifetime });
         }
     }
 
