@@ -75,8 +75,9 @@ impl Gateway {
     /// too old.
     ///
     /// # Errors
-    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale), [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), and
-    /// [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
+    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
+    /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
+    /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
             self.still_active(token, now)?;

@@ -43,7 +43,7 @@ pub fn processors() -> usize {
 }
 
 impl Workers {
-    /// Starts so many threads.
+    /// Starts this many threads, and at least one.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be created.

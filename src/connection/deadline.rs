@@ -8,20 +8,20 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::instant;
 
-/// A deadline. Its timer is left as it is while it fires early enough, and set anew when somebody waits for it.
+/// A deadline. Its timer is left as it is while it fires early enough, and set again when it is waited for.
 pub(super) struct Deadline {
     at: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    /// So much later than now.
+    /// A deadline at this time from now.
     pub(super) fn after(time: Duration) -> Self {
         let timer = Box::pin(tokio::time::sleep(time));
         Self { at: timer.deadline(), timer }
     }
 
-    /// Moves it to so much later than now.
+    /// Moves it to this time from now.
     pub(super) fn set(&mut self, time: Duration) {
         let now = instant();
         self.at = now.checked_add(time).unwrap_or_else(|| self.at.max(now));

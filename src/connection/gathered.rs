@@ -31,7 +31,7 @@ impl Gathered {
         self.bytes.get(self.sent..).unwrap_or_default()
     }
 
-    /// Notes that so much of it was sent.
+    /// Notes how many of these bytes were sent.
     pub(super) fn advance(&mut self, sent: usize) {
         self.sent = self.sent.saturating_add(sent);
         if self.left().is_empty() {

@@ -39,7 +39,7 @@ impl Http2Stream {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// Gives the exchange so much more time; what it does itself at the end of that comes first.
+    /// Gives the exchange this much more time, and a moment to end by itself after that.
     pub fn limit(&self, time: Duration) {
         self.end_after(time.saturating_add(GRACE));
     }

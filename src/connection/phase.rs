@@ -31,7 +31,7 @@ pub struct Phase {
 /// Where the body of a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// Where its chunks say.
     Chunks,
@@ -62,7 +62,7 @@ impl Phase {
     pub(super) const HEADER: u8 = 1;
     pub(super) const BUSY: u8 = 2;
 
-    /// Records that a whole header section was read; the exchange may take so long from now on.
+    /// Records that a whole header section was read; the exchange may take this long from now on.
     pub fn busy(&self, limit: Duration) {
         self.limit(limit);
         self.state.store(Self::BUSY, Ordering::Relaxed);
@@ -97,7 +97,7 @@ impl Phase {
         self.state.store(Self::IDLE, Ordering::Relaxed);
     }
 
-    /// Records that an upstream's response is complete, and that the rest of the request's body is of no use to anybody.
+    /// Records that an upstream's response is complete, and that the rest of the request's body is of no use.
     pub fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }

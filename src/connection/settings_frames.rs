@@ -71,9 +71,9 @@ const HEADER: usize = 9;
 /// RFC 9113 §6.5.
 const SETTINGS: u8 = 4;
 const ACK: u8 = 1;
-/// So many changes at once are more than any client makes; HTTP libraries make a few for each connection.
+/// How many changes may come at once: more than any client makes. HTTP libraries make a few for each connection.
 const MOST: u32 = 100;
-/// After so long, one more is allowed.
+/// The time after which one more is allowed.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Shares a thread among its HTTP/2 connections: one that sends many frames lets the others go on in between.
+//! Shares a thread among its HTTP/2 connections: one that sends many frames lets the others have their turn in between.
 //!
 //! What a connection has received is handled until there is no more, and a client that sends without a pause leaves no
 //! end. A frame of a few bytes can cost as much as a request: each SETTINGS that changes the initial window is applied to every
@@ -47,9 +47,10 @@ impl Turn {
             buffer.put_slice(part.filled());
             progress
         };
-        match progress.is_ready() {
-            true => self.read = instant(),
-            false => self.began = None,
+        if progress.is_ready() {
+            self.read = instant();
+        } else {
+            self.began = None;
         }
         progress
     }

@@ -54,10 +54,10 @@ impl fmt::Debug for ClientKey {
 mod tests {
     use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
     use rustls::pki_types::pem::PemObject;
+    use sandbox::tokens::{KeyKind, SigningKey};
     use serde_json::{Value, json};
 
     use super::*;
-    use sandbox::tokens::{KeyKind, SigningKey};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 

@@ -82,8 +82,8 @@ impl Issuers {
     }
 
     /// The issuers of a reloaded configuration. An issuer keeps the keys that were already read, however it is called
-    /// from now on, so that one that is down neither blocks the reload nor loses its tokens by it. Cached tokens are kept if the new configuration
-    /// would verify them in the same way.
+    /// from now on, so that one that is down neither blocks the reload nor loses its tokens by it. Cached tokens are kept if
+    /// the new configuration would verify them in the same way.
     ///
     /// # Errors
     /// [`IssuerError`].
@@ -119,9 +119,9 @@ impl Issuers {
     /// Returns the token, if one of the issuers that `policy` accepts issued it for this resource.
     ///
     /// A token that was already verified with the current keys, or introspected recently, is found by `hash`, which
-    /// must be the hash of the evidence's token, without being parsed. It may have expired since: its claims, binding and rights are
-    /// checked on every request, beginning with [`ActiveToken::claims_at`]. An introspection response is used for as
-    /// long as the policy allows. `asker` is who waits for the issuer, if it has to be asked.
+    /// must be the hash of the evidence's token, without being parsed. It may have expired since: its claims, binding and
+    /// rights are checked on every request, beginning with [`ActiveToken::claims_at`]. An introspection response is used for
+    /// as long as the policy allows. `asker` is who waits for the issuer, if it has to be asked.
     ///
     /// Takes the evidence and not the token alone, so that a request that no token could help never gets here.
     ///

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, header};
-
 use tokio::time::Instant;
 
 use super::Timing;

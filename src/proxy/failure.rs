@@ -172,7 +172,7 @@ pub(super) fn left_unanswered(e: &Error, context: &Context) -> bool {
         // While the body does not arrive, a server may well give up; a connection that is not even open has no body.
         Failure::Timeout => context.body_done || *e.etype() != ErrorType::ReadTimedout,
         Failure::Connection => context.body_done,
-        // A request that the server has not processed is sent again, but not for ever.
+        // A request that the server has not processed is sent again, but only a few times.
         Failure::Protocol => {
             let unprocessed = matches!(e.retry, RetryType::Decided(true)) && context.attempts < upstream::ATTEMPTS;
             *e.etype() == ErrorType::H2Error && !unprocessed

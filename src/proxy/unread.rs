@@ -70,7 +70,7 @@ pub(super) enum Rest {
     GivenUp,
 }
 
-/// Decides before the response is written, since it says whether the connection is kept.
+/// Decides what happens to the rest of the request, before its response is written: that says whether the connection is kept.
 pub(super) fn before_response(session: &mut Session, context: &mut Context, framing: Framing) {
     context.rest = if session.is_http2() || (framing == Framing::Sound && session.is_body_done()) {
         Rest::None
@@ -187,7 +187,7 @@ fn tell(session: &mut Session, told: Option<Told>) {
     }
 }
 
-/// What is written from now on is the gateway's own.
+/// Tells nobody of the end of the response: what is written from now on is the gateway's own.
 pub(super) fn tell_nobody(session: &mut Session) {
     tell(session, None);
 }
@@ -199,7 +199,7 @@ pub(super) async fn close_answered(session: &mut Session, context: &mut Context)
     close(session, context).await;
 }
 
-/// Closes a connection in stages on which Pingora would drop the session.
+/// Closes a connection in stages, where that was decided and Pingora would only drop the session.
 pub(super) async fn close(session: &mut Session, context: &mut Context) {
     if context.rest != Rest::Linger {
         return;

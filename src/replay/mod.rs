@@ -39,7 +39,7 @@ enum Store {
 pub trait Observer: Send + Sync {
     /// Called with the result of each use.
     fn asked(&self, outcome: Insert);
-    /// Called when the clock was set back by so many seconds and the log therefore started again.
+    /// Called when the log started again, since the clock was set back by this many seconds.
     fn clock_set_back(&self, seconds: u64);
 }
 
@@ -61,8 +61,7 @@ impl ReplayLog {
     ///
     /// # Errors
     /// [`DpopError::Replayed`] for a proof that was used before; [`DpopError::Stale`] for one that has become too old since
-    /// `now`; [`ShareExceeded::ReplayLog`] if its key has used
-    /// too many; [`Unavailable::ReplayLog`] if the log cannot tell.
+    /// `now`; [`ShareExceeded::ReplayLog`] if its key has used too many; [`Unavailable::ReplayLog`] if the log cannot tell.
     pub async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         let outcome = match &self.store {
             Store::Memory(log) => log.insert(&proof.id(), proof.key(), proof.forget_after(), now),

@@ -9,11 +9,11 @@ use tracing_subscriber::EnvFilter;
 /// A filter in the syntax of `RUST_LOG`: `LEVEL` or `TARGET=LEVEL`, several of them with commas in between. A level is `off`,
 /// `error`, `warn`, `info`, `debug` or `trace`.
 ///
-/// A word alone that is no level is refused, which would otherwise be a target with all of its lines.
+/// A word alone that is not a level is refused: it would otherwise be a target, with all of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter(Box<str>);
 
-/// Why a text is no [`Filter`].
+/// Why a text is not a [`Filter`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{part}` is neither a level nor TARGET=LEVEL; a level is off, error, warn, info, debug or trace")]
 pub struct FilterError {

@@ -82,7 +82,7 @@ impl Standing {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Retires the connections that were opened when they had been retired so many times.
+    /// Retires the connections that were opened after `before` retirements.
     pub(super) fn retire(&self, before: u64) {
         // Of several requests on one connection, the first retires it.
         let _ = self.retired.compare_exchange(before, before.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);

@@ -76,7 +76,7 @@ pub(super) enum NoPlace {
 }
 
 impl Places {
-    /// So many calls may be under way at a time.
+    /// Creates the places of an issuer that is called at most `max_calls` times at once.
     pub(super) fn new(max_calls: usize) -> Self {
         Self { taken: Mutex::default(), turns: Semaphore::new(max_calls), max_calls }
     }
