@@ -167,8 +167,8 @@ impl ConnectionFacts {
         hosts: &VirtualHosts,
         now: UnixTime,
     ) -> Option<Self> {
-        let place = hosts.position(server_name.as_deref())?;
-        let host = hosts.hosts.get(place)?;
+        let index = hosts.position(server_name.as_deref())?;
+        let host = hosts.hosts.get(index)?;
         let tls = &host.tls;
         let peer = match (chain.first(), tls.asks_for_certificates()) {
             (Some(leaf), _) => Peer::Certificate(Arc::new(ClientCertificate::from_der(leaf).ok()?)),
@@ -180,7 +180,7 @@ impl ConnectionFacts {
         let standing = ArcSwap::from_pointee(Standing::new(hosts, UnixTime(0), None));
         let forwarded = ArcSwapOption::empty();
         let facts = Self { peer, server_name, client_address, tls_version, phase, chain, standing, forwarded };
-        facts.standing.store(Arc::new(facts.classify(hosts, place, facts.peer.clone(), until, now)));
+        facts.standing.store(Arc::new(facts.classify(hosts, index, facts.peer.clone(), until, now)));
         Some(facts)
     }
 
@@ -231,30 +231,28 @@ impl ConnectionFacts {
     }
 
     fn judge(&self, hosts: &VirtualHosts, now: UnixTime) -> Standing {
-        let place = hosts.position(self.server_name.as_deref());
-        let found = place.and_then(|place| Some((place, hosts.hosts.get(place)?)));
+        let index = hosts.position(self.server_name.as_deref());
+        let found = index.and_then(|index| Some((index, hosts.hosts.get(index)?)));
         let never = UnixTime(u64::MAX);
-        let (place, peer, until) = match found.map(|(place, host)| (place, host.tls.admits(&self.chain, now))) {
-            Some((place, Admission::Trusted { until })) => (place, self.peer.clone(), until),
-            Some((place, Admission::Anonymous)) if self.chain.is_empty() => (place, self.peer.clone(), never),
-            Some((place, Admission::Anonymous)) => (place, Peer::Anonymous(NoCertificate::NoLongerTrusted), never),
+        let (index, peer, until) = match found.map(|(index, host)| (index, host.tls.admits(&self.chain, now))) {
+            Some((index, Admission::Trusted { until })) => (index, self.peer.clone(), until),
+            Some((index, Admission::Anonymous)) if self.chain.is_empty() => (index, self.peer.clone(), never),
+            Some((index, Admission::Anonymous)) => (index, Peer::Anonymous(NoCertificate::NoLongerTrusted), never),
             Some((_, Admission::Refused)) | None => return Standing::new(hosts, never, None),
         };
-        self.classify(hosts, place, peer, until, now)
+        self.classify(hosts, index, peer, until, now)
     }
 
     /// Distinguishes a proxy from a client by what is valid now: an expired certificate identifies nobody.
-    fn classify(&self, hosts: &VirtualHosts, place: usize, peer: Peer, until: UnixTime, now: UnixTime) -> Standing {
-        let Some(trusted_proxy) = hosts.hosts.get(place).and_then(|host| host.trusted_proxy.as_ref()) else {
-            return Standing::new(hosts, until, Some((place, Owner::Client(peer))));
-        };
+    fn classify(&self, hosts: &VirtualHosts, index: usize, peer: Peer, until: UnixTime, now: UnixTime) -> Standing {
         let certificate = peer.certificate().filter(|certificate| certificate.valid_at(now));
         let leaf = certificate.and(self.chain.first()).map(|leaf| &**leaf);
-        if !trusted_proxy.is(leaf, self.client_address) {
-            return Standing::new(hosts, until, Some((place, Owner::Client(peer))));
+        let trusted_proxy = hosts.hosts.get(index).and_then(|host| host.trusted_proxy.as_ref());
+        if !trusted_proxy.is_some_and(|proxy| proxy.is(leaf, self.client_address)) {
+            return Standing::new(hosts, until, Some((index, Owner::Client(peer))));
         }
         let until = certificate.map_or(until, |certificate| until.min(certificate.not_after().plus(1)));
-        Standing::new(hosts, until, Some((place, Owner::Proxy)))
+        Standing::new(hosts, until, Some((index, Owner::Proxy)))
     }
 }
 
@@ -264,8 +262,8 @@ impl Standing {
     }
 
     fn of<'h>(&self, hosts: &'h VirtualHosts) -> Option<(&'h VirtualHost, OtherEnd<'h>)> {
-        let (place, owner) = self.admitted.as_ref()?;
-        let host = hosts.hosts.get(*place)?;
+        let (index, owner) = self.admitted.as_ref()?;
+        let host = hosts.hosts.get(*index)?;
         let other_end = match owner {
             Owner::Client(peer) => OtherEnd::Client(peer.clone()),
             Owner::Proxy => OtherEnd::Proxy(host.trusted_proxy.as_ref()?),

@@ -28,30 +28,19 @@ impl Proxy {
         let mut exchange = fresh_exchange();
         let interaction = exchange.interaction.clone();
         let response = exchange.reject(error).response(&interaction);
-        let status = response.status().as_u16();
-        let line = self.record(
-            &generation,
-            &exchange,
-            &Ending {
-                time: rfc3339(self.clock.now()),
-                listener: &self.listener,
-                client_address: Some(facts.client_address),
-                tls_version: Some(facts.tls_version),
-                certificate_subject: facts.peer.certificate().map(|certificate| certificate.subject()),
-                certificate_source: facts.peer.certificate().map(|_| CertificateSource::Handshake),
-                request: None,
-                status: Some(status),
-                request_bytes: 0,
-                response_bytes: response.body().len() as u64,
-                upstream: None,
-                upstream_address: None,
-                upstream_status: None,
-                upstream_duration: None,
-                duration: Duration::ZERO,
-                decision: Duration::ZERO,
-            },
-        );
-        self.audit.send(&line);
+        let certificate = facts.peer.certificate();
+        let ending = Ending {
+            time: rfc3339(self.clock.now()),
+            listener: &self.listener,
+            client_address: Some(facts.client_address),
+            tls_version: Some(facts.tls_version),
+            certificate_subject: certificate.map(|certificate| certificate.subject()),
+            certificate_source: certificate.map(|_| CertificateSource::Handshake),
+            status: Some(response.status().as_u16()),
+            response_bytes: response.body().len() as u64,
+            ..Ending::default()
+        };
+        self.record(&generation, &exchange, &ending);
         http1_bytes(&response, self.clock.now())
     }
 }

@@ -76,15 +76,15 @@ impl Context {
 }
 
 impl Proxy {
-    /// Counts an exchange and returns its audit line, which the caller must send.
-    pub(super) fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) -> Vec<u8> {
+    /// Counts an exchange, and sends its line to the audit.
+    pub(super) fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) {
         let decided = audit::decision(&exchange.outcome, ending);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
         if let Some(counts) = generation.counts.get(route) {
             counts.exchange(decided, ending);
         }
         self.traffic.exchange(ending);
-        audit::line(exchange, ending, decided)
+        self.audit.send(&audit::line(exchange, ending, decided));
     }
 
     /// Records an exchange at its end, and lets the next one begin on its connection.
@@ -130,6 +130,6 @@ impl Proxy {
             duration: context.began.elapsed(),
             decision: context.decision,
         };
-        self.audit.send(&self.record(&context.generation, &context.exchange, &ending));
+        self.record(&context.generation, &context.exchange, &ending);
     }
 }

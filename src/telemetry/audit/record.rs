@@ -15,7 +15,7 @@ use super::json::{Value, write_object};
 use crate::gateway::{Exchange, Outcome};
 
 /// What is known at the end of an exchange besides the exchange itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Ending<'a> {
     /// When it began, in the format of RFC 3339.
     pub time: String,
