@@ -4,3 +4,5 @@
 pub mod addresses;
 #[path = "../../src/connection/limits.rs"]
 pub mod limits;
+#[path = "../../src/connection/shares.rs"]
+pub mod shares;
