@@ -425,6 +425,7 @@ async fn t2_upstreams_share_no_connection_though_the_server_is_the_same() {
                 "  twin: {{ servers: [\"http://{address}\"] }}\nroutes:\n  - {{ name: twin, path: /twin, methods: [GET], scopes: [accounts], upstream: twin }}\n"
             ),
         )
+        .one_thread()
     })
     .await;
     let token = world.sign(&world.token());
@@ -469,7 +470,7 @@ async fn talkative() -> (SocketAddr, Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn t2_an_answer_too_many_is_nobodys() {
     let (address, connections) = talkative().await;
-    let world = world(&[address], "").await;
+    let world = world_of_one_thread(&[address], "").await;
     let token = world.sign(&world.issuer.token(world.clock.now()).bound_to_certificate(&world.c2));
     let body_for = async |certificate, path, token: &str| {
         let client = world.anonymous().certificate(certificate);
