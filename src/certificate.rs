@@ -10,7 +10,7 @@ use fapi::UnixTime;
 use rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ExtendedKeyUsage, FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -102,8 +102,6 @@ struct Validity {
     which: String,
     from: u64,
     until: u64,
-    /// `from` and `until` for people.
-    shown: (String, String),
     /// How bad it is when it is not valid.
     severity: Severity,
     is_anchor: bool,
@@ -124,12 +122,18 @@ impl Judgement {
             judgement.validity(index, certificate, purpose);
             judgement.strength(index, certificate, purpose);
         }
-        if let (Some(leaf), Purpose::Server { .. } | Purpose::Client) = (parsed.first(), purpose) {
-            judgement.usage(leaf, purpose);
-            judgement.chain(&parsed);
-        }
-        if let (Some(leaf), Purpose::Server { hosts, behind_proxy }) = (certificates.first(), purpose) {
-            judgement.names(leaf, hosts, behind_proxy);
+        let (Some(der), Some(leaf)) = (certificates.first(), parsed.first()) else { return judgement };
+        match purpose {
+            Purpose::Server { hosts, behind_proxy } => {
+                judgement.usage(leaf, &SERVER);
+                judgement.chain(&parsed);
+                judgement.names(der, leaf, hosts, behind_proxy);
+            }
+            Purpose::Client => {
+                judgement.usage(leaf, &CLIENT);
+                judgement.chain(&parsed);
+            }
+            Purpose::Anchor => {}
         }
         judgement
     }
@@ -154,7 +158,6 @@ impl Judgement {
             which: which(index),
             from: seconds(validity.not_before.timestamp()),
             until: seconds(validity.not_after.timestamp()),
-            shown: (shown(validity.not_before), shown(validity.not_after)),
             severity: if counts { Severity::Error } else { Severity::Warning },
             is_anchor,
         });
@@ -184,23 +187,16 @@ impl Judgement {
         }
     }
 
-    fn usage(&mut self, leaf: &X509Certificate<'_>, purpose: Purpose<'_>) {
-        let (name, role) = match purpose {
-            Purpose::Client => ("clientAuth", "clients"),
-            Purpose::Server { .. } | Purpose::Anchor => ("serverAuth", "servers"),
-        };
-        if let Ok(Some(extension)) = leaf.extended_key_usage() {
-            let usage = extension.value;
-            let meant = match purpose {
-                Purpose::Client => usage.client_auth,
-                Purpose::Server { .. } | Purpose::Anchor => usage.server_auth,
-            };
-            if !meant && !usage.any {
-                let text = format!(
-                    "the certificate is not meant for {role}: its extendedKeyUsage lacks {name}; have one issued with it"
-                );
-                self.add(Fault::KeyUsage, Severity::Error, text);
-            }
+    fn usage(&mut self, leaf: &X509Certificate<'_>, role: &Role) {
+        let Role { plural, usage, has_usage } = role;
+        // RFC 5280 §4.2.1.12: what has no extendedKeyUsage is not restricted.
+        let is_meant =
+            leaf.extended_key_usage().ok().flatten().is_none_or(|named| named.value.any || has_usage(named.value));
+        if !is_meant {
+            let text = format!(
+                "the certificate is not meant for {plural}: its extendedKeyUsage lacks {usage}; have one issued with it"
+            );
+            self.add(Fault::KeyUsage, Severity::Error, text);
         }
         // RFC 8446 §4.4.2.2: "If the certificate contains a keyUsage extension, then the digitalSignature bit MUST be set."
         if leaf.key_usage().is_ok_and(|usage| usage.is_some_and(|usage| !usage.value.digital_signature())) {
@@ -241,16 +237,15 @@ impl Judgement {
         }
     }
 
-    fn names(&mut self, leaf: &CertificateDer<'_>, hosts: &[&str], behind_proxy: bool) {
+    /// Judges the names of a leaf, which is given as bytes for webpki, and parsed.
+    fn names(&mut self, der: &CertificateDer<'_>, leaf: &X509Certificate<'_>, hosts: &[&str], behind_proxy: bool) {
         let severity = if behind_proxy { Severity::Warning } else { Severity::Error };
-        let has_names = X509Certificate::from_der(leaf)
-            .is_ok_and(|(_, leaf)| leaf.subject_alternative_name().is_ok_and(|names| names.is_some()));
-        if !has_names {
+        if !leaf.subject_alternative_name().is_ok_and(|names| names.is_some()) {
             let text = "the certificate has no subjectAltName, and clients do not look at its common name (RFC 9525 §2); have one issued with the host in subjectAltName";
             self.add(Fault::Name, severity, text);
             return;
         }
-        let Ok(certificate) = EndEntityCert::try_from(leaf) else { return };
+        let Ok(certificate) = EndEntityCert::try_from(der) else { return };
         let is_covered = |host: &&str| {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             ServerName::try_from(host).is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())
@@ -268,7 +263,8 @@ impl Judgement {
 
 impl Validity {
     fn problem(&self, now: UnixTime) -> Option<Problem> {
-        let Self { which, from, until, shown: (since, end), severity, is_anchor } = self;
+        let Self { which, from, until, severity, is_anchor } = self;
+        let (since, end) = (shown(*from), shown(*until));
         let still =
             if *is_anchor { ", and still counts as a trust anchor, whose validity is not looked at" } else { "" };
         let (fault, severity, text) = if *until < now.0 {
@@ -293,8 +289,8 @@ impl fmt::Display for Problem {
 }
 
 /// A time as the log and the audit have it, to the second.
-fn shown(time: ASN1Time) -> String {
-    rfc3339(Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or_default())).replace(".000Z", "Z")
+fn shown(seconds: u64) -> String {
+    rfc3339(Duration::from_secs(seconds)).replace(".000Z", "Z")
 }
 
 fn which(index: usize) -> String {
@@ -309,7 +305,7 @@ fn is_self_issued(certificate: &X509Certificate<'_>) -> bool {
 fn says_where_its_issuer_is(certificate: &X509Certificate<'_>) -> bool {
     certificate.extensions().iter().any(|extension| {
         let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else { return false };
-        access.accessdescs.iter().any(|entry| entry.access_method.to_id_string() == "1.3.6.1.5.5.7.48.2")
+        access.accessdescs.iter().any(|entry| entry.access_method.to_id_string() == CA_ISSUERS)
     })
 }
 
@@ -322,16 +318,37 @@ fn weakness(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
         return (bits < 2048).then(|| format!("an RSA key of {bits} bits, which is refused below 2048"));
     }
     match key.algorithm.algorithm.to_id_string().as_str() {
-        "1.3.101.112" => None,
-        "1.2.840.10045.2.1" => {
+        ED25519 => None,
+        EC_PUBLIC_KEY => {
             let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
             let curve = curve.map(|curve| curve.to_id_string()).unwrap_or_default();
-            let known = ["1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"].contains(&curve.as_str());
-            (!known).then(|| format!("a key on the curve {curve}, and TLS has P-256, P-384 and P-521"))
+            (![P_256, P_384, P_521].contains(&curve.as_str()))
+                .then(|| format!("a key on the curve {curve}, and TLS has P-256, P-384 and P-521"))
         }
         other => Some(format!("a key of the algorithm {other}, and TLS has RSA, ECDSA and Ed25519")),
     }
 }
+
+/// What a peer in TLS has a certificate for.
+struct Role {
+    plural: &'static str,
+    /// The name of its extended key usage.
+    usage: &'static str,
+    has_usage: fn(&ExtendedKeyUsage<'_>) -> bool,
+}
+
+const SERVER: Role = Role { plural: "servers", usage: "serverAuth", has_usage: |usage| usage.server_auth };
+const CLIENT: Role = Role { plural: "clients", usage: "clientAuth", has_usage: |usage| usage.client_auth };
+
+/// id-ad-caIssuers (RFC 5280 §4.2.2.1).
+const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
+
+/// Keys and curves (RFC 5480 §2.1, RFC 8410 §3).
+const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
+const P_256: &str = "1.2.840.10045.3.1.7";
+const P_384: &str = "1.3.132.0.34";
+const P_521: &str = "1.3.132.0.35";
+const ED25519: &str = "1.3.101.112";
 
 /// Signature algorithms with digests for which two texts with the same digest can be made.
 const WEAK_SIGNATURES: [(&str, &str); 5] = [
@@ -351,16 +368,16 @@ mod tests {
 
     use super::*;
 
-    const SERVER: Purpose<'_> = Purpose::Server { hosts: &["api.bank.example"], behind_proxy: false };
+    const FOR_HOST: Purpose<'_> = Purpose::Server { hosts: &["api.bank.example"], behind_proxy: false };
+
+    /// 2027-01-15.
+    const NOW: UnixTime = UnixTime(1_800_000_000);
 
     #[test]
     fn a_time_is_written_as_in_the_log() {
-        let at = |seconds| shown(ASN1Time::from_timestamp(seconds).unwrap());
-        assert_eq!(at(1_700_000_001), "2023-11-14T22:13:21Z");
-        assert_eq!(at(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!(shown(1_700_000_001), "2023-11-14T22:13:21Z");
+        assert_eq!(shown(253_402_300_799), "9999-12-31T23:59:59Z");
     }
-    /// 2027-01-15.
-    const NOW: UnixTime = UnixTime(1_800_000_000);
 
     fn params(names: &[&str]) -> CertificateParams {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
@@ -390,11 +407,11 @@ mod tests {
     #[test]
     fn what_everybody_refuses_is_an_error() {
         let good = params(&["api.bank.example"]);
-        assert_eq!(found(&[issued(&good)], SERVER), [], "control");
+        assert_eq!(found(&[issued(&good)], FOR_HOST), [], "control");
         let with = |adjust: &dyn Fn(&mut CertificateParams)| {
             let mut params = params(&["api.bank.example"]);
             adjust(&mut params);
-            found(&[issued(&params)], SERVER)
+            found(&[issued(&params)], FOR_HOST)
         };
         assert_eq!(with(&|params| params.not_after = date_time_ymd(2027, 1, 14)), [(Fault::Expired, Severity::Error)]);
         assert_eq!(
@@ -414,7 +431,7 @@ mod tests {
         for (day, wanted) in [(28, vec![(Fault::ExpiresSoon, Severity::Warning)]), (30, vec![])] {
             let mut params = params(&["api.bank.example"]);
             params.not_after = date_time_ymd(2027, 1, day);
-            assert_eq!(found(&[issued(&params)], SERVER), wanted, "{day}");
+            assert_eq!(found(&[issued(&params)], FOR_HOST), wanted, "{day}");
         }
     }
 
@@ -470,14 +487,14 @@ mod tests {
             (vec![own.clone(), own.clone()], wrong.clone()),
             (vec![own], vec![]),
         ] {
-            assert_eq!(found(&chain, SERVER), wanted, "{} certificates", chain.len());
+            assert_eq!(found(&chain, FOR_HOST), wanted, "{} certificates", chain.len());
         }
         // RFC 5280 §4.2.2.1: SEQUENCE { SEQUENCE { id-ad-caIssuers, [6] "http://a" } }
         let access = [&[0x30, 0x16, 0x30, 0x14, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, 2, 0x86, 8][..], b"http://a"];
         let access = CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], access.concat());
         params.custom_extensions.push(access);
-        assert_eq!(found(&[leaf(&params)], SERVER), wrong, "its issuer can be fetched, so it is no root");
-        assert_eq!(found(&[leaf(&params), middle_der], SERVER), [], "control");
+        assert_eq!(found(&[leaf(&params)], FOR_HOST), wrong, "its issuer can be fetched, so it is no root");
+        assert_eq!(found(&[leaf(&params), middle_der], FOR_HOST), [], "control");
     }
 
     #[test]
@@ -494,8 +511,8 @@ mod tests {
         }
         let authority = authority("CA", KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap());
         let leaf = params(&["api.bank.example"]).signed_by(&KeyPair::generate().unwrap(), &authority).unwrap();
-        assert_eq!(found(&[leaf.der().clone()], SERVER), [], "control");
-        assert_eq!(found(&[sha1(leaf.der())], SERVER), [(Fault::WeakSignature, Severity::Error)]);
+        assert_eq!(found(&[leaf.der().clone()], FOR_HOST), [], "control");
+        assert_eq!(found(&[sha1(leaf.der())], FOR_HOST), [(Fault::WeakSignature, Severity::Error)]);
         assert_eq!(found(&[sha1(leaf.der())], Purpose::Anchor), [], "nobody looks at the signature of an anchor");
     }
 
@@ -527,7 +544,7 @@ mod tests {
 
     #[test]
     fn no_certificate_is_too_odd_to_be_judged() {
-        let purposes = [SERVER, Purpose::Client, Purpose::Anchor];
+        let purposes = [FOR_HOST, Purpose::Client, Purpose::Anchor];
         let other = issued(&params(&["a"]));
         let judge = |der: Vec<u8>| -> usize {
             let chain = [CertificateDer::from(der), other.clone()];
