@@ -9,8 +9,8 @@ use super::error::KeyPath;
 use super::report::Report;
 use super::syntax::{excerpt, explain};
 
-/// The largest file that is read, in bytes.
-pub(super) const MAX_BYTES: usize = 1024 * 1024;
+/// How much of a file is read, in bytes: one byte more than it may have, so that a larger file is noticed.
+pub(super) const READ_AT_MOST: u64 = 1024 * 1024 + 1;
 
 /// How deeply lists and mappings may be nested; the format itself needs seven levels.
 const MAX_DEPTH: usize = 32;
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 32;
 /// Reads the text of a file. If there is no value, the report has a problem.
 pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
     let root = KeyPath::default();
-    if bytes.len() > MAX_BYTES {
+    if u64::try_from(bytes.len()).is_ok_and(|length| length >= READ_AT_MOST) {
         report.problem(&root, "the file is larger than 1MiB; make it smaller");
         return None;
     }

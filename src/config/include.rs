@@ -95,8 +95,7 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 /// Adds what one file has.
 fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Surroundings<'_>, report: &mut Report) {
-    let limit = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let bytes = match surroundings.files.read(path, limit) {
+    let bytes = match surroundings.files.read(path, document::READ_AT_MOST) {
         Ok(bytes) => bytes,
         Err(error) => {
             report.problem(at, &format!("`{}` cannot be read: {}", path.display(), unreadable(path, &error)));

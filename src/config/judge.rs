@@ -44,11 +44,15 @@ impl Config {
     }
 }
 
+/// The directory that a file is in; `.` for a mere name.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Why a file cannot be written, if it cannot. Nothing is created or opened: a check leaves no trace, and opening a pipe
 /// waits for its reader.
 fn unwritable(path: &Path) -> Option<String> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (place, what) = if path.exists() { (path, "the file") } else { (directory, "its directory") };
+    let (place, what) = if path.exists() { (path, "the file") } else { (directory_of(path), "its directory") };
     let why = match access(place, Access::WRITE_OK).err()? {
         Errno::ROFS => "is on a file system that is read-only; choose a path on another, or mount a volume there",
         _ => {

@@ -211,9 +211,10 @@ impl Config {
     fn read(path: &Path, environment: Environment<'_>, named: Named) -> Result<Self, ConfigErrors> {
         let fail = |errors, files| ConfigErrors::new(path.to_owned(), errors, files);
         let mut files = Files::default();
-        // One byte more than the limit, so that a file over the limit is noticed.
-        let limit = u64::try_from(document::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let read = if path == Path::new("-") { standard_input(limit) } else { files.read(path, limit) };
+        let read = match path == Path::new("-") {
+            true => standard_input(),
+            false => files.read(path, document::READ_AT_MOST),
+        };
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -241,15 +242,15 @@ impl Config {
     }
 }
 
-/// What stands on standard input, which can be read only once: a reload finds the same there, and reads the files that it
-/// names again.
-fn standard_input(limit: u64) -> std::io::Result<Vec<u8>> {
+/// The text on standard input, which can be read only once: a reload finds the same there, and reads the files that it names
+/// again.
+fn standard_input() -> std::io::Result<Vec<u8>> {
     static READ: OnceLock<Vec<u8>> = OnceLock::new();
     if let Some(bytes) = READ.get() {
         return Ok(bytes.clone());
     }
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(document::READ_AT_MOST).read_to_end(&mut bytes)?;
     Ok(READ.get_or_init(|| bytes).clone())
 }
 

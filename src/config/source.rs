@@ -256,7 +256,6 @@ fn shown(text: &str) -> Option<&str> {
 mod tests {
     use std::path::Path;
 
-    use super::super::document::MAX_BYTES;
     use super::super::error::ConfigError;
     use super::*;
     use crate::config::watch::Files;
@@ -308,7 +307,9 @@ mod tests {
             assert!(problems[0].contains(wanted), "{text:?}: {problems:?}");
         }
         assert!(problems(&"[".repeat(40))[0].contains("nested too deep"));
-        assert!(problems(&format!("a: {}", "x".repeat(MAX_BYTES)))[0].contains("larger than 1MiB"));
+        let long = |length: usize| format!("a: {}", "x".repeat(length - 3));
+        assert!(!problems(&long(1024 * 1024))[0].contains("larger"), "control");
+        assert!(problems(&long(1024 * 1024 + 1))[0].contains("larger than 1MiB"));
         let (_, report) = read_text(b"a: 1\nb: \xff\n");
         assert_eq!((report.errors()[0].line, report.errors()[0].column), (2, 1));
     }

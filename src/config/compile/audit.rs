@@ -1,11 +1,10 @@
 //! `audit`: where the lines go.
 
-use std::path::Path;
-
 use super::Build;
 use crate::config::Named;
 use crate::config::error::{KeyPath, nearest};
 use crate::config::file::{self, File};
+use crate::config::judge::directory_of;
 use crate::config::scalar::FilePath;
 use crate::telemetry::audit;
 
@@ -37,8 +36,7 @@ impl Build<'_> {
         if self.reading == Named::Unread {
             return Some(audit::Destination::File(path));
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if path.is_dir() || !directory.is_dir() {
+        if path.is_dir() || !directory_of(&path).is_dir() {
             let problem = format!(
                 "`{}` is not a file in an existing directory; create the directory or correct the path",
                 path.display()
