@@ -10,7 +10,7 @@ use crate::certificate::{Judgement, Problem};
 pub struct CertificateFile {
     /// Its path, as gateway.yaml writes it.
     pub name: String,
-    /// The key that names it, without a problem.
+    /// The key that names it, for a problem that is found later.
     pub(super) place: ConfigError,
     pub(super) judgement: Judgement,
 }

@@ -27,17 +27,16 @@ impl KeyPath {
     }
 
     pub(super) fn key(&self, key: &str) -> Self {
-        self.then(Segment::Key(key.into()))
+        self.join(&[Segment::Key(key.into())])
     }
 
     pub(super) fn index(&self, index: usize) -> Self {
-        self.then(Segment::Index(index))
+        self.join(&[Segment::Index(index)])
     }
 
-    pub(super) fn then(&self, segment: Segment) -> Self {
-        let mut segments = self.0.clone();
-        segments.push(segment);
-        Self(segments)
+    /// This path, followed by another that begins where it ends.
+    pub(super) fn join(&self, relative: &[Segment]) -> Self {
+        Self([&self.0[..], relative].concat())
     }
 
     pub(super) fn parent(&self) -> Option<Self> {
@@ -91,7 +90,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Its line, like a compiler's, if gateway.yaml is at this path.
+    /// The problem as one line, like a compiler's, with the path of gateway.yaml; an excerpt follows it.
     pub fn in_file(&self, file: &Path) -> String {
         let file = self.file.as_deref().unwrap_or(file).display();
         let mut line = format!("{file}:{}:{}: ", self.line, self.column);
@@ -126,12 +125,12 @@ impl ConfigErrors {
         Self { file, errors, files, resources: Vec::new(), passing: false }
     }
 
-    /// Notes which of the problems are those of a file.
+    /// Adds which of the problems are those of a file.
     pub(super) fn with_resources(self, resources: Vec<(resource::Id, String)>) -> Self {
         Self { resources, ..self }
     }
 
-    /// Notes whether all of them may disappear although none of the files that were read changes.
+    /// Adds whether all of them may disappear although none of the files that were read changes.
     pub(super) fn passing(self, passing: bool) -> Self {
         Self { passing, ..self }
     }

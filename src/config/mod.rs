@@ -89,13 +89,13 @@ pub struct Config {
     pub drain: drain::Settings,
     /// Where the audit is written, and what happens if it cannot be.
     pub audit: audit::Settings,
-    /// The key that says so, without a problem.
+    /// The key that says so, for a problem that is found later.
     audit_place: ConfigError,
-    /// What the log has.
+    /// What is logged, and in which format.
     pub log: logging::Settings,
     /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.
     pub certificates: Vec<(String, UnixTime)>,
-    /// The same for each key that names one, with what is wrong with the certificates in it.
+    /// The files with certificates, once for each key that names one, and what is wrong with the certificates in it.
     pub certificate_files: Vec<CertificateFile>,
     /// Every file with revocation lists, as gateway.yaml names it, and the earliest `nextUpdate` in it.
     pub revocation_lists: Vec<(String, UnixTime)>,

@@ -65,8 +65,7 @@ impl Report {
         let shift = |place: &KeyPath| match place.segments() {
             [Segment::Key(list), Segment::Index(index), rest @ ..] => {
                 let length = lengths.iter().find(|(name, _)| *name == &**list).map_or(0, |(_, length)| *length);
-                let entry = KeyPath::of(list).index(index.saturating_add(length));
-                rest.iter().cloned().fold(entry, |place, segment| place.then(segment))
+                KeyPath::of(list).index(index.saturating_add(length)).join(rest)
             }
             _ => place.clone(),
         };
@@ -141,27 +140,28 @@ impl Report {
         errors
     }
 
-    /// A problem with its place, which is not recorded; its path is that in its file.
-    pub(super) fn elsewhere(&self, place: &KeyPath, problem: &str) -> ConfigError {
-        let error = self.error(self.as_written(place), &without_keys(problem));
+    /// An error at this key of its file, for a problem that is found later and is empty until then.
+    pub(super) fn error_to_come(&self, place: &KeyPath) -> ConfigError {
+        let error = self.error(self.as_written(place), "");
         ConfigError { path: self.in_its_file(&error.path), ..error }
     }
 
     /// A path for a sentence: that in its file, with the file if it is an included one.
     pub(super) fn shown(&self, place: &KeyPath) -> String {
-        let error = self.elsewhere(place, "");
+        let error = self.error_to_come(place);
         match error.file {
             Some(file) => format!("{} in {}", error.path, file.display()),
             None => error.path.to_string(),
         }
     }
 
-    /// Records a problem of the text, with the line to print below it.
+    /// Records a problem of text that is not YAML, with the line to print below it.
     pub(super) fn problem_in_text(&mut self, (line, column): (usize, usize), problem: &str, excerpt: Option<String>) {
         let problem = problem.to_owned();
         self.record(ConfigError { file: None, path: KeyPath::default(), line, column, problem, excerpt });
     }
 
+    /// Records a problem of a key at a position, before the positions of all keys are known.
     pub(super) fn problem_at(&mut self, place: &KeyPath, (line, column): (usize, usize), problem: &str) {
         let (path, problem) = (place.clone(), problem.to_owned());
         self.record(ConfigError { file: None, path, line, column, problem, excerpt: None });
@@ -197,19 +197,16 @@ impl Report {
         Position { file: None, line: 1, column: 1 }
     }
 
-    /// Turns a path as written into the path in its own file.
+    /// The path in its own file of a path as written.
     fn in_its_file(&self, written: &KeyPath) -> KeyPath {
-        let own = self.included.iter().find_map(|part| {
-            let [Segment::Key(list), Segment::Index(index), rest @ ..] = written.segments() else { return None };
-            let index = index.checked_sub(part.from).filter(|index| *index < part.count)?;
-            let entry = KeyPath::of(list).index(index);
-            (KeyPath::of(list) == part.list)
-                .then(|| rest.iter().cloned().fold(entry, |place, segment| place.then(segment)))
-        });
-        own.unwrap_or_else(|| written.clone())
+        let [Segment::Key(list), Segment::Index(index), rest @ ..] = written.segments() else { return written.clone() };
+        let list = KeyPath::of(list);
+        let parts = self.included.iter().filter(|part| part.list == list);
+        let mut own = parts.filter_map(|part| index.checked_sub(part.from).filter(|index| *index < part.count));
+        own.next().map_or_else(|| written.clone(), |index| list.index(index).join(rest))
     }
 
-    /// Turns a path into what is left of the file into the path in the file as written.
+    /// The path as written of a path into what is left of the file.
     pub(super) fn as_written(&self, place: &KeyPath) -> KeyPath {
         let mut written = KeyPath::default();
         for segment in place.segments() {
@@ -229,6 +226,7 @@ impl Report {
         written
     }
 
+    /// Notes that what is at this path was removed: it is known to be wrong, and the indices after it are shifted.
     pub(super) fn took_out(&mut self, place: &KeyPath) {
         let written = self.as_written(place);
         if let (Some(Segment::Index(index)), Some(parent)) = (written.segments().last(), written.parent()) {

@@ -118,7 +118,7 @@ pub(super) fn compile(
             drain,
             audit,
             log,
-            audit_place: build.report.elsewhere(&KeyPath::of("audit").key("destination"), ""),
+            audit_place: build.report.error_to_come(&KeyPath::of("audit").key("destination")),
             certificates: build.certificates.into_iter().collect(),
             certificate_files: build.certificate_files,
             revocation_lists: build.revocation_lists.into_iter().collect(),
@@ -186,7 +186,7 @@ impl Build<'_> {
 
     /// Judges the certificates of the file at this key.
     fn judge(&mut self, at: &KeyPath, file: &FilePath, certificates: &[CertificateDer<'_>], purpose: Purpose<'_>) {
-        let (name, place) = (file.0.display().to_string(), self.report.elsewhere(at, ""));
+        let (name, place) = (file.0.display().to_string(), self.report.error_to_come(at));
         self.certificate_files.push(CertificateFile { name, place, judgement: Judgement::of(certificates, purpose) });
     }
 
