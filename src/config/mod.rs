@@ -122,14 +122,15 @@ impl Outline {
     /// # Errors
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
-        let config = Config::read(path, environment, Named::Unread)?;
+        let config = Config::read(path, environment, NamedFiles::Unread)?;
         Ok(Self { warnings: config.warnings, summary: config.summary, effective: config.effective })
     }
 }
 
 /// Whether the files that a configuration names are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
+enum NamedFiles {
+    /// They are, and what is in them is checked.
     Read,
     /// They are not there. The configuration has none of their content, and nothing may be run with it.
     Unread,
@@ -205,10 +206,10 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load_in(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
-        Self::read(path, environment, Named::Read)
+        Self::read(path, environment, NamedFiles::Read)
     }
 
-    fn read(path: &Path, environment: Environment<'_>, named: Named) -> Result<Self, ConfigErrors> {
+    fn read(path: &Path, environment: Environment<'_>, named_files: NamedFiles) -> Result<Self, ConfigErrors> {
         let fail = |errors, files| ConfigErrors::new(path.to_owned(), errors, files);
         let mut files = Files::default();
         let read = match path == Path::new("-") {
@@ -227,7 +228,7 @@ impl Config {
         };
         let (file, report) = source::read(&bytes, &mut Surroundings { file: path, files: &mut files, environment });
         let Some(file) = file else { return Err(fail(report.into_errors(), files)) };
-        compile::compile(file, report, path, files, named)
+        compile::compile(file, report, path, files, named_files)
     }
 
     /// One line for each listener, issuer and route, for people.
@@ -266,12 +267,10 @@ pub fn schema() -> Value {
 
 /// Removes `null` from the schema: an absent key is `None` in Rust, but `null` in the file is an error.
 fn without_null(schema: &mut Value) {
-    let Value::Object(members) = schema else {
-        if let Value::Array(entries) = schema {
-            entries.iter_mut().for_each(without_null);
-        }
-        return;
-    };
+    if let Value::Array(entries) = schema {
+        entries.iter_mut().for_each(without_null);
+    }
+    let Value::Object(members) = schema else { return };
     if let Some(Value::Array(types)) = members.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_mut_slice() {

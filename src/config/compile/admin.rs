@@ -14,7 +14,7 @@ use super::issuers::name_of;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::config::{Admin, Named, VirtualHost};
+use crate::config::{Admin, NamedFiles, VirtualHost};
 use crate::connection::tls;
 use crate::issuer::revocations::{Settings, Source};
 
@@ -99,7 +99,7 @@ impl Build<'_> {
             let purpose = Purpose::Server { hosts: &[], behind_proxy: false };
             self.judge(&chain_at, path, &settings.certificate_chain, purpose);
         }
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return known.then_some(settings);
         }
         match settings.in_force(Arc::new(DefaultTimeProvider)) {

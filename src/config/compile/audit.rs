@@ -1,7 +1,7 @@
 //! `audit`: where the lines go.
 
 use super::Build;
-use crate::config::Named;
+use crate::config::NamedFiles;
 use crate::config::error::{KeyPath, nearest};
 use crate::config::file::{self, File};
 use crate::config::judge::directory_of;
@@ -33,7 +33,7 @@ impl Build<'_> {
             return None;
         }
         let path = self.resolve(written);
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return Some(audit::Destination::File(path));
         }
         if path.is_dir() || !directory_of(&path).is_dir() {

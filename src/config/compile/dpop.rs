@@ -19,7 +19,7 @@ use super::Build;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 use crate::config::scalar::{self, FilePath};
-use crate::config::{Named, VirtualHost};
+use crate::config::{NamedFiles, VirtualHost};
 use crate::connection::tls;
 use crate::replay::memory::Capacity;
 use crate::resource::Kind;
@@ -126,7 +126,7 @@ impl Build<'_> {
             self.problem(at, "this is a key, not a path; save it to a file and write the path here");
             return None;
         }
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return self.key_of_process(at).map(|key| vec![key]);
         }
         let bytes = self.read(at, path, Kind::PrivateKey)?;

@@ -15,7 +15,7 @@ use rustls::sign::CertifiedKey;
 use super::Build;
 use super::unreadable::{Form, unreadable};
 use crate::certificate::Purpose;
-use crate::config::Named;
+use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::scalar::FilePath;
 use crate::connection::tls::{self, RevocationList, UnusableList};
@@ -27,7 +27,7 @@ impl Build<'_> {
     }
 
     pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath, kind: Kind) -> Option<Vec<u8>> {
-        self.named.push((self.report.as_written(at), (kind, path.0.display().to_string().into())));
+        self.resources.push((self.report.as_written(at), (kind, path.0.display().to_string().into())));
         let path = self.resolve(&path.0);
         match self.files.read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => {
@@ -81,7 +81,7 @@ impl Build<'_> {
     }
 
     pub(super) fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return Some(Vec::new());
         }
         let chain = self.certificates(at, path)?;
@@ -94,7 +94,7 @@ impl Build<'_> {
     }
 
     pub(super) fn private_key(&mut self, at: &KeyPath, path: &FilePath) -> Option<PrivateKeyDer<'static>> {
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return Some(PrivatePkcs8KeyDer::from(Vec::new()).into());
         }
         let bytes = self.read(at, path, Kind::PrivateKey)?;
@@ -136,7 +136,7 @@ impl Build<'_> {
             );
             return None;
         }
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return Some(Vec::new());
         }
         let mut files = Vec::new();
@@ -202,7 +202,7 @@ impl Build<'_> {
         paths: &[FilePath],
         anchors: &[CertificateDer<'static>],
     ) -> Option<Vec<RevocationList>> {
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return Some(Vec::new());
         }
         let mut files = Vec::new();

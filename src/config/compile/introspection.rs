@@ -15,7 +15,7 @@ use super::issuers::https_url;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file;
-use crate::config::{Named, Profile};
+use crate::config::{NamedFiles, Profile};
 use crate::connection::tls;
 use crate::issuer::assertion::ClientKey;
 use crate::issuer::introspection::{Authentication, CacheSettings, Response, Room, Settings};
@@ -109,7 +109,7 @@ impl Build<'_> {
             good = false;
         }
         // What is written is judged whether or not files are read.
-        let read = self.reading != Named::Unread;
+        let read = self.named_files != NamedFiles::Unread;
         if method? == PrivateKeyJwt {
             let of_key = match key.as_ref().filter(|_| read).map(PrivateKey::from_der) {
                 None => None,

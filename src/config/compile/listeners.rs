@@ -15,7 +15,7 @@ use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
-use crate::config::{Listener, Named, VirtualHost};
+use crate::config::{Listener, NamedFiles, VirtualHost};
 use crate::connection::tls;
 
 impl Build<'_> {
@@ -193,7 +193,7 @@ impl Build<'_> {
             client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
             protocols: &[b"h2", b"http/1.1"],
         };
-        if self.reading == Named::Unread {
+        if self.named_files == NamedFiles::Unread {
             return known.then_some(settings);
         }
         match settings.in_force(Arc::new(DefaultTimeProvider)) {
@@ -357,7 +357,7 @@ impl Build<'_> {
     fn describe_trust(&self, trust: &tls::Trust) -> String {
         match trust {
             tls::Trust::Possession => "by possession".to_owned(),
-            tls::Trust::Chain { .. } if self.reading == Named::Unread => "by chain; files not read".to_owned(),
+            tls::Trust::Chain { .. } if self.named_files == NamedFiles::Unread => "by chain; files not read".to_owned(),
             tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
                 let usage = match extended_key_usage {
                     tls::ExtendedKeyUsage::ClientAuth => "client_auth",

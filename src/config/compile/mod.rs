@@ -40,7 +40,7 @@ use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
 use super::file::{self, File};
 use super::report::Report;
 use super::scalar::{self, FilePath};
-use super::{CertificateFile, Config, Named, Profile};
+use super::{CertificateFile, Config, NamedFiles, Profile};
 use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
 use crate::connection::limits::Limits;
@@ -53,15 +53,15 @@ pub(super) fn compile(
     report: Report,
     path: &Path,
     files: Files,
-    reading: Named,
+    named_files: NamedFiles,
 ) -> Result<Config, ConfigErrors> {
     let mut build = Build {
         report,
         path,
         directory: path.parent().unwrap_or(Path::new("")),
         files,
-        reading,
-        named: Vec::new(),
+        named_files,
+        resources: Vec::new(),
         no_place_for_audit: false,
         certificates: BTreeMap::new(),
         certificate_files: Vec::new(),
@@ -102,7 +102,7 @@ pub(super) fn compile(
         return Ok(Config {
             file: path.to_owned(),
             files: build.files,
-            resources: build.named.into_iter().map(|(_, file)| file).collect(),
+            resources: build.resources.into_iter().map(|(_, file)| file).collect(),
             watch: Some(watch).filter(|watch| !watch.is_zero()),
             profile,
             listeners: listeners::by_address(listeners),
@@ -146,11 +146,11 @@ struct Build<'d> {
     directory: &'d Path,
     files: Files,
     /// The files that were read besides gateway.yaml, each with the key that names it, as it is written.
-    named: Vec<(KeyPath, resource::Id)>,
+    resources: Vec<(KeyPath, resource::Id)>,
     /// Whether the audit's directory is missing, or a directory is where its file should be.
     no_place_for_audit: bool,
     /// Whether the files that it names are read; if not, something empty stands for each.
-    reading: Named,
+    named_files: NamedFiles,
     certificates: BTreeMap<String, UnixTime>,
     certificate_files: Vec<CertificateFile>,
     revocation_lists: BTreeMap<String, UnixTime>,
@@ -178,7 +178,7 @@ impl Build<'_> {
     /// The files that have a problem, each with it.
     fn faults(&self) -> Vec<(resource::Id, String)> {
         let of = |error: &ConfigError| {
-            let found = self.named.iter().find(|(at, _)| *at == error.path);
+            let found = self.resources.iter().find(|(at, _)| *at == error.path);
             found.map(|(_, file)| (file.clone(), error.problem.clone()))
         };
         self.report.errors().iter().filter_map(of).collect()

@@ -11,7 +11,7 @@ use rustls::sign::CertifiedKey;
 use super::Build;
 use super::files::{Anchors, misfit};
 use crate::certificate::Purpose;
-use crate::config::Named;
+use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
@@ -188,7 +188,7 @@ impl Build<'_> {
             (Some(path), Some(key)) => {
                 let (chain, key) = (self.certificate_chain(&chain_at, path), self.private_key(&key_at, key));
                 match (chain, key) {
-                    (Some(chain), Some(key)) if self.reading == Named::Unread => Some(Some((chain, key))),
+                    (Some(chain), Some(key)) if self.named_files == NamedFiles::Unread => Some(Some((chain, key))),
                     (Some(chain), Some(key)) => {
                         self.judge(&chain_at, path, &chain, Purpose::Client);
                         match CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
