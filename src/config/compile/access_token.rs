@@ -20,17 +20,16 @@ impl Build<'_> {
             file::ScopeForm::List => ScopeForm::List,
         };
         if introspected {
-            let written = [
+            let surplus = [
                 ("typ", entry.typ.is_some()),
                 ("kind", entry.kind.is_some()),
                 ("client_id", entry.client_id.is_some()),
                 ("scope", entry.scope.is_some()),
                 ("may_lack", entry.may_lack.is_some()),
             ];
-            for (key, _) in written.iter().filter(|(_, written)| *written) {
-                let problem = "the issuer is asked about its tokens, so this has no effect; remove the key, or write `tokens: jwt`";
-                self.problem(&at.key(key), problem);
-            }
+            let problem =
+                "the issuer is asked about its tokens, so this has no effect; remove the key, or write `tokens: jwt`";
+            self.refuse_written(at, &surplus, problem)?;
             return AccessTokenForm::new(Differences { scope_form, ..Differences::NONE }).ok();
         }
         let types = entry.typ.get_or_insert_with(|| vec![file::TokenType::AtJwt]).iter().map(|name| match name {

@@ -424,6 +424,16 @@ impl Build<'_> {
         }
     }
 
+    /// Reports each of these keys that is written, with the same problem; `None` if there is one.
+    fn refuse_written(&mut self, at: &KeyPath, keys: &[(&str, bool)], problem: &str) -> Option<()> {
+        let mut found = Some(());
+        for (key, _) in keys.iter().filter(|(_, written)| *written) {
+            self.problem(&at.key(key), problem);
+            found = None;
+        }
+        found
+    }
+
     /// Reports an unknown name, unless the entry that it names may be missing because of a problem of its own
     /// (`broken`).
     fn unknown<'n>(

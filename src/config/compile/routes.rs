@@ -236,10 +236,9 @@ impl Build<'_> {
                 ("dpop", entry.dpop.is_some()),
                 ("introspection_max_age", entry.introspection_max_age.is_some()),
             ];
-            for (key, _) in surplus.iter().filter(|(_, present)| *present) {
-                let problem = "the route is public, so no token is checked and this has no effect; remove the key, or remove `public`";
-                self.problem(&at.key(key), problem);
-            }
+            let problem = "the route is public, so no token is checked and this has no effect; remove the key, or remove `public`";
+            // The scopes are looked at all the same.
+            let _ = self.refuse_written(at, &surplus, problem);
         }
         let scopes = match (&entry.scopes, public) {
             (None, true) => return Some(Requirement::Public),
