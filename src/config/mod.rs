@@ -150,7 +150,7 @@ pub struct Listener {
 pub struct VirtualHost {
     /// The origins it serves.
     pub origins: Origins,
-    /// Its TLS settings; [`in_force`](tls::Settings::in_force) has succeeded with them.
+    /// Its TLS settings; the key is that of the certificate.
     pub tls: tls::Settings,
     /// The proxies in front of it.
     pub trusted_proxy: Option<trusted_proxy::Settings>,

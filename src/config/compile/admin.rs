@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::policy::IssuerIndex;
-use rustls::RootCertStore;
-use rustls::time_provider::DefaultTimeProvider;
 
 use super::Build;
-use super::files::{Anchors, misfit};
+use super::files::{Anchors, store};
 use super::issuers::name_of;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::config::{Admin, NamedFiles, VirtualHost};
+use crate::config::{Admin, VirtualHost};
 use crate::connection::tls;
 use crate::issuer::revocations::{Settings, Source};
 
@@ -63,52 +61,26 @@ impl Build<'_> {
     }
 
     fn admin_tls(&mut self, at: &KeyPath, entry: &file::AdminTls) -> Option<tls::Settings> {
-        let (chain_at, key_at, anchors_at) = (at.key("certificate"), at.key("private_key"), at.key("trust_anchors"));
-        let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file with the certificate chain");
-        let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
-        let key =
-            self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file with the certificate's private key");
-        let key = key.and_then(|path| self.private_key(&key_at, path));
+        let purpose = Purpose::Server { hosts: &[], behind_proxy: false };
+        let identity = self.identity(at, entry.certificate.as_ref(), entry.private_key.as_ref(), purpose);
+        let anchors_at = at.key("trust_anchors");
         let way_out = "name the PEM files of the authorities whose clients may send revocations";
         let anchors = self.needed(&anchors_at, entry.trust_anchors.as_deref(), way_out);
         let anchors = anchors.and_then(|paths| self.trust_anchors(&anchors_at, paths, Anchors::Authorities));
-        let (chain, key) = (chain?, key?);
-        let known = anchors.is_some();
-        let mut store = RootCertStore::empty();
-        for anchor in anchors.iter().flatten() {
-            store.roots.push(tls::trust_anchor(anchor)?);
-        }
+        let (certificate_chain, private_key) = identity?;
         let trust = tls::Trust::Chain {
-            anchors: Arc::new(store),
+            anchors: Arc::new(store(&anchors?)?),
             extended_key_usage: tls::ExtendedKeyUsage::ClientAuthOrAbsent,
             revocation_lists: Vec::new(),
             on_expired: tls::OnExpired::Refuse,
         };
-        let settings = tls::Settings {
-            certificate_chain: chain,
-            private_key: key,
-            client_certificates: match known {
-                true => tls::ClientCertificates::Requested { demand: tls::Demand::Optional, trust },
-                // Checked even without them, so that a key that does not match is reported in the same run.
-                false => tls::ClientCertificates::None,
-            },
+        Some(tls::Settings {
+            certificate_chain,
+            private_key,
+            client_certificates: tls::ClientCertificates::Requested { demand: tls::Demand::Optional, trust },
             // Over HTTP/2, a connection without a request could not make room for others.
             protocols: &[b"http/1.1"],
-        };
-        if let Some(path) = &entry.certificate {
-            let purpose = Purpose::Server { hosts: &[], behind_proxy: false };
-            self.judge(&chain_at, path, &settings.certificate_chain, purpose);
-        }
-        if self.named_files == NamedFiles::Unread {
-            return known.then_some(settings);
-        }
-        match settings.in_force(Arc::new(DefaultTimeProvider)) {
-            Ok(_) => known.then_some(settings),
-            Err(tls::TlsError(error)) => {
-                self.problem(&key_at, misfit(&error, &settings.certificate_chain, &settings.private_key));
-                None
-            }
-        }
+        })
     }
 
     fn revocations(

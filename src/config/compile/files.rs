@@ -56,7 +56,7 @@ impl Build<'_> {
     }
 
     /// Every certificate of a PEM file; at least one.
-    pub(super) fn certificates(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
+    fn certificates(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
         let bytes = self.read(at, path, Kind::Certificate)?;
         let certificates: Result<Vec<_>, PemError> = CertificateDer::pem_slice_iter(&bytes).collect();
         let shown = path.0.display();
@@ -80,7 +80,34 @@ impl Build<'_> {
         None
     }
 
-    pub(super) fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
+    /// The chain at `certificate` and the key at `private_key` of a section, which belong together.
+    ///
+    /// Each is read whatever is wrong with the other, so that all problems are reported at once.
+    pub(super) fn identity(
+        &mut self,
+        at: &KeyPath,
+        certificate: Option<&FilePath>,
+        private_key: Option<&FilePath>,
+        purpose: Purpose<'_>,
+    ) -> Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let (chain_at, key_at) = (at.key("certificate"), at.key("private_key"));
+        let path = self.needed(&chain_at, certificate, "name the PEM file with the certificate chain");
+        let chain = path.and_then(|path| self.certificate_chain(&chain_at, path));
+        let key_path = self.needed(&key_at, private_key, "name the PEM file with the certificate's private key");
+        let key = key_path.and_then(|path| self.private_key(&key_at, path));
+        let (path, chain, key) = (path?, chain?, key?);
+        if self.named_files == NamedFiles::Unread {
+            return Some((chain, key));
+        }
+        if let Err(error) = CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
+            self.problem(&key_at, misfit(&error, &chain, &key));
+            return None;
+        }
+        self.judge(&chain_at, path, &chain, purpose);
+        Some((chain, key))
+    }
+
+    fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
         if self.named_files == NamedFiles::Unread {
             return Some(Vec::new());
         }
@@ -249,10 +276,10 @@ impl Build<'_> {
     }
 }
 
-pub(super) const PEM_MARK: &[u8] = b"-----BEGIN ";
+const PEM_MARK: &[u8] = b"-----BEGIN ";
 
 /// The largest file that is read, in bytes; revocation lists are the largest.
-pub(super) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Which certificates may be trust anchors.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -263,21 +290,26 @@ pub(super) enum Anchors {
     Any,
 }
 
+/// The store of these trust anchors; `None` if one of them cannot be parsed.
+pub(super) fn store(anchors: &[CertificateDer<'static>]) -> Option<RootCertStore> {
+    anchors.iter().map(tls::trust_anchor).collect()
+}
+
 /// The end of a certificate's validity (RFC 5280 §4.1.2.5).
-pub(super) fn not_after(certificate: &CertificateDer<'static>) -> Option<UnixTime> {
+fn not_after(certificate: &CertificateDer<'static>) -> Option<UnixTime> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(certificate.validity().not_after.into())
 }
 
 /// Whether a certificate may sign others (RFC 5280 §4.2.1.9); one before version 3 cannot say, and is accepted.
-pub(super) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, certificate)| {
         certificate.is_ca() || certificate.version() != x509_parser::x509::X509Version::V3
     })
 }
 
 /// Explains why rustls accepts a certificate and a key separately, but not together.
-pub(super) fn misfit(error: &rustls::Error, chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> String {
+fn misfit(error: &rustls::Error, chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> String {
     if matches!(error, rustls::Error::InconsistentKeys(_)) {
         let fits = |certificate: &CertificateDer<'static>| {
             CertifiedKey::from_der(vec![certificate.clone()], key.clone_key(), &tls::provider()).is_ok()

@@ -7,16 +7,14 @@ use fapi::jose::keys::Algorithm;
 use fapi::jose::signing::PrivateKey;
 use fapi::token::MissingAudience;
 use reqwest::Url;
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::PrivateKeyDer;
 
 use super::Build;
-use super::files::misfit;
 use super::issuers::https_url;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file;
 use crate::config::{NamedFiles, Profile};
-use crate::connection::tls;
 use crate::issuer::assertion::ClientKey;
 use crate::issuer::introspection::{Authentication, CacheSettings, Response, Room, Settings};
 
@@ -93,59 +91,57 @@ impl Build<'_> {
     ) -> Option<Authentication> {
         use file::AuthenticationMethod::{PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth};
         let way_out = "write `private_key_jwt`, `tls_client_auth` or `self_signed_tls_client_auth`";
-        let method = self.needed(&at.key("method"), entry.method.as_ref(), way_out).copied();
-        let key_at = at.key("private_key");
-        let key = self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file of the key");
-        let key = key.and_then(|path| self.private_key(&key_at, path));
-        let surplus: &[(&str, bool)] = match method? {
-            PrivateKeyJwt => &[("certificate", entry.certificate.is_some())],
-            TlsClientAuth | SelfSignedTlsClientAuth => {
-                &[("algorithm", entry.algorithm.is_some()), ("key_id", entry.key_id.is_some())]
+        match self.needed(&at.key("method"), entry.method.as_ref(), way_out).copied() {
+            Some(PrivateKeyJwt) => self.private_key_jwt(at, entry, profile),
+            Some(TlsClientAuth | SelfSignedTlsClientAuth) => {
+                let surplus = [("algorithm", entry.algorithm.is_some()), ("key_id", entry.key_id.is_some())];
+                let fitting = self.refuse_written(at, &surplus, NOT_USED);
+                let (certificate, key) = (entry.certificate.as_ref(), entry.private_key.as_ref());
+                let (chain, key) = self.identity(at, certificate, key, Purpose::Client)?;
+                fitting.map(|()| Authentication::Certificate(chain, key))
+            }
+            None => {
+                // Every method has a key.
+                self.client_key(at, entry);
+                None
+            }
+        }
+    }
+
+    fn client_key(&mut self, at: &KeyPath, entry: &file::Authentication) -> Option<PrivateKeyDer<'static>> {
+        let at = at.key("private_key");
+        let path = self.needed(&at, entry.private_key.as_ref(), "name the PEM file of the key")?;
+        self.private_key(&at, path)
+    }
+
+    fn private_key_jwt(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Authentication,
+        profile: Option<Profile>,
+    ) -> Option<Authentication> {
+        let key = self.client_key(at, entry);
+        let fitting = self.refuse_written(at, &[("certificate", entry.certificate.is_some())], NOT_USED);
+        // What is written is judged whether or not files are read.
+        let read = self.named_files == NamedFiles::Read;
+        let of_key = match key.as_ref().filter(|_| read).map(PrivateKey::from_der).transpose() {
+            Ok(key) => Some(key.map(|key| key.algorithm())),
+            Err(error) => {
+                let problem = format!("{error}; create another key, and register it at the issuer");
+                self.problem(&at.key("private_key"), problem);
+                None
             }
         };
-        let mut good = true;
-        for (name, _) in surplus.iter().filter(|(_, present)| *present) {
-            self.problem(&at.key(name), "the method does not use this; remove the key, or correct `method`");
-            good = false;
-        }
-        // What is written is judged whether or not files are read.
-        let read = self.named_files != NamedFiles::Unread;
-        if method? == PrivateKeyJwt {
-            let of_key = match key.as_ref().filter(|_| read).map(PrivateKey::from_der) {
-                None => None,
-                Some(Ok(key)) => Some(key.algorithm()),
-                Some(Err(error)) => {
-                    self.problem(&key_at, format!("{error}; create another key, and register it at the issuer"));
-                    good = false;
-                    None
-                }
-            };
-            let algorithm = self.assertion_algorithm(at, entry, profile, of_key);
-            let key_id = match entry.key_id.as_deref() {
-                None => Some(None),
-                key_id => self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key").map(Some),
-            };
-            let (key, key_id) = (key.filter(|_| good && algorithm.is_some())?, key_id?);
-            if !read {
-                return Some(Authentication::Certificate(Vec::new(), key));
-            }
-            return ClientKey::new(&key, key_id).ok().map(Authentication::PrivateKeyJwt);
-        }
-        let chain_at = at.key("certificate");
-        let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file of the key's certificate");
-        let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
-        let (chain, key) = (chain?, key?);
+        let algorithm = self.assertion_algorithm(at, entry, profile, of_key.flatten());
+        let key_id = match entry.key_id.as_deref() {
+            None => Some(None),
+            key_id => self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key").map(Some),
+        };
+        let (key, key_id, ..) = (key?, key_id?, fitting?, of_key?, algorithm?);
         if !read {
-            return good.then_some(Authentication::Certificate(chain, key));
+            return Some(Authentication::Certificate(Vec::new(), key));
         }
-        if let Some(path) = &entry.certificate {
-            self.judge(&chain_at, path, &chain, Purpose::Client);
-        }
-        if let Err(error) = CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
-            self.problem(&key_at, misfit(&error, &chain, &key));
-            return None;
-        }
-        good.then_some(Authentication::Certificate(chain, key))
+        ClientKey::new(&key, key_id).ok().map(Authentication::PrivateKeyJwt)
     }
 
     /// Checks `algorithm`: the key determines it, so if it is written, it must be that of the key, where the key was read.
@@ -235,6 +231,8 @@ impl Build<'_> {
         usize::try_from(*number).ok()
     }
 }
+
+const NOT_USED: &str = "the method does not use this; remove the key, or correct `method`";
 
 /// How many requests may wait for an issuer at most.
 const MOST_WAITING: u64 = 100_000;

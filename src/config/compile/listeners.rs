@@ -6,11 +6,10 @@ use std::sync::Arc;
 use fapi::route::{Origin, Origins};
 use rustls::RootCertStore;
 use rustls::pki_types::TrustAnchor;
-use rustls::time_provider::DefaultTimeProvider;
 
 use super::Build;
 use super::cors::{NoOrigins, describe_cors};
-use super::files::{Anchors, misfit};
+use super::files::{Anchors, store};
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
@@ -48,8 +47,10 @@ impl Build<'_> {
             self.tell_apart(&at, &reached, earlier);
             earlier.push(reached);
         }
+        let hosts: Vec<&str> = origins.iter().flatten().map(|origin| origin.host()).collect();
+        let behind_proxy = entry.forwarded_client_certificate.is_some();
         let tls = match &mut entry.tls {
-            Some(tls) => self.listener_tls(&at.key("tls"), tls),
+            Some(tls) => self.listener_tls(&at.key("tls"), tls, Purpose::Server { hosts: &hosts, behind_proxy }),
             None => {
                 self.problem(
                     &at.key("tls"),
@@ -69,12 +70,6 @@ impl Build<'_> {
         };
         let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Mean);
         let balancers = self.balancers(&at.key("proxy_protocol"), entry.proxy_protocol.as_ref());
-        if let (Some(tls), Some(path)) = (&tls, entry.tls.as_ref().and_then(|tls| tls.certificate.as_ref())) {
-            let hosts: Vec<&str> = origins.iter().flatten().map(|origin| origin.host()).collect();
-            let behind_proxy = entry.forwarded_client_certificate.is_some();
-            let purpose = Purpose::Server { hosts: &hosts, behind_proxy };
-            self.judge(&at.key("tls").key("certificate"), path, &tls.certificate_chain, purpose);
-        }
         let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
         let balancers = balancers?;
         let mut line = format!(
@@ -145,7 +140,7 @@ impl Build<'_> {
         address
     }
 
-    pub(super) fn origins(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Arc<Origin>>> {
+    fn origins(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Arc<Origin>>> {
         let texts = self.list(at, texts, "name at least one public origin, such as `https://api.bank.example`")?;
         let mut origins: Vec<Option<Arc<Origin>>> = Vec::new();
         for (index, text) in texts.iter().enumerate() {
@@ -169,13 +164,13 @@ impl Build<'_> {
         origins.into_iter().collect()
     }
 
-    pub(super) fn listener_tls(&mut self, at: &KeyPath, entry: &mut file::ListenerTls) -> Option<tls::Settings> {
-        let (chain_at, key_at) = (at.key("certificate"), at.key("private_key"));
-        let chain = self.needed(&chain_at, entry.certificate.as_ref(), "name the PEM file with the certificate chain");
-        let chain = chain.and_then(|path| self.certificate_chain(&chain_at, path));
-        let key =
-            self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file with the certificate's private key");
-        let key = key.and_then(|path| self.private_key(&key_at, path));
+    fn listener_tls(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::ListenerTls,
+        purpose: Purpose<'_>,
+    ) -> Option<tls::Settings> {
+        let identity = self.identity(at, entry.certificate.as_ref(), entry.private_key.as_ref(), purpose);
         let clients_at = at.key("client_certificates");
         let clients = match &mut entry.client_certificates {
             Some(clients) => self.client_certificates(&clients_at, clients),
@@ -184,29 +179,11 @@ impl Build<'_> {
                 None
             }
         };
-        let (chain, key) = (chain?, key?);
-        // Checked even without them, so that a key that does not match is reported in the same run.
-        let known = clients.is_some();
-        let settings = tls::Settings {
-            certificate_chain: chain,
-            private_key: key,
-            client_certificates: clients.unwrap_or(tls::ClientCertificates::None),
-            protocols: &[b"h2", b"http/1.1"],
-        };
-        if self.named_files == NamedFiles::Unread {
-            return known.then_some(settings);
-        }
-        match settings.in_force(Arc::new(DefaultTimeProvider)) {
-            Ok(_) if known => Some(settings),
-            Ok(_) => None,
-            Err(tls::TlsError(error)) => {
-                self.problem(&key_at, misfit(&error, &settings.certificate_chain, &settings.private_key));
-                None
-            }
-        }
+        let ((certificate_chain, private_key), client_certificates) = (identity?, clients?);
+        Some(tls::Settings { certificate_chain, private_key, client_certificates, protocols: &[b"h2", b"http/1.1"] })
     }
 
-    pub(super) fn client_certificates(
+    fn client_certificates(
         &mut self,
         at: &KeyPath,
         entry: &mut file::ClientCertificates,
@@ -220,19 +197,10 @@ impl Build<'_> {
             file::Mode::Required => tls::Demand::Required,
             file::Mode::Optional => tls::Demand::Optional,
             file::Mode::None => {
-                let way_out = "remove the key, or write `mode: optional` or `mode: required`";
-                let trust = (at.key("trust"), entry.trust.is_some());
-                for (at, _) in
-                    [trust].into_iter().chain(entry.trust_keys().of_chains(at)).filter(|(_, present)| *present)
-                {
-                    self.problem(
-                        &at,
-                        format!(
-                            "with `mode: none` no client certificate is requested, so this has no effect; {way_out}"
-                        ),
-                    );
-                }
-                return Some(tls::ClientCertificates::None);
+                let problem = "with `mode: none` no client certificate is requested, so this has no effect; remove the key, or write `mode: optional` or `mode: required`";
+                let trust = self.refuse_written(at, &[("trust", entry.trust.is_some())], problem);
+                let keys_of_chains = self.refuse_written(at, &entry.trust_keys().of_chains(), problem);
+                return trust.and(keys_of_chains).map(|()| tls::ClientCertificates::None);
             }
         };
         let trust = self.trust(at, entry.trust_keys(), "or write `trust: possession` or `mode: none`")?;
@@ -244,11 +212,8 @@ impl Build<'_> {
     pub(super) fn trust(&mut self, at: &KeyPath, entry: TrustKeys<'_>, otherwise: &str) -> Option<tls::Trust> {
         match entry.trust.get_or_insert(file::Trust::Chain) {
             file::Trust::Possession => {
-                for (at, _) in entry.of_chains(at).into_iter().filter(|(_, present)| *present) {
-                    let problem = "with `trust: possession` no chain is verified, so this has no effect; remove the key, or write `trust: chain`";
-                    self.problem(&at, problem);
-                }
-                Some(tls::Trust::Possession)
+                let problem = "with `trust: possession` no chain is verified, so this has no effect; remove the key, or write `trust: chain`";
+                self.refuse_written(at, &entry.of_chains(), problem).map(|()| tls::Trust::Possession)
             }
             file::Trust::Chain => {
                 let anchors_at = at.key("trust_anchors");
@@ -279,13 +244,9 @@ impl Build<'_> {
                     file::OnExpired::Refuse => tls::OnExpired::Refuse,
                     file::OnExpired::Accept => tls::OnExpired::Accept,
                 };
-                let mut store = RootCertStore::empty();
-                for anchor in &anchors? {
-                    store.roots.push(tls::trust_anchor(anchor)?);
-                }
-                let revocation_lists = lists?;
-                self.warn_of_missing_lists(&lists_at, &store, &revocation_lists);
-                Some(tls::Trust::Chain { anchors: Arc::new(store), extended_key_usage, revocation_lists, on_expired })
+                let (anchors, revocation_lists) = (Arc::new(store(&anchors?)?), lists?);
+                self.warn_of_missing_lists(&lists_at, &anchors, &revocation_lists);
+                Some(tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired })
             }
         }
     }
@@ -389,12 +350,12 @@ pub(super) struct TrustKeys<'f> {
 
 impl TrustKeys<'_> {
     /// The keys that have an effect only with `trust: chain`, and whether they are present.
-    fn of_chains(&self, at: &KeyPath) -> [(KeyPath, bool); 4] {
+    const fn of_chains(&self) -> [(&'static str, bool); 4] {
         [
-            (at.key("trust_anchors"), self.trust_anchors.is_some()),
-            (at.key("extended_key_usage"), self.extended_key_usage.is_some()),
-            (at.key("revocation_lists"), self.revocation_lists.is_some()),
-            (at.key("revocation_list_expired"), self.revocation_list_expired.is_some()),
+            ("trust_anchors", self.trust_anchors.is_some()),
+            ("extended_key_usage", self.extended_key_usage.is_some()),
+            ("revocation_lists", self.revocation_lists.is_some()),
+            ("revocation_list_expired", self.revocation_list_expired.is_some()),
         ]
     }
 }

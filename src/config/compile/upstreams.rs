@@ -6,16 +6,14 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use reqwest::Url;
 use rustls::pki_types::ServerName;
-use rustls::sign::CertifiedKey;
 
 use super::Build;
-use super::files::{Anchors, misfit};
+use super::files::Anchors;
 use crate::certificate::Purpose;
-use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
-use crate::connection::{shares, tls};
+use crate::connection::shares;
 use crate::upstream;
 
 impl Build<'_> {
@@ -168,40 +166,9 @@ impl Build<'_> {
             None => Some(None),
             Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(Some),
         };
-        let (chain_at, key_at) = (at.key("certificate"), at.key("private_key"));
         let identity = match (&entry.certificate, &entry.private_key) {
             (None, None) => Some(None),
-            (Some(_), None) => {
-                self.problem(
-                    &key_at,
-                    "the key is missing; name the private key of `certificate`, or remove `certificate`",
-                );
-                None
-            }
-            (None, Some(_)) => {
-                self.problem(
-                    &chain_at,
-                    "the key is missing; name the certificate of `private_key`, or remove `private_key`",
-                );
-                None
-            }
-            (Some(path), Some(key)) => {
-                let (chain, key) = (self.certificate_chain(&chain_at, path), self.private_key(&key_at, key));
-                match (chain, key) {
-                    (Some(chain), Some(key)) if self.named_files == NamedFiles::Unread => Some(Some((chain, key))),
-                    (Some(chain), Some(key)) => {
-                        self.judge(&chain_at, path, &chain, Purpose::Client);
-                        match CertifiedKey::from_der(chain.clone(), key.clone_key(), &tls::provider()) {
-                            Ok(_) => Some(Some((chain, key))),
-                            Err(error) => {
-                                self.problem(&key_at, misfit(&error, &chain, &key));
-                                None
-                            }
-                        }
-                    }
-                    _ => None,
-                }
-            }
+            (certificate, key) => self.identity(at, certificate.as_ref(), key.as_ref(), Purpose::Client).map(Some),
         };
         let server_name = entry.server_name.as_deref();
         if let Some(name) = server_name
