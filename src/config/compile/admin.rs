@@ -10,16 +10,16 @@ use super::Build;
 use super::files::{Anchors, store};
 use super::issuers::name_of;
 use crate::certificate::Purpose;
+use crate::config::Admin;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::config::{Admin, VirtualHost};
 use crate::connection::tls;
 use crate::issuer::revocations::{Settings, Source};
 
 impl Build<'_> {
-    pub(super) fn admin(&mut self, file: &mut File, listeners: &[(SocketAddr, VirtualHost)]) -> Option<Admin> {
+    pub(super) fn admin(&mut self, file: &mut File) -> Option<Admin> {
         let at = KeyPath::of("admin");
-        let address = self.admin_address(&at.key("address"), file, listeners);
+        let address = self.admin_address(&at.key("address"), file);
         let File { admin, issuers, .. } = file;
         let entry = admin.as_mut()?;
         let has_tls = entry.tls.is_some();
@@ -39,19 +39,15 @@ impl Build<'_> {
         Some(Admin { address: address?, tls, revocations, decisions: decisions? })
     }
 
-    fn admin_address(
-        &mut self,
-        at: &KeyPath,
-        file: &File,
-        listeners: &[(SocketAddr, VirtualHost)],
-    ) -> Option<SocketAddr> {
+    fn admin_address(&mut self, at: &KeyPath, file: &File) -> Option<SocketAddr> {
         let admin = self.address(at, file.admin.as_ref()?.address.as_deref())?;
-        let written = file.listeners.iter().flatten().filter_map(|listener| listener.address.as_deref()?.parse().ok());
+        let mut listeners =
+            file.listeners.iter().flatten().filter_map(|listener| listener.address.as_deref()?.parse().ok());
         let clashes = |listener: &SocketAddr| {
             let every = listener.ip().is_unspecified() || admin.ip().is_unspecified();
             listener.port() == admin.port() && admin.port() != 0 && (every || listener.ip() == admin.ip())
         };
-        if let Some(listener) = listeners.iter().map(|(address, _)| *address).chain(written).find(clashes) {
+        if let Some(listener) = listeners.find(clashes) {
             self.problem(
                 at,
                 format!("the listener {listener} has this port, so clients could reach it; choose another port"),
@@ -93,7 +89,8 @@ impl Build<'_> {
         let keep = self.time_within(&at.key("keep"), &mut entry.keep, hour * 24, minute..=hour * 720);
         let max_entries = self.number(&at.key("max_entries"), entry.max_entries.get_or_insert(100_000), 1..=10_000_000);
         let sources_at = at.key("security_events");
-        let (mut sources, mut named) = (Vec::new(), Vec::new());
+        let names: Vec<String> = issuers.iter().map(name_of).collect();
+        let (mut sources, mut taken) = (Vec::new(), Vec::new());
         for (index, entry) in entry.security_events.get_or_insert_default().iter().enumerate() {
             let at = sources_at.index(index);
             let audience = self.text(
@@ -103,17 +100,16 @@ impl Build<'_> {
             );
             let issuer_at = at.key("issuer");
             let name = self.text(&issuer_at, entry.issuer.as_deref(), "write the name of one of the `issuers`");
-            let names = issuers.iter().map(name_of).collect::<Vec<_>>();
             let found = name.and_then(|name| names.iter().position(|known| known == name));
             if let (Some(name), None) = (name, found) {
                 let broken = self.report.lost_under(&KeyPath::of("issuers"));
                 self.unknown(&issuer_at, "issuer is named", name, names.iter().map(String::as_str), broken);
             }
             let issuer = found.map(IssuerIndex);
-            if issuer.is_some() && named.contains(&issuer) {
+            if issuer.is_some() && taken.contains(&issuer) {
                 self.problem(&issuer_at, "another entry already names this issuer; keep one of them");
             }
-            named.push(issuer);
+            taken.push(issuer);
             sources.push(issuer.zip(audience).map(|(issuer, audience)| Source { issuer, audience: audience.into() }));
         }
         let security_events = sources.into_iter().collect::<Option<Vec<Source>>>()?;

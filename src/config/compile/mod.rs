@@ -71,7 +71,7 @@ pub(super) fn compile(
     };
     let profile = build.profile(&file);
     let listeners = build.listeners(&mut file);
-    let admin = build.admin(&mut file, listeners.as_deref().unwrap_or_default());
+    let admin = build.admin(&mut file);
     let mut issuers = build.issuers(&mut file, profile);
     let revocations = admin.as_ref().and_then(|admin| admin.revocations.as_ref());
     for source in revocations.iter().flat_map(|settings| &settings.security_events) {
