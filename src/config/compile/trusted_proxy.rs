@@ -36,31 +36,28 @@ impl Build<'_> {
     /// Compiles `proxy_protocol`: the networks of the balancers, none without the section.
     pub(super) fn balancers(&mut self, at: &KeyPath, entry: Option<&file::ProxyProtocol>) -> Option<Vec<Network>> {
         let Some(entry) = entry else { return Some(Vec::new()) };
-        let way_out = "name the networks of the balancers, such as `10.0.0.0/8`";
-        self.list(&at.key("from"), entry.from.as_deref(), way_out)?;
-        self.parsed(&at.key("from"), entry.from.as_deref())
+        let (at, way_out) = (at.key("from"), "name the networks of the balancers, such as `10.0.0.0/8`");
+        let networks = self.list(&at, entry.from.as_deref(), way_out)?;
+        self.parsed(&at, Some(networks))
     }
 
     fn dialect(&mut self, at: &KeyPath, entry: &file::ForwardedClientCertificate) -> Option<Dialect> {
         let way_out = "write how the proxies forward certificates, such as `client_cert` or `nginx_escaped_pem`";
         let dialect = self.needed(&at.key("dialect"), entry.dialect.as_ref(), way_out)?;
-        let header_at = at.key("header");
-        if *dialect == file::Dialect::NginxEscapedPem {
-            let way_out = "name the header that nginx sets with `proxy_set_header`, such as `X-SSL-Client-Cert`";
-            let text = self.text(&header_at, entry.header.as_deref(), way_out)?;
-            return self.header(&header_at, text).map(Dialect::NginxEscapedPem);
-        }
-        if entry.header.is_some() {
-            let problem = "the dialect has its own header, so this has no effect; remove the key, or write `dialect: nginx_escaped_pem`";
-            self.problem(&header_at, problem);
-            return None;
-        }
-        Some(match dialect {
-            file::Dialect::ClientCert | file::Dialect::NginxEscapedPem => Dialect::ClientCert,
+        let dialect = match dialect {
+            file::Dialect::NginxEscapedPem => {
+                let at = at.key("header");
+                let way_out = "name the header that nginx sets with `proxy_set_header`, such as `X-SSL-Client-Cert`";
+                let text = self.text(&at, entry.header.as_deref(), way_out)?;
+                return self.header(&at, text).map(Dialect::NginxEscapedPem);
+            }
+            file::Dialect::ClientCert => Dialect::ClientCert,
             file::Dialect::XForwardedClientCert => Dialect::XForwardedClientCert,
             file::Dialect::AwsAlbVerify => Dialect::AwsAlbVerify,
             file::Dialect::AwsAlbPassthrough => Dialect::AwsAlbPassthrough,
-        })
+        };
+        let problem = "the dialect has its own header, so this has no effect; remove the key, or write `dialect: nginx_escaped_pem`";
+        self.refuse_written(at, &[("header", entry.header.is_some())], problem).map(|()| dialect)
     }
 
     /// Reads the name of the header, which is never forwarded from any listener: upstreams may trust it too.
@@ -86,22 +83,21 @@ impl Build<'_> {
     ) -> Option<TrustedProxies> {
         let networks = self.parsed(&at.key("addresses"), entry.addresses.as_deref());
         let names = self.parsed(&at.key("names"), entry.names.as_deref());
-        let thumbprints_at = at.key("thumbprints");
-        let thumbprints = self.each(&thumbprints_at, entry.thumbprints.as_deref(), read_thumbprint);
+        let thumbprints = self.each(&at.key("thumbprints"), entry.thumbprints.as_deref(), read_thumbprint);
         let (mode, trust) = asked.unwrap_or_default();
-        let named = [(at.key("names"), entry.names.is_some()), (thumbprints_at, entry.thumbprints.is_some())];
-        for (place, (at, _)) in named.iter().enumerate().filter(|(_, (_, present))| *present) {
-            let problem = match (mode, trust) {
-                (Some(file::Mode::None), _) => {
-                    "no client certificate is requested, so no proxy could present one; write `mode: optional` in `client_certificates`"
-                }
-                // Anyone can put any name into a certificate that no authority signed.
-                (_, Some(file::Trust::Possession)) if place == 0 => {
-                    "with `trust: possession` in `client_certificates` anyone can use these names; write `trust: chain` there, or name `thumbprints`"
-                }
-                _ => continue,
-            };
-            self.report.problem_unless(std::slice::from_ref(asked_at), at, problem);
+        let mut refuse_if = |written: bool, key: &str, problem: &str| {
+            if written {
+                self.report.problem_unless(std::slice::from_ref(asked_at), &at.key(key), problem);
+            }
+        };
+        if mode == Some(file::Mode::None) {
+            let problem = "no client certificate is requested, so no proxy could present one; write `mode: optional` in `client_certificates`";
+            refuse_if(entry.names.is_some(), "names", problem);
+            refuse_if(entry.thumbprints.is_some(), "thumbprints", problem);
+        } else if trust == Some(file::Trust::Possession) {
+            // Anyone can put any name into a certificate that no authority signed.
+            let problem = "with `trust: possession` in `client_certificates` anyone can use these names; write `trust: chain` there, or name `thumbprints`";
+            refuse_if(entry.names.is_some(), "names", problem);
         }
         let (networks, names, thumbprints) = (networks?, names?, thumbprints?);
         if !networks.is_empty() && names.is_empty() && thumbprints.is_empty() {
