@@ -10,13 +10,13 @@ use super::Build;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 
-/// Whether a rule with no origin means anything.
+/// Where a rule is, which decides whether its list of origins may be empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoOrigins {
-    /// It replaces the listener's rule.
-    Forbid,
-    /// It says what is so without it.
-    Mean,
+pub(super) enum Place {
+    /// An empty list is a mistake, since without the rule no script is let in either.
+    Listener,
+    /// An empty list keeps the listener's rule away from the route.
+    Route,
 }
 
 impl Build<'_> {
@@ -25,10 +25,10 @@ impl Build<'_> {
         &mut self,
         at: &KeyPath,
         entry: Option<&mut file::Cors>,
-        no_origins: NoOrigins,
+        place: Place,
     ) -> Option<Option<Arc<Cors>>> {
         let Some(entry) = entry else { return Some(None) };
-        let origins = self.allowed_origins(&at.key("allowed_origins"), entry.allowed_origins.as_deref(), no_origins);
+        let origins = self.allowed_origins(&at.key("allowed_origins"), entry.allowed_origins.as_deref(), place);
         let usual = || ALLOWED_HEADERS.map(str::to_owned).into();
         let allowed = self.fields(&at.key("allowed_headers"), entry.allowed_headers.get_or_insert_with(usual));
         let exposed = self.fields(&at.key("exposed_headers"), entry.exposed_headers.get_or_insert_default());
@@ -39,16 +39,11 @@ impl Build<'_> {
         Some(Some(Arc::new(Cors::new(origins?, &allowed?, &exposed?, max_age?.as_secs(), credentials))))
     }
 
-    fn allowed_origins(
-        &mut self,
-        at: &KeyPath,
-        texts: Option<&[String]>,
-        no_origins: NoOrigins,
-    ) -> Option<Vec<ScriptOrigin>> {
+    fn allowed_origins(&mut self, at: &KeyPath, texts: Option<&[String]>, place: Place) -> Option<Vec<ScriptOrigin>> {
         let way_out = "name the origins of the scripts, such as `https://app.example`";
-        let texts = match no_origins {
-            NoOrigins::Forbid => self.needed(at, texts, way_out)?,
-            NoOrigins::Mean => self.list(at, texts, way_out)?,
+        let texts = match place {
+            Place::Listener => self.list(at, texts, way_out)?,
+            Place::Route => self.needed(at, texts, way_out)?,
         };
         self.no_repeats(at, texts);
         let mut origins = Vec::new();

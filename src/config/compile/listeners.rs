@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::TrustAnchor;
 
 use super::Build;
-use super::cors::{NoOrigins, describe_cors};
+use super::cors::{Place, describe_cors};
 use super::files::{Anchors, store};
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
@@ -68,7 +68,7 @@ impl Build<'_> {
                 .map(Some),
             None => Some(None),
         };
-        let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Mean);
+        let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), Place::Listener);
         let balancers = self.balancers(&at.key("proxy_protocol"), entry.proxy_protocol.as_ref());
         let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
         let balancers = balancers?;

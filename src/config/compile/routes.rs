@@ -9,7 +9,7 @@ use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 
-use super::cors::{NoOrigins, describe_cors};
+use super::cors::{Place, describe_cors};
 use super::issuers::name_of;
 use super::upstreams::{is_exposed, server_address};
 use super::{Build, UP_TO_A_DAY};
@@ -139,7 +139,7 @@ impl Build<'_> {
             }
             file::OnExpiry::Close => OnExpiry::Close,
         };
-        let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), NoOrigins::Forbid);
+        let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), Place::Route);
         let route = Route {
             name: name?,
             pattern: pattern?.ok()?,
