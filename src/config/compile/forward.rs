@@ -52,21 +52,17 @@ impl Build<'_> {
         for (claim, header) in claims {
             let at = at.key("claims").key(claim);
             let taken = headers.iter().flatten().find(|(_, other)| other.as_str().eq_ignore_ascii_case(header));
-            let problem = if claim.is_empty() {
-                Some("the claim has no name; write one such as `sub`".to_owned())
+            let name = if claim.is_empty() {
+                Err("the claim has no name; write one such as `sub`".to_owned())
             } else if let Some((other, _)) = taken {
-                Some(format!("`{header}` already carries the claim `{other}`; choose another header"))
+                Err(format!("`{header}` already carries the claim `{other}`; choose another header"))
             } else {
-                header_problem(header)
+                claim_header(header)
             };
-            let name = HeaderName::from_bytes(header.as_bytes()).ok();
-            match (problem, name) {
-                (None, Some(name)) => headers.push(Some((claim.as_str().into(), name))),
-                (problem, _) => {
-                    self.problem(
-                        &at,
-                        problem.unwrap_or_else(|| format!("`{header}` is not a header name; choose another")),
-                    );
+            match name {
+                Ok(name) => headers.push(Some((claim.as_str().into(), name))),
+                Err(problem) => {
+                    self.problem(&at, problem);
                     headers.push(None);
                 }
             }
@@ -80,9 +76,15 @@ impl Build<'_> {
     }
 }
 
-/// Why a header may not carry a claim; `None` if it may.
-pub(super) fn header_problem(name: &str) -> Option<String> {
-    const HOP: &[&str] = &[
+/// A header that may carry a claim, or why it may not.
+fn claim_header(name: &str) -> Result<HeaderName, String> {
+    const OF_HTTP: &[&str] = &[
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "www-authenticate",
+        "dpop",
+        "dpop-nonce",
         "connection",
         "keep-alive",
         "proxy-connection",
@@ -98,22 +100,22 @@ pub(super) fn header_problem(name: &str) -> Option<String> {
         "date",
         "range",
     ];
-    const SECRET: &[&str] = &["authorization", "cookie", "set-cookie", "www-authenticate", "dpop", "dpop-nonce"];
+    const OF_HTTP_PREFIXES: &[&str] = &["content-", "proxy-", "accept", "if-", "sec-", "access-control-"];
     const OURS: &[&str] = &["forwarded", "x-fapi-interaction-id", "traceparent", "tracestate"];
-    const PREFIXES: &[&str] = &["content-", "proxy-", "accept", "if-", "sec-", "access-control-"];
     const OUR_PREFIXES: &[&str] = &["client-cert", "x-forwarded-", "x-original-", "x-rewrite-", "x-http-method"];
     let lower = name.to_ascii_lowercase();
     let way_out = "choose another, such as `X-Token-Subject`";
     // Upstreams may treat `_` and `.` as `-`, and so take a header of the client's for this one.
-    if lower.is_empty() || !lower.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-        return Some(format!("`{name}` is not a header name of letters, digits and `-`; {way_out}"));
-    }
+    let is_plain = lower.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let header = HeaderName::from_bytes(lower.as_bytes()).ok().filter(|_| is_plain);
+    let header =
+        header.ok_or_else(|| format!("`{name}` is not a header name of letters, digits and `-`; {way_out}"))?;
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| lower.starts_with(prefix));
-    if HOP.contains(&&*lower) || SECRET.contains(&&*lower) || starts(PREFIXES) {
-        return Some(format!("`{name}` has a meaning of its own in HTTP; {way_out}"));
+    if OF_HTTP.contains(&&*lower) || starts(OF_HTTP_PREFIXES) {
+        return Err(format!("`{name}` has a meaning of its own in HTTP; {way_out}"));
     }
     if OURS.contains(&&*lower) || starts(OUR_PREFIXES) {
-        return Some(format!("`{name}` is set by the gateway itself; {way_out}"));
+        return Err(format!("`{name}` is set by the gateway itself; {way_out}"));
     }
-    None
+    Ok(header)
 }
