@@ -1,6 +1,5 @@
 //! `issuers[].introspection`: how an issuer is asked about its tokens (RFC 7662, RFC 9701, FAPI 2.0 §5.3.3.1).
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use fapi::jose::keys::Algorithm;
@@ -220,15 +219,6 @@ impl Build<'_> {
             max_age: max_age?,
             inactive_max_age: inactive_max_age?,
         })
-    }
-
-    pub(super) fn number(&mut self, at: &KeyPath, number: &u64, range: RangeInclusive<u64>) -> Option<usize> {
-        if !range.contains(number) {
-            let (least, most) = range.into_inner();
-            self.problem(at, format!("`{number}` is out of range; write a whole number from {least} to {most}"));
-            return None;
-        }
-        usize::try_from(*number).ok()
     }
 }
 

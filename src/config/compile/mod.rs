@@ -6,13 +6,13 @@
 mod access_token;
 mod admin;
 mod audit;
-mod connections;
 mod cors;
 mod dpop;
 mod files;
 mod forward;
 mod introspection;
 mod issuers;
+mod limits;
 mod listeners;
 mod methods;
 mod operation;
@@ -32,7 +32,6 @@ use fapi::UnixTime;
 use rustls::pki_types::CertificateDer;
 use serde_yaml::Value;
 
-use self::connections::Connections;
 use self::routes::Names;
 pub(super) use self::unreadable::unreadable;
 use super::environment::escaped;
@@ -43,8 +42,6 @@ use super::scalar::{self, FilePath};
 use super::{CertificateFile, Config, NamedFiles, Profile};
 use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
-use crate::connection::limits::Limits;
-use crate::connection::shares;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
@@ -213,110 +210,21 @@ impl Build<'_> {
         Some(issuer::CacheSettings { max_entries: max_entries?, max_bytes: max_bytes?, max_age: max_age? })
     }
 
-    fn limits(&mut self, file: &mut File) -> Option<Limits> {
-        let at = KeyPath::of("limits");
-        let default = Limits::default();
-        let entry = file.limits.get_or_insert_default();
-        let header = entry.header_bytes.get_or_insert(scalar::Size(default.header_bytes.try_into().ok()?)).0;
-        if !(1024..=1024 * 1024).contains(&header) {
-            self.problem(&at.key("header_bytes"), "the size must be from 1KiB to 1MiB; the default is `32KiB`");
+    fn count<N: TryFrom<u64>>(&mut self, at: &KeyPath, count: &u64) -> Option<N> {
+        let fitting = N::try_from(*count).ok().filter(|_| *count != 0);
+        if fitting.is_none() {
+            self.problem(at, format!("`{count}` is out of range; write a whole number above zero"));
         }
-        let header_count = *entry.header_count.get_or_insert(default.header_count.try_into().ok()?);
-        if !(1..=MAX_FIELDS).contains(&header_count) {
-            self.problem(&at.key("header_count"), "the number must be from 1 to 256; the default is `100`");
-        }
-        let token = scalar::Size(header.min(default.token_bytes.try_into().ok()?));
-        let token_bytes = entry.token_bytes.get_or_insert(token).0;
-        if !(1024..=header).contains(&token_bytes) {
-            self.problem(
-                &at.key("token_bytes"),
-                "the size must be from 1KiB to that of `header_bytes`, which holds the token; the default is `16KiB`",
-            );
-        }
-        let body_bytes = entry.body_bytes.get_or_insert(scalar::Size(default.body_bytes)).0;
-        if body_bytes == 0 {
-            self.problem(
-                &at.key("body_bytes"),
-                "no request body could be sent; write a size above zero, such as `10MiB`",
-            );
-        }
-        let body_min_rate = entry.body_min_rate.get_or_insert(scalar::Size(default.body_min_rate)).0;
-        if !(1..=1024 * 1024).contains(&body_min_rate) {
-            self.problem(&at.key("body_min_rate"), "the size must be from 1B to 1MiB; the default is `1KiB`");
-        }
-        let connections = self.connections(&at, entry);
-        let exchanges = entry.exchanges.get_or_insert(default.exchanges.try_into().ok()?);
-        let exchanges = self.number(&at.key("exchanges"), exchanges, 1..=1_000_000);
-        let usual = exchanges.map_or(default.exchanges_per_client, shares::usual).try_into().ok()?;
-        let exchanges_per_client = self.number(
-            &at.key("exchanges_per_client"),
-            entry.exchanges_per_client.get_or_insert(usual),
-            1..=1_000_000,
-        );
-        let streams = self.number(&at.key("streams"), entry.streams.get_or_insert(default.streams.into()), 1..=1000);
-        let requests = entry.connection_max_requests.get_or_insert(default.connection_max_requests.into());
-        let requests = self.number(&at.key("connection_max_requests"), requests, 10..=1_000_000_000);
-        let age = self.time_within(
-            &at.key("connection_max_age"),
-            &mut entry.connection_max_age,
-            default.connection_max_age,
-            Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60),
-        );
-        let idle_at = at.key("idle_upstream_connections");
-        // Each client waits for one response at a time over HTTP/1.1, so no more connections become idle at once.
-        let idle = entry.idle_upstream_connections.get_or_insert(entry.connections.unwrap_or(1).max(1));
-        if *idle > connections::MAX_CONNECTIONS {
-            self.problem(&idle_at, "no process can hold so many; write at most 1000000");
-        }
-        let idle = self.count(&idle_at, idle);
-        let header_timeout = self.time(&at.key("header_timeout"), &mut entry.header_timeout, default.header_timeout);
-        let idle_timeout = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, default.idle_timeout);
-        let body_timeout = self.time(&at.key("body_timeout"), &mut entry.body_timeout, default.body_timeout);
-        let body_grace = self.time(&at.key("body_grace"), &mut entry.body_grace, default.body_grace);
-        let unread_body_bytes = entry.unread_body_bytes.get_or_insert(scalar::Size(default.unread_body_bytes)).0;
-        let unread_body_timeout = self.time_within(
-            &at.key("unread_body_timeout"),
-            &mut entry.unread_body_timeout,
-            default.unread_body_timeout,
-            Duration::from_millis(1)..=Duration::from_secs(60),
-        );
-        let exchange_timeout =
-            self.time(&at.key("exchange_timeout"), &mut entry.exchange_timeout, default.exchange_timeout);
-        let handshake_timeout =
-            self.time(&at.key("handshake_timeout"), &mut entry.handshake_timeout, default.handshake_timeout);
-        let Connections { connections, handshakes, per_address } = connections?;
-        Some(Limits {
-            header_bytes: header.try_into().ok()?,
-            header_count: header_count.try_into().ok()?,
-            token_bytes: token_bytes.try_into().ok()?,
-            body_bytes,
-            header_timeout: header_timeout?,
-            idle_timeout: idle_timeout?,
-            body_timeout: body_timeout?,
-            body_grace: body_grace?,
-            body_min_rate,
-            unread_body_bytes,
-            unread_body_timeout: unread_body_timeout?,
-            exchange_timeout: exchange_timeout?,
-            handshake_timeout: handshake_timeout?,
-            connections,
-            handshakes,
-            per_address,
-            exchanges: exchanges?,
-            exchanges_per_client: exchanges_per_client?,
-            streams: streams?.try_into().ok()?,
-            connection_max_age: age?,
-            connection_max_requests: requests?.try_into().ok()?,
-            idle_upstream_connections: idle?.try_into().ok()?,
-        })
+        fitting
     }
 
-    fn count(&mut self, at: &KeyPath, count: &u64) -> Option<u64> {
-        if *count == 0 || usize::try_from(*count).is_err() {
-            self.problem(at, format!("`{count}` is out of range; write a whole number above zero"));
-            return None;
+    fn number<N: TryFrom<u64>>(&mut self, at: &KeyPath, number: &u64, range: RangeInclusive<u64>) -> Option<N> {
+        let fitting = N::try_from(*number).ok().filter(|_| range.contains(number));
+        if fitting.is_none() {
+            let (least, most) = range.into_inner();
+            self.problem(at, format!("`{number}` is out of range; write a whole number from {least} to {most}"));
         }
-        Some(*count)
+        fitting
     }
 
     fn time(&mut self, at: &KeyPath, entry: &mut Option<scalar::Duration>, default: Duration) -> Option<Duration> {
@@ -355,15 +263,26 @@ impl Build<'_> {
         Some(time)
     }
 
+    /// A size in bytes.
+    fn size_within<N: TryFrom<u64>>(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut Option<scalar::Size>,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Option<N> {
+        let size = entry.get_or_insert(scalar::Size(default)).0;
+        let fitting = N::try_from(size).ok().filter(|_| range.contains(&size));
+        if fitting.is_none() {
+            let [least, most, default] = [*range.start(), *range.end(), default].map(scalar::Size);
+            self.problem(at, format!("the size must be from {least} to {most}; the default is `{default}`"));
+        }
+        fitting
+    }
+
     /// How much memory a cache may use, in bytes.
     fn memory(&mut self, at: &KeyPath, entry: &mut Option<scalar::Size>) -> Option<u64> {
-        const MIB: u64 = 1024 * 1024;
-        let size = entry.get_or_insert(scalar::Size(128 * MIB)).0;
-        if !(MIB..=64 * 1024 * MIB).contains(&size) {
-            self.problem(at, "the size must be from 1MiB to 64GiB; the default is `128MiB`");
-            return None;
-        }
-        Some(size)
+        self.size_within(at, entry, 128 * MIB, MIB..=64 * 1024 * MIB)
     }
 
     fn needed<'f, T: ?Sized>(&mut self, at: &KeyPath, value: Option<&'f T>, way_out: &str) -> Option<&'f T> {
@@ -457,6 +376,9 @@ impl Build<'_> {
     }
 }
 
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
 /// More than a day is a typing error, and very long times would overflow a clock.
 const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 
@@ -477,6 +399,3 @@ fn effective(file: &File) -> String {
     tidy(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
 }
-
-/// The most header fields that Pingora's HTTP/1 parser accepts.
-const MAX_FIELDS: u64 = 256;

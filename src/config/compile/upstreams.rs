@@ -7,12 +7,11 @@ use http::uri::PathAndQuery;
 use reqwest::Url;
 use rustls::pki_types::ServerName;
 
-use super::Build;
 use super::files::Anchors;
+use super::{Build, KIB, MIB};
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
-use crate::config::scalar;
 use crate::connection::shares;
 use crate::upstream;
 
@@ -93,10 +92,7 @@ impl Build<'_> {
         };
         let connect = self.time(&at.key("connect_timeout"), &mut entry.connect_timeout, Duration::from_secs(2));
         let response = self.time(&at.key("response_timeout"), &mut entry.response_timeout, Duration::from_secs(30));
-        let header = entry.header_bytes.get_or_insert(scalar::Size(64 * 1024)).0;
-        if !(1024..=1024 * 1024).contains(&header) {
-            self.problem(&at.key("header_bytes"), "the size must be from 1KiB to 1MiB; the default is `64KiB`");
-        }
+        let header = self.size_within(&at.key("header_bytes"), &mut entry.header_bytes, 64 * KIB, KIB..=MIB);
         let idle = self.time(&at.key("idle_timeout"), &mut entry.idle_timeout, Duration::from_secs(60));
         let limits = self.upstream_limits(&at.key("limits"), entry.limits.get_or_insert_default(), protocol);
         texts?;
@@ -107,7 +103,7 @@ impl Build<'_> {
             tls: tls?,
             connect_timeout: connect?,
             response_timeout: response?,
-            header_bytes: header.try_into().ok()?,
+            header_bytes: header?,
             idle_timeout: idle?,
             health_check: health_check?,
             limits: limits?,
@@ -122,7 +118,8 @@ impl Build<'_> {
     ) -> Option<upstream::Limits> {
         let exchanges = self.number(&at.key("exchanges"), entry.exchanges.get_or_insert(1000), 1..=MOST);
         let waiting = self.number(&at.key("waiting"), entry.waiting.get_or_insert(200), 0..=MOST);
-        let connections = self.number(&at.key("connections"), entry.connections.get_or_insert(1000), 1..=MOST);
+        let connections: Option<usize> =
+            self.number(&at.key("connections"), entry.connections.get_or_insert(1000), 1..=MOST);
         let carried = connections.unwrap_or(1).saturating_mul(protocol.streams());
         let most = exchanges.unwrap_or(1).min(carried);
         let usual = if most < 5 { MOST } else { shares::usual(most).try_into().ok()? };
@@ -156,8 +153,8 @@ impl Build<'_> {
             path,
             interval: interval?,
             timeout: timeout?,
-            healthy_after: healthy_after?.try_into().ok()?,
-            unhealthy_after: unhealthy_after?.try_into().ok()?,
+            healthy_after: healthy_after?,
+            unhealthy_after: unhealthy_after?,
         })
     }
 
