@@ -5,11 +5,10 @@ use std::time::Duration;
 use fapi::jose::keys::Algorithm;
 use fapi::jose::signing::PrivateKey;
 use fapi::token::MissingAudience;
-use reqwest::Url;
 use rustls::pki_types::PrivateKeyDer;
 
 use super::Build;
-use super::issuers::https_url;
+use super::issuers::algorithm;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file;
@@ -26,8 +25,10 @@ impl Build<'_> {
         profile: Option<Profile>,
         audiences: Option<&[Box<str>]>,
     ) -> Option<Settings> {
-        let endpoint_at = at.key("endpoint");
-        let endpoint = entry.endpoint.as_deref().map(|url| self.endpoint(&endpoint_at, url));
+        let endpoint = match entry.endpoint.as_deref() {
+            None => Some(None),
+            Some(url) => self.endpoint(&at.key("endpoint"), url).map(Some),
+        };
         let client_id = self.text(
             &at.key("client_id"),
             entry.client_id.as_deref(),
@@ -60,7 +61,7 @@ impl Build<'_> {
         let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=most);
         let cache = self.introspection_cache(&at.key("cache"), entry.cache.get_or_insert_default());
         Some(Settings {
-            endpoint: endpoint.map_or(Some(None), |endpoint| endpoint.map(Some))?,
+            endpoint: endpoint?,
             client_id: client_id?,
             authentication: authentication?,
             response: response?,
@@ -70,16 +71,6 @@ impl Build<'_> {
             max_waiting: Room { total: max_waiting?, per_client: per_client? },
             cache: cache?,
         })
-    }
-
-    fn endpoint(&mut self, at: &KeyPath, text: &str) -> Option<Url> {
-        let problem = match https_url(text) {
-            Ok(url) if url.fragment().is_none() => return Some(url),
-            Ok(_) => "the URL has a fragment, which is never sent; remove it".to_owned(),
-            Err(problem) => problem,
-        };
-        self.problem(at, problem);
-        None
     }
 
     fn authentication(
@@ -152,12 +143,7 @@ impl Build<'_> {
         of_key: Option<Algorithm>,
     ) -> Option<()> {
         let at = at.key("algorithm");
-        let written = entry.algorithm.map(|written| match written {
-            file::Algorithm::Ps256 => Algorithm::Ps256,
-            file::Algorithm::Es256 => Algorithm::Es256,
-            file::Algorithm::EdDsa | file::Algorithm::Ed25519 => Algorithm::EdDsa,
-        });
-        let Some(algorithm) = written.or(of_key) else { return Some(()) };
+        let Some(algorithm) = entry.algorithm.map(algorithm).or(of_key) else { return Some(()) };
         if let Some(of_key) = of_key.filter(|of_key| *of_key != algorithm) {
             let name = of_key.as_str();
             self.problem(&at, format!("the key in `private_key` is for {name}; write `{name}`, or name another key"));
@@ -197,12 +183,8 @@ impl Build<'_> {
             let own = || client_id.into_iter().chain(audiences.into_iter().flatten().map(|audience| &**audience));
             entry.audience = Some(own().map(str::to_owned).collect());
         }
-        let written = self.list(&at, entry.audience.as_deref(), "name a value of `aud`, or remove the key")?;
-        self.no_repeats(&at, written);
-        for (index, _) in written.iter().enumerate().filter(|(_, audience)| audience.trim().is_empty()) {
-            self.problem(&at.index(index), "the audience is empty; write it as the issuer does or remove it");
-        }
-        Some(Response::Jwt { audiences: written.iter().map(|audience| audience.as_str().into()).collect() })
+        let audiences = self.audiences(&at, entry.audience.as_deref(), "name a value of `aud`, or remove the key")?;
+        Some(Response::Jwt { audiences })
     }
 
     fn introspection_cache(&mut self, at: &KeyPath, entry: &mut file::IntrospectionCache) -> Option<CacheSettings> {

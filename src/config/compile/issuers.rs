@@ -59,7 +59,7 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn issuer(
+    fn issuer(
         &mut self,
         at: &KeyPath,
         entry: &mut file::Issuer,
@@ -86,24 +86,8 @@ impl Build<'_> {
             );
         }
         let audiences_at = at.key("audiences");
-        let audiences = self.list(
-            &audiences_at,
-            entry.audiences.as_deref(),
-            "name at least one value of `aud` that means this resource, such as `https://api.bank.example`",
-        );
-        for (index, audience) in audiences.iter().copied().flatten().enumerate() {
-            if audience.trim().is_empty() {
-                self.problem(
-                    &audiences_at.index(index),
-                    "the audience is empty; write it as the issuer does or remove it",
-                );
-            }
-        }
-        if let Some(audiences) = audiences {
-            self.no_repeats(&audiences_at, audiences);
-        }
-        let audiences: Option<Vec<Box<str>>> =
-            audiences.map(|audiences| audiences.iter().map(|audience| audience.as_str().into()).collect());
+        let way_out = "name at least one value of `aud` that means this resource, such as `https://api.bank.example`";
+        let audiences = self.audiences(&audiences_at, entry.audiences.as_deref(), way_out);
         let introspected = *entry.tokens.get_or_insert(file::Tokens::Jwt) == file::Tokens::Introspection;
         let introspection_at = at.key("introspection");
         let introspection = match &mut entry.introspection {
@@ -128,13 +112,10 @@ impl Build<'_> {
         };
         let algorithms = self.algorithms(&at.key("algorithms"), entry, profile);
         let form = self.access_token(&at.key("access_token"), entry.access_token.as_mut(), introspected);
-        let jwks_uri = entry.jwks_uri.as_deref().map(https_url);
-        if let Some(Err(problem)) = &jwks_uri {
-            self.problem(&at.key("jwks_uri"), problem);
-        }
-        if entry.jwks_uri.as_deref().is_some_and(|uri| uri.contains('#')) {
-            self.problem(&at.key("jwks_uri"), "the URL has a fragment, which is never sent; remove it");
-        }
+        let jwks_uri = match entry.jwks_uri.as_deref() {
+            None => Some(None),
+            Some(url) => self.endpoint(&at.key("jwks_uri"), url).map(Some),
+        };
         let jwks = self.jwks(&at.key("jwks"), entry.jwks.get_or_insert_default());
         let trust_anchors = match entry.trust_anchors.as_deref() {
             None => Some(issuer::TrustAnchors::System),
@@ -157,19 +138,45 @@ impl Build<'_> {
                 format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
             }
         };
-        let differing = entry.access_token.as_ref().map(|entry| format!("; {}", access_token::summary(entry)));
-        let differing = differing.unwrap_or_default();
+        let form_shown = entry.access_token.as_ref().map(|entry| format!("; {}", access_token::summary(entry)));
+        let form_shown = form_shown.unwrap_or_default();
         self.warn_of_audiences(&audiences_at, &issuer, &audiences);
-        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}{differing}"));
+        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}{form_shown}"));
         Some(issuer::Settings {
             expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms, form: form? },
-            jwks_uri: jwks_uri.transpose().ok()?,
+            jwks_uri: jwks_uri?,
             jwks: jwks?,
             trust_anchors: trust_anchors?,
             introspection: introspection?,
             required: *entry.required.get_or_insert(true),
             security_events: false,
         })
+    }
+
+    /// Values of `aud`; none of them is empty or written twice.
+    pub(super) fn audiences(
+        &mut self,
+        at: &KeyPath,
+        written: Option<&[String]>,
+        way_out: &str,
+    ) -> Option<Vec<Box<str>>> {
+        let written = self.list(at, written, way_out)?;
+        self.no_repeats(at, written);
+        for (index, _) in written.iter().enumerate().filter(|(_, audience)| audience.trim().is_empty()) {
+            self.problem(&at.index(index), "the audience is empty; write it as the issuer does or remove it");
+        }
+        Some(written.iter().map(|audience| audience.as_str().into()).collect())
+    }
+
+    /// A URL of the issuer that the gateway sends requests to.
+    pub(super) fn endpoint(&mut self, at: &KeyPath, text: &str) -> Option<Url> {
+        let problem = match https_url(text) {
+            Ok(url) if url.fragment().is_none() => return Some(url),
+            Ok(_) => "the URL has a fragment, which is never sent; remove it".to_owned(),
+            Err(problem) => problem,
+        };
+        self.problem(at, problem);
+        None
     }
 
     /// Warns of values that tokens for other resources of an issuer have too.
@@ -194,32 +201,30 @@ impl Build<'_> {
 
     fn jwks(&mut self, at: &KeyPath, entry: &mut file::Jwks) -> Option<issuer::JwksSettings> {
         let default = issuer::JwksSettings::default();
-        let refresh_interval = entry.refresh_interval.get_or_insert(scalar::Duration(default.refresh_interval)).0;
+        let range = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
+        let interval_at = at.key("refresh_interval");
+        let interval = self.time_within(&interval_at, &mut entry.refresh_interval, default.refresh_interval, range);
         let max_age = entry.max_age.get_or_insert(scalar::Duration(default.max_age)).0;
-        let interval_is_good = (REFRESH_SHORTEST..=REFRESH_LONGEST).contains(&refresh_interval);
-        if !interval_is_good {
-            self.problem(&at.key("refresh_interval"), "the time must be from 60s to 1h; the default is `300s`");
-        }
         // A single failed reading must not be enough to lose the keys.
-        let shortest = if interval_is_good { refresh_interval * 2 } else { Duration::ZERO };
+        let shortest = interval.map_or(Duration::ZERO, |interval| interval * 2);
         if !(shortest..=MAX_AGE_LONGEST).contains(&max_age) {
+            let interval = entry.refresh_interval.unwrap_or(scalar::Duration(default.refresh_interval));
             let problem = format!(
-                "the time must be from twice `refresh_interval`, which is {}, to 7days; the default is `24h`",
-                scalar::Duration(refresh_interval)
+                "the time must be from twice `refresh_interval`, which is {interval}, to 7days; the default is `24h`"
             );
             self.problem(&at.key("max_age"), problem);
             return None;
         }
-        interval_is_good.then_some(issuer::JwksSettings { refresh_interval, max_age })
+        Some(issuer::JwksSettings { refresh_interval: interval?, max_age })
     }
 
-    pub(super) fn algorithms(
+    fn algorithms(
         &mut self,
         at: &KeyPath,
         entry: &mut file::Issuer,
         profile: Option<Profile>,
     ) -> Option<Vec<Algorithm>> {
-        use file::Algorithm::{Ed25519, EdDsa, Es256, Ps256};
+        use file::Algorithm::{EdDsa, Es256, Ps256};
         // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
         let advanced = profile == Some(Profile::Fapi1Advanced);
         let default = || if advanced { vec![Ps256, Es256] } else { vec![Ps256, Es256, EdDsa] };
@@ -232,12 +237,8 @@ impl Build<'_> {
             return None;
         }
         let mut algorithms = Vec::new();
-        for (index, algorithm) in written.iter().enumerate() {
-            let algorithm = match algorithm {
-                Ps256 => Algorithm::Ps256,
-                Es256 => Algorithm::Es256,
-                EdDsa | Ed25519 => Algorithm::EdDsa,
-            };
+        for (index, written) in written.iter().enumerate() {
+            let algorithm = algorithm(*written);
             if advanced && algorithm == Algorithm::EdDsa {
                 let problem = "`profile: fapi1-advanced` allows PS256 and ES256 only; remove it, or write `profile: fapi2-security`";
                 self.problem(&at.index(index), problem);
@@ -250,9 +251,17 @@ impl Build<'_> {
     }
 }
 
-const REFRESH_SHORTEST: Duration = Duration::from_secs(60);
-const REFRESH_LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The longest `jwks.max_age`.
 const MAX_AGE_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The algorithm that a name stands for; Ed25519 has two.
+pub(super) const fn algorithm(written: file::Algorithm) -> Algorithm {
+    match written {
+        file::Algorithm::Ps256 => Algorithm::Ps256,
+        file::Algorithm::Es256 => Algorithm::Es256,
+        file::Algorithm::EdDsa | file::Algorithm::Ed25519 => Algorithm::EdDsa,
+    }
+}
 
 /// The configured name of an issuer, or else its host.
 pub(super) fn name_of(issuer: &file::Issuer) -> String {
@@ -261,7 +270,7 @@ pub(super) fn name_of(issuer: &file::Issuer) -> String {
 }
 
 /// An absolute https URL without user information and without characters that URL parsers silently drop.
-pub(super) fn https_url(text: &str) -> Result<Url, String> {
+fn https_url(text: &str) -> Result<Url, String> {
     if !text.starts_with("https://") {
         return Err(format!("`{text}` is not an https URL; write it with `https://`, since plain http is not used"));
     }
