@@ -20,7 +20,7 @@ use crate::config::scalar;
 
 /// The names that routes may refer to, including those of entries with problems.
 pub(super) struct Names {
-    pub(super) hosts: Vec<Box<str>>,
+    hosts: Vec<Box<str>>,
     issuers: Vec<IssuerName>,
     /// Each name, with the servers that a token would reach without TLS.
     pub(super) upstreams: Vec<(String, Vec<String>)>,
@@ -59,7 +59,7 @@ struct IssuerName {
 
 /// The values for keys that a route leaves out.
 #[derive(Clone, Copy)]
-pub(super) struct Unsaid {
+struct Unsaid {
     profile: Option<Profile>,
     nonce: file::NonceMode,
 }
@@ -111,13 +111,7 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn route(
-        &mut self,
-        at: &KeyPath,
-        entry: &mut file::Route,
-        names: &Names,
-        unsaid: Unsaid,
-    ) -> Option<Route> {
+    fn route(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names, unsaid: Unsaid) -> Option<Route> {
         let name = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
         let path_at = at.key("path");
         let pattern = self
@@ -196,7 +190,7 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {
+    fn hosts(&mut self, at: &KeyPath, texts: Option<&[String]>, names: &Names) -> Option<Vec<Box<str>>> {
         let Some(texts) = texts else { return Some(Vec::new()) };
         if texts.is_empty() {
             self.report
@@ -219,7 +213,7 @@ impl Build<'_> {
         hosts.into_iter().collect()
     }
 
-    pub(super) fn requirement(
+    fn requirement(
         &mut self,
         at: &KeyPath,
         entry: &mut file::Route,
@@ -290,7 +284,7 @@ impl Build<'_> {
     }
 
     /// The schemes of `sender_constraint`, and when they require a nonce.
-    pub(super) fn sender_constraint(
+    fn sender_constraint(
         &mut self,
         at: &KeyPath,
         entry: &mut file::Route,
@@ -340,12 +334,7 @@ impl Build<'_> {
         Some((schemes, nonce))
     }
 
-    pub(super) fn issuers_of(
-        &mut self,
-        at: &KeyPath,
-        entry: &mut file::Route,
-        names: &Names,
-    ) -> Option<Vec<IssuerIndex>> {
+    fn issuers_of(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names) -> Option<Vec<IssuerIndex>> {
         let all = || names.issuers.iter().map(|known| known.name.clone()).collect();
         let written = entry.issuers.is_some();
         let chosen: &Vec<String> = entry.issuers.get_or_insert_with(all);
@@ -411,7 +400,7 @@ impl Build<'_> {
         self.time_of(at, max_age, longest, None).map(Some)
     }
 
-    pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
+    fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
         let name = self.text(at, name, "name the upstream that the requests go to")?;
         let place = names.upstreams.iter().position(|(known, _)| known == name);
         if place.is_none() {
@@ -423,7 +412,7 @@ impl Build<'_> {
     }
 }
 
-pub(super) fn describe_route(route: &Route, entry: &file::Route) -> String {
+fn describe_route(route: &Route, entry: &file::Route) -> String {
     let list = |names: &Option<Vec<String>>| names.as_deref().unwrap_or_default().join(", ");
     let hosts = match &entry.hosts {
         Some(hosts) => format!(" on {}", hosts.join(", ")),

@@ -38,12 +38,7 @@ impl Build<'_> {
         upstreams.into_iter().collect()
     }
 
-    pub(super) fn upstream(
-        &mut self,
-        at: &KeyPath,
-        name: &str,
-        entry: &mut file::Upstream,
-    ) -> Option<upstream::Settings> {
+    fn upstream(&mut self, at: &KeyPath, name: &str, entry: &mut file::Upstream) -> Option<upstream::Settings> {
         let servers_at = at.key("servers");
         let texts = self.list(
             &servers_at,
@@ -158,7 +153,7 @@ impl Build<'_> {
         })
     }
 
-    pub(super) fn upstream_tls(&mut self, at: &KeyPath, entry: &file::UpstreamTls) -> Option<upstream::TlsSettings> {
+    fn upstream_tls(&mut self, at: &KeyPath, entry: &file::UpstreamTls) -> Option<upstream::TlsSettings> {
         let trust_anchors = match entry.trust_anchors.as_deref() {
             None => Some(None),
             Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(Some),
