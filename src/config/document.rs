@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::error::KeyPath;
 use super::report::Report;
-use super::syntax::{excerpt, explain};
+use super::syntax::{Mistake, excerpt, explain};
 
 /// How much of a file is read, in bytes: one byte more than it may have, so that a larger file is noticed.
 pub(super) const READ_AT_MOST: u64 = 1024 * 1024 + 1;
@@ -27,7 +27,7 @@ pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
         report.problem(&root, "the file has bytes that are not text; name a file with YAML");
         return None;
     }
-    // Editors of Windows put it before a text.
+    // Editors of Windows put a byte order mark before a text.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -38,11 +38,11 @@ pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
             return None;
         }
     };
-    let invalid = |report: &mut Report, mistake: super::syntax::Mistake| {
-        report.problem_in_text(mistake.position, &mistake.problem, excerpt(text, mistake.position));
+    let invalid = |report: &mut Report, Mistake { position, problem }: Mistake| {
+        report.problem_in_text(position, &problem, excerpt(text, position));
     };
-    if let Err(place) = locate(text, report) {
-        invalid(report, explain(text, place));
+    if let Err(position) = locate(text, report) {
+        invalid(report, explain(text, position));
     }
     if !report.errors().is_empty() {
         return None;
@@ -52,7 +52,7 @@ pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
         Err(error) => {
             let position = error.location().map_or((1, 1), |location| (location.line(), location.column()));
             let problem = "the file is not valid YAML; put text in quotes, and correct numbers that are too large";
-            invalid(report, super::syntax::Mistake { position, problem: problem.to_owned() });
+            invalid(report, Mistake { position, problem: problem.to_owned() });
             return None;
         }
     };
@@ -75,32 +75,24 @@ fn locate(text: &str, report: &mut Report) -> Result<(), (usize, usize)> {
     let mut open: Vec<Open> = Vec::new();
     let mut documents = 0;
     for event in Parser::new_from_str(text) {
-        let (event, span) = match event {
-            Ok(event) => event,
-            Err(error) => return Err((error.marker().line(), error.marker().col() + 1)),
-        };
+        let (event, span) = event.map_err(|error| (error.marker().line(), error.marker().col() + 1))?;
         let position = (span.start.line(), span.start.col() + 1);
-        if matches!(event, Event::SequenceEnd | Event::MappingEnd) {
-            open.pop();
-            continue;
-        }
-        if let Event::DocumentStart(_) = event {
-            documents += 1;
-            if documents > 1 {
-                report.problem_at(&KeyPath::default(), position, "a second document begins here; keep only one");
-                return Ok(());
-            }
-        }
-        let tag = match &event {
+        let has_tag = match &event {
             Event::Scalar(_, _, _, tag) | Event::SequenceStart(_, tag) | Event::MappingStart(_, tag) => tag.is_some(),
             Event::Alias(_) => false,
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::SequenceEnd
-            | Event::MappingEnd => continue,
+            Event::SequenceEnd | Event::MappingEnd => {
+                open.pop();
+                continue;
+            }
+            Event::DocumentStart(_) => {
+                documents += 1;
+                if documents > 1 {
+                    report.problem_at(&KeyPath::default(), position, "a second document begins here; keep only one");
+                    return Ok(());
+                }
+                continue;
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
         };
         // The event begins a key, the value of a key, an entry of a list, or the whole file.
         let place = match open.last_mut() {
@@ -134,27 +126,20 @@ fn locate(text: &str, report: &mut Report) -> Result<(), (usize, usize)> {
                 continue;
             }
         };
-        if tag {
+        if has_tag {
             report.problem_at(&place, position, "tags are not supported; write the value without `!`");
         }
         if let Event::Scalar(text, ScalarStyle::Plain, ..) = &event
             && text.contains("${")
         {
-            report.plain(place.clone());
-        }
-        match event {
+            report.plain(place);
+        } else if let Event::Alias(_) = event {
             // Aliases can make a small file expand into a large one.
-            Event::Alias(_) => report.problem_at(&place, position, "aliases are not supported; write the value out"),
-            Event::SequenceStart(..) => open.push(Open::List { place, next: 0 }),
-            Event::MappingStart(..) => open.push(Open::Mapping { place, key: None, seen: BTreeSet::new() }),
-            Event::Scalar(..)
-            | Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::SequenceEnd
-            | Event::MappingEnd => {}
+            report.problem_at(&place, position, "aliases are not supported; write the value out");
+        } else if let Event::SequenceStart(..) = event {
+            open.push(Open::List { place, next: 0 });
+        } else if let Event::MappingStart(..) = event {
+            open.push(Open::Mapping { place, key: None, seen: BTreeSet::new() });
         }
         if open.len() > MAX_DEPTH {
             report.problem_at(

@@ -73,7 +73,8 @@ const fn is_base64(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '+' | '/' | '-' | '_' | '=')
 }
 
-const PEM: &str = "-----BEGIN";
+/// How the first line of a key in PEM form begins (RFC 7468 §2).
+pub(super) const PEM: &str = "-----BEGIN";
 
 /// RFC 7468 §2: the lines of PEM have 64 characters; those of some programs have fewer.
 const PEM_LINE: usize = 48;

@@ -13,9 +13,6 @@ use super::include::Surroundings;
 use super::report::Report;
 use super::{document, environment, include};
 
-/// How many errors of structure are collected; each costs another pass over the file.
-const MAX_PROBLEMS: usize = 200;
-
 /// Reads the text of gateway.yaml, and the files that it includes. If there is no [`File`], the report has at least one
 /// problem.
 pub(super) fn read(bytes: &[u8], surroundings: &mut Surroundings<'_>) -> (Option<File>, Report) {
@@ -68,6 +65,7 @@ fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
     }
 }
 
+/// Removes what is at this path; whether it was there.
 pub(super) fn take_out(value: &mut Value, place: &KeyPath) -> bool {
     let Some((last, parents)) = place.segments().split_last() else { return false };
     let mut here = value;
@@ -89,6 +87,7 @@ pub(super) fn take_out(value: &mut Value, place: &KeyPath) -> bool {
     }
 }
 
+/// Removes keys that are not text, such as `1` or `true`, which no path can name.
 fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
     match value {
         Value::Sequence(list) => {
@@ -180,8 +179,6 @@ fn shape(report: &mut Report, place: &KeyPath, message: &str) {
     };
     report.problem(place, &problem);
 }
-/// Values and keys that the format reserves and this version does not support.
-const NOT_YET: &[&str] = &["redis"];
 
 /// Whether a text is the name of a signature algorithm that no profile allows.
 fn is_forbidden(algorithm: &str) -> bool {
@@ -198,6 +195,7 @@ fn names(rest: &str) -> (&str, Vec<&str>) {
     (found, known.split('`').skip(1).step_by(2).collect())
 }
 
+/// What serde expected, as an operator would name it.
 fn wanted(expected: &str) -> String {
     match expected {
         "a sequence" => "a list, such as `[a, b]`".to_owned(),
@@ -222,9 +220,6 @@ fn is_quoted(found: &str, expected: &str) -> bool {
         _ => false,
     }
 }
-
-const WITHOUT_QUOTES: &str =
-    "; write it without quotes, and `${NAME}` on a line of its own, since inside brackets and braces it needs them";
 
 /// The value that was found, as an operator would name it; a long text, which may be a secret, is not shown.
 fn received(found: &str, expected: &str) -> String {
@@ -251,6 +246,15 @@ fn received(found: &str, expected: &str) -> String {
 fn shown(text: &str) -> Option<&str> {
     (text.len() <= 40 && !text.contains("-----")).then_some(text)
 }
+
+/// How many errors of structure are collected; each costs another pass over the file.
+const MAX_PROBLEMS: usize = 200;
+
+/// Values and keys that the format reserves and this version does not support.
+const NOT_YET: &[&str] = &["redis"];
+
+const WITHOUT_QUOTES: &str =
+    "; write it without quotes, and `${NAME}` on a line of its own, since inside brackets and braces it needs them";
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Why a text is not YAML: the place that an operator has to correct, which is often above the one where a parser stops.
 
-use super::secret::may_be_of_key;
+use super::secret::{PEM, may_be_of_key};
 
 /// A place in a text, and what is wrong there.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) fn explain(text: &str, (line, column): (usize, usize)) -> Mistake {
 
 /// The line, and a caret under the column, to be printed below a problem; `None` if the text may contain a key.
 pub(super) fn excerpt(text: &str, (line, column): (usize, usize)) -> Option<String> {
-    if text.contains("-----BEGIN") {
+    if text.contains(PEM) {
         return None;
     }
     let text = text.lines().nth(line.checked_sub(1)?).filter(|line| !may_be_of_key(line))?;
