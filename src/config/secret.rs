@@ -57,15 +57,19 @@ fn is_der(text: &str) -> bool {
         true => (0..8).map_while(|at| u8::from_str_radix(beginning.get(2 * at..2 * at + 2)?, 16).ok()).collect(),
         false => STANDARD.decode(beginning.replace('-', "+").replace('_', "/")).unwrap_or_default(),
     };
-    // A SEQUENCE that begins with a version, or with another SEQUENCE.
-    let content = match &bytes[..] {
-        [0x30, 0x01..=0x7f, content @ ..]
+    // It begins with a version, or with another SEQUENCE.
+    matches!(in_sequence(&bytes), Some([0x02, 0x01, 0x00..=0x03, ..] | [0x30, ..]))
+}
+
+/// The content of a SEQUENCE (X.690 §8.9), of which the end may be missing; archives may have one of indefinite length.
+pub(super) const fn in_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [0x30, 0x01..=0x80, content @ ..]
         | [0x30, 0x81, _, content @ ..]
         | [0x30, 0x82, _, _, content @ ..]
-        | [0x30, 0x83, _, _, _, content @ ..] => content,
-        _ => return false,
-    };
-    matches!(content, [0x02, 0x01, 0x00..=0x03, ..] | [0x30, ..])
+        | [0x30, 0x83, _, _, _, content @ ..] => Some(content),
+        _ => None,
+    }
 }
 
 /// Whether a character is one of base64 or base64url (RFC 4648 §4, §5).

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use crate::config::secret::in_sequence;
+
 /// Why a file cannot be read, and what to do.
 pub(in crate::config) fn unreadable(path: &Path, error: &io::Error) -> String {
     const KNOWN: [(ErrorKind, &str); 3] = [
@@ -44,21 +46,11 @@ pub(super) enum Form {
 impl Form {
     /// The form of a file without PEM, if it is one of these.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [0xfe, 0xed, 0xfe, 0xed, ..] => Some(Self::JavaKeyStore),
-            // SEQUENCE with a length of one to four bytes.
-            [0x30, 0x80..=0x84, rest @ ..] => {
-                let length = usize::from(bytes.get(1).copied().unwrap_or_default() & 0x0f);
-                Some(Self::of_content(rest.get(length..)?))
-            }
-            [0x30, 0x01..=0x7f, rest @ ..] => Some(Self::of_content(rest)),
-            _ => None,
+        if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
+            return Some(Self::JavaKeyStore);
         }
-    }
-
-    /// RFC 7292 §4: a PFX begins with its version, which is 3; a key in DER with 0 or 1, a certificate with a SEQUENCE.
-    const fn of_content(content: &[u8]) -> Self {
-        if matches!(content, [2, 1, 3, ..]) { Self::Pkcs12 } else { Self::Der }
+        // RFC 7292 §4: a PFX begins with its version, which is 3; a key in DER with 0 or 1, a certificate with a SEQUENCE.
+        in_sequence(bytes).map(|content| if content.starts_with(&[2, 1, 3]) { Self::Pkcs12 } else { Self::Der })
     }
 
     /// How to get certificates in PEM form.
@@ -103,6 +95,7 @@ mod tests {
         assert_eq!(Form::of(&certificate.signing_key.serialize_der()), Some(Form::Der));
         assert_eq!(Form::of(&[0x30, 0x82, 0x09, 0x10, 2, 1, 3, 0x30]), Some(Form::Pkcs12));
         assert_eq!(Form::of(&[0x30, 0x10, 2, 1, 3, 0x30]), Some(Form::Pkcs12));
+        assert_eq!(Form::of(&[0x30, 0x80, 2, 1, 3, 0x30, 0x80]), Some(Form::Pkcs12), "of indefinite length");
         assert_eq!(Form::of(&[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]), Some(Form::JavaKeyStore));
         for other in [certificate.cert.pem().as_bytes(), b"", b"0", b"0\x82", b"a"] {
             assert_eq!(Form::of(other), None);
