@@ -7,29 +7,24 @@ use std::path::Path;
 use crate::config::secret::in_sequence;
 
 /// Why a file cannot be read, and what to do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what the system says of other kinds is all that is known")]
 pub(in crate::config) fn unreadable(path: &Path, error: &io::Error) -> String {
-    const KNOWN: [(ErrorKind, &str); 3] = [
-        (ErrorKind::NotFound, "there is no such file; correct the path, or create the file"),
-        (
-            ErrorKind::PermissionDenied,
-            "the user of this process may not read it, or may not enter a directory above it; change its owner or its permissions",
-        ),
-        (ErrorKind::IsADirectory, "it is a directory; name a file in it"),
-    ];
-    if error.kind() == ErrorKind::NotFound {
+    let known = match error.kind() {
         // What a shell would have replaced.
-        if path.iter().any(|part| part == "~") {
-            return "there is no such file; `~` does not stand for a home directory here, write the path in full"
-                .to_owned();
+        ErrorKind::NotFound if path.iter().any(|part| part == "~") => {
+            "there is no such file; `~` does not stand for a home directory here, write the path in full"
         }
-        if path.to_string_lossy().contains('$') {
-            return "there is no such file; a variable of the environment is written `${NAME}`, and `$` alone is part of the path".to_owned();
+        ErrorKind::NotFound if path.to_string_lossy().contains('$') => {
+            "there is no such file; a variable of the environment is written `${NAME}`, and `$` alone is part of the path"
         }
-    }
-    match KNOWN.iter().find(|(kind, _)| *kind == error.kind()) {
-        Some((_, said)) => (*said).to_owned(),
-        None => format!("{error}; name a file that can be read"),
-    }
+        ErrorKind::NotFound => "there is no such file; correct the path, or create the file",
+        ErrorKind::PermissionDenied => {
+            "the user of this process may not read it, or may not enter a directory above it; change its owner or its permissions"
+        }
+        ErrorKind::IsADirectory => "it is a directory; name a file in it",
+        _ => return format!("{error}; name a file that can be read"),
+    };
+    known.to_owned()
 }
 
 /// A form of certificates and keys that is not PEM.
