@@ -22,7 +22,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::Config;
+use crate::config::{Config, misplaced};
 
 /// The exit code for something that was examined and is not as it should be, and for what fails at run time.
 pub const NOT_GOOD: u8 = 1;
@@ -121,7 +121,7 @@ fn one_from_standard_input<'p>(files: impl IntoIterator<Item = Option<&'p std::p
     }
 }
 
-/// Reads a file, or standard input for `-`.
+/// Reads a file, or standard input for `-`. What stands in place of a path, and may be a key, is not printed.
 fn input(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
@@ -130,7 +130,10 @@ fn input(path: &Path) -> Result<Vec<u8>, Failure> {
         std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT).read_to_end(&mut bytes))
     };
     match read {
-        Err(error) => Err(Failure::io(path, &error)),
+        Err(error) => Err(match misplaced(&path.to_string_lossy()) {
+            Some(problem) => Failure::new(BAD_USAGE, format!("an argument is not the path of a file: {problem}")),
+            None => Failure::io(path, &error),
+        }),
         Ok(_) if u64::try_from(bytes.len()) == Ok(MAX_INPUT) => Err(Failure::io(path, &"larger than 1 MiB")),
         Ok(_) => Ok(bytes),
     }

@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
     /// Bind the token to this private key, PEM, which makes the DPoP proofs: `cnf` with `jkt` (RFC 9449).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     key: Option<PathBuf>,
     /// The scopes, words separated by spaces; by default every scope that a route of the configuration names.
     #[arg(long)]
@@ -65,7 +65,7 @@ pub(super) struct Signer {
     #[command(flatten)]
     pub(super) file: ConfigFile,
     /// The private key of the authorization server, PEM; by default sandbox/issuer-key.pem beside the configuration.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) signing_key: Option<PathBuf>,
 }
 

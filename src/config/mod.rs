@@ -48,6 +48,7 @@ use crate::{issuer, resource, upstream};
 pub use certificates::CertificateFile;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, KeyPath};
+pub(crate) use secret::misplaced;
 
 use include::Surroundings;
 

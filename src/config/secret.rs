@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// What is wrong with a text that stands for a path and cannot be one; without the text, which may be a key.
-pub(super) fn misplaced(text: &str) -> Option<&'static str> {
+pub(crate) fn misplaced(text: &str) -> Option<&'static str> {
     if text.contains(PEM) || text.contains(['\n', '\r', '\0']) || text.starts_with('{') || is_der(text) {
         return Some("this is the content of a file, not its path; save it to a file and write the path here");
     }

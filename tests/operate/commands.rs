@@ -232,6 +232,36 @@ fn only_one_argument_has_standard_input() {
 }
 
 #[test]
+fn a_key_in_place_of_its_path_is_not_printed() {
+    let folder = Folder::new();
+    let path = folder.path().join("new");
+    assert_eq!(program(&["init", "new"], folder.path(), "").status.code(), Some(0));
+    let pem = std::fs::read_to_string(path.join("keys/dpop.pem")).expect("init made it");
+    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let secret = &base64[20..40];
+    let proof = ["proof", "--method", "GET", "--url", "https://localhost:8443/", "--key"];
+    for arguments in [
+        &proof[..],
+        &["thumbprint"],
+        &["token", "--key"],
+        &["token", "--certificate", "tls/client.pem", "--signing-key"],
+        &["explain", "--token"],
+    ] {
+        let with = |file: &str| {
+            let output = program(&[arguments, &[file]].concat(), &path, "");
+            (output.status.code(), text(&output.stderr))
+        };
+        let (exit, said) = with("nowhere.pem");
+        assert_eq!((exit, said.contains("nowhere.pem: ")), (Some(74), true), "control: {arguments:?}: {said}");
+        for key in [&pem, &base64] {
+            let (exit, said) = with(key);
+            assert_eq!((exit, said.contains(secret)), (Some(2), false), "{arguments:?}: {said}");
+            assert!(said.contains("this is the content of a file, not its path"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_folder_without_a_sandbox_says_where_its_key_would_come_from() {
     let folder = Folder::new();
     let path = folder.path().join("new");
