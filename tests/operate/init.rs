@@ -11,21 +11,16 @@ use sandbox::pki::Authority;
 use serde_yaml::Value;
 
 use crate::support::tools::tool;
-use crate::support::{Folder, free_ports, with_ports};
+use crate::support::{Folder, free_ports};
 
 #[test]
 fn the_five_commands_of_the_readme_end_in_a_200() {
     let folder = Folder::new();
-    let made = init(&folder, &[]);
+    let options = ["--port", "--admin-port", "--issuer-port", "--api-port"];
+    let free: Vec<String> = free_ports(options.len()).iter().map(u16::to_string).collect();
+    let ports: Vec<&str> = options.into_iter().zip(&free).flat_map(|(option, port)| [option, port]).collect();
+    let made = init(&folder, &ports);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made));
-    let ports = ["8443", "9464", "9443", "8080"];
-    let free = free_ports(ports.len());
-    let ports: Vec<(&str, String)> = ports.into_iter().zip(free.iter().map(u16::to_string)).collect();
-    for name in ["gateway.yaml", "README.md"] {
-        let path = folder.path().join("dir").join(name);
-        let content = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(path, with_ports(&content, &ports)).unwrap();
-    }
     let readme = std::fs::read_to_string(folder.path().join("dir/README.md")).unwrap();
     let mut blocks = readme.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
     let (commands, explain) = (blocks.next().expect("the commands"), blocks.next().expect("the explanation"));
@@ -260,6 +255,34 @@ fn urls_that_the_configuration_would_refuse_are_refused_before_anything_is_writt
         assert_eq!(init(&folder, &arguments).status.code(), Some(2), "{arguments:?}");
         assert!(!folder.path().join("dir").exists(), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_second_gateway_on_the_same_machine_has_ports_of_its_own() {
+    let folder = Folder::new();
+    let ports = ["--port", "18443", "--admin-port", "19464", "--issuer-port", "19443", "--api-port", "18080"];
+    assert_eq!(init(&folder, &ports).status.code(), Some(0));
+    for (name, content) in &files(&folder.path().join("dir")) {
+        let usual = [":8443", ":9464", ":9443", ":8080"].iter().find(|port| content.contains(**port));
+        assert_eq!(usual, None, "{name} has it: {content}");
+    }
+    for (arguments, says) in [
+        (&["--port", "9464"][..], "--port and --admin-port are both 9464"),
+        (&["--issuer-port", "8443"], "--port and --issuer-port are both 8443"),
+        (&["--api-port", "9443"], "--issuer-port and --api-port are both 9443"),
+        (&["--port", "0"], "'0' for '--port <PORT>'"),
+        (&["--port", "65536"], "'65536' for '--port <PORT>'"),
+        (&["--issuer-port", "1", "--issuer", "https://as.bank.example"], "cannot be used with"),
+        (&["--api-port", "1", "--upstream", "http://127.0.0.1:3000"], "cannot be used with"),
+    ] {
+        let folder = Folder::new();
+        let refused = init(&folder, arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", text(&refused));
+        assert!(text(&refused).contains(says), "no {says:?} in {}", text(&refused));
+        assert!(!folder.path().join("dir").exists(), "{arguments:?}");
+    }
+    // What does not listen takes no port.
+    assert_eq!(init(&Folder::new(), &["--port", "8080", "--upstream", "http://10.0.0.7:8080"]).status.code(), Some(0));
 }
 
 fn init(folder: &Folder, more: &[&str]) -> Output {

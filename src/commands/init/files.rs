@@ -1,9 +1,11 @@
 //! The text of the files that `init` makes.
 
+use super::Ports;
 use super::proposal::Proposal;
 
 /// gateway.yaml: at most 40 lines, each setting with what it means.
-pub(super) fn configuration(proposal: &Proposal, upstream: &str) -> String {
+pub(super) fn configuration(proposal: &Proposal, ports: Ports, upstream: &str) -> String {
+    let Ports { port, admin_port, .. } = ports;
     let Proposal { name, issuer, trust_anchors, settings, scope, .. } = proposal;
     let mut text = String::from(
         "# Made by `fapi-gateway init`. `fapi-gateway check` finds mistakes; docs/reference/gateway-yaml.md has every key.\n\
@@ -21,20 +23,20 @@ pub(super) fn configuration(proposal: &Proposal, upstream: &str) -> String {
         }
         text.push('\n');
     };
-    add("  - ", "address: 127.0.0.1:8443", "0.0.0.0:8443 lets other machines in");
-    add("    ", "origins: [\"https://localhost:8443\"]", "what clients call, and make their proofs for");
+    add("  - ", &format!("address: 127.0.0.1:{port}"), &format!("0.0.0.0:{port} lets other machines in"));
+    add("    ", &format!("origins: [\"https://localhost:{port}\"]"), "what clients call, and make their proofs for");
     add("    ", "tls:", "");
     add("      ", "certificate: tls/server.pem", "");
     add("      ", "private_key: tls/server-key.pem", "");
     add("      ", "client_certificates:", "");
     add("        ", "mode: optional", "DPoP clients have none");
     add("        ", "trust_anchors: [tls/ca.pem]", "who issues the certificates of clients");
-    add("", "admin: { address: 127.0.0.1:9464 }", "/readyz, /metrics, /status");
+    add("", &format!("admin: {{ address: 127.0.0.1:{admin_port} }}"), "/readyz, /metrics, /status");
     add("", "dpop: { nonce_key: keys/nonce.key }", "shared by all replicas");
     add("", "issuers:", "");
     add("  - ", &format!("name: {name}"), "in routes, metrics and the audit");
     add("    ", &format!("issuer: \"{issuer}\""), "the exact iss of its tokens");
-    add("    ", "audiences: [\"https://localhost:8443\"]", "the aud that means this API");
+    add("    ", &format!("audiences: [\"https://localhost:{port}\"]"), "the aud that means this API");
     if let Some(file) = trust_anchors {
         add("    ", &format!("trust_anchors: [{file}]"), "who issued its own certificate");
     }
@@ -74,13 +76,14 @@ pub(super) fn compose() -> String {
 }
 
 /// README.md with five commands.
-pub(super) fn readme(proposal: &Proposal) -> String {
+pub(super) fn readme(proposal: &Proposal, ports: Ports) -> String {
+    let Ports { port, admin_port, api_port, .. } = ports;
     let start = if !proposal.sandbox {
-        "fapi-gateway check"
+        "fapi-gateway check".to_owned()
     } else if proposal.api {
-        "fapi-gateway sandbox --api 127.0.0.1:8080 > sandbox.log 2>&1 &"
+        format!("fapi-gateway sandbox --api 127.0.0.1:{api_port} > sandbox.log 2>&1 &")
     } else {
-        "fapi-gateway sandbox > sandbox.log 2>&1 &"
+        "fapi-gateway sandbox > sandbox.log 2>&1 &".to_owned()
     };
     let token = match (&proposal.token_endpoint, proposal.sandbox) {
         (_, true) => "fapi-gateway token --certificate tls/client.pem > token".to_owned(),
@@ -89,7 +92,7 @@ pub(super) fn readme(proposal: &Proposal) -> String {
             let ca = proposal.trust_anchors.map(|file| format!(" --cacert {file}")).unwrap_or_default();
             format!(
                 "curl --silent --show-error --fail{ca} --cert tls/client.pem --key tls/client-key.pem '{endpoint}' \\\n  \
-                   -d grant_type=client_credentials -d client_id=client -d scope={} -d resource=https://localhost:8443 |\n  \
+                   -d grant_type=client_credentials -d client_id=client -d scope={} -d resource=https://localhost:{port} |\n  \
                    sed 's/.*\"access_token\" *: *\"\\([^\"]*\\)\".*/\\1/' > token",
                 proposal.scope
             )
@@ -113,28 +116,33 @@ pub(super) fn readme(proposal: &Proposal) -> String {
          ```sh\n\
          {start}\n\
          fapi-gateway run > audit.log 2> gateway.log &\n\
-         curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:9464/readyz\n\
+         curl --silent --fail --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:{admin_port}/readyz\n\
          {token}\n\
-         curl --silent -i --cacert tls/ca.pem --cert tls/client.pem --key tls/client-key.pem -H \"Authorization: Bearer $(cat token)\" https://localhost:8443{path}\n\
+         curl --silent -i --cacert tls/ca.pem --cert tls/client.pem --key tls/client-key.pem -H \"Authorization: Bearer $(cat token)\" https://localhost:{port}{path}\n\
          ```\n\n\
          {own_path}{about}\n\n\
          If a call is refused, this says why:\n\n\
          ```sh\n\
-         fapi-gateway explain --token token --certificate tls/client.pem --request \"GET https://localhost:8443{path}\" --fetch\n\
+         fapi-gateway explain --token token --certificate tls/client.pem --request \"GET https://localhost:{port}{path}\" --fetch\n\
          ```\n"
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::super::proposal::line;
     use super::*;
 
     #[test]
     fn the_configuration_is_short_and_every_comment_stands_in_its_column() {
-        let mut proposal = Proposal::sandbox(true);
+        let [port, admin_port, issuer_port, api_port] =
+            [65_532, 65_533, 65_534, 65_535].map(|port| NonZeroU16::new(port).unwrap());
+        let ports = Ports { port, admin_port, issuer_port, api_port };
+        let mut proposal = Proposal::sandbox(true, issuer_port);
         proposal.settings.push(line("# jwks_uri: \"https://as.example/jwks\"", "x"));
-        let text = configuration(&proposal, "http://127.0.0.1:8080");
+        let text = configuration(&proposal, ports, "http://127.0.0.1:8080");
         assert!(text.lines().count() <= 40, "{text}");
         let columns: Vec<usize> = text.lines().skip(1).filter_map(|line| line.rfind(" # ")).collect();
         assert!(columns.len() > 12 && columns.iter().all(|column| *column == columns[0]), "{text}");

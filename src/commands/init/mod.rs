@@ -5,6 +5,7 @@ mod files;
 mod proposal;
 
 use std::io::Write;
+use std::num::NonZeroU16;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, SigningKey, jwks};
 
 use self::proposal::Proposal;
-use super::{Failure, NOT_GOOD};
+use super::{BAD_USAGE, Failure, NOT_GOOD};
 
 /// The arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -28,9 +29,47 @@ pub struct Arguments {
     /// The authorities of the issuer's own certificate, PEM; by default those of the system.
     #[arg(long, value_name = "FILE", requires = "issuer")]
     trust_anchors: Option<PathBuf>,
-    /// Your API, without a path; by default http://127.0.0.1:8080, where the sandbox's stands if there is no `--issuer`.
+    /// Your API, without a path; by default that at `--api-port` on this machine, which is the sandbox's if there is no
+    /// `--issuer`.
     #[arg(long, value_name = "URL", value_parser = server_url)]
     upstream: Option<String>,
+    #[command(flatten)]
+    ports: Ports,
+}
+
+/// Where the gateway, and what stands around it, listen on 127.0.0.1.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Ports {
+    /// The port of the gateway.
+    #[arg(long, value_name = "PORT", default_value = "8443")]
+    port: NonZeroU16,
+    /// The port of the gateway's admin listener.
+    #[arg(long, value_name = "PORT", default_value = "9464")]
+    admin_port: NonZeroU16,
+    /// The port of the sandbox's authorization server, if there is no `--issuer`.
+    #[arg(long, value_name = "PORT", default_value = "9443", conflicts_with = "issuer")]
+    issuer_port: NonZeroU16,
+    /// The port of the API, if `--upstream` does not name another.
+    #[arg(long, value_name = "PORT", default_value = "8080", conflicts_with = "upstream")]
+    api_port: NonZeroU16,
+}
+
+impl Ports {
+    /// Refuses a port for two: only one of them could listen there.
+    fn check(self, arguments: &Arguments) -> Result<(), Failure> {
+        let mut taken = vec![("--port", self.port), ("--admin-port", self.admin_port)];
+        taken.extend(arguments.issuer.is_none().then_some(("--issuer-port", self.issuer_port)));
+        taken.extend(arguments.upstream.is_none().then_some(("--api-port", self.api_port)));
+        for (index, (name, port)) in taken.iter().enumerate() {
+            if let Some((first, _)) = taken.iter().take(index).find(|(_, other)| other == port) {
+                return Err(Failure::new(
+                    BAD_USAGE,
+                    format!("{first} and {name} are both {port}; choose another for one"),
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One file of the folder.
@@ -57,20 +96,21 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn init(arguments: &Arguments) -> Result<String, Failure> {
-    let Arguments { dir, issuer, trust_anchors, upstream } = arguments;
+    let Arguments { dir, issuer, trust_anchors, upstream, ports } = arguments;
+    ports.check(arguments)?;
     let anchors = trust_anchors.as_deref().map(super::input).transpose()?;
     let proposal = match issuer {
-        None => Proposal::sandbox(upstream.is_none()),
+        None => Proposal::sandbox(upstream.is_none(), ports.issuer_port),
         Some(issuer) => Proposal::of(issuer, anchors.as_deref(), trust_anchors.as_deref())?,
     };
-    let upstream = upstream.as_deref().unwrap_or("http://127.0.0.1:8080");
+    let upstream = upstream.clone().unwrap_or_else(|| format!("http://127.0.0.1:{}", ports.api_port));
     let mut made = keys(issuer.is_none());
     if let Some(anchors) = anchors {
         made.push(File::new("tls/issuer-ca.pem", anchors));
     }
-    made.push(File::new("gateway.yaml", files::configuration(&proposal, upstream)));
+    made.push(File::new("gateway.yaml", files::configuration(&proposal, *ports, &upstream)));
     made.push(File::new("compose.yaml", files::compose()));
-    made.push(File::new("README.md", files::readme(&proposal)));
+    made.push(File::new("README.md", files::readme(&proposal, *ports)));
     write(dir, &made)?;
     let config = super::load(&dir.join("gateway.yaml"))?;
     let mut text = format!("{} has:\n", dir.display());

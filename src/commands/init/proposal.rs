@@ -1,5 +1,6 @@
 //! What the metadata of an issuer proposes for its entry in gateway.yaml.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,11 +40,11 @@ pub(super) struct Proposal {
 }
 
 impl Proposal {
-    /// The entry of the sandbox's authorization server.
-    pub(super) fn sandbox(api: bool) -> Self {
+    /// The entry of the sandbox's authorization server at this port.
+    pub(super) fn sandbox(api: bool, port: NonZeroU16) -> Self {
         Self {
             name: "sandbox",
-            issuer: "https://localhost:9443".to_owned(),
+            issuer: format!("https://localhost:{port}"),
             trust_anchors: Some("tls/ca.pem"),
             settings: vec![line("algorithms: [ES256]", "what it signs with")],
             scope: DEFAULT_SCOPE.to_owned(),
