@@ -379,9 +379,7 @@ impl AuditLines {
     fn find(&self, interaction: &str) -> Option<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lines.get(interaction).cloned()
     }
-}
 
-impl AuditLines {
     /// Sends every line from now on, and keeps none.
     fn follow(&self) -> mpsc::Receiver<Value> {
         let (sender, receiver) = mpsc::channel(1024);

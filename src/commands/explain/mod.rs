@@ -22,6 +22,7 @@ use fapi::message::Facts;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use fapi::route::{Origin, Origins};
 use http::request::Parts;
 use http::{HeaderValue, Request, Uri, Version, header};
 use rustls::pki_types::CertificateDer;
@@ -199,20 +200,18 @@ fn awaited(cause: &Cause) -> Option<&Arc<str>> {
 /// introspection itself fails of is in the cause.
 fn unread(cause: &Cause, resources: &Resources) -> Option<String> {
     let issuer = awaited(cause)?;
-    let reports = resources.reports().into_iter();
-    let mut failures =
-        reports.filter(|(_, report)| report.succeeded == Some(false)).filter_map(|((kind, name), report)| {
-            let what = if kind == Kind::Keys {
-                "the keys"
-            } else if kind == Kind::IntrospectionEndpoint {
-                "the introspection endpoint"
-            } else {
-                return None;
-            };
-            (name == *issuer).then_some(())?;
-            Some(format!("Reading {what} of issuer {issuer:?} failed: {}.", report.last_error?.why))
-        });
-    failures.next()
+    let failing = resources.reports().into_iter().filter(|(_, report)| report.succeeded == Some(false));
+    let mut of_issuer = failing.filter(|((_, name), _)| name == issuer);
+    of_issuer.find_map(|((kind, _), report)| {
+        let what = if kind == Kind::Keys {
+            "the keys"
+        } else if kind == Kind::IntrospectionEndpoint {
+            "the introspection endpoint"
+        } else {
+            return None;
+        };
+        Some(format!("Reading {what} of issuer {issuer:?} failed: {}.", report.last_error?.why))
+    })
 }
 
 /// How the call ends.
@@ -278,11 +277,11 @@ impl Call {
         if self.proof.is_some() { Scheme::Dpop } else { Scheme::Bearer }
     }
 
-    fn is_for(&self, origins: &fapi::route::Origins) -> bool {
+    fn is_for(&self, origins: &Origins) -> bool {
         self.origin(origins).is_some()
     }
 
-    fn origin<'o>(&self, origins: &'o fapi::route::Origins) -> Option<&'o Arc<fapi::route::Origin>> {
+    fn origin<'o>(&self, origins: &'o Origins) -> Option<&'o Arc<Origin>> {
         origins.find(&self.uri.host()?.to_ascii_lowercase(), self.uri.port_u16())
     }
 
@@ -292,7 +291,7 @@ impl Call {
     }
 
     /// The request as it reaches the gateway, over HTTP/2: without the prefix of the origin, which an outer proxy removes.
-    fn parts(&self, origins: &fapi::route::Origins) -> Parts {
+    fn parts(&self, origins: &Origins) -> Parts {
         let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.version_mut() = Version::HTTP_2;
@@ -376,6 +375,7 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     chain_in(file, &super::input(file)?)
 }
 
+/// The certificates in the bytes of a file, or of a part of it.
 fn chain_in(file: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match chain {
@@ -405,6 +405,7 @@ fn word_in(file: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
     Ok(word.to_owned())
 }
 
+/// A time in seconds since 1970, or as RFC 3339 writes it.
 fn time(text: &str) -> Option<UnixTime> {
     if let Ok(seconds) = text.parse() {
         return Some(UnixTime(seconds));
