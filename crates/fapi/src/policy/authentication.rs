@@ -49,7 +49,7 @@ impl Authentication {
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
         let acr = Some(&*self.acr).filter(|acr| !acr.is_empty());
-        let acr = acr.map(|acr| format!("acr one of {}", Names::of(acr.iter().map(|name| &**name))));
+        let acr = acr.map(|acr| format!("acr one of {}", Names::of(acr)));
         let age = self.max_age.map(|seconds| format!("auth_time at most {seconds} seconds ago"));
         acr.into_iter().chain(age).collect::<Vec<_>>().join(" and ")
     }
@@ -63,7 +63,7 @@ impl Authentication {
     pub(super) fn check(&self, claims: &Claims, now: UnixTime) -> Result<(), PolicyError> {
         let acr = claims.text("acr");
         if !self.acr.is_empty() && !acr.is_some_and(|acr| self.acr.iter().any(|wanted| **wanted == *acr)) {
-            let needed = Names::of(self.acr.iter().map(|wanted| &**wanted));
+            let needed = Names::of(&*self.acr);
             return Err(PolicyError::AcrInsufficient { found: shown_value(claims.get("acr")), needed });
         }
         let Some(max_age) = self.max_age else { return Ok(()) };

@@ -30,9 +30,7 @@ impl Clients {
 
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
-        let shown = |what: &str, names: &[Box<str>]| {
-            format!("client_id {what} {}", Names::of(names.iter().map(|name| &**name)))
-        };
+        let shown = |what: &str, names: &[Box<str>]| format!("client_id {what} {}", Names::of(names));
         let allow = self.allow.as_deref().map(|names| shown("one of", names));
         let deny = Some(&*self.deny).filter(|names| !names.is_empty()).map(|names| shown("none of", names));
         allow.into_iter().chain(deny).collect::<Vec<_>>().join(" and ")

@@ -62,8 +62,8 @@ impl Scopes {
     pub(super) fn needed(&self) -> Box<str> {
         match &self.rule {
             ScopeRule::All(names) | ScopeRule::Any(names) if names.len() == 1 => format!("{:?}", self.text).into(),
-            ScopeRule::All(names) => format!("all of {}", Names::of(names.iter().map(|name| &**name))).into(),
-            ScopeRule::Any(names) => format!("one of {}", Names::of(names.iter().map(|name| &**name))).into(),
+            ScopeRule::All(names) => format!("all of {}", Names::of(names)).into(),
+            ScopeRule::Any(names) => format!("one of {}", Names::of(names)).into(),
         }
     }
 }
