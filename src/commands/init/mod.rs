@@ -180,37 +180,22 @@ fn write(dir: &Path, made: &[File]) -> Result<(), Failure> {
 }
 
 /// RFC 8414 §2: an issuer is "a URL that uses the "https" scheme and has no query or fragment components".
-fn https_url(text: &str) -> Result<String, String> {
-    match Url::parse(text) {
-        Ok(url)
-            if url.scheme() == "https"
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-                && url.password().is_none()
-                && is_plain(text) =>
-        {
-            Ok(text.to_owned())
-        }
-        Ok(_) | Err(_) => Err("expected https://HOST or https://HOST/PATH".to_owned()),
-    }
+fn https_url(text: &str) -> Result<String, &'static str> {
+    let url = bare_url(text).filter(|url| url.scheme() == "https");
+    url.map(|_| text.to_owned()).ok_or("expected https://HOST or https://HOST/PATH")
 }
 
-fn server_url(text: &str) -> Result<String, String> {
-    match Url::parse(text) {
-        Ok(url)
-            if matches!(url.scheme(), "http" | "https")
-                && url.path() == "/"
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-                && url.password().is_none()
-                && is_plain(text) =>
-        {
-            Ok(text.trim_end_matches('/').to_owned())
-        }
-        Ok(_) | Err(_) => Err("expected http://HOST:PORT or https://HOST:PORT, without a path".to_owned()),
-    }
+fn server_url(text: &str) -> Result<String, &'static str> {
+    let url = bare_url(text).filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/");
+    let url = url.map(|_| text.trim_end_matches('/').to_owned());
+    url.ok_or("expected http://HOST:PORT or https://HOST:PORT, without a path")
+}
+
+/// A URL without user information, query and fragment, which can stand in the files as it is.
+fn bare_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|_| is_plain(text))?;
+    let is_anonymous = url.username().is_empty() && url.password().is_none();
+    (is_anonymous && url.query().is_none() && url.fragment().is_none()).then_some(url)
 }
 
 /// Whether the text can stand between quotation marks in the files as it is.
