@@ -86,6 +86,7 @@ fn files(entry: &str, at: &KeyPath, surroundings: &mut Surroundings<'_>, report:
     }
 }
 
+/// Whether two paths lead to one file.
 fn same_file(one: &Path, other: &Path) -> bool {
     match (one.canonicalize(), other.canonicalize()) {
         (Ok(one), Ok(other)) => one == other,
@@ -116,10 +117,8 @@ fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Su
     for (key, value) in entries {
         let name = key.as_str().unwrap_or_default();
         let problem = match name {
-            "routes" | "issuers" if value.is_sequence() => None,
-            UPSTREAMS if value.is_mapping() => None,
-            "routes" | "issuers" => Some("expected a list, such as `[a, b]`"),
-            UPSTREAMS => Some("expected a mapping"),
+            _ if LISTS.contains(&name) => (!value.is_sequence()).then_some("expected a list, such as `[a, b]`"),
+            UPSTREAMS => (!value.is_mapping()).then_some("expected a mapping"),
             "include" => Some("an included file includes no others; name them in gateway.yaml"),
             _ => Some(ONLY),
         };
@@ -129,8 +128,8 @@ fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Su
         }
     }
     for (key, value) in &added {
-        if let (Value::Mapping(own_ones), Some(Value::Mapping(present))) = (value, whole.get(key.as_str())) {
-            for name in own_ones.keys().filter(|name| present.contains_key(name)).filter_map(Value::as_str) {
+        if let (Value::Mapping(upstreams), Some(Value::Mapping(present))) = (value, whole.get(key.as_str())) {
+            for name in upstreams.keys().filter(|name| present.contains_key(name)).filter_map(Value::as_str) {
                 let place = KeyPath::of(key).key(name);
                 let other = report.file_of(&place).unwrap_or(surroundings.file);
                 own.problem(&place, &format!("{} has an upstream of this name too; choose another", other.display()));
@@ -157,7 +156,10 @@ fn include(whole: &mut Mapping, path: &Path, at: &KeyPath, surroundings: &mut Su
     }
 }
 
+/// The lists that a file can add to.
 const LISTS: [&str; 2] = ["issuers", "routes"];
+
+/// The mapping that a file can add to.
 const UPSTREAMS: &str = "upstreams";
 
 const ONLY: &str =

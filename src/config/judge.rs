@@ -14,11 +14,11 @@ use crate::certificate::Severity;
 use crate::telemetry::audit::Destination;
 
 impl Config {
-    /// Judges all certificates at this time, and whether the audit can be written: the lines of the certificates that some
-    /// refuse, or soon will.
+    /// Judges the certificates at this time, and whether the audit can be written; returns a line for each certificate that
+    /// some refuse, or soon will.
     ///
     /// # Errors
-    /// [`ConfigErrors`] with the certificates that everybody refuses, and the audit's file.
+    /// [`ConfigErrors`] with the certificates that everybody refuses, and the audit's file if it cannot be written.
     pub fn judge(&self, now: UnixTime) -> Result<Vec<String>, ConfigErrors> {
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for file in &self.certificate_files {

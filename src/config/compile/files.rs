@@ -22,10 +22,12 @@ use crate::connection::tls::{self, RevocationList, UnusableList};
 use crate::resource::Kind;
 
 impl Build<'_> {
+    /// The path that a path in gateway.yaml stands for.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
 
+    /// The content of a file, which is noted as a resource of this kind.
     pub(super) fn read(&mut self, at: &KeyPath, path: &FilePath, kind: Kind) -> Option<Vec<u8>> {
         self.resources.push((self.report.as_written(at), (kind, path.0.display().to_string().into())));
         let path = self.resolve(&path.0);
@@ -107,6 +109,7 @@ impl Build<'_> {
         Some((chain, key))
     }
 
+    /// The certificates of a chain, each of which rustls can parse.
     fn certificate_chain(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<CertificateDer<'static>>> {
         if self.named_files == NamedFiles::Unread {
             return Some(Vec::new());
@@ -120,6 +123,7 @@ impl Build<'_> {
         Some(chain)
     }
 
+    /// The private key of a PEM file, of a kind that TLS can use.
     pub(super) fn private_key(&mut self, at: &KeyPath, path: &FilePath) -> Option<PrivateKeyDer<'static>> {
         if self.named_files == NamedFiles::Unread {
             return Some(PrivatePkcs8KeyDer::from(Vec::new()).into());
@@ -150,6 +154,7 @@ impl Build<'_> {
         None
     }
 
+    /// Every certificate of these files, each of which can be a trust anchor; at least one.
     pub(super) fn trust_anchors(
         &mut self,
         at: &KeyPath,
@@ -172,28 +177,26 @@ impl Build<'_> {
             let certificates = self.certificates(&at, path);
             self.judge(&at, path, certificates.as_deref().unwrap_or_default(), Purpose::Anchor);
             let mut usable = true;
-            for (place, certificate) in certificates.iter().flatten().enumerate() {
+            for (number, certificate) in (1..).zip(certificates.iter().flatten()) {
                 let is_readable = match kind {
                     Anchors::Authorities => tls::trust_anchor(certificate).is_some(),
                     Anchors::Any => RootCertStore::empty().add(certificate.clone()).is_ok(),
                 };
-                let problem = match is_readable {
-                    false => Some("it cannot be parsed"),
-                    true if kind == Anchors::Authorities && !is_authority(certificate) => {
-                        Some("it is not a CA certificate")
+                let problem = match kind {
+                    _ if !is_readable => "it cannot be parsed",
+                    Anchors::Authorities if !is_authority(certificate) => "it is not a CA certificate",
+                    Anchors::Authorities => {
+                        self.warn_of_unsupported(&at, path, number, certificate);
+                        continue;
                     }
-                    true => None,
+                    Anchors::Any => continue,
                 };
-                if let Some(problem) = problem {
-                    let (number, shown) = (place + 1, path.0.display());
-                    let problem = format!(
-                        "certificate {number} of `{shown}` cannot be a trust anchor ({problem}); remove or replace it"
-                    );
-                    self.problem(&at, problem);
-                    usable = false;
-                } else if kind == Anchors::Authorities {
-                    self.warn_of_unsupported(&at, path, place + 1, certificate);
-                }
+                let shown = path.0.display();
+                let problem = format!(
+                    "certificate {number} of `{shown}` cannot be a trust anchor ({problem}); remove or replace it"
+                );
+                self.problem(&at, problem);
+                usable = false;
             }
             files.push(certificates.filter(|_| usable));
         }

@@ -132,8 +132,8 @@ impl Build<'_> {
         let path = entry.path.as_deref();
         let well_formed =
             |path: &str| path.starts_with('/') && !path.contains('#') && PathAndQuery::try_from(path).is_ok();
-        let known = path.is_none_or(well_formed);
-        if !known {
+        let is_usable = path.is_none_or(well_formed);
+        if !is_usable {
             self.problem(
                 &at.key("path"),
                 "this is not a path; write it like `/health`, or remove the key to check connections only",
@@ -144,7 +144,7 @@ impl Build<'_> {
         let timeout = self.time(&at.key("timeout"), &mut entry.timeout, Duration::from_secs(1));
         let healthy_after = self.count(&at.key("healthy_after"), entry.healthy_after.get_or_insert(1));
         let unhealthy_after = self.count(&at.key("unhealthy_after"), entry.unhealthy_after.get_or_insert(3));
-        known.then_some(upstream::HealthCheck {
+        is_usable.then_some(upstream::HealthCheck {
             path,
             interval: interval?,
             timeout: timeout?,
@@ -178,7 +178,7 @@ impl Build<'_> {
     }
 }
 
-/// Parses a server's address: scheme, host and port, and nothing else.
+/// The address of a server, which has a scheme, a host, perhaps a port, and nothing else.
 pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, String> {
     let way_out = "write it like `http://127.0.0.1:8080` or `https://accounts.internal`";
     let (tls, authority) = match text.split_once("://") {
