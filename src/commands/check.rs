@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Outline};
 use crate::server::descriptors;
 
-/// What `check` is told.
+/// The arguments of the command.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -30,12 +30,13 @@ pub struct Arguments {
 /// Prints one line for each certificate and key in the file, in order. Never prints a private key.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let lines = super::input(&arguments.file)
-        .and_then(|bytes| printed(&bytes, arguments.jwk).map_err(|why| Failure::of(NOT_GOOD, &arguments.file, &why)));
+        .and_then(|bytes| lines(&bytes, arguments.jwk).map_err(|why| Failure::of(NOT_GOOD, &arguments.file, &why)));
     super::ended(lines.and_then(|lines| super::print(&lines)), "thumbprint")
 }
 
+/// A line for each certificate and key; with `as_jwk`, for each key.
 #[expect(clippy::wildcard_enum_match_arm, reason = "what is neither a certificate nor a key has no thumbprint")]
-fn printed(bytes: &[u8], as_jwk: bool) -> Result<String, String> {
+fn lines(bytes: &[u8], as_jwk: bool) -> Result<String, String> {
     let of_jwk: fn(&Map<String, Value>) -> Result<String, String> = if as_jwk { public_members } else { of_jwk };
     let of_certificate: fn(&ClientCertificate) -> String = if as_jwk { |_| String::new() } else { of_certificate };
     let of_private_key = |der: PrivateKeyDer<'_>| of_jwk(&private_jwk(&der)?);
