@@ -125,24 +125,8 @@ impl Build<'_> {
         };
         let (issuer, audiences, algorithms, _) = (issuer?, audiences?, algorithms?, url?.ok()?);
         entry.name.get_or_insert_with(|| name.to_owned());
-        let audiences_text = audiences.join(", ");
-        let from = |place: Option<&str>| place.unwrap_or("from its metadata").to_owned();
-        let judged = match &entry.introspection {
-            Some(section) if introspected => {
-                let max_age = section.cache.as_ref().and_then(|cache| cache.max_age);
-                let max_age = max_age.unwrap_or(scalar::Duration(Duration::ZERO));
-                format!("introspected: {}; a revocation is seen within {max_age}", from(section.endpoint.as_deref()))
-            }
-            Some(_) | None => {
-                let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
-                format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
-            }
-        };
-        let form_shown = entry.access_token.as_ref().map(|entry| format!("; {}", access_token::summary(entry)));
-        let form_shown = form_shown.unwrap_or_default();
         self.warn_of_audiences(&audiences_at, &issuer, &audiences);
-        self.summary.push(format!("issuer {name}: {issuer}; audiences: {audiences_text}; {judged}{form_shown}"));
-        Some(issuer::Settings {
+        let settings = issuer::Settings {
             expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms, form: form? },
             jwks_uri: jwks_uri?,
             jwks: jwks?,
@@ -150,7 +134,9 @@ impl Build<'_> {
             introspection: introspection?,
             required: *entry.required.get_or_insert(true),
             security_events: false,
-        })
+        };
+        self.summary.push(describe_issuer(&settings, entry));
+        Some(settings)
     }
 
     /// Values of `aud`; none of them is empty or written twice.
@@ -249,6 +235,26 @@ impl Build<'_> {
         }
         Some(algorithms)
     }
+}
+
+/// A line of the summary.
+fn describe_issuer(settings: &issuer::Settings, entry: &file::Issuer) -> String {
+    let Expected { name, issuer, audiences, algorithms, .. } = &settings.expected;
+    let from = |place: Option<&str>| place.unwrap_or("from its metadata").to_owned();
+    let judged = match &settings.introspection {
+        Some(introspection) => {
+            let endpoint = from(entry.introspection.as_ref().and_then(|section| section.endpoint.as_deref()));
+            let max_age = scalar::Duration(introspection.cache.max_age);
+            format!("introspected: {endpoint}; a revocation is seen within {max_age}")
+        }
+        None => {
+            let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+            format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
+        }
+    };
+    let form = entry.access_token.as_ref().map(|entry| format!("; {}", access_token::summary(entry)));
+    let (audiences, form) = (audiences.join(", "), form.unwrap_or_default());
+    format!("issuer {name}: {issuer}; audiences: {audiences}; {judged}{form}")
 }
 
 /// The longest `jwks.max_age`.

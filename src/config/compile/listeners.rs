@@ -72,25 +72,9 @@ impl Build<'_> {
         let balancers = self.balancers(&at.key("proxy_protocol"), entry.proxy_protocol.as_ref());
         let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
         let balancers = balancers?;
-        let mut line = format!(
-            "listener {address}: serves {}; client certificates: {}",
-            entry.origins.as_deref().unwrap_or_default().join(", "),
-            self.describe(&tls.client_certificates)
-        );
-        if let Some(trusted_proxy) = &trusted_proxy {
-            line.push_str(&format!(
-                "; forwarded in {}: {}",
-                trusted_proxy.dialect.header(),
-                self.describe_trust(&trusted_proxy.trust)
-            ));
-        }
-        if !balancers.is_empty() {
-            let networks: Vec<String> = balancers.iter().map(ToString::to_string).collect();
-            line.push_str(&format!("; PROXY protocol from {}", networks.join(", ")));
-        }
-        line.push_str(&describe_cors(entry.cors.as_ref()));
-        self.summary.push(line);
-        Some((address, VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors, balancers }))
+        let host = VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors, balancers };
+        self.summary.push(self.describe(address, &host, entry));
+        Some((address, host))
     }
 
     /// Reports entries that clients could not choose between. Entries with the same address are distinguished by the
@@ -269,6 +253,55 @@ impl Build<'_> {
             );
         }
     }
+
+    /// A line of the summary.
+    fn describe(&self, address: SocketAddr, host: &VirtualHost, entry: &file::Listener) -> String {
+        let origins = entry.origins.as_deref().unwrap_or_default().join(", ");
+        let clients = match &host.tls.client_certificates {
+            tls::ClientCertificates::None => "none".to_owned(),
+            tls::ClientCertificates::Requested { demand, trust } => {
+                let demand = match demand {
+                    tls::Demand::Optional => "optional",
+                    tls::Demand::Required => "required",
+                };
+                format!("{demand}, {}", self.describe_trust(trust))
+            }
+        };
+        let mut line = format!("listener {address}: serves {origins}; client certificates: {clients}");
+        if let Some(proxy) = &host.trusted_proxy {
+            let (header, trust) = (proxy.dialect.header(), self.describe_trust(&proxy.trust));
+            line.push_str(&format!("; forwarded in {header}: {trust}"));
+        }
+        if !host.balancers.is_empty() {
+            let networks: Vec<String> = host.balancers.iter().map(ToString::to_string).collect();
+            line.push_str(&format!("; PROXY protocol from {}", networks.join(", ")));
+        }
+        line.push_str(&describe_cors(entry.cors.as_ref()));
+        line
+    }
+
+    fn describe_trust(&self, trust: &tls::Trust) -> String {
+        match trust {
+            tls::Trust::Possession => "by possession".to_owned(),
+            tls::Trust::Chain { .. } if self.named_files == NamedFiles::Unread => "by chain; files not read".to_owned(),
+            tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
+                let usage = match extended_key_usage {
+                    tls::ExtendedKeyUsage::ClientAuth => "client_auth",
+                    tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
+                    tls::ExtendedKeyUsage::Any => "any",
+                };
+                let expired = match on_expired {
+                    _ if revocation_lists.is_empty() => "",
+                    tls::OnExpired::Refuse => " (expired: refuse)",
+                    tls::OnExpired::Accept => " (expired: accept)",
+                };
+                let (anchors, lists) = (anchors.len(), revocation_lists.len());
+                format!(
+                    "by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
+                )
+            }
+        }
+    }
 }
 
 /// How clients reach an entry of `listeners`.
@@ -299,44 +332,6 @@ pub(super) fn by_address(entries: Vec<(SocketAddr, VirtualHost)>) -> Vec<Listene
         }
     }
     listeners
-}
-
-impl Build<'_> {
-    fn describe(&self, clients: &tls::ClientCertificates) -> String {
-        match clients {
-            tls::ClientCertificates::None => "none".to_owned(),
-            tls::ClientCertificates::Requested { demand, trust } => {
-                let demand = match demand {
-                    tls::Demand::Optional => "optional",
-                    tls::Demand::Required => "required",
-                };
-                format!("{demand}, {}", self.describe_trust(trust))
-            }
-        }
-    }
-
-    fn describe_trust(&self, trust: &tls::Trust) -> String {
-        match trust {
-            tls::Trust::Possession => "by possession".to_owned(),
-            tls::Trust::Chain { .. } if self.named_files == NamedFiles::Unread => "by chain; files not read".to_owned(),
-            tls::Trust::Chain { anchors, extended_key_usage, revocation_lists, on_expired } => {
-                let usage = match extended_key_usage {
-                    tls::ExtendedKeyUsage::ClientAuth => "client_auth",
-                    tls::ExtendedKeyUsage::ClientAuthOrAbsent => "client_auth_or_absent",
-                    tls::ExtendedKeyUsage::Any => "any",
-                };
-                let expired = match on_expired {
-                    _ if revocation_lists.is_empty() => "",
-                    tls::OnExpired::Refuse => " (expired: refuse)",
-                    tls::OnExpired::Accept => " (expired: accept)",
-                };
-                let (anchors, lists) = (anchors.len(), revocation_lists.len());
-                format!(
-                    "by chain; trust anchors: {anchors}; extended key usage: {usage}; revocation lists: {lists}{expired}"
-                )
-            }
-        }
-    }
 }
 
 /// The keys that decide which certificates are trusted, for direct and for forwarded certificates.
