@@ -29,7 +29,7 @@ pub enum PublicKeyError {
 /// # Errors
 /// [`PublicKeyError`].
 pub fn jwk_of_spki(der: &[u8]) -> Result<Map<String, Value>, PublicKeyError> {
-    let (_, info) = SubjectPublicKeyInfo::from_der(der).map_err(|_| PublicKeyError::Malformed)?;
+    let Ok((&[], info)) = SubjectPublicKeyInfo::from_der(der) else { return Err(PublicKeyError::Malformed) };
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     // RFC 7518 §2, Base64urlUInt: "the minimum number of octets needed to represent the value"; DER may begin with a
     // zero.
@@ -46,7 +46,9 @@ pub fn jwk_of_spki(der: &[u8]) -> Result<Map<String, Value>, PublicKeyError> {
             vec![("e", number(key.exponent)), ("kty", "RSA".to_owned()), ("n", number(key.modulus))]
         }
         _ if info.algorithm.algorithm.to_id_string() == ED25519 => {
-            let x = encode(&info.subject_public_key.data);
+            // RFC 8032 §5.1.5: the public key has 32 octets.
+            let x = Some(&*info.subject_public_key.data).filter(|x| x.len() == 32);
+            let x = encode(x.ok_or(PublicKeyError::Malformed)?);
             vec![("crv", "Ed25519".to_owned()), ("kty", "OKP".to_owned()), ("x", x)]
         }
         _ => return Err(PublicKeyError::Unsupported),
@@ -72,8 +74,16 @@ mod tests {
         assert_eq!(jwk(&rcgen::PKCS_ECDSA_P384_SHA384), Err(PublicKeyError::Unsupported));
         let good = KeyPair::generate().unwrap().subject_public_key_info();
         assert!(jwk_of_spki(&good).is_ok()); // control
-        for broken in [&good[..0], &good[..1], &good[..good.len() - 1], b"junk"] {
+        let longer = [&good[..], &[0]].concat();
+        for broken in [&good[..0], &good[..1], &good[..good.len() - 1], b"junk", &longer] {
             assert_eq!(jwk_of_spki(broken), Err(PublicKeyError::Malformed));
         }
+        // SEQUENCE { SEQUENCE { 1.3.101.112 } BIT STRING of so many octets }
+        let ed25519 = |length: u8| {
+            let start = vec![0x30, length + 10, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, length + 1, 0];
+            jwk_of_spki(&[start, vec![7; length.into()]].concat()).map(drop)
+        };
+        assert_eq!(ed25519(32), Ok(())); // control
+        assert_eq!([ed25519(31), ed25519(33)], [Err(PublicKeyError::Malformed); 2]);
     }
 }
