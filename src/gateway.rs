@@ -11,6 +11,7 @@ use fapi::UnixTime;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
 use fapi::credentials::Credentials;
 use fapi::dpop::{Freshness, ProofContext, ProofKeys};
+use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::peer::Peer;
@@ -29,6 +30,8 @@ use crate::replay::ReplayLog;
 pub struct Gateway {
     /// What may be called, and by whom.
     pub routes: Routes,
+    /// The form of the bodies of refusals before a route is known.
+    pub errors: ErrorFormat,
     /// The issuers whose tokens are accepted.
     pub issuers: Arc<Issuers>,
     /// How large a message may be.

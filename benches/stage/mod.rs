@@ -139,6 +139,7 @@ routes:
         let now = now();
         let gateway = Gateway {
             routes: config.routes,
+            errors: config.errors,
             issuers,
             body_bytes: limits.body_bytes,
             limits,

@@ -33,6 +33,7 @@ use std::time::Duration;
 use fapi::UnixTime;
 use fapi::cors::Cors;
 use fapi::dpop::Freshness;
+use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::peer::forwarded::proxies::Network;
 use fapi::route::{Origins, Routes};
@@ -84,6 +85,8 @@ pub struct Config {
     pub upstreams: Vec<upstream::Settings>,
     /// The requests that are accepted.
     pub routes: Routes,
+    /// The form of the bodies of refusals before a route is known.
+    pub errors: ErrorFormat,
     /// The headers that are removed from every request, including those of every route's `forward.claims`.
     pub strip: StripList,
     /// How long stopping the gateway may take.

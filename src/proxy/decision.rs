@@ -7,7 +7,7 @@ use fapi::headers;
 use fapi::message::{ExchangeError, Facts, MessageError};
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
-use fapi::rejection::{Cause, Rejection, Unavailable};
+use fapi::rejection::{Cause, Rejection, ResponseContext, Unavailable};
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -119,7 +119,8 @@ impl Proxy {
             return Error::e_explain(ErrorType::InternalError, "there is no rejection to answer with");
         };
         let framing = Framing::after(rejection.cause());
-        let response = rejection.response(&context.exchange.interaction);
+        let told = ResponseContext { errors: context.generation.gateway.errors };
+        let response = rejection.response_in(&context.exchange.interaction, told);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();
         let mut head = ResponseHeader::build(status, Some(12))?;

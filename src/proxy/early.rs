@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fapi::message::MessageError;
+use fapi::rejection::ResponseContext;
 
 use super::Proxy;
 use super::context::fresh_exchange;
@@ -27,7 +28,8 @@ impl Proxy {
         };
         let mut exchange = fresh_exchange();
         let interaction = exchange.interaction.clone();
-        let response = exchange.reject(error).response(&interaction);
+        let told = ResponseContext { errors: generation.gateway.errors };
+        let response = exchange.reject(error).response_in(&interaction, told);
         let certificate = facts.peer.certificate();
         let ending = Ending {
             time: rfc3339(self.clock.now()),

@@ -5,6 +5,7 @@ mod access_tokens;
 mod allocations;
 mod cors;
 mod dpop;
+mod errors;
 mod introspection;
 mod keys;
 mod rejects;

@@ -554,6 +554,7 @@ fn route(scopes: &[&str]) -> Route {
         forward: Forward::default(),
         limits: fapi::route::Limits::default(),
         on_expiry: OnExpiry::default(),
+        errors: fapi::error_format::ErrorFormat::default(),
         cors: None,
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::dpop::Nonces;
+use fapi::error_format::ErrorFormat;
 use fapi::policy::NonceMode;
 use fapi::token::{AccessTokenForm, Differences, Dispensable, ScopeForm, TokenType};
 use fapi_gateway::config::{Config, ConfigError, ConfigErrors, Outline, schema};
@@ -560,6 +561,23 @@ fn access_tokens_differ_in_what_the_section_names() {
         "typ": ["at+jwt"], "client_id": "client_id", "scope": "scope", "scope_form": "string"
     });
     assert_eq!(effective["issuers"][0]["access_token"], defaults);
+}
+
+#[test]
+fn the_form_of_errors_is_that_of_the_route_or_else_the_global_one() {
+    let folder = Folder::with_certificates();
+    let forms = |section: &str, route: &str| {
+        let text = minimal().replace("upstream: accounts }", &format!("upstream: accounts{route} }}")) + section;
+        let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        let said = config.summary().iter().filter(|line| line.ends_with("; errors: problem")).count();
+        let first = config.routes.iter().next().map(|route| route.errors);
+        (config.errors, first, said)
+    };
+    let (json, problem) = (ErrorFormat::Json, ErrorFormat::Problem);
+    assert_eq!(forms("", ""), (json, Some(json), 0));
+    assert_eq!(forms("errors: problem\n", ""), (problem, Some(problem), 2));
+    assert_eq!(forms("errors: problem\n", ", errors: json"), (problem, Some(json), 0));
+    assert_eq!(forms("", ", errors: problem"), (json, Some(problem), 2));
 }
 
 #[test]

@@ -70,6 +70,7 @@ pub mod code;
 pub mod cors;
 pub mod credentials;
 pub mod dpop;
+pub mod error_format;
 pub mod headers;
 pub mod jose;
 pub mod message;

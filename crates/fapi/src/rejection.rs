@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
+use crate::error_format::ErrorFormat;
 use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
@@ -252,6 +253,13 @@ pub struct Seen {
     pub named: Option<Arc<Named>>,
 }
 
+/// What a response depends on besides the refusal.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseContext {
+    /// The form of the body where no route is known, which has its own.
+    pub errors: ErrorFormat,
+}
+
 /// A refusal: its cause, and what is known of the request.
 #[derive(Clone, Debug)]
 pub struct Rejection {
@@ -280,21 +288,27 @@ impl Rejection {
         &self.seen
     }
 
+    /// The response of a gateway in which refusals without a route are plain JSON.
+    pub fn response(&self, interaction: &InteractionId) -> http::Response<String> {
+        self.response_in(interaction, ResponseContext::default())
+    }
+
     /// The whole response to the client: status, challenge, a small JSON body, and the interaction id.
     ///
-    /// The text depends only on the code and the route's configuration. It contains nothing that the client sent, so
+    /// The text depends only on the code and on the configuration. It contains nothing that the client sent, so
     /// nothing can be reflected (RFC 6750 §3, BEAR-08).
-    pub fn response(&self, interaction: &InteractionId) -> http::Response<String> {
+    pub fn response_in(&self, interaction: &InteractionId, context: ResponseContext) -> http::Response<String> {
         let code = self.code();
         let status = code.status();
         let (error, description) = match code.oauth_error() {
             Some(error) => (error.as_str(), error.description()),
             None => plain_error(code),
         };
-        let mut response = http::Response::new(format!(r#"{{"error":"{error}","error_description":"{description}"}}"#));
+        let format = self.seen.route.as_ref().map_or(context.errors, |route| route.errors);
+        let mut response = http::Response::new(format.body(status, error, description));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, format.media_type());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(INTERACTION_ID, interaction.header_value());

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::UnixTime;
 use crate::credentials::PresentedToken;
 use crate::dpop::{Freshness, Nonces};
+use crate::error_format::ErrorFormat;
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
 use crate::peer::ClientCertificate;
@@ -64,6 +65,7 @@ pub(crate) fn route(name: &str, pattern: &str, requirement: Requirement) -> Rout
         forward: Forward::default(),
         limits: Limits::default(),
         on_expiry: OnExpiry::default(),
+        errors: ErrorFormat::default(),
         cors: None,
     }
 }

@@ -83,6 +83,7 @@ pub(super) fn compile(
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
     let routes = build.routes(&mut file, &names, profile);
+    let errors = routes::error_format(*file.errors.get_or_insert_default());
     let audit = build.audit(&mut file);
     let log = build.log(&mut file);
     let watch = build.reload(&mut file);
@@ -111,6 +112,7 @@ pub(super) fn compile(
             limits,
             upstreams,
             routes,
+            errors,
             strip,
             drain,
             audit,

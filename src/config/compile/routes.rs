@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::credentials::Scheme;
+use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
@@ -62,6 +63,7 @@ struct IssuerName {
 struct Unsaid {
     profile: Option<Profile>,
     nonce: file::NonceMode,
+    errors: file::ErrorFormat,
 }
 
 impl Build<'_> {
@@ -73,7 +75,7 @@ impl Build<'_> {
     ) -> Option<(Routes, StripList)> {
         let at = KeyPath::of("routes");
         let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
-        let unsaid = Unsaid { profile, nonce };
+        let unsaid = Unsaid { profile, nonce, errors: file.errors.unwrap_or_default() };
         let entries =
             self.entries(&at, file.routes.as_deref_mut(), "add a route, since without one every request is refused")?;
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
@@ -134,6 +136,7 @@ impl Build<'_> {
             file::OnExpiry::Close => OnExpiry::Close,
         };
         let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), Place::Route);
+        let errors = error_format(*entry.errors.get_or_insert(unsaid.errors));
         let route = Route {
             name: name?,
             pattern: pattern?.ok()?,
@@ -145,6 +148,7 @@ impl Build<'_> {
             forward: forward?,
             limits: limits?,
             on_expiry,
+            errors,
             cors: cors?,
         };
         self.summary.push(describe_route(&route, entry));
@@ -412,6 +416,13 @@ impl Build<'_> {
     }
 }
 
+pub(super) const fn error_format(format: file::ErrorFormat) -> ErrorFormat {
+    match format {
+        file::ErrorFormat::Json => ErrorFormat::Json,
+        file::ErrorFormat::Problem => ErrorFormat::Problem,
+    }
+}
+
 fn describe_route(route: &Route, entry: &file::Route) -> String {
     let list = |names: &Option<Vec<String>>| names.as_deref().unwrap_or_default().join(", ");
     let hosts = match &entry.hosts {
@@ -445,8 +456,12 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
         PathCharacters::Uri => " (path_characters: uri)",
     };
     let cors = describe_cors(entry.cors.as_ref());
+    let errors = match route.errors {
+        ErrorFormat::Json => "",
+        ErrorFormat::Problem => "; errors: problem",
+    };
     format!(
-        "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}",
+        "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}{errors}",
         route.name,
         list(&entry.methods),
         entry.path.as_deref().unwrap_or_default(),

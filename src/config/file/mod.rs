@@ -67,6 +67,9 @@ pub(in crate::config) struct File {
     /// What may be called; everything else is refused. At least one.
     #[schemars(required)]
     pub(in crate::config) routes: Option<Vec<Route>>,
+    /// The form of the body that tells a client of a refusal, on routes without their own `errors` and where there is no route.
+    #[schemars(extend("default" = "json"))]
+    pub(in crate::config) errors: Option<ErrorFormat>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,
     /// The log, on standard error.
@@ -266,6 +269,17 @@ pub(in crate::config) struct PerAddress {
     /// How many connections in their TLS handshake, up to `limits.handshakes`, which is the default.
     #[schemars(range(min = 1), extend("default" = 5_000))]
     pub(in crate::config) handshakes: Option<u64>,
+}
+
+/// The form of the body that tells a client of a refusal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ErrorFormat {
+    /// JSON with `error` and `error_description`.
+    #[default]
+    Json,
+    /// `application/problem+json` (RFC 9457), with the same two members beside its own.
+    Problem,
 }
 
 /// One JSON line for each exchange.

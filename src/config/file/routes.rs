@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, NonceMode, Require};
+use super::{Cors, ErrorFormat, NonceMode, Require};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -156,6 +156,8 @@ pub(in crate::config) struct Route {
     /// What happens to an exchange in progress when its token expires or is revoked.
     #[schemars(extend("default" = "continue"))]
     pub(in crate::config) on_expiry: Option<OnExpiry>,
+    /// The form of the body that tells a client of a refusal here. Default: the value of `errors`.
+    pub(in crate::config) errors: Option<ErrorFormat>,
 }
 
 /// Limits of one route's exchanges.

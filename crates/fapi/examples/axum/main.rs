@@ -16,6 +16,7 @@ use axum::{Extension, Router};
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::dpop::{Freshness, Nonces};
+use fapi::error_format::ErrorFormat;
 use fapi::headers::InteractionId;
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::message::ExchangeError;
@@ -91,6 +92,7 @@ fn api(jwks: &[u8], nonce_key: [u8; 32], now: UnixTime) -> Result<Api, Box<dyn E
         forward: Forward::default(),
         limits: Limits::default(),
         on_expiry: OnExpiry::default(),
+        errors: ErrorFormat::default(),
         cors: None,
     };
     Ok(Api {

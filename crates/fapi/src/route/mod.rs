@@ -28,6 +28,7 @@ pub use pattern::{Pattern, PatternError};
 pub use target::Target;
 
 use crate::cors::Cors;
+use crate::error_format::ErrorFormat;
 use crate::policy::Policy;
 
 /// What a route requires of a request.
@@ -86,6 +87,8 @@ pub struct Route {
     pub limits: Limits,
     /// What happens to an exchange in progress when its token expires or is revoked.
     pub on_expiry: OnExpiry,
+    /// The form of the body of its refusals.
+    pub errors: ErrorFormat,
 }
 
 /// The limits of a route's exchanges, where they are not those of all routes.
