@@ -14,6 +14,7 @@ use fapi::dpop::{Freshness, ProofContext, ProofKeys};
 use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
+use fapi::metadata::{Document, Found, Metadata};
 use fapi::peer::Peer;
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
@@ -30,6 +31,8 @@ use crate::replay::ReplayLog;
 pub struct Gateway {
     /// What may be called, and by whom.
     pub routes: Routes,
+    /// What every client may know of that in advance.
+    pub metadata: Metadata,
     /// The form of the bodies of refusals before a route is known.
     pub errors: ErrorFormat,
     /// The issuers whose tokens are accepted.
@@ -129,6 +132,14 @@ impl Gateway {
         let origin = message::check(request, facts, &self.limits, origins)?;
         seen.origin = Some(origin.clone());
         let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
+        // RFC 9728 §3.1: whoever has no token yet learns here where to get one.
+        if let Some(found) = self.metadata.find(request, &target) {
+            message::check_length(&request.headers, self.body_bytes)?;
+            return Ok(match found? {
+                Found::Document(document) => Verdict::Metadata(document),
+                Found::Preflight(granted) => Verdict::Preflight(granted),
+            });
+        }
         // Fetch standard §3.3.5: a preflight "never includes credentials", so none are asked for.
         let not_granted = match Preflight::of(request) {
             Some(preflight) => match self.grant(&preflight, &target, cors, seen) {
@@ -202,6 +213,8 @@ pub enum Verdict {
     Judged(Judged),
     /// It is a preflight, which the gateway answers itself.
     Preflight(Granted),
+    /// It is for the metadata of a resource, which is public.
+    Metadata(Arc<Document>),
 }
 
 /// Who sent a request, as far as the connection shows.
@@ -250,6 +263,8 @@ pub enum Outcome {
     Permit(Permit),
     /// A preflight that was granted; it is never forwarded.
     Preflight(Granted),
+    /// Answered with the metadata of a resource.
+    Metadata(Arc<Document>),
     /// Refused, or permitted and then failed.
     Reject(Rejection),
 }
@@ -264,7 +279,7 @@ impl Exchange {
     pub const fn permit(&self) -> Option<&Permit> {
         match &self.outcome {
             Outcome::Permit(permit) => Some(permit),
-            Outcome::Pending | Outcome::Preflight(_) | Outcome::Reject(_) => None,
+            Outcome::Pending | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Reject(_) => None,
         }
     }
 
@@ -280,7 +295,7 @@ impl Exchange {
         self.outcome = Outcome::Reject(rejection);
         match &self.outcome {
             Outcome::Reject(rejection) => rejection,
-            Outcome::Pending | Outcome::Permit(_) | Outcome::Preflight(_) => {
+            Outcome::Pending | Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) => {
                 unreachable!("the outcome was set to a rejection above")
             }
         }

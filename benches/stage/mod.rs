@@ -139,6 +139,7 @@ routes:
         let now = now();
         let gateway = Gateway {
             routes: config.routes,
+            metadata: config.metadata,
             errors: config.errors,
             issuers,
             body_bytes: limits.body_bytes,
@@ -183,8 +184,8 @@ routes:
         let client = Client { peer: &self.peer, verified_chain: true, address: None };
         match self.gateway.authorize(&sent.request, &facts, &self.origins, None, client, now).await {
             Ok((Verdict::Judged(Judged::Authorized(authorized)), _)) => self.gateway.redeem(authorized, now).await,
-            Ok((Verdict::Judged(Judged::AwaitsForm(_)) | Verdict::Preflight(_), _)) => {
-                unreachable!("no request here has a form or is a preflight")
+            Ok((Verdict::Judged(Judged::AwaitsForm(_)) | Verdict::Preflight(_) | Verdict::Metadata(_), _)) => {
+                unreachable!("no request here has a form, is a preflight or is for metadata")
             }
             Err(rejection) => panic!("{}", rejection.cause()),
         }

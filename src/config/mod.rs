@@ -35,6 +35,7 @@ use fapi::cors::Cors;
 use fapi::dpop::Freshness;
 use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
+use fapi::metadata::Metadata;
 use fapi::peer::forwarded::proxies::Network;
 use fapi::route::{Origins, Routes};
 use serde_json::Value;
@@ -85,6 +86,8 @@ pub struct Config {
     pub upstreams: Vec<upstream::Settings>,
     /// The requests that are accepted.
     pub routes: Routes,
+    /// What clients may know of them in advance.
+    pub metadata: Metadata,
     /// The form of the bodies of refusals before a route is known.
     pub errors: ErrorFormat,
     /// The headers that are removed from every request, including those of every route's `forward.claims`.
@@ -113,7 +116,7 @@ pub struct Config {
 pub struct Outline {
     /// Settings that are allowed but questionable, each with its key path.
     pub warnings: Vec<String>,
-    /// One line for each listener, issuer and route, for people.
+    /// One line for each listener, issuer, route and document of `metadata`, for people.
     pub summary: Vec<String>,
     /// The effective configuration as YAML.
     pub effective: String,
@@ -235,7 +238,7 @@ impl Config {
         compile::compile(file, report, path, files, named_files)
     }
 
-    /// One line for each listener, issuer and route, for people.
+    /// One line for each listener, issuer, route and document of `metadata`, for people.
     pub fn summary(&self) -> &[String] {
         &self.summary
     }

@@ -5,6 +5,7 @@ use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
 use fapi::headers;
 use fapi::message::{ExchangeError, Facts, MessageError};
+use fapi::metadata::Document;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, ResponseContext, Unavailable};
@@ -74,6 +75,11 @@ impl Proxy {
                 context.exchange.outcome = Outcome::Preflight(granted);
                 return Ok(());
             }
+            (Verdict::Metadata(document), seen) => {
+                context.exchange.seen = seen;
+                context.exchange.outcome = Outcome::Metadata(document);
+                return Ok(());
+            }
         };
         match self.redeem(session, context, judged).await {
             Ok(permit) => {
@@ -119,7 +125,10 @@ impl Proxy {
             return Error::e_explain(ErrorType::InternalError, "there is no rejection to answer with");
         };
         let framing = Framing::after(rejection.cause());
-        let told = ResponseContext { errors: context.generation.gateway.errors };
+        let gateway = &context.generation.gateway;
+        let path = session.req_header().uri.path();
+        let metadata = rejection.seen().origin.as_ref().and_then(|origin| gateway.metadata.about(origin, path));
+        let told = ResponseContext { errors: gateway.errors, metadata };
         let response = rejection.response_in(&context.exchange.interaction, told);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();
@@ -132,19 +141,62 @@ impl Proxy {
         context.place = None;
         context.answering = self.exchanges.answer(context.generation.limits.exchanges);
         let body = if context.answering.is_some() { body } else { String::new() };
+        self.answer_with(session, context, head, Bytes::from(body), framing).await?;
+        Ok(status)
+    }
+
+    /// Writes a response of the gateway's own, and reads on if the body of its request has not ended.
+    async fn answer_with(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        mut head: ResponseHeader,
+        body: Bytes,
+        framing: Framing,
+    ) -> pingora::Result<()> {
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
         self.dismiss(session);
         unread::before_response(session, context, framing);
         let without_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
+        let status = head.status.as_u16();
         session.write_response_header(Box::new(head), without_body).await?;
         context.own_status = Some(status);
         if !without_body {
             let bytes = body.len() as u64;
-            session.write_response_body(Some(Bytes::from(body)), true).await?;
+            session.write_response_body(Some(body), true).await?;
             context.response_bytes = bytes;
         }
         unread::after_response(session, context).await;
-        Ok(status)
+        Ok(())
+    }
+
+    /// Answers with a document about a resource, or says that the client has it (RFC 9728 §3.2).
+    pub(super) async fn answer_metadata(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        document: &Document,
+    ) -> pingora::Result<()> {
+        // As in a refusal: it is for everybody, and who does not read it takes nobody's place.
+        context.place = None;
+        let limit = context.generation.limits.exchanges;
+        context.answering = self.exchanges.answer(limit);
+        if context.answering.is_none() {
+            context.exchange.reject(Unavailable::Overloaded { limit });
+            return self.answer(session, context).await.map(|_| ());
+        }
+        let (parts, content) = document.response(&session.req_header().headers).into_parts();
+        let mut head = ResponseHeader::build(parts.status, Some(10))?;
+        for (name, value) in &parts.headers {
+            head.insert_header(name.clone(), value.clone())?;
+        }
+        head.insert_header(headers::INTERACTION_ID, context.exchange.interaction.header_value())?;
+        head.insert_header(header::DATE, http_date(self.clock.now()))?;
+        if parts.status == StatusCode::NOT_MODIFIED {
+            return self.answer_without_body(session, context, head).await;
+        }
+        let content = Bytes::copy_from_slice(content.as_bytes());
+        self.answer_with(session, context, head, content, Framing::Sound).await
     }
 
     /// Answers a preflight that was granted (Fetch standard §3.3.3).

@@ -28,7 +28,7 @@ impl Proxy {
         };
         let mut exchange = fresh_exchange();
         let interaction = exchange.interaction.clone();
-        let told = ResponseContext { errors: generation.gateway.errors };
+        let told = ResponseContext { errors: generation.gateway.errors, metadata: None };
         let response = exchange.reject(error).response_in(&interaction, told);
         let certificate = facts.peer.certificate();
         let ending = Ending {

@@ -140,6 +140,11 @@ impl ProxyHttp for Proxy {
                 self.answer_preflight(session, context, granted).await?;
                 return Ok(true);
             }
+            if let Outcome::Metadata(document) = &context.exchange.outcome {
+                let document = document.clone();
+                self.answer_metadata(session, context, &document).await?;
+                return Ok(true);
+            }
             self.apply_limits(session, context);
             // RFC 9110 §7.6.2: "If the received value is zero (0), the intermediary MUST NOT forward the request;
             // instead, the intermediary MUST respond as the final recipient."

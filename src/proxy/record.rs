@@ -66,7 +66,7 @@ impl Context {
         let settled = match &self.exchange.outcome {
             Outcome::Pending => false,
             Outcome::Permit(_) => self.response_done || self.own_status.is_some(),
-            Outcome::Preflight(_) | Outcome::Reject(_) => true,
+            Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Reject(_) => true,
         };
         if settled || stream.is_some_and(|stream| stream.is_answered()) {
             return None;

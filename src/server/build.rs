@@ -133,6 +133,7 @@ pub(super) fn build(
                 body_bytes: largest_body,
             },
             routes: config.routes,
+            metadata: config.metadata,
             errors: config.errors,
             strip: config.strip,
             freshness: config.freshness,

@@ -26,7 +26,7 @@ impl RouteFamilies {
         Ok(Self {
             requests: counter(
                 "fapi_gateway_requests_total",
-                "Exchanges. decision is permit, preflight, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
+                "Exchanges. decision is permit, preflight, metadata, reject or error; code is ok or one of the table of codes; route is empty if none matched.",
                 &["route", "decision", "code"],
             )?,
             responses: counter(
@@ -60,6 +60,10 @@ impl RouteFamilies {
             }
         }
         begin(&self.requests, &[name, "preflight", "ok"]);
+        // The documents about resources belong to no route.
+        if name.is_empty() {
+            begin(&self.requests, &[name, "metadata", "ok"]);
+        }
         RouteMetrics {
             requests: self.requests.clone(),
             name: name.into(),

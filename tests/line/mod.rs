@@ -8,6 +8,7 @@ mod dpop;
 mod errors;
 mod introspection;
 mod keys;
+mod metadata;
 mod rejects;
 mod revocations;
 mod vectors;

@@ -132,7 +132,7 @@ fn the_example_loads() {
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 4, 1));
     assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 8, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 9, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
@@ -561,6 +561,31 @@ fn access_tokens_differ_in_what_the_section_names() {
         "typ": ["at+jwt"], "client_id": "client_id", "scope": "scope", "scope_form": "string"
     });
     assert_eq!(effective["issuers"][0]["access_token"], defaults);
+}
+
+#[test]
+fn metadata_is_of_each_origin_unless_it_says_and_a_resource_that_is_no_audience_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let load = |section: &str| folder.load(&(minimal() + section)).unwrap_or_else(|errors| panic!("{errors}"));
+    let documents = |config: &Config| {
+        let all = config.metadata.iter().map(|document| document.identifier().as_str().to_owned());
+        all.collect::<Vec<_>>()
+    };
+    let (off, on) = (load(""), load("metadata: {}\n"));
+    assert_eq!((documents(&off), off.summary().len()), (vec![], on.summary().len() - 1));
+    assert_eq!((documents(&on), &on.warnings), (vec!["https://api.bank.example".to_owned()], &vec![]));
+    let line = "metadata https://api.bank.example: at https://api.bank.example/.well-known/oauth-protected-resource; issuers: as.bank.example; scopes: accounts";
+    assert!(on.summary().iter().any(|shown| shown == line), "{:?}", on.summary());
+    let again = folder.load(on.effective()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((again.effective(), documents(&again)), (on.effective(), documents(&on)));
+    let named = load("metadata: { resources: [{ resource: \"https://api.bank.example/accounts\" }] }\n");
+    assert_eq!(documents(&named), ["https://api.bank.example/accounts"]);
+    assert_eq!(
+        named.warnings,
+        [
+            "issuers[0].audiences: `metadata` tells clients to ask for tokens for `https://api.bank.example/accounts`, which is not in the list, so that tokens with this `aud` are refused; add it, if the issuer issues such tokens"
+        ]
+    );
 }
 
 #[test]

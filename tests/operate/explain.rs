@@ -82,6 +82,20 @@ fn program(arguments: &[&str], folder: &Path) -> Output {
 }
 
 #[test]
+fn a_call_for_metadata_is_answered_whatever_its_token_is() {
+    let well_known = format!("GET {ORIGIN}/.well-known/oauth-protected-resource");
+    let call = ["--request", &well_known];
+    let offline = Offline::with(|scene| scene.replace("upstreams:\n", "metadata: {}\nupstreams:\n"));
+    let explained = offline.explain("no.token.at-all", &call);
+    explained.assert(0, "ok");
+    let expected =
+        format!("  expected   metadata {ORIGIN}: at {ORIGIN}/.well-known/oauth-protected-resource; issuers: bank;");
+    assert!(explained.text.contains(&expected) && !explained.text.contains("credentials"), "{}", explained.text);
+    // control
+    Offline::new().explain("no.token.at-all", &call).assert(1, "route_not_found");
+}
+
+#[test]
 fn a_certificate_bound_token_is_explained_with_right_wrong_and_missing_certificates() {
     let offline = Offline::new();
     let client = offline.authority.client("client");

@@ -242,6 +242,7 @@ async fn every_series_whose_labels_are_known_begins_at_zero() {
     for series in [
         r#"fapi_gateway_requests_total{code="ok",decision="permit",route="accounts"}"#,
         r#"fapi_gateway_requests_total{code="ok",decision="preflight",route="accounts"}"#,
+        r#"fapi_gateway_requests_total{code="ok",decision="metadata",route=""}"#,
         r#"fapi_gateway_requests_total{code="scope_insufficient",decision="reject",route="accounts"}"#,
         r#"fapi_gateway_requests_total{code="upstream_unreachable",decision="error",route="payments"}"#,
         r#"fapi_gateway_requests_total{code="client_gone",decision="permit",route="accounts"}"#,

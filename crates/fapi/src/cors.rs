@@ -203,12 +203,23 @@ impl NotGranted {
     }
 }
 
-/// The response to a preflight that was granted; only [`Cors::grant`] makes one. It names no upstream.
+/// The response to a preflight that was granted: by [`Cors::grant`], or because everybody may read what it asks for. It names
+/// no upstream.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Granted(Vec<(HeaderName, HeaderValue)>);
 
 impl Granted {
+    /// Grants these methods to scripts of every origin, which need no credentials for what they may read.
+    pub(crate) fn to_everyone(methods: &'static str) -> Self {
+        Self(vec![
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods)),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*")),
+            (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
+        ])
+    }
+
     /// The fields of the response.
     pub fn fields(&self) -> &[(HeaderName, HeaderValue)] {
         &self.0

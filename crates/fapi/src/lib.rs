@@ -24,8 +24,9 @@
 //!
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
 //! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
-//! learn, which has no part in the decision. [`client`] makes what a client proves itself with: DPoP proofs, which these
-//! steps check, and assertions, which authorization servers do.
+//! learn, which has no part in the decision, and [`metadata`] what every client may know of it in advance (RFC 9728).
+//! [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
+//! authorization servers do.
 //!
 //! # What it does not do
 //!
@@ -74,6 +75,7 @@ pub mod error_format;
 pub mod headers;
 pub mod jose;
 pub mod message;
+pub mod metadata;
 pub mod path_validation;
 pub mod peer;
 pub mod permit;

@@ -14,6 +14,7 @@ use crate::error_format::ErrorFormat;
 use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
+use crate::metadata::Document;
 use crate::peer::forwarded::ForwardedError;
 use crate::policy::PolicyError;
 use crate::route::{Origin, Route, RouteError};
@@ -255,9 +256,11 @@ pub struct Seen {
 
 /// What a response depends on besides the refusal.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ResponseContext {
+pub struct ResponseContext<'a> {
     /// The form of the body where no route is known, which has its own.
     pub errors: ErrorFormat,
+    /// The metadata of the resource, to which its challenges lead (RFC 9728 §5.1).
+    pub metadata: Option<&'a Document>,
 }
 
 /// A refusal: its cause, and what is known of the request.
@@ -288,7 +291,7 @@ impl Rejection {
         &self.seen
     }
 
-    /// The response of a gateway in which refusals without a route are plain JSON.
+    /// The response of a gateway without metadata, in which refusals without a route are plain JSON.
     pub fn response(&self, interaction: &InteractionId) -> http::Response<String> {
         self.response_in(interaction, ResponseContext::default())
     }
@@ -297,7 +300,7 @@ impl Rejection {
     ///
     /// The text depends only on the code and on the configuration. It contains nothing that the client sent, so
     /// nothing can be reflected (RFC 6750 §3, BEAR-08).
-    pub fn response_in(&self, interaction: &InteractionId, context: ResponseContext) -> http::Response<String> {
+    pub fn response_in(&self, interaction: &InteractionId, context: ResponseContext<'_>) -> http::Response<String> {
         let code = self.code();
         let status = code.status();
         let (error, description) = match code.oauth_error() {
@@ -312,7 +315,7 @@ impl Rejection {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(INTERACTION_ID, interaction.header_value());
-        self.add_challenge(headers);
+        self.add_challenge(headers, context.metadata);
         match &self.cause {
             Cause::Route(RouteError::MethodNotAllowed { allow } | RouteError::PreflightNotGranted { allow, .. }) => {
                 if let Ok(value) = HeaderValue::try_from(&**allow) {
@@ -356,7 +359,7 @@ impl Rejection {
     /// Adds the challenges (RFC 6750 §3, RFC 9449 §7.1). Every 401 has one for each scheme that the route accepts, each
     /// in a field line of its own and with at least one parameter. `error` is present only if credentials were sent,
     /// and only for their scheme.
-    fn add_challenge(&self, headers: &mut HeaderMap) {
+    fn add_challenge(&self, headers: &mut HeaderMap, metadata: Option<&Document>) {
         let error = self.code().oauth_error();
         if error.is_none() && self.code().status() != StatusCode::UNAUTHORIZED {
             return;
@@ -382,6 +385,7 @@ impl Rejection {
                 let names: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str()).collect();
                 challenge.push_str(&format!(", algs=\"{}\"", names.join(" ")));
             }
+            challenge.push_str(metadata.map_or("", Document::challenge));
             if let Ok(value) = HeaderValue::try_from(challenge) {
                 headers.append(header::WWW_AUTHENTICATE, value);
             }

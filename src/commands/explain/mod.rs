@@ -19,6 +19,7 @@ use std::time::Duration;
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::message::Facts;
+use fapi::metadata::Document;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
@@ -72,7 +73,7 @@ pub struct Arguments {
     at: Option<String>,
 }
 
-/// Explains the call. The exit code is 0 if it would be forwarded, 1 if it would be refused, 69 if that cannot be said
+/// Explains the call. The exit code is 0 if it would be forwarded or is for metadata, 1 if it would be refused, 69 if that cannot be said
 /// without asking an issuer. What keeps it from being explained has another one.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments).and_then(|(text, exit)| super::print(&text).map(|()| exit)) {
@@ -123,14 +124,14 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
         take(&call, &generation, listener).await
     });
     let exit = match &ended {
-        Ended::Permitted(..) => 0,
+        Ended::Permitted(..) | Ended::Described(_) => 0,
         Ended::Handshake(..) => NOT_GOOD,
         Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
         Ended::Refused(_) => NOT_GOOD,
     };
     let unread = match &ended {
         Ended::Refused(rejection) if arguments.fetch => unread(rejection.cause(), &resources),
-        Ended::Refused(_) | Ended::Permitted(..) | Ended::Handshake(..) => None,
+        Ended::Refused(_) | Ended::Permitted(..) | Ended::Described(_) | Ended::Handshake(..) => None,
     };
     Ok((Report::new(&call, &surroundings, arguments.fetch, unread).text(&ended), exit))
 }
@@ -173,6 +174,7 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
             let detail = "a call without Origin is not a preflight".to_owned();
             Ended::Refused(Box::new(Rejection::new(Unavailable::Internal { detail }, seen)))
         }
+        Ok((Verdict::Metadata(document), _)) => Ended::Described(document),
         Err(rejection) => Ended::Refused(Box::new(rejection)),
     }
 }
@@ -218,6 +220,8 @@ fn unread(cause: &Cause, resources: &Resources) -> Option<String> {
 enum Ended {
     /// Forwarded.
     Permitted(Box<Permit>, Box<Seen>),
+    /// Answered with the metadata of a resource, which is public.
+    Described(Arc<Document>),
     /// There is no call, since the handshake fails; what the audit says of it.
     Handshake(Reason, String),
     /// Refused, or not decided for lack of an issuer.

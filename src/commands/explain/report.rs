@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::jose::thumbprint::KeyThumbprint;
+use fapi::metadata::Document;
 use fapi::peer::ClientCertificate;
 use fapi::policy::{NonceMode, Policy, PolicyError};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
@@ -21,7 +22,7 @@ use crate::connection::tls::{ClientCertificates, Demand, Reason, Trust};
 /// What the configuration says, as far as it is shown.
 pub(super) struct Surroundings {
     origins: Vec<String>,
-    /// One line for each listener, issuer and route.
+    /// One line for each listener, issuer, route and document of `metadata`.
     summary: Vec<String>,
     issuers: Vec<Issuer>,
     /// What the listener of the call asks of clients.
@@ -167,6 +168,7 @@ impl<'a> Report<'a> {
         let (last, seen) = match ended {
             Ended::Handshake(..) => (Step::Handshake, &nothing),
             Ended::Refused(rejection) => (Step::of(rejection.cause(), rejection.seen()), rejection.seen()),
+            Ended::Described(_) => (Step::Route, &nothing),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
                 (None, _) => (Step::Route, &**seen),
                 (Some(_), None) => (Step::Requirements, &**seen),
@@ -178,14 +180,17 @@ impl<'a> Report<'a> {
         let steps = Step::ALL.into_iter().filter(|step| *step <= last && (*step != Step::Requirements || requires));
         for step in steps {
             let outcome = match ended {
-                Ended::Permitted(..) => "ok",
+                Ended::Permitted(..) | Ended::Described(_) => "ok",
                 Ended::Refused(_) | Ended::Handshake(..) if step < last => "ok",
                 Ended::Refused(rejection) if self.undecided(rejection) => "not decided",
                 Ended::Refused(_) | Ended::Handshake(..) => "REFUSED",
             };
             let (expected, found) = match ended {
                 Ended::Handshake(Reason::NameUnknown, _) => self.server_name(),
-                Ended::Handshake(..) | Ended::Refused(_) | Ended::Permitted(..) => self.step(step, seen),
+                Ended::Described(document) if step == Step::Route => self.metadata(document),
+                Ended::Handshake(..) | Ended::Refused(_) | Ended::Permitted(..) | Ended::Described(_) => {
+                    self.step(step, seen)
+                }
             };
             let _ = write!(text, "{:<12} {outcome}\n  expected   {expected}\n  seen       {found}\n", step.as_str());
         }
@@ -197,6 +202,9 @@ impl<'a> Report<'a> {
     fn end(&self, text: &mut String, ended: &Ended) {
         let _ = match ended {
             Ended::Permitted(permit, _) => writeln!(text, "ok: forwarded to upstream {}", permit.upstream().name),
+            Ended::Described(_) => {
+                writeln!(text, "ok: answered by the gateway, whoever asks; the token is not looked at")
+            }
             Ended::Handshake(reason, detail) => {
                 writeln!(text, "handshake {}: the connection fails before there is a call; {detail}", reason.as_str())
             }
@@ -228,6 +236,12 @@ impl<'a> Report<'a> {
         let name =
             self.call.server_name().map_or_else(|| "no server name".to_owned(), |name| format!("server name {name}"));
         (format!("a server name of the origins: {}", self.surroundings.origins.join(", ")), name)
+    }
+
+    /// What the path of a document means, and what it is.
+    fn metadata(&self, document: &Document) -> (String, String) {
+        let expected = self.surroundings.summary_of("metadata", document.identifier().as_str());
+        (expected, format!("{} {}", self.call.method, self.call.uri.path()))
     }
 
     /// What would decide the call.

@@ -14,6 +14,7 @@ mod introspection;
 mod issuers;
 mod limits;
 mod listeners;
+mod metadata;
 mod methods;
 mod operation;
 mod require;
@@ -83,6 +84,8 @@ pub(super) fn compile(
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
     let routes = build.routes(&mut file, &names, profile);
+    let metadata =
+        build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
     let errors = routes::error_format(*file.errors.get_or_insert_default());
     let audit = build.audit(&mut file);
     let log = build.log(&mut file);
@@ -91,7 +94,7 @@ pub(super) fn compile(
     if build.report.errors().is_empty()
         && let (Some(profile), Some(listeners), Some(mut issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
-        && let (Some((routes, strip)), Some(audit), Some(drain)) = (routes, audit, drain)
+        && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
         && let (Some(freshness), Some(replay), Some(watch), Some(log)) = (freshness, replay, watch, log)
     {
         build.warn_of_senders(&file, &listeners, &routes);
@@ -112,6 +115,7 @@ pub(super) fn compile(
             limits,
             upstreams,
             routes,
+            metadata,
             errors,
             strip,
             drain,

@@ -7,6 +7,7 @@ mod access_token;
 mod cors;
 mod issuers;
 mod listeners;
+mod metadata;
 mod require;
 mod routes;
 
@@ -27,6 +28,7 @@ pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
     Mode, OnExpired, Proxies, ProxyProtocol, Revocations, Trust,
 };
+pub(super) use self::metadata::{Metadata, Resource};
 pub(super) use self::require::{
     Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredSubject, Scalar,
 };
@@ -70,6 +72,8 @@ pub(in crate::config) struct File {
     /// The form of the body that tells a client of a refusal, on routes without their own `errors` and where there is no route.
     #[schemars(extend("default" = "json"))]
     pub(in crate::config) errors: Option<ErrorFormat>,
+    /// Public documents that tell clients how to call the resources (RFC 9728). Default: there are none.
+    pub(in crate::config) metadata: Option<Metadata>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,
     /// The log, on standard error.

@@ -138,8 +138,8 @@ struct Line<'a> {
     path: Option<&'a str>,
     /// The `name` of the route; null if none matched.
     route: Option<&'a str>,
-    /// `permit`; `preflight` for one of CORS that the gateway granted; `reject` for an error of the client; `error` for one
-    /// of the gateway, the issuer or the upstream.
+    /// `permit`; `preflight` for one of CORS that the gateway granted; `metadata` for a document about a resource that it
+    /// answered with; `reject` for an error of the client; `error` for one of the gateway, the issuer or the upstream.
     decision: &'static str,
     /// `ok`, or one of the codes.
     code: &'static str,
@@ -225,6 +225,7 @@ pub fn decision(outcome: &Outcome, ending: &Ending<'_>) -> (&'static str, &'stat
     match outcome {
         Outcome::Permit(_) => ("permit", "ok"),
         Outcome::Preflight(_) => ("preflight", "ok"),
+        Outcome::Metadata(_) => ("metadata", "ok"),
         Outcome::Reject(rejection) if cut_short(rejection.code()) && ending.upstream.is_some() => {
             ("permit", rejection.code().as_str())
         }
@@ -276,7 +277,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         code,
         detail: match &exchange.outcome {
             Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
-            Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Pending => None,
+            Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Pending => None,
         },
         issuer: token.map(|token| &**token.issuer()).or(named.map(|named| &*named.issuer)),
         client_id: claims

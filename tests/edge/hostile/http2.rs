@@ -353,6 +353,30 @@ async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_read_the_metadata_takes_nobodys_place() {
+    let limits = "metadata: {}\nlimits: { header_bytes: 32KiB, exchanges: 8 }";
+    let world = World::with(|scene| scene.replace("limits:\n  header_bytes: 32KiB", limits)).await;
+    let no_window = [PREFACE, b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"].concat();
+    let path = "/.well-known/oauth-protected-resource";
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+    let mut frames = Frames::mute(&world.client(), &no_window).await;
+    let streams: Vec<u32> = (0..20).map(|number| 2 * number + 1).collect();
+    for stream in &streams {
+        frames.headers(*stream, &fields, true).await;
+    }
+    // Two of the documents wait to be read; the others are refused, without anything to read.
+    let over = || world.gateway.audit_text().matches("\"overloaded\"").count();
+    let all_over = async {
+        while over() < streams.len() - 2 {
+            tokio::task::yield_now().await
+        }
+    };
+    timeout(DEADLINE, all_over).await.expect("they are over");
+    assert_eq!(over(), streams.len() - 2, "control: two are not");
+    assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_changes_its_settings_on_and_on_is_left() {
     let world = World::start().await;
     for (changes, left) in [(50_u16, false), (2000, true)] {

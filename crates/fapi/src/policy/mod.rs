@@ -186,6 +186,11 @@ impl Policy {
         self.scopes.text()
     }
 
+    /// The scopes that it names, each of which is required, or one of them.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scopes.names()
+    }
+
     /// The scopes that it requires, for operators: one in quotes, or `all of` or `one of` a list.
     pub fn scopes_shown(&self) -> Box<str> {
         self.scopes.needed()

@@ -44,6 +44,12 @@ impl Scopes {
         &self.text
     }
 
+    /// The scopes that the rule names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let (ScopeRule::All(names) | ScopeRule::Any(names)) = &self.rule;
+        names.iter().map(|name| &**name)
+    }
+
     pub(super) fn check(&self, claims: &Claims) -> Result<(), PolicyError> {
         let granted = |wanted: &str| claims.scopes().any(|scope| scope == wanted);
         let covered = match &self.rule {

@@ -238,6 +238,12 @@ impl Routes {
         Ok(Matched(Arc::clone(route)))
     }
 
+    /// The routes that requests for this host can match, in the order of the configuration.
+    pub(crate) fn at_host(&self, host: &str) -> impl Iterator<Item = &Arc<Route>> {
+        let tree = self.by_host.get(host).unwrap_or(&self.other_hosts);
+        self.all.iter().filter(|route| tree.has(route))
+    }
+
     /// All routes, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.all.iter()
@@ -284,6 +290,16 @@ impl Node {
         });
         let leaf = if route.pattern.has_rest() { &mut node.rest } else { &mut node.here };
         leaf.get_or_insert_default().insert(route);
+    }
+
+    /// Whether it has a method for this route, and not only for those that replace it.
+    fn has(&self, route: &Arc<Route>) -> bool {
+        let node = route.pattern.segments().iter().try_fold(self, |node, segment| match segment {
+            Segment::Literal(literal) => node.literals.get(literal),
+            Segment::Any => node.any.as_deref(),
+        });
+        let leaf = node.and_then(|node| if route.pattern.has_rest() { node.rest.as_ref() } else { node.here.as_ref() });
+        leaf.is_some_and(|leaf| leaf.routes.iter().any(|(_, other)| Arc::ptr_eq(other, route)))
     }
 
     /// Returns the most specific leaf for a path, and those that it leads to if a suffix after a dot is left out.

@@ -57,6 +57,21 @@ impl Pattern {
         self.rest
     }
 
+    /// Whether a path that it matches can begin with these segments.
+    pub(crate) fn leads_to(&self, beginning: &[&str]) -> bool {
+        let fits = |(segment, wanted): (&Segment, &&str)| match segment {
+            Segment::Literal(literal) => **literal == **wanted,
+            Segment::Any => true,
+        };
+        (self.rest || self.segments.len() >= beginning.len()) && self.segments.iter().zip(beginning).all(fits)
+    }
+
+    /// Whether every path that it matches begins with these segments, if it begins with the first `known` of them.
+    pub(crate) fn leads_only_to(&self, beginning: &[&str], known: usize) -> bool {
+        let is = |place, wanted: &str| matches!(self.segments.get(place), Some(Segment::Literal(literal)) if **literal == *wanted);
+        beginning.iter().enumerate().skip(known).all(|(place, wanted)| is(place, wanted))
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -131,6 +146,31 @@ pub(super) enum Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_leads_to_beginnings_and_to_some_alone() {
+        for (pattern, beginning, leads, only) in [
+            ("/accounts/**", &["accounts"][..], true, true),
+            ("/accounts/*", &["accounts"], true, true),
+            ("/accounts", &["accounts"], true, true),
+            ("/accounts", &["accounts", "1"], false, false),
+            ("/accounts/**", &["accounts", "1"], true, false),
+            ("/accounts/*", &["accounts", "1"], true, false),
+            ("/accounts/**", &["payments"], false, false),
+            ("/*/1", &["accounts"], true, false),
+            ("/*/1", &["accounts", "2"], false, false),
+            ("/**", &["accounts"], true, false),
+            ("/**", &[], true, true),
+            ("/", &[], true, true),
+            ("/", &["accounts"], false, false),
+        ] {
+            let parsed = Pattern::parse(pattern).unwrap();
+            assert_eq!((parsed.leads_to(beginning), parsed.leads_only_to(beginning, 0)), (leads, only), "{pattern}");
+        }
+        // Of the paths that begin with `accounts`.
+        let only = |pattern, beginning: &[&str]| Pattern::parse(pattern).unwrap().leads_only_to(beginning, 1);
+        assert!(only("/*/1", &["accounts", "1"]) && !only("/*/*", &["accounts", "1"]));
+    }
 
     #[test]
     fn pattern_is_refused_with_the_way_out() {
