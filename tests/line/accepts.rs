@@ -203,6 +203,39 @@ async fn bodies_go_up_whole_over_both_protocols() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_segment_with_a_name_is_forwarded_as_it_came() {
+    let world = World::with(|scene| {
+        scene.replace("    path: /accounts/**\n", "    path: /accounts/{account_id}\n").append(
+            "  - { name: mine, path: /accounts/me, methods: [GET], scopes: [payments], upstream: accounts }
+  - { name: below, path: /accounts/**, methods: [GET], scopes: [payments], upstream: accounts }
+",
+        )
+    })
+    .await;
+    let token = world.sign(&world.token());
+    for client in [world.client().h1(), world.client().h2()] {
+        for path in
+            ["/accounts/1001", "/accounts/1001/", "/accounts/caf%C3%A9", "/accounts/a%20b,c", "/accounts/%7bx%7d"]
+        {
+            world.accounts.clear();
+            let response = client.send(request(path, &token)).await.unwrap();
+            assert_eq!(world.gateway.record_of(&response)["route"], "accounts", "{path}");
+            assert_eq!(world.accounts.requests().remove(0).uri, path);
+        }
+        // A literal goes before the variable, and the variable before `**`.
+        for (path, route) in [("/accounts/me", "mine"), ("/accounts/1001/balances", "below"), ("/accounts", "below")] {
+            let response = client.send(request(path, &token)).await.unwrap();
+            let record = world.gateway.record_of(&response);
+            assert_eq!((&record["route"], &record["code"]), (&route.into(), &"scope_insufficient".into()), "{path}");
+        }
+        for path in ["/accounts/ME", "/accounts/a%2Fb", "/accounts/1001;v=1", "/accounts/%31001"] {
+            let response = client.send(request(path, &token)).await.unwrap();
+            assert_eq!(world.gateway.record_of(&response)["code"], "path_ambiguous", "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn ops_06_public_routes_pass_without_anything_and_claim_nothing() {
     let world = World::start().await;
     let mut request = Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();

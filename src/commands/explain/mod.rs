@@ -59,7 +59,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     proof: Option<PathBuf>,
     /// The call: `"GET https://api.bank.example/accounts/1"`; by default one for the first route that needs a token, in
-    /// which `x` stands for each `*`.
+    /// which `x` stands for each `*` and each variable.
     #[arg(long, value_name = "METHOD URL")]
     request: Option<String>,
     /// The keys of the token's issuer, a JWK Set, instead of those that the issuer publishes.
@@ -346,7 +346,10 @@ fn first_request(config: &Config) -> Option<String> {
     let origin =
         origins.find(|origin| route.hosts.is_empty() || route.hosts.iter().any(|host| **host == *origin.host()))?;
     let path = route.pattern.as_str();
-    let path = path.strip_suffix("**").map(|path| path.trim_end_matches('/')).unwrap_or(path).replace('*', "x");
+    let path = path.strip_suffix("**").map(|path| path.trim_end_matches('/')).unwrap_or(path);
+    let stands_for_any = |segment: &&str| *segment == "*" || segment.starts_with('{');
+    let path: Vec<&str> = path.split('/').map(|segment| if stands_for_any(&segment) { "x" } else { segment }).collect();
+    let path = path.join("/");
     let slash = if path.is_empty() { "/" } else { "" };
     Some(format!("{} {}{path}{slash}", route.methods.first()?, origin.as_str()))
 }

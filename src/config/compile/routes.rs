@@ -185,8 +185,9 @@ impl Build<'_> {
         match entry.path_characters.get_or_insert_default() {
             file::PathCharacters::Strict => PathCharacters::Strict,
             file::PathCharacters::Uri => {
-                if entry.path.as_ref().is_some_and(|path| !path.contains('*')) {
-                    let problem = "the path has no `*` or `**`, and literal segments are always strict; remove the key";
+                if entry.path.as_ref().is_some_and(|path| !path.contains(['*', '{'])) {
+                    let problem =
+                        "the path has no `*`, `{name}` or `**`, and literal segments are always strict; remove the key";
                     self.problem(at, problem);
                 }
                 PathCharacters::Uri

@@ -113,10 +113,11 @@ pub(in crate::config) struct Route {
     /// Its name in metrics and the audit; unique.
     #[schemars(required)]
     pub(in crate::config) name: Option<String>,
-    /// Literal segments, `*` for one segment, `**` for the rest; the most specific route wins.
+    /// Literal segments, `*` for one segment, `{name}` for one that `require` knows by this name, `**` for the rest; the
+    /// most specific route wins.
     #[schemars(required)]
     pub(in crate::config) path: Option<String>,
-    /// The characters that the segments of `*` and `**` may have. Default: `strict`.
+    /// The characters that the segments of `*`, `{name}` and `**` may have. Default: `strict`.
     pub(in crate::config) path_characters: Option<PathCharacters>,
     /// The hosts it answers for, among those of the listeners' origins. Default: all.
     #[schemars(length(min = 1))]
@@ -188,7 +189,7 @@ pub(in crate::config) enum OnExpiry {
     Close,
 }
 
-/// Which characters a segment may have that `*` or `**` matches.
+/// Which characters a segment may have that `*`, `{name}` or `**` matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum PathCharacters {

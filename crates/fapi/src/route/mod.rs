@@ -163,9 +163,11 @@ impl Routes {
         for (index, route) in routes.iter().enumerate() {
             for host in hosts_of(route) {
                 for method in &route.methods {
-                    match claims.insert((route.pattern.as_str(), method, host.clone()), index) {
+                    let paths = (route.pattern.segments(), route.pattern.has_rest());
+                    match claims.insert((paths, method, host.clone()), index) {
                         Some(first) if first != index => {
-                            return Err(RouteConflict::new(first, index, route, method, host.as_deref()));
+                            let other = routes.get(first).map_or("", |other| other.pattern.as_str());
+                            return Err(RouteConflict::new((first, other), index, route, method, host.as_deref()));
                         }
                         Some(_) | None => {}
                     }
@@ -194,8 +196,8 @@ impl Routes {
 
     /// Finds the route that matches `target`.
     ///
-    /// Segments are decoded once and compared case-sensitively. From left to right, a literal is preferred to `*`, and
-    /// `*` to `**`. Only the pattern found this way counts: a method that it does not have is refused, even if a wider
+    /// Segments are decoded once and compared case-sensitively. From left to right, a literal is preferred to `*` or a
+    /// variable, which match the same, and these to `**`. Only the pattern found this way counts: a method that it does not have is refused, even if a wider
     /// pattern has it. A slash at the end of the path is ignored.
     ///
     /// A segment with data ([`PathCharacters::Uri`]) is matched by wildcards alone, and no reading of it may resemble a
@@ -263,12 +265,12 @@ pub struct RouteConflict {
 }
 
 impl RouteConflict {
-    fn new(first: usize, second: usize, route: &Route, method: &Method, host: Option<&str>) -> Self {
+    fn new((first, other): (usize, &str), second: usize, route: &Route, method: &Method, host: Option<&str>) -> Self {
         let place = host.map_or_else(|| "every host".to_owned(), |host| format!("host {host:?}"));
-        let detail = format!(
-            "{method} {:?} on {place} has two routes; give each method of a path to one of them",
-            route.pattern.as_str()
-        );
+        let path = route.pattern.as_str();
+        let same = if path == other { String::new() } else { format!(", since {other:?} matches the same paths") };
+        let detail =
+            format!("{method} {path:?} on {place} has two routes{same}; give each method of a path to one of them");
         Self { first, second, detail }
     }
 }
@@ -854,6 +856,42 @@ mod tests {
         let conflict = pair([&["x", "y"], &["Y."]], [both, get], ["/a", "/a"]).unwrap();
         let text = "GET \"/a\" on host \"y\" has two routes; give each method of a path to one of them";
         assert_eq!(conflict.to_string(), text);
+        // What a variable is called does not tell two routes apart.
+        assert_eq!(pair([&[], &[]], [get, &[Method::POST]], ["/a/{b}", "/a/{c}"]), None); // control
+        assert_eq!(pair([&[], &[]], [get, get], ["/a/{b}", "/a/{b}/**"]), None); // control
+        for patterns in [["/a/{b}", "/a/{c}"], ["/a/{b}", "/a/*"], ["/*/{b}/**", "/{a}/*/**"]] {
+            let conflict = pair([&[], &[]], [get, get], patterns).unwrap();
+            let text = format!(
+                "GET {:?} on every host has two routes, since {:?} matches the same paths; give each method of a path to one of them",
+                patterns[1], patterns[0]
+            );
+            assert_eq!(conflict.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_variable_matches_what_a_star_matches() {
+        let patterns = ["/{a}/**", "/accounts/**", "/accounts/{id}", "/accounts/me", "/accounts/{id}/balances"];
+        let routes = routes(&patterns);
+        for (path, found) in [
+            ("/accounts/me", Ok("/accounts/me")),     // a literal before a variable
+            ("/accounts/1001", Ok("/accounts/{id}")), // a variable before `**`
+            ("/accounts/1001/", Ok("/accounts/{id}")),
+            ("/accounts/caf%C3%A9", Ok("/accounts/{id}")),
+            ("/accounts/1001/balances", Ok("/accounts/{id}/balances")),
+            ("/accounts/me/balances", Ok("/accounts/{id}/balances")),
+            ("/accounts/1001/other", Ok("/accounts/**")),
+            ("/accounts", Ok("/accounts/**")),
+            ("/payments/1", Ok("/{a}/**")),
+            ("/", Err(Code::RouteNotFound)),
+            ("/accounts/ME", Err(Code::PathAmbiguous)),
+            ("/accounts/%31001", Err(Code::PathAmbiguous)),
+            ("/accounts/1001;v=1", Err(Code::PathAmbiguous)),
+            ("/accounts/a%2Fb", Err(Code::PathAmbiguous)),
+            ("/accounts//balances", Err(Code::PathAmbiguous)),
+        ] {
+            assert_eq!(winner(&routes, path), found.map(str::to_owned), "{path}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Paths with one reading (RFC 3986 §3.3, §6). Nothing here repairs a path, so what is matched is what is forwarded.
 
+use std::borrow::Cow;
+
 use icu_normalizer::ComposingNormalizerBorrowed;
 use percent_encoding::percent_decode_str;
 
@@ -106,6 +108,16 @@ impl<'r> ReceivedPath<'r> {
         let path = self.text.strip_prefix('/').unwrap_or(self.text);
         let path = path.strip_suffix('/').unwrap_or(path);
         Segments { rest: (!path.is_empty()).then_some(path), data: self.data.is_some() }
+    }
+
+    /// The segment with this index, decoded; `None` if there is none, or if it is data, which upstreams may decode to
+    /// different texts.
+    pub(super) fn segment(self, index: usize) -> Option<Cow<'r, str>> {
+        let segment = self.text.strip_prefix('/')?.split('/').nth(index).filter(|segment| !segment.is_empty())?;
+        if self.data.is_some() && !is_canonical(segment) {
+            return None;
+        }
+        percent_decode_str(segment).decode_utf8().ok()
     }
 
     /// The paths that are left if an upstream parses the decoded path once more and ends it at a `?` or `#`: each up to

@@ -1,5 +1,6 @@
 //! The target of a request (RFC 9112 §3.2), and its `htu` (RFC 9449 §4.2).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Method;
@@ -74,6 +75,12 @@ impl<'r> Target<'r> {
         self.path
     }
 
+    /// The segment of the path with this index, decoded once, such as that of a [variable](super::Pattern::variable);
+    /// `None` if there is none, or if it has more than one reading.
+    pub fn segment(&self, index: usize) -> Option<Cow<'r, str>> {
+        self.path.segment(index)
+    }
+
     /// The query as received, without its question mark.
     pub const fn query(&self) -> Option<&'r str> {
         self.query
@@ -140,5 +147,24 @@ mod tests {
         assert_eq!(htu("https://api.bank.example:8443/bank/"), "https://api.bank.example:8443/bank/accounts/a%20b/");
         let target = Target::parse(&request, &origin("https://api.bank.example")).unwrap();
         assert_eq!(target.origin().as_str(), "https://api.bank.example");
+    }
+
+    #[test]
+    fn a_segment_is_decoded_once_if_it_has_one_reading() {
+        let segments = |target: &str| {
+            let request = get(target);
+            let target = Target::parse_with(&request, &origin("https://api.example"), PathCharacters::Uri).unwrap();
+            [0, 1, 2].map(|index| target.segment(index).map(Cow::into_owned))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(segments("/a/1001"), [some("a"), some("1001"), None]);
+        assert_eq!(segments("/a/1001/?x=/y"), [some("a"), some("1001"), None]);
+        assert_eq!(segments("/a/caf%C3%A9/"), [some("a"), some("caf\u{e9}"), None]);
+        assert_eq!(segments("/a/x%20y/B"), [some("a"), some("x y"), some("B")]);
+        assert_eq!(segments("/"), [None, None, None]);
+        // Data: one upstream reads another text than the next.
+        for segment in ["1001;v=1", "100%2531", "%31001", "1001%20", "1001%3Fx"] {
+            assert_eq!(segments(&format!("/a/{segment}/c")), [some("a"), None, some("c")], "{segment}");
+        }
     }
 }
