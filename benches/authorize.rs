@@ -24,6 +24,16 @@ fn authorize(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group(format!("certificate-bound JWT of {} bytes", token.len()));
     group.bench_function("authorize, warm cache", |bencher| bencher.iter(|| stage.decide_at_once(&bound)));
+    // With ten requirements beside the scope, and the same token on a route without them.
+    let more = format!("Bearer {}", stage.token_with_more());
+    for (path, name) in [
+        ("/required/1001?view=full", "authorize, ten requirements, warm cache"),
+        ("/accounts/1001?view=full", "authorize, no requirements, the same token, warm cache"),
+    ] {
+        let sent = stage.sent(path, &more, None);
+        drop(stage.decide_at_once(&sent));
+        group.bench_function(name, |bencher| bencher.iter(|| stage.decide_at_once(&sent)));
+    }
     group.bench_function("SHA-256 of the token", |bencher| bencher.iter(|| sha256(token.as_bytes())));
     // The same token, introspected at its issuer, so that only the kind of validation differs.
     let (issuer, now) = (&stage.issuer, stage.now);

@@ -184,7 +184,7 @@ impl Gateway {
         let token = validated.inspect_err(|error| seen.named = error.named().cloned())?;
         seen.token = Some(token.clone());
         let bound = BoundToken::prove(token, evidence)?;
-        Ok(Verdict::Judged(guard.authorize(bound, &request.headers, now)?))
+        Ok(Verdict::Judged(guard.authorize(bound, &target, &request.headers, now)?))
     }
 
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.

@@ -24,6 +24,7 @@ use http::{Request, Version};
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{KeyKind, SigningKey};
+use serde_json::json;
 use tokio::runtime::Handle;
 
 /// The gateway, and who sends it requests.
@@ -119,6 +120,25 @@ issuers:
 routes:
   - {{ name: accounts, path: /accounts/**, methods: [GET], scopes: [accounts], issuers: [bank], upstream: accounts }}
   - {{ name: balances, path: /balances/**, methods: [GET], scopes: [accounts], issuers: [asked], upstream: accounts }}
+  - name: required
+    path: /required/{{account_id}}
+    methods: [GET]
+    scopes: [accounts]
+    issuers: [bank]
+    upstream: accounts
+    require:
+      clients: {{ deny: [another-client] }}
+      subject: required
+      token_lifetime: 1h
+      claims:
+        - {{ claim: /consent/status, equals: authorised }}
+        - {{ claim: /roles, contains: AISP }}
+        - {{ claim: /level, one_of: [2, 3] }}
+      authorization_details:
+        - {{ type: account_information, actions: [read_balances], match: [{{ detail: /accounts, contains: {{ path: account_id }} }}] }}
+        - {{ type: account_view, match: [{{ detail: /view, equals: {{ query: view }} }}, {{ detail: /methods, contains: {{ method: true }} }}] }}
+        - {{ type: location, locations: ["https://api.bank.example/required"], privileges: [holder] }}
+      authentication: {{ acr: ["urn:bank:loa3"], max_age: 1h }}
   - {{ name: any, path: /any/**, methods: [GET], scopes: [accounts], issuers: [bank{all}], upstream: accounts }}
 {include}
 "#,
@@ -162,6 +182,21 @@ routes:
     /// A token for the client's certificate.
     pub(crate) fn token(&self) -> String {
         self.issuer.token(self.now).bound_to_certificate(&self.client).sign(self.issuer.key(KeyKind::Es256))
+    }
+
+    /// The same with what `/required/1001?view=full` needs beside a scope.
+    #[allow(dead_code, reason = "not every bench has requirements")]
+    pub(crate) fn token_with_more(&self) -> String {
+        let token = self.issuer.token(self.now).bound_to_certificate(&self.client);
+        let token = token.claim("iat", self.now).claim("exp", self.now + 600).claim("auth_time", self.now);
+        let token = token.claim("acr", "urn:bank:loa3").claim("level", 3).claim("roles", json!(["PISP", "AISP"]));
+        let token = token.claim("consent", json!({ "id": "consent-1", "status": "authorised" }));
+        let details = json!([
+            { "type": "account_information", "actions": ["read_balances"], "accounts": ["1002", "1001"] },
+            { "type": "account_view", "view": "full", "methods": ["GET", "HEAD"] },
+            { "type": "location", "locations": ["https://api.bank.example/required"], "privileges": ["holder"] },
+        ]);
+        token.claim("authorization_details", details).sign(self.issuer.key(KeyKind::Es256))
     }
 
     /// A request with these credentials, and with a proof if there is one.

@@ -24,6 +24,14 @@ async fn a_warm_decision_on_a_token_for_a_certificate_allocates_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requirements_beside_scopes_allocate_nothing() {
+    let stage = Stage::set().await;
+    let sent = stage.sent("/required/1001?view=full", &format!("Bearer {}", stage.token_with_more()), None);
+    assert!(allocations(&stage, &sent) > 0, "control: the first one verifies the token");
+    assert_eq!((0..100).map(|_| allocations(&stage, &sent)).min(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_warm_decision_with_a_proof_allocates_for_the_proof_alone() {
     let stage = Stage::set().await;
     let key = SigningKey::generate(KeyKind::Es256, "proofs");

@@ -3,6 +3,7 @@
 mod accepts;
 mod access_tokens;
 mod allocations;
+mod authorization_details;
 mod cors;
 mod dpop;
 mod errors;

@@ -360,6 +360,7 @@ async fn requirements(covered: &Covered) {
       subject: required
       token_lifetime: 10m
       claims: [{ claim: /consent/status, equals: authorised }]
+      authorization_details: [{ type: account_information, actions: [read] }]
       authentication: { acr: ["loa3"], max_age: 5m }
 "#,
         )
@@ -368,8 +369,10 @@ async fn requirements(covered: &Covered) {
     let (now, client) = (world.clock.now(), world.client());
     let good = || {
         let token = world.token().claim("iat", now).claim("exp", now + 600).claim("acr", "loa3");
-        token.claim("auth_time", now - 310).claim("consent", json!({ "status": "authorised" }))
+        let token = token.claim("auth_time", now - 310).claim("consent", json!({ "status": "authorised" }));
+        token.claim("authorization_details", json!([{ "type": "account_information", "actions": ["read"] }]))
     };
+    let details = |details: Value| good().claim("authorization_details", details).without("acr");
     passes(&world, "requirements", request("/accounts/1001", &world.sign(&good()))).await;
     let client_id = world.token().claims()["client_id"].clone();
     let cases: Vec<(Code, &str, AccessToken)> = vec![
@@ -379,6 +382,10 @@ async fn requirements(covered: &Covered) {
         (Code::TokenLifetimeExceeded, "FAPI2-RS-15", good().claim("exp", now + 601)),
         (Code::ClaimRefused, "another value", good().claim("consent", json!({ "status": "revoked" }))),
         (Code::ClaimRefused, "no claim", good().without("consent")),
+        (Code::TokenClaimMalformed, "RAR-01", details(json!({ "type": "account_information", "actions": ["read"] }))),
+        (Code::TokenClaimMalformed, "RAR-01", details(json!([{ "actions": ["read"] }]))),
+        (Code::AuthorizationDetailsInsufficient, "RAR-03", details(json!([{ "type": "account_information" }]))),
+        (Code::AuthorizationDetailsInsufficient, "no claim", good().without("authorization_details")),
         (Code::AcrInsufficient, "STEP-01", good().claim("acr", "loa2")),
         (Code::AuthenticationTooOld, "STEP-06", good().claim("auth_time", now - 311)),
         (Code::AuthenticationTooOld, "STEP-05", good().without("auth_time")),

@@ -161,7 +161,7 @@ fn what_a_route_requires_is_a_step_with_both_sides_where_there_is_anything() {
     let offline = Offline::with(|scene| {
         let require = "require: { clients: { deny: [x] }, subject: required, token_lifetime: 5m, claims: [{ claim: /role, \
                        one_of: [1, true] }, { claim: /consent/status, equals: ok }, { claim: /roles, contains: a }], \
-                       authentication: { acr: [loa3], max_age: 5m } }";
+                       authorization_details: [{ type: t, match: [{ detail: /m, equals: { method: true } }] }], authentication: { acr: [loa3], max_age: 5m } }";
         let usual = "scopes: { any: [payments, accounts] }";
         scene.replace(usual, &format!("{usual}\n    {require}"))
     });
@@ -172,6 +172,7 @@ fn what_a_route_requires_is_a_step_with_both_sides_where_there_is_anything() {
         let token =
             offline.token().bound_to_certificate(&client).claim("consent", serde_json::json!({ "status": "ok" }));
         let token = token.claim("role", true).claim("roles", serde_json::json!(["a"])).claim("acr", "loa3");
+        let token = token.claim("authorization_details", serde_json::json!([{ "type": "t", "m": "POST" }]));
         token.claim("auth_time", now).claim("client_id", "app").claim("iat", now).claim("exp", now + 300)
     };
     let explain = |path: &str, token: AccessToken| {
@@ -181,13 +182,17 @@ fn what_a_route_requires_is_a_step_with_both_sides_where_there_is_anything() {
     let permitted = explain("/payments", good());
     permitted.assert(0, "ok"); // control
     let expected = "client_id none of [\"x\"], a sub that is not the client's, a lifetime of at most 300 seconds, /role one of \
-                    [1, true], /consent/status \"ok\", /roles with \"a\", acr one of [\"loa3\"] and auth_time at most 300 \
+                    [1, true], /consent/status \"ok\", /roles with \"a\", authorization_details with type \"t\", /m equal to the method, acr one of [\"loa3\"] and auth_time at most 300 \
                     seconds ago";
-    let found =
-        "a lifetime of 300 seconds, /role true, /consent/status \"ok\", /roles a list, acr \"loa3\" and auth_time";
+    let found = "a lifetime of 300 seconds, /role true, /consent/status \"ok\", /roles a list, authorization_details with the types \
+         [\"t\"], acr \"loa3\" and auth_time";
     for part in [expected, found, "scope one of [\"payments\", \"accounts\"]", "; require: client_id none of"] {
         assert!(permitted.text.contains(part), "no {part:?} in {}", permitted.text);
     }
+    let details = serde_json::json!([{ "type": "t", "m": "GET" }]);
+    let refused = explain("/payments", good().claim("authorization_details", details));
+    refused.assert(1, "authorization_details_insufficient");
+    assert!(refused.text.contains("entry 0 of the route, type \"t\": /m of the nearest"), "{}", refused.text);
     let refused = explain("/payments", good().claim("acr", "loa2"));
     refused.assert(1, "acr_insufficient");
     assert!(

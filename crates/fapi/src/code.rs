@@ -259,6 +259,8 @@ codes! {
     TokenLifetimeExceeded = "token_lifetime_exceeded", UNAUTHORIZED, Some(InvalidToken);
     /// A claim is missing or not what `require.claims` says.
     ClaimRefused = "claim_refused", FORBIDDEN, Some(InsufficientRights);
+    /// No element of `authorization_details` has all that an entry of `require.authorization_details` says (RFC 9396 §9).
+    AuthorizationDetailsInsufficient = "authorization_details_insufficient", FORBIDDEN, Some(InsufficientRights);
     /// `acr` is none of those in `require.authentication` (RFC 9470 §3).
     AcrInsufficient = "acr_insufficient", UNAUTHORIZED, Some(InsufficientUserAuthentication);
     /// `auth_time` is longer ago than `require.authentication` allows, or unknown (RFC 9470 §3).

@@ -27,7 +27,7 @@ use crate::UnixTime;
 use crate::credentials::{CredentialsError, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::policy::{Policy, PolicyError};
-use crate::route::{Matched, Requirement, Route, UpstreamRef};
+use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::BoundToken;
 use crate::token::ActiveToken;
 
@@ -67,12 +67,19 @@ impl Guard {
         &self.policy
     }
 
-    /// Checks whether the token satisfies the policy at `now`. `headers` say whether the body has to be judged as well.
+    /// Checks whether the token satisfies the policy at `now`, for a request with this target. `headers` say whether the
+    /// body has to be judged as well.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub fn authorize(self, token: BoundToken, headers: &HeaderMap, now: UnixTime) -> Result<Judged, PolicyError> {
-        self.policy.check(token.claims(), now)?;
+    pub fn authorize(
+        self,
+        token: BoundToken,
+        target: &Target<'_>,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Judged, PolicyError> {
+        self.policy.check(token.claims(), target, now)?;
         let authorized = Authorized { route: self.route, token: Some(token) };
         Ok(if is_form(headers) { Judged::AwaitsForm(AwaitsForm(authorized)) } else { Judged::Authorized(authorized) })
     }
@@ -180,7 +187,7 @@ mod tests {
     use crate::dpop::{NoProofKeys, ProofContext};
     use crate::peer::Peer;
     use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
-    use crate::route::{Origin, Routes, Target};
+    use crate::route::{Origin, Routes};
     use crate::sender::SenderEvidence;
     use crate::testing::{certificate, freshness, introspected, route};
 
@@ -215,14 +222,14 @@ mod tests {
 
     #[test]
     fn a_guard_judges_by_its_policy() {
-        let authorize = |scope: &str| {
+        let code = |scope: &str| {
             let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
             assert_eq!(guard.policy().scope_text(), "accounts");
-            guard.authorize(bound(scope), &HeaderMap::new(), NOW).err().map(|error| error.code())
+            authorize(guard, scope, &HeaderMap::new()).err().map(|error| error.code())
         };
-        assert_eq!((authorize("accounts"), authorize("openid accounts")), (None, None)); // control
+        assert_eq!((code("accounts"), code("openid accounts")), (None, None)); // control
         for scope in ["", "account", "accounts.read", "ACCOUNTS"] {
-            assert_eq!(authorize(scope), Some(Code::ScopeInsufficient), "{scope:?}");
+            assert_eq!(code(scope), Some(Code::ScopeInsufficient), "{scope:?}");
         }
     }
 
@@ -231,7 +238,7 @@ mod tests {
         let judged = |kind: &'static str| {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
             let Admission::Protected(guard) = admission("/p") else { panic!("the route is protected") };
-            guard.authorize(bound("accounts"), &headers, NOW).unwrap()
+            authorize(guard, "accounts", &headers).unwrap()
         };
         let Judged::Authorized(authorized) = judged("application/json") else { panic!("JSON holds no parameters") };
         assert!(authorized.redeem(None).is_ok()); // control
@@ -248,6 +255,13 @@ mod tests {
         let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         Admission::to(routes().find(&Target::parse(&request, &origin).unwrap()).unwrap())
+    }
+
+    /// Judges a request for `/p` with a token of this scope.
+    fn authorize(guard: Guard, scope: &str, headers: &HeaderMap) -> Result<Judged, PolicyError> {
+        let (request, ()) = Request::get("/p").body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, NOW)
     }
 
     /// A token with this scope that is bound to the client's certificate.

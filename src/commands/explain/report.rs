@@ -131,6 +131,8 @@ impl Step {
                 | PolicyError::SubjectMissing { .. }
                 | PolicyError::TokenLifetimeExceeded { .. }
                 | PolicyError::ClaimRefused { .. }
+                | PolicyError::AuthorizationDetailsMalformed
+                | PolicyError::AuthorizationDetailsInsufficient { .. }
                 | PolicyError::AcrInsufficient { .. }
                 | PolicyError::AuthenticationTooOld { .. },
             ) => Self::Requirements,

@@ -2,20 +2,31 @@
 
 use std::time::Duration;
 
-use fapi::policy::{Authentication, ClaimRule, Clients, InvalidPolicy, Needed, Requirements, Scalar, TokenLifetime};
+use fapi::policy::{
+    Authentication, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule, Needed,
+    Operand, Requirements, Scalar, TokenLifetime,
+};
+use fapi::route::Pattern;
 
 use super::Build;
 use crate::config::error::KeyPath;
 use crate::config::file;
 
 impl Build<'_> {
-    pub(super) fn require(&mut self, at: &KeyPath, entry: Option<&file::Require>) -> Option<Requirements> {
+    /// `pattern` is that of the route's path, if that can be read.
+    pub(super) fn require(
+        &mut self,
+        at: &KeyPath,
+        entry: Option<&file::Require>,
+        pattern: Option<&Pattern>,
+    ) -> Option<Requirements> {
         let Some(entry) = entry else { return Some(Requirements::default()) };
         let parts = [
             entry.clients.is_some(),
             entry.subject.is_some(),
             entry.token_lifetime.is_some(),
             entry.claims.is_some(),
+            entry.authorization_details.is_some(),
             entry.authentication.is_some(),
         ];
         if !parts.contains(&true) {
@@ -33,6 +44,8 @@ impl Build<'_> {
             self.valid(&at, TokenLifetime::new(longest.0))
         });
         let claims = self.required_claims(&at.key("claims"), entry.claims.as_deref());
+        let details = entry.authorization_details.as_deref();
+        let details = self.required_details(&at.key("authorization_details"), details, pattern);
         let authentication = entry.authentication.as_ref();
         let authentication = authentication.map(|entry| self.authentication_of_user(&at.key("authentication"), entry));
         let all = |good: bool| if good { Some(()) } else { None };
@@ -42,6 +55,7 @@ impl Build<'_> {
             subject: entry.subject == Some(file::RequiredSubject::Required),
             token_lifetime: lifetime.flatten(),
             claims: claims?,
+            authorization_details: details?,
             authentication: authentication.flatten(),
         })
     }
@@ -90,6 +104,122 @@ impl Build<'_> {
             }
             rule => self.valid(&at.key("claim"), rule),
         }
+    }
+
+    fn required_details(
+        &mut self,
+        at: &KeyPath,
+        entries: Option<&[file::RequiredDetail]>,
+        pattern: Option<&Pattern>,
+    ) -> Option<Vec<DetailRule>> {
+        let Some(entries) = entries else { return Some(Vec::new()) };
+        if entries.is_empty() {
+            self.report.empty(at, "the list is empty; name a type, or remove the key");
+            return None;
+        }
+        let each = entries.iter().enumerate();
+        let rules: Vec<_> = each.map(|(index, entry)| self.required_detail(&at.index(index), entry, pattern)).collect();
+        rules.into_iter().collect()
+    }
+
+    fn required_detail(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::RequiredDetail,
+        pattern: Option<&Pattern>,
+    ) -> Option<DetailRule> {
+        let way_out = "write the type of the elements, such as `payment_initiation`";
+        let kind = self.text(&at.key("type"), entry.kind.as_deref(), way_out);
+        let mut names = |key: &str, names: &Option<Vec<String>>, may_be_empty: bool| {
+            let Some(names) = names else { return Some(Vec::new()) };
+            let at = at.key(key);
+            if !may_be_empty {
+                self.list(&at, Some(names), "name what the element must have, or remove the key")?;
+            }
+            self.no_repeats(&at, names);
+            Some(names.iter().map(|name| name.as_str().into()).collect())
+        };
+        let actions = names("actions", &entry.actions, false);
+        let locations = names("locations", &entry.locations, false);
+        let privileges = names("privileges", &entry.privileges, false);
+        let harmless = names("harmless_members", &entry.harmless_members, true);
+        let members = self.required_members(&at.key("match"), entry.members.as_deref(), pattern);
+        let needs = DetailNeeds {
+            actions: actions?,
+            privileges: privileges?,
+            locations: locations?,
+            members: members?,
+            harmless_members: entry.harmless_members.as_ref().and(harmless),
+        };
+        let rule = DetailRule::new(kind?, needs);
+        self.valid(&at.key("type"), rule)
+    }
+
+    fn required_members(
+        &mut self,
+        at: &KeyPath,
+        entries: Option<&[file::RequiredMember]>,
+        pattern: Option<&Pattern>,
+    ) -> Option<Vec<MemberRule>> {
+        let Some(entries) = entries else { return Some(Vec::new()) };
+        if entries.is_empty() {
+            self.report.empty(at, "the list is empty; name a member, or remove the key");
+            return None;
+        }
+        let each = entries.iter().enumerate();
+        let rules: Vec<_> = each.map(|(index, entry)| self.required_member(&at.index(index), entry, pattern)).collect();
+        rules.into_iter().collect()
+    }
+
+    fn required_member(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::RequiredMember,
+        pattern: Option<&Pattern>,
+    ) -> Option<MemberRule> {
+        let way_out = "write a JSON pointer, such as `/creditorAccount/iban`";
+        let member = self.text(&at.key("detail"), entry.detail.as_deref(), way_out);
+        let needed = match (&entry.equals, &entry.one_of, &entry.contains) {
+            (Some(value), None, None) => self.operand(&at.key("equals"), value, pattern).map(Comparison::Equals),
+            (None, Some(values), None) => Some(Comparison::OneOf(values.iter().map(scalar).collect())),
+            (None, None, Some(value)) => self.operand(&at.key("contains"), value, pattern).map(Comparison::Contains),
+            _ => {
+                // One whose value cannot be read is not missing.
+                let written = ["equals", "one_of", "contains"].map(|key| at.key(key));
+                self.report.problem_unless(&written, at, "write exactly one of `equals`, `one_of` and `contains`");
+                None
+            }
+        };
+        match MemberRule::new(member?, needed?) {
+            Err(error @ InvalidPolicy::ClaimValues) => {
+                self.report.empty(&at.key("one_of"), &error.to_string());
+                None
+            }
+            rule => self.valid(&at.key("detail"), rule),
+        }
+    }
+
+    fn operand(&mut self, at: &KeyPath, operand: &file::Operand, pattern: Option<&Pattern>) -> Option<Operand> {
+        Some(match operand {
+            file::Operand::Value(value) => Operand::Value(scalar(value)),
+            file::Operand::Path(name) => {
+                // The problem of a path that cannot be read is reported there.
+                let pattern = pattern?;
+                let Some(segment) = pattern.variable(name) else {
+                    self.unknown(at, "variable of the path is named", name, pattern.variables(), false);
+                    return None;
+                };
+                Operand::Path { name: name.as_str().into(), segment }
+            }
+            file::Operand::Query(name) => {
+                if name.is_empty() {
+                    self.problem(at, "the name is empty; write that of a parameter of the query");
+                    return None;
+                }
+                Operand::Query(name.as_str().into())
+            }
+            file::Operand::Method => Operand::Method,
+        })
     }
 
     fn authentication_of_user(&mut self, at: &KeyPath, entry: &file::RequiredAuthentication) -> Option<Authentication> {

@@ -123,7 +123,8 @@ impl Build<'_> {
         let path_characters = self.path_characters(&at.key("path_characters"), entry);
         let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
         let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
-        let requirement = self.requirement(at, entry, names, unsaid);
+        let readable = pattern.as_ref().and_then(|pattern| pattern.as_ref().ok());
+        let requirement = self.requirement(at, entry, names, unsaid, readable);
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
         let limits = self.route_limits(&at.key("limits"), entry.limits.as_mut());
@@ -224,6 +225,7 @@ impl Build<'_> {
         entry: &mut file::Route,
         names: &Names,
         unsaid: Unsaid,
+        pattern: Option<&Pattern>,
     ) -> Option<Requirement> {
         let (scopes_at, public_at) = (at.key("scopes"), at.key("public"));
         let public = entry.public == Some(true);
@@ -261,7 +263,7 @@ impl Build<'_> {
                 })
             }
         };
-        let requirements = self.require(&at.key("require"), entry.require.as_ref());
+        let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern);
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);

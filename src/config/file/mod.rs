@@ -30,7 +30,8 @@ pub(super) use self::listeners::{
 };
 pub(super) use self::metadata::{Metadata, Resource};
 pub(super) use self::require::{
-    Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredSubject, Scalar,
+    Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
+    RequiredSubject, Scalar,
 };
 pub(super) use self::routes::{
     HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,

@@ -1,10 +1,11 @@
 //! `routes[].require`: what a route requires of a token beside its scopes.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::Duration;
@@ -22,6 +23,9 @@ pub(in crate::config) struct Require {
     /// Claims that the token has to have.
     #[schemars(length(min = 1))]
     pub(in crate::config) claims: Option<Vec<RequiredClaim>>,
+    /// What the token's `authorization_details` must have (RFC 9396): for each entry, one element that meets all of it.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) authorization_details: Option<Vec<RequiredDetail>>,
     /// How strongly and how recently its user has to be authenticated (RFC 9470).
     pub(in crate::config) authentication: Option<RequiredAuthentication>,
 }
@@ -64,6 +68,49 @@ pub(in crate::config) struct RequiredClaim {
     pub(in crate::config) contains: Option<Scalar>,
 }
 
+/// What one element of `authorization_details` must have, all of it.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RequiredDetail {
+    /// The type of the element.
+    #[serde(rename = "type")]
+    #[schemars(required)]
+    pub(in crate::config) kind: Option<String>,
+    /// The actions that it must have, all of them.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) actions: Option<Vec<String>>,
+    /// The locations that it must have, all of them, compared exactly.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) locations: Option<Vec<String>>,
+    /// The privileges that it must have, all of them.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) privileges: Option<Vec<String>>,
+    /// What other members of it must be.
+    #[serde(rename = "match")]
+    #[schemars(length(min = 1))]
+    pub(in crate::config) members: Option<Vec<RequiredMember>>,
+    /// The members that it may have beside those that are named here, which any other member might limit; `[]` means none.
+    /// Default: any.
+    pub(in crate::config) harmless_members: Option<Vec<String>>,
+}
+
+/// A member of an element, and what it has to be: `equals`, `one_of` or `contains`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["equals"] }, { "required": ["one_of"] }, { "required": ["contains"] }]))]
+pub(in crate::config) struct RequiredMember {
+    /// The JSON pointer to it from the element, such as `/creditorAccount/iban` (RFC 6901).
+    #[schemars(required)]
+    pub(in crate::config) detail: Option<String>,
+    /// What it has to be: a value, or what the request has, such as `{ path: account_id }`.
+    pub(in crate::config) equals: Option<Operand>,
+    /// The values of which it has to be one.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) one_of: Option<Vec<Scalar>>,
+    /// What it has to contain; it is a list then.
+    pub(in crate::config) contains: Option<Operand>,
+}
+
 /// How strongly and how recently a user has to be authenticated; what is not met is answered with what is needed, so that the
 /// client can obtain it.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -77,6 +124,108 @@ pub(in crate::config) struct RequiredAuthentication {
     pub(in crate::config) max_age: Option<Duration>,
 }
 
+/// What a member is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Operand {
+    /// A value.
+    Value(Scalar),
+    /// The variable of the path with this name, written as `{ path: name }`.
+    Path(String),
+    /// The parameter of the query with this name, written as `{ query: name }`.
+    Query(String),
+    /// The method, written as `{ method: true }`.
+    Method,
+}
+
+impl<'de> Deserialize<'de> for Operand {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Operand;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(OPERANDS)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Operand, E> {
+                Ok(Operand::Value(Scalar::Text(text.to_owned())))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Operand, E> {
+                Ok(Operand::Value(Scalar::Bool(value)))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Operand, E> {
+                Ok(Operand::Value(Scalar::Number(number)))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Operand, E> {
+                Scalar::whole(number).map(Operand::Value)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Operand, A::Error> {
+                let invalid = || A::Error::invalid_value(Unexpected::Map, &self);
+                let operand = match map.next_key::<String>()?.as_deref() {
+                    Some("path") => Operand::Path(map.next_value()?),
+                    Some("query") => Operand::Query(map.next_value()?),
+                    Some("method") if map.next_value()? => Operand::Method,
+                    Some(_) | None => return Err(invalid()),
+                };
+                match map.next_entry::<String, IgnoredAny>()? {
+                    None => Ok(operand),
+                    Some(_) => Err(invalid()),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Forms)
+    }
+}
+
+const OPERANDS: &str =
+    "a text, a whole number, `true`, `false`, `{ path: name }`, `{ query: name }` or `{ method: true }`";
+
+impl Serialize for Operand {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Value(value) => value.serialize(serializer),
+            Self::Path(name) => BTreeMap::from([("path", name)]).serialize(serializer),
+            Self::Query(name) => BTreeMap::from([("query", name)]).serialize(serializer),
+            Self::Method => BTreeMap::from([("method", true)]).serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for Operand {
+    fn schema_name() -> Cow<'static, str> {
+        "Operand".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let form = |key: &str, value: Schema| {
+            json_schema!({
+                "type": "object",
+                "properties": { key: value },
+                "required": [key],
+                "additionalProperties": false,
+            })
+        };
+        let path = json_schema!({ "description": "The name of a variable of the path.", "type": "string" });
+        let query = json_schema!({ "description": "The name of a parameter of the query.", "type": "string" });
+        let method = json_schema!({ "description": "The method.", "const": true });
+        json_schema!({
+            "description": format!("What it is compared with: {OPERANDS}."),
+            "oneOf": [
+                { "type": ["string", "integer", "boolean"] },
+                form("path", path),
+                form("query", query),
+                form("method", method),
+            ],
+        })
+    }
+}
+
 /// A value of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Scalar {
@@ -86,6 +235,12 @@ pub(in crate::config) enum Scalar {
     Number(i64),
     /// `true` or `false`.
     Bool(bool),
+}
+
+impl Scalar {
+    fn whole<E: Error>(number: u64) -> Result<Self, E> {
+        i64::try_from(number).map(Self::Number).map_err(|_| E::custom("the number is too large"))
+    }
 }
 
 impl<'de> Deserialize<'de> for Scalar {
@@ -112,7 +267,7 @@ impl<'de> Deserialize<'de> for Scalar {
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Scalar, E> {
-                i64::try_from(number).map(Scalar::Number).map_err(|_| E::custom("the number is too large"))
+                Scalar::whole(number)
             }
         }
 

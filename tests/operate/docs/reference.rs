@@ -181,19 +181,22 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
         Some("Size") => return Type::plain("size"),
         Some("FilePath") => return Type::plain("file"),
         Some("Scopes") => return Type::plain("list of strings, or `{ all: [...] }`, or `{ any: [...] }`"),
+        Some("Scalar") => return Type::plain("string, integer or boolean"),
+        Some("Operand") => return Type::plain("string, integer, boolean or object"),
         Some(_) | None => {}
+    }
+    // One whose keys exclude each other has both.
+    if value.get("properties").is_some() {
+        return Type { text: "object".into(), object: Some(value), suffix: "" };
     }
     if value.get("oneOf").is_some() || value.get("enum").is_some() {
         return Type::plain("choice");
-    }
-    if value.get("properties").is_some() {
-        return Type { text: "object".into(), object: Some(value), suffix: "" };
     }
     let at_least_one = if value["minItems"] == 1 { ", at least one" } else { "" };
     match value["type"].as_str() {
         Some("array") => {
             let entry = kind_of(schema, &value["items"]);
-            Type { text: format!("list of {}s{at_least_one}", entry.text), object: entry.object, suffix: "[]" }
+            Type { text: format!("list of {}{at_least_one}", plural(&entry.text)), object: entry.object, suffix: "[]" }
         }
         Some("object") => {
             let entry = kind_of(schema, &value["additionalProperties"]);
@@ -205,6 +208,16 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
         Some(plain) => Type::plain(plain),
         None => panic!("what is the type of {value}?"),
     }
+}
+
+/// "strings, integers or booleans" of "string, integer or boolean".
+fn plural(kind: &str) -> String {
+    let words = kind.split(' ').map(|word| match word.strip_suffix(',') {
+        Some(word) => format!("{word}s,"),
+        None if word == "or" => word.to_owned(),
+        None => format!("{word}s"),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn range_of(value: &Value) -> String {

@@ -1,10 +1,9 @@
 //! Claims that a route requires, wherever in the token they are (RFC 6901).
 
-use std::fmt;
-
 use serde_json::Value;
 
 use super::error::{InvalidPolicy, PolicyError};
+use super::value::{Pointer, Scalar, list};
 use crate::text::shown_value;
 use crate::token::Claims;
 
@@ -24,42 +23,6 @@ pub enum Needed {
     Contains(Scalar),
 }
 
-/// A value that a claim is compared with; exactly, and only with one of its own type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scalar {
-    /// A text.
-    Text(Box<str>),
-    /// A whole number. A claim such as `1.0` is another value.
-    Number(i64),
-    /// `true` or `false`.
-    Bool(bool),
-}
-
-impl Scalar {
-    fn is(&self, value: &Value) -> bool {
-        match self {
-            Self::Text(text) => value.as_str() == Some(text),
-            Self::Number(number) => value.as_i64() == Some(*number),
-            Self::Bool(bool) => value.as_bool() == Some(*bool),
-        }
-    }
-}
-
-/// As in JSON.
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Bool(value) => write!(f, "{value}"),
-        }
-    }
-}
-
-fn list(values: &[Scalar]) -> String {
-    values.iter().map(Scalar::to_string).collect::<Vec<_>>().join(", ")
-}
-
 impl ClaimRule {
     /// A rule for the claim that a JSON pointer names, such as `/consent/status`.
     ///
@@ -73,9 +36,13 @@ impl ClaimRule {
         }
     }
 
+    fn find<'c>(&self, claims: &'c Claims) -> Option<&'c Value> {
+        self.pointer.find(claims.get(self.pointer.first()))
+    }
+
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
-        let claim = &self.pointer.text;
+        let claim = self.pointer.as_str();
         match &self.needed {
             Needed::OneOf(values) if values.len() == 1 => format!("{claim} {}", list(values)),
             Needed::OneOf(values) => format!("{claim} one of [{}]", list(values)),
@@ -85,11 +52,11 @@ impl ClaimRule {
 
     /// What a token has in its place.
     pub(super) fn found(&self, claims: &Claims) -> String {
-        format!("{} {}", self.pointer.text, shown_value(self.pointer.find(claims)))
+        format!("{} {}", self.pointer.as_str(), shown_value(self.find(claims)))
     }
 
     pub(super) fn check(&self, claims: &Claims) -> Result<(), PolicyError> {
-        let value = self.pointer.find(claims);
+        let value = self.find(claims);
         let met = value.is_some_and(|value| match &self.needed {
             Needed::OneOf(values) => values.iter().any(|wanted| wanted.is(value)),
             Needed::Contains(wanted) => value.as_array().is_some_and(|values| values.iter().any(|one| wanted.is(one))),
@@ -97,46 +64,8 @@ impl ClaimRule {
         if met {
             return Ok(());
         }
-        Err(PolicyError::ClaimRefused { claim: self.pointer.text.clone(), found: shown_value(value) })
+        Err(PolicyError::ClaimRefused { claim: self.pointer.as_str().into(), found: shown_value(value) })
     }
-}
-
-/// A JSON pointer to a claim or into one (RFC 6901), never to all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Pointer {
-    text: Box<str>,
-    /// The name of the claim.
-    claim: Box<str>,
-    /// The steps from there on.
-    steps: Vec<Box<str>>,
-}
-
-impl Pointer {
-    fn parse(text: &str) -> Option<Self> {
-        let mut steps = text.strip_prefix('/')?.split('/').map(unescaped);
-        let claim = steps.next()??;
-        Some(Self { text: text.into(), claim, steps: steps.collect::<Option<_>>()? })
-    }
-
-    fn find<'c>(&self, claims: &'c Claims) -> Option<&'c Value> {
-        self.steps.iter().try_fold(claims.get(&self.claim)?, |value, step| match value {
-            Value::Object(members) => members.get(&**step),
-            Value::Array(values) => values.get(index(step)?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-        })
-    }
-}
-
-/// RFC 6901 §4: `~1` is a slash, and then `~0` a tilde; other uses of the tilde are errors.
-fn unescaped(step: &str) -> Option<Box<str>> {
-    let whole = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    whole.then(|| step.replace("~1", "/").replace("~0", "~").into())
-}
-
-/// RFC 6901 §4: digits without leading zeros.
-fn index(step: &str) -> Option<usize> {
-    let digits = step.bytes().all(|byte| byte.is_ascii_digit()) && (step == "0" || !step.starts_with('0'));
-    if digits { step.parse().ok() } else { None }
 }
 
 #[cfg(test)]

@@ -40,6 +40,12 @@ pub enum InvalidPolicy {
     /// No value that a claim may have.
     #[error("no value is named; name at least one")]
     ClaimValues,
+    /// An element without a type.
+    #[error("no type is named; write that of the elements, such as `payment_initiation`")]
+    DetailType,
+    /// Not a JSON pointer, or one that names a whole element.
+    #[error("is not a JSON pointer into an element; write one such as `/creditorAccount/iban` (RFC 6901)")]
+    DetailPointer,
     /// Neither a class nor an age.
     #[error("nothing is required of the authentication; write `acr` or `max_age`")]
     Authentication,
@@ -87,6 +93,19 @@ pub enum PolicyError {
         /// Its value.
         found: Box<str>,
     },
+    /// `authorization_details` is not what RFC 9396 §2 says.
+    #[error("authorization_details is not a list of objects that each have a type")]
+    AuthorizationDetailsMalformed,
+    /// No element of `authorization_details` has all that an entry of the route requires.
+    #[error("no element of authorization_details meets entry {entry} of the route, type {kind:?}: {why}")]
+    AuthorizationDetailsInsufficient {
+        /// The index of the entry.
+        entry: usize,
+        /// Its type.
+        kind: Box<str>,
+        /// What the nearest element lacks; names members, and nothing of their values.
+        why: Box<str>,
+    },
     /// Its user was authenticated in another way.
     #[error("acr is {found}, the route needs one of {needed}")]
     AcrInsufficient {
@@ -123,6 +142,8 @@ impl PolicyError {
             Self::SubjectMissing { .. } => Code::SubjectMissing,
             Self::TokenLifetimeExceeded { .. } => Code::TokenLifetimeExceeded,
             Self::ClaimRefused { .. } => Code::ClaimRefused,
+            Self::AuthorizationDetailsMalformed => Code::TokenClaimMalformed,
+            Self::AuthorizationDetailsInsufficient { .. } => Code::AuthorizationDetailsInsufficient,
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }

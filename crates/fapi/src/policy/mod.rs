@@ -1,23 +1,29 @@
 //! What a protected route requires of a token, with a file for each kind of rule.
 
 mod authentication;
+mod authorization_details;
 mod claims;
 mod clients;
 mod error;
+mod request;
 mod scopes;
 mod subject;
 mod token_lifetime;
+mod value;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use authentication::Authentication;
-pub use claims::{ClaimRule, Needed, Scalar};
+pub use authorization_details::{Comparison, DetailNeeds, DetailRule, MemberRule};
+pub use claims::{ClaimRule, Needed};
 pub use clients::Clients;
 pub use error::{InvalidPolicy, PolicyError};
+pub use request::{Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
 pub use token_lifetime::TokenLifetime;
+pub use value::Scalar;
 
 use crate::UnixTime;
 use crate::credentials::Scheme;
@@ -61,6 +67,8 @@ pub struct Requirements {
     pub token_lifetime: Option<TokenLifetime>,
     /// Claims that it must have.
     pub claims: Vec<ClaimRule>,
+    /// What its `authorization_details` must have: an element for each of these.
+    pub authorization_details: Vec<DetailRule>,
     /// How its user was authenticated.
     pub authentication: Option<Authentication>,
 }
@@ -79,12 +87,13 @@ impl Requirements {
             self.token_lifetime.map(|_| TokenLifetime::found(claims)),
         ];
         let rules = self.claims.iter().map(|rule| rule.found(claims));
+        let details = (!self.authorization_details.is_empty()).then(|| authorization_details::found(claims));
         let authentication = self.authentication.as_ref().map(|_| Authentication::found(claims));
-        parts.into_iter().flatten().chain(rules).chain(authentication).collect::<Vec<_>>().join(", ")
+        parts.into_iter().flatten().chain(rules).chain(details).chain(authentication).collect::<Vec<_>>().join(", ")
     }
 
     /// What another token would satisfy comes before what another authentication of the user would.
-    fn check(&self, claims: &Claims, now: UnixTime) -> Result<(), PolicyError> {
+    fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<(), PolicyError> {
         if let Some(clients) = &self.clients {
             clients.check(claims)?;
         }
@@ -95,6 +104,7 @@ impl Requirements {
             lifetime.check(claims)?;
         }
         self.claims.iter().try_for_each(|rule| rule.check(claims))?;
+        authorization_details::check(&self.authorization_details, claims, request)?;
         self.authentication.as_ref().map_or(Ok(()), |authentication| authentication.check(claims, now))
     }
 }
@@ -108,8 +118,9 @@ impl fmt::Display for Requirements {
             self.token_lifetime.map(TokenLifetime::shown),
         ];
         let rules = self.claims.iter().map(ClaimRule::shown);
+        let details = self.authorization_details.iter().map(DetailRule::shown);
         let authentication = self.authentication.as_ref().map(Authentication::shown);
-        let all: Vec<_> = parts.into_iter().flatten().chain(rules).chain(authentication).collect();
+        let all: Vec<_> = parts.into_iter().flatten().chain(rules).chain(details).chain(authentication).collect();
         f.write_str(&all.join(", "))
     }
 }
@@ -196,13 +207,14 @@ impl Policy {
         self.scopes.needed()
     }
 
-    /// Checks whether a token with these claims satisfies the policy at `now`: its scopes, and then everything else.
+    /// Checks whether a token with these claims satisfies the policy for this request at `now`: its scopes, and then
+    /// everything else.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub(crate) fn check(&self, claims: &Claims, now: UnixTime) -> Result<(), PolicyError> {
+    pub(crate) fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<(), PolicyError> {
         self.scopes.check(claims)?;
-        self.requirements.check(claims, now)
+        self.requirements.check(claims, request, now)
     }
 }
 

@@ -74,7 +74,7 @@ impl Pattern {
     }
 
     /// The names of its segments, from left to right.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
+    pub fn variables(&self) -> impl Iterator<Item = &str> + Clone {
         self.variables.iter().map(|variable| &*variable.name)
     }
 

@@ -9,6 +9,7 @@ use http::request::Parts;
 use super::error::RouteError;
 use super::origin::Origin;
 use super::path::{PathCharacters, ReceivedPath};
+use crate::policy::RequestValues;
 
 /// The target of a request: method, path and query, at a known origin.
 ///
@@ -95,6 +96,20 @@ impl<'r> Target<'r> {
     /// (RFC 9449 §4.2).
     pub fn htu(&self) -> String {
         format!("{}{}", self.origin.as_str(), self.path.as_str())
+    }
+}
+
+impl RequestValues for Target<'_> {
+    fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    fn segment(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.path.segment(index)
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.query
     }
 }
 

@@ -1,0 +1,522 @@
+//! What a route requires of `authorization_details` (RFC 9396).
+
+use serde_json::{Map, Value};
+
+use super::error::{InvalidPolicy, PolicyError};
+use super::request::{Operand, RequestValues};
+use super::value::{Pointer, Scalar, list};
+use crate::text::{Names, printable};
+use crate::token::Claims;
+
+/// What one element of `authorization_details` must have, all of it. Elements are never put together, since each is a right of
+/// its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetailRule {
+    kind: Box<str>,
+    needs: DetailNeeds,
+}
+
+/// What an element must have beside its type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DetailNeeds {
+    /// Actions, all of these (RFC 9396 §2.2).
+    pub actions: Vec<Box<str>>,
+    /// Privileges, all of these.
+    pub privileges: Vec<Box<str>>,
+    /// Locations, all of these; compared exactly.
+    pub locations: Vec<Box<str>>,
+    /// Other members, and what they have to be.
+    pub members: Vec<MemberRule>,
+    /// The members beside those that the rule names which an element may have; by default, any.
+    pub harmless_members: Option<Vec<Box<str>>>,
+}
+
+/// A member of an element, or a value within one, and what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRule {
+    pointer: Pointer,
+    needed: Comparison,
+}
+
+/// What a member has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// This value.
+    Equals(Operand),
+    /// One of these values, of which there is at least one.
+    OneOf(Vec<Scalar>),
+    /// A list that contains this value.
+    Contains(Operand),
+}
+
+impl DetailRule {
+    /// A rule for elements of this type, compared exactly.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy::DetailType`].
+    pub fn new(kind: &str, needs: DetailNeeds) -> Result<Self, InvalidPolicy> {
+        if kind.is_empty() { Err(InvalidPolicy::DetailType) } else { Ok(Self { kind: kind.into(), needs }) }
+    }
+
+    /// What it requires, for operators.
+    pub(super) fn shown(&self) -> String {
+        let lists = self.lists().into_iter().filter(|(_, wanted)| !wanted.is_empty());
+        let lists = lists.map(|(name, wanted)| format!(", {name} {}", Names::of(wanted.iter().map(|one| &**one))));
+        let members = self.needs.members.iter().map(|member| format!(", {}", member.shown()));
+        let harmless = self.needs.harmless_members.as_ref().map(|names| match &**names {
+            [] => ", no other members".to_owned(),
+            names => format!(", no other members but {}", Names::of(names.iter().map(|name| &**name))),
+        });
+        let needs: String = lists.chain(members).chain(harmless).collect();
+        format!("authorization_details with type {:?}{needs}", self.kind)
+    }
+
+    fn check(&self, entry: usize, elements: &[Value], request: &dyn RequestValues) -> Result<(), PolicyError> {
+        let mut nearest: Option<Lack<'_>> = None;
+        for element in
+            elements.iter().filter_map(Value::as_object).filter(|element| kind_of(element) == Some(&*self.kind))
+        {
+            match self.judge(element, request) {
+                Ok(()) => return Ok(()),
+                Err(lack) if nearest.as_ref().is_none_or(|nearest| nearest.met < lack.met) => nearest = Some(lack),
+                Err(_) => {}
+            }
+        }
+        let why = match nearest {
+            Some(lack) => lack.why(),
+            None if elements.is_empty() => "the token has none".to_owned(),
+            None => {
+                let kinds = elements.iter().filter_map(|element| element.get("type")?.as_str());
+                format!("the token has the types {}", Names::of(kinds))
+            }
+        };
+        Err(PolicyError::AuthorizationDetailsInsufficient { entry, kind: printable(&self.kind), why: why.into() })
+    }
+
+    /// What an element lacks first.
+    fn judge<'e>(&'e self, element: &'e Map<String, Value>, request: &dyn RequestValues) -> Result<(), Lack<'e>> {
+        let mut met = 0_usize;
+        for (name, wanted) in self.lists() {
+            let found = element.get(name).and_then(Value::as_array);
+            let has = |wanted: &str| found.is_some_and(|found| found.iter().any(|one| one.as_str() == Some(wanted)));
+            if let Some(missing) = wanted.iter().find(|wanted| !has(wanted)) {
+                return Err(Lack { met, what: Missing::Entry(name, missing) });
+            }
+            met = met.saturating_add(1);
+        }
+        for member in &self.needs.members {
+            let value = member.pointer.find(element.get(member.pointer.first()));
+            if !value.is_some_and(|value| member.needed.is_met_by(value, request)) {
+                return Err(Lack { met, what: Missing::Member(&member.pointer, value.is_some()) });
+            }
+            met = met.saturating_add(1);
+        }
+        match &self.needs.harmless_members {
+            Some(harmless) => {
+                let surplus =
+                    element.keys().find(|name| !self.names(name) && harmless.iter().all(|one| **one != ***name));
+                surplus.map_or(Ok(()), |name| Err(Lack { met, what: Missing::Knowledge(name) }))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The members that are lists of texts (RFC 9396 §2.2), and what they must have.
+    fn lists(&self) -> [(&'static str, &[Box<str>]); 3] {
+        let DetailNeeds { actions, privileges, locations, .. } = &self.needs;
+        [("actions", actions), ("privileges", privileges), ("locations", locations)]
+    }
+
+    /// Whether the rule says something about a member.
+    fn names(&self, name: &str) -> bool {
+        name == "type"
+            || self.lists().iter().any(|(list, wanted)| *list == name && !wanted.is_empty())
+            || self.needs.members.iter().any(|member| member.pointer.first() == name)
+    }
+}
+
+impl MemberRule {
+    /// A rule for the member that a JSON pointer into an element names, such as `/creditorAccount/iban`.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy::DetailPointer`], [`InvalidPolicy::ClaimValues`].
+    pub fn new(pointer: &str, needed: Comparison) -> Result<Self, InvalidPolicy> {
+        let pointer = Pointer::parse(pointer).ok_or(InvalidPolicy::DetailPointer)?;
+        match &needed {
+            Comparison::OneOf(values) if values.is_empty() => Err(InvalidPolicy::ClaimValues),
+            Comparison::OneOf(_) | Comparison::Equals(_) | Comparison::Contains(_) => Ok(Self { pointer, needed }),
+        }
+    }
+
+    fn shown(&self) -> String {
+        let member = self.pointer.as_str();
+        match &self.needed {
+            Comparison::Equals(Operand::Value(value)) => format!("{member} {value}"),
+            Comparison::Equals(operand) => format!("{member} equal to {}", operand.shown()),
+            Comparison::OneOf(values) => format!("{member} one of [{}]", list(values)),
+            Comparison::Contains(operand) => format!("{member} with {}", operand.shown()),
+        }
+    }
+}
+
+impl Comparison {
+    fn is_met_by(&self, value: &Value, request: &dyn RequestValues) -> bool {
+        match self {
+            Self::Equals(operand) => operand.of(request).is_some_and(|wanted| wanted.is(value)),
+            Self::OneOf(values) => values.iter().any(|wanted| wanted.is(value)),
+            Self::Contains(operand) => {
+                let contains = |values: &Vec<Value>| {
+                    operand.of(request).is_some_and(|wanted| values.iter().any(|one| wanted.is(one)))
+                };
+                value.as_array().is_some_and(contains)
+            }
+        }
+    }
+}
+
+/// Checks that there is an element for each rule.
+pub(super) fn check(rules: &[DetailRule], claims: &Claims, request: &dyn RequestValues) -> Result<(), PolicyError> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let elements = elements(claims).ok_or(PolicyError::AuthorizationDetailsMalformed)?;
+    rules.iter().enumerate().try_for_each(|(entry, rule)| rule.check(entry, elements, request))
+}
+
+/// The types of a token's elements, for operators, and nothing else of them: they are personal data (RFC 9396 §13).
+pub(super) fn found(claims: &Claims) -> String {
+    match elements(claims) {
+        Some([]) => "no authorization_details".to_owned(),
+        Some(elements) => {
+            let kinds = elements.iter().filter_map(|element| kind_of(element.as_object()?));
+            format!("authorization_details with the types {}", Names::of(kinds))
+        }
+        None => "malformed authorization_details".to_owned(),
+    }
+}
+
+/// RFC 9396 §2: "an array of objects", each of which has a `type`; §9.1, §9.2: a top-level claim of a JWT, and member of an
+/// introspection response. `None` if it is anything else.
+fn elements(claims: &Claims) -> Option<&[Value]> {
+    let Some(value) = claims.get("authorization_details") else { return Some(&[]) };
+    let elements = value.as_array()?;
+    let well_formed = |element: &Value| element.as_object().is_some_and(|element| kind_of(element).is_some());
+    elements.iter().all(well_formed).then_some(elements)
+}
+
+fn kind_of(element: &Map<String, Value>) -> Option<&str> {
+    element.get("type")?.as_str()
+}
+
+/// Why an element does not meet a rule.
+struct Lack<'e> {
+    /// How much of the rule it meets.
+    met: usize,
+    what: Missing<'e>,
+}
+
+enum Missing<'e> {
+    /// An entry of this list.
+    Entry(&'static str, &'e str),
+    /// This member, or the value that it has to have if there is one.
+    Member(&'e Pointer, bool),
+    /// A rule that knows the member with this name.
+    Knowledge(&'e str),
+}
+
+impl Lack<'_> {
+    /// The reason, for operators: which member, and not what it is.
+    fn why(&self) -> String {
+        match &self.what {
+            Missing::Entry(list, entry) => format!("the nearest has no {entry:?} in {list}"),
+            Missing::Member(pointer, false) => format!("the nearest has no {}", pointer.as_str()),
+            Missing::Member(pointer, true) => format!("{} of the nearest is not what it has to be", pointer.as_str()),
+            Missing::Knowledge(name) => format!("the nearest has the member {:?}, which may limit it", printable(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::UnixTime;
+    use crate::testing::introspected;
+
+    /// `GET /accounts/1001/balances?view=full`.
+    struct Sent;
+
+    impl RequestValues for Sent {
+        fn method(&self) -> &str {
+            "GET"
+        }
+
+        fn segment(&self, index: usize) -> Option<Cow<'_, str>> {
+            ["accounts", "1001", "balances"].get(index).map(|segment| (*segment).into())
+        }
+
+        fn query(&self) -> Option<&str> {
+            Some("view=full")
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<Box<str>> {
+        names.iter().map(|name| Box::from(*name)).collect()
+    }
+
+    fn text(text: &str) -> Operand {
+        Operand::Value(Scalar::Text(text.into()))
+    }
+
+    fn path(segment: usize) -> Operand {
+        Operand::Path { name: "account_id".into(), segment }
+    }
+
+    fn judge(rules: &[DetailRule], details: &Value) -> Result<(), PolicyError> {
+        let mut answer = json!({ "active": true, "authorization_details": details });
+        answer.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        check(rules, introspected(&answer, UnixTime(0)).claims_for_audit(), &Sent)
+    }
+
+    fn rule(needs: DetailNeeds) -> DetailRule {
+        DetailRule::new("account_information", needs).unwrap()
+    }
+
+    fn member(pointer: &str, needed: Comparison) -> DetailRule {
+        rule(DetailNeeds { members: vec![MemberRule::new(pointer, needed).unwrap()], ..DetailNeeds::default() })
+    }
+
+    /// Why the only rule is not met.
+    fn why(rule: &DetailRule, details: Value) -> Option<String> {
+        match judge(std::slice::from_ref(rule), &details) {
+            Ok(()) => None,
+            Err(PolicyError::AuthorizationDetailsInsufficient { entry: 0, kind, why }) => {
+                assert_eq!(&*kind, "account_information");
+                Some(why.into())
+            }
+            Err(error) => panic!("{details}: {error}"),
+        }
+    }
+
+    #[test]
+    fn rar_01_the_claim_is_a_list_of_objects_that_have_a_type() {
+        let rules = [rule(DetailNeeds::default())];
+        assert_eq!(judge(&rules, &json!([{ "type": "account_information" }, { "type": "other" }])), Ok(())); // control
+        for details in [
+            json!({ "type": "account_information" }),
+            json!("account_information"),
+            json!(false),
+            json!([{ "type": "account_information" }, {}]),
+            json!([{ "type": "account_information" }, { "type": 1 }]),
+            json!([{ "type": "account_information" }, { "type": null }]),
+            json!([{ "type": "account_information" }, "account_information"]),
+            json!([[{ "type": "account_information" }]]),
+        ] {
+            assert_eq!(judge(&rules, &details), Err(PolicyError::AuthorizationDetailsMalformed), "{details}");
+            assert_eq!(judge(&[], &details), Ok(()), "a route without rules does not look at it: {details}");
+        }
+    }
+
+    #[test]
+    fn rar_04_an_element_has_the_type_of_the_rule() {
+        let rule = rule(DetailNeeds::default());
+        assert_eq!(why(&rule, json!([{ "type": "account_information", "more": 1 }])), None); // control
+        for (details, expected) in [
+            (json!(null), "the token has none"),
+            (json!([]), "the token has none"),
+            (json!([{ "type": "payment" }, { "type": "a\n" }]), r#"the token has the types ["payment", "a?"]"#),
+            (json!([{ "type": "Account_Information" }]), r#"the token has the types ["Account_Information"]"#),
+        ] {
+            assert_eq!(why(&rule, details.clone()).as_deref(), Some(expected), "{details}");
+        }
+    }
+
+    #[test]
+    fn rar_03_one_element_has_everything_and_two_are_not_put_together() {
+        let rule = rule(DetailNeeds {
+            actions: names(&["read", "write"]),
+            privileges: names(&["admin"]),
+            locations: names(&["https://a.example/x"]),
+            ..DetailNeeds::default()
+        });
+        let element = |actions: Value, privileges: Value, locations: Value| json!({ "type": "account_information", "actions": actions, "privileges": privileges, "locations": locations });
+        let good = element(json!(["write", "list", "read"]), json!(["admin"]), json!(["https://a.example/x"]));
+        assert_eq!(why(&rule, json!([{ "type": "account_information" }, good])), None); // control
+        let admin = || json!(["admin"]);
+        let here = || json!(["https://a.example/x"]);
+        for (details, expected) in [
+            (json!([element(json!(["read"]), admin(), here())]), r#"the nearest has no "write" in actions"#),
+            (json!([element(json!(["READ", "write"]), admin(), here())]), r#"the nearest has no "read" in actions"#),
+            (json!([element(json!("read write"), admin(), here())]), r#"the nearest has no "read" in actions"#),
+            (
+                json!([element(json!({ "read": 1, "write": 1 }), admin(), here())]),
+                r#"the nearest has no "read" in actions"#,
+            ),
+            (
+                json!([element(json!(["read", "write"]), json!([]), here())]),
+                r#"the nearest has no "admin" in privileges"#,
+            ),
+            (
+                json!([element(json!(["read", "write"]), admin(), json!(["https://a.example/x/"]))]),
+                r#"the nearest has no "https://a.example/x" in locations"#,
+            ),
+            (json!([{ "type": "account_information" }]), r#"the nearest has no "read" in actions"#),
+            // One has the actions, the other the privilege.
+            (
+                json!([
+                    element(json!(["read"]), admin(), here()),
+                    element(json!(["read", "write"]), json!([]), here())
+                ]),
+                r#"the nearest has no "admin" in privileges"#,
+            ),
+            (
+                json!([element(json!(["read"]), admin(), here()), element(json!(["write"]), admin(), here())]),
+                r#"the nearest has no "write" in actions"#,
+            ),
+            // Everything, in an element of another type.
+            (
+                json!([{ "type": "other", "actions": ["read", "write"], "privileges": ["admin"], "locations": here() }]),
+                r#"the token has the types ["other"]"#,
+            ),
+        ] {
+            assert_eq!(why(&rule, details.clone()).as_deref(), Some(expected), "{details}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_compared_with_a_value_or_with_the_request() {
+        let details = |member: Value| json!([{ "type": "account_information", "a": member }]);
+        let missing = Some("the nearest has no /a".to_owned());
+        let other = Some("/a of the nearest is not what it has to be".to_owned());
+        for (needed, good, bad) in [
+            (Comparison::Equals(text("x")), json!("x"), vec![json!("X"), json!(["x"]), json!(1), json!(null)]),
+            (Comparison::Equals(Operand::Value(Scalar::Number(2))), json!(2), vec![json!("2"), json!(2.0), json!(3)]),
+            (
+                Comparison::OneOf(vec![Scalar::Bool(true), Scalar::Number(1)]),
+                json!(true),
+                vec![json!("true"), json!(0)],
+            ),
+            (Comparison::Equals(path(1)), json!("1001"), vec![json!(1001), json!("1002"), json!(["1001"]), json!("")]),
+            (
+                Comparison::Contains(path(1)),
+                json!([1, "1002", "1001"]),
+                vec![json!([1001]), json!("1001"), json!("x1001"), json!(["10010"]), json!([]), json!([["1001"]])],
+            ),
+            (Comparison::Equals(Operand::Query("view".into())), json!("full"), vec![json!("Full"), json!(true)]),
+            (Comparison::Contains(Operand::Method), json!(["GET", "HEAD"]), vec![json!(["POST"]), json!(["get"])]),
+            (Comparison::Contains(text("GET")), json!(["GET"]), vec![json!("GET"), json!({ "GET": "GET" })]),
+        ] {
+            let rule = member("/a", needed);
+            assert_eq!(why(&rule, details(good.clone())), None, "{} {good}", rule.shown()); // control
+            for bad in bad {
+                assert_eq!(why(&rule, details(bad.clone())), other, "{} {bad}", rule.shown());
+            }
+            assert_eq!(why(&rule, json!([{ "type": "account_information", "A": good }])), missing);
+        }
+        // What the request does not have is equal to nothing.
+        for operand in [path(3), Operand::Query("other".into())] {
+            for value in [json!(null), json!(""), json!("1001")] {
+                assert_eq!(why(&member("/a", Comparison::Equals(operand.clone())), details(value)), other);
+            }
+        }
+        let deep = member("/a/0/b~1c", Comparison::Equals(text("x")));
+        assert_eq!(why(&deep, details(json!([{ "b/c": "x" }]))), None); // control
+        assert!(why(&deep, details(json!([{ "b/c": "y" }, { "b/c": "x" }]))).is_some());
+    }
+
+    #[test]
+    fn every_match_is_met_by_the_same_element() {
+        let members = [("/account", path(1)), ("/view", Operand::Query("view".into()))];
+        let members = members.map(|(pointer, operand)| MemberRule::new(pointer, Comparison::Equals(operand)).unwrap());
+        let rule = rule(DetailNeeds { members: members.into(), ..DetailNeeds::default() });
+        let element =
+            |account: &str, view: &str| json!({ "type": "account_information", "account": account, "view": view });
+        assert_eq!(why(&rule, json!([element("1002", "full"), element("1001", "full")])), None); // control
+        let apart = json!([element("1001", "short"), element("1002", "full")]);
+        assert_eq!(why(&rule, apart).as_deref(), Some("/view of the nearest is not what it has to be"));
+    }
+
+    #[test]
+    fn rar_04_other_members_are_harmless_if_the_rule_says_so() {
+        let needs = |harmless: Option<&[&str]>| DetailNeeds {
+            actions: names(&["read"]),
+            members: vec![MemberRule::new("/account/id", Comparison::Equals(path(1))).unwrap()],
+            harmless_members: harmless.map(names),
+            ..DetailNeeds::default()
+        };
+        let element = |name: &str| {
+            let mut element =
+                json!({ "type": "account_information", "actions": ["read"], "account": { "id": "1001" } });
+            element[name] = json!("2027-01-01");
+            json!([element])
+        };
+        let limits = |name: &str| Some(format!("the nearest has the member {name:?}, which may limit it"));
+        assert_eq!(why(&rule(needs(None)), element("until")), None); // control
+        for (harmless, name, expected) in [
+            (&["note"][..], "note", None),
+            (&["note"], "until", limits("until")),
+            (&[], "until", limits("until")),
+            (&["note"], "Note", limits("Note")),
+            (&["note"], "locations", limits("locations")),
+            (&["note"], "privileges", limits("privileges")),
+        ] {
+            assert_eq!(why(&rule(needs(Some(harmless))), element(name)), expected, "{harmless:?} {name}");
+        }
+    }
+
+    #[test]
+    fn there_is_an_element_for_each_rule_and_the_first_without_one_is_named() {
+        let other = DetailRule::new("payment", DetailNeeds::default()).unwrap();
+        let rules = [rule(DetailNeeds::default()), other];
+        assert_eq!(judge(&rules, &json!([{ "type": "payment" }, { "type": "account_information" }])), Ok(())); // control
+        let refused = judge(&rules, &json!([{ "type": "account_information" }])).unwrap_err();
+        let text = r#"no element of authorization_details meets entry 1 of the route, type "payment": the token has the types ["account_information"]"#;
+        assert_eq!(refused.to_string(), text);
+    }
+
+    #[test]
+    fn rar_09_operators_see_which_member_and_not_what_it_is() {
+        let rule = rule(DetailNeeds {
+            actions: names(&["read"]),
+            members: vec![
+                MemberRule::new("/accounts", Comparison::Contains(path(1))).unwrap(),
+                MemberRule::new("/view", Comparison::OneOf(vec![Scalar::Bool(true)])).unwrap(),
+                MemberRule::new("/a", Comparison::Equals(Operand::Query("b".into()))).unwrap(),
+                MemberRule::new("/m", Comparison::Equals(Operand::Method)).unwrap(),
+            ],
+            harmless_members: Some(names(&["note"])),
+            ..DetailNeeds::default()
+        });
+        assert_eq!(
+            rule.shown(),
+            r#"authorization_details with type "account_information", actions ["read"], /accounts with {account_id} of the path, /view one of [true], /a equal to "b" of the query, /m equal to the method, no other members but ["note"]"#
+        );
+        let details = json!([{ "type": "account_information", "actions": ["read"], "accounts": ["DE02 secret"] }]);
+        let refused = judge(std::slice::from_ref(&rule), &details).unwrap_err().to_string();
+        assert!(refused.contains("/accounts") && !refused.contains("secret"), "{refused}");
+        let shown = |details: Value| {
+            found(
+                introspected(&json!({ "active": true, "authorization_details": details }), UnixTime(0))
+                    .claims_for_audit(),
+            )
+        };
+        assert_eq!(shown(details), r#"authorization_details with the types ["account_information"]"#);
+        assert_eq!(shown(json!([])), "no authorization_details");
+        assert_eq!(shown(json!({})), "malformed authorization_details");
+    }
+
+    #[test]
+    fn a_rule_without_type_pointer_or_values_does_not_exist() {
+        assert!(DetailRule::new("a", DetailNeeds::default()).is_ok()); // control
+        assert_eq!(DetailRule::new("", DetailNeeds::default()), Err(InvalidPolicy::DetailType));
+        let equals = || Comparison::Equals(text("a"));
+        assert!(MemberRule::new("/a", equals()).is_ok()); // control
+        for pointer in ["", "a", "/a~2", "#/a"] {
+            assert_eq!(MemberRule::new(pointer, equals()), Err(InvalidPolicy::DetailPointer), "{pointer:?}");
+        }
+        assert_eq!(MemberRule::new("/a", Comparison::OneOf(Vec::new())), Err(InvalidPolicy::ClaimValues));
+    }
+}

@@ -1,0 +1,184 @@
+//! What a request says, as far as a token is compared with it.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::value::Scalar;
+use crate::text::read_escape;
+
+/// The values of one request that a token may be compared with.
+pub trait RequestValues {
+    /// The method.
+    fn method(&self) -> &str;
+
+    /// The segment of the path with this index, decoded; `None` if there is none, or if it has more than one reading.
+    fn segment(&self, index: usize) -> Option<Cow<'_, str>>;
+
+    /// The query as received, without its question mark.
+    fn query(&self) -> Option<&str>;
+}
+
+/// What a member of a token is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// A value of the configuration.
+    Value(Scalar),
+    /// A segment of the path.
+    Path {
+        /// Its name in the pattern of the route.
+        name: Box<str>,
+        /// Its index.
+        segment: usize,
+    },
+    /// The parameter of the query with this name.
+    Query(Box<str>),
+    /// The method.
+    Method,
+}
+
+impl Operand {
+    /// Its value for this request; `None` if the request has none with one reading.
+    pub(super) fn of<'a>(&'a self, request: &'a dyn RequestValues) -> Option<OperandValue<'a>> {
+        Some(match self {
+            Self::Value(value) => OperandValue::Scalar(value),
+            Self::Path { segment, .. } => OperandValue::Text(request.segment(*segment)?),
+            Self::Query(name) => OperandValue::Text(parameter(request.query()?, name)?),
+            Self::Method => OperandValue::Text(request.method().into()),
+        })
+    }
+
+    /// What it is, for operators.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Value(value) => value.to_string(),
+            Self::Path { name, .. } => format!("{{{name}}} of the path"),
+            Self::Query(name) => format!("{name:?} of the query"),
+            Self::Method => "the method".to_owned(),
+        }
+    }
+}
+
+/// The value of an [`Operand`].
+pub(super) enum OperandValue<'a> {
+    Scalar(&'a Scalar),
+    Text(Cow<'a, str>),
+}
+
+impl OperandValue<'_> {
+    /// Whether this is its value; text of a request is never equal to a number.
+    pub(super) fn is(&self, value: &Value) -> bool {
+        match self {
+            Self::Scalar(scalar) => scalar.is(value),
+            Self::Text(text) => value.as_str() == Some(text),
+        }
+    }
+}
+
+/// The value of a parameter, decoded as of a form; `None` unless it is there once, whoever reads the query.
+///
+/// Servers differ in what separates parameters, in whether their names have a case, and in which of several counts; PHP also
+/// reads `a.b`, `a[b]` and ` a` as other names.
+fn parameter<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
+    if query.contains(';') {
+        return None;
+    }
+    let mut found = None;
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let key = decoded(key)?;
+        if !resemble(&key, name) {
+            continue;
+        }
+        if key != name || found.replace(value).is_some() {
+            return None;
+        }
+    }
+    // A plus is a space to some, and a percent sign that is left is decoded again by others.
+    found.filter(|value| !value.contains('+')).and_then(decoded).filter(|value| !value.contains('%'))
+}
+
+/// Decodes escapes; `None` if one is malformed, or if the result is not text or has control characters.
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    let whole = text.split('%').skip(1).all(|after| read_escape(&mut after.bytes()).is_some());
+    let decoded = whole.then(|| percent_decode_str(text).decode_utf8().ok()).flatten()?;
+    (!decoded.chars().any(char::is_control)).then_some(decoded)
+}
+
+/// Whether a server may read both as the name of one parameter.
+fn resemble(one: &str, other: &str) -> bool {
+    fn read(name: &str) -> impl Iterator<Item = char> {
+        let name = name.trim_start_matches([' ', '+']).split('[').next().unwrap_or_default();
+        folded(name).map(|character| if matches!(character, '.' | ' ' | '+') { '_' } else { character })
+    }
+    read(one).eq(read(other))
+}
+
+/// A name as those read it who ignore case, beyond ASCII too.
+fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_has_a_value_if_every_server_reads_the_same() {
+        for (query, value) in [
+            ("id=1001", "1001"),
+            ("a=b&id=1001", "1001"),
+            ("id=1001&", "1001"),
+            ("id=", ""),
+            ("id", ""),
+            ("%69d=1001", "1001"),
+            ("id=%31001", "1001"),
+            ("id=caf%C3%A9", "caf\u{e9}"),
+            ("id=a=b", "a=b"),
+            ("id=a%2Bb", "a+b"),
+            ("id=1001&other=%20+x", "1001"),
+        ] {
+            assert_eq!(parameter(query, "id").as_deref(), Some(value), "{query}"); // control
+        }
+        for query in [
+            "",
+            "other=1001",
+            "id=1001&id=1001",
+            "id=1001&id=1002",
+            "id=1001&%69d=1002",
+            "id=1001&ID=1002",
+            "ID=1001",
+            "id=1001&id[]=1002",
+            "id=1001&id[x]=1002",
+            "id=1001&+id=1002",
+            "id=1001&%20id=1002",
+            "id=1001;id=1002",
+            "a=b;id=1002&id=1001",
+            "id=a+b",
+            "id=100%2531",
+            "id=1001%00",
+            "id=1001%0a",
+            "id=%C3",
+            "id=%zz",
+            "id=1001&x%=1",
+            "id=1001&id%00x=2",
+        ] {
+            assert_eq!(parameter(query, "id"), None, "{query}");
+        }
+        assert_eq!(parameter("account_id=1", "account_id").as_deref(), Some("1")); // control
+        for other in ["account.id", "account+id", "account%20id", "ACCOUNT_ID", "accoun%74_Id"] {
+            assert_eq!(parameter(&format!("account_id=1&{other}=2"), "account_id"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn text_of_a_request_is_equal_to_text_alone() {
+        use serde_json::json;
+        let text = OperandValue::Text("1001".into());
+        assert!(text.is(&json!("1001"))); // control
+        for value in [json!(1001), json!("1001 "), json!(["1001"]), json!(null), json!({ "1001": "1001" })] {
+            assert!(!text.is(&value), "{value}");
+        }
+    }
+}
