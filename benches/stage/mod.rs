@@ -219,8 +219,13 @@ routes:
         let client = Client { peer: &self.peer, verified_chain: true, address: None };
         match self.gateway.authorize(&sent.request, &facts, &self.origins, None, client, now).await {
             Ok((Verdict::Judged(Judged::Authorized(authorized)), _)) => self.gateway.redeem(authorized, now).await,
-            Ok((Verdict::Judged(Judged::AwaitsForm(_)) | Verdict::Preflight(_) | Verdict::Metadata(_), _)) => {
-                unreachable!("no request here has a form, is a preflight or is for metadata")
+            Ok((
+                Verdict::Judged(Judged::AwaitsForm(_) | Judged::AwaitsBody(_))
+                | Verdict::Preflight(_)
+                | Verdict::Metadata(_),
+                _,
+            )) => {
+                unreachable!("no request here has a body, is a preflight or is for metadata")
             }
             Err(rejection) => panic!("{}", rejection.cause()),
         }

@@ -32,27 +32,29 @@ pub(super) fn is_harmless(session: &mut Session) -> bool {
     matches!(session.req_header().method, Method::GET | Method::HEAD | Method::OPTIONS) && session.is_body_empty()
 }
 
-/// Reads a form body, which Pingora buffers for the upstream up to 64 KiB, and adds what came of it to `read`.
-pub(super) async fn read_form(
+/// Reads a body of at most this many bytes, which Pingora buffers for the upstream up to [`BUFFER`], and adds what came of it
+/// to `read`.
+pub(super) async fn read_body(
     session: &mut Session,
     limits: &ExchangeLimits,
+    limit: usize,
     read: &mut u64,
 ) -> Result<Vec<u8>, ExchangeError> {
-    let mut form = Vec::new();
+    let mut body = Vec::new();
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {
         unread::interim(session, true);
         session.write_continue_response().await.map_err(|_| ExchangeError::BodyMalformed)?;
     }
     let began = Moment::now();
-    while form.len() <= FORM_LIMIT {
-        let left = limits.patience(form.len() as u64).saturating_sub(began.elapsed());
+    while body.len() <= limit {
+        let left = limits.patience(body.len() as u64).saturating_sub(began.elapsed());
         match tokio::time::timeout(left, session.read_request_body()).await {
             Ok(Ok(Some(chunk))) => {
-                form.extend_from_slice(&chunk);
-                *read = form.len() as u64;
+                body.extend_from_slice(&chunk);
+                *read = body.len() as u64;
             }
-            Ok(Ok(None)) => return Ok(form),
+            Ok(Ok(None)) => return Ok(body),
             Err(_) => return Err(ExchangeError::BodyTimeout),
             Ok(Err(error)) if matches!(error.etype(), ErrorType::ReadTimedout) => {
                 return Err(ExchangeError::BodyTimeout);
@@ -60,8 +62,8 @@ pub(super) async fn read_form(
             Ok(Err(_)) => return Err(ExchangeError::BodyMalformed),
         }
     }
-    Err(ExchangeError::BodyTooLarge { limit: FORM_LIMIT as u64 })
+    Err(ExchangeError::BodyTooLarge { limit: limit as u64 })
 }
 
-/// The largest form that can be read and still be forwarded, in bytes: the size of Pingora's buffer.
-const FORM_LIMIT: usize = 64 * 1024;
+/// The largest body that can be read and still be forwarded, in bytes: the size of Pingora's buffer.
+pub(super) const BUFFER: usize = 64 * 1024;

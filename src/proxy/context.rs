@@ -47,8 +47,8 @@ pub struct Context {
     pub(super) began: Moment,
     pub(super) began_at: Duration,
     pub(super) decision: Duration,
-    /// How much of the time until the decision the client took to send a form.
-    pub(super) form_wait: Duration,
+    /// How much of the time until the decision the client took to send the body that it depends on.
+    pub(super) body_wait: Duration,
     pub(super) body_bytes: u64,
     /// When the first byte of the body arrived.
     pub(super) body_began: Option<Moment>,
@@ -56,7 +56,7 @@ pub struct Context {
     /// What becomes of the part of the body that was not read.
     pub(super) rest: Rest,
     /// Whether the body was read before the decision, and the client told to send it.
-    pub(super) form_was_read: bool,
+    pub(super) body_was_read: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
     /// The status of a response of the gateway's own.
@@ -95,12 +95,12 @@ impl Context {
             began,
             began_at,
             decision: Duration::ZERO,
-            form_wait: Duration::ZERO,
+            body_wait: Duration::ZERO,
             body_bytes: 0,
             body_began: None,
             body_done: false,
             rest: Rest::None,
-            form_was_read: false,
+            body_was_read: false,
             expires_first: false,
             upstream: None,
             upstream_status: None,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
 use fapi::headers;
-use fapi::message::{ExchangeError, Facts, MessageError};
+use fapi::message::{self, ExchangeError, Facts, MessageError};
 use fapi::metadata::Document;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
@@ -15,12 +15,13 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use super::Proxy;
-use super::body::{breaks_chunks, read_form};
+use super::body::{BUFFER, breaks_chunks, read_body};
 use super::context::{Context, connection};
 use super::edits::apply;
 use super::unread::{self, Framing};
 use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
+use crate::connection::limits::ExchangeLimits;
 use crate::gateway::{Client, Outcome, Verdict};
 
 impl Proxy {
@@ -105,12 +106,17 @@ impl Proxy {
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => {
-                context.form_was_read = true;
-                let began = Moment::now();
-                let form = read_form(session, &context.limits, &mut context.body_bytes).await;
-                context.form_wait = began.elapsed();
-                let form = form?;
+                let limits = context.limits;
+                let form = wait_for_body(session, context, &limits, BUFFER).await?;
                 waiting.judge(&form)?
+            }
+            Judged::AwaitsBody(waiting) => {
+                let limits = context.limits.on(&waiting.route().limits);
+                let limit = usize::try_from(limits.body_bytes).map_or(BUFFER, |limit| limit.min(BUFFER));
+                // Before a client that waits for a 100 response is told to send what is refused.
+                message::check_length(&session.req_header().headers, limit as u64)?;
+                let body = wait_for_body(session, context, &limits, limit).await?;
+                waiting.judge(&body)?
             }
         };
         if breaks_chunks(session) {
@@ -255,6 +261,20 @@ impl Proxy {
         head.insert_header(header::CONTENT_LENGTH, 0)?;
         self.answer_without_body(session, context, head).await
     }
+}
+
+/// Reads the body, and counts the time that this takes as the client's.
+async fn wait_for_body(
+    session: &mut Session,
+    context: &mut Context,
+    limits: &ExchangeLimits,
+    limit: usize,
+) -> Result<Vec<u8>, ExchangeError> {
+    context.body_was_read = true;
+    let began = Moment::now();
+    let body = read_body(session, limits, limit, &mut context.body_bytes).await;
+    context.body_wait = began.elapsed();
+    body
 }
 
 /// Returns how many more proxies a request may pass.

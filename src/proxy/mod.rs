@@ -133,7 +133,7 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
         let decided = self.decide(session, context).await;
-        context.decision = context.began.elapsed().saturating_sub(context.form_wait);
+        context.decision = context.began.elapsed().saturating_sub(context.body_wait);
         let Err(rejection) = decided else {
             if let Outcome::Preflight(granted) = &context.exchange.outcome {
                 let granted = granted.clone();
@@ -247,9 +247,9 @@ impl ProxyHttp for Proxy {
         };
         edit(upstream_request, |headers| {
             headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward);
-            // The client received a 100 response when its form was read; the upstream need not send another. RFC 9110
+            // The client received a 100 response when its body was read; the upstream need not send another. RFC 9110
             // §10.1.1: a server that receives the expectation "in an HTTP/1.0 request MUST ignore that expectation".
-            if context.form_was_read || onward.version == Version::HTTP_10 {
+            if context.body_was_read || onward.version == Version::HTTP_10 {
                 headers.remove(header::EXPECT);
             }
         });

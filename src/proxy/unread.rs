@@ -104,7 +104,7 @@ fn may_be_kept(session: &Session, context: &Context) -> bool {
     let request: &http::request::Parts = session.req_header();
     // RFC 9110 §10.1.1: after a final status, the client that waits for 100 may send the content or leave it out. Only
     // closing the connection tells which of the two the next bytes are.
-    if session.get_keepalive().is_none() || (expects_continue(request) && !context.form_was_read) {
+    if session.get_keepalive().is_none() || (expects_continue(request) && !context.body_was_read) {
         return false;
     }
     // Only chunks have no declared length; the message would not be sound if it had both.

@@ -61,10 +61,18 @@ async fn rar_03_the_request_is_one_that_an_element_names() {
         }
         for (target, token, why) in [
             ("/accounts/1003?view=full", token.clone(), "/accounts of the nearest is not what it has to be"),
-            ("/accounts/1001", token.clone(), "/view of the nearest is not what it has to be"),
+            ("/accounts/1001", token.clone(), "\"view\" of the query is missing or has more than one reading"),
             ("/accounts/1001?view=short", token.clone(), "/view of the nearest is not what it has to be"),
-            ("/accounts/1001?view=full&view=full", token.clone(), "/view of the nearest is not what it has to be"),
-            ("/accounts/1001?view=full&VIEW=all", token.clone(), "/view of the nearest is not what it has to be"),
+            (
+                "/accounts/1001?view=full&view=full",
+                token.clone(),
+                "\"view\" of the query is missing or has more than one reading",
+            ),
+            (
+                "/accounts/1001?view=full&VIEW=all",
+                token.clone(),
+                "\"view\" of the query is missing or has more than one reading",
+            ),
             ("/accounts/1001?view=full", sign(json!([{ "type": "other" }])), r#"the token has the types ["other"]"#),
             ("/accounts/1001?view=full", sign(json!([])), "the token has none"),
             ("/accounts/1001?view=full", world.sign(&world.token()), "the token has none"),

@@ -398,6 +398,7 @@ async fn requirements(covered: &Covered) {
     let challenge = response.headers().get_all("www-authenticate").iter().next_back().unwrap().to_str().unwrap();
     assert!(challenge.contains("error=\"insufficient_user_authentication\""), "{challenge}");
     assert!(challenge.ends_with(", scope=\"accounts\", acr_values=\"loa3\", max_age=\"300\""), "{challenge}");
+    bodies(covered).await;
     // The same is asked of opaque tokens (RAR-02).
     let world = World::with(|scene| {
         let route = "require: { authentication: { acr: [loa3] } }";
@@ -410,6 +411,35 @@ async fn requirements(covered: &Covered) {
     for (acr, status) in [("loa3", 200), ("loa2", 401)] {
         let token = world.opaque(&world.token().claim("acr", acr));
         assert_eq!(world.judge(request("/accounts", &token)).await.0, status, "{acr}");
+    }
+}
+
+/// What a route that compares the body with the token refuses in it.
+async fn bodies(covered: &Covered) {
+    let world = World::with(|scene| {
+        let route =
+            "require: { authorization_details: [{ type: payment, match: [{ detail: /to, equals: { body: /to } }] }] }";
+        let usual = "scopes: { any: [payments, accounts] }";
+        scene.replace(usual, &format!("{usual}\n    {route}"))
+    })
+    .await;
+    let token = world.token().claim("authorization_details", json!([{ "type": "payment", "to": "DE02" }]));
+    let token = world.sign(&token);
+    let post = |kind: &str, body: &'static str| {
+        let mut request = request("/payments", &token);
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert("content-type", kind.parse().unwrap());
+        *request.body_mut() = Bytes::from_static(body.as_bytes());
+        request
+    };
+    let good = r#"{"to":"DE02"}"#;
+    assert_eq!(world.judge(post("application/json", good)).await, (201, "ok".into()), "control of the bodies");
+    for (code, what, request) in [
+        (Code::BodyTypeUnsupported, "another type", post("text/plain", good)),
+        (Code::BodyUnreadable, "a member twice", post("application/json", r#"{"to":"DE02","to":"DE02"}"#)),
+        (Code::AuthorizationDetailsInsufficient, "another account", post("application/json", r#"{"to":"DE03"}"#)),
+    ] {
+        refused(&world, covered, code, what, &world.client(), request).await;
     }
 }
 

@@ -207,6 +207,38 @@ fn what_a_route_requires_is_a_step_with_both_sides_where_there_is_anything() {
 }
 
 #[test]
+fn a_body_that_the_token_is_compared_with_is_part_of_the_call() {
+    let offline = Offline::with(|scene| {
+        let require =
+            "require: { authorization_details: [{ type: t, match: [{ detail: /to, equals: { body: /to } }] }] }";
+        let usual = "scopes: { any: [payments, accounts] }";
+        scene.replace(usual, &format!("{usual}\n    {require}"))
+    });
+    let client = offline.authority.client("client");
+    offline.folder.write("client.pem", &client.certificate_pem());
+    let details = serde_json::json!([{ "type": "t", "to": "DE02" }]);
+    let token = offline.token().bound_to_certificate(&client).claim("authorization_details", details);
+    let token = token.sign(&offline.issuer_key);
+    let request = format!("POST {ORIGIN}/payments");
+    let explain = |body: &[&str]| {
+        offline.explain(&token, &[&["--certificate", "client.pem", "--request", &request][..], body].concat())
+    };
+    for (body, exit, code) in [
+        (r#"{"to":"DE02"}"#, 0, "ok"), // control
+        (r#"{"to":"DE03"}"#, 1, "authorization_details_insufficient"),
+        (r#"{"to":"DE02","to":"DE02"}"#, 1, "body_unreadable"),
+    ] {
+        offline.folder.write("body.json", body);
+        explain(&["--body", "body.json"]).assert(exit, code);
+    }
+    let without = explain(&[]);
+    without.assert(69, "not decided");
+    for part in ["\nrequire      not decided\n", "/to equal to /to of the body", "--body FILE"] {
+        assert!(without.text.contains(part), "no {part:?} in {}", without.text);
+    }
+}
+
+#[test]
 fn proofs_are_judged_for_the_call_the_token_and_the_time() {
     let offline = Offline::new();
     let key = SigningKey::generate(KeyKind::Es256, "dpop");

@@ -261,6 +261,11 @@ codes! {
     ClaimRefused = "claim_refused", FORBIDDEN, Some(InsufficientRights);
     /// No element of `authorization_details` has all that an entry of `require.authorization_details` says (RFC 9396 §9).
     AuthorizationDetailsInsufficient = "authorization_details_insufficient", FORBIDDEN, Some(InsufficientRights);
+    /// The route compares the body with the token, and it is not declared as JSON in UTF-8, or it has a `Content-Encoding` (RFC
+    /// 9110 §15.5.16).
+    BodyTypeUnsupported = "body_type_unsupported", UNSUPPORTED_MEDIA_TYPE, None;
+    /// The route compares the body with the token, and it is not one JSON object with one reading (RFC 8259 §4).
+    BodyUnreadable = "body_unreadable", BAD_REQUEST, None;
     /// `acr` is none of those in `require.authentication` (RFC 9470 §3).
     AcrInsufficient = "acr_insufficient", UNAUTHORIZED, Some(InsufficientUserAuthentication);
     /// `auth_time` is longer ago than `require.authentication` allows, or unknown (RFC 9470 §3).

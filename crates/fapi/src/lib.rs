@@ -38,8 +38,8 @@
 //!   library to verify; a [`Peer`](peer::Peer) records the result. [`path_validation`] is for chains that such a library
 //!   does not support.
 //! - It does not remember used proofs. The caller keeps the replay log and asserts a [`FirstUse`](dpop::FirstUse).
-//! - It does not read bodies. A form may contain a second token: the caller reads it where a step returns
-//!   [`AwaitsForm`](permit::AwaitsForm).
+//! - It does not read bodies. A form may contain a second token, and a route may compare a token with the body: the caller
+//!   reads it where a step returns [`AwaitsForm`](permit::AwaitsForm) or [`AwaitsBody`](permit::AwaitsBody).
 //! - It does not log. Errors are written for the operator's log and contain neither tokens nor proofs.
 //!
 //! [`message`] is for proxies: it checks the bytes of an HTTP/1 head, which a service behind an HTTP library does not

@@ -1,8 +1,8 @@
 //! From a route and a bound token to the permit that names the upstream.
 //!
 //! The last types of the line. An [`Admission`] is what a matched route requires. A [`Guard`] protects a route and
-//! judges a [`BoundToken`]; if the body could contain a second token, it is judged next ([`AwaitsForm`]). Then the
-//! request is [`Authorized`], and redeeming that returns a [`Permit`], which alone names an upstream. No code outside
+//! judges a [`BoundToken`]; if the body could contain a second token ([`AwaitsForm`]), or if the route compares the token
+//! with it ([`AwaitsBody`]), it is judged next. Then the request is [`Authorized`], and redeeming that returns a [`Permit`], which alone names an upstream. No code outside
 //! this file can make one:
 //!
 //! ```compile_fail
@@ -26,7 +26,7 @@ use http::HeaderMap;
 use crate::UnixTime;
 use crate::credentials::{CredentialsError, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::BoundToken;
 use crate::token::ActiveToken;
@@ -79,7 +79,11 @@ impl Guard {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Judged, PolicyError> {
-        self.policy.check(token.claims(), target, now)?;
+        let remaining = self.policy.check(token.claims(), target, headers, now)?;
+        if !remaining.is_empty() {
+            let waiting = AwaitsBody { route: self.route, policy: self.policy, token, remaining };
+            return Ok(Judged::AwaitsBody(waiting.into()));
+        }
         let authorized = Authorized { route: self.route, token: Some(token) };
         Ok(if is_form(headers) { Judged::AwaitsForm(AwaitsForm(authorized)) } else { Judged::Authorized(authorized) })
     }
@@ -93,6 +97,8 @@ pub enum Judged {
     Authorized(Authorized),
     /// The body, which is a form.
     AwaitsForm(AwaitsForm),
+    /// The body, which the token is compared with.
+    AwaitsBody(Box<AwaitsBody>),
 }
 
 /// A request whose header section passed every check and whose body is a form. A form could contain a second token, and
@@ -108,6 +114,33 @@ impl AwaitsForm {
     /// [`CredentialsError::FieldAndBody`].
     pub fn judge(self, form: &[u8]) -> Result<Authorized, CredentialsError> {
         if form_has_token(form) { Err(CredentialsError::FieldAndBody) } else { Ok(self.0) }
+    }
+}
+
+/// A request whose header section passed every check, and whose body is declared as JSON: the route compares the token with
+/// it.
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitsBody {
+    route: Arc<Route>,
+    policy: Arc<Policy>,
+    token: BoundToken,
+    remaining: Remaining,
+}
+
+impl AwaitsBody {
+    /// The route, whose limits the body has.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Judges the whole body, which has to be forwarded byte for byte. A body that is refused does not use up the proof.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
+        self.policy.check_body(self.token.claims(), &self.remaining, body)?;
+        Ok(Authorized { route: self.route, token: Some(self.token) })
     }
 }
 
@@ -186,7 +219,10 @@ mod tests {
     use crate::credentials::{Credentials, Scheme};
     use crate::dpop::{NoProofKeys, ProofContext};
     use crate::peer::Peer;
-    use crate::policy::{IssuerIndex, NonceMode, ScopeRule};
+    use crate::policy::{
+        BodyMember, Comparison, DetailNeeds, DetailRule, IssuerIndex, MemberRule, NonceMode, Operand, Requirements,
+        ScopeRule,
+    };
     use crate::route::{Origin, Routes};
     use crate::sender::SenderEvidence;
     use crate::testing::{certificate, freshness, introspected, route};
@@ -244,10 +280,42 @@ mod tests {
         assert!(authorized.redeem(None).is_ok()); // control
         let waiting = || match judged("application/x-www-form-urlencoded") {
             Judged::AwaitsForm(waiting) => waiting,
-            Judged::Authorized(_) => panic!("a form may hold a token"),
+            Judged::Authorized(_) | Judged::AwaitsBody(_) => panic!("a form may hold a token"),
         };
         assert!(waiting().judge(b"amount=1").unwrap().redeem(None).is_ok()); // control
         assert_eq!(waiting().judge(b"amount=1&access_token=x").map(drop), Err(CredentialsError::FieldAndBody));
+    }
+
+    #[test]
+    fn a_body_that_the_token_is_compared_with_is_judged_before_the_permit() {
+        let body = Comparison::Equals(Operand::Body(BodyMember::new("/to").unwrap()));
+        let needs = DetailNeeds { members: vec![MemberRule::new("/to", body).unwrap()], ..DetailNeeds::default() };
+        let details = vec![DetailRule::new("payment", needs).unwrap()];
+        let requirements = Requirements { authorization_details: details, ..Requirements::default() };
+        let (request, ()) = Request::get("/p").body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+        let target = Target::parse(&request, &origin).unwrap();
+        let judged = |to: &str, kind: &'static str| {
+            let Admission::Protected(Guard { route, policy }) = admission("/p") else { panic!("it is protected") };
+            let guard = Guard { route, policy: Arc::new((*policy).clone().with_requirements(requirements.clone())) };
+            let details = json!([{ "type": "payment", "to": to }]);
+            let token = bound_to(&json!({ "active": true, "scope": "accounts", "authorization_details": details }));
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            guard.authorize(token, &target, &headers, NOW)
+        };
+        let waiting = |to| match judged(to, "application/json") {
+            Ok(Judged::AwaitsBody(waiting)) => waiting,
+            other => panic!("the body decides: {other:?}"),
+        };
+        assert_eq!(&*waiting("DE02").route().name, "p");
+        let permit = waiting("DE02").judge(br#"{"to":"DE02"}"#).unwrap().redeem(None).unwrap();
+        assert!(permit.token().is_some()); // control
+        let code = |to, body: &[u8]| waiting(to).judge(body).err().map(|error| error.code());
+        assert_eq!(code("DE03", br#"{"to":"DE02"}"#), Some(Code::AuthorizationDetailsInsufficient));
+        assert_eq!(code("DE02", br#"{"to":"DE02","to":"DE02"}"#), Some(Code::BodyUnreadable));
+        assert_eq!(judged("DE02", "text/plain").unwrap_err(), PolicyError::BodyTypeUnsupported);
+        let form = judged("DE02", "application/x-www-form-urlencoded").unwrap_err();
+        assert_eq!(form, PolicyError::BodyTypeUnsupported);
     }
 
     /// What the route of this path requires: a token with scope `accounts` for `/p`, nothing for `/o`.
@@ -266,6 +334,11 @@ mod tests {
 
     /// A token with this scope that is bound to the client's certificate.
     fn bound(scope: &str) -> BoundToken {
+        bound_to(&json!({ "active": true, "scope": scope }))
+    }
+
+    /// A token of which its issuer says this, bound in the same way.
+    fn bound_to(answer: &serde_json::Value) -> BoundToken {
         let certificate = certificate();
         let cnf = json!({ "x5t#S256": certificate.thumbprint().to_string() });
         let (mut request, ()) = Request::get("/p").body(()).unwrap().into_parts();
@@ -273,7 +346,9 @@ mod tests {
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         let target = Target::parse(&request, &origin).unwrap();
         let credentials = Credentials::from_request(&request.headers, None, &[Scheme::Bearer]).unwrap();
-        let token = introspected(&json!({ "active": true, "scope": scope, "cnf": cnf }), NOW);
+        let mut answer = answer.clone();
+        answer["cnf"] = cnf;
+        let token = introspected(&answer, NOW);
         let context = ProofContext {
             target: &target,
             token: credentials.token(),

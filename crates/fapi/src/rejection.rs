@@ -402,6 +402,7 @@ fn plain_error(code: Code) -> (&'static str, &'static str) {
         408 => ("request_timeout", "The request did not arrive in time"),
         413 => ("content_too_large", "The request body is too large"),
         414 => ("uri_too_long", "The request target is too long"),
+        415 => ("unsupported_media_type", "The request body has to be JSON in UTF-8, without a coding"),
         421 => ("misdirected_request", "This host is not served here"),
         429 => ("too_many_requests", "Too many requests of this client are in progress"),
         431 => ("header_fields_too_large", "The header fields are too large"),

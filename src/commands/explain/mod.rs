@@ -62,6 +62,9 @@ pub struct Arguments {
     /// which `x` stands for each `*` and each variable.
     #[arg(long, value_name = "METHOD URL")]
     request: Option<String>,
+    /// The JSON object that is the body of the call, where the route compares it with the token.
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    body: Option<PathBuf>,
     /// The keys of the token's issuer, a JWK Set, instead of those that the issuer publishes.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
@@ -73,8 +76,8 @@ pub struct Arguments {
     at: Option<String>,
 }
 
-/// Explains the call. The exit code is 0 if it would be forwarded or is for metadata, 1 if it would be refused, 69 if that cannot be said
-/// without asking an issuer. What keeps it from being explained has another one.
+/// Explains the call. The exit code is 0 if it would be forwarded or is for metadata, 1 if it would be refused, 69 if that
+/// cannot be said without asking an issuer, or without a body. What keeps it from being explained has another one.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments).and_then(|(text, exit)| super::print(&text).map(|()| exit)) {
         Ok(exit) => ExitCode::from(exit),
@@ -83,10 +86,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
-    let Arguments { config: ConfigFile { config }, token, certificate, proof, jwks, .. } = arguments;
+    let Arguments { config: ConfigFile { config }, token, certificate, proof, body, jwks, .. } = arguments;
     let both = from_one_input(arguments);
     let certificate = certificate.as_ref().filter(|_| !both);
-    super::one_from_standard_input([Some(config), Some(token), certificate, proof.as_ref(), jwks.as_ref()])?;
+    let files = [Some(config), Some(token), certificate, proof.as_ref(), body.as_ref(), jwks.as_ref()];
+    super::one_from_standard_input(files)?;
     let mut config = super::load(config)?;
     let request = arguments.request.clone().or_else(|| first_request(&config));
     let request =
@@ -126,12 +130,17 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     let exit = match &ended {
         Ended::Permitted(..) | Ended::Described(_) => 0,
         Ended::Handshake(..) => NOT_GOOD,
+        Ended::NoBody(_) => UNAVAILABLE,
         Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
         Ended::Refused(_) => NOT_GOOD,
     };
     let unread = match &ended {
         Ended::Refused(rejection) if arguments.fetch => unread(rejection.cause(), &resources),
-        Ended::Refused(_) | Ended::Permitted(..) | Ended::Described(_) | Ended::Handshake(..) => None,
+        Ended::Refused(_)
+        | Ended::Permitted(..)
+        | Ended::Described(_)
+        | Ended::NoBody(_)
+        | Ended::Handshake(..) => None,
     };
     Ok((Report::new(&call, &surroundings, arguments.fetch, unread).text(&ended), exit))
 }
@@ -156,10 +165,12 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
     let judged = generation.gateway.authorize(&request, &facts, &host.origins, cors, client, call.now).await;
     match judged {
         Ok((Verdict::Judged(judged), seen)) => {
-            // The body is not part of the call: as if it had no second token.
-            let authorized = match judged {
-                Judged::Authorized(authorized) => Ok(authorized),
-                Judged::AwaitsForm(waiting) => waiting.judge(&[]).map_err(Cause::from),
+            let authorized = match (judged, &call.body) {
+                (Judged::Authorized(authorized), _) => Ok(authorized),
+                // A form is not part of the call: as if it had no second token.
+                (Judged::AwaitsForm(waiting), _) => waiting.judge(&[]).map_err(Cause::from),
+                (Judged::AwaitsBody(waiting), Some(body)) => waiting.judge(body).map_err(Cause::from),
+                (Judged::AwaitsBody(_), None) => return Ended::NoBody(Box::new(seen)),
             };
             let permit = match authorized {
                 Ok(authorized) => generation.gateway.redeem(authorized, call.now).await,
@@ -222,6 +233,8 @@ enum Ended {
     Permitted(Box<Permit>, Box<Seen>),
     /// Answered with the metadata of a resource, which is public.
     Described(Arc<Document>),
+    /// Not decided for lack of a body.
+    NoBody(Box<Seen>),
     /// There is no call, since the handshake fails; what the audit says of it.
     Handshake(Reason, String),
     /// Refused, or not decided for lack of an issuer.
@@ -234,6 +247,7 @@ struct Call {
     uri: Uri,
     token: String,
     proof: Option<String>,
+    body: Option<Vec<u8>>,
     chain: Vec<CertificateDer<'static>>,
     certificate: Option<Arc<ClientCertificate>>,
     now: UnixTime,
@@ -274,7 +288,8 @@ impl Call {
             _ => None,
         };
         let proof = proof.as_deref().map(word).transpose()?;
-        Ok(Self { method, uri, token: sent, proof, chain, certificate, now })
+        let body = arguments.body.as_deref().map(super::input).transpose()?;
+        Ok(Self { method, uri, token: sent, proof, body, chain, certificate, now })
     }
 
     const fn scheme(&self) -> Scheme {
@@ -306,6 +321,7 @@ impl Call {
         parts.path_and_query = inner.parse().ok();
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone());
         let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Ok(mut value) = HeaderValue::try_from(format!("{} {}", self.scheme().as_str(), self.token)) {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);

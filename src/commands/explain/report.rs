@@ -133,6 +133,8 @@ impl Step {
                 | PolicyError::ClaimRefused { .. }
                 | PolicyError::AuthorizationDetailsMalformed
                 | PolicyError::AuthorizationDetailsInsufficient { .. }
+                | PolicyError::BodyTypeUnsupported
+                | PolicyError::BodyUnreadable
                 | PolicyError::AcrInsufficient { .. }
                 | PolicyError::AuthenticationTooOld { .. },
             ) => Self::Requirements,
@@ -171,6 +173,7 @@ impl<'a> Report<'a> {
             Ended::Handshake(..) => (Step::Handshake, &nothing),
             Ended::Refused(rejection) => (Step::of(rejection.cause(), rejection.seen()), rejection.seen()),
             Ended::Described(_) => (Step::Route, &nothing),
+            Ended::NoBody(seen) => (Step::Requirements, &**seen),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
                 (None, _) => (Step::Route, &**seen),
                 (Some(_), None) => (Step::Requirements, &**seen),
@@ -183,14 +186,19 @@ impl<'a> Report<'a> {
         for step in steps {
             let outcome = match ended {
                 Ended::Permitted(..) | Ended::Described(_) => "ok",
-                Ended::Refused(_) | Ended::Handshake(..) if step < last => "ok",
+                Ended::Refused(_) | Ended::NoBody(_) | Ended::Handshake(..) if step < last => "ok",
+                Ended::NoBody(_) => "not decided",
                 Ended::Refused(rejection) if self.undecided(rejection) => "not decided",
                 Ended::Refused(_) | Ended::Handshake(..) => "REFUSED",
             };
             let (expected, found) = match ended {
                 Ended::Handshake(Reason::NameUnknown, _) => self.server_name(),
                 Ended::Described(document) if step == Step::Route => self.metadata(document),
-                Ended::Handshake(..) | Ended::Refused(_) | Ended::Permitted(..) | Ended::Described(_) => {
+                Ended::Handshake(..)
+                | Ended::Refused(_)
+                | Ended::NoBody(_)
+                | Ended::Permitted(..)
+                | Ended::Described(_) => {
                     self.step(step, seen)
                 }
             };
@@ -206,6 +214,12 @@ impl<'a> Report<'a> {
             Ended::Permitted(permit, _) => writeln!(text, "ok: forwarded to upstream {}", permit.upstream().name),
             Ended::Described(_) => {
                 writeln!(text, "ok: answered by the gateway, whoever asks; the token is not looked at")
+            }
+            Ended::NoBody(_) => {
+                writeln!(
+                    text,
+                    "not decided: the route compares the body with the token\nGive the body with --body FILE."
+                )
             }
             Ended::Handshake(reason, detail) => {
                 writeln!(text, "handshake {}: the connection fails before there is a call; {detail}", reason.as_str())

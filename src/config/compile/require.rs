@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use fapi::policy::{
-    Authentication, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule, Needed,
-    Operand, Requirements, Scalar, TokenLifetime,
+    Authentication, BodyMember, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule,
+    Needed, Operand, Requirements, Scalar, TokenLifetime,
 };
 use fapi::route::Pattern;
 
@@ -179,14 +179,26 @@ impl Build<'_> {
     ) -> Option<MemberRule> {
         let way_out = "write a JSON pointer, such as `/creditorAccount/iban`";
         let member = self.text(&at.key("detail"), entry.detail.as_deref(), way_out);
-        let needed = match (&entry.equals, &entry.one_of, &entry.contains) {
-            (Some(value), None, None) => self.operand(&at.key("equals"), value, pattern).map(Comparison::Equals),
-            (None, Some(values), None) => Some(Comparison::OneOf(values.iter().map(scalar).collect())),
-            (None, None, Some(value)) => self.operand(&at.key("contains"), value, pattern).map(Comparison::Contains),
+        let needed = match (&entry.equals, &entry.one_of, &entry.contains, &entry.covers) {
+            (Some(value), None, None, None) => self.operand(&at.key("equals"), value, pattern).map(Comparison::Equals),
+            (None, Some(values), None, None) => Some(Comparison::OneOf(values.iter().map(scalar).collect())),
+            (None, None, Some(value), None) => {
+                self.operand(&at.key("contains"), value, pattern).map(Comparison::Contains)
+            }
+            (None, None, None, Some(file::Operand::Body(pointer))) => {
+                let amount = BodyMember::new(pointer);
+                self.valid(&at.key("covers"), amount).map(Comparison::Covers)
+            }
+            (None, None, None, Some(_)) => {
+                let problem = "an amount is compared with one of the body; write such as `{ body: /instructedAmount }`";
+                self.problem(&at.key("covers"), problem);
+                None
+            }
             _ => {
                 // One whose value cannot be read is not missing.
-                let written = ["equals", "one_of", "contains"].map(|key| at.key(key));
-                self.report.problem_unless(&written, at, "write exactly one of `equals`, `one_of` and `contains`");
+                let written = ["equals", "one_of", "contains", "covers"].map(|key| at.key(key));
+                let problem = "write exactly one of `equals`, `one_of`, `contains` and `covers`";
+                self.report.problem_unless(&written, at, problem);
                 None
             }
         };
@@ -219,6 +231,7 @@ impl Build<'_> {
                 Operand::Query(name.as_str().into())
             }
             file::Operand::Method => Operand::Method,
+            file::Operand::Body(pointer) => Operand::Body(self.valid(at, BodyMember::new(pointer))?),
         })
     }
 

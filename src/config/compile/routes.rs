@@ -9,6 +9,7 @@ use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
+use http::Method;
 
 use super::cors::{Place, describe_cors};
 use super::issuers::name_of;
@@ -125,6 +126,15 @@ impl Build<'_> {
         let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
         let readable = pattern.as_ref().and_then(|pattern| pattern.as_ref().ok());
         let requirement = self.requirement(at, entry, names, unsaid, readable);
+        if let (Some(Requirement::Protected(policy)), Some(methods)) = (&requirement, &methods)
+            && policy.requirements().compare_body()
+            && let Some(method) = methods.iter().find(|method| matches!(**method, Method::GET | Method::HEAD))
+        {
+            let problem = format!(
+                "`require` compares the body with the token, and {method} has no body; give {method} a route of its own"
+            );
+            self.problem(&at.key("methods"), problem);
+        }
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
         let limits = self.route_limits(&at.key("limits"), entry.limits.as_mut());

@@ -94,10 +94,15 @@ pub(in crate::config) struct RequiredDetail {
     pub(in crate::config) harmless_members: Option<Vec<String>>,
 }
 
-/// A member of an element, and what it has to be: `equals`, `one_of` or `contains`.
+/// A member of an element, and what it has to be: `equals`, `one_of`, `contains` or `covers`.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["equals"] }, { "required": ["one_of"] }, { "required": ["contains"] }]))]
+#[schemars(extend("oneOf" = [
+    { "required": ["equals"] },
+    { "required": ["one_of"] },
+    { "required": ["contains"] },
+    { "required": ["covers"] },
+]))]
 pub(in crate::config) struct RequiredMember {
     /// The JSON pointer to it from the element, such as `/creditorAccount/iban` (RFC 6901).
     #[schemars(required)]
@@ -109,6 +114,8 @@ pub(in crate::config) struct RequiredMember {
     pub(in crate::config) one_of: Option<Vec<Scalar>>,
     /// What it has to contain; it is a list then.
     pub(in crate::config) contains: Option<Operand>,
+    /// The amount in the body that it has to cover, such as `{ body: /instructedAmount }`: in the same currency, and not more.
+    pub(in crate::config) covers: Option<Operand>,
 }
 
 /// How strongly and how recently a user has to be authenticated; what is not met is answered with what is needed, so that the
@@ -135,6 +142,8 @@ pub(in crate::config) enum Operand {
     Query(String),
     /// The method, written as `{ method: true }`.
     Method,
+    /// The member of the body that this JSON pointer names, written as `{ body: /pointer }`.
+    Body(String),
 }
 
 impl<'de> Deserialize<'de> for Operand {
@@ -170,6 +179,7 @@ impl<'de> Deserialize<'de> for Operand {
                     Some("path") => Operand::Path(map.next_value()?),
                     Some("query") => Operand::Query(map.next_value()?),
                     Some("method") if map.next_value()? => Operand::Method,
+                    Some("body") => Operand::Body(map.next_value()?),
                     Some(_) | None => return Err(invalid()),
                 };
                 match map.next_entry::<String, IgnoredAny>()? {
@@ -183,8 +193,7 @@ impl<'de> Deserialize<'de> for Operand {
     }
 }
 
-const OPERANDS: &str =
-    "a text, a whole number, `true`, `false`, `{ path: name }`, `{ query: name }` or `{ method: true }`";
+const OPERANDS: &str = "a text, a whole number, `true`, `false`, `{ path: name }`, `{ query: name }`, `{ method: true }` or `{ body: /pointer }`";
 
 impl Serialize for Operand {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -193,6 +202,7 @@ impl Serialize for Operand {
             Self::Path(name) => BTreeMap::from([("path", name)]).serialize(serializer),
             Self::Query(name) => BTreeMap::from([("query", name)]).serialize(serializer),
             Self::Method => BTreeMap::from([("method", true)]).serialize(serializer),
+            Self::Body(pointer) => BTreeMap::from([("body", pointer)]).serialize(serializer),
         }
     }
 }
@@ -214,6 +224,7 @@ impl JsonSchema for Operand {
         let path = json_schema!({ "description": "The name of a variable of the path.", "type": "string" });
         let query = json_schema!({ "description": "The name of a parameter of the query.", "type": "string" });
         let method = json_schema!({ "description": "The method.", "const": true });
+        let body = json_schema!({ "description": "The JSON pointer to a member of the body.", "type": "string" });
         json_schema!({
             "description": format!("What it is compared with: {OPERANDS}."),
             "oneOf": [
@@ -221,6 +232,7 @@ impl JsonSchema for Operand {
                 form("path", path),
                 form("query", query),
                 form("method", method),
+                form("body", body),
             ],
         })
     }

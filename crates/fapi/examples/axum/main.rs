@@ -39,15 +39,20 @@ async fn protect(State(api): State<Arc<Api>>, request: Request, next: Next) -> R
     let mut seen = Seen::default();
     let authorized = match api.judge(&parts, &peer, now(), &mut seen) {
         Ok(Judged::Authorized(authorized)) => Ok(authorized),
-        // RFC 6750 §2: a client must not send a second token, and a form is where it could.
-        Ok(Judged::AwaitsForm(waiting)) => match to_bytes(body, FORM_LIMIT).await {
-            Ok(form) => {
-                body = Body::from(form.clone());
-                waiting.judge(&form).map_err(Cause::from)
+        // RFC 6750 §2: a client must not send a second token, and a form is where it could. Other bodies are compared with
+        // the token where the policy says so.
+        Ok(waiting) => match to_bytes(body, BODY_LIMIT).await {
+            Ok(bytes) => {
+                body = Body::from(bytes.clone());
+                match waiting {
+                    Judged::Authorized(authorized) => Ok(authorized),
+                    Judged::AwaitsForm(waiting) => waiting.judge(&bytes).map_err(Cause::from),
+                    Judged::AwaitsBody(waiting) => waiting.judge(&bytes).map_err(Cause::from),
+                }
             }
             Err(_) => {
                 body = Body::empty();
-                Err(ExchangeError::BodyTooLarge { limit: FORM_LIMIT as u64 }.into())
+                Err(ExchangeError::BodyTooLarge { limit: BODY_LIMIT as u64 }.into())
             }
         },
         Err(cause) => Err(cause),
@@ -65,7 +70,7 @@ async fn protect(State(api): State<Arc<Api>>, request: Request, next: Next) -> R
     }
 }
 
-const FORM_LIMIT: usize = 64 * 1024;
+const BODY_LIMIT: usize = 64 * 1024;
 
 /// A handler that cannot be reached without a permit.
 async fn accounts(Extension(permit): Extension<Permit>) -> String {

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::amount::Amount;
 use super::error::{InvalidPolicy, PolicyError};
-use super::request::{Operand, RequestValues};
+use super::request::{BodyMember, Operand, Part, RequestValues};
 use super::value::{Pointer, Scalar, list};
 use crate::text::{Names, printable};
 use crate::token::Claims;
@@ -47,6 +48,8 @@ pub enum Comparison {
     OneOf(Vec<Scalar>),
     /// A list that contains this value.
     Contains(Operand),
+    /// An amount in the currency of this one, and at least as much.
+    Covers(BodyMember),
 }
 
 impl DetailRule {
@@ -71,18 +74,42 @@ impl DetailRule {
         format!("authorization_details with type {:?}{needs}", self.kind)
     }
 
-    fn check(&self, entry: usize, elements: &[Value], request: &dyn RequestValues) -> Result<(), PolicyError> {
-        let mut nearest: Option<Lack<'_>> = None;
-        for element in
-            elements.iter().filter_map(Value::as_object).filter(|element| kind_of(element) == Some(&*self.kind))
-        {
-            match self.judge(element, request) {
-                Ok(()) => return Ok(()),
-                Err(lack) if nearest.as_ref().is_none_or(|nearest| nearest.met < lack.met) => nearest = Some(lack),
-                Err(_) => {}
+    /// The elements that have everything but what is compared with the body; none if there is no such member.
+    fn check_head(&self, entry: usize, elements: &[Value], head: Part<'_>) -> Result<Vec<usize>, PolicyError> {
+        let (mut nearest, mut remaining) = (Nearest(None), Vec::new());
+        for (index, element) in elements.iter().enumerate() {
+            let Some(element) = element.as_object().filter(|element| kind_of(element) == Some(&*self.kind)) else {
+                continue;
+            };
+            match self.judge(element, head) {
+                Ok(()) if self.compares_body() => remaining.push(index),
+                Ok(()) => return Ok(Vec::new()),
+                Err(lack) => nearest.consider(lack),
             }
         }
-        let why = match nearest {
+        if remaining.is_empty() { Err(self.refusal(entry, elements, nearest)) } else { Ok(remaining) }
+    }
+
+    /// Whether one of the elements that remain has what is compared with the body.
+    fn check_body(
+        &self,
+        entry: usize,
+        elements: &[Value],
+        remaining: &[usize],
+        body: &Map<String, Value>,
+    ) -> Result<(), PolicyError> {
+        let mut nearest = Nearest(None);
+        for element in remaining.iter().filter_map(|index| elements.get(*index)?.as_object()) {
+            match self.judge_members(element, Part::Body(body), 0) {
+                Ok(_) => return Ok(()),
+                Err(lack) => nearest.consider(lack),
+            }
+        }
+        Err(self.refusal(entry, elements, nearest))
+    }
+
+    fn refusal(&self, entry: usize, elements: &[Value], nearest: Nearest<'_>) -> PolicyError {
+        let why = match nearest.0 {
             Some(lack) => lack.why(),
             None if elements.is_empty() => "the token has none".to_owned(),
             None => {
@@ -90,11 +117,11 @@ impl DetailRule {
                 format!("the token has the types {}", Names::of(kinds))
             }
         };
-        Err(PolicyError::AuthorizationDetailsInsufficient { entry, kind: printable(&self.kind), why: why.into() })
+        PolicyError::AuthorizationDetailsInsufficient { entry, kind: printable(&self.kind), why: why.into() }
     }
 
-    /// What an element lacks first.
-    fn judge<'e>(&'e self, element: &'e Map<String, Value>, request: &dyn RequestValues) -> Result<(), Lack<'e>> {
+    /// What an element lacks first, but for what is compared with the body.
+    fn judge<'e>(&'e self, element: &'e Map<String, Value>, head: Part<'_>) -> Result<(), Lack<'e>> {
         let mut met = 0_usize;
         for (name, wanted) in self.lists() {
             let found = element.get(name).and_then(Value::as_array);
@@ -104,13 +131,7 @@ impl DetailRule {
             }
             met = met.saturating_add(1);
         }
-        for member in &self.needs.members {
-            let value = member.pointer.find(element.get(member.pointer.first()));
-            if !value.is_some_and(|value| member.needed.is_met_by(value, request)) {
-                return Err(Lack { met, what: Missing::Member(&member.pointer, value.is_some()) });
-            }
-            met = met.saturating_add(1);
-        }
+        let met = self.judge_members(element, head, met)?;
         match &self.needs.harmless_members {
             Some(harmless) => {
                 let surplus =
@@ -119,6 +140,26 @@ impl DetailRule {
             }
             None => Ok(()),
         }
+    }
+
+    /// Judges the members that are compared with this part of the request, and with values; returns how much is met then.
+    fn judge_members<'e>(
+        &'e self,
+        element: &'e Map<String, Value>,
+        part: Part<'_>,
+        mut met: usize,
+    ) -> Result<usize, Lack<'e>> {
+        let in_body = matches!(part, Part::Body(_));
+        for member in self.needs.members.iter().filter(|member| member.needed.compares_body() == in_body) {
+            member.judge(element, part).map_err(|what| Lack { met, what })?;
+            met = met.saturating_add(1);
+        }
+        Ok(met)
+    }
+
+    /// Whether the body has to be read.
+    fn compares_body(&self) -> bool {
+        self.needs.members.iter().any(|member| member.needed.compares_body())
     }
 
     /// The members that are lists of texts (RFC 9396 §2.2), and what they must have.
@@ -144,7 +185,9 @@ impl MemberRule {
         let pointer = Pointer::parse(pointer).ok_or(InvalidPolicy::DetailPointer)?;
         match &needed {
             Comparison::OneOf(values) if values.is_empty() => Err(InvalidPolicy::ClaimValues),
-            Comparison::OneOf(_) | Comparison::Equals(_) | Comparison::Contains(_) => Ok(Self { pointer, needed }),
+            Comparison::OneOf(_) | Comparison::Equals(_) | Comparison::Contains(_) | Comparison::Covers(_) => {
+                Ok(Self { pointer, needed })
+            }
         }
     }
 
@@ -155,32 +198,100 @@ impl MemberRule {
             Comparison::Equals(operand) => format!("{member} equal to {}", operand.shown()),
             Comparison::OneOf(values) => format!("{member} one of [{}]", list(values)),
             Comparison::Contains(operand) => format!("{member} with {}", operand.shown()),
+            Comparison::Covers(amount) => format!("{member} of at least {}", amount.shown()),
+        }
+    }
+
+    fn judge<'e>(&'e self, element: &'e Map<String, Value>, part: Part<'_>) -> Result<(), Missing<'e>> {
+        let value = self.pointer.find(element.get(self.pointer.first())).ok_or(Missing::Member(&self.pointer))?;
+        match self.needed.is_met_by(value, part) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Missing::Value(&self.pointer)),
+            None => Err(Missing::Request(&self.needed)),
         }
     }
 }
 
 impl Comparison {
-    fn is_met_by(&self, value: &Value, request: &dyn RequestValues) -> bool {
+    /// Whether its other side is in the body.
+    const fn compares_body(&self) -> bool {
         match self {
-            Self::Equals(operand) => operand.of(request).is_some_and(|wanted| wanted.is(value)),
+            Self::Equals(operand) | Self::Contains(operand) => matches!(operand, Operand::Body(_)),
+            Self::OneOf(_) => false,
+            Self::Covers(_) => true,
+        }
+    }
+
+    /// `None` if the request does not have what the value is compared with.
+    fn is_met_by(&self, value: &Value, part: Part<'_>) -> Option<bool> {
+        Some(match self {
+            Self::Equals(operand) => operand.of(part)?.is(value),
             Self::OneOf(values) => values.iter().any(|wanted| wanted.is(value)),
             Self::Contains(operand) => {
-                let contains = |values: &Vec<Value>| {
-                    operand.of(request).is_some_and(|wanted| values.iter().any(|one| wanted.is(one)))
-                };
-                value.as_array().is_some_and(contains)
+                let wanted = operand.of(part)?;
+                value.as_array().is_some_and(|values| values.iter().any(|one| wanted.is(one)))
             }
-        }
+            Self::Covers(amount) => {
+                let wanted = match part {
+                    Part::Body(body) => Amount::read(amount.find(body)?)?,
+                    Part::Head(_) => return None,
+                };
+                Amount::read(value).is_some_and(|granted| granted.covers(wanted))
+            }
+        })
     }
 }
 
-/// Checks that there is an element for each rule.
-pub(super) fn check(rules: &[DetailRule], claims: &Claims, request: &dyn RequestValues) -> Result<(), PolicyError> {
+/// The elements for each rule of which the body decides, by index; empty if the body is not needed.
+#[derive(Debug, Default)]
+pub(crate) struct Remaining(Vec<(usize, Vec<usize>)>);
+
+impl Remaining {
+    /// Whether the body is not needed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Checks that there is an element for each rule, as far as the header section says.
+pub(super) fn check(
+    rules: &[DetailRule],
+    claims: &Claims,
+    request: &dyn RequestValues,
+) -> Result<Remaining, PolicyError> {
+    let mut all = Remaining::default();
     if rules.is_empty() {
-        return Ok(());
+        return Ok(all);
     }
     let elements = elements(claims).ok_or(PolicyError::AuthorizationDetailsMalformed)?;
-    rules.iter().enumerate().try_for_each(|(entry, rule)| rule.check(entry, elements, request))
+    for (entry, rule) in rules.iter().enumerate() {
+        let remaining = rule.check_head(entry, elements, Part::Head(request))?;
+        if !remaining.is_empty() {
+            all.0.push((entry, remaining));
+        }
+    }
+    Ok(all)
+}
+
+/// Checks that there is one for each rule of which the body decides.
+pub(super) fn check_body(
+    rules: &[DetailRule],
+    claims: &Claims,
+    remaining: &Remaining,
+    body: &Map<String, Value>,
+) -> Result<(), PolicyError> {
+    let elements = elements(claims).ok_or(PolicyError::AuthorizationDetailsMalformed)?;
+    for (entry, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.compares_body()) {
+        let remaining =
+            remaining.0.iter().find(|(other, _)| *other == entry).map_or(&[][..], |(_, remaining)| remaining);
+        rule.check_body(entry, elements, remaining, body)?;
+    }
+    Ok(())
+}
+
+/// Whether one of the rules compares an element with the body.
+pub(super) fn compare_body(rules: &[DetailRule]) -> bool {
+    rules.iter().any(DetailRule::compares_body)
 }
 
 /// The types of a token's elements, for operators, and nothing else of them: they are personal data (RFC 9396 §13).
@@ -208,6 +319,17 @@ fn kind_of(element: &Map<String, Value>) -> Option<&str> {
     element.get("type")?.as_str()
 }
 
+/// The element that meets most of a rule; the first of several.
+struct Nearest<'e>(Option<Lack<'e>>);
+
+impl<'e> Nearest<'e> {
+    fn consider(&mut self, lack: Lack<'e>) {
+        if self.0.as_ref().is_none_or(|nearest| nearest.met < lack.met) {
+            self.0 = Some(lack);
+        }
+    }
+}
+
 /// Why an element does not meet a rule.
 struct Lack<'e> {
     /// How much of the rule it meets.
@@ -218,8 +340,12 @@ struct Lack<'e> {
 enum Missing<'e> {
     /// An entry of this list.
     Entry(&'static str, &'e str),
-    /// This member, or the value that it has to have if there is one.
-    Member(&'e Pointer, bool),
+    /// This member.
+    Member(&'e Pointer),
+    /// The value that this member has to have.
+    Value(&'e Pointer),
+    /// What the request should have for this comparison.
+    Request(&'e Comparison),
     /// A rule that knows the member with this name.
     Knowledge(&'e str),
 }
@@ -229,8 +355,13 @@ impl Lack<'_> {
     fn why(&self) -> String {
         match &self.what {
             Missing::Entry(list, entry) => format!("the nearest has no {entry:?} in {list}"),
-            Missing::Member(pointer, false) => format!("the nearest has no {}", pointer.as_str()),
-            Missing::Member(pointer, true) => format!("{} of the nearest is not what it has to be", pointer.as_str()),
+            Missing::Member(pointer) => format!("the nearest has no {}", pointer.as_str()),
+            Missing::Value(pointer) => format!("{} of the nearest is not what it has to be", pointer.as_str()),
+            Missing::Request(Comparison::Equals(operand) | Comparison::Contains(operand)) => {
+                format!("{} is missing or has more than one reading", operand.shown())
+            }
+            Missing::Request(Comparison::Covers(amount)) => format!("{} is not an amount", amount.shown()),
+            Missing::Request(Comparison::OneOf(values)) => format!("nothing is one of [{}]", list(values)),
             Missing::Knowledge(name) => format!("the nearest has the member {:?}, which may limit it", printable(name)),
         }
     }
@@ -278,7 +409,19 @@ mod tests {
     fn judge(rules: &[DetailRule], details: &Value) -> Result<(), PolicyError> {
         let mut answer = json!({ "active": true, "authorization_details": details });
         answer.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        check(rules, introspected(&answer, UnixTime(0)).claims_for_audit(), &Sent)
+        let remaining = check(rules, introspected(&answer, UnixTime(0)).claims_for_audit(), &Sent)?;
+        assert!(remaining.is_empty(), "no rule compares the body");
+        Ok(())
+    }
+
+    /// The same for rules that compare the body.
+    fn judge_body(rules: &[DetailRule], details: &Value, body: &Value) -> Result<(), String> {
+        let answer = json!({ "active": true, "authorization_details": details });
+        let token = introspected(&answer, UnixTime(0));
+        let claims = token.claims_for_audit();
+        let remaining = check(rules, claims, &Sent).map_err(|error| format!("head: {error}"))?;
+        assert!(!remaining.is_empty(), "the body decides");
+        check_body(rules, claims, &remaining, body.as_object().unwrap()).map_err(|error| error.to_string())
     }
 
     fn rule(needs: DetailNeeds) -> DetailRule {
@@ -418,8 +561,9 @@ mod tests {
         }
         // What the request does not have is equal to nothing.
         for operand in [path(3), Operand::Query("other".into())] {
+            let expected = Some(format!("{} is missing or has more than one reading", operand.shown()));
             for value in [json!(null), json!(""), json!("1001")] {
-                assert_eq!(why(&member("/a", Comparison::Equals(operand.clone())), details(value)), other);
+                assert_eq!(why(&member("/a", Comparison::Equals(operand.clone())), details(value)), expected);
             }
         }
         let deep = member("/a/0/b~1c", Comparison::Equals(text("x")));
@@ -518,5 +662,116 @@ mod tests {
             assert_eq!(MemberRule::new(pointer, equals()), Err(InvalidPolicy::DetailPointer), "{pointer:?}");
         }
         assert_eq!(MemberRule::new("/a", Comparison::OneOf(Vec::new())), Err(InvalidPolicy::ClaimValues));
+    }
+
+    fn of_body(pointer: &str) -> BodyMember {
+        BodyMember::new(pointer).unwrap()
+    }
+
+    /// A payment of at most so many euros to this account.
+    fn payment(iban: &str, amount: &str) -> Value {
+        json!({
+            "type": "account_information",
+            "actions": ["initiate"],
+            "creditorAccount": { "iban": iban },
+            "instructedAmount": { "currency": "EUR", "amount": amount },
+        })
+    }
+
+    fn paid() -> DetailRule {
+        let equals = Comparison::Equals(Operand::Body(of_body("/creditorAccount/iban")));
+        rule(DetailNeeds {
+            actions: names(&["initiate"]),
+            members: vec![
+                MemberRule::new("/creditorAccount/iban", equals).unwrap(),
+                MemberRule::new("/instructedAmount", Comparison::Covers(of_body("/instructedAmount"))).unwrap(),
+            ],
+            ..DetailNeeds::default()
+        })
+    }
+
+    #[test]
+    fn a_member_is_compared_with_the_body() {
+        let body = |iban: Value, amount: Value| json!({ "creditorAccount": { "iban": iban }, "instructedAmount": { "currency": "EUR", "amount": amount }, "more": 1 });
+        let judge = |details: &Value, body: &Value| {
+            judge_body(&[paid()], details, body).map_err(|error| error.rsplit(": ").next().unwrap().to_owned())
+        };
+        let granted = json!([payment("DE02", "100.00")]);
+        for amount in ["100.00", "100", "0.01", "99.99999"] {
+            assert_eq!(judge(&granted, &body(json!("DE02"), json!(amount))), Ok(()), "{amount}"); // control
+        }
+        let (iban, amount) = (
+            "/creditorAccount/iban of the nearest is not what it has to be",
+            "/instructedAmount of the nearest is not what it has to be",
+        );
+        let (no_iban, no_amount) = (
+            "/creditorAccount/iban of the body is missing or has more than one reading",
+            "/instructedAmount of the body is not an amount",
+        );
+        for (body, expected) in [
+            (body(json!("DE03"), json!("1.00")), iban),
+            (body(json!("de02"), json!("1.00")), iban),
+            (body(json!(["DE02"]), json!("1.00")), iban),
+            (body(json!("DE02"), json!("100.01")), amount),
+            (body(json!("DE02"), json!("1000")), amount),
+            (body(json!("DE02"), json!(1)), no_amount),
+            (body(json!("DE02"), json!("1e2")), no_amount),
+            (body(json!("DE02"), json!("-0")), no_amount),
+            (body(json!("DE02"), json!("-1.00")), no_amount),
+            (body(json!("DE02"), json!("00.1")), no_amount),
+            (body(json!("DE02"), json!("+1")), no_amount),
+            (body(json!("DE02"), json!("\u{661}")), no_amount),
+            (json!({}), no_iban),
+            (json!({ "creditorAccount": { "iban": "DE02" } }), no_amount),
+            (
+                json!({ "creditorAccount": { "iban": "DE02" }, "instructedAmount": { "currency": "USD", "amount": "1.00" } }),
+                amount,
+            ),
+            (json!({ "creditorAccount": { "iban": "DE02", "IBAN": "DE03" } }), no_iban),
+            (json!({ "creditorAccount": [{ "iban": "DE02" }] }), no_iban),
+        ] {
+            assert_eq!(judge(&granted, &body), Err(expected.to_owned()), "{body}");
+        }
+        // What is granted is read as strictly.
+        let wanted = body(json!("DE02"), json!("1.00"));
+        for value in ["1e2", "", "100,00", "+100"] {
+            assert_eq!(judge(&json!([payment("DE02", value)]), &wanted), Err(amount.to_owned()), "{value}");
+        }
+        // A list that contains the member.
+        let listed = member("/ibans", Comparison::Contains(Operand::Body(of_body("/iban"))));
+        let details = json!([{ "type": "account_information", "ibans": ["DE01", "DE02"] }]);
+        assert_eq!(judge_body(std::slice::from_ref(&listed), &details, &json!({ "iban": "DE02" })), Ok(())); // control
+        assert!(judge_body(std::slice::from_ref(&listed), &details, &json!({ "iban": "DE03" })).is_err());
+    }
+
+    #[test]
+    fn rar_03_the_body_is_that_of_one_element_which_the_head_is_of_too() {
+        let body = json!({ "creditorAccount": { "iban": "DE02" }, "instructedAmount": { "currency": "EUR", "amount": "50.00" } });
+        let judge = |details: Value| judge_body(&[paid()], &details, &body);
+        assert_eq!(judge(json!([payment("DE03", "500.00"), payment("DE02", "50.00")])), Ok(())); // control
+        assert!(judge(json!([payment("DE03", "500.00"), payment("DE02", "5.00")])).is_err());
+        let mut read_only = payment("DE02", "50.00");
+        read_only["actions"] = json!(["read"]);
+        assert!(
+            judge(json!([payment("DE03", "50.00"), read_only.clone()]))
+                .unwrap_err()
+                .contains("/creditorAccount/iban of")
+        );
+        // Refused before the body is read, if no element could do.
+        assert!(judge(json!([read_only])).unwrap_err().starts_with("head: "));
+        assert!(judge(json!([])).unwrap_err().starts_with("head: "));
+    }
+
+    #[test]
+    fn a_rule_without_the_body_beside_one_with_it_is_judged_before_it() {
+        let rules = [DetailRule::new("view", DetailNeeds::default()).unwrap(), paid()];
+        let body = json!({ "creditorAccount": { "iban": "DE02" }, "instructedAmount": { "currency": "EUR", "amount": "1.00" } });
+        let view = json!({ "type": "view" });
+        assert_eq!(judge_body(&rules, &json!([view, payment("DE02", "1.00")]), &body), Ok(())); // control
+        let refused = judge_body(&rules, &json!([payment("DE02", "1.00")]), &body).unwrap_err();
+        assert!(refused.starts_with("head: ") && refused.contains("entry 0"), "{refused}");
+        let refused = judge_body(&rules, &json!([view, payment("DE03", "1.00")]), &body).unwrap_err();
+        assert!(refused.contains("entry 1"), "{refused}");
+        assert!(compare_body(&rules) && !compare_body(&rules[..1]));
     }
 }

@@ -46,6 +46,9 @@ pub enum InvalidPolicy {
     /// Not a JSON pointer, or one that names a whole element.
     #[error("is not a JSON pointer into an element; write one such as `/creditorAccount/iban` (RFC 6901)")]
     DetailPointer,
+    /// Not a JSON pointer, or one that names the whole body.
+    #[error("is not a JSON pointer into the body; write one such as `{{ body: /instructedAmount }}` (RFC 6901)")]
+    BodyPointer,
     /// Neither a class nor an age.
     #[error("nothing is required of the authentication; write `acr` or `max_age`")]
     Authentication,
@@ -54,7 +57,7 @@ pub enum InvalidPolicy {
     AcrSyntax,
 }
 
-/// Why a token does not satisfy a policy.
+/// Why a token does not satisfy a policy, or why that cannot be said of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Its scopes do not cover the route.
@@ -106,6 +109,12 @@ pub enum PolicyError {
         /// What the nearest element lacks; names members, and nothing of their values.
         why: Box<str>,
     },
+    /// The request has no body that it could be compared with.
+    #[error("the body is not declared as JSON in UTF-8 without a coding, by one Content-Type")]
+    BodyTypeUnsupported,
+    /// The body can be read in more than one way, or in none.
+    #[error("the body is not one JSON object with one reading")]
+    BodyUnreadable,
     /// Its user was authenticated in another way.
     #[error("acr is {found}, the route needs one of {needed}")]
     AcrInsufficient {
@@ -144,6 +153,8 @@ impl PolicyError {
             Self::ClaimRefused { .. } => Code::ClaimRefused,
             Self::AuthorizationDetailsMalformed => Code::TokenClaimMalformed,
             Self::AuthorizationDetailsInsufficient { .. } => Code::AuthorizationDetailsInsufficient,
+            Self::BodyTypeUnsupported => Code::BodyTypeUnsupported,
+            Self::BodyUnreadable => Code::BodyUnreadable,
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }

@@ -1,7 +1,9 @@
 //! What a protected route requires of a token, with a file for each kind of rule.
 
+mod amount;
 mod authentication;
 mod authorization_details;
+mod body;
 mod claims;
 mod clients;
 mod error;
@@ -14,12 +16,15 @@ mod value;
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 pub use authentication::Authentication;
+pub(crate) use authorization_details::Remaining;
 pub use authorization_details::{Comparison, DetailNeeds, DetailRule, MemberRule};
 pub use claims::{ClaimRule, Needed};
 pub use clients::Clients;
 pub use error::{InvalidPolicy, PolicyError};
-pub use request::{Operand, RequestValues};
+pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
 pub use token_lifetime::TokenLifetime;
@@ -92,8 +97,13 @@ impl Requirements {
         parts.into_iter().flatten().chain(rules).chain(details).chain(authentication).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether the body has to be read.
+    pub fn compare_body(&self) -> bool {
+        authorization_details::compare_body(&self.authorization_details)
+    }
+
     /// What another token would satisfy comes before what another authentication of the user would.
-    fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<(), PolicyError> {
+    fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<Remaining, PolicyError> {
         if let Some(clients) = &self.clients {
             clients.check(claims)?;
         }
@@ -104,8 +114,9 @@ impl Requirements {
             lifetime.check(claims)?;
         }
         self.claims.iter().try_for_each(|rule| rule.check(claims))?;
-        authorization_details::check(&self.authorization_details, claims, request)?;
-        self.authentication.as_ref().map_or(Ok(()), |authentication| authentication.check(claims, now))
+        let remaining = authorization_details::check(&self.authorization_details, claims, request)?;
+        self.authentication.as_ref().map_or(Ok(()), |authentication| authentication.check(claims, now))?;
+        Ok(remaining)
     }
 }
 
@@ -208,13 +219,32 @@ impl Policy {
     }
 
     /// Checks whether a token with these claims satisfies the policy for this request at `now`: its scopes, and then
-    /// everything else.
+    /// everything else, but for what is compared with the body, which `headers` have to declare as JSON.
     ///
     /// # Errors
     /// [`PolicyError`].
-    pub(crate) fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<(), PolicyError> {
+    pub(crate) fn check(
+        &self,
+        claims: &Claims,
+        request: &dyn RequestValues,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Remaining, PolicyError> {
         self.scopes.check(claims)?;
-        self.requirements.check(claims, request, now)
+        let remaining = self.requirements.check(claims, request, now)?;
+        if !remaining.is_empty() {
+            body::check_type(headers)?;
+        }
+        Ok(remaining)
+    }
+
+    /// Checks what remains: whether the token satisfies the policy for a request with this body.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub(crate) fn check_body(&self, claims: &Claims, remaining: &Remaining, body: &[u8]) -> Result<(), PolicyError> {
+        let body = body::read(body)?;
+        authorization_details::check_body(&self.requirements.authorization_details, claims, remaining, &body)
     }
 }
 

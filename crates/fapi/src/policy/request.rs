@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::value::Scalar;
+use super::error::InvalidPolicy;
+use super::value::{Pointer, Scalar, folded, is_same};
 use crate::text::read_escape;
 
 /// The values of one request that a token may be compared with.
@@ -36,16 +37,55 @@ pub enum Operand {
     Query(Box<str>),
     /// The method.
     Method,
+    /// A member of the body.
+    Body(BodyMember),
+}
+
+/// Where in the body a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyMember(Pointer);
+
+impl BodyMember {
+    /// The member that a JSON pointer names, such as `/instructedAmount`.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy::BodyPointer`].
+    pub fn new(pointer: &str) -> Result<Self, InvalidPolicy> {
+        Pointer::parse(pointer).map(Self).ok_or(InvalidPolicy::BodyPointer)
+    }
+
+    /// Its value; `None` if there is none with one reading.
+    pub(super) fn find<'b>(&self, body: &'b Map<String, Value>) -> Option<&'b Value> {
+        self.0.find_alone(body)
+    }
+
+    /// What it is, for operators.
+    pub(super) fn shown(&self) -> String {
+        format!("{} of the body", self.0.as_str())
+    }
+}
+
+/// A part of a request, judged when it is there.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// Method, path and query.
+    Head(&'a dyn RequestValues),
+    /// The members of the body.
+    Body(&'a Map<String, Value>),
 }
 
 impl Operand {
-    /// Its value for this request; `None` if the request has none with one reading.
-    pub(super) fn of<'a>(&'a self, request: &'a dyn RequestValues) -> Option<OperandValue<'a>> {
-        Some(match self {
-            Self::Value(value) => OperandValue::Scalar(value),
-            Self::Path { segment, .. } => OperandValue::Text(request.segment(*segment)?),
-            Self::Query(name) => OperandValue::Text(parameter(request.query()?, name)?),
-            Self::Method => OperandValue::Text(request.method().into()),
+    /// Its value; `None` if this part of the request has none with one reading.
+    pub(super) fn of<'a>(&'a self, part: Part<'a>) -> Option<OperandValue<'a>> {
+        Some(match (self, part) {
+            (Self::Value(value), Part::Head(_) | Part::Body(_)) => OperandValue::Scalar(value),
+            (Self::Path { segment, .. }, Part::Head(request)) => OperandValue::Text(request.segment(*segment)?),
+            (Self::Query(name), Part::Head(request)) => OperandValue::Text(parameter(request.query()?, name)?),
+            (Self::Method, Part::Head(request)) => OperandValue::Text(request.method().into()),
+            (Self::Body(member), Part::Body(body)) => OperandValue::Member(member.find(body)?),
+            (Self::Path { .. } | Self::Query(_) | Self::Method, Part::Body(_)) | (Self::Body(_), Part::Head(_)) => {
+                return None;
+            }
         })
     }
 
@@ -56,6 +96,7 @@ impl Operand {
             Self::Path { name, .. } => format!("{{{name}}} of the path"),
             Self::Query(name) => format!("{name:?} of the query"),
             Self::Method => "the method".to_owned(),
+            Self::Body(member) => member.shown(),
         }
     }
 }
@@ -64,6 +105,7 @@ impl Operand {
 pub(super) enum OperandValue<'a> {
     Scalar(&'a Scalar),
     Text(Cow<'a, str>),
+    Member(&'a Value),
 }
 
 impl OperandValue<'_> {
@@ -72,6 +114,7 @@ impl OperandValue<'_> {
         match self {
             Self::Scalar(scalar) => scalar.is(value),
             Self::Text(text) => value.as_str() == Some(text),
+            Self::Member(member) => is_same(member, value),
         }
     }
 }
@@ -113,11 +156,6 @@ fn resemble(one: &str, other: &str) -> bool {
         folded(name).map(|character| if matches!(character, '.' | ' ' | '+') { '_' } else { character })
     }
     read(one).eq(read(other))
-}
-
-/// A name as those read it who ignore case, beyond ASCII too.
-fn folded(name: &str) -> impl Iterator<Item = char> {
-    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A value that a claim or a member of one is compared with; exactly, and only with one of its own type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,42 @@ impl Pointer {
     }
 }
 
+impl Pointer {
+    /// What it leads to in an object that somebody else reads too: `None` also if a member on the way has another beside it
+    /// that differs only in case or after a NUL, which some take for the same, or if a list is on the way, of which others
+    /// may read the other values.
+    pub(super) fn find_alone<'v>(&self, members: &'v Map<String, Value>) -> Option<&'v Value> {
+        let first = alone(members, &self.first)?;
+        self.steps.iter().try_fold(first, |value, step| alone(value.as_object()?, step))
+    }
+}
+
+fn alone<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    let alike = members.keys().filter(|other| folded(other).eq(folded(name))).count();
+    members.get(name).filter(|_| alike == 1)
+}
+
+/// A name as those read it who ignore case, beyond ASCII too, and what follows a NUL.
+pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
+    name.chars().take_while(|character| *character != '\0').flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
+/// Whether both are the same text, whole number or boolean. Other values are equal to nothing.
+pub(super) fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) => one == other,
+        (Value::Bool(one), Value::Bool(other)) => one == other,
+        (Value::Number(one), Value::Number(other)) => {
+            let whole = one.is_i64() || one.is_u64();
+            whole && one == other
+        }
+        (
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_),
+            _,
+        ) => false,
+    }
+}
+
 /// RFC 6901 §4: `~1` is a slash, and then `~0` a tilde; other uses of the tilde are errors.
 fn unescaped(step: &str) -> Option<Box<str>> {
     let whole = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
@@ -88,4 +124,67 @@ fn unescaped(step: &str) -> Option<Box<str>> {
 fn index(step: &str) -> Option<usize> {
     let digits = step.bytes().all(|byte| byte.is_ascii_digit()) && (step == "0" || !step.starts_with('0'));
     if digits { step.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_of_the_body_has_one_reading() {
+        let find = |pointer: &str, body: Value| {
+            Pointer::parse(pointer).unwrap().find_alone(body.as_object().unwrap()).cloned()
+        };
+        assert_eq!(find("/a/b", json!({ "a": { "b": 1, "c": 2 }, "b": 3 })), Some(json!(1))); // control
+        assert_eq!(find("/A/b", json!({ "A": { "b": 1 } })), Some(json!(1))); // control
+        for body in [
+            json!({}),
+            json!({ "a": {} }),
+            json!({ "a": 1 }),
+            json!({ "a": null }),
+            json!({ "A": { "b": 1 } }),
+            json!({ "a": { "B": 1 } }),
+            // Readers that ignore case take the last.
+            json!({ "a": { "b": 1 }, "A": { "b": 2 } }),
+            json!({ "a": { "b": 1, "B": 2 } }),
+            json!({ "a": [{ "b": 1 }] }),
+            json!({ "a": "b" }),
+        ] {
+            assert_eq!(find("/a/b", body.clone()), None, "{body}");
+        }
+        assert_eq!(find("/a/0", json!({ "a": [1] })), None);
+        assert_eq!(find("/a/0", json!({ "a": { "0": 1 } })), Some(json!(1))); // control
+        // The long s and the Kelvin sign are an s and a k to some.
+        assert_eq!(find("/sk", json!({ "sk": 1, "other": 2 })), Some(json!(1))); // control
+        for alike in ["\u{17f}k", "s\u{212a}", "SK", "sk\0", "Sk\0x"] {
+            assert_eq!(find("/sk", json!({ "sk": 1, alike: 2 })), None, "{alike}");
+        }
+    }
+
+    #[test]
+    fn values_are_the_same_if_they_are_of_one_type() {
+        for value in [json!("a"), json!(""), json!(1), json!(-1), json!(u64::MAX), json!(true), json!(false)] {
+            assert!(is_same(&value, &value.clone()), "{value}"); // control
+        }
+        for (one, other) in [
+            (json!("1"), json!(1)),
+            (json!(1), json!("1")),
+            (json!(1), json!(1.0)),
+            (json!(1.0), json!(1)),
+            (json!(0.1), json!(0.1)),
+            (json!(1), json!(2)),
+            (json!(-1), json!(u64::MAX)),
+            (json!("true"), json!(true)),
+            (json!("a"), json!("A")),
+            (json!("a"), json!("a ")),
+            (json!(null), json!(null)),
+            (json!([]), json!([])),
+            (json!(["a"]), json!("a")),
+            (json!({}), json!({})),
+        ] {
+            assert!(!is_same(&one, &other), "{one} {other}");
+        }
+    }
 }
