@@ -136,11 +136,9 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     };
     let unread = match &ended {
         Ended::Refused(rejection) if arguments.fetch => unread(rejection.cause(), &resources),
-        Ended::Refused(_)
-        | Ended::Permitted(..)
-        | Ended::Described(_)
-        | Ended::NoBody(_)
-        | Ended::Handshake(..) => None,
+        Ended::Refused(_) | Ended::Permitted(..) | Ended::Described(_) | Ended::NoBody(_) | Ended::Handshake(..) => {
+            None
+        }
     };
     Ok((Report::new(&call, &surroundings, arguments.fetch, unread).text(&ended), exit))
 }

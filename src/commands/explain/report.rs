@@ -198,9 +198,7 @@ impl<'a> Report<'a> {
                 | Ended::Refused(_)
                 | Ended::NoBody(_)
                 | Ended::Permitted(..)
-                | Ended::Described(_) => {
-                    self.step(step, seen)
-                }
+                | Ended::Described(_) => self.step(step, seen),
             };
             let _ = write!(text, "{:<12} {outcome}\n  expected   {expected}\n  seen       {found}\n", step.as_str());
         }

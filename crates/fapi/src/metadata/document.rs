@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::identifier::ResourceIdentifier;
 use crate::credentials::Scheme;
 use crate::jose::keys::Algorithm;
-use crate::policy::IssuerIndex;
+use crate::policy::{DetailRule, IssuerIndex};
 use crate::route::{Origin, Routes};
 use crate::sha256;
 
@@ -47,6 +47,7 @@ pub struct Enforced<'a> {
 #[derive(Default)]
 struct Accepted<'a> {
     scopes: Vec<&'a str>,
+    detail_types: Vec<&'a str>,
     issuers: Vec<IssuerIndex>,
     certificate: bool,
     dpop: bool,
@@ -72,6 +73,8 @@ impl<'a> Accepted<'a> {
                         accepted.certificate |= certificate;
                         accepted.dpop |= dpop;
                         add(&mut accepted.scopes, policy.scopes());
+                        let details = policy.requirements().authorization_details.iter();
+                        add(&mut accepted.detail_types, details.map(DetailRule::kind));
                         add(&mut accepted.issuers, policy.issuers().iter().copied());
                     }
                 }
@@ -190,6 +193,7 @@ fn members(resource: &Resource, accepted: &Accepted<'_>, issuers: &[&str]) -> Ma
     let lists = [
         ("authorization_servers", authorization_servers),
         ("scopes_supported", accepted.scopes.clone()),
+        ("authorization_details_types_supported", accepted.detail_types.clone()),
         ("bearer_methods_supported", bearer_methods.to_vec()),
         ("dpop_signing_alg_values_supported", algorithms.collect()),
     ];

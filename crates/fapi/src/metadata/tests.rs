@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::credentials::Scheme;
-use crate::policy::{IssuerIndex, NonceMode, Policy, ScopeRule};
+use crate::policy::{DetailNeeds, DetailRule, IssuerIndex, NonceMode, Policy, Requirements, ScopeRule};
 use crate::route::{Pattern, Requirement, Routes};
 
 const ISSUERS: [&str; 3] = ["https://as.example", "https://wallet.example", "https://as.example"];
@@ -78,6 +78,26 @@ fn prm_03_to_08_a_document_has_the_members_that_hold_and_no_other() {
             "dpop_bound_access_tokens_required": false,
         })
     );
+}
+
+#[test]
+fn prm_14_the_types_of_authorization_details_are_those_that_routes_require() {
+    let with_details = |kinds: &[&str]| {
+        let Requirement::Protected(policy) = policy(&["payments"], &[0], BOTH) else { panic!("it is") };
+        let rules = kinds.iter().map(|kind| DetailRule::new(kind, DetailNeeds::default()).unwrap());
+        let requirements = Requirements { authorization_details: rules.collect(), ..Requirements::default() };
+        Requirement::Protected(Policy::clone(&policy).with_requirements(requirements).into())
+    };
+    let types = |routes| {
+        let document = json_of(&documents(routes, &[(API, true)], &[resource(API)])[0]);
+        document.get("authorization_details_types_supported").cloned()
+    };
+    assert_eq!(types(vec![route("/a", &[], policy(&["a"], &[0], BOTH))]), None, "control");
+    let routes = vec![
+        route("/a", &[], with_details(&["payment_initiation", "account_information"])),
+        route("/b", &[], with_details(&["payment_initiation"])),
+    ];
+    assert_eq!(types(routes), Some(json!(["payment_initiation", "account_information"])));
 }
 
 #[test]

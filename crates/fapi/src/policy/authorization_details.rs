@@ -61,6 +61,11 @@ impl DetailRule {
         if kind.is_empty() { Err(InvalidPolicy::DetailType) } else { Ok(Self { kind: kind.into(), needs }) }
     }
 
+    /// The type of the elements that it is about.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
         let lists = self.lists().into_iter().filter(|(_, wanted)| !wanted.is_empty());
