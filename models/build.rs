@@ -99,7 +99,12 @@ const SUBJECTS: &[Subject] = &[
     },
     Subject {
         name: "lines",
-        files: &["telemetry/lines/mod.rs", "telemetry/lines/output.rs", "telemetry/lines/writer.rs"],
+        files: &[
+            "telemetry/lines/mod.rs",
+            "telemetry/lines/output.rs",
+            "telemetry/lines/recent.rs",
+            "telemetry/lines/writer.rs",
+        ],
         modules: r#"
         #[path = "{src}/telemetry/lines/mod.rs"]
         pub mod lines;

@@ -128,12 +128,12 @@ const FAULTS: &[Fault] = &[
         name: "flight_ended_before_its_result_is_cached",
         subject: "issuer",
         file: "issuer/introspection/flight.rs",
-        instead_of: "            let outcome = landing.introspector.ask(&token, (&landing.hash, others), &landing.place, now).await;
+        instead_of: "            let outcome = landing.introspector.ask(&token, (&landing.hash, ids), &landing.place, now).await;
             drop(landing);\n",
         code: "            let (introspector, hash) = (landing.introspector.clone(), landing.hash);
             drop(landing);
             let Ok(place) = introspector.take_place(asker) else { return };
-            let outcome = introspector.ask(&token, (&hash, others), &place, now).await;\n",
+            let outcome = introspector.ask(&token, (&hash, ids), &place, now).await;\n",
     },
     Fault {
         name: "place_freed_after_the_outcome",
