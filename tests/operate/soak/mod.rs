@@ -82,15 +82,15 @@ async fn soak(to: AuditTo) {
     while let Some(ended) = work.join_next().await {
         ended.expect("every exchange had the expected outcome");
     }
-    world.stop().await;
+    let status = world.stop().await;
     println!("{}", world.counts());
     match to {
         AuditTo::File => {
             audit.last(&world);
             audit.has_each_once(&world.answered());
-            assert_eq!(lost, 0.0);
+            assert_eq!((lost, status), (0.0, Some(0)));
         }
-        AuditTo::FullPipe => assert!(lost > 0.0, "control: the pipe is full"),
+        AuditTo::FullPipe => assert!(lost > 0.0 && status == Some(1), "control: lines were lost, and it says so"),
     }
     stays(&samples, |sample| sample.0, |early| early * 11 / 10 + 8192);
     // A flood has a hundred at a time.

@@ -260,8 +260,8 @@ impl World {
         assert!(tool("kill").args([name, &pid]).status().expect("kill runs").success());
     }
 
-    /// Lets the gateway end as it should.
-    pub(super) async fn stop(&self) {
+    /// Lets the gateway end in time; returns its exit status.
+    pub(super) async fn stop(&self) -> Option<i32> {
         self.signal("-TERM");
         let ended = async {
             loop {
@@ -271,8 +271,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let status = tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it ends");
-        assert!(status.success(), "{status}");
+        tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it ends").code()
     }
 }
 
