@@ -27,7 +27,7 @@ pub enum Holder {
 /// at a time, and one has to meet each of them: a matter of one in millions. No table grows, and no lock is taken.
 pub struct Shares {
     counts: [Box<[AtomicUsize]>; 2],
-    hashers: [RandomState; 2],
+    hasher: RandomState,
 }
 
 /// The share of one exchange; dropping it gives it back.
@@ -39,7 +39,8 @@ pub struct Share {
 impl Shares {
     /// Takes the share of one more exchange; `None` if the client has as many as it may.
     pub fn take(self: &Arc<Self>, holder: Holder, most: usize) -> Option<Share> {
-        let places = self.hashers.each_ref().map(|hasher| hasher.hash_one(holder) as usize % PLACES);
+        let hash = self.hasher.hash_one(holder);
+        let places = [hash, hash >> 32].map(|half| half as usize % PLACES);
         let share = Share { shares: self.clone(), places };
         let before = share.counts().map(|count| count.fetch_add(1, Ordering::AcqRel));
         (before[0].min(before[1]) < most).then_some(share)
@@ -49,7 +50,7 @@ impl Shares {
 impl Default for Shares {
     fn default() -> Self {
         let counts = || (0..PLACES).map(|_| AtomicUsize::new(0)).collect();
-        Self { counts: [counts(), counts()], hashers: [RandomState::new(), RandomState::new()] }
+        Self { counts: [counts(), counts()], hasher: RandomState::new() }
     }
 }
 

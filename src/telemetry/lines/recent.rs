@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use memchr::memchr_iter;
+
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -37,10 +39,13 @@ impl Recent {
             return;
         }
         let mut kept = self.lock();
-        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let mut begin = 0_usize;
+        for end in memchr_iter(b'\n', lines) {
+            let line = lines.get(begin..end).unwrap_or_default();
             kept.bytes = kept.bytes.saturating_add(line.len());
             kept.lines.push_back(line.into());
             kept.shorten(most);
+            begin = end.saturating_add(1);
         }
     }
 
