@@ -75,10 +75,7 @@ impl Build<'_> {
         let claim = "name the claim that says what kind of token it is in, such as `typ` or `token_use`";
         let claim = self.text(&at.key("claim"), kind.claim.as_deref(), claim);
         let values = "name the values that only access tokens have, such as `Bearer`";
-        let values = self.list(&at.key("is"), kind.is.as_deref(), values);
-        if let Some(values) = values {
-            self.no_repeats(&at.key("is"), values);
-        }
+        let values = self.distinct(&at.key("is"), kind.is.as_deref(), values);
         Some((claim?, values?))
     }
 

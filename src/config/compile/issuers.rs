@@ -146,8 +146,7 @@ impl Build<'_> {
         written: Option<&[String]>,
         way_out: &str,
     ) -> Option<Vec<Box<str>>> {
-        let written = self.list(at, written, way_out)?;
-        self.no_repeats(at, written);
+        let written = self.distinct(at, written, way_out)?;
         for (index, _) in written.iter().enumerate().filter(|(_, audience)| audience.trim().is_empty()) {
             self.problem(&at.index(index), "the audience is empty; write it as the issuer does or remove it");
         }

@@ -7,8 +7,7 @@ use crate::config::error::KeyPath;
 
 impl Build<'_> {
     pub(super) fn methods(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Method>> {
-        let texts = self.list(at, texts, "name the methods that the route takes, such as `[GET, HEAD]`")?;
-        self.no_repeats(at, texts);
+        let texts = self.distinct(at, texts, "name the methods that the route takes, such as `[GET, HEAD]`")?;
         let mut methods = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             let upper = text.to_ascii_uppercase();

@@ -341,6 +341,13 @@ impl Build<'_> {
         Some(name)
     }
 
+    /// A list in which no text may stand twice.
+    fn distinct<'f>(&mut self, at: &KeyPath, list: Option<&'f [String]>, way_out: &str) -> Option<&'f [String]> {
+        let list = self.list(at, list, way_out)?;
+        self.no_repeats(at, list);
+        Some(list)
+    }
+
     fn no_repeats(&mut self, at: &KeyPath, texts: &[String]) {
         for (index, text) in texts.iter().enumerate() {
             if texts.iter().take(index).any(|earlier| earlier == text) {

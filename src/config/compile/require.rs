@@ -63,24 +63,16 @@ impl Build<'_> {
     fn required_clients(&mut self, at: &KeyPath, entry: &file::RequiredClients) -> Option<Clients> {
         for (key, names) in [("allow", &entry.allow), ("deny", &entry.deny)] {
             if let Some(names) = names {
-                self.list(&at.key(key), Some(names), "name a client, or remove the key")?;
-                self.no_repeats(&at.key(key), names);
+                self.distinct(&at.key(key), Some(names), "name a client, or remove the key")?;
             }
         }
-        let own = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
-        let clients = Clients::new(entry.allow.as_deref().map(own), entry.deny.as_deref().map(own).unwrap_or_default());
+        let deny = entry.deny.as_deref().map(boxed).unwrap_or_default();
+        let clients = Clients::new(entry.allow.as_deref().map(boxed), deny);
         self.valid(at, clients)
     }
 
     fn required_claims(&mut self, at: &KeyPath, entries: Option<&[file::RequiredClaim]>) -> Option<Vec<ClaimRule>> {
-        let Some(entries) = entries else { return Some(Vec::new()) };
-        if entries.is_empty() {
-            self.report.empty(at, "the list is empty; name a claim, or remove the key");
-            return None;
-        }
-        let rules: Vec<_> =
-            entries.iter().enumerate().map(|(index, entry)| self.required_claim(&at.index(index), entry)).collect();
-        rules.into_iter().collect()
+        self.rules(at, entries, "name a claim, or remove the key", Self::required_claim)
     }
 
     fn required_claim(&mut self, at: &KeyPath, entry: &file::RequiredClaim) -> Option<ClaimRule> {
@@ -112,14 +104,9 @@ impl Build<'_> {
         entries: Option<&[file::RequiredDetail]>,
         pattern: Option<&Pattern>,
     ) -> Option<Vec<DetailRule>> {
-        let Some(entries) = entries else { return Some(Vec::new()) };
-        if entries.is_empty() {
-            self.report.empty(at, "the list is empty; name a type, or remove the key");
-            return None;
-        }
-        let each = entries.iter().enumerate();
-        let rules: Vec<_> = each.map(|(index, entry)| self.required_detail(&at.index(index), entry, pattern)).collect();
-        rules.into_iter().collect()
+        self.rules(at, entries, "name a type, or remove the key", |build, at, entry| {
+            build.required_detail(at, entry, pattern)
+        })
     }
 
     fn required_detail(
@@ -130,26 +117,25 @@ impl Build<'_> {
     ) -> Option<DetailRule> {
         let way_out = "write the type of the elements, such as `payment_initiation`";
         let kind = self.text(&at.key("type"), entry.kind.as_deref(), way_out);
-        let mut names = |key: &str, names: &Option<Vec<String>>, may_be_empty: bool| {
+        let mut needed = |key: &str, names: &Option<Vec<String>>| {
             let Some(names) = names else { return Some(Vec::new()) };
-            let at = at.key(key);
-            if !may_be_empty {
-                self.list(&at, Some(names), "name what the element must have, or remove the key")?;
-            }
-            self.no_repeats(&at, names);
-            Some(names.iter().map(|name| name.as_str().into()).collect())
+            self.distinct(&at.key(key), Some(names), "name what the element must have, or remove the key").map(boxed)
         };
-        let actions = names("actions", &entry.actions, false);
-        let locations = names("locations", &entry.locations, false);
-        let privileges = names("privileges", &entry.privileges, false);
-        let harmless = names("harmless_members", &entry.harmless_members, true);
+        let actions = needed("actions", &entry.actions);
+        let locations = needed("locations", &entry.locations);
+        let privileges = needed("privileges", &entry.privileges);
+        // An empty list says that there may be no other members.
+        let harmless_members = entry.harmless_members.as_ref().map(|names| {
+            self.no_repeats(&at.key("harmless_members"), names);
+            boxed(names)
+        });
         let members = self.required_members(&at.key("match"), entry.members.as_deref(), pattern);
         let needs = DetailNeeds {
             actions: actions?,
             privileges: privileges?,
             locations: locations?,
             members: members?,
-            harmless_members: entry.harmless_members.as_ref().and(harmless),
+            harmless_members,
         };
         let rule = DetailRule::new(kind?, needs);
         self.valid(&at.key("type"), rule)
@@ -161,14 +147,9 @@ impl Build<'_> {
         entries: Option<&[file::RequiredMember]>,
         pattern: Option<&Pattern>,
     ) -> Option<Vec<MemberRule>> {
-        let Some(entries) = entries else { return Some(Vec::new()) };
-        if entries.is_empty() {
-            self.report.empty(at, "the list is empty; name a member, or remove the key");
-            return None;
-        }
-        let each = entries.iter().enumerate();
-        let rules: Vec<_> = each.map(|(index, entry)| self.required_member(&at.index(index), entry, pattern)).collect();
-        rules.into_iter().collect()
+        self.rules(at, entries, "name a member, or remove the key", |build, at, entry| {
+            build.required_member(at, entry, pattern)
+        })
     }
 
     fn required_member(
@@ -238,8 +219,7 @@ impl Build<'_> {
     fn authentication_of_user(&mut self, at: &KeyPath, entry: &file::RequiredAuthentication) -> Option<Authentication> {
         let acr_at = at.key("acr");
         if let Some(acr) = &entry.acr {
-            self.list(&acr_at, Some(acr), "name a class, or remove the key")?;
-            self.no_repeats(&acr_at, acr);
+            self.distinct(&acr_at, Some(acr), "name a class, or remove the key")?;
         }
         let max_age = match entry.max_age.map(|max_age| max_age.0) {
             Some(max_age) if max_age.subsec_nanos() != 0 || max_age > LONGEST_AGE => {
@@ -249,7 +229,7 @@ impl Build<'_> {
             }
             max_age => Some(max_age),
         };
-        let acr = entry.acr.iter().flatten().map(|name| name.as_str().into()).collect();
+        let acr = entry.acr.as_deref().map(boxed).unwrap_or_default();
         // The classes are judged all the same.
         match Authentication::new(acr, max_age.unwrap_or(Some(LONGEST_AGE))) {
             Err(error @ InvalidPolicy::AcrSyntax) => {
@@ -260,6 +240,24 @@ impl Build<'_> {
         }
     }
 
+    /// Compiles every entry of a list that may be absent, but not empty.
+    fn rules<E, R>(
+        &mut self,
+        at: &KeyPath,
+        entries: Option<&[E]>,
+        way_out: &str,
+        mut compile: impl FnMut(&mut Self, &KeyPath, &E) -> Option<R>,
+    ) -> Option<Vec<R>> {
+        let Some(entries) = entries else { return Some(Vec::new()) };
+        if entries.is_empty() {
+            self.report.empty(at, &format!("the list is empty; {way_out}"));
+            return None;
+        }
+        let each = entries.iter().enumerate();
+        let rules: Vec<_> = each.map(|(index, entry)| compile(self, &at.index(index), entry)).collect();
+        rules.into_iter().collect()
+    }
+
     /// Records why there is no such rule.
     fn valid<T>(&mut self, at: &KeyPath, rule: Result<T, InvalidPolicy>) -> Option<T> {
         rule.map_err(|error| self.problem(at, error.to_string())).ok()
@@ -268,6 +266,10 @@ impl Build<'_> {
 
 /// An authentication of yesterday says nothing about who is there now; longer times are typing errors.
 const LONGEST_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn boxed(names: &[String]) -> Vec<Box<str>> {
+    names.iter().map(|name| name.as_str().into()).collect()
+}
 
 fn scalar(value: &file::Scalar) -> Scalar {
     match value {

@@ -126,8 +126,7 @@ impl Build<'_> {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Vec<T>> {
         let Some(texts) = texts else { return Some(Vec::new()) };
-        let texts = self.list(at, Some(texts), "name at least one, or remove the key")?;
-        self.no_repeats(at, texts);
+        let texts = self.distinct(at, Some(texts), "name at least one, or remove the key")?;
         let mut parsed = Vec::new();
         for (index, text) in texts.iter().enumerate() {
             let entry = parse(text)

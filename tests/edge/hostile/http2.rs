@@ -329,19 +329,18 @@ async fn atk_sz_03_http2_connections_that_never_ask_end() {
     still_serves(&world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
-    let limits = "header_bytes: 32KiB, exchanges: 8";
-    let world = World::with(|scene| scene.replace("\n  header_bytes: 32KiB", &format!(" {{ {limits} }}"))).await;
+/// Asks twenty times without a window to be answered in, and waits until all but two exchanges are in the audit with this
+/// code; these two wait to be read, of eight exchanges that there may be.
+async fn unread(world: &World, path: &str, code: &str) -> Frames {
     let no_window = [PREFACE, b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"].concat();
-    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/accounts")];
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
     let mut frames = Frames::mute(&world.client(), &no_window).await;
     let streams: Vec<u32> = (0..20).map(|number| 2 * number + 1).collect();
     for stream in &streams {
         frames.headers(*stream, &fields, true).await;
     }
-    // Two of the responses wait to be read; the others are over, since there is nothing to read.
-    let over = || world.gateway.audit_text().matches("\"credentials_missing\"").count();
+    let code = format!("\"{code}\"");
+    let over = || world.gateway.audit_text().matches(&code).count();
     let all_over = async {
         while over() < streams.len() - 2 {
             tokio::task::yield_now().await
@@ -349,6 +348,14 @@ async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
     };
     timeout(DEADLINE, all_over).await.expect("they are over");
     assert_eq!(over(), streams.len() - 2, "control: two are not");
+    frames
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
+    let limits = "header_bytes: 32KiB, exchanges: 8";
+    let world = World::with(|scene| scene.replace("\n  header_bytes: 32KiB", &format!(" {{ {limits} }}"))).await;
+    let _unread = unread(&world, "/accounts", "credentials_missing").await;
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
 }
 
@@ -356,23 +363,8 @@ async fn whoever_is_refused_and_does_not_read_that_takes_nobodys_place() {
 async fn whoever_does_not_read_the_metadata_takes_nobodys_place() {
     let limits = "metadata: {}\nlimits: { header_bytes: 32KiB, exchanges: 8 }";
     let world = World::with(|scene| scene.replace("limits:\n  header_bytes: 32KiB", limits)).await;
-    let no_window = [PREFACE, b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"].concat();
-    let path = "/.well-known/oauth-protected-resource";
-    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
-    let mut frames = Frames::mute(&world.client(), &no_window).await;
-    let streams: Vec<u32> = (0..20).map(|number| 2 * number + 1).collect();
-    for stream in &streams {
-        frames.headers(*stream, &fields, true).await;
-    }
-    // Two of the documents wait to be read; the others are refused, without anything to read.
-    let over = || world.gateway.audit_text().matches("\"overloaded\"").count();
-    let all_over = async {
-        while over() < streams.len() - 2 {
-            tokio::task::yield_now().await
-        }
-    };
-    timeout(DEADLINE, all_over).await.expect("they are over");
-    assert_eq!(over(), streams.len() - 2, "control: two are not");
+    // Beyond the two documents that wait there is nothing to read.
+    let _unread = unread(&world, "/.well-known/oauth-protected-resource", "overloaded").await;
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
 }
 
