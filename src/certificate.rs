@@ -150,14 +150,13 @@ impl Judgement {
 
     fn validity(&mut self, index: usize, certificate: &X509Certificate<'_>, purpose: Purpose<'_>) {
         let validity = certificate.validity();
-        let seconds = |time: i64| u64::try_from(time).unwrap_or_default();
         let is_anchor = matches!(purpose, Purpose::Anchor);
         // A root at the end of a chain is sent for nothing: those who verify have their own.
         let counts = !is_anchor && (index == 0 || !is_self_issued(certificate));
         self.validities.push(Validity {
             which: which(index),
-            from: seconds(validity.not_before.timestamp()),
-            until: seconds(validity.not_after.timestamp()),
+            from: UnixTime::from(validity.not_before).0,
+            until: UnixTime::from(validity.not_after).0,
             severity: if counts { Severity::Error } else { Severity::Warning },
             is_anchor,
         });

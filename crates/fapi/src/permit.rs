@@ -81,7 +81,7 @@ impl Guard {
     ) -> Result<Judged, PolicyError> {
         let remaining = self.policy.check(token.claims(), target, headers, now)?;
         if !remaining.is_empty() {
-            let waiting = AwaitsBody { route: self.route, policy: self.policy, token, remaining };
+            let waiting = AwaitsBody { guard: self, token, remaining };
             return Ok(Judged::AwaitsBody(waiting.into()));
         }
         let authorized = Authorized { route: self.route, token: Some(token) };
@@ -122,8 +122,7 @@ impl AwaitsForm {
 #[must_use]
 #[derive(Debug)]
 pub struct AwaitsBody {
-    route: Arc<Route>,
-    policy: Arc<Policy>,
+    guard: Guard,
     token: BoundToken,
     remaining: Remaining,
 }
@@ -131,7 +130,7 @@ pub struct AwaitsBody {
 impl AwaitsBody {
     /// The route, whose limits the body has.
     pub fn route(&self) -> &Route {
-        &self.route
+        &self.guard.route
     }
 
     /// Judges the whole body, which has to be forwarded byte for byte. A body that is refused does not use up the proof.
@@ -139,8 +138,8 @@ impl AwaitsBody {
     /// # Errors
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
-        self.policy.check_body(self.token.claims(), &self.remaining, body)?;
-        Ok(Authorized { route: self.route, token: Some(self.token) })
+        self.guard.policy.check_body(self.token.claims(), &self.remaining, body)?;
+        Ok(Authorized { route: self.guard.route, token: Some(self.token) })
     }
 }
 

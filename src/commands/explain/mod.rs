@@ -357,8 +357,7 @@ fn first_request(config: &Config) -> Option<String> {
     let route = config.routes.iter().find(|route| route.policy().is_some())?;
     let hosts = config.listeners.iter().flat_map(|listener| &listener.hosts);
     let mut origins = hosts.flat_map(|host| host.origins.iter());
-    let origin =
-        origins.find(|origin| route.hosts.is_empty() || route.hosts.iter().any(|host| **host == *origin.host()))?;
+    let origin = origins.find(|origin| route.answers_for(origin.host()))?;
     let path = route.pattern.as_str();
     let path = path.strip_suffix("**").map(|path| path.trim_end_matches('/')).unwrap_or(path);
     let stands_for_any = |segment: &&str| *segment == "*" || segment.starts_with('{');

@@ -20,7 +20,6 @@ use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 use crate::config::scalar::{self, FilePath};
 use crate::config::{NamedFiles, VirtualHost};
-use crate::connection::tls;
 use crate::replay::memory::Capacity;
 use crate::resource::Kind;
 
@@ -71,11 +70,9 @@ impl Build<'_> {
 
     /// Warns of routes that no client can use, and of nonces that only this process can verify.
     pub(super) fn warn_of_senders(&mut self, file: &File, listeners: &[(SocketAddr, VirtualHost)], routes: &Routes) {
-        let asks = |host: &VirtualHost| !matches!(host.tls.client_certificates, tls::ClientCertificates::None);
-        let serves = |host: &VirtualHost, route: &Route| {
-            let named = |host: &str| route.hosts.iter().any(|named| **named == *host);
-            route.hosts.is_empty() || host.origins.iter().any(|origin| named(origin.host()))
-        };
+        let asks = |host: &VirtualHost| host.tls.client_certificates.are_requested();
+        let serves =
+            |host: &VirtualHost, route: &Route| host.origins.iter().any(|origin| route.answers_for(origin.host()));
         let needs_certificate =
             |route: &Route| route.policy().is_some_and(|policy| policy.schemes() == [Scheme::Bearer]);
         let unusable = |route: &Route| {

@@ -12,7 +12,6 @@ use super::Build;
 use crate::config::VirtualHost;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
-use crate::connection::tls;
 use crate::issuer;
 
 impl Build<'_> {
@@ -47,10 +46,10 @@ impl Build<'_> {
                 None => {}
             }
         }
-        if documents.is_empty() && !written {
-            self.problem(&at, "no route needs a token, so there is nothing to tell clients; remove the section");
-        }
-        if entry.resources.is_none() {
+        if !written {
+            if documents.is_empty() {
+                self.problem(&at, "no route needs a token, so there is nothing to tell clients; remove the section");
+            }
             let identifiers = documents.iter().map(|document| document.identifier().as_str().to_owned());
             let of = |resource| file::Resource { resource: Some(resource), ..file::Resource::default() };
             entry.resources = Some(identifiers.map(of).collect());
@@ -158,8 +157,7 @@ impl Build<'_> {
 
 /// The origins of an entry of `listeners`.
 fn entrances(host: &VirtualHost) -> impl Iterator<Item = Entrance<'_>> {
-    let asks = !matches!(host.tls.client_certificates, tls::ClientCertificates::None);
-    let certificates = asks || host.trusted_proxy.is_some();
+    let certificates = host.tls.client_certificates.are_requested() || host.trusted_proxy.is_some();
     host.origins.iter().map(move |origin| Entrance { origin, certificates })
 }
 
@@ -167,7 +165,7 @@ fn entrances(host: &VirtualHost) -> impl Iterator<Item = Entrance<'_>> {
 fn resources_of(entrances: &[Entrance<'_>]) -> Vec<Resource> {
     let mut resources: Vec<Resource> = Vec::new();
     for entrance in entrances {
-        let Ok(identifier) = ResourceIdentifier::parse(entrance.origin.as_str()) else { continue };
+        let identifier = ResourceIdentifier::of_origin(entrance.origin);
         if !resources.iter().any(|other| other.identifier == identifier) {
             resources.push(Resource { identifier, name: None, documentation: None });
         }

@@ -91,6 +91,13 @@ pub enum ClientCertificates {
     },
 }
 
+impl ClientCertificates {
+    /// Whether a certificate is requested.
+    pub const fn are_requested(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
 /// Whether a client must present a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {

@@ -13,7 +13,7 @@ use super::head::split_at_byte;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outline {
     /// Whether the version is HTTP/1.0.
-    old: bool,
+    is_http_1_0: bool,
     encodings: u8,
     lengths: u8,
     hosts: u8,
@@ -25,7 +25,7 @@ pub struct Outline {
 impl Outline {
     /// Notes the request line, without its end.
     pub fn note_request_line(&mut self, line: &[u8]) {
-        self.old = line.ends_with(b"HTTP/1.0");
+        self.is_http_1_0 = line.ends_with(b"HTTP/1.0");
     }
 
     /// Notes the line of a field, without its end.
@@ -47,13 +47,13 @@ impl Outline {
         }
     }
 
-    /// Returns why the head is refused, in the order of [`check`](super::check).
+    /// Returns why the head is refused: for its framing, or else for its host.
     pub fn fault(self) -> MessageError {
         let framing = match self {
             Self { encodings: 1.., lengths: 1.., .. } => Some("both Transfer-Encoding and Content-Length"),
             Self { encodings: 2.., .. } => Some("more than one Transfer-Encoding"),
             Self { lengths: 2.., .. } => Some("more than one Content-Length"),
-            Self { encodings: 1, old: true, .. } => Some("Transfer-Encoding in HTTP/1.0"),
+            Self { encodings: 1, is_http_1_0: true, .. } => Some("Transfer-Encoding in HTTP/1.0"),
             Self { framing_fault, .. } => framing_fault,
         };
         match (framing, self.hosts, self.host_fault) {

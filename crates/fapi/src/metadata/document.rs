@@ -105,7 +105,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Makes the document about `resource`; `None` if no request for it needs a token.
+    /// Makes the document about `resource`; `None` if no request for it needs a token, or none that a client could use there.
     ///
     /// `all` are the resources that have documents, `resource` among them. Caches may keep it for `max_age` seconds.
     pub fn of(resource: &Resource, all: &[Resource], enforced: Enforced<'_>, max_age: u64) -> Option<Self> {
@@ -184,7 +184,8 @@ impl Document {
     }
 }
 
-/// The members of the document (RFC 9728 §2). There are no `jwks_uri` and no `signed_metadata`: the gateway signs nothing.
+/// The members of the document (RFC 9728 §2). There are no `jwks_uri` and no `signed_metadata`: the gateway signs nothing that
+/// clients read.
 fn members(resource: &Resource, accepted: &Accepted<'_>, issuers: &[&str]) -> Map<String, Value> {
     let mut authorization_servers = Vec::new();
     add(&mut authorization_servers, accepted.issuers.iter().filter_map(|index| issuers.get(index.0).copied()));

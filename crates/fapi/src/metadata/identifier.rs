@@ -31,6 +31,11 @@ impl ResourceIdentifier {
         Ok(Self { text: text.into(), place })
     }
 
+    /// The identifier of everything at an origin.
+    pub fn of_origin(origin: &Origin) -> Self {
+        Self { text: origin.as_str().into(), place: origin.clone() }
+    }
+
     /// The identifier as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -53,11 +58,10 @@ impl ResourceIdentifier {
 
     /// The URL of its metadata.
     pub fn metadata_url(&self) -> String {
-        let authority = self.place.authority();
-        let rest = self.text.strip_prefix("https://").and_then(|rest| rest.strip_prefix(authority)).unwrap_or_default();
+        let (authority, path) = (self.place.authority(), self.place.prefix());
         // RFC 9728 §3.1: "any terminating slash (/) following the host component MUST be removed".
-        let path = if rest == "/" { "" } else { rest };
-        format!("https://{authority}{WELL_KNOWN}{path}")
+        let slash = if !path.is_empty() && self.text.ends_with('/') { "/" } else { "" };
+        format!("https://{authority}{WELL_KNOWN}{path}{slash}")
     }
 
     /// Whether its metadata is at this path, which begins with [`WELL_KNOWN`]; a slash at the end is ignored.
@@ -68,7 +72,12 @@ impl ResourceIdentifier {
 
     /// Whether a path at an origin is part of the resource, or of one below it.
     pub(super) fn covers(&self, origin: &Origin, path: &str) -> bool {
-        self.is_at(origin) && below(&format!("{}{path}", origin.prefix()), self.place.prefix()).is_some()
+        let (own, outer) = (self.place.prefix(), origin.prefix());
+        let covers = || match below(own, outer) {
+            Some(beginning) => below(path, beginning).is_some(),
+            None => below(outer, own).is_some(),
+        };
+        self.is_at(origin) && covers()
     }
 
     /// Whether it is below another identifier of the same host and port.
@@ -96,7 +105,7 @@ impl ResourceIdentifier {
 }
 
 /// What of a path comes after another one at its beginning: nothing, or something that begins with a slash.
-fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
+pub(super) fn below<'p>(path: &'p str, above: &str) -> Option<&'p str> {
     path.strip_prefix(above).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -1,7 +1,7 @@
 //! Protected resource metadata: what a client has to know to call a resource (RFC 9728).
 //!
-//! A [`Document`] is made from the routes and policies that decide on requests, and from nothing else, so that it cannot say
-//! anything that they do not do. It is public: no token is needed to read it.
+//! What a [`Document`] says of tokens is made from the routes, policies and listeners that decide on requests, so that it
+//! cannot say anything that they do not do. It is public: no token is needed to read it.
 
 mod document;
 mod identifier;
@@ -12,8 +12,8 @@ use http::Method;
 use http::request::Parts;
 
 pub use document::{Document, Enforced, Entrance, Resource};
-use identifier::WELL_KNOWN_SEGMENTS;
 pub use identifier::{ResourceIdentifier, ResourceIdentifierError, WELL_KNOWN};
+use identifier::{WELL_KNOWN_SEGMENTS, below};
 
 use crate::cors::{Granted, NotGranted, Preflight};
 use crate::route::{Origin, Route, RouteError, Target};
@@ -48,7 +48,7 @@ impl Metadata {
         if self.0.is_empty() {
             return None;
         }
-        target.path().strip_prefix(WELL_KNOWN).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        below(target.path(), WELL_KNOWN)?;
         let mut here = self.0.iter().filter(|document| document.identifier().is_at(target.origin())).peekable();
         here.peek()?;
         let found = here.find(|document| document.identifier().has_metadata_at(target.path()));
@@ -68,8 +68,8 @@ impl Metadata {
 
     /// Whether a route is for nothing but metadata, at a host that has documents: no request would reach it.
     pub fn hides(&self, route: &Route) -> bool {
-        let served = |host: &str| route.hosts.is_empty() || route.hosts.iter().any(|named| **named == *host);
-        route.pattern.leads_only_to(&WELL_KNOWN_SEGMENTS, 0) && self.iter().any(|one| served(one.identifier().host()))
+        let is_for_metadata = route.pattern.leads_only_to(&WELL_KNOWN_SEGMENTS, 0);
+        is_for_metadata && self.iter().any(|one| route.answers_for(one.identifier().host()))
     }
 }
 

@@ -69,11 +69,11 @@ impl DetailRule {
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
         let lists = self.lists().into_iter().filter(|(_, wanted)| !wanted.is_empty());
-        let lists = lists.map(|(name, wanted)| format!(", {name} {}", Names::of(wanted.iter().map(|one| &**one))));
+        let lists = lists.map(|(name, wanted)| format!(", {name} {}", Names::of(wanted)));
         let members = self.needs.members.iter().map(|member| format!(", {}", member.shown()));
         let harmless = self.needs.harmless_members.as_ref().map(|names| match &**names {
             [] => ", no other members".to_owned(),
-            names => format!(", no other members but {}", Names::of(names.iter().map(|name| &**name))),
+            names => format!(", no other members but {}", Names::of(names)),
         });
         let needs: String = lists.chain(members).chain(harmless).collect();
         format!("authorization_details with type {:?}{needs}", self.kind)
@@ -83,9 +83,7 @@ impl DetailRule {
     fn check_head(&self, entry: usize, elements: &[Value], head: Part<'_>) -> Result<Vec<usize>, PolicyError> {
         let (mut nearest, mut remaining) = (Nearest(None), Vec::new());
         for (index, element) in elements.iter().enumerate() {
-            let Some(element) = element.as_object().filter(|element| kind_of(element) == Some(&*self.kind)) else {
-                continue;
-            };
+            let Some(element) = element.as_object().filter(|_| kind_of(element) == Some(&*self.kind)) else { continue };
             match self.judge(element, head) {
                 Ok(()) if self.compares_body() => remaining.push(index),
                 Ok(()) => return Ok(Vec::new()),
@@ -117,10 +115,7 @@ impl DetailRule {
         let why = match nearest.0 {
             Some(lack) => lack.why(),
             None if elements.is_empty() => "the token has none".to_owned(),
-            None => {
-                let kinds = elements.iter().filter_map(|element| element.get("type")?.as_str());
-                format!("the token has the types {}", Names::of(kinds))
-            }
+            None => format!("the token has the types {}", kinds(elements)),
         };
         PolicyError::AuthorizationDetailsInsufficient { entry, kind: printable(&self.kind), why: why.into() }
     }
@@ -147,7 +142,8 @@ impl DetailRule {
         }
     }
 
-    /// Judges the members that are compared with this part of the request, and with values; returns how much is met then.
+    /// Judges the members that are compared with this part of the request, and with the head those that are compared with
+    /// values; returns how much is met then.
     fn judge_members<'e>(
         &'e self,
         element: &'e Map<String, Value>,
@@ -303,10 +299,7 @@ pub(super) fn compare_body(rules: &[DetailRule]) -> bool {
 pub(super) fn found(claims: &Claims) -> String {
     match elements(claims) {
         Some([]) => "no authorization_details".to_owned(),
-        Some(elements) => {
-            let kinds = elements.iter().filter_map(|element| kind_of(element.as_object()?));
-            format!("authorization_details with the types {}", Names::of(kinds))
-        }
+        Some(elements) => format!("authorization_details with the types {}", kinds(elements)),
         None => "malformed authorization_details".to_owned(),
     }
 }
@@ -316,12 +309,16 @@ pub(super) fn found(claims: &Claims) -> String {
 fn elements(claims: &Claims) -> Option<&[Value]> {
     let Some(value) = claims.get("authorization_details") else { return Some(&[]) };
     let elements = value.as_array()?;
-    let well_formed = |element: &Value| element.as_object().is_some_and(|element| kind_of(element).is_some());
-    elements.iter().all(well_formed).then_some(elements)
+    elements.iter().all(|element| kind_of(element).is_some()).then_some(elements)
 }
 
-fn kind_of(element: &Map<String, Value>) -> Option<&str> {
+/// The type of an element; `None` if it is not an object.
+fn kind_of(element: &Value) -> Option<&str> {
     element.get("type")?.as_str()
+}
+
+fn kinds(elements: &[Value]) -> Names {
+    Names::of(elements.iter().filter_map(kind_of))
 }
 
 /// The element that meets most of a rule; the first of several.

@@ -5,18 +5,14 @@ use serde_json::{Map, Value};
 
 use super::error::PolicyError;
 use crate::jose::json::parse_object;
-use crate::text::is_token_byte;
+use crate::text::{is_token_byte, sole_value};
 
 /// Checks that the header fields declare one JSON text in UTF-8, as it is: without a coding, and by one `Content-Type`.
 ///
 /// # Errors
 /// [`PolicyError::BodyTypeUnsupported`].
 pub(super) fn check_type(headers: &HeaderMap) -> Result<(), PolicyError> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let only = match (types.next(), types.next()) {
-        (Some(only), None) => only.to_str().ok(),
-        (Some(_), Some(_)) | (None, _) => None,
-    };
+    let only = sole_value(headers, header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // RFC 9110 §8.4: who decodes the content reads another text.
     let coded = headers.contains_key(header::CONTENT_ENCODING);
     if !coded && only.is_some_and(is_json) { Ok(()) } else { Err(PolicyError::BodyTypeUnsupported) }

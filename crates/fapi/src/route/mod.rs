@@ -124,6 +124,11 @@ impl Route {
             Requirement::Public => None,
         }
     }
+
+    /// Whether it is for this host, which is written as that of an [`Origin`].
+    pub fn answers_for(&self, host: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|named| **named == *host)
+    }
 }
 
 /// A route that matches the target of a request; only [`Routes::find`] makes one.
