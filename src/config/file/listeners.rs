@@ -198,7 +198,7 @@ pub(in crate::config) struct Admin {
     /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/decisions`, `/log` and `/revocations`; never a listener's.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
-    /// TLS, with a client certificate for `/decisions` and `/revocations`. Default: plain HTTP.
+    /// TLS, with a client certificate for `/decisions`, `/revocations` and a PUT to `/log`. Default: plain HTTP.
     pub(in crate::config) tls: Option<AdminTls>,
     /// How tokens are revoked by `POST /revocations`; on an address that is not loopback this requires `tls`. Default:
     /// none, and there is no such path.
@@ -219,7 +219,8 @@ pub(in crate::config) struct AdminTls {
     /// PEM file with the key of the leaf (PKCS#8, SEC1 or PKCS#1).
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// PEM files with the authorities of the clients that may send revocations and read decisions; probes need no certificate.
+    /// PEM files with the authorities of the clients that may send revocations, read decisions and change the log; probes need
+    /// no certificate.
     #[schemars(required, length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
 }
