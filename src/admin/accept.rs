@@ -132,7 +132,7 @@ impl HttpServerApp for AdminConnection {
 }
 
 impl Entrance {
-    /// Whether a request on this connection may change something.
+    /// Whether a request on this connection may change something, or read what names customers.
     ///
     /// A connection may outlive what its handshake relied on, so its certificate is verified again under the current
     /// configuration.

@@ -1,13 +1,14 @@
 //! `/decisions`: the last lines of the audit, so that the question why a request was refused has an answer at once.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::uri::Authority;
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::Value;
 
-use super::{Admin, Entrance, JSON, TEXT, plain};
+use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, allow, plain};
 
 /// Which decisions are asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,9 +50,9 @@ impl Admin {
         }
         let request = session.req_header();
         if request.method != Method::GET {
-            let mut response =
-                plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, b"the method of this path is GET\n".to_vec());
-            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
+            let why = b"the method of this path is GET\n";
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, why.to_vec());
+            allow("GET", &mut response);
             return response;
         }
         // A page whose name leads to this machine could read it otherwise.
@@ -61,19 +62,13 @@ impl Admin {
             return plain(StatusCode::FORBIDDEN, TEXT, why.to_vec());
         }
         if !self.entrance.admits(session, &generation, self.clock.unix_time()) {
-            let why = b"the connection has no client certificate that leads to a trust anchor of admin.tls\n";
-            return plain(StatusCode::FORBIDDEN, TEXT, why.to_vec());
+            return plain(StatusCode::FORBIDDEN, TEXT, format!("{UNAUTHENTICATED}\n").into_bytes());
         }
-        let path = request.uri.path().trim_start_matches(PATH);
-        match path.strip_prefix('/').filter(|id| !id.is_empty()) {
+        let below = below_decisions(request.uri.path()).unwrap_or_default();
+        match below.strip_prefix('/').filter(|id| !id.is_empty()) {
             Some(id) => self.one(id),
             None => self.several(request.uri.query().unwrap_or_default()),
         }
-    }
-
-    /// Whether a path is this one or below it.
-    pub(super) fn is_of_decisions(path: &str) -> bool {
-        path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     fn one(&self, id: &str) -> Response<Vec<u8>> {
@@ -99,12 +94,17 @@ impl Admin {
     }
 
     /// The decisions, the last one first: the audit without the handshakes that failed.
-    fn decisions(&self) -> impl Iterator<Item = (Value, Box<[u8]>)> {
+    fn decisions(&self) -> impl Iterator<Item = (Value, Arc<[u8]>)> {
         let lines = self.recent.lines().into_iter();
         lines
             .filter_map(|line| Some((serde_json::from_slice::<Value>(&line).ok()?, line)))
             .filter(|(value, _)| value.get("decision").is_some())
     }
+}
+
+/// What comes after the path of decisions: nothing, or a slash and an interaction ID.
+pub(super) fn below_decisions(path: &str) -> Option<&str> {
+    path.strip_prefix(PATH).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a Host names this machine without a name that others could make lead to it.

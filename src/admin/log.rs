@@ -5,7 +5,7 @@ use pingora::protocols::http::ServerSession;
 
 use super::body::{body_of, peer};
 use super::places::Place;
-use super::{Admin, Entrance, TEXT, plain};
+use super::{Admin, Entrance, TEXT, UNAUTHENTICATED, allow, plain};
 use crate::telemetry::filter::{Filter, FilterError};
 use crate::telemetry::logging;
 
@@ -16,7 +16,7 @@ enum Refusal {
     Method,
     #[error("the request is a browser's")]
     Browser,
-    #[error("the connection has no client certificate that leads to a trust anchor of admin.tls")]
+    #[error("{UNAUTHENTICATED}")]
     Unauthenticated,
     #[error("the body did not arrive, or is too large")]
     Body,
@@ -56,7 +56,7 @@ impl Admin {
                 session.set_keepalive(None);
                 let mut response = plain(refusal.status(), TEXT, format!("{refusal}\n").into_bytes());
                 if matches!(refusal, Refusal::Method) {
-                    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, PUT"));
+                    allow("GET, PUT", &mut response);
                 }
                 response
             }

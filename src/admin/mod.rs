@@ -83,7 +83,7 @@ impl Admin {
         if session.req_header().uri.path() == "/log" {
             return self.serve_log(session, place).await;
         }
-        if Self::is_of_decisions(session.req_header().uri.path()) {
+        if decisions::below_decisions(session.req_header().uri.path()).is_some() {
             return self.serve_decisions(session);
         }
         let request = session.req_header();
@@ -109,8 +109,7 @@ impl Admin {
         };
         let mut response = plain(status, kind, body);
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
-            response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            allow("GET, HEAD", &mut response);
         }
         if *method == Method::HEAD {
             response.body_mut().clear();
@@ -132,6 +131,14 @@ fn plain(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Vec<
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }
+
+/// RFC 9110 §15.5.6: "The origin server MUST generate an Allow header field in a 405 response".
+fn allow(methods: &'static str, response: &mut Response<Vec<u8>>) {
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(methods));
+}
+
+/// Why nothing is read or changed by somebody without a certificate where one is needed.
+const UNAUTHENTICATED: &str = "the connection has no client certificate that leads to a trust anchor of admin.tls";
 
 /// What an operator finds at any other path. `/decisions`, `/log` and `/revocations` are there only where they are allowed.
 const PATHS: &[u8] =

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::body::{Unread, body_of, peer};
 use super::places::Place;
-use super::{Admin, Entrance, JSON, TEXT, plain};
+use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::telemetry::metrics::RevocationOutcome;
 
@@ -127,7 +127,7 @@ enum Refusal {
     Browser,
     #[error("Content-Type is neither application/json nor application/secevent+jwt")]
     ContentType,
-    #[error("the connection has no client certificate that leads to a trust anchor of admin.tls")]
+    #[error("{UNAUTHENTICATED}")]
     Unauthenticated(Form),
     #[error("the body is larger than 64 KiB")]
     TooLarge,

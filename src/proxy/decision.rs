@@ -147,6 +147,7 @@ impl Proxy {
         context.place = None;
         context.answering = self.exchanges.answer(context.generation.limits.exchanges);
         let body = if context.answering.is_some() { body } else { String::new() };
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
         self.answer_with(session, context, head, Bytes::from(body), framing).await?;
         Ok(status)
     }
@@ -156,11 +157,10 @@ impl Proxy {
         &self,
         session: &mut Session,
         context: &mut Context,
-        mut head: ResponseHeader,
+        head: ResponseHeader,
         body: Bytes,
         framing: Framing,
     ) -> pingora::Result<()> {
-        head.insert_header(header::CONTENT_LENGTH, body.len())?;
         self.dismiss(session);
         unread::before_response(session, context, framing);
         let without_body = body.is_empty() || session.req_header().method == http::Method::HEAD;
@@ -201,6 +201,10 @@ impl Proxy {
         if parts.status == StatusCode::NOT_MODIFIED {
             return self.answer_without_body(session, context, head).await;
         }
+        head.insert_header(header::CONTENT_LENGTH, content.len())?;
+        if session.req_header().method == http::Method::HEAD {
+            return self.answer_without_body(session, context, head).await;
+        }
         let content = Bytes::copy_from_slice(content.as_bytes());
         self.answer_with(session, context, head, content, Framing::Sound).await
     }
@@ -227,13 +231,7 @@ impl Proxy {
         context: &mut Context,
         head: ResponseHeader,
     ) -> pingora::Result<()> {
-        self.dismiss(session);
-        unread::before_response(session, context, Framing::Sound);
-        let status = head.status.as_u16();
-        session.write_response_header(Box::new(head), true).await?;
-        context.own_status = Some(status);
-        unread::after_response(session, context).await;
-        Ok(())
+        self.answer_with(session, context, head, Bytes::new(), Framing::Sound).await
     }
 
     /// Makes the CORS fields of a response those of the rule for this request, if there is one.

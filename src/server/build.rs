@@ -58,8 +58,8 @@ pub(super) fn build(
     let mut named = config.resources;
     named.insert((Kind::Configuration, config.file.display().to_string().into()));
     let tls_clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
-    let decisions = config.admin.as_ref().map_or(0, |admin| admin.decisions);
-    let (admin_tls, revocations) = config.admin.map_or((None, None), |admin| (admin.tls, admin.revocations));
+    let (admin_tls, revocations, decisions) =
+        config.admin.map_or((None, None, 0), |admin| (admin.tls, admin.revocations, admin.decisions));
     let admin_tls = match (admin_tls, before.map(|before| &before.admin_tls)) {
         // Startup decides whether there is TLS; if a reload brings no settings, the previous ones remain.
         (_, Some(None)) | (None, None) => None,

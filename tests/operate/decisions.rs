@@ -80,6 +80,7 @@ async fn no_page_and_no_name_of_others_reads_decisions() {
     assert_eq!(get(&[("origin", "https://attacker.example")]).await, 403);
     assert_eq!(status(&world, Method::POST, "/decisions", &[]).await, 405);
     assert_eq!(status(&world, Method::GET, "/decisionsx", &[]).await, 404);
+    assert_eq!(status(&world, Method::GET, "/decisions/decisions", &[]).await, 404, "no such interaction ID");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,50 +1,50 @@
 //! The last lines that were taken to a destination, for whoever asks before they can be found there.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use memchr::memchr_iter;
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The last lines of a destination. Keeps none until it is told how many, and never more than 8 MiB of them.
 #[derive(Debug, Default)]
 pub struct Recent {
     kept: Mutex<Kept>,
-    most: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    lines: VecDeque<Box<[u8]>>,
+    lines: VecDeque<Arc<[u8]>>,
     bytes: usize,
+    most: usize,
 }
 
 impl Recent {
     /// Keeps so many lines from now on.
     pub fn keep(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
-        self.lock().shorten(most);
+        let mut kept = self.lock();
+        kept.most = most;
+        kept.shorten();
     }
 
     /// The lines without their ends, the last one first.
-    pub fn lines(&self) -> Vec<Box<[u8]>> {
+    pub fn lines(&self) -> Vec<Arc<[u8]>> {
         self.lock().lines.iter().rev().cloned().collect()
     }
 
     /// Adds whole lines.
     pub(super) fn add(&self, lines: &[u8]) {
-        let most = self.most.load(Ordering::Relaxed);
-        if most == 0 {
+        let mut kept = self.lock();
+        if kept.most == 0 {
             return;
         }
-        let mut kept = self.lock();
         let mut begin = 0_usize;
         for end in memchr_iter(b'\n', lines) {
             let line = lines.get(begin..end).unwrap_or_default();
             kept.bytes = kept.bytes.saturating_add(line.len());
             kept.lines.push_back(line.into());
-            kept.shorten(most);
+            kept.shorten();
             begin = end.saturating_add(1);
         }
     }
@@ -55,10 +55,10 @@ impl Recent {
 }
 
 impl Kept {
-    fn shorten(&mut self, most: usize) {
-        while self.lines.len() > most || self.bytes > MAX_BYTES {
-            let first = self.lines.pop_front().unwrap_or_default();
-            self.bytes = self.bytes.saturating_sub(first.len());
+    fn shorten(&mut self) {
+        while self.lines.len() > self.most || self.bytes > MAX_BYTES {
+            let length = self.lines.pop_front().map_or(0, |line| line.len());
+            self.bytes = self.bytes.saturating_sub(length);
         }
     }
 }
