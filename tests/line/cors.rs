@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use sandbox::https::{Answer, HttpServer};
 
-use crate::support::client::Client;
-use crate::support::{Holder, ORIGIN, World, request};
+use super::{asked, field, sent};
+use crate::support::{Holder, World, request};
 
 const APP: &str = "https://app.example";
 const PORTAL: &str = "https://portal.example";
@@ -50,14 +50,6 @@ async fn world() -> (World, HttpServer) {
     (world, upstream)
 }
 
-fn asked(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Bytes> {
-    let mut request = Request::builder().method(method).uri(format!("{ORIGIN}{path}"));
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Bytes::new()).unwrap()
-}
-
 fn preflight(path: &str, origin: &str, method: &str) -> Request<Bytes> {
     let fields = [
         ("origin", origin),
@@ -73,14 +65,6 @@ fn cors_fields(response: &Response<Bytes>) -> Vec<&str> {
     let mut names: Vec<&str> = names.filter(|name| name.starts_with("access-control-")).collect();
     names.sort_unstable();
     names
-}
-
-fn field<'r>(response: &'r Response<Bytes>, name: &str) -> &'r str {
-    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
-}
-
-async fn sent(client: &Client, request: Request<Bytes>) -> Response<Bytes> {
-    client.send(request).await.expect("the gateway answers")
 }
 
 #[tokio::test(flavor = "multi_thread")]

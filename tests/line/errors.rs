@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use serde_json::Value;
 
+use super::sent;
 use crate::support::client::Client;
-use crate::support::{ORIGIN, World, request};
+use crate::support::{World, request};
 
 const APP: &str = "https://app.example";
 
@@ -30,15 +31,7 @@ async fn world(all: &str) -> World {
 }
 
 fn asked(method: Method, path: &str, fields: &[(&str, &str)], body: &'static str) -> Request<Bytes> {
-    let mut request = Request::builder().method(method).uri(format!("{ORIGIN}{path}"));
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Bytes::from(body)).unwrap()
-}
-
-async fn sent(client: &Client, request: Request<Bytes>) -> Response<Bytes> {
-    client.send(request).await.expect("the gateway answers")
+    super::asked(method, path, fields).map(|_| Bytes::from(body))
 }
 
 fn content_type(response: &Response<Bytes>) -> &str {

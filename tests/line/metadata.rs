@@ -1,14 +1,14 @@
 //! Protected resource metadata (RFC 9728): a public document that says what the routes do, and challenges that lead to it.
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Response, header};
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::pki::Authority;
 use sandbox::tokens::{AccessToken, KeyKind, SigningKey};
 use serde_json::{Value, json};
 
+use super::{asked, field, sent};
 use crate::edge::hostile::wire::Talk;
-use crate::support::client::Client;
 use crate::support::{DEADLINE, Holder, ORIGIN, Scene, World, remember, request};
 
 const ROOT: &str = "/.well-known/oauth-protected-resource";
@@ -25,26 +25,10 @@ async fn world() -> World {
     World::with(|scene| described(scene, "")).await
 }
 
-fn asked(method: Method, path: &str, fields: &[(&str, &str)]) -> Request<Bytes> {
-    let mut request = Request::builder().method(method).uri(format!("{ORIGIN}{path}"));
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(Bytes::new()).unwrap()
-}
-
-async fn sent(client: &Client, request: Request<Bytes>) -> Response<Bytes> {
-    client.send(request).await.expect("the gateway answers")
-}
-
 async fn document(world: &World, path: &str) -> Value {
     let response = sent(&world.anonymous(), asked(Method::GET, path, &[])).await;
     assert_eq!(response.status(), 200, "{path}: {response:?}");
     serde_json::from_slice(response.body()).expect("JSON")
-}
-
-fn field<'r>(response: &'r Response<Bytes>, name: &str) -> &'r str {
-    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
 fn challenges(response: &Response<Bytes>) -> Vec<&str> {
