@@ -18,8 +18,11 @@ pub struct Exchanges {
     gauge: IntGauge,
 }
 
-/// The place of one exchange; dropping it frees the place.
-pub struct Place(Exchanges);
+/// The place of one exchange, and of the share of its client once that is known; dropping it frees both.
+pub struct Place {
+    exchanges: Exchanges,
+    share: Option<Share>,
+}
 
 /// The place of one response of the gateway's own; dropping it frees the place.
 pub struct Answering(Arc<AtomicUsize>);
@@ -42,18 +45,23 @@ impl Exchanges {
             return None;
         }
         self.gauge.inc();
-        Some(Place(self.clone()))
-    }
-
-    /// Takes the share of a client in an exchange that has a place; `None` if the client has as many as `most` on all listeners.
-    pub fn share(&self, holder: Holder, most: usize) -> Option<Share> {
-        self.shares.take(holder, most)
+        Some(Place { exchanges: self.clone(), share: None })
     }
 
     /// Takes a place for a response of the gateway's own, which the client may not read: of those there may be a quarter as many
     /// as exchanges, beside them, so that nobody who is refused takes the place of anybody who is not.
     pub fn answer(&self, limit: usize) -> Option<Answering> {
         take(&self.answers, limit.div_ceil(4)).then(|| Answering(self.answers.clone()))
+    }
+}
+
+impl Place {
+    /// Counts the exchange for its client, and returns whether it may go on: false if the client has as many as `most` on
+    /// all listeners.
+    #[must_use]
+    pub fn count_for(&mut self, holder: Holder, most: usize) -> bool {
+        self.share = self.exchanges.shares.take(holder, most);
+        self.share.is_some()
     }
 }
 
@@ -73,8 +81,8 @@ impl Drop for Answering {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.total.fetch_sub(1, Ordering::AcqRel);
-        self.0.gauge.dec();
+        self.exchanges.total.fetch_sub(1, Ordering::AcqRel);
+        self.exchanges.gauge.dec();
     }
 }
 
@@ -94,6 +102,17 @@ mod tests {
         drop(held.0);
         assert!(other.take(2).is_some());
         assert_eq!((one.gauge.get(), other.gauge.get(), total.load(Ordering::Acquire)), (0, 1, 1));
+    }
+
+    #[test]
+    fn whoever_gives_back_a_place_gives_back_the_share() {
+        let exchanges = Exchanges::new(IntGauge::new("exchanges", "Exchanges.").unwrap());
+        let (one, other) = (Holder::Key([1; 32]), Holder::Key([2; 32]));
+        let mut places: Vec<_> = (0..4).filter_map(|_| exchanges.take(4)).collect();
+        assert!(places[0].count_for(one, 2) && places[1].count_for(one, 2));
+        assert!(!places[2].count_for(one, 2) && places[2].count_for(other, 2));
+        places.remove(0);
+        assert!(places[2].count_for(one, 2));
     }
 
     #[test]

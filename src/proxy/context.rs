@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
 use crate::connection::exchanges::{Answering, Place};
 use crate::connection::limits::ExchangeLimits;
-use crate::connection::shares::Share;
+use crate::connection::shares::Holder;
 use crate::gateway::Exchange;
 use crate::generation::Generation;
 use crate::telemetry::audit::CertificateSource;
@@ -33,12 +33,12 @@ pub struct Context {
     /// The value of `Client-Cert-Chain`, if the route forwards it.
     pub(super) chain: Option<HeaderValue>,
     pub(super) generation: Arc<Generation>,
-    /// The place of the exchange among all, unless there was none.
+    /// The place of the exchange among all, and among those of its client, unless there was none.
     pub(super) place: Option<Place>,
     /// The place of the response, if it is the gateway's own.
     pub(super) answering: Option<Answering>,
-    /// What it counts for among those of its client.
-    pub(super) share: Option<Share>,
+    /// Whose exchange it is, once that is known.
+    pub(super) holder: Option<Holder>,
     /// Its place among those of the upstream.
     pub(super) turn: Option<Turn>,
     pub(super) limits: ExchangeLimits,
@@ -88,7 +88,7 @@ impl Context {
             chain: None,
             place,
             answering: None,
-            share: None,
+            holder: None,
             turn: None,
             limits: generation.limits.exchange(),
             generation,

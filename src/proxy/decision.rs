@@ -18,6 +18,7 @@ use super::Proxy;
 use super::body::{BUFFER, breaks_chunks, read_body};
 use super::context::{Context, connection};
 use super::edits::apply;
+use super::limits::take_share;
 use super::unread::{self, Framing};
 use crate::clock::{Moment, http_date};
 use crate::connection::OtherEnd;
@@ -101,8 +102,9 @@ impl Proxy {
         }
     }
 
-    /// Reads what the decision needs of the body, then asks the gateway for the last step.
+    /// Counts the exchange for its client, reads what the decision needs of the body, then asks the gateway for the last step.
     async fn redeem(&self, session: &mut Session, context: &mut Context, judged: Judged) -> Result<Permit, Cause> {
+        take_share(session, context, judged.token())?;
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => {

@@ -49,18 +49,9 @@ impl Proxy {
     }
 
     /// Takes a place at the upstream, unless an earlier attempt has one.
-    pub(super) async fn take_turn(&self, session: &Session, context: &mut Context) -> pingora::Result<()> {
+    pub(super) async fn take_turn(&self, context: &mut Context) -> pingora::Result<()> {
         let Some(upstream) = context.upstream().filter(|_| context.turn.is_none()).cloned() else { return Ok(()) };
-        let holder = holder(session, context);
-        if let Some(holder) = holder {
-            let most = context.generation.limits.exchanges_per_client;
-            context.share = self.exchanges.share(holder, most);
-            if context.share.is_none() {
-                let why = "the client has its share of all exchanges";
-                return Err(context.refuse(ShareExceeded::Exchanges { most }, why).into_down());
-            }
-        }
-        match upstream.admit(holder, context.time_left()).await {
+        match upstream.admit(context.holder, context.time_left()).await {
             Ok((turn, Waited::No)) => {
                 context.turn = Some(turn);
                 Ok(())
@@ -147,9 +138,22 @@ impl Context {
 /// How long an upstream is waited for at least, so that a limit that is almost reached is not taken for none.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
+/// Counts the exchange for its client, from when the client is known: one that is slow with a body that is read before the
+/// decision takes places too.
+pub(super) fn take_share(
+    session: &Session,
+    context: &mut Context,
+    token: Option<&BoundToken>,
+) -> Result<(), ShareExceeded> {
+    context.holder = holder(session, context, token);
+    let (Some(holder), Some(place)) = (context.holder, &mut context.place) else { return Ok(()) };
+    let most = context.generation.limits.exchanges_per_client;
+    if place.count_for(holder, most) { Ok(()) } else { Err(ShareExceeded::Exchanges { most }) }
+}
+
 /// Whose the exchange is; `None` for somebody without a token behind a proxy.
-fn holder(session: &Session, context: &Context) -> Option<Holder> {
-    match context.exchange.permit()?.token().map(BoundToken::confirmation) {
+fn holder(session: &Session, context: &Context, token: Option<&BoundToken>) -> Option<Holder> {
+    match token.map(BoundToken::confirmation) {
         Some(Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _)) => {
             Some(Holder::Certificate(*certificate.as_bytes()))
         }

@@ -197,12 +197,12 @@ impl ProxyHttp for Proxy {
         Err(context.refuse(fault, "the body was refused").into_down())
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         let Some(permit) = context.exchange.permit() else {
             return Error::e_explain(ErrorType::InternalError, "the request has no permit");
         };
         context.upstream = Some(permit.upstream().name.clone());
-        self.take_turn(session, context).await?;
+        self.take_turn(context).await?;
         if context.attempts > 0 {
             self.check_again(context)?;
         }

@@ -101,6 +101,16 @@ pub enum Judged {
     AwaitsBody(Box<AwaitsBody>),
 }
 
+impl Judged {
+    /// The token, unless the route is public.
+    pub const fn token(&self) -> Option<&BoundToken> {
+        match self {
+            Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
+            Self::AwaitsBody(waiting) => Some(&waiting.token),
+        }
+    }
+}
+
 /// A request whose header section passed every check and whose body is a form. A form could contain a second token, and
 /// clients must not send more than one (RFC 6750 §2).
 #[must_use]

@@ -389,6 +389,26 @@ async fn bodies_without_end_hold_no_upstream_that_has_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_end_holds_no_share_of_its_client_after_the_response() {
+    let world = hasty_world("exchanges_per_client: 1, unread_body_timeout: 60s, unread_body_bytes: 64KiB").await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let answered = async {
+            loop {
+                let mut talk = Talk::with(&client(&world)).await;
+                talk.say(head(&world, "POST /hasty", "Content-Length: 5000000\r\n") + "x").await.unwrap();
+                match talk.answer().await.expect("the response arrives").status {
+                    404 => return talk,
+                    // The client has the response before the gateway is done with the exchange.
+                    status => assert_eq!(status, 429),
+                }
+            }
+        };
+        held.push(timeout(DEADLINE / 2, answered).await.expect("the share is given back"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_without_end_hold_no_http2_upstream_either() {
     let server = backend::Frames::hasty().await;
     let upstream = format!("servers: [\"http://{}\"], protocol: http2", server.address());

@@ -15,6 +15,7 @@ mod http2;
 mod messages;
 mod names;
 mod overload;
+mod shares;
 mod slow;
 mod tls;
 mod upstreams;
