@@ -20,7 +20,7 @@ use super::context::{Context, connection};
 use super::edits::apply;
 use super::limits::take_share;
 use super::unread::{self, Framing};
-use crate::clock::{Moment, http_date};
+use crate::clock::{Moment, http_date, rfc3339};
 use crate::connection::OtherEnd;
 use crate::connection::limits::ExchangeLimits;
 use crate::gateway::{Client, Outcome, Verdict};
@@ -136,7 +136,7 @@ impl Proxy {
         let gateway = &context.generation.gateway;
         let path = session.req_header().uri.path();
         let metadata = rejection.seen().origin.as_ref().and_then(|origin| gateway.metadata.about(origin, path));
-        let told = ResponseContext { errors: gateway.errors, metadata };
+        let told = ResponseContext { errors: gateway.errors.clone(), time: rfc3339(self.clock.now()), metadata };
         let response = rejection.response_in(&context.exchange.interaction, told);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();

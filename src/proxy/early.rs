@@ -27,12 +27,13 @@ impl Proxy {
             EarlyFault::TimedOut => MessageError::HeaderTimeout,
         };
         let mut exchange = fresh_exchange();
+        let time = rfc3339(self.clock.now());
         let interaction = exchange.interaction.clone();
-        let told = ResponseContext { errors: generation.gateway.errors, metadata: None };
+        let told = ResponseContext { errors: generation.gateway.errors.clone(), time: time.clone(), metadata: None };
         let response = exchange.reject(error).response_in(&interaction, told);
         let certificate = facts.peer.certificate();
         let ending = Ending {
-            time: rfc3339(self.clock.now()),
+            time,
             listener: &self.listener,
             client_address: Some(facts.client_address),
             tls_version: Some(facts.tls_version),

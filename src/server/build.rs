@@ -134,7 +134,7 @@ pub(super) fn build(
             },
             routes: config.routes,
             metadata: config.metadata,
-            errors: config.errors,
+            errors: config.errors.clone(),
             strip: config.strip,
             freshness: config.freshness,
             proof_keys,

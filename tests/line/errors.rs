@@ -1,4 +1,4 @@
-//! The form in which a route tells of refusals: JSON, or a problem (RFC 9457), with the same content.
+//! The form in which a route tells of refusals: JSON, a problem (RFC 9457), or a template, with the same content.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
@@ -10,10 +10,22 @@ use crate::support::{World, request};
 
 const APP: &str = "https://app.example";
 
-/// A world with two routes for each purpose, which differ in nothing but `errors`; `all` is that of routes that do not say and of
-/// what has no route.
+/// The form of a bank.
+const TEMPLATE: &str = r#"error_templates:
+  bank:
+    media_type: application/json; charset=utf-8
+    body:
+      Code: "{status} {reason}"
+      Id: "{interaction_id}"
+      Message: "{error_description}"
+      Errors: [{ ErrorCode: "{error_name}", Message: "{error}: {error_description}", At: "{time}" }]
+    error_names: { invalid_token: 'Bank "Token"', not_found: Bank.Nothing }
+"#;
+
+/// A world with a route of each form for each purpose, which differ in nothing but `errors`; `all` is that of routes that do not
+/// say and of what has no route.
 async fn world(all: &str) -> World {
-    let routes = ["json", "problem"].map(|form| {
+    let routes = ["json", "problem", "bank"].map(|form| {
         format!(
             "  - {{ name: {form}, path: /{form}, methods: [GET, HEAD, POST], scopes: [{form}], errors: {form}, limits: {{ body_bytes: 10B }}, cors: {{ allowed_origins: [\"{APP}\"] }}, upstream: accounts }}
   - {{ name: {form}-down, path: /{form}/down, methods: [GET], public: true, errors: {form}, upstream: down }}
@@ -24,7 +36,7 @@ async fn world(all: &str) -> World {
     });
     World::with(|scene| {
         scene
-            .replace("routes:\n", &format!("  down: {{ servers: [\"http://127.0.0.1:9\"] }}\n{all}routes:\n"))
+            .replace("routes:\n", &format!("  down: {{ servers: [\"http://127.0.0.1:9\"] }}\n{TEMPLATE}{all}routes:\n"))
             .append(&routes.concat())
     })
     .await
@@ -50,7 +62,12 @@ fn common(headers: &HeaderMap) -> HeaderMap {
     }
     // The scope of a route is its name here.
     for (_, value) in headers.iter_mut().filter(|(name, _)| **name == header::WWW_AUTHENTICATE) {
-        *value = value.to_str().unwrap().replace("scope=\"problem\"", "scope=\"json\"").parse().unwrap();
+        let text = value.to_str().unwrap();
+        *value = text
+            .replace("scope=\"problem\"", "scope=\"json\"")
+            .replace("scope=\"bank\"", "scope=\"json\"")
+            .parse()
+            .unwrap();
     }
     headers
 }
@@ -111,9 +128,36 @@ async fn a_problem_says_what_the_json_says_and_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_says_what_the_json_says_in_its_own_words() {
+    let world = world("").await;
+    for protocol in [Client::h1, Client::h2] {
+        for ((what, client, plain, status), (_, _, other, _)) in
+            refusals(&world, "json").into_iter().zip(refusals(&world, "bank"))
+        {
+            let client = protocol(client);
+            let (plain, other) = (sent(&client, plain).await, sent(&client, other).await);
+            assert_eq!((plain.status().as_u16(), other.status().as_u16()), (status, status), "{what}: {other:?}");
+            assert_eq!(content_type(&other), "application/json; charset=utf-8", "{what}");
+            assert_eq!(common(plain.headers()), common(other.headers()), "{what}");
+            let (plain, content) = (json(&plain), json(&other));
+            let (error, description) = (plain["error"].as_str().unwrap(), plain["error_description"].as_str().unwrap());
+            let record = world.gateway.record_of(&other);
+            let name = if error == "invalid_token" { "Bank \"Token\"" } else { error };
+            let expected = serde_json::json!({
+                "Code": format!("{status} {}", other.status().canonical_reason().unwrap()),
+                "Id": other.headers()["x-fapi-interaction-id"].to_str().unwrap(),
+                "Message": description,
+                "Errors": [{ "ErrorCode": name, "Message": format!("{error}: {description}"), "At": record["time"] }],
+            });
+            assert_eq!(content, expected, "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn challenges_stand_on_every_route() {
     let world = world("").await;
-    for form in ["json", "problem"] {
+    for form in ["json", "problem", "bank"] {
         for (what, client, request, status) in refusals(&world, form) {
             let response = sent(&client, request).await;
             let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter().count();
@@ -141,6 +185,21 @@ async fn head_has_the_length_of_the_problem_and_no_content() {
         assert_eq!(head.headers()[header::CONTENT_LENGTH], get.body().len().to_string());
         assert!(head.body().is_empty() && !get.body().is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_counts_without_a_route_too() {
+    let world = world("errors: bank\n").await;
+    let client = world.anonymous();
+    let nothing = json(&sent(&client, asked(Method::GET, "/nothing", &[], "")).await);
+    assert_eq!(
+        (&nothing["Code"], &nothing["Errors"][0]["ErrorCode"]),
+        (&"404 Not Found".into(), &"Bank.Nothing".into())
+    );
+    let early = String::from_utf8(client.raw(b"GET / HTTP/1.1\r\nBad Name: x\r\n\r\n").await).unwrap();
+    let (head, body) = early.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert!(head.contains(body["Id"].as_str().unwrap()) && body["Code"] == "400 Bad Request", "{early}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

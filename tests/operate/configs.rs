@@ -595,14 +595,14 @@ fn the_form_of_errors_is_that_of_the_route_or_else_the_global_one() {
         let text = minimal().replace("upstream: accounts }", &format!("upstream: accounts{route} }}")) + section;
         let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
         let said = config.summary().iter().filter(|line| line.ends_with("; errors: problem")).count();
-        let first = config.routes.iter().next().map(|route| route.errors);
-        (config.errors, first, said)
+        let first = config.routes.iter().next().map(|route| route.errors.clone());
+        (config.errors.clone(), first, said)
     };
-    let (json, problem) = (ErrorFormat::Json, ErrorFormat::Problem);
-    assert_eq!(forms("", ""), (json, Some(json), 0));
-    assert_eq!(forms("errors: problem\n", ""), (problem, Some(problem), 2));
-    assert_eq!(forms("errors: problem\n", ", errors: json"), (problem, Some(json), 0));
-    assert_eq!(forms("", ", errors: problem"), (json, Some(problem), 2));
+    let (json, problem) = (|| ErrorFormat::Json, || ErrorFormat::Problem);
+    assert_eq!(forms("", ""), (json(), Some(json()), 0));
+    assert_eq!(forms("errors: problem\n", ""), (problem(), Some(problem()), 2));
+    assert_eq!(forms("errors: problem\n", ", errors: json"), (problem(), Some(json()), 0));
+    assert_eq!(forms("", ", errors: problem"), (json(), Some(problem()), 2));
 }
 
 #[test]
@@ -860,7 +860,7 @@ fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
-        let chosen = general == "upstreams" || general.ends_with(".claims");
+        let chosen = ["upstreams", "error_templates"].contains(&&*general) || general.ends_with(".claims");
         general = match (general.is_empty(), chosen) {
             (true, _) => part,
             (false, true) => format!("{general}.*"),

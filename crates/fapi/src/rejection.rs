@@ -3,6 +3,7 @@
 //! Combines the errors of all steps, none of which imports this file. Every refusal is answered by
 //! [`Rejection::response`] (RFC 6750 §3, RFC 9110 §11.6.1).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
-use crate::error_format::ErrorFormat;
+use crate::error_format::{ErrorFormat, Told};
 use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
@@ -255,10 +256,12 @@ pub struct Seen {
 }
 
 /// What a response depends on besides the refusal.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ResponseContext<'a> {
     /// The form of the body where no route is known, which has its own.
     pub errors: ErrorFormat,
+    /// When the request was refused (RFC 3339), for bodies that say so.
+    pub time: String,
     /// The metadata of the resource, to which its challenges lead (RFC 9728 §5.1).
     pub metadata: Option<&'a Document>,
 }
@@ -303,12 +306,10 @@ impl Rejection {
     pub fn response_in(&self, interaction: &InteractionId, context: ResponseContext<'_>) -> http::Response<String> {
         let code = self.code();
         let status = code.status();
-        let (error, description) = match code.oauth_error() {
-            Some(error) => (error.as_str(), error.description()),
-            None => plain_error(code),
-        };
-        let format = self.seen.route.as_ref().map_or(context.errors, |route| route.errors);
-        let mut response = http::Response::new(format.body(status, error, description));
+        let (error, description) = error_of(code);
+        let format = self.seen.route.as_ref().map_or(&context.errors, |route| &route.errors);
+        let told = Told { status, error, description, interaction: interaction.as_str(), time: &context.time };
+        let mut response = http::Response::new(format.body(&told));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, format.media_type());
@@ -391,6 +392,16 @@ impl Rejection {
             }
         }
     }
+}
+
+/// Every name that an error has in a body.
+pub fn error_names() -> BTreeSet<&'static str> {
+    Code::ALL.iter().map(|code| error_of(*code).0).collect()
+}
+
+/// The error and its description in the body.
+fn error_of(code: Code) -> (&'static str, &'static str) {
+    code.oauth_error().map_or_else(|| plain_error(code), |error| (error.as_str(), error.description()))
 }
 
 /// The error and its description in the body where no OAuth error applies.

@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod cors;
 mod dpop;
+mod errors;
 mod files;
 mod forward;
 mod introspection;
@@ -33,6 +34,7 @@ use fapi::UnixTime;
 use rustls::pki_types::CertificateDer;
 use serde_yaml::Value;
 
+use self::errors::ErrorFormats;
 use self::routes::Names;
 pub(super) use self::unreadable::unreadable;
 use super::environment::escaped;
@@ -83,10 +85,12 @@ pub(super) fn compile(
     let limits = build.limits(&mut file);
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
-    let routes = build.routes(&mut file, &names, profile);
+    let formats = build.error_formats(&mut file);
+    let errors = file.errors.get_or_insert_with(|| ErrorFormats::USUAL.to_owned());
+    let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
+    let routes = build.routes(&mut file, &names, profile, &formats);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
-    let errors = routes::error_format(*file.errors.get_or_insert_default());
     let audit = build.audit(&mut file);
     let log = build.log(&mut file);
     let watch = build.reload(&mut file);
@@ -95,7 +99,8 @@ pub(super) fn compile(
         && let (Some(profile), Some(listeners), Some(mut issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
-        && let (Some(freshness), Some(replay), Some(watch), Some(log)) = (freshness, replay, watch, log)
+        && let (Some(freshness), Some(replay), Some(watch), Some(log), Some(errors)) =
+            (freshness, replay, watch, log, errors)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);

@@ -12,6 +12,7 @@ use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement
 use http::Method;
 
 use super::cors::{Place, describe_cors};
+use super::errors::{ErrorFormats, format_name};
 use super::issuers::name_of;
 use super::upstreams::{is_exposed, server_address};
 use super::{Build, UP_TO_A_DAY};
@@ -61,10 +62,11 @@ struct IssuerName {
 
 /// The values for keys that a route leaves out.
 #[derive(Clone, Copy)]
-struct Unsaid {
+struct Unsaid<'u> {
     profile: Option<Profile>,
     nonce: file::NonceMode,
-    errors: file::ErrorFormat,
+    errors: &'u str,
+    formats: &'u ErrorFormats,
 }
 
 impl Build<'_> {
@@ -73,10 +75,12 @@ impl Build<'_> {
         file: &mut File,
         names: &Names,
         profile: Option<Profile>,
+        formats: &ErrorFormats,
     ) -> Option<(Routes, StripList)> {
         let at = KeyPath::of("routes");
         let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
-        let unsaid = Unsaid { profile, nonce, errors: file.errors.unwrap_or_default() };
+        let errors = file.errors.as_deref().unwrap_or(ErrorFormats::USUAL);
+        let unsaid = Unsaid { profile, nonce, errors, formats };
         let entries =
             self.entries(&at, file.routes.as_deref_mut(), "add a route, since without one every request is refused")?;
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
@@ -114,7 +118,7 @@ impl Build<'_> {
         }
     }
 
-    fn route(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names, unsaid: Unsaid) -> Option<Route> {
+    fn route(&mut self, at: &KeyPath, entry: &mut file::Route, names: &Names, unsaid: Unsaid<'_>) -> Option<Route> {
         let name = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
         let path_at = at.key("path");
         let pattern = self
@@ -147,7 +151,8 @@ impl Build<'_> {
             file::OnExpiry::Close => OnExpiry::Close,
         };
         let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), Place::Route);
-        let errors = error_format(*entry.errors.get_or_insert(unsaid.errors));
+        let errors = entry.errors.get_or_insert_with(|| unsaid.errors.to_owned());
+        let errors = self.error_format(&at.key("errors"), errors, unsaid.formats);
         let route = Route {
             name: name?,
             pattern: pattern?.ok()?,
@@ -159,7 +164,7 @@ impl Build<'_> {
             forward: forward?,
             limits: limits?,
             on_expiry,
-            errors,
+            errors: errors?,
             cors: cors?,
         };
         self.summary.push(describe_route(&route, entry));
@@ -429,13 +434,6 @@ impl Build<'_> {
     }
 }
 
-pub(super) const fn error_format(format: file::ErrorFormat) -> ErrorFormat {
-    match format {
-        file::ErrorFormat::Json => ErrorFormat::Json,
-        file::ErrorFormat::Problem => ErrorFormat::Problem,
-    }
-}
-
 fn describe_route(route: &Route, entry: &file::Route) -> String {
     let list = |names: &Option<Vec<String>>| names.as_deref().unwrap_or_default().join(", ");
     let hosts = match &entry.hosts {
@@ -469,9 +467,9 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
         PathCharacters::Uri => " (path_characters: uri)",
     };
     let cors = describe_cors(entry.cors.as_ref());
-    let errors = match route.errors {
-        ErrorFormat::Json => "",
-        ErrorFormat::Problem => "; errors: problem",
+    let errors = match &route.errors {
+        ErrorFormat::Json => String::new(),
+        ErrorFormat::Problem | ErrorFormat::Template(_) => format!("; errors: {}", format_name(&route.errors)),
     };
     format!(
         "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}{errors}",

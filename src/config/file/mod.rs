@@ -5,6 +5,7 @@
 
 mod access_token;
 mod cors;
+mod errors;
 mod issuers;
 mod listeners;
 mod metadata;
@@ -20,6 +21,7 @@ use super::scalar::{Duration, FilePath, Size};
 
 pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
 pub(super) use self::cors::Cors;
+pub(super) use self::errors::ErrorTemplate;
 pub(super) use self::issuers::{
     Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, Jwks, MissingAudience,
     Response, Tokens,
@@ -71,8 +73,12 @@ pub(in crate::config) struct File {
     #[schemars(required)]
     pub(in crate::config) routes: Option<Vec<Route>>,
     /// The form of the body that tells a client of a refusal, on routes without their own `errors` and where there is no route.
+    /// `json` has `error` and `error_description`; `problem` is `application/problem+json` (RFC 9457), with the same two members
+    /// beside its own; any other is the name of one of `error_templates`.
     #[schemars(extend("default" = "json"))]
-    pub(in crate::config) errors: Option<ErrorFormat>,
+    pub(in crate::config) errors: Option<String>,
+    /// Forms of that body that others prescribe, by name. Default: none.
+    pub(in crate::config) error_templates: Option<BTreeMap<String, ErrorTemplate>>,
     /// Public documents that tell clients how to call the resources (RFC 9728). Default: there are none.
     pub(in crate::config) metadata: Option<Metadata>,
     /// One JSON line for each exchange.
@@ -274,17 +280,6 @@ pub(in crate::config) struct PerAddress {
     /// How many connections in their TLS handshake, up to `limits.handshakes`, which is the default.
     #[schemars(range(min = 1), extend("default" = 5_000))]
     pub(in crate::config) handshakes: Option<u64>,
-}
-
-/// The form of the body that tells a client of a refusal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum ErrorFormat {
-    /// JSON with `error` and `error_description`.
-    #[default]
-    Json,
-    /// `application/problem+json` (RFC 9457), with the same two members beside its own.
-    Problem,
 }
 
 /// One JSON line for each exchange.

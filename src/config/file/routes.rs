@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, ErrorFormat, NonceMode, Require};
+use super::{Cors, NonceMode, Require};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -157,8 +157,9 @@ pub(in crate::config) struct Route {
     /// What happens to an exchange in progress when its token expires or is revoked.
     #[schemars(extend("default" = "continue"))]
     pub(in crate::config) on_expiry: Option<OnExpiry>,
-    /// The form of the body that tells a client of a refusal here. Default: the value of `errors`.
-    pub(in crate::config) errors: Option<ErrorFormat>,
+    /// The form of the body that tells a client of a refusal here: `json`, `problem`, or one of `error_templates`. Default: the value
+    /// of `errors`.
+    pub(in crate::config) errors: Option<String>,
 }
 
 /// Limits of one route's exchanges.

@@ -198,6 +198,7 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
             let entry = kind_of(schema, &value["items"]);
             Type { text: format!("list of {}{at_least_one}", plural(&entry.text)), object: entry.object, suffix: "[]" }
         }
+        Some("object") if value["additionalProperties"] == true => Type::plain("object"),
         Some("object") => {
             let entry = kind_of(schema, &value["additionalProperties"]);
             Type { text: format!("{}s by name", entry.text), object: entry.object, suffix: ".*" }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::PolicyError;
 use crate::jose::json::parse_object;
-use crate::text::{is_token_byte, sole_value};
+use crate::text::{is_json, sole_value};
 
 /// Checks that the header fields declare one JSON text in UTF-8, as it is: without a coding, and by one `Content-Type`.
 ///
@@ -24,24 +24,6 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), PolicyError> {
 /// [`PolicyError::BodyUnreadable`].
 pub(super) fn read(body: &[u8]) -> Result<Map<String, Value>, PolicyError> {
     parse_object(body).map_err(|_| PolicyError::BodyUnreadable)
-}
-
-/// Whether a `Content-Type` is `application/json`, or another of the structured syntax `+json` (RFC 6839 §3.1), in UTF-8.
-fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type.split(';');
-    let subtype = parts.next().map(|media_type| media_type.trim().to_ascii_lowercase());
-    let subtype = subtype.as_deref().and_then(|media_type| media_type.strip_prefix("application/"));
-    let of_json = |subtype: &str| {
-        let other = subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty());
-        (subtype == "json" || other) && subtype.bytes().all(is_token_byte)
-    };
-    // RFC 8259 §11 defines no `charset`; there are readers that obey it all the same.
-    let in_utf8 = |parameter: &str| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let is_charset = name.trim().to_ascii_lowercase().starts_with("charset");
-        !is_charset || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-    };
-    subtype.is_some_and(of_json) && parts.all(in_utf8)
 }
 
 #[cfg(test)]

@@ -1,0 +1,25 @@
+//! What a body tells of a refusal.
+
+use http::StatusCode;
+
+/// What a body tells of a refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The status of the response.
+    pub status: StatusCode,
+    /// The name of the error.
+    pub error: &'a str,
+    /// The error in a sentence.
+    pub description: &'a str,
+    /// The id of the interaction.
+    pub interaction: &'a str,
+    /// When the request was refused (RFC 3339).
+    pub time: &'a str,
+}
+
+impl Told<'_> {
+    /// The name that HTTP recommends for the status, such as `Forbidden`.
+    pub(super) fn reason(&self) -> &'static str {
+        self.status.canonical_reason().unwrap_or_default()
+    }
+}

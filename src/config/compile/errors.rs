@@ -1,0 +1,115 @@
+//! `errors` and `error_templates`: the body that tells a client of a refusal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fapi::error_format::{ErrorFormat, ErrorTemplate, TemplateError, Variable};
+use fapi::rejection::error_names;
+use fapi::text::is_json;
+use http::HeaderValue;
+
+use super::Build;
+use crate::config::error::{KeyPath, quoted};
+use crate::config::file::{self, File};
+
+/// The forms that `errors` may name: those that are always there, and the templates.
+pub(super) struct ErrorFormats(BTreeMap<String, Option<ErrorFormat>>);
+
+impl ErrorFormats {
+    /// The name of the form where none is chosen.
+    pub(super) const USUAL: &str = "json";
+}
+
+/// The name of the form, as `errors` has it.
+pub(super) fn format_name(format: &ErrorFormat) -> &str {
+    match format {
+        ErrorFormat::Json => ErrorFormats::USUAL,
+        ErrorFormat::Problem => "problem",
+        ErrorFormat::Template(template) => template.name(),
+    }
+}
+
+impl Build<'_> {
+    /// Builds the templates.
+    pub(super) fn error_formats(&mut self, file: &mut File) -> ErrorFormats {
+        let built_in = [ErrorFormat::Json, ErrorFormat::Problem];
+        let mut formats: BTreeMap<_, _> =
+            built_in.into_iter().map(|format| (format_name(&format).to_owned(), Some(format))).collect();
+        let routes = file.routes.iter().flatten().map(|route| &route.errors);
+        let used: Vec<&str> = routes.chain([&file.errors]).filter_map(|name| name.as_deref()).collect();
+        for (name, entry) in file.error_templates.iter_mut().flatten() {
+            let at = KeyPath::of("error_templates").key(name);
+            self.name(&at, Some(name));
+            if formats.contains_key(name) {
+                self.problem(&at, format!("`{name}` is a form that is always there; choose another name"));
+                continue;
+            }
+            if !used.contains(&name.as_str()) {
+                self.warn(&at, "no `errors` names this template");
+            }
+            let template = self.error_template(&at, name, entry);
+            formats.insert(name.clone(), template.map(|template| ErrorFormat::Template(Arc::new(template))));
+        }
+        ErrorFormats(formats)
+    }
+
+    /// Finds the form with this name; one that could not be built is a problem of its own.
+    pub(super) fn error_format(&mut self, at: &KeyPath, name: &str, formats: &ErrorFormats) -> Option<ErrorFormat> {
+        if let Some(format) = formats.0.get(name) {
+            return format.clone();
+        }
+        self.unknown(at, "form of errors is named", name, formats.0.keys().map(String::as_str), false);
+        None
+    }
+
+    fn error_template(&mut self, at: &KeyPath, name: &str, entry: &mut file::ErrorTemplate) -> Option<ErrorTemplate> {
+        let written = entry.media_type.get_or_insert_with(|| "application/json".to_owned());
+        let media_type = HeaderValue::from_str(written).ok().filter(|_| is_json(written));
+        if media_type.is_none() {
+            let problem =
+                "is not a media type of JSON; write `application/json`, or one such as `application/error+json`";
+            self.problem(&at.key("media_type"), problem);
+        }
+        let names_at = at.key("error_names");
+        let names = entry.error_names.clone();
+        if names.as_ref().is_some_and(BTreeMap::is_empty) {
+            self.report.empty(&names_at, "the map is empty; name an error, or remove the key");
+        }
+        let (names, known) = (names.unwrap_or_default(), error_names());
+        for error in names.keys().filter(|error| !known.contains(error.as_str())) {
+            self.unknown(&names_at.key(error), "error is called", error, known.iter().copied(), false);
+        }
+        let body_at = at.key("body");
+        let body = self.needed(&body_at, entry.body.as_ref(), "write the object that clients are to see")?;
+        if body.is_empty() {
+            self.report.empty(&body_at, "the object is empty; write the members that clients are to see");
+            return None;
+        }
+        match ErrorTemplate::new(name, media_type?, body, &names) {
+            Ok(template) => Some(template),
+            Err(errors) => {
+                for error in errors {
+                    self.bad_string(&body_at, &error, body);
+                }
+                None
+            }
+        }
+    }
+
+    fn bad_string(&mut self, at: &KeyPath, error: &TemplateError, body: &serde_json::Map<String, serde_json::Value>) {
+        let mut steps = error.pointer.iter();
+        let Some(first) = steps.next() else { return };
+        let (mut at, mut value) = (at.key(first), body.get(first));
+        for step in steps {
+            let index = value.filter(|value| value.is_array()).and_then(|_| step.parse::<usize>().ok());
+            (at, value) = match index {
+                Some(index) => (at.index(index), value.and_then(|value| value.get(index))),
+                None => (at.key(step), value.and_then(|value| value.get(step))),
+            };
+        }
+        let variables: Vec<String> =
+            Variable::ALL.iter().map(|variable| format!("{{{}}}", variable.as_str())).collect();
+        let choices = quoted(variables.iter().map(String::as_str));
+        self.problem(&at, format!("{error}; the choices are {choices}"));
+    }
+}
