@@ -26,6 +26,7 @@ use http::request::Parts;
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::replay::ReplayLog;
+use crate::replay::shared::SharedLog;
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub proof_keys: Arc<dyn ProofKeys>,
     /// The log of used proofs.
     pub replay: Arc<ReplayLog>,
+    /// The log of used proofs that replicas share, if they do.
+    pub shared_replay: Option<SharedLog>,
 }
 
 impl Gateway {
@@ -91,7 +94,7 @@ impl Gateway {
         let first_use = match authorized.proof() {
             Some(proof) => {
                 proof.check_still_fresh(now)?;
-                Some(self.replay.first_use(proof, now).await?)
+                Some(self.replay.first_use(proof, self.shared_replay.as_ref(), now).await?)
             }
             None => None,
         };
@@ -105,6 +108,11 @@ impl Gateway {
     pub fn still_active(&self, token: &ActiveToken, now: UnixTime) -> Result<(), TokenError> {
         token.claims_at(now)?;
         if self.issuers.revoked(token) { Err(TokenError::Revoked) } else { Ok(()) }
+    }
+
+    /// Since when every use of a proof is known.
+    pub fn replay_log_began(&self) -> UnixTime {
+        self.replay.began(self.shared_replay.as_ref(), self.freshness.clock_skew)
     }
 
     /// Returns the rejection of a request whose client cannot be determined.
@@ -176,7 +184,7 @@ impl Gateway {
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
-            replay_log_began: &|| self.replay.began(self.freshness.clock_skew),
+            replay_log_began: &|| self.replay_log_began(),
             now,
         };
         let evidence = SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?;

@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::issuer::Unread;
 use crate::replay::memory::Capacity;
 use crate::resource::Id;
+use crate::store::Store;
 use crate::telemetry::audit::OnOverflow;
 use crate::telemetry::routes::RouteMetrics;
 use crate::upstream::Upstream;
@@ -31,6 +32,8 @@ pub struct ReplayLimits {
     pub max_age: u64,
     /// How long a nonce is in use, in seconds.
     pub nonce_lifetime: u64,
+    /// Where replicas share it, if they do.
+    pub shared: Option<[u8; 32]>,
 }
 
 /// Everything that was built from one reading of the configuration.
@@ -45,6 +48,8 @@ pub struct Generation {
     pub was_ready: AtomicBool,
     /// Decides on requests.
     pub gateway: Gateway,
+    /// The stores that replicas share.
+    pub stores: Vec<Arc<Store>>,
     /// The upstreams, in the order of the indexes that routes use.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What each listener serves.
@@ -122,7 +127,7 @@ impl Generation {
             return 0;
         }
         let skew = self.gateway.freshness.clock_skew;
-        let known_from = self.gateway.replay.began(skew).plus(skew).plus(1);
+        let known_from = self.gateway.replay_log_began().plus(skew).plus(1);
         known_from.since(now)
     }
 }

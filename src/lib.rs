@@ -59,6 +59,7 @@ pub mod proxy;
 pub mod replay;
 pub mod resource;
 pub mod server;
+pub mod store;
 mod sync;
 pub mod telemetry;
 pub mod upstream;

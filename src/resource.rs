@@ -32,6 +32,8 @@ pub enum Kind {
     Introspection,
     /// The names of an upstream's servers.
     Upstream,
+    /// The connection to a store.
+    Store,
 }
 
 impl Kind {
@@ -46,6 +48,7 @@ impl Kind {
             Self::IntrospectionEndpoint => "introspection_endpoint",
             Self::Introspection => "introspection",
             Self::Upstream => "upstream",
+            Self::Store => "store",
         }
     }
 }

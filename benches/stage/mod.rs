@@ -167,12 +167,13 @@ routes:
             strip: config.strip,
             freshness: config.freshness,
             proof_keys: Arc::new(KnownKeys::new(1000)),
-            replay: Arc::new(ReplayLog::memory(
+            replay: Arc::new(ReplayLog::new(
                 MemoryLog::new(Capacity { total: 100_000_000, per_key: 100_000_000 }, UnixTime(0)),
                 Arc::new(()),
                 // Requests are made for the same second, however long it takes to make many.
                 Clock::from_fn(move || Duration::from_secs(now)),
             )),
+            shared_replay: None,
         };
         let peer =
             Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));

@@ -45,7 +45,7 @@ use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
-use crate::{issuer, resource, upstream};
+use crate::{issuer, resource, store, upstream};
 
 pub use certificates::CertificateFile;
 pub use environment::Environment;
@@ -80,6 +80,10 @@ pub struct Config {
     pub freshness: Freshness,
     /// How many used proofs are remembered at a time.
     pub replay: Capacity,
+    /// The stores that replicas share.
+    pub stores: Vec<store::settings::Settings>,
+    /// Which of them has used proofs too, if they are shared.
+    pub replay_store: Option<usize>,
     /// Limits on what a peer may use.
     pub limits: Limits,
     /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) points into this list.

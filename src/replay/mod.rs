@@ -4,8 +4,10 @@
 
 pub mod keys;
 pub mod memory;
+pub mod shared;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,25 +16,23 @@ use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 
 use self::memory::{Capacity, Insert, MemoryLog};
+use self::shared::SharedLog;
 use crate::clock::Clock;
 
 /// The replay log of a gateway.
 pub struct ReplayLog {
-    store: Store,
+    memory: MemoryLog,
     observer: Arc<dyn Observer>,
     clock: Clock,
     since: ArcSwap<Since>,
+    /// The second to which the clock was last set back so far that the log started again; 0 if it never was.
+    set_back_to: AtomicU64,
 }
 
 /// When the log began, on the monotonic clock: `age` before `monotonic`.
 struct Since {
     monotonic: Duration,
     age: Duration,
-}
-
-enum Store {
-    /// In this process only.
-    Memory(MemoryLog),
 }
 
 /// Counts the uses of proofs, for the metrics.
@@ -50,22 +50,29 @@ impl Observer for () {
 }
 
 impl ReplayLog {
-    /// Creates a log in this process only.
-    pub fn memory(log: MemoryLog, observer: Arc<dyn Observer>, clock: Clock) -> Self {
-        let age = clock.now().saturating_sub(Duration::from_secs(log.began().0));
+    /// Creates a log in this process, which can be asked together with one that replicas share.
+    pub fn new(memory: MemoryLog, observer: Arc<dyn Observer>, clock: Clock) -> Self {
+        let age = clock.now().saturating_sub(Duration::from_secs(memory.began().0));
         let since = ArcSwap::from_pointee(Since { monotonic: clock.monotonic(), age });
-        Self { store: Store::Memory(log), observer, clock, since }
+        Self { memory, observer, clock, since, set_back_to: AtomicU64::new(0) }
     }
 
-    /// Records the use of a proof.
+    /// Records the use of a proof, in this process and then in the log that replicas share, if there is one.
     ///
     /// # Errors
     /// [`DpopError::Replayed`] for a proof that was used before; [`DpopError::Stale`] for one that has become too old since
-    /// `now`; [`ShareExceeded::ReplayLog`] if its key has used too many; [`Unavailable::ReplayLog`] if the log cannot tell.
-    pub async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
-        let outcome = match &self.store {
-            Store::Memory(log) => log.insert(&proof.id(), proof.key(), proof.forget_after(), now),
-        };
+    /// `now`; [`ShareExceeded::ReplayLog`] if its key has used too many; [`Unavailable::ReplayLog`] if a log cannot tell. In the
+    /// last case the proof is used up here all the same.
+    pub async fn first_use(
+        &self,
+        proof: &VerifiedProof,
+        shared: Option<&SharedLog>,
+        now: UnixTime,
+    ) -> Result<FirstUse, Cause> {
+        let outcome = self.memory.insert(&proof.id(), proof.key(), proof.forget_after(), now);
+        if let (Some(shared), Insert::First) = (shared, outcome) {
+            return shared.first_use(proof, now).await;
+        }
         self.observer.asked(outcome);
         match outcome {
             Insert::First => Ok(FirstUse::assertion(proof.id())),
@@ -77,28 +84,33 @@ impl ReplayLog {
                 let detail = "the clock was set back to a time that it has already forgotten".into();
                 Err(Unavailable::ReplayLog { detail }.into())
             }
-            Insert::Full => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
+            Insert::Full | Insert::Unknown => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
         }
     }
 
-    /// Returns the time since which it has recorded every use, as the clock shows it now: if the clock was set forward
-    /// since then, that time is later too.
+    /// Returns the time since which every use is known, as the clock shows it now: if the clock was set forward since then,
+    /// that time is later too. While a shared log cannot be asked, that is the beginning of time: no proof gets past it then.
     ///
     /// If the clock was set back by more than `tolerance` seconds, the log starts again.
-    pub fn began(&self, tolerance: u64) -> UnixTime {
-        let Store::Memory(log) = &self.store;
-        if let Some(seconds) = log.restart_if_set_back(tolerance.max(1), || self.clock.unix_time()) {
+    pub fn began(&self, shared: Option<&SharedLog>, tolerance: u64) -> UnixTime {
+        if let Some(seconds) = self.memory.restart_if_set_back(tolerance.max(1), || self.clock.unix_time()) {
             self.since_now();
+            self.set_back_to.store(self.memory.began().0, Ordering::Release);
             self.observer.clock_set_back(seconds);
             tracing::warn!(
                 seconds,
                 "the clock was set back; the replay log starts again, and proofs that were made before need a nonce"
             );
         }
+        if let Some(shared) = shared {
+            let Some(kept_for) = shared.store().kept_for() else { return UnixTime(0) };
+            let began = self.clock.now().saturating_sub(kept_for).as_secs();
+            return UnixTime(began.max(self.set_back_to.load(Ordering::Acquire)));
+        }
         // In this order, so that a thread that is stopped in between gets an earlier time, which does not count.
         let (now, since) = (self.clock.now(), self.since.load());
         let age = self.clock.monotonic().saturating_sub(since.monotonic).saturating_add(since.age);
-        log.began().max(UnixTime(now.saturating_sub(age).as_secs()))
+        self.memory.began().max(UnixTime(now.saturating_sub(age).as_secs()))
     }
 
     /// Measures its age from now on.
@@ -108,24 +120,18 @@ impl ReplayLog {
 
     /// Continues with other limits, without forgetting recorded uses.
     pub fn resize(&self, capacity: Capacity, now: UnixTime) {
-        match &self.store {
-            Store::Memory(log) => log.resize(capacity, now),
-        }
+        self.memory.resize(capacity, now);
         self.since_now();
     }
 
     /// Returns how many proofs it holds.
     pub fn entries(&self) -> usize {
-        match &self.store {
-            Store::Memory(log) => log.entries(),
-        }
+        self.memory.entries()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use fapi::client::proof::{ProofKey, Request};
     use fapi::code::Code;
     use fapi::credentials::{PresentedToken, Proofs};
@@ -165,15 +171,15 @@ mod tests {
             Clock::from_fn(move || Duration::from_secs(time.load(Ordering::SeqCst)))
         };
         let log = MemoryLog::new(Capacity { total: 10, per_key: 10 }, UnixTime(0));
-        let log = ReplayLog::memory(log, Arc::new(()), clock);
+        let log = ReplayLog::new(log, Arc::new(()), clock);
         let code = |outcome: Result<FirstUse, Cause>| outcome.err().map(|cause| cause.code());
         let first = proof(UnixTime(1000));
-        assert_eq!(code(log.first_use(&proof(UnixTime(1000)), UnixTime(1060)).await), None, "control");
+        assert_eq!(code(log.first_use(&proof(UnixTime(1000)), None, UnixTime(1060)).await), None, "control");
         // Another request reads the clock later, and records its use before.
-        assert_eq!(code(log.first_use(&proof(UnixTime(1080)), UnixTime(1080)).await), None);
-        let set_back = code(log.first_use(&first, UnixTime(1060)).await);
+        assert_eq!(code(log.first_use(&proof(UnixTime(1080)), None, UnixTime(1080)).await), None);
+        let set_back = code(log.first_use(&first, None, UnixTime(1060)).await);
         assert_eq!(set_back, Some(Code::ReplayLogUnavailable), "control: the clock shows an earlier time again");
         time.store(1080, Ordering::SeqCst);
-        assert_eq!(code(log.first_use(&first, UnixTime(1060)).await), Some(Code::DpopStale));
+        assert_eq!(code(log.first_use(&first, None, UnixTime(1060)).await), Some(Code::DpopStale));
     }
 }

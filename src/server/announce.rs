@@ -41,7 +41,10 @@ impl Guarantees {
         Self {
             configuration: config.file.display().to_string(),
             issuers: names.join(", "),
-            replay: format!("{} proofs in the memory of this process", config.replay.total),
+            replay: match config.replay_store.and_then(|index| config.stores.get(index)) {
+                Some(store) => format!("shared in the store {}", store.name),
+                None => format!("{} proofs in the memory of this process", config.replay.total),
+            },
             nonce: nonce(config),
             audit: format!("{audit}, {full}"),
         }

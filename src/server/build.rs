@@ -19,7 +19,9 @@ use crate::issuer::Issuers;
 use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
+use crate::replay::shared::SharedLog;
 use crate::resource::{Kind, Resources};
+use crate::store::Store;
 use crate::telemetry::issuers::IssuerMetrics;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Lookup, SystemLookup, Upstream};
@@ -38,7 +40,7 @@ impl Shared {
         let from_issuers = |kind| matches!(kind, Kind::Keys | Kind::IntrospectionEndpoint | Kind::Introspection);
         for (kind, name) in &generation.resources {
             let resource = self.resources.of(*kind, name);
-            if !from_issuers(*kind) && *kind != Kind::Upstream {
+            if !from_issuers(*kind) && !matches!(kind, Kind::Upstream | Kind::Store) {
                 resource.succeeded();
             }
         }
@@ -87,7 +89,22 @@ pub(super) fn build(
     named.extend(issuers.resources().map(|(kind, issuer)| (kind, issuer.clone())));
     let names: Vec<_> = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]).collect();
     let counts = metrics.routes(&names);
+    let stores: Vec<Arc<Store>> = config
+        .stores
+        .into_iter()
+        .map(|settings| {
+            named.insert((Kind::Store, settings.name.clone()));
+            let mut known = before.iter().flat_map(|before| &before.stores);
+            if let Some(known) = known.find(|known| known.settings().fingerprint == settings.fingerprint) {
+                return known.clone();
+            }
+            let (observer, resource) = (metrics.store(&settings.name), resources.of(Kind::Store, &settings.name));
+            Arc::new(Store::new(settings, clock.clone(), Arc::new(observer), resource))
+        })
+        .collect();
+    let replay_store = config.replay_store.and_then(|index| stores.get(index));
     let replay_limits = ReplayLimits {
+        shared: replay_store.map(|store| store.settings().place()),
         capacity: config.replay,
         max_age: config.freshness.max_age,
         nonce_lifetime: config.freshness.nonces.lifetime(),
@@ -96,7 +113,7 @@ pub(super) fn build(
         Some(before) => (before.gateway.replay.clone(), before.gateway.proof_keys.clone()),
         None => {
             let log = MemoryLog::new(replay_limits.capacity, now);
-            let log = ReplayLog::memory(log, Arc::new(metrics.replay("memory")), clock.clone());
+            let log = ReplayLog::new(log, Arc::new(metrics.replay("memory")), clock.clone());
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };
@@ -139,8 +156,11 @@ pub(super) fn build(
             freshness: config.freshness,
             proof_keys,
             replay,
+            shared_replay: replay_store
+                .map(|store| SharedLog::new(store.clone(), Arc::new(metrics.replay(&store.settings().name)))),
         },
         upstreams,
+        stores,
         limits: config.limits,
         on_overflow: config.audit.on_overflow,
         drain: config.drain,

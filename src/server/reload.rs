@@ -163,9 +163,14 @@ impl Reloader {
                 upstream.keep_fresh().await;
             });
         }
+        for store in &generation.stores {
+            let (store, once) = (store.clone(), store.clone());
+            first.spawn(async move { once.connected().await });
+            work.spawn(async move { store.keep().await });
+        }
         let issuers = generation.gateway.issuers.clone();
         work.spawn(async move { issuers.keep_fresh().await });
-        // A name server that does not answer must not keep the gateway from starting.
+        // A name server or a store that does not answer must not keep the gateway from starting.
         let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;
         work
     }

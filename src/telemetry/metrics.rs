@@ -17,6 +17,7 @@ use super::openmetrics;
 use super::overload::Overload;
 use super::resources::ResourceMetrics;
 use super::routes::{RouteFamilies, RouteMetrics, Traffic};
+use super::stores::{StoreFamilies, StoreMetrics};
 use crate::issuer::Issuers;
 use crate::replay::memory::Insert;
 use crate::resource::{Id, Report};
@@ -37,6 +38,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
     exchanges: IntGaugeVec,
     pub(super) issuers: IssuerFamilies,
+    stores: StoreFamilies,
     /// The connections before their first request.
     pub arrivals: Arrivals,
     /// The connections that a limit refused.
@@ -147,7 +149,7 @@ impl Metrics {
         )?;
         let replay_requests = counter(
             "fapi_gateway_replay_requests_total",
-            "Proofs that the replay log was asked about. store is memory; outcome is first, replayed, share_exceeded or unavailable.",
+            "Proofs that the replay log was asked about. store is memory, or the one that replicas share and that was asked; outcome is first, replayed, share_exceeded or unavailable.",
             &["store", "outcome"],
         )?;
         let replay_entries = number("fapi_gateway_replay_entries", "Used proofs that are remembered.")?;
@@ -225,6 +227,7 @@ impl Metrics {
             connections,
             exchanges,
             issuers: IssuerFamilies::new(&registry)?,
+            stores: StoreFamilies::new(&registry)?,
             arrivals: Arrivals::new(&registry)?,
             overload: Overload::new(&registry)?,
             certificate_not_after,
@@ -325,6 +328,11 @@ impl Metrics {
         }
     }
 
+    /// The counters of a store.
+    pub fn store(&self, name: &str) -> StoreMetrics {
+        self.stores.of(name)
+    }
+
     /// The text that Prometheus scrapes, with these current values.
     pub fn render(&self, current: &Current<'_>, format: Format) -> Vec<u8> {
         let Current { issuers, ref servers, ref resources, replay_entries, lost, now } = *current;
@@ -406,7 +414,7 @@ impl crate::replay::Observer for ReplayMetrics {
             Insert::First => self.first.inc(),
             Insert::Again => self.again.inc(),
             Insert::ShareExceeded => self.share_exceeded.inc(),
-            Insert::Full | Insert::ClockSetBack => self.full.inc(),
+            Insert::Full | Insert::ClockSetBack | Insert::Unknown => self.full.inc(),
         }
     }
 

@@ -11,5 +11,6 @@ mod openmetrics;
 pub mod overload;
 mod resources;
 pub mod routes;
+pub mod stores;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -43,8 +43,17 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 7] =
-        ["algorithm", "certificate", "destination", "nonce_key", "private_key", "revocation_lists", "trust_anchors"];
+    const OF_FILES: [&str; 9] = [
+        "algorithm",
+        "certificate",
+        "destination",
+        "nonce_key",
+        "password_file",
+        "private_key",
+        "revocation_lists",
+        "trust_anchors",
+        "username_file",
+    ];
     let folder = Folder::with_certificates();
     let mut of_files = 0;
     for (file, text) in bad_files() {
@@ -132,7 +141,7 @@ fn the_example_loads() {
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 4, 1));
     assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 9, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 10, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
@@ -143,8 +152,9 @@ fn the_example_loads() {
             "tls/client-ca.pem",
             "tls/gateway.pem",
             "tls/operators-ca.pem",
+            "tls/redis-ca.pem",
             "tls/server.pem",
-            "tls/upstream-ca.pem"
+            "tls/upstream-ca.pem",
         ]
     );
 }
@@ -198,7 +208,7 @@ fn what_the_example_calls_default_is_the_default() {
     let of_upstream = "limits:                                   # how much";
     assert!(kept.contains(of_upstream));
     let kept = kept.replace(of_upstream, "limits: {} # how much");
-    let kept = kept.replace("\nreplay: ", "\nreplay: {} ").replace("\naudit: ", "\naudit: {} ");
+    let kept = kept.replace("\naudit: ", "\naudit: {} ");
     let kept = kept
         .replace("\nreload: ", "\nreload: {} ")
         .replace("\ndrain: ", "\ndrain: {} ")
@@ -256,7 +266,7 @@ fn what_means_itself_stays_so_in_the_effective_configuration() {
     let folder = Folder::with_certificates();
     let audience = minimal().replace("audiences: [\"https://api.bank.example\"]", "audiences: [\"$${HOST}\"]");
     let config = folder.load(&audience).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(*config.issuers[0].expected.audiences, ["${HOST}".into()]);
+    assert_eq!(*config.issuers[0].expected.audiences, [Box::<str>::from("${HOST}")]);
     let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(again.issuers[0].expected.audiences, config.issuers[0].expected.audiences);
 }
@@ -860,7 +870,7 @@ fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
-        let chosen = ["upstreams", "error_templates"].contains(&&*general) || general.ends_with(".claims");
+        let chosen = ["upstreams", "error_templates", "stores"].contains(&&*general) || general.ends_with(".claims");
         general = match (general.is_empty(), chosen) {
             (true, _) => part,
             (false, true) => format!("{general}.*"),
@@ -934,12 +944,12 @@ impl Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("fapi-gateway-configs-{}-{count}", std::process::id()));
-        for part in ["tls", "keys"] {
+        for part in ["tls", "keys", "secrets"] {
             fs::create_dir_all(path.join(part)).expect("a folder");
         }
         let folder = Self(path);
         let authority = CertifiedIssuer::self_signed(authority_params(), key()).expect("an authority");
-        for name in ["client-ca", "as-ca", "upstream-ca", "operators-ca"] {
+        for name in ["client-ca", "as-ca", "upstream-ca", "operators-ca", "redis-ca"] {
             folder.write(&format!("tls/{name}.pem"), authority.pem().as_bytes());
         }
         for name in ["server", "gateway", "admin"] {
@@ -972,6 +982,8 @@ impl Folder {
         let key = key();
         let certificate = CertificateParams::new(vec!["gateway".to_owned()]).expect("a name");
         let certificate = certificate.self_signed(&key).expect("a certificate");
+        folder.write("secrets/redis-user", b"fapi-gateway\n");
+        folder.write("secrets/redis-password", b"correct horse\n");
         folder.write("keys/gateway.pem", key.serialize_pem().as_bytes());
         folder.write("keys/ledger.pem", certificate.pem().as_bytes());
         folder.write("keys/ledger-key.pem", key.serialize_pem().as_bytes());
@@ -1025,7 +1037,7 @@ impl Folder {
     fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.0.join(name);
         fs::write(&path, bytes).expect("a file");
-        if name.contains("key") {
+        if name.contains("key") || name.starts_with("secrets") {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
         }
     }

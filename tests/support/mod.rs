@@ -6,6 +6,7 @@ pub mod client;
 pub mod node;
 pub mod panics;
 pub mod program;
+pub mod redis;
 pub mod source;
 pub mod tools;
 pub mod zone;

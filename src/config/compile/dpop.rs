@@ -16,8 +16,9 @@ use fapi::policy::NonceMode;
 use fapi::route::{Route, Routes};
 
 use super::Build;
+use super::stores::MEMORY;
 use crate::config::error::{KeyPath, quoted};
-use crate::config::file::{self, File};
+use crate::config::file::File;
 use crate::config::scalar::{self, FilePath};
 use crate::config::{NamedFiles, VirtualHost};
 use crate::replay::memory::Capacity;
@@ -46,11 +47,15 @@ impl Build<'_> {
         Some(Freshness { max_age: max_age?, clock_skew: clock_skew?, nonces })
     }
 
-    pub(super) fn replay(&mut self, file: &mut File) -> Option<Capacity> {
+    pub(super) fn replay(&mut self, file: &mut File) -> Option<(Capacity, Option<usize>)> {
         let at = KeyPath::of("replay");
         let entry = file.replay.get_or_insert_default();
-        if *entry.store.get_or_insert(file::Store::Memory) == file::Store::Redis {
-            self.problem(&at.key("store"), "`redis` is not supported by this version; write `store: memory`");
+        let store = entry.store.get_or_insert_with(|| MEMORY.to_owned()).clone();
+        let stores: Vec<&str> = file.stores.iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let shared = stores.iter().position(|name| *name == store);
+        if shared.is_none() && store != MEMORY {
+            let known = stores.iter().copied().chain([MEMORY]);
+            self.unknown(&at.key("store"), "store is named", &store, known, false);
         }
         let max_entries = *entry.max_entries.get_or_insert(1_000_000);
         if !(1000..=100_000_000).contains(&max_entries) {
@@ -65,7 +70,7 @@ impl Build<'_> {
             );
             return None;
         }
-        Some(Capacity { total: max_entries.try_into().ok()?, per_key: per_key.try_into().ok()? })
+        Some((Capacity { total: max_entries.try_into().ok()?, per_key: per_key.try_into().ok()? }, shared))
     }
 
     /// Warns of routes that no client can use, and of nonces that only this process can verify.

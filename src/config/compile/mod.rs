@@ -20,6 +20,7 @@ mod methods;
 mod operation;
 mod require;
 mod routes;
+mod stores;
 mod trusted_proxy;
 mod unreadable;
 mod upstreams;
@@ -81,6 +82,7 @@ pub(super) fn compile(
     }
     let token_cache = build.token_cache(&mut file);
     let freshness = build.dpop(&mut file);
+    let stores = build.stores(&mut file);
     let replay = build.replay(&mut file);
     let limits = build.limits(&mut file);
     let upstreams = build.upstreams(&mut file);
@@ -99,8 +101,8 @@ pub(super) fn compile(
         && let (Some(profile), Some(listeners), Some(mut issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
-        && let (Some(freshness), Some(replay), Some(watch), Some(log), Some(errors)) =
-            (freshness, replay, watch, log, errors)
+        && let (Some(freshness), Some((replay, replay_store)), Some(stores), Some(watch), Some(log), Some(errors)) =
+            (freshness, replay, stores, watch, log, errors)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -117,6 +119,8 @@ pub(super) fn compile(
             token_cache,
             freshness,
             replay,
+            stores,
+            replay_store,
             limits,
             upstreams,
             routes,

@@ -11,10 +11,11 @@ mod listeners;
 mod metadata;
 mod require;
 mod routes;
+mod stores;
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{Duration, FilePath, Size};
@@ -39,6 +40,7 @@ pub(super) use self::routes::{
     HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,
     UpstreamLimits, UpstreamTls,
 };
+pub(super) use self::stores::{Store, StoreTls};
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -62,6 +64,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) token_cache: Option<TokenCache>,
     /// How long a DPoP proof is valid, and how nonces work (RFC 9449).
     pub(in crate::config) dpop: Option<Dpop>,
+    /// Servers in which replicas share what they remember, by name. Default: none, so that each process remembers for itself.
+    pub(in crate::config) stores: Option<BTreeMap<String, Store>>,
     /// The record of DPoP proofs that were used.
     pub(in crate::config) replay: Option<Replay>,
     /// Limits on what a client may use.
@@ -156,9 +160,10 @@ pub(in crate::config) enum NonceMode {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Replay {
-    /// Where they are remembered: in this process alone.
+    /// Where they are remembered: `memory` is that of this process alone; any other is the name of one of `stores`, in which replicas
+    /// share them.
     #[schemars(extend("default" = "memory"))]
-    pub(in crate::config) store: Option<Store>,
+    pub(in crate::config) store: Option<String>,
     /// How many are remembered at a time; when it is full, proofs are refused with 503.
     #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
     pub(in crate::config) max_entries: Option<u64>,
@@ -166,30 +171,6 @@ pub(in crate::config) struct Replay {
     /// `max_entries`.
     #[schemars(range(min = 100), extend("default" = 100_000))]
     pub(in crate::config) max_entries_per_key: Option<u64>,
-}
-
-/// Where used proofs are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum Store {
-    /// In this process alone.
-    Memory,
-    /// In a database that replicas share; known only so that it can be refused with a clear message.
-    Redis,
-}
-
-impl JsonSchema for Store {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Store".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "Where used proofs are remembered. memory: in this process alone.",
-            "type": "string",
-            "enum": ["memory"],
-        })
-    }
 }
 
 /// Limits on what a client may use.

@@ -6,6 +6,7 @@ mod challenges;
 mod nonces;
 mod proofs;
 mod replays;
+mod replicas;
 mod uris;
 
 use bytes::Bytes;

@@ -340,6 +340,7 @@ fn every_metric() -> String {
     observer.jwks_refresh("i", RefreshOutcome::Success);
     observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
     let _ = metrics.replay("memory");
+    let _ = metrics.store("s");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
     let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("there is no issuer to reject");
     let current = Current {

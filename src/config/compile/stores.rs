@@ -1,0 +1,200 @@
+//! `stores`: servers in which replicas share what they remember.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use rustls::pki_types::ServerName;
+
+use super::files::Anchors;
+use super::upstreams::is_exposed;
+use super::{Build, NamedFiles};
+use crate::certificate::Purpose;
+use crate::config::error::KeyPath;
+use crate::config::file::{self, File};
+use crate::config::scalar::FilePath;
+use crate::issuer::TrustAnchors;
+use crate::issuer::http::Identity;
+use crate::resource::Kind;
+use crate::store::settings::{Password, Settings, TlsSettings};
+use crate::upstream::ServerAddress;
+
+impl Build<'_> {
+    pub(super) fn stores(&mut self, file: &mut File) -> Option<Vec<Settings>> {
+        let at = KeyPath::of("stores");
+        let used = file.replay.as_ref().and_then(|replay| replay.store.clone());
+        let mut stores = Vec::new();
+        for (name, entry) in file.stores.iter_mut().flatten() {
+            let at = at.key(name);
+            self.name(&at, Some(name));
+            if name == MEMORY {
+                self.problem(&at, "`memory` is the memory of this process; choose another name");
+            }
+            if used.as_deref() != Some(name.as_str()) {
+                self.warn(&at, "nothing uses this store");
+            }
+            let settings = self.store(&at, name, entry);
+            if let Some(Settings { host, port, tls, .. }) = &settings {
+                let scheme = if tls.is_some() { "rediss" } else { "redis" };
+                let holds =
+                    if used.as_deref() == Some(name.as_str()) { "used proofs of all replicas" } else { "nothing" };
+                self.summary.push(format!("store {name}: {scheme}://{host}:{port}; {holds}"));
+            }
+            stores.push(settings);
+        }
+        stores.into_iter().collect()
+    }
+
+    fn store(&mut self, at: &KeyPath, name: &str, entry: &mut file::Store) -> Option<Settings> {
+        entry.kind.get_or_insert_default();
+        entry.mode.get_or_insert_default();
+        let servers_at = at.key("servers");
+        let servers =
+            self.list(&servers_at, entry.servers.as_deref(), "name its server, such as `rediss://redis.internal:6379`");
+        let server = servers.and_then(|servers| match servers {
+            [server] => self.store_server(&servers_at.index(0), server),
+            _ => {
+                let problem = "a store has one server, since Sentinel and Cluster are not supported by this version; name one that leads to the primary";
+                self.problem(&servers_at, problem);
+                None
+            }
+        });
+        let tls_at = at.key("tls");
+        let tls = match (&server, &entry.tls) {
+            (Some(server), None) if server.tls => self.store_tls(&tls_at, server, &file::StoreTls::default()).map(Some),
+            (Some(server), Some(tls)) if server.tls => self.store_tls(&tls_at, server, tls).map(Some),
+            (Some(_), Some(_)) => {
+                self.problem(&tls_at, "the server is reached without TLS; write `rediss://`, or remove the key");
+                None
+            }
+            (Some(_), None) | (None, _) => Some(None),
+        };
+        let username = self.secret(&at.key("username_file"), entry.username_file.as_ref());
+        let password = self.secret(&at.key("password_file"), entry.password_file.as_ref());
+        if entry.username_file.is_some() && entry.password_file.is_none() {
+            self.problem(&at.key("password_file"), "the key is missing; name the file with the password of the user");
+        }
+        let database = *entry.database.get_or_insert(0);
+        let database = u16::try_from(database).ok();
+        if database.is_none() {
+            self.problem(&at.key("database"), "the number must be from 0 to 65535; the default is `0`");
+        }
+        let prefix_at = at.key("prefix");
+        let prefix = entry.prefix.get_or_insert_with(|| "fapi:".to_owned()).clone();
+        let prefix = self.name(&prefix_at, Some(&prefix)).map(Into::into);
+        let range = Duration::from_millis(1)..=Duration::from_secs(5);
+        let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, Duration::from_millis(50), range);
+        let in_flight = *entry.max_in_flight.get_or_insert(2_000);
+        let in_flight = usize::try_from(in_flight).ok().filter(|number| (1..=100_000).contains(number));
+        if in_flight.is_none() {
+            self.problem(&at.key("max_in_flight"), "the number must be from 1 to 100000; the default is `2000`");
+        }
+        let (server, tls, username, password) = (server?, tls?, username?, password?);
+        let mut settings = Settings {
+            name: name.into(),
+            host: server.host,
+            port: server.port,
+            tls,
+            username: username.map(Into::into),
+            password: password.as_deref().map(Password::new),
+            database: database?,
+            prefix: prefix?,
+            timeout: timeout?,
+            in_flight: in_flight?,
+            fingerprint: [0; 32],
+        };
+        settings.fingerprint = settings.hash();
+        Some(settings)
+    }
+
+    fn store_server(&mut self, at: &KeyPath, text: &str) -> Option<ServerAddress> {
+        match store_address(text) {
+            Ok(server) => {
+                if is_exposed(&server) {
+                    let warning = format!(
+                        "what is asked at `{text}` leaves this machine without TLS; write `rediss://` if it can"
+                    );
+                    self.warn(at, warning);
+                }
+                Some(server)
+            }
+            Err(problem) => {
+                self.problem(at, problem);
+                None
+            }
+        }
+    }
+
+    fn store_tls(&mut self, at: &KeyPath, server: &ServerAddress, entry: &file::StoreTls) -> Option<TlsSettings> {
+        let trust_anchors = match entry.trust_anchors.as_deref() {
+            None => Some(TrustAnchors::System),
+            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given),
+        };
+        let identity = match (&entry.certificate, &entry.private_key) {
+            (None, None) => Some(None),
+            (certificate, key) => self.identity(at, certificate.as_ref(), key.as_ref(), Purpose::Client).map(Some),
+        };
+        let (name_at, name) = match entry.server_name.as_deref() {
+            Some(name) => (at.key("server_name"), name),
+            None => (at.key("server_name"), &*server.host),
+        };
+        let server_name = ServerName::try_from(name.to_owned()).ok();
+        if server_name.is_none() {
+            let problem = format!("`{name}` is neither a DNS name nor an IP address; write it without scheme and port");
+            self.problem(&name_at, problem);
+        }
+        let identity = identity?.map(|(chain, key)| Identity { chain, key });
+        Some(TlsSettings { trust_anchors: trust_anchors?, identity, server_name: server_name? })
+    }
+
+    /// The text of a file, without the line ending after it; `None` in it if no file is named.
+    fn secret(&mut self, at: &KeyPath, path: Option<&FilePath>) -> Option<Option<String>> {
+        let Some(path) = path.filter(|_| self.named_files != NamedFiles::Unread) else { return Some(None) };
+        let bytes = self.read(at, path, Kind::PrivateKey)?;
+        let text = String::from_utf8(bytes).ok();
+        let text = text.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
+        match text.filter(|text| !text.is_empty() && text.len() <= 1024 && !text.contains(['\r', '\n', '\0'])) {
+            Some(text) => Some(Some(text.to_owned())),
+            None => {
+                let shown = path.0.display();
+                self.problem(
+                    at,
+                    format!(
+                        "`{shown}` is not one line of at most 1024 bytes; write the value into it, and nothing else"
+                    ),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The address of a store, which has a scheme, a host, perhaps a port, and nothing else.
+fn store_address(text: &str) -> Result<ServerAddress, String> {
+    let way_out = "write it like `rediss://redis.internal:6379`";
+    let (tls, authority) = match text.split_once("://") {
+        Some(("redis", authority)) => (false, authority),
+        Some(("rediss", authority)) => (true, authority),
+        Some(_) | None => return Err(format!("the server does not begin with `rediss://` or `redis://`; {way_out}")),
+    };
+    if authority.contains('@') {
+        return Err(format!(
+            "the server has user information; {way_out}, and name `username_file` and `password_file`"
+        ));
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err(format!("`{text}` has a path or query; {way_out}, and choose the database with `database`"));
+    }
+    // The parser knows the default port of https alone, which no store has.
+    let plain = authority.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let url = plain.then(|| Url::parse(&format!("https://{authority}")).ok()).flatten();
+    let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    match (host, url.as_ref().map(Url::port)) {
+        (Some(host), Some(port)) if port != Some(0) => {
+            Ok(ServerAddress { tls, host: host.into(), port: port.unwrap_or(6379) })
+        }
+        _ => Err(format!("`{text}` is not a host with an optional port; {way_out}")),
+    }
+}
+
+/// What `store` says for the memory of the process.
+pub(super) const MEMORY: &str = "memory";

@@ -1,0 +1,286 @@
+//! A Redis or Valkey server that all replicas share.
+//!
+//! One connection carries the questions of all threads. It is made, judged and kept by [`Store::keep`]; while there is none, every
+//! question fails at once, and while the server is silent, each fails after a short time of its own. After several failures in a
+//! row the connection is given up, and only one that answers is taken into use again.
+
+mod bounded;
+mod connection;
+pub mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use self::connection::{ConnectError, Connection, connect};
+use self::settings::Settings;
+use crate::clock::{Clock, Moment};
+use crate::resource::Resource;
+
+/// A server that all replicas share.
+pub struct Store {
+    settings: Settings,
+    clock: Clock,
+    standing: ArcSwap<Standing>,
+    in_flight: Semaphore,
+    /// How many questions in a row had no answer.
+    failures: AtomicU32,
+    given_up: Notify,
+    /// What carries the questions, while there is a connection. Held by whoever keeps that; a reload has another do so.
+    driver: Mutex<Option<JoinHandle<()>>>,
+    observer: Arc<dyn Observer>,
+    resource: Arc<Resource>,
+}
+
+/// Counts what a store is asked, for the metrics.
+pub trait Observer: Send + Sync {
+    /// Called with the outcome of each question, and how long it took.
+    fn asked(&self, outcome: Outcome, took: Duration);
+    /// Called when a connection comes into use, or goes.
+    fn connected(&self, connected: bool);
+}
+
+/// Counts nothing.
+impl Observer for () {
+    fn asked(&self, _: Outcome, _: Duration) {}
+    fn connected(&self, _: bool) {}
+}
+
+/// How a question went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Answered,
+    /// It was not answered in time.
+    Timeout,
+    /// Too many others wait for their answers.
+    Busy,
+    /// There is no connection, or it broke.
+    Unreachable,
+    /// The server refused it, or its answer cannot be used.
+    Refused,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// None came in time.
+    Timeout,
+    /// Too many others wait for theirs.
+    Busy,
+    /// There is no connection; why, for operators.
+    Unreachable(Arc<str>),
+    /// The connection broke.
+    Broken,
+    /// The server refused the question, with this code.
+    Refused(Box<str>),
+    /// The server said something else.
+    Nonsense,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("it did not answer in time"),
+            Self::Busy => f.write_str("too many questions wait for its answers"),
+            Self::Unreachable(why) => f.write_str(why),
+            Self::Broken => f.write_str("the connection to it broke"),
+            Self::Refused(code) if &**code == "OOM" => f.write_str("it is full (OOM)"),
+            Self::Refused(code) => write!(f, "it refuses with {code}"),
+            Self::Nonsense => f.write_str("its answer cannot be used"),
+        }
+    }
+}
+
+enum Standing {
+    Down(Arc<str>),
+    Up { asking: MultiplexedConnection, since: Since },
+}
+
+/// Since when a server has kept every entry.
+#[derive(Clone, Copy)]
+struct Since {
+    /// On the monotonic clock.
+    noted: Duration,
+    /// Until then.
+    kept_for: Duration,
+}
+
+impl Store {
+    /// A store that is not connected to yet.
+    pub fn new(settings: Settings, clock: Clock, observer: Arc<dyn Observer>, resource: Arc<Resource>) -> Self {
+        let in_flight = Semaphore::new(settings.in_flight);
+        Self {
+            settings,
+            clock,
+            standing: ArcSwap::from_pointee(Standing::Down("it has not been connected to yet".into())),
+            in_flight,
+            failures: AtomicU32::new(0),
+            given_up: Notify::new(),
+            driver: Mutex::default(),
+            observer,
+            resource,
+        }
+    }
+
+    /// The settings it was made with.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How long the server has kept every entry; `None` while it cannot be asked.
+    pub fn kept_for(&self) -> Option<Duration> {
+        match &**self.standing.load() {
+            Standing::Up { since, .. } => {
+                let since_then = self.clock.monotonic().saturating_sub(since.noted);
+                Some(since.kept_for.saturating_add(since_then))
+            }
+            Standing::Down(_) => None,
+        }
+    }
+
+    /// Asks a question, and waits a short time for the answer.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]. The server may have done what it was asked all the same, unless it said that it did not.
+    pub async fn ask(&self, question: &Cmd) -> Result<Value, NoAnswer> {
+        let began = Moment::now();
+        let answer = self.answer(question).await;
+        let outcome = match &answer {
+            Ok(_) => Outcome::Answered,
+            Err(NoAnswer::Timeout) => Outcome::Timeout,
+            Err(NoAnswer::Busy) => Outcome::Busy,
+            Err(NoAnswer::Unreachable(_) | NoAnswer::Broken) => Outcome::Unreachable,
+            Err(NoAnswer::Refused(_) | NoAnswer::Nonsense) => Outcome::Refused,
+        };
+        self.observer.asked(outcome, began.elapsed());
+        answer
+    }
+
+    async fn answer(&self, question: &Cmd) -> Result<Value, NoAnswer> {
+        let standing = self.standing.load_full();
+        let mut asking = match &*standing {
+            Standing::Up { asking, .. } => asking.clone(),
+            Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
+        };
+        let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
+        let answer = timeout(self.settings.timeout, asking.send_packed_command(question)).await;
+        match answer.map(|answer| answer.and_then(Value::extract_error)) {
+            Ok(Ok(value)) => {
+                self.failures.store(0, Ordering::Relaxed);
+                Ok(value)
+            }
+            Ok(Err(error)) => match error.code() {
+                // Asked again, it would say the same, and so would another connection.
+                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS")) => Err(NoAnswer::Refused(code.into())),
+                // Another server may have taken over, or this one may be on its way.
+                Some(code) => {
+                    self.given_up.notify_one();
+                    Err(NoAnswer::Refused(shown(code)))
+                }
+                None => {
+                    self.given_up.notify_one();
+                    Err(NoAnswer::Broken)
+                }
+            },
+            Err(_) => {
+                if self.failures.fetch_add(1, Ordering::Relaxed) >= PATIENCE {
+                    self.given_up.notify_one();
+                }
+                Err(NoAnswer::Timeout)
+            }
+        }
+    }
+
+    /// Gives up the connection, whose answers cannot be used.
+    pub fn distrust(&self) {
+        self.given_up.notify_one();
+    }
+
+    /// Waits until there is a connection.
+    pub async fn connected(&self) {
+        while self.kept_for().is_none() {
+            tokio::time::sleep(FIRST_PAUSE).await;
+        }
+    }
+
+    /// Keeps a connection, for as long as this is polled. One that is in use when this is dropped stays so.
+    pub async fn keep(&self) {
+        let mut driver = self.driver.lock().await;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if let Some(running) = &mut *driver {
+                tokio::select! {
+                    _ = &mut *running => {}
+                    () = self.given_up.notified() => running.abort(),
+                }
+                *driver = None;
+                self.stands_down("the connection to it broke, or was given up");
+                tokio::time::sleep(jittered(FIRST_PAUSE)).await;
+            }
+            match timeout(CONNECT, connect(&self.settings)).await.unwrap_or(Err(ConnectError::Silent)) {
+                Ok(connection) => {
+                    pause = FIRST_PAUSE;
+                    *driver = Some(self.stands_up(connection));
+                }
+                Err(error) => {
+                    self.stands_down(&error.to_string());
+                    tokio::time::sleep(jittered(pause)).await;
+                    pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn stands_up(&self, connection: Connection) -> JoinHandle<()> {
+        let Connection { asking, driver, kept_for } = connection;
+        self.failures.store(0, Ordering::Relaxed);
+        let since = Since { noted: self.clock.monotonic(), kept_for };
+        self.standing.store(Arc::new(Standing::Up { asking, since }));
+        self.resource.succeeded();
+        self.observer.connected(true);
+        tracing::info!(store = &*self.settings.name, "the store is in use");
+        driver
+    }
+
+    fn stands_down(&self, why: &str) {
+        let known = matches!(&**self.standing.load(), Standing::Down(before) if **before == *why);
+        if !known {
+            tracing::warn!(store = &*self.settings.name, why, "the store cannot be used");
+            self.standing.store(Arc::new(Standing::Down(why.into())));
+        }
+        self.resource.failed(&why);
+        self.observer.connected(false);
+    }
+}
+
+/// A code of the server, as far as it can be shown.
+fn shown(code: &str) -> Box<str> {
+    code.chars().filter(char::is_ascii_alphanumeric).take(20).collect::<String>().into()
+}
+
+/// Between half of it and all of it, so that replicas that lost a store together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness they come back together, which a server survives.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    let half = pause / 2;
+    half.saturating_add(half.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX)))
+}
+
+/// How long connecting may take, until the server is known.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How many questions in a row may go without an answer before the connection is given up.
+const PATIENCE: u32 = 8;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);

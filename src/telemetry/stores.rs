@@ -1,0 +1,81 @@
+//! The metrics of the stores that replicas share.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::metrics::registered;
+use crate::store::{Observer, Outcome};
+
+/// The metrics of all stores.
+pub(super) struct StoreFamilies {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    connected: IntGaugeVec,
+}
+
+/// The metrics of one store.
+pub struct StoreMetrics {
+    outcomes: [(Outcome, IntCounter); 5],
+    duration: Histogram,
+    connected: IntGauge,
+}
+
+impl StoreFamilies {
+    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let requests = Opts::new(
+            "fapi_gateway_store_requests_total",
+            "Questions to a store that replicas share. outcome is answered; timeout; busy if too many others wait for their answers; unreachable; or refused if the server refuses the question, or its answer cannot be used.",
+        );
+        let duration = HistogramOpts::new(
+            "fapi_gateway_store_request_duration_seconds",
+            "How long questions to a store took that were answered or not in time.",
+        )
+        .buckets(QUICK.to_vec());
+        let connected =
+            Opts::new("fapi_gateway_store_connected", "1 while a store is connected to and can be asked; 0 otherwise.");
+        Ok(Self {
+            requests: registered(registry, IntCounterVec::new(requests, &["store", "outcome"])?)?,
+            duration: registered(registry, HistogramVec::new(duration, &["store"])?)?,
+            connected: registered(registry, IntGaugeVec::new(connected, &["store"])?)?,
+        })
+    }
+
+    pub(super) fn of(&self, name: &str) -> StoreMetrics {
+        let outcomes = [Outcome::Answered, Outcome::Timeout, Outcome::Busy, Outcome::Unreachable, Outcome::Refused]
+            .map(|outcome| {
+                let label = match outcome {
+                    Outcome::Answered => "answered",
+                    Outcome::Timeout => "timeout",
+                    Outcome::Busy => "busy",
+                    Outcome::Unreachable => "unreachable",
+                    Outcome::Refused => "refused",
+                };
+                (outcome, self.requests.with_label_values(&[name, label]))
+            });
+        StoreMetrics {
+            outcomes,
+            duration: self.duration.with_label_values(&[name]),
+            connected: self.connected.with_label_values(&[name]),
+        }
+    }
+}
+
+impl Observer for StoreMetrics {
+    fn asked(&self, outcome: Outcome, took: Duration) {
+        if let Some((_, counter)) = self.outcomes.iter().find(|(of, _)| *of == outcome) {
+            counter.inc();
+        }
+        if matches!(outcome, Outcome::Answered | Outcome::Timeout) {
+            self.duration.observe(took.as_secs_f64());
+        }
+    }
+
+    fn connected(&self, connected: bool) {
+        self.connected.set(i64::from(connected));
+    }
+}
+
+const QUICK: &[f64] = &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 5.0];

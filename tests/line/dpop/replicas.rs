@@ -1,0 +1,357 @@
+//! Replicas that share the log of used proofs in a Redis server: a proof passes once at all of them, and nowhere while the server
+//! does not say so.
+
+use sandbox::tokens::Proof;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{ok, refused};
+use crate::support::client::Client;
+use crate::support::redis::Redis;
+use crate::support::{DEADLINE, Holder, ORIGIN, Running, Scene, World, dpop_request};
+
+/// A scene whose replay log is in the store; `more` are its other keys.
+fn shared(scene: Scene, server: &str, more: &str) -> Scene {
+    let sections = format!(
+        "stores: {{ shared: {{ servers: [\"{server}\"], timeout: 1s{more} }} }}\nreplay: {{ store: shared }}\nupstreams:\n"
+    );
+    scene.replace("upstreams:\n", &sections)
+}
+
+fn at(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+/// Gateways that accept the same tokens and share a store.
+struct Replicas {
+    world: World,
+    other: Running,
+    holder: Holder,
+}
+
+impl Replicas {
+    async fn start(server: &str, more: &str) -> Self {
+        let world = World::with(|scene| shared(scene, server, more)).await;
+        let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+        let other = Running::start(shared(scene, server, more), &world.clock).await;
+        other.ready().await;
+        // Each log is older than the proofs of the tests from here on.
+        world.clock.advance(120);
+        let holder = world.holder();
+        Self { world, other, holder }
+    }
+
+    fn gateways(&self) -> [&Running; 2] {
+        [&self.world.gateway, &self.other]
+    }
+
+    fn client(&self, gateway: &Running) -> Client {
+        Client::new(gateway.address(), &self.world.authority).origin(ORIGIN)
+    }
+
+    fn proof(&self) -> Proof {
+        self.holder.proof("/accounts", self.world.clock.now())
+    }
+
+    async fn judge(&self, gateway: &Running, proof: &str) -> (u16, String) {
+        let record = self.record(gateway, proof).await;
+        let status = record["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        (status.expect("a status"), record["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The record of `GET /accounts` with this proof.
+    async fn record(&self, gateway: &Running, proof: &str) -> Value {
+        let request = dpop_request("/accounts", &self.holder.token, proof);
+        let response = self.client(gateway).send(request).await.expect("the gateway answers");
+        gateway.record_of(&response)
+    }
+
+    /// Sends fresh proofs until one is judged like this.
+    async fn until(&self, gateway: &Running, expected: &(u16, String)) {
+        let reached = async { while self.judge(gateway, &self.proof().sign(&self.holder.key)).await != *expected {} };
+        timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("{expected:?} is not reached"));
+    }
+}
+
+fn unavailable() -> (u16, String) {
+    (503, "replay_log_unavailable".to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dpop_40_atk_tk_12_a_proof_passes_once_at_all_replicas() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    let proof = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &proof).await, ok());
+    assert_eq!(replicas.judge(other, &proof).await, refused("dpop_replayed"));
+    assert_eq!(replicas.judge(other, &replicas.proof().sign(&replicas.holder.key)).await, ok(), "control");
+    let mut connections = Vec::new();
+    for gateway in replicas.gateways() {
+        connections.push(replicas.client(gateway).h2().connect().await.unwrap());
+    }
+    let mut uses = JoinSet::new();
+    for number in 0..300 {
+        let proof = replicas.proof().claim("jti", format!("{number}")).sign(&replicas.holder.key);
+        for connection in &connections {
+            let request = dpop_request("/accounts", &replicas.holder.token, &proof);
+            let mut stream = connection.another().unwrap();
+            uses.spawn(async move { (number, stream.send(request).await.unwrap().status().as_u16()) });
+        }
+    }
+    let mut passed = vec![0; 300];
+    for (number, status) in uses.join_all().await {
+        assert!(matches!(status, 200 | 401), "{status}");
+        passed[number] += u32::from(status == 200);
+    }
+    assert!(passed.iter().all(|count| *count == 1), "{passed:?}");
+    let metrics = one.admin("/metrics").await.1;
+    assert!(metrics.contains("fapi_gateway_store_connected{store=\"shared\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("fapi_gateway_replay_requests_total{outcome=\"first\",store=\"shared\"}"), "{metrics}");
+    // What is in it is of no use to anybody: hashes, with an end each.
+    let keys = redis.cli(&["--raw", "KEYS", "*"]);
+    assert_eq!(keys.lines().count(), 303, "the proofs, and since when they are kept");
+    for key in keys.lines().filter(|key| *key != "fapi:began") {
+        assert_eq!((key.len(), redis.cli(&["GET", key])), ("fapi:p:".len() + 22, String::new()), "{key}");
+        let seconds: u64 = redis.cli(&["TTL", key]).parse().unwrap();
+        assert!((60..=200).contains(&seconds), "{seconds}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_silent_nothing_passes_that_needs_it() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    redis.pause();
+    let proof = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &proof).await, unavailable());
+    assert_eq!(replicas.world.judge(replicas.world.request()).await, ok(), "a certificate needs no store");
+    redis.resume();
+    replicas.until(one, &ok()).await;
+    replicas.until(other, &ok()).await;
+    // It may have been recorded after all, and is known here in any case.
+    for gateway in replicas.gateways() {
+        let (status, code) = replicas.judge(gateway, &proof).await;
+        assert_eq!((status, code.as_str()), (401, "dpop_replayed"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_has_lost_everything_asks_older_proofs_for_a_nonce() {
+    let mut redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    let used = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &used).await, ok());
+    redis.start_again();
+    // Proofs that are made now may be as old as the log.
+    replicas.until(other, &refused("dpop_nonce_required")).await;
+    assert_eq!(replicas.judge(other, &used).await, refused("dpop_nonce_required"), "it is not known any more");
+    replicas.world.clock.advance(30);
+    replicas.until(other, &ok()).await;
+    assert_eq!(replicas.judge(other, &used).await, refused("dpop_nonce_required"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_or_full_or_forgets_is_named() {
+    let mut redis = Redis::start(&["--maxmemory", "10mb"]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, _] = replicas.gateways();
+    replicas.until(one, &ok()).await;
+    assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+    let record = replicas.record(one, &replicas.proof().sign(&replicas.holder.key)).await;
+    assert_eq!(record["code"], "replay_log_unavailable");
+    assert_eq!(record["detail"], "the replay log is not available: the store `shared`: it is full (OOM)", "{record}");
+    assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", "10mb"]), "OK");
+    replicas.until(one, &ok()).await;
+    redis.kill();
+    replicas.until(one, &unavailable()).await;
+    let status = || async { one.admin("/status").await.1 };
+    let named = async { while !status().await.contains("cannot be connected to") {} };
+    timeout(DEADLINE, named).await.expect("the cause is in /status");
+    drop(redis);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_evicts_is_not_used() {
+    let redis = Redis::start(&["--maxmemory", "10mb", "--maxmemory-policy", "volatile-lru"]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, _] = replicas.gateways();
+    assert_eq!(replicas.judge(one, &replicas.proof().sign(&replicas.holder.key)).await, unavailable());
+    let status = one.admin("/status").await.1;
+    assert!(status.contains("its `maxmemory-policy` is `volatile-lru`"), "{status}");
+    assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]), "OK");
+    // It is used from now on, and is as old as the proofs.
+    replicas.until(one, &refused("dpop_nonce_required")).await;
+    replicas.world.clock.advance(30);
+    replicas.until(one, &ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_the_documented_rights_is_enough_and_a_password_rotates() {
+    let docs = include_str!("../../../docs/operate/replicas.md");
+    let rule = docs.lines().find_map(|line| line.strip_prefix("user fapi-gateway ")).expect("the rule of the user");
+    let redis = Redis::start(&[]);
+    let user = |password: &str| {
+        let rule = rule.replace("PASSWORD", password);
+        let command: Vec<&str> = ["ACL", "SETUSER", "fapi-gateway"].into_iter().chain(rule.split(' ')).collect();
+        assert_eq!(redis.cli(&command), "OK");
+    };
+    user("first");
+    let server = at(redis.port());
+    let files = ", username_file: user.txt, password_file: password.txt";
+    let world = World::with(|scene| {
+        shared(scene, &server, files).file("user.txt", "fapi-gateway\n").file("password.txt", "first\n")
+    })
+    .await;
+    let holder = world.holder();
+    let judged = |world: &World| {
+        let request = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
+        (world.anonymous(), request)
+    };
+    let judge = async |world: &World| {
+        let (client, request) = judged(world);
+        world.judge_from(&client, request).await
+    };
+    assert_eq!(judge(&world).await, ok());
+    // Another password, and nobody may stay who knows only the old one.
+    assert_eq!(redis.cli(&["ACL", "DELUSER", "fapi-gateway"]), "1");
+    user("second");
+    let locked_out = async { while judge(&world).await != unavailable() {} };
+    timeout(DEADLINE, locked_out).await.expect("the old password is refused");
+    let named = async { while !world.gateway.admin("/status").await.1.contains("WRONGPASS") {} };
+    timeout(DEADLINE, named).await.expect("the cause is in /status");
+    world.gateway.folder().write("password.txt", "second");
+    world.gateway.control().reload();
+    world.gateway.control().reloads(1).await;
+    // The server says how old the log is by its own clock.
+    world.clock.advance(30);
+    let back = async { while judge(&world).await != ok() {} };
+    timeout(DEADLINE, back).await.expect("the new password is read");
+    let log = world.gateway.admin("/status").await.1;
+    assert!(!log.contains("second") && !log.contains("first"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_does_not_touch_the_store_keeps_its_connection() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, _] = replicas.gateways();
+    let clients = || redis.cli(&["CLIENT", "LIST", "TYPE", "normal"]);
+    let before = clients();
+    one.control().reload();
+    one.control().reloads(1).await;
+    assert_eq!(replicas.judge(one, &replicas.proof().sign(&replicas.holder.key)).await, ok());
+    let ids = |list: &str| -> Vec<String> {
+        let ids = list.lines().filter_map(|line| line.split(' ').find(|field| field.starts_with("addr=")));
+        // The first is that of redis-cli itself.
+        ids.map(str::to_owned).collect()
+    };
+    let after = clients();
+    let kept = ids(&before).iter().filter(|id| ids(&after).contains(id)).count();
+    assert_eq!(kept, 2, "{before}\n{after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_to_the_store_shows_a_certificate_and_wants_the_right_name() {
+    let world = World::start().await;
+    let redis = Redis::start_with_tls(&world.authority);
+    let identity = world.authority.client("gateway");
+    for (host, more, expected) in [
+        ("localhost", ", certificate: id.pem, private_key: id-key.pem", "ok"),
+        ("127.0.0.1", ", certificate: id.pem, private_key: id-key.pem, server_name: localhost", "ok"),
+        ("127.0.0.1", ", certificate: id.pem, private_key: id-key.pem", "TLS: "),
+        ("localhost", "", "the store `shared`"),
+    ] {
+        let server = format!("rediss://{host}:{}", redis.port());
+        let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+        let scene = shared(scene, &server, &format!(", tls: {{ trust_anchors: [ca.pem]{more} }}"))
+            .file("id.pem", &identity.certificate_pem())
+            .file("id-key.pem", &identity.key_pem());
+        let gateway = Running::start(scene, &world.clock).await;
+        gateway.ready().await;
+        world.clock.advance(30);
+        let holder = world.holder();
+        let request = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
+        let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN);
+        let record = gateway.record_of(&client.send(request).await.unwrap());
+        let seen = record["detail"].as_str().unwrap_or_else(|| record["code"].as_str().unwrap());
+        assert!(seen.contains(expected), "{host}{more}: {record}");
+    }
+}
+
+/// A server that says these bytes whenever it is asked to record something, and what a good one says before.
+async fn liar(says: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut received, mut buffer) = (String::new(), [0; 4096]);
+                loop {
+                    let Ok(1..) = stream.read(&mut buffer).await.inspect(|count| {
+                        received.push_str(&String::from_utf8_lossy(&buffer[..*count]));
+                    }) else {
+                        return;
+                    };
+                    let answer: Vec<u8> = match &received {
+                        text if text.contains("HELLO") => b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec(),
+                        text if text.contains("INFO") => {
+                            let info =
+                                format!("run_id:{}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n", "a".repeat(40));
+                            format!("${}\r\n{info}\r\n", info.len()).into_bytes()
+                        }
+                        text if text.contains("TIME") => b"*2\r\n$10\r\n1900000000\r\n$1\r\n0\r\n".to_vec(),
+                        text if text.contains("began") => b"+OK\r\n".to_vec(),
+                        _ => says.to_vec(),
+                    };
+                    received.clear();
+                    if stream.write_all(&answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lies_lets_nothing_through() {
+    static LONG: [u8; 200_000] = [b'x'; 200_000];
+    for (says, passes) in [
+        (&b"+OK\r\n"[..], true),
+        (b"_\r\n", false),
+        (b"$-1\r\n", false),
+        (b"+QUEUED\r\n", false),
+        (b":1\r\n", false),
+        (b"#t\r\n", false),
+        (b"*1\r\n+OK\r\n", false),
+        (b"$2\r\nOK\r\n", false),
+        (b"-MOVED 1 127.0.0.1:1\r\n", false),
+        (b"-READONLY x\r\n", false),
+        (b"-LOADING x\r\n", false),
+        (b"+OK", false),
+        (b"$104857600\r\nOK\r\n", false),
+        (b"nonsense\r\n", false),
+        (&LONG, false),
+    ] {
+        let port = liar(says).await;
+        let world =
+            World::with(|scene| shared(scene, &at(port), ", timeout: 200ms").replace(", timeout: 1s", "")).await;
+        let holder = world.holder();
+        let request = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
+        let (status, code) = world.judge_from(&world.anonymous(), request).await;
+        let shown = String::from_utf8_lossy(&says[..says.len().min(40)]).into_owned();
+        match (passes, says) {
+            (true, _) => assert_eq!((status, code), ok(), "control: {shown}"),
+            (false, b"_\r\n" | b"$-1\r\n") => assert_eq!((status, code), refused("dpop_replayed"), "{shown}"),
+            (false, _) => assert_eq!((status, code), unavailable(), "{shown}"),
+        }
+        assert_eq!(world.judge(world.request()).await, ok(), "{shown}: a certificate needs no store");
+    }
+}

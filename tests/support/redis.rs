@@ -1,0 +1,133 @@
+//! A Redis server of its own for a test.
+
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use super::client::now;
+use super::tools::tool;
+use super::{DEADLINE, Folder, free_ports};
+
+/// A running Redis server, which ends with the test.
+pub struct Redis {
+    child: Child,
+    port: u16,
+    options: Vec<String>,
+    folder: Folder,
+}
+
+impl Redis {
+    /// Starts a server that keeps nothing on disk; `options` are its own, such as `--maxmemory 2mb`.
+    pub fn start(options: &[&str]) -> Self {
+        let folder = Folder::new();
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        // Somebody else may take the port in between.
+        for port in free_ports(20) {
+            if let Some(child) = run(port, &options, &folder) {
+                return Self { child, port, options, folder };
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// The same with TLS, for clients with a certificate of this authority.
+    pub fn start_with_tls(authority: &sandbox::pki::Authority) -> Self {
+        let folder = Folder::new();
+        let server = authority.server(&["localhost"]);
+        folder.write("ca.pem", &authority.pem());
+        folder.write("redis.pem", &server.certificate_pem());
+        folder.write("redis-key.pem", &server.key_pem());
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let options: Vec<String> = [
+            ["--tls-cert-file".to_owned(), path("redis.pem")],
+            ["--tls-key-file".to_owned(), path("redis-key.pem")],
+            ["--tls-ca-cert-file".to_owned(), path("ca.pem")],
+            ["--tls-auth-clients".to_owned(), "yes".to_owned()],
+        ]
+        .concat();
+        for port in free_ports(20) {
+            let of_port = [options.clone(), vec!["--tls-port".to_owned(), port.to_string()]].concat();
+            if let Some(child) = run_on(0, port, &of_port, &folder) {
+                return Self { child, port, options: of_port, folder };
+            }
+        }
+        panic!("redis-server does not start with TLS");
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the process where it is, so that it answers nothing and accepts connections all the same.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = tool("kill").args([signal, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// Kills it, and starts another one at its port that knows nothing.
+    pub fn start_again(&mut self) {
+        self.kill();
+        let began = now();
+        loop {
+            if let Some(child) = run(self.port, &self.options, &self.folder) {
+                self.child = child;
+                return;
+            }
+            assert!(now() - began < DEADLINE.as_secs(), "redis-server does not start again");
+        }
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// What `redis-cli` prints for a command.
+    pub fn cli(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = tool("redis-cli").args(["-p", &port]).args(command).output().expect("redis-cli runs");
+        String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn run(port: u16, options: &[String], folder: &Folder) -> Option<Child> {
+    run_on(port, port, options, folder)
+}
+
+/// Starts a server and waits until it accepts connections at `reached`; `None` if it ends first.
+fn run_on(port: u16, reached: u16, options: &[String], folder: &Folder) -> Option<Child> {
+    let mut child = tool("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--dir", &folder.path().display().to_string()])
+        .args(options)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server runs");
+    let address = ([127, 0, 0, 1], reached).into();
+    for _ in 0..500 {
+        if let Ok(Some(_)) = child.try_wait() {
+            return None;
+        }
+        if TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_ok() {
+            return Some(child);
+        }
+        std::thread::yield_now();
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
