@@ -1,6 +1,7 @@
 //! Text that several steps read or show in the same way: characters and escapes (RFC 3986 §2), field values and media
 //! types (RFC 9110 §5.5, §8.3.1), and what others sent, in the reasons of refusals.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::header::AsHeaderName;
@@ -57,6 +58,21 @@ pub(crate) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
 pub(crate) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
+
+/// A name as those read it who ignore case, in any language: the same for all texts that upper or lower case makes one.
+///
+/// Not ASCII alone: in upper case the dotless i and the long s are an I and an S, and `ß` is `SS`; in lower case the Kelvin sign
+/// is a k, and the dotted I is an i, which keeps its dot as a character of its own or not.
+pub(crate) fn folded<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
+    let text = text.into();
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return text;
+    }
+    let cases = text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+    cases.filter(|character| *character != DOT_ABOVE).collect::<String>().into()
+}
+
+const DOT_ABOVE: char = '\u{307}';
 
 /// Makes untrusted text safe to log: printable ASCII, at most 64 characters.
 pub(crate) fn printable(text: &str) -> Box<str> {
@@ -201,6 +217,32 @@ mod tests {
         assert!(["a", "!", "#~[]", "https://api.example/accounts.read"].into_iter().all(is_scope_token)); // control
         for text in ["", "a b", " ", "a\tb", "a\"", "a\\", "\u{7f}", "\u{e9}", "a\n"] {
             assert!(!is_scope_token(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_folded_to_what_upper_and_lower_case_have_in_common() {
+        for (name, other) in [
+            ("detail", "detail"), // control
+            ("detail", "DeTaIL"),
+            ("detail", "deta\u{131}l"),
+            ("detail", "DETA\u{130}L"),
+            ("detail", "detai\u{307}l"),
+            ("desk", "de\u{17f}\u{212a}"),
+            ("pass", "pa\u{df}"),
+            ("pass", "PA\u{1e9e}"),
+            ("caf\u{e9}", "CAF\u{c9}"),
+        ] {
+            assert_eq!(folded(name), folded(other), "{other}");
+        }
+        for other in ["details", "det\u{e4}il", "detal", "deta\u{fe}l", "deta1l"] {
+            assert_ne!(folded("detail"), folded(other), "{other}");
+        }
+        for character in '\0'..=char::MAX {
+            let fold = |text: String| folded(text).into_owned();
+            let whole = fold(character.to_string());
+            assert_eq!(whole, fold(character.to_uppercase().to_string()), "{character:?}");
+            assert_eq!(whole, fold(character.to_lowercase().to_string()), "{character:?}");
         }
     }
 

@@ -6,8 +6,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::error::InvalidPolicy;
-use super::value::{Pointer, Scalar, folded, is_same};
-use crate::text::read_escape;
+use super::value::{Pointer, Scalar, is_same};
+use crate::text::{folded, read_escape};
 
 /// The values of one request that a token may be compared with.
 pub trait RequestValues {
@@ -151,11 +151,10 @@ fn decoded(text: &str) -> Option<Cow<'_, str>> {
 
 /// Whether a server may read both as the name of one parameter.
 fn resemble(one: &str, other: &str) -> bool {
-    fn read(name: &str) -> impl Iterator<Item = char> {
-        let name = name.trim_start_matches([' ', '+']).split('[').next().unwrap_or_default();
-        folded(name).map(|character| if matches!(character, '.' | ' ' | '+') { '_' } else { character })
-    }
-    read(one).eq(read(other))
+    let [one, other] =
+        [one, other].map(|name| folded(name.trim_start_matches([' ', '+']).split('[').next().unwrap_or_default()));
+    let plain = |character| if matches!(character, '.' | ' ' | '+') { '_' } else { character };
+    one.chars().map(plain).eq(other.chars().map(plain))
 }
 
 #[cfg(test)]
@@ -207,6 +206,10 @@ mod tests {
         assert_eq!(parameter("account_id=1", "account_id").as_deref(), Some("1")); // control
         for other in ["account.id", "account+id", "account%20id", "ACCOUNT_ID", "accoun%74_Id"] {
             assert_eq!(parameter(&format!("account_id=1&{other}=2"), "account_id"), None, "{other}");
+        }
+        assert_eq!(parameter("id=1&%C3%ADd=2", "id").as_deref(), Some("1")); // control
+        for other in ["%C4%B1d", "%C4%B0d", "%C4%B0D", "i%CC%87d"] {
+            assert_eq!(parameter(&format!("id=1&{other}=2"), "id"), None, "{other}");
         }
     }
 

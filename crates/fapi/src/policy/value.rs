@@ -1,8 +1,11 @@
 //! Values that requirements name, and where in a token they are.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
+
+use crate::text::folded;
 
 /// A value that a claim or a member of one is compared with; exactly, and only with one of its own type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,13 +92,13 @@ impl Pointer {
 }
 
 fn alone<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
-    let alike = members.keys().filter(|other| folded(other).eq(folded(name))).count();
+    let alike = members.keys().filter(|other| before_nul(other) == before_nul(name)).count();
     members.get(name).filter(|_| alike == 1)
 }
 
-/// A name as those read it who ignore case, beyond ASCII too, and what follows a NUL.
-pub(super) fn folded(name: &str) -> impl Iterator<Item = char> {
-    name.chars().take_while(|character| *character != '\0').flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+/// A name as those read it who ignore case, and what follows a NUL.
+fn before_nul(name: &str) -> Cow<'_, str> {
+    folded(name.split('\0').next().unwrap_or_default())
 }
 
 /// Whether both are the same text, whole number or boolean. Other values are equal to nothing.
@@ -160,6 +163,11 @@ mod tests {
         assert_eq!(find("/sk", json!({ "sk": 1, "other": 2 })), Some(json!(1))); // control
         for alike in ["\u{17f}k", "s\u{212a}", "SK", "sk\0", "Sk\0x"] {
             assert_eq!(find("/sk", json!({ "sk": 1, alike: 2 })), None, "{alike}");
+        }
+        // So are an i without a dot and an I with one.
+        assert_eq!(find("/id", json!({ "id": 1, "\u{ed}d": 2 })), Some(json!(1))); // control
+        for alike in ["\u{131}d", "\u{130}d", "\u{130}D", "i\u{307}d"] {
+            assert_eq!(find("/id", json!({ "id": 1, alike: 2 })), None, "{alike}");
         }
     }
 
