@@ -11,6 +11,7 @@ mod pattern;
 mod readings;
 mod target;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use target::Target;
 use crate::cors::Cors;
 use crate::error_format::ErrorFormat;
 use crate::policy::Policy;
+use crate::text::folded;
 
 /// What a route requires of a request.
 #[derive(Debug)]
@@ -333,9 +335,20 @@ impl Node {
             if let Some(leaf) = node.find(rest, neighbours)? {
                 return Ok(Some(leaf));
             }
-        } else {
+        } else if !self.literals.is_empty() {
+            let (one, several);
+            let names: &[Cow<'_, str>] = match &segment {
+                PathSegment::Canonical(text) => {
+                    one = folded(percent_decode_str(text).decode_utf8_lossy());
+                    std::slice::from_ref(&one)
+                }
+                PathSegment::Data(readings) => {
+                    several = readings.names().map(folded).collect::<Vec<_>>();
+                    &several
+                }
+            };
             for (literal, node) in &self.literals {
-                match resemblance(&segment, literal) {
+                match resemblance(names, literal) {
                     None => {}
                     Some(Resemblance::Equal) => {
                         return Err(RouteError::PathAmbiguous { why: RESEMBLES });
@@ -432,23 +445,16 @@ enum Suffix {
     File,
 }
 
-fn resemblance(segment: &PathSegment<'_>, literal: &str) -> Option<Resemblance> {
-    match segment {
-        PathSegment::Canonical(text) => resembles(&percent_decode_str(text).decode_utf8_lossy(), literal),
-        PathSegment::Data(readings) => {
-            let found = readings.names().filter_map(|name| {
-                // Upper case turns some letters beyond ASCII into letters of it, such as the dotless i.
-                resembles(name, literal).or_else(|| resembles(&name.to_uppercase(), literal))
-            });
-            found.max_by_key(|resemblance| match resemblance {
-                Resemblance::Equal => 2,
-                Resemblance::Suffix(Suffix::Format) => 1,
-                Resemblance::Suffix(Suffix::File) => 0,
-            })
-        }
-    }
+/// Compares what an upstream that ignores case may read a segment as.
+fn resemblance(names: &[Cow<'_, str>], literal: &str) -> Option<Resemblance> {
+    names.iter().filter_map(|name| resembles(name, literal)).max_by_key(|resemblance| match resemblance {
+        Resemblance::Equal => 2,
+        Resemblance::Suffix(Suffix::Format) => 1,
+        Resemblance::Suffix(Suffix::File) => 0,
+    })
 }
 
+/// Compares a [folded] name; literals have no characters beyond ASCII.
 fn resembles(name: &str, literal: &str) -> Option<Resemblance> {
     let (start, rest) = name.as_bytes().split_at_checked(literal.len())?;
     if !start.eq_ignore_ascii_case(literal.as_bytes()) {
@@ -609,6 +615,17 @@ mod tests {
              /A /a/Protected/x /a/protected.json/x /A/protected/x /a/protected/X",
         );
         for path in paths {
+            assert_eq!(winner(&some, path), Err(Code::PathAmbiguous), "{path}");
+        }
+        // Beyond ASCII too: the dotless and the dotted i, and the letter that is SS in upper case.
+        let some = guarded(&[("/secret/*/details", secret), ("/pass", secret), ("/**", None)], PathCharacters::Strict);
+        for path in ["/secret/1/deta%C3%ADls", "/secret/1/deta%C4%B1", "/secre%C5%A7/1/details", "/pa%C3%9Fs"] {
+            assert_eq!(winner(&some, path), Ok("/**".into()), "{path}"); // control
+        }
+        for path in words(
+            "/secret/1/deta%C4%B1ls /secret/1/deta%C4%B0ls /SECRET/1/DETA%C4%B0LS /secret/1/deta%C4%B1ls.json /pa%C3%9F \
+             /PA%C3%9F.JSON",
+        ) {
             assert_eq!(winner(&some, path), Err(Code::PathAmbiguous), "{path}");
         }
         // Protected in another way, a format is not data, and a file is; what only ignores case is never data.
