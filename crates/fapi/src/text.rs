@@ -6,6 +6,7 @@ use std::fmt;
 
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// Whether a `Content-Type` is this media type, regardless of case and of parameters.
@@ -52,6 +53,18 @@ pub(crate) fn read_escape(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
     let mut digit = || char::from(bytes.next()?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (high, low) = (digit()?, digit()?);
     Some((high << 4) | low)
+}
+
+/// Whether each percent sign begins an escape.
+pub(crate) fn has_whole_escapes(text: &str) -> bool {
+    text.split('%').skip(1).all(|after| read_escape(&mut after.bytes()).is_some())
+}
+
+/// Decodes escapes once, and nothing else: a plus remains one. `None` if an escape is malformed, or if the result is not text or
+/// has control characters.
+pub(crate) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
+    let decoded = has_whole_escapes(text).then(|| percent_decode_str(text).decode_utf8().ok()).flatten()?;
+    (!decoded.chars().any(char::is_control)).then_some(decoded)
 }
 
 /// Whether a byte is `unreserved` (RFC 3986 §2.3).
@@ -243,6 +256,16 @@ mod tests {
             let whole = fold(character.to_string());
             assert_eq!(whole, fold(character.to_uppercase().to_string()), "{character:?}");
             assert_eq!(whole, fold(character.to_lowercase().to_string()), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn text_is_decoded_once_or_not_at_all() {
+        for (text, decoded) in [("", ""), ("a+b", "a+b"), ("%61%2Bb", "a+b"), ("%2561", "%61"), ("%C3%a9", "\u{e9}")] {
+            assert_eq!(percent_decoded(text).as_deref(), Some(decoded), "{text}"); // control
+        }
+        for text in ["%", "a%", "%2", "%zz", "%%61", "%C3", "%E9", "%00", "a%0a", "%7F", "%C2%85"] {
+            assert_eq!(percent_decoded(text), None, "{text}");
         }
     }
 
