@@ -17,7 +17,8 @@ pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
     found.trim_ascii().eq_ignore_ascii_case(media_type.as_bytes())
 }
 
-/// Whether a `Content-Type` is `application/json`, or another of the structured syntax `+json` (RFC 6839 §3.1), in UTF-8.
+/// Whether a `Content-Type` is `application/json`, or another of `application/` with the structured syntax `+json`
+/// (RFC 6839 §3.1), in UTF-8.
 pub fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';');
     let subtype = parts.next().map(|media_type| media_type.trim().to_ascii_lowercase());

@@ -57,6 +57,8 @@ mod tests {
             &[][..],
             &[""],
             &["text/json"],
+            &["text/x+json"],
+            &["model/gltf+json"],
             &["text/plain"],
             &["application/jsonp"],
             &["application/+json"],
