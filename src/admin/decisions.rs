@@ -1,8 +1,10 @@
 //! `/decisions`: the last lines of the audit, so that the question why a request was refused has an answer at once.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use fapi::text::{percent_decoded, sole_value};
 use http::uri::Authority;
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
@@ -14,22 +16,45 @@ use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, allow, plain};
 #[derive(Debug, PartialEq, Eq)]
 struct Question<'q> {
     /// Members and the text that each has to be.
-    members: Vec<(&'q str, &'q str)>,
-    limit: usize,
+    members: Vec<(&'static str, Cow<'q, str>)>,
+    limit: Option<usize>,
+}
+
+/// Why a query asks for nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum QuestionError {
+    #[error("the query may have limit, and one value of each of: {}", MEMBERS.join(", "))]
+    Unknown,
+    #[error("the query has {0} more than once; name it once")]
+    Repeated(&'static str),
+    #[error("the value of {0} cannot be decoded; write each byte that is not a letter or digit as in %2B")]
+    Malformed(&'static str),
+    #[error("limit is not a whole number")]
+    Limit,
 }
 
 impl<'q> Question<'q> {
-    /// Reads a query; `None` if it has anything that cannot be asked for.
-    fn of(query: &'q str) -> Option<Self> {
-        let mut question = Self { members: Vec::new(), limit: USUAL };
+    /// Reads a query, of which each part is one question with one answer.
+    fn of(query: &'q str) -> Result<Self, QuestionError> {
+        let mut question = Self { members: Vec::new(), limit: None };
         for part in query.split('&').filter(|part| !part.is_empty()) {
-            match part.split_once('=')? {
-                ("limit", number) => question.limit = number.parse().ok()?,
-                (name, text) if MEMBERS.contains(&name) => question.members.push((name, text)),
-                _ => return None,
+            let (name, value) = part.split_once('=').ok_or(QuestionError::Unknown)?;
+            let name = percent_decoded(name).ok_or(QuestionError::Unknown)?;
+            let is_known = |known: &&'static str| **known == *name;
+            let name = MEMBERS.iter().chain([&LIMIT]).copied().find(is_known).ok_or(QuestionError::Unknown)?;
+            let value = percent_decoded(value).ok_or(QuestionError::Malformed(name))?;
+            let is_repeated = if name == LIMIT {
+                question.limit.replace(value.parse().map_err(|_| QuestionError::Limit)?).is_some()
+            } else {
+                let is_repeated = question.members.iter().any(|(other, _)| *other == name);
+                question.members.push((name, value));
+                is_repeated
+            };
+            if is_repeated {
+                return Err(QuestionError::Repeated(name));
             }
         }
-        Some(question)
+        Ok(question)
     }
 
     fn wants(&self, decision: &Value) -> bool {
@@ -56,7 +81,7 @@ impl Admin {
             return response;
         }
         // A page whose name leads to this machine could read it otherwise.
-        let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = sole_value(&request.headers, header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         if request.headers.contains_key(header::ORIGIN) || (self.entrance == Entrance::Loopback && !is_local(host)) {
             let why = b"the request is a browser's, or its Host is neither localhost nor an address\n";
             return plain(StatusCode::FORBIDDEN, TEXT, why.to_vec());
@@ -83,11 +108,12 @@ impl Admin {
     }
 
     fn several(&self, query: &str) -> Response<Vec<u8>> {
-        let Some(question) = Question::of(query) else {
-            let why = format!("the query may have limit, and one value of each of: {}\n", MEMBERS.join(", "));
-            return plain(StatusCode::BAD_REQUEST, TEXT, why.into_bytes());
+        let question = match Question::of(query) {
+            Ok(question) => question,
+            Err(error) => return plain(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n").into_bytes()),
         };
-        let wanted = self.decisions().filter(|(decision, _)| question.wants(decision)).take(question.limit);
+        let limit = question.limit.unwrap_or(USUAL);
+        let wanted = self.decisions().filter(|(decision, _)| question.wants(decision)).take(limit);
         let lines: Vec<_> = wanted.map(|(_, line)| line).collect();
         let lines: Vec<&[u8]> = lines.iter().map(|line| &line[..]).collect();
         plain(StatusCode::OK, JSON, [b"[", &lines.join(&b",\n"[..])[..], b"]\n"].concat())
@@ -115,6 +141,7 @@ fn is_local(host: &str) -> bool {
 }
 
 const PATH: &str = "/decisions";
+const LIMIT: &str = "limit";
 /// What can be asked for beside one decision.
 const MEMBERS: &[&str] =
     &["route", "decision", "code", "issuer", "client_id", "subject", "client_address", "token_id", "status"];
@@ -128,10 +155,35 @@ mod tests {
     #[test]
     fn a_question_is_of_known_members() {
         let read = |query| Question::of(query).map(|question| (question.members, question.limit));
-        assert_eq!(read(""), Some((vec![], USUAL)));
-        assert_eq!(read("code=token_expired&limit=5"), Some((vec![("code", "token_expired")], 5)));
-        for query in ["limit=x", "limit=-1", "code", "password=1", "code=a&x=b"] {
-            assert_eq!(read(query), None, "{query}");
+        assert_eq!(read(""), Ok((vec![], None)));
+        assert_eq!(read("code=token_expired&limit=5"), Ok((vec![("code", "token_expired".into())], Some(5))));
+        for query in ["code", "password=1", "code=a&x=b", "Code=a", "co%zze=a"] {
+            assert_eq!(read(query), Err(QuestionError::Unknown), "{query}");
+        }
+        for query in ["limit=x", "limit=-1", "limit="] {
+            assert_eq!(read(query), Err(QuestionError::Limit), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_question_is_decoded_and_names_a_member_once() {
+        let subject = |query| Question::of(query).map(|question| question.members);
+        let is = |text: &'static str| Ok(vec![("subject", text.into())]);
+        assert_eq!(subject("subject=anna"), is("anna")); // control
+        assert_eq!(subject("subject=a%40b.example%26c"), is("a@b.example&c"));
+        assert_eq!(subject("s%75bject=a%3Db=c"), is("a=b=c"));
+        assert_eq!(subject("subject=a+b"), is("a+b"), "not a form");
+        for query in ["subject=%", "subject=%4", "subject=%zz", "subject=%E9", "subject=%00"] {
+            assert_eq!(subject(query), Err(QuestionError::Malformed("subject")), "{query}");
+        }
+        assert!(subject("subject=a&limit=1&status=200").is_ok()); // control
+        for (query, name) in [
+            ("limit=1&limit=2", "limit"),
+            ("limit=1&limit=1", "limit"),
+            ("subject=a&status=200&subject=b", "subject"),
+            ("subject=a&s%75bject=a", "subject"),
+        ] {
+            assert_eq!(subject(query), Err(QuestionError::Repeated(name)), "{query}");
         }
     }
 

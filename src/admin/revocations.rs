@@ -4,7 +4,7 @@
 //! request passes with what was revoked; after any other status, nothing was recorded.
 
 use fapi::revocation::security_event::{self, EventErrorCode};
-use fapi::text::is_media_type;
+use fapi::text::{is_media_type, sole_value};
 use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::json;
@@ -54,12 +54,10 @@ impl Admin {
         if request.headers.contains_key(header::ORIGIN) {
             return Err(Refusal::Browser);
         }
-        let mut kinds = request.headers.get_all(header::CONTENT_TYPE).iter();
-        let (Some(kind), None) = (kinds.next(), kinds.next()) else { return Err(Refusal::ContentType) };
-        match kind {
-            kind if is_media_type(kind, JSON) => Ok(Form::Json),
-            kind if is_media_type(kind, security_event::MEDIA_TYPE) => Ok(Form::SecurityEvent),
-            _ => Err(Refusal::ContentType),
+        match sole_value(&request.headers, header::CONTENT_TYPE) {
+            Some(kind) if is_media_type(kind, JSON) => Ok(Form::Json),
+            Some(kind) if is_media_type(kind, security_event::MEDIA_TYPE) => Ok(Form::SecurityEvent),
+            Some(_) | None => Err(Refusal::ContentType),
         }
     }
 

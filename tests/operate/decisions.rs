@@ -49,6 +49,9 @@ async fn the_last_decisions_are_the_lines_of_the_audit() {
     assert_eq!(decisions(&world, "/decisions?decision=permit&limit=1", 1).await, [found[0].clone()]);
     assert_eq!(decisions(&world, "/decisions?route=payments", 0).await, Vec::<Value>::new());
     assert_eq!(world.gateway.admin("/decisions?token=x").await.0, 400);
+    assert_eq!(decisions(&world, "/decisions?code=%74oken_expired", 1).await, std::slice::from_ref(&line));
+    let (status, why) = world.gateway.admin("/decisions?limit=1&limit=2").await;
+    assert_eq!((status, why.as_str()), (400, "the query has limit more than once; name it once\n"));
     let id = line["interaction_id"].as_str().unwrap();
     let (found, text) = world.gateway.admin(&format!("/decisions/{id}")).await;
     assert_eq!((found, serde_json::from_str::<Value>(&text).unwrap()), (200, line.clone()));

@@ -37,7 +37,7 @@ pub fn is_json(content_type: &str) -> bool {
 }
 
 /// The value of a field that has exactly one line.
-pub(crate) fn sole_value(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+pub fn sole_value(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
@@ -63,7 +63,7 @@ pub(crate) fn has_whole_escapes(text: &str) -> bool {
 
 /// Decodes escapes once, and nothing else: a plus remains one. `None` if an escape is malformed, or if the result is not text or
 /// has control characters.
-pub(crate) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
+pub fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
     let decoded = has_whole_escapes(text).then(|| percent_decode_str(text).decode_utf8().ok()).flatten()?;
     (!decoded.chars().any(char::is_control)).then_some(decoded)
 }
