@@ -10,6 +10,7 @@ use http::{Method, Response, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::Value;
 
+use super::pages::is_sent_by_page;
 use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, allow, plain};
 
 /// Which decisions are asked for.
@@ -82,7 +83,7 @@ impl Admin {
         }
         // A page whose name leads to this machine could read it otherwise.
         let host = sole_value(&request.headers, header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if request.headers.contains_key(header::ORIGIN) || (self.entrance == Entrance::Loopback && !is_local(host)) {
+        if is_sent_by_page(&request.headers) || (self.entrance == Entrance::Loopback && !is_local(host)) {
             let why = b"the request is a browser's, or its Host is neither localhost nor an address\n";
             return plain(StatusCode::FORBIDDEN, TEXT, why.to_vec());
         }

@@ -1,9 +1,10 @@
 //! `/log`: which lines the log has, read with GET and replaced with PUT until the next start.
 
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 use pingora::protocols::http::ServerSession;
 
 use super::body::{body_of, peer};
+use super::pages::is_sent_by_page;
 use super::places::Place;
 use super::{Admin, Entrance, TEXT, UNAUTHENTICATED, allow, plain};
 use crate::telemetry::filter::{Filter, FilterError};
@@ -75,7 +76,7 @@ impl Admin {
         if request.method != Method::PUT {
             return Err(Refusal::Method);
         }
-        if request.headers.contains_key(header::ORIGIN) {
+        if is_sent_by_page(&request.headers) {
             return Err(Refusal::Browser);
         }
         if !self.entrance.admits(session, &self.generation.load_full(), self.clock.unix_time()) {

@@ -5,6 +5,7 @@ mod body;
 mod decisions;
 mod heartbeats;
 mod log;
+mod pages;
 mod places;
 mod readiness;
 mod revocations;

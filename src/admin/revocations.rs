@@ -10,6 +10,7 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use super::body::{Unread, body_of, peer};
+use super::pages::is_sent_by_page;
 use super::places::Place;
 use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
@@ -50,8 +51,8 @@ impl Admin {
         if request.method != Method::POST {
             return Err(Refusal::Method);
         }
-        // Browsers send it with every POST, no matter which name the page uses for this address.
-        if request.headers.contains_key(header::ORIGIN) {
+        // No matter which name the page uses for this address.
+        if is_sent_by_page(&request.headers) {
             return Err(Refusal::Browser);
         }
         match sole_value(&request.headers, header::CONTENT_TYPE) {

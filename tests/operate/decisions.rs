@@ -81,6 +81,8 @@ async fn no_page_and_no_name_of_others_reads_decisions() {
     assert_eq!(get(&[("host", "localhost:9464")]).await, 200, "control");
     assert_eq!(get(&[("host", "attacker.example")]).await, 403, "a name that leads to this machine");
     assert_eq!(get(&[("origin", "https://attacker.example")]).await, 403);
+    assert_eq!(get(&[("sec-fetch-site", "none")]).await, 200, "control: the address bar of a browser");
+    assert_eq!(get(&[("sec-fetch-site", "cross-site")]).await, 403, "a page that shows it as an image or runs it as a script");
     assert_eq!(status(&world, Method::POST, "/decisions", &[]).await, 405);
     assert_eq!(status(&world, Method::GET, "/decisionsx", &[]).await, 404);
     assert_eq!(status(&world, Method::GET, "/decisions/decisions", &[]).await, 404, "no such interaction ID");

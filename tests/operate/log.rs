@@ -250,6 +250,7 @@ async fn its_level_is_that_of_the_file_and_can_be_changed_while_it_runs() {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let put = || client.put(format!("http://{admin}/log"));
     assert_eq!(put().body("debug").header("origin", "https://a.example").send().await.unwrap().status(), 403);
+    assert_eq!(put().body("debug").header("sec-fetch-site", "cross-site").send().await.unwrap().status(), 403);
     assert_eq!(put().body("x".repeat(2000)).send().await.unwrap().status(), 400);
     assert_eq!(log_of(admin, Method::GET, "").await.1, "info,rustls=warn\n", "nothing else changed it");
 }
