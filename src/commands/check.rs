@@ -24,7 +24,8 @@ pub struct Arguments {
     connect: bool,
 }
 
-/// Prints one line for each listener, issuer, route and document of `metadata`, or what the arguments ask for; warnings go to standard error.
+/// Prints one line for each listener, issuer, route and document of `metadata`, or what the arguments ask for; warnings go to
+/// standard error.
 ///
 /// The exit code is 0, or 64 if there are problems, which are all printed, or 69 if something cannot be reached, or 74 if
 /// nobody can be told.

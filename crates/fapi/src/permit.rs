@@ -2,8 +2,8 @@
 //!
 //! The last types of the line. An [`Admission`] is what a matched route requires. A [`Guard`] protects a route and
 //! judges a [`BoundToken`]; if the body could contain a second token ([`AwaitsForm`]), or if the route compares the token
-//! with it ([`AwaitsBody`]), it is judged next. Then the request is [`Authorized`], and redeeming that returns a [`Permit`], which alone names an upstream. No code outside
-//! this file can make one:
+//! with it ([`AwaitsBody`]), it is judged next. Then the request is [`Authorized`], and redeeming that returns a
+//! [`Permit`], which alone names an upstream. No code outside this file can make one:
 //!
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Route};

@@ -118,7 +118,7 @@ fn says(name: &str, made: &str) {
     );
 }
 
-const BEGIN: &str = "<!-- made from the code by tests/docs/reference.rs -->";
+const BEGIN: &str = "<!-- made from the code by tests/operate/docs/reference.rs -->";
 const END: &str = "<!-- until here -->";
 const WRITE: &str = "FAPI_GATEWAY_WRITE_DOCS";
 

@@ -79,9 +79,7 @@ impl Pointer {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
         })
     }
-}
 
-impl Pointer {
     /// What it leads to in an object that somebody else reads too: `None` also if a member on the way has another beside it
     /// that differs only in case or after a NUL, which some take for the same, or if a list is on the way, of which others
     /// may read the other values.

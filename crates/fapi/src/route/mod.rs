@@ -204,8 +204,8 @@ impl Routes {
     /// Finds the route that matches `target`.
     ///
     /// Segments are decoded once and compared case-sensitively. From left to right, a literal is preferred to `*` or a
-    /// variable, which match the same, and these to `**`. Only the pattern found this way counts: a method that it does not have is refused, even if a wider
-    /// pattern has it. A slash at the end of the path is ignored.
+    /// variable, which match the same, and these to `**`. Only the pattern found this way counts: a method that it does
+    /// not have is refused, even if a wider pattern has it. A slash at the end of the path is ignored.
     ///
     /// A segment with data ([`PathCharacters::Uri`]) is matched by wildcards alone, and no reading of it may resemble a
     /// literal at the same place.
