@@ -208,8 +208,7 @@ async fn a_reload_does_not_end_an_ejection() {
     let world = world(&[server.address(), address], ", response_timeout: 100ms").await;
     assert_eq!(codes(&world, 2 * FAILURES, ["ok", "upstream_timeout"]).await, [FAILURES, FAILURES]);
     becomes(&world, "ejected", 1).await;
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("a reload ends");
+    world.attempt_reload(1).await;
     assert_eq!(servers(&world, "ejected").await, 1);
     assert_eq!(codes(&world, 6, ["ok", "upstream_timeout"]).await, [6, 0]);
 }

@@ -25,13 +25,10 @@ async fn world() -> World {
             .replace("header_bytes: 32KiB", "{ header_bytes: 32KiB, handshake_timeout: 1s }")
     })
     .await;
-    let folder = world.gateway.folder();
-    folder.write("ca.crl", &world.authority.revocation_list_pem(&[&world.c2]));
-    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    let (head, tail) = text.split_once("trust_anchors: [ca.pem]").expect("client certificates come first");
-    folder.write("gateway.yaml", &format!("{head}trust_anchors: [ca.pem], revocation_lists: [ca.crl]{tail}"));
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
+    world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&world.c2]));
+    let anchors = "trust_anchors: [ca.pem]";
+    // Those of the clients come first.
+    world.reload(1, |text| text.replacen(anchors, &format!("{anchors}, revocation_lists: [ca.crl]"), 1)).await;
     world
 }
 

@@ -1,8 +1,6 @@
 //! Balancers in front that pass TLS through: whose PROXY protocol header is read, what it has to look like, and where the
 //! address that it names is used.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Request;
 use serde_json::Value;
@@ -205,11 +203,7 @@ async fn a_trusted_proxy_behind_a_balancer_is_known_by_the_address_that_the_bala
 async fn a_reload_changes_who_the_balancers_are() {
     let world = World::with(behind("127.0.0.2", "")).await;
     ask(&world, &world.client()).await;
-    let folder = world.gateway.folder();
-    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    folder.write("gateway.yaml", &text.replace("from: [127.0.0.2]", "from: [127.0.0.1]"));
-    world.gateway.control().reload();
-    timeout(Duration::from_secs(10), world.gateway.control().reloads(1)).await.expect("the reload finishes");
+    world.reload(1, |text| text.replace("from: [127.0.0.2]", "from: [127.0.0.1]")).await;
     assert!(world.client().raw_stream().await.is_err());
     ask(&world, &world.client().preamble(line("203.0.113.7"))).await;
 }

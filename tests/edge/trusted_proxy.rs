@@ -10,10 +10,9 @@ use rcgen::{DistinguishedName, DnType, GeneralSubtree, NameConstraints, SanType}
 use rustls::pki_types::CertificateDer;
 use sandbox::pki::{self, Authority, Credential, self_signed};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::support::client::{Client, Connection};
-use crate::support::{DEADLINE, ORIGIN, Scene, World, request};
+use crate::support::{ORIGIN, Scene, World, request};
 
 const DIALECTS: [&str; 5] =
     ["client_cert", "x_forwarded_client_cert", "nginx_escaped_pem", "aws_alb_verify", "aws_alb_passthrough"];
@@ -122,17 +121,6 @@ async fn code(world: &World, client: &Client, request: Request<Bytes>) -> String
     world.judge_from(client, request).await.1
 }
 
-/// Changes gateway.yaml and reloads it.
-async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> String) {
-    let folder = world.gateway.folder();
-    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    folder.write("gateway.yaml", &adjust(text));
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
-    let metrics = world.gateway.admin("/metrics").await.1;
-    assert!(metrics.contains("fapi_gateway_config_last_reload_success 1"), "{metrics}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_on() {
     for dialect in DIALECTS {
@@ -197,7 +185,8 @@ async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
     assert_eq!(code(&world, &client, bound_to(&world, &stranger)).await, "ok", "control: any other peer is a client");
     world.accounts.clear();
     assert_eq!(code(&world, &proxy, health()).await, "ok");
-    reload(&world, 1, |text| text.replace("path: /health", "path: /health\n    forward: { client_certificate: true }"))
+    world
+        .reload(1, |text| text.replace("path: /health", "path: /health\n    forward: { client_certificate: true }"))
         .await;
     for (client, has) in [(&proxy, false), (&client, true)] {
         world.accounts.clear();
@@ -209,13 +198,14 @@ async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
             "the proxy's certificate is never forwarded as a client's"
         );
     }
-    reload(&world, 2, |text| {
-        text.lines()
-            .filter(|line| !line.contains("forwarded_client_certificate"))
-            .map(|line| format!("{line}\n"))
-            .collect()
-    })
-    .await;
+    world
+        .reload(2, |text| {
+            text.lines()
+                .filter(|line| !line.contains("forwarded_client_certificate"))
+                .map(|line| format!("{line}\n"))
+                .collect()
+        })
+        .await;
     assert_eq!(
         code(&world, &proxy, bound_to(&world, &own)).await,
         "ok",
@@ -370,10 +360,9 @@ async fn mtls_11_a_forwarded_certificate_is_verified_here() {
     }
     // A cached verification belongs to the configuration that it was made under.
     world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&revoked]));
-    reload(&world, 1, |text| {
-        text.replace(&format!("}}, {CHAIN}"), &format!("}}, {CHAIN}, revocation_lists: [ca.crl]"))
-    })
-    .await;
+    world
+        .reload(1, |text| text.replace(&format!("}}, {CHAIN}"), &format!("}}, {CHAIN}, revocation_lists: [ca.crl]")))
+        .await;
     for _ in 0..2 {
         let response = proxy.send(good(&world, "client_cert", &revoked)).await.unwrap();
         let record = world.gateway.record_of(&response);
@@ -452,11 +441,12 @@ async fn mtls_14_proxies_are_known_by_certificate_by_address_or_by_both() {
         open.push((client.clone(), client.clone().h2().connect().await.unwrap()));
     }
     for (count, (from, expected)) in table.into_iter().enumerate() {
-        reload(&world, count + 1, |text| {
-            let (head, tail) = text.split_once("from: { ").unwrap();
-            format!("{head}from: {{ {from} }}{}", tail.split_once(" }").unwrap().1)
-        })
-        .await;
+        world
+            .reload(count + 1, |text| {
+                let (head, tail) = text.split_once("from: { ").unwrap();
+                format!("{head}from: {{ {from} }}{}", tail.split_once(" }").unwrap().1)
+            })
+            .await;
         for ((client, connection), trusted) in open.iter_mut().zip(expected) {
             let old = ask(&world, connection, good(&world, "client_cert", &world.c1)).await.1;
             let new = code(&world, client, good(&world, "client_cert", &world.c1)).await;
@@ -480,13 +470,14 @@ async fn net_16_a_proxy_whose_certificate_is_revoked_or_over_is_a_proxy_no_more(
         assert_eq!(ask(&world, connection, good(&world, "client_cert", &world.c1)).await.1, "ok", "control");
     }
     world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&own]));
-    reload(&world, 1, |text| {
-        text.replace(
-            "trust_anchors: [ca.pem] }\n    forw",
-            "trust_anchors: [ca.pem], revocation_lists: [ca.crl] }\n    forw",
-        )
-    })
-    .await;
+    world
+        .reload(1, |text| {
+            text.replace(
+                "trust_anchors: [ca.pem] }\n    forw",
+                "trust_anchors: [ca.pem], revocation_lists: [ca.crl] }\n    forw",
+            )
+        })
+        .await;
     assert_eq!(ask(&world, &mut first, good(&world, "client_cert", &world.c1)).await.1, "certificate_missing");
     assert_eq!(ask(&world, &mut second, good(&world, "client_cert", &world.c1)).await.1, "ok", "control");
     world.clock.advance(1001);
@@ -585,7 +576,7 @@ async fn cc_02_every_dialect_that_has_a_chain_brings_it() {
         assert_eq!(code(&world, &proxy(&world), request).await, expected, "{dialect}");
         // An intermediate authority can be a trust anchor where the proxy forwards only the leaf.
         world.gateway.folder().write("between.pem", &between.pem());
-        reload(&world, 1, |text| text.replace(&format!("}}, {CHAIN}"), "}, trust_anchors: [between.pem]")).await;
+        world.reload(1, |text| text.replace(&format!("}}, {CHAIN}"), "}, trust_anchors: [between.pem]")).await;
         assert_eq!(code(&world, &proxy(&world), good(&world, dialect, &client)).await, "ok", "{dialect}");
     }
 }

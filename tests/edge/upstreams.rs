@@ -863,18 +863,11 @@ async fn a_reload_ends_the_checks_of_what_it_replaces() {
     let (before, after) = (good(), good());
     let world = world(&[before.address()], ", health_check: { path: /health, interval: 1ms }").await;
     before.wait_until(DEADLINE, |requests| requests.len() >= 3).await.expect("control: it is checked");
-    reload(&world, |text| text.replace(&before.address().to_string(), &after.address().to_string()), 1).await;
+    world.reload(1, |text| text.replace(&before.address().to_string(), &after.address().to_string())).await;
     let count = before.heads();
     after.wait_until(DEADLINE, |requests| requests.len() >= 20).await.expect("the new one is checked");
     assert!(before.heads() <= count + 1, "one check was in flight: {} and then {}", count, before.heads());
     assert_eq!(servers(&world, "healthy").await, 1);
-}
-
-async fn reload(world: &World, edit: impl Fn(String) -> String, count: usize) {
-    let folder = world.gateway.folder();
-    folder.write("gateway.yaml", &edit(std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap()));
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -885,7 +878,7 @@ async fn a_reload_keeps_what_health_checks_have_found() {
     let world = world(&[one.address(), other.address()], check).await;
     becomes(&world, "unhealthy", 1).await;
     // The checks after the reload do not find it out anew.
-    reload(&world, |text| text.replace("unhealthy_after: 2", "unhealthy_after: 10000"), 1).await;
+    world.reload(1, |text| text.replace("unhealthy_after: 2", "unhealthy_after: 10000")).await;
     assert_eq!(servers_of(&world).await, (1, 1));
     let before = served(&other);
     for _ in 0..4 {
@@ -896,9 +889,9 @@ async fn a_reload_keeps_what_health_checks_have_found() {
     becomes(&world, "healthy", 2).await;
 
     is_well.store(false, Ordering::SeqCst);
-    reload(&world, |text| text.replace("unhealthy_after: 10000", "unhealthy_after: 2"), 2).await;
+    world.reload(2, |text| text.replace("unhealthy_after: 10000", "unhealthy_after: 2")).await;
     becomes(&world, "unhealthy", 1).await;
-    reload(&world, |text| text.replace(check, ""), 3).await;
+    world.reload(3, |text| text.replace(check, "")).await;
     assert_eq!(servers_of(&world).await, (2, 0), "without checks nothing would find it well again");
 }
 

@@ -8,9 +8,8 @@ use http::StatusCode;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::tokens::{AccessToken, KeyKind, SigningKey};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
-use crate::support::{DEADLINE, ORIGIN, World, dpop_request, remember, request};
+use crate::support::{ORIGIN, World, dpop_request, remember, request};
 
 /// Like those of many issuers: `JWT`, a claim `typ` with the kind, `azp`, and a list of scopes in `scp`.
 const SECTION: &str = "{ typ: [at+jwt, jwt, absent], kind: { claim: typ, is: [Bearer, DPoP] }, client_id: azp, scope: scp, \
@@ -322,7 +321,7 @@ async fn a_token_that_was_verified_under_one_section_is_judged_anew_under_anothe
     for (turn, (what, section, expected)) in sections.into_iter().enumerate() {
         // A comment holds the place of a section that is not there.
         let section = if section.is_empty() { "    # none\n".to_owned() } else { section };
-        reload(&world, turn + 1, &written, &section).await;
+        world.reload(turn + 1, |text| text.replace(&written, &section)).await;
         written = section;
         assert_eq!(judged(&world, &token).await.0, expected, "{what}");
     }
@@ -344,21 +343,11 @@ async fn what_an_issuer_said_under_one_section_is_asked_anew_under_another() {
         assert_eq!(judged(&world, &token).await.0, "ok");
         assert_eq!(asked(), 1, "control: the answer is remembered");
     }
-    reload(&world, 1, list, "access_token: { scope_form: string }").await;
+    let string = "access_token: { scope_form: string }";
+    world.reload(1, |text| text.replace(list, string)).await;
     assert_eq!((judged(&world, &token).await.0.as_str(), asked()), ("token_claim_malformed", 2));
-    reload(&world, 2, "access_token: { scope_form: string }", list).await;
+    world.reload(2, |text| text.replace(string, list)).await;
     assert_eq!((judged(&world, &token).await.0.as_str(), asked()), ("ok", 3));
-}
-
-/// Replaces text of gateway.yaml, and waits for the reload, which is the one with this number.
-async fn reload(world: &World, number: usize, from: &str, to: &str) {
-    let file = world.gateway.folder().path().join("gateway.yaml");
-    let text = std::fs::read_to_string(&file).expect("gateway.yaml");
-    assert!(text.contains(from), "{text}");
-    world.gateway.folder().write("gateway.yaml", &text.replace(from, to));
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(number)).await.expect("a reload is attempted");
-    assert!(world.gateway.admin("/metrics").await.1.contains("fapi_gateway_config_last_reload_success 1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{asked, field, sent};
 use crate::edge::hostile::wire::Talk;
-use crate::support::{DEADLINE, Holder, ORIGIN, Scene, World, remember, request};
+use crate::support::{Holder, ORIGIN, Scene, World, remember, request};
 
 const ROOT: &str = "/.well-known/oauth-protected-resource";
 
@@ -33,16 +33,6 @@ async fn document(world: &World, path: &str) -> Value {
 
 fn challenges(response: &Response<Bytes>) -> Vec<&str> {
     response.headers().get_all(header::WWW_AUTHENTICATE).iter().map(|value| value.to_str().unwrap()).collect()
-}
-
-/// Waits until a reload was attempted, after this text has been replaced in gateway.yaml.
-async fn reloaded(world: &World, count: usize, from: &str, to: &str) {
-    let file = world.gateway.folder().path().join("gateway.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    assert!(text.contains(from), "{from:?}");
-    std::fs::write(file, text.replace(from, to)).unwrap();
-    world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload is attempted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -401,18 +391,20 @@ async fn without_the_section_nothing_is_different() {
 async fn a_reload_changes_the_document_and_removes_it() {
     let world = world().await;
     let before = sent(&world.anonymous(), asked(Method::GET, ROOT, &[])).await;
-    reloaded(&world, 1, "scopes: [accounts]", "scopes: [balances]").await;
+    world.reload(1, |text| text.replace("scopes: [accounts]", "scopes: [balances]")).await;
     let known = [("if-none-match", field(&before, "etag"))];
     let after = sent(&world.anonymous(), asked(Method::GET, ROOT, &known)).await;
     assert_eq!(after.status(), 200);
     let content: Value = serde_json::from_slice(after.body()).unwrap();
     assert_eq!(content["scopes_supported"], json!(["balances", "payments", "accounts"]));
     // A configuration that is refused changes nothing.
-    reloaded(&world, 2, "metadata: {  }", "metadata: { resources: [{ resource: \"https://elsewhere.example\" }] }")
-        .await;
+    let elsewhere = "metadata: { resources: [{ resource: \"https://elsewhere.example\" }] }";
+    world.edit(|text| text.replace("metadata: {  }", elsewhere));
+    world.attempt_reload(2).await;
+    assert!(world.gateway.admin("/metrics").await.1.contains("\nfapi_gateway_config_last_reload_success 0\n"));
     let same = sent(&world.anonymous(), asked(Method::GET, ROOT, &[])).await;
     assert_eq!(same.body(), after.body());
-    reloaded(&world, 3, "metadata: { resources: [{ resource: \"https://elsewhere.example\" }] }\n", "").await;
+    world.reload(3, |text| text.replace(elsewhere, "")).await;
     // The routes have the path now.
     let heads = world.accounts.server().heads();
     let gone = sent(&world.anonymous(), asked(Method::GET, ROOT, &[])).await;

@@ -133,8 +133,7 @@ async fn int_16_a_revoked_jwt_stays_so_until_it_ends_and_across_reloads() {
     let (claims, long) = (long.claims(), world.sign(&long));
     world.gateway.revoke(&json!({ "jti": claims["jti"] })).await;
     is_revoked(&world, &long, "at once").await;
-    world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
+    world.attempt_reload(1).await;
     is_revoked(&world, &long, "after a reload").await;
     // Far beyond `keep`, with a table that has to make room: a revocation whose token was seen is kept until the token
     // expires.
@@ -389,8 +388,7 @@ async fn there_is_no_such_path_unless_the_configuration_says_so() {
     let open = text.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }");
     for (count, (text, status)) in [(open, 204), (text, 404)].into_iter().enumerate() {
         folder.write("gateway.yaml", &text);
-        world.gateway.control().reload();
-        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count + 1)).await.expect("the reload finishes");
+        world.attempt_reload(count + 1).await;
         assert_eq!(world.gateway.post_revocation("application/json", good.clone()).await.0, status);
         is_revoked(&world, &world.sign(&world.token()), "a revoked token stays revoked").await;
     }
@@ -403,8 +401,7 @@ async fn without_tls_nothing_is_taken_from_an_address_that_others_reach() {
     let folder = world.gateway.folder();
     let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
     folder.write("gateway.yaml", &text.replace("\"0.0.0.0:0\"", "\"127.0.0.1:0\", revocations: {}"));
-    world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
+    world.attempt_reload(1).await;
     assert!(world.gateway.admin("/metrics").await.1.contains("reloads_total{outcome=\"success\"} 1"));
     let good = json!({ "sub": "customer-1" }).to_string();
     assert_eq!(world.gateway.post_revocation("application/json", good).await.0, 404);
@@ -445,8 +442,7 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     is_revoked(&world, &token, "control").await;
     // The connection is still open when its certificate is no longer trusted.
     world.gateway.folder().write("operators.pem", &Authority::new("operators").pem());
-    world.gateway.control().reload();
-    tokio::time::timeout(DEADLINE, world.gateway.control().reloads(1)).await.expect("the reload finishes");
+    world.attempt_reload(1).await;
     assert_eq!(post(&operator).await.unwrap().status(), 403);
 }
 

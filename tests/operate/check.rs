@@ -194,8 +194,7 @@ async fn a_reload_does_not_replace_a_good_certificate_by_an_expired_one() {
     let world = World::start().await;
     let folder = world.gateway.folder();
     let reload = async |count| {
-        world.gateway.control().reload();
-        timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload is attempted");
+        world.attempt_reload(count).await;
         let (_, metrics) = world.gateway.admin("/metrics").await;
         (metrics.contains("\nfapi_gateway_config_last_reload_success 1\n"), metrics)
     };

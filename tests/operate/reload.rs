@@ -136,8 +136,7 @@ async fn a_reload_forgets_nothing() {
     let server = world.authority.server(&["localhost"]);
     folder.write("server.pem", &server.certificate_pem());
     folder.write("server-key.pem", &server.key_pem());
-    world.gateway.control().reload();
-    tried(&world, 1).await;
+    world.attempt_reload(1).await;
     assert_eq!(shown(&world).await, server.chain_der[0].as_ref(), "control: it was a reload");
     assert_eq!(world.judge(request("/accounts", &token)).await, (200, "ok".into()));
     assert_eq!(world.judge(holder.request("/accounts", &proof)).await, (401, "dpop_replayed".into()));
@@ -158,8 +157,7 @@ async fn a_reload_keeps_what_issuers_said_of_their_tokens() {
     for reloads in 1..3 {
         assert_eq!(world.judge(request("/accounts", &token)).await, (200, "ok".into()));
         assert_eq!(asked(), 1);
-        world.gateway.control().reload();
-        tried(&world, reloads).await;
+        world.attempt_reload(reloads).await;
     }
 }
 
@@ -172,13 +170,11 @@ async fn a_reload_changes_how_many_connections_are_held() {
     assert_eq!(first.send(world.request()).await.unwrap().status(), 200);
     assert!(world.client().handshake().await.is_err(), "control");
     folder.write("gateway.yaml", &text.replace("connections: 1", "connections: 2"));
-    world.gateway.control().reload();
-    tried(&world, 1).await;
+    world.attempt_reload(1).await;
     let mut second = world.client().connect().await.unwrap();
     assert_eq!(second.send(world.request()).await.unwrap().status(), 200);
     folder.write("gateway.yaml", &text);
-    world.gateway.control().reload();
-    tried(&world, 2).await;
+    world.attempt_reload(2).await;
     assert!(world.client().handshake().await.is_err());
     assert_eq!(second.send(world.request()).await.unwrap().status(), 200, "no connection is closed");
     assert_eq!(first.send(world.request()).await.unwrap().status(), 200);
@@ -231,8 +227,7 @@ async fn everything_changes_a_hundred_times_under_load_and_no_request_fails() {
         .collect();
     for turn in 0..TURNS {
         rotation.turn(turn);
-        world.gateway.control().reload();
-        tried(&world, turn + 1).await;
+        world.attempt_reload(turn + 1).await;
         // Some of the load is served in each state.
         let before = *load.sent.borrow();
         let more = sent.wait_for(|sent| *sent >= before + 2);
@@ -335,8 +330,7 @@ async fn a_reload_changes_the_limits_of_new_http_2_connections() {
     let mut old = connect().await;
     assert_eq!(status(&mut old).await, 431);
     folder.write("gateway.yaml", &text.replace("header_bytes: 32KiB", "header_bytes: 128KiB"));
-    world.gateway.control().reload();
-    tried(&world, 1).await;
+    world.attempt_reload(1).await;
     assert_eq!(status(&mut old).await, 431, "the limit was negotiated when the connection was made");
     assert_eq!(status(&mut connect().await).await, 200);
 }

@@ -18,12 +18,6 @@ use crate::support::{DEADLINE, ORIGIN, Scene, World, free_port};
 
 const GOOD: &str = "fapi_gateway_config_last_reload_success 1";
 
-/// Reloads, and waits until that has been attempted.
-async fn reload(world: &World, count: usize) {
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("a reload is attempted");
-}
-
 /// The entry of one resource in `/status`.
 async fn resource(world: &World, kind: &str, name: &str) -> Value {
     let (status, body) = world.gateway.admin("/status").await;
@@ -101,7 +95,7 @@ async fn a_name_that_cannot_be_resolved_during_a_reload_keeps_its_addresses() {
             .replace("  named: {", &format!("  {name}: {{"))
             .replace("upstream: named", &format!("upstream: {name}"));
         world.gateway.folder().write("gateway.yaml", &text);
-        reload(&world, count).await;
+        world.attempt_reload(count).await;
         assert_eq!(world.judge(named()).await, (200, "ok".into()), "{name}");
         assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
         let entry = resource(&world, "upstream", name).await;
@@ -115,7 +109,7 @@ async fn a_name_that_cannot_be_resolved_during_a_reload_keeps_its_addresses() {
 
     // A name that was never known has no address, and keeps no other from being served.
     world.gateway.folder().write("gateway.yaml", &text.replace("named.test", "unknown.test"));
-    reload(&world, 4).await;
+    world.attempt_reload(4).await;
     assert_eq!(world.judge(named()).await, (502, "upstream_unreachable".into()));
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
     assert_eq!(
@@ -211,7 +205,7 @@ async fn an_issuer_that_was_never_read_keeps_no_file_from_coming_into_force() {
     assert!(world.client().handshake().await.is_ok(), "control: not revoked yet");
 
     let new = rotate(&world);
-    reload(&world, 1).await;
+    world.attempt_reload(1).await;
     let stream = world.anonymous().raw_stream().await.expect("a handshake");
     assert_eq!(stream.get_ref().1.peer_certificates().expect("a certificate")[0].as_ref(), new);
     assert!(world.client().handshake().await.is_err(), "the client's certificate is revoked");
@@ -238,7 +232,7 @@ async fn an_issuer_that_is_down_keeps_its_keys_when_a_reload_calls_it_in_another
     world.gateway.folder().write("issuer-ca.pem", &(world.authority.pem() + &others.pem()));
     let text = text.replace("    trust_anchors: [ca.pem]\n", "    trust_anchors: [issuer-ca.pem]\n");
     world.gateway.folder().write("gateway.yaml", &text);
-    reload(&world, 1).await;
+    world.attempt_reload(1).await;
     assert_eq!(shown(&world).await, new);
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "by the keys that were read before");
     assert_eq!(world.gateway.admin("/readyz").await, (200, "ok\n".to_owned()));
@@ -249,13 +243,13 @@ async fn an_issuer_that_is_down_keeps_its_keys_when_a_reload_calls_it_in_another
     let other = text.replace(world.issuer.issuer(), "https://localhost:9/other");
     assert_ne!(other, text);
     world.gateway.folder().write("gateway.yaml", &other);
-    reload(&world, 2).await;
+    world.attempt_reload(2).await;
     assert_eq!(world.judge(world.request()).await.0, 401, "the tokens are those of the issuer that was removed");
     assert_eq!(world.gateway.admin("/readyz").await.0, 200, "a reload takes no gateway out of service");
 
     world.gateway.folder().write("gateway.yaml", &text);
     world.issuer.restart().await.unwrap();
-    reload(&world, 3).await;
+    world.attempt_reload(3).await;
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
     assert_eq!(state(&world, "keys", "bank").await, "good");
 }
@@ -272,7 +266,7 @@ async fn a_new_issuer_that_says_nothing_delays_a_reload_for_a_bounded_time() {
     );
     world.gateway.folder().write("gateway.yaml", &text.replace("issuers:\n", &second));
     let new = rotate(&world);
-    reload(&world, 1).await;
+    world.attempt_reload(1).await;
     assert_eq!(shown(&world).await, new);
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
     assert_ne!(state(&world, "keys", "second").await, "good", "control: it has not answered");
@@ -294,7 +288,7 @@ async fn status_says_which_file_is_at_fault_until_it_is_good_again() {
     let other = world.authority.server(&["localhost"]);
     folder.write("server-key.pem", &other.key_pem());
     world.clock.advance(60);
-    reload(&world, 1).await;
+    world.attempt_reload(1).await;
     let entry = resource(&world, "private_key", "server-key.pem").await;
     assert_eq!(entry["state"], "failing");
     assert!(
@@ -312,7 +306,7 @@ async fn status_says_which_file_is_at_fault_until_it_is_good_again() {
     }
 
     folder.write("server-key.pem", &key);
-    reload(&world, 2).await;
+    world.attempt_reload(2).await;
     assert_eq!(state(&world, "private_key", "server-key.pem").await, "good");
     assert_eq!(state(&world, "configuration", &configuration).await, "good");
     assert!(metric(&world, "success", "certificate", "server.pem").await > began);
@@ -322,7 +316,7 @@ async fn status_says_which_file_is_at_fault_until_it_is_good_again() {
     let text = std::fs::read_to_string(&configuration).unwrap();
     std::fs::copy(folder.path().join("server.pem"), folder.path().join("new.pem")).unwrap();
     folder.write("gateway.yaml", &text.replace("certificate: server.pem", "certificate: new.pem"));
-    reload(&world, 3).await;
+    world.attempt_reload(3).await;
     assert_eq!(state(&world, "certificate", "new.pem").await, "good");
     let (_, status) = world.gateway.admin("/status").await;
     assert!(!status.contains("\"server.pem\""), "{status}");

@@ -88,6 +88,28 @@ impl World {
         Self { authority, c1, c2, issuer, accounts, gateway, clock }
     }
 
+    /// Changes gateway.yaml and reloads it, which succeeds; it is the reload with this number.
+    pub async fn reload(&self, number: usize, adjust: impl FnOnce(String) -> String) {
+        self.edit(adjust);
+        self.attempt_reload(number).await;
+        let metrics = self.gateway.admin("/metrics").await.1;
+        assert!(metrics.contains("\nfapi_gateway_config_last_reload_success 1\n"), "{metrics}");
+    }
+
+    /// Changes gateway.yaml.
+    pub fn edit(&self, adjust: impl FnOnce(String) -> String) {
+        let folder = self.gateway.folder();
+        let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).expect("gateway.yaml");
+        folder.write("gateway.yaml", &adjust(text));
+    }
+
+    /// Reloads, whether or not that succeeds; it is the reload with this number.
+    pub async fn attempt_reload(&self, number: usize) {
+        let control = self.gateway.control();
+        control.reload();
+        tokio::time::timeout(DEADLINE, control.reloads(number)).await.expect("the reload ends");
+    }
+
     /// A client that presents `C1`.
     pub fn client(&self) -> Client {
         self.anonymous().certificate(&self.c1)

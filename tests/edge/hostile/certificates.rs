@@ -39,17 +39,6 @@ async fn refusal(world: &World, credential: &Credential) -> Option<AlertDescript
     seen[0]
 }
 
-/// Changes gateway.yaml and reloads it.
-async fn reload(world: &World, count: usize, adjust: impl FnOnce(String) -> String) {
-    let folder = world.gateway.folder();
-    let text = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
-    folder.write("gateway.yaml", &adjust(text));
-    world.gateway.control().reload();
-    timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
-    let metrics = world.gateway.admin("/metrics").await.1;
-    assert!(metrics.contains("fapi_gateway_config_last_reload_success 1"), "{metrics}");
-}
-
 /// Adds keys to `client_certificates`.
 fn with(keys: &str) -> impl FnOnce(String) -> String {
     move |text| {
@@ -253,7 +242,7 @@ async fn net_14_a_handshake_takes_what_only_the_second_validator_supports() {
     let folder = world.gateway.folder();
     folder.write("ca.crl", &pem(&ca.version_one_list(&[], |_| {})));
     folder.write("limited.crl", &pem(&limited.version_one_list(&[&revoked], |_| {})));
-    reload(&world, 1, with(", revocation_lists: [ca.crl, limited.crl]")).await;
+    world.reload(1, with(", revocation_lists: [ca.crl, limited.crl]")).await;
     assert_eq!(first.judge(&world).await, "ok", "control");
     assert_eq!(second.judge(&world).await, "certificate_missing");
     assert_eq!(refusal(&world, &revoked).await, Some(AlertDescription::CertificateRevoked));
@@ -285,7 +274,7 @@ async fn dec_10_extended_key_usage_is_what_the_configuration_says() {
         (", extended_key_usage: any", [true; 5], [true; 3]),
     ];
     for (count, (keys, leaves, intermediates)) in table.into_iter().enumerate() {
-        reload(&world, count + 1, with(keys)).await;
+        world.reload(count + 1, with(keys)).await;
         for (credential, good) in certificates.iter().zip(leaves).chain(authorities.iter().zip(intermediates)) {
             let expected = (!good).then_some(AlertDescription::UnsupportedCertificate);
             assert_eq!(refusal(&world, credential).await, expected, "{keys:?}");
@@ -293,7 +282,7 @@ async fn dec_10_extended_key_usage_is_what_the_configuration_says() {
     }
     // The same rule applies to open connections.
     let (mut plain, mut named) = (Open::new(&world, &certificates[2]).await, Open::new(&world, &certificates[0]).await);
-    reload(&world, 5, with(", extended_key_usage: client_auth")).await;
+    world.reload(5, with(", extended_key_usage: client_auth")).await;
     assert_eq!(plain.judge(&world).await, "certificate_missing");
     assert_eq!(named.judge(&world).await, "ok", "control");
 }
@@ -303,7 +292,7 @@ async fn net_16_a_certificate_that_is_revoked_loses_its_open_connections() {
     let world = World::start().await;
     let (mut first, mut second) = (Open::new(&world, &world.c1).await, Open::new(&world, &world.c2).await);
     world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&world.c1]));
-    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    world.reload(1, with(", revocation_lists: [ca.crl]")).await;
     for _ in 0..2 {
         assert_eq!(first.judge(&world).await, "certificate_missing");
         assert_eq!(second.judge(&world).await, "ok", "control");
@@ -314,7 +303,7 @@ async fn net_16_a_certificate_that_is_revoked_loses_its_open_connections() {
     assert_eq!(refusal(&world, &world.c2).await, None, "control");
 
     // Where a certificate is required, a connection without one is refused.
-    reload(&world, 2, |text| text.replace("mode: optional", "mode: required")).await;
+    world.reload(2, |text| text.replace("mode: optional", "mode: required")).await;
     assert_eq!(first.judge_public(&world).await, "connection_outdated");
     assert_eq!(second.judge_public(&world).await, "ok", "control");
 }
@@ -324,7 +313,7 @@ async fn net_16_a_required_certificate_that_is_trusted_no_more_ends_every_reques
     let world = World::with(|scene| scene.replace("mode: optional", "mode: required")).await;
     let (mut first, mut second) = (Open::new(&world, &world.c1).await, Open::new(&world, &world.c2).await);
     world.gateway.folder().write("ca.crl", &world.authority.revocation_list_pem(&[&world.c1]));
-    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    world.reload(1, with(", revocation_lists: [ca.crl]")).await;
     let before = world.accounts.server().heads();
     assert_eq!(first.judge_public(&world).await, "connection_outdated");
     assert_eq!(world.accounts.server().heads(), before, "nothing is forwarded");
@@ -333,10 +322,11 @@ async fn net_16_a_required_certificate_that_is_trusted_no_more_ends_every_reques
 
     // Another authority replaces ours: no client's certificate is trusted any longer.
     world.gateway.folder().write("other.pem", &Authority::new("Other CA").pem());
-    reload(&world, 2, |text| {
-        text.replace("trust_anchors: [ca.pem], revocation_lists: [ca.crl] }", "trust_anchors: [other.pem] }")
-    })
-    .await;
+    world
+        .reload(2, |text| {
+            text.replace("trust_anchors: [ca.pem], revocation_lists: [ca.crl] }", "trust_anchors: [other.pem] }")
+        })
+        .await;
     assert_eq!(second.judge(&world).await, "connection_outdated");
 }
 
@@ -345,7 +335,7 @@ async fn net_16_a_list_past_its_next_update_refuses_until_it_is_replaced() {
     let world = World::start().await;
     let folder = world.gateway.folder();
     folder.write("ca.crl", &list_for(&world.authority, &world.clock, &[&world.c2], 1000));
-    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    world.reload(1, with(", revocation_lists: [ca.crl]")).await;
     let next_update = world.clock.now() + 1000;
     let metrics = world.gateway.admin("/metrics").await.1;
     let shown =
@@ -363,7 +353,7 @@ async fn net_16_a_list_past_its_next_update_refuses_until_it_is_replaced() {
 
     // A newer list next to the old one is enough.
     folder.write("newer.crl", &list_for(&world.authority, &world.clock, &[], 1000));
-    reload(&world, 2, with(", revocation_lists: [ca.crl, newer.crl]")).await;
+    world.reload(2, with(", revocation_lists: [ca.crl, newer.crl]")).await;
     assert_eq!(open.judge(&world).await, "ok");
     assert_eq!(refusal(&world, &world.c1).await, None);
     assert_eq!(refusal(&world, &world.c2).await, None, "the newer list no longer names it");
@@ -374,7 +364,7 @@ async fn net_16_a_list_past_its_next_update_goes_on_counting_where_that_is_said(
     let world = World::start().await;
     let folder = world.gateway.folder();
     folder.write("ca.crl", &list_for(&world.authority, &world.clock, &[&world.c2], 1000));
-    reload(&world, 1, with(", revocation_lists: [ca.crl], revocation_list_expired: accept")).await;
+    world.reload(1, with(", revocation_lists: [ca.crl], revocation_list_expired: accept")).await;
     let mut open = Open::new(&world, &world.c1).await;
     world.clock.advance(2000);
     assert_eq!(open.judge(&world).await, "ok");
@@ -392,11 +382,11 @@ async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() 
     folder.write("between.crl", &between.revocation_list_pem(&[]));
     folder.write("forged.crl", &namesake.revocation_list_pem(&[]));
     let unknown = Some(AlertDescription::UnknownCA);
-    reload(&world, 1, with(", revocation_lists: [ca.crl]")).await;
+    world.reload(1, with(", revocation_lists: [ca.crl]")).await;
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (None, unknown));
-    reload(&world, 2, with(", revocation_lists: [between.crl]")).await;
+    world.reload(2, with(", revocation_lists: [between.crl]")).await;
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (unknown, unknown));
-    reload(&world, 3, with(", revocation_lists: [between.crl, ca.crl]")).await;
+    world.reload(3, with(", revocation_lists: [between.crl, ca.crl]")).await;
     assert_eq!((refusal(&world, &world.c1).await, refusal(&world, &below).await), (None, None));
     // An authority can be revoked as well.
     let (_, own) = x509_parser::parse_x509_certificate(between.der()).unwrap();
@@ -410,13 +400,13 @@ async fn net_16_every_certificate_below_the_anchor_needs_a_list_of_its_issuer() 
     });
     let mut open = Open::new(&world, &below).await;
     folder.write("ca.crl", &pem(&list));
-    reload(&world, 4, |text| text).await;
+    world.reload(4, |text| text).await;
     assert_eq!(open.judge(&world).await, "certificate_missing");
     assert_eq!(refusal(&world, &below).await, Some(AlertDescription::CertificateRevoked));
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
     // Only the issuer can declare a certificate good.
     folder.write("ca.crl", &world.authority.revocation_list_pem(&[]));
-    reload(&world, 5, with(", revocation_lists: [forged.crl, ca.crl]")).await;
+    world.reload(5, with(", revocation_lists: [forged.crl, ca.crl]")).await;
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
     assert!(refusal(&world, &below).await.is_some());
 }
@@ -433,7 +423,7 @@ async fn net_16_an_authority_that_changed_its_key_has_a_list_for_each() {
     folder.write("below.crl", &below.revocation_list_pem(&[]));
     let below = below.client("client");
     for (count, lists) in ["old.crl, new.crl, below.crl", "below.crl, new.crl, old.crl"].into_iter().enumerate() {
-        reload(&world, count + 1, with(&format!(", revocation_lists: [{lists}]"))).await;
+        world.reload(count + 1, with(&format!(", revocation_lists: [{lists}]"))).await;
         for good in [&world.c1, &kept, &below] {
             assert_eq!(refusal(&world, good).await, None, "{lists}");
         }
@@ -442,7 +432,7 @@ async fn net_16_an_authority_that_changed_its_key_has_a_list_for_each() {
         }
     }
     // The list of one key does not cover the certificates of the other.
-    reload(&world, 3, with(", revocation_lists: [old.crl, below.crl]")).await;
+    world.reload(3, with(", revocation_lists: [old.crl, below.crl]")).await;
     assert_eq!(refusal(&world, &world.c1).await, None, "control");
     for bad in [&kept, &revoked, &below] {
         assert_eq!(refusal(&world, bad).await, Some(AlertDescription::UnknownCA));
@@ -521,15 +511,15 @@ async fn net_28_net_29_a_client_is_asked_for_what_counts_and_for_no_more() {
     // More names than fit: the list is empty, the client chooses, and its certificate is checked as usual.
     let many: String = (0..200).map(|number| Authority::new(&format!("Authority {number:050}")).pem()).collect();
     world.gateway.folder().write("many.pem", &(world.authority.pem() + &many));
-    reload(&world, 1, |text| text.replacen("trust_anchors: [ca.pem] }", "trust_anchors: [many.pem] }", 1)).await;
+    world.reload(1, |text| text.replacen("trust_anchors: [ca.pem] }", "trust_anchors: [many.pem] }", 1)).await;
     assert_eq!(asked(&world).await, Some(Vec::new()));
     assert_eq!(refusal(&world, &world.c1).await, None);
     let stranger = Authority::new("Other CA").client("c");
     assert_eq!(refusal(&world, &stranger).await, Some(AlertDescription::UnknownCA));
     let chain = "mode: optional, trust: chain, trust_anchors: [many.pem]";
-    reload(&world, 2, |text| text.replace(chain, "mode: optional, trust: possession")).await;
+    world.reload(2, |text| text.replace(chain, "mode: optional, trust: possession")).await;
     assert_eq!(asked(&world).await, Some(Vec::new()), "RFC 8705 §6.2: any certificate");
-    reload(&world, 3, |text| text.replace("mode: optional, trust: possession", "mode: none")).await;
+    world.reload(3, |text| text.replace("mode: optional, trust: possession", "mode: none")).await;
     assert_eq!(asked(&world).await, None);
 }
 

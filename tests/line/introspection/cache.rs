@@ -393,8 +393,7 @@ async fn int_17_another_identity_of_the_gateway_asks_anew() {
     let token = world.opaque(&world.token());
     assert_eq!(judge(&world, &token).await, ok());
     let reload = async |count: usize| {
-        world.gateway.control().reload();
-        tokio::time::timeout(DEADLINE, world.gateway.control().reloads(count)).await.expect("the reload finishes");
+        world.attempt_reload(count).await;
         world.gateway.ready().await;
     };
     reload(1).await;
