@@ -11,6 +11,7 @@ mod errors;
 mod introspection;
 mod keys;
 mod metadata;
+mod path_variables;
 mod rejects;
 mod revocations;
 mod vectors;

@@ -131,6 +131,7 @@ impl Step {
                 | PolicyError::SubjectMissing { .. }
                 | PolicyError::TokenLifetimeExceeded { .. }
                 | PolicyError::ClaimRefused { .. }
+                | PolicyError::ClaimIncomparable { .. }
                 | PolicyError::AuthorizationDetailsMalformed
                 | PolicyError::AuthorizationDetailsInsufficient { .. }
                 | PolicyError::BodyTypeUnsupported

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fapi::policy::{
     Authentication, BodyMember, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule,
-    Needed, Operand, Requirements, Scalar, TokenLifetime,
+    Operand, Requirements, Scalar, TokenLifetime,
 };
 use fapi::route::Pattern;
 
@@ -43,7 +43,7 @@ impl Build<'_> {
             }
             self.valid(&at, TokenLifetime::new(longest.0))
         });
-        let claims = self.required_claims(&at.key("claims"), entry.claims.as_deref());
+        let claims = self.required_claims(&at.key("claims"), entry.claims.as_deref(), pattern);
         let details = entry.authorization_details.as_deref();
         let details = self.required_details(&at.key("authorization_details"), details, pattern);
         let authentication = entry.authentication.as_ref();
@@ -71,17 +71,29 @@ impl Build<'_> {
         self.valid(at, clients)
     }
 
-    fn required_claims(&mut self, at: &KeyPath, entries: Option<&[file::RequiredClaim]>) -> Option<Vec<ClaimRule>> {
-        self.rules(at, entries, "name a claim, or remove the key", Self::required_claim)
+    fn required_claims(
+        &mut self,
+        at: &KeyPath,
+        entries: Option<&[file::RequiredClaim]>,
+        pattern: Option<&Pattern>,
+    ) -> Option<Vec<ClaimRule>> {
+        self.rules(at, entries, "name a claim, or remove the key", |build, at, entry| {
+            build.required_claim(at, entry, pattern)
+        })
     }
 
-    fn required_claim(&mut self, at: &KeyPath, entry: &file::RequiredClaim) -> Option<ClaimRule> {
+    fn required_claim(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::RequiredClaim,
+        pattern: Option<&Pattern>,
+    ) -> Option<ClaimRule> {
         let way_out = "write a JSON pointer, such as `/acr` or `/consent/status`";
         let claim = self.text(&at.key("claim"), entry.claim.as_deref(), way_out);
         let needed = match (&entry.equals, &entry.one_of, &entry.contains) {
-            (Some(value), None, None) => Needed::OneOf(vec![scalar(value)]),
-            (None, Some(values), None) => Needed::OneOf(values.iter().map(scalar).collect()),
-            (None, None, Some(value)) => Needed::Contains(scalar(value)),
+            (Some(value), None, None) => self.operand(&at.key("equals"), value, pattern).map(Comparison::Equals),
+            (None, Some(values), None) => Some(Comparison::OneOf(values.iter().map(scalar).collect())),
+            (None, None, Some(value)) => self.operand(&at.key("contains"), value, pattern).map(Comparison::Contains),
             _ => {
                 // One whose value cannot be read is not missing.
                 let written = ["equals", "one_of", "contains"].map(|key| at.key(key));
@@ -89,9 +101,14 @@ impl Build<'_> {
                 return None;
             }
         };
-        match ClaimRule::new(claim?, needed) {
+        match ClaimRule::new(claim?, needed?) {
             Err(error @ InvalidPolicy::ClaimValues) => {
                 self.report.empty(&at.key("one_of"), &error.to_string());
+                None
+            }
+            Err(error @ InvalidPolicy::ClaimBody) => {
+                let key = if entry.equals.is_some() { "equals" } else { "contains" };
+                self.problem(&at.key(key), error.to_string());
                 None
             }
             rule => self.valid(&at.key("claim"), rule),
@@ -196,12 +213,7 @@ impl Build<'_> {
         Some(match operand {
             file::Operand::Value(value) => Operand::Value(scalar(value)),
             file::Operand::Path(name) => {
-                // The problem of a path that cannot be read is reported there.
-                let pattern = pattern?;
-                let Some(segment) = pattern.variable(name) else {
-                    self.unknown(at, "variable of the path is named", name, pattern.variables(), false);
-                    return None;
-                };
+                let segment = self.path_variable(at, name, pattern)?;
                 Operand::Path { name: name.as_str().into(), segment }
             }
             file::Operand::Query(name) => {
@@ -214,6 +226,17 @@ impl Build<'_> {
             file::Operand::Method => Operand::Method,
             file::Operand::Body(pointer) => Operand::Body(self.valid(at, BodyMember::new(pointer))?),
         })
+    }
+
+    /// The index of the segment with this name, in the pattern of the route's path if that can be read; the problem of
+    /// one that cannot is reported there.
+    pub(super) fn path_variable(&mut self, at: &KeyPath, name: &str, pattern: Option<&Pattern>) -> Option<usize> {
+        let pattern = pattern?;
+        let segment = pattern.variable(name);
+        if segment.is_none() {
+            self.unknown(at, "variable of the path is named", name, pattern.variables(), false);
+        }
+        segment
     }
 
     fn authentication_of_user(&mut self, at: &KeyPath, entry: &file::RequiredAuthentication) -> Option<Authentication> {

@@ -59,13 +59,13 @@ pub(in crate::config) struct RequiredClaim {
     /// The JSON pointer to it, such as `/consent/status` (RFC 6901).
     #[schemars(required)]
     pub(in crate::config) claim: Option<String>,
-    /// The value that it has to be.
-    pub(in crate::config) equals: Option<Scalar>,
+    /// What it has to be: a value, or what the request has, such as `{ path: account_id }`; not a member of the body.
+    pub(in crate::config) equals: Option<Operand>,
     /// The values of which it has to be one.
     #[schemars(length(min = 1))]
     pub(in crate::config) one_of: Option<Vec<Scalar>>,
-    /// The value that it has to contain; it is a list then.
-    pub(in crate::config) contains: Option<Scalar>,
+    /// What it has to contain; it is a list then.
+    pub(in crate::config) contains: Option<Operand>,
 }
 
 /// What one element of `authorization_details` must have, all of it.
@@ -131,7 +131,7 @@ pub(in crate::config) struct RequiredAuthentication {
     pub(in crate::config) max_age: Option<Duration>,
 }
 
-/// What a member is compared with.
+/// What a claim or a member is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Operand {
     /// A value.

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::amount::Amount;
+use super::comparison::Comparison;
 use super::error::{InvalidPolicy, PolicyError};
-use super::request::{BodyMember, Operand, Part, RequestValues};
-use super::value::{Pointer, Scalar, list};
+use super::request::{Part, RequestValues};
+use super::value::Pointer;
 use crate::text::{Names, printable};
 use crate::token::Claims;
 
@@ -39,19 +39,6 @@ pub struct MemberRule {
     needed: Comparison,
 }
 
-/// What a member has to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// This value.
-    Equals(Operand),
-    /// One of these values, of which there is at least one.
-    OneOf(Vec<Scalar>),
-    /// A list that contains this value.
-    Contains(Operand),
-    /// An amount in the currency of this one, and at least as much.
-    Covers(BodyMember),
-}
-
 impl DetailRule {
     /// A rule for elements of this type, compared exactly.
     ///
@@ -70,7 +57,8 @@ impl DetailRule {
     pub(super) fn shown(&self) -> String {
         let lists = self.lists().into_iter().filter(|(_, wanted)| !wanted.is_empty());
         let lists = lists.map(|(name, wanted)| format!(", {name} {}", Names::of(wanted)));
-        let members = self.needs.members.iter().map(|member| format!(", {}", member.shown()));
+        let members = self.needs.members.iter();
+        let members = members.map(|member| format!(", {}", member.needed.shown(member.pointer.as_str())));
         let harmless = self.needs.harmless_members.as_ref().map(|names| match &**names {
             [] => ", no other members".to_owned(),
             names => format!(", no other members but {}", Names::of(names)),
@@ -184,23 +172,7 @@ impl MemberRule {
     /// [`InvalidPolicy::DetailPointer`], [`InvalidPolicy::ClaimValues`].
     pub fn new(pointer: &str, needed: Comparison) -> Result<Self, InvalidPolicy> {
         let pointer = Pointer::parse(pointer).ok_or(InvalidPolicy::DetailPointer)?;
-        match &needed {
-            Comparison::OneOf(values) if values.is_empty() => Err(InvalidPolicy::ClaimValues),
-            Comparison::OneOf(_) | Comparison::Equals(_) | Comparison::Contains(_) | Comparison::Covers(_) => {
-                Ok(Self { pointer, needed })
-            }
-        }
-    }
-
-    fn shown(&self) -> String {
-        let member = self.pointer.as_str();
-        match &self.needed {
-            Comparison::Equals(Operand::Value(value)) => format!("{member} {value}"),
-            Comparison::Equals(operand) => format!("{member} equal to {}", operand.shown()),
-            Comparison::OneOf(values) => format!("{member} one of [{}]", list(values)),
-            Comparison::Contains(operand) => format!("{member} with {}", operand.shown()),
-            Comparison::Covers(amount) => format!("{member} of at least {}", amount.shown()),
-        }
+        Ok(Self { pointer, needed: needed.checked()? })
     }
 
     fn judge<'e>(&'e self, element: &'e Map<String, Value>, part: Part<'_>) -> Result<(), Missing<'e>> {
@@ -210,36 +182,6 @@ impl MemberRule {
             Some(false) => Err(Missing::Value(&self.pointer)),
             None => Err(Missing::Request(&self.needed)),
         }
-    }
-}
-
-impl Comparison {
-    /// Whether its other side is in the body.
-    const fn compares_body(&self) -> bool {
-        match self {
-            Self::Equals(operand) | Self::Contains(operand) => matches!(operand, Operand::Body(_)),
-            Self::OneOf(_) => false,
-            Self::Covers(_) => true,
-        }
-    }
-
-    /// `None` if the request does not have what the value is compared with.
-    fn is_met_by(&self, value: &Value, part: Part<'_>) -> Option<bool> {
-        Some(match self {
-            Self::Equals(operand) => operand.of(part)?.is(value),
-            Self::OneOf(values) => values.iter().any(|wanted| wanted.is(value)),
-            Self::Contains(operand) => {
-                let wanted = operand.of(part)?;
-                value.as_array().is_some_and(|values| values.iter().any(|one| wanted.is(one)))
-            }
-            Self::Covers(amount) => {
-                let wanted = match part {
-                    Part::Body(body) => Amount::read(amount.find(body)?)?,
-                    Part::Head(_) => return None,
-                };
-                Amount::read(value).is_some_and(|granted| granted.covers(wanted))
-            }
-        })
     }
 }
 
@@ -359,11 +301,7 @@ impl Lack<'_> {
             Missing::Entry(list, entry) => format!("the nearest has no {entry:?} in {list}"),
             Missing::Member(pointer) => format!("the nearest has no {}", pointer.as_str()),
             Missing::Value(pointer) => format!("{} of the nearest is not what it has to be", pointer.as_str()),
-            Missing::Request(Comparison::Equals(operand) | Comparison::Contains(operand)) => {
-                format!("{} is missing or has more than one reading", operand.shown())
-            }
-            Missing::Request(Comparison::Covers(amount)) => format!("{} is not an amount", amount.shown()),
-            Missing::Request(Comparison::OneOf(values)) => format!("nothing is one of [{}]", list(values)),
+            Missing::Request(comparison) => comparison.lack_of_request(),
             Missing::Knowledge(name) => format!("the nearest has the member {:?}, which may limit it", printable(name)),
         }
     }
@@ -375,6 +313,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::{BodyMember, Operand, Scalar};
     use super::*;
     use crate::UnixTime;
     use crate::testing::introspected;

@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::comparison::Comparison;
 use super::error::{InvalidPolicy, PolicyError};
-use super::value::{Pointer, Scalar, list};
+use super::request::{Part, RequestValues};
+use super::value::Pointer;
 use crate::text::shown_value;
 use crate::token::Claims;
 
@@ -11,29 +13,18 @@ use crate::token::Claims;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRule {
     pointer: Pointer,
-    needed: Needed,
-}
-
-/// What a claim has to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Needed {
-    /// One of these values, of which there is at least one.
-    OneOf(Vec<Scalar>),
-    /// A list that contains this value.
-    Contains(Scalar),
+    needed: Comparison,
 }
 
 impl ClaimRule {
     /// A rule for the claim that a JSON pointer names, such as `/consent/status`.
     ///
     /// # Errors
-    /// [`InvalidPolicy::Pointer`], [`InvalidPolicy::ClaimValues`].
-    pub fn new(pointer: &str, needed: Needed) -> Result<Self, InvalidPolicy> {
+    /// [`InvalidPolicy::Pointer`], [`InvalidPolicy::ClaimValues`], [`InvalidPolicy::ClaimBody`].
+    pub fn new(pointer: &str, needed: Comparison) -> Result<Self, InvalidPolicy> {
         let pointer = Pointer::parse(pointer).ok_or(InvalidPolicy::Pointer)?;
-        match &needed {
-            Needed::OneOf(values) if values.is_empty() => Err(InvalidPolicy::ClaimValues),
-            Needed::OneOf(_) | Needed::Contains(_) => Ok(Self { pointer, needed }),
-        }
+        let needed = needed.checked()?;
+        if needed.compares_body() { Err(InvalidPolicy::ClaimBody) } else { Ok(Self { pointer, needed }) }
     }
 
     fn find<'c>(&self, claims: &'c Claims) -> Option<&'c Value> {
@@ -42,12 +33,7 @@ impl ClaimRule {
 
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
-        let claim = self.pointer.as_str();
-        match &self.needed {
-            Needed::OneOf(values) if values.len() == 1 => format!("{claim} {}", list(values)),
-            Needed::OneOf(values) => format!("{claim} one of [{}]", list(values)),
-            Needed::Contains(value) => format!("{claim} with {value}"),
-        }
+        self.needed.shown(self.pointer.as_str())
     }
 
     /// What a token has in its place.
@@ -55,28 +41,54 @@ impl ClaimRule {
         format!("{} {}", self.pointer.as_str(), shown_value(self.find(claims)))
     }
 
-    pub(super) fn check(&self, claims: &Claims) -> Result<(), PolicyError> {
-        let value = self.find(claims);
-        let met = value.is_some_and(|value| match &self.needed {
-            Needed::OneOf(values) => values.iter().any(|wanted| wanted.is(value)),
-            Needed::Contains(wanted) => value.as_array().is_some_and(|values| values.iter().any(|one| wanted.is(one))),
-        });
-        if met {
-            return Ok(());
+    pub(super) fn check(&self, claims: &Claims, request: &dyn RequestValues) -> Result<(), PolicyError> {
+        let (value, claim) = (self.find(claims), self.pointer.as_str());
+        match value.map(|value| self.needed.is_met_by(value, Part::Head(request))) {
+            Some(Some(true)) => Ok(()),
+            Some(Some(false)) | None => {
+                Err(PolicyError::ClaimRefused { claim: claim.into(), found: shown_value(value) })
+            }
+            Some(None) => {
+                let lack = self.needed.lack_of_request().into();
+                Err(PolicyError::ClaimIncomparable { claim: claim.into(), lack })
+            }
         }
-        Err(PolicyError::ClaimRefused { claim: self.pointer.as_str().into(), found: shown_value(value) })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use serde_json::json;
 
+    use super::super::{BodyMember, Operand, Scalar};
     use super::*;
     use crate::UnixTime;
     use crate::testing::introspected;
 
-    fn judge(pointer: &str, needed: Needed) -> Result<(), PolicyError> {
+    /// `GET /accounts/1001?level=2`, with a second segment that has more than one reading if there is no text for it.
+    struct Sent(Option<&'static str>);
+
+    impl RequestValues for Sent {
+        fn method(&self) -> &str {
+            "GET"
+        }
+
+        fn segment(&self, index: usize) -> Option<Cow<'_, str>> {
+            [Some("accounts"), self.0].get(index).copied().flatten().map(Cow::from)
+        }
+
+        fn query(&self) -> Option<&str> {
+            Some("level=2")
+        }
+    }
+
+    fn judge(pointer: &str, needed: Comparison) -> Result<(), PolicyError> {
+        judge_for(Sent(Some("1001")), pointer, needed)
+    }
+
+    fn judge_for(request: Sent, pointer: &str, needed: Comparison) -> Result<(), PolicyError> {
         let answer = json!({
             "active": true,
             "consent": { "status": "authorised", "a/b": 1, "m~n": true, "": "nothing" },
@@ -88,9 +100,17 @@ mod tests {
             "said": "2",
             "nested": [{ "deep": [[true]] }],
             "null": null,
+            "account_ids": ["1000", "1001"],
+            "numbers": [1001],
+            "account_id": "1001",
+            "operation": "GET",
         });
         let token = introspected(&answer, UnixTime(0));
-        ClaimRule::new(pointer, needed).unwrap().check(token.claims_for_audit())
+        ClaimRule::new(pointer, needed).unwrap().check(token.claims_for_audit(), &request)
+    }
+
+    fn path() -> Operand {
+        Operand::Path { name: "account_id".into(), segment: 1 }
     }
 
     fn text(text: &str) -> Scalar {
@@ -99,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_found_by_its_pointer_and_compared_exactly() {
-        let is = |pointer: &str, value: Scalar| judge(pointer, Needed::OneOf(vec![text("other"), value])).is_ok();
+        let is = |pointer: &str, value: Scalar| judge(pointer, Comparison::OneOf(vec![text("other"), value])).is_ok();
         for (pointer, value) in [
             ("/consent/status", text("authorised")),
             ("/consent/a~1b", Scalar::Number(1)),
@@ -138,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_list_contains_a_value_and_a_text_contains_nothing() {
-        let contains = |pointer: &str, value: Scalar| judge(pointer, Needed::Contains(value)).is_ok();
+        let contains =
+            |pointer: &str, value: Scalar| judge(pointer, Comparison::Contains(Operand::Value(value))).is_ok();
         assert!(contains("/roles", text("AISP")) && contains("/roles", Scalar::Number(7))); // control
         for (pointer, value) in [
             ("/roles", text("aisp")),
@@ -157,20 +178,72 @@ mod tests {
         for (pointer, found) in
             [("/consent/status", "\"authorised\""), ("/roles", "a list"), ("/missing", "missing"), ("/level", "2")]
         {
-            let refused = judge(pointer, Needed::OneOf(vec![text("x")])).unwrap_err();
+            let refused = judge(pointer, Comparison::OneOf(vec![text("x")])).unwrap_err();
             assert_eq!(refused, PolicyError::ClaimRefused { claim: pointer.into(), found: found.into() });
         }
     }
 
     #[test]
     fn a_pointer_that_is_none_or_names_all_claims_and_a_rule_without_values_do_not_exist() {
-        let new = |pointer: &str| ClaimRule::new(pointer, Needed::Contains(text("a"))).map(drop);
+        let contains = || Comparison::Contains(Operand::Value(text("a")));
+        let new = |pointer: &str| ClaimRule::new(pointer, contains()).map(drop);
         for pointer in ["/a", "/", "/a~0", "/a/~01"] {
             assert_eq!(new(pointer), Ok(()), "{pointer:?}"); // control
         }
         for pointer in ["", "a", "a/b", "/a~", "/a~2", "/~x", "#/a"] {
             assert_eq!(new(pointer), Err(InvalidPolicy::Pointer), "{pointer:?}");
         }
-        assert_eq!(ClaimRule::new("/a", Needed::OneOf(Vec::new())), Err(InvalidPolicy::ClaimValues));
+        assert_eq!(ClaimRule::new("/a", Comparison::OneOf(Vec::new())), Err(InvalidPolicy::ClaimValues));
+    }
+
+    #[test]
+    fn a_claim_is_compared_with_the_path_the_query_and_the_method() {
+        let query = || Operand::Query("level".into());
+        for (pointer, needed) in [
+            ("/account_ids", Comparison::Contains(path())),
+            ("/account_id", Comparison::Equals(path())),
+            ("/said", Comparison::Equals(query())),
+            ("/operation", Comparison::Equals(Operand::Method)),
+        ] {
+            assert_eq!(judge(pointer, needed), Ok(()), "{pointer}"); // control
+        }
+        for (pointer, needed) in [
+            ("/account_ids", Comparison::Equals(path())),
+            ("/account_ids/0", Comparison::Equals(path())),
+            ("/account_id", Comparison::Contains(path())),
+            ("/numbers", Comparison::Contains(path())), // text is not equal to a number
+            ("/level", Comparison::Equals(query())),
+            ("/missing", Comparison::Equals(path())),
+            ("/said", Comparison::Equals(Operand::Method)),
+        ] {
+            assert!(matches!(judge(pointer, needed), Err(PolicyError::ClaimRefused { .. })), "{pointer}");
+        }
+        let other = judge_for(Sent(Some("1002")), "/account_ids", Comparison::Contains(path()));
+        assert_eq!(other, Err(PolicyError::ClaimRefused { claim: "/account_ids".into(), found: "a list".into() }));
+    }
+
+    #[test]
+    fn a_claim_is_compared_with_nothing_that_has_more_than_one_reading() {
+        let refused = judge_for(Sent(None), "/account_ids", Comparison::Contains(path())).unwrap_err();
+        assert_eq!(refused.code(), crate::code::Code::ClaimRefused);
+        assert_eq!(
+            refused.to_string(),
+            "{account_id} of the path is missing or has more than one reading, so the claim /account_ids cannot be compared with it"
+        );
+        let missing = judge("/said", Comparison::Equals(Operand::Query("other".into()))).unwrap_err();
+        assert!(matches!(missing, PolicyError::ClaimIncomparable { .. }), "{missing}");
+    }
+
+    #[test]
+    fn a_rule_that_would_need_the_body_does_not_exist() {
+        let body = || BodyMember::new("/account_id").unwrap();
+        assert!(ClaimRule::new("/account_id", Comparison::Equals(path())).is_ok()); // control
+        for needed in [
+            Comparison::Equals(Operand::Body(body())),
+            Comparison::Contains(Operand::Body(body())),
+            Comparison::Covers(body()),
+        ] {
+            assert_eq!(ClaimRule::new("/account_id", needed), Err(InvalidPolicy::ClaimBody));
+        }
     }
 }

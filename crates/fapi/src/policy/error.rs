@@ -40,6 +40,11 @@ pub enum InvalidPolicy {
     /// No value that a claim may have.
     #[error("no value is named; name at least one")]
     ClaimValues,
+    /// A claim that would be compared with the body.
+    #[error(
+        "a claim is compared before the body is read; compare it with the path, the query or the method, or compare the body with an element in `authorization_details`"
+    )]
+    ClaimBody,
     /// An element without a type.
     #[error("no type is named; write that of the elements, such as `payment_initiation`")]
     DetailType,
@@ -96,6 +101,14 @@ pub enum PolicyError {
         /// Its value.
         found: Box<str>,
     },
+    /// The request does not have what a claim is compared with, or not with one reading.
+    #[error("{lack}, so the claim {claim} cannot be compared with it")]
+    ClaimIncomparable {
+        /// The JSON pointer to it.
+        claim: Box<str>,
+        /// What the request does not have.
+        lack: Box<str>,
+    },
     /// `authorization_details` is not what RFC 9396 §2 says.
     #[error("authorization_details is not a list of objects that each have a type")]
     AuthorizationDetailsMalformed,
@@ -150,7 +163,7 @@ impl PolicyError {
             Self::ClientRefused { .. } => Code::ClientRefused,
             Self::SubjectMissing { .. } => Code::SubjectMissing,
             Self::TokenLifetimeExceeded { .. } => Code::TokenLifetimeExceeded,
-            Self::ClaimRefused { .. } => Code::ClaimRefused,
+            Self::ClaimRefused { .. } | Self::ClaimIncomparable { .. } => Code::ClaimRefused,
             Self::AuthorizationDetailsMalformed => Code::TokenClaimMalformed,
             Self::AuthorizationDetailsInsufficient { .. } => Code::AuthorizationDetailsInsufficient,
             Self::BodyTypeUnsupported => Code::BodyTypeUnsupported,

@@ -6,6 +6,7 @@ mod authorization_details;
 mod body;
 mod claims;
 mod clients;
+mod comparison;
 mod error;
 mod request;
 mod scopes;
@@ -20,9 +21,10 @@ use http::HeaderMap;
 
 pub use authentication::Authentication;
 pub(crate) use authorization_details::Remaining;
-pub use authorization_details::{Comparison, DetailNeeds, DetailRule, MemberRule};
-pub use claims::{ClaimRule, Needed};
+pub use authorization_details::{DetailNeeds, DetailRule, MemberRule};
+pub use claims::ClaimRule;
 pub use clients::Clients;
+pub use comparison::Comparison;
 pub use error::{InvalidPolicy, PolicyError};
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
@@ -113,7 +115,7 @@ impl Requirements {
         if let Some(lifetime) = self.token_lifetime {
             lifetime.check(claims)?;
         }
-        self.claims.iter().try_for_each(|rule| rule.check(claims))?;
+        self.claims.iter().try_for_each(|rule| rule.check(claims, request))?;
         let remaining = authorization_details::check(&self.authorization_details, claims, request)?;
         self.authentication.as_ref().map_or(Ok(()), |authentication| authentication.check(claims, now))?;
         Ok(remaining)
