@@ -44,8 +44,8 @@ fn a_permit_cannot_be_forged_and_the_compiler_is_asked() {
     let forgeries = doc.iter().filter(|line| **line == "```compile_fail").count();
     assert!(
         forgeries >= 2
-            && doc.join("\n").contains("Permit { route")
-            && doc.join("\n").contains("Permit::of(route, None)")
+            && doc.join("\n").contains("Permit { matched")
+            && doc.join("\n").contains("Permit::of(matched, None)")
     );
 }
 

@@ -94,7 +94,7 @@ pub struct Config {
     pub metadata: Metadata,
     /// The form of the bodies of refusals before a route is known.
     pub errors: ErrorFormat,
-    /// The headers that are removed from every request, including those of every route's `forward.claims`.
+    /// The headers that are removed from every request, including those that carry claims and path variables on any route.
     pub strip: StripList,
     /// How long stopping the gateway may take.
     pub drain: drain::Settings,

@@ -1,10 +1,12 @@
-//! Variables of the path, which claims are compared with.
+//! Variables of the path, which claims are compared with and which the upstream gets in headers.
 
+use bytes::Bytes;
+use http::{HeaderValue, Request};
 use serde_json::json;
 
-use crate::support::{Scene, World, request};
+use crate::support::{ORIGIN, Scene, World, request};
 
-/// A route for the accounts that a claim names, and one that takes data.
+/// A route for the accounts that a claim names, one that is public, and one that takes data.
 const ROUTES: &str = r#"  - name: account
     path: /accounts/{account_id}
     methods: [GET]
@@ -15,6 +17,13 @@ const ROUTES: &str = r#"  - name: account
         - { claim: /account_ids, contains: { path: account_id } }
         - { claim: /views/default, equals: { query: view } }
         - { claim: /operation, equals: { method: true } }
+    forward: { path_variables: { account_id: X-Account-Id } }
+  - name: branch
+    path: /branches/{branch_id}/**
+    methods: [GET]
+    public: true
+    upstream: accounts
+    forward: { path_variables: { branch_id: X-Branch } }
   - name: document
     path: /documents/{account_id}/**
     path_characters: uri
@@ -82,5 +91,36 @@ async fn a_segment_with_more_than_one_reading_is_in_no_claim() {
         ("/documents/100%2531/a", "100%31"),
     ] {
         assert_eq!(judge(target, id).await, "claim_refused", "{target} {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cc_10_the_upstream_gets_the_variable_from_the_gateway_alone() {
+    let world = World::with(routes).await;
+    let token = world.token().claim("account_ids", json!(["1001", "a b", "caf\u{e9}"]));
+    let token = world.sign(&token.claim("views", json!({ "default": "full" })).claim("operation", "GET"));
+    for client in [world.client().h1(), world.client().h2()] {
+        let seen = async |mut request: Request<Bytes>| {
+            for name in ["x-account-id", "x_account_id", "x-branch"] {
+                request.headers_mut().insert(name, HeaderValue::from_static("of the client"));
+            }
+            world.accounts.clear();
+            assert_eq!(world.judge_from(&client, request).await.1, "ok");
+            let seen = world.accounts.requests().remove(0);
+            let one = |name: &str| {
+                assert!(seen.headers.get_all(name).iter().count() < 2, "{name}");
+                seen.header(name).map(str::to_owned)
+            };
+            assert_eq!(one("x_account_id"), None);
+            (one("x-account-id"), one("x-branch"))
+        };
+        let public = |path: &str| Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap();
+        for (path, expected) in [("1001", "1001"), ("a%20b", "a b"), ("caf%C3%A9", "caf%C3%A9")] {
+            let request = request(&format!("/accounts/{path}?view=full"), &token);
+            assert_eq!(seen(request).await, (Some(expected.to_owned()), None), "{path}");
+        }
+        assert_eq!(seen(public("/branches/north/open")).await, (None, Some("north".to_owned())));
+        // Routes that do not forward it have it removed too.
+        assert_eq!(seen(public("/health")).await, (None, None));
     }
 }

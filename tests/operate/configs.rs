@@ -870,7 +870,9 @@ fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
-        let chosen = ["upstreams", "error_templates", "stores"].contains(&&*general) || general.ends_with(".claims");
+        let chosen = ["upstreams", "error_templates", "stores"].contains(&&*general)
+            || general.ends_with(".claims")
+            || general.ends_with(".path_variables");
         general = match (general.is_empty(), chosen) {
             (true, _) => part,
             (false, true) => format!("{general}.*"),

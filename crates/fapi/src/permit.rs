@@ -6,22 +6,22 @@
 //! [`Permit`], which alone names an upstream. No code outside this file can make one:
 //!
 //! ```compile_fail
-//! use fapi::{permit::Permit, route::Route};
-//! fn forge(route: std::sync::Arc<Route>) -> Permit {
-//!     Permit { route, token: None } // the fields are private
+//! use fapi::{permit::Permit, route::Matched};
+//! fn forge(matched: Matched) -> Permit {
+//!     Permit { matched, token: None } // the fields are private
 //! }
 //! ```
 //!
 //! ```compile_fail
-//! use fapi::{permit::Permit, route::Route};
-//! fn forge(route: std::sync::Arc<Route>) -> Permit {
-//!     Permit::of(route, None) // and so is the constructor
+//! use fapi::{permit::Permit, route::Matched};
+//! fn forge(matched: Matched) -> Permit {
+//!     Permit::of(matched, None) // and so is the constructor
 //! }
 //! ```
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
 use crate::credentials::{CredentialsError, form_has_token, is_form};
@@ -42,13 +42,12 @@ pub enum Admission {
 
 impl Admission {
     /// What this route requires.
-    pub fn to(route: Matched) -> Self {
-        let route = route.into_route();
-        match &route.requirement {
-            Requirement::Public => Self::Public(Authorized { route, token: None }),
+    pub fn to(matched: Matched) -> Self {
+        match &matched.route().requirement {
+            Requirement::Public => Self::Public(Authorized { matched, token: None }),
             Requirement::Protected(policy) => {
                 let policy = Arc::clone(policy);
-                Self::Protected(Guard { route, policy })
+                Self::Protected(Guard { matched, policy })
             }
         }
     }
@@ -57,7 +56,7 @@ impl Admission {
 /// A protected route and its policy, which lets a token pass or not.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    route: Arc<Route>,
+    matched: Matched,
     policy: Arc<Policy>,
 }
 
@@ -84,7 +83,7 @@ impl Guard {
             let waiting = AwaitsBody { guard: self, token, remaining };
             return Ok(Judged::AwaitsBody(waiting.into()));
         }
-        let authorized = Authorized { route: self.route, token: Some(token) };
+        let authorized = Authorized { matched: self.matched, token: Some(token) };
         Ok(if is_form(headers) { Judged::AwaitsForm(AwaitsForm(authorized)) } else { Judged::Authorized(authorized) })
     }
 }
@@ -140,7 +139,7 @@ pub struct AwaitsBody {
 impl AwaitsBody {
     /// The route, whose limits the body has.
     pub fn route(&self) -> &Route {
-        &self.guard.route
+        self.guard.matched.route()
     }
 
     /// Judges the whole body, which has to be forwarded byte for byte. A body that is refused does not use up the proof.
@@ -149,7 +148,7 @@ impl AwaitsBody {
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
         self.guard.policy.check_body(self.token.claims(), &self.remaining, body)?;
-        Ok(Authorized { route: self.guard.route, token: Some(self.token) })
+        Ok(Authorized { matched: self.guard.matched, token: Some(self.token) })
     }
 }
 
@@ -157,7 +156,7 @@ impl AwaitsBody {
 #[must_use]
 #[derive(Debug)]
 pub struct Authorized {
-    route: Arc<Route>,
+    matched: Matched,
     token: Option<BoundToken>,
 }
 
@@ -184,7 +183,7 @@ impl Authorized {
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        Ok(Permit::of(self.route, self.token))
+        Ok(Permit::of(self.matched, self.token))
     }
 }
 
@@ -192,23 +191,28 @@ impl Authorized {
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Permit {
-    route: Arc<Route>,
+    matched: Matched,
     token: Option<BoundToken>,
 }
 
 impl Permit {
-    const fn of(route: Arc<Route>, token: Option<BoundToken>) -> Self {
-        Self { route, token }
+    const fn of(matched: Matched, token: Option<BoundToken>) -> Self {
+        Self { matched, token }
     }
 
     /// Where the request may go.
     pub fn upstream(&self) -> &UpstreamRef {
-        &self.route.upstream
+        &self.route().upstream
     }
 
     /// The route it was issued for.
     pub const fn route(&self) -> &Arc<Route> {
-        &self.route
+        self.matched.route()
+    }
+
+    /// The segments of the path that the route forwards, decoded, each with the header field for it.
+    pub(crate) fn forwarded_segments(&self) -> impl Iterator<Item = &(HeaderName, Box<str>)> {
+        self.matched.forwarded_segments()
     }
 
     /// The token, unless the route is public.
@@ -257,7 +261,7 @@ mod tests {
             let matched = routes.find(&Target::parse(&request, &origin).unwrap()).unwrap();
             let route = Arc::clone(matched.route());
             match Admission::to(matched) {
-                Admission::Public(authorized) => (Arc::ptr_eq(&authorized.route, &route), true),
+                Admission::Public(authorized) => (Arc::ptr_eq(authorized.matched.route(), &route), true),
                 Admission::Protected(_) => (true, false),
             }
         };
@@ -305,8 +309,8 @@ mod tests {
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         let target = Target::parse(&request, &origin).unwrap();
         let judged = |to: &str, kind: &'static str| {
-            let Admission::Protected(Guard { route, policy }) = admission("/p") else { panic!("it is protected") };
-            let guard = Guard { route, policy: Arc::new((*policy).clone().with_requirements(requirements.clone())) };
+            let Admission::Protected(Guard { matched, policy }) = admission("/p") else { panic!("it is protected") };
+            let guard = Guard { matched, policy: Arc::new((*policy).clone().with_requirements(requirements.clone())) };
             let details = json!([{ "type": "payment", "to": to }]);
             let token = bound_to(&json!({ "active": true, "scope": "accounts", "authorization_details": details }));
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);

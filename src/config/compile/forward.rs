@@ -1,6 +1,6 @@
 //! `forward` of a route: what the upstream is told about the sender.
 
-use fapi::route::{Forward, UpstreamRef};
+use fapi::route::{Forward, Pattern, UpstreamRef};
 use http::HeaderName;
 
 use super::Build;
@@ -15,6 +15,7 @@ impl Build<'_> {
         entry: &mut file::Route,
         upstream: Option<&UpstreamRef>,
         names: &Names,
+        pattern: Option<&Pattern>,
     ) -> Option<Forward> {
         let public = entry.public == Some(true);
         let forward = entry.forward.get_or_insert_default();
@@ -27,6 +28,7 @@ impl Build<'_> {
             self.report.problem_unless(&[at.key("client_certificate")], &at.key("client_certificate_chain"), problem);
         }
         let claims = &*forward.claims.get_or_insert_default();
+        let path_variables = &*forward.path_variables.get_or_insert_default();
         let token_at = at.key("access_token");
         if public {
             let meaningless = "the route is public, so no token is checked; remove the key, or remove `public`";
@@ -48,36 +50,54 @@ impl Build<'_> {
             );
             self.problem(&token_at, problem);
         }
-        let mut headers: Vec<Option<(Box<str>, HeaderName)>> = Vec::new();
-        for (claim, header) in claims {
+        let mut taken = Vec::new();
+        let claims = claims.iter().map(|(claim, header)| {
             let at = at.key("claims").key(claim);
-            let taken = headers.iter().flatten().find(|(_, other)| other.as_str().eq_ignore_ascii_case(header));
-            let name = if claim.is_empty() {
-                Err("the claim has no name; write one such as `sub`".to_owned())
-            } else if let Some((other, _)) = taken {
-                Err(format!("`{header}` already carries the claim `{other}`; choose another header"))
-            } else {
-                claim_header(header)
-            };
-            match name {
-                Ok(name) => headers.push(Some((claim.as_str().into(), name))),
-                Err(problem) => {
-                    self.problem(&at, problem);
-                    headers.push(None);
-                }
+            if claim.is_empty() {
+                self.problem(&at, "the claim has no name; write one such as `sub`");
+                return None;
             }
-        }
+            let name = self.carrier(&at, header, format!("the claim `{claim}`"), &mut taken)?;
+            Some((claim.as_str().into(), name))
+        });
+        let claims: Vec<Option<(Box<str>, HeaderName)>> = claims.collect();
+        let segments = path_variables.iter().map(|(variable, header)| {
+            let at = at.key("path_variables").key(variable);
+            let segment = self.path_variable(&at, variable, pattern);
+            let name = self.carrier(&at, header, format!("the path variable `{variable}`"), &mut taken);
+            Some((segment?, name?))
+        });
+        let segments: Vec<Option<(usize, HeaderName)>> = segments.collect();
         Some(Forward {
             access_token,
             client_certificate,
             client_certificate_chain,
-            claims: headers.into_iter().collect::<Option<_>>()?,
+            claims: claims.into_iter().collect::<Option<_>>()?,
+            segments: segments.into_iter().collect::<Option<_>>()?,
         })
+    }
+
+    /// The header that is to carry `what`, beside those that are taken and what they carry.
+    fn carrier(
+        &mut self,
+        at: &KeyPath,
+        header: &str,
+        what: String,
+        taken: &mut Vec<(HeaderName, String)>,
+    ) -> Option<HeaderName> {
+        let other = taken.iter().find(|(other, _)| other.as_str().eq_ignore_ascii_case(header));
+        let name = match other {
+            Some((_, other)) => Err(format!("`{header}` already carries {other}; choose another header")),
+            None => carrying_header(header),
+        };
+        let name = name.map_err(|problem| self.problem(at, problem)).ok()?;
+        taken.push((name.clone(), what));
+        Some(name)
     }
 }
 
-/// A header that may carry a claim, or why it may not.
-fn claim_header(name: &str) -> Result<HeaderName, String> {
+/// A header that may carry what the gateway has found out, or why it may not.
+fn carrying_header(name: &str) -> Result<HeaderName, String> {
     const OF_HTTP: &[&str] = &[
         "authorization",
         "cookie",

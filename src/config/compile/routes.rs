@@ -101,7 +101,7 @@ impl Build<'_> {
         }
         let complete = routes.len() == count;
         let names: Vec<String> = routes.iter().map(|route| route.name.to_string()).collect();
-        let strip = StripList::new(routes.iter().flat_map(|route| route.forward.claims.iter().map(|(_, name)| name)));
+        let strip = StripList::new(routes.iter().flat_map(|route| route.forward.headers()));
         match Routes::new(routes) {
             Ok(routes) => complete.then_some((routes, strip)),
             Err(conflict) => {
@@ -140,7 +140,7 @@ impl Build<'_> {
             self.problem(&at.key("methods"), problem);
         }
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
-        let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names);
+        let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names, readable);
         let limits = self.route_limits(&at.key("limits"), entry.limits.as_mut());
         let on_expiry = match entry.on_expiry.get_or_insert_default() {
             file::OnExpiry::Continue => OnExpiry::Continue,

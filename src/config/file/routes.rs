@@ -246,6 +246,9 @@ pub(in crate::config) struct Forward {
     /// Claims of the token, and the headers that carry them.
     #[schemars(extend("default" = {}))]
     pub(in crate::config) claims: Option<BTreeMap<String, String>>,
+    /// Variables of the path, and the headers that carry their segments, decoded; on public routes too.
+    #[schemars(extend("default" = {}))]
+    pub(in crate::config) path_variables: Option<BTreeMap<String, String>>,
 }
 
 /// Which scopes a token must have.

@@ -81,6 +81,11 @@ pub fn to_upstream(headers: &mut HeaderMap, permit: &Permit, strip: &StripList, 
             }
         }
     }
+    for (name, segment) in permit.forwarded_segments() {
+        if let Some(value) = text_value(segment) {
+            headers.insert(name.clone(), value);
+        }
+    }
 }
 
 /// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field"; the received-protocol is "the protocol and
@@ -122,15 +127,18 @@ fn set_cookie(headers: &mut HeaderMap, onward: &Onward<'_>) {
     }
 }
 
-/// A claim as a field value: text as it is, other JSON in compact form. Bytes other than printable ASCII, `%`, and
-/// spaces at either end are percent-encoded, so that no claim can end a field, and no two claims have the same value
-/// (CC-12).
+/// A claim as a field value: text as it is, other JSON in compact form.
 fn claim_value(claim: &Value) -> Option<HeaderValue> {
-    let text = match claim {
-        Value::String(text) => text.clone(),
-        Value::Null => return None,
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => claim.to_string(),
-    };
+    match claim {
+        Value::String(text) => text_value(text),
+        Value::Null => None,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => text_value(&claim.to_string()),
+    }
+}
+
+/// Text as a field value. Bytes other than printable ASCII, `%`, and spaces at either end are percent-encoded, so that no
+/// text can end a field, and no two texts have the same value (CC-12).
+fn text_value(text: &str) -> Option<HeaderValue> {
     // RFC 9110 §5.5: "A field value does not include leading or trailing whitespace"; recipients remove it.
     let inner = text.trim_matches(' ');
     let (before, after) = text.split_once(inner).unwrap_or_default();
@@ -157,14 +165,20 @@ mod tests {
     use super::*;
     use crate::headers::strip::{NAMES, PREFIXES, class_of};
     use crate::permit::Admission;
-    use crate::route::{Forward, Origin, Requirement, Route, Routes, Target};
+    use crate::route::{Forward, Origin, PathCharacters, Requirement, Route, Routes, Target};
     use crate::testing::route;
 
     fn permit(forward: Forward) -> Permit {
-        let route = Route { forward, ..route("r", "/**", Requirement::Public) };
-        let request = http::Request::get("/").body(()).unwrap().into_parts().0;
+        permit_for("/", "/**", forward)
+    }
+
+    fn permit_for(path: &str, pattern: &str, forward: Forward) -> Permit {
+        let path_characters = PathCharacters::Uri;
+        let route = Route { forward, path_characters, ..route("r", pattern, Requirement::Public) };
+        let request = http::Request::get(path).body(()).unwrap().into_parts().0;
         let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
-        let found = Routes::new(vec![route]).unwrap().find(&Target::parse(&request, &origin).unwrap()).unwrap();
+        let target = Target::parse_with(&request, &origin, path_characters).unwrap();
+        let found = Routes::new(vec![route]).unwrap().find(&target).unwrap();
         match Admission::to(found) {
             Admission::Public(authorized) => authorized.redeem(None).unwrap(),
             Admission::Protected(guard) => panic!("{guard:?}"),
@@ -252,6 +266,37 @@ mod tests {
         let sent = edited(&received, &permit(Forward::default()), &StripList::default());
         assert_eq!(sent.get("tracestate"), None);
         assert_eq!(sent["traceparent"], "00-07070707070707070707070707070707-0707070707070707-00");
+    }
+
+    #[test]
+    fn a_segment_of_the_path_is_forwarded_decoded_and_never_the_clients_own_field() {
+        let x_account = HeaderName::from_static("x-account-id");
+        let strip = StripList::new([&x_account]);
+        let received = HeaderMap::from_iter([(x_account.clone(), HeaderValue::from_static("of the client"))]);
+        let forward = || Forward { segments: vec![(1, x_account.clone())], ..Forward::default() };
+        let value = |path: &str| {
+            let permit = permit_for(path, "/accounts/{account_id}/**", forward());
+            let sent = edited(&received, &permit, &strip);
+            let values: Vec<_> =
+                sent.get_all(&x_account).iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+            assert!(values.len() < 2, "{values:?}");
+            values.into_iter().next()
+        };
+        for (path, expected) in [
+            ("/accounts/1001", Some("1001")),
+            ("/accounts/1001/balances", Some("1001")),
+            ("/accounts/a%20b", Some("a b")),
+            ("/accounts/caf%C3%A9", Some("caf%C3%A9")),
+            ("/accounts/a,b:c", Some("a,b:c")),
+            // Data that upstreams may read in several ways.
+            ("/accounts/100%25", None),
+            ("/accounts/1001;v=1", None),
+            ("/accounts/%31001", None),
+        ] {
+            assert_eq!(value(path).as_deref(), expected, "{path}");
+        }
+        let without = permit_for("/accounts/1001", "/accounts/*", Forward::default());
+        assert_eq!(edited(&received, &without, &strip).get(&x_account), None, "on a route that does not forward it");
     }
 
     proptest! {

@@ -53,6 +53,17 @@ pub struct Forward {
     pub client_certificate_chain: bool,
     /// Claims of the token, each with the header field for it.
     pub claims: Vec<(Box<str>, HeaderName)>,
+    /// Segments of the path by their index, such as those of [variables](Pattern::variable), each with the header field
+    /// for it.
+    pub segments: Vec<(usize, HeaderName)>,
+}
+
+impl Forward {
+    /// The header fields that carry claims and segments, which no client may set.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let claims = self.claims.iter().map(|(_, name)| name);
+        claims.chain(self.segments.iter().map(|(_, name)| name))
+    }
 }
 
 /// An upstream by name and by its index in the configuration.
@@ -136,16 +147,34 @@ impl Route {
 /// A route that matches the target of a request; only [`Routes::find`] makes one.
 #[must_use]
 #[derive(Clone, Debug)]
-pub struct Matched(Arc<Route>);
+pub struct Matched {
+    route: Arc<Route>,
+    forwarded: Option<Box<ForwardedSegments>>,
+}
+
+/// Segments of a path, decoded, each with the header field for it.
+#[derive(Clone, Debug)]
+struct ForwardedSegments(Vec<(HeaderName, Box<str>)>);
 
 impl Matched {
-    /// The route.
-    pub const fn route(&self) -> &Arc<Route> {
-        &self.0
+    fn new(route: Arc<Route>, target: &Target<'_>) -> Self {
+        let forwarded = (!route.forward.segments.is_empty()).then(|| {
+            let named = route.forward.segments.iter();
+            let found = named.filter_map(|(index, name)| Some((name.clone(), target.segment(*index)?.into())));
+            Box::new(ForwardedSegments(found.collect()))
+        });
+        Self { route, forwarded }
     }
 
-    pub(crate) fn into_route(self) -> Arc<Route> {
-        self.0
+    /// The route.
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// The segments that the route forwards, decoded, each with the header field for it; without those that have more
+    /// than one reading.
+    pub(crate) fn forwarded_segments(&self) -> impl Iterator<Item = &(HeaderName, Box<str>)> {
+        self.forwarded.iter().flat_map(|forwarded| &forwarded.0)
     }
 }
 
@@ -244,7 +273,7 @@ impl Routes {
         if neighbours.iter().any(|neighbour| neighbour.leaf.hides(route, target.method(), neighbour.suffix)) {
             return Err(ambiguous(RESEMBLES));
         }
-        Ok(Matched(Arc::clone(route)))
+        Ok(Matched::new(Arc::clone(route), target))
     }
 
     /// The routes that requests for this host can match, in the order of the configuration.
