@@ -39,10 +39,10 @@ async fn the_last_decisions_are_the_lines_of_the_audit() {
     assert_eq!(decisions(&world, "/decisions", 0).await, Vec::<Value>::new());
     let expired = world.sign(&world.token().expires_at(world.clock.now() - 100));
     let refused = world.client().send(request("/accounts", &expired)).await.unwrap();
+    let line = world.gateway.record_of(&refused);
     for _ in 0..2 {
         assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
     }
-    let line = world.gateway.record_of(&refused);
     let found = decisions(&world, "/decisions", 3).await;
     assert_eq!((&found[2], &found[0]["code"]), (&line, &"ok".into()), "the last one comes first");
     assert_eq!(decisions(&world, "/decisions?code=token_expired&status=401", 1).await, std::slice::from_ref(&line));
