@@ -25,6 +25,7 @@ use http::request::Parts;
 
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
+use crate::rate_limits::RateLimits;
 use crate::replay::ReplayLog;
 use crate::replay::shared::SharedLog;
 
@@ -52,6 +53,8 @@ pub struct Gateway {
     pub replay: Arc<ReplayLog>,
     /// The log of used proofs that replicas share, if they do.
     pub shared_replay: Option<SharedLog>,
+    /// How fast requests may come, if a route limits that.
+    pub rate_limits: Option<RateLimits>,
 }
 
 impl Gateway {
@@ -168,6 +171,10 @@ impl Gateway {
         };
         seen.route = Some(matched.route().clone());
         message::check_length(&request.headers, matched.route().limits.body_bytes.unwrap_or(self.body_bytes))?;
+        let rates = self.rate_limits.as_ref().and_then(|limits| limits.of_route(&matched.route().name));
+        if let Some(rates) = rates {
+            rates.take_by_address(client.address, &mut seen.rate_limits)?;
+        }
         let guard = match Admission::to(matched) {
             Admission::Public(authorized) => return Ok(Verdict::Judged(Judged::Authorized(authorized))),
             Admission::Protected(guard) => guard,
@@ -192,6 +199,10 @@ impl Gateway {
         let token = validated.inspect_err(|error| seen.named = error.named().cloned())?;
         seen.token = Some(token.clone());
         let bound = BoundToken::prove(token, evidence)?;
+        // Before the proof is used up, so that a client can send the same request again.
+        if let Some(rates) = rates {
+            rates.take_by_token(&bound, &mut seen.rate_limits)?;
+        }
         Ok(Verdict::Judged(guard.authorize(bound, &target, &request.headers, now)?))
     }
 

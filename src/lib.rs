@@ -14,8 +14,8 @@
 //!
 //! 1. [`fapi::message`]: the message has one host, one framing and bounded sizes; the host is an origin of the
 //!    listener.
-//! 2. [`fapi::route`]: the path has only one reading, and a route matches it and the method. For a public route, the
-//!    line ends here.
+//! 2. [`fapi::route`]: the path has only one reading, and a route matches it and the method. If the route limits how fast
+//!    one address may send requests, [`rate_limits`] counts this one. For a public route, the line ends here.
 //! 3. [`fapi::credentials`]: exactly one `Authorization` field yields a
 //!    [`PresentedToken`](fapi::credentials::PresentedToken), about which nothing is known yet.
 //! 4. [`fapi::sender`]: the request has what a sender can show without regard to the token's contents, such as a DPoP
@@ -25,7 +25,7 @@
 //!    cached; whether the token has been revoked since is checked for every request ([`issuer::revocations`]).
 //! 6. [`fapi::sender`]: the client proves what the token's `cnf` names: the certificate of this connection, a DPoP
 //!    proof that matches the request, the token and the time ([`fapi::dpop`]), or both. The result is a
-//!    [`BoundToken`](fapi::sender::BoundToken).
+//!    [`BoundToken`](fapi::sender::BoundToken), and the route's other [`rate_limits`] are taken.
 //! 7. [`fapi::policy`]: the token's scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if
 //!    its body could contain a second token, the proxy reads the body and the line judges it.
 //! 8. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
@@ -40,7 +40,7 @@
 //! # Modules
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
-//! servers and [`replay`] records used proofs. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are
+//! servers, [`replay`] records used proofs and [`rate_limits`] counts how fast requests come. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are
 //! the edge, built on Pingora. [`telemetry`] is what operators see, [`certificate`] judges the certificates of files,
 //! [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads that serve
 //! connections, and [`clock`] reads the time. [`config`] turns gateway.yaml into the types of the other modules;
@@ -56,6 +56,7 @@ pub mod gateway;
 pub mod generation;
 pub mod issuer;
 pub mod proxy;
+pub mod rate_limits;
 pub mod replay;
 pub mod resource;
 pub mod server;

@@ -166,6 +166,7 @@ routes:
             limits,
             strip: config.strip,
             freshness: config.freshness,
+            rate_limits: None,
             proof_keys: Arc::new(KnownKeys::new(1000)),
             replay: Arc::new(ReplayLog::new(
                 MemoryLog::new(Capacity { total: 100_000_000, per_key: 100_000_000 }, UnixTime(0)),

@@ -45,7 +45,7 @@ use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
-use crate::{issuer, resource, store, upstream};
+use crate::{issuer, rate_limits, resource, store, upstream};
 
 pub use certificates::CertificateFile;
 pub use environment::Environment;
@@ -84,6 +84,8 @@ pub struct Config {
     pub stores: Vec<store::settings::Settings>,
     /// Which of them has used proofs too, if they are shared.
     pub replay_store: Option<usize>,
+    /// How fast requests may come.
+    pub rate_limits: rate_limits::Settings,
     /// Limits on what a peer may use.
     pub limits: Limits,
     /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) points into this list.

@@ -19,6 +19,7 @@ use super::body::{BUFFER, breaks_chunks, read_body};
 use super::context::{Context, connection};
 use super::edits::apply;
 use super::limits::take_share;
+use super::response::add_rate_limits;
 use super::unread::{self, Framing};
 use crate::clock::{Moment, http_date, rfc3339};
 use crate::connection::OtherEnd;
@@ -256,6 +257,7 @@ impl Proxy {
         let mut head = ResponseHeader::build(StatusCode::OK, Some(6))?;
         let (permit, interaction) = (context.exchange.permit(), &context.exchange.interaction);
         apply(headers::to_client(&HeaderMap::new(), permit, interaction), &mut head)?;
+        add_rate_limits(context, &mut head)?;
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
         head.insert_header(header::CONTENT_LENGTH, 0)?;

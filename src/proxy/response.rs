@@ -47,6 +47,7 @@ impl Proxy {
         if early {
             return Ok(());
         }
+        add_rate_limits(context, response)?;
         self.add_cors(session, context, response)?;
         self.dismiss(session);
         // RFC 9112 §2.3: an intermediary sends its own version.
@@ -73,4 +74,12 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// Tells the client what is left of the route's rate limits, whatever the upstream says of its own.
+pub(super) fn add_rate_limits(context: &Context, response: &mut ResponseHeader) -> pingora::Result<()> {
+    for (name, value) in context.exchange.seen.rate_limits.iter().flat_map(|limits| limits.fields()) {
+        response.insert_header(name, value)?;
+    }
+    Ok(())
 }

@@ -51,6 +51,7 @@ impl Framing {
             | Cause::Policy(_)
             | Cause::Proof(_)
             | Cause::Share(_)
+            | Cause::Rate(_)
             | Cause::Unavailable(_) => Self::Sound,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use fapi::UnixTime;
 use fapi::dpop::ProofKeys;
 use fapi::message;
+use fapi::rate_limit::By;
 use rustls::time_provider::TimeProvider;
 
 use super::StartError;
@@ -16,6 +17,7 @@ use crate::connection::{VirtualHost, VirtualHosts};
 use crate::gateway::Gateway;
 use crate::generation::{Generation, ReplayLimits};
 use crate::issuer::Issuers;
+use crate::rate_limits::RateLimits;
 use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
@@ -117,6 +119,9 @@ pub(super) fn build(
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };
+    let limited_before = before.and_then(|before| before.gateway.rate_limits.as_ref());
+    let rate_limited = |route: &str, by: By| metrics.rate_limited(route, by);
+    let rate_limits = RateLimits::new(&config.rate_limits, limited_before, clock, rate_limited);
     let bodies = config.routes.iter().filter_map(|route| route.limits.body_bytes);
     let largest_body = bodies.fold(config.limits.body_bytes, u64::max);
     let timings = config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect();
@@ -158,6 +163,7 @@ pub(super) fn build(
             replay,
             shared_replay: replay_store
                 .map(|store| SharedLog::new(store.clone(), Arc::new(metrics.replay(&store.settings().name)))),
+            rate_limits,
         },
         upstreams,
         stores,

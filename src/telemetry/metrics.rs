@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fapi::UnixTime;
+use fapi::rate_limit::By;
 use fapi::revocation::Kind;
 use prometheus::core::Collector;
 use prometheus::{
@@ -255,6 +256,11 @@ impl Metrics {
     /// The bytes that a listener transfers.
     pub fn traffic(&self, listener: &str) -> Traffic {
         self.routes.traffic(listener)
+    }
+
+    /// The refusals of one limit of a route.
+    pub fn rate_limited(&self, route: &str, by: By) -> IntCounter {
+        self.routes.rate_limited(route, by)
     }
 
     /// The response time of the upstream with this configured name.

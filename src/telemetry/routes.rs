@@ -1,6 +1,7 @@
 //! The metrics of exchanges: what became of them, how long they took, and how much was transferred.
 
 use fapi::code::Code;
+use fapi::rate_limit::By;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::audit::{Ending, decisions};
@@ -13,6 +14,7 @@ pub(super) struct RouteFamilies {
     request_duration: HistogramVec,
     decision_duration: HistogramVec,
     bytes: IntCounterVec,
+    rate_limited: IntCounterVec,
 }
 
 impl RouteFamilies {
@@ -49,6 +51,11 @@ impl RouteFamilies {
                 "Bytes of bodies, without chunk sizes and frames. direction is received from clients, or sent to them.",
                 &["listener", "direction"],
             )?,
+            rate_limited: counter(
+                "fapi_gateway_rate_limited_total",
+                "Requests that an entry of a route's rate_limits refused. by is address, sender, client or issuer.",
+                &["route", "by"],
+            )?,
         })
     }
 
@@ -72,6 +79,11 @@ impl RouteFamilies {
             duration: self.request_duration.with_label_values(&[name]),
             decision: self.decision_duration.with_label_values(&[name]),
         }
+    }
+
+    /// What one limit of a route refuses.
+    pub(super) fn rate_limited(&self, route: &str, by: By) -> IntCounter {
+        self.rate_limited.with_label_values(&[route, by.as_str()])
     }
 
     /// What is transferred by a listener.

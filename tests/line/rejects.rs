@@ -120,6 +120,7 @@ async fn every_code_has_a_case() {
     introspection(&covered).await;
     overload(&covered).await;
     shares(&covered).await;
+    rates(&covered).await;
     revocations(&covered).await;
     proofs_elsewhere(&covered).await;
     // Nothing that a peer sends leads to this code; its response is checked all the same.
@@ -731,6 +732,18 @@ async fn introspection(covered: &Covered) {
     while world.judge(request("/accounts", &known)).await != (200, "ok".into()) {
         assert!(began.elapsed() < DEADLINE, "control of INT-20");
     }
+}
+
+async fn rates(covered: &Covered) {
+    let route = "routes:\n  - { name: slow, path: /slow, methods: [GET], scopes: [accounts], upstream: slow, rate_limits: [{ by: client, rate: 1/h }] }\n";
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = format!("upstreams:\n  slow: {{ servers: [\"http://{}\"] }}\n", upstream.local_addr().unwrap());
+    drop(upstream);
+    let world = World::with(|scene| scene.replace("upstreams:\n", &slow).replace("routes:\n", route)).await;
+    let ask = || request("/slow", &world.sign(&world.token()));
+    let control = world.judge(ask()).await;
+    assert_eq!(control, (502, "upstream_unreachable".into()), "control: the first is sent on");
+    refused(&world, covered, Code::RateLimited, "the second", &world.client(), ask()).await;
 }
 
 /// Of all exchanges, and of those of an upstream.

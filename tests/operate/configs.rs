@@ -208,7 +208,7 @@ fn what_the_example_calls_default_is_the_default() {
     let of_upstream = "limits:                                   # how much";
     assert!(kept.contains(of_upstream));
     let kept = kept.replace(of_upstream, "limits: {} # how much");
-    let kept = kept.replace("\naudit: ", "\naudit: {} ");
+    let kept = kept.replace("\nrate_limits: ", "\nrate_limits: {} ").replace("\naudit: ", "\naudit: {} ");
     let kept = kept
         .replace("\nreload: ", "\nreload: {} ")
         .replace("\ndrain: ", "\ndrain: {} ")
@@ -302,6 +302,8 @@ fn what_is_not_said_is_the_strict_or_the_documented_choice() {
         effective["replay"],
         serde_json::json!({"store": "memory", "max_entries": 1_000_000, "max_entries_per_key": 100_000})
     );
+    assert_eq!(effective["rate_limits"], serde_json::json!({"store": "memory", "max_keys": 100_000}));
+    assert_eq!(effective["routes"][0]["rate_limits"], Value::Null);
     assert_eq!((config.freshness.max_age, config.freshness.clock_skew, config.replay.per_key), (60, 10, 100_000));
     assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate", "dpop"]));
     assert_eq!(effective["routes"][0]["dpop"], serde_json::json!({"nonce": "never"}));
@@ -364,6 +366,24 @@ fn routes_accept_the_schemes_and_ask_for_the_nonces_that_the_file_says() {
         assert!(config.summary().iter().any(|shown| shown.ends_with(&format!("; {line}"))), "{:?}", config.summary());
         assert_eq!(config.warnings, Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_burst_is_the_number_of_its_rate_unless_it_is_said() {
+    let folder = Folder::with_certificates();
+    let (limits, of_routes) = (
+        "rate_limits: [{ by: client, rate: 600/min }, { by: address, rate: 20/s, burst: 5 }]",
+        "scopes: { any: [accounts] },",
+    );
+    let text = minimal().replacen(of_routes, &format!("{of_routes} {limits},"), 1);
+    assert_ne!(text, minimal());
+    let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
+    let shown = "; rate_limits: 600/min by client, burst 600; 20/s by address, burst 5";
+    assert!(config.summary().iter().any(|line| line.ends_with(shown)), "{:?}", config.summary());
+    let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((again.effective(), again.summary()), (config.effective(), config.summary()));
+    assert_eq!(again.rate_limits, config.rate_limits);
+    assert_eq!((config.rate_limits.routes.len(), config.rate_limits.max_keys), (1, 100_000));
 }
 
 #[test]

@@ -283,6 +283,8 @@ codes! {
     /// As many exchanges of this client are in progress or waiting as `upstreams.*.limits.exchanges_per_client` allows (RFC 6585
     /// §4).
     UpstreamShareExceeded = "upstream_share_exceeded", TOO_MANY_REQUESTS, None;
+    /// Requests come faster than an entry of the route's `rate_limits` allows (RFC 6585 §4).
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, None;
     /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
     /// As many exchanges are in progress as `limits.exchanges` allows.

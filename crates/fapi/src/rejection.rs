@@ -18,6 +18,7 @@ use crate::message::{ExchangeError, MessageError};
 use crate::metadata::Document;
 use crate::peer::forwarded::ForwardedError;
 use crate::policy::PolicyError;
+use crate::rate_limit::{RateLimitFields, RateLimited};
 use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
 use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
@@ -60,6 +61,9 @@ pub enum Cause {
     /// The client uses more than its share.
     #[error(transparent)]
     Share(#[from] ShareExceeded),
+    /// Requests come too fast.
+    #[error(transparent)]
+    Rate(#[from] RateLimited),
     /// A fault of the gateway, the issuer or the upstream.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -79,6 +83,7 @@ impl Cause {
             Self::Policy(error) => error.code(),
             Self::Proof(error) => error.code(),
             Self::Share(error) => error.code(),
+            Self::Rate(error) => error.code(),
             Self::Unavailable(error) => error.code(),
         }
     }
@@ -253,6 +258,8 @@ pub struct Seen {
     pub token: Option<Arc<ActiveToken>>,
     /// Whose token it is, if it is authentic and was refused.
     pub named: Option<Arc<Named>>,
+    /// What is left of the route's rate limits, if it has any.
+    pub rate_limits: Option<Box<RateLimitFields>>,
 }
 
 /// What a response depends on besides the refusal.
@@ -317,6 +324,7 @@ impl Rejection {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(INTERACTION_ID, interaction.header_value());
         self.add_challenge(headers, context.metadata);
+        headers.extend(self.seen.rate_limits.iter().flat_map(|limits| limits.fields()));
         match &self.cause {
             Cause::Route(RouteError::MethodNotAllowed { allow } | RouteError::PreflightNotGranted { allow, .. }) => {
                 if let Ok(value) = HeaderValue::try_from(&**allow) {
@@ -339,6 +347,9 @@ impl Rejection {
             )
             | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            Cause::Rate(limited) => {
+                headers.insert(header::RETRY_AFTER, limited.retry_after.into());
             }
             Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
                 headers.insert(DPOP_NONCE, nonce.clone());
@@ -415,6 +426,7 @@ fn plain_error(code: Code) -> (&'static str, &'static str) {
         414 => ("uri_too_long", "The request target is too long"),
         415 => ("unsupported_media_type", "The request body has to be JSON in UTF-8, without a coding"),
         421 => ("misdirected_request", "This host is not served here"),
+        429 if code == Code::RateLimited => ("too_many_requests", "Requests come faster than they may"),
         429 => ("too_many_requests", "Too many requests of this client are in progress"),
         431 => ("header_fields_too_large", "The header fields are too large"),
         400..=499 => ("bad_request", "The request is malformed"),

@@ -139,6 +139,8 @@ impl Step {
                 | PolicyError::AcrInsufficient { .. }
                 | PolicyError::AuthenticationTooOld { .. },
             ) => Self::Requirements,
+            Cause::Rate(_) if seen.token.is_none() => Self::Route,
+            Cause::Rate(_) => Self::Sender,
             Cause::Proof(_) | Cause::Unavailable(Unavailable::ReplayLog { .. }) => Self::Replay,
             Cause::Token(_) | Cause::Share(_) | Cause::Unavailable(_) => Self::Token,
         }

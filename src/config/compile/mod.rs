@@ -18,6 +18,7 @@ mod listeners;
 mod metadata;
 mod methods;
 mod operation;
+mod rate_limits;
 mod require;
 mod routes;
 mod stores;
@@ -90,6 +91,7 @@ pub(super) fn compile(
     let formats = build.error_formats(&mut file);
     let errors = file.errors.get_or_insert_with(|| ErrorFormats::USUAL.to_owned());
     let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
+    let rate_limits = build.rate_limits(&mut file, listeners.as_deref());
     let routes = build.routes(&mut file, &names, profile, &formats);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
@@ -103,6 +105,7 @@ pub(super) fn compile(
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
         && let (Some(freshness), Some((replay, replay_store)), Some(stores), Some(watch), Some(log), Some(errors)) =
             (freshness, replay, stores, watch, log, errors)
+        && let Some(rate_limits) = rate_limits
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -121,6 +124,7 @@ pub(super) fn compile(
             replay,
             stores,
             replay_store,
+            rate_limits,
             limits,
             upstreams,
             routes,

@@ -14,6 +14,7 @@ use http::Method;
 use super::cors::{Place, describe_cors};
 use super::errors::{ErrorFormats, format_name};
 use super::issuers::name_of;
+use super::rate_limits::describe_rate_limits;
 use super::upstreams::{is_exposed, server_address};
 use super::{Build, UP_TO_A_DAY};
 use crate::config::Profile;
@@ -467,12 +468,13 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
         PathCharacters::Uri => " (path_characters: uri)",
     };
     let cors = describe_cors(entry.cors.as_ref());
+    let rate_limits = describe_rate_limits(entry.rate_limits.as_deref());
     let errors = match &route.errors {
         ErrorFormat::Json => String::new(),
         ErrorFormat::Problem | ErrorFormat::Template(_) => format!("; errors: {}", format_name(&route.errors)),
     };
     format!(
-        "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}{errors}",
+        "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}{rate_limits}{errors}",
         route.name,
         list(&entry.methods),
         entry.path.as_deref().unwrap_or_default(),

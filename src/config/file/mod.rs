@@ -9,6 +9,7 @@ mod errors;
 mod issuers;
 mod listeners;
 mod metadata;
+mod rate_limits;
 mod require;
 mod routes;
 mod stores;
@@ -32,6 +33,7 @@ pub(super) use self::listeners::{
     Mode, OnExpired, Proxies, ProxyProtocol, Revocations, Trust,
 };
 pub(super) use self::metadata::{Metadata, Resource};
+pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
     Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
     RequiredSubject, Scalar,
@@ -68,6 +70,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) stores: Option<BTreeMap<String, Store>>,
     /// The record of DPoP proofs that were used.
     pub(in crate::config) replay: Option<Replay>,
+    /// Where the requests are counted that `rate_limits` of routes limit.
+    pub(in crate::config) rate_limits: Option<RateLimits>,
     /// Limits on what a client may use.
     pub(in crate::config) limits: Option<Limits>,
     /// The resource servers, by name.

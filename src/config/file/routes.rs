@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, NonceMode, Require};
+use super::{Cors, NonceMode, RateLimit, Require};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -152,6 +152,9 @@ pub(in crate::config) struct Route {
     /// What scripts of other origins may send and read here; replaces that of the listener as a whole. Default: that of the
     /// listener.
     pub(in crate::config) cors: Option<Cors>,
+    /// How fast requests may come, each entry by something else; more are refused with 429. Default: as fast as they do.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) rate_limits: Option<Vec<RateLimit>>,
     /// Limits of this route's exchanges, for those that are longer or larger than the others: streams, long polls, uploads.
     pub(in crate::config) limits: Option<RouteLimits>,
     /// What happens to an exchange in progress when its token expires or is revoked.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::code::Code;
+use fapi::rate_limit::By;
 use fapi::revocation::Kind;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
@@ -322,6 +323,7 @@ fn every_metric() -> String {
     let metrics = Arc::new(Metrics::new().expect("every metric has a name of its own"));
     let _ = metrics.routes(&[Arc::from("r")]);
     let _ = metrics.traffic("l");
+    let _ = metrics.rate_limited("r", By::Client);
     metrics.upstream("u").observe(0.0);
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");

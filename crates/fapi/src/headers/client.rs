@@ -153,6 +153,8 @@ const NOT_IN_TRAILERS: &[&str] = &[
     "date",
     "expires",
     "location",
+    "ratelimit",
+    "ratelimit-policy",
     "retry-after",
     "set-cookie",
     "vary",

@@ -1,0 +1,285 @@
+//! How fast requests may come to a route: from one address before anything is verified; of one sender, one client and one
+//! issuer once the token is.
+//!
+//! A request that is refused counts for nothing: neither for the limit that refuses it nor for those that were taken with
+//! it. They are taken from the narrowest to the widest, so that one client does not use up what all clients of its issuer
+//! share.
+
+mod table;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use fapi::rate_limit::{By, QuotaPolicy, RateLimitFields, RateLimited, ServiceLimit};
+use fapi::sender::BoundToken;
+use fapi::token::Confirmation;
+use prometheus::IntCounter;
+
+use self::table::{Pace, Table, UsedUp};
+use crate::clock::Clock;
+use crate::connection::addresses::ClientNetwork;
+use crate::connection::shares::Holder;
+
+/// The section `rate_limits` of gateway.yaml, and those of its routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many keys are counted at a time.
+    pub max_keys: usize,
+    /// The routes that have limits, by name; no route has two by the same.
+    pub routes: Vec<(Arc<str>, Vec<Limit>)>,
+}
+
+/// One limit of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// Whose requests it counts together.
+    pub by: By,
+    /// How many may come in the long run.
+    pub rate: Rate,
+    /// How many may come at once.
+    pub burst: NonZeroU32,
+}
+
+/// So many requests in a unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// The number of requests.
+    pub requests: NonZeroU32,
+    /// The unit.
+    pub per: Unit,
+}
+
+/// A unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// A second.
+    Second,
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+}
+
+impl Unit {
+    /// Every unit.
+    pub const ALL: [Self; 3] = [Self::Second, Self::Minute, Self::Hour];
+
+    /// Its name in gateway.yaml.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Second => "s",
+            Self::Minute => "min",
+            Self::Hour => "h",
+        }
+    }
+
+    const fn seconds(self) -> u64 {
+        match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 60 * 60,
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.requests, self.per.as_str())
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, burst {}", self.rate, self.burst)
+    }
+}
+
+impl Limit {
+    fn pace(&self) -> Pace {
+        let interval = self.rate.per.seconds().saturating_mul(SECOND) / u64::from(self.rate.requests.get());
+        Pace { interval, burst: interval.saturating_mul(self.burst.get().into()) }
+    }
+
+    /// How many seconds this many requests take at the steady rate, rounded up.
+    fn seconds_for(&self, requests: u64) -> u64 {
+        requests.saturating_mul(self.rate.per.seconds()).div_ceil(self.rate.requests.get().into()).max(1)
+    }
+
+    /// A burst that is larger than the rate's own number is what a client may use at a time.
+    fn policy(&self) -> QuotaPolicy {
+        let quota = u64::from(self.burst.max(self.rate.requests).get());
+        QuotaPolicy { by: self.by, quota, window: self.seconds_for(quota) }
+    }
+
+    /// What a client that keeps to it is told: to use what is left no faster than the steady rate, so that what it is told of
+    /// a long unit does not have it send all of that within a second (draft-ietf-httpapi-ratelimit-headers-11 §8.5).
+    fn left(&self, available: u64) -> ServiceLimit {
+        ServiceLimit { by: self.by, available, window: self.seconds_for(available.max(1)) }
+    }
+}
+
+/// The limits of all routes, and what was used of them.
+pub struct RateLimits {
+    table: Arc<Table>,
+    routes: HashMap<Arc<str>, RouteLimits>,
+}
+
+/// The limits of one route.
+pub struct RouteLimits {
+    table: Arc<Table>,
+    clock: Clock,
+    policies: Arc<str>,
+    by_address: Option<Counted>,
+    /// In the order in which they are taken.
+    by_token: Vec<Counted>,
+}
+
+/// A limit, and what is computed of it once.
+struct Counted {
+    limit: Limit,
+    pace: Pace,
+    text: Arc<str>,
+    /// Distinguishes its keys from those of all other limits, and of other versions of itself.
+    id: u64,
+    refused: IntCounter,
+}
+
+/// Whose request it is.
+#[derive(Hash)]
+enum Key<'k> {
+    /// `None` where a proxy hides the address: these requests count as those of one.
+    Address(Option<ClientNetwork>),
+    Sender(Holder),
+    /// By the configured name of the issuer. Tokens without `client_id` count as those of one client.
+    Client(&'k str, Option<&'k str>),
+    Issuer(&'k str),
+}
+
+impl RateLimits {
+    /// Creates the limits; `None` if no route has any. What was used of a limit of `before` that is still the same stays
+    /// used, unless the table gets another size. `refused` is the counter for the refusals of a route by a limit.
+    pub fn new(
+        settings: &Settings,
+        before: Option<&Self>,
+        clock: &Clock,
+        refused: impl Fn(&str, By) -> IntCounter,
+    ) -> Option<Self> {
+        if settings.routes.is_empty() {
+            return None;
+        }
+        let same = before.map(|before| &before.table).filter(|table| table.max_keys() == settings.max_keys);
+        let table = same.cloned().unwrap_or_else(|| Arc::new(Table::new(settings.max_keys)));
+        let of_route = |(name, limits): &(Arc<str>, Vec<Limit>)| {
+            let mut limits = limits.clone();
+            limits.sort_unstable_by_key(|limit| limit.by);
+            let policies: Vec<QuotaPolicy> = limits.iter().map(Limit::policy).collect();
+            let counted = |limit: Limit| Counted {
+                limit,
+                pace: limit.pace(),
+                text: limit.to_string().into(),
+                id: table.hash((&**name, limit)),
+                refused: refused(name, limit.by),
+            };
+            let (by_address, by_token): (Vec<_>, Vec<_>) =
+                limits.into_iter().map(counted).partition(|counted| counted.limit.by == By::Address);
+            let limits = RouteLimits {
+                table: table.clone(),
+                clock: clock.clone(),
+                policies: RateLimitFields::policies(&policies),
+                by_address: by_address.into_iter().next(),
+                by_token,
+            };
+            (name.clone(), limits)
+        };
+        let routes = settings.routes.iter().map(of_route).collect();
+        Some(Self { table, routes })
+    }
+
+    /// The limits of the route with this name, if it has any.
+    pub fn of_route(&self, name: &str) -> Option<&RouteLimits> {
+        self.routes.get(name)
+    }
+}
+
+impl RouteLimits {
+    /// Takes a request from this address, before anything else of it is looked at. `fields` become those of its response.
+    ///
+    /// # Errors
+    /// [`RateLimited`].
+    pub fn take_by_address(
+        &self,
+        address: Option<IpAddr>,
+        fields: &mut Option<Box<RateLimitFields>>,
+    ) -> Result<(), RateLimited> {
+        let network = address.map(ClientNetwork::of);
+        self.take(self.by_address.as_slice(), |_| Key::Address(network), fields)
+    }
+
+    /// Takes a request with this token.
+    ///
+    /// # Errors
+    /// [`RateLimited`], for the first limit that is used up.
+    pub fn take_by_token(
+        &self,
+        token: &BoundToken,
+        fields: &mut Option<Box<RateLimitFields>>,
+    ) -> Result<(), RateLimited> {
+        let (issuer, client_id) = (token.token().issuer(), token.claims().text("client_id"));
+        let key = |by| match by {
+            By::Address => Key::Address(None),
+            By::Sender => Key::Sender(sender(token.confirmation())),
+            By::Client => Key::Client(issuer, client_id),
+            By::Issuer => Key::Issuer(issuer),
+        };
+        self.take(&self.by_token, key, fields)
+    }
+
+    fn take<'k>(
+        &self,
+        limits: &[Counted],
+        key: impl Fn(By) -> Key<'k>,
+        fields: &mut Option<Box<RateLimitFields>>,
+    ) -> Result<(), RateLimited> {
+        let fields = fields.get_or_insert_with(|| Box::new(RateLimitFields::new(self.policies.clone())));
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
+        let hash = |counted: &Counted| self.table.hash((counted.id, key(counted.limit.by)));
+        for (index, counted) in limits.iter().enumerate() {
+            let Counted { limit, pace, text, refused, .. } = counted;
+            match self.table.take(hash(counted), *pace, now) {
+                Ok(available) => fields.add(limit.left(available)),
+                Err(UsedUp { wait }) => {
+                    for taken in limits.iter().take(index) {
+                        self.table.give_back(hash(taken), taken.pace);
+                    }
+                    refused.inc();
+                    let retry_after = wait.div_ceil(SECOND).max(1);
+                    fields.add(ServiceLimit { by: limit.by, available: 0, window: retry_after });
+                    return Err(RateLimited { by: limit.by, limit: text.clone(), retry_after });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whoever a token is bound to; a certificate counts if there is a key too.
+const fn sender(confirmation: &Confirmation) -> Holder {
+    match confirmation {
+        Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _) => {
+            Holder::Certificate(*certificate.as_bytes())
+        }
+        Confirmation::Key(key) => Holder::Key(*key.as_bytes()),
+    }
+}
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! How much of its limit each key has used, in a table of a fixed size.
+//!
+//! A key has one number, the time at which its limit is whole again (GCRA: the theoretical arrival time of ITU-T I.371).
+//! A request moves it on by the time that one request takes at the steady rate, and is refused if it would then lie further
+//! ahead than a whole burst takes. So a key whose time has passed is as good as one that was never seen, and its place is
+//! free without anybody clearing it.
+//!
+//! Keys are spread over small sets by a random hash, each with a lock of its own. A key that finds no free place in its set
+//! takes that of the key which is whole again first. Whoever floods the table with new keys, each used once, so displaces
+//! its own, and the keys that used up most stay. What is displaced is forgotten, which permits too much and never refuses.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+/// The limit of a key, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// How long one request takes at the steady rate.
+    pub(super) interval: u64,
+    /// How long a whole burst takes.
+    pub(super) burst: u64,
+}
+
+/// The table.
+pub(super) struct Table {
+    sets: Box<[Mutex<[Place; WAYS]>]>,
+    max_keys: usize,
+    hasher: RandomState,
+}
+
+/// What is known of one key.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// The hash of the key. Two keys have one in common once in 2^64 pairs, and then share a limit.
+    key: u64,
+    /// When its limit is whole again, in nanoseconds.
+    whole_at: u64,
+}
+
+/// The key has used up its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UsedUp {
+    /// In how many nanoseconds the next request may come.
+    pub(super) wait: u64,
+}
+
+impl Table {
+    /// Creates a table for this many keys. It has twice as many places, so that hardly a set is full before all of them are used.
+    pub(super) fn new(max_keys: usize) -> Self {
+        let sets = (0..max_keys.div_ceil(WAYS / 2).max(1)).map(|_| Mutex::default()).collect();
+        Self { sets, max_keys, hasher: RandomState::new() }
+    }
+
+    /// For how many keys it was made.
+    pub(super) const fn max_keys(&self) -> usize {
+        self.max_keys
+    }
+
+    /// The hash of a key, or of a part of one. Nobody outside the process can predict it.
+    pub(super) fn hash(&self, key: impl Hash) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// Takes one request of a key at `now`; returns how many more it has left. What is refused is not counted.
+    ///
+    /// # Errors
+    /// [`UsedUp`].
+    pub(super) fn take(&self, key: u64, pace: Pace, now: u64) -> Result<u64, UsedUp> {
+        let latest = now.saturating_add(pace.burst);
+        self.change(key, |place| {
+            let known = if place.key == key { place.whole_at.clamp(now, latest) } else { now };
+            let Some(whole_at) = known.checked_add(pace.interval).filter(|whole_at| *whole_at <= latest) else {
+                // If the clock was set back, the key waits for no longer than a whole burst takes.
+                place.whole_at = place.whole_at.min(latest);
+                return Err(UsedUp { wait: known.saturating_sub(latest.saturating_sub(pace.interval)) });
+            };
+            *place = Place { key, whole_at };
+            Ok((latest - whole_at) / pace.interval.max(1))
+        })
+    }
+
+    /// Gives back one request that was taken, and then refused for another reason.
+    pub(super) fn give_back(&self, key: u64, pace: Pace) {
+        self.change(key, |place| {
+            if place.key == key {
+                place.whole_at = place.whole_at.saturating_sub(pace.interval);
+            }
+        });
+    }
+
+    /// Looks at the place of a key; if it has none, at the one that it would take.
+    fn change<R>(&self, key: u64, look: impl FnOnce(&mut Place) -> R) -> R {
+        // The upper half of a product spreads hashes over any number of sets.
+        let index = (u128::from(key) * self.sets.len() as u128) >> 64;
+        let set = &self.sets[index as usize];
+        // Every change is a single assignment, so the set is whole even after a panic.
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let first_whole = || (0..WAYS).min_by_key(|index| set[*index].whole_at).unwrap_or_default();
+        let index = set.iter().position(|place| place.key == key).unwrap_or_else(first_whole);
+        look(&mut set[index])
+    }
+}
+
+/// The places of a set.
+const WAYS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    /// One request a second, three at once.
+    const SLOW: Pace = Pace { interval: SECOND, burst: 3 * SECOND };
+
+    fn seconds(number: u64) -> u64 {
+        1_000 * SECOND + number * SECOND
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_steady_rate() {
+        let table = Table::new(100);
+        let take = |now| table.take(1, SLOW, now);
+        assert_eq!([0; 3].map(|_| take(seconds(0))), [Ok(2), Ok(1), Ok(0)]);
+        assert_eq!(take(seconds(0)), Err(UsedUp { wait: SECOND }));
+        assert_eq!(take(seconds(0) + SECOND / 4), Err(UsedUp { wait: SECOND * 3 / 4 }), "refusals are not counted");
+        assert_eq!(table.take(2, SLOW, seconds(0)), Ok(2), "control: another key");
+        assert_eq!(take(seconds(1)), Ok(0));
+        assert_eq!(take(seconds(1)), Err(UsedUp { wait: SECOND }));
+        assert_eq!([0; 3].map(|_| take(seconds(3))), [Ok(1), Ok(0), Err(UsedUp { wait: SECOND })]);
+        assert_eq!(take(seconds(1000)), Ok(2), "it is never more than a burst");
+    }
+
+    #[test]
+    fn what_is_given_back_was_not_taken() {
+        let table = Table::new(100);
+        table.give_back(1, SLOW);
+        assert_eq!(table.take(1, SLOW, seconds(0)), Ok(2));
+        table.give_back(1, SLOW);
+        table.give_back(2, SLOW);
+        assert_eq!([0; 4].map(|_| table.take(1, SLOW, seconds(0)).ok()), [Some(2), Some(1), Some(0), None]);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_costs_no_more_than_a_burst() {
+        let table = Table::new(100);
+        let take = |now| table.take(1, SLOW, now);
+        for _ in 0..3 {
+            take(seconds(1_000_000)).unwrap();
+        }
+        assert_eq!(take(seconds(0)), Err(UsedUp { wait: SECOND }));
+        assert_eq!([1, 3, 3, 3].map(|time| take(seconds(time))), [Ok(0), Ok(1), Ok(0), Err(UsedUp { wait: SECOND })]);
+        assert_eq!((table.take(3, SLOW, 0), table.take(3, SLOW, 0)), (Ok(2), Ok(1)), "control: at the very beginning");
+    }
+
+    #[test]
+    fn extreme_times_and_rates_neither_overflow_nor_permit_everything() {
+        let table = Table::new(100);
+        let widest = Pace { interval: 3600 * SECOND, burst: 3600 * SECOND * 1_000_000 };
+        assert_eq!(table.take(1, widest, 0), Ok(999_999));
+        assert_eq!(table.take(2, widest, 2_000_000_000 * SECOND), Ok(999_999));
+        let never = Pace { interval: u64::MAX, burst: u64::MAX };
+        assert_eq!(table.take(3, never, 0), Ok(0));
+        assert!(table.take(3, never, 0).is_err());
+        let end = u64::MAX - 1;
+        let quick = Pace { interval: 1, burst: 1 };
+        assert_eq!(table.take(4, quick, end), Ok(0));
+        assert!(table.take(4, quick, end).is_err());
+    }
+
+    #[test]
+    fn as_many_keys_are_kept_as_it_is_made_for() {
+        let table = Table::new(10_000);
+        let keys: Vec<u64> = (0..10_000).map(|number: u64| table.hash(number)).collect();
+        for key in &keys {
+            assert_eq!(table.take(*key, SLOW, seconds(0)), Ok(2));
+        }
+        let forgotten = keys.iter().filter(|key| table.take(**key, SLOW, seconds(0)) != Ok(1)).count();
+        assert!(forgotten < 100, "{forgotten}");
+        let bytes = table.sets.len() * size_of::<Mutex<[Place; WAYS]>>();
+        assert!(bytes < 10_000 * 40, "{bytes}");
+    }
+
+    #[test]
+    fn a_flood_of_new_keys_displaces_its_own() {
+        let table = Table::new(1000);
+        let greedy: Vec<u64> = (0..100).map(|number: u64| table.hash(("greedy", number))).collect();
+        for key in &greedy {
+            for _ in 0..3 {
+                table.take(*key, SLOW, seconds(0)).unwrap();
+            }
+        }
+        for number in 0..100_000_u64 {
+            assert_eq!(table.take(table.hash(number), SLOW, seconds(0)), Ok(2), "nobody else is ever refused");
+        }
+        let forgotten = greedy.iter().filter(|key| table.take(**key, SLOW, seconds(0)).is_ok()).count();
+        assert_eq!(forgotten, 0);
+    }
+
+    #[test]
+    fn places_are_free_again_when_their_time_has_passed() {
+        let table = Table::new(1000);
+        for round in 0..10 {
+            let keys: Vec<u64> = (0..1000).map(|number: u64| table.hash((round, number))).collect();
+            for key in &keys {
+                table.take(*key, SLOW, seconds(round * 10)).unwrap();
+            }
+            let forgotten = keys.iter().filter(|key| table.take(**key, SLOW, seconds(round * 10)) != Ok(1)).count();
+            assert!(forgotten < 30, "{round}: {forgotten}");
+        }
+    }
+
+    #[test]
+    fn many_threads_take_no_more_than_there_is() {
+        let (table, taken) = (Table::new(100), AtomicU64::new(0));
+        let pace = Pace { interval: SECOND, burst: 100 * SECOND };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let passed = (0..100).filter(|_| table.take(7, pace, seconds(0)).is_ok()).count();
+                    taken.fetch_add(passed as u64, Ordering::Relaxed);
+                });
+            }
+        });
+        assert_eq!(taken.into_inner(), 100);
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_has_more_than_a_burst_and_the_steady_rate(
+            steps in prop::collection::vec((0_u64..4, 0_u64..3 * SECOND), 1..300),
+        ) {
+            let table = Table::new(1000);
+            let (mut now, mut passed) = (seconds(0), HashMap::<u64, Vec<u64>>::new());
+            for (key, step) in steps {
+                now += step;
+                if table.take(key, SLOW, now).is_ok() {
+                    passed.entry(key).or_default().push(now);
+                }
+            }
+            for times in passed.values() {
+                for (first, from) in times.iter().enumerate() {
+                    for (last, until) in times.iter().enumerate().skip(first) {
+                        let most = 3 + (until - from) / SECOND;
+                        prop_assert!((last - first + 1) as u64 <= most, "{times:?}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn whoever_keeps_to_the_rate_is_never_refused(
+            keys in prop::collection::hash_set(1_u64.., 1..50),
+            waits in prop::collection::vec(SECOND..3 * SECOND, 1..50),
+        ) {
+            let table = Table::new(1000);
+            let mut now = seconds(0);
+            for wait in waits {
+                for key in &keys {
+                    prop_assert!(table.take(*key, SLOW, now).is_ok(), "{key} at {now}");
+                }
+                now += wait;
+            }
+        }
+    }
+}
