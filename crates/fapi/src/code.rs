@@ -159,7 +159,8 @@ codes! {
     /// No key of the issuer verifies the signature; the header supplies another key (`jwk`, `jku`, `x5u` or `x5c`), which is
     /// never used (RFC 8725 §3.10, FAPI 2.0 §5.4.2).
     TokenKeySupplied = "token_key_supplied", UNAUTHORIZED, Some(InvalidToken);
-    /// `alg` is not one of the issuer's `algorithms`, which are among PS256, ES256 and EdDSA (FAPI 2.0 §5.4.1).
+    /// `alg` is not one of the issuer's `algorithms`, which are among PS256, ES256 and EdDSA (FAPI 2.0 §5.4.1); or it is RS256,
+    /// and no waiver of `token.algorithms.rs256` holds for the issuer now.
     TokenAlgorithmRefused = "token_algorithm_refused", UNAUTHORIZED, Some(InvalidToken);
     /// `typ` is not `at+jwt` (RFC 9068 §4), nor another that the issuer's access tokens have; or the claims are those of another
     /// kind of token (RFC 8725 §3.12); or an introspected `token_type` is neither Bearer nor DPoP (RFC 7662 §2.2).
@@ -266,6 +267,10 @@ codes! {
     BodyTypeUnsupported = "body_type_unsupported", UNSUPPORTED_MEDIA_TYPE, None;
     /// The route compares the body with the token, and it is not one JSON object with one reading (RFC 8259 §4).
     BodyUnreadable = "body_unreadable", BAD_REQUEST, None;
+    /// With `profile: fapi1-advanced`, `x-fapi-auth-date` is not one HTTP-date (FAPI 1.0 Baseline §6.2.2).
+    AuthDateMalformed = "auth_date_malformed", BAD_REQUEST, None;
+    /// With `profile: fapi1-advanced`, `x-fapi-customer-ip-address` is not one IPv4 or IPv6 address (FAPI 1.0 Baseline §6.2.2).
+    CustomerIpAddressMalformed = "customer_ip_address_malformed", BAD_REQUEST, None;
     /// `acr` is none of those in `require.authentication` (RFC 9470 §3).
     AcrInsufficient = "acr_insufficient", UNAUTHORIZED, Some(InsufficientUserAuthentication);
     /// `auth_time` is longer ago than `require.authentication` allows, or unknown (RFC 9470 §3).

@@ -27,6 +27,8 @@
 //! learn, which has no part in the decision, and [`metadata`] what every client may know of it in advance (RFC 9728).
 //! [`rate_limit`] has what a client
 //! learns of the rates at which it may send requests. [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
+//! [`profile`] has the rules that these steps enforce as data.
+//! [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
 //! authorization servers do.
 //!
 //! # What it does not do
@@ -82,6 +84,7 @@ pub mod peer;
 pub mod permit;
 pub mod policy;
 pub mod rate_limit;
+pub mod profile;
 pub mod rejection;
 pub mod revocation;
 pub mod route;

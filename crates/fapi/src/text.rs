@@ -20,20 +20,29 @@ pub fn is_media_type(content_type: &HeaderValue, media_type: &str) -> bool {
 /// Whether a `Content-Type` is `application/json`, or another of `application/` with the structured syntax `+json`
 /// (RFC 6839 §3.1), in UTF-8.
 pub fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type.split(';');
-    let subtype = parts.next().map(|media_type| media_type.trim().to_ascii_lowercase());
+    is_json_type(content_type) && names_only_utf8(content_type)
+}
+
+/// The same in any character set.
+pub(crate) fn is_json_type(content_type: &str) -> bool {
+    let subtype = content_type.split(';').next().map(|media_type| media_type.trim().to_ascii_lowercase());
     let subtype = subtype.as_deref().and_then(|media_type| media_type.strip_prefix("application/"));
     let of_json = |subtype: &str| {
         let other = subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty());
         (subtype == "json" || other) && subtype.bytes().all(is_token_byte)
     };
+    subtype.is_some_and(of_json)
+}
+
+/// Whether a `Content-Type` names no character set but UTF-8.
+pub(crate) fn names_only_utf8(content_type: &str) -> bool {
     // RFC 8259 §11 defines no `charset`; there are readers that obey it all the same.
     let in_utf8 = |parameter: &str| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let is_charset = name.trim().to_ascii_lowercase().starts_with("charset");
         !is_charset || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
     };
-    subtype.is_some_and(of_json) && parts.all(in_utf8)
+    content_type.split(';').skip(1).all(in_utf8)
 }
 
 /// The value of a field that has exactly one line.

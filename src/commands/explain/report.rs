@@ -22,7 +22,7 @@ use crate::connection::tls::{ClientCertificates, Demand, Reason, Trust};
 /// What the configuration says, as far as it is shown.
 pub(super) struct Surroundings {
     origins: Vec<String>,
-    /// One line for each listener, issuer, route and document of `metadata`.
+    /// One line for each listener, issuer, route, waiver and document of `metadata`.
     summary: Vec<String>,
     issuers: Vec<Issuer>,
     /// What the listener of the call asks of clients.
@@ -125,7 +125,11 @@ impl Step {
             Cause::Credentials(_) => Self::Credentials,
             Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
             Cause::Sender(_) => Self::Sender,
-            Cause::Policy(PolicyError::ScopeInsufficient { .. }) => Self::Scope,
+            Cause::Policy(
+                PolicyError::AuthDateMalformed
+                | PolicyError::CustomerIpAddressMalformed
+                | PolicyError::ScopeInsufficient { .. },
+            ) => Self::Scope,
             Cause::Policy(
                 PolicyError::ClientRefused { .. }
                 | PolicyError::SubjectMissing { .. }

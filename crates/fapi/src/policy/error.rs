@@ -62,7 +62,7 @@ pub enum InvalidPolicy {
     AcrSyntax,
 }
 
-/// Why a token does not satisfy a policy, or why that cannot be said of the request.
+/// Why a token or a request does not satisfy a policy, or why that cannot be said of the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Its scopes do not cover the route.
@@ -128,6 +128,12 @@ pub enum PolicyError {
     /// The body can be read in more than one way, or in none.
     #[error("the body is not one JSON object with one reading")]
     BodyUnreadable,
+    /// The request says in a malformed way when its customer last logged in.
+    #[error("x-fapi-auth-date is not one HTTP-date, such as Tue, 11 Sep 2012 19:43:31 GMT")]
+    AuthDateMalformed,
+    /// The request says in a malformed way which address its customer has.
+    #[error("x-fapi-customer-ip-address is not one IPv4 or IPv6 address")]
+    CustomerIpAddressMalformed,
     /// Its user was authenticated in another way.
     #[error("acr is {found}, the route needs one of {needed}")]
     AcrInsufficient {
@@ -168,6 +174,8 @@ impl PolicyError {
             Self::AuthorizationDetailsInsufficient { .. } => Code::AuthorizationDetailsInsufficient,
             Self::BodyTypeUnsupported => Code::BodyTypeUnsupported,
             Self::BodyUnreadable => Code::BodyUnreadable,
+            Self::AuthDateMalformed => Code::AuthDateMalformed,
+            Self::CustomerIpAddressMalformed => Code::CustomerIpAddressMalformed,
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }

@@ -8,6 +8,7 @@ mod claims;
 mod clients;
 mod comparison;
 mod error;
+mod fapi1;
 mod request;
 mod scopes;
 mod subject;
@@ -26,6 +27,7 @@ pub use claims::ClaimRule;
 pub use clients::Clients;
 pub use comparison::Comparison;
 pub use error::{InvalidPolicy, PolicyError};
+pub use fapi1::Fapi1;
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
@@ -61,6 +63,7 @@ pub struct Policy {
     nonce: NonceMode,
     introspection_max_age: Option<Duration>,
     requirements: Requirements,
+    fapi1: Option<Fapi1>,
 }
 
 /// What a route requires beside scopes, all of it; by default, nothing.
@@ -159,7 +162,8 @@ impl Policy {
         // BEAR-13: challenges come in the order DPoP, Bearer.
         schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
         schemes.dedup();
-        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age: None, requirements: Requirements::default() })
+        let (introspection_max_age, requirements, fapi1) = (None, Requirements::default(), None);
+        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age, requirements, fapi1 })
     }
 
     /// The issuers whose tokens it accepts.
@@ -199,6 +203,17 @@ impl Policy {
         &self.requirements
     }
 
+    /// The policy of a route that holds FAPI 1.0.
+    #[must_use]
+    pub fn with_fapi1(self, fapi1: Fapi1) -> Self {
+        Self { fapi1: Some(fapi1), ..self }
+    }
+
+    /// What FAPI 1.0 says of its requests and responses, if it holds that.
+    pub const fn fapi1(&self) -> Option<&Fapi1> {
+        self.fapi1.as_ref()
+    }
+
     /// The parameters of a challenge that asks for another authentication, each after a comma (RFC 9470 §3); empty if there is
     /// no such requirement.
     pub fn authentication_challenge(&self) -> &str {
@@ -220,8 +235,9 @@ impl Policy {
         self.scopes.needed()
     }
 
-    /// Checks whether a token with these claims satisfies the policy for this request at `now`: its scopes, and then
-    /// everything else, but for what is compared with the body, which `headers` have to declare as JSON.
+    /// Checks whether a token with these claims satisfies the policy for this request at `now`: what FAPI 1.0 says of
+    /// `headers`, the token's scopes, and then everything else, but for what is compared with the body, which `headers` have
+    /// to declare as JSON.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -232,6 +248,9 @@ impl Policy {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Remaining, PolicyError> {
+        if let Some(fapi1) = &self.fapi1 {
+            fapi1.check(headers, now)?;
+        }
         self.scopes.check(claims)?;
         let remaining = self.requirements.check(claims, request, now)?;
         if !remaining.is_empty() {
