@@ -18,6 +18,7 @@ static EXPECTED: LazyLock<Expected> = LazyLock::new(|| Expected {
     issuer: "https://as.example".into(),
     audiences: vec!["https://api.example".into()],
     algorithms: Algorithm::ALL.to_vec(),
+    rs256: None,
     form: AccessTokenForm::default(),
 });
 // An issuer that writes scopes as a list.

@@ -106,6 +106,7 @@ async fn keys(settings: &issuer::Settings) -> Result<String, String> {
     let client = client.map_err(|error| error.to_string())?;
     let name = settings.expected.name.clone();
     let source = KeySource::new(name, location, client, settings.jwks, timing, Arc::new(()));
+    let source = source.with_rs256(settings.expected.rs256.is_some());
     source.refresh().await.map_err(|error| error.to_string())?;
     let usable = source.current().map_or(0, |read| read.keys.len());
     Ok(format!("{usable} usable {}", if usable == 1 { "key" } else { "keys" }))

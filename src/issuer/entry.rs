@@ -52,6 +52,8 @@ pub(super) struct SourceKey {
     pub(super) issuer: Box<str>,
     pub(super) jwks_uri: Option<Url>,
     pub(super) trust_anchors: TrustAnchors,
+    /// Whether keys for RS256 are read too.
+    pub(super) rs256: bool,
 }
 
 /// What all issuers share.
@@ -120,7 +122,8 @@ impl SourceKey {
     fn of(settings: &Settings) -> Self {
         let Settings { expected, jwks_uri, trust_anchors, .. } = settings;
         let (name, issuer) = (expected.name.clone(), expected.issuer.clone());
-        Self { name, issuer, jwks_uri: jwks_uri.clone(), trust_anchors: trust_anchors.clone() }
+        let (jwks_uri, trust_anchors) = (jwks_uri.clone(), trust_anchors.clone());
+        Self { name, issuer, jwks_uri, trust_anchors, rs256: expected.rs256.is_some() }
     }
 }
 
@@ -161,6 +164,7 @@ impl<'b> Before<'b> {
         let client = Client::new(trust_anchors, timing.connect_timeout, timing.timeout)
             .map_err(|error| IssuerError::Client { issuer: name(), error })?;
         let source = KeySource::new(name(), location, client, *jwks, *timing, observer.clone());
+        let source = source.with_rs256(expected.rs256.is_some());
         let source = match self.earlier.and_then(|entry| entry.keys.as_ref()) {
             Some(earlier) => source.succeeding(earlier),
             None => source,

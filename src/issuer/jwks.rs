@@ -37,6 +37,8 @@ pub struct KeySetSnapshot {
     /// How long it said that they may be cached, if it did.
     fresh_for: Option<Duration>,
     digest: [u8; 32],
+    /// Whether it has the keys that verify RS256.
+    rs256: bool,
 }
 
 /// Where an issuer's keys are.
@@ -55,6 +57,8 @@ pub struct KeySource {
     location: Location,
     client: Client,
     settings: JwksSettings,
+    /// Whether the keys that verify RS256 are read too.
+    rs256: bool,
     timing: Timing,
     observer: Arc<dyn Observer>,
     held: Arc<Held>,
@@ -109,7 +113,13 @@ impl KeySource {
         timing: Timing,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { name, location, client, settings, timing, observer, held: Arc::default(), continued: false }
+        let rs256 = false;
+        Self { name, location, client, settings, rs256, timing, observer, held: Arc::default(), continued: false }
+    }
+
+    /// Reads the keys that verify RS256 too, if so told.
+    pub fn with_rs256(self, rs256: bool) -> Self {
+        Self { rs256, ..self }
     }
 
     /// The same keys, cached with these settings from now on, and read again when they are due.
@@ -128,12 +138,16 @@ impl KeySource {
     /// # Errors
     /// [`KeySetError`].
     pub(super) fn pin(&self, document: &[u8]) -> Result<(), KeySetError> {
-        let keys = Arc::new(KeySet::parse(document)?);
-        let digest = sha256(document);
+        let keys = Arc::new(self.parse(document)?);
+        let (digest, rs256) = (sha256(document), self.rs256);
         self.held.pinned.store(true, Ordering::Release);
-        let snapshot = KeySetSnapshot { keys, generation: 1, read_at: instant(), fresh_for: None, digest };
+        let snapshot = KeySetSnapshot { keys, generation: 1, read_at: instant(), fresh_for: None, digest, rs256 };
         self.held.current.store(Some(Arc::new(snapshot)));
         Ok(())
+    }
+
+    fn parse(&self, document: &[u8]) -> Result<KeySet, KeySetError> {
+        if self.rs256 { KeySet::parse_with_rs256(document) } else { KeySet::parse(document) }
     }
 
     /// Whether the issuer was asked for its keys, and has answered or failed to.
@@ -341,10 +355,12 @@ impl KeySource {
         let (read_at, fresh_for, digest) = (instant(), fresh_for(&headers), sha256(&body));
         let before = self.current();
         let snapshot = match before {
-            Some(before) if before.digest == digest => KeySetSnapshot { read_at, fresh_for, ..(*before).clone() },
+            Some(before) if before.digest == digest && before.rs256 == self.rs256 => {
+                KeySetSnapshot { read_at, fresh_for, ..(*before).clone() }
+            }
             before => {
                 let host = super::http::host(url);
-                let keys = KeySet::parse(&body);
+                let keys = self.parse(&body);
                 if flight.reported != Some(digest)
                     && let Ok(skipped) | Err(KeySetError::NoUsableKey { skipped }) =
                         keys.as_ref().map(|keys| keys.skipped().to_vec()).map_err(Clone::clone)
@@ -360,7 +376,7 @@ impl KeySource {
                 } else {
                     info!(issuer = %self.name, %host, keys = usable, skipped, generation, "key set changed");
                 }
-                KeySetSnapshot { keys, generation, read_at, fresh_for, digest }
+                KeySetSnapshot { keys, generation, read_at, fresh_for, digest, rs256: self.rs256 }
             }
         };
         self.held.current.store(Some(Arc::new(snapshot)));

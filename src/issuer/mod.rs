@@ -260,7 +260,7 @@ impl Issuers {
             }
         }
         let token = Arc::new(outcome?);
-        let left = token.expires_at().map(|at| Duration::from_secs(at.since(now)));
+        let left = token.ends_at().map(|at| Duration::from_secs(at.since(now)));
         let lifetime = left.map_or(self.cache.max_age, |left| left.min(self.cache.max_age));
         if !lifetime.is_zero() {
             let basis = VerifiedBy { issuer: entry.id, generation: keys.generation };

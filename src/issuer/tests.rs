@@ -153,6 +153,7 @@ fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> 
         issuer: server.issuer().into(),
         audiences: vec![AuthorizationServer::AUDIENCE.into()],
         algorithms: Algorithm::ALL.to_vec(),
+        rs256: None,
         form: AccessTokenForm::default(),
     };
     Settings {

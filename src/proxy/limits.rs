@@ -25,9 +25,9 @@ impl Proxy {
         let route = permit.route();
         let mut limits = context.limits.on(&route.limits);
         if route.on_expiry == OnExpiry::Close
-            && let Some(expires_at) = permit.token().and_then(|token| token.token().expires_at())
+            && let Some(ends_at) = permit.token().and_then(|token| token.token().ends_at())
         {
-            let left = Duration::from_secs(expires_at.0).saturating_sub(context.began_at);
+            let left = Duration::from_secs(ends_at.0).saturating_sub(context.began_at);
             context.expires_first = left <= limits.exchange_timeout;
             limits.exchange_timeout = limits.exchange_timeout.min(left);
         }
@@ -99,8 +99,12 @@ impl Proxy {
 
     /// Why an exchange is over that has taken as long as it may.
     pub(super) fn overdue(&self, context: &Context) -> Cause {
-        match context.exchange.permit().and_then(|permit| permit.token()?.token().expires_at()) {
-            Some(at) if context.expires_first => TokenError::Expired { at, now: self.clock.unix_time() }.into(),
+        let token = context.exchange.permit().and_then(|permit| permit.token()).map(BoundToken::token);
+        match token.and_then(|token| Some((token, token.ends_at()?))) {
+            Some((token, at)) if context.expires_first => {
+                let now = self.clock.unix_time();
+                token.claims_at(now).err().unwrap_or(TokenError::Expired { at, now }).into()
+            }
             Some(_) | None => ExchangeError::ExchangeTimeout.into(),
         }
     }

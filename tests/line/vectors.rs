@@ -453,6 +453,7 @@ impl Issuer {
             issuer: "https://authorization-server.example.com/".into(),
             audiences: vec!["https://rs.example.com/".into()],
             algorithms: Algorithm::ALL.to_vec(),
+            rs256: None,
             form: AccessTokenForm::default(),
         };
         Self { key, keys, expected }

@@ -2,6 +2,8 @@
 //! certificates and routes.
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
@@ -36,6 +38,7 @@ pub(crate) fn expected() -> Expected {
         issuer: "https://as.example".into(),
         audiences: vec!["https://rs.example".into()],
         algorithms: Algorithm::ALL.to_vec(),
+        rs256: None,
         form: AccessTokenForm::default(),
     }
 }
@@ -91,6 +94,15 @@ impl SigningKey {
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         self.key.sign_jws(header, claims).unwrap()
+    }
+
+    /// Signs with RS256, which no profile allows; only for an RSA key.
+    pub(crate) fn sign_rs256(&self, header: &Value, claims: &Value) -> String {
+        let PrivateKey::Rsa(key) = &self.key else { panic!("not an RSA key") };
+        let input = format!("{}.{}", part(header), part(claims));
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).unwrap();
+        format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// The signature of what is not built from values, in base64url.

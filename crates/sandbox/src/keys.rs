@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::signature::KeyPair;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{KeyPair, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fapi::jose::keys::Algorithm;
@@ -136,6 +137,15 @@ impl SigningKey {
     /// A compact JWS (RFC 7515 §7.1) of exactly these values; nothing is added to the header.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         self.sign_raw(&bytes(header), &bytes(claims))
+    }
+
+    /// A compact JWS with an RS256 signature (RSASSA-PKCS1-v1_5), which no FAPI profile allows; only for an RSA key.
+    pub fn danger_sign_rs256(&self, header: &Value, claims: &Value) -> String {
+        let PrivateKey::Rsa(key) = &*self.key else { panic!("RS256 needs an RSA key") };
+        let input = format!("{}.{}", encode(&bytes(header)), encode(&bytes(claims)));
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input.as_bytes(), &mut signature).expect(SIGNS);
+        format!("{input}.{}", encode(&signature))
     }
 
     /// Like [`SigningKey::sign`], for bytes that need not be JSON.

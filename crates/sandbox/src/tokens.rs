@@ -111,6 +111,12 @@ impl AccessToken {
         key.sign(&merge(defaults, &self.header, &self.without_header), &self.claims())
     }
 
+    /// The same with an RS256 signature, which no FAPI profile allows; `key` is an RSA key.
+    pub fn danger_sign_rs256(&self, key: &SigningKey) -> String {
+        let defaults = json!({ "typ": "at+jwt", "alg": "RS256", "kid": key.kid() });
+        key.danger_sign_rs256(&merge(defaults, &self.header, &self.without_header), &self.claims())
+    }
+
     fn confirmation(mut self, method: &str, value: String) -> Self {
         let cnf = self.claims.entry("cnf").or_insert_with(|| json!({}));
         match cnf.as_object_mut() {

@@ -161,6 +161,7 @@ fn expected() -> Expected {
         issuer: "https://bank.example".into(),
         audiences: vec!["https://api.example".into()],
         algorithms: Vec::new(),
+        rs256: None,
         form: AccessTokenForm::default(),
     }
 }

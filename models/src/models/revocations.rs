@@ -44,6 +44,7 @@ fn token(name: &str) -> ActiveToken {
         issuer: "https://bank.example".into(),
         audiences: vec!["https://api.example".into()],
         algorithms: Vec::new(),
+        rs256: None,
         form: AccessTokenForm::default(),
     };
     ActiveToken::from_introspection(answer, ids, &expected, MissingAudience::Refuse, NOW).unwrap()

@@ -53,6 +53,7 @@ fn introspector(
         issuer: issuer.into(),
         audiences: vec![AuthorizationServer::AUDIENCE.into()],
         algorithms: Algorithm::ALL.to_vec(),
+        rs256: None,
         form: AccessTokenForm::default(),
     };
     let anchors = TrustAnchors::Given(vec![authority.der().clone()]);

@@ -108,6 +108,7 @@ fn api(jwks: &[u8], nonce_key: [u8; 32], now: UnixTime) -> Result<Api, Box<dyn E
             issuer: "https://as.example".into(),
             audiences: vec!["https://api.example".into()],
             algorithms: vec![Algorithm::Ps256, Algorithm::Es256],
+            rs256: None,
             form: AccessTokenForm::default(),
         },
         keys: KeySet::parse(jwks)?,

@@ -136,12 +136,28 @@ impl<'r> Jws<'r> {
         self,
         keys: impl Iterator<Item = &'k VerifyingKey>,
     ) -> Result<Map<String, Value>, NotVerified> {
+        self.verify_by(VerifyingKey::verifies, keys)
+    }
+
+    /// Returns the payload if the RS256 signature verifies with one of the first [`MAX_TRIED`] of `keys`.
+    pub(crate) fn verify_rs256_with_one_of<'k>(
+        self,
+        keys: impl Iterator<Item = &'k VerifyingKey>,
+    ) -> Result<Map<String, Value>, NotVerified> {
+        self.verify_by(VerifyingKey::verifies_rs256, keys)
+    }
+
+    fn verify_by<'k>(
+        self,
+        verifies: fn(&VerifyingKey, &[u8], &str) -> bool,
+        keys: impl Iterator<Item = &'k VerifyingKey>,
+    ) -> Result<Map<String, Value>, NotVerified> {
         let mut failure = NotVerified::NoKey;
         // A key set may have many keys without `kid` (RFC 7517 §4.5), and a forged token costs as many verifications.
         for key in keys.take(MAX_TRIED) {
             if key.is_weak() {
                 failure = NotVerified::WeakKey;
-            } else if key.verifies(self.signed.as_bytes(), self.signature) {
+            } else if verifies(key, self.signed.as_bytes(), self.signature) {
                 return Ok(self.payload);
             } else {
                 failure = NotVerified::Signature;

@@ -122,6 +122,20 @@ impl VerifyingKey {
         if present("alg").is_some_and(|name| name.as_str().and_then(Algorithm::from_name) != Some(key.algorithm)) {
             return other("alg");
         }
+        key.check_purpose(jwk)
+    }
+
+    /// Reads a public RSA JWK of a JWK Set that is for RS256 by its `use`, `key_ops` and `alg`, which may be absent.
+    fn for_rs256(jwk: &Map<String, Value>) -> Option<Self> {
+        let key = Self::from_key_members(jwk).ok().filter(|key| key.algorithm == Algorithm::Ps256)?;
+        let named = jwk.get("alg").filter(|name| !name.is_null());
+        if named.is_some_and(|name| name != RS256) { None } else { key.check_purpose(jwk).ok() }
+    }
+
+    /// Returns the key, if `use` and `key_ops` allow it to verify signatures.
+    fn check_purpose(self, jwk: &Map<String, Value>) -> Result<Self, KeyError> {
+        let present = |name: &str| jwk.get(name).filter(|value| !value.is_null());
+        let other = |member| Err(KeyError::OtherPurpose { member, found: shown_value(jwk.get(member)) });
         if present("use").is_some_and(|usage| usage != "sig") {
             return other("use");
         }
@@ -130,7 +144,7 @@ impl VerifyingKey {
         if present("key_ops").is_some_and(|operations| !verifies(operations)) {
             return other("key_ops");
         }
-        Ok(key)
+        Ok(self)
     }
 
     /// Reads a public JWK by the members that make the key (RFC 7638 §3.2), whatever the others say about its use.
@@ -235,9 +249,22 @@ impl VerifyingKey {
             Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
             Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
         };
+        self.verifies_with(message, signature, algorithm)
+    }
+
+    /// Whether it is an RSA key, and `signature` is its RS256 signature over `message`. No profile allows RS256, and
+    /// [`Self::algorithm`] is never it.
+    pub(crate) fn verifies_rs256(&self, message: &[u8], signature: &str) -> bool {
+        self.algorithm == Algorithm::Ps256 && self.verifies_with(message, signature, jsonwebtoken::Algorithm::RS256)
+    }
+
+    fn verifies_with(&self, message: &[u8], signature: &str, algorithm: jsonwebtoken::Algorithm) -> bool {
         jsonwebtoken::crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
     }
 }
+
+/// The name of the algorithm that only a waiver makes acceptable: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
+pub(crate) const RS256: &str = "RS256";
 
 impl std::fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -294,6 +321,10 @@ pub(super) fn without_leading_zeros(number: &[u8]) -> &[u8] {
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: Vec<(Option<Box<str>>, VerifyingKey)>,
+    /// The keys that verify RS256, if that was asked for.
+    for_rs256: Vec<(Option<Box<str>>, VerifyingKey)>,
+    /// How many of those verify nothing else.
+    only_rs256: usize,
     skipped: Vec<SkippedKey>,
 }
 
@@ -332,11 +363,25 @@ impl KeySet {
     /// # Errors
     /// [`KeySetError`] if it is not a JWK Set, or if no usable key remains.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(document, false)
+    }
+
+    /// Like [`Self::parse`], for an issuer whose tokens may have RS256 for a while: RSA keys that are for RS256, or for no
+    /// algorithm in particular, verify that too, and a set that has no others can be used.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_with_rs256(document: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(document, true)
+    }
+
+    fn read(document: &[u8], rs256: bool) -> Result<Self, KeySetError> {
         let entries = elements_of(document, "keys").map_err(|_| KeySetError::Malformed)?;
         if entries.len() > 100 {
             return Err(KeySetError::TooMany);
         }
         let (mut keys, mut skipped) = (Vec::with_capacity(entries.len()), Vec::new());
+        let (mut for_rs256, mut only_rs256) = (Vec::new(), 0_usize);
         for entry in entries {
             let Ok(jwk) = parse_object(entry.as_bytes()) else {
                 skipped.push(SkippedKey { key_id: last_key_id(entry), reason: KeyError::Ambiguous });
@@ -344,6 +389,9 @@ impl KeySet {
             };
             let key_id = jwk.get("kid").and_then(Value::as_str);
             let mut skip = |reason| skipped.push(SkippedKey { key_id: key_id.map(printable), reason });
+            let of_rs256 = Some(&jwk).filter(|_| rs256).and_then(VerifyingKey::for_rs256);
+            let is_weak = of_rs256.as_ref().map(VerifyingKey::is_weak);
+            for_rs256.extend(of_rs256.map(|key| (key_id.map(Box::from), key)));
             match VerifyingKey::from_jwk(&jwk) {
                 Ok(key) => {
                     if key.is_weak() {
@@ -351,13 +399,17 @@ impl KeySet {
                     }
                     keys.push((key_id.map(Box::from), key));
                 }
-                Err(reason) => skip(reason),
+                Err(reason) => match is_weak {
+                    Some(false) => only_rs256 = only_rs256.saturating_add(1),
+                    Some(true) => skip(KeyError::Weak),
+                    None => skip(reason),
+                },
             }
         }
-        if keys.is_empty() {
+        if keys.is_empty() && for_rs256.is_empty() {
             return Err(KeySetError::NoUsableKey { skipped });
         }
-        Ok(Self { keys, skipped })
+        Ok(Self { keys, for_rs256, only_rs256, skipped })
     }
 
     /// The keys that may verify a JWS with this `kid` and algorithm, the likely ones first.
@@ -369,14 +421,21 @@ impl KeySet {
         key_id: Option<&'s str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &'s VerifyingKey> + 's {
-        let named = self.keys.iter().filter(move |(kid, _)| key_id.is_none() || kid.as_deref() == key_id);
-        let nameless = self.keys.iter().filter(move |(kid, _)| key_id.is_some() && kid.is_none());
-        named.chain(nameless).map(|(_, key)| key).filter(move |key| key.algorithm == algorithm)
+        in_order(&self.keys, key_id).filter(move |key| key.algorithm == algorithm)
+    }
+
+    /// The same for a JWS with RS256; none unless the set was read with [`Self::parse_with_rs256`].
+    pub(crate) fn candidates_for_rs256<'s>(
+        &'s self,
+        key_id: Option<&'s str>,
+    ) -> impl Iterator<Item = &'s VerifyingKey> + 's {
+        in_order(&self.for_rs256, key_id)
     }
 
     /// The number of keys that tokens can verify with.
     pub fn len(&self) -> usize {
-        self.keys.iter().filter(|(_, key)| !key.is_weak()).count()
+        let strong = self.keys.iter().filter(|(_, key)| !key.is_weak()).count();
+        strong.saturating_add(self.only_rs256)
     }
 
     /// Whether there is no key that tokens can verify with.
@@ -388,6 +447,16 @@ impl KeySet {
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
     }
+}
+
+/// The keys with this `kid`, and then those without any; all of them if no `kid` is given.
+fn in_order<'s>(
+    keys: &'s [(Option<Box<str>>, VerifyingKey)],
+    key_id: Option<&'s str>,
+) -> impl Iterator<Item = &'s VerifyingKey> + 's {
+    let named = keys.iter().filter(move |(kid, _)| key_id.is_none() || kid.as_deref() == key_id);
+    let nameless = keys.iter().filter(move |(kid, _)| key_id.is_some() && kid.is_none());
+    named.chain(nameless).map(|(_, key)| key)
 }
 
 /// The `kid` of an entry that has no one reading; only for reports.
@@ -690,6 +759,59 @@ mod tests {
         for alg in ["RS256", "PS384", "PS512", "RSA-OAEP", "RSA-OAEP-256", "ES256", "ps256"] {
             assert_eq!(rsa(&format!("\"alg\":\"{alg}\",")), None, "{alg}");
         }
+    }
+
+    #[test]
+    fn rs256_is_verified_by_the_rsa_keys_that_allow_it_and_only_where_that_is_asked_for() {
+        let key = SigningKey::generate(Algorithm::Ps256, "a");
+        let with = |alg: Option<&str>, usage: &str| {
+            let mut jwk = key.jwk();
+            jwk["use"] = json!(usage);
+            jwk["alg"] = json!(alg);
+            json!({ "keys": [jwk] }).to_string()
+        };
+        let token = key.sign_rs256(&json!({ "alg": "RS256" }), &json!({}));
+        let verified = |keys: &KeySet, token: &str| {
+            let jws = Jws::parse(token, 4096).unwrap();
+            jws.verify_rs256_with_one_of(keys.candidates_for_rs256(None)).map(drop)
+        };
+        for (document, for_ps256) in [(with(None, "sig"), 1), (with(Some("RS256"), "sig"), 0)] {
+            let keys = KeySet::parse_with_rs256(document.as_bytes()).unwrap();
+            assert_eq!((keys.len(), keys.skipped().len()), (1, 0), "{document}");
+            assert_eq!(keys.candidates(None, Algorithm::Ps256).count(), for_ps256, "{document}");
+            assert_eq!(verified(&keys, &token), Ok(()), "{document}"); // control
+            let other = SigningKey::generate(Algorithm::Ps256, "a");
+            let forged = other.sign_rs256(&json!({ "alg": "RS256" }), &json!({}));
+            assert_eq!(verified(&keys, &forged), Err(NotVerified::Signature));
+            // A signature with PS256 is none with RS256.
+            let mislabelled = key.sign(&json!({ "alg": "RS256" }), &json!({}));
+            assert_eq!(verified(&keys, &mislabelled), Err(NotVerified::Signature));
+        }
+        for document in [with(Some("PS256"), "sig"), with(Some("RS512"), "sig"), with(Some("RS256"), "enc")] {
+            let keys = KeySet::parse_with_rs256(document.as_bytes());
+            assert_eq!(keys.map_or(0, |keys| keys.candidates_for_rs256(None).count()), 0, "{document}");
+        }
+        let elliptic = format!("{{\"keys\":[{EC},{OKP}]}}");
+        let keys = KeySet::parse_with_rs256(elliptic.as_bytes()).unwrap();
+        assert_eq!((keys.len(), keys.candidates_for_rs256(None).count()), (2, 0));
+        // Nobody asked for RS256.
+        let keys = KeySet::parse(with(None, "sig").as_bytes()).unwrap();
+        assert_eq!(verified(&keys, &token), Err(NotVerified::NoKey));
+        let only = KeySet::parse(with(Some("RS256"), "sig").as_bytes());
+        assert!(matches!(only, Err(KeySetError::NoUsableKey { .. })));
+    }
+
+    #[test]
+    fn a_weak_key_verifies_no_rs256_either() {
+        let n = URL_SAFE_NO_PAD.encode(vec![0xff_u8; 255]);
+        let document = format!("{{\"keys\":[{{\"kty\":\"RSA\",\"alg\":\"RS256\",\"n\":\"{n}\",\"e\":\"AQAB\"}}]}}");
+        let keys = KeySet::parse_with_rs256(document.as_bytes()).unwrap();
+        let reasons: Vec<_> = keys.skipped().iter().map(|skipped| skipped.reason.clone()).collect();
+        assert_eq!((keys.is_empty(), reasons), (true, vec![KeyError::Weak]));
+        let token = SigningKey::generate(Algorithm::Ps256, "a").sign_rs256(&json!({ "alg": "RS256" }), &json!({}));
+        let jws = Jws::parse(&token, 4096).unwrap();
+        let verified = jws.verify_rs256_with_one_of(keys.candidates_for_rs256(None)).map(drop);
+        assert_eq!(verified, Err(NotVerified::WeakKey));
     }
 
     #[test]

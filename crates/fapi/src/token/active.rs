@@ -22,6 +22,8 @@ pub struct ActiveToken {
     issuer: Arc<str>,
     claims: Arc<Claims>,
     confirmation: Result<Confirmation, ConfirmationError>,
+    /// The end of the waiver that it depends on, if it does.
+    waived_until: Option<UnixTime>,
     cleared: ClearedUpTo,
 }
 
@@ -36,15 +38,24 @@ impl ActiveToken {
         let claims = Arc::new(Claims::read(members)?);
         claims.check_times(now)?;
         let issuer = expected.name.clone();
-        Ok(Self { ids, issuer, claims, confirmation, cleared: ClearedUpTo::default() })
+        Ok(Self { ids, issuer, claims, confirmation, waived_until: None, cleared: ClearedUpTo::default() })
+    }
+
+    /// The same token, which depends on a waiver until then.
+    pub(super) fn waived_until(self, until: Option<UnixTime>) -> Self {
+        Self { waived_until: until, ..self }
     }
 
     /// The claims, if the token is valid at `now`; the only access to them for decisions, cached or not.
     ///
     /// # Errors
-    /// [`TokenError::Expired`], [`TokenError::NotYetValid`], [`TokenError::IssuedInFuture`].
+    /// [`TokenError::Expired`], [`TokenError::NotYetValid`], [`TokenError::IssuedInFuture`], and
+    /// [`TokenError::WaiverOver`].
     pub fn claims_at(&self, now: UnixTime) -> Result<&Arc<Claims>, TokenError> {
         self.claims.check_times(now)?;
+        if let Some(until) = self.waived_until.filter(|until| *until <= now) {
+            return Err(TokenError::WaiverOver { until, now });
+        }
         Ok(&self.claims)
     }
 
@@ -87,9 +98,14 @@ impl ActiveToken {
         self.ids
     }
 
-    /// When it expires, for caches; an introspected token may not say.
+    /// When it expires; an introspected token may not say.
     pub fn expires_at(&self) -> Option<UnixTime> {
         self.claims.expires_at()
+    }
+
+    /// When it is no longer active, for caches: when it expires, or the waiver ends that it depends on.
+    pub fn ends_at(&self) -> Option<UnixTime> {
+        self.expires_at().into_iter().chain(self.waived_until).min()
     }
 
     /// When it was issued, rounded down, for revocations; an introspected token may not say.

@@ -10,6 +10,7 @@ use super::form::AccessTokenForm;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, NotAudiences, audiences, numeric_date};
 use crate::jose::keys::Algorithm;
+use crate::profile::Period;
 use crate::text::{Names, printable};
 
 /// The claims of an authentic token.
@@ -153,6 +154,8 @@ pub struct Expected {
     pub audiences: Vec<Box<str>>,
     /// The algorithms the issuer may sign with.
     pub algorithms: Vec<Algorithm>,
+    /// When a waiver allows RS256 beside them, for JWT access tokens alone.
+    pub rs256: Option<Period>,
     /// How its access tokens differ from RFC 9068.
     pub form: AccessTokenForm,
 }

@@ -91,6 +91,14 @@ pub enum TokenError {
         /// The issuer's algorithms.
         expected: Names,
     },
+    /// RS256, which a waiver allowed until then.
+    #[error("alg is \"RS256\", and the waiver of token.algorithms.rs256 for its issuer ended at {until}, it is {now}")]
+    WaiverOver {
+        /// The end of the waiver.
+        until: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
     /// Another kind of JWT, by its `typ`.
     #[error("typ is {found}, expected {expected}")]
     TypeWrong {
@@ -237,7 +245,7 @@ impl TokenError {
             Self::Encrypted => Code::TokenEncrypted,
             Self::CriticalHeader => Code::TokenCriticalHeader,
             Self::KeySupplied { .. } => Code::TokenKeySupplied,
-            Self::AlgorithmRefused { .. } => Code::TokenAlgorithmRefused,
+            Self::AlgorithmRefused { .. } | Self::WaiverOver { .. } => Code::TokenAlgorithmRefused,
             Self::TypeWrong { .. }
             | Self::KindWrong { .. }
             | Self::ClaimForeign { .. }

@@ -18,7 +18,8 @@ use super::kind::TokenType;
 use crate::UnixTime;
 use crate::credentials::PresentedToken;
 use crate::jose::jws::{Jws, NotVerified};
-use crate::jose::keys::{Algorithm, KeySet, VerifyingKey};
+use crate::jose::keys::{Algorithm, KeySet, RS256, VerifyingKey};
+use crate::profile::Period;
 use crate::text::{Names, printable, shown_value};
 
 /// A token with the syntax of a JWS; nothing it says is verified.
@@ -91,11 +92,30 @@ impl<'r> UnverifiedJws<'r> {
     /// tried is too small, [`TokenError::SignatureInvalid`] if no key verifies the signature, or
     /// [`TokenError::KeySupplied`] if the header also names a key of its own.
     pub fn verify<'k>(self, keys: impl Iterator<Item = &'k VerifyingKey>) -> Result<VerifiedJws, TokenError> {
+        self.verified(|jws| jws.verify_with_one_of(keys))
+    }
+
+    /// Until when a waiver allows RS256, if that is the algorithm and the waiver holds at `now`.
+    ///
+    /// # Errors
+    /// [`TokenError::WaiverOver`] if it no longer does.
+    fn waived(&self, rs256: Option<Period>, now: UnixTime) -> Result<Option<UnixTime>, TokenError> {
+        match rs256.filter(|_| self.0.algorithm_name() == RS256) {
+            Some(Period { until, .. }) if until <= now => Err(TokenError::WaiverOver { until, now }),
+            Some(period) if period.contains(now) => Ok(Some(period.until)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn verified(
+        self,
+        verify: impl FnOnce(Jws<'r>) -> Result<Map<String, Value>, NotVerified>,
+    ) -> Result<VerifiedJws, TokenError> {
         self.check_header()?;
         let key_id = self.key_id().map(printable);
         // FAPI 2.0 §5.4.2: servers "should not use the JOSE headers x5u and jku"; RFC 8725 §3.10 explains why.
         let supplied = ["jwk", "jku", "x5u", "x5c"].into_iter().find(|name| self.0.header().contains_key(*name));
-        match self.0.verify_with_one_of(keys) {
+        match verify(self.0) {
             Ok(payload) => Ok(VerifiedJws { payload }),
             Err(NotVerified::NoKey) => Err(TokenError::KeyUnknown { key_id }),
             Err(NotVerified::WeakKey) => Err(TokenError::KeyWeak),
@@ -123,6 +143,8 @@ impl ActiveToken {
     /// Verifies and judges a JWS (RFC 9068 §4): header, type, algorithm, key, signature, kind, issuer, audience, claims,
     /// times.
     ///
+    /// A token with RS256 is accepted only while a waiver allows that, and is no longer active after it, cached or not.
+    ///
     /// Where the form of the issuer's tokens differs from RFC 9068, the claims become those of RFC 9068: `client_id` is
     /// the client, and `scope` has the scopes.
     ///
@@ -141,12 +163,20 @@ impl ActiveToken {
         // "application/at+jwt" and reject tokens carrying any other value." Issuers that write another have a form that
         // says so.
         let typ = expected.form.check_type(jws.0.header())?;
-        let algorithm = jws.algorithm(&expected.algorithms)?;
+        let algorithm = jws.algorithm(&expected.algorithms);
         let key_id = jws.key_id().map(str::to_owned);
         let (signed, signature) = jws.0.parts();
-        let verified = jws.verify(keys.candidates(key_id.as_deref(), algorithm))?;
+        let (verified, waived_until) = match (algorithm, jws.waived(expected.rs256, now)?) {
+            (Ok(algorithm), _) => (jws.verify(keys.candidates(key_id.as_deref(), algorithm))?, None),
+            (Err(_), Some(until)) => {
+                let candidates = keys.candidates_for_rs256(key_id.as_deref());
+                (jws.verified(|jws| jws.verify_rs256_with_one_of(candidates))?, Some(until))
+            }
+            (Err(refused), None) => return Err(refused.into()),
+        };
         let named = Named::of(&verified.payload, expected.form.client_claim(), &expected.name);
         Self::from_claims(verified, typ, TokenIds::of_jws(hash.id(), signed, signature), expected, now)
+            .map(|token| token.waived_until(waived_until))
             .map_err(|error| RefusedToken { error, named: Some(Arc::new(named)) })
     }
 
@@ -313,6 +343,62 @@ mod tests {
         let key = SigningKey::generate(Algorithm::Es256, "a");
         let (token, known) = judge(&key, json!({}), json!({}), &expected()).unwrap();
         assert_eq!((token.ids().all().count(), token.ids()), (2, known));
+    }
+
+    #[test]
+    fn rs256_passes_while_it_is_waived_and_neither_before_nor_after() {
+        let key = SigningKey::generate(Algorithm::Ps256, "a");
+        let keys = KeySet::parse_with_rs256(jwks(&[&key]).to_string().as_bytes()).unwrap();
+        let token = |alg: &str, aud: &str| {
+            let claims = json!({
+                "iss": "https://as.example", "aud": aud, "sub": "u", "client_id": "c", "jti": "j",
+                "exp": NOW.0 + 300, "iat": NOW.0,
+            });
+            key.sign_rs256(&json!({ "typ": "at+jwt", "alg": alg, "kid": "a" }), &claims)
+        };
+        let judged = |text: &str, rs256: Option<Period>, now: UnixTime| -> Result<ActiveToken, TokenError> {
+            let presented = PresentedToken::unparsed(text);
+            let expected = Expected { rs256, ..expected() };
+            let jws = UnverifiedJws::parse(presented)?;
+            Ok(ActiveToken::from_jws(jws, &TokenHash::of(presented), &expected, &keys, now)?)
+        };
+        let code = |text: &str, rs256, now| judged(text, rs256, now).err().map(|error| error.code());
+        let (good, until) = (token("RS256", "gateway"), NOW.plus(100));
+        let waived = Some(Period { since: NOW, until });
+        assert_eq!(code(&good, waived, NOW), None); // control
+        assert_eq!(code(&good, waived, NOW.plus(99)), None);
+        let over = || Err(TokenError::WaiverOver { until, now: until });
+        assert_eq!(judged(&good, waived, until).map(drop), over());
+        let later = Some(Period { since: NOW.plus(1), until });
+        for rs256 in [None, later] {
+            assert_eq!(code(&good, rs256, NOW), Some(Code::TokenAlgorithmRefused), "{rs256:?}");
+        }
+        // What was verified before the end, as by a cache, ends with the waiver, and before it expires.
+        let cached = judged(&good, waived, NOW).unwrap();
+        assert_eq!((cached.ends_at(), cached.expires_at()), (Some(until), Some(NOW.plus(300))));
+        assert!(cached.claims_at(NOW.plus(99)).is_ok());
+        assert_eq!(cached.claims_at(until).map(drop), over());
+        // The waiver is about nothing else.
+        assert_eq!(code(&token("RS256", "another"), waived, NOW), Some(Code::TokenAudienceMismatch));
+        for alg in ["RS384", "RS512", "none", "HS256", "rs256"] {
+            assert_eq!(code(&token(alg, "gateway"), waived, NOW), Some(Code::TokenAlgorithmRefused), "{alg}");
+        }
+        assert_eq!(code(&token("PS256", "gateway"), waived, NOW), Some(Code::TokenSignatureInvalid));
+        let other = SigningKey::generate(Algorithm::Ps256, "a");
+        let header = json!({ "typ": "at+jwt", "alg": "RS256", "kid": "a", "jwk": other.jwk() });
+        let forged = other.sign_rs256(&header, &json!({ "iss": "https://as.example" }));
+        assert_eq!(code(&forged, waived, NOW), Some(Code::TokenKeySupplied));
+        // A token with another algorithm depends on no waiver.
+        let usual = key.sign(
+            &json!({ "typ": "at+jwt", "alg": "PS256", "kid": "a" }),
+            &json!({
+                "iss": "https://as.example", "aud": "gateway", "sub": "u", "client_id": "c", "jti": "j",
+                "exp": NOW.0 + 300, "iat": NOW.0,
+            }),
+        );
+        let usual = judged(&usual, waived, NOW).unwrap();
+        assert_eq!(usual.ends_at(), Some(NOW.plus(300)));
+        assert!(usual.claims_at(until).is_ok());
     }
 
     #[test]
