@@ -9,7 +9,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use fapi::UnixTime;
 use fapi_gateway::connection::tls::{
-    ClientCertificates, Demand, ExtendedKeyUsage, ForwardedRule, OnExpired, Settings, Trust, install_provider,
+    ClientCertificates, Demand, ExtendedKeyUsage, ForwardedRule, OnExpired, Settings, Suites, Trust, install_provider,
     trust_anchor,
 };
 use rcgen::{CustomExtension, DistinguishedName, DnType, GeneralSubtree, NameConstraints};
@@ -35,6 +35,7 @@ fn server(authority: &Authority) -> Arc<ServerConfig> {
         certificate_chain: identity.chain_der.clone(),
         private_key: identity.private_key(),
         protocols: &[b"h2", b"http/1.1"],
+        suites: Suites::Bcp195,
         client_certificates: ClientCertificates::Requested { demand: Demand::Required, trust: trust(authority) },
     };
     settings.in_force(Arc::new(DefaultTimeProvider)).expect("a key that fits").config

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::profile_report::{self, Format};
 use super::{ConfigFile, connect};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Outline};
@@ -19,13 +20,19 @@ pub struct Arguments {
     /// Check everything but the files that the configuration names, where certificates and keys are not at hand.
     #[arg(long, conflicts_with = "connect")]
     without_files: bool,
+    /// Print each rule of the profile: its clause, its setting, where it is enforced, and whether it is waived.
+    #[arg(long, conflicts_with_all = ["print_effective", "connect"])]
+    profile_report: bool,
+    /// The form of that report: for people, or one JSON object.
+    #[arg(long, value_enum, default_value_t = Format::Text, requires = "profile_report")]
+    format: Format,
     /// Also ask the issuers for their keys and connect to the upstreams, and print how each went; ends with 69 if one failed.
     #[arg(long, conflicts_with = "print_effective")]
     connect: bool,
 }
 
-/// Prints one line for each listener, issuer, route and document of `metadata`, or what the arguments ask for; warnings go to
-/// standard error.
+/// Prints one line for each listener, issuer, route, waiver and document of `metadata`, or what the arguments ask for; warnings go
+/// to standard error.
 ///
 /// The exit code is 0, or 64 if there are problems, which are all printed, or 69 if something cannot be reached, or 74 if
 /// nobody can be told.
@@ -46,6 +53,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.print_effective {
         return super::printed(&outline.effective, "check");
     }
+    if arguments.profile_report {
+        let report = profile_report::of(&outline, arguments.format, Clock::system().unix_time());
+        return super::printed(&report, "check");
+    }
     if let Some(config) = config.filter(|_| arguments.connect) {
         let answers = connect::run(config);
         let printed = super::printed(&connect::table(&answers), "check");
@@ -63,6 +74,5 @@ fn load(arguments: &Arguments) -> Result<(Outline, Option<Config>), ConfigErrors
     let config = Config::load(&arguments.file.config)?;
     let expiring = config.judge(Clock::system().unix_time())?;
     let warnings = config.warnings.iter().cloned().chain(expiring).chain(descriptors::shortage(&config)).collect();
-    let (summary, effective) = (config.summary().to_vec(), config.effective().to_owned());
-    Ok((Outline { warnings, summary, effective }, Some(config)))
+    Ok((Outline::of(&config, warnings), Some(config)))
 }

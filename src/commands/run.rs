@@ -27,6 +27,11 @@ pub fn run(path: &Path, environment: Option<&Filter>) -> ExitCode {
             return ExitCode::from(super::BAD_CONFIGURATION);
         }
     };
+    let clock = Clock::system();
+    if let Err(errors) = config.judge_waivers(clock.unix_time(), &[]) {
+        logging::print(&errors.to_string());
+        return ExitCode::from(super::BAD_CONFIGURATION);
+    }
     let _log = match logging::StderrLog::start(&config.log, environment) {
         Ok(log) => log,
         Err(error) => {
@@ -37,8 +42,7 @@ pub fn run(path: &Path, environment: Option<&Filter>) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (clock, lookup) = (Clock::system(), Arc::new(SystemLookup));
-    let options = Options { clock, audit: None, lookup, replay_began: None, threads: None };
+    let options = Options { clock, audit: None, lookup: Arc::new(SystemLookup), replay_began: None, threads: None };
     let bound = match Bound::new(config, options) {
         Ok(bound) => bound,
         Err(error) => return failed(&error),

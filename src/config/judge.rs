@@ -14,13 +14,14 @@ use crate::certificate::Severity;
 use crate::telemetry::audit::Destination;
 
 impl Config {
-    /// Judges the certificates at this time, and whether the audit can be written; returns a line for each certificate that
-    /// some refuse, or soon will.
+    /// Judges the certificates and the waivers at this time, and whether the audit can be written; returns a line for each
+    /// certificate that some refuse, or soon will.
     ///
     /// # Errors
-    /// [`ConfigErrors`] with the certificates that everybody refuses, and the audit's file if it cannot be written.
+    /// [`ConfigErrors`] with the certificates that everybody refuses, the waivers that are over or end more than a year from
+    /// now, and the audit's file if it cannot be written.
     pub fn judge(&self, now: UnixTime) -> Result<Vec<String>, ConfigErrors> {
-        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        let (mut errors, mut warnings) = (self.problems_of_waivers(now, &[]), Vec::new());
         for file in &self.certificate_files {
             for problem in file.problems(now) {
                 match problem.severity {

@@ -10,6 +10,7 @@
 
 mod certificates;
 mod compile;
+mod date;
 mod document;
 mod environment;
 mod error;
@@ -21,6 +22,7 @@ mod scalar;
 mod secret;
 mod source;
 mod syntax;
+pub mod waivers;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -50,9 +52,11 @@ use crate::{issuer, rate_limits, resource, store, upstream};
 pub use certificates::CertificateFile;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, KeyPath};
+pub use fapi::profile::Profile;
 pub(crate) use secret::misplaced;
 
 use include::Surroundings;
+use waivers::Waiver;
 
 /// The checked content of gateway.yaml; each part has the type of the module that uses it.
 ///
@@ -66,8 +70,12 @@ pub struct Config {
     pub resources: BTreeSet<resource::Id>,
     /// How often these files are checked for changes; `None` if they are not.
     pub watch: Option<Duration>,
-    /// The FAPI profile that every route enforces.
+    /// The FAPI profile that every route enforces at least.
     pub profile: Profile,
+    /// The profile of each route that needs a token, by its name.
+    pub route_profiles: Vec<(String, Profile)>,
+    /// The rules of the profile that are suspended for a while.
+    pub waivers: Vec<Waiver>,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
@@ -122,10 +130,14 @@ pub struct Config {
 pub struct Outline {
     /// Settings that are allowed but questionable, each with its key path.
     pub warnings: Vec<String>,
-    /// One line for each listener, issuer, route and document of `metadata`, for people.
+    /// One line for each listener, issuer, route, waiver and document of `metadata`, for people.
     pub summary: Vec<String>,
     /// The effective configuration as YAML.
     pub effective: String,
+    /// The profile of each route that needs a token, by its name; first, without a name, that of all routes.
+    pub profiles: Vec<(String, Profile)>,
+    /// The rules of the profile that are suspended for a while.
+    pub waivers: Vec<Waiver>,
 }
 
 impl Outline {
@@ -136,7 +148,20 @@ impl Outline {
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
         let config = Config::read(path, environment, NamedFiles::Unread)?;
-        Ok(Self { warnings: config.warnings, summary: config.summary, effective: config.effective })
+        let warnings = config.warnings.clone();
+        Ok(Self::of(&config, warnings))
+    }
+
+    /// What a configuration says, with these warnings.
+    pub fn of(config: &Config, warnings: Vec<String>) -> Self {
+        let all = std::iter::once((String::new(), config.profile));
+        Self {
+            warnings,
+            summary: config.summary.clone(),
+            effective: config.effective.clone(),
+            profiles: all.chain(config.route_profiles.iter().cloned()).collect(),
+            waivers: config.waivers.clone(),
+        }
     }
 }
 
@@ -186,25 +211,6 @@ pub struct Admin {
     pub decisions: usize,
 }
 
-/// The FAPI profile that every route enforces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// FAPI 2.0 Security Profile.
-    Fapi2Security,
-    /// FAPI 1.0 Security Profile, part 2: Advanced.
-    Fapi1Advanced,
-}
-
-impl Profile {
-    /// Its name in gateway.yaml.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fapi2Security => "fapi2-security",
-            Self::Fapi1Advanced => "fapi1-advanced",
-        }
-    }
-}
-
 impl Config {
     /// Reads the file and every file that it names.
     ///
@@ -244,7 +250,7 @@ impl Config {
         compile::compile(file, report, path, files, named_files)
     }
 
-    /// One line for each listener, issuer, route and document of `metadata`, for people.
+    /// One line for each listener, issuer, route, waiver and document of `metadata`, for people.
     pub fn summary(&self) -> &[String] {
         &self.summary
     }

@@ -33,6 +33,10 @@ impl Proxy {
         {
             return Err(invalid("a field value begins or ends with white space"));
         }
+        let rules = context.exchange.permit().and_then(|permit| permit.route().policy()?.fapi1());
+        if rules.is_some_and(|fapi1| fapi1.refuses_charset(&response.headers, self.clock.unix_time())) {
+            return Err(invalid("Content-Type names another character set than UTF-8, which FAPI 1.0 requires"));
+        }
         let early = response.status.is_informational();
         unread::interim(session, early);
         let interaction = &context.exchange.interaction;

@@ -1,4 +1,4 @@
-//! When the certificates and revocation lists of a configuration expire, and what is wrong with the certificates.
+//! When the certificates, revocation lists and waivers of a configuration end, and what is wrong with the certificates.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use fapi::UnixTime;
 
 use crate::certificate::{Fault, Severity};
+use crate::config::waivers::{Standing, Waiver};
 use crate::config::{CertificateFile, Config};
 use crate::telemetry::metrics::Metrics;
 
@@ -14,6 +15,7 @@ pub(super) struct Expirations {
     certificates: Vec<(String, UnixTime)>,
     certificate_files: Vec<CertificateFile>,
     revocation_lists: Vec<(String, UnixTime)>,
+    waivers: Vec<Waiver>,
     /// What the log has said.
     said: Mutex<BTreeSet<String>>,
 }
@@ -24,16 +26,39 @@ impl Expirations {
             certificates: config.certificates.clone(),
             certificate_files: config.certificate_files.clone(),
             revocation_lists: config.revocation_lists.clone(),
+            waivers: config.waivers.clone(),
             said: Mutex::default(),
         }
     }
 
-    /// Updates the metrics, and logs what is wrong by now and was not when this was last called: revocation lists that have
-    /// expired, and certificates that have, soon will, or are refused for another reason.
+    /// The rules of the profile that are suspended for a while.
+    pub(super) fn waivers(&self) -> &[Waiver] {
+        &self.waivers
+    }
+
+    /// Updates the metrics, and logs what is so by now and was not when this was last called: waivers that count, and those
+    /// that no longer do; revocation lists that have expired; and certificates that have, soon will, or are refused for another
+    /// reason.
     pub(super) fn note(&self, metrics: &Metrics, now: UnixTime) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         metrics.certificates(&self.certificates);
         metrics.revocation_lists(&self.revocation_lists);
+        metrics.waivers(self.waivers.iter().map(|waiver| (waiver.labels(), waiver.period.until)));
+        for waiver in &self.waivers {
+            let standing = waiver.standing(now);
+            if !said.insert(format!("{waiver} {}", standing.as_str())) {
+                continue;
+            }
+            let (rule, of, name) = (waiver.rule.id, waiver.of.as_str(), &waiver.name);
+            let (until, reason) = (waiver.until(), &waiver.reason);
+            match standing {
+                Standing::Pending => {}
+                Standing::Active => tracing::warn!(rule, of, name, until, reason, "a rule of the profile is waived"),
+                Standing::Over => {
+                    tracing::warn!(rule, of, name, until, reason, "a waiver is over, and its rule holds again")
+                }
+            }
+        }
         let mut faults = BTreeSet::new();
         for file in &self.certificate_files {
             for problem in file.problems(now) {
@@ -140,6 +165,7 @@ routes:
             certificates: Vec::new(),
             certificate_files: Vec::new(),
             revocation_lists: Vec::new(),
+            waivers: Vec::new(),
             said: Mutex::default(),
         };
         let refused = |now| after.refused_unlike(&nothing, UnixTime(now)).map(|(fault, _)| fault);

@@ -230,6 +230,9 @@ impl Reloader {
             (config.watch, config.audit.destination.clone(), Expirations::of(&config));
         let filter = config.log.filter.clone();
         let now = || self.shared.clock.unix_time();
+        config
+            .judge_waivers(now(), self.expirations.load().waivers())
+            .map_err(|errors| NotReloaded::lasting(errors.in_one_line()))?;
         match expirations.refused_unlike(&self.expirations.load(), now()) {
             None => {}
             // It will be, although no file changes.

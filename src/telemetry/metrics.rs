@@ -47,6 +47,7 @@ pub struct Metrics {
     certificate_not_after: GaugeVec,
     certificate_problems: GaugeVec,
     revocation_list_next_update: GaugeVec,
+    waiver_expiry: GaugeVec,
     audit_lines_lost: IntCounter,
     log_lines_lost: IntCounter,
     reloads: IntCounterVec,
@@ -179,6 +180,11 @@ impl Metrics {
             "When the first revocation list of a file must be replaced.",
             &["file"],
         )?;
+        let waiver_expiry = time(
+            "fapi_gateway_waiver_expiry_timestamp_seconds",
+            "When a waiver of a rule of the profile ends, or ended. It is for an issuer or for a route; the other label is empty.",
+            &["rule", "issuer", "route"],
+        )?;
         let connections = gauge("fapi_gateway_connections", "Open client connections.", &["listener"])?;
         let exchanges = gauge("fapi_gateway_exchanges_in_flight", "Exchanges in progress.", &["listener"])?;
         let reloads = counter(
@@ -234,6 +240,7 @@ impl Metrics {
             certificate_not_after,
             certificate_problems,
             revocation_list_next_update,
+            waiver_expiry,
             audit_lines_lost,
             log_lines_lost,
             reloads,
@@ -320,6 +327,17 @@ impl Metrics {
     /// Sets when each revocation list in use must be replaced, replacing all previous values.
     pub fn revocation_lists<'c>(&self, lists: impl IntoIterator<Item = &'c (String, UnixTime)>) {
         self.set_times(&self.revocation_list_next_update, lists);
+    }
+
+    /// Sets when each waiver ends, by its rule and the issuer and the route that it is for, one of which is empty; replaces all
+    /// previous values.
+    pub fn waivers<'w>(&self, waivers: impl IntoIterator<Item = ([&'w str; 3], UnixTime)>) {
+        let _replacing = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiver_expiry.reset();
+        for (labels, until) in waivers {
+            #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit a double exactly for a long time")]
+            self.waiver_expiry.with_label_values(&labels).set(until.0 as f64);
+        }
     }
 
     /// The counters of a replay log.

@@ -12,6 +12,7 @@ mod introspection;
 mod keys;
 mod metadata;
 mod path_variables;
+mod profiles;
 mod rate_limits;
 mod rejects;
 mod revocations;

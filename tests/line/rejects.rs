@@ -96,6 +96,7 @@ async fn every_code_has_a_case() {
     credentials(&world, &covered).await;
     tokens_and_claims(&world, &covered).await;
     requirements(&covered).await;
+    customers(&covered).await;
     confirmations(&world, &covered).await;
     proofs(&world, &covered).await;
     certificates(&world, &covered).await;
@@ -412,6 +413,23 @@ async fn requirements(covered: &Covered) {
     for (acr, status) in [("loa3", 200), ("loa2", 401)] {
         let token = world.opaque(&world.token().claim("acr", acr));
         assert_eq!(world.judge(request("/accounts", &token)).await.0, status, "{acr}");
+    }
+}
+
+/// What a client says of its customer, where FAPI 1.0 holds.
+async fn customers(covered: &Covered) {
+    let world = World::with(|scene| scene.replace("fapi2-security", "fapi1-advanced")).await;
+    let with = |name: &'static str, value: &'static str| {
+        let mut request = world.request();
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+        request
+    };
+    for (code, what, name, good, bad) in [
+        (Code::AuthDateMalformed, "F1-RS-15", "x-fapi-auth-date", "Tue, 11 Sep 2012 19:43:31 GMT", "2012-09-11"),
+        (Code::CustomerIpAddressMalformed, "F1-RS-13", "x-fapi-customer-ip-address", "2001:db8::1", "not-an-ip"),
+    ] {
+        passes(&world, what, with(name, good)).await;
+        refused_with(&world, covered, code, what, &world.client(), with(name, bad), 1).await;
     }
 }
 

@@ -14,6 +14,7 @@ mod log;
 mod observed;
 mod operation;
 mod pressure;
+mod profile_report;
 mod reload;
 mod resources;
 mod soak;

@@ -177,6 +177,12 @@ impl World {
 /// The public origin in the usual gateway.yaml; its port differs from the socket's, as it does behind a Service.
 pub const ORIGIN: &str = "https://localhost";
 
+/// The day in UTC that has this second, as it is written in gateway.yaml.
+pub fn day(seconds: u64) -> String {
+    let date = time::OffsetDateTime::from_unix_timestamp(seconds.try_into().expect("a time")).expect("a time").date();
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
 /// `GET path` with a bearer token.
 pub fn request(path: &str, token: &str) -> Request<Bytes> {
     Request::get(format!("{ORIGIN}{path}"))

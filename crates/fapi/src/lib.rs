@@ -25,10 +25,8 @@
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
 //! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
 //! learn, which has no part in the decision, and [`metadata`] what every client may know of it in advance (RFC 9728).
-//! [`rate_limit`] has what a client
-//! learns of the rates at which it may send requests. [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
-//! [`profile`] has the rules that these steps enforce as data.
-//! [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
+//! [`rate_limit`] has what a client learns of the rates at which it may send requests, and [`profile`] the rules that these
+//! steps enforce as data. [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
 //! authorization servers do.
 //!
 //! # What it does not do
@@ -83,8 +81,8 @@ pub mod path_validation;
 pub mod peer;
 pub mod permit;
 pub mod policy;
-pub mod rate_limit;
 pub mod profile;
+pub mod rate_limit;
 pub mod rejection;
 pub mod revocation;
 pub mod route;

@@ -76,6 +76,7 @@ impl Build<'_> {
             client_certificates: tls::ClientCertificates::Requested { demand: tls::Demand::Optional, trust },
             // Over HTTP/2, a connection without a request could not make room for others.
             protocols: &[b"http/1.1"],
+            suites: tls::Suites::Bcp195,
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fapi::jose::keys::Algorithm;
+use fapi::profile::{Period, Profile, RS256, Waivable};
 use fapi::route::Routes;
 use fapi::token::Expected;
 use reqwest::Url;
@@ -11,7 +12,6 @@ use reqwest::Url;
 use super::Build;
 use super::access_token;
 use super::files::Anchors;
-use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
@@ -110,7 +110,7 @@ impl Build<'_> {
             }
             None => Some(None),
         };
-        let algorithms = self.algorithms(&at.key("algorithms"), entry, profile);
+        let algorithms = self.algorithms(&at.key("algorithms"), entry, profile, name);
         let form = self.access_token(&at.key("access_token"), entry.access_token.as_mut(), introspected);
         let jwks_uri = match entry.jwks_uri.as_deref() {
             None => Some(None),
@@ -123,11 +123,11 @@ impl Build<'_> {
                 self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(issuer::TrustAnchors::Given)
             }
         };
-        let (issuer, audiences, algorithms, _) = (issuer?, audiences?, algorithms?, url?.ok()?);
+        let (issuer, audiences, (algorithms, rs256), _) = (issuer?, audiences?, algorithms?, url?.ok()?);
         entry.name.get_or_insert_with(|| name.to_owned());
         self.warn_of_audiences(&audiences_at, &issuer, &audiences);
         let settings = issuer::Settings {
-            expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms, form: form? },
+            expected: Expected { name: name.into(), issuer: issuer.into(), audiences, algorithms, rs256, form: form? },
             jwks_uri: jwks_uri?,
             jwks: jwks?,
             trust_anchors: trust_anchors?,
@@ -203,13 +203,15 @@ impl Build<'_> {
         Some(issuer::JwksSettings { refresh_interval: interval?, max_age })
     }
 
+    /// The algorithms, and when RS256 is allowed beside them.
     fn algorithms(
         &mut self,
         at: &KeyPath,
         entry: &mut file::Issuer,
         profile: Option<Profile>,
-    ) -> Option<Vec<Algorithm>> {
-        use file::Algorithm::{EdDsa, Es256, Ps256};
+        name: &str,
+    ) -> Option<(Vec<Algorithm>, Option<Period>)> {
+        use file::IssuerAlgorithm::{EdDsa, Es256, Ps256};
         // FAPI 1.0 Advanced §8.6: "shall use PS256 or ES256 algorithms".
         let advanced = profile == Some(Profile::Fapi1Advanced);
         let default = || if advanced { vec![Ps256, Es256] } else { vec![Ps256, Es256, EdDsa] };
@@ -221,24 +223,35 @@ impl Build<'_> {
             );
             return None;
         }
-        let mut algorithms = Vec::new();
+        let (mut algorithms, mut rs256) = (Vec::new(), None);
         for (index, written) in written.iter().enumerate() {
-            let algorithm = algorithm(*written);
+            let at = at.index(index);
+            let Some(algorithm) = fapi_algorithm(*written) else {
+                rs256 = self.waived(RS256, Waivable::Issuer, Some(name));
+                // A waiver with a problem of its own is reported there.
+                let waivers = KeyPath::of("waivers");
+                let broken = self.report.lost_under(&waivers)
+                    || self.report.errors().iter().any(|error| error.path.starts_with(&waivers));
+                if rs256.is_none() && !broken {
+                    self.problem(&at, RS256_FORBIDDEN);
+                }
+                continue;
+            };
             if advanced && algorithm == Algorithm::EdDsa {
                 let problem = "`profile: fapi1-advanced` allows PS256 and ES256 only; remove it, or write `profile: fapi2-security`";
-                self.problem(&at.index(index), problem);
+                self.problem(&at, problem);
             }
             if !algorithms.contains(&algorithm) {
                 algorithms.push(algorithm);
             }
         }
-        Some(algorithms)
+        Some((algorithms, rs256))
     }
 }
 
 /// A line of the summary.
 fn describe_issuer(settings: &issuer::Settings, entry: &file::Issuer) -> String {
-    let Expected { name, issuer, audiences, algorithms, .. } = &settings.expected;
+    let Expected { name, issuer, audiences, algorithms, rs256, .. } = &settings.expected;
     let from = |place: Option<&str>| place.unwrap_or("from its metadata").to_owned();
     let judged = match &settings.introspection {
         Some(introspection) => {
@@ -247,7 +260,8 @@ fn describe_issuer(settings: &issuer::Settings, entry: &file::Issuer) -> String 
             format!("introspected: {endpoint}; a revocation is seen within {max_age}")
         }
         None => {
-            let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.as_str()).collect();
+            let names = algorithms.iter().map(|algorithm| algorithm.as_str());
+            let names: Vec<&str> = names.chain(rs256.map(|_| "RS256 (by a waiver)")).collect();
             format!("algorithms: {}; keys: {}", names.join(", "), from(entry.jwks_uri.as_deref()))
         }
     };
@@ -258,6 +272,18 @@ fn describe_issuer(settings: &issuer::Settings, entry: &file::Issuer) -> String 
 
 /// The longest `jwks.max_age`.
 const MAX_AGE_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+const RS256_FORBIDDEN: &str = "`RS256` is forbidden: FAPI 2.0 Security Profile §5.4.1 allows PS256, ES256 and EdDSA only, FAPI 1.0 Advanced §8.6 PS256 and ES256 only; have the signer use one of these, and until it does, write a waiver of `token.algorithms.rs256` for the issuer";
+
+/// The algorithm that a name stands for, if FAPI allows it.
+const fn fapi_algorithm(written: file::IssuerAlgorithm) -> Option<Algorithm> {
+    match written {
+        file::IssuerAlgorithm::Ps256 => Some(Algorithm::Ps256),
+        file::IssuerAlgorithm::Es256 => Some(Algorithm::Es256),
+        file::IssuerAlgorithm::EdDsa | file::IssuerAlgorithm::Ed25519 => Some(Algorithm::EdDsa),
+        file::IssuerAlgorithm::Rs256 => None,
+    }
+}
 
 /// The algorithm that a name stands for; Ed25519 has two.
 pub(super) const fn algorithm(written: file::Algorithm) -> Algorithm {

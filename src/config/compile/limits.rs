@@ -1,8 +1,10 @@
-//! `limits`: what a client may use of the gateway.
+//! `limits`: what a client may use of the gateway, and of one route.
 
 use std::time::Duration;
 
-use super::{Build, KIB, MIB};
+use fapi::route;
+
+use super::{Build, KIB, MIB, UP_TO_A_DAY};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
@@ -130,6 +132,37 @@ impl Build<'_> {
             self.problem(at, format!("the number must be from 1 to that of `{key}`, which is {most}"));
         }
         fits.then_some(number)
+    }
+
+    /// The limits of a route, where they are not those of all.
+    pub(super) fn route_limits(
+        &mut self,
+        at: &KeyPath,
+        entry: Option<&mut file::RouteLimits>,
+    ) -> Option<route::Limits> {
+        let Some(entry) = entry else { return Some(route::Limits::default()) };
+        let body_bytes = entry.body_bytes.map(|size| size.0);
+        if body_bytes == Some(0) {
+            let problem = "no request body could be sent; write a size above zero, such as `10MiB`";
+            self.problem(&at.key("body_bytes"), problem);
+            return None;
+        }
+        let mut time = |key: &str, entry: &mut Option<scalar::Duration>| match entry {
+            // Without it, the limit is that of the gateway or the upstream.
+            Some(scalar::Duration(time)) => self.time_of(&at.key(key), *time, UP_TO_A_DAY, None).map(Some),
+            None => Some(None),
+        };
+        let body_timeout = time("body_timeout", &mut entry.body_timeout);
+        let response_timeout = time("response_timeout", &mut entry.response_timeout);
+        let exchange_timeout = time("exchange_timeout", &mut entry.exchange_timeout);
+        let idle_timeout = time("idle_timeout", &mut entry.idle_timeout);
+        Some(route::Limits {
+            body_bytes,
+            body_timeout: body_timeout?,
+            response_timeout: response_timeout?,
+            exchange_timeout: exchange_timeout?,
+            idle_timeout: idle_timeout?,
+        })
     }
 }
 

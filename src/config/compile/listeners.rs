@@ -164,7 +164,8 @@ impl Build<'_> {
             }
         };
         let ((certificate_chain, private_key), client_certificates) = (identity?, clients?);
-        Some(tls::Settings { certificate_chain, private_key, client_certificates, protocols: &[b"h2", b"http/1.1"] })
+        let (protocols, suites): (&[&[u8]], _) = (&[b"h2", b"http/1.1"], tls::Suites::Bcp195);
+        Some(tls::Settings { certificate_chain, private_key, client_certificates, protocols, suites })
     }
 
     fn client_certificates(

@@ -18,6 +18,7 @@ mod listeners;
 mod metadata;
 mod methods;
 mod operation;
+mod profile;
 mod rate_limits;
 mod require;
 mod routes;
@@ -25,6 +26,7 @@ mod stores;
 mod trusted_proxy;
 mod unreadable;
 mod upstreams;
+mod waivers;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -37,16 +39,19 @@ use rustls::pki_types::CertificateDer;
 use serde_yaml::Value;
 
 use self::errors::ErrorFormats;
+use self::profile::route_profiles;
 use self::routes::Names;
 pub(super) use self::unreadable::unreadable;
 use super::environment::escaped;
 use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
-use super::file::{self, File};
+use super::file::File;
 use super::report::Report;
 use super::scalar::{self, FilePath};
+use super::waivers::Waiver;
 use super::{CertificateFile, Config, NamedFiles, Profile};
 use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
+use crate::connection::tls;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
@@ -68,11 +73,17 @@ pub(super) fn compile(
         certificates: BTreeMap::new(),
         certificate_files: Vec::new(),
         revocation_lists: BTreeMap::new(),
+        waivers: Vec::new(),
         warnings: Vec::new(),
         summary: Vec::new(),
     };
     let profile = build.profile(&file);
-    let listeners = build.listeners(&mut file);
+    build.waivers = build.waivers(&file, profile);
+    let mut listeners = build.listeners(&mut file);
+    if profile == Some(Profile::Fapi1Advanced) {
+        // FAPI 1.0 Advanced §8.5 is about whole listeners, so only the profile of all routes decides.
+        listeners.iter_mut().flatten().for_each(|(_, host)| host.tls.suites = tls::Suites::Fapi1);
+    }
     let admin = build.admin(&mut file);
     let mut issuers = build.issuers(&mut file, profile);
     let revocations = admin.as_ref().and_then(|admin| admin.revocations.as_ref());
@@ -95,6 +106,7 @@ pub(super) fn compile(
     let routes = build.routes(&mut file, &names, profile, &formats);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
+    build.describe_waivers();
     let audit = build.audit(&mut file);
     let log = build.log(&mut file);
     let watch = build.reload(&mut file);
@@ -116,6 +128,8 @@ pub(super) fn compile(
             resources: build.resources.into_iter().map(|(_, file)| file).collect(),
             watch: Some(watch).filter(|watch| !watch.is_zero()),
             profile,
+            route_profiles: route_profiles(&file, profile),
+            waivers: build.waivers,
             listeners: listeners::by_address(listeners),
             admin,
             issuers,
@@ -170,6 +184,8 @@ struct Build<'d> {
     certificates: BTreeMap<String, UnixTime>,
     certificate_files: Vec<CertificateFile>,
     revocation_lists: BTreeMap<String, UnixTime>,
+    /// The rules that are suspended.
+    waivers: Vec<Waiver>,
     warnings: Vec<String>,
     summary: Vec<String>,
 }
@@ -204,20 +220,6 @@ impl Build<'_> {
     fn judge(&mut self, at: &KeyPath, file: &FilePath, certificates: &[CertificateDer<'_>], purpose: Purpose<'_>) {
         let (name, place) = (file.0.display().to_string(), self.report.error_to_come(at));
         self.certificate_files.push(CertificateFile { name, place, judgement: Judgement::of(certificates, purpose) });
-    }
-
-    fn profile(&mut self, file: &File) -> Option<Profile> {
-        match file.profile {
-            Some(file::Profile::Fapi2Security) => Some(Profile::Fapi2Security),
-            Some(file::Profile::Fapi1Advanced) => Some(Profile::Fapi1Advanced),
-            None => {
-                self.problem(
-                    &KeyPath::of("profile"),
-                    "the key is missing; write `profile: fapi2-security` or `profile: fapi1-advanced`",
-                );
-                None
-            }
-        }
     }
 
     fn token_cache(&mut self, file: &mut File) -> Option<issuer::CacheSettings> {

@@ -8,15 +8,15 @@ use fapi::credentials::Scheme;
 use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
-use fapi::route::{Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::route::{OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 use http::Method;
 
+use super::Build;
 use super::cors::{Place, describe_cors};
 use super::errors::{ErrorFormats, format_name};
 use super::issuers::name_of;
 use super::rate_limits::describe_rate_limits;
 use super::upstreams::{is_exposed, server_address};
-use super::{Build, UP_TO_A_DAY};
 use crate::config::Profile;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
@@ -38,11 +38,15 @@ impl Names {
         hosts.sort_unstable();
         hosts.dedup();
         let issuers = file.issuers.iter().flatten();
-        let issuers = issuers.map(|issuer| IssuerName {
-            name: name_of(issuer),
-            issuer: issuer.issuer.clone().unwrap_or_default(),
-            introspected: issuer.tokens == Some(file::Tokens::Introspection),
-        });
+        let issuers =
+            issuers.map(|issuer| IssuerName {
+                name: name_of(issuer),
+                issuer: issuer.issuer.clone().unwrap_or_default(),
+                introspected: issuer.tokens == Some(file::Tokens::Introspection),
+                eddsa: issuer.algorithms.iter().flatten().any(|algorithm| {
+                    matches!(algorithm, file::IssuerAlgorithm::EdDsa | file::IssuerAlgorithm::Ed25519)
+                }),
+            });
         let issuers = issuers.collect();
         let upstreams = file.upstreams.iter().flatten();
         let exposed = |upstream: &file::Upstream| {
@@ -52,6 +56,12 @@ impl Names {
         let upstreams = upstreams.map(|(name, upstream)| (name.clone(), exposed(upstream))).collect();
         Self { hosts, issuers, upstreams }
     }
+
+    /// Those of these issuers that may sign with EdDSA.
+    fn signing_with_eddsa(&self, issuers: &[IssuerIndex]) -> impl Iterator<Item = &str> {
+        let issuers = issuers.iter().filter_map(|index| self.issuers.get(index.0));
+        issuers.filter(|issuer| issuer.eddsa).map(|issuer| issuer.name.as_str())
+    }
 }
 
 /// What routes need to know about an issuer.
@@ -59,6 +69,8 @@ struct IssuerName {
     name: String,
     issuer: String,
     introspected: bool,
+    /// Whether it may sign with EdDSA.
+    eddsa: bool,
 }
 
 /// The values for keys that a route leaves out.
@@ -129,6 +141,7 @@ impl Build<'_> {
         let path_characters = self.path_characters(&at.key("path_characters"), entry);
         let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
         let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
+        let unsaid = Unsaid { profile: self.route_profile(&at.key("profile"), entry, unsaid.profile), ..unsaid };
         let readable = pattern.as_ref().and_then(|pattern| pattern.as_ref().ok());
         let requirement = self.requirement(at, entry, names, unsaid, readable);
         if let (Some(Requirement::Protected(policy)), Some(methods)) = (&requirement, &methods)
@@ -170,32 +183,6 @@ impl Build<'_> {
         };
         self.summary.push(describe_route(&route, entry));
         Some(route)
-    }
-
-    fn route_limits(&mut self, at: &KeyPath, entry: Option<&mut file::RouteLimits>) -> Option<Limits> {
-        let Some(entry) = entry else { return Some(Limits::default()) };
-        let body_bytes = entry.body_bytes.map(|size| size.0);
-        if body_bytes == Some(0) {
-            let problem = "no request body could be sent; write a size above zero, such as `10MiB`";
-            self.problem(&at.key("body_bytes"), problem);
-            return None;
-        }
-        let mut time = |key: &str, entry: &mut Option<scalar::Duration>| match entry {
-            // Without it, the limit is that of the gateway or the upstream.
-            Some(scalar::Duration(time)) => self.time_of(&at.key(key), *time, UP_TO_A_DAY, None).map(Some),
-            None => Some(None),
-        };
-        let body_timeout = time("body_timeout", &mut entry.body_timeout);
-        let response_timeout = time("response_timeout", &mut entry.response_timeout);
-        let exchange_timeout = time("exchange_timeout", &mut entry.exchange_timeout);
-        let idle_timeout = time("idle_timeout", &mut entry.idle_timeout);
-        Some(Limits {
-            body_bytes,
-            body_timeout: body_timeout?,
-            response_timeout: response_timeout?,
-            exchange_timeout: exchange_timeout?,
-            idle_timeout: idle_timeout?,
-        })
     }
 
     fn path_characters(&mut self, at: &KeyPath, entry: &mut file::Route) -> PathCharacters {
@@ -247,6 +234,7 @@ impl Build<'_> {
         let public = entry.public == Some(true);
         if public {
             let surplus = [
+                ("profile", entry.profile.is_some()),
                 ("require", entry.require.is_some()),
                 ("issuers", entry.issuers.is_some()),
                 ("sender_constraint", entry.sender_constraint.is_some()),
@@ -283,12 +271,18 @@ impl Build<'_> {
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
+        let signers = names.signing_with_eddsa(issuers.as_deref().unwrap_or_default());
+        self.refuse_eddsa(&at.key("profile"), entry, signers);
         // Without issuers or schemes there is no policy, but the scopes are checked all the same.
         let known = issuers.clone().unwrap_or_else(|| vec![IssuerIndex(0)]);
         let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
         match Policy::new(scopes?, known, schemes, nonce) {
             Ok(policy) => {
                 let policy = policy.with_requirements(requirements?);
+                let policy = match unsaid.profile {
+                    Some(Profile::Fapi1Advanced) => policy.with_fapi1(self.fapi1(entry)),
+                    Some(Profile::Fapi2Security) | None => policy,
+                };
                 let policy = match max_age? {
                     Some(max_age) => policy.with_introspection_max_age(max_age),
                     None => policy,
@@ -383,7 +377,7 @@ impl Build<'_> {
                 issuers.push(None);
                 continue;
             };
-            let IssuerName { name, issuer, introspected } = &names.issuers[place];
+            let IssuerName { name, issuer, introspected, .. } = &names.issuers[place];
             let other = *seen.entry(issuer).or_insert(name);
             if other != name && !issuer.is_empty() {
                 self.problem(
@@ -459,7 +453,8 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
             let (issuers, accepted) = (list(&entry.issuers), accepted.join(", "));
             let requires = policy.requirements().to_string();
             let requires = if requires.is_empty() { requires } else { format!("; require: {requires}") };
-            format!("scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}")
+            let profile = entry.profile.map(|own| format!("; profile: {}", own.named().as_str())).unwrap_or_default();
+            format!("scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}")
         }
         Requirement::Public => "public".to_owned(),
     };

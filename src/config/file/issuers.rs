@@ -23,7 +23,7 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) tokens: Option<Tokens>,
     /// The algorithms it may sign with. Default: PS256, ES256 and EdDSA; with `profile: fapi1-advanced`, PS256 and ES256.
     #[schemars(length(min = 1))]
-    pub(in crate::config) algorithms: Option<Vec<Algorithm>>,
+    pub(in crate::config) algorithms: Option<Vec<IssuerAlgorithm>>,
     /// How its access tokens differ from RFC 9068. Default: not at all.
     pub(in crate::config) access_token: Option<AccessToken>,
     /// Where its keys are; https. Default: from the issuer's metadata (RFC 8414, then OpenID Connect Discovery).
@@ -188,4 +188,24 @@ pub(in crate::config) enum Algorithm {
     /// Ed25519, under its own name; the same as `EdDSA`.
     #[serde(rename = "Ed25519")]
     Ed25519,
+}
+
+/// A signature algorithm of an issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum IssuerAlgorithm {
+    /// RSASSA-PSS with SHA-256.
+    #[serde(rename = "PS256")]
+    Ps256,
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519, under its older name.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// Ed25519, under its own name; the same as `EdDSA`.
+    #[serde(rename = "Ed25519")]
+    Ed25519,
+    /// RSASSA-PKCS1-v1_5 with SHA-256; only with a waiver of `token.algorithms.rs256`, and for JWT access tokens alone.
+    #[serde(rename = "RS256")]
+    Rs256,
 }

@@ -13,6 +13,7 @@ mod rate_limits;
 mod require;
 mod routes;
 mod stores;
+mod waivers;
 
 use std::collections::BTreeMap;
 
@@ -25,8 +26,8 @@ pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, S
 pub(super) use self::cors::Cors;
 pub(super) use self::errors::ErrorTemplate;
 pub(super) use self::issuers::{
-    Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, Jwks, MissingAudience,
-    Response, Tokens,
+    Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, IssuerAlgorithm, Jwks,
+    MissingAudience, Response, Tokens,
 };
 pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,
@@ -43,18 +44,21 @@ pub(super) use self::routes::{
     UpstreamLimits, UpstreamTls,
 };
 pub(super) use self::stores::{Store, StoreTls};
+pub(super) use self::waivers::Waiver;
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct File {
-    /// The FAPI profile that every route enforces.
+    /// The FAPI profile that every route enforces at least.
     #[schemars(required)]
     pub(in crate::config) profile: Option<Profile>,
     /// Other files that add `routes`, `upstreams` and `issuers`, and nothing else: files, or folders, of which every `.yaml`
     /// and `.yml` file is read in the order of their names. Default: none.
     #[schemars(length(min = 1))]
     pub(in crate::config) include: Option<Vec<FilePath>>,
+    /// Rules of the profile that are suspended for an issuer or a route, each with an end. Default: none.
+    pub(in crate::config) waivers: Option<Vec<Waiver>>,
     /// Where clients connect; at least one.
     #[schemars(required)]
     pub(in crate::config) listeners: Option<Vec<Listener>>,
@@ -99,7 +103,7 @@ pub(in crate::config) struct File {
     pub(in crate::config) drain: Option<Drain>,
 }
 
-/// The FAPI profile that every route enforces.
+/// A FAPI profile.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 pub(in crate::config) enum Profile {
     /// FAPI 2.0 Security Profile.
@@ -108,6 +112,16 @@ pub(in crate::config) enum Profile {
     /// FAPI 1.0 Security Profile, part 2: Advanced.
     #[serde(rename = "fapi1-advanced")]
     Fapi1Advanced,
+}
+
+impl Profile {
+    /// The profile with this name.
+    pub(in crate::config) const fn named(self) -> fapi::profile::Profile {
+        match self {
+            Self::Fapi2Security => fapi::profile::Profile::Fapi2Security,
+            Self::Fapi1Advanced => fapi::profile::Profile::Fapi1Advanced,
+        }
+    }
 }
 
 /// The cache of verified tokens; a token is never used past its `exp`.

@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, NonceMode, RateLimit, Require};
+use super::{Cors, NonceMode, Profile, RateLimit, Require};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -130,6 +130,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) public: Option<bool>,
     /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
     pub(in crate::config) scopes: Option<Scopes>,
+    /// The FAPI profile of this route: that of all routes, or a stricter one. Default: that of all routes.
+    pub(in crate::config) profile: Option<Profile>,
     /// What a token needs beside its scopes. Default: nothing.
     pub(in crate::config) require: Option<Require>,
     /// The bindings of a token to its sender that are accepted. Default: certificate and dpop; with

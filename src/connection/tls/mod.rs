@@ -1,7 +1,7 @@
 //! TLS of the listeners: one `rustls::ServerConfig` for each virtual host, and how it judges client certificates.
 //!
-//! TLS 1.3 and 1.2, for 1.2 only the four ECDHE AES-GCM suites of BCP 195 (FAPI 2.0 §5.2.2). There is no session
-//! resumption, since a resumed handshake does not verify the certificate again.
+//! TLS 1.3 and 1.2, for 1.2 only the four ECDHE AES-GCM suites of BCP 195 (FAPI 2.0 §5.2.2), or the two of them that FAPI
+//! 1.0 Advanced §8.5 allows. There is no session resumption, since a resumed handshake does not verify the certificate again.
 
 mod client_certificates;
 mod failure;
@@ -76,6 +76,32 @@ pub struct Settings {
     pub client_certificates: ClientCertificates,
     /// The application protocols that it speaks, by preference (ALPN, RFC 7301).
     pub protocols: &'static [&'static [u8]],
+    /// The cipher suites that it has for TLS 1.2.
+    pub suites: Suites,
+}
+
+/// The cipher suites of a listener for TLS 1.2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Suites {
+    /// The four of BCP 195 (FAPI 2.0 §5.2.2).
+    #[default]
+    Bcp195,
+    /// Those of them that FAPI 1.0 Advanced §8.5 has too: the two for RSA certificates.
+    Fapi1,
+}
+
+impl Suites {
+    /// The provider of a listener.
+    fn provider(self) -> CryptoProvider {
+        let mut provider = provider();
+        if self == Self::Fapi1 {
+            use aws_lc_rs::cipher_suite as suite;
+            let refused =
+                [suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384];
+            provider.cipher_suites.retain(|suite| !refused.contains(suite));
+        }
+        provider
+    }
 }
 
 /// What a listener requests of clients.
@@ -234,7 +260,7 @@ impl Settings {
     /// # Errors
     /// [`TlsError`] if the key does not match the certificate.
     pub fn in_force(&self, clock: Arc<dyn TimeProvider>) -> Result<InForce, TlsError> {
-        let provider = Arc::new(provider());
+        let provider = Arc::new(self.suites.provider());
         let verifier = match &self.client_certificates {
             ClientCertificates::None => None,
             ClientCertificates::Requested { demand, trust } => {
@@ -253,5 +279,31 @@ impl Settings {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.max_early_data_size = 0;
         Ok(InForce { config: Arc::new(config), verifier })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::CipherSuite;
+
+    use super::*;
+
+    #[test]
+    fn f1_adv_03_fapi_1_leaves_the_two_suites_for_rsa_certificates() {
+        let of_tls12 = |suites: Suites| {
+            let provider = suites.provider();
+            let suites = provider.cipher_suites.iter().filter(|suite| suite.tls13().is_none());
+            suites.map(|suite| suite.suite()).collect::<Vec<_>>()
+        };
+        let both =
+            [CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384];
+        assert_eq!(of_tls12(Suites::Fapi1), both);
+        let usual = of_tls12(Suites::Bcp195);
+        assert!(usual.len() == 4 && both.iter().all(|suite| usual.contains(suite)), "control: {usual:?}");
+        assert_eq!(
+            Suites::Fapi1.provider().cipher_suites.len(),
+            provider().cipher_suites.len() - 2,
+            "those of TLS 1.3 stay"
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::code::Code;
+use fapi::profile::{Profile, Rule, Setting};
 use fapi::rate_limit::By;
 use fapi::revocation::Kind;
 use fapi_gateway::clock::Clock;
@@ -41,6 +42,27 @@ fn keys_of_gateway_yaml_are_those_of_its_schema() {
     let mut out = String::new();
     section(&mut out, &schema, &schema, "", "");
     says("gateway-yaml.md", &out);
+}
+
+#[test]
+fn rules_of_profiles_are_those_of_the_program() {
+    let mut out = String::new();
+    for profile in Profile::ALL {
+        let _ = write!(out, "\n## {}\n\n{}.\n\n", profile.as_str(), profile.version());
+        out.push_str("| rule | says | clause | setting | enforced | codes | waiver |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+        for Rule { id, clause, says, setting, enforced, codes, waivable } in profile.rules() {
+            let setting = match setting {
+                Setting::Always => "always".to_owned(),
+                Setting::Key(path) => format!("`{path}`"),
+            };
+            let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
+            let codes = if codes.is_empty() { "–".to_owned() } else { codes.join(", ") };
+            let waiver = waivable.map_or_else(|| "never".to_owned(), |of| format!("for one {}", of.as_str()));
+            let enforced = enforced.as_str();
+            let _ = writeln!(out, "| `{id}` | {says} | {clause} | {setting} | {enforced} | {codes} | {waiver} |");
+        }
+    }
+    says("profiles.md", &out);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,6 +202,7 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
     match name {
         Some("Duration") => return Type::plain("duration"),
         Some("Size") => return Type::plain("size"),
+        Some("Date") => return Type::plain("day"),
         Some("FilePath") => return Type::plain("file"),
         Some("Scopes") => return Type::plain("list of strings, or `{ all: [...] }`, or `{ any: [...] }`"),
         Some("Scalar") => return Type::plain("string, integer or boolean"),
@@ -204,7 +227,10 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
             let entry = kind_of(schema, &value["additionalProperties"]);
             Type { text: format!("{}s by name", entry.text), object: entry.object, suffix: ".*" }
         }
-        // In the schema a required file is a plain string; no other string has a minimum length.
+        // In the schema a required file or day is a plain string; no other string has a minimum length, or this pattern.
+        Some("string") if value["pattern"].as_str().is_some_and(|pattern| pattern.starts_with("^[0-9]{4}-")) => {
+            Type::plain("day")
+        }
         Some("string") if value["minLength"] == 1 => Type::plain("file"),
         Some("integer") => Type::plain(format!("integer{}", range_of(value))),
         Some(plain) => Type::plain(plain),
@@ -336,6 +362,7 @@ fn every_metric() -> String {
     metrics.certificates(&file);
     metrics.certificate_problems(&[("file.pem".to_owned(), "expired")].into());
     metrics.revocation_lists(&file);
+    metrics.waivers([(["rule", "issuer", ""], UnixTime(1))]);
     let resources = Resources::new(Clock::from_fn(|| Duration::ZERO));
     let observer = IssuerMetrics::new(&metrics, &resources, &[]);
     observer.token_cache("i", CacheOutcome::Hit);

@@ -1,0 +1,174 @@
+//! `waivers`: rules of the profile that are suspended for an issuer or a route, each with a reason and an end.
+
+use fapi::UnixTime;
+use fapi::profile::{Period, Profile, RS256, Rule, Waivable};
+
+use super::Build;
+use super::issuers::name_of;
+use crate::config::error::{KeyPath, nearest, quoted};
+use crate::config::file::{self, File};
+use crate::config::waivers::Waiver;
+
+impl Build<'_> {
+    /// Compiles every entry that has no problem, for the issuers and routes that are compiled after it.
+    pub(super) fn waivers(&mut self, file: &File, profile: Option<Profile>) -> Vec<Waiver> {
+        let at = KeyPath::of("waivers");
+        let (mut waivers, mut places): (Vec<Waiver>, Vec<usize>) = (Vec::new(), Vec::new());
+        for (index, entry) in file.waivers.iter().flatten().enumerate() {
+            let at = at.index(index);
+            let Some(waiver) = self.waiver(&at, entry, file, profile) else { continue };
+            let same = |other: &Waiver| (other.rule.id, &other.name) == (waiver.rule.id, &waiver.name);
+            if let Some(first) = waivers.iter().position(same).and_then(|place| places.get(place)) {
+                let first = self.report.shown(&KeyPath::of("waivers").index(*first));
+                let Waiver { rule, of, name, .. } = &waiver;
+                let problem =
+                    format!("{first} suspends `{}` for {} `{name}` too; keep one of them", rule.id, of.as_str());
+                self.problem(&at, problem);
+            }
+            waivers.push(waiver);
+            places.push(index);
+        }
+        waivers
+    }
+
+    fn waiver(&mut self, at: &KeyPath, entry: &file::Waiver, file: &File, profile: Option<Profile>) -> Option<Waiver> {
+        let of = self.waived_for(at, entry, file);
+        let rule = self.waivable_rule(&at.key("rule"), entry, of, file, profile);
+        let way_out = "say why the rule cannot hold yet, for those who read the log and the report";
+        let reason = self.text(&at.key("reason"), entry.reason.as_deref(), way_out);
+        let until_at = at.key("until");
+        let until = self.needed(&until_at, entry.until.as_ref(), "write the last day, such as `2027-03-31`").copied();
+        if let (Some(since), Some(until)) = (entry.since, until)
+            && until < since
+        {
+            self.problem(&until_at, format!("`{until}` is before `since`, which is {since}; write a later day"));
+            return None;
+        }
+        let ((of, name), until) = (of?, until?);
+        let since = entry.since.map_or(UnixTime(0), |day| day.begin());
+        Some(Waiver {
+            rule: rule?,
+            of,
+            name: name.to_owned(),
+            reason: reason?.to_owned(),
+            period: Period { since, until: until.end() },
+            since: entry.since,
+            until,
+            place: self.report.error_to_come(&until_at),
+        })
+    }
+
+    /// What the waiver is for: an issuer or a route that there is, and its name.
+    fn waived_for<'f>(&mut self, at: &KeyPath, entry: &'f file::Waiver, file: &File) -> Option<(Waivable, &'f str)> {
+        let (of, name) = match (entry.issuer.as_deref(), entry.route.as_deref()) {
+            (Some(issuer), None) => (Waivable::Issuer, issuer),
+            (None, Some(route)) => (Waivable::Route, route),
+            (None, None) => {
+                let problem =
+                    "the waiver has neither `issuer` nor `route`; name the one that it is for, since none is for all";
+                self.problem(at, problem);
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                let problem = "the waiver has `issuer` and `route`; keep the one that the rule can be waived for";
+                self.problem(&at.key("route"), problem);
+                return None;
+            }
+        };
+        let issuers = || file.issuers.iter().flatten().map(name_of).collect();
+        let routes = || file.routes.iter().flatten().filter_map(|route| route.name.clone()).collect();
+        let (known, list): (Vec<String>, _) = match of {
+            Waivable::Issuer => (issuers(), "issuers"),
+            Waivable::Route => (routes(), "routes"),
+        };
+        if known.iter().any(|known| known == name) {
+            let is_public = |route: &file::Route| route.name.as_deref() == Some(name) && route.public == Some(true);
+            if of == Waivable::Route && file.routes.iter().flatten().any(is_public) {
+                self.problem(&at.key("route"), "the route is public, and no rule is enforced there; remove the waiver");
+                return None;
+            }
+            return Some((of, name));
+        }
+        let broken = self.report.lost_under(&KeyPath::of(list));
+        let what = format!("{} is named", of.as_str());
+        self.unknown(&at.key(of.as_str()), &what, name, known.iter().map(String::as_str), broken);
+        None
+    }
+
+    /// The rule, if the profile has it and it can be waived for what the waiver is for.
+    fn waivable_rule(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::Waiver,
+        of: Option<(Waivable, &str)>,
+        file: &File,
+        profile: Option<Profile>,
+    ) -> Option<&'static Rule> {
+        let id = self.text(at, entry.rule.as_deref(), "write the id of a rule that can be waived")?;
+        let profile = match of {
+            Some((Waivable::Route, name)) => profile_of_route(file, name).or(profile)?,
+            Some((Waivable::Issuer, _)) | None => profile?,
+        };
+        let waivable = || quoted(profile.rules().iter().filter(|rule| rule.waivable.is_some()).map(|rule| rule.id));
+        let Some(rule) = profile.rule(id) else {
+            let elsewhere = Profile::ALL.iter().find(|other| other.rule(id).is_some());
+            let problem = match (elsewhere, nearest(id, profile.rules().iter().map(|rule| rule.id))) {
+                (Some(other), _) => format!(
+                    "`{id}` is a rule of `{}` and not of `{}`, which is in force here; remove the waiver",
+                    other.as_str(),
+                    profile.as_str()
+                ),
+                (None, Some(meant)) => format!("no rule is called `{id}`; did you mean `{meant}`?"),
+                (None, None) => format!("no rule is called `{id}`; those that can be waived are {}", waivable()),
+            };
+            self.problem(at, problem);
+            return None;
+        };
+        let (of, name) = of?;
+        let problem = match rule.waivable {
+            None => format!(
+                "`{id}` cannot be waived; remove the waiver and have what breaks the rule changed; those that can be are {}",
+                waivable()
+            ),
+            Some(waivable) if waivable != of => {
+                let (right, wrong) = (waivable.as_str(), of.as_str());
+                format!("`{id}` is waived for one {right} at a time; write `{right}` in place of `{wrong}`")
+            }
+            Some(_) if id == RS256 => return self.signs_with_rs256(at, file, name).then_some(rule),
+            Some(_) => return Some(rule),
+        };
+        self.problem(at, problem);
+        None
+    }
+
+    /// Whether the gateway verifies tokens of the issuer that may have RS256; otherwise the waiver would say more than is true.
+    fn signs_with_rs256(&mut self, at: &KeyPath, file: &File, name: &str) -> bool {
+        let Some(issuer) = file.issuers.iter().flatten().find(|issuer| name_of(issuer) == name) else { return false };
+        let problem = if issuer.tokens == Some(file::Tokens::Introspection) {
+            "the issuer's tokens are introspected, so the gateway verifies no signature of theirs; remove the waiver"
+        } else if !issuer.algorithms.iter().flatten().any(|algorithm| *algorithm == file::IssuerAlgorithm::Rs256) {
+            "`algorithms` of the issuer has no `RS256`, so this has no effect; add it there, or remove the waiver"
+        } else {
+            return true;
+        };
+        self.problem(at, problem);
+        false
+    }
+
+    /// Adds a line to the summary for each waiver.
+    pub(super) fn describe_waivers(&mut self) {
+        self.summary.extend(self.waivers.iter().map(Waiver::to_string));
+    }
+
+    /// When a rule is suspended, if it is.
+    pub(super) fn waived(&self, id: &str, of: Waivable, name: Option<&str>) -> Option<Period> {
+        let suspends = |waiver: &&Waiver| waiver.rule.id == id && waiver.of == of && Some(&*waiver.name) == name;
+        self.waivers.iter().find(suspends).map(|waiver| waiver.period)
+    }
+}
+
+/// The profile that a route says, if it says one.
+fn profile_of_route(file: &File, name: &str) -> Option<Profile> {
+    let route = file.routes.iter().flatten().find(|route| route.name.as_deref() == Some(name))?;
+    route.profile.map(file::Profile::named)
+}
