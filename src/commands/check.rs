@@ -1,10 +1,11 @@
 //! `fapi-gateway check`: loads the configuration as `run` would, and prints every problem.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::profile_report::{self, Format};
-use super::{ConfigFile, connect};
+use super::{ConfigFile, connect, policy_tests};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Outline};
 use crate::server::descriptors;
@@ -29,13 +30,17 @@ pub struct Arguments {
     /// Also ask the issuers for their keys and connect to the upstreams, and print how each went; ends with 69 if one failed.
     #[arg(long, conflicts_with = "print_effective")]
     connect: bool,
+    /// Also take the calls of these policy tests through the configuration, and print which are not decided as they have to be;
+    /// ends with 1 if there is one.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["connect", "print_effective"])]
+    tests: Vec<PathBuf>,
 }
 
 /// Prints one line for each listener, issuer, route, waiver and document of `metadata`, or what the arguments ask for; warnings go
 /// to standard error.
 ///
-/// The exit code is 0, or 64 if there are problems, which are all printed, or 69 if something cannot be reached, or 74 if
-/// nobody can be told.
+/// The exit code is 0, or 1 if a policy test does not hold, or 64 if there are problems, which are all printed, or 69 if
+/// something cannot be reached, or 74 if nobody can be told.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let mut err = std::io::stderr().lock();
     let (outline, config) = match load(arguments) {
@@ -57,7 +62,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let report = profile_report::of(&outline, arguments.format, Clock::system().unix_time());
         return super::printed(&report, "check");
     }
-    if let Some(config) = config.filter(|_| arguments.connect) {
+    if !arguments.tests.is_empty() {
+        return match policy_tests::run(&arguments.tests, config) {
+            Ok((text, holds)) => {
+                let printed = super::printed(&text, "check");
+                if holds { printed } else { ExitCode::from(super::NOT_GOOD) }
+            }
+            Err(failure) => failure.report("check"),
+        };
+    }
+    if arguments.connect {
         let answers = connect::run(config);
         let printed = super::printed(&connect::table(&answers), "check");
         let reached = answers.iter().all(connect::Answer::is_good);
@@ -67,12 +81,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     super::printed(&summary, "check")
 }
 
-fn load(arguments: &Arguments) -> Result<(Outline, Option<Config>), ConfigErrors> {
+fn load(arguments: &Arguments) -> Result<(Outline, Config), ConfigErrors> {
+    let file = &arguments.file.config;
     if arguments.without_files {
-        return Ok((Outline::load(&arguments.file.config, &|name| std::env::var_os(name))?, None));
+        let config = Config::load_without_files(file, &|name| std::env::var_os(name))?;
+        return Ok((config.outline(), config));
     }
-    let config = Config::load(&arguments.file.config)?;
+    let config = Config::load(file)?;
     let expiring = config.judge(Clock::system().unix_time())?;
-    let warnings = config.warnings.iter().cloned().chain(expiring).chain(descriptors::shortage(&config)).collect();
-    Ok((Outline::of(&config, warnings), Some(config)))
+    let mut outline = config.outline();
+    outline.warnings.extend(expiring.into_iter().chain(descriptors::shortage(&config)));
+    Ok((outline, config))
 }

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod explain;
 #[cfg(feature = "demo")]
 pub mod init;
+mod policy_tests;
 mod profile_report;
 pub mod proof;
 pub mod run;

@@ -17,6 +17,16 @@ const MAX_DEPTH: usize = 32;
 
 /// Reads the text of a file. If there is no value, the report has a problem.
 pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
+    let value = parse(bytes, report)?;
+    if value.is_null() {
+        report.problem(&KeyPath::default(), "the file is empty; the example gateway.yaml shows what to write");
+        return None;
+    }
+    Some(value)
+}
+
+/// The same for a file that may be empty, whose value is then null.
+pub(super) fn parse(bytes: &[u8], report: &mut Report) -> Option<Value> {
     let root = KeyPath::default();
     if u64::try_from(bytes.len()).is_ok_and(|length| length >= READ_AT_MOST) {
         report.problem(&root, "the file is larger than 1MiB; make it smaller");
@@ -47,20 +57,15 @@ pub(super) fn read(bytes: &[u8], report: &mut Report) -> Option<Value> {
     if !report.errors().is_empty() {
         return None;
     }
-    let value = match serde_yaml::from_str::<Value>(text) {
-        Ok(value) => value,
+    match serde_yaml::from_str::<Value>(text) {
+        Ok(value) => Some(value),
         Err(error) => {
             let position = error.location().map_or((1, 1), |location| (location.line(), location.column()));
             let problem = "the file is not valid YAML; put text in quotes, and correct numbers that are too large";
             invalid(report, Mistake { position, problem: problem.to_owned() });
-            return None;
+            None
         }
-    };
-    if value.is_null() {
-        report.problem(&root, "the file is empty; the example gateway.yaml shows what to write");
-        return None;
     }
-    Some(value)
 }
 
 /// A list or mapping that is still open.

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod include;
 mod judge;
+mod policy_test;
 mod report;
 mod scalar;
 mod secret;
@@ -53,6 +54,7 @@ pub use certificates::CertificateFile;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 pub use fapi::profile::Profile;
+pub use policy_test::{Binding, Call, Decision, GivenToken, Known, PolicyTest};
 pub(crate) use secret::misplaced;
 
 use include::Surroundings;
@@ -147,21 +149,7 @@ impl Outline {
     /// # Errors
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
-        let config = Config::read(path, environment, NamedFiles::Unread)?;
-        let warnings = config.warnings.clone();
-        Ok(Self::of(&config, warnings))
-    }
-
-    /// What a configuration says, with these warnings.
-    pub fn of(config: &Config, warnings: Vec<String>) -> Self {
-        let all = std::iter::once((String::new(), config.profile));
-        Self {
-            warnings,
-            summary: config.summary.clone(),
-            effective: config.effective.clone(),
-            profiles: all.chain(config.route_profiles.iter().cloned()).collect(),
-            waivers: config.waivers.clone(),
-        }
+        Config::load_without_files(path, environment).map(|config| config.outline())
     }
 }
 
@@ -170,7 +158,7 @@ impl Outline {
 enum NamedFiles {
     /// They are, and what is in them is checked.
     Read,
-    /// They are not there. The configuration has none of their content, and nothing may be run with it.
+    /// They are not there. The configuration has none of their content, and nobody may be served with it.
     Unread,
 }
 
@@ -226,6 +214,27 @@ impl Config {
     /// [`ConfigErrors`] with every problem that was found.
     pub fn load_in(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
         Self::read(path, environment, NamedFiles::Read)
+    }
+
+    /// Reads the file, and none of the certificates, keys and lists that it names: something empty stands for each. Nobody can
+    /// be served with it, but what it decides is the same.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`] with every problem that was found.
+    pub fn load_without_files(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigErrors> {
+        Self::read(path, environment, NamedFiles::Unread)
+    }
+
+    /// What it says.
+    pub fn outline(&self) -> Outline {
+        let all = std::iter::once((String::new(), self.profile));
+        Outline {
+            warnings: self.warnings.clone(),
+            summary: self.summary.clone(),
+            effective: self.effective.clone(),
+            profiles: all.chain(self.route_profiles.iter().cloned()).collect(),
+            waivers: self.waivers.clone(),
+        }
     }
 
     fn read(path: &Path, environment: Environment<'_>, named_files: NamedFiles) -> Result<Self, ConfigErrors> {

@@ -4,6 +4,7 @@
 //! again, until it fits or nothing is left. What was removed is remembered, so that its absence is not reported as
 //! well.
 
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment as SerdeSegment;
 use serde_yaml::Value;
 
@@ -27,16 +28,16 @@ fn parse(bytes: &[u8], surroundings: &mut Surroundings<'_>, report: &mut Report)
     include::merge(&mut value, surroundings, report);
     environment::expand(&mut value, surroundings.environment, report);
     take_out_odd_keys(&mut value, &root, report);
-    let file = deserialize(&mut value, report)?;
+    let file: File = deserialize(&mut value, report)?;
     // Comes last, so that an unknown key without a value is reported as unknown.
     refuse_nulls(&value, &root, report);
     Some(file)
 }
 
 /// Deserializes what fits, and removes what does not.
-fn deserialize(value: &mut Value, report: &mut Report) -> Option<File> {
+pub(super) fn deserialize<T: DeserializeOwned>(value: &mut Value, report: &mut Report) -> Option<T> {
     loop {
-        let error = match serde_path_to_error::deserialize::<_, File>(&*value) {
+        let error = match serde_path_to_error::deserialize::<_, T>(&*value) {
             Ok(file) => return Some(file),
             Err(error) => error,
         };
@@ -88,7 +89,7 @@ pub(super) fn take_out(value: &mut Value, place: &KeyPath) -> bool {
 }
 
 /// Removes keys that are not text, such as `1` or `true`, which no path can name.
-fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
+pub(super) fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
     match value {
         Value::Sequence(list) => {
             for (index, entry) in list.iter_mut().enumerate() {
@@ -115,7 +116,7 @@ fn take_out_odd_keys(value: &mut Value, place: &KeyPath, report: &mut Report) {
 
 /// Refuses keys without a value: such a key would read as if it were absent, and so as its default; `issuers:` with
 /// every entry commented out would mean all issuers.
-fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
+pub(super) fn refuse_nulls(value: &Value, place: &KeyPath, report: &mut Report) {
     match value {
         Value::Null => {
             report.problem(place, "the key has no value; write one, or remove the key");

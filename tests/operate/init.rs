@@ -49,7 +49,7 @@ fn nothing_is_overwritten_and_nothing_is_written_beside_what_is_there() {
     let folder = Folder::new();
     assert_eq!(init(&folder, &[]).status.code(), Some(0), "control");
     let names: Vec<String> = files(&folder.path().join("dir")).into_keys().collect();
-    assert_eq!(names.len(), 13, "{names:?}");
+    assert_eq!(names.len(), 14, "{names:?}");
     for name in &names {
         let folder = Folder::new();
         folder.write(&format!("dir/{name}"), "mine");
@@ -98,6 +98,10 @@ fn the_configuration_has_no_problem_and_at_most_40_lines() {
         assert!(yaml.lines().count() <= 40 && yaml.matches(" # ").count() > 10, "{yaml}");
         let config = Config::load(&folder.path().join("dir/gateway.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(config.warnings, Vec::<String>::new());
+        let mut check = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        let check = check.args(["check", "--tests", "gateway.tests.yaml"]).current_dir(folder.path().join("dir"));
+        let checked = check.env_remove("RUST_LOG").output().expect("the program runs");
+        assert!(text(&checked).starts_with("4 of 4 policy tests hold\n"), "{}", text(&checked));
         let own = arguments.get(1).unwrap_or(&"http://127.0.0.1:8080");
         assert!(yaml.contains(own), "{yaml}");
         let readme = std::fs::read_to_string(folder.path().join("dir/README.md")).unwrap();

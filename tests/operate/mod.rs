@@ -13,6 +13,7 @@ mod init;
 mod log;
 mod observed;
 mod operation;
+mod policy_tests;
 mod pressure;
 mod profile_report;
 mod reload;

@@ -56,6 +56,31 @@ pub(super) fn configuration(proposal: &Proposal, ports: Ports, upstream: &str) -
     text
 }
 
+/// gateway.tests.yaml: what the one route permits, and what it refuses.
+pub(super) fn tests(proposal: &Proposal) -> String {
+    let scope = &proposal.scope;
+    format!(
+        "# `fapi-gateway check --tests gateway.tests.yaml` runs them; docs/operate/policy-tests.md has every key.\n\
+         - name: a call with the certificate that the token is bound to\n  \
+           given:\n    \
+             claims: {{ scope: {scope} }}\n    \
+             request: {{ method: GET, path: /accounts }}\n  \
+           expect: permit\n\
+         - name: a call with a proof of possession\n  \
+           like: a call with the certificate that the token is bound to\n  \
+           given: {{ binding: dpop }}\n  \
+           expect: permit\n\
+         - name: a stolen token\n  \
+           like: a call with the certificate that the token is bound to\n  \
+           given: {{ binding: another_certificate }}\n  \
+           expect: certificate_mismatch\n\
+         - name: a token for something else\n  \
+           like: a call with the certificate that the token is bound to\n  \
+           given: {{ claims: {{ scope: something-else }} }}\n  \
+           expect: scope_insufficient\n"
+    )
+}
+
 /// compose.yaml, for the image of the gateway's own Dockerfile.
 pub(super) fn compose() -> String {
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());

@@ -109,6 +109,7 @@ fn init(arguments: &Arguments) -> Result<String, Failure> {
         made.push(File::new("tls/issuer-ca.pem", anchors));
     }
     made.push(File::new("gateway.yaml", files::configuration(&proposal, *ports, &upstream)));
+    made.push(File::new("gateway.tests.yaml", files::tests(&proposal)));
     made.push(File::new("compose.yaml", files::compose()));
     made.push(File::new("README.md", files::readme(&proposal, *ports)));
     write(dir, &made)?;

@@ -1,0 +1,135 @@
+//! Which routes and requirements the tests reach.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use fapi::credentials::CredentialsError;
+use fapi::policy::{PolicyError, Requirements};
+use fapi::rejection::Cause;
+use fapi::route::Route;
+
+use super::Found;
+use crate::config::Decision;
+
+/// What a route requires of a token, by the key that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Required {
+    Scopes,
+    SenderConstraint,
+    Clients,
+    Subject,
+    TokenLifetime,
+    Claims,
+    AuthorizationDetails,
+    Authentication,
+}
+
+impl Required {
+    const ALL: [Self; 8] = [
+        Self::Scopes,
+        Self::SenderConstraint,
+        Self::Clients,
+        Self::Subject,
+        Self::TokenLifetime,
+        Self::Claims,
+        Self::AuthorizationDetails,
+        Self::Authentication,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scopes => "scopes",
+            Self::SenderConstraint => "sender_constraint",
+            Self::Clients => "require.clients",
+            Self::Subject => "require.subject",
+            Self::TokenLifetime => "require.token_lifetime",
+            Self::Claims => "require.claims",
+            Self::AuthorizationDetails => "require.authorization_details",
+            Self::Authentication => "require.authentication",
+        }
+    }
+
+    /// Whether a protected route with these requirements has it.
+    const fn is_of(self, requirements: &Requirements) -> bool {
+        match self {
+            Self::Scopes | Self::SenderConstraint => true,
+            Self::Clients => requirements.clients.is_some(),
+            Self::Subject => requirements.subject,
+            Self::TokenLifetime => requirements.token_lifetime.is_some(),
+            Self::Claims => !requirements.claims.is_empty(),
+            Self::AuthorizationDetails => !requirements.authorization_details.is_empty(),
+            Self::Authentication => requirements.authentication.is_some(),
+        }
+    }
+
+    /// The requirement that refuses for this cause.
+    const fn of(cause: &Cause) -> Option<Self> {
+        Some(match cause {
+            Cause::Sender(_) | Cause::Proof(_) | Cause::Credentials(CredentialsError::SchemeUnsupported) => {
+                Self::SenderConstraint
+            }
+            Cause::Policy(error) => match error {
+                PolicyError::ScopeInsufficient { .. } => Self::Scopes,
+                PolicyError::ClientRefused { .. } => Self::Clients,
+                PolicyError::SubjectMissing { .. } => Self::Subject,
+                PolicyError::TokenLifetimeExceeded { .. } => Self::TokenLifetime,
+                PolicyError::ClaimRefused { .. } | PolicyError::ClaimIncomparable { .. } => Self::Claims,
+                PolicyError::AuthorizationDetailsMalformed
+                | PolicyError::AuthorizationDetailsInsufficient { .. }
+                | PolicyError::BodyTypeUnsupported
+                | PolicyError::BodyUnreadable => Self::AuthorizationDetails,
+                PolicyError::AcrInsufficient { .. } | PolicyError::AuthenticationTooOld { .. } => Self::Authentication,
+                PolicyError::AuthDateMalformed | PolicyError::CustomerIpAddressMalformed => return None,
+            },
+            Cause::Message(_)
+            | Cause::Exchange(_)
+            | Cause::Forwarded(_)
+            | Cause::Route(_)
+            | Cause::Credentials(_)
+            | Cause::Token(_)
+            | Cause::Share(_)
+            | Cause::Rate(_)
+            | Cause::Unavailable(_) => return None,
+        })
+    }
+}
+
+/// The routes on which a call was permitted, and the requirements that refused one.
+#[derive(Default)]
+pub(super) struct Coverage {
+    permitted: BTreeSet<Arc<str>>,
+    refused: BTreeSet<(Arc<str>, Required)>,
+}
+
+impl Coverage {
+    pub(super) fn note(&mut self, found: &Found) {
+        let Some(route) = &found.route else { return };
+        if found.decision == Decision::Permit {
+            self.permitted.insert(route.name.clone());
+        }
+        if let Some(required) = found.cause.as_ref().and_then(Required::of) {
+            self.refused.insert((route.name.clone(), required));
+        }
+    }
+
+    /// Two lines: the routes on which no test is permitted, and the requirements by which none is refused.
+    pub(super) fn text<'r>(&self, routes: impl Iterator<Item = &'r Arc<Route>>) -> String {
+        let (mut routes_left, mut requirements_left) = (Vec::new(), Vec::new());
+        for route in routes {
+            if !self.permitted.contains(&route.name) {
+                routes_left.push(route.name.to_string());
+            }
+            let Some(policy) = route.policy() else { continue };
+            let left = Required::ALL.into_iter().filter(|required| {
+                required.is_of(policy.requirements()) && !self.refused.contains(&(route.name.clone(), *required))
+            });
+            requirements_left.extend(left.map(|required| format!("{} {}", route.name, required.as_str())));
+        }
+        let list = |left: Vec<String>| if left.is_empty() { "none".to_owned() } else { left.join(", ") };
+        format!(
+            "routes on which no test is permitted: {}\nrequirements by which no test is refused: {}\n",
+            list(routes_left),
+            list(requirements_left)
+        )
+    }
+}

@@ -1,0 +1,258 @@
+//! `fapi-gateway check --tests`: takes the calls of policy tests through the line, and says which are not decided as they
+//! have to be.
+//!
+//! The line is that of a running gateway, and none of its checks is left out: the tokens and proofs of the calls are signed
+//! with keys that are made for this run, and those of the issuers are replaced by them. Nothing is sent anywhere.
+
+mod coverage;
+mod token;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fapi::UnixTime;
+use fapi::credentials::Scheme;
+use fapi::dpop::DpopError;
+use fapi::message::Facts;
+use fapi::peer::{NoCertificate, Peer};
+use fapi::permit::{Judged, Permit};
+use fapi::rejection::Cause;
+use fapi::route::Route;
+use fapi::sender::SenderError;
+use http::request::Parts;
+use http::{HeaderValue, Request, Version, header};
+
+use self::coverage::Coverage;
+use self::token::{Clients, Signers};
+use super::{BAD_CONFIGURATION, Failure, INPUT_OUTPUT, NOT_GOOD};
+use crate::clock::Clock;
+use crate::config::{Binding, Config, Decision, GivenToken, Known, PolicyTest, VirtualHost};
+use crate::connection::tls::{ClientCertificates, Demand};
+use crate::gateway::{Client, Verdict};
+use crate::generation::Generation;
+use crate::issuer::TrustAnchors;
+use crate::server;
+
+/// Runs the tests of these files; the report, and whether every test holds.
+pub(super) fn run(files: &[PathBuf], config: Config) -> Result<(String, bool), Failure> {
+    super::one_from_standard_input(files.iter().map(Some))?;
+    let tests = read(files, &config)?;
+    let stage = Stage::set(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(INPUT_OUTPUT, error.to_string()))?;
+    let today = Clock::system().unix_time();
+    let mut found: Vec<Option<Found>> = tests.iter().map(|_| None).collect();
+    // Time does not go back, or the log of used proofs would begin again.
+    let mut order: Vec<_> = tests.iter().zip(&mut found).collect();
+    order.sort_by_key(|((_, test), _)| test.at.unwrap_or(today));
+    runtime.block_on(async {
+        for ((_, test), found) in order {
+            *found = Some(stage.decide(test, test.at.unwrap_or(today)).await?);
+        }
+        Ok(())
+    })?;
+    let (mut text, mut held, mut coverage) = (String::new(), 0_usize, Coverage::default());
+    for ((file, test), found) in tests.iter().zip(found.iter().flatten()) {
+        coverage.note(found);
+        if found.decision == test.expected {
+            held = held.saturating_add(1);
+            continue;
+        }
+        let (expected, got) = (test.expected.as_str(), found.decision.as_str());
+        let why = found.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let _ = writeln!(text, "{}:{}: {}: expected {expected}, got {got}{why}", file.display(), test.line, test.name);
+    }
+    let _ = writeln!(text, "{held} of {} policy tests hold", tests.len());
+    text.push_str(&coverage.text(stage.generation.gateway.routes.iter()));
+    Ok((text, held == tests.len()))
+}
+
+/// The tests of all files, or all of their problems.
+fn read<'f>(files: &'f [PathBuf], config: &Config) -> Result<Vec<(&'f PathBuf, PolicyTest)>, Failure> {
+    let hosts = config.listeners.iter().flat_map(|listener| &listener.hosts);
+    let known = Known {
+        issuers: config.issuers.iter().map(|issuer| &*issuer.expected.name).collect(),
+        origins: hosts.map(|host| &host.origins).collect(),
+    };
+    let (mut tests, mut problems) = (Vec::new(), Vec::new());
+    for file in files {
+        match PolicyTest::read(file, &super::input(file)?, &known) {
+            Ok(read) => tests.extend(read.into_iter().map(|test| (file, test))),
+            Err(errors) => problems.push(errors.to_string()),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(tests),
+        false => Err(Failure::new(BAD_CONFIGURATION, problems.join("\n"))),
+    }
+}
+
+/// What the gateway decided on a call.
+struct Found {
+    decision: Decision,
+    /// What was wrong.
+    why: Option<String>,
+    /// The route, once one matched.
+    route: Option<Arc<Route>>,
+    /// The cause of a refusal.
+    cause: Option<Cause>,
+}
+
+/// A gateway that serves nobody, and those who call it.
+struct Stage {
+    generation: Generation,
+    hosts: Vec<VirtualHost>,
+    signers: Signers,
+    clients: Clients,
+    /// The time, in seconds since 1970.
+    now: Arc<AtomicU64>,
+}
+
+impl Stage {
+    fn set(mut config: Config) -> Result<Self, Failure> {
+        let unable = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
+        let clients = Clients::new().map_err(|error| unable(&error))?;
+        let listeners = std::mem::take(&mut config.listeners);
+        let hosts = listeners.into_iter().flat_map(|listener| listener.hosts).collect();
+        config.admin = None;
+        config.upstreams.clear();
+        config.replay_store = None;
+        config.stores.clear();
+        for issuer in &mut config.issuers {
+            // Nobody is asked: an introspected token is one whose issuer would say the same.
+            issuer.introspection = None;
+            issuer.trust_anchors = TrustAnchors::Given(vec![clients.anchor()]);
+        }
+        let signers = Signers::of(&config.issuers).map_err(|error| unable(&error))?;
+        let now = Arc::new(AtomicU64::new(0));
+        let clock = now.clone();
+        let clock = Clock::from_fn(move || Duration::from_secs(clock.load(Ordering::Relaxed)));
+        let (generation, _) = server::detached(config, clock).map_err(|error| unable(&error))?;
+        let issuers = &generation.gateway.issuers;
+        issuers.pin_keys(&signers.jwks()).map_err(|error| unable(&error))?;
+        Ok(Self { generation, hosts, signers, clients, now })
+    }
+
+    /// Decides on the call of a test. A client that is asked for a nonce sends it with a second proof.
+    async fn decide(&self, test: &PolicyTest, now: UnixTime) -> Result<Found, Failure> {
+        self.now.store(now.0, Ordering::Relaxed);
+        let unable = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
+        let token = test.token.as_ref().map(|given| self.signers.token(given, &self.clients, now)).transpose();
+        let token = token.map_err(|error| unable(&error))?;
+        let mut nonce: Option<HeaderValue> = None;
+        loop {
+            let request = self.request(test, token.as_deref(), nonce.as_ref(), now).map_err(|error| unable(&error))?;
+            let found = self.take(test, &request, now).await;
+            match found.cause {
+                Some(Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(fresh), .. })))
+                    if nonce.is_none() =>
+                {
+                    nonce = Some(fresh);
+                }
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Takes a request through the line.
+    async fn take(&self, test: &PolicyTest, request: &Parts, now: UnixTime) -> Found {
+        let gateway = &self.generation.gateway;
+        let decided = |decision, route| Found { decision, why: None, route, cause: None };
+        let refused = |cause: Cause, route| Found {
+            decision: Decision::Refuse(cause.code()),
+            why: Some(cause.to_string()),
+            route,
+            cause: Some(cause),
+        };
+        let Some(host) = self.hosts.get(test.call.host) else {
+            let missing = fapi::message::MessageError::ConnectionOutdated;
+            return refused(missing.into(), None);
+        };
+        let name = request.uri.host().filter(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err());
+        let facts = Facts { version: Version::HTTP_2, raw_h1: None, server_name: name };
+        let peer = self.peer(test.token.as_ref(), host);
+        let client = Client { peer: &peer, verified_chain: true, address: None };
+        let verdict = gateway.authorize(request, &facts, &host.origins, host.cors.as_deref(), client, now).await;
+        let (judged, seen) = match verdict {
+            Ok((Verdict::Judged(judged), seen)) => (judged, seen),
+            Ok((Verdict::Preflight(_), seen)) => return decided(Decision::Preflight, seen.route),
+            Ok((Verdict::Metadata(_), seen)) => return decided(Decision::Metadata, seen.route),
+            Err(rejection) => return refused(rejection.cause().clone(), rejection.seen().route.clone()),
+        };
+        match self.redeem(judged, test.call.body.as_deref().unwrap_or_default(), now).await {
+            Ok(permit) => decided(Decision::Permit, Some(permit.route().clone())),
+            Err(cause) => refused(cause, seen.route),
+        }
+    }
+
+    async fn redeem(&self, judged: Judged, body: &[u8], now: UnixTime) -> Result<Permit, Cause> {
+        let authorized = match judged {
+            Judged::Authorized(authorized) => authorized,
+            Judged::AwaitsForm(waiting) => waiting.judge(body)?,
+            Judged::AwaitsBody(waiting) => waiting.judge(body)?,
+        };
+        self.generation.gateway.redeem(authorized, now).await
+    }
+
+    fn request(
+        &self,
+        test: &PolicyTest,
+        token: Option<&str>,
+        nonce: Option<&HeaderValue>,
+        now: UnixTime,
+    ) -> Result<Parts, token::Unable> {
+        let call = &test.call;
+        let mut request = Request::new(());
+        *request.method_mut() = call.method.clone();
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = call.uri.clone();
+        *request.headers_mut() = call.headers.clone();
+        let (mut parts, ()) = request.into_parts();
+        if let (Some(token), Some(given)) = (token, &test.token) {
+            let scheme = scheme(given.binding);
+            let field = HeaderValue::try_from(format!("{} {token}", scheme.as_str()));
+            parts.headers.append(header::AUTHORIZATION, field.map_err(|_| token::Unable)?);
+            if scheme == Scheme::Dpop && given.binding != Binding::MissingProof {
+                let proof = self.clients.proof(call, token, nonce, now)?;
+                parts.headers.append("dpop", HeaderValue::try_from(proof).map_err(|_| token::Unable)?);
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Who makes the call. A client that needs no certificate has one where no handshake succeeds without.
+    fn peer(&self, token: Option<&GivenToken>, host: &VirtualHost) -> Peer {
+        let has_one = match token.map(|given| given.binding) {
+            Some(Binding::Certificate | Binding::Both | Binding::AnotherCertificate | Binding::None) => true,
+            Some(Binding::MissingCertificate) => false,
+            Some(Binding::Dpop | Binding::AnotherKey | Binding::MissingProof) | None => {
+                host.trusted_proxy.is_none()
+                    && matches!(
+                        host.tls.client_certificates,
+                        ClientCertificates::Requested { demand: Demand::Required, .. }
+                    )
+            }
+        };
+        let certificate = has_one.then(|| self.clients.certificate().clone());
+        match (certificate, &host.trusted_proxy, &host.tls.client_certificates) {
+            (Some(certificate), Some(_), _) => Peer::Forwarded(certificate),
+            (None, Some(_), _) => Peer::Anonymous(NoCertificate::NotForwarded),
+            (_, None, ClientCertificates::None) => Peer::Anonymous(NoCertificate::NotRequested),
+            (Some(certificate), None, ClientCertificates::Requested { .. }) => Peer::Certificate(certificate),
+            (None, None, ClientCertificates::Requested { .. }) => Peer::Anonymous(NoCertificate::NotPresented),
+        }
+    }
+}
+
+/// The scheme with which a token is sent.
+const fn scheme(binding: Binding) -> Scheme {
+    match binding {
+        Binding::Dpop | Binding::Both | Binding::AnotherKey | Binding::MissingProof => Scheme::Dpop,
+        Binding::Certificate | Binding::AnotherCertificate | Binding::MissingCertificate | Binding::None => {
+            Scheme::Bearer
+        }
+    }
+}

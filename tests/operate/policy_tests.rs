@@ -1,0 +1,197 @@
+//! `check --tests`: the tests beside the shipped configurations hold, one that does not is named with what was decided, and a
+//! mistake in a file of tests is reported like one in gateway.yaml.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::Folder;
+
+/// What `check` says of these tests, beside the configuration of the repository that has this path.
+fn check(config: &Path, tests: &[&Path]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+    command.arg("check").arg("--config").arg(config).args(["--without-files", "--tests"]).args(tests);
+    let Output { status, stdout, stderr } = command.env_remove("RUST_LOG").output().expect("the program runs");
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What `check` says of these tests beside the example, and the file that has them.
+fn with_tests(text: &str) -> (Option<i32>, String, String) {
+    let folder = Folder::new();
+    let file = folder.write("some.tests.yaml", text);
+    let (code, out, err) = check(&root().join("gateway.yaml"), &[&file]);
+    let bare = |text: String| text.replace(&format!("{}/", folder.path().display()), "");
+    (code, bare(out), bare(err))
+}
+
+const PERMITTED: &str = "\
+- name: an account
+  given:
+    claims: { scope: accounts }
+    request: { method: GET, path: /accounts/1 }
+  expect: permit
+";
+
+#[test]
+fn every_configuration_that_is_shipped_has_tests_that_hold_and_reach_all_of_it() {
+    for folder in ["", "deploy"] {
+        let folder = root().join(folder);
+        let (code, out, err) = check(&folder.join("gateway.yaml"), &[&folder.join("gateway.tests.yaml")]);
+        assert_eq!(code, Some(0), "{out}{err}");
+        assert!(out.contains(" policy tests hold\n"), "{out}");
+        for nothing in ["no test is permitted: none\n", "no test is refused: none\n"] {
+            assert!(out.contains(nothing), "{}: {out}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn a_test_that_does_not_hold_is_named_with_what_was_decided_and_why() {
+    let (code, out, err) = with_tests(PERMITTED);
+    assert_eq!((code, out.lines().next()), (Some(0), Some("1 of 1 policy tests hold")), "control: {out}{err}");
+    let (code, out, _) = with_tests(&PERMITTED.replace("scope: accounts", "scope: payments"));
+    assert_eq!(code, Some(1), "{out}");
+    let mut lines = out.lines();
+    let first = "some.tests.yaml:1: an account: expected permit, got scope_insufficient: scope is [\"payments\"], the route needs \"accounts\"";
+    assert_eq!(lines.next(), Some(first));
+    assert_eq!(lines.next(), Some("0 of 1 policy tests hold"));
+    let (code, out, _) = with_tests(&PERMITTED.replace("expect: permit", "expect: scope_insufficient"));
+    assert_eq!(code, Some(1));
+    assert!(out.starts_with("some.tests.yaml:1: an account: expected scope_insufficient, got permit\n"), "{out}");
+}
+
+#[test]
+fn the_calls_go_through_the_whole_line() {
+    let refused = |given: &str, code: &str| {
+        let (status, out, err) = with_tests(&format!(
+            "{PERMITTED}- name: another\n  like: an account\n  given: {{ {given} }}\n  expect: {code}\n"
+        ));
+        assert_eq!(status, Some(0), "{given}: {out}{err}");
+    };
+    refused("binding: certificate", "permit"); // control
+    refused("binding: dpop", "permit");
+    refused("binding: both", "permit");
+    refused("claims: { aud: [\"https://api.bank.example\", other] }", "permit");
+    refused("request: { url: \"https://api.bank.example/accounts/2\" }", "permit");
+    refused("binding: none", "token_unbound");
+    refused("binding: another_certificate", "certificate_mismatch");
+    refused("binding: another_key", "dpop_key_mismatch");
+    refused("binding: missing_certificate", "certificate_missing");
+    refused("binding: missing_proof", "dpop_missing");
+    refused("claims: { exp: -1s }", "token_expired");
+    refused("claims: { nbf: +1m }", "token_not_yet_valid");
+    refused("claims: { aud: other }", "token_audience_mismatch");
+    refused("claims: { iss: \"https://other.example\" }", "token_issuer_unknown");
+    refused("without: [exp]", "token_claim_missing");
+    refused("request: { path: /accounts/..%2f1 }", "path_ambiguous");
+    refused("request: { query: access_token=x }", "credentials_repeated");
+    refused("request: { headers: { authorization: Basic x } }", "credentials_repeated");
+    refused("request: { url: \"https://other.example/accounts/1\" }", "host_unknown");
+}
+
+#[test]
+fn what_no_test_reaches_is_listed() {
+    let (_, out, _) = with_tests(PERMITTED);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[1], "routes on which no test is permitted: ledger, health");
+    for part in
+        ["accounts scopes", "accounts sender_constraint", "ledger require.claims", "ledger require.authentication"]
+    {
+        assert!(lines[2].contains(part), "{part}: {out}");
+    }
+    assert!(!lines[2].contains("health"), "a public route requires nothing: {out}");
+    let refused = PERMITTED.replace("scope: accounts", "scope: other").replace("permit", "scope_insufficient");
+    let (code, out, _) = with_tests(&refused);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("no test is permitted: accounts, ledger, health\n"), "{out}");
+    assert!(!out.contains("accounts scopes"), "{out}");
+}
+
+#[test]
+fn the_time_of_a_call_is_that_of_the_test_in_any_order() {
+    let at = |time: &str, expect: &str| {
+        let text = PERMITTED.replace("an account", time).replace("scope: accounts", "scope: accounts, exp: 1800000000");
+        format!("{}  at: {time}\n", text.replace("permit", expect))
+    };
+    let (before, after) = ("2027-01-15T07:59:59Z", "2027-01-15T08:00:00Z");
+    let text =
+        format!("{}{}", at(after, "token_expired"), at(before, "permit").replace("exp:", "iat: 1799999000, exp:"));
+    let (code, out, err) = with_tests(&text);
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+#[test]
+fn a_mistake_in_a_file_of_tests_has_its_line_and_its_key() {
+    for (text, problem) in [
+        ("", "some.tests.yaml:1:1: the file has no tests"),
+        ("[]", "some.tests.yaml:1:1: the file has no tests"),
+        ("name: x", "expected a list"),
+        (
+            &*PERMITTED.replace("method", "methd"),
+            ":4:16: [0].given.request.methd: unknown key `methd`; did you mean `method`?",
+        ),
+        (&*PERMITTED.replace("given:", "given:\n    binding: tls"), "[0].given.binding: `tls` is not a valid value"),
+        (
+            &*PERMITTED.replace("permit", "scope_insuficient"),
+            ":5:3: [0].expect: `scope_insuficient` is neither a decision nor a code; did you mean `scope_insufficient`?",
+        ),
+        (&*PERMITTED.replace("  expect: permit\n", ""), ":1:3: [0].expect: the key is missing"),
+        (
+            &*PERMITTED.replace("path: /accounts/1", "path: accounts"),
+            "[0].given.request.path: expected a path that begins with `/`",
+        ),
+        (&*PERMITTED.replace("path:", "url:"), "[0].given.request.url: expected `https://HOST/PATH`"),
+        (
+            &*PERMITTED.replace("claims: { scope: accounts }", "binding: dpop"),
+            "[0].given.binding: there are no `claims`",
+        ),
+        (&*PERMITTED.replace("claims: { scope: accounts }", "claims:"), "[0].given.claims: the key has no value"),
+        (&*PERMITTED.replace("given:", "given:\n    issuer: bnak"), "[0].given.issuer: no issuer is named `bnak`"),
+        (&*format!("{PERMITTED}  at: yesterday\n"), "[0].at: expected a time"),
+        (&*format!("{PERMITTED}{PERMITTED}"), "[1].name: a test before it has this name"),
+        (
+            &*PERMITTED.replace("given:", "like: nobody\n  given:"),
+            "[0].like: no test before this one is named `nobody`",
+        ),
+        (
+            &*PERMITTED.replace("given:", "given:\n    without: [scope]"),
+            "[0].given.without[0]: `scope` is in `claims` too",
+        ),
+        (&*PERMITTED.replace("scope: accounts", "scope: &x accounts, sub: *x"), "aliases are not supported"),
+    ] {
+        let (code, out, err) = with_tests(text);
+        assert_eq!(code, Some(64), "{text}: {out}{err}");
+        assert!(err.contains(problem), "{text}: no {problem:?} in {err}");
+    }
+    let missing = root().join("nowhere.tests.yaml");
+    let (code, ..) = check(&root().join("gateway.yaml"), &[&missing]);
+    assert_eq!(code, Some(74));
+}
+
+#[test]
+fn several_files_are_one_set_of_tests() {
+    let folder = Folder::new();
+    let (one, other) = (folder.write("one.yaml", PERMITTED), folder.write("other.yaml", PERMITTED));
+    let (code, out, _) = check(&root().join("gateway.yaml"), &[&one, &other]);
+    assert!(code == Some(0) && out.starts_with("2 of 2 policy tests hold\n"), "{out}");
+    folder.write("one.yaml", "- 1\n");
+    folder.write("other.yaml", "- 2\n");
+    let (code, _, err) = check(&root().join("gateway.yaml"), &[&one, &other]);
+    assert_eq!(code, Some(64));
+    assert!(err.contains("one.yaml:1:") && err.contains("other.yaml:1:"), "{err}");
+}
+
+#[test]
+fn the_page_about_tests_has_every_key() {
+    let page = std::fs::read_to_string(root().join("docs/operate/policy-tests.md")).unwrap();
+    for key in ["name", "like", "given", "expect", "at", "issuer", "claims", "without", "binding", "request", "method"]
+    {
+        assert!(page.contains(&format!("| `{key}`")), "{key}");
+    }
+    for key in ["path", "url", "query", "headers", "body"] {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
+    }
+}
