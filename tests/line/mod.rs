@@ -8,6 +8,7 @@ mod compared_bodies;
 mod cors;
 mod dpop;
 mod errors;
+mod forwarding;
 mod introspection;
 mod keys;
 mod metadata;

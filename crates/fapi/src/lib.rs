@@ -73,6 +73,7 @@ pub mod cors;
 pub mod credentials;
 pub mod dpop;
 pub mod error_format;
+pub mod field_names;
 pub mod headers;
 pub mod jose;
 pub mod message;

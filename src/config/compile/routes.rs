@@ -26,6 +26,8 @@ use crate::config::scalar;
 pub(super) struct Names {
     hosts: Vec<Box<str>>,
     issuers: Vec<IssuerName>,
+    /// The origins with a prefix.
+    pub(super) prefixed: Vec<Origin>,
     /// Each name, with the servers that a token would reach without TLS.
     pub(super) upstreams: Vec<(String, Vec<String>)>,
 }
@@ -33,8 +35,8 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(file: &File) -> Self {
         let origins = file.listeners.iter().flatten().flat_map(|listener| listener.origins.iter().flatten());
-        let mut hosts: Vec<Box<str>> =
-            origins.filter_map(|origin| Origin::parse(origin).ok()).map(|origin| origin.host().into()).collect();
+        let origins: Vec<Origin> = origins.filter_map(|origin| Origin::parse(origin).ok()).collect();
+        let mut hosts: Vec<Box<str>> = origins.iter().map(|origin| origin.host().into()).collect();
         hosts.sort_unstable();
         hosts.dedup();
         let issuers = file.issuers.iter().flatten();
@@ -54,7 +56,8 @@ impl Names {
             servers.filter(|server| server_address(server).is_ok_and(|server| is_exposed(&server))).cloned().collect()
         };
         let upstreams = upstreams.map(|(name, upstream)| (name.clone(), exposed(upstream))).collect();
-        Self { hosts, issuers, upstreams }
+        let prefixed = origins.into_iter().filter(|origin| !origin.prefix().is_empty()).collect();
+        Self { hosts, issuers, prefixed, upstreams }
     }
 
     /// Those of these issuers that may sign with EdDSA.

@@ -40,8 +40,8 @@ pub(super) use self::require::{
     RequiredSubject, Scalar,
 };
 pub(super) use self::routes::{
-    HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint, Upstream,
-    UpstreamLimits, UpstreamTls,
+    ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
+    Upstream, UpstreamLimits, UpstreamTls,
 };
 pub(super) use self::stores::{Store, StoreTls};
 pub(super) use self::waivers::Waiver;

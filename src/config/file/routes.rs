@@ -241,6 +241,9 @@ pub(in crate::config) struct Forward {
     /// Whether `Authorization` is forwarded, as received; only over TLS or to this machine.
     #[schemars(extend("default" = false))]
     pub(in crate::config) access_token: Option<bool>,
+    /// What becomes of `DPoP`; the proof is kept only beside `access_token`, and at origins without a prefix.
+    #[schemars(extend("default" = "remove"))]
+    pub(in crate::config) dpop: Option<ForwardedProof>,
     /// Whether the client's certificate is forwarded in `Client-Cert` (RFC 9440).
     #[schemars(extend("default" = false))]
     pub(in crate::config) client_certificate: Option<bool>,
@@ -254,6 +257,20 @@ pub(in crate::config) struct Forward {
     /// Variables of the path, and the headers that carry their segments, decoded; on public routes too.
     #[schemars(extend("default" = {}))]
     pub(in crate::config) path_variables: Option<BTreeMap<String, String>>,
+    /// The headers that are removed from requests, such as cookies and API keys, and what reads like them. Default: none.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) strip: Option<Vec<String>>,
+}
+
+/// What becomes of the proof of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum ForwardedProof {
+    /// It is removed.
+    #[default]
+    Remove,
+    /// It is forwarded, as received, once it has been verified.
+    Keep,
 }
 
 /// Which scopes a token must have.

@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::cors::cors_fields;
 use super::edits::HeaderEdits;
 use super::interaction::{INTERACTION_ID, InteractionId};
-use super::strip::{FRAMING, class_of, is_odd};
+use super::strip::FRAMING;
+use crate::field_names::{class_of, is_odd};
 use crate::permit::Permit;
 use crate::text::is_padded;
 

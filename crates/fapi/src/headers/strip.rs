@@ -1,27 +1,23 @@
 //! Names of header fields that are removed from requests, since an upstream would trust them as set by the gateway.
-//!
-//! Names are compared by class: in lower case, with every character other than a letter or digit read as `-`, since
-//! servers may read them so.
 
 use http::HeaderName;
+
+use crate::field_names::{FieldNames, class_of, is_odd};
 
 /// The names that are removed from requests: built-in ones, and those that routes use for claims.
 #[derive(Clone, Debug, Default)]
 pub struct StripList {
-    own: Vec<Box<str>>,
+    own: FieldNames,
 }
 
 impl StripList {
-    /// The built-in names and the fields that routes use for claims.
+    /// The built-in names, and the fields that routes use for claims.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n HeaderName>) -> Self {
-        let mut own: Vec<Box<str>> = names.into_iter().map(|name| class_of(name.as_str()).into()).collect();
-        own.sort_unstable();
-        own.dedup();
-        Self { own }
+        Self { own: FieldNames::new(names) }
     }
 
-    /// Whether a field of this name must not reach the upstream.
-    pub(super) fn holds(&self, name: &str) -> bool {
+    /// Whether a field of this name, which is in lower case, must not reach the upstream.
+    pub fn holds(&self, name: &str) -> bool {
         if is_odd(name) {
             let class = class_of(name);
             // A name that resembles a field for framing or routing is as dangerous as one for an identity.
@@ -34,7 +30,7 @@ impl StripList {
     fn holds_class(&self, class: &str) -> bool {
         PREFIXES.iter().any(|prefix| class.starts_with(prefix))
             || NAMES.contains(&class)
-            || self.own.binary_search_by(|own| (**own).cmp(class)).is_ok()
+            || self.own.contain_class(class)
     }
 }
 
@@ -91,16 +87,6 @@ pub(super) const NAMES: &[&str] = &[
 
 /// Names of fields that frame or route a message: only names that resemble them are removed.
 pub(super) const FRAMING: &[&str] = &["content-length", "transfer-encoding", "host"];
-
-/// Whether a name differs from its class, apart from case.
-pub(super) fn is_odd(name: &str) -> bool {
-    name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b == b'-'))
-}
-
-/// The class of a name: lower case, with `-` for everything but letters and digits.
-pub(super) fn class_of(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
-}
 
 #[cfg(test)]
 mod tests {

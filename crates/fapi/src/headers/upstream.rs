@@ -41,6 +41,8 @@ pub struct Onward<'a> {
 /// client cannot remove a field of the gateway (RFC 9110 §7.6.1).
 pub fn to_upstream(headers: &mut HeaderMap, permit: &Permit, strip: &StripList, onward: &Onward<'_>) {
     let forward = &permit.route().forward;
+    // A field that is no proof of this request was not judged.
+    let keeps_proof = forward.dpop_proof && permit.token().is_some_and(|token| token.proof().is_some());
     let trailers = takes_trailers(headers, onward);
     if !forward.access_token {
         headers.remove(header::AUTHORIZATION);
@@ -48,7 +50,11 @@ pub fn to_upstream(headers: &mut HeaderMap, permit: &Permit, strip: &StripList, 
     if !onward.trace.is_continued() {
         headers.remove(TRACESTATE);
     }
-    let stripped: Vec<_> = headers.keys().filter(|name| strip.holds(name.as_str())).cloned().collect();
+    let removed = |name: &&HeaderName| {
+        let name = name.as_str();
+        (strip.holds(name) && !(keeps_proof && name == DPOP)) || forward.strip.contain(name)
+    };
+    let stripped: Vec<_> = headers.keys().filter(removed).cloned().collect();
     for name in stripped {
         headers.remove(name);
     }
@@ -146,6 +152,7 @@ fn text_value(text: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("{}{}{}", ends(before), utf8_percent_encode(inner, ENCODED), ends(after))).ok()
 }
 
+const DPOP: &str = "dpop";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -163,7 +170,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::headers::strip::{NAMES, PREFIXES, class_of};
+    use crate::field_names::{FieldNames, class_of};
+    use crate::headers::strip::{NAMES, PREFIXES};
     use crate::permit::Admission;
     use crate::route::{Forward, Origin, PathCharacters, Requirement, Route, Routes, Target};
     use crate::testing::route;
@@ -297,6 +305,33 @@ mod tests {
         }
         let without = permit_for("/accounts/1001", "/accounts/*", Forward::default());
         assert_eq!(edited(&received, &without, &strip).get(&x_account), None, "on a route that does not forward it");
+    }
+
+    #[test]
+    fn a_route_removes_the_fields_that_it_names_and_what_reads_like_them() {
+        let mut received = HeaderMap::new();
+        for name in ["cookie", "cookie", "x-api-key", "x_api_key", "x-api-key-2", "accept"] {
+            received.append(name, "a=1".parse().unwrap());
+        }
+        let names = [header::COOKIE, HeaderName::from_static("x-api-key")];
+        let forward = Forward { strip: FieldNames::new(&names), ..Forward::default() };
+        let sent = edited(&received, &permit(forward), &StripList::default());
+        let all = edited(&received, &permit(Forward::default()), &StripList::default()); // control
+        for (name, kept) in
+            [("cookie", false), ("x-api-key", false), ("x_api_key", false), ("x-api-key-2", true), ("accept", true)]
+        {
+            assert_eq!((sent.contains_key(name), all.contains_key(name)), (kept, true), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_no_verified_proof_is_removed_wherever_proofs_are_kept() {
+        let received = HeaderMap::from_iter([(HeaderName::from_static("dpop"), HeaderValue::from_static("forged"))]);
+        // There is no token here, and so no proof.
+        for dpop_proof in [false, true] {
+            let forward = Forward { access_token: true, dpop_proof, ..Forward::default() };
+            assert_eq!(edited(&received, &permit(forward), &StripList::default()).get("dpop"), None);
+        }
     }
 
     proptest! {

@@ -30,6 +30,7 @@ pub use target::Target;
 
 use crate::cors::Cors;
 use crate::error_format::ErrorFormat;
+use crate::field_names::FieldNames;
 use crate::policy::Policy;
 use crate::text::folded;
 
@@ -47,6 +48,8 @@ pub enum Requirement {
 pub struct Forward {
     /// `Authorization`, as received.
     pub access_token: bool,
+    /// `DPoP`, as received, where it is the proof that was verified.
+    pub dpop_proof: bool,
     /// `Client-Cert` (RFC 9440).
     pub client_certificate: bool,
     /// `Client-Cert-Chain` beside it (RFC 9440 §2.3).
@@ -56,6 +59,8 @@ pub struct Forward {
     /// Segments of the path by their index, such as those of [variables](Pattern::variable), each with the header field
     /// for it.
     pub segments: Vec<(usize, HeaderName)>,
+    /// The header fields that are removed from the request.
+    pub strip: FieldNames,
 }
 
 impl Forward {
