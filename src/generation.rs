@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
+use fapi::jose::signing_keys::SigningKeys;
 use fapi::policy::{NonceMode, Policy};
 use prometheus::Histogram;
 
@@ -56,6 +57,8 @@ pub struct Generation {
     pub listeners: Vec<VirtualHosts>,
     /// The TLS of the admin listener, if it has any.
     pub admin_tls: Option<Arc<InForce>>,
+    /// The gateway's own keys, which the admin listener publishes.
+    pub signing: Option<Arc<SigningKeys>>,
     /// How many of the last decisions the admin listener shows.
     pub decisions: usize,
     /// The limits on connections and messages.

@@ -1,9 +1,10 @@
-//! `/livez`, `/readyz`, `/status`, `/metrics`, `/decisions`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
+//! `/livez`, `/readyz`, `/status`, `/metrics`, `/jwks.json`, `/decisions`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
 mod body;
 mod decisions;
 mod heartbeats;
+mod key_set;
 mod log;
 mod pages;
 mod places;
@@ -88,6 +89,9 @@ impl Admin {
             return self.serve_decisions(session);
         }
         let request = session.req_header();
+        if request.uri.path() == "/jwks.json" {
+            return self.serve_key_set(&request.method);
+        }
         self.state(&request.method, request.uri.path(), &request.headers)
     }
 
@@ -143,7 +147,7 @@ const UNAUTHENTICATED: &str = "the connection has no client certificate that lea
 
 /// What an operator finds at any other path. `/decisions`, `/log` and `/revocations` are there only where they are allowed.
 const PATHS: &[u8] =
-    b"the paths are /livez, /readyz, /status, /metrics and, where they are allowed, /decisions, /log and /revocations\n";
+    b"the paths are /livez, /readyz, /status, /metrics, /jwks.json and, where they are allowed, /decisions, /log and /revocations\n";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

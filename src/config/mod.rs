@@ -38,6 +38,7 @@ use fapi::cors::Cors;
 use fapi::dpop::Freshness;
 use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
+use fapi::jose::signing_keys::SigningKeys;
 use fapi::metadata::Metadata;
 use fapi::peer::forwarded::proxies::Network;
 use fapi::route::{Origins, Routes};
@@ -104,9 +105,11 @@ pub struct Config {
     pub routes: Routes,
     /// What clients may know of them in advance.
     pub metadata: Metadata,
+    /// The keys that it signs with; they are published.
+    pub signing: Option<Arc<SigningKeys>>,
     /// The form of the bodies of refusals before a route is known.
     pub errors: ErrorFormat,
-    /// The headers that are removed from every request, including those that carry claims and path variables on any route.
+    /// The headers that are removed from every request, including those in which any route says who the sender is.
     pub strip: StripList,
     /// How long stopping the gateway may take.
     pub drain: drain::Settings,
@@ -132,7 +135,7 @@ pub struct Config {
 pub struct Outline {
     /// Settings that are allowed but questionable, each with its key path.
     pub warnings: Vec<String>,
-    /// One line for each listener, issuer, route, waiver and document of `metadata`, for people.
+    /// One line for each listener, issuer, route, waiver and document of `metadata`, and one for `signing`, for people.
     pub summary: Vec<String>,
     /// The effective configuration as YAML.
     pub effective: String,
@@ -259,7 +262,7 @@ impl Config {
         compile::compile(file, report, path, files, named_files)
     }
 
-    /// One line for each listener, issuer, route, waiver and document of `metadata`, for people.
+    /// One line for each listener, issuer, route, waiver and document of `metadata`, and one for `signing`, for people.
     pub fn summary(&self) -> &[String] {
         &self.summary
     }

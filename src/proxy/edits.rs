@@ -9,11 +9,12 @@ use pingora::http::{RequestHeader, ResponseHeader};
 ///
 /// The spelling of its names is lost, which is that of the client: Pingora keeps it in a second map, where every edit
 /// would have to be made again. Names are case-insensitive (RFC 9110 §5.1).
-pub(super) fn edit(request: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap)) {
+pub(super) fn edit<T>(request: &mut RequestHeader, edit: impl FnOnce(&mut HeaderMap) -> T) -> T {
     let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, nothing));
-    edit(&mut parts.headers);
+    let outcome = edit(&mut parts.headers);
     *request = RequestHeader::from(parts);
+    outcome
 }
 
 /// Makes the edits to a response.

@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
+use fapi::jose::signing::NotSigned;
 use fapi::message::ExchangeError;
 use fapi::sender::BoundToken;
 use http::{HeaderMap, Version, header};
@@ -244,15 +245,22 @@ impl ProxyHttp for Proxy {
             forwarded: &forwarded,
             interaction: &context.exchange.interaction,
             trace: &context.exchange.trace,
+            now: &|| self.clock.unix_time(),
         };
-        edit(upstream_request, |headers| {
-            headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward);
+        let edited = edit(upstream_request, |headers| {
+            headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward)?;
             // The client received a 100 response when its body was read; the upstream need not send another. RFC 9110
             // §10.1.1: a server that receives the expectation "in an HTTP/1.0 request MUST ignore that expectation".
             if context.body_was_read || onward.version == Version::HTTP_10 {
                 headers.remove(header::EXPECT);
             }
+            Ok::<_, NotSigned>(())
         });
+        if let Err(error) = edited {
+            let route = &permit.route().name;
+            tracing::error!(%route, %error, "the identity JWT of a request was not signed; nothing was forwarded");
+            return Error::e_explain(ErrorType::InternalError, "the identity JWT was not signed");
+        }
         // To an HTTP/2 server, Pingora passes no body that is known to be empty, not even its end.
         context.body_done |= session.is_body_done();
         unread::watch(session, context);

@@ -141,6 +141,7 @@ pub(super) fn build(
         was_ready: AtomicBool::new(false),
         listeners,
         admin_tls,
+        signing: config.signing,
         decisions,
         counts,
         replay_limits,

@@ -23,6 +23,8 @@ use rcgen::{
 use rustix::fs::{CWD, FileType};
 use serde_json::Value;
 
+use crate::support::tools::tool;
+
 #[test]
 fn every_bad_file_gives_exactly_its_problems() {
     let folder = Folder::with_certificates();
@@ -220,6 +222,44 @@ fn what_the_example_calls_default_is_the_default() {
         .replace("\nlog: ", "\nlog: {} ");
     let bare = folder.load(&kept).unwrap_or_else(|errors| panic!("{errors}\n{kept}"));
     assert_eq!(bare.effective(), whole.effective());
+}
+
+#[test]
+fn an_rsa_key_that_signs_too_slowly_is_refused() {
+    let folder = Folder::with_certificates();
+    let problem = |bits: usize| {
+        let name = format!("keys/rsa-{bits}.pem");
+        let made = tool("openssl")
+            .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}"), "-out"])
+            .arg(folder.0.join(&name))
+            .output()
+            .expect("openssl runs");
+        assert!(made.status.success(), "{made:?}");
+        let section = format!("signing: {{ keys: [{{ private_key: {name} }}] }}\n");
+        folder.load(&(minimal() + &section)).err().map(|errors| errors.to_string()).unwrap_or_default()
+    };
+    assert_eq!(problem(2048), ""); // control
+    let larger = problem(4104);
+    assert!(
+        larger.contains("signing.keys[0].private_key: an RSA key of more than 4096 bits takes too long"),
+        "{larger}"
+    );
+}
+
+#[test]
+fn what_signs_is_shown_with_what_is_published_and_a_key_set_that_nobody_can_read_is_warned_of() {
+    let folder = Folder::with_certificates();
+    let of = |more: &str| {
+        let section = "signing: { keys: [{ private_key: keys/signing.pem, key_id: r-2027 }, { private_key: keys/gateway.pem, key_id: r-2028 }] }\n";
+        folder.load(&(minimal() + section + more)).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let (without, with) = (of(""), of("admin: { address: 127.0.0.1:9464 }\n"));
+    let shown = "signing: r-2027 (ES256) signs; published beside it: r-2028 (ES256)";
+    assert!(with.summary().contains(&shown.to_owned()), "{:?}", with.summary());
+    let warned =
+        |config: &Config| config.warnings.iter().any(|warning| warning.starts_with("signing.keys: nobody can read"));
+    assert_eq!((warned(&without), warned(&with)), (true, false));
+    assert!(with.effective().contains("algorithm: ES256"), "the algorithm of the key is written out");
 }
 
 #[test]
@@ -1012,6 +1052,14 @@ impl Folder {
         folder.write("secrets/redis-user", b"fapi-gateway\n");
         folder.write("secrets/redis-password", b"correct horse\n");
         folder.write("keys/gateway.pem", key.serialize_pem().as_bytes());
+        for (name, algorithm) in [
+            ("signing", &rcgen::PKCS_ECDSA_P256_SHA256),
+            ("p384", &rcgen::PKCS_ECDSA_P384_SHA384),
+            ("ed25519", &rcgen::PKCS_ED25519),
+        ] {
+            let key = KeyPair::generate_for(algorithm).expect("a key");
+            folder.write(&format!("keys/{name}.pem"), key.serialize_pem().as_bytes());
+        }
         folder.write("keys/ledger.pem", certificate.pem().as_bytes());
         folder.write("keys/ledger-key.pem", key.serialize_pem().as_bytes());
         folder.write("keys/dpop-nonce.key", b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");

@@ -20,7 +20,7 @@
 //! | the sender is the token's client | [`sender`], [`dpop`] | [`BoundToken`](sender::BoundToken) | RFC 9449 §7.1, §8, §9, RFC 8705 §3 |
 //! | policy | [`policy`] | [`Authorized`](permit::Authorized) | RFC 6750 §3.1 |
 //! | first use of the proof | [`permit`] | [`Permit`](permit::Permit) | RFC 9449 §11.1 |
-//! | what is forwarded | [`headers`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
+//! | what is forwarded | [`headers`], [`identity_jwt`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
 //!
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
 //! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
@@ -75,6 +75,7 @@ pub mod dpop;
 pub mod error_format;
 pub mod field_names;
 pub mod headers;
+pub mod identity_jwt;
 pub mod jose;
 pub mod message;
 pub mod metadata;

@@ -22,7 +22,7 @@ use crate::connection::tls::{ClientCertificates, Demand, Reason, Trust};
 /// What the configuration says, as far as it is shown.
 pub(super) struct Surroundings {
     origins: Vec<String>,
-    /// One line for each listener, issuer, route, waiver and document of `metadata`.
+    /// One line for each listener, issuer, route, waiver and document of `metadata`, and one for `signing`.
     summary: Vec<String>,
     issuers: Vec<Issuer>,
     /// What the listener of the call asks of clients.

@@ -1,12 +1,16 @@
 //! `forward` of a route: what the upstream is told about the sender, and what of the request it does not see.
 
+use std::sync::Arc;
+
 use fapi::field_names::FieldNames;
 use fapi::headers::StripList;
+use fapi::identity_jwt::{self, IdentityJwt};
 use fapi::route::{Forward, Pattern, UpstreamRef};
 use http::HeaderName;
 
 use super::Build;
 use super::routes::Names;
+use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::file;
 
@@ -35,7 +39,12 @@ impl Build<'_> {
         if public {
             let meaningless = "the route is public, so no token is checked; remove the key, or remove `public`";
             let dpop = forward.dpop == Some(file::ForwardedProof::Keep);
-            let written = [("access_token", access_token), ("claims", !claims.is_empty()), ("dpop", dpop)];
+            let written = [
+                ("access_token", access_token),
+                ("claims", !claims.is_empty()),
+                ("dpop", dpop),
+                ("identity_jwt", forward.identity_jwt.is_some()),
+            ];
             // The rest is looked at all the same.
             let _ = self.refuse_written(at, &written, meaningless);
         }
@@ -57,14 +66,15 @@ impl Build<'_> {
                 self.problem(&at, "the claim has no name; write one such as `sub`");
                 return None;
             }
-            let name = self.carrier(&at, header, format!("the claim `{claim}`"), &mut taken)?;
+            let name = self.carrier(&at, (header, "X-Token-Subject"), format!("the claim `{claim}`"), &mut taken)?;
             Some((claim.as_str().into(), name))
         });
         let claims: Vec<Option<(Box<str>, HeaderName)>> = claims.collect();
         let segments = path_variables.iter().map(|(variable, header)| {
             let at = at.key("path_variables").key(variable);
             let segment = self.path_variable(&at, variable, pattern);
-            let name = self.carrier(&at, header, format!("the path variable `{variable}`"), &mut taken);
+            let name =
+                self.carrier(&at, (header, "X-Token-Subject"), format!("the path variable `{variable}`"), &mut taken);
             Some((segment?, name?))
         });
         let segments: Vec<Option<(usize, HeaderName)>> = segments.collect();
@@ -72,6 +82,11 @@ impl Build<'_> {
         if dpop_proof && !public {
             self.check_proof_is_kept_soundly(&at.key("dpop"), entry, access_token, names);
         }
+        let identity_at = at.key("identity_jwt");
+        let identity_jwt = match forward.identity_jwt.as_deref().filter(|_| !public) {
+            None => Some(None),
+            Some(header) => self.identity_jwt(&identity_at, header, &mut taken, upstream, names),
+        };
         let own: Vec<&HeaderName> = taken.iter().map(|(name, _)| name).collect();
         let strip = forward.strip.as_deref().map(|names| self.stripped(&at.key("strip"), names, &own));
         entry.forward = Some(forward);
@@ -82,6 +97,7 @@ impl Build<'_> {
             client_certificate_chain,
             claims: claims.into_iter().collect::<Option<_>>()?,
             segments: segments.into_iter().collect::<Option<_>>()?,
+            identity_jwt: identity_jwt?,
             strip: strip.unwrap_or_else(|| Some(FieldNames::default()))?,
         })
     }
@@ -90,14 +106,14 @@ impl Build<'_> {
     fn carrier(
         &mut self,
         at: &KeyPath,
-        header: &str,
+        (header, usual): (&str, &str),
         what: String,
         taken: &mut Vec<(HeaderName, String)>,
     ) -> Option<HeaderName> {
         let other = taken.iter().find(|(other, _)| other.as_str().eq_ignore_ascii_case(header));
         let name = match other {
             Some((_, other)) => Err(format!("`{header}` already carries {other}; choose another header")),
-            None => own_header(header),
+            None => own_header(header, usual),
         };
         let name = name.map_err(|problem| self.problem(at, problem)).ok()?;
         taken.push((name.clone(), what));
@@ -131,6 +147,26 @@ impl Build<'_> {
         }
     }
 
+    /// The JWT in this header: `Some(None)` where files are not read, so that there is no key.
+    fn identity_jwt(
+        &mut self,
+        at: &KeyPath,
+        header: &str,
+        taken: &mut Vec<(HeaderName, String)>,
+        upstream: Option<&UpstreamRef>,
+        names: &Names,
+    ) -> Option<Option<Arc<IdentityJwt>>> {
+        let name = self.carrier(at, (header, "X-Verified-Identity"), "the identity JWT".to_owned(), taken);
+        let (signer, issuer) = (self.jwt_signer(at, identity_jwt::TYPE), self.signing_issuer());
+        if self.named_files == NamedFiles::Unread && self.signing.is_written() {
+            return name.map(|_| None);
+        }
+        let (signer, issuer) = (signer?, issuer?);
+        let issuers = names.issuers.iter().map(|known| (known.name.as_str().into(), known.issuer.as_str().into()));
+        let identity = IdentityJwt::new(name?, signer, issuer, upstream?.name.clone(), issuers.collect());
+        Some(Some(Arc::new(identity)))
+    }
+
     /// The fields that are removed; `own` are those in which the gateway speaks of the sender.
     fn stripped(&mut self, at: &KeyPath, names: &[String], own: &[&HeaderName]) -> Option<FieldNames> {
         if names.is_empty() {
@@ -162,8 +198,8 @@ fn plain(name: &str) -> Option<HeaderName> {
 }
 
 /// A header in which the gateway may speak of the sender, or why it may not.
-fn own_header(name: &str) -> Result<HeaderName, String> {
-    let way_out = "choose another, such as `X-Token-Subject`";
+fn own_header(name: &str, example: &str) -> Result<HeaderName, String> {
+    let way_out = format!("choose another, such as `{example}`");
     let header =
         plain(name).ok_or_else(|| format!("`{name}` is not a header name of letters, digits and `-`; {way_out}"))?;
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| header.as_str().starts_with(prefix));

@@ -122,7 +122,7 @@ impl Build<'_> {
                 None
             }
         };
-        let algorithm = self.assertion_algorithm(at, entry, profile, of_key.flatten());
+        let algorithm = self.key_algorithm(at, &mut entry.algorithm, profile, of_key.flatten());
         let key_id = match entry.key_id.as_deref() {
             None => Some(None),
             key_id => self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key").map(Some),
@@ -134,22 +134,23 @@ impl Build<'_> {
         ClientKey::new(&key, key_id).ok().map(Authentication::PrivateKeyJwt)
     }
 
-    /// Checks `algorithm`: the key determines it, so if it is written, it must be that of the key, where the key was read.
-    fn assertion_algorithm(
+    /// Checks `algorithm` beside a private key: the key determines it, so if it is written, it must be that of the key,
+    /// where the key was read.
+    pub(super) fn key_algorithm(
         &mut self,
         at: &KeyPath,
-        entry: &mut file::Authentication,
+        written: &mut Option<file::Algorithm>,
         profile: Option<Profile>,
         of_key: Option<Algorithm>,
     ) -> Option<()> {
         let at = at.key("algorithm");
-        let Some(algorithm) = entry.algorithm.map(algorithm).or(of_key) else { return Some(()) };
+        let Some(algorithm) = written.map(algorithm).or(of_key) else { return Some(()) };
         if let Some(of_key) = of_key.filter(|of_key| *of_key != algorithm) {
             let name = of_key.as_str();
             self.problem(&at, format!("the key in `private_key` is for {name}; write `{name}`, or name another key"));
             return None;
         }
-        entry.algorithm.get_or_insert(match algorithm {
+        written.get_or_insert(match algorithm {
             Algorithm::Ps256 => file::Algorithm::Ps256,
             Algorithm::Es256 => file::Algorithm::Es256,
             Algorithm::EdDsa => file::Algorithm::EdDsa,

@@ -22,6 +22,7 @@ mod profile;
 mod rate_limits;
 mod require;
 mod routes;
+mod signing;
 mod stores;
 mod trusted_proxy;
 mod unreadable;
@@ -41,6 +42,7 @@ use serde_yaml::Value;
 use self::errors::ErrorFormats;
 use self::profile::route_profiles;
 use self::routes::Names;
+use self::signing::Signing;
 pub(super) use self::unreadable::unreadable;
 use super::environment::escaped;
 use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
@@ -76,6 +78,7 @@ pub(super) fn compile(
         waivers: Vec::new(),
         warnings: Vec::new(),
         summary: Vec::new(),
+        signing: Signing::default(),
     };
     let profile = build.profile(&file);
     build.waivers = build.waivers(&file, profile);
@@ -103,6 +106,7 @@ pub(super) fn compile(
     let errors = file.errors.get_or_insert_with(|| ErrorFormats::USUAL.to_owned());
     let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
     let rate_limits = build.rate_limits(&mut file, listeners.as_deref());
+    build.signing = build.signing(&mut file, profile);
     let routes = build.routes(&mut file, &names, profile, &formats);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
@@ -143,6 +147,7 @@ pub(super) fn compile(
             upstreams,
             routes,
             metadata,
+            signing: build.signing.keys(),
             errors,
             strip,
             drain,
@@ -188,6 +193,8 @@ struct Build<'d> {
     waivers: Vec<Waiver>,
     warnings: Vec<String>,
     summary: Vec<String>,
+    /// What other sections sign with, once it has been read.
+    signing: Signing,
 }
 
 impl Build<'_> {

@@ -25,7 +25,7 @@ use crate::config::scalar;
 /// The names that routes may refer to, including those of entries with problems.
 pub(super) struct Names {
     hosts: Vec<Box<str>>,
-    issuers: Vec<IssuerName>,
+    pub(super) issuers: Vec<IssuerName>,
     /// The origins with a prefix.
     pub(super) prefixed: Vec<Origin>,
     /// Each name, with the servers that a token would reach without TLS.
@@ -68,9 +68,9 @@ impl Names {
 }
 
 /// What routes need to know about an issuer.
-struct IssuerName {
-    name: String,
-    issuer: String,
+pub(super) struct IssuerName {
+    pub(super) name: String,
+    pub(super) issuer: String,
     introspected: bool,
     /// Whether it may sign with EdDSA.
     eddsa: bool,

@@ -195,7 +195,8 @@ pub(in crate::config) enum OnExpired {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/decisions`, `/log` and `/revocations`; never a listener's.
+    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/jwks.json`, `/decisions`, `/log` and `/revocations`; never a
+    /// listener's.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
     /// TLS, with a client certificate for `/decisions`, `/revocations` and a PUT to `/log`. Default: plain HTTP.

@@ -12,6 +12,7 @@ mod metadata;
 mod rate_limits;
 mod require;
 mod routes;
+mod signing;
 mod stores;
 mod waivers;
 
@@ -43,6 +44,7 @@ pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
     Upstream, UpstreamLimits, UpstreamTls,
 };
+pub(super) use self::signing::{Signing, SigningKey};
 pub(super) use self::stores::{Store, StoreTls};
 pub(super) use self::waivers::Waiver;
 
@@ -93,6 +95,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) error_templates: Option<BTreeMap<String, ErrorTemplate>>,
     /// Public documents that tell clients how to call the resources (RFC 9728). Default: there are none.
     pub(in crate::config) metadata: Option<Metadata>,
+    /// The gateway's own keys, for `forward.identity_jwt`. Default: none.
+    pub(in crate::config) signing: Option<Signing>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,
     /// The log, on standard error.

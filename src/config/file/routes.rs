@@ -257,6 +257,8 @@ pub(in crate::config) struct Forward {
     /// Variables of the path, and the headers that carry their segments, decoded; on public routes too.
     #[schemars(extend("default" = {}))]
     pub(in crate::config) path_variables: Option<BTreeMap<String, String>>,
+    /// The header with what was verified as a JWT, which the first key of `signing` signs for each request. Default: none.
+    pub(in crate::config) identity_jwt: Option<String>,
     /// The headers that are removed from requests, such as cookies and API keys, and what reads like them. Default: none.
     #[schemars(length(min = 1))]
     pub(in crate::config) strip: Option<Vec<String>>,

@@ -12,10 +12,13 @@ use super::forwarded::Forwarded;
 use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::StripList;
 use super::trace::TraceContext;
+use crate::UnixTime;
+use crate::identity_jwt::Facts;
+use crate::jose::signing::NotSigned;
 use crate::permit::Permit;
 
 /// What is known of the connection and the exchange when a request is forwarded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Onward<'a> {
     /// The client's certificate, if it may be forwarded.
     pub certificate: Option<VouchedCertificate<'a>>,
@@ -33,13 +36,23 @@ pub struct Onward<'a> {
     pub interaction: &'a InteractionId,
     /// The trace.
     pub trace: &'a TraceContext,
+    /// The clock, which is read only to sign.
+    pub now: &'a (dyn Fn() -> UnixTime + Sync),
 }
 
 /// Makes a client's header section that of the request to the upstream.
 ///
 /// `headers` is what is about to be sent, without hop-by-hop fields and those that `Connection` names, so that the
 /// client cannot remove a field of the gateway (RFC 9110 §7.6.1).
-pub fn to_upstream(headers: &mut HeaderMap, permit: &Permit, strip: &StripList, onward: &Onward<'_>) {
+///
+/// # Errors
+/// [`NotSigned`] if the route has an identity JWT that could not be signed; the request must not be sent without it.
+pub fn to_upstream(
+    headers: &mut HeaderMap,
+    permit: &Permit,
+    strip: &StripList,
+    onward: &Onward<'_>,
+) -> Result<(), NotSigned> {
     let forward = &permit.route().forward;
     // A field that is no proof of this request was not judged.
     let keeps_proof = forward.dpop_proof && permit.token().is_some_and(|token| token.proof().is_some());
@@ -86,12 +99,25 @@ pub fn to_upstream(headers: &mut HeaderMap, permit: &Permit, strip: &StripList, 
                 headers.insert(name.clone(), value);
             }
         }
+        if let Some(identity) = &forward.identity_jwt {
+            let facts = Facts {
+                route: &permit.route().name,
+                token: token.token(),
+                claims: token.claims(),
+                confirmation: token.confirmation(),
+                forwarded: &forward.claims,
+                interaction: onward.interaction.as_str(),
+                now: (onward.now)(),
+            };
+            headers.insert(identity.field().clone(), identity.sign(&facts)?);
+        }
     }
     for (name, segment) in permit.forwarded_segments() {
         if let Some(value) = text_value(segment) {
             headers.insert(name.clone(), value);
         }
     }
+    Ok(())
 }
 
 /// RFC 9110 §7.6.3: a proxy "MUST send an appropriate Via header field"; the received-protocol is "the protocol and
@@ -214,9 +240,10 @@ mod tests {
             forwarded: &Forwarded::of("2001:db8::1".parse().unwrap(), Arc::new(origin)),
             interaction: &InteractionId::from_uuid(Uuid::nil()),
             trace: &TraceContext::start([7; 24]),
+            now: &|| UnixTime(1_800_000_000),
         };
         let mut sent = received.clone();
-        to_upstream(&mut sent, permit, strip, &onward);
+        to_upstream(&mut sent, permit, strip, &onward).unwrap();
         sent
     }
 

@@ -6,5 +6,6 @@ pub mod jws;
 pub mod keys;
 pub mod public_key;
 pub mod signing;
+pub mod signing_keys;
 pub mod statement;
 pub mod thumbprint;

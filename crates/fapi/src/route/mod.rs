@@ -31,6 +31,7 @@ pub use target::Target;
 use crate::cors::Cors;
 use crate::error_format::ErrorFormat;
 use crate::field_names::FieldNames;
+use crate::identity_jwt::IdentityJwt;
 use crate::policy::Policy;
 use crate::text::folded;
 
@@ -59,15 +60,18 @@ pub struct Forward {
     /// Segments of the path by their index, such as those of [variables](Pattern::variable), each with the header field
     /// for it.
     pub segments: Vec<(usize, HeaderName)>,
+    /// What was verified, as a JWT.
+    pub identity_jwt: Option<Arc<IdentityJwt>>,
     /// The header fields that are removed from the request.
     pub strip: FieldNames,
 }
 
 impl Forward {
-    /// The header fields that carry claims and segments, which no client may set.
+    /// The header fields that carry claims, segments and the JWT, which no client may set.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let claims = self.claims.iter().map(|(_, name)| name);
-        claims.chain(self.segments.iter().map(|(_, name)| name))
+        let segments = self.segments.iter().map(|(_, name)| name);
+        claims.chain(segments).chain(self.identity_jwt.iter().map(|identity| identity.field()))
     }
 }
 
