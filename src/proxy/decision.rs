@@ -194,7 +194,8 @@ impl Proxy {
             context.exchange.reject(Unavailable::Overloaded { limit });
             return self.answer(session, context).await.map(|_| ());
         }
-        let (parts, content) = document.response(&session.req_header().headers).into_parts();
+        let current = document.content(self.clock.unix_time());
+        let (parts, content) = current.response(&session.req_header().headers).into_parts();
         let mut head = ResponseHeader::build(parts.status, Some(10))?;
         for (name, value) in &parts.headers {
             head.insert_header(name.clone(), value.clone())?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{asked, field, sent};
 use crate::support::client::Client;
-use crate::support::{Scene, World, dpop_request, free_port, request};
+use crate::support::{ORIGIN, Scene, World, dpop_request, free_port, request};
 
 const IDENTITY: &str = "x-verified-identity";
 const SECTION: &str =
@@ -235,6 +235,49 @@ async fn a_public_route_can_publish_the_key_set_of_the_admin_listener() {
     let keys: JwkSet = serde_json::from_slice(response.body()).unwrap_or_else(|_| panic!("{response:?}"));
     assert_eq!((response.status().as_u16(), keys), (200, key_set(&world).await));
     assert_eq!(field(&response, "content-type"), "application/jwk-set+json");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prm_11_a_client_verifies_the_metadata_with_the_keys_that_it_points_to() {
+    const DOCUMENT: &str = "/.well-known/oauth-protected-resource";
+    let uri = format!("{ORIGIN}/keys.json");
+    let section = format!("metadata: {{ signed: true, jwks_uri: \"{uri}\" }}\nupstreams:\n");
+    let world = World::with(|scene| signing(scene).replace("upstreams:\n", &section)).await;
+    let keys = key_set(&world).await;
+    let document = async || {
+        let response = sent(&world.anonymous(), asked(Method::GET, DOCUMENT, &[])).await;
+        let members: Value = serde_json::from_slice(response.body()).unwrap();
+        (members, field(&response, "etag").to_owned())
+    };
+    let claims = |members: &Value| {
+        let jwt = members["signed_metadata"].as_str().expect("a JWT");
+        let header = decode_header(jwt).unwrap();
+        assert_eq!((header.typ.as_deref(), header.kid.as_deref()), (Some("JWT"), Some("one")));
+        let mut expected = Validation::new(Algorithm::ES256);
+        expected.set_issuer(&[ORIGIN]);
+        expected.set_required_spec_claims(&["iss"]);
+        (expected.validate_aud, expected.validate_exp) = (false, false);
+        let key = DecodingKey::from_jwk(keys.find("one").unwrap()).unwrap();
+        decode::<Value>(jwt, &key, &expected).expect("it verifies").claims
+    };
+    let (members, etag) = document().await;
+    let mut signed = claims(&members);
+    let now = world.clock.now();
+    assert_eq!((&signed["iss"], &signed["jwks_uri"]), (&members["resource"], &json!(uri)));
+    assert_eq!((&signed["iat"], &signed["exp"]), (&json!(now), &json!(now + 86_400)));
+    let mut plain = members.clone();
+    plain.as_object_mut().unwrap().remove("signed_metadata");
+    for name in ["iss", "iat", "exp"] {
+        signed.as_object_mut().unwrap().remove(name);
+    }
+    assert_eq!(signed, plain, "what is signed is what is said");
+    // PRM-15: it is the same for all until it is signed again, long before it ends.
+    world.clock.advance(3600);
+    let known = sent(&world.anonymous(), asked(Method::GET, DOCUMENT, &[("if-none-match", &*etag)])).await;
+    assert_eq!((known.status().as_u16(), document().await), (304, (members, etag.clone())));
+    world.clock.advance(43_200 - 3600);
+    let (renewed, other) = document().await;
+    assert_eq!((&claims(&renewed)["iat"], other == etag), (&json!(now + 43_200), false));
 }
 
 /// What the upstream saw of the last request.

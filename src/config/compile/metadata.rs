@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fapi::metadata::{Document, Enforced, Entrance, Metadata, Resource, ResourceIdentifier};
+use fapi::UnixTime;
+use fapi::metadata::{Document, Enforced, Entrance, Metadata, Resource, ResourceIdentifier, SIGNED_TYPE};
 use fapi::route::Routes;
 use reqwest::Url;
 
@@ -27,12 +28,18 @@ impl Build<'_> {
         let Some(entry) = &mut file.metadata else { return Some(Metadata::default()) };
         let range = Duration::ZERO..=Duration::from_secs(60 * 60);
         let max_age = self.time_within(&at.key("max_age"), &mut entry.max_age, Duration::from_secs(300), range);
+        let signer = match *entry.signed.get_or_insert(false) {
+            true => self.jwt_signer(&at.key("signed"), SIGNED_TYPE),
+            false => None,
+        };
+        let jwks_uri = entry.jwks_uri.as_deref().map(|url| self.jwks_uri(&at.key("jwks_uri"), url));
         let resources_at = at.key("resources");
         let named = entry.resources.as_deref().map(|entries| self.resources(&resources_at, entries));
         let (listeners, issuers, routes) = (listeners?, issuers?, routes?);
         let entrances: Vec<Entrance<'_>> = listeners.iter().flat_map(|(_, host)| entrances(host)).collect();
         let identifiers: Vec<&str> = issuers.iter().map(|issuer| &*issuer.expected.issuer).collect();
-        let enforced = Enforced { routes, entrances: &entrances, issuers: &identifiers };
+        let jwks_uri = entry.jwks_uri.as_deref().filter(|_| jwks_uri.is_some_and(|found| found.is_some()));
+        let enforced = Enforced { routes, entrances: &entrances, issuers: &identifiers, jwks_uri };
         let written = named.is_some();
         let resources = match named {
             Some(resources) => resources?,
@@ -41,7 +48,10 @@ impl Build<'_> {
         let mut documents = Vec::new();
         for (index, resource) in resources.iter().enumerate() {
             match Document::of(resource, &resources, enforced, max_age?.as_secs()) {
-                Some(document) => documents.push(document),
+                Some(document) => documents.push(match &signer {
+                    Some(signer) => document.signed_by(signer.clone()),
+                    None => document,
+                }),
                 None if written => self.no_document(&resources_at.index(index), &resource.identifier, &entrances),
                 None => {}
             }
@@ -63,6 +73,15 @@ impl Build<'_> {
             self.problem(&KeyPath::of("routes").index(index).key("path"), problem);
         }
         Some(metadata)
+    }
+
+    /// Checks where the documents say that the keys are.
+    fn jwks_uri(&mut self, at: &KeyPath, url: &str) -> Option<()> {
+        if !self.signing.is_written() {
+            self.problem(at, "there are no keys of the gateway; add the section `signing`, or remove the key");
+            return None;
+        }
+        self.endpoint(at, url).map(|_| ())
     }
 
     fn resources(&mut self, at: &KeyPath, entries: &[file::Resource]) -> Option<Vec<Resource>> {
@@ -131,7 +150,8 @@ impl Build<'_> {
 
     /// Reports a document that is too large, and warns of tokens that it makes clients ask for and that are refused.
     fn check_document(&mut self, at: &KeyPath, document: &Document, issuers: &[issuer::Settings]) {
-        let (own, size) = (document.identifier().as_str(), document.content().len());
+        // The size is the same at any time.
+        let (own, size) = (document.identifier().as_str(), document.content(UnixTime(0)).as_str().len());
         if size > LARGEST {
             let problem = format!(
                 "the document about `{own}` has {size} bytes, more than the 64KiB that every client can be expected to read; divide it among several `resources`"

@@ -16,6 +16,12 @@ pub(in crate::config) struct Metadata {
     /// How long caches may keep a document, and so how late a change is noticed; from 0s to 1h.
     #[schemars(extend("default" = "300s"))]
     pub(in crate::config) max_age: Option<Duration>,
+    /// Whether a document has its members once more in `signed_metadata`, a JWT that the first key of `signing` signs (RFC 9728
+    /// section 2.2).
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) signed: Option<bool>,
+    /// The https URL at which everybody can read the key set of `signing`, as the documents say it. Default: they do not say.
+    pub(in crate::config) jwks_uri: Option<String>,
 }
 
 /// A protected resource: every URL at or below its identifier, but for what is below the identifier of another.

@@ -95,7 +95,7 @@ pub(in crate::config) struct File {
     pub(in crate::config) error_templates: Option<BTreeMap<String, ErrorTemplate>>,
     /// Public documents that tell clients how to call the resources (RFC 9728). Default: there are none.
     pub(in crate::config) metadata: Option<Metadata>,
-    /// The gateway's own keys, for `forward.identity_jwt`. Default: none.
+    /// The gateway's own keys, for `forward.identity_jwt` and `metadata.signed`. Default: none.
     pub(in crate::config) signing: Option<Signing>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,

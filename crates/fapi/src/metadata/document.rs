@@ -1,13 +1,18 @@
 //! The document about one protected resource (RFC 9728 §2, §3.2), made from what its routes accept.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value};
 
 use super::identifier::ResourceIdentifier;
+use crate::UnixTime;
 use crate::credentials::Scheme;
 use crate::jose::keys::Algorithm;
+use crate::jose::signing::NotSigned;
+use crate::jose::signing_keys::JwtSigner;
 use crate::policy::{DetailRule, IssuerIndex};
 use crate::route::{Origin, Routes};
 use crate::sha256;
@@ -41,6 +46,8 @@ pub struct Enforced<'a> {
     pub entrances: &'a [Entrance<'a>],
     /// The identifier of each issuer, in the order of their indexes.
     pub issuers: &'a [&'a str],
+    /// Where the keys are published with which the resources sign, if everybody can read them.
+    pub jwks_uri: Option<&'a str>,
 }
 
 /// What the routes of one resource accept, all of them together.
@@ -92,16 +99,17 @@ fn add<T: PartialEq>(known: &mut Vec<T>, more: impl Iterator<Item = T>) {
     }
 }
 
-/// The metadata of one protected resource, ready to be sent.
+/// The metadata of one protected resource.
 #[derive(Debug)]
 pub struct Document {
     identifier: ResourceIdentifier,
     issuers: Vec<IssuerIndex>,
     scopes: Vec<Box<str>>,
-    content: Box<str>,
-    fields: Vec<(HeaderName, HeaderValue)>,
-    etag: HeaderValue,
     challenge: Box<str>,
+    members: Map<String, Value>,
+    max_age: u64,
+    unsigned: Arc<Content>,
+    signed: Option<Signed>,
 }
 
 impl Document {
@@ -114,25 +122,27 @@ impl Document {
         if accepted.issuers.is_empty() {
             return None;
         }
-        let content = Value::Object(members(resource, &accepted, enforced.issuers)).to_string();
-        let hash = URL_SAFE_NO_PAD.encode(sha256(content.as_bytes()));
-        let etag = HeaderValue::try_from(format!("\"{hash}\"")).ok()?;
-        let fields = vec![
-            (header::CACHE_CONTROL, HeaderValue::try_from(format!("public, max-age={max_age}")).ok()?),
-            (header::ETAG, etag.clone()),
-            // Everybody may read it, and it is the same for all.
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-            (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, x-fapi-interaction-id")),
-        ];
+        let members = members(resource, &accepted, enforced);
         Some(Self {
             challenge: format!(", resource_metadata=\"{}\"", identifier.metadata_url()).into(),
             issuers: accepted.issuers,
             scopes: accepted.scopes.into_iter().map(Box::from).collect(),
-            content: content.into(),
+            unsigned: Arc::new(Content::of(&members, max_age)?),
+            members,
+            max_age,
             identifier,
-            fields,
-            etag,
+            signed: None,
         })
+    }
+
+    /// The same document, with a signature over it (RFC 9728 §2.2).
+    #[must_use]
+    pub fn signed_by(self, signer: JwtSigner) -> Self {
+        let mut claims = self.members.clone();
+        // RFC 9728 §2.2: it "MUST contain an iss (issuer) claim denoting the party attesting to the claims". The resource
+        // speaks for itself: clients know no other party, and the keys that a document names are those of the resource.
+        claims.insert("iss".to_owned(), self.identifier.as_str().into());
+        Self { signed: Some(Signed { signer, claims, last: Mutex::default() }), ..self }
     }
 
     /// Whose metadata it is.
@@ -150,20 +160,92 @@ impl Document {
         &self.scopes
     }
 
-    /// Its JSON text.
-    pub fn content(&self) -> &str {
-        &self.content
+    /// Its content at `now`. What is signed is signed again after half its lifetime. If that fails, it is what was signed before,
+    /// or else unsigned, which is for the client to judge.
+    pub fn content(&self, now: UnixTime) -> Arc<Content> {
+        let Some(signed) = &self.signed else { return Arc::clone(&self.unsigned) };
+        let mut last = signed.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, content)) = &*last
+            && *at <= now
+            && now.since(*at) < SIGNED_FOR / 2
+        {
+            return Arc::clone(content);
+        }
+        let renewed = signed.at(now).ok().and_then(|jwt| {
+            let mut members = self.members.clone();
+            members.insert("signed_metadata".to_owned(), jwt.into());
+            Content::of(&members, self.max_age)
+        });
+        match renewed.map(Arc::new) {
+            Some(content) => Arc::clone(&last.insert((now, content)).1),
+            None => last.as_ref().map_or_else(|| Arc::clone(&self.unsigned), |(_, content)| Arc::clone(content)),
+        }
     }
 
     /// The parameter of a challenge that leads to it, after a comma (RFC 9728 §5.1).
     pub(crate) fn challenge(&self) -> &str {
         &self.challenge
     }
+}
+
+/// What a document is signed with.
+#[derive(Debug)]
+struct Signed {
+    signer: JwtSigner,
+    /// All but the times. RFC 9728 §2.2: "A signed_metadata parameter SHOULD NOT appear as a claim in the JWT".
+    claims: Map<String, Value>,
+    /// What was signed last, and when.
+    last: Mutex<Option<(UnixTime, Arc<Content>)>>,
+}
+
+impl Signed {
+    fn at(&self, now: UnixTime) -> Result<String, NotSigned> {
+        let mut claims = self.claims.clone();
+        claims.insert("iat".to_owned(), now.0.into());
+        claims.insert("exp".to_owned(), now.plus(SIGNED_FOR).0.into());
+        self.signer.sign(&Value::Object(claims))
+    }
+}
+
+/// How long a signature over a document is good, in seconds. It is renewed after half of that, which is longer than any cache may
+/// keep the document.
+const SIGNED_FOR: u64 = 24 * 60 * 60;
+
+/// The type of the JWT in `signed_metadata`, for which RFC 9728 registers none.
+pub const SIGNED_TYPE: &str = "JWT";
+
+/// The content of a document, ready to be sent.
+#[derive(Debug)]
+pub struct Content {
+    text: Box<str>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    etag: HeaderValue,
+}
+
+impl Content {
+    fn of(members: &Map<String, Value>, max_age: u64) -> Option<Self> {
+        let text = serde_json::to_string(members).ok()?;
+        let hash = URL_SAFE_NO_PAD.encode(sha256(text.as_bytes()));
+        let etag = HeaderValue::try_from(format!("\"{hash}\"")).ok()?;
+        let fields = vec![
+            (header::CACHE_CONTROL, HeaderValue::try_from(format!("public, max-age={max_age}")).ok()?),
+            (header::ETAG, etag.clone()),
+            // Everybody may read it, and it is the same for all.
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, x-fapi-interaction-id")),
+        ];
+        Some(Self { text: text.into(), fields, etag })
+    }
+
+    /// Its JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
 
     /// The response to a GET with these fields: 200 with the document (RFC 9728 §3.2), or 304 without content if the client
     /// has it (RFC 9110 §13.1.2).
     pub fn response(&self, request: &HeaderMap) -> Response<&str> {
-        let mut response = Response::new(&*self.content);
+        let mut response = Response::new(&*self.text);
         let headers = response.headers_mut();
         headers.extend(self.fields.iter().cloned());
         if self.is_known(request) {
@@ -184,11 +266,11 @@ impl Document {
     }
 }
 
-/// The members of the document (RFC 9728 §2). There are no `jwks_uri` and no `signed_metadata`: the gateway signs nothing that
-/// clients read.
-fn members(resource: &Resource, accepted: &Accepted<'_>, issuers: &[&str]) -> Map<String, Value> {
+/// The members of the document (RFC 9728 §2), all but `signed_metadata`.
+fn members(resource: &Resource, accepted: &Accepted<'_>, enforced: Enforced<'_>) -> Map<String, Value> {
     let mut authorization_servers = Vec::new();
-    add(&mut authorization_servers, accepted.issuers.iter().filter_map(|index| issuers.get(index.0).copied()));
+    let identifier = |index: &IssuerIndex| enforced.issuers.get(index.0).copied();
+    add(&mut authorization_servers, accepted.issuers.iter().filter_map(identifier));
     let bearer_methods: &[&str] = if accepted.certificate { &["header"] } else { &[] };
     let algorithms = Algorithm::ALL.iter().filter(|_| accepted.dpop).map(|algorithm| algorithm.as_str());
     let lists = [
@@ -204,6 +286,7 @@ fn members(resource: &Resource, accepted: &Accepted<'_>, issuers: &[&str]) -> Ma
         ("resource", Some(resource.identifier.as_str())),
         ("resource_name", resource.name.as_deref()),
         ("resource_documentation", resource.documentation.as_deref()),
+        ("jwks_uri", enforced.jwks_uri),
     ];
     let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text?)));
     let switches = [

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use http::Method;
 use http::request::Parts;
 
-pub use document::{Document, Enforced, Entrance, Resource};
+pub use document::{Content, Document, Enforced, Entrance, Resource, SIGNED_TYPE};
 pub use identifier::{ResourceIdentifier, ResourceIdentifierError, WELL_KNOWN};
 use identifier::{WELL_KNOWN_SEGMENTS, below};
 

@@ -1,11 +1,16 @@
 //! Documents are compared with the routes that they are made from.
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::UnixTime;
 use crate::credentials::Scheme;
+use crate::jose::signing::PrivateKey;
+use crate::jose::signing_keys::{JwtSigner, NamedKey, SigningKeys};
 use crate::policy::{DetailNeeds, DetailRule, IssuerIndex, NonceMode, Policy, Requirements, ScopeRule};
 use crate::route::{Pattern, Requirement, Routes};
 
@@ -38,12 +43,12 @@ fn documents(routes: Vec<Route>, origins: &[(&str, bool)], resources: &[Resource
     let parsed: Vec<_> = origins.iter().map(|(text, certificates)| (origin(text), *certificates)).collect();
     let entrances: Vec<_> =
         parsed.iter().map(|(origin, certificates)| Entrance { origin, certificates: *certificates }).collect();
-    let enforced = Enforced { routes: &routes, entrances: &entrances, issuers: &ISSUERS };
+    let enforced = Enforced { routes: &routes, entrances: &entrances, issuers: &ISSUERS, jwks_uri: None };
     resources.iter().map(|one| Document::of(one, resources, enforced, 300).map(Arc::new)).collect()
 }
 
 fn json_of(document: &Option<Arc<Document>>) -> Value {
-    document.as_ref().map_or(Value::Null, |document| serde_json::from_str(document.content()).unwrap())
+    document.as_ref().map_or(Value::Null, |document| serde_json::from_str(document.content(NOW).as_str()).unwrap())
 }
 
 fn get(path: &str) -> Parts {
@@ -51,6 +56,7 @@ fn get(path: &str) -> Parts {
 }
 
 const API: &str = "https://api.example";
+const NOW: UnixTime = UnixTime(1_800_000_000);
 
 #[test]
 fn prm_03_to_08_a_document_has_the_members_that_hold_and_no_other() {
@@ -232,9 +238,9 @@ fn prm_02_only_get_and_head_read_a_document() {
 #[test]
 fn prm_15_who_has_the_document_is_told_so() {
     let all = documents(vec![route("/a", &[], policy(&["a"], &[0], BOTH))], &[(API, true)], &[resource(API)]);
-    let document = all[0].as_ref().unwrap();
-    let fresh = document.response(&HeaderMap::new());
-    assert_eq!((fresh.status(), *fresh.body()), (StatusCode::OK, document.content()));
+    let content = all[0].as_ref().unwrap().content(NOW);
+    let fresh = content.response(&HeaderMap::new());
+    assert_eq!((fresh.status(), *fresh.body()), (StatusCode::OK, content.as_str()));
     let field = |name| fresh.headers().get(name).unwrap().to_str().unwrap();
     assert_eq!(field(header::CACHE_CONTROL), "public, max-age=300");
     assert_eq!(field(header::CONTENT_TYPE), "application/json");
@@ -250,11 +256,71 @@ fn prm_15_who_has_the_document_is_told_so() {
         (String::new(), 200),
     ] {
         let request = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::try_from(&known).unwrap())]);
-        let response = document.response(&request);
+        let response = content.response(&request);
         assert_eq!(response.status(), status, "{known}");
         assert_eq!(response.headers().get(header::ETAG).unwrap(), etag);
         assert_eq!(response.body().is_empty(), status == 304);
     }
+}
+
+/// The signed document about a resource, its keys, and the claims that another library verifies at a time.
+struct SignedDocument {
+    document: Document,
+    keys: Arc<SigningKeys>,
+}
+
+impl SignedDocument {
+    fn new() -> Self {
+        let key =
+            NamedKey::new(PrivateKey::generate(crate::jose::keys::Algorithm::Es256).unwrap(), Some("one")).unwrap();
+        let keys = Arc::new(SigningKeys::new(key, &[]));
+        let all = documents(vec![route("/a", &[], policy(&["a"], &[0], BOTH))], &[(API, true)], &[resource(API)]);
+        let document = Arc::into_inner(all.into_iter().flatten().next().unwrap()).unwrap();
+        Self { document: document.signed_by(JwtSigner::new(keys.clone(), SIGNED_TYPE)), keys }
+    }
+
+    fn members(&self, now: UnixTime) -> Value {
+        serde_json::from_str(self.document.content(now).as_str()).unwrap()
+    }
+
+    fn claims(&self, now: UnixTime) -> Value {
+        let set: JwkSet = serde_json::from_str(self.keys.key_set()).unwrap();
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_issuer(&[API]);
+        // The time of the test is not that of the library's clock.
+        validation.validate_exp = false;
+        let key = DecodingKey::from_jwk(set.find("one").unwrap()).unwrap();
+        decode(self.members(now)["signed_metadata"].as_str().unwrap(), &key, &validation).unwrap().claims
+    }
+}
+
+#[test]
+fn prm_11_a_signed_document_has_its_members_in_a_jwt_too() {
+    let signed = SignedDocument::new();
+    let mut members = signed.members(NOW);
+    let mut claims = signed.claims(NOW);
+    let jwt = members.as_object_mut().unwrap().remove("signed_metadata");
+    assert!(jwt.is_some());
+    let claims = claims.as_object_mut().unwrap();
+    let own = ["iss", "iat", "exp"].map(|name| claims.remove(name).unwrap());
+    assert_eq!(own, [json!(API), json!(NOW.0), json!(NOW.0 + 86_400)]);
+    // "A signed_metadata parameter SHOULD NOT appear as a claim in the JWT": the rest is the document without it.
+    assert_eq!(Value::Object(claims.clone()), members);
+    // control
+    let all = documents(vec![route("/a", &[], policy(&["a"], &[0], BOTH))], &[(API, true)], &[resource(API)]);
+    assert_eq!(json_of(&all[0]), members);
+}
+
+#[test]
+fn prm_11_a_signature_is_renewed_before_it_ages_and_when_the_clock_is_set_back() {
+    let signed = SignedDocument::new();
+    let issued = |now| signed.claims(now)["iat"].clone();
+    assert_eq!(issued(NOW), NOW.0);
+    assert_eq!(issued(NOW.plus(43_199)), NOW.0, "control");
+    assert_eq!(issued(NOW.plus(43_200)), NOW.0 + 43_200);
+    assert_eq!(issued(UnixTime(NOW.0 - 1)), NOW.0 - 1);
+    let [one, other] = [NOW, NOW].map(|now| signed.document.content(now));
+    assert!(Arc::ptr_eq(&one, &other), "one signature serves everybody");
 }
 
 #[test]
@@ -324,7 +390,7 @@ proptest! {
             let document = metadata.about(&at, &path).unwrap();
             prop_assert!(policy.scopes().all(|scope| document.scopes().iter().any(|named| **named == *scope)));
             prop_assert!(policy.issuers().iter().all(|index| document.issuers().contains(index)));
-            let content: Value = serde_json::from_str(document.content()).unwrap();
+            let content: Value = serde_json::from_str(document.content(NOW).as_str()).unwrap();
             for scheme in policy.schemes() {
                 let member = match scheme {
                     Scheme::Bearer => "bearer_methods_supported",
