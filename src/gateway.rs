@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fapi::UnixTime;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
 use fapi::credentials::Credentials;
-use fapi::dpop::{Freshness, ProofContext, ProofKeys};
+use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, VerifiedProof};
 use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
@@ -19,7 +19,7 @@ use fapi::peer::Peer;
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
-use fapi::sender::{BoundToken, SenderEvidence};
+use fapi::sender::{AcceptedToken, BoundToken, SenderEvidence};
 use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
@@ -84,7 +84,7 @@ impl Gateway {
     /// Takes the last step: uses up the proof, if there is one, and returns the permit.
     ///
     /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
-    /// too old.
+    /// too old. On a route in shadow, a proof that cannot be used up is noted.
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
@@ -95,13 +95,18 @@ impl Gateway {
             self.still_active(token, now)?;
         }
         let first_use = match authorized.proof() {
-            Some(proof) => {
-                proof.check_still_fresh(now)?;
-                Some(self.replay.first_use(proof, self.shared_replay.as_ref(), now).await?)
-            }
+            Some(proof) => match self.first_use(proof, now).await {
+                Ok(first_use) => Some(first_use),
+                Err(cause) => return authorized.without_first_use(cause.code(), &cause).ok_or(cause),
+            },
             None => None,
         };
         Ok(authorized.redeem(first_use)?)
+    }
+
+    async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
+        proof.check_still_fresh(now)?;
+        self.replay.first_use(proof, self.shared_replay.as_ref(), now).await
     }
 
     /// Checks that a token that was found active has neither expired nor been revoked since.
@@ -180,7 +185,8 @@ impl Gateway {
             Admission::Protected(guard) => guard,
         };
         let policy = guard.policy();
-        let credentials = Credentials::from_request(&request.headers, target.query(), policy.schemes())?;
+        let shadow = guard.shadow(now);
+        let credentials = Credentials::from_request(&request.headers, target.query(), guard.schemes(shadow))?;
         seen.scheme = Some(credentials.scheme());
         token::check_size(credentials.token(), self.limits.token_bytes)?;
         let hash = TokenHash::of(credentials.token());
@@ -194,16 +200,34 @@ impl Gateway {
             replay_log_began: &|| self.replay_log_began(),
             now,
         };
-        let evidence = SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?;
+        let evidence = match shadow {
+            None => SenderEvidence::collect(credentials, client.peer, context, policy.schemes())?,
+            Some(shadow) => {
+                SenderEvidence::collect_in_shadow(credentials, client.peer, context, policy.schemes(), shadow)
+            }
+        };
         let validated = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await;
         let token = validated.inspect_err(|error| seen.named = error.named().cloned())?;
         seen.token = Some(token.clone());
-        let bound = BoundToken::prove(token, evidence)?;
-        // Before the proof is used up, so that a client can send the same request again.
-        if let Some(rates) = rates {
-            rates.take_by_token(&bound, &mut seen.rate_limits)?;
-        }
-        Ok(Verdict::Judged(guard.authorize(bound, &target, &request.headers, now)?))
+        let judged = match shadow {
+            None => {
+                let bound = BoundToken::prove(token, evidence)?;
+                // Before the proof is used up, so that a client can send the same request again.
+                if let Some(rates) = rates {
+                    rates.take_by_token(&bound, &mut seen.rate_limits)?;
+                }
+                guard.authorize(bound, &target, &request.headers, now)?
+            }
+            Some(shadow) => {
+                let judged = guard.authorize_in_shadow(token, evidence, (&target, &request.headers), shadow, now)?;
+                // Whose token it is counts only if that was proven: nobody uses up what is another's.
+                if let (Some(rates), Some(bound)) = (rates, judged.token().and_then(AcceptedToken::bound)) {
+                    rates.take_by_token(bound, &mut seen.rate_limits)?;
+                }
+                judged
+            }
+        };
+        Ok(Verdict::Judged(judged))
     }
 
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.
@@ -227,6 +251,7 @@ impl Gateway {
 /// What the header section of a request leads to, unless it is refused.
 #[must_use]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, and a box would cost an allocation")]
 pub enum Verdict {
     /// It may be forwarded, once the rest is judged.
     Judged(Judged),

@@ -144,8 +144,18 @@ fn is_local(host: &str) -> bool {
 const PATH: &str = "/decisions";
 const LIMIT: &str = "limit";
 /// What can be asked for beside one decision.
-const MEMBERS: &[&str] =
-    &["route", "decision", "code", "issuer", "client_id", "subject", "client_address", "token_id", "status"];
+const MEMBERS: &[&str] = &[
+    "route",
+    "decision",
+    "code",
+    "would_deny",
+    "issuer",
+    "client_id",
+    "subject",
+    "client_address",
+    "token_id",
+    "status",
+];
 /// How many decisions are shown if nobody says how many.
 const USUAL: usize = 100;
 

@@ -82,14 +82,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn load(arguments: &Arguments) -> Result<(Outline, Config), ConfigErrors> {
-    let file = &arguments.file.config;
-    if arguments.without_files {
-        let config = Config::load_without_files(file, &|name| std::env::var_os(name))?;
-        return Ok((config.outline(), config));
-    }
-    let config = Config::load(file)?;
-    let expiring = config.judge(Clock::system().unix_time())?;
+    let (file, now) = (&arguments.file.config, Clock::system().unix_time());
+    let config = match arguments.without_files {
+        true => Config::load_without_files(file, &|name| std::env::var_os(name))?,
+        false => Config::load(file)?,
+    };
     let mut outline = config.outline();
-    outline.warnings.extend(expiring.into_iter().chain(descriptors::shortage(&config)));
+    outline.warnings.extend(config.shadows(now));
+    if !arguments.without_files {
+        outline.warnings.extend(config.judge(now)?.into_iter().chain(descriptors::shortage(&config)));
+    }
     Ok((outline, config))
 }

@@ -39,7 +39,8 @@ pub fn run(path: &Path, environment: Option<&Filter>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    for warning in &config.warnings {
+    let shadows = config.shadows(Clock::system().unix_time());
+    for warning in config.warnings.iter().chain(&shadows) {
         tracing::warn!("{warning}");
     }
     let options = Options { clock, audit: None, lookup: Arc::new(SystemLookup), replay_began: None, threads: None };

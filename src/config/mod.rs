@@ -21,6 +21,7 @@ mod policy_test;
 mod report;
 mod scalar;
 mod secret;
+mod shadows;
 mod source;
 mod syntax;
 pub mod waivers;

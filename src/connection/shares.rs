@@ -16,7 +16,7 @@ pub enum Holder {
     Certificate([u8; 32]),
     /// Whoever has the key with this thumbprint, which the token is bound to.
     Key([u8; 32]),
-    /// Somebody without a token, at this address.
+    /// Somebody without a token, or without proof that it is his own, at this address.
     Address(ClientNetwork),
 }
 

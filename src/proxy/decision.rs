@@ -8,7 +8,7 @@ use fapi::message::{self, ExchangeError, Facts, MessageError};
 use fapi::metadata::Document;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
-use fapi::rejection::{Cause, Rejection, ResponseContext, Unavailable};
+use fapi::rejection::{Cause, Rejection, ResponseContext, Seen, Unavailable};
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -86,6 +86,7 @@ impl Proxy {
         };
         match self.redeem(session, context, judged).await {
             Ok(permit) => {
+                let would_deny = permit.would_deny().map(|would_deny| would_deny.clone().into());
                 if permit.route().forward.client_certificate_chain {
                     context.chain = match &context.peer {
                         Peer::Certificate(_) => {
@@ -95,7 +96,7 @@ impl Proxy {
                         Peer::Anonymous(_) => None,
                     };
                 }
-                context.exchange.seen = seen;
+                context.exchange.seen = Seen { would_deny, ..seen };
                 context.exchange.outcome = Outcome::Permit(permit);
                 Ok(())
             }
@@ -116,10 +117,20 @@ impl Proxy {
             Judged::AwaitsBody(waiting) => {
                 let limits = context.limits.on(&waiting.route().limits);
                 let limit = usize::try_from(limits.body_bytes).map_or(BUFFER, |limit| limit.min(BUFFER));
-                // Before a client that waits for a 100 response is told to send what is refused.
-                message::check_length(&session.req_header().headers, limit as u64)?;
-                let body = wait_for_body(session, context, &limits, limit).await?;
-                waiting.judge(&body)?
+                let headers = &session.req_header().headers;
+                // A body that is longer than what can be kept is lost for the upstream once it was read so far.
+                let fits = message::check_length(headers, limit as u64);
+                let may_not_fit = fits.is_err() || !headers.contains_key(header::CONTENT_LENGTH);
+                let unread = if may_not_fit { waiting.pass_unread() } else { Err(waiting) };
+                match unread {
+                    Ok(unread) => unread,
+                    Err(waiting) => {
+                        // Before a client that waits for a 100 response is told to send what is refused.
+                        fits?;
+                        let body = wait_for_body(session, context, &limits, limit).await?;
+                        waiting.judge(&body)?
+                    }
+                }
             }
         };
         if breaks_chunks(session) {

@@ -6,7 +6,7 @@ use fapi::message::ExchangeError;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 use fapi::route::OnExpiry;
-use fapi::sender::BoundToken;
+use fapi::sender::AcceptedToken;
 use fapi::token::{Confirmation, TokenError};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
@@ -99,7 +99,7 @@ impl Proxy {
 
     /// Why an exchange is over that has taken as long as it may.
     pub(super) fn overdue(&self, context: &Context) -> Cause {
-        let token = context.exchange.permit().and_then(|permit| permit.token()).map(BoundToken::token);
+        let token = context.exchange.permit().and_then(|permit| permit.token()).map(AcceptedToken::token);
         match token.and_then(|token| Some((token, token.ends_at()?))) {
             Some((token, at)) if context.expires_first => {
                 let now = self.clock.unix_time();
@@ -147,7 +147,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 pub(super) fn take_share(
     session: &Session,
     context: &mut Context,
-    token: Option<&BoundToken>,
+    token: Option<&AcceptedToken>,
 ) -> Result<(), ShareExceeded> {
     context.holder = holder(session, context, token);
     let (Some(holder), Some(place)) = (context.holder, &mut context.place) else { return Ok(()) };
@@ -155,9 +155,9 @@ pub(super) fn take_share(
     if place.count_for(holder, most) { Ok(()) } else { Err(ShareExceeded::Exchanges { most }) }
 }
 
-/// Whose the exchange is; `None` for somebody without a token behind a proxy.
-fn holder(session: &Session, context: &Context, token: Option<&BoundToken>) -> Option<Holder> {
-    match token.map(BoundToken::confirmation) {
+/// Whose the exchange is; `None` for somebody without a token, or without proof that it is his own, behind a proxy.
+fn holder(session: &Session, context: &Context, token: Option<&AcceptedToken>) -> Option<Holder> {
+    match token.and_then(AcceptedToken::confirmation) {
         Some(Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _)) => {
             Some(Holder::Certificate(*certificate.as_bytes()))
         }

@@ -26,7 +26,7 @@ use fapi::UnixTime;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::jose::signing::NotSigned;
 use fapi::message::ExchangeError;
-use fapi::sender::BoundToken;
+use fapi::sender::AcceptedToken;
 use http::{HeaderMap, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -234,7 +234,7 @@ impl ProxyHttp for Proxy {
             return Error::e_explain(ErrorType::InternalError, "the request has no permit, connection facts or origin");
         };
         let now = UnixTime(context.began_at.as_secs());
-        let bound_to = permit.token().map(BoundToken::confirmation);
+        let bound_to = permit.token().and_then(AcceptedToken::confirmation);
         let forwarded = facts.forwarded(origin);
         let onward = Onward {
             certificate: VouchedCertificate::of(&context.peer, context.verified_chain, bound_to, now),

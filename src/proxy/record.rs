@@ -82,6 +82,9 @@ impl Proxy {
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
         if let Some(counts) = generation.counts.get(route) {
             counts.exchange(decided, ending);
+            if let Some(would_deny) = &exchange.seen.would_deny {
+                counts.would_deny(would_deny.code());
+            }
         }
         self.traffic.exchange(ending);
         self.audit.send(&audit::line(exchange, ending, decided));

@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use fapi::UnixTime;
 use fapi::dpop::ProofKeys;
 use fapi::message;
+use fapi::policy::Policy;
 use fapi::rate_limit::By;
+use fapi::route::Route;
 use rustls::time_provider::TimeProvider;
 
 use super::StartError;
@@ -105,6 +107,11 @@ pub(super) fn build(
         })
         .collect();
     let replay_store = config.replay_store.and_then(|index| stores.get(index));
+    let in_shadow =
+        |route: &&Arc<Route>| route.policy().and_then(Policy::shadow).is_some_and(|shadow| now < shadow.end());
+    for route in config.routes.iter().filter(in_shadow) {
+        metrics.begin_shadow(&route.name);
+    }
     let replay_limits = ReplayLimits {
         shared: replay_store.map(|store| store.settings().place()),
         capacity: config.replay,

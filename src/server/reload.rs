@@ -205,7 +205,8 @@ impl Reloader {
             }
         };
         *changed = state.changes.read(&config.files);
-        for warning in config.warnings.iter().cloned().chain(shortage(&config)) {
+        let shadows = config.shadows(self.shared.clock.unix_time());
+        for warning in config.warnings.iter().cloned().chain(shadows).chain(shortage(&config)) {
             tracing::warn!("{warning}");
         }
         if !config.listeners.iter().map(|listener| &listener.address).eq(&self.addresses) {

@@ -260,6 +260,11 @@ impl Metrics {
         names.iter().map(|name| (name.clone(), self.routes.route(name, every_code))).collect()
     }
 
+    /// Lets the counters of what a route in shadow would refuse begin at 0.
+    pub fn begin_shadow(&self, name: &str) {
+        self.routes.begin_shadow(name);
+    }
+
     /// The bytes that a listener transfers.
     pub fn traffic(&self, listener: &str) -> Traffic {
         self.routes.traffic(listener)

@@ -2,6 +2,7 @@
 
 use fapi::code::Code;
 use fapi::rate_limit::By;
+use fapi::shadow::noted_codes;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::audit::{Ending, decisions};
@@ -15,6 +16,7 @@ pub(super) struct RouteFamilies {
     decision_duration: HistogramVec,
     bytes: IntCounterVec,
     rate_limited: IntCounterVec,
+    shadow_denials: IntCounterVec,
 }
 
 impl RouteFamilies {
@@ -56,6 +58,11 @@ impl RouteFamilies {
                 "Requests that an entry of a route's rate_limits refused. by is address, sender, client or issuer.",
                 &["route", "by"],
             )?,
+            shadow_denials: counter(
+                "fapi_gateway_shadow_denials_total",
+                "Requests that were permitted because their route is in shadow, by the code with which they would have been refused.",
+                &["route", "code"],
+            )?,
         })
     }
 
@@ -78,6 +85,14 @@ impl RouteFamilies {
             responses: CLASSES.map(|class| self.responses.with_label_values(&[name, class])),
             duration: self.request_duration.with_label_values(&[name]),
             decision: self.decision_duration.with_label_values(&[name]),
+            shadow_denials: self.shadow_denials.clone(),
+        }
+    }
+
+    /// Lets the series of a route in shadow begin at 0.
+    pub(super) fn begin_shadow(&self, name: &str) {
+        for code in noted_codes() {
+            begin(&self.shadow_denials, &[name, code.as_str()]);
         }
     }
 
@@ -101,6 +116,7 @@ pub struct RouteMetrics {
     responses: [IntCounter; CLASSES.len()],
     duration: Histogram,
     decision: Histogram,
+    shadow_denials: IntCounterVec,
 }
 
 impl RouteMetrics {
@@ -116,6 +132,11 @@ impl RouteMetrics {
         }
         self.duration.observe(ending.duration.as_secs_f64());
         self.decision.observe(ending.decision.as_secs_f64());
+    }
+
+    /// Counts a request that would have been refused with this code, if the route were not in shadow.
+    pub fn would_deny(&self, code: Code) {
+        self.shadow_denials.with_label_values(&[&*self.name, code.as_str()]).inc();
     }
 }
 

@@ -17,6 +17,7 @@ mod profiles;
 mod rate_limits;
 mod rejects;
 mod revocations;
+mod shadow;
 mod vectors;
 
 use bytes::Bytes;

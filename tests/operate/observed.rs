@@ -21,7 +21,7 @@ fn keys(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const AUDIT_KEYS: [&str; 31] = [
+const AUDIT_KEYS: [&str; 32] = [
     "time",
     "interaction_id",
     "trace_id",
@@ -36,6 +36,7 @@ const AUDIT_KEYS: [&str; 31] = [
     "decision",
     "code",
     "detail",
+    "would_deny",
     "issuer",
     "client_id",
     "subject",

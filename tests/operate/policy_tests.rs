@@ -124,6 +124,29 @@ fn the_time_of_a_call_is_that_of_the_test_in_any_order() {
 }
 
 #[test]
+fn a_route_in_shadow_permits_and_says_what_it_would_refuse() {
+    let trial = |end: &str| {
+        let claims = "{ scope: ledger, client_id: ledger-trial }";
+        let request = "{ method: POST, path: /ledger/1/x }";
+        let given = format!("issuer: ledger\n    claims: {claims}\n    request: {request}");
+        with_tests(&format!("- name: a trial\n  given:\n    {given}\n{end}"))
+    };
+    let (code, out, err) = trial("  expect: permit\n  would_deny: client_refused\n  at: 2027-01-31T23:59:59Z\n");
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(err.contains("warning: route ledger: "), "{err}");
+    assert!(!out.contains("ledger require.clients"), "the requirement was reached: {out}");
+    let (code, out, _) = trial("  expect: permit\n  at: 2027-01-31T23:59:59Z\n");
+    assert_eq!(code, Some(1));
+    let got = "a trial: expected permit, got permit in shadow, which would be client_refused: ";
+    assert!(out.contains(got), "{out}");
+    let (code, out, err) = trial("  expect: client_refused\n  at: 2027-02-01\n");
+    assert_eq!(code, Some(0), "{out}{err}");
+    let (code, _, err) = trial("  expect: client_refused\n  would_deny: client_refused\n");
+    assert_eq!(code, Some(64));
+    assert!(err.contains("[0].would_deny: only a call that is permitted in shadow has it"), "{err}");
+}
+
+#[test]
 fn a_mistake_in_a_file_of_tests_has_its_line_and_its_key() {
     for (text, problem) in [
         ("", "some.tests.yaml:1:1: the file has no tests"),
@@ -187,8 +210,20 @@ fn several_files_are_one_set_of_tests() {
 #[test]
 fn the_page_about_tests_has_every_key() {
     let page = std::fs::read_to_string(root().join("docs/operate/policy-tests.md")).unwrap();
-    for key in ["name", "like", "given", "expect", "at", "issuer", "claims", "without", "binding", "request", "method"]
-    {
+    for key in [
+        "name",
+        "like",
+        "given",
+        "expect",
+        "would_deny",
+        "at",
+        "issuer",
+        "claims",
+        "without",
+        "binding",
+        "request",
+        "method",
+    ] {
         assert!(page.contains(&format!("| `{key}`")), "{key}");
     }
     for key in ["path", "url", "query", "headers", "body"] {

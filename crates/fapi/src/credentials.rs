@@ -48,6 +48,9 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Both.
+    pub const ALL: &[Self] = &[Self::Dpop, Self::Bearer];
+
     /// Its registered name.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -38,8 +38,8 @@ pub struct Facts<'a> {
     pub token: &'a ActiveToken,
     /// Its claims, which were valid when the request was judged.
     pub claims: &'a Claims,
-    /// What it is bound to, as was proven.
-    pub confirmation: &'a Confirmation,
+    /// What it is bound to, if that was proven: in [shadow](crate::shadow) a request passes without.
+    pub confirmation: Option<&'a Confirmation>,
     /// The claims that the route forwards, each with its header field.
     pub forwarded: &'a [(Box<str>, HeaderName)],
     /// The id of the exchange.
@@ -95,7 +95,8 @@ impl IdentityJwt {
         claims.extend(object(number("auth_time")));
         // The gateway sends this JWT, not the client: what the client's token is bound to is a fact about that token, and
         // `cnf` outside of it would ask the gateway for the client's key (RFC 7800 §3).
-        let mut token = object([("id", Value::from(facts.token.id().to_string())), ("cnf", cnf(facts.confirmation))]);
+        let mut token = object([("id", Value::from(facts.token.id().to_string()))]);
+        token.extend(object(facts.confirmation.map(|confirmation| ("cnf", cnf(confirmation)))));
         let issuer = self.issuers.iter().find(|(name, _)| **name == **facts.token.issuer());
         token.extend(object(issuer.map(|(_, identifier)| ("iss", Value::from(&**identifier)))));
         token.extend(object(["iat", "exp"].into_iter().filter_map(number)));
@@ -157,8 +158,15 @@ mod tests {
         let keys = keys();
         let token = introspected(answer, NOW);
         let claims = token.claims_at(NOW).unwrap();
-        let facts =
-            Facts { route: "all", token: &token, claims, confirmation, forwarded, interaction: "an-id", now: NOW };
+        let facts = Facts {
+            route: "all",
+            token: &token,
+            claims,
+            confirmation: Some(confirmation),
+            forwarded,
+            interaction: "an-id",
+            now: NOW,
+        };
         let value = identity(&keys).sign(&facts).unwrap();
         assert!(value.is_sensitive());
         let set: JwkSet = serde_json::from_str(keys.key_set()).unwrap();

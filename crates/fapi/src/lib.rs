@@ -22,6 +22,8 @@
 //! | first use of the proof | [`permit`] | [`Permit`](permit::Permit) | RFC 9449 §11.1 |
 //! | what is forwarded | [`headers`], [`identity_jwt`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
 //!
+//! A route can leave what it requires of a token to [`shadow`] for a while: what it would refuse is noted in the permit.
+//!
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
 //! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
 //! learn, which has no part in the decision, and [`metadata`] what every client may know of it in advance (RFC 9728).
@@ -89,6 +91,7 @@ pub mod rejection;
 pub mod revocation;
 pub mod route;
 pub mod sender;
+pub mod shadow;
 #[cfg(test)]
 mod testing;
 pub mod text;

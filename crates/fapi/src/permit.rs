@@ -2,13 +2,14 @@
 //!
 //! The last types of the line. An [`Admission`] is what a matched route requires. A [`Guard`] protects a route and
 //! judges a [`BoundToken`]; if the body could contain a second token ([`AwaitsForm`]), or if the route compares the token
-//! with it ([`AwaitsBody`]), it is judged next. Then the request is [`Authorized`], and redeeming that returns a
-//! [`Permit`], which alone names an upstream. No code outside this file can make one:
+//! with it ([`AwaitsBody`]), it is judged next. On a route in [shadow](crate::shadow), what would be refused is noted in
+//! the permit. Then the request is [`Authorized`], and redeeming that returns a [`Permit`], which alone names an upstream.
+//! No code outside this file can make one:
 //!
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Matched};
 //! fn forge(matched: Matched) -> Permit {
-//!     Permit { matched, token: None } // the fields are private
+//!     Permit { matched, token: None, would_deny: None } // the fields are private
 //! }
 //! ```
 //!
@@ -19,20 +20,24 @@
 //! }
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
-use crate::credentials::{CredentialsError, form_has_token, is_form};
+use crate::code::Code;
+use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
-use crate::sender::BoundToken;
+use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
+use crate::shadow::{InShadow, WouldDeny};
 use crate::token::ActiveToken;
 
 /// What a matched route requires.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, and a box would cost an allocation")]
 pub enum Admission {
     /// Nothing: the route is public.
     Public(Authorized),
@@ -44,7 +49,7 @@ impl Admission {
     /// What this route requires.
     pub fn to(matched: Matched) -> Self {
         match &matched.route().requirement {
-            Requirement::Public => Self::Public(Authorized { matched, token: None }),
+            Requirement::Public => Self::Public(Authorized { matched, token: None, shadow: None, would_deny: None }),
             Requirement::Protected(policy) => {
                 let policy = Arc::clone(policy);
                 Self::Protected(Guard { matched, policy })
@@ -79,13 +84,72 @@ impl Guard {
         now: UnixTime,
     ) -> Result<Judged, PolicyError> {
         let remaining = self.policy.check(token.claims(), target, headers, now)?;
+        let token = AcceptedToken::Bound(token);
         if !remaining.is_empty() {
-            let waiting = AwaitsBody { guard: self, token, remaining };
+            let waiting = AwaitsBody { guard: self, token, remaining, shadow: None };
             return Ok(Judged::AwaitsBody(waiting.into()));
         }
-        let authorized = Authorized { matched: self.matched, token: Some(token) };
-        Ok(if is_form(headers) { Judged::AwaitsForm(AwaitsForm(authorized)) } else { Judged::Authorized(authorized) })
+        Ok(Authorized { matched: self.matched, token: Some(token), shadow: None, would_deny: None }.beside(headers))
     }
+
+    /// Whether the route is in shadow at `now`, for some client at least.
+    pub fn shadow(&self, now: UnixTime) -> Option<InShadow> {
+        self.policy.shadow()?.at(now)
+    }
+
+    /// The schemes that credentials may have: those of the policy, or both in shadow.
+    pub fn schemes(&self, shadow: Option<InShadow>) -> &[Scheme] {
+        if shadow.is_some() { Scheme::ALL } else { self.policy.schemes() }
+    }
+
+    /// Judges a token on a route that is in shadow: what would be refused is noted. The first reason is the one that counts.
+    ///
+    /// A client that the shadow is not for is judged as ever.
+    ///
+    /// # Errors
+    /// [`Refused`], for the reasons for which nobody passes in shadow either.
+    pub fn authorize_in_shadow(
+        self,
+        token: Arc<ActiveToken>,
+        evidence: SenderEvidence<'_>,
+        (target, headers): (&Target<'_>, &HeaderMap),
+        shadow: InShadow,
+        now: UnixTime,
+    ) -> Result<Judged, Refused> {
+        let is_for = match (self.policy.shadow(), token.claims_at(now)) {
+            (Some(shadow), Ok(claims)) => shadow.is_for(claims),
+            (None, _) | (_, Err(_)) => false,
+        };
+        if !is_for {
+            return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, now)?);
+        }
+        let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
+        let would_deny = match (self.policy.check(token.claims(), target, headers, now), noted) {
+            (Ok(remaining), None) if !remaining.is_empty() => {
+                let waiting = AwaitsBody { guard: self, token, remaining, shadow: Some(shadow) };
+                return Ok(Judged::AwaitsBody(waiting.into()));
+            }
+            (Ok(_), noted) => noted,
+            // What the request says of the customer is no requirement on the token.
+            (Err(error @ (PolicyError::AuthDateMalformed | PolicyError::CustomerIpAddressMalformed)), _) => {
+                return Err(error.into());
+            }
+            (Err(error), noted) => Some(noted.unwrap_or_else(|| WouldDeny::by_policy(error.code(), &error, shadow))),
+        };
+        let would_deny = would_deny.map(Box::new);
+        Ok(Authorized { matched: self.matched, token: Some(token), shadow: Some(shadow), would_deny }.beside(headers))
+    }
+}
+
+/// Why a token is refused on a route in shadow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The token, or the credentials.
+    #[error(transparent)]
+    Sender(#[from] SenderError),
+    /// The policy, for a client that the shadow is not for.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
 }
 
 /// What remains to be judged after the header section.
@@ -102,7 +166,7 @@ pub enum Judged {
 
 impl Judged {
     /// The token, unless the route is public.
-    pub const fn token(&self) -> Option<&BoundToken> {
+    pub const fn token(&self) -> Option<&AcceptedToken> {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
             Self::AwaitsBody(waiting) => Some(&waiting.token),
@@ -132,8 +196,9 @@ impl AwaitsForm {
 #[derive(Debug)]
 pub struct AwaitsBody {
     guard: Guard,
-    token: BoundToken,
+    token: AcceptedToken,
     remaining: Remaining,
+    shadow: Option<InShadow>,
 }
 
 impl AwaitsBody {
@@ -147,8 +212,24 @@ impl AwaitsBody {
     /// # Errors
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
-        self.guard.policy.check_body(self.token.claims(), &self.remaining, body)?;
-        Ok(Authorized { matched: self.guard.matched, token: Some(self.token) })
+        let Self { guard: Guard { matched, policy }, token, remaining, shadow } = self;
+        let would_deny = match (policy.check_body(token.claims(), &remaining, body), shadow) {
+            (Ok(()), _) => None,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(shadow)) => Some(WouldDeny::by_policy(error.code(), &error, shadow).into()),
+        };
+        Ok(Authorized { matched, token: Some(token), shadow, would_deny })
+    }
+
+    /// Lets a body pass that cannot be read as a whole before it is forwarded, if the route is in shadow.
+    ///
+    /// # Errors
+    /// The request itself, if the route is not.
+    pub fn pass_unread(self: Box<Self>) -> Result<Authorized, Box<Self>> {
+        let Some(shadow) = self.shadow else { return Err(self) };
+        let would_deny = Some(WouldDeny::body_unread(shadow).into());
+        let Self { guard: Guard { matched, .. }, token, .. } = *self;
+        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny })
     }
 }
 
@@ -157,19 +238,26 @@ impl AwaitsBody {
 #[derive(Debug)]
 pub struct Authorized {
     matched: Matched,
-    token: Option<BoundToken>,
+    token: Option<AcceptedToken>,
+    shadow: Option<InShadow>,
+    would_deny: Option<Box<WouldDeny>>,
 }
 
 impl Authorized {
+    /// What remains to be judged of a body that these headers declare.
+    fn beside(self, headers: &HeaderMap) -> Judged {
+        if is_form(headers) { Judged::AwaitsForm(AwaitsForm(self)) } else { Judged::Authorized(self) }
+    }
+
     /// The proof, which must not have been used before; none on a public route, or for a token bound only to a
     /// certificate.
     pub fn proof(&self) -> Option<&VerifiedProof> {
-        self.token.as_ref().and_then(BoundToken::proof)
+        self.token.as_ref().and_then(AcceptedToken::proof)
     }
 
     /// The token, unless the route is public.
     pub fn token(&self) -> Option<&ActiveToken> {
-        self.token.as_ref().map(|bound| &**bound.token())
+        self.token.as_ref().map(|token| &**token.token())
     }
 
     /// Returns the permit. The check with a side effect is the last one, so that a refused request does not use up its
@@ -183,7 +271,17 @@ impl Authorized {
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        Ok(Permit::of(self.matched, self.token))
+        Ok(Permit { would_deny: self.would_deny, ..Permit::of(self.matched, self.token) })
+    }
+
+    /// Returns the permit of a request whose proof cannot be redeemed for this reason, if the route is in shadow: the token
+    /// counts as one whose sender is not proven.
+    pub fn without_first_use(self, code: Code, why: &dyn fmt::Display) -> Option<Permit> {
+        let shadow = self.shadow?;
+        let noted = WouldDeny::instead_of(code, why, shadow)?;
+        let token = self.token.map(|token| token.unproven(shadow));
+        let would_deny = Some(self.would_deny.unwrap_or_else(|| noted.into()));
+        Some(Permit { would_deny, ..Permit::of(self.matched, token) })
     }
 }
 
@@ -192,12 +290,13 @@ impl Authorized {
 #[derive(Clone, Debug)]
 pub struct Permit {
     matched: Matched,
-    token: Option<BoundToken>,
+    token: Option<AcceptedToken>,
+    would_deny: Option<Box<WouldDeny>>,
 }
 
 impl Permit {
-    const fn of(matched: Matched, token: Option<BoundToken>) -> Self {
-        Self { matched, token }
+    const fn of(matched: Matched, token: Option<AcceptedToken>) -> Self {
+        Self { matched, token, would_deny: None }
     }
 
     /// Where the request may go.
@@ -216,8 +315,13 @@ impl Permit {
     }
 
     /// The token, unless the route is public.
-    pub const fn token(&self) -> Option<&BoundToken> {
+    pub const fn token(&self) -> Option<&AcceptedToken> {
         self.token.as_ref()
+    }
+
+    /// Why the request would have been refused, if the route is in shadow.
+    pub fn would_deny(&self) -> Option<&WouldDeny> {
+        self.would_deny.as_deref()
     }
 }
 
@@ -227,9 +331,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::UnixTime;
-    use crate::code::Code;
-    use crate::credentials::{Credentials, Scheme};
+    use crate::credentials::Credentials;
     use crate::dpop::{NoProofKeys, ProofContext};
     use crate::peer::Peer;
     use crate::policy::{
@@ -237,7 +339,7 @@ mod tests {
         ScopeRule,
     };
     use crate::route::{Origin, Routes};
-    use crate::sender::SenderEvidence;
+    use crate::shadow::Shadow;
     use crate::testing::{certificate, freshness, introspected, route};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -329,6 +431,74 @@ mod tests {
         assert_eq!(judged("DE02", "text/plain").unwrap_err(), PolicyError::BodyTypeUnsupported);
         let form = judged("DE02", "application/x-www-form-urlencoded").unwrap_err();
         assert_eq!(form, PolicyError::BodyTypeUnsupported);
+    }
+
+    #[test]
+    fn in_shadow_the_first_reason_is_noted_and_nothing_is_said_of_a_binding() {
+        let judged = |scope: &str, is_own: bool| {
+            let Judged::Authorized(authorized) = in_shadow(scope, is_own, NOW.plus(9), NOW.plus(1)).unwrap() else {
+                panic!("there is no body")
+            };
+            let permit = authorized.redeem(None).unwrap();
+            let is_bound = permit.token().is_some_and(|token| token.confirmation().is_some());
+            (permit.would_deny().map(WouldDeny::code), is_bound)
+        };
+        assert_eq!(judged("accounts", true), (None, true)); // control
+        assert_eq!(judged("accounts", false), (Some(Code::CertificateMismatch), false));
+        assert_eq!(judged("openid", true), (Some(Code::ScopeInsufficient), true));
+        assert_eq!(judged("openid", false), (Some(Code::CertificateMismatch), false));
+    }
+
+    #[test]
+    fn in_shadow_nobody_passes_with_a_token_that_is_not_valid() {
+        let refused = in_shadow("accounts", false, NOW, NOW.plus(1)).unwrap_err();
+        assert!(matches!(refused, Refused::Sender(SenderError::Token(_))), "{refused:?}");
+        assert!(in_shadow("accounts", false, NOW.plus(1), NOW.plus(1)).is_ok()); // control
+    }
+
+    #[test]
+    fn a_proof_that_cannot_be_redeemed_is_noted_in_shadow_alone() {
+        let authorized = |shadow| {
+            let token = Some(AcceptedToken::Bound(bound("accounts")));
+            let Admission::Protected(Guard { matched, .. }) = admission("/p") else { panic!("the route is protected") };
+            Authorized { matched, token, shadow, would_deny: None }
+        };
+        let shadow = Shadow::until(NOW.plus(1)).at(NOW);
+        assert!(authorized(None).without_first_use(Code::DpopReplayed, &"why").is_none());
+        assert!(authorized(shadow).without_first_use(Code::TokenRevoked, &"why").is_none());
+        let permit = authorized(shadow).without_first_use(Code::DpopReplayed, &"why").unwrap();
+        assert_eq!(permit.would_deny().map(WouldDeny::code), Some(Code::DpopReplayed));
+        assert!(permit.token().is_some_and(|token| token.confirmation().is_none()));
+    }
+
+    /// Judges, on a route that is in shadow until `end`, a token with this scope that is bound to the client's certificate or to
+    /// another one.
+    fn in_shadow(scope: &str, is_own: bool, expires_at: UnixTime, end: UnixTime) -> Result<Judged, Refused> {
+        let Admission::Protected(Guard { matched, policy }) = admission("/p") else { panic!("the route is protected") };
+        let policy = (*policy).clone().with_shadow(Shadow::until(end));
+        let guard = Guard { matched, policy: policy.into() };
+        let shadow = guard.shadow(NOW).unwrap();
+        let (own, other) = (certificate(), certificate());
+        let bound_to = if is_own { own.thumbprint() } else { other.thumbprint() }.to_string();
+        let answer = json!({ "active": true, "scope": scope, "exp": expires_at.0, "cnf": { "x5t#S256": bound_to } });
+        let token = introspected(&answer, UnixTime(NOW.0 - 1));
+        let (mut request, ()) = Request::get("/p").body(()).unwrap().into_parts();
+        request.headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer token"));
+        let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+        let target = Target::parse(&request, &origin).unwrap();
+        let credentials = Credentials::from_request(&request.headers, None, guard.schemes(Some(shadow))).unwrap();
+        let context = ProofContext {
+            target: &target,
+            token: credentials.token(),
+            nonce: NonceMode::Never,
+            freshness: &freshness(),
+            keys: &NoProofKeys,
+            replay_log_began: &|| UnixTime(0),
+            now: NOW,
+        };
+        let peer = Peer::Certificate(Arc::new(own));
+        let evidence = SenderEvidence::collect_in_shadow(credentials, &peer, context, &[Scheme::Bearer], shadow);
+        guard.authorize_in_shadow(Arc::new(token), evidence, (&target, &request.headers), shadow, NOW)
     }
 
     /// What the route of this path requires: a token with scope `accounts` for `/p`, nothing for `/o`.

@@ -17,10 +17,12 @@ use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
 use crate::metadata::Document;
 use crate::peer::forwarded::ForwardedError;
+use crate::permit::Refused;
 use crate::policy::PolicyError;
 use crate::rate_limit::{RateLimitFields, RateLimited};
 use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
+use crate::shadow::WouldDeny;
 use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
@@ -92,6 +94,15 @@ impl Cause {
 impl From<RefusedToken> for Cause {
     fn from(refused: RefusedToken) -> Self {
         refused.error.into()
+    }
+}
+
+impl From<Refused> for Cause {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Sender(error) => error.into(),
+            Refused::Policy(error) => error.into(),
+        }
     }
 }
 
@@ -260,6 +271,8 @@ pub struct Seen {
     pub named: Option<Arc<Named>>,
     /// What is left of the route's rate limits, if it has any.
     pub rate_limits: Option<Box<RateLimitFields>>,
+    /// Why it would have been refused, on a route in shadow.
+    pub would_deny: Option<Box<WouldDeny>>,
 }
 
 /// What a response depends on besides the refusal.

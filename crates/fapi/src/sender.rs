@@ -2,7 +2,8 @@
 //!
 //! What no token could make good is refused before anyone is asked about the token ([`SenderEvidence`]). Then the
 //! token's `cnf` decides what must be proven, never the request ([`BoundToken`]). An unbound token cannot be
-//! represented, so no configuration can accept one (FAPI 2.0 §5.3.4 (5)).
+//! represented, so no configuration can accept one (FAPI 2.0 §5.3.4 (5)). On a route in [shadow](crate::shadow), what is
+//! not proven is an [`UnprovenToken`], which is bound to nothing.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::credentials::{Credentials, CredentialsError, PresentedToken, Proofs, 
 use crate::dpop::{DpopError, ProofContext, SignedProof, VerifiedProof};
 use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
 use crate::peer::{NoCertificate, Peer};
+use crate::shadow::{InShadow, WouldDeny};
 use crate::token::{ActiveToken, Claims, Confirmation, ConfirmationError, TokenError};
 
 /// Why it is not proven that the client sent its own token.
@@ -104,8 +106,10 @@ pub struct SenderEvidence<'a> {
     credentials: Credentials<'a>,
     peer: &'a Peer,
     context: ProofContext<'a>,
-    /// Present exactly if the scheme is DPoP.
+    /// Present exactly if the scheme is DPoP and nothing is at fault.
     proof: Option<SignedProof>,
+    /// What is wrong, on a route in shadow.
+    fault: Option<SenderError>,
 }
 
 impl<'a> SenderEvidence<'a> {
@@ -134,7 +138,23 @@ impl<'a> SenderEvidence<'a> {
             }
             (Scheme::Bearer, _) => None,
         };
-        Ok(Self { credentials, peer, context, proof })
+        Ok(Self { credentials, peer, context, proof, fault: None })
+    }
+
+    /// The same on a route that is in shadow and would accept these schemes: what is wrong is refused, or noted, once the token
+    /// is known.
+    pub fn collect_in_shadow(
+        credentials: Credentials<'a>,
+        peer: &'a Peer,
+        context: ProofContext<'a>,
+        accepted: &[Scheme],
+        _: InShadow,
+    ) -> Self {
+        let collected = match accepted.contains(&credentials.scheme()) {
+            true => Self::collect(credentials, peer, context, accepted),
+            false => Err(CredentialsError::SchemeUnsupported.into()),
+        };
+        collected.unwrap_or_else(|fault| Self { credentials, peer, context, proof: None, fault: Some(fault) })
     }
 
     /// The key that signed the proof, if there is a proof; the token may be bound to another.
@@ -173,8 +193,11 @@ impl BoundToken {
     /// # Errors
     /// [`SenderError`]; every other combination is refused.
     pub fn prove(token: Arc<ActiveToken>, evidence: SenderEvidence<'_>) -> Result<Self, SenderError> {
-        let SenderEvidence { credentials, peer, context, proof } = evidence;
+        let SenderEvidence { credentials, peer, context, proof, fault } = evidence;
         let claims = token.claims_at(context.now)?.clone();
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
         let confirmation = *token.confirmation()?;
         // RFC 9449 §7.2: a protected resource "MUST reject a DPoP-bound access token received as a bearer token".
         let proof = match (proof, confirmation.key()) {
@@ -222,6 +245,91 @@ impl BoundToken {
     /// What the token is bound to.
     pub const fn confirmation(&self) -> &Confirmation {
         &self.confirmation
+    }
+}
+
+/// A token that is valid, on a route in shadow, and whose sender is not proven to be the client that it was issued to.
+#[derive(Clone, Debug)]
+pub struct UnprovenToken {
+    token: Arc<ActiveToken>,
+    claims: Arc<Claims>,
+}
+
+/// The token of a request that is permitted.
+#[derive(Clone, Debug)]
+pub enum AcceptedToken {
+    /// Its sender is proven.
+    Bound(BoundToken),
+    /// Its sender is not proven, and the route is in shadow.
+    Unproven(UnprovenToken),
+}
+
+impl AcceptedToken {
+    /// Proves the binding, or notes why it is not proven.
+    ///
+    /// # Errors
+    /// [`SenderError`], of those for which nobody passes in shadow either.
+    pub(crate) fn in_shadow(
+        token: Arc<ActiveToken>,
+        evidence: SenderEvidence<'_>,
+        shadow: InShadow,
+    ) -> Result<(Self, Option<WouldDeny>), SenderError> {
+        let claims = token.claims_at(evidence.context.now)?.clone();
+        match BoundToken::prove(token.clone(), evidence) {
+            Ok(bound) => Ok((Self::Bound(bound), None)),
+            Err(error) => match WouldDeny::instead_of(error.code(), &error, shadow) {
+                Some(noted) => Ok((Self::Unproven(UnprovenToken { token, claims }), Some(noted))),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The same token without what was proven, for one whose proof cannot be redeemed.
+    pub(crate) fn unproven(self, _: InShadow) -> Self {
+        match self {
+            Self::Bound(BoundToken { token, claims, .. }) => Self::Unproven(UnprovenToken { token, claims }),
+            Self::Unproven(_) => self,
+        }
+    }
+
+    /// The token.
+    pub const fn token(&self) -> &Arc<ActiveToken> {
+        match self {
+            Self::Bound(bound) => &bound.token,
+            Self::Unproven(unproven) => &unproven.token,
+        }
+    }
+
+    /// The claims of the token, which was valid when it was judged.
+    pub fn claims(&self) -> &Claims {
+        match self {
+            Self::Bound(bound) => &bound.claims,
+            Self::Unproven(unproven) => &unproven.claims,
+        }
+    }
+
+    /// The token with its sender, if that is proven.
+    pub const fn bound(&self) -> Option<&BoundToken> {
+        match self {
+            Self::Bound(bound) => Some(bound),
+            Self::Unproven(_) => None,
+        }
+    }
+
+    /// What the token is bound to, if that is proven.
+    pub const fn confirmation(&self) -> Option<&Confirmation> {
+        match self {
+            Self::Bound(bound) => Some(&bound.confirmation),
+            Self::Unproven(_) => None,
+        }
+    }
+
+    /// The proof, if there is one that proves something.
+    pub const fn proof(&self) -> Option<&VerifiedProof> {
+        match self {
+            Self::Bound(bound) => bound.proof.as_ref(),
+            Self::Unproven(_) => None,
+        }
     }
 }
 

@@ -216,7 +216,12 @@ impl<'a> Report<'a> {
 
     fn end(&self, text: &mut String, ended: &Ended) {
         let _ = match ended {
-            Ended::Permitted(permit, _) => writeln!(text, "ok: forwarded to upstream {}", permit.upstream().name),
+            Ended::Permitted(permit, _) => {
+                let noted = permit.would_deny().map(|noted| {
+                    format!("The route is in shadow, and would refuse this: {}: {}\n", noted.code(), noted.detail())
+                });
+                write!(text, "ok: forwarded to upstream {}\n{}", permit.upstream().name, noted.unwrap_or_default())
+            }
             Ended::Described(_) => {
                 writeln!(text, "ok: answered by the gateway, whoever asks; the token is not looked at")
             }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use fapi::credentials::CredentialsError;
-use fapi::policy::{PolicyError, Requirements};
-use fapi::rejection::Cause;
+use fapi::code::Code;
+use fapi::policy::Requirements;
 use fapi::route::Route;
+use fapi::shadow::may_pass;
 
 use super::Found;
 use crate::config::Decision;
@@ -62,37 +62,26 @@ impl Required {
         }
     }
 
-    /// The requirement that refuses for this cause.
-    const fn of(cause: &Cause) -> Option<Self> {
-        Some(match cause {
-            Cause::Sender(_) | Cause::Proof(_) | Cause::Credentials(CredentialsError::SchemeUnsupported) => {
-                Self::SenderConstraint
-            }
-            Cause::Policy(error) => match error {
-                PolicyError::ScopeInsufficient { .. } => Self::Scopes,
-                PolicyError::ClientRefused { .. } => Self::Clients,
-                PolicyError::SubjectMissing { .. } => Self::Subject,
-                PolicyError::TokenLifetimeExceeded { .. } => Self::TokenLifetime,
-                PolicyError::ClaimRefused { .. } | PolicyError::ClaimIncomparable { .. } => Self::Claims,
-                PolicyError::AuthorizationDetailsMalformed
-                | PolicyError::AuthorizationDetailsInsufficient { .. }
-                | PolicyError::BodyTypeUnsupported
-                | PolicyError::BodyUnreadable => Self::AuthorizationDetails,
-                PolicyError::AcrInsufficient { .. } | PolicyError::AuthenticationTooOld { .. } => Self::Authentication,
-                PolicyError::AuthDateMalformed | PolicyError::CustomerIpAddressMalformed => return None,
-            },
-            Cause::Message(_)
-            | Cause::Exchange(_)
-            | Cause::Forwarded(_)
-            | Cause::Route(_)
-            | Cause::Credentials(_)
-            | Cause::Token(_)
-            | Cause::Share(_)
-            | Cause::Rate(_)
-            | Cause::Unavailable(_) => return None,
-        })
+    /// The requirement that refuses with this code.
+    fn of(code: Code) -> Option<Self> {
+        let of_policy = OF_POLICY.iter().find(|(known, _)| *known == code).map(|(_, required)| *required);
+        of_policy.or_else(|| may_pass(code).then_some(Self::SenderConstraint))
     }
 }
+
+/// The codes of scopes and requirements. All others that a shadow may let pass are those of the sender constraint.
+const OF_POLICY: [(Code, Required); 10] = [
+    (Code::ScopeInsufficient, Required::Scopes),
+    (Code::ClientRefused, Required::Clients),
+    (Code::SubjectMissing, Required::Subject),
+    (Code::TokenLifetimeExceeded, Required::TokenLifetime),
+    (Code::ClaimRefused, Required::Claims),
+    (Code::AuthorizationDetailsInsufficient, Required::AuthorizationDetails),
+    (Code::BodyTypeUnsupported, Required::AuthorizationDetails),
+    (Code::BodyUnreadable, Required::AuthorizationDetails),
+    (Code::AcrInsufficient, Required::Authentication),
+    (Code::AuthenticationTooOld, Required::Authentication),
+];
 
 /// The routes on which a call was permitted, and the requirements that refused one.
 #[derive(Default)]
@@ -107,7 +96,11 @@ impl Coverage {
         if found.decision == Decision::Permit {
             self.permitted.insert(route.name.clone());
         }
-        if let Some(required) = found.cause.as_ref().and_then(Required::of) {
+        let refused = match found.decision {
+            Decision::Refuse(code) => Some(code),
+            Decision::Permit | Decision::Preflight | Decision::Metadata => found.would_deny,
+        };
+        if let Some(required) = refused.and_then(Required::of) {
             self.refused.insert((route.name.clone(), required));
         }
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::code::Code;
 use fapi::credentials::Scheme;
 use fapi::dpop::DpopError;
 use fapi::message::Facts;
@@ -22,6 +23,7 @@ use fapi::permit::{Judged, Permit};
 use fapi::rejection::Cause;
 use fapi::route::Route;
 use fapi::sender::SenderError;
+use fapi::shadow::WouldDeny;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
 
@@ -57,17 +59,25 @@ pub(super) fn run(files: &[PathBuf], config: Config) -> Result<(String, bool), F
     let (mut text, mut held, mut coverage) = (String::new(), 0_usize, Coverage::default());
     for ((file, test), found) in tests.iter().zip(found.iter().flatten()) {
         coverage.note(found);
-        if found.decision == test.expected {
+        if found.decision == test.expected && found.would_deny == test.would_deny {
             held = held.saturating_add(1);
             continue;
         }
-        let (expected, got) = (test.expected.as_str(), found.decision.as_str());
+        let (expected, got) = (said(test.expected, test.would_deny), said(found.decision, found.would_deny));
         let why = found.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let _ = writeln!(text, "{}:{}: {}: expected {expected}, got {got}{why}", file.display(), test.line, test.name);
     }
     let _ = writeln!(text, "{held} of {} policy tests hold", tests.len());
     text.push_str(&coverage.text(stage.generation.gateway.routes.iter()));
     Ok((text, held == tests.len()))
+}
+
+/// A decision, and what it would be without the shadow of its route.
+fn said(decision: Decision, would_deny: Option<Code>) -> String {
+    match would_deny {
+        Some(code) => format!("{} in shadow, which would be {code}", decision.as_str()),
+        None => decision.as_str().to_owned(),
+    }
 }
 
 /// The tests of all files, or all of their problems.
@@ -93,6 +103,8 @@ fn read<'f>(files: &'f [PathBuf], config: &Config) -> Result<Vec<(&'f PathBuf, P
 /// What the gateway decided on a call.
 struct Found {
     decision: Decision,
+    /// The code of the refusal that was not carried out.
+    would_deny: Option<Code>,
     /// What was wrong.
     why: Option<String>,
     /// The route, once one matched.
@@ -160,9 +172,10 @@ impl Stage {
     /// Takes a request through the line.
     async fn take(&self, test: &PolicyTest, request: &Parts, now: UnixTime) -> Found {
         let gateway = &self.generation.gateway;
-        let decided = |decision, route| Found { decision, why: None, route, cause: None };
+        let decided = |decision, route| Found { decision, would_deny: None, why: None, route, cause: None };
         let refused = |cause: Cause, route| Found {
             decision: Decision::Refuse(cause.code()),
+            would_deny: None,
             why: Some(cause.to_string()),
             route,
             cause: Some(cause),
@@ -183,7 +196,11 @@ impl Stage {
             Err(rejection) => return refused(rejection.cause().clone(), rejection.seen().route.clone()),
         };
         match self.redeem(judged, test.call.body.as_deref().unwrap_or_default(), now).await {
-            Ok(permit) => decided(Decision::Permit, Some(permit.route().clone())),
+            Ok(permit) => Found {
+                would_deny: permit.would_deny().map(WouldDeny::code),
+                why: permit.would_deny().map(|noted| noted.detail().to_owned()),
+                ..decided(Decision::Permit, Some(permit.route().clone()))
+            },
             Err(cause) => refused(cause, seen.route),
         }
     }

@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod cors;
 mod dpop;
+mod enforce;
 mod errors;
 mod files;
 mod forward;

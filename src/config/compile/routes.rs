@@ -13,6 +13,7 @@ use http::Method;
 
 use super::Build;
 use super::cors::{Place, describe_cors};
+use super::enforce;
 use super::errors::{ErrorFormats, format_name};
 use super::issuers::name_of;
 use super::rate_limits::describe_rate_limits;
@@ -239,6 +240,7 @@ impl Build<'_> {
             let surplus = [
                 ("profile", entry.profile.is_some()),
                 ("require", entry.require.is_some()),
+                ("enforce", entry.enforce.is_some()),
                 ("issuers", entry.issuers.is_some()),
                 ("sender_constraint", entry.sender_constraint.is_some()),
                 ("dpop", entry.dpop.is_some()),
@@ -271,6 +273,7 @@ impl Build<'_> {
             }
         };
         let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern);
+        let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
@@ -285,6 +288,10 @@ impl Build<'_> {
                 let policy = match unsaid.profile {
                     Some(Profile::Fapi1Advanced) => policy.with_fapi1(self.fapi1(entry)),
                     Some(Profile::Fapi2Security) | None => policy,
+                };
+                let policy = match shadow? {
+                    Some(shadow) => policy.with_shadow(shadow),
+                    None => policy,
                 };
                 let policy = match max_age? {
                     Some(max_age) => policy.with_introspection_max_age(max_age),
@@ -457,7 +464,10 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
             let requires = policy.requirements().to_string();
             let requires = if requires.is_empty() { requires } else { format!("; require: {requires}") };
             let profile = entry.profile.map(|own| format!("; profile: {}", own.named().as_str())).unwrap_or_default();
-            format!("scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}")
+            let enforce = enforce::describe(entry.enforce.as_ref());
+            format!(
+                "scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}{enforce}"
+            )
         }
         Requirement::Public => "public".to_owned(),
     };

@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, NonceMode, Profile, RateLimit, Require};
+use super::{Cors, Enforce, NonceMode, Profile, RateLimit, Require};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -134,6 +134,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) profile: Option<Profile>,
     /// What a token needs beside its scopes. Default: nothing.
     pub(in crate::config) require: Option<Require>,
+    /// From when on `sender_constraint`, `scopes` and `require` are enforced. Default: at once.
+    pub(in crate::config) enforce: Option<Enforce>,
     /// The bindings of a token to its sender that are accepted. Default: certificate and dpop; with
     /// `profile: fapi1-advanced`, certificate.
     #[schemars(length(min = 1))]

@@ -32,6 +32,8 @@ pub struct PolicyTest {
     pub token: Option<GivenToken>,
     /// What has to be decided.
     pub expected: Decision,
+    /// What would be decided, if the route were not in shadow.
+    pub would_deny: Option<Code>,
 }
 
 /// A request.
@@ -160,10 +162,14 @@ impl Reader<'_> {
     }
 
     fn test(&mut self, at: &KeyPath, entry: Entry) -> Option<PolicyTest> {
-        let Entry { name, like, given, expect, at: time } = entry;
+        let Entry { name, like, given, expect, would_deny, at: time } = entry;
         let name = self.needed(&at.key("name"), name, "say in a few words what the test shows");
         let expected = self.needed(&at.key("expect"), expect, "write `permit`, or the code of the refusal");
         let expected = expected.and_then(|text| self.decision(&at.key("expect"), &text));
+        let would_deny = match would_deny {
+            None => Some(None),
+            Some(code) => self.would_deny(&at.key("would_deny"), &code, expected).map(Some),
+        };
         let time = match time {
             None => Some(None),
             Some(text) => self.time(&at.key("at"), &text).map(Some),
@@ -196,7 +202,24 @@ impl Reader<'_> {
             }
         };
         let line = self.report.error_to_come(at).line;
-        Some(PolicyTest { name: name?, line, at: time?, call: call?, token: token?, expected: expected? })
+        let (name, expected, would_deny) = (name?, expected?, would_deny?);
+        Some(PolicyTest { name, line, at: time?, call: call?, token: token?, expected, would_deny })
+    }
+
+    /// The code with which a call that is permitted would have been refused.
+    fn would_deny(&mut self, at: &KeyPath, text: &str, expected: Option<Decision>) -> Option<Code> {
+        if expected.is_some_and(|expected| expected != Decision::Permit) {
+            self.report
+                .problem(at, "only a call that is permitted in shadow has it; write `expect: permit`, or remove it");
+            return None;
+        }
+        match self.decision(at, text)? {
+            Decision::Refuse(code) => Some(code),
+            Decision::Permit | Decision::Preflight | Decision::Metadata => {
+                self.report.problem(at, "expected a code of docs/reference/codes.md");
+                None
+            }
+        }
     }
 
     /// The call of a test before this one.

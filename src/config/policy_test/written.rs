@@ -19,6 +19,7 @@ pub(super) struct Entry {
     pub(super) like: Option<String>,
     pub(super) given: Option<Given>,
     pub(super) expect: Option<String>,
+    pub(super) would_deny: Option<String>,
     pub(super) at: Option<String>,
 }
 

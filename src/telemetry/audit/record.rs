@@ -143,8 +143,11 @@ struct Line<'a> {
     decision: &'static str,
     /// `ok`, or one of the codes.
     code: &'static str,
-    /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong.
+    /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong. Beside `would_deny` it is the
+    /// reason for that, unless something else went wrong later.
     detail: Option<String>,
+    /// The code with which the request would have been refused, if its route were not in shadow; null if it would not have been.
+    would_deny: Option<&'static str>,
     /// The `name` of the token's issuer, once the token was verified or its issuer was asked about it, also if it was refused then.
     issuer: Option<&'a str>,
     /// The token's `client_id`, once the token was verified or its issuer called it active.
@@ -275,9 +278,12 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         route: seen.route.as_ref().map(|route| &*route.name),
         decision,
         code,
+        would_deny: seen.would_deny.as_ref().map(|would_deny| would_deny.code().as_str()),
         detail: match &exchange.outcome {
             Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
-            Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Pending => None,
+            Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Pending => {
+                seen.would_deny.as_ref().map(|would_deny| would_deny.detail().to_owned())
+            }
         },
         issuer: token.map(|token| &**token.issuer()).or(named.map(|named| &*named.issuer)),
         client_id: claims
@@ -323,6 +329,7 @@ impl Line<'_> {
             decision,
             code,
             detail,
+            would_deny,
             issuer,
             client_id,
             subject,

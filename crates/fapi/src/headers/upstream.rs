@@ -95,7 +95,9 @@ pub fn to_upstream(
     }
     if let Some(token) = permit.token() {
         for (claim, name) in &forward.claims {
-            if let Some(value) = token.claims().get(claim).and_then(claim_value) {
+            // Nothing that is forwarded says that a token is bound if that is not proven.
+            let is_unproven = **claim == *"cnf" && token.confirmation().is_none();
+            if let Some(value) = token.claims().get(claim).filter(|_| !is_unproven).and_then(claim_value) {
                 headers.insert(name.clone(), value);
             }
         }

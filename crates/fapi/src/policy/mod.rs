@@ -36,6 +36,7 @@ pub use value::Scalar;
 
 use crate::UnixTime;
 use crate::credentials::Scheme;
+use crate::shadow::Shadow;
 use crate::token::Claims;
 
 /// When a route requires a nonce (RFC 9449 §9).
@@ -64,6 +65,7 @@ pub struct Policy {
     introspection_max_age: Option<Duration>,
     requirements: Requirements,
     fapi1: Option<Fapi1>,
+    shadow: Option<Shadow>,
 }
 
 /// What a route requires beside scopes, all of it; by default, nothing.
@@ -162,8 +164,8 @@ impl Policy {
         // BEAR-13: challenges come in the order DPoP, Bearer.
         schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
         schemes.dedup();
-        let (introspection_max_age, requirements, fapi1) = (None, Requirements::default(), None);
-        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age, requirements, fapi1 })
+        let (introspection_max_age, requirements) = (None, Requirements::default());
+        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age, requirements, fapi1: None, shadow: None })
     }
 
     /// The issuers whose tokens it accepts.
@@ -196,6 +198,17 @@ impl Policy {
     #[must_use]
     pub fn with_requirements(self, requirements: Requirements) -> Self {
         Self { requirements, ..self }
+    }
+
+    /// The policy, of which nothing is enforced before the end of a shadow.
+    #[must_use]
+    pub fn with_shadow(self, shadow: Shadow) -> Self {
+        Self { shadow: Some(shadow), ..self }
+    }
+
+    /// Until when it is not enforced, if it is in shadow or was.
+    pub const fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_ref()
     }
 
     /// What it requires beside scopes.

@@ -1,0 +1,297 @@
+//! Requirements that are judged and not enforced yet: a route in shadow notes what it would refuse, and lets it pass.
+//!
+//! Only what a route itself requires of a token can be left to a [`Shadow`]: its sender constraint, its scopes and its
+//! requirements. [`may_pass`] has the list of codes for the first of them; a policy is about nothing else. A token that is missing, forged, expired, revoked or for another resource is
+//! refused as ever, and so is a message with two readings.
+//!
+//! Nothing that a request has leads here. An [`InShadow`] is made of the policy of the route and the time alone:
+//!
+//! ```compile_fail
+//! let pass = fapi::shadow::InShadow(()); // the field is private
+//! ```
+
+use std::fmt;
+
+use crate::UnixTime;
+use crate::code::Code;
+use crate::token::Claims;
+
+/// Until when a route notes what it would refuse, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    end: UnixTime,
+    clients: Vec<Box<str>>,
+}
+
+impl Shadow {
+    /// For every client, before this time.
+    pub const fn until(end: UnixTime) -> Self {
+        Self { end, clients: Vec::new() }
+    }
+
+    /// For these clients alone, by their `client_id`; for every client, if there are none.
+    #[must_use]
+    pub fn of_clients(self, clients: Vec<Box<str>>) -> Self {
+        Self { clients, ..self }
+    }
+
+    /// The first second that is not in shadow.
+    pub const fn end(&self) -> UnixTime {
+        self.end
+    }
+
+    /// The clients that it is for; empty for all.
+    pub fn clients(&self) -> &[Box<str>] {
+        &self.clients
+    }
+
+    /// Whether it has not ended, whoever asks.
+    pub(crate) fn at(&self, now: UnixTime) -> Option<InShadow> {
+        (now < self.end).then_some(InShadow(()))
+    }
+
+    /// Whether it is for the client of these claims, which are those of an authentic token.
+    pub(crate) fn is_for(&self, claims: &Claims) -> bool {
+        let client = || claims.text("client_id");
+        self.clients.is_empty() || client().is_some_and(|client| self.clients.iter().any(|known| **known == *client))
+    }
+}
+
+/// That the route of a request is in shadow now.
+#[derive(Clone, Copy, Debug)]
+pub struct InShadow(());
+
+/// A refusal that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WouldDeny {
+    code: Code,
+    detail: Box<str>,
+}
+
+impl WouldDeny {
+    /// What is noted in place of a refusal for this reason; `None` if nobody may pass with it.
+    pub(crate) fn instead_of(code: Code, why: &dyn fmt::Display, _: InShadow) -> Option<Self> {
+        may_pass(code).then(|| Self { code, detail: why.to_string().into() })
+    }
+
+    /// What is noted in place of a refusal by the policy of the route, which is about nothing else.
+    pub(crate) fn by_policy(code: Code, why: &dyn fmt::Display, _: InShadow) -> Self {
+        Self { code, detail: why.to_string().into() }
+    }
+
+    /// A body that was not read, and so not compared with the token.
+    pub(crate) fn body_unread(_: InShadow) -> Self {
+        let detail = "the body is too long to be compared with the token, or does not say how long it is";
+        Self { code: Code::BodyTooLarge, detail: detail.into() }
+    }
+
+    /// The code of the refusal.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The reason, for operators: what the audit of the refusal would have as `detail`.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+/// The codes that a [`WouldDeny`] may have: those that [`may_pass`], that of a body that was not read, and that of
+/// `authorization_details` that are malformed where the policy asks for them.
+pub fn noted_codes() -> impl Iterator<Item = Code> {
+    let by_policy = [Code::BodyTooLarge, Code::TokenClaimMalformed];
+    Code::ALL.iter().copied().filter(move |code| may_pass(*code) || by_policy.contains(code))
+}
+
+/// Whether a request that is refused with this code passes on a route in shadow, whichever step refuses it: the whole list.
+pub const fn may_pass(code: Code) -> bool {
+    match code {
+        // The sender constraint: nothing shows that the client is the one that the token was issued to.
+        Code::SchemeUnsupported
+        | Code::TokenUnbound
+        | Code::ConfirmationEmpty
+        | Code::ConfirmationSha1
+        | Code::ConfirmationHex
+        | Code::ConfirmationPadded
+        | Code::ConfirmationStandardBase64
+        | Code::ConfirmationMalformed
+        | Code::ConfirmationUnsupported
+        | Code::CertificateMissing
+        | Code::CertificateExpired
+        | Code::CertificateMismatch
+        | Code::DpopTokenAsBearer
+        | Code::DpopTokenUnbound
+        | Code::DpopMissing
+        | Code::DpopRepeated
+        | Code::DpopMalformed
+        | Code::DpopTypeWrong
+        | Code::DpopAlgorithmRefused
+        | Code::DpopKeyPrivate
+        | Code::DpopKeyRefused
+        | Code::DpopSignatureInvalid
+        | Code::DpopClaimMissing
+        | Code::DpopClaimMalformed
+        | Code::DpopMethodMismatch
+        | Code::DpopUriMismatch
+        | Code::DpopNonceRequired
+        | Code::DpopStale
+        | Code::DpopAthMismatch
+        | Code::DpopKeyMismatch
+        | Code::DpopReplayed
+        | Code::ReplayShareExceeded
+        | Code::ReplayLogUnavailable => true,
+        // The scopes, and what stands under `require`.
+        Code::ScopeInsufficient
+        | Code::ClientRefused
+        | Code::SubjectMissing
+        | Code::TokenLifetimeExceeded
+        | Code::ClaimRefused
+        | Code::AuthorizationDetailsInsufficient
+        | Code::BodyTypeUnsupported
+        | Code::BodyUnreadable
+        | Code::AcrInsufficient
+        | Code::AuthenticationTooOld => true,
+        // The message, the connection, the target and the credentials.
+        Code::FramingAmbiguous
+        | Code::HeaderMalformed
+        | Code::HeaderTooLarge
+        | Code::TargetTooLong
+        | Code::BodyTooLarge
+        | Code::HeaderTimeout
+        | Code::BodyTimeout
+        | Code::BodyMalformed
+        | Code::ClientGone
+        | Code::ClientStalled
+        | Code::ExchangeTimeout
+        | Code::HostMissing
+        | Code::HostMalformed
+        | Code::HostUnknown
+        | Code::ConnectionOutdated
+        | Code::MethodRefused
+        | Code::ForwardedCertificateRepeated
+        | Code::ForwardedCertificateMalformed
+        | Code::PathAmbiguous
+        | Code::RouteNotFound
+        | Code::MethodNotAllowed
+        | Code::CredentialsMissing
+        | Code::CredentialsInQuery
+        | Code::CredentialsRepeated
+        | Code::CredentialsMalformed
+        | Code::AuthDateMalformed
+        | Code::CustomerIpAddressMalformed
+        | Code::RateLimited => false,
+        // The token itself.
+        Code::TokenTooLarge
+        | Code::TokenMalformed
+        | Code::TokenEncrypted
+        | Code::TokenCriticalHeader
+        | Code::TokenKeySupplied
+        | Code::TokenAlgorithmRefused
+        | Code::TokenTypeWrong
+        | Code::TokenIssuerUnknown
+        | Code::TokenKeyUnknown
+        | Code::TokenKeyWeak
+        | Code::TokenSignatureInvalid
+        | Code::TokenClaimMissing
+        | Code::TokenClaimMalformed
+        | Code::TokenAudienceMismatch
+        | Code::TokenExpired
+        | Code::TokenNotYetValid
+        | Code::TokenIssuedInFuture
+        | Code::TokenInactive
+        | Code::TokenRevoked => false,
+        // The gateway, the issuer and the upstream.
+        Code::KeysUnavailable
+        | Code::IntrospectionUnavailable
+        | Code::IntrospectionShareExceeded
+        | Code::ShareExceeded
+        | Code::UpstreamShareExceeded
+        | Code::Overloaded
+        | Code::UpstreamOverloaded
+        | Code::AuditUnavailable
+        | Code::GatewayStopped
+        | Code::UpstreamUnreachable
+        | Code::UpstreamTimeout
+        | Code::UpstreamInvalid
+        | Code::Internal => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::introspected;
+
+    const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    #[test]
+    fn nobody_passes_without_a_good_token_in_a_message_with_one_reading() {
+        let passing: Vec<&str> = Code::ALL.iter().filter(|code| may_pass(**code)).map(|code| code.as_str()).collect();
+        let beside_proofs = [
+            "scheme_unsupported",
+            "token_unbound",
+            "confirmation_empty",
+            "confirmation_sha1",
+            "confirmation_hex",
+            "confirmation_padded",
+            "confirmation_standard_base64",
+            "confirmation_malformed",
+            "confirmation_unsupported",
+            "certificate_missing",
+            "certificate_expired",
+            "certificate_mismatch",
+            "scope_insufficient",
+            "client_refused",
+            "subject_missing",
+            "token_lifetime_exceeded",
+            "claim_refused",
+            "authorization_details_insufficient",
+            "body_type_unsupported",
+            "body_unreadable",
+            "acr_insufficient",
+            "authentication_too_old",
+            "replay_share_exceeded",
+            "replay_log_unavailable",
+        ];
+        for code in Code::ALL.iter().map(|code| code.as_str()) {
+            let expected = code.starts_with("dpop_") || beside_proofs.contains(&code);
+            assert_eq!(passing.contains(&code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_shadow_ends() {
+        let shadow = Shadow::until(NOW);
+        assert!(shadow.at(UnixTime(NOW.0 - 1)).is_some()); // control
+        for ended in [NOW, NOW.plus(1), UnixTime(u64::MAX)] {
+            assert!(shadow.at(ended).is_none(), "{ended}");
+        }
+    }
+
+    #[test]
+    fn a_shadow_for_some_clients_is_for_no_other() {
+        let token = |client: &serde_json::Value| {
+            introspected(&json!({ "active": true, "token_type": "Bearer", "client_id": client }), NOW)
+        };
+        let is_for = |shadow: &Shadow, client: serde_json::Value| shadow.is_for(token(&client).claims_at(NOW).unwrap());
+        let all = Shadow::until(NOW);
+        let one = all.clone().of_clients(vec!["tpp-1".into()]);
+        assert!(is_for(&all, json!("tpp-2")) && is_for(&one, json!("tpp-1"))); // control
+        for other in ["tpp-2", "tpp-11", "TPP-1"] {
+            assert!(!is_for(&one, json!(other)), "{other}");
+        }
+        let nobody = introspected(&json!({ "active": true, "token_type": "Bearer" }), NOW);
+        assert!(!one.is_for(nobody.claims_at(NOW).unwrap()));
+    }
+
+    #[test]
+    fn what_may_not_pass_is_not_noted_either() {
+        let shadow = Shadow::until(NOW.plus(1)).at(NOW).unwrap();
+        let noted =
+            |code| WouldDeny::instead_of(code, &"why", shadow).map(|would| (would.code(), would.detail().to_owned()));
+        assert_eq!(noted(Code::ScopeInsufficient), Some((Code::ScopeInsufficient, "why".to_owned()))); // control
+        assert_eq!(noted(Code::TokenExpired), None);
+    }
+}
