@@ -1,8 +1,8 @@
 //! Requirements that are judged and not enforced yet: a route in shadow notes what it would refuse, and lets it pass.
 //!
 //! Only what a route itself requires of a token can be left to a [`Shadow`]: its sender constraint, its scopes and its
-//! requirements. [`may_pass`] has the list of codes for the first of them; a policy is about nothing else. A token that is missing, forged, expired, revoked or for another resource is
-//! refused as ever, and so is a message with two readings.
+//! requirements. [`may_pass`] has the list of codes for the first of them; a policy is about nothing else. A token that is
+//! missing, forged, expired, revoked or for another resource is refused as ever, and so is a message with two readings.
 //!
 //! Nothing that a request has leads here. An [`InShadow`] is made of the policy of the route and the time alone:
 //!
