@@ -30,6 +30,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
             let arrived = buffer.filled().len().saturating_sub(before);
             self.received = self.received.saturating_add(arrived as u64);
             if self.received > self.sent.saturating_add(ALLOWANCE) {
+                // Whoever gets an error has read nothing.
+                buffer.set_filled(before);
                 return Poll::Ready(Err(io::Error::other("it says more than it was asked")));
             }
         }

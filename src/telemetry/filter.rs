@@ -92,7 +92,7 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 19] = [
     "admin",
     "certificate",
     "clock",
@@ -103,9 +103,11 @@ const PARTS: [&str; 17] = [
     "generation",
     "issuer",
     "proxy",
+    "rate_limits",
     "replay",
     "resource",
     "server",
+    "store",
     "sync",
     "telemetry",
     "upstream",
