@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "connect")]
     without_files: bool,
     /// Print each rule of the profile: its clause, its setting, where it is enforced, and whether it is waived.
-    #[arg(long, conflicts_with_all = ["print_effective", "connect"])]
+    #[arg(long, conflicts_with_all = ["print_effective", "connect", "tests"])]
     profile_report: bool,
     /// The form of that report: for people, or one JSON object.
     #[arg(long, value_enum, default_value_t = Format::Text, requires = "profile_report")]
@@ -89,7 +89,10 @@ fn load(arguments: &Arguments) -> Result<(Outline, Config), ConfigErrors> {
     };
     let mut outline = config.outline();
     outline.warnings.extend(config.shadows(now));
-    if !arguments.without_files {
+    if arguments.without_files {
+        let over = config.judge_waivers(now, &[]).err();
+        outline.warnings.extend(over.iter().map(ConfigErrors::in_one_line));
+    } else {
         outline.warnings.extend(config.judge(now)?.into_iter().chain(descriptors::shortage(&config)));
     }
     Ok((outline, config))

@@ -69,6 +69,12 @@ impl<'o> Report<'o> {
                 self.rule_in_text(&mut out, rule, &routes);
             }
         }
+        if !self.outline.shadows.is_empty() {
+            let _ = writeln!(out, "In shadow, the binding of tokens, their scopes and `require` refuse nobody yet:");
+            self.outline.shadows.iter().for_each(|line| {
+                let _ = writeln!(out, "  {line}");
+            });
+        }
         out.truncate(out.trim_end().len());
         out.push('\n');
         out
@@ -108,7 +114,7 @@ impl<'o> Report<'o> {
             let rules: Vec<Value> = profile.rules().iter().map(|rule| self.rule_in_json(rule, &routes)).collect();
             json!({ "profile": profile.as_str(), "version": profile.version(), "routes": routes, "rules": rules })
         });
-        json!({ "profiles": profiles.collect::<Vec<_>>() })
+        json!({ "profiles": profiles.collect::<Vec<_>>(), "shadows": self.outline.shadows })
     }
 
     fn rule_in_json(&self, rule: &Rule, routes: &[&str]) -> Value {

@@ -144,6 +144,8 @@ pub struct Outline {
     pub profiles: Vec<(String, Profile)>,
     /// The rules of the profile that are suspended for a while.
     pub waivers: Vec<Waiver>,
+    /// One line for each route whose requirements are in shadow.
+    pub shadows: Vec<String>,
 }
 
 impl Outline {
@@ -238,6 +240,7 @@ impl Config {
             effective: self.effective.clone(),
             profiles: all.chain(self.route_profiles.iter().cloned()).collect(),
             waivers: self.waivers.clone(),
+            shadows: self.shadowed(),
         }
     }
 

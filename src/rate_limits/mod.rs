@@ -1,7 +1,7 @@
 //! How fast requests may come to a route: from one address before anything is verified; of one sender, one client and one
 //! issuer once the token is.
 //!
-//! A request that is refused counts for nothing: neither for the limit that refuses it nor for those that were taken with
+//! A request that a limit refuses counts neither for that limit nor for those that were taken together with
 //! it. They are taken from the narrowest to the widest, so that one client does not use up what all clients of its issuer
 //! share.
 

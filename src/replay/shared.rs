@@ -61,15 +61,14 @@ impl SharedLog {
     async fn insert(&self, proof: &ProofId, forget_after: UnixTime, now: UnixTime) -> Result<bool, NoAnswer> {
         let key = format!("{}p:{}", self.store.settings().prefix, BASE64URL_NOPAD.encode(proof.as_bytes()));
         let milliseconds = forget_after.since(now).saturating_add(CLOCKS).saturating_mul(1000);
-        let answer = self.store.ask(cmd("SET").arg(key).arg("").arg("NX").arg("PX").arg(milliseconds)).await?;
-        if answer == Value::Okay {
-            return Ok(true);
-        }
-        if answer == Value::Nil {
-            return Ok(false);
-        }
-        self.store.distrust();
-        Err(NoAnswer::Nonsense)
+        let mut question = cmd("SET");
+        question.arg(key).arg("").arg("NX").arg("PX").arg(milliseconds);
+        let first = |answer: &Value| match (*answer == Value::Okay, *answer == Value::Nil) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            (false, false) => None,
+        };
+        self.store.ask(&question, first).await
     }
 }
 

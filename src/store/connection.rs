@@ -141,7 +141,8 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
     let found = text(ask(asking, cmd("GET").arg(&key)).await?).ok_or(ConnectError::Nonsense("GET"))?;
     let began = found.split_once(' ').filter(|(of, _)| *of == run).and_then(|(_, began)| began.parse::<u64>().ok());
     match began {
-        Some(began) => Ok(Duration::from_secs(now.saturating_sub(began))),
+        // Both are whole seconds, rounded down.
+        Some(began) => Ok(Duration::from_secs(now.saturating_sub(began).saturating_sub(1))),
         None => {
             ask(asking, cmd("SET").arg(&key).arg(&value)).await?;
             Ok(Duration::ZERO)

@@ -31,9 +31,6 @@ pub struct Store {
     clock: Clock,
     standing: ArcSwap<Standing>,
     in_flight: Semaphore,
-    /// How many questions in a row had no answer.
-    failures: AtomicU32,
-    given_up: Notify,
     /// What carries the questions, while there is a connection. Held by whoever keeps that; a reload has another do so.
     driver: Mutex<Option<JoinHandle<()>>>,
     observer: Arc<dyn Observer>,
@@ -102,7 +99,15 @@ impl fmt::Display for NoAnswer {
 
 enum Standing {
     Down(Arc<str>),
-    Up { asking: MultiplexedConnection, since: Since },
+    Up { asking: MultiplexedConnection, trust: Arc<Trust>, since: Since },
+}
+
+/// Whether a connection is still trusted. What is asked on one says nothing of the next.
+#[derive(Default)]
+struct Trust {
+    /// How many questions in a row had no answer.
+    failures: AtomicU32,
+    given_up: Notify,
 }
 
 /// Since when a server has kept every entry.
@@ -123,8 +128,6 @@ impl Store {
             clock,
             standing: ArcSwap::from_pointee(Standing::Down("it has not been connected to yet".into())),
             in_flight,
-            failures: AtomicU32::new(0),
-            given_up: Notify::new(),
             driver: Mutex::default(),
             observer,
             resource,
@@ -147,13 +150,13 @@ impl Store {
         }
     }
 
-    /// Asks a question, and waits a short time for the answer.
+    /// Asks a question, waits a short time for the answer, and reads it; an answer that `read` cannot read ends the connection.
     ///
     /// # Errors
     /// [`NoAnswer`]. The server may have done what it was asked all the same, unless it said that it did not.
-    pub async fn ask(&self, question: &Cmd) -> Result<Value, NoAnswer> {
+    pub async fn ask<T>(&self, question: &Cmd, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, NoAnswer> {
         let began = Moment::now();
-        let answer = self.answer(question).await;
+        let answer = self.answer(question, read).await;
         let outcome = match &answer {
             Ok(_) => Outcome::Answered,
             Err(NoAnswer::Timeout) => Outcome::Timeout,
@@ -165,44 +168,42 @@ impl Store {
         answer
     }
 
-    async fn answer(&self, question: &Cmd) -> Result<Value, NoAnswer> {
+    async fn answer<T>(&self, question: &Cmd, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, NoAnswer> {
         let standing = self.standing.load_full();
-        let mut asking = match &*standing {
-            Standing::Up { asking, .. } => asking.clone(),
+        let (mut asking, trust) = match &*standing {
+            Standing::Up { asking, trust, .. } => (asking.clone(), trust),
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
         let answer = timeout(self.settings.timeout, asking.send_packed_command(question)).await;
         match answer.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => {
-                self.failures.store(0, Ordering::Relaxed);
-                Ok(value)
+                trust.failures.store(0, Ordering::Relaxed);
+                read(&value).ok_or_else(|| {
+                    trust.given_up.notify_one();
+                    NoAnswer::Nonsense
+                })
             }
             Ok(Err(error)) => match error.code() {
                 // Asked again, it would say the same, and so would another connection.
                 Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS")) => Err(NoAnswer::Refused(code.into())),
                 // Another server may have taken over, or this one may be on its way.
                 Some(code) => {
-                    self.given_up.notify_one();
+                    trust.given_up.notify_one();
                     Err(NoAnswer::Refused(shown(code)))
                 }
                 None => {
-                    self.given_up.notify_one();
+                    trust.given_up.notify_one();
                     Err(NoAnswer::Broken)
                 }
             },
             Err(_) => {
-                if self.failures.fetch_add(1, Ordering::Relaxed) >= PATIENCE {
-                    self.given_up.notify_one();
+                if trust.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= PATIENCE {
+                    trust.given_up.notify_one();
                 }
                 Err(NoAnswer::Timeout)
             }
         }
-    }
-
-    /// Gives up the connection, whose answers cannot be used.
-    pub fn distrust(&self) {
-        self.given_up.notify_one();
     }
 
     /// Waits until there is a connection.
@@ -218,9 +219,16 @@ impl Store {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(running) = &mut *driver {
+                let standing = self.standing.load_full();
+                let given_up = async {
+                    match &*standing {
+                        Standing::Up { trust, .. } => trust.given_up.notified().await,
+                        Standing::Down(_) => {}
+                    }
+                };
                 tokio::select! {
                     _ = &mut *running => {}
-                    () = self.given_up.notified() => running.abort(),
+                    () = given_up => running.abort(),
                 }
                 *driver = None;
                 self.stands_down("the connection to it broke, or was given up");
@@ -242,9 +250,8 @@ impl Store {
 
     fn stands_up(&self, connection: Connection) -> JoinHandle<()> {
         let Connection { asking, driver, kept_for } = connection;
-        self.failures.store(0, Ordering::Relaxed);
         let since = Since { noted: self.clock.monotonic(), kept_for };
-        self.standing.store(Arc::new(Standing::Up { asking, since }));
+        self.standing.store(Arc::new(Standing::Up { asking, trust: Arc::default(), since }));
         self.resource.succeeded();
         self.observer.connected(true);
         tracing::info!(store = &*self.settings.name, "the store is in use");
@@ -279,7 +286,7 @@ fn jittered(pause: Duration) -> Duration {
 /// How long connecting may take, until the server is known.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How many questions in a row may go without an answer before the connection is given up.
+/// After how many questions in a row without an answer the connection is given up.
 const PATIENCE: u32 = 8;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

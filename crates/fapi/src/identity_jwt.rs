@@ -102,7 +102,9 @@ impl IdentityJwt {
         token.extend(object(["iat", "exp"].into_iter().filter_map(number)));
         claims.extend(object([("token", Value::Object(token))]));
         let forwarded = facts.forwarded.iter().filter_map(|(claim, _)| {
-            let value = facts.claims.get(claim).filter(|value| !value.is_null())?;
+            // Nothing that is signed says that a token is bound if that is not proven.
+            let is_unproven = **claim == *"cnf" && facts.confirmation.is_none();
+            let value = facts.claims.get(claim).filter(|value| !is_unproven && !value.is_null())?;
             Some((&**claim, value.clone()))
         });
         let forwarded = object(forwarded);

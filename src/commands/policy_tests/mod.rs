@@ -133,6 +133,8 @@ impl Stage {
         config.upstreams.clear();
         config.replay_store = None;
         config.stores.clear();
+        // The clock of the tests stands still, and all of them are by one client.
+        config.rate_limits.routes.clear();
         for issuer in &mut config.issuers {
             // Nobody is asked: an introspected token is one whose issuer would say the same.
             issuer.introspection = None;

@@ -50,8 +50,9 @@ impl Build<'_> {
         let servers_at = at.key("servers");
         let servers =
             self.list(&servers_at, entry.servers.as_deref(), "name its server, such as `rediss://redis.internal:6379`");
+        let has_password = entry.password_file.is_some();
         let server = servers.and_then(|servers| match servers {
-            [server] => self.store_server(&servers_at.index(0), server),
+            [server] => self.store_server(&servers_at.index(0), server, has_password),
             _ => {
                 let problem = "a store has one server, since Sentinel and Cluster are not supported by this version; name one that leads to the primary";
                 self.problem(&servers_at, problem);
@@ -106,9 +107,15 @@ impl Build<'_> {
         Some(settings)
     }
 
-    fn store_server(&mut self, at: &KeyPath, text: &str) -> Option<ServerAddress> {
+    fn store_server(&mut self, at: &KeyPath, text: &str, has_password: bool) -> Option<ServerAddress> {
         match store_address(text) {
             Ok(server) => {
+                if is_exposed(&server) && has_password {
+                    let problem =
+                        format!("the password would cross the network unencrypted to `{text}`; write `rediss://`");
+                    self.problem(at, problem);
+                    return None;
+                }
                 if is_exposed(&server) {
                     let warning = format!(
                         "what is asked at `{text}` leaves this machine without TLS; write `rediss://` if it can"

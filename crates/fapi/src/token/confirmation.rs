@@ -1,6 +1,6 @@
 //! The claim `cnf`: what a token is bound to (RFC 7800 §3.1, RFC 8705 §3.1, RFC 9449 §6.1).
 //!
-//! An unbound token cannot be represented, so no configuration can accept one (FAPI 2.0 §5.3.4 (5)).
+//! An unbound confirmation cannot be represented (FAPI 2.0 §5.3.4 (5)).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
