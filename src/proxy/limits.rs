@@ -155,7 +155,7 @@ pub(super) fn take_share(
     if place.count_for(holder, most) { Ok(()) } else { Err(ShareExceeded::Exchanges { most }) }
 }
 
-/// Whose the exchange is; `None` for somebody without a token, or without proof that it is his own, behind a proxy.
+/// Whose the exchange is; `None` for somebody without a token behind a proxy.
 fn holder(session: &Session, context: &Context, token: Option<&AcceptedToken>) -> Option<Holder> {
     match token.and_then(AcceptedToken::confirmation) {
         Some(Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _)) => {
@@ -163,8 +163,12 @@ fn holder(session: &Session, context: &Context, token: Option<&AcceptedToken>) -
         }
         Some(Confirmation::Key(key)) => Some(Holder::Key(*key.as_bytes())),
         None => match context.peer {
+            // Those who come with a token and do not prove that it is theirs are counted together, by the token.
             Peer::Forwarded(_)
-            | Peer::Anonymous(NoCertificate::NotForwarded | NoCertificate::ForwardedUntrusted { .. }) => None,
+            | Peer::Anonymous(NoCertificate::NotForwarded | NoCertificate::ForwardedUntrusted { .. }) => {
+                let id = token?.token().id().to_string();
+                Some(Holder::Key(fapi::sha256(id.as_bytes())))
+            }
             Peer::Certificate(_) | Peer::Anonymous(_) => {
                 Some(Holder::Address(ClientNetwork::of(connection(session)?.client_address)))
             }

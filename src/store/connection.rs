@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) driver: JoinHandle<()>,
     /// How long the server has kept every entry of these replicas, when the connection began.
     pub(super) kept_for: Duration,
+    /// The entry that says so.
+    pub(super) began: String,
 }
 
 /// Why there is no connection.
@@ -104,7 +106,7 @@ where
     let (mut asking, driving) = MultiplexedConnection::new_with_config(&info, Bounded::new(stream), config).await?;
     let driver = tokio::spawn(driving);
     match kept_for(&mut asking, settings).await {
-        Ok(kept_for) => Ok(Connection { asking, driver, kept_for }),
+        Ok((kept_for, began)) => Ok(Connection { asking, driver, kept_for, began }),
         Err(error) => {
             driver.abort();
             Err(error)
@@ -112,11 +114,12 @@ where
     }
 }
 
-/// How long the server has kept every entry of these replicas; zero if it may have lost some, as after a restart.
+/// How long the server has kept every entry of these replicas, and the entry that says so; zero if it may have lost some, as
+/// after a restart.
 ///
-/// An entry without an end says so: its value is the run of the server in which it was written, and when. Another run may have
+/// That entry has no end: its value is the run of the server in which it was written, in short, and when. Another run may have
 /// lost what was acknowledged before, as after a fail-over, and so has one without the entry.
-async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Result<Duration, ConnectError> {
+async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Result<(Duration, String), ConnectError> {
     let info = text(ask(asking, &cmd("INFO")).await?).ok_or(ConnectError::Nonsense("INFO"))?;
     let member = |name: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'));
     if member("role") != Some("master") {
@@ -131,23 +134,28 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
         None => return Err(ConnectError::Nonsense("INFO")),
     }
     let plain = |run: &&str| run.len() == 40 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let run = member("run_id").filter(plain).ok_or(ConnectError::Nonsense("INFO"))?;
+    let run = member("run_id").filter(plain).and_then(|run| run.get(..8)).ok_or(ConnectError::Nonsense("INFO"))?;
     let now = time(ask(asking, &cmd("TIME")).await?).ok_or(ConnectError::Nonsense("TIME"))?;
-    let key = format!("{}began", settings.prefix);
+    let key = began_key(settings);
     let value = format!("{run} {now}");
     if ask(asking, cmd("SET").arg(&key).arg(&value).arg("NX")).await? == Value::Okay {
-        return Ok(Duration::ZERO);
+        return Ok((Duration::ZERO, value));
     }
     let found = text(ask(asking, cmd("GET").arg(&key)).await?).ok_or(ConnectError::Nonsense("GET"))?;
     let began = found.split_once(' ').filter(|(of, _)| *of == run).and_then(|(_, began)| began.parse::<u64>().ok());
     match began {
         // Both are whole seconds, rounded down.
-        Some(began) => Ok(Duration::from_secs(now.saturating_sub(began).saturating_sub(1))),
+        Some(began) => Ok((Duration::from_secs(now.saturating_sub(began).saturating_sub(1)), found)),
         None => {
             ask(asking, cmd("SET").arg(&key).arg(&value)).await?;
-            Ok(Duration::ZERO)
+            Ok((Duration::ZERO, value))
         }
     }
+}
+
+/// The key of the entry that says since when a server keeps entries.
+pub(super) fn began_key(settings: &Settings) -> String {
+    format!("{}began", settings.prefix)
 }
 
 async fn ask(asking: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, ConnectError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Value};
+use redis::{Cmd, Value, cmd};
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -99,7 +99,7 @@ impl fmt::Display for NoAnswer {
 
 enum Standing {
     Down(Arc<str>),
-    Up { asking: MultiplexedConnection, trust: Arc<Trust>, since: Since },
+    Up { asking: MultiplexedConnection, trust: Arc<Trust>, since: Since, began: String },
 }
 
 /// Whether a connection is still trusted. What is asked on one says nothing of the next.
@@ -219,16 +219,9 @@ impl Store {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(running) = &mut *driver {
-                let standing = self.standing.load_full();
-                let given_up = async {
-                    match &*standing {
-                        Standing::Up { trust, .. } => trust.given_up.notified().await,
-                        Standing::Down(_) => {}
-                    }
-                };
                 tokio::select! {
                     _ = &mut *running => {}
-                    () = given_up => running.abort(),
+                    () = self.given_up() => running.abort(),
                 }
                 *driver = None;
                 self.stands_down("the connection to it broke, or was given up");
@@ -248,10 +241,38 @@ impl Store {
         }
     }
 
+    /// Waits until the connection is not to be used any more.
+    async fn given_up(&self) {
+        let standing = self.standing.load_full();
+        if let Standing::Up { asking, trust, began, .. } = &*standing {
+            tokio::select! {
+                () = trust.given_up.notified() => {}
+                () = self.forgets(asking.clone(), began) => {}
+            }
+        }
+    }
+
+    /// Waits until the server no longer says that it keeps entries since `began`, and so may have lost some: a connection outlives
+    /// that, as when everything is deleted, or comes from another server.
+    async fn forgets(&self, mut asking: MultiplexedConnection, began: &str) {
+        let mut question = cmd("GET");
+        question.arg(connection::began_key(&self.settings));
+        loop {
+            tokio::time::sleep(LOOKED_AFTER).await;
+            let answer = timeout(self.settings.timeout, asking.send_packed_command(&question)).await;
+            // What is no answer ends the connection where it is asked for more.
+            if let Ok(Ok(answer)) = answer
+                && answer != Value::BulkString(began.as_bytes().to_vec())
+            {
+                return;
+            }
+        }
+    }
+
     fn stands_up(&self, connection: Connection) -> JoinHandle<()> {
-        let Connection { asking, driver, kept_for } = connection;
+        let Connection { asking, driver, kept_for, began } = connection;
         let since = Since { noted: self.clock.monotonic(), kept_for };
-        self.standing.store(Arc::new(Standing::Up { asking, trust: Arc::default(), since }));
+        self.standing.store(Arc::new(Standing::Up { asking, trust: Arc::default(), since, began }));
         self.resource.succeeded();
         self.observer.connected(true);
         tracing::info!(store = &*self.settings.name, "the store is in use");
@@ -288,6 +309,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// After how many questions in a row without an answer the connection is given up.
 const PATIENCE: u32 = 8;
+
+/// How often it is asked whether it still knows since when it keeps entries.
+const LOOKED_AFTER: Duration = Duration::from_secs(1);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     /// The claims that another library verifies, for a token of which its issuer says this.
-    fn signed(answer: &Value, confirmation: &Confirmation, forwarded: &[(Box<str>, HeaderName)]) -> Value {
+    fn signed(answer: &Value, confirmation: Option<&Confirmation>, forwarded: &[(Box<str>, HeaderName)]) -> Value {
         let keys = keys();
         let token = introspected(answer, NOW);
         let claims = token.claims_at(NOW).unwrap();
@@ -164,7 +164,7 @@ mod tests {
             route: "all",
             token: &token,
             claims,
-            confirmation: Some(confirmation),
+            confirmation: confirmation,
             forwarded,
             interaction: "an-id",
             now: NOW,
@@ -191,7 +191,7 @@ mod tests {
         let forwarded = ["consent", "absent"].map(|claim| (claim.into(), HeaderName::from_static("x-token-consent")));
         let token = introspected(&answer, NOW);
         assert_eq!(
-            signed(&answer, &both, &forwarded),
+            signed(&answer, Some(&both), &forwarded),
             json!({
                 "iss": "https://api.example", "aud": "accounts", "iat": NOW.0, "exp": NOW.0 + 60,
                 "route": "all", "interaction_id": "an-id",
@@ -212,12 +212,23 @@ mod tests {
     #[test]
     fn what_a_token_does_not_have_is_left_out() {
         let key = Confirmation::Key(KeyThumbprint::from_bytes([2; 32]));
-        let claims = signed(&json!({ "active": true }), &key, &[]);
+        let claims = signed(&json!({ "active": true }), Some(&key), &[]);
         let mut members: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
         members.sort_unstable();
         assert_eq!(members, ["aud", "exp", "iat", "interaction_id", "iss", "route", "token"]);
         assert_eq!(claims["token"]["cnf"], json!({ "jkt": KeyThumbprint::from_bytes([2; 32]).to_string() }));
         assert_eq!(claims["token"].get("exp"), None);
+    }
+
+    #[test]
+    fn what_a_token_is_bound_to_is_not_signed_if_that_is_not_proven() {
+        let answer = json!({ "active": true, "cnf": { "jkt": KeyThumbprint::from_bytes([2; 32]).to_string() } });
+        let key = Confirmation::Key(KeyThumbprint::from_bytes([2; 32]));
+        let forwarded = [(Box::from("cnf"), HeaderName::from_static("x-token-cnf"))];
+        let unproven = signed(&answer, None, &forwarded);
+        assert!(unproven.get("claims").is_none() && unproven["token"].get("cnf").is_none(), "{unproven}");
+        let proven = signed(&answer, Some(&key), &forwarded); // control
+        assert!(proven["claims"]["cnf"].is_object() && proven["token"]["cnf"].is_object(), "{proven}");
     }
 
     proptest! {
@@ -231,7 +242,7 @@ mod tests {
             }
             let key = Confirmation::Key(KeyThumbprint::from_bytes([2; 32]));
             let forwarded = [(Box::from(name.as_str()), HeaderName::from_static("x-token-a"))];
-            let claims = signed(&answer, &key, &forwarded);
+            let claims = signed(&answer, Some(&key), &forwarded);
             prop_assert_eq!(&claims["iss"], "https://api.example");
             prop_assert_eq!(&claims["aud"], "accounts");
             prop_assert_eq!(&claims["exp"], NOW.0 + 60);

@@ -36,6 +36,13 @@ impl Build<'_> {
         let rule = self.waivable_rule(&at.key("rule"), entry, of, file, profile);
         let way_out = "say why the rule cannot hold yet, for those who read the log and the report";
         let reason = self.text(&at.key("reason"), entry.reason.as_deref(), way_out);
+        let reason = match reason {
+            Some(reason) if reason.contains(|character: char| character.is_control()) => {
+                self.problem(&at.key("reason"), "the reason is one line of printable text; write it so");
+                None
+            }
+            reason => reason,
+        };
         let until_at = at.key("until");
         let until = self.needed(&until_at, entry.until.as_ref(), "write the last day, such as `2027-03-31`").copied();
         if let (Some(since), Some(until)) = (entry.since, until)

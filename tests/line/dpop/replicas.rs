@@ -157,6 +157,20 @@ async fn a_store_that_has_lost_everything_asks_older_proofs_for_a_nonce() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_from_which_everything_was_deleted_counts_as_a_new_one() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    let used = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &used).await, ok());
+    assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
+    replicas.until(other, &refused("dpop_nonce_required")).await;
+    assert_eq!(replicas.judge(other, &used).await, refused("dpop_nonce_required"));
+    replicas.world.clock.advance(30);
+    replicas.until(other, &ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_gone_or_full_or_forgets_is_named() {
     let mut redis = Redis::start(&["--maxmemory", "10mb"]);
     let replicas = Replicas::start(&at(redis.port()), "").await;

@@ -147,6 +147,10 @@ impl Writer {
             if index > 0 {
                 self.text.push(',');
             }
+            if name.contains(['{', '}']) {
+                let problem = "a variable stands in a value, not in a name".to_owned();
+                self.errors.push(TemplateError { pointer: [&*self.pointer, &[name.clone()]].concat(), problem });
+            }
             self.text.push_str(&Value::from(name.as_str()).to_string());
             self.text.push(':');
             self.below(name.clone(), value);
@@ -244,7 +248,7 @@ mod tests {
         let template = template(&json!({
             "Code": "{status} {reason}",
             "Id": "{interaction_id}",
-            "a \"{status}\"": [{ "name": "{error_name}", "of": "\"{error}\"" }, 1.50, true, null, []],
+            "a \"name\"": [{ "name": "{error_name}", "of": "\"{error}\"" }, 1.50, true, null, []],
             "meta": { "at": "{time}", "text": "{error_description}.", "nothing": "" },
         }))
         .unwrap();
@@ -253,7 +257,7 @@ mod tests {
             let expected = json!({
                 "Code": "401 Unauthorized",
                 "Id": "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
-                "a \"{status}\"": [{ "name": name, "of": format!("\"{error}\"") }, 1.5, true, null, []],
+                "a \"name\"": [{ "name": name, "of": format!("\"{error}\"") }, 1.5, true, null, []],
                 "meta": { "at": "2027-01-01T00:00:00.000Z", "text": "It is not valid.", "nothing": "" },
             });
             assert_eq!(body, expected);
@@ -283,5 +287,7 @@ mod tests {
             assert_eq!(errors[0].pointer, ["list", "1", "text"], "{text}");
         }
         assert!(template(&json!({ "list": [0, { "text": "{status}{status}" }] })).is_ok(), "control");
+        let errors = template(&json!({ "list": [{ "{status}": 1 }] })).unwrap_err();
+        assert_eq!((errors.len(), &*errors[0].pointer), (1, &["list", "0", "{status}"].map(String::from)[..]));
     }
 }
