@@ -160,15 +160,8 @@ mod tests {
         let keys = keys();
         let token = introspected(answer, NOW);
         let claims = token.claims_at(NOW).unwrap();
-        let facts = Facts {
-            route: "all",
-            token: &token,
-            claims,
-            confirmation: confirmation,
-            forwarded,
-            interaction: "an-id",
-            now: NOW,
-        };
+        let facts =
+            Facts { route: "all", token: &token, claims, confirmation, forwarded, interaction: "an-id", now: NOW };
         let value = identity(&keys).sign(&facts).unwrap();
         assert!(value.is_sensitive());
         let set: JwkSet = serde_json::from_str(keys.key_set()).unwrap();

@@ -149,7 +149,8 @@ impl Writer {
             }
             if name.contains(['{', '}']) {
                 let problem = "a variable stands in a value, not in a name".to_owned();
-                self.errors.push(TemplateError { pointer: [&*self.pointer, &[name.clone()]].concat(), problem });
+                self.errors
+                    .push(TemplateError { pointer: [&*self.pointer, std::slice::from_ref(name)].concat(), problem });
             }
             self.text.push_str(&Value::from(name.as_str()).to_string());
             self.text.push(':');
