@@ -99,7 +99,8 @@ pub(super) fn build(
         .map(|settings| {
             named.insert((Kind::Store, settings.name.clone()));
             let mut known = before.iter().flat_map(|before| &before.stores);
-            if let Some(known) = known.find(|known| known.settings().fingerprint == settings.fingerprint) {
+            let hash = settings.hash();
+            if let Some(known) = known.find(|known| known.settings().hash() == hash) {
                 return known.clone();
             }
             let (observer, resource) = (metrics.store(&settings.name), resources.of(Kind::Store, &settings.name));

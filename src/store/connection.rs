@@ -8,18 +8,19 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::bounded::Bounded;
 use super::settings::Settings;
+use super::shown;
 use crate::issuer::http::client_config;
 
 /// A connection that is in order.
 pub(super) struct Connection {
     pub(super) asking: MultiplexedConnection,
-    /// Carries the questions; it ends with the connection.
-    pub(super) driver: JoinHandle<()>,
+    /// The task that carries the questions; it ends with the connection, and when this is dropped.
+    pub(super) driver: JoinSet<()>,
     /// How long the server has kept every entry of these replicas, when the connection began.
     pub(super) kept_for: Duration,
     /// The entry that says so.
@@ -40,7 +41,7 @@ pub(super) enum ConnectError {
     #[error("it is a replica, which accepts no entries; name the primary, or a service that leads to it")]
     Replica,
     #[error("its `maxmemory-policy` is `{0}`, by which it forgets entries too early; set it to `noeviction`")]
-    Evicts(String),
+    Evicts(Box<str>),
     #[error("what it answers to {0} is not understood")]
     Nonsense(&'static str),
 }
@@ -63,7 +64,7 @@ impl fmt::Display for Refusal {
             }
             Some("WRONGPASS") => f.write_str("WRONGPASS: the user or its password is not right"),
             Some("NOAUTH") => f.write_str("NOAUTH: it wants a user and a password"),
-            Some(code) => f.write_str(code),
+            Some(code) => f.write_str(&shown(code)),
             None => write!(f, "{}", self.0.category()),
         }
     }
@@ -104,14 +105,10 @@ where
     let config =
         AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(settings.in_flight.max(1));
     let (mut asking, driving) = MultiplexedConnection::new_with_config(&info, Bounded::new(stream), config).await?;
-    let driver = tokio::spawn(driving);
-    match kept_for(&mut asking, settings).await {
-        Ok((kept_for, began)) => Ok(Connection { asking, driver, kept_for, began }),
-        Err(error) => {
-            driver.abort();
-            Err(error)
-        }
-    }
+    let mut driver = JoinSet::new();
+    driver.spawn(driving);
+    let (kept_for, began) = kept_for(&mut asking, settings).await?;
+    Ok(Connection { asking, driver, kept_for, began })
 }
 
 /// How long the server has kept every entry of these replicas, and the entry that says so; zero if it may have lost some, as
@@ -127,10 +124,7 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
     }
     match member("maxmemory_policy") {
         Some("noeviction") => {}
-        Some(policy) => {
-            let shown = policy.chars().filter(char::is_ascii_graphic).take(40).collect();
-            return Err(ConnectError::Evicts(shown));
-        }
+        Some(policy) => return Err(ConnectError::Evicts(shown(policy))),
         None => return Err(ConnectError::Nonsense("INFO")),
     }
     let plain = |run: &&str| run.len() == 40 && run.bytes().all(|byte| byte.is_ascii_hexdigit());

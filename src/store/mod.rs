@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value, cmd};
 use tokio::sync::{Mutex, Notify, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::{ConnectError, Connection, connect};
@@ -31,8 +31,8 @@ pub struct Store {
     clock: Clock,
     standing: ArcSwap<Standing>,
     in_flight: Semaphore,
-    /// What carries the questions, while there is a connection. Held by whoever keeps that; a reload has another do so.
-    driver: Mutex<Option<JoinHandle<()>>>,
+    /// The task that carries the questions, while there is a connection. Held by whoever keeps that; a reload has another do so.
+    driver: Mutex<JoinSet<()>>,
     observer: Arc<dyn Observer>,
     resource: Arc<Resource>,
 }
@@ -218,19 +218,19 @@ impl Store {
         let mut driver = self.driver.lock().await;
         let mut pause = FIRST_PAUSE;
         loop {
-            if let Some(running) = &mut *driver {
+            if !driver.is_empty() {
                 tokio::select! {
-                    _ = &mut *running => {}
-                    () = self.given_up() => running.abort(),
+                    _ = driver.join_next() => {}
+                    () = self.given_up() => {}
                 }
-                *driver = None;
+                *driver = JoinSet::new();
                 self.stands_down("the connection to it broke, or was given up");
                 tokio::time::sleep(jittered(FIRST_PAUSE)).await;
             }
             match timeout(CONNECT, connect(&self.settings)).await.unwrap_or(Err(ConnectError::Silent)) {
                 Ok(connection) => {
                     pause = FIRST_PAUSE;
-                    *driver = Some(self.stands_up(connection));
+                    *driver = self.stands_up(connection);
                 }
                 Err(error) => {
                     self.stands_down(&error.to_string());
@@ -269,7 +269,7 @@ impl Store {
         }
     }
 
-    fn stands_up(&self, connection: Connection) -> JoinHandle<()> {
+    fn stands_up(&self, connection: Connection) -> JoinSet<()> {
         let Connection { asking, driver, kept_for, began } = connection;
         let since = Since { noted: self.clock.monotonic(), kept_for };
         self.standing.store(Arc::new(Standing::Up { asking, trust: Arc::default(), since, began }));
@@ -290,9 +290,9 @@ impl Store {
     }
 }
 
-/// A code of the server, as far as it can be shown.
-fn shown(code: &str) -> Box<str> {
-    code.chars().filter(char::is_ascii_alphanumeric).take(20).collect::<String>().into()
+/// A word of the server, as far as it can be shown.
+fn shown(word: &str) -> Box<str> {
+    word.chars().filter(char::is_ascii_graphic).take(40).collect()
 }
 
 /// Between half of it and all of it, so that replicas that lost a store together do not come back together.

@@ -30,8 +30,6 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many questions may wait for their answers at a time.
     pub in_flight: usize,
-    /// Changes with anything that a connection depends on, so that a reload knows whether it needs another one.
-    pub fingerprint: [u8; 32],
 }
 
 impl Settings {
@@ -41,21 +39,9 @@ impl Settings {
         fapi::sha256(format!("{host} {port} {database} {prefix}").as_bytes())
     }
 
-    /// A hash of everything that a connection depends on.
+    /// A hash of everything that a connection depends on, so that a reload knows whether it needs another one.
     pub fn hash(&self) -> [u8; 32] {
-        let Self {
-            name,
-            host: _,
-            port: _,
-            tls,
-            username,
-            password,
-            database: _,
-            prefix: _,
-            timeout,
-            in_flight,
-            fingerprint: _,
-        } = self;
+        let Self { name, host: _, port: _, tls, username, password, database: _, prefix: _, timeout, in_flight } = self;
         let mut text = self.place().to_vec();
         let mut add = |part: &[u8]| {
             text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

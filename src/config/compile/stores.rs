@@ -90,7 +90,7 @@ impl Build<'_> {
             self.problem(&at.key("max_in_flight"), "the number must be from 1 to 100000; the default is `2000`");
         }
         let (server, tls, username, password) = (server?, tls?, username?, password?);
-        let mut settings = Settings {
+        Some(Settings {
             name: name.into(),
             host: server.host,
             port: server.port,
@@ -101,10 +101,7 @@ impl Build<'_> {
             prefix: prefix?,
             timeout: timeout?,
             in_flight: in_flight?,
-            fingerprint: [0; 32],
-        };
-        settings.fingerprint = settings.hash();
-        Some(settings)
+        })
     }
 
     fn store_server(&mut self, at: &KeyPath, text: &str, has_password: bool) -> Option<ServerAddress> {
