@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
 use rustls::pki_types::ServerName;
 
-use super::files::Anchors;
-use super::upstreams::is_exposed;
+use super::upstreams::{address, is_exposed};
 use super::{Build, NamedFiles};
-use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
@@ -61,8 +58,7 @@ impl Build<'_> {
         });
         let tls_at = at.key("tls");
         let tls = match (&server, &entry.tls) {
-            (Some(server), None) if server.tls => self.store_tls(&tls_at, server, &file::StoreTls::default()).map(Some),
-            (Some(server), Some(tls)) if server.tls => self.store_tls(&tls_at, server, tls).map(Some),
+            (Some(server), tls) if server.tls => self.store_tls(&tls_at, server, tls.as_ref()).map(Some),
             (Some(_), Some(_)) => {
                 self.problem(&tls_at, "the server is reached without TLS; write `rediss://`, or remove the key");
                 None
@@ -128,26 +124,24 @@ impl Build<'_> {
         }
     }
 
-    fn store_tls(&mut self, at: &KeyPath, server: &ServerAddress, entry: &file::StoreTls) -> Option<TlsSettings> {
-        let trust_anchors = match entry.trust_anchors.as_deref() {
-            None => Some(TrustAnchors::System),
-            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given),
-        };
-        let identity = match (&entry.certificate, &entry.private_key) {
-            (None, None) => Some(None),
-            (certificate, key) => self.identity(at, certificate.as_ref(), key.as_ref(), Purpose::Client).map(Some),
-        };
-        let (name_at, name) = match entry.server_name.as_deref() {
-            Some(name) => (at.key("server_name"), name),
-            None => (at.key("server_name"), &*server.host),
-        };
+    fn store_tls(
+        &mut self,
+        at: &KeyPath,
+        server: &ServerAddress,
+        entry: Option<&file::ServerTls>,
+    ) -> Option<TlsSettings> {
+        let tls = entry.map_or_else(|| Some(Default::default()), |entry| self.server_tls(at, entry))?;
+        let name = tls.server_name.as_deref().unwrap_or(&server.host);
         let server_name = ServerName::try_from(name.to_owned()).ok();
         if server_name.is_none() {
             let problem = format!("`{name}` is neither a DNS name nor an IP address; write it without scheme and port");
-            self.problem(&name_at, problem);
+            self.problem(&at.key("server_name"), problem);
         }
-        let identity = identity?.map(|(chain, key)| Identity { chain, key });
-        Some(TlsSettings { trust_anchors: trust_anchors?, identity, server_name: server_name? })
+        Some(TlsSettings {
+            trust_anchors: tls.trust_anchors.map_or(TrustAnchors::System, TrustAnchors::Given),
+            identity: tls.identity.map(|(chain, key)| Identity { chain, key }),
+            server_name: server_name?,
+        })
     }
 
     /// The text of a file, without the line ending after it; `None` in it if no file is named.
@@ -188,17 +182,29 @@ fn store_address(text: &str) -> Result<ServerAddress, String> {
     if authority.contains(['/', '?', '#']) {
         return Err(format!("`{text}` has a path or query; {way_out}, and choose the database with `database`"));
     }
-    // The parser knows the default port of https alone, which no store has.
-    let plain = authority.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    let url = plain.then(|| Url::parse(&format!("https://{authority}")).ok()).flatten();
-    let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-    match (host, url.as_ref().map(Url::port)) {
-        (Some(host), Some(port)) if port != Some(0) => {
-            Ok(ServerAddress { tls, host: host.into(), port: port.unwrap_or(6379) })
-        }
-        _ => Err(format!("`{text}` is not a host with an optional port; {way_out}")),
-    }
+    address(tls, authority, 6379).ok_or_else(|| format!("`{text}` is not a host with an optional port; {way_out}"))
 }
 
 /// What `store` says for the memory of the process.
 pub(super) const MEMORY: &str = "memory";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_a_store_is_the_one_that_is_written_or_6379() {
+        for (text, host, port) in [
+            ("rediss://redis.bank.svc", "redis.bank.svc", 6379),
+            ("rediss://redis.bank.svc:443", "redis.bank.svc", 443),
+            ("rediss://redis.bank.svc:80", "redis.bank.svc", 80),
+            ("redis://[::1]:7000", "::1", 7000),
+        ] {
+            let server = store_address(text).unwrap();
+            assert_eq!((server.tls, &*server.host, server.port), (text.starts_with("rediss"), host, port), "{text}");
+        }
+        for text in ["rediss://", "rediss://redis:0", "rediss://redis:65536", "rediss://re dis", "rediss://redis\\x"] {
+            assert!(store_address(text).is_err(), "{text}");
+        }
+    }
+}

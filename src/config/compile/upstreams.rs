@@ -75,7 +75,7 @@ impl Build<'_> {
                 self.problem(&at.key("tls"), problem);
                 None
             }
-            Some(tls) => self.upstream_tls(&at.key("tls"), tls),
+            Some(tls) => self.server_tls(&at.key("tls"), tls),
         };
         let protocol = match entry.protocol.get_or_insert_default() {
             file::Protocol::Http1 => upstream::Protocol::Http1,
@@ -153,7 +153,8 @@ impl Build<'_> {
         })
     }
 
-    fn upstream_tls(&mut self, at: &KeyPath, entry: &file::UpstreamTls) -> Option<upstream::TlsSettings> {
+    /// TLS towards servers, of upstreams and of stores.
+    pub(super) fn server_tls(&mut self, at: &KeyPath, entry: &file::ServerTls) -> Option<upstream::TlsSettings> {
         let trust_anchors = match entry.trust_anchors.as_deref() {
             None => Some(None),
             Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(Some),
@@ -192,12 +193,19 @@ pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, Stri
     if authority.contains(['/', '?', '#']) {
         return Err(format!("`{text}` has a path or query; {way_out}, since the path is the request's"));
     }
-    let url = authority.bytes().all(|b| b.is_ascii_graphic() && b != b'\\').then(|| Url::parse(text).ok()).flatten();
-    let host = url.as_ref().and_then(Url::host_str).map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-    match (host, url.as_ref().and_then(Url::port_or_known_default)) {
-        (Some(host), Some(port)) if port != 0 => Ok(upstream::ServerAddress { tls, host: host.into(), port }),
-        _ => Err(format!("`{text}` is not a host with an optional port; {way_out}")),
-    }
+    address(tls, authority, if tls { 443 } else { 80 })
+        .ok_or_else(|| format!("`{text}` is not a host with an optional port; {way_out}"))
+}
+
+/// The address with this authority, if it is a host, and perhaps a port.
+pub(super) fn address(tls: bool, authority: &str, usual_port: u16) -> Option<upstream::ServerAddress> {
+    let plain = authority.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+    let parsed = |scheme| Url::parse(&format!("{scheme}://{authority}")).ok().filter(|_| plain);
+    let (http, https) = (parsed("http")?, parsed("https")?);
+    let host = http.host_str()?.trim_start_matches('[').trim_end_matches(']');
+    // Each leaves out the port that is usual for its scheme.
+    let port = http.port().or(https.port()).unwrap_or(usual_port);
+    (port != 0).then(|| upstream::ServerAddress { tls, host: host.into(), port })
 }
 
 /// Whether requests to this server cross a network without TLS.

@@ -44,10 +44,10 @@ pub(super) use self::require::{
 };
 pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
-    Upstream, UpstreamLimits, UpstreamTls,
+    ServerTls, Upstream, UpstreamLimits,
 };
 pub(super) use self::signing::{Signing, SigningKey};
-pub(super) use self::stores::{Store, StoreTls};
+pub(super) use self::stores::Store;
 pub(super) use self::waivers::Waiver;
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.

@@ -20,7 +20,7 @@ pub(in crate::config) struct Upstream {
     /// The version of HTTP that they speak. Default: `http1`.
     pub(in crate::config) protocol: Option<Protocol>,
     /// TLS towards them; only with `https://`.
-    pub(in crate::config) tls: Option<UpstreamTls>,
+    pub(in crate::config) tls: Option<ServerTls>,
     /// How long connecting may take, TLS included.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) connect_timeout: Option<Duration>,
@@ -90,10 +90,10 @@ pub(in crate::config) struct HealthCheck {
     pub(in crate::config) unhealthy_after: Option<u64>,
 }
 
-/// TLS towards resource servers.
+/// TLS towards servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::config) struct UpstreamTls {
+pub(in crate::config) struct ServerTls {
     /// PEM files with the authorities that the servers' certificates chain to. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,

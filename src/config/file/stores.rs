@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
+use super::ServerTls;
 
 /// A Redis or Valkey server, from Redis 6.0 on, in which replicas share what they remember.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -19,7 +20,7 @@ pub(in crate::config) struct Store {
     #[schemars(required, length(min = 1, max = 1))]
     pub(in crate::config) servers: Option<Vec<String>>,
     /// TLS to a `rediss` server.
-    pub(in crate::config) tls: Option<StoreTls>,
+    pub(in crate::config) tls: Option<ServerTls>,
     /// File with the name of the ACL user. Default: the user `default`.
     pub(in crate::config) username_file: Option<FilePath>,
     /// File with its password. Default: none.
@@ -54,19 +55,4 @@ pub(in crate::config) enum StoreMode {
     /// One server, or one name that leads to the primary.
     #[default]
     Single,
-}
-
-/// TLS to a store.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::config) struct StoreTls {
-    /// PEM files with the authorities that the server's certificate chains to. Default: the system's.
-    #[schemars(length(min = 1))]
-    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
-    /// PEM file with the certificate chain that the gateway presents; requires `private_key`. Default: none.
-    pub(in crate::config) certificate: Option<FilePath>,
-    /// PEM file with the key of that certificate.
-    pub(in crate::config) private_key: Option<FilePath>,
-    /// The name that the server's certificate must have. Default: the server's host.
-    pub(in crate::config) server_name: Option<String>,
 }
