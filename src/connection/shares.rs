@@ -7,6 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fapi::token::Confirmation;
+
 use super::addresses::ClientNetwork;
 
 /// Whose exchange it is.
@@ -18,6 +20,18 @@ pub enum Holder {
     Key([u8; 32]),
     /// Somebody without a token, or without proof that it is his own, at this address.
     Address(ClientNetwork),
+}
+
+impl Holder {
+    /// Whoever holds what a token is bound to; the certificate, if there is a key too.
+    pub const fn of(confirmation: &Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _) => {
+                Self::Certificate(*certificate.as_bytes())
+            }
+            Confirmation::Key(key) => Self::Key(*key.as_bytes()),
+        }
+    }
 }
 
 /// The exchanges of each client.

@@ -7,7 +7,7 @@ use fapi::peer::{NoCertificate, Peer};
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 use fapi::route::OnExpiry;
 use fapi::sender::AcceptedToken;
-use fapi::token::{Confirmation, TokenError};
+use fapi::token::TokenError;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
@@ -158,10 +158,7 @@ pub(super) fn take_share(
 /// Whose the exchange is; `None` for somebody without a token behind a proxy.
 fn holder(session: &Session, context: &Context, token: Option<&AcceptedToken>) -> Option<Holder> {
     match token.and_then(AcceptedToken::confirmation) {
-        Some(Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _)) => {
-            Some(Holder::Certificate(*certificate.as_bytes()))
-        }
-        Some(Confirmation::Key(key)) => Some(Holder::Key(*key.as_bytes())),
+        Some(confirmation) => Some(Holder::of(confirmation)),
         None => match context.peer {
             // Those who come with a token and do not prove that it is theirs are counted together, by the token.
             Peer::Forwarded(_)

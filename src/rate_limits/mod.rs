@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use fapi::rate_limit::{By, QuotaPolicy, RateLimitFields, RateLimited, ServiceLimit};
 use fapi::sender::BoundToken;
-use fapi::token::Confirmation;
 use prometheus::IntCounter;
 
 use self::table::{Pace, Table, UsedUp};
@@ -230,7 +229,7 @@ impl RouteLimits {
         let (issuer, client_id) = (token.token().issuer(), token.claims().text("client_id"));
         let key = |by| match by {
             By::Address => Key::Address(None),
-            By::Sender => Key::Sender(sender(token.confirmation())),
+            By::Sender => Key::Sender(Holder::of(token.confirmation())),
             By::Client => Key::Client(issuer, client_id),
             By::Issuer => Key::Issuer(issuer),
         };
@@ -265,16 +264,6 @@ impl RouteLimits {
             }
         }
         Ok(())
-    }
-}
-
-/// Whoever a token is bound to; a certificate counts if there is a key too.
-const fn sender(confirmation: &Confirmation) -> Holder {
-    match confirmation {
-        Confirmation::Certificate(certificate) | Confirmation::Both(certificate, _) => {
-            Holder::Certificate(*certificate.as_bytes())
-        }
-        Confirmation::Key(key) => Holder::Key(*key.as_bytes()),
     }
 }
 

@@ -28,8 +28,6 @@ pub enum Insert {
     ShareExceeded,
     /// The clock was set back, and an earlier use of the proof may already have been forgotten.
     ClockSetBack,
-    /// A store that replicas share could not be asked.
-    Unknown,
 }
 
 /// How many proofs a log holds.

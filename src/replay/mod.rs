@@ -35,17 +35,30 @@ struct Since {
     age: Duration,
 }
 
+/// What a log said of a use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is the first of the proof.
+    First,
+    /// The proof was used before.
+    Again,
+    /// The share of the key is used up.
+    ShareExceeded,
+    /// The log cannot tell.
+    Unavailable,
+}
+
 /// Counts the uses of proofs, for the metrics.
 pub trait Observer: Send + Sync {
-    /// Called with the result of each use.
-    fn asked(&self, outcome: Insert);
+    /// Called with the outcome of each use.
+    fn asked(&self, outcome: Outcome);
     /// Called when the log started again, since the clock was set back by this many seconds.
     fn clock_set_back(&self, seconds: u64);
 }
 
 /// Counts nothing.
 impl Observer for () {
-    fn asked(&self, _: Insert) {}
+    fn asked(&self, _: Outcome) {}
     fn clock_set_back(&self, _: u64) {}
 }
 
@@ -73,7 +86,12 @@ impl ReplayLog {
         if let (Some(shared), Insert::First) = (shared, outcome) {
             return shared.first_use(proof, now).await;
         }
-        self.observer.asked(outcome);
+        self.observer.asked(match outcome {
+            Insert::First => Outcome::First,
+            Insert::Again => Outcome::Again,
+            Insert::ShareExceeded => Outcome::ShareExceeded,
+            Insert::Full | Insert::ClockSetBack => Outcome::Unavailable,
+        });
         match outcome {
             Insert::First => Ok(FirstUse::assertion(proof.id())),
             Insert::Again => Err(DpopError::Replayed.into()),
@@ -84,7 +102,7 @@ impl ReplayLog {
                 let detail = "the clock was set back to a time that it has already forgotten".into();
                 Err(Unavailable::ReplayLog { detail }.into())
             }
-            Insert::Full | Insert::Unknown => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
+            Insert::Full => Err(Unavailable::ReplayLog { detail: "it is full".into() }.into()),
         }
     }
 

@@ -8,8 +8,7 @@ use fapi::dpop::{DpopError, FirstUse, ProofId, VerifiedProof};
 use fapi::rejection::{Cause, Unavailable};
 use redis::{Value, cmd};
 
-use super::Observer;
-use super::memory::Insert;
+use super::{Observer, Outcome};
 use crate::store::{NoAnswer, Store};
 
 /// Used proofs in a store that all replicas share.
@@ -37,9 +36,9 @@ impl SharedLog {
     pub(super) async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         let first = self.insert(&proof.id(), proof.forget_after(), now).await;
         self.observer.asked(match &first {
-            Ok(true) => Insert::First,
-            Ok(false) => Insert::Again,
-            Err(_) => Insert::Unknown,
+            Ok(true) => Outcome::First,
+            Ok(false) => Outcome::Again,
+            Err(_) => Outcome::Unavailable,
         });
         match first {
             Ok(true) => Ok(FirstUse::assertion(proof.id())),

@@ -20,7 +20,7 @@ use super::resources::ResourceMetrics;
 use super::routes::{RouteFamilies, RouteMetrics, Traffic};
 use super::stores::{StoreFamilies, StoreMetrics};
 use crate::issuer::Issuers;
-use crate::replay::memory::Insert;
+use crate::replay;
 use crate::resource::{Id, Report};
 
 /// All metrics of one gateway, in their own registry.
@@ -352,7 +352,7 @@ impl Metrics {
             first: counter("first"),
             again: counter("replayed"),
             share_exceeded: counter("share_exceeded"),
-            full: counter("unavailable"),
+            unavailable: counter("unavailable"),
             clock_step: self.clock_step.clone(),
         }
     }
@@ -433,17 +433,17 @@ pub struct ReplayMetrics {
     first: IntCounter,
     again: IntCounter,
     share_exceeded: IntCounter,
-    full: IntCounter,
+    unavailable: IntCounter,
     clock_step: Gauge,
 }
 
-impl crate::replay::Observer for ReplayMetrics {
-    fn asked(&self, outcome: Insert) {
+impl replay::Observer for ReplayMetrics {
+    fn asked(&self, outcome: replay::Outcome) {
         match outcome {
-            Insert::First => self.first.inc(),
-            Insert::Again => self.again.inc(),
-            Insert::ShareExceeded => self.share_exceeded.inc(),
-            Insert::Full | Insert::ClockSetBack | Insert::Unknown => self.full.inc(),
+            replay::Outcome::First => self.first.inc(),
+            replay::Outcome::Again => self.again.inc(),
+            replay::Outcome::ShareExceeded => self.share_exceeded.inc(),
+            replay::Outcome::Unavailable => self.unavailable.inc(),
         }
     }
 
