@@ -148,7 +148,8 @@ impl Proxy {
         let gateway = &context.generation.gateway;
         let path = session.req_header().uri.path();
         let metadata = rejection.seen().origin.as_ref().and_then(|origin| gateway.metadata.about(origin, path));
-        let told = ResponseContext { errors: gateway.errors.clone(), time: rfc3339(self.clock.now()), metadata };
+        let time = || rfc3339(self.clock.now());
+        let told = ResponseContext { errors: Some(&gateway.errors), time: Some(&time), metadata };
         let response = rejection.response_in(&context.exchange.interaction, told);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();

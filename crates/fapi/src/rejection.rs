@@ -276,12 +276,12 @@ pub struct Seen {
 }
 
 /// What a response depends on besides the refusal.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct ResponseContext<'a> {
-    /// The form of the body where no route is known, which has its own.
-    pub errors: ErrorFormat,
-    /// When the request was refused (RFC 3339), for bodies that say so.
-    pub time: String,
+    /// The form of the body where no route is known, which has its own; plain JSON if there is none.
+    pub errors: Option<&'a ErrorFormat>,
+    /// Tells when the request was refused (RFC 3339), for bodies that say so.
+    pub time: Option<&'a dyn Fn() -> String>,
     /// The metadata of the resource, to which its challenges lead (RFC 9728 §5.1).
     pub metadata: Option<&'a Document>,
 }
@@ -327,8 +327,9 @@ impl Rejection {
         let code = self.code();
         let status = code.status();
         let (error, description) = error_of(code);
-        let format = self.seen.route.as_ref().map_or(&context.errors, |route| &route.errors);
-        let told = Told { status, error, description, interaction: interaction.as_str(), time: &context.time };
+        let format = self.seen.route.as_ref().map(|route| &route.errors).or(context.errors);
+        let format = format.unwrap_or(&ErrorFormat::Json);
+        let told = Told { status, error, description, interaction: interaction.as_str(), time: context.time };
         let mut response = http::Response::new(format.body(&told));
         *response.status_mut() = status;
         let headers = response.headers_mut();

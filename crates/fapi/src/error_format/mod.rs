@@ -62,7 +62,7 @@ mod tests {
             error: "invalid_token",
             description: "It is not valid",
             interaction: "",
-            time: "",
+            time: None,
         };
         assert_eq!(ErrorFormat::Json.body(&told), r#"{"error":"invalid_token","error_description":"It is not valid"}"#);
         assert_eq!(

@@ -124,7 +124,10 @@ impl ErrorTemplate {
                 }
                 Piece::Variable(Variable::ErrorDescription) => told.description,
                 Piece::Variable(Variable::InteractionId) => told.interaction,
-                Piece::Variable(Variable::Time) => told.time,
+                Piece::Variable(Variable::Time) => {
+                    body.push_str(&told.time.map(|time| time()).unwrap_or_default());
+                    continue;
+                }
             });
         }
         body
@@ -240,7 +243,7 @@ mod tests {
             error,
             description: "It is not valid",
             interaction: "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
-            time: "2027-01-01T00:00:00.000Z",
+            time: Some(&|| "2027-01-01T00:00:00.000Z".to_owned()),
         }
     }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 /// What a body tells of a refusal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Told<'a> {
     /// The status of the response.
     pub status: StatusCode,
@@ -13,8 +13,8 @@ pub struct Told<'a> {
     pub description: &'a str,
     /// The id of the interaction.
     pub interaction: &'a str,
-    /// When the request was refused (RFC 3339).
-    pub time: &'a str,
+    /// Tells when the request was refused (RFC 3339).
+    pub time: Option<&'a dyn Fn() -> String>,
 }
 
 impl Told<'_> {
