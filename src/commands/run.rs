@@ -39,7 +39,7 @@ pub fn run(path: &Path, environment: Option<&Filter>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let shadows = config.shadows(Clock::system().unix_time());
+    let shadows = config.shadows(clock.unix_time());
     for warning in config.warnings.iter().chain(&shadows) {
         tracing::warn!("{warning}");
     }

@@ -22,7 +22,19 @@ impl Date {
         self.begin().plus(DAY)
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// The day that ends at this time, if that is a first second of one, or else the day that has it.
+    pub(super) fn ending_at(end: UnixTime) -> Option<Self> {
+        let last = i64::try_from(end.0.saturating_sub(1)).ok()?;
+        time::OffsetDateTime::from_unix_timestamp(last).ok().map(|last| Self(last.date()))
+    }
+
+    /// Whether it is before 1970-01-01, and so has no seconds.
+    pub(super) fn is_too_early(self) -> bool {
+        self.0.year() < 1970
+    }
+
+    /// Reads a text such as `2027-03-31`.
+    pub(super) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let mut number = |digits: usize| {
             parts.next().filter(|part| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit()))
@@ -96,6 +108,7 @@ mod tests {
         // 2027-01-15T08:00:00Z is 1800000000.
         assert_eq!((day.begin(), day.end()), (UnixTime(1_799_971_200), UnixTime(1_800_057_600)));
         assert_eq!(day.to_string(), "2027-01-15");
+        assert_eq!(Date::ending_at(day.end()), Some(day));
         assert_eq!(Date::read("1969-12-31").unwrap().begin(), UnixTime(0));
         assert!(day < Date::read("2027-02-01").unwrap());
     }

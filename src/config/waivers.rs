@@ -113,7 +113,7 @@ impl fmt::Display for Waiver {
 }
 
 /// How far ahead the end may be: a year and the rest of the last day.
-const LONGEST: u64 = 367 * DAY;
+pub(super) const LONGEST: u64 = 367 * DAY;
 
 impl Config {
     /// Judges the waivers at this time, but for those that are `known`, since they are in force already: one that ended while

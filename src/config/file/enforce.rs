@@ -1,12 +1,13 @@
 //! `routes[].enforce`: from when on what a route requires is enforced.
 
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
 
 use fapi::UnixTime;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::super::date::Date;
 
 /// From when on what a route requires of a token is enforced; until then it is judged and counted.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -22,31 +23,24 @@ pub(in crate::config) struct Enforce {
 }
 
 /// A day, with `until` before it.
-#[derive(Clone, Debug)]
-pub(in crate::config) struct Until {
-    day: String,
-    end: UnixTime,
-}
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct Until(Date);
 
 impl Until {
     /// The first second after the day.
-    pub(in crate::config) const fn end(&self) -> UnixTime {
-        self.end
+    pub(in crate::config) fn end(self) -> UnixTime {
+        self.0.end()
     }
 
     /// Reads a text such as `until 2027-01-31`.
     fn read(text: &str) -> Option<Self> {
-        let day = text.strip_prefix("until ")?;
-        // Of several spellings, such as that with one digit for a month, this is the only one.
-        let begin = humantime::parse_rfc3339(&format!("{day}T00:00:00Z")).ok().filter(|_| day.len() == DAY.len())?;
-        let begin = begin.duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(Self { day: day.to_owned(), end: UnixTime(begin).plus(SECONDS_OF_A_DAY) })
+        Date::read(text.strip_prefix("until ")?).filter(|day| !day.is_too_early()).map(Self)
     }
 }
 
 impl fmt::Display for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "until {}", self.day)
+        write!(f, "until {}", self.0)
     }
 }
 
@@ -90,16 +84,6 @@ impl JsonSchema for Until {
     }
 }
 
-/// The day before a time, which is the first second of one, as [`Until`] writes it.
-pub(in crate::config) fn day_before(end: UnixTime) -> String {
-    let last = UNIX_EPOCH.checked_add(Duration::from_secs(end.0.saturating_sub(1)));
-    let text = last.map(|last| humantime::format_rfc3339_seconds(last).to_string()).unwrap_or_default();
-    text.get(..DAY.len()).unwrap_or_default().to_owned()
-}
-
-const DAY: &str = "2027-01-31";
-const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +92,7 @@ mod tests {
     fn a_day_counts_to_its_end() {
         let until = Until::read("until 2027-01-31").unwrap();
         assert_eq!((until.end(), until.to_string()), (UnixTime(1_801_440_000), "until 2027-01-31".to_owned()));
-        assert_eq!(day_before(until.end()), DAY);
+        assert_eq!(Date::ending_at(until.end()), Some(until.0));
         for text in
             ["2027-01-31", "until", "until 2027-02-30", "until 2027-1-31", "until 1969-12-31", "until tomorrow", ""]
         {

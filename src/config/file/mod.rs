@@ -26,7 +26,7 @@ use super::scalar::{Duration, FilePath, Size};
 
 pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
 pub(super) use self::cors::Cors;
-pub(super) use self::enforce::{Enforce, day_before};
+pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
 pub(super) use self::issuers::{
     Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, IssuerAlgorithm, Jwks,
