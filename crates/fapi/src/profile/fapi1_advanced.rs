@@ -1,20 +1,13 @@
 //! FAPI 1.0 Security Profile, part 2: Advanced, and of part 1, Baseline, what it includes, as far as they are about
 //! resource servers and what is in front of them.
 
+use super::both;
 use super::rule::{Enforced, Rule, Setting, Waivable};
 use crate::code::Code;
 
 /// In the order in which a request meets them.
 pub(super) const RULES: &[Rule] = &[
-    Rule {
-        id: "tls.version",
-        clause: "FAPI 1.0 Baseline §7.1",
-        says: "Clients connect over TLS 1.3 or 1.2.",
-        setting: Setting::Always,
-        enforced: Enforced::ListenerTls,
-        codes: &[],
-        waivable: None,
-    },
+    Rule { clause: "FAPI 1.0 Baseline §7.1", ..both::TLS_VERSION },
     Rule {
         id: "tls.cipher_suites",
         clause: "FAPI 1.0 Advanced §8.5",
@@ -24,15 +17,7 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[],
         waivable: None,
     },
-    Rule {
-        id: "issuer.tls",
-        clause: "FAPI 1.0 Baseline §7.1",
-        says: "The keys, the metadata and the introspection responses of issuers come over TLS, from servers whose certificates are verified.",
-        setting: Setting::Key("issuers[].jwks_uri"),
-        enforced: Enforced::Outbound,
-        codes: &[],
-        waivable: None,
-    },
+    Rule { clause: "FAPI 1.0 Baseline §7.1", ..both::ISSUER_TLS },
     Rule {
         id: "credentials.header",
         clause: "FAPI 1.0 Baseline §6.2.1 (2)",
@@ -47,24 +32,8 @@ pub(super) const RULES: &[Rule] = &[
         ],
         waivable: None,
     },
-    Rule {
-        id: "credentials.query",
-        clause: "FAPI 1.0 Baseline §6.2.1 (3)",
-        says: "An access token in the query is not accepted.",
-        setting: Setting::Always,
-        enforced: Enforced::Credentials,
-        codes: &[Code::CredentialsInQuery, Code::CredentialsRepeated],
-        waivable: None,
-    },
-    Rule {
-        id: "token.issuer",
-        clause: "FAPI 1.0 Baseline §6.2.1 (4), RFC 9068 §4",
-        says: "The issuer of an access token is one that the route accepts.",
-        setting: Setting::Key("routes[].issuers"),
-        enforced: Enforced::Token,
-        codes: &[Code::TokenIssuerUnknown],
-        waivable: None,
-    },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (3)", ..both::CREDENTIALS_QUERY },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (4), RFC 9068 §4", ..both::TOKEN_ISSUER },
     Rule {
         id: "token.algorithms",
         clause: "FAPI 1.0 Advanced §8.6",
@@ -74,60 +43,12 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::TokenAlgorithmRefused],
         waivable: None,
     },
-    Rule {
-        id: "token.algorithms.rs256",
-        clause: "FAPI 1.0 Advanced §8.6",
-        says: "Access tokens are not signed with RS256.",
-        setting: Setting::Key("issuers[].algorithms"),
-        enforced: Enforced::Token,
-        codes: &[Code::TokenAlgorithmRefused],
-        waivable: Some(Waivable::Issuer),
-    },
-    Rule {
-        id: "token.key_size",
-        clause: "FAPI 1.0 Baseline §5.2.2 (5)",
-        says: "RSA keys of issuers have at least 2048 bits.",
-        setting: Setting::Always,
-        enforced: Enforced::Token,
-        codes: &[Code::TokenKeyWeak],
-        waivable: None,
-    },
-    Rule {
-        id: "token.signature",
-        clause: "FAPI 1.0 Baseline §6.2.1 (4)",
-        says: "The signature of a JWT access token verifies with a key of its issuer.",
-        setting: Setting::Key("issuers[].tokens"),
-        enforced: Enforced::Token,
-        codes: &[Code::TokenMalformed, Code::TokenKeyUnknown, Code::TokenSignatureInvalid],
-        waivable: None,
-    },
-    Rule {
-        id: "token.audience",
-        clause: "FAPI 1.0 Baseline §6.2.1 (4), RFC 9068 §4",
-        says: "An access token is meant for this resource.",
-        setting: Setting::Key("issuers[].audiences"),
-        enforced: Enforced::Token,
-        codes: &[Code::TokenAudienceMismatch],
-        waivable: None,
-    },
-    Rule {
-        id: "token.expiry",
-        clause: "FAPI 1.0 Baseline §6.2.1 (4)",
-        says: "An access token is not accepted once it has expired.",
-        setting: Setting::Always,
-        enforced: Enforced::Token,
-        codes: &[Code::TokenExpired],
-        waivable: None,
-    },
-    Rule {
-        id: "token.revocation",
-        clause: "FAPI 1.0 Baseline §6.2.1 (4)",
-        says: "A token that was revoked at the gateway, or that its introspected issuer calls inactive, is not accepted.",
-        setting: Setting::Key("issuers[].introspection.cache.max_age"),
-        enforced: Enforced::Token,
-        codes: &[Code::TokenRevoked, Code::TokenInactive],
-        waivable: None,
-    },
+    Rule { clause: "FAPI 1.0 Advanced §8.6", ..both::TOKEN_ALGORITHMS_RS256 },
+    Rule { clause: "FAPI 1.0 Baseline §5.2.2 (5)", ..both::TOKEN_KEY_SIZE },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (4)", ..both::TOKEN_SIGNATURE },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (4), RFC 9068 §4", ..both::TOKEN_AUDIENCE },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (4)", ..both::TOKEN_EXPIRY },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (4)", ..both::TOKEN_REVOCATION },
     Rule {
         id: "binding.required",
         clause: "FAPI 1.0 Advanced §6.2.1 (2), RFC 8705 §3",
@@ -144,15 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
         waivable: None,
     },
-    Rule {
-        id: "binding.certificate",
-        clause: "FAPI 1.0 Advanced §6.2.1 (2), RFC 8705 §3",
-        says: "Who sends a token that is bound to a certificate has that certificate.",
-        setting: Setting::Always,
-        enforced: Enforced::Binding,
-        codes: &[Code::CertificateMissing, Code::CertificateExpired, Code::CertificateMismatch],
-        waivable: None,
-    },
+    Rule { clause: "FAPI 1.0 Advanced §6.2.1 (2), RFC 8705 §3", ..both::BINDING_CERTIFICATE },
     Rule {
         id: "request.auth_date",
         clause: "FAPI 1.0 Baseline §6.2.2",
@@ -171,15 +84,7 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::CustomerIpAddressMalformed],
         waivable: Some(Waivable::Route),
     },
-    Rule {
-        id: "token.scope",
-        clause: "FAPI 1.0 Baseline §6.2.1 (5), RFC 6750 §3.1",
-        says: "The scopes of an access token cover the request.",
-        setting: Setting::Key("routes[].scopes"),
-        enforced: Enforced::Policy,
-        codes: &[Code::ScopeInsufficient],
-        waivable: None,
-    },
+    Rule { clause: "FAPI 1.0 Baseline §6.2.1 (5), RFC 6750 §3.1", ..both::TOKEN_SCOPE },
     Rule {
         id: "response.charset",
         clause: "FAPI 1.0 Baseline §6.2.1 (8)",

@@ -3,6 +3,7 @@
 //! The tables have the rules that the other modules, or the gateway around them, enforce, and no others. A profile is a
 //! floor: settings may be stricter, and what is less strict needs a waiver that ends.
 
+mod both;
 mod fapi1_advanced;
 mod fapi2_security;
 mod period;
