@@ -72,8 +72,15 @@ impl Backend {
                     match tls {
                         None => serve(stream, plain, connection, calls).await,
                         Some(tls) => {
-                            // A client that refuses the certificate reports it on its own side.
-                            let Ok(stream) = tls.accept(stream).await else { return };
+                            let stream = match tls.accept(stream).into_fallible().await {
+                                Ok(stream) => stream,
+                                // What the client sends until it has read the alert is read too: if the system reset the
+                                // connection, the alert could be lost.
+                                Err((_, mut refused)) => {
+                                    let _ = tokio::io::copy(&mut refused, &mut tokio::io::sink()).await;
+                                    return;
+                                }
+                            };
                             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                             let version = if h2 { Version::HTTP_2 } else { Version::HTTP_11 };
                             serve(stream, version, connection, calls).await;

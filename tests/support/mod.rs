@@ -124,7 +124,11 @@ impl World {
     pub fn operator(&self, credential: Option<&Credential>) -> reqwest::Client {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.authority.der().clone()).expect("a certificate");
-        let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+        let builder =
+            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions of TLS")
+                .with_root_certificates(roots);
         let config = match credential {
             Some(credential) => builder
                 .with_client_auth_cert(credential.chain_der.clone(), credential.private_key())
