@@ -64,6 +64,17 @@ fn a_test_that_does_not_hold_is_named_with_what_was_decided_and_why() {
 }
 
 #[test]
+fn an_issuer_that_signs_with_what_a_waiver_allows_can_be_tested() {
+    let text = std::fs::read_to_string(root().join("gateway.yaml")).expect("gateway.yaml");
+    let text = text.replacen("algorithms: [PS256, ES256, EdDSA]", "algorithms: [RS256]", 1);
+    let waiver = "waivers: [{ rule: token.algorithms.rs256, issuer: bank, reason: a test, until: 2027-01-31 }]";
+    let folder = Folder::new();
+    let config = folder.write("gateway.yaml", &format!("{text}\n{waiver}\n"));
+    let (code, out, err) = check(&config, &[&folder.write("some.tests.yaml", PERMITTED)]);
+    assert_eq!((code, out.lines().next()), (Some(0), Some("1 of 1 policy tests hold")), "{out}{err}");
+}
+
+#[test]
 fn the_calls_go_through_the_whole_line() {
     let refused = |given: &str, code: &str| {
         let (status, out, err) = with_tests(&format!(
