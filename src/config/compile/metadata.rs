@@ -150,7 +150,7 @@ impl Build<'_> {
 
     /// Reports a document that is too large, and warns of tokens that it makes clients ask for and that are refused.
     fn check_document(&mut self, at: &KeyPath, document: &Document, issuers: &[issuer::Settings]) {
-        // The size is the same at any time.
+        // The size is nearly the same at any time.
         let (own, size) = (document.identifier().as_str(), document.content(UnixTime(0)).as_str().len());
         if size > LARGEST {
             let problem = format!(

@@ -161,7 +161,7 @@ impl Document {
     }
 
     /// Its content at `now`. What is signed is signed again after half its lifetime. If that fails, it is what was signed before,
-    /// or else unsigned, which is for the client to judge.
+    /// as long as that is valid, or else unsigned, which is for the client to judge.
     pub fn content(&self, now: UnixTime) -> Arc<Content> {
         let Some(signed) = &self.signed else { return Arc::clone(&self.unsigned) };
         let mut last = signed.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +178,10 @@ impl Document {
         });
         match renewed.map(Arc::new) {
             Some(content) => Arc::clone(&last.insert((now, content)).1),
-            None => last.as_ref().map_or_else(|| Arc::clone(&self.unsigned), |(_, content)| Arc::clone(content)),
+            None => {
+                let valid = last.as_ref().filter(|(at, _)| now.since(*at) < SIGNED_FOR);
+                Arc::clone(valid.map_or(&self.unsigned, |(_, content)| content))
+            }
         }
     }
 
