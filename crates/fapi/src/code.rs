@@ -250,6 +250,10 @@ codes! {
     DpopKeyMismatch = "dpop_key_mismatch", UNAUTHORIZED, Some(InvalidToken);
     /// The proof was used before (RFC 9449 §11.1).
     DpopReplayed = "dpop_replayed", UNAUTHORIZED, Some(InvalidDpopProof);
+    /// With `profile: fapi1-advanced`, `x-fapi-auth-date` is not one HTTP-date (FAPI 1.0 Baseline §6.2.2).
+    AuthDateMalformed = "auth_date_malformed", BAD_REQUEST, None;
+    /// With `profile: fapi1-advanced`, `x-fapi-customer-ip-address` is not one IPv4 or IPv6 address (FAPI 1.0 Baseline §6.2.2).
+    CustomerIpAddressMalformed = "customer_ip_address_malformed", BAD_REQUEST, None;
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The route is not for this client (`require.clients`).
@@ -267,10 +271,6 @@ codes! {
     BodyTypeUnsupported = "body_type_unsupported", UNSUPPORTED_MEDIA_TYPE, None;
     /// The route compares the body with the token, and it is not one JSON object with one reading (RFC 8259 §4).
     BodyUnreadable = "body_unreadable", BAD_REQUEST, None;
-    /// With `profile: fapi1-advanced`, `x-fapi-auth-date` is not one HTTP-date (FAPI 1.0 Baseline §6.2.2).
-    AuthDateMalformed = "auth_date_malformed", BAD_REQUEST, None;
-    /// With `profile: fapi1-advanced`, `x-fapi-customer-ip-address` is not one IPv4 or IPv6 address (FAPI 1.0 Baseline §6.2.2).
-    CustomerIpAddressMalformed = "customer_ip_address_malformed", BAD_REQUEST, None;
     /// `acr` is none of those in `require.authentication` (RFC 9470 §3).
     AcrInsufficient = "acr_insufficient", UNAUTHORIZED, Some(InsufficientUserAuthentication);
     /// `auth_time` is longer ago than `require.authentication` allows, or unknown (RFC 9470 §3).

@@ -235,11 +235,11 @@ fn strippable(name: &str, own: &[&HeaderName]) -> Result<HeaderName, String> {
     if NEEDED.contains(&header.as_str()) || starts(&["content-"]) {
         return Err(format!("without `{name}`, the upstream would read another request than was judged; {way_out}"));
     }
-    if is_ours(&header) {
-        return Err(format!("`{name}` is set by the gateway itself; {way_out}"));
-    }
     if StripList::default().holds(header.as_str()) {
         return Err(format!("`{name}` is removed from every request; {way_out}"));
+    }
+    if is_ours(&header) {
+        return Err(format!("`{name}` is set by the gateway itself; {way_out}"));
     }
     Ok(header)
 }

@@ -4,14 +4,14 @@ use http::HeaderName;
 
 use crate::field_names::{FieldNames, class_of, is_odd};
 
-/// The names that are removed from requests: built-in ones, and those that routes use for claims and for identity JWTs.
+/// The names that are removed from requests: built-in ones, and those that routes use for claims, path variables and identity JWTs.
 #[derive(Clone, Debug, Default)]
 pub struct StripList {
     own: FieldNames,
 }
 
 impl StripList {
-    /// The built-in names, and the fields that routes use for claims and for identity JWTs.
+    /// The built-in names, and the fields that routes use for claims, path variables and identity JWTs.
     pub fn new<'n>(names: impl IntoIterator<Item = &'n HeaderName>) -> Self {
         Self { own: FieldNames::new(names) }
     }

@@ -44,8 +44,9 @@ impl Fapi1 {
     /// Whether a response with these fields is refused, since it is JSON in another character set than UTF-8.
     pub fn refuses_charset(&self, response: &HeaderMap, now: UnixTime) -> bool {
         // FAPI 1.0 Baseline §6.2.1 (8): "shall encode the response in UTF-8 if applicable".
-        let mut types = response.get_all(header::CONTENT_TYPE).iter().filter_map(|value| value.to_str().ok());
-        types.any(|content_type| is_json_type(content_type) && !names_only_utf8(content_type))
+        let types = response.get_all(header::CONTENT_TYPE).iter();
+        let mut types = types.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        types.any(|content_type| is_json_type(&content_type) && !names_only_utf8(&content_type))
             && holds(self.charset, now)
     }
 }
