@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{asked, field, sent};
 use crate::support::client::Client;
-use crate::support::{ORIGIN, Scene, World, dpop_request, free_port, request};
+use crate::support::{ORIGIN, Scene, World, dpop_request, free_port, http_client, request};
 
 const IDENTITY: &str = "x-verified-identity";
 const SECTION: &str =
@@ -44,7 +44,7 @@ fn signing(scene: Scene) -> Scene {
 /// The answer of the admin listener about its keys.
 async fn key_set(world: &World) -> JwkSet {
     let url = format!("http://{}/jwks.json", world.gateway.admin_address());
-    let response = reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await.unwrap();
+    let response = http_client().get(url).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/jwk-set+json");
     assert_eq!(response.headers()["cache-control"], "max-age=300");
@@ -207,7 +207,7 @@ async fn the_key_set_is_there_where_there_are_keys() {
     assert_eq!(status, 404, "{body}");
     let with = World::with(signing).await;
     let url = format!("http://{}/jwks.json", with.gateway.admin_address());
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let head = client.head(&url).send().await.unwrap();
     assert_eq!(
         (head.status().as_u16(), head.headers()["content-type"].to_str().unwrap()),

@@ -17,7 +17,7 @@ use sandbox::tokens::{AccessToken, KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
 use crate::support::tools::tool;
-use crate::support::{DEADLINE, Scene, World, remember, request};
+use crate::support::{DEADLINE, Scene, World, http_client, remember, request};
 
 const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
 const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
@@ -362,7 +362,7 @@ async fn only_a_whole_request_by_no_browser_is_taken() {
         let (found, answer) = post(kind, body.clone()).await;
         assert_eq!((found, error_of(&answer).as_str()), (status, error), "{kind} {} bytes: {answer}", body.len());
     }
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let url = format!("http://{}/revocations", world.gateway.admin_address());
     let request = client.post(&url).header("content-type", "application/json").header("origin", "http://evil.example");
     assert_eq!(request.body(good.clone()).send().await.unwrap().status(), 403);
@@ -434,7 +434,7 @@ async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     assert_eq!(refused.status(), 400);
     assert_eq!(err_of(&refused.text().await.unwrap()), "authentication_failed");
     assert!(post(&world.operator(Some(&world.c1))).await.is_err(), "a certificate of another authority");
-    let plain = reqwest::Client::builder().no_proxy().build().unwrap();
+    let plain = http_client();
     assert!(plain.get(format!("http://{}/metrics", world.gateway.admin_address())).send().await.is_err());
     passes(&world, &token, "none of that has an effect").await;
 
@@ -467,7 +467,7 @@ async fn the_log_tells_of_each_revocation_and_names_nobody() {
         }
     };
     let admin = wait_for("admin listening").rsplit_once("address=").unwrap().1.trim().to_owned();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let post = async |body: &str| {
         let request = client.post(format!("http://{admin}/revocations")).header("content-type", "application/json");
         request.body(body.to_owned()).send().await.unwrap().status().as_u16()

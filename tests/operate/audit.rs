@@ -18,7 +18,7 @@ use crate::support::backend::Backend;
 use crate::support::client::{Client, Connection};
 use crate::support::program::Program;
 use crate::support::tools::tool;
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, http_client, request};
 
 /// A running program, and what is needed to call it.
 struct Stage {
@@ -47,7 +47,7 @@ impl Stage {
     }
 
     async fn admin(&self, path: &str) -> (String, String) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = http_client();
         let response = client.get(format!("http://{}{path}", self.admin)).send().await.expect("an answer");
         (response.status().as_str().to_owned(), response.text().await.expect("text"))
     }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::support::backend::Backend;
 use crate::support::program::Program;
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, http_client};
 
 fn check(folder: &Path, options: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
@@ -183,7 +183,8 @@ async fn what_check_refuses_run_serves_with_a_warning() {
     let line = program.says("certificate 1 expired at ");
     assert!(line.contains("WARN") && line.contains("listeners[0].tls.certificate"), "{line}");
     let (_, admin) = program.addresses();
-    let read = async { reqwest::get(format!("http://{admin}/metrics")).await.unwrap().text().await.unwrap() };
+    let read =
+        async { http_client().get(format!("http://{admin}/metrics")).send().await.unwrap().text().await.unwrap() };
     let metrics = timeout(DEADLINE, read).await.expect("an answer");
     let wanted = "fapi_gateway_certificate_problems{file=\"server.pem\",problem=\"expired\"} 1";
     assert!(metrics.contains(wanted), "{metrics}");

@@ -5,7 +5,7 @@ use sandbox::pki::Authority;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{DEADLINE, Scene, World, request};
+use crate::support::{DEADLINE, Scene, World, http_client, request};
 
 /// The decisions that a path has, once there are as many as expected.
 async fn decisions(world: &World, path: &str, count: usize) -> Vec<Value> {
@@ -24,7 +24,7 @@ async fn decisions(world: &World, path: &str, count: usize) -> Vec<Value> {
 
 /// The status of a request to the admin listener with these fields.
 async fn status(world: &World, method: Method, path: &str, fields: &[(&'static str, &str)]) -> u16 {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         headers.insert(*name, value.parse().unwrap());

@@ -19,7 +19,7 @@ use crate::edge::hostile::wire::{Fate, Frames};
 use crate::support::client::Client;
 use crate::support::program::Program;
 use crate::support::tools::tool;
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, http_client};
 
 /// The program, and its log, which is read only where a test does.
 struct Unread {
@@ -56,7 +56,7 @@ impl Unread {
     }
 
     async fn metric(&self, name: &str) -> f64 {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = http_client();
         let text = client.get(format!("http://{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0.0, |value| value.trim().parse().expect("a number"))
@@ -149,7 +149,7 @@ fn scene(more: &str) -> (Authority, AuthorizationServer, Folder) {
 }
 
 async fn log_of(admin: SocketAddr, method: Method, body: &'static str) -> (u16, String) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let answer = client.request(method, format!("http://{admin}/log")).body(body).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
@@ -247,7 +247,7 @@ async fn its_level_is_that_of_the_file_and_can_be_changed_while_it_runs() {
         let (found, text) = log_of(admin, method.clone(), body).await;
         assert!(found == status && text.contains(said), "{method} {body}: {found} {text}");
     }
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let put = || client.put(format!("http://{admin}/log"));
     assert_eq!(put().body("debug").header("origin", "https://a.example").send().await.unwrap().status(), 403);
     assert_eq!(put().body("debug").header("sec-fetch-site", "cross-site").send().await.unwrap().status(), 403);

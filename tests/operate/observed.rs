@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::tools::tool;
-use crate::support::{Folder, ORIGIN, World, remember, request};
+use crate::support::{Folder, ORIGIN, World, http_client, remember, request};
 
 fn keys(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
@@ -273,7 +273,7 @@ async fn every_series_whose_labels_are_known_begins_at_zero() {
 async fn a_scraper_that_asks_for_openmetrics_gets_it() {
     let world = World::start().await;
     world.judge(world.request()).await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let url = format!("http://{}/metrics", world.gateway.admin_address());
     let get = |accept: &'static str| client.get(&url).header("accept", accept).send();
     let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";

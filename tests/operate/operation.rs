@@ -20,7 +20,7 @@ use sandbox::tokens::{KeyKind, SigningKey, ath};
 use serde_json::{Value, json};
 
 use crate::support::program::Program;
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, http_client, request};
 
 fn program(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
@@ -142,7 +142,7 @@ fn a_missing_file_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_a_path_of_the_admin_listener_does_not_have_is_told_those_it_has() {
     let world = World::start().await;
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let post = async |path: &str| {
         let answer = client.post(format!("http://{}{path}", world.gateway.admin_address())).send().await.unwrap();
         let allow = answer.headers().get("allow").map(|value| value.to_str().unwrap().to_owned());
@@ -169,7 +169,7 @@ async fn run_serves_until_sigterm_and_reloads_on_sighup() {
     let mut program = Program::run(&folder);
     let admin = program.says("admin listening");
     let admin = admin.rsplit_once("address=").unwrap().1.trim().to_owned();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http_client();
     let ready = async {
         while !client.get(format!("http://{admin}/readyz")).send().await.is_ok_and(|answer| answer.status() == 200) {
             tokio::task::yield_now().await;

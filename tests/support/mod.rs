@@ -51,6 +51,13 @@ pub struct World {
     pub clock: TestClock,
 }
 
+/// A client for plain HTTP that uses no proxy.
+pub fn http_client() -> reqwest::Client {
+    // As a gateway does, which a test that runs alone may not have started yet.
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
+    reqwest::Client::builder().no_proxy().build().expect("a client")
+}
+
 impl World {
     /// Starts the usual world.
     pub async fn start() -> Self {
@@ -433,7 +440,7 @@ impl Running {
 
     /// Sends `GET` to the admin listener; returns status and body.
     pub async fn admin(&self, path: &str) -> (u16, String) {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = http_client();
         let response =
             client.get(format!("http://{}{path}", self.admin)).send().await.expect("the admin listener answers");
         (response.status().as_u16(), response.text().await.expect("a body"))
@@ -441,7 +448,7 @@ impl Running {
 
     /// Sends `GET /readyz` with `Accept: application/json`; returns status and body.
     pub async fn readiness(&self) -> (u16, Value) {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = http_client();
         let request = client.get(format!("http://{}/readyz", self.admin)).header("accept", "application/json");
         let response = request.send().await.expect("the admin listener answers");
         assert_eq!(response.headers()["content-type"], "application/json");
@@ -451,7 +458,7 @@ impl Running {
 
     /// Sends `POST /revocations` to the admin listener; returns status and body.
     pub async fn post_revocation(&self, content_type: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = http_client();
         let request = client.post(format!("http://{}/revocations", self.admin)).header("content-type", content_type);
         let response = request.body(body).send().await.expect("the admin listener answers");
         (response.status().as_u16(), response.text().await.expect("a body"))

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::world::{World, count};
 use crate::support::client::{self, Connection};
-use crate::support::{ORIGIN, dpop_request, request};
+use crate::support::{ORIGIN, dpop_request, http_client, request};
 
 const BETWEEN: Duration = Duration::from_millis(25);
 /// After so many requests a client opens another connection.
@@ -92,7 +92,7 @@ impl Honest<'_> {
 /// A token is good until it is revoked here, and never after.
 pub(super) async fn revoking(world: Arc<World>) {
     let credential = world.authority.client("revoked");
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let http = http_client();
     let client = world.client.clone().certificate(&credential);
     while !world.is_over() {
         let jti = format!("revoked-{}", world.counts.revoked.load(Ordering::Relaxed));

@@ -21,7 +21,7 @@ use tokio::sync::RwLock;
 use crate::support::backend::Backend;
 use crate::support::client::{Client, Connection};
 use crate::support::tools::tool;
-use crate::support::{Folder, ORIGIN, Scene, free_ports};
+use crate::support::{Folder, ORIGIN, Scene, free_ports, http_client};
 
 /// The servers and tokens around a gateway that runs in its own process.
 pub(super) struct World {
@@ -192,7 +192,7 @@ impl World {
     }
 
     async fn until_ready(&self) {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = http_client();
         let url = format!("http://{}/readyz", self.admin);
         let ready = async {
             while !http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200) {
@@ -204,7 +204,7 @@ impl World {
 
     /// A metric without labels.
     pub(super) async fn metric(&self, name: &str) -> f64 {
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = http_client();
         let answer = http.get(format!("http://{}/metrics", self.admin)).send().await.expect("an answer");
         let text = answer.text().await.expect("text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("the metric");
