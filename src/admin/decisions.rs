@@ -148,6 +148,7 @@ const MEMBERS: &[&str] = &[
     "route",
     "decision",
     "code",
+    "step",
     "would_deny",
     "issuer",
     "client_id",

@@ -143,7 +143,7 @@ impl Context {
 }
 
 /// Creates an exchange with new IDs.
-pub(super) fn fresh_exchange() -> Exchange {
+pub(crate) fn fresh_exchange() -> Exchange {
     let random = draw();
     let (interaction, trace) = random.split_at(16);
     let uuid = |bytes: &[u8]| uuid::Builder::from_random_bytes(bytes.try_into().unwrap_or_default()).into_uuid();

@@ -16,6 +16,8 @@ mod record;
 mod response;
 mod unread;
 
+pub(crate) use context::fresh_exchange;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -9,8 +9,9 @@ use sandbox::authorization_server::AuthorizationServer;
 use sandbox::https::Answer;
 use sandbox::pki::{Authority, self_signed};
 use sandbox::tokens::{AccessToken, KeyKind, SigningKey, jwks};
+use serde_json::Value;
 
-use crate::support::{Folder, ORIGIN, Scene, remember};
+use crate::support::{Folder, ORIGIN, Scene, World, remember, request};
 
 /// A folder with a configuration, and what its issuer and its client have.
 struct Offline {
@@ -154,6 +155,65 @@ fn every_step_that_refuses_ends_in_the_code_of_the_gateway() {
     let at = (sandbox::now() + 301).to_string();
     let late = offline.explain(&sign(good()), &["--certificate", "client.pem", "--at", &at]);
     late.assert(1, "token_expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_call_is_the_one_that_the_gateway_would_write() {
+    // What a call that nobody makes does not have, or has anew.
+    const OF_A_CONNECTION: [&str; 12] = [
+        "time",
+        "interaction_id",
+        "trace_id",
+        "client_address",
+        "tls_version",
+        "protocol",
+        "status",
+        "response_bytes",
+        "upstream_address",
+        "upstream_status",
+        "upstream_duration_ms",
+        "duration_ms",
+    ];
+    let world = World::with(|scene| scene).await;
+    let files = Folder::new();
+    files.write("client.pem", &world.c1.certificate_pem());
+    let at = world.clock.now().to_string();
+    let config = world.gateway.folder().path().join("gateway.yaml").display().to_string();
+    for (path, token, exit, code, step) in [
+        ("/accounts", world.token(), 0, "ok", None),
+        ("/nowhere", world.token(), 1, "route_not_found", Some("route")),
+        ("/accounts", world.token().audience("https://other.example"), 1, "token_audience_mismatch", Some("token")),
+        ("/accounts", world.token().without("cnf"), 1, "token_unbound", Some("sender")),
+        ("/accounts", world.token().scope("other"), 1, "scope_insufficient", Some("scope")),
+    ] {
+        let token = world.sign(&token);
+        files.write("token", &token);
+        let url = format!("GET {ORIGIN}{path}");
+        let call = ["--token", "token", "--certificate", "client.pem", "--request", &url, "--at", &at, "--fetch"];
+        let output = program(&[&["explain", "--json", "--config", &config], &call[..]].concat(), files.path());
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mut said: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{code}: {said}"));
+        let mut record = world.gateway.record_of(&world.client().send(request(path, &token)).await.unwrap());
+        for (of, name) in [(&mut said, "explain"), (&mut record, "gateway")] {
+            assert_eq!((&of["code"], &of["step"]), (&code.into(), &step.into()), "{name}");
+            for member in OF_A_CONNECTION.iter().chain(&["decision_us"]) {
+                assert!(of.as_object_mut().unwrap().remove(*member).is_some(), "{name}: {member}");
+            }
+        }
+        assert_eq!((output.status.code(), said), (Some(exit), record));
+    }
+    // Without a decision there is no record, but a reason.
+    for (more, exit, why) in [
+        (&["--request", "GET https://localhost:9/health"][..], 1, ""),
+        (&["--request", "GET https://elsewhere.example/accounts"], 1, "name_unknown"),
+        (&[], 69, "--fetch"),
+    ] {
+        let call = ["--token", "token", "--certificate", "client.pem", "--at", &at];
+        let output = program(&[&["explain", "--json", "--config", &config], &call[..], more].concat(), files.path());
+        let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.code(), out.is_empty()), (Some(exit), !why.is_empty()), "{out}{error}");
+        assert!(error.contains(why), "{error}");
+    }
 }
 
 #[test]

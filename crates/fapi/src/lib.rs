@@ -25,7 +25,7 @@
 //! A route can leave what it requires of a token to [`shadow`] for a while: what it would refuse is noted in the permit.
 //!
 //! A step that refuses returns its own error, which [`rejection`] turns into the response, with the challenge of RFC
-//! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code). [`cors`] has what scripts of other origins may
+//! 6750 §3. Every reason to refuse has one stable [`Code`](code::Code), and [`step`] says which step it is of. [`cors`] has what scripts of other origins may
 //! learn, which has no part in the decision, and [`metadata`] what every client may know of it in advance (RFC 9728).
 //! [`rate_limit`] has what a client learns of the rates at which it may send requests, and [`profile`] the rules that these
 //! steps enforce as data. [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
@@ -92,6 +92,7 @@ pub mod revocation;
 pub mod route;
 pub mod sender;
 pub mod shadow;
+pub mod step;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -9,6 +9,7 @@
 //! [`Gateway::redeem`]: crate::gateway::Gateway::redeem
 
 mod claimed;
+mod record;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -71,6 +72,10 @@ pub struct Arguments {
     /// Ask the issuers as a running gateway would: for their metadata and keys, and about introspected tokens.
     #[arg(long, conflicts_with = "jwks")]
     fetch: bool,
+    /// Print the decision as one line of JSON, as the audit and `/decisions` have it. Its IDs are new, and what only a
+    /// connection has is null or 0.
+    #[arg(long)]
+    json: bool,
     /// The time of the call: seconds since 1970, or as the audit has it, `2027-01-31T12:00:00Z`; by default now.
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
@@ -106,12 +111,14 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
             }
         }
     }
+    let address = |listener: &Listener| listener.address.to_string();
     let serves = |listener: &Listener| listener.hosts.iter().any(|host| call.is_for(&host.origins));
     let knows = |listener: &Listener| {
         listener.hosts.iter().any(|host| call.server_name().is_some_and(|name| host.origins.has_host(name)))
     };
     let listeners = || config.listeners.iter();
     let listener = listeners().position(serves).or_else(|| listeners().position(knows));
+    let listener_address = config.listeners.get(listener.unwrap_or(0)).map(address).unwrap_or_default();
     let time = Duration::from_secs(call.now.0);
     let (generation, resources) = server::detached(config, Clock::from_fn(move || time))
         .map_err(|error| Failure::new(BAD_CONFIGURATION, error.to_string()))?;
@@ -140,7 +147,15 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
             None
         }
     };
-    Ok((Report::new(&call, &surroundings, arguments.fetch, unread).text(&ended), exit))
+    let report = Report::new(&call, &surroundings, arguments.fetch, unread);
+    if !arguments.json {
+        return Ok((report.text(&ended), exit));
+    }
+    if exit == UNAVAILABLE || matches!(ended, Ended::Handshake(..)) {
+        // There is no decision, but there is a reason.
+        return Err(Failure::new(exit, report.end(&ended).trim_end()));
+    }
+    Ok((record::line(ended, &call, &generation, listener, &listener_address), exit))
 }
 
 /// Takes the call through the line.

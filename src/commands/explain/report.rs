@@ -8,9 +8,10 @@ use fapi::credentials::Scheme;
 use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::metadata::Document;
 use fapi::peer::ClientCertificate;
-use fapi::policy::{NonceMode, Policy, PolicyError};
-use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use fapi::policy::{NonceMode, Policy};
+use fapi::rejection::{Rejection, Seen};
 use fapi::route::Route;
+use fapi::step::Step;
 use fapi::token::{ActiveToken, Claims, Confirmation};
 use serde_json::Value;
 
@@ -71,86 +72,6 @@ impl Surroundings {
     }
 }
 
-/// The steps, in the order of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Handshake,
-    Message,
-    Route,
-    Credentials,
-    Evidence,
-    Token,
-    Sender,
-    Scope,
-    Requirements,
-    Replay,
-}
-
-impl Step {
-    const ALL: [Self; 10] = [
-        Self::Handshake,
-        Self::Message,
-        Self::Route,
-        Self::Credentials,
-        Self::Evidence,
-        Self::Token,
-        Self::Sender,
-        Self::Scope,
-        Self::Requirements,
-        Self::Replay,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Handshake => "handshake",
-            Self::Message => "message",
-            Self::Route => "route",
-            Self::Credentials => "credentials",
-            Self::Evidence => "evidence",
-            Self::Token => "token",
-            Self::Sender => "sender",
-            Self::Scope => "scope",
-            Self::Requirements => "require",
-            Self::Replay => "replay",
-        }
-    }
-
-    /// The step whose error this is.
-    fn of(cause: &Cause, seen: &Seen) -> Self {
-        match cause {
-            Cause::Message(_) if seen.route.is_some() => Self::Route,
-            Cause::Message(_) | Cause::Exchange(_) => Self::Message,
-            Cause::Forwarded(_) => Self::Handshake,
-            Cause::Route(_) => Self::Route,
-            Cause::Credentials(_) => Self::Credentials,
-            Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
-            Cause::Sender(_) => Self::Sender,
-            Cause::Policy(
-                PolicyError::AuthDateMalformed
-                | PolicyError::CustomerIpAddressMalformed
-                | PolicyError::ScopeInsufficient { .. },
-            ) => Self::Scope,
-            Cause::Policy(
-                PolicyError::ClientRefused { .. }
-                | PolicyError::SubjectMissing { .. }
-                | PolicyError::TokenLifetimeExceeded { .. }
-                | PolicyError::ClaimRefused { .. }
-                | PolicyError::ClaimIncomparable { .. }
-                | PolicyError::AuthorizationDetailsMalformed
-                | PolicyError::AuthorizationDetailsInsufficient { .. }
-                | PolicyError::BodyTypeUnsupported
-                | PolicyError::BodyUnreadable
-                | PolicyError::AcrInsufficient { .. }
-                | PolicyError::AuthenticationTooOld { .. },
-            ) => Self::Requirements,
-            Cause::Rate(_) if seen.token.is_none() => Self::Route,
-            Cause::Rate(_) => Self::Sender,
-            Cause::Proof(_) | Cause::Unavailable(Unavailable::ReplayLog { .. }) => Self::Replay,
-            Cause::Token(_) | Cause::Share(_) | Cause::Unavailable(_) => Self::Token,
-        }
-    }
-}
-
 /// Writes the explanation of one call.
 pub(super) struct Report<'a> {
     call: &'a Call,
@@ -178,7 +99,7 @@ impl<'a> Report<'a> {
         let nothing = Seen::default();
         let (last, seen) = match ended {
             Ended::Handshake(..) => (Step::Handshake, &nothing),
-            Ended::Refused(rejection) => (Step::of(rejection.cause(), rejection.seen()), rejection.seen()),
+            Ended::Refused(rejection) => (rejection.step().unwrap_or(Step::Message), rejection.seen()),
             Ended::Described(_) => (Step::Route, &nothing),
             Ended::NoBody(seen) => (Step::Requirements, &**seen),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
@@ -210,36 +131,43 @@ impl<'a> Report<'a> {
             let _ = write!(text, "{:<12} {outcome}\n  expected   {expected}\n  seen       {found}\n", step.as_str());
         }
         text.push('\n');
-        self.end(&mut text, ended);
+        text.push_str(&self.end(ended));
         text
     }
 
-    fn end(&self, text: &mut String, ended: &Ended) {
+    /// How the call ends, and why.
+    pub(super) fn end(&self, ended: &Ended) -> String {
+        let mut text = String::new();
         let _ = match ended {
             Ended::Permitted(permit, _) => {
                 let noted = permit.would_deny().map(|noted| {
                     format!("The route is in shadow, and would refuse this: {}: {}\n", noted.code(), noted.detail())
                 });
-                write!(text, "ok: forwarded to upstream {}\n{}", permit.upstream().name, noted.unwrap_or_default())
+                write!(&mut text, "ok: forwarded to upstream {}\n{}", permit.upstream().name, noted.unwrap_or_default())
             }
             Ended::Described(_) => {
-                writeln!(text, "ok: answered by the gateway, whoever asks; the token is not looked at")
+                writeln!(&mut text, "ok: answered by the gateway, whoever asks; the token is not looked at")
             }
             Ended::NoBody(_) => {
                 writeln!(
-                    text,
+                    &mut text,
                     "not decided: the route compares the body with the token\nGive the body with --body FILE."
                 )
             }
             Ended::Handshake(reason, detail) => {
-                writeln!(text, "handshake {}: the connection fails before there is a call; {detail}", reason.as_str())
+                writeln!(
+                    &mut text,
+                    "handshake {}: the connection fails before there is a call; {detail}",
+                    reason.as_str()
+                )
             }
             Ended::Refused(rejection) if self.undecided(rejection) => {
                 let policy = rejection.seen().route.as_deref().and_then(Route::policy);
-                writeln!(text, "not decided: {}\n{}", rejection.cause(), self.way_out(policy))
+                writeln!(&mut text, "not decided: {}\n{}", rejection.cause(), self.way_out(policy))
             }
-            Ended::Refused(rejection) => self.refused(text, rejection),
+            Ended::Refused(rejection) => self.refused(&mut text, rejection),
         };
+        text
     }
 
     fn refused(&self, text: &mut String, rejection: &Rejection) -> std::fmt::Result {

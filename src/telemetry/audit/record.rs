@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fapi::code::Code;
+use fapi::step::Step;
 use fapi::token::{Confirmation, TokenId};
 use http::header::{HOST, USER_AGENT};
 use http::request::Parts;
@@ -143,6 +144,9 @@ struct Line<'a> {
     decision: &'static str,
     /// `ok`, or one of the codes.
     code: &'static str,
+    /// The step of the line that refused the request: `handshake`, `message`, `route`, `credentials`, `evidence`, `token`, `sender`,
+    /// `scope`, `require` or `replay`; null if none did.
+    step: Option<&'static str>,
     /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong. Beside `would_deny` it is the
     /// reason for that, unless something else went wrong later.
     detail: Option<String>,
@@ -278,6 +282,10 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         route: seen.route.as_ref().map(|route| &*route.name),
         decision,
         code,
+        step: match &exchange.outcome {
+            Outcome::Reject(rejection) => rejection.step().map(Step::as_str),
+            Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Pending => None,
+        },
         would_deny: seen.would_deny.as_ref().map(|would_deny| would_deny.code().as_str()),
         detail: match &exchange.outcome {
             Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
@@ -328,6 +336,7 @@ impl Line<'_> {
             route,
             decision,
             code,
+            step,
             detail,
             would_deny,
             issuer,

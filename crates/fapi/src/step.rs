@@ -1,0 +1,120 @@
+//! The steps that a request takes, for whoever asks at which one it was refused.
+
+use crate::policy::PolicyError;
+use crate::rejection::{Cause, Seen, ShareExceeded, Unavailable};
+
+/// A step of the line, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Who the client is, by the handshake or by what a trusted proxy says of it.
+    Handshake,
+    /// Framing, sizes and host.
+    Message,
+    /// Target, route and method.
+    Route,
+    /// The scheme, and one token.
+    Credentials,
+    /// What the request shows of its sender, before the token is looked at.
+    Evidence,
+    /// The token itself.
+    Token,
+    /// Whether the sender is the token's client.
+    Sender,
+    /// Scopes, and what a profile says of fields of the request.
+    Scope,
+    /// What a route requires beside scopes.
+    Requirements,
+    /// The first use of the proof.
+    Replay,
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 10] = [
+        Self::Handshake,
+        Self::Message,
+        Self::Route,
+        Self::Credentials,
+        Self::Evidence,
+        Self::Token,
+        Self::Sender,
+        Self::Scope,
+        Self::Requirements,
+        Self::Replay,
+    ];
+
+    /// Its name in audit and explanations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Message => "message",
+            Self::Route => "route",
+            Self::Credentials => "credentials",
+            Self::Evidence => "evidence",
+            Self::Token => "token",
+            Self::Sender => "sender",
+            Self::Scope => "scope",
+            Self::Requirements => "require",
+            Self::Replay => "replay",
+        }
+    }
+
+    /// The step that refuses with this error a request of which `seen` is known; `None` if no step does, as for faults of the
+    /// upstream and limits.
+    pub(crate) fn of(cause: &Cause, seen: &Seen) -> Option<Self> {
+        Some(match cause {
+            Cause::Message(_) if seen.route.is_some() => Self::Route,
+            Cause::Message(_) => Self::Message,
+            Cause::Forwarded(_) => Self::Handshake,
+            Cause::Route(_) => Self::Route,
+            Cause::Credentials(_) => Self::Credentials,
+            Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
+            Cause::Sender(_) => Self::Sender,
+            Cause::Policy(error) => Self::of_policy(error),
+            Cause::Rate(_) if seen.token.is_none() => Self::Route,
+            Cause::Rate(_) => Self::Sender,
+            Cause::Proof(_)
+            | Cause::Share(ShareExceeded::ReplayLog)
+            | Cause::Unavailable(Unavailable::ReplayLog { .. }) => Self::Replay,
+            Cause::Token(_)
+            | Cause::Share(ShareExceeded::Introspection { .. })
+            | Cause::Unavailable(
+                Unavailable::KeysNeverRead { .. }
+                | Unavailable::KeysNotReadAgain { .. }
+                | Unavailable::KeysTooOld { .. }
+                | Unavailable::Introspection { .. },
+            ) => Self::Token,
+            Cause::Exchange(_)
+            | Cause::Share(ShareExceeded::Exchanges { .. } | ShareExceeded::Upstream { .. })
+            | Cause::Unavailable(
+                Unavailable::Overloaded { .. }
+                | Unavailable::UpstreamOverloaded { .. }
+                | Unavailable::Audit
+                | Unavailable::Stopped
+                | Unavailable::UpstreamUnreachable { .. }
+                | Unavailable::UpstreamTimeout { .. }
+                | Unavailable::UpstreamInvalid { .. }
+                | Unavailable::Internal { .. },
+            ) => return None,
+        })
+    }
+
+    const fn of_policy(error: &PolicyError) -> Self {
+        match error {
+            PolicyError::AuthDateMalformed
+            | PolicyError::CustomerIpAddressMalformed
+            | PolicyError::ScopeInsufficient { .. } => Self::Scope,
+            PolicyError::ClientRefused { .. }
+            | PolicyError::SubjectMissing { .. }
+            | PolicyError::TokenLifetimeExceeded { .. }
+            | PolicyError::ClaimRefused { .. }
+            | PolicyError::ClaimIncomparable { .. }
+            | PolicyError::AuthorizationDetailsMalformed
+            | PolicyError::AuthorizationDetailsInsufficient { .. }
+            | PolicyError::BodyTypeUnsupported
+            | PolicyError::BodyUnreadable
+            | PolicyError::AcrInsufficient { .. }
+            | PolicyError::AuthenticationTooOld { .. } => Self::Requirements,
+        }
+    }
+}
