@@ -11,6 +11,7 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use x509_parser::public_key::PublicKey;
 
 use super::Build;
 use super::unreadable::{Form, unreadable};
@@ -309,6 +310,12 @@ fn is_authority(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, certificate)| {
         certificate.is_ca() || certificate.version() != x509_parser::x509::X509Version::V3
     })
+}
+
+/// Whether the key of a certificate is an RSA key.
+pub(super) fn is_for_rsa(certificate: &CertificateDer<'_>) -> bool {
+    x509_parser::parse_x509_certificate(certificate)
+        .is_ok_and(|(_, certificate)| matches!(certificate.public_key().parsed(), Ok(PublicKey::RSA(_))))
 }
 
 /// Explains why rustls accepts a certificate and a key separately, but not together.

@@ -9,7 +9,7 @@ use rustls::pki_types::TrustAnchor;
 
 use super::Build;
 use super::cors::{Place, describe_cors};
-use super::files::{Anchors, store};
+use super::files::{Anchors, is_for_rsa, store};
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
@@ -75,6 +75,18 @@ impl Build<'_> {
         let host = VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors, balancers };
         self.summary.push(self.describe(address, &host, entry));
         Some((address, host))
+    }
+
+    /// Leaves the cipher suites of FAPI 1.0 Advanced §8.5, which is about whole listeners, so that only the profile of all routes
+    /// decides.
+    pub(super) fn listeners_of_fapi1<'t>(&mut self, listeners: impl Iterator<Item = &'t mut tls::Settings>) {
+        for (index, tls) in listeners.enumerate() {
+            tls.suites = tls::Suites::Fapi1;
+            if tls.certificate_chain.first().is_some_and(|leaf| !is_for_rsa(leaf)) {
+                let at = KeyPath::of("listeners").index(index).key("tls").key("certificate");
+                self.warn(&at, "with `profile: fapi1-advanced` TLS 1.2 has suites for RSA certificates alone, so that clients without TLS 1.3 cannot connect; name an RSA certificate if there are any");
+            }
+        }
     }
 
     /// Reports entries that clients could not choose between. Entries with the same address are distinguished by the

@@ -54,7 +54,6 @@ use super::waivers::Waiver;
 use super::{CertificateFile, Config, NamedFiles, Profile};
 use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
-use crate::connection::tls;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
@@ -85,8 +84,7 @@ pub(super) fn compile(
     build.waivers = build.waivers(&file, profile);
     let mut listeners = build.listeners(&mut file);
     if profile == Some(Profile::Fapi1Advanced) {
-        // FAPI 1.0 Advanced §8.5 is about whole listeners, so only the profile of all routes decides.
-        listeners.iter_mut().flatten().for_each(|(_, host)| host.tls.suites = tls::Suites::Fapi1);
+        build.listeners_of_fapi1(listeners.iter_mut().flatten().map(|(_, host)| &mut host.tls));
     }
     let admin = build.admin(&mut file);
     let mut issuers = build.issuers(&mut file, profile);
