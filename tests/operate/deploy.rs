@@ -170,7 +170,8 @@ fn named_files(value: &Value, below: bool, found: &mut Vec<String>) {
 fn every_manifest_has_version_kind_and_name() {
     let objects = rendered();
     assert!(objects.len() >= 5, "only {} objects", objects.len());
-    for object in objects.iter().chain([&yaml("deploy/podmonitor/podmonitor.yaml")]) {
+    let monitoring = ["podmonitor", "prometheusrule"].map(|name| yaml(&format!("deploy/podmonitor/{name}.yaml")));
+    for object in objects.iter().chain(&monitoring) {
         assert!(!text(object, "apiVersion").is_empty());
         assert!(!text(object, "kind").is_empty());
         assert!(!text(object, "metadata/name").is_empty());
@@ -521,7 +522,7 @@ fn both_ways_of_scraping_read_metrics_from_the_admin_port() {
 fn the_podmonitor_replaces_the_scrape_annotation() {
     let component = yaml("deploy/podmonitor/kustomization.yaml");
     assert_eq!(text(&component, "kind"), "Component");
-    assert_eq!(strings(&component, "resources"), ["podmonitor.yaml"]);
+    assert_eq!(strings(&component, "resources"), ["podmonitor.yaml", "prometheusrule.yaml"]);
     let deployment = only("Deployment");
     let patch = &list(&component, "patches")[0];
     assert_eq!(text(patch, "target/kind"), "Deployment");

@@ -1,5 +1,6 @@
 //! What operators do and see: configuration, reload, logs, metrics, manifests and documentation.
 
+mod alerts;
 mod audit;
 mod check;
 mod commands;
