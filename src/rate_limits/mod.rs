@@ -179,7 +179,7 @@ impl RateLimits {
                 limit,
                 pace: limit.pace(),
                 text: limit.to_string().into(),
-                id: table.hash((&**name, limit)),
+                id: table.limit((&**name, limit)),
                 refused: refused(name, limit.by),
             };
             let (by_address, by_token): (Vec<_>, Vec<_>) =
@@ -247,7 +247,7 @@ impl RouteLimits {
             return Ok(());
         }
         let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
-        let hash = |counted: &Counted| self.table.hash((counted.id, key(counted.limit.by)));
+        let hash = |counted: &Counted| self.table.hash(counted.id, key(counted.limit.by));
         for (index, counted) in limits.iter().enumerate() {
             let Counted { limit, pace, text, refused, .. } = counted;
             match self.table.take(hash(counted), *pace, now) {

@@ -6,9 +6,12 @@
 //! free without anybody clearing it.
 //!
 //! Keys are spread over small sets by a random hash, each with a lock of its own. A key that finds no free place in its set
-//! takes that of the key which is whole again first. Whoever floods the table with new keys, each used once, so displaces
-//! its own, and the keys that used up most stay. What is displaced is forgotten, which permits too much and never refuses.
+//! takes one of the limit that has the most there, that of the key which is whole again first. Whoever floods the table with
+//! new keys of a limit, each used once, so displaces its own, and those that used up most of that limit stay, as do those of
+//! other limits, however much sooner they are whole again. What is displaced is forgotten, which permits too much and never
+//! refuses.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,7 +34,7 @@ pub(super) struct Table {
 /// What is known of one key.
 #[derive(Clone, Copy, Default)]
 struct Place {
-    /// The hash of the key. Two keys have one in common once in 2^64 pairs, and then share a limit.
+    /// The hash of the key. Two keys of a limit have one in common once in 2^56 pairs, and then share it.
     key: u64,
     /// When its limit is whole again, in nanoseconds.
     whole_at: u64,
@@ -56,9 +59,14 @@ impl Table {
         self.max_keys
     }
 
-    /// The hash of a key, or of a part of one. Nobody outside the process can predict it.
-    pub(super) fn hash(&self, key: impl Hash) -> u64 {
-        self.hasher.hash_one(key)
+    /// The hash of a limit.
+    pub(super) fn limit(&self, limit: impl Hash) -> u64 {
+        self.hasher.hash_one(limit)
+    }
+
+    /// The hash of what a limit counts, which names the limit in its last byte. Nobody outside the process can predict it.
+    pub(super) fn hash(&self, limit: u64, counted: impl Hash) -> u64 {
+        (self.hasher.hash_one((limit, counted)) & !LIMIT) | (limit & LIMIT)
     }
 
     /// Takes one request of a key at `now`; returns how many more it has left. What is refused is not counted.
@@ -67,11 +75,15 @@ impl Table {
     /// [`UsedUp`].
     pub(super) fn take(&self, key: u64, pace: Pace, now: u64) -> Result<u64, UsedUp> {
         let latest = now.saturating_add(pace.burst);
-        self.change(key, |place| {
-            let known = if place.key == key { place.whole_at.clamp(now, latest) } else { now };
+        self.look(key, |set| {
+            let own = set.iter().position(|place| place.key == key);
+            let place = &mut set[own.unwrap_or_else(|| displaced(set, key, now))];
+            let known = if own.is_some() { place.whole_at.clamp(now, latest) } else { now };
             let Some(whole_at) = known.checked_add(pace.interval).filter(|whole_at| *whole_at <= latest) else {
-                // If the clock was set back, the key waits for no longer than a whole burst takes.
-                place.whole_at = place.whole_at.min(latest);
+                if own.is_some() {
+                    // If the clock was set back, the key waits for no longer than a whole burst takes.
+                    place.whole_at = place.whole_at.min(latest);
+                }
                 return Err(UsedUp { wait: known.saturating_sub(latest.saturating_sub(pace.interval)) });
             };
             *place = Place { key, whole_at };
@@ -81,28 +93,40 @@ impl Table {
 
     /// Gives back one request that was taken, and then refused for another reason.
     pub(super) fn give_back(&self, key: u64, pace: Pace) {
-        self.change(key, |place| {
-            if place.key == key {
+        self.look(key, |set| {
+            if let Some(place) = set.iter_mut().find(|place| place.key == key) {
                 place.whole_at = place.whole_at.saturating_sub(pace.interval);
             }
         });
     }
 
-    /// Looks at the place of a key; if it has none, at the one that it would take.
-    fn change<R>(&self, key: u64, look: impl FnOnce(&mut Place) -> R) -> R {
+    /// Looks at the set of a key.
+    fn look<R>(&self, key: u64, look: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
         // The upper half of a product spreads hashes over any number of sets.
         let index = (u128::from(key) * self.sets.len() as u128) >> 64;
-        let set = &self.sets[index as usize];
         // Every change is a single assignment, so the set is whole even after a panic.
-        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
-        let first_whole = || (0..WAYS).min_by_key(|index| set[*index].whole_at).unwrap_or_default();
-        let index = set.iter().position(|place| place.key == key).unwrap_or_else(first_whole);
-        look(&mut set[index])
+        look(&mut self.sets[index as usize].lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Which place of a set a new key takes: a free one, or else one of the limit that then has the most.
+fn displaced(set: &[Place; WAYS], key: u64, now: u64) -> usize {
+    let places = || (0..WAYS).zip(set);
+    let first_whole = places().min_by_key(|(_, place)| place.whole_at);
+    if let Some((free, _)) = first_whole.filter(|(_, place)| place.whole_at <= now) {
+        return free;
+    }
+    let number_of =
+        |limit: u64| set.iter().map(|place| place.key).chain([key]).filter(|key| key & LIMIT == limit).count();
+    let last = places().max_by_key(|(_, place)| (number_of(place.key & LIMIT), Reverse(place.whole_at)));
+    last.map_or(0, |(index, _)| index)
 }
 
 /// The places of a set.
 const WAYS: usize = 16;
+
+/// The part of a hash that names the limit. Two limits with the same are as one when a place is sought.
+const LIMIT: u64 = 0xff;
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +199,7 @@ mod tests {
     #[test]
     fn as_many_keys_are_kept_as_it_is_made_for() {
         let table = Table::new(10_000);
-        let keys: Vec<u64> = (0..10_000).map(|number: u64| table.hash(number)).collect();
+        let keys: Vec<u64> = (0..10_000).map(|number: u64| table.hash(0, number)).collect();
         for key in &keys {
             assert_eq!(table.take(*key, SLOW, seconds(0)), Ok(2));
         }
@@ -188,24 +212,44 @@ mod tests {
     #[test]
     fn a_flood_of_new_keys_displaces_its_own() {
         let table = Table::new(1000);
-        let greedy: Vec<u64> = (0..100).map(|number: u64| table.hash(("greedy", number))).collect();
+        let greedy: Vec<u64> = (0..100).map(|number: u64| table.hash(0, ("greedy", number))).collect();
         for key in &greedy {
             for _ in 0..3 {
                 table.take(*key, SLOW, seconds(0)).unwrap();
             }
         }
         for number in 0..100_000_u64 {
-            assert_eq!(table.take(table.hash(number), SLOW, seconds(0)), Ok(2), "nobody else is ever refused");
+            assert_eq!(table.take(table.hash(0, number), SLOW, seconds(0)), Ok(2), "nobody else is ever refused");
         }
         let forgotten = greedy.iter().filter(|key| table.take(**key, SLOW, seconds(0)).is_ok()).count();
         assert_eq!(forgotten, 0);
     }
 
     #[test]
+    fn a_flood_of_keys_of_a_slow_limit_displaces_none_of_a_fast_one() {
+        let hourly = Pace { interval: 3600 * SECOND, burst: 3 * 3600 * SECOND };
+        let forgotten_beside = |of_flood: u64| {
+            let table = Table::new(1000);
+            let greedy: Vec<u64> = (0..100).map(|number: u64| table.hash(1, ("greedy", number))).collect();
+            for key in &greedy {
+                for _ in 0..3 {
+                    table.take(*key, SLOW, seconds(0)).unwrap();
+                }
+            }
+            for number in 0..100_000_u64 {
+                assert_eq!(table.take(table.hash(of_flood, number), hourly, seconds(0)), Ok(2), "nobody is refused");
+            }
+            greedy.iter().filter(|key| table.take(**key, SLOW, seconds(0)).is_ok()).count()
+        };
+        assert_eq!(forgotten_beside(2), 0);
+        assert!(forgotten_beside(1) > 90, "control: what counts is the limit, not the pace");
+    }
+
+    #[test]
     fn places_are_free_again_when_their_time_has_passed() {
         let table = Table::new(1000);
         for round in 0..10 {
-            let keys: Vec<u64> = (0..1000).map(|number: u64| table.hash((round, number))).collect();
+            let keys: Vec<u64> = (0..1000).map(|number: u64| table.hash(0, (round, number))).collect();
             for key in &keys {
                 table.take(*key, SLOW, seconds(round * 10)).unwrap();
             }

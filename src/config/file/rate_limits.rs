@@ -16,7 +16,7 @@ pub(in crate::config) struct RateLimits {
     #[schemars(extend("default" = "memory"))]
     pub(in crate::config) store: Option<CountStore>,
     /// How many addresses, senders, clients and issuers are counted at a time, for all routes together. When there are more,
-    /// those whose limit is whole again first are forgotten.
+    /// those of the most numerous limit that are whole again first are forgotten.
     #[schemars(range(min = 1000, max = 10_000_000), extend("default" = 100_000))]
     pub(in crate::config) max_keys: Option<u64>,
 }
