@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
+use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
 use fapi::credentials::Credentials;
 use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, VerifiedProof};
@@ -84,7 +85,8 @@ impl Gateway {
     /// Takes the last step: uses up the proof, if there is one, and returns the permit.
     ///
     /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
-    /// too old. On a route in shadow, a proof that cannot be used up is noted.
+    /// too old. On a route in shadow, a proof that cannot be used up is noted. A proof that was used before counts for no rate
+    /// limit by what its token says.
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
@@ -97,7 +99,12 @@ impl Gateway {
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, now).await {
                 Ok(first_use) => Some(first_use),
-                Err(cause) => return authorized.without_first_use(cause.code(), &cause).ok_or(cause),
+                Err(cause) => {
+                    if cause.code() == Code::DpopReplayed {
+                        self.give_back(&authorized);
+                    }
+                    return authorized.without_first_use(cause.code(), &cause).ok_or(cause);
+                }
             },
             None => None,
         };
@@ -107,6 +114,15 @@ impl Gateway {
     async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
         proof.check_still_fresh(now)?;
         self.replay.first_use(proof, self.shared_replay.as_ref(), now).await
+    }
+
+    /// Gives back what a request took of the limits of its sender, whose proof was used before: whoever has seen one could
+    /// otherwise use up what another may send.
+    fn give_back(&self, authorized: &Authorized) {
+        let limits = self.rate_limits.as_ref().and_then(|limits| limits.of_route(&authorized.route().name));
+        if let (Some(limits), Some(bound)) = (limits, authorized.bound()) {
+            limits.give_back_by_token(bound);
+        }
     }
 
     /// Checks that a token that was found active has neither expired nor been revoked since.

@@ -226,14 +226,15 @@ impl RouteLimits {
         token: &BoundToken,
         fields: &mut Option<Box<RateLimitFields>>,
     ) -> Result<(), RateLimited> {
-        let (issuer, client_id) = (token.token().issuer(), token.claims().text("client_id"));
-        let key = |by| match by {
-            By::Address => Key::Address(None),
-            By::Sender => Key::Sender(Holder::of(token.confirmation())),
-            By::Client => Key::Client(issuer, client_id),
-            By::Issuer => Key::Issuer(issuer),
-        };
-        self.take(&self.by_token, key, fields)
+        self.take(&self.by_token, keys_of(token), fields)
+    }
+
+    /// Gives back what [`RouteLimits::take_by_token`] took.
+    pub fn give_back_by_token(&self, token: &BoundToken) {
+        let key = keys_of(token);
+        for counted in &self.by_token {
+            self.table.give_back(self.table.hash(counted.id, key(counted.limit.by)), counted.pace);
+        }
     }
 
     fn take<'k>(
@@ -264,6 +265,17 @@ impl RouteLimits {
             }
         }
         Ok(())
+    }
+}
+
+/// Whose request it is, for each limit by what a token says.
+fn keys_of<'t>(token: &'t BoundToken) -> impl Fn(By) -> Key<'t> {
+    let (issuer, client_id) = (token.token().issuer(), token.claims().text("client_id"));
+    move |by| match by {
+        By::Address => Key::Address(None),
+        By::Sender => Key::Sender(Holder::of(token.confirmation())),
+        By::Client => Key::Client(issuer, client_id),
+        By::Issuer => Key::Issuer(issuer),
     }
 }
 

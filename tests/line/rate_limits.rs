@@ -194,6 +194,31 @@ async fn dpop_39_a_request_that_came_too_fast_can_be_sent_again_with_its_proof()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn atk_tk_12_whoever_sends_a_captured_proof_again_uses_up_nothing_of_its_owner() {
+    let limits = "{ by: address, rate: 100/h }, { by: sender, rate: 1/h, burst: 3 }, { by: client, rate: 1/h, burst: 3 }, { by: issuer, rate: 1/h, burst: 4 }";
+    let shadowed = route("shadowed", limits).replace("scopes:", "enforce: { shadow: until 2099-12-31 }, scopes:");
+    let (world, _upstream) = world(&[route("limited", limits), shadowed].concat()).await;
+    let (client, holder) = (world.anonymous(), world.holder());
+    let send = async |path: &str, proof: &str| {
+        let response = sent(&client, crate::support::dpop_request(path, &holder.token, proof)).await;
+        let left = field(&response, "ratelimit").split("r=").skip(1).map(|left| left.split(';').next().unwrap());
+        (response.status().as_u16(), left.collect::<Vec<_>>().join(" "))
+    };
+    for (path, replayed) in [("/limited/x", 401), ("/shadowed/x", 200)] {
+        let proof = || holder.proof(path, world.clock.now()).sign(&holder.key);
+        let captured = proof();
+        assert_eq!(send(path, &captured).await, (200, "99 2 2 3".to_owned()), "{path}");
+        for left in (89..99).rev() {
+            // Until the log has said what it is, it counts.
+            assert_eq!(send(path, &captured).await, (replayed, format!("{left} 1 1 2")), "{path}");
+        }
+        assert_eq!(send(path, &proof()).await, (200, "88 1 1 2".to_owned()), "{path}");
+        assert_eq!(send(path, &proof()).await, (200, "87 0 0 1".to_owned()), "{path}");
+        assert_eq!(send(path, &proof()).await, (429, "86 0".to_owned()), "control: what passes counts, {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn int_20_an_address_is_limited_before_its_credentials_are_looked_at() {
     let (world, _upstream) = world(&route("limited", "{ by: address, rate: 3/h }, { by: client, rate: 9/h }")).await;
     let (here, there) = (world.client(), world.client().bind("127.0.0.2".parse().unwrap()));
