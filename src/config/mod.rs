@@ -98,6 +98,8 @@ pub struct Config {
     pub replay_store: Option<usize>,
     /// How fast requests may come.
     pub rate_limits: rate_limits::Settings,
+    /// Which of the stores has what was used of them, if it is shared.
+    pub rate_limits_store: Option<usize>,
     /// Limits on what a peer may use.
     pub limits: Limits,
     /// The resource servers; the index of a route's [`UpstreamRef`](fapi::route::UpstreamRef) points into this list.

@@ -20,6 +20,14 @@ impl ClientNetwork {
             address @ IpAddr::V4(_) => address,
         })
     }
+
+    /// The address as one of IPv6.
+    pub const fn octets(&self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        }
+    }
 }
 
 /// What the client addresses hold of one listener. An address is known only while it holds a connection, so there are

@@ -4,7 +4,10 @@
 //! A request that a limit refuses counts neither for that limit nor for those that were taken together with
 //! it. They are taken from the narrowest to the widest, so that one client does not use up what all clients of its issuer
 //! share.
+//!
+//! Replicas can [share](shared) what was used; each decides by itself all the same.
 
+pub mod shared;
 mod table;
 
 use std::collections::HashMap;
@@ -17,6 +20,7 @@ use fapi::rate_limit::{By, QuotaPolicy, RateLimitFields, RateLimited, ServiceLim
 use fapi::sender::BoundToken;
 use prometheus::IntCounter;
 
+use self::shared::{Exchange, Shared, Sharing};
 use self::table::{Pace, Table, UsedUp};
 use crate::clock::Clock;
 use crate::connection::addresses::ClientNetwork;
@@ -99,7 +103,8 @@ impl fmt::Display for Limit {
 impl Limit {
     fn pace(&self) -> Pace {
         let interval = self.rate.per.seconds().saturating_mul(SECOND) / u64::from(self.rate.requests.get());
-        Pace { interval, burst: interval.saturating_mul(self.burst.get().into()) }
+        let burst = interval.saturating_mul(self.burst.get().into());
+        Pace { interval, burst, most: burst }
     }
 
     /// How many seconds this many requests take at the steady rate, rounded up.
@@ -123,12 +128,14 @@ impl Limit {
 /// The limits of all routes, and what was used of them.
 pub struct RateLimits {
     table: Arc<Table>,
+    exchange: Option<Arc<Exchange>>,
     routes: HashMap<Arc<str>, RouteLimits>,
 }
 
 /// The limits of one route.
 pub struct RouteLimits {
     table: Arc<Table>,
+    exchange: Option<Arc<Exchange>>,
     clock: Clock,
     policies: Arc<str>,
     by_address: Option<Counted>,
@@ -143,6 +150,7 @@ struct Counted {
     text: Arc<str>,
     /// Distinguishes its keys from those of all other limits, and of other versions of itself.
     id: u64,
+    sharing: Sharing,
     refused: IntCounter,
 }
 
@@ -159,10 +167,12 @@ enum Key<'k> {
 
 impl RateLimits {
     /// Creates the limits; `None` if no route has any. What was used of a limit of `before` that is still the same stays
-    /// used, unless the table gets another size. `refused` is the counter for the refusals of a route by a limit.
+    /// used, unless the table gets another size. What is used from now on is `shared`, if it says where. `refused` is the counter
+    /// for the refusals of a route by a limit.
     pub fn new(
         settings: &Settings,
         before: Option<&Self>,
+        shared: Option<Shared>,
         clock: &Clock,
         refused: impl Fn(&str, By) -> IntCounter,
     ) -> Option<Self> {
@@ -171,21 +181,28 @@ impl RateLimits {
         }
         let same = before.map(|before| &before.table).filter(|table| table.max_keys() == settings.max_keys);
         let table = same.cloned().unwrap_or_else(|| Arc::new(Table::new(settings.max_keys)));
+        let exchange = shared.map(|shared| {
+            let known = before.and_then(|before| before.exchange.as_ref());
+            let known = known.filter(|known| known.is_between(&table, &shared.store));
+            known.cloned().unwrap_or_else(|| Arc::new(Exchange::new(shared, table.clone(), clock.clone())))
+        });
         let of_route = |(name, limits): &(Arc<str>, Vec<Limit>)| {
             let mut limits = limits.clone();
             limits.sort_unstable_by_key(|limit| limit.by);
             let policies: Vec<QuotaPolicy> = limits.iter().map(Limit::policy).collect();
             let counted = |limit: Limit| Counted {
                 limit,
-                pace: limit.pace(),
+                pace: exchange.as_ref().map_or(limit.pace(), |exchange| exchange.shared(limit.pace())),
                 text: limit.to_string().into(),
                 id: table.limit((&**name, limit)),
+                sharing: Sharing::of(name, &limit),
                 refused: refused(name, limit.by),
             };
             let (by_address, by_token): (Vec<_>, Vec<_>) =
                 limits.into_iter().map(counted).partition(|counted| counted.limit.by == By::Address);
             let limits = RouteLimits {
                 table: table.clone(),
+                exchange: exchange.clone(),
                 clock: clock.clone(),
                 policies: RateLimitFields::policies(&policies),
                 by_address: by_address.into_iter().next(),
@@ -194,7 +211,12 @@ impl RateLimits {
             (name.clone(), limits)
         };
         let routes = settings.routes.iter().map(of_route).collect();
-        Some(Self { table, routes })
+        Some(Self { table, exchange, routes })
+    }
+
+    /// What is to be [kept](Exchange::keep) so that replicas share what is used, if they do.
+    pub const fn exchange(&self) -> Option<&Arc<Exchange>> {
+        self.exchange.as_ref()
     }
 
     /// The limits of the route with this name, if it has any.
@@ -232,8 +254,15 @@ impl RouteLimits {
     /// Gives back what [`RouteLimits::take_by_token`] took.
     pub fn give_back_by_token(&self, token: &BoundToken) {
         let key = keys_of(token);
-        for counted in &self.by_token {
-            self.table.give_back(self.table.hash(counted.id, key(counted.limit.by)), counted.pace);
+        self.by_token.iter().for_each(|counted| self.give_back(counted, &key));
+    }
+
+    fn give_back<'k>(&self, counted: &Counted, key: &impl Fn(By) -> Key<'k>) {
+        let key = key(counted.limit.by);
+        let hash = self.table.hash(counted.id, &key);
+        match &self.exchange {
+            None => self.table.give_back(hash, counted.pace),
+            Some(exchange) => exchange.give_back(hash, counted.pace, &counted.sharing, &key),
         }
     }
 
@@ -247,16 +276,19 @@ impl RouteLimits {
         if limits.is_empty() {
             return Ok(());
         }
-        let now = u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
-        let hash = |counted: &Counted| self.table.hash(counted.id, key(counted.limit.by));
+        let now = nanos(&self.clock);
         for (index, counted) in limits.iter().enumerate() {
-            let Counted { limit, pace, text, refused, .. } = counted;
-            match self.table.take(hash(counted), *pace, now) {
+            let Counted { limit, pace, text, id, sharing, refused } = counted;
+            let of = key(limit.by);
+            let hash = self.table.hash(*id, &of);
+            let taken = match &self.exchange {
+                None => self.table.take(hash, *pace, now),
+                Some(exchange) => exchange.take(hash, *pace, sharing, now, &of),
+            };
+            match taken {
                 Ok(available) => fields.add(limit.left(available)),
                 Err(UsedUp { wait }) => {
-                    for taken in limits.iter().take(index) {
-                        self.table.give_back(hash(taken), taken.pace);
-                    }
+                    limits.iter().take(index).for_each(|taken| self.give_back(taken, &key));
                     refused.inc();
                     let retry_after = wait.div_ceil(SECOND).max(1);
                     fields.add(ServiceLimit { by: limit.by, available: 0, window: retry_after });
@@ -277,6 +309,11 @@ fn keys_of<'t>(token: &'t BoundToken) -> impl Fn(By) -> Key<'t> {
         By::Client => Key::Client(issuer, client_id),
         By::Issuer => Key::Issuer(issuer),
     }
+}
+
+/// The time that has passed, in nanoseconds.
+fn nanos(clock: &Clock) -> u64 {
+    u64::try_from(clock.monotonic().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// In nanoseconds.

@@ -22,6 +22,9 @@ pub(super) struct Pace {
     pub(super) interval: u64,
     /// How long a whole burst takes.
     pub(super) burst: u64,
+    /// How long it may take at most until the limit is whole again: longer than a burst where replicas share it, which can use
+    /// more together than there is.
+    pub(super) most: u64,
 }
 
 /// The table.
@@ -78,11 +81,11 @@ impl Table {
         self.look(key, |set| {
             let own = set.iter().position(|place| place.key == key);
             let place = &mut set[own.unwrap_or_else(|| displaced(set, key, now))];
-            let known = if own.is_some() { place.whole_at.clamp(now, latest) } else { now };
+            let known = if own.is_some() { place.whole_at.clamp(now, now.saturating_add(pace.most)) } else { now };
             let Some(whole_at) = known.checked_add(pace.interval).filter(|whole_at| *whole_at <= latest) else {
                 if own.is_some() {
-                    // If the clock was set back, the key waits for no longer than a whole burst takes.
-                    place.whole_at = place.whole_at.min(latest);
+                    // If the clock was set back, the key waits for no longer than it can have used.
+                    place.whole_at = known;
                 }
                 return Err(UsedUp { wait: known.saturating_sub(latest.saturating_sub(pace.interval)) });
             };
@@ -97,6 +100,16 @@ impl Table {
             if let Some(place) = set.iter_mut().find(|place| place.key == key) {
                 place.whole_at = place.whole_at.saturating_sub(pace.interval);
             }
+        });
+    }
+
+    /// Has a key be whole in this time at the earliest.
+    pub(super) fn raise(&self, key: u64, pace: Pace, whole_in: u64, now: u64) {
+        let whole_at = now.saturating_add(whole_in.min(pace.most));
+        self.look(key, |set| match set.iter_mut().find(|place| place.key == key) {
+            Some(place) => place.whole_at = place.whole_at.max(whole_at),
+            None if whole_at > now => set[displaced(set, key, now)] = Place { key, whole_at },
+            None => {}
         });
     }
 
@@ -139,7 +152,12 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
     /// One request a second, three at once.
-    const SLOW: Pace = Pace { interval: SECOND, burst: 3 * SECOND };
+    const SLOW: Pace = alone(SECOND, 3 * SECOND);
+
+    /// A limit that no replicas share.
+    const fn alone(interval: u64, burst: u64) -> Pace {
+        Pace { interval, burst, most: burst }
+    }
 
     fn seconds(number: u64) -> u64 {
         1_000 * SECOND + number * SECOND
@@ -170,6 +188,31 @@ mod tests {
     }
 
     #[test]
+    fn what_others_used_counts_and_never_less_than_what_was_used_here() {
+        let shared = Pace { most: 10 * SECOND, ..SLOW };
+        let table = Table::new(100);
+        let take = |now| table.take(1, shared, now);
+        assert_eq!(take(seconds(0)), Ok(2));
+        table.raise(1, shared, 0, seconds(0));
+        assert_eq!(take(seconds(0)), Ok(1), "it has used two, whatever is said");
+        table.raise(1, shared, 3 * SECOND, seconds(0));
+        assert_eq!(take(seconds(0)), Err(UsedUp { wait: SECOND }));
+        // More than there is, as replicas can before they hear of each other; it is waited for.
+        table.raise(1, shared, 5 * SECOND, seconds(0));
+        assert_eq!(take(seconds(2)), Err(UsedUp { wait: SECOND }));
+        assert_eq!(take(seconds(3)), Ok(0));
+        // No longer than for the most.
+        table.raise(1, shared, u64::MAX, seconds(10));
+        assert_eq!(take(seconds(10)), Err(UsedUp { wait: 8 * SECOND }));
+        assert_eq!(take(seconds(0)), Err(UsedUp { wait: 8 * SECOND }), "the clock was set back");
+        assert_eq!(table.take(1, SLOW, seconds(0)), Err(UsedUp { wait: SECOND }), "it is no longer shared");
+        // One that has no place gets one, unless it is whole.
+        table.raise(2, shared, 3 * SECOND, seconds(0));
+        table.raise(3, shared, 0, seconds(0));
+        assert_eq!((table.take(2, shared, seconds(1)), table.take(3, shared, seconds(1))), (Ok(0), Ok(2)));
+    }
+
+    #[test]
     fn a_clock_that_goes_back_costs_no_more_than_a_burst() {
         let table = Table::new(100);
         let take = |now| table.take(1, SLOW, now);
@@ -184,14 +227,14 @@ mod tests {
     #[test]
     fn extreme_times_and_rates_neither_overflow_nor_permit_everything() {
         let table = Table::new(100);
-        let widest = Pace { interval: 3600 * SECOND, burst: 3600 * SECOND * 1_000_000 };
+        let widest = alone(3600 * SECOND, 3600 * SECOND * 1_000_000);
         assert_eq!(table.take(1, widest, 0), Ok(999_999));
         assert_eq!(table.take(2, widest, 2_000_000_000 * SECOND), Ok(999_999));
-        let never = Pace { interval: u64::MAX, burst: u64::MAX };
+        let never = alone(u64::MAX, u64::MAX);
         assert_eq!(table.take(3, never, 0), Ok(0));
         assert!(table.take(3, never, 0).is_err());
         let end = u64::MAX - 1;
-        let quick = Pace { interval: 1, burst: 1 };
+        let quick = alone(1, 1);
         assert_eq!(table.take(4, quick, end), Ok(0));
         assert!(table.take(4, quick, end).is_err());
     }
@@ -227,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_keys_of_a_slow_limit_displaces_none_of_a_fast_one() {
-        let hourly = Pace { interval: 3600 * SECOND, burst: 3 * 3600 * SECOND };
+        let hourly = alone(3600 * SECOND, 3 * 3600 * SECOND);
         let forgotten_beside = |of_flood: u64| {
             let table = Table::new(1000);
             let greedy: Vec<u64> = (0..100).map(|number: u64| table.hash(1, ("greedy", number))).collect();
@@ -261,7 +304,7 @@ mod tests {
     #[test]
     fn many_threads_take_no_more_than_there_is() {
         let (table, taken) = (Table::new(100), AtomicU64::new(0));
-        let pace = Pace { interval: SECOND, burst: 100 * SECOND };
+        let pace = alone(SECOND, 100 * SECOND);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -291,6 +334,32 @@ mod tests {
                     for (last, until) in times.iter().enumerate().skip(first) {
                         let most = 3 + (until - from) / SECOND;
                         prop_assert!((last - first + 1) as u64 <= most, "{times:?}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_others_are_said_to_have_used_nothing_passes_that_would_not_without(
+            steps in prop::collection::vec((0_u64..3, 0_u64..2 * SECOND, prop::option::of(0..u64::MAX)), 1..300),
+        ) {
+            let shared = Pace { most: 40 * SECOND, ..SLOW };
+            let table = Table::new(1000);
+            let (mut now, mut passed) = (seconds(0), HashMap::<u64, Vec<u64>>::new());
+            for (key, step, used) in steps {
+                now += step;
+                if let Some(used) = used {
+                    // Mostly times that a server may say, and some that none can.
+                    table.raise(key, shared, used % (if used % 5 == 0 { u64::MAX } else { 4 * SECOND }), now);
+                }
+                if table.take(key, shared, now).is_ok() {
+                    passed.entry(key).or_default().push(now);
+                }
+            }
+            for times in passed.values() {
+                for (first, from) in times.iter().enumerate() {
+                    for (last, until) in times.iter().enumerate().skip(first) {
+                        prop_assert!((last - first + 1) as u64 <= 3 + (until - from) / SECOND, "{times:?}");
                     }
                 }
             }

@@ -33,7 +33,7 @@ fn settings(limits: &[Limit]) -> Settings {
 
 fn limits_after(before: Option<&RateLimits>, settings: &Settings, time: &Time) -> RateLimits {
     let refused = |_: &str, _: By| IntCounter::new("refused", "refused").unwrap();
-    RateLimits::new(settings, before, &time.clock(), refused).expect("a route has limits")
+    RateLimits::new(settings, before, None, &time.clock(), refused).expect("a route has limits")
 }
 
 /// What becomes of a request from an address: what it is told is left, or in how many seconds the next may come.
@@ -177,5 +177,5 @@ fn a_reload_keeps_what_was_used_of_limits_that_stay_the_same() {
     assert!(from(&limits_after(Some(&before), &resized, &time), Some("192.0.2.1")).is_ok());
     let nobody = Settings { max_keys: 1000, routes: Vec::new() };
     let refused = |_: &str, _: By| IntCounter::new("refused", "refused").unwrap();
-    assert!(RateLimits::new(&nobody, Some(&before), &time.clock(), refused).is_none());
+    assert!(RateLimits::new(&nobody, Some(&before), None, &time.clock(), refused).is_none());
 }

@@ -20,6 +20,7 @@ use crate::gateway::Gateway;
 use crate::generation::{Generation, ReplayLimits};
 use crate::issuer::Issuers;
 use crate::rate_limits::RateLimits;
+use crate::rate_limits::shared::Shared as SharedLimits;
 use crate::replay::ReplayLog;
 use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
@@ -129,7 +130,12 @@ pub(super) fn build(
     };
     let limited_before = before.and_then(|before| before.gateway.rate_limits.as_ref());
     let rate_limited = |route: &str, by: By| metrics.rate_limited(route, by);
-    let rate_limits = RateLimits::new(&config.rate_limits, limited_before, clock, rate_limited);
+    let shared = config.rate_limits_store.and_then(|index| stores.get(index));
+    let shared = shared.map(|store| SharedLimits {
+        store: store.clone(),
+        untold: metrics.rate_limit_uses_untold(&store.settings().name),
+    });
+    let rate_limits = RateLimits::new(&config.rate_limits, limited_before, shared, clock, rate_limited);
     let bodies = config.routes.iter().filter_map(|route| route.limits.body_bytes);
     let largest_body = bodies.fold(config.limits.body_bytes, u64::max);
     let timings = config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect();

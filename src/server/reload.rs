@@ -24,6 +24,7 @@ use crate::certificate::Fault;
 use crate::config::Config;
 use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
+use crate::rate_limits::RateLimits;
 use crate::resource::{Id, Kind};
 use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::filter::Filter;
@@ -167,6 +168,9 @@ impl Reloader {
             let (store, once) = (store.clone(), store.clone());
             first.spawn(async move { once.connected().await });
             work.spawn(async move { store.keep().await });
+        }
+        if let Some(exchange) = generation.gateway.rate_limits.as_ref().and_then(RateLimits::exchange) {
+            work.spawn(exchange.clone().keep());
         }
         let issuers = generation.gateway.issuers.clone();
         work.spawn(async move { issuers.keep_fresh().await });

@@ -186,7 +186,9 @@ impl Store {
             }
             Ok(Err(error)) => match error.code() {
                 // Asked again, it would say the same, and so would another connection.
-                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS")) => Err(NoAnswer::Refused(code.into())),
+                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS" | "NOSCRIPT")) => {
+                    Err(NoAnswer::Refused(code.into()))
+                }
                 // Another server may have taken over, or this one may be on its way.
                 Some(code) => {
                     trust.given_up.notify_one();

@@ -362,6 +362,11 @@ impl Metrics {
         self.stores.of(name)
     }
 
+    /// The counter of uses of rate limits that a store may know nothing of.
+    pub fn rate_limit_uses_untold(&self, store: &str) -> IntCounter {
+        self.stores.untold(store)
+    }
+
     /// The text that Prometheus scrapes, with these current values.
     pub fn render(&self, current: &Current<'_>, format: Format) -> Vec<u8> {
         let Current { issuers, ref servers, ref resources, replay_entries, lost, now } = *current;

@@ -14,6 +14,7 @@ pub(super) struct StoreFamilies {
     requests: IntCounterVec,
     duration: HistogramVec,
     connected: IntGaugeVec,
+    untold: IntCounterVec,
 }
 
 /// The metrics of one store.
@@ -36,11 +37,21 @@ impl StoreFamilies {
         .buckets(QUICK.to_vec());
         let connected =
             Opts::new("fapi_gateway_store_connected", "1 while a store is connected to and can be asked; 0 otherwise.");
+        let untold = Opts::new(
+            "fapi_gateway_rate_limit_uses_untold_total",
+            "Requests that counted for rate limits and of which the store, and so the other replicas, may know nothing: it did not answer, or requests were by too many keys at once. They count in this process.",
+        );
         Ok(Self {
             requests: registered(registry, IntCounterVec::new(requests, &["store", "outcome"])?)?,
             duration: registered(registry, HistogramVec::new(duration, &["store"])?)?,
             connected: registered(registry, IntGaugeVec::new(connected, &["store"])?)?,
+            untold: registered(registry, IntCounterVec::new(untold, &["store"])?)?,
         })
+    }
+
+    /// The counter of uses of rate limits that the store with this name may know nothing of.
+    pub(super) fn untold(&self, name: &str) -> IntCounter {
+        self.untold.with_label_values(&[name])
     }
 
     pub(super) fn of(&self, name: &str) -> StoreMetrics {

@@ -18,6 +18,7 @@ mod rate_limits;
 mod rejects;
 mod revocations;
 mod shadow;
+mod shared_rate_limits;
 mod vectors;
 
 use bytes::Bytes;

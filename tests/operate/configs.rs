@@ -433,6 +433,35 @@ fn a_burst_is_the_number_of_its_rate_unless_it_is_said() {
 }
 
 #[test]
+fn check_says_what_a_store_holds_and_warns_of_one_that_holds_nothing() {
+    let folder = Folder::with_certificates();
+    let stores = "stores: { one: { servers: [\"redis://127.0.0.1\"] }, two: { servers: [\"redis://127.0.0.1:1\"] } }\n";
+    let (replay, limits) = ("replay: { store: one }\n", |store: &str| format!("rate_limits: {{ store: {store} }}\n"));
+    let unused = |name: &str| format!("stores.{name}: nothing uses this store");
+    for (uses, held, unused) in [
+        (String::new(), ["nothing", "nothing"], vec![unused("one"), unused("two")]),
+        (replay.to_owned(), ["used proofs of all replicas", "nothing"], vec![unused("two")]),
+        (limits("two"), ["nothing", "rate limits of all replicas"], vec![unused("one")]),
+        (limits("two") + replay, ["used proofs of all replicas", "rate limits of all replicas"], vec![]),
+        (limits("one") + replay, ["used proofs and rate limits of all replicas", "nothing"], vec![unused("two")]),
+    ] {
+        let config = folder.load(&format!("{}{stores}{uses}", minimal())).unwrap_or_else(|errors| panic!("{errors}"));
+        let shown: Vec<&String> = config.summary().iter().filter(|line| line.starts_with("store ")).collect();
+        let [one, two] = held;
+        let wanted =
+            [format!("store one: redis://127.0.0.1:6379; {one}"), format!("store two: redis://127.0.0.1:1; {two}")];
+        assert_eq!(shown, wanted.iter().collect::<Vec<_>>(), "{uses}");
+        assert_eq!(config.warnings.len(), unused.len(), "{uses}: {:?}", config.warnings);
+        for (warning, wanted) in config.warnings.iter().zip(unused) {
+            assert!(warning.contains(&wanted), "{uses}: {warning}");
+        }
+        let [replayed, limited] = [config.replay_store, config.rate_limits_store];
+        assert_eq!(replayed, uses.contains(replay).then_some(0), "{uses}");
+        assert_eq!(limited, uses.contains("rate_limits").then(|| usize::from(uses.contains("two"))), "{uses}");
+    }
+}
+
+#[test]
 fn nonces_without_a_key_and_a_skew_below_the_profiles_are_warnings() {
     let folder = Folder::with_certificates();
     let warnings = |end: &str| {

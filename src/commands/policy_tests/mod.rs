@@ -133,6 +133,7 @@ impl Stage {
         config.admin = None;
         config.upstreams.clear();
         config.replay_store = None;
+        config.rate_limits_store = None;
         config.stores.clear();
         // The clock of the tests stands still, and all of them are by one client.
         config.rate_limits.routes.clear();

@@ -120,7 +120,7 @@ pub(super) fn compile(
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
         && let (Some(freshness), Some((replay, replay_store)), Some(stores), Some(watch), Some(log), Some(errors)) =
             (freshness, replay, stores, watch, log, errors)
-        && let Some(rate_limits) = rate_limits
+        && let Some((rate_limits, rate_limits_store)) = rate_limits
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -142,6 +142,7 @@ pub(super) fn compile(
             stores,
             replay_store,
             rate_limits,
+            rate_limits_store,
             limits,
             upstreams,
             routes,

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use fapi::rate_limit::By;
 
 use super::Build;
+use super::stores::MEMORY;
 use crate::config::VirtualHost;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
@@ -16,10 +17,11 @@ impl Build<'_> {
         &mut self,
         file: &mut File,
         listeners: Option<&[(SocketAddr, VirtualHost)]>,
-    ) -> Option<Settings> {
+    ) -> Option<(Settings, Option<usize>)> {
         let at = KeyPath::of("rate_limits");
         let entry = file.rate_limits.get_or_insert_default();
-        entry.store.get_or_insert_default();
+        let store = entry.store.get_or_insert_with(|| MEMORY.to_owned());
+        let shared = self.store_named(&at.key("store"), store, file.stores.as_ref());
         let max_keys = entry.max_keys.get_or_insert(100_000);
         let max_keys = self.number(&at.key("max_keys"), max_keys, 1000..=10_000_000);
         let mut routes = Vec::new();
@@ -30,7 +32,7 @@ impl Build<'_> {
                 routes.push((name.as_str().into(), limits));
             }
         }
-        Some(Settings { max_keys: max_keys?, routes })
+        Some((Settings { max_keys: max_keys?, routes }, shared))
     }
 
     /// The limits of a route; `None` if it has none.

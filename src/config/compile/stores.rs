@@ -1,5 +1,6 @@
 //! `stores`: servers in which replicas share what they remember.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -18,7 +19,10 @@ use crate::upstream::ServerAddress;
 impl Build<'_> {
     pub(super) fn stores(&mut self, file: &mut File) -> Option<Vec<Settings>> {
         let at = KeyPath::of("stores");
-        let used = file.replay.as_ref().and_then(|replay| replay.store.clone());
+        let used = [
+            ("used proofs", file.replay.as_ref().and_then(|replay| replay.store.clone())),
+            ("rate limits", file.rate_limits.as_ref().and_then(|limits| limits.store.clone())),
+        ];
         let mut stores = Vec::new();
         for (name, entry) in file.stores.iter_mut().flatten() {
             let at = at.key(name);
@@ -26,19 +30,38 @@ impl Build<'_> {
             if name == MEMORY {
                 self.problem(&at, "`memory` is the memory of this process; choose another name");
             }
-            if used.as_deref() != Some(name.as_str()) {
+            let held = used.iter().filter(|(_, store)| store.as_ref() == Some(name));
+            let held: Vec<&str> = held.map(|(what, _)| *what).collect();
+            if held.is_empty() {
                 self.warn(&at, "nothing uses this store");
             }
             let settings = self.store(&at, name, entry);
             if let Some(Settings { host, port, tls, .. }) = &settings {
                 let scheme = if tls.is_some() { "rediss" } else { "redis" };
-                let holds =
-                    if used.as_deref() == Some(name.as_str()) { "used proofs of all replicas" } else { "nothing" };
+                let holds = match held.join(" and ") {
+                    held if held.is_empty() => "nothing".to_owned(),
+                    held => format!("{held} of all replicas"),
+                };
                 self.summary.push(format!("store {name}: {scheme}://{host}:{port}; {holds}"));
             }
             stores.push(settings);
         }
         stores.into_iter().collect()
+    }
+
+    /// The index of the store that is named there; `None` for the memory of the process.
+    pub(super) fn store_named(
+        &mut self,
+        at: &KeyPath,
+        name: &str,
+        stores: Option<&BTreeMap<String, file::Store>>,
+    ) -> Option<usize> {
+        let stores: Vec<&str> = stores.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let found = stores.iter().position(|store| *store == name);
+        if found.is_none() && name != MEMORY {
+            self.unknown(at, "store is named", name, stores.iter().copied().chain([MEMORY]), false);
+        }
+        found
     }
 
     fn store(&mut self, at: &KeyPath, name: &str, entry: &mut file::Store) -> Option<Settings> {

@@ -12,22 +12,14 @@ use crate::rate_limits::Unit;
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct RateLimits {
-    /// Where they are counted: in this process alone.
+    /// Where they are counted: `memory` is this process alone; any other is the name of one of `stores`, in which replicas share what
+    /// was used.
     #[schemars(extend("default" = "memory"))]
-    pub(in crate::config) store: Option<CountStore>,
+    pub(in crate::config) store: Option<String>,
     /// How many addresses, senders, clients and issuers are counted at a time, for all routes together. When there are more,
     /// those of the most numerous limit that are whole again first are forgotten.
     #[schemars(range(min = 1000, max = 10_000_000), extend("default" = 100_000))]
     pub(in crate::config) max_keys: Option<u64>,
-}
-
-/// Where requests are counted.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum CountStore {
-    /// In this process alone.
-    #[default]
-    Memory,
 }
 
 /// How fast requests may come; more are refused with 429.

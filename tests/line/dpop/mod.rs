@@ -6,7 +6,7 @@ mod challenges;
 mod nonces;
 mod proofs;
 mod replays;
-mod replicas;
+pub(super) mod replicas;
 mod uris;
 
 use bytes::Bytes;

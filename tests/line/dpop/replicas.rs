@@ -299,7 +299,7 @@ async fn tls_to_the_store_shows_a_certificate_and_wants_the_right_name() {
 }
 
 /// A server that says these bytes whenever it is asked to record something, and what a good one says before.
-async fn liar(says: &'static [u8]) -> u16 {
+pub(in crate::line) async fn liar(says: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

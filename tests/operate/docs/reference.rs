@@ -350,6 +350,7 @@ fn every_metric() -> String {
     let _ = metrics.routes(&[Arc::from("r")]);
     let _ = metrics.traffic("l");
     let _ = metrics.rate_limited("r", By::Client);
+    let _ = metrics.rate_limit_uses_untold("s");
     metrics.begin_shadow("r");
     metrics.upstream("u").observe(0.0);
     metrics.upstream_failed("u", "connect");
