@@ -20,6 +20,7 @@ use crate::issuer::Unread;
 use crate::replay::memory::Capacity;
 use crate::resource::Id;
 use crate::store::Store;
+use crate::store::guarantee::{Guarantee, Level};
 use crate::telemetry::audit::OnOverflow;
 use crate::telemetry::routes::RouteMetrics;
 use crate::upstream::Upstream;
@@ -105,6 +106,12 @@ impl Generation {
         let used = used.into_iter().filter_map(|index| self.upstreams.get(index));
         let upstreams = used.filter(|upstream| !upstream.has_address());
         issuers.chain(upstreams.map(|upstream| Missing::Address(upstream.name().clone()))).collect()
+    }
+
+    /// What holds, and how far now.
+    pub fn guarantees(&self) -> Vec<Guarantee> {
+        let level = if self.gateway.shared_replay.is_some() { Level::Shared } else { Level::Local };
+        vec![Guarantee { name: "replay", level }]
     }
 
     /// What keeps the gateway from being ready: nothing once it has been ready, since neither a reload nor a failure

@@ -69,6 +69,8 @@ impl Admin {
         let current = Current {
             issuers: &generation.gateway.issuers,
             servers: servers.collect(),
+            stores: generation.stores.iter().map(|store| (&*store.settings().name, store.is_connected())).collect(),
+            guarantees: generation.guarantees(),
             resources: self.resources.reports(),
             replay_entries: generation.gateway.replay.entries(),
             lost: Lost { audit: self.audit.lost(), log: logging::lines_lost() },

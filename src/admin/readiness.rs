@@ -1,5 +1,6 @@
 //! `/readyz`: whether the gateway is ready and, if not, why: as text, or as JSON for a client that accepts it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, JSON, TEXT};
 use crate::generation::Missing;
+use crate::store::guarantee::{Guarantee, Level};
 
 /// Why the gateway is not ready.
 pub(super) enum Reason {
@@ -22,15 +24,21 @@ pub(super) enum Reason {
 impl Admin {
     /// The response to `GET /readyz`: its status, content type and body.
     pub(super) fn readiness(&self, headers: &HeaderMap) -> (StatusCode, &'static str, Vec<u8>) {
-        let reasons = self.reasons();
+        let (reasons, guarantees) = (self.reasons(), self.generation.load().guarantees());
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         if accepts(headers, JSON) {
             let entries: Vec<Value> = reasons.iter().map(Reason::entry).collect();
-            let body = json!({ "ready": reasons.is_empty(), "reasons": entries });
+            let guarantees: BTreeMap<_, _> =
+                guarantees.iter().map(|guarantee| (guarantee.name, guarantee.level.as_str())).collect();
+            let body = json!({ "ready": reasons.is_empty(), "reasons": entries, "guarantees": guarantees });
             return (status, JSON, format!("{body}\n").into_bytes());
         }
-        let lines: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
-        (status, TEXT, if reasons.is_empty() { b"ok\n".to_vec() } else { lines.into_bytes() })
+        let ok = reasons.is_empty().then(|| "ok\n".to_owned());
+        let reasons = reasons.iter().map(|reason| format!("{reason}\n"));
+        // Replicas that decide by themselves serve, so that is a detail and no reason.
+        let degraded = guarantees.iter().filter(|Guarantee { level, .. }| *level == Level::Degraded);
+        let details = degraded.map(|Guarantee { name, level }| format!("{name} is {}\n", level.as_str()));
+        (status, TEXT, ok.into_iter().chain(reasons).chain(details).collect::<String>().into_bytes())
     }
 
     /// Why the gateway is not ready; nothing if it is.

@@ -5,14 +5,21 @@ use serde_json::{Value, json};
 use super::Admin;
 use crate::clock::rfc3339;
 use crate::resource::{Id, Report};
+use crate::store::guarantee::Guarantee;
 
 impl Admin {
     /// The response to `GET /status`.
     pub(super) fn status(&self) -> Vec<u8> {
         let resources: Vec<Value> = self.resources.reports().iter().map(entry).collect();
+        let guarantees = self.generation.load().guarantees();
+        let guarantees: Vec<Value> = guarantees
+            .iter()
+            .map(|Guarantee { name, level }| json!({ "name": name, "level": level.as_str() }))
+            .collect();
         let mut text = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "ready": self.reasons().is_empty(),
+            "guarantees": guarantees,
             "resources": resources,
         })
         .to_string();

@@ -36,8 +36,8 @@ pub struct Arguments {
     tests: Vec<PathBuf>,
 }
 
-/// Prints one line for each listener, issuer, route, waiver and document of `metadata`, and one for `signing`, or what the
-/// arguments ask for; warnings go to standard error.
+/// Prints one line for each listener, issuer, route, store, guarantee, waiver and document of `metadata`, and one for
+/// `signing`, or what the arguments ask for; warnings go to standard error.
 ///
 /// The exit code is 0, or 1 if a policy test does not hold, or 64 if there are problems, which are all printed, or 69 if
 /// something cannot be reached, or 74 if nobody can be told.

@@ -26,6 +26,7 @@ use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
 use crate::rate_limits::RateLimits;
 use crate::resource::{Id, Kind};
+use crate::store::guarantee::Said;
 use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::filter::Filter;
 use crate::telemetry::lines::{Output, Recent};
@@ -313,6 +314,14 @@ impl BackgroundService for Reloader {
                 expirations.load().note(&metrics, clock.unix_time());
             }
         });
+        let generation = self.generation.clone();
+        noting.spawn(async move {
+            let mut said = Said::default();
+            loop {
+                said.note(&generation.load().guarantees());
+                tokio::time::sleep(LEVELS_LOOKED_AT).await;
+            }
+        });
         ready.notify_ready();
         let mut said = String::new();
         loop {
@@ -362,6 +371,8 @@ async fn open(destination: Destination) -> Result<Output, String> {
 const FIRST_RESOLVE: Duration = Duration::from_secs(5);
 /// How often certificates are judged again, since they expire while no file changes.
 const JUDGED_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often it is looked how far each guarantee reaches, for the log.
+const LEVELS_LOOKED_AT: Duration = Duration::from_secs(1);
 const FIRST_KEYS: Duration = Duration::from_secs(5);
 /// How long to wait at most after a change before the files are read, so that several files can be written.
 const SETTLING: Duration = Duration::from_secs(1);

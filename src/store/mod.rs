@@ -6,6 +6,7 @@
 
 mod bounded;
 mod connection;
+pub mod guarantee;
 pub mod settings;
 
 use std::fmt;
@@ -41,14 +42,11 @@ pub struct Store {
 pub trait Observer: Send + Sync {
     /// Called with the outcome of each question, and how long it took.
     fn asked(&self, outcome: Outcome, took: Duration);
-    /// Called when a connection comes into use, or goes.
-    fn connected(&self, connected: bool);
 }
 
 /// Counts nothing.
 impl Observer for () {
     fn asked(&self, _: Outcome, _: Duration) {}
-    fn connected(&self, _: bool) {}
 }
 
 /// How a question went.
@@ -139,6 +137,11 @@ impl Store {
         &self.settings
     }
 
+    /// Whether it is connected to and can be asked.
+    pub fn is_connected(&self) -> bool {
+        matches!(&**self.standing.load(), Standing::Up { .. })
+    }
+
     /// How long the server has kept every entry; `None` while it cannot be asked.
     pub fn kept_for(&self) -> Option<Duration> {
         match &**self.standing.load() {
@@ -210,7 +213,7 @@ impl Store {
 
     /// Waits until there is a connection.
     pub async fn connected(&self) {
-        while self.kept_for().is_none() {
+        while !self.is_connected() {
             tokio::time::sleep(FIRST_PAUSE).await;
         }
     }
@@ -276,7 +279,6 @@ impl Store {
         let since = Since { noted: self.clock.monotonic(), kept_for };
         self.standing.store(Arc::new(Standing::Up { asking, trust: Arc::default(), since, began }));
         self.resource.succeeded();
-        self.observer.connected(true);
         tracing::info!(store = &*self.settings.name, "the store is in use");
         driver
     }
@@ -288,7 +290,6 @@ impl Store {
             self.standing.store(Arc::new(Standing::Down(why.into())));
         }
         self.resource.failed(&why);
-        self.observer.connected(false);
     }
 }
 

@@ -22,6 +22,7 @@ use super::stores::{StoreFamilies, StoreMetrics};
 use crate::issuer::Issuers;
 use crate::replay;
 use crate::resource::{Id, Report};
+use crate::store::guarantee::Guarantee;
 
 /// All metrics of one gateway, in their own registry.
 pub struct Metrics {
@@ -101,6 +102,10 @@ pub struct Current<'c> {
     pub issuers: &'c Issuers,
     /// How many servers of each upstream are in each state.
     pub servers: Vec<(&'c str, &'static str, usize)>,
+    /// Whether each store is connected to.
+    pub stores: Vec<(&'c str, bool)>,
+    /// How far each guarantee reaches.
+    pub guarantees: Vec<Guarantee>,
     /// When each resource was last read.
     pub resources: Vec<(Id, Report)>,
     /// How many proofs the replay log holds.
@@ -369,7 +374,8 @@ impl Metrics {
 
     /// The text that Prometheus scrapes, with these current values.
     pub fn render(&self, current: &Current<'_>, format: Format) -> Vec<u8> {
-        let Current { issuers, ref servers, ref resources, replay_entries, lost, now } = *current;
+        let Current { issuers, ref servers, ref stores, ref guarantees, ref resources, replay_entries, lost, now } =
+            *current;
         // Gauges are emptied and filled again; somebody else would find them empty.
         let _rendering = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         self.upstream_servers.reset();
@@ -377,6 +383,7 @@ impl Metrics {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
             self.upstream_servers.with_label_values(&[upstream, state]).set(count);
         }
+        self.stores.set(stores, guarantees);
         self.resources.set(resources);
         #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
         self.replay_entries.set(replay_entries as f64);
@@ -479,6 +486,8 @@ mod tests {
                 let current = Current {
                     issuers: &issuers,
                     servers: vec![("bank", "healthy", 1), ("bank", "ejected", 0)],
+                    stores: vec![("shared", true)],
+                    guarantees: Vec::new(),
                     resources: Vec::new(),
                     replay_entries: 0,
                     lost: Lost { audit: lost, log: 0 },
@@ -486,7 +495,7 @@ mod tests {
                 };
                 let text = metrics.render(&current, Format::Prometheus);
                 let text = String::from_utf8(text).unwrap();
-                for family in ["upstream_servers", "certificate_not_after_timestamp_seconds"] {
+                for family in ["upstream_servers", "store_connected", "certificate_not_after_timestamp_seconds"] {
                     assert!(text.contains(&format!("\nfapi_gateway_{family}{{")), "no {family}");
                 }
                 metrics.certificates(&file);

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::metrics::registered;
+use crate::store::guarantee::{Guarantee, Level};
 use crate::store::{Observer, Outcome};
 
 /// The metrics of all stores.
@@ -15,13 +14,13 @@ pub(super) struct StoreFamilies {
     duration: HistogramVec,
     connected: IntGaugeVec,
     untold: IntCounterVec,
+    guarantee: IntGaugeVec,
 }
 
 /// The metrics of one store.
 pub struct StoreMetrics {
     outcomes: [(Outcome, IntCounter); 5],
     duration: Histogram,
-    connected: IntGauge,
 }
 
 impl StoreFamilies {
@@ -41,11 +40,16 @@ impl StoreFamilies {
             "fapi_gateway_rate_limit_uses_untold_total",
             "Requests that counted for rate limits and of which the store, and so the other replicas, may know nothing: it did not answer, or requests were by too many keys at once. They count in this process.",
         );
+        let guarantee = Opts::new(
+            "fapi_gateway_guarantee",
+            "1 for how far something holds now, 0 for the other levels. name is replay: that a proof passes once. level is local, in this process alone; shared, at all replicas that share a store; or degraded, in this process alone while the store does not answer.",
+        );
         Ok(Self {
             requests: registered(registry, IntCounterVec::new(requests, &["store", "outcome"])?)?,
             duration: registered(registry, HistogramVec::new(duration, &["store"])?)?,
             connected: registered(registry, IntGaugeVec::new(connected, &["store"])?)?,
             untold: registered(registry, IntCounterVec::new(untold, &["store"])?)?,
+            guarantee: registered(registry, IntGaugeVec::new(guarantee, &["name", "level"])?)?,
         })
     }
 
@@ -66,10 +70,19 @@ impl StoreFamilies {
                 };
                 (outcome, self.requests.with_label_values(&[name, label]))
             });
-        StoreMetrics {
-            outcomes,
-            duration: self.duration.with_label_values(&[name]),
-            connected: self.connected.with_label_values(&[name]),
+        StoreMetrics { outcomes, duration: self.duration.with_label_values(&[name]) }
+    }
+
+    /// Sets which stores are connected to, and how far each guarantee reaches, replacing all previous values.
+    pub(super) fn set(&self, connected: &[(&str, bool)], guarantees: &[Guarantee]) {
+        self.connected.reset();
+        for (store, connected) in connected {
+            self.connected.with_label_values(&[*store]).set(i64::from(*connected));
+        }
+        for Guarantee { name, level } in guarantees {
+            for known in Level::ALL {
+                self.guarantee.with_label_values(&[*name, known.as_str()]).set(i64::from(known == *level));
+            }
         }
     }
 }
@@ -82,10 +95,6 @@ impl Observer for StoreMetrics {
         if matches!(outcome, Outcome::Answered | Outcome::Timeout) {
             self.duration.observe(took.as_secs_f64());
         }
-    }
-
-    fn connected(&self, connected: bool) {
-        self.connected.set(i64::from(connected));
     }
 }
 

@@ -144,7 +144,7 @@ fn the_example_loads() {
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 4, 1));
     assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 11, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 12, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,

@@ -40,6 +40,11 @@ async fn metric(world: &World, what: &str, kind: &str, name: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {line}")).parse().expect("a number")
 }
 
+/// What `/readyz` says in JSON for these reasons.
+fn not_ready(reasons: &Value) -> Value {
+    json!({ "ready": false, "reasons": reasons, "guarantees": { "replay": "local" } })
+}
+
 /// Waits until `/readyz` gives this answer.
 async fn becomes(world: &World, wanted: (u16, &str)) {
     let reached = async {
@@ -126,7 +131,7 @@ async fn a_gateway_that_starts_without_an_address_says_of_which_upstream_and_ser
     becomes(&world, (503, "waiting for an address of upstream named\n")).await;
     let text = "waiting for an address of upstream named";
     let reasons = json!([{ "reason": "address", "upstream": "named", "text": text }]);
-    assert_eq!(world.gateway.readiness().await, (503, json!({ "ready": false, "reasons": reasons })));
+    assert_eq!(world.gateway.readiness().await, (503, not_ready(&reasons)));
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "the others are served");
     assert_eq!(world.judge(named()).await, (502, "upstream_unreachable".into()));
     assert_eq!(state(&world, "upstream", "named").await, "failing");
@@ -150,11 +155,14 @@ async fn readiness_waits_for_every_issuer_but_those_that_are_not_required() {
     let text = "waiting for the first keys of issuer second";
     becomes(&world, (503, "waiting for the first keys of issuer second\n")).await;
     let reasons = json!([{ "reason": "keys", "issuer": "second", "text": text }]);
-    assert_eq!(world.gateway.readiness().await, (503, json!({ "ready": false, "reasons": reasons })));
+    assert_eq!(world.gateway.readiness().await, (503, not_ready(&reasons)));
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()), "the other issuer's tokens are served");
 
     let world = World::with(|scene| scene.replace("issuers:\n", &second(", required: false"))).await;
-    assert_eq!(world.gateway.readiness().await, (200, json!({ "ready": true, "reasons": [] })));
+    assert_eq!(
+        world.gateway.readiness().await,
+        (200, json!({ "ready": true, "reasons": [], "guarantees": { "replay": "local" } }))
+    );
     assert_eq!(state(&world, "keys", "second").await, "failing", "it is shown all the same");
     assert_eq!(world.judge(world.request()).await, (200, "ok".into()));
 

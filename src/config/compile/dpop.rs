@@ -50,8 +50,12 @@ impl Build<'_> {
     pub(super) fn replay(&mut self, file: &mut File) -> Option<(Capacity, Option<usize>)> {
         let at = KeyPath::of("replay");
         let entry = file.replay.get_or_insert_default();
-        let store = entry.store.get_or_insert_with(|| MEMORY.to_owned());
-        let shared = self.store_named(&at.key("store"), store, file.stores.as_ref());
+        let store = entry.store.get_or_insert_with(|| MEMORY.to_owned()).clone();
+        let shared = self.store_named(&at.key("store"), &store, file.stores.as_ref());
+        self.summary.push(match shared {
+            Some(_) => format!("guarantee replay: shared, in store {store}; refused while it does not answer"),
+            None => "guarantee replay: local, in the memory of each process".to_owned(),
+        });
         let max_entries = *entry.max_entries.get_or_insert(1_000_000);
         if !(1000..=100_000_000).contains(&max_entries) {
             self.problem(&at.key("max_entries"), "the number must be from 1000 to 100000000; the default is `1000000`");

@@ -110,6 +110,10 @@ async fn dpop_40_atk_tk_12_a_proof_passes_once_at_all_replicas() {
     assert!(passed.iter().all(|count| *count == 1), "{passed:?}");
     let metrics = one.admin("/metrics").await.1;
     assert!(metrics.contains("fapi_gateway_store_connected{store=\"shared\"} 1\n"), "{metrics}");
+    for (level, value) in [("local", 0), ("shared", 1), ("degraded", 0)] {
+        let metric = format!("fapi_gateway_guarantee{{level=\"{level}\",name=\"replay\"}} {value}\n");
+        assert!(metrics.contains(&metric), "{metric}{metrics}");
+    }
     assert!(metrics.contains("fapi_gateway_replay_requests_total{outcome=\"first\",store=\"shared\"}"), "{metrics}");
     // What is in it is of no use to anybody: hashes, with an end each.
     let keys = redis.cli(&["--raw", "KEYS", "*"]);
@@ -268,6 +272,23 @@ async fn a_reload_that_does_not_touch_the_store_keeps_its_connection() {
     let after = clients();
     let kept = ids(&before).iter().filter(|id| ids(&after).contains(id)).count();
     assert_eq!(kept, 2, "{before}\n{after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_takes_the_store_away_makes_the_guarantee_local_and_forgets_the_connection() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let world = &replicas.world;
+    let level = || async { world.gateway.readiness().await.1["guarantees"]["replay"].clone() };
+    let connected = || async {
+        let metrics = world.gateway.admin("/metrics").await.1;
+        metrics.lines().any(|line| line.starts_with("fapi_gateway_store_connected{"))
+    };
+    assert_eq!((level().await, connected().await), ("shared".into(), true));
+    world.reload(1, |text| text.replace("store: shared", "store: memory").replace("stores:", "# stores:")).await;
+    assert_eq!((level().await, connected().await), ("local".into(), false));
+    let status: Value = serde_json::from_str(&world.gateway.admin("/status").await.1).unwrap();
+    assert_eq!(status["guarantees"], serde_json::json!([{ "name": "replay", "level": "local" }]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

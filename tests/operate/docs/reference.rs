@@ -16,6 +16,7 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
 use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
 use fapi_gateway::resource::Resources;
+use fapi_gateway::store::guarantee::{Guarantee, Level};
 use fapi_gateway::telemetry::arrivals::Handshake;
 use fapi_gateway::telemetry::arrivals::ProxyHeader;
 use fapi_gateway::telemetry::issuers::IssuerMetrics;
@@ -377,6 +378,8 @@ fn every_metric() -> String {
     let current = Current {
         issuers: &issuers,
         servers: vec![("u", "healthy", 1)],
+        stores: vec![("shared", true)],
+        guarantees: vec![Guarantee { name: "replay", level: Level::Local }],
         resources: resources.reports(),
         replay_entries: 0,
         lost: Lost::default(),
