@@ -53,7 +53,7 @@ pub struct Gateway {
     /// The log of used proofs.
     pub replay: Arc<ReplayLog>,
     /// The log of used proofs that replicas share, if they do.
-    pub shared_replay: Option<SharedLog>,
+    pub shared_replay: Option<Arc<SharedLog>>,
     /// How fast requests may come, if a route limits that.
     pub rate_limits: Option<RateLimits>,
 }
@@ -97,7 +97,7 @@ impl Gateway {
             self.still_active(token, now)?;
         }
         let first_use = match authorized.proof() {
-            Some(proof) => match self.first_use(proof, now).await {
+            Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {
                 Ok(first_use) => Some(first_use),
                 Err(cause) => {
                     if cause.code() == Code::DpopReplayed {
@@ -111,9 +111,9 @@ impl Gateway {
         Ok(authorized.redeem(first_use)?)
     }
 
-    async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
+    async fn first_use(&self, proof: &VerifiedProof, route: &str, now: UnixTime) -> Result<FirstUse, Cause> {
         proof.check_still_fresh(now)?;
-        self.replay.first_use(proof, self.shared_replay.as_ref(), now).await
+        self.replay.first_use(proof, self.shared_replay.as_deref(), route, now).await
     }
 
     /// Gives back what a request took of the limits of its sender, whose proof was used before: whoever has seen one could
@@ -134,9 +134,14 @@ impl Gateway {
         if self.issuers.revoked(token) { Err(TokenError::Revoked) } else { Ok(()) }
     }
 
-    /// Since when every use of a proof is known.
-    pub fn replay_log_began(&self) -> UnixTime {
-        self.replay.began(self.shared_replay.as_ref(), self.freshness.clock_skew)
+    /// Since when every use of a proof is known, where this process may have to decide [`alone`](Self::may_decide_alone) or not.
+    pub fn replay_log_began(&self, alone: bool) -> UnixTime {
+        self.replay.began(self.shared_replay.as_deref(), alone, self.freshness.clock_skew)
+    }
+
+    /// Whether proofs on this route are accepted while the log that replicas share does not answer, now or later.
+    pub fn may_decide_alone(&self, route: &str, now: UnixTime) -> bool {
+        self.shared_replay.as_ref().is_some_and(|shared| shared.may_decide_alone(route, now))
     }
 
     /// Returns the rejection of a request whose client cannot be determined.
@@ -207,13 +212,14 @@ impl Gateway {
         token::check_size(credentials.token(), self.limits.token_bytes)?;
         let hash = TokenHash::of(credentials.token());
         seen.token_id = Some(hash.id());
+        let alone = self.may_decide_alone(&guard.route().name, now);
         let context = ProofContext {
             target: &target,
             token: credentials.token(),
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
-            replay_log_began: &|| self.replay_log_began(),
+            replay_log_began: &|| self.replay_log_began(alone),
             now,
         };
         let evidence = match shadow {

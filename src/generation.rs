@@ -109,8 +109,8 @@ impl Generation {
     }
 
     /// What holds, and how far now.
-    pub fn guarantees(&self) -> Vec<Guarantee> {
-        let level = if self.gateway.shared_replay.is_some() { Level::Shared } else { Level::Local };
+    pub fn guarantees(&self, now: UnixTime) -> Vec<Guarantee> {
+        let level = self.gateway.shared_replay.as_ref().map_or(Level::Local, |shared| shared.level(now));
         vec![Guarantee { name: "replay", level }]
     }
 
@@ -130,14 +130,12 @@ impl Generation {
     /// Returns for how many seconds a proof that is made now may be refused for lack of a nonce on a route that does not
     /// require one, because the replay log may be younger than the proof; 0 if there is no such route.
     pub fn replay_log_too_young_for(&self, now: UnixTime) -> u64 {
-        let mut policies = self.gateway.routes.iter().filter_map(|route| route.policy());
         let without_nonce =
             |policy: &Policy| policy.schemes().contains(&Scheme::Dpop) && policy.nonce() != NonceMode::Always;
-        if !policies.any(without_nonce) {
-            return 0;
-        }
+        let routes = self.gateway.routes.iter().filter(|route| route.policy().is_some_and(without_nonce));
+        let alone = routes.map(|route| self.gateway.may_decide_alone(&route.name, now));
+        let began = alone.map(|alone| self.gateway.replay_log_began(alone)).max();
         let skew = self.gateway.freshness.clock_skew;
-        let known_from = self.gateway.replay_log_began().plus(skew).plus(1);
-        known_from.since(now)
+        began.map_or(0, |began| began.plus(skew).plus(1).since(now))
     }
 }

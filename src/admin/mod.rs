@@ -70,7 +70,7 @@ impl Admin {
             issuers: &generation.gateway.issuers,
             servers: servers.collect(),
             stores: generation.stores.iter().map(|store| (&*store.settings().name, store.is_connected())).collect(),
-            guarantees: generation.guarantees(),
+            guarantees: generation.guarantees(self.clock.unix_time()),
             resources: self.resources.reports(),
             replay_entries: generation.gateway.replay.entries(),
             lost: Lost { audit: self.audit.lost(), log: logging::lines_lost() },

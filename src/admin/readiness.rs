@@ -24,7 +24,7 @@ pub(super) enum Reason {
 impl Admin {
     /// The response to `GET /readyz`: its status, content type and body.
     pub(super) fn readiness(&self, headers: &HeaderMap) -> (StatusCode, &'static str, Vec<u8>) {
-        let (reasons, guarantees) = (self.reasons(), self.generation.load().guarantees());
+        let (reasons, guarantees) = (self.reasons(), self.generation.load().guarantees(self.clock.unix_time()));
         let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         if accepts(headers, JSON) {
             let entries: Vec<Value> = reasons.iter().map(Reason::entry).collect();

@@ -11,7 +11,7 @@ impl Admin {
     /// The response to `GET /status`.
     pub(super) fn status(&self) -> Vec<u8> {
         let resources: Vec<Value> = self.resources.reports().iter().map(entry).collect();
-        let guarantees = self.generation.load().guarantees();
+        let guarantees = self.generation.load().guarantees(self.clock.unix_time());
         let guarantees: Vec<Value> = guarantees
             .iter()
             .map(|Guarantee { name, level }| json!({ "name": name, "level": level.as_str() }))

@@ -42,6 +42,7 @@ use fapi::headers::StripList;
 use fapi::jose::signing_keys::SigningKeys;
 use fapi::metadata::Metadata;
 use fapi::peer::forwarded::proxies::Network;
+use fapi::profile::Period;
 use fapi::route::{Origins, Routes};
 use serde_json::Value;
 
@@ -96,6 +97,8 @@ pub struct Config {
     pub stores: Vec<store::settings::Settings>,
     /// Which of them has used proofs too, if they are shared.
     pub replay_store: Option<usize>,
+    /// The routes, by name, on which a proof is accepted while that store does not answer, and when.
+    pub replay_alone: Vec<(Arc<str>, Period)>,
     /// How fast requests may come.
     pub rate_limits: rate_limits::Settings,
     /// Which of the stores has what was used of them, if it is shared.

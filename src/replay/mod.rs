@@ -4,6 +4,7 @@
 
 pub mod keys;
 pub mod memory;
+mod owed;
 pub mod shared;
 
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
 use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
+use fapi::profile::Period;
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 
 use self::memory::{Capacity, Insert, MemoryLog};
-use self::shared::SharedLog;
+use self::owed::Owed;
+use self::shared::{Alone, SharedLog};
 use crate::clock::Clock;
 
 /// The replay log of a gateway.
@@ -27,6 +30,8 @@ pub struct ReplayLog {
     since: ArcSwap<Since>,
     /// The second to which the clock was last set back so far that the log started again; 0 if it never was.
     set_back_to: AtomicU64,
+    /// What was accepted while the store did not answer.
+    owed: Arc<Owed>,
 }
 
 /// When the log began, on the monotonic clock: `age` before `monotonic`.
@@ -46,6 +51,8 @@ pub enum Outcome {
     ShareExceeded,
     /// The log cannot tell.
     Unavailable,
+    /// The log that replicas share cannot tell, and it is the first at this one, which decides.
+    Alone,
 }
 
 /// Counts the uses of proofs, for the metrics.
@@ -67,10 +74,15 @@ impl ReplayLog {
     pub fn new(memory: MemoryLog, observer: Arc<dyn Observer>, clock: Clock) -> Self {
         let age = clock.now().saturating_sub(Duration::from_secs(memory.began().0));
         let since = ArcSwap::from_pointee(Since { monotonic: clock.monotonic(), age });
-        Self { memory, observer, clock, since, set_back_to: AtomicU64::new(0) }
+        Self { memory, observer, clock, since, set_back_to: AtomicU64::new(0), owed: Arc::default() }
     }
 
-    /// Records the use of a proof, in this process and then in the log that replicas share, if there is one.
+    /// On which routes this process decides by itself while a store does not answer, and when.
+    pub fn alone(&self, routes: Vec<(Arc<str>, Period)>, capacity: Capacity) -> Alone {
+        Alone { routes, max_owed: capacity.total, owed: self.owed.clone() }
+    }
+
+    /// Records the use of a proof on this route, in this process and then in the log that replicas share, if there is one.
     ///
     /// # Errors
     /// [`DpopError::Replayed`] for a proof that was used before; [`DpopError::Stale`] for one that has become too old since
@@ -80,11 +92,12 @@ impl ReplayLog {
         &self,
         proof: &VerifiedProof,
         shared: Option<&SharedLog>,
+        route: &str,
         now: UnixTime,
     ) -> Result<FirstUse, Cause> {
         let outcome = self.memory.insert(&proof.id(), proof.key(), proof.forget_after(), now);
         if let (Some(shared), Insert::First) = (shared, outcome) {
-            return shared.first_use(proof, now).await;
+            return shared.first_use(proof, route, now).await;
         }
         self.observer.asked(match outcome {
             Insert::First => Outcome::First,
@@ -106,11 +119,15 @@ impl ReplayLog {
         }
     }
 
-    /// Returns the time since which every use is known, as the clock shows it now: if the clock was set forward since then,
-    /// that time is later too. While a shared log cannot be asked, that is the beginning of time: no proof gets past it then.
+    /// Returns the time since which every use is known, as the clock shows it now: if the clock was set forward
+    /// since then, that time is later too.
+    ///
+    /// While a shared log cannot be asked, that is the beginning of time, since no proof gets past it then. Where this process
+    /// may have to decide `alone`, it is not before this process knew every use, even if the shared log answers now: that can
+    /// end before the proof is used.
     ///
     /// If the clock was set back by more than `tolerance` seconds, the log starts again.
-    pub fn began(&self, shared: Option<&SharedLog>, tolerance: u64) -> UnixTime {
+    pub fn began(&self, shared: Option<&SharedLog>, alone: bool, tolerance: u64) -> UnixTime {
         if let Some(seconds) = self.memory.restart_if_set_back(tolerance.max(1), || self.clock.unix_time()) {
             self.since_now();
             self.set_back_to.store(self.memory.began().0, Ordering::Release);
@@ -121,10 +138,16 @@ impl ReplayLog {
             );
         }
         if let Some(shared) = shared {
-            let Some(kept_for) = shared.store().kept_for() else { return UnixTime(0) };
+            let here = if alone { self.began_here() } else { UnixTime(0) };
+            let Some(kept_for) = shared.store().kept_for() else { return here };
             let began = self.clock.now().saturating_sub(kept_for).as_secs();
-            return UnixTime(began.max(self.set_back_to.load(Ordering::Acquire)));
+            return here.max(UnixTime(began.max(self.set_back_to.load(Ordering::Acquire))));
         }
+        self.began_here()
+    }
+
+    /// Since when this process knows every use that it accepted.
+    fn began_here(&self) -> UnixTime {
         // In this order, so that a thread that is stopped in between gets an earlier time, which does not count.
         let (now, since) = (self.clock.now(), self.since.load());
         let age = self.clock.monotonic().saturating_sub(since.monotonic).saturating_add(since.age);
@@ -192,12 +215,12 @@ mod tests {
         let log = ReplayLog::new(log, Arc::new(()), clock);
         let code = |outcome: Result<FirstUse, Cause>| outcome.err().map(|cause| cause.code());
         let first = proof(UnixTime(1000));
-        assert_eq!(code(log.first_use(&proof(UnixTime(1000)), None, UnixTime(1060)).await), None, "control");
+        assert_eq!(code(log.first_use(&proof(UnixTime(1000)), None, "", UnixTime(1060)).await), None, "control");
         // Another request reads the clock later, and records its use before.
-        assert_eq!(code(log.first_use(&proof(UnixTime(1080)), None, UnixTime(1080)).await), None);
-        let set_back = code(log.first_use(&first, None, UnixTime(1060)).await);
+        assert_eq!(code(log.first_use(&proof(UnixTime(1080)), None, "", UnixTime(1080)).await), None);
+        let set_back = code(log.first_use(&first, None, "", UnixTime(1060)).await);
         assert_eq!(set_back, Some(Code::ReplayLogUnavailable), "control: the clock shows an earlier time again");
         time.store(1080, Ordering::SeqCst);
-        assert_eq!(code(log.first_use(&first, None, UnixTime(1060)).await), Some(Code::DpopStale));
+        assert_eq!(code(log.first_use(&first, None, "", UnixTime(1060)).await), Some(Code::DpopStale));
     }
 }

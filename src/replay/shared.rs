@@ -1,26 +1,42 @@
 //! Used proofs in a store that all replicas share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use fapi::UnixTime;
 use fapi::dpop::{DpopError, FirstUse, ProofId, VerifiedProof};
+use fapi::profile::Period;
 use fapi::rejection::{Cause, Unavailable};
 use redis::{Value, cmd};
 
+use super::owed::{Owed, Use};
 use super::{Observer, Outcome};
+use crate::clock::Clock;
+use crate::store::guarantee::Level;
 use crate::store::{NoAnswer, Store};
 
 /// Used proofs in a store that all replicas share.
 pub struct SharedLog {
     store: Arc<Store>,
     observer: Arc<dyn Observer>,
+    alone: Alone,
+    clock: Clock,
+}
+
+/// Where, and when, a process decides by itself while the store does not answer.
+pub struct Alone {
+    /// The routes, by name, and when each may.
+    pub routes: Vec<(Arc<str>, Period)>,
+    /// How many uses may have been accepted so and not told the store yet.
+    pub max_owed: usize,
+    pub(super) owed: Arc<Owed>,
 }
 
 impl SharedLog {
     /// Keeps used proofs in this store.
-    pub fn new(store: Arc<Store>, observer: Arc<dyn Observer>) -> Self {
-        Self { store, observer }
+    pub fn new(store: Arc<Store>, observer: Arc<dyn Observer>, alone: Alone, clock: Clock) -> Self {
+        Self { store, observer, alone, clock }
     }
 
     /// The store.
@@ -28,24 +44,70 @@ impl SharedLog {
         &self.store
     }
 
-    /// Records the use of a proof.
+    /// Whether proofs on this route are accepted while the store does not answer.
+    pub(super) fn decides_alone(&self, route: &str, now: UnixTime) -> bool {
+        self.alone.routes.iter().any(|(name, period)| **name == *route && period.contains(now))
+    }
+
+    /// Whether proofs on this route are accepted while the store does not answer, or will be.
+    pub fn may_decide_alone(&self, route: &str, now: UnixTime) -> bool {
+        self.alone.routes.iter().any(|(name, period)| **name == *route && now < period.until)
+    }
+
+    /// How far it reaches now: while the store does not answer, and until it knows what was accepted meanwhile, not to other
+    /// replicas.
+    pub fn level(&self, now: UnixTime) -> Level {
+        let alone = self.alone.routes.iter().any(|(_, period)| period.contains(now));
+        let apart = (alone && !self.store.is_connected()) || !self.alone.owed.is_empty();
+        if apart { Level::Degraded } else { Level::Shared }
+    }
+
+    /// Records the use of a proof that this process has not seen before, on this route.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for a proof that was used before, here or at another replica; [`Unavailable::ReplayLog`] if the store
-    /// does not say.
-    pub(super) async fn first_use(&self, proof: &VerifiedProof, now: UnixTime) -> Result<FirstUse, Cause> {
-        let first = self.insert(&proof.id(), proof.forget_after(), now).await;
-        self.observer.asked(match &first {
+    /// [`DpopError::Replayed`] for a proof that was used before at another replica; [`Unavailable::ReplayLog`] if the store
+    /// does not say, and the process may not decide by itself.
+    pub(super) async fn first_use(&self, proof: &VerifiedProof, route: &str, now: UnixTime) -> Result<FirstUse, Cause> {
+        let used = Use { proof: proof.id(), forget_after: proof.forget_after() };
+        let first = self.insert(&used.proof, used.forget_after, now).await;
+        let outcome = match &first {
             Ok(true) => Outcome::First,
             Ok(false) => Outcome::Again,
+            // That is no failure of the store, and whoever asks for much must not be the one to take it away.
+            Err(NoAnswer::Busy) => Outcome::Unavailable,
+            Err(_) if self.decides_alone(route, now) && self.alone.owed.note(used, self.alone.max_owed, now) => {
+                Outcome::Alone
+            }
             Err(_) => Outcome::Unavailable,
-        });
-        match first {
-            Ok(true) => Ok(FirstUse::assertion(proof.id())),
-            Ok(false) => Err(DpopError::Replayed.into()),
-            Err(why) => {
+        };
+        self.observer.asked(outcome);
+        match (outcome, first) {
+            (Outcome::First | Outcome::Alone, _) => Ok(FirstUse::assertion(proof.id())),
+            (_, Ok(_)) => Err(DpopError::Replayed.into()),
+            (_, Err(why)) => {
                 let detail = format!("the store `{}`: {why}", self.store.settings().name);
                 Err(Unavailable::ReplayLog { detail }.into())
+            }
+        }
+    }
+
+    /// Tells the store what was accepted without it, whenever it can be asked again; for as long as this is polled.
+    pub async fn keep(&self) {
+        loop {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            self.tell().await;
+        }
+    }
+
+    /// Tells the store what was accepted without it, until it does not answer.
+    async fn tell(&self) {
+        let owed = &self.alone.owed;
+        let _telling = owed.telling.lock().await;
+        while let Some(used) = owed.first(self.clock.unix_time()) {
+            // Another replica may have accepted it too, which nobody can take back.
+            match self.insert(&used.proof, used.forget_after, self.clock.unix_time()).await {
+                Ok(_) => owed.told(used),
+                Err(_) => return,
             }
         }
     }
@@ -72,4 +134,7 @@ impl SharedLog {
 }
 
 /// By how many seconds the clocks of two replicas may differ: one whose clock is behind accepts a proof for longer.
-const CLOCKS: u64 = 60;
+pub(super) const CLOCKS: u64 = 60;
+
+/// How often it is looked whether the store can be told what was accepted without it.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);

@@ -128,6 +128,11 @@ pub(super) fn build(
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };
+    let shared_replay = replay_store.map(|store| {
+        let (observer, alone) =
+            (metrics.replay(&store.settings().name), replay.alone(config.replay_alone, replay_limits.capacity));
+        Arc::new(SharedLog::new(store.clone(), Arc::new(observer), alone, clock.clone()))
+    });
     let limited_before = before.and_then(|before| before.gateway.rate_limits.as_ref());
     let rate_limited = |route: &str, by: By| metrics.rate_limited(route, by);
     let shared = config.rate_limits_store.and_then(|index| stores.get(index));
@@ -176,8 +181,7 @@ pub(super) fn build(
             freshness: config.freshness,
             proof_keys,
             replay,
-            shared_replay: replay_store
-                .map(|store| SharedLog::new(store.clone(), Arc::new(metrics.replay(&store.settings().name)))),
+            shared_replay,
             rate_limits,
         },
         upstreams,

@@ -173,6 +173,9 @@ impl Reloader {
         if let Some(exchange) = generation.gateway.rate_limits.as_ref().and_then(RateLimits::exchange) {
             work.spawn(exchange.clone().keep());
         }
+        if let Some(shared) = generation.gateway.shared_replay.clone() {
+            work.spawn(async move { shared.keep().await });
+        }
         let issuers = generation.gateway.issuers.clone();
         work.spawn(async move { issuers.keep_fresh().await });
         // A name server or a store that does not answer must not keep the gateway from starting.
@@ -314,11 +317,11 @@ impl BackgroundService for Reloader {
                 expirations.load().note(&metrics, clock.unix_time());
             }
         });
-        let generation = self.generation.clone();
+        let (generation, clock) = (self.generation.clone(), self.shared.clock.clone());
         noting.spawn(async move {
             let mut said = Said::default();
             loop {
-                said.note(&generation.load().guarantees());
+                said.note(&generation.load().guarantees(clock.unix_time()));
                 tokio::time::sleep(LEVELS_LOOKED_AT).await;
             }
         });

@@ -156,7 +156,7 @@ impl Metrics {
         )?;
         let replay_requests = counter(
             "fapi_gateway_replay_requests_total",
-            "Proofs that the replay log was asked about. store is memory, or the one that replicas share and that was asked; outcome is first, replayed, share_exceeded or unavailable.",
+            "Proofs that the replay log was asked about. store is memory, or the one that replicas share and that was asked; outcome is first, replayed, share_exceeded, unavailable, or alone if the shared one did not answer and this process decided by itself.",
             &["store", "outcome"],
         )?;
         let replay_entries = number("fapi_gateway_replay_entries", "Used proofs that are remembered.")?;
@@ -358,6 +358,7 @@ impl Metrics {
             again: counter("replayed"),
             share_exceeded: counter("share_exceeded"),
             unavailable: counter("unavailable"),
+            alone: counter("alone"),
             clock_step: self.clock_step.clone(),
         }
     }
@@ -446,6 +447,7 @@ pub struct ReplayMetrics {
     again: IntCounter,
     share_exceeded: IntCounter,
     unavailable: IntCounter,
+    alone: IntCounter,
     clock_step: Gauge,
 }
 
@@ -456,6 +458,7 @@ impl replay::Observer for ReplayMetrics {
             replay::Outcome::Again => self.again.inc(),
             replay::Outcome::ShareExceeded => self.share_exceeded.inc(),
             replay::Outcome::Unavailable => self.unavailable.inc(),
+            replay::Outcome::Alone => self.alone.inc(),
         }
     }
 

@@ -346,7 +346,7 @@ fn what_is_not_said_is_the_strict_or_the_documented_choice() {
     assert_eq!(effective["dpop"], dpop);
     assert_eq!(
         effective["replay"],
-        serde_json::json!({"store": "memory", "max_entries": 1_000_000, "max_entries_per_key": 100_000})
+        serde_json::json!({"store": "memory", "on_failure": "refuse", "max_entries": 1_000_000, "max_entries_per_key": 100_000})
     );
     assert_eq!(effective["rate_limits"], serde_json::json!({"store": "memory", "max_keys": 100_000}));
     assert_eq!(effective["routes"][0]["rate_limits"], Value::Null);

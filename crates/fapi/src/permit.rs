@@ -66,6 +66,11 @@ pub struct Guard {
 }
 
 impl Guard {
+    /// The route.
+    pub fn route(&self) -> &Route {
+        self.matched.route()
+    }
+
     /// The policy of the route.
     pub fn policy(&self) -> &Policy {
         &self.policy
@@ -247,6 +252,11 @@ impl Authorized {
     /// What remains to be judged of a body that these headers declare.
     fn beside(self, headers: &HeaderMap) -> Judged {
         if is_form(headers) { Judged::AwaitsForm(AwaitsForm(self)) } else { Judged::Authorized(self) }
+    }
+
+    /// The route that it is for.
+    pub fn route(&self) -> &Route {
+        self.matched.route()
     }
 
     /// The proof, which must not have been used before; none on a public route, or for a token bound only to a

@@ -134,6 +134,7 @@ impl Stage {
         config.upstreams.clear();
         config.replay_store = None;
         config.rate_limits_store = None;
+        config.replay_alone = Vec::new();
         config.stores.clear();
         // The clock of the tests stands still, and all of them are by one client.
         config.rate_limits.routes.clear();

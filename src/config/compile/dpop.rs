@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::alphabet::{self, Alphabet};
@@ -13,16 +13,26 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use fapi::credentials::Scheme;
 use fapi::dpop::{Freshness, Nonces};
 use fapi::policy::NonceMode;
+use fapi::profile::{Period, REPLAY_LOCAL};
 use fapi::route::{Route, Routes};
 
 use super::Build;
 use super::stores::MEMORY;
 use crate::config::error::{KeyPath, quoted};
-use crate::config::file::File;
+use crate::config::file::{self, File, OnFailure};
 use crate::config::scalar::{self, FilePath};
 use crate::config::{NamedFiles, VirtualHost};
 use crate::replay::memory::Capacity;
 use crate::resource::Kind;
+
+/// The record of used proofs.
+pub(super) struct Replay {
+    pub(super) capacity: Capacity,
+    /// The store in which replicas share it.
+    pub(super) store: Option<usize>,
+    /// The routes on which a proof is accepted while that does not answer, and when.
+    pub(super) alone: Vec<(Arc<str>, Period)>,
+}
 
 impl Build<'_> {
     pub(super) fn dpop(&mut self, file: &mut File) -> Option<Freshness> {
@@ -47,14 +57,19 @@ impl Build<'_> {
         Some(Freshness { max_age: max_age?, clock_skew: clock_skew?, nonces })
     }
 
-    pub(super) fn replay(&mut self, file: &mut File) -> Option<(Capacity, Option<usize>)> {
+    pub(super) fn replay(&mut self, file: &mut File) -> Option<Replay> {
         let at = KeyPath::of("replay");
         let entry = file.replay.get_or_insert_default();
         let store = entry.store.get_or_insert_with(|| MEMORY.to_owned()).clone();
         let shared = self.store_named(&at.key("store"), &store, file.stores.as_ref());
-        self.summary.push(match shared {
-            Some(_) => format!("guarantee replay: shared, in store {store}; refused while it does not answer"),
-            None => "guarantee replay: local, in the memory of each process".to_owned(),
+        let alone = self.replay_alone(&at.key("on_failure"), entry, shared.is_some(), file.waivers.as_deref());
+        self.summary.push(match (shared, &*alone) {
+            (None, _) => "guarantee replay: local, in the memory of each process".to_owned(),
+            (Some(_), []) => format!("guarantee replay: shared, in store {store}; refused while it does not answer"),
+            (Some(_), routes) => {
+                let routes = routes.iter().map(|(route, _)| &**route).collect::<Vec<_>>().join(", ");
+                format!("guarantee replay: shared, in store {store}; degraded while it does not answer, for {routes}")
+            }
         });
         let max_entries = *entry.max_entries.get_or_insert(1_000_000);
         if !(1000..=100_000_000).contains(&max_entries) {
@@ -69,7 +84,36 @@ impl Build<'_> {
             );
             return None;
         }
-        Some((Capacity { total: max_entries.try_into().ok()?, per_key: per_key.try_into().ok()? }, shared))
+        let capacity = Capacity { total: max_entries.try_into().ok()?, per_key: per_key.try_into().ok()? };
+        Some(Replay { capacity, store: shared, alone })
+    }
+
+    /// The routes on which a proof is accepted while the store does not answer, and when.
+    fn replay_alone(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut file::Replay,
+        shared: bool,
+        waivers: Option<&[file::Waiver]>,
+    ) -> Vec<(Arc<str>, Period)> {
+        if *entry.on_failure.get_or_insert_default() == OnFailure::Refuse {
+            return Vec::new();
+        }
+        let waivers = waivers.unwrap_or_default();
+        let alone = self.waivers.iter().filter(|waiver| waiver.rule.id == REPLAY_LOCAL);
+        let alone: Vec<_> = alone.map(|waiver| (waiver.name.as_str().into(), waiver.period)).collect();
+        if !shared && entry.store.as_deref() == Some(MEMORY) {
+            self.problem(
+                at,
+                "the memory of the process does not fail; remove the key, or name a store in `replay.store`",
+            );
+        } else if alone.is_empty() && !waivers.iter().any(|waiver| waiver.rule.as_deref() == Some(REPLAY_LOCAL)) {
+            let problem = format!(
+                "with `local`, a proof passes once at each replica while the store does not answer, which the profile forbids; write `refuse`, or name the routes that need it in `waivers` of `{REPLAY_LOCAL}`"
+            );
+            self.problem(at, problem);
+        }
+        alone
     }
 
     /// Warns of routes that no client can use, and of nonces that only this process can verify.

@@ -118,7 +118,7 @@ pub(super) fn compile(
         && let (Some(profile), Some(listeners), Some(mut issuers), Some(token_cache), Some(limits), Some(upstreams)) =
             (profile, listeners, issuers, token_cache, limits, upstreams)
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
-        && let (Some(freshness), Some((replay, replay_store)), Some(stores), Some(watch), Some(log), Some(errors)) =
+        && let (Some(freshness), Some(replay), Some(stores), Some(watch), Some(log), Some(errors)) =
             (freshness, replay, stores, watch, log, errors)
         && let Some((rate_limits, rate_limits_store)) = rate_limits
     {
@@ -138,9 +138,10 @@ pub(super) fn compile(
             issuers,
             token_cache,
             freshness,
-            replay,
+            replay: replay.capacity,
             stores,
-            replay_store,
+            replay_store: replay.store,
+            replay_alone: replay.alone,
             rate_limits,
             rate_limits_store,
             limits,

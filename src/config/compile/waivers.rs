@@ -1,7 +1,7 @@
 //! `waivers`: rules of the profile that are suspended for an issuer or a route, each with a reason and an end.
 
 use fapi::UnixTime;
-use fapi::profile::{Period, Profile, RS256, Rule, Waivable};
+use fapi::profile::{Period, Profile, REPLAY_LOCAL, RS256, Rule, Waivable};
 
 use super::Build;
 use super::issuers::name_of;
@@ -142,6 +142,7 @@ impl Build<'_> {
                 format!("`{id}` is waived for one {right} at a time; write `{right}` in place of `{wrong}`")
             }
             Some(_) if id == RS256 => return self.signs_with_rs256(at, file, name).then_some(rule),
+            Some(_) if id == REPLAY_LOCAL => return self.decides_alone(at, file).then_some(rule),
             Some(_) => return Some(rule),
         };
         self.problem(at, problem);
@@ -160,6 +161,17 @@ impl Build<'_> {
         };
         self.problem(at, problem);
         false
+    }
+
+    /// Whether proofs are accepted while the store does not answer; otherwise the waiver would say more than is true.
+    fn decides_alone(&mut self, at: &KeyPath, file: &File) -> bool {
+        let local = file.replay.as_ref().is_some_and(|replay| replay.on_failure == Some(file::OnFailure::Local));
+        if !local {
+            let problem =
+                "`replay.on_failure` is not `local`, so this has no effect; write it there, or remove the waiver";
+            self.problem(at, problem);
+        }
+        local
     }
 
     /// Adds a line to the summary for each waiver.

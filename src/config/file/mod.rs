@@ -188,6 +188,9 @@ pub(in crate::config) struct Replay {
     /// share them.
     #[schemars(extend("default" = "memory"))]
     pub(in crate::config) store: Option<String>,
+    /// What happens to proofs while the store does not answer.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) on_failure: Option<OnFailure>,
     /// How many are remembered at a time; when it is full, proofs are refused with 503.
     #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
     pub(in crate::config) max_entries: Option<u64>,
@@ -195,6 +198,18 @@ pub(in crate::config) struct Replay {
     /// `max_entries`.
     #[schemars(range(min = 100), extend("default" = 100_000))]
     pub(in crate::config) max_entries_per_key: Option<u64>,
+}
+
+/// What happens to proofs while the store that replicas share does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OnFailure {
+    /// They are refused with 503.
+    #[default]
+    Refuse,
+    /// Each process decides by what it remembers itself, on routes with a waiver of `replay.on_failure.local`; on others they are
+    /// refused.
+    Local,
 }
 
 /// Limits on what a client may use.

@@ -1,7 +1,7 @@
 //! FAPI 2.0 Security Profile Final, as far as it is about resource servers and what is in front of them.
 
 use super::both;
-use super::rule::{Enforced, Rule, Setting};
+use super::rule::{Enforced, Rule, Setting, Waivable};
 use crate::code::Code;
 
 /// In the order in which a request meets them.
@@ -144,6 +144,15 @@ pub(super) const RULES: &[Rule] = &[
         enforced: Enforced::Replay,
         codes: &[Code::DpopReplayed],
         waivable: None,
+    },
+    Rule {
+        id: "replay.on_failure.local",
+        clause: "FAPI 2.0 §6.2, RFC 9449 §11.1",
+        says: "While the record that replicas share does not answer, no DPoP proof works.",
+        setting: Setting::Key("replay.on_failure"),
+        enforced: Enforced::Replay,
+        codes: &[Code::ReplayLogUnavailable],
+        waivable: Some(Waivable::Route),
     },
     Rule { clause: "FAPI 2.0 §5.3.4 (4), RFC 6750 §3.1", ..both::TOKEN_SCOPE },
 ];

@@ -62,6 +62,8 @@ impl Profile {
 
 /// The id of the rule that access tokens are not signed with RS256.
 pub const RS256: &str = "token.algorithms.rs256";
+/// The id of the rule that no proof is accepted while the record that replicas share cannot be asked.
+pub const REPLAY_LOCAL: &str = "replay.on_failure.local";
 /// The id of the rule about `x-fapi-auth-date`.
 pub const AUTH_DATE: &str = "request.auth_date";
 /// The id of the rule about `x-fapi-customer-ip-address`.
@@ -113,6 +115,7 @@ mod tests {
             (AUTH_DATE, Waivable::Route),
             (CUSTOMER_IP_ADDRESS, Waivable::Route),
             (CHARSET, Waivable::Route),
+            (REPLAY_LOCAL, Waivable::Route),
             (RS256, Waivable::Issuer),
         ];
         assert_eq!(waivable, BTreeMap::from(wanted));
