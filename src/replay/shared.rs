@@ -129,7 +129,7 @@ impl SharedLog {
             (_, true) => Some(false),
             (false, false) => None,
         };
-        self.store.ask(&question, first).await
+        self.store.write(&question, first, |first| *first).await
     }
 }
 

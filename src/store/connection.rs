@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use super::acknowledging::{Acknowledging, wait};
 use super::bounded::Bounded;
 use super::settings::Settings;
 use super::shown;
@@ -19,7 +20,9 @@ use crate::issuer::http::client_config;
 /// A connection that is in order.
 pub(super) struct Connection {
     pub(super) asking: MultiplexedConnection,
-    /// The task that carries the questions; it ends with the connection, and when this is dropped.
+    /// Which of the writes on it replicas have, if that matters.
+    pub(super) acknowledging: Option<Arc<Acknowledging>>,
+    /// The tasks that carry the questions; one ends with the connection, and all when this is dropped.
     pub(super) driver: JoinSet<()>,
     /// How long the server has kept every entry of these replicas, when the connection began.
     pub(super) kept_for: Duration,
@@ -108,7 +111,18 @@ where
     let mut driver = JoinSet::new();
     driver.spawn(driving);
     let (kept_for, began) = kept_for(&mut asking, settings).await?;
-    Ok(Connection { asking, driver, kept_for, began })
+    let acknowledging = match settings.min_replicas {
+        0 => None,
+        least => {
+            // Whether the user may ask that is known now, and not only when something was written.
+            ask(&mut asking, &wait(0, settings.patience())).await?;
+            let (acknowledging, asking) = (Arc::new(Acknowledging::default()), asking.clone());
+            let (of_task, patience) = (acknowledging.clone(), settings.patience());
+            driver.spawn(async move { of_task.ask(asking, least, patience).await });
+            Some(acknowledging)
+        }
+    };
+    Ok(Connection { asking, acknowledging, driver, kept_for, began })
 }
 
 /// How long the server has kept every entry of these replicas, and the entry that says so; zero if it may have lost some, as

@@ -4,6 +4,7 @@
 //! question fails at once, and while the server is silent, each fails after a short time of its own. After several failures in a
 //! row the connection is given up, and only one that answers is taken into use again.
 
+mod acknowledging;
 mod bounded;
 mod connection;
 pub mod guarantee;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::acknowledging::Acknowledging;
 use self::connection::{ConnectError, Connection, connect};
 use self::settings::Settings;
 use crate::clock::{Clock, Moment};
@@ -62,6 +64,8 @@ pub enum Outcome {
     Unreachable,
     /// The server refused it, or its answer cannot be used.
     Refused,
+    /// Too few replicas of the server have what was written.
+    Unacknowledged,
 }
 
 /// Why a question has no answer.
@@ -79,6 +83,13 @@ pub enum NoAnswer {
     Refused(Box<str>),
     /// The server said something else.
     Nonsense,
+    /// It was written, and only so many replicas of the server have it.
+    Unacknowledged {
+        /// So many have it.
+        replicas: u64,
+        /// So many have to.
+        least: u32,
+    },
 }
 
 impl fmt::Display for NoAnswer {
@@ -91,13 +102,22 @@ impl fmt::Display for NoAnswer {
             Self::Refused(code) if &**code == "OOM" => f.write_str("it is full (OOM)"),
             Self::Refused(code) => write!(f, "it refuses with {code}"),
             Self::Nonsense => f.write_str("its answer cannot be used"),
+            Self::Unacknowledged { replicas, least } => {
+                write!(f, "{replicas} of its replicas have it, and `min_replicas` is {least}")
+            }
         }
     }
 }
 
 enum Standing {
     Down(Arc<str>),
-    Up { asking: MultiplexedConnection, trust: Arc<Trust>, since: Since, began: String },
+    Up {
+        asking: MultiplexedConnection,
+        acknowledging: Option<Arc<Acknowledging>>,
+        trust: Arc<Trust>,
+        since: Since,
+        began: String,
+    },
 }
 
 /// Whether a connection is still trusted. What is asked on one says nothing of the next.
@@ -158,23 +178,43 @@ impl Store {
     /// # Errors
     /// [`NoAnswer`]. The server may have done what it was asked all the same, unless it said that it did not.
     pub async fn ask<T>(&self, question: &Cmd, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, NoAnswer> {
+        self.write(question, read, |_| false).await
+    }
+
+    /// Asks a question with which something may be written. If `written` says that it was, as many replicas of the server have it
+    /// as the settings say.
+    ///
+    /// # Errors
+    /// [`NoAnswer`]. The server may have written it all the same, unless it said that it did not.
+    pub async fn write<T>(
+        &self,
+        question: &Cmd,
+        read: impl FnOnce(&Value) -> Option<T>,
+        written: impl FnOnce(&T) -> bool,
+    ) -> Result<T, NoAnswer> {
         let began = Moment::now();
-        let answer = self.answer(question, read).await;
+        let answer = self.answer(question, read, written).await;
         let outcome = match &answer {
             Ok(_) => Outcome::Answered,
             Err(NoAnswer::Timeout) => Outcome::Timeout,
             Err(NoAnswer::Busy) => Outcome::Busy,
             Err(NoAnswer::Unreachable(_) | NoAnswer::Broken) => Outcome::Unreachable,
             Err(NoAnswer::Refused(_) | NoAnswer::Nonsense) => Outcome::Refused,
+            Err(NoAnswer::Unacknowledged { .. }) => Outcome::Unacknowledged,
         };
         self.observer.asked(outcome, began.elapsed());
         answer
     }
 
-    async fn answer<T>(&self, question: &Cmd, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, NoAnswer> {
+    async fn answer<T>(
+        &self,
+        question: &Cmd,
+        read: impl FnOnce(&Value) -> Option<T>,
+        written: impl FnOnce(&T) -> bool,
+    ) -> Result<T, NoAnswer> {
         let standing = self.standing.load_full();
-        let (mut asking, trust) = match &*standing {
-            Standing::Up { asking, trust, .. } => (asking.clone(), trust),
+        let (mut asking, acknowledging, trust) = match &*standing {
+            Standing::Up { asking, acknowledging, trust, .. } => (asking.clone(), acknowledging, trust),
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
@@ -182,10 +222,14 @@ impl Store {
         match answer.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => {
                 trust.failures.store(0, Ordering::Relaxed);
-                read(&value).ok_or_else(|| {
+                let answer = read(&value).ok_or_else(|| {
                     trust.given_up.notify_one();
                     NoAnswer::Nonsense
-                })
+                })?;
+                match acknowledging {
+                    Some(acknowledging) if written(&answer) => self.acknowledged(acknowledging).await.map(|()| answer),
+                    Some(_) | None => Ok(answer),
+                }
             }
             Ok(Err(error)) => match error.code() {
                 // Asked again, it would say the same, and so would another connection.
@@ -208,6 +252,16 @@ impl Store {
                 }
                 Err(NoAnswer::Timeout)
             }
+        }
+    }
+
+    /// Waits until enough replicas of the server have what was just written.
+    async fn acknowledged(&self, acknowledging: &Acknowledging) -> Result<(), NoAnswer> {
+        let least = self.settings.min_replicas;
+        match timeout(self.settings.timeout, acknowledging.replicas()).await {
+            Ok(replicas) if replicas >= least.into() => Ok(()),
+            Ok(replicas) => Err(NoAnswer::Unacknowledged { replicas, least }),
+            Err(_) => Err(NoAnswer::Timeout),
         }
     }
 
@@ -275,9 +329,9 @@ impl Store {
     }
 
     fn stands_up(&self, connection: Connection) -> JoinSet<()> {
-        let Connection { asking, driver, kept_for, began } = connection;
-        let since = Since { noted: self.clock.monotonic(), kept_for };
-        self.standing.store(Arc::new(Standing::Up { asking, trust: Arc::default(), since, began }));
+        let Connection { asking, acknowledging, driver, kept_for, began } = connection;
+        let (trust, since) = (Arc::default(), Since { noted: self.clock.monotonic(), kept_for });
+        self.standing.store(Arc::new(Standing::Up { asking, acknowledging, trust, since, began }));
         self.resource.succeeded();
         tracing::info!(store = &*self.settings.name, "the store is in use");
         driver

@@ -30,6 +30,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How many questions may wait for their answers at a time.
     pub in_flight: usize,
+    /// How many replicas of the server must have what is written.
+    pub min_replicas: u32,
 }
 
 impl Settings {
@@ -39,9 +41,16 @@ impl Settings {
         fapi::sha256(format!("{host} {port} {database} {prefix}").as_bytes())
     }
 
+    /// How long the server waits for its replicas. Twice, since what is written while it waits has to wait for the next time, and
+    /// the question itself, have to fit into the time for an answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.timeout / 3
+    }
+
     /// A hash of everything that a connection depends on, so that a reload knows whether it needs another one.
     pub fn hash(&self) -> [u8; 32] {
-        let Self { name, host: _, port: _, tls, username, password, database: _, prefix: _, timeout, in_flight } = self;
+        let Self { name, host: _, port: _, tls, username, password, database: _, prefix: _, .. } = self;
+        let Self { timeout, in_flight, min_replicas, .. } = self;
         let mut text = self.place().to_vec();
         let mut add = |part: &[u8]| {
             text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -52,6 +61,7 @@ impl Settings {
         add(password.as_ref().map_or("", Password::as_str).as_bytes());
         add(&timeout.as_nanos().to_be_bytes());
         add(&in_flight.to_be_bytes());
+        add(&min_replicas.to_be_bytes());
         if let Some(TlsSettings { trust_anchors, identity, server_name }) = tls {
             add(server_name.to_str().as_bytes());
             if let TrustAnchors::Given(anchors) = trust_anchors {

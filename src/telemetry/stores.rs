@@ -19,7 +19,7 @@ pub(super) struct StoreFamilies {
 
 /// The metrics of one store.
 pub struct StoreMetrics {
-    outcomes: [(Outcome, IntCounter); 5],
+    outcomes: [(Outcome, IntCounter); 6],
     duration: Histogram,
 }
 
@@ -27,7 +27,7 @@ impl StoreFamilies {
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let requests = Opts::new(
             "fapi_gateway_store_requests_total",
-            "Questions to a store that replicas share. outcome is answered; timeout; busy if too many others wait for their answers; unreachable; or refused if the server refuses the question, or its answer cannot be used.",
+            "Questions to a store that replicas share. outcome is answered; timeout; busy if too many others wait for their answers; unreachable; refused if the server refuses the question, or its answer cannot be used; or unacknowledged if fewer of its replicas than min_replicas have what was written.",
         );
         let duration = HistogramOpts::new(
             "fapi_gateway_store_request_duration_seconds",
@@ -59,17 +59,25 @@ impl StoreFamilies {
     }
 
     pub(super) fn of(&self, name: &str) -> StoreMetrics {
-        let outcomes = [Outcome::Answered, Outcome::Timeout, Outcome::Busy, Outcome::Unreachable, Outcome::Refused]
-            .map(|outcome| {
-                let label = match outcome {
-                    Outcome::Answered => "answered",
-                    Outcome::Timeout => "timeout",
-                    Outcome::Busy => "busy",
-                    Outcome::Unreachable => "unreachable",
-                    Outcome::Refused => "refused",
-                };
-                (outcome, self.requests.with_label_values(&[name, label]))
-            });
+        let outcomes = [
+            Outcome::Answered,
+            Outcome::Timeout,
+            Outcome::Busy,
+            Outcome::Unreachable,
+            Outcome::Refused,
+            Outcome::Unacknowledged,
+        ]
+        .map(|outcome| {
+            let label = match outcome {
+                Outcome::Answered => "answered",
+                Outcome::Timeout => "timeout",
+                Outcome::Busy => "busy",
+                Outcome::Unreachable => "unreachable",
+                Outcome::Refused => "refused",
+                Outcome::Unacknowledged => "unacknowledged",
+            };
+            (outcome, self.requests.with_label_values(&[name, label]))
+        });
         StoreMetrics { outcomes, duration: self.duration.with_label_values(&[name]) }
     }
 

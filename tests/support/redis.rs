@@ -30,6 +30,16 @@ impl Redis {
         panic!("redis-server does not start");
     }
 
+    /// A replica of this server, which has everything that was written to it.
+    pub fn replica(&self) -> Self {
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &self.port.to_string()]);
+        let began = now();
+        while !replica.cli(&["INFO", "replication"]).contains("master_link_status:up") {
+            assert!(now() - began < DEADLINE.as_secs(), "the replica does not reach its primary");
+        }
+        replica
+    }
+
     /// The same with TLS, for clients with a certificate of this authority.
     pub fn start_with_tls(authority: &sandbox::pki::Authority) -> Self {
         let folder = Folder::new();
@@ -112,7 +122,7 @@ fn run(port: u16, options: &[String], folder: &Folder) -> Option<Child> {
 fn run_on(port: u16, reached: u16, options: &[String], folder: &Folder) -> Option<Child> {
     let mut child = tool("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .args(["--dir", &folder.path().display().to_string()])
+        .args(["--dir", &folder.path().display().to_string(), "--repl-diskless-sync-delay", "0"])
         .args(options)
         .stdout(Stdio::null())
         .spawn()

@@ -108,6 +108,11 @@ impl Build<'_> {
         if in_flight.is_none() {
             self.problem(&at.key("max_in_flight"), "the number must be from 1 to 100000; the default is `2000`");
         }
+        let min_replicas = *entry.min_replicas.get_or_insert(0);
+        let min_replicas = u32::try_from(min_replicas).ok().filter(|number| *number <= 100);
+        if min_replicas.is_none() {
+            self.problem(&at.key("min_replicas"), "the number must be from 0 to 100; the default is `0`");
+        }
         let (server, tls, username, password) = (server?, tls?, username?, password?);
         Some(Settings {
             name: name.into(),
@@ -120,6 +125,7 @@ impl Build<'_> {
             prefix: prefix?,
             timeout: timeout?,
             in_flight: in_flight?,
+            min_replicas: min_replicas?,
         })
     }
 

@@ -37,6 +37,9 @@ pub(in crate::config) struct Store {
     /// How many questions may wait for their answers at a time.
     #[schemars(range(min = 1, max = 100_000), extend("default" = 2_000))]
     pub(in crate::config) max_in_flight: Option<u64>,
+    /// How many replicas of the server must have what is written before it counts.
+    #[schemars(range(min = 0, max = 100), extend("default" = 0))]
+    pub(in crate::config) min_replicas: Option<u64>,
 }
 
 /// What kind of server a store is.

@@ -1,5 +1,5 @@
-//! How far it reaches that a proof passes once: at all replicas, however many uses come at the same moment; and at each alone
-//! while the store does not answer, where that is waived.
+//! How far it reaches that a proof passes once: at all replicas, however many uses come at the same moment; at each alone while
+//! the store does not answer, where that is waived; and in so many copies of the store as are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::replicas::{Replicas, at, shared};
+use super::replicas::{Replicas, at, shared, unavailable};
 use super::{ok, refused};
 use crate::support::client::Connection;
 use crate::support::redis::Redis;
@@ -221,6 +221,37 @@ async fn a_replica_that_may_have_to_decide_by_itself_asks_proofs_from_before_its
         let record = gateway.record_of(&response);
         assert_eq!((response.status().as_u16(), record["code"].as_str().unwrap().to_owned()), expected, "{waived}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_counts_once_enough_replicas_of_the_store_have_it() {
+    let redis = Redis::start(&[]);
+    let mut copy = redis.replica();
+    let replicas = Replicas::start(&at(redis.port()), ", min_replicas: 1").await;
+    let [one, _] = replicas.gateways();
+    replicas.until(one, &ok()).await;
+    let used = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &used).await, ok());
+    let keys = |of: &Redis| of.cli(&["DBSIZE"]);
+    assert_eq!(keys(&copy), keys(&redis), "the copy has it when it counts");
+    each_passes_at_one_of_two(&replicas, &replicas.gateways(), 200).await;
+    copy.pause();
+    let late = replicas.proof().sign(&replicas.holder.key);
+    let record = replicas.record(one, &late).await;
+    assert_eq!((&record["status"], &record["code"]), (&503.into(), &"replay_log_unavailable".into()));
+    let detail = record["detail"].as_str().unwrap();
+    assert!(detail.ends_with("0 of its replicas have it, and `min_replicas` is 1"), "{detail}");
+    assert_eq!(replicas.judge(one, &used).await, refused("dpop_replayed"), "what was used needs nobody to agree");
+    let metrics = one.admin("/metrics").await.1;
+    let metric = "fapi_gateway_store_requests_total{outcome=\"unacknowledged\",store=\"shared\"} 1\n";
+    assert!(metrics.contains(metric), "{metrics}");
+    copy.resume();
+    replicas.until(one, &ok()).await;
+    assert_eq!(replicas.judge(one, &late).await, refused("dpop_replayed"), "it was recorded all the same");
+    copy.kill();
+    replicas.until(one, &unavailable()).await;
+    let without = Replicas::start(&at(redis.port()), "").await;
+    assert_eq!(without.judge(without.gateways()[0], &without.proof().sign(&without.holder.key)).await, ok(), "control");
 }
 
 #[tokio::test(flavor = "multi_thread")]
