@@ -4,6 +4,8 @@ use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use sandbox::pki::{Authority, Credential};
+
 use super::client::now;
 use super::tools::tool;
 use super::{DEADLINE, Folder, free_ports};
@@ -40,10 +42,9 @@ impl Redis {
         replica
     }
 
-    /// The same with TLS, for clients with a certificate of this authority.
-    pub fn start_with_tls(authority: &sandbox::pki::Authority) -> Self {
+    /// The same with TLS and this certificate, for clients with one of this authority.
+    pub fn start_with_tls(authority: &Authority, server: &Credential) -> Self {
         let folder = Folder::new();
-        let server = authority.server(&["localhost"]);
         folder.write("ca.pem", &authority.pem());
         folder.write("redis.pem", &server.certificate_pem());
         folder.write("redis-key.pem", &server.key_pem());

@@ -6,6 +6,7 @@ mod challenges;
 mod nonces;
 mod proofs;
 mod replays;
+mod replica_faults;
 mod replica_guarantees;
 pub(super) mod replicas;
 mod uris;

@@ -279,7 +279,7 @@ async fn a_reload_that_takes_the_store_away_makes_the_guarantee_local_and_forget
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_to_the_store_shows_a_certificate_and_wants_the_right_name() {
     let world = World::start().await;
-    let redis = Redis::start_with_tls(&world.authority);
+    let redis = Redis::start_with_tls(&world.authority, &world.authority.server(&["localhost"]));
     let identity = world.authority.client("gateway");
     for (host, more, expected) in [
         ("localhost", ", certificate: id.pem, private_key: id-key.pem", "ok"),
