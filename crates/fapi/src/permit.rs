@@ -270,11 +270,6 @@ impl Authorized {
         self.token.as_ref().map(|token| &**token.token())
     }
 
-    /// The route it is for.
-    pub const fn route(&self) -> &Arc<Route> {
-        self.matched.route()
-    }
-
     /// The token with its sender, if that is proven.
     pub fn bound(&self) -> Option<&BoundToken> {
         self.token.as_ref().and_then(AcceptedToken::bound)
