@@ -38,6 +38,7 @@ fn limits(shared: bool) -> RateLimits {
             prefix: "fapi:".into(),
             timeout: Duration::from_millis(50),
             in_flight: 2_000,
+            min_replicas: 0,
         };
         let resource = Resources::new(clock.clone()).of(Kind::Store, "shared");
         Shared { store: Arc::new(Store::new(settings, clock.clone(), Arc::new(()), resource)), untold: counter() }
