@@ -286,7 +286,7 @@ async fn a_proof_that_was_used_is_refused_by_a_replica_whose_clock_differs_by_te
         let (early, late) = if ahead { (&other, one) } else { (one, &other) };
         assert_eq!(replicas.judge(early, &proof).await, ok());
         for clock in [&clock, &world.clock] {
-            clock.advance(60);
+            clock.advance(if ahead { 55 } else { 65 });
         }
         assert_eq!(replicas.judge(early, &proof).await, refused("dpop_stale"), "control");
         assert_eq!(replicas.judge(late, &proof).await, refused("dpop_replayed"), "{ahead}");
