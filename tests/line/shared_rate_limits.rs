@@ -56,6 +56,7 @@ impl Reached {
             prefix: "fapi:".into(),
             timeout: self.timeout,
             in_flight: 100,
+            min_replicas: 0,
         };
         let resource = Resources::new(clock.clone()).of(Kind::Store, "shared");
         Store::new(settings, clock.clone(), Arc::new(()), resource)
