@@ -120,7 +120,7 @@ impl SharedLog {
     /// # Errors
     /// [`NoAnswer`], after which the use may be recorded or not.
     async fn insert(&self, proof: &ProofId, forget_after: UnixTime, now: UnixTime) -> Result<bool, NoAnswer> {
-        let key = format!("{}p:{}", self.store.settings().prefix, BASE64URL_NOPAD.encode(proof.as_bytes()));
+        let key = self.store.settings().key(&format!("p:{}", BASE64URL_NOPAD.encode(proof.as_bytes())));
         let milliseconds = forget_after.since(now).saturating_add(CLOCKS).saturating_mul(1000);
         let mut question = cmd("SET");
         question.arg(key).arg("").arg("NX").arg("PX").arg(milliseconds);

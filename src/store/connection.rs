@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::acknowledging::{Acknowledging, wait};
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Expected};
 use super::settings::Settings;
 use super::shown;
 use crate::issuer::http::client_config;
@@ -20,6 +20,8 @@ use crate::issuer::http::client_config;
 /// A connection that is in order.
 pub(super) struct Connection {
     pub(super) asking: MultiplexedConnection,
+    /// Hears of answers that are longer than their questions.
+    pub(super) expected: Expected,
     /// Which of the writes on it replicas have, if that matters.
     pub(super) acknowledging: Option<Arc<Acknowledging>>,
     /// The tasks that carry the questions; one ends with the connection, and all when this is dropped.
@@ -107,7 +109,9 @@ where
     // Whoever asks has a limit of its own, and its place among those in flight.
     let config =
         AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(settings.in_flight.max(1));
-    let (mut asking, driving) = MultiplexedConnection::new_with_config(&info, Bounded::new(stream), config).await?;
+    let expected = Expected::default();
+    let bounded = Bounded::new(stream, expected.clone());
+    let (mut asking, driving) = MultiplexedConnection::new_with_config(&info, bounded, config).await?;
     let mut driver = JoinSet::new();
     driver.spawn(driving);
     let (kept_for, began) = kept_for(&mut asking, settings).await?;
@@ -122,7 +126,7 @@ where
             Some(acknowledging)
         }
     };
-    Ok(Connection { asking, acknowledging, driver, kept_for, began })
+    Ok(Connection { asking, expected, acknowledging, driver, kept_for, began })
 }
 
 /// How long the server has kept every entry of these replicas, and the entry that says so; zero if it may have lost some, as
@@ -144,7 +148,7 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
     let plain = |run: &&str| run.len() == 40 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
     let run = member("run_id").filter(plain).and_then(|run| run.get(..8)).ok_or(ConnectError::Nonsense("INFO"))?;
     let now = time(ask(asking, &cmd("TIME")).await?).ok_or(ConnectError::Nonsense("TIME"))?;
-    let key = began_key(settings);
+    let key = settings.key(BEGAN);
     let value = format!("{run} {now}");
     if ask(asking, cmd("SET").arg(&key).arg(&value).arg("NX")).await? == Value::Okay {
         return Ok((Duration::ZERO, value));
@@ -159,11 +163,6 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
             Ok((Duration::ZERO, value))
         }
     }
-}
-
-/// The key of the entry that says since when a server keeps entries.
-pub(super) fn began_key(settings: &Settings) -> String {
-    format!("{}began", settings.prefix)
 }
 
 async fn ask(asking: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, ConnectError> {
@@ -183,3 +182,6 @@ fn time(value: Value) -> Option<u64> {
     let Value::Array(parts) = value else { return None };
     text(parts.into_iter().next()?)?.parse().ok()
 }
+
+/// The name of the entry that says since when a server keeps entries.
+pub(crate) const BEGAN: &str = "began";

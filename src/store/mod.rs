@@ -23,10 +23,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::acknowledging::Acknowledging;
+use self::bounded::Expected;
 use self::connection::{ConnectError, Connection, connect};
 use self::settings::Settings;
 use crate::clock::{Clock, Moment};
 use crate::resource::Resource;
+
+pub(crate) use self::connection::BEGAN;
 
 /// A server that all replicas share.
 pub struct Store {
@@ -113,6 +116,7 @@ enum Standing {
     Down(Arc<str>),
     Up {
         asking: MultiplexedConnection,
+        expected: Expected,
         acknowledging: Option<Arc<Acknowledging>>,
         trust: Arc<Trust>,
         since: Since,
@@ -178,7 +182,20 @@ impl Store {
     /// # Errors
     /// [`NoAnswer`]. The server may have done what it was asked all the same, unless it said that it did not.
     pub async fn ask<T>(&self, question: &Cmd, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, NoAnswer> {
-        self.write(question, read, |_| false).await
+        self.asked(0, question, read, |_| false).await
+    }
+
+    /// The same for an answer that may be longer than its question, by this many bytes at most.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_for<T>(
+        &self,
+        longer: u64,
+        question: &Cmd,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, NoAnswer> {
+        self.asked(longer, question, read, |_| false).await
     }
 
     /// Asks a question with which something may be written. If `written` says that it was, as many replicas of the server have it
@@ -192,8 +209,18 @@ impl Store {
         read: impl FnOnce(&Value) -> Option<T>,
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, NoAnswer> {
+        self.asked(0, question, read, written).await
+    }
+
+    async fn asked<T>(
+        &self,
+        longer: u64,
+        question: &Cmd,
+        read: impl FnOnce(&Value) -> Option<T>,
+        written: impl FnOnce(&T) -> bool,
+    ) -> Result<T, NoAnswer> {
         let began = Moment::now();
-        let answer = self.answer(question, read, written).await;
+        let answer = self.answer(longer, question, read, written).await;
         let outcome = match &answer {
             Ok(_) => Outcome::Answered,
             Err(NoAnswer::Timeout) => Outcome::Timeout,
@@ -208,16 +235,22 @@ impl Store {
 
     async fn answer<T>(
         &self,
+        longer: u64,
         question: &Cmd,
         read: impl FnOnce(&Value) -> Option<T>,
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, NoAnswer> {
         let standing = self.standing.load_full();
-        let (mut asking, acknowledging, trust) = match &*standing {
-            Standing::Up { asking, acknowledging, trust, .. } => (asking.clone(), acknowledging, trust),
+        let (mut asking, expected, acknowledging, trust) = match &*standing {
+            Standing::Up { asking, expected, acknowledging, trust, .. } => {
+                (asking.clone(), expected, acknowledging, trust)
+            }
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
+        if longer > 0 {
+            expected.add(longer);
+        }
         let answer = timeout(self.settings.timeout, asking.send_packed_command(question)).await;
         match answer.map(|answer| answer.and_then(Value::extract_error)) {
             Ok(Ok(value)) => {
@@ -233,7 +266,11 @@ impl Store {
             }
             Ok(Err(error)) => match error.code() {
                 // Asked again, it would say the same, and so would another connection.
-                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS" | "NOSCRIPT")) => {
+                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS" | "NOSCRIPT" | "WRONGTYPE")) => {
+                    Err(NoAnswer::Refused(code.into()))
+                }
+                // Before Redis 7, a script has this one for whatever stopped it.
+                Some(code @ "ERR") if !error.detail().is_some_and(|detail| detail.contains("READONLY")) => {
                     Err(NoAnswer::Refused(code.into()))
                 }
                 // Another server may have taken over, or this one may be on its way.
@@ -303,21 +340,23 @@ impl Store {
     /// Waits until the connection is not to be used any more.
     async fn given_up(&self) {
         let standing = self.standing.load_full();
-        if let Standing::Up { asking, trust, began, .. } = &*standing {
+        if let Standing::Up { asking, expected, trust, began, .. } = &*standing {
             tokio::select! {
                 () = trust.given_up.notified() => {}
-                () = self.forgets(asking.clone(), began) => {}
+                () = self.forgets(asking.clone(), expected, began) => {}
             }
         }
     }
 
     /// Waits until the server no longer says that it keeps entries since `began`, and so may have lost some: a connection outlives
     /// that, as when everything is deleted, or comes from another server.
-    async fn forgets(&self, mut asking: MultiplexedConnection, began: &str) {
+    async fn forgets(&self, mut asking: MultiplexedConnection, expected: &Expected, began: &str) {
         let mut question = cmd("GET");
-        question.arg(connection::began_key(&self.settings));
+        question.arg(self.settings.key(BEGAN));
         loop {
             tokio::time::sleep(LOOKED_AFTER).await;
+            // With a short prefix, it is longer than the question, and that every second.
+            expected.add(began.len() as u64);
             let answer = timeout(self.settings.timeout, asking.send_packed_command(&question)).await;
             // What is no answer ends the connection where it is asked for more.
             if let Ok(Ok(answer)) = answer
@@ -329,9 +368,9 @@ impl Store {
     }
 
     fn stands_up(&self, connection: Connection) -> JoinSet<()> {
-        let Connection { asking, acknowledging, driver, kept_for, began } = connection;
+        let Connection { asking, expected, acknowledging, driver, kept_for, began } = connection;
         let (trust, since) = (Arc::default(), Since { noted: self.clock.monotonic(), kept_for });
-        self.standing.store(Arc::new(Standing::Up { asking, acknowledging, trust, since, began }));
+        self.standing.store(Arc::new(Standing::Up { asking, expected, acknowledging, trust, since, began }));
         self.resource.succeeded();
         tracing::info!(store = &*self.settings.name, "the store is in use");
         driver

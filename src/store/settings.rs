@@ -35,6 +35,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The key of an entry with this name: the one place where keys are made.
+    pub fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
     /// A hash of the server, the database and the keys: what is remembered there is the same while this is.
     pub fn place(&self) -> [u8; 32] {
         let Self { host, port, database, prefix, .. } = self;
