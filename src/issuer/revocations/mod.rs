@@ -13,7 +13,7 @@ use fapi::jose::statement::{Signer, StatementError};
 use fapi::policy::IssuerIndex;
 use fapi::rejection::Unavailable;
 use fapi::revocation::security_event::{EventError, SecurityEvent, claimed_issuer};
-use fapi::revocation::{RequestError, Revocation, Subject};
+use fapi::revocation::{Reach, RequestError, Revocation, Subject};
 use fapi::token::{ActiveToken, TokenHash};
 
 use self::table::Full;
@@ -100,7 +100,7 @@ impl Issuers {
             let found = expected.find(|expected| *expected.name == *called || *expected.issuer == *called);
             found.map(|expected| expected.issuer.clone())
         };
-        let mut revocation = Revocation::from_json(body, issuer_of, now)?;
+        let mut revocation = Revocation::from_json(body, issuer_of, Reach::Gateway, now)?;
         let mut same = None;
         if let Subject::Token(hash) = &revocation.subject
             && let Some(token) = self.remembered_by_hash(hash)
@@ -171,12 +171,14 @@ async fn verify(
     now: UnixTime,
 ) -> Result<SecurityEvent, RevokeError> {
     let known = source.in_force()?;
-    let first = SecurityEvent::verify(body, transmitter, &known.keys, now);
+    let first = SecurityEvent::verify(body, transmitter, &known.keys, Reach::Gateway, now);
     if let Err(EventError::Statement(error)) = &first
         && error.depends_on_keys()
     {
         match source.refresh_for_token(known.generation).await {
-            Reread::Newer(newer) => return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, now)?),
+            Reread::Newer(newer) => {
+                return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, Reach::Gateway, now)?);
+            }
             // A transmitter does not send again what was refused as invalid, and the revocation would be lost.
             Reread::NotRead if matches!(error, StatementError::KeyUnknown { .. }) => {
                 return Err(source.not_read().into());

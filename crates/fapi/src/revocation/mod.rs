@@ -134,6 +134,25 @@ impl Kind {
     }
 }
 
+/// Where a revocation is to hold: it decides up to which `iat` a token may have been good before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// At this gateway: the issuer's clock may be 10 seconds ahead of its own.
+    Gateway,
+    /// At all replicas, whose clocks may in turn be 10 seconds ahead of this gateway's.
+    Replicas,
+}
+
+impl Reach {
+    /// The latest `iat`, rounded down, of a token that may have been good by `now`, which this gateway's clock shows.
+    pub(crate) const fn latest(self, now: UnixTime) -> UnixTime {
+        match self {
+            Self::Gateway => now.plus(CLOCK_SKEW),
+            Self::Replicas => now.plus(CLOCK_SKEW + REPLICA_SKEW),
+        }
+    }
+}
+
 /// The digest of a subject: the SHA-256 of its kind, issuer and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubjectDigest([u8; 32]);
@@ -153,6 +172,16 @@ impl SubjectDigest {
         // confused.
         Self(sha256(&[kind, scope, issuer.unwrap_or_default().as_bytes(), name].join(&0)))
     }
+
+    /// The digest with these bytes, as somebody else made it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl Revocation {
@@ -164,13 +193,14 @@ impl Revocation {
     /// Reads a request such as `{"issuer": .., "jti": .., "exp": ..}` with exactly one subject and no unknown members.
     ///
     /// `issuer_of` returns the `iss` of an issuer by its configured name. `now` is by this host's clock, and the
-    /// issuer's may be 10 seconds ahead: what has an `iat` in the 10 seconds after `now` may have been issued before.
+    /// issuer's may be ahead, as `reach` says: what has an `iat` a little after `now` may have been issued before.
     ///
     /// # Errors
     /// [`RequestError`].
     pub fn from_json(
         body: &[u8],
         issuer_of: impl FnOnce(&str) -> Option<Box<str>>,
+        reach: Reach,
         now: UnixTime,
     ) -> Result<Self, RequestError> {
         let members = parse_object(body).map_err(|_| RequestError::Malformed)?;
@@ -205,7 +235,7 @@ impl Revocation {
         if expires_at.is_some_and(|at| at > now.plus(LONGEST)) {
             return Err(malformed("exp", "a time within a year, in seconds"));
         }
-        Ok(Self { issuer, subject, issued_until: now.plus(CLOCK_SKEW), expires_at })
+        Ok(Self { issuer, subject, issued_until: reach.latest(now), expires_at })
     }
 }
 
@@ -268,6 +298,8 @@ fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Opt
     }
 }
 
+/// By how many seconds the clocks of two replicas may differ.
+const REPLICA_SKEW: u64 = 10;
 const SUBJECTS: [&str; 6] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid"];
 /// The latest accepted `exp`, in seconds from now; a later one is probably not in seconds.
 const LONGEST: u64 = 366 * 24 * 60 * 60;
@@ -290,7 +322,7 @@ mod tests {
 
     fn read(body: &str) -> Result<Revocation, RequestError> {
         let issuer_of = |name: &str| (name == "bank").then(|| "https://as.example".into());
-        Revocation::from_json(body.as_bytes(), issuer_of, NOW)
+        Revocation::from_json(body.as_bytes(), issuer_of, Reach::Gateway, NOW)
     }
 
     fn subject(body: &str) -> Subject {
@@ -404,6 +436,21 @@ mod tests {
         issued(Some(if truncated { iat.floor() } else { iat }))
     }
 
+    #[test]
+    fn a_digest_is_the_same_after_it_was_written_down() {
+        let digest = read(r#"{"jti":"a"}"#).unwrap().digest();
+        assert_eq!(SubjectDigest::from_bytes(*digest.as_bytes()), digest);
+        assert_ne!(SubjectDigest::from_bytes([0; 32]), digest);
+    }
+
+    #[test]
+    fn fapi2_rs_05_a_revocation_for_all_replicas_covers_twenty_seconds_ahead() {
+        for (reach, seconds) in [(Reach::Gateway, 10), (Reach::Replicas, 20)] {
+            let revocation = Revocation::from_json(br#"{"sub":"a"}"#, |_| None, reach, NOW).unwrap();
+            assert_eq!(revocation.issued_until, NOW.plus(seconds), "{reach:?}");
+        }
+    }
+
     fn covers(revocation: &Revocation, token: &ActiveToken) -> bool {
         let digest = revocation.digest();
         digests_covering(token)
@@ -436,7 +483,7 @@ mod tests {
             truncated: bool,
         ) {
             let now = NOW.plus(u64::from(revoked / 1000));
-            let revocation = Revocation::from_json(br#"{"sub":"a"}"#, |_| None, now).unwrap();
+            let revocation = Revocation::from_json(br#"{"sub":"a"}"#, |_| None, Reach::Gateway, now).unwrap();
             let iat = |issued: i64| {
                 let iat = NOW.0 as f64 + (issued + i64::from(ahead)) as f64 / 1000.0;
                 issued_by(iat, truncated)
@@ -448,6 +495,18 @@ mod tests {
             prop_assert!(!covers(&revocation, &token), "{:?}", token.issued_at());
         }
 
+        /// A replica whose clock is up to 10 seconds off has accepted the token, whatever the issuer's clock shows.
+        #[test]
+        fn fapi2_rs_05_what_any_replica_accepted_before_a_revocation_is_covered_at_all(
+            iat in -20.0..25.0_f64,
+            off in -10_i64..=10,
+        ) {
+            let token = issued(Some(NOW.0 as f64 + iat));
+            let there = UnixTime(NOW.0.saturating_add_signed(off));
+            let shared = Revocation::from_json(br#"{"sub":"a"}"#, |_| None, Reach::Replicas, NOW).unwrap();
+            prop_assert!(covers(&shared, &token) || token.claims_at(there).is_err());
+        }
+
         #[test]
         fn fapi2_rs_05_a_token_that_was_good_before_a_revocation_is_covered(iat in -20.0..20.0_f64) {
             let token = issued(Some(NOW.0 as f64 + iat));
@@ -457,7 +516,7 @@ mod tests {
 
         #[test]
         fn never_panics(body: Vec<u8>, text in "\\{\"(jti|sub|exp|issuer|token_hash|token_id)\":(\"[a-z0-9]{0,20}\"|-?[0-9]{0,9})\\}") {
-            let _ = Revocation::from_json(&body, |_| None, NOW);
+            let _ = Revocation::from_json(&body, |_| None, Reach::Gateway, NOW);
             let _ = read(&text);
         }
     }

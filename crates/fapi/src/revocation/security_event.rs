@@ -16,9 +16,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{Revocation, Subject};
+use super::{Reach, Revocation, Subject};
 use crate::UnixTime;
-use crate::jose::claims::{CLOCK_SKEW, numeric_date};
+use crate::jose::claims::numeric_date;
 use crate::jose::jws::Jws;
 use crate::jose::keys::KeySet;
 use crate::jose::statement::{Signer, Statement, StatementError, StatementKind};
@@ -162,7 +162,13 @@ impl SecurityEvent {
     /// # Errors
     /// [`EventError`], for the first check that fails: type, algorithm, key, signature, `iss`, `aud`, `iat`, `jti`,
     /// `exp`, `events`, then time and subject of each event. If one event is refused, all of them are.
-    pub fn verify(body: &[u8], transmitter: &Signer<'_>, keys: &KeySet, now: UnixTime) -> Result<Self, EventError> {
+    pub fn verify(
+        body: &[u8],
+        transmitter: &Signer<'_>,
+        keys: &KeySet,
+        reach: Reach,
+        now: UnixTime,
+    ) -> Result<Self, EventError> {
         let text = std::str::from_utf8(body).map_err(|_| EventError::Malformed)?;
         let Statement { members, issued_at } = Statement::verify(text, KIND, transmitter, keys, now)?;
         let issuer = transmitter.issuer;
@@ -186,7 +192,7 @@ impl SecurityEvent {
             let Some(event) = Event::from_type(kind) else { continue };
             // CAEP §2: "the time at which the event described by this SET occurred". Drafts had milliseconds,
             // which are limited to what the issuer's clock may show now.
-            let issued_until = time(payload, "event_timestamp")?.unwrap_or(happened).min(now.plus(CLOCK_SKEW));
+            let issued_until = time(payload, "event_timestamp")?.unwrap_or(happened).min(reach.latest(now));
             let subject = payload.get("subject").or_else(|| members.get("sub_id"));
             let fault = |why| EventError::Subject { event: event.as_str(), why };
             let Some(Value::Object(subject)) = subject else {
@@ -509,6 +515,10 @@ mod tests {
 
     /// Verifies the good event with these members instead of its own; `null` leaves one out.
     fn verify(changes: Value) -> Result<(Box<str>, Vec<Revocation>), EventError> {
+        verify_for(Reach::Gateway, changes)
+    }
+
+    fn verify_for(reach: Reach, changes: Value) -> Result<(Box<str>, Vec<Revocation>), EventError> {
         let key = SigningKey::generate(Algorithm::EdDsa, "a");
         let keys = KeySet::parse(jwks(&[&key]).to_string().as_bytes()).unwrap();
         let mut members = json!({
@@ -524,7 +534,7 @@ mod tests {
         let header = json!({"typ": "secevent+jwt", "alg": key.algorithm(), "kid": key.kid()});
         let audiences = [Box::from("gateway")];
         let transmitter = Signer { issuer: ISSUER, audiences: &audiences, algorithms: Algorithm::ALL };
-        let event = SecurityEvent::verify(key.sign(&header, &members).as_bytes(), &transmitter, &keys, NOW)?;
+        let event = SecurityEvent::verify(key.sign(&header, &members).as_bytes(), &transmitter, &keys, reach, NOW)?;
         Ok((event.id, event.revocations))
     }
 
@@ -591,6 +601,21 @@ mod tests {
             (json!({"events": at(json!("then"))}), "event_timestamp"),
         ] {
             assert_eq!(verify(changes), Err(EventError::TimeMalformed { claim }));
+        }
+    }
+
+    #[test]
+    fn fapi2_rs_05_an_event_for_all_replicas_counts_as_twenty_seconds_ahead_at_most() {
+        for (reach, ahead, issued_until) in [
+            (Reach::Gateway, 8, 8),
+            (Reach::Gateway, 15, 10),
+            (Reach::Replicas, 8, 8),
+            (Reach::Replicas, 15, 15),
+            (Reach::Replicas, 9000, 20),
+        ] {
+            let changes = json!({"events": {DISABLED: {"event_timestamp": NOW.0 + ahead}}});
+            let expected = Ok(("e".into(), vec![revoked("u", NOW.0 + issued_until)]));
+            assert_eq!(verify_for(reach, changes), expected, "{reach:?} {ahead}");
         }
     }
 
