@@ -91,10 +91,13 @@ impl Gateway {
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
     /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
+    /// [`Unavailable::RevocationsNeverRead`](fapi::rejection::Unavailable::RevocationsNeverRead) and
+    /// [`Unavailable::RevocationsTooOld`](fapi::rejection::Unavailable::RevocationsTooOld) when the token may be revoked elsewhere,
     /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
             self.still_active(token, now)?;
+            self.issuers.knows_revocations()?;
         }
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {

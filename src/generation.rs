@@ -83,6 +83,8 @@ pub enum Missing {
     IntrospectionEndpoint(Arc<str>),
     /// An address of an upstream, by its configured name.
     Address(Arc<str>),
+    /// The revocations that replicas share, by the configured name of their store.
+    Revocations(Arc<str>),
 }
 
 impl fmt::Display for Missing {
@@ -91,6 +93,7 @@ impl fmt::Display for Missing {
             Self::Keys(issuer) => write!(f, "the first keys of issuer {issuer}"),
             Self::IntrospectionEndpoint(issuer) => write!(f, "the introspection endpoint of issuer {issuer}"),
             Self::Address(upstream) => write!(f, "an address of upstream {upstream}"),
+            Self::Revocations(store) => write!(f, "the revocations in the store {store}"),
         }
     }
 }
@@ -105,7 +108,9 @@ impl Generation {
         let used: BTreeSet<usize> = self.gateway.routes.iter().map(|route| route.upstream.index).collect();
         let used = used.into_iter().filter_map(|index| self.upstreams.get(index));
         let upstreams = used.filter(|upstream| !upstream.has_address());
-        issuers.chain(upstreams.map(|upstream| Missing::Address(upstream.name().clone()))).collect()
+        let revocations = self.gateway.issuers.unread_revocations().cloned().map(Missing::Revocations);
+        let upstreams = upstreams.map(|upstream| Missing::Address(upstream.name().clone()));
+        issuers.chain(upstreams).chain(revocations).collect()
     }
 
     /// What holds, and how far now.

@@ -34,6 +34,8 @@ pub enum Kind {
     Upstream,
     /// The connection to a store.
     Store,
+    /// The revocations that replicas share in a store.
+    Revocations,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Introspection => "introspection",
             Self::Upstream => "upstream",
             Self::Store => "store",
+            Self::Revocations => "revocations",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `POST /revocations`: revokes tokens, by a request of the operator or by a security event (RFC 8935).
 //!
 //! The path exists only if the configuration enables it. A response is true when it is sent: after 204 or 202, no later
-//! request passes with what was revoked; after any other status, nothing was recorded.
+//! request passes with what was revoked; after any other status, nothing was recorded, unless replicas share it and the status is
+//! 503: the store may have it all the same.
 
 use fapi::revocation::security_event::{self, EventErrorCode};
 use fapi::text::{is_media_type, sole_value};
@@ -37,7 +38,7 @@ impl Admin {
         // Tokens that were issued while the body was arriving are revoked too.
         let now = self.clock.unix_time();
         let outcome = match form {
-            Form::Json => generation.gateway.issuers.revoke(&body, now),
+            Form::Json => generation.gateway.issuers.revoke(&body, now).await,
             Form::SecurityEvent => generation.gateway.issuers.revoke_by_event(&body, now).await,
         };
         match outcome {
@@ -162,7 +163,9 @@ impl Refusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::Revoke(_, RevokeError::Disabled) => StatusCode::NOT_FOUND,
             Self::Revoke(_, RevokeError::Request(_) | RevokeError::Event(_)) => StatusCode::BAD_REQUEST,
-            Self::Revoke(_, RevokeError::Full | RevokeError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Revoke(_, RevokeError::Full | RevokeError::NotShared { .. } | RevokeError::Unavailable(_)) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -178,7 +181,9 @@ impl Refusal {
             Self::Revoke(_, RevokeError::Event(error)) => error.code().as_str(),
             Self::Browser => "access_denied",
             Self::Unauthenticated(_) => EventErrorCode::AuthenticationFailed.as_str(),
-            Self::Revoke(_, RevokeError::Full | RevokeError::Unavailable(_)) => "temporarily_unavailable",
+            Self::Revoke(_, RevokeError::Full | RevokeError::NotShared { .. } | RevokeError::Unavailable(_)) => {
+                "temporarily_unavailable"
+            }
             Self::Method
             | Self::ContentType
             | Self::TooLarge
@@ -193,7 +198,9 @@ impl Refusal {
     const fn outcome(&self) -> RevocationOutcome {
         match self {
             Self::Revoke(_, RevokeError::Full) => RevocationOutcome::Full,
-            Self::Revoke(_, RevokeError::Unavailable(_)) => RevocationOutcome::Unavailable,
+            Self::Revoke(_, RevokeError::NotShared { .. } | RevokeError::Unavailable(_)) => {
+                RevocationOutcome::Unavailable
+            }
             Self::Method
             | Self::Browser
             | Self::ContentType

@@ -99,6 +99,8 @@ pub struct Config {
     pub replay_store: Option<usize>,
     /// The routes, by name, on which a proof is accepted while that store does not answer, and when.
     pub replay_alone: Vec<(Arc<str>, Period)>,
+    /// How replicas share their revocations, if they do.
+    pub shared_revocations: Option<issuer::revocations::Sharing>,
     /// How fast requests may come.
     pub rate_limits: rate_limits::Settings,
     /// Which of the stores has what was used of them, if it is shared.

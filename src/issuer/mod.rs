@@ -37,7 +37,7 @@ use self::entry::{Entry, Judge, Shared};
 use self::introspection::Asker;
 use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
-use self::revocations::Revocations;
+use self::revocations::{Revocations, SharedRevocations};
 use crate::resource::Kind;
 
 pub use self::entry::Unread;
@@ -52,6 +52,7 @@ pub struct Issuers {
     cache: CacheSettings,
     revocations: Arc<Revocations>,
     intake: Option<revocations::Settings>,
+    shared_revocations: Option<Arc<SharedRevocations>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -113,7 +114,7 @@ impl Issuers {
             Some(before) => before.tokens.clone(),
             None => memory(cache.max_entries, cache.max_bytes),
         };
-        Ok(Self { entries, tokens, cache, revocations, intake: None, observer })
+        Ok(Self { entries, tokens, cache, revocations, intake: None, shared_revocations: None, observer })
     }
 
     /// Returns the token, if one of the issuers that `policy` accepts issued it for this resource.
@@ -269,9 +270,12 @@ impl Issuers {
         self.unrevoked(token)
     }
 
-    /// Keeps every issuer's keys and endpoint up to date; never returns, and stops when it is dropped.
+    /// Keeps every issuer's keys and endpoint up to date, and the revocations that replicas share; never returns, and stops when it is dropped.
     pub async fn keep_fresh(&self) {
         let mut loops = JoinSet::new();
+        if let Some(shared) = self.shared_revocations.clone() {
+            loops.spawn(async move { shared.follow().await });
+        }
         for entry in &self.entries {
             if let Some(keys) = entry.keys.clone() {
                 loops.spawn(async move { keys.keep_fresh().await });

@@ -20,6 +20,7 @@ pub(super) struct Guarantees {
     configuration: String,
     issuers: String,
     replay: String,
+    revocations: String,
     nonce: &'static str,
     audit: String,
 }
@@ -44,6 +45,10 @@ impl Guarantees {
             replay: match config.replay_store.and_then(|index| config.stores.get(index)) {
                 Some(store) => format!("shared in the store {}", store.name),
                 None => format!("{} proofs in the memory of this process", config.replay.total),
+            },
+            revocations: match config.shared_revocations.and_then(|sharing| config.stores.get(sharing.store)) {
+                Some(store) => format!("shared in the store {}", store.name),
+                None => "in the memory of this process".to_owned(),
             },
             nonce: nonce(config),
             audit: format!("{audit}, {full}"),
@@ -95,9 +100,9 @@ impl Announcement {
         if self.drain.began() {
             return;
         }
-        let Guarantees { configuration, issuers, replay, nonce, audit } = &self.guarantees;
+        let Guarantees { configuration, issuers, replay, revocations, nonce, audit } = &self.guarantees;
         let (version, listeners) = (env!("CARGO_PKG_VERSION"), &self.listeners);
-        tracing::info!(version, configuration, ?listeners, issuers, replay, nonce, audit, "ready");
+        tracing::info!(version, configuration, ?listeners, issuers, replay, revocations, nonce, audit, "ready");
     }
 }
 

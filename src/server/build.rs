@@ -45,7 +45,7 @@ impl Shared {
         let from_issuers = |kind| matches!(kind, Kind::Keys | Kind::IntrospectionEndpoint | Kind::Introspection);
         for (kind, name) in &generation.resources {
             let resource = self.resources.of(*kind, name);
-            if !from_issuers(*kind) && !matches!(kind, Kind::Upstream | Kind::Store) {
+            if !from_issuers(*kind) && !matches!(kind, Kind::Upstream | Kind::Store | Kind::Revocations) {
                 resource.succeeded();
             }
         }
@@ -109,6 +109,18 @@ pub(super) fn build(
         })
         .collect();
     let replay_store = config.replay_store.and_then(|index| stores.get(index));
+    let shared = config.shared_revocations.and_then(|sharing| Some((stores.get(sharing.store)?.clone(), sharing)));
+    let issuers = issuers.with_revocations(revocations);
+    let issuers = match shared {
+        Some((store, sharing)) => {
+            let name = store.settings().name.clone();
+            let resource = resources.of(Kind::Revocations, &name);
+            named.insert((Kind::Revocations, name));
+            let issuers_before = before.map(|before| &*before.gateway.issuers);
+            issuers.sharing_revocations((store, sharing), clock.clone(), resource, issuers_before)
+        }
+        None => issuers,
+    };
     let in_shadow =
         |route: &&Arc<Route>| route.policy().and_then(Policy::shadow).is_some_and(|shadow| now < shadow.end());
     for route in config.routes.iter().filter(in_shadow) {
@@ -167,7 +179,7 @@ pub(super) fn build(
         timings,
         gateway: Gateway {
             body_bytes: config.limits.body_bytes,
-            issuers: Arc::new(issuers.with_revocations(revocations)),
+            issuers: Arc::new(issuers),
             limits: message::Limits {
                 header_bytes: config.limits.header_bytes,
                 header_count: config.limits.header_count,
@@ -192,18 +204,19 @@ pub(super) fn build(
     })
 }
 
-/// Builds a generation that serves nobody, in which no proof has been used yet, and what is noted of its resources: for
-/// `explain`.
+/// Builds a generation that serves nobody, in which no proof has been used and no token revoked yet, and what is noted of its
+/// resources: for `explain`.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn detached(config: Config, clock: Clock) -> Result<(Generation, Arc<Resources>), StartError> {
+pub fn detached(mut config: Config, clock: Clock) -> Result<(Generation, Arc<Resources>), StartError> {
     let shared = Shared {
         metrics: Arc::new(Metrics::new()?),
         resources: Arc::new(Resources::new(clock.clone())),
         lookup: Arc::new(SystemLookup),
         clock,
     };
+    config.shared_revocations = None;
     Ok((build(config, &shared, UnixTime(0), None)?, shared.resources))
 }
 

@@ -177,6 +177,8 @@ impl Reloader {
             work.spawn(async move { shared.keep().await });
         }
         let issuers = generation.gateway.issuers.clone();
+        let once = issuers.clone();
+        first.spawn(async move { once.revocations_read().await });
         work.spawn(async move { issuers.keep_fresh().await });
         // A name server or a store that does not answer must not keep the gateway from starting.
         let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;

@@ -69,7 +69,7 @@ pub enum RevocationOutcome {
     Refused,
     /// The table was full.
     Full,
-    /// There were no keys to verify it with.
+    /// There were no keys to verify it with, or the store of all replicas did not record it.
     Unavailable,
 }
 

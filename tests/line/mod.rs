@@ -19,6 +19,7 @@ mod rejects;
 mod revocations;
 mod shadow;
 mod shared_rate_limits;
+mod shared_revocations;
 mod vectors;
 
 use bytes::Bytes;

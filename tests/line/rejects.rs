@@ -694,6 +694,22 @@ async fn revocations(covered: &Covered) {
     passes(&world, "INT-16: another token's jti", request("/accounts", &token)).await;
     world.gateway.revoke(&json!({ "client_id": "client-1" })).await;
     refused(&world, covered, Code::TokenRevoked, "INT-16", &world.client(), request("/accounts", &token)).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let world = World::with(|scene| {
+        let store =
+            format!("stores: {{ shared: {{ servers: [\"redis://{address}\"] }} }}\nrevocations: {{ store: shared }}\n");
+        scene.replace("upstreams:\n", &format!("{store}upstreams:\n")).never_ready()
+    })
+    .await;
+    // It waits for the store a while before it serves.
+    let client = world.client();
+    let served = async { while client.send(world.request()).await.is_err() {} };
+    tokio::time::timeout(DEADLINE * 2, served).await.expect("the gateway serves");
+    assert_eq!(world.gateway.admin("/readyz").await.0, 503);
+    let unknown = "INT-16: what other replicas revoked is not known";
+    refused(&world, covered, Code::RevocationsStale, unknown, &world.client(), world.request()).await;
 }
 
 async fn proxies(covered: &Covered) {

@@ -349,6 +349,7 @@ fn what_is_not_said_is_the_strict_or_the_documented_choice() {
         serde_json::json!({"store": "memory", "on_failure": "refuse", "max_entries": 1_000_000, "max_entries_per_key": 100_000})
     );
     assert_eq!(effective["rate_limits"], serde_json::json!({"store": "memory", "max_keys": 100_000}));
+    assert_eq!(effective["revocations"], serde_json::json!({"store": "memory"}));
     assert_eq!(effective["routes"][0]["rate_limits"], Value::Null);
     assert_eq!((config.freshness.max_age, config.freshness.clock_skew, config.replay.per_key), (60, 10, 100_000));
     assert_eq!(effective["routes"][0]["sender_constraint"], serde_json::json!(["certificate", "dpop"]));
@@ -781,6 +782,41 @@ fn issuers_and_upstreams_that_nothing_uses_are_a_warning_and_no_reason_to_wait()
 
     let unused = minimal().replace("upstreams:\n", "upstreams:\n  unused: { servers: [\"http://127.0.0.1:1\"] }\n");
     assert_eq!(load(&unused).warnings, ["upstreams.unused: no route uses this upstream"]);
+}
+
+#[test]
+fn a_store_says_what_it_has_and_nothing_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let admin = "admin: { address: \"127.0.0.1:9464\", revocations: { max_entries: 7 } }\n";
+    for (sections, holds, shared) in [
+        ("", "nothing", None),
+        ("replay: { store: s }\n", "used proofs of all replicas", None),
+        ("revocations: { store: s }\n", "revocations of all replicas", Some((100_000, None))),
+        (
+            "replay: { store: s }\nrevocations: { store: s, max_entries: 9, max_age: 30s }\n",
+            "used proofs and revocations of all replicas",
+            Some((9, Some(30))),
+        ),
+        (&format!("{admin}revocations: {{ store: s }}\n"), "revocations of all replicas", Some((7, None))),
+        (
+            &format!("{admin}revocations: {{ store: s, max_entries: 8 }}\n"),
+            "revocations of all replicas",
+            Some((8, None)),
+        ),
+    ] {
+        let store = "stores: { s: { servers: [\"redis://127.0.0.1:6379\"] } }\n";
+        let config =
+            folder.load(&format!("{}{store}{sections}", minimal())).unwrap_or_else(|errors| panic!("{errors}"));
+        let line = format!("store s: redis://127.0.0.1:6379; {holds}");
+        assert!(config.summary().contains(&line), "{sections} {:?}", config.summary());
+        let warned = config.warnings.iter().any(|warning| warning == "stores.s: nothing uses this store");
+        assert_eq!(warned, holds == "nothing", "{sections}");
+        let sharing = config.shared_revocations.map(|sharing| {
+            assert_eq!(sharing.store, 0);
+            (sharing.max_entries, sharing.max_age.map(|age| age.as_secs()))
+        });
+        assert_eq!(sharing, shared, "{sections}");
+    }
 }
 
 #[test]

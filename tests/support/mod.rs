@@ -7,6 +7,7 @@ pub mod node;
 pub mod panics;
 pub mod program;
 pub mod redis;
+pub mod relay;
 pub mod source;
 pub mod tools;
 pub mod zone;

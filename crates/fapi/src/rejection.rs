@@ -179,6 +179,22 @@ pub enum Unavailable {
         /// The limit in seconds.
         max_age: u64,
     },
+    /// The revocations that replicas share have not been read yet.
+    #[error("the revocations in the store {store:?} have not been read yet")]
+    RevocationsNeverRead {
+        /// The store's configured name.
+        store: Arc<str>,
+    },
+    /// The revocations that replicas share were last read too long ago.
+    #[error("the revocations in the store {store:?} were last read {age} seconds ago, at most {max_age} are allowed")]
+    RevocationsTooOld {
+        /// The store's configured name.
+        store: Arc<str>,
+        /// Seconds since they were read.
+        age: u64,
+        /// The limit in seconds.
+        max_age: u64,
+    },
     /// The replay log cannot say whether a proof was used before.
     #[error("the replay log is not available: {detail}")]
     ReplayLog {
@@ -242,6 +258,7 @@ impl Unavailable {
                 Code::KeysUnavailable
             }
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
+            Self::RevocationsNeverRead { .. } | Self::RevocationsTooOld { .. } => Code::RevocationsStale,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
@@ -360,6 +377,8 @@ impl Rejection {
                 | Unavailable::KeysNotReadAgain { .. }
                 | Unavailable::KeysTooOld { .. }
                 | Unavailable::Introspection { .. }
+                | Unavailable::RevocationsNeverRead { .. }
+                | Unavailable::RevocationsTooOld { .. }
                 | Unavailable::ReplayLog { .. }
                 | Unavailable::Overloaded { .. }
                 | Unavailable::UpstreamOverloaded { .. }

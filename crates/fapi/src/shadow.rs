@@ -203,6 +203,7 @@ pub const fn may_pass(code: Code) -> bool {
         // The gateway, the issuer and the upstream.
         Code::KeysUnavailable
         | Code::IntrospectionUnavailable
+        | Code::RevocationsStale
         | Code::IntrospectionShareExceeded
         | Code::ShareExceeded
         | Code::UpstreamShareExceeded

@@ -82,7 +82,9 @@ impl Step {
                 Unavailable::KeysNeverRead { .. }
                 | Unavailable::KeysNotReadAgain { .. }
                 | Unavailable::KeysTooOld { .. }
-                | Unavailable::Introspection { .. },
+                | Unavailable::Introspection { .. }
+                | Unavailable::RevocationsNeverRead { .. }
+                | Unavailable::RevocationsTooOld { .. },
             ) => Self::Token,
             Cause::Exchange(_)
             | Cause::Share(ShareExceeded::Exchanges { .. } | ShareExceeded::Upstream { .. })

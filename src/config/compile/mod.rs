@@ -98,6 +98,7 @@ pub(super) fn compile(
     let freshness = build.dpop(&mut file);
     let stores = build.stores(&mut file);
     let replay = build.replay(&mut file);
+    let shared_revocations = build.shared_revocations(&mut file);
     let limits = build.limits(&mut file);
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
@@ -120,7 +121,7 @@ pub(super) fn compile(
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
         && let (Some(freshness), Some(replay), Some(stores), Some(watch), Some(log), Some(errors)) =
             (freshness, replay, stores, watch, log, errors)
-        && let Some((rate_limits, rate_limits_store)) = rate_limits
+        && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations)) = (rate_limits, shared_revocations)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -142,6 +143,7 @@ pub(super) fn compile(
             stores,
             replay_store: replay.store,
             replay_alone: replay.alone,
+            shared_revocations,
             rate_limits,
             rate_limits_store,
             limits,

@@ -12,6 +12,7 @@ use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
 use crate::issuer::TrustAnchors;
 use crate::issuer::http::Identity;
+use crate::issuer::revocations::Sharing;
 use crate::resource::Kind;
 use crate::store::settings::{Password, Settings, TlsSettings};
 use crate::upstream::ServerAddress;
@@ -22,6 +23,7 @@ impl Build<'_> {
         let used = [
             ("used proofs", file.replay.as_ref().and_then(|replay| replay.store.clone())),
             ("rate limits", file.rate_limits.as_ref().and_then(|limits| limits.store.clone())),
+            ("revocations", file.revocations.as_ref().and_then(|revocations| revocations.store.clone())),
         ];
         let mut stores = Vec::new();
         for (name, entry) in file.stores.iter_mut().flatten() {
@@ -38,9 +40,10 @@ impl Build<'_> {
             let settings = self.store(&at, name, entry);
             if let Some(Settings { host, port, tls, .. }) = &settings {
                 let scheme = if tls.is_some() { "rediss" } else { "redis" };
-                let holds = match held.join(" and ") {
-                    held if held.is_empty() => "nothing".to_owned(),
-                    held => format!("{held} of all replicas"),
+                let holds = match &*held {
+                    [] => "nothing".to_owned(),
+                    [what] => format!("{what} of all replicas"),
+                    [most @ .., last] => format!("{} and {last} of all replicas", most.join(", ")),
                 };
                 self.summary.push(format!("store {name}: {scheme}://{host}:{port}; {holds}"));
             }
@@ -62,6 +65,34 @@ impl Build<'_> {
             self.unknown(at, "store is named", name, stores.iter().copied().chain([MEMORY]), false);
         }
         found
+    }
+
+    /// How replicas share their revocations; `None` in it if they do not.
+    pub(super) fn shared_revocations(&mut self, file: &mut File) -> Option<Option<Sharing>> {
+        let at = KeyPath::of("revocations");
+        let File { revocations, stores, admin, .. } = file;
+        let entry = revocations.get_or_insert_default();
+        let name = entry.store.get_or_insert_with(|| MEMORY.to_owned());
+        let store = self.store_named(&at.key("store"), name, stores.as_ref());
+        let (most_at, age_at) = (at.key("max_entries"), at.key("max_age"));
+        let Some(store) = store else {
+            if entry.store.as_deref() == Some(MEMORY) {
+                let given = [(&most_at, entry.max_entries.is_some()), (&age_at, entry.max_age.is_some())];
+                for (at, _) in given.into_iter().filter(|(_, given)| *given) {
+                    self.problem(at, "nothing is shared; name one of `stores` in `store`, or remove the key");
+                }
+            }
+            return Some(None);
+        };
+        let usual = admin.as_ref().and_then(|admin| admin.revocations.as_ref()).and_then(|own| own.max_entries);
+        let max_entries = *entry.max_entries.get_or_insert(usual.unwrap_or(100_000));
+        let max_entries = self.number(&most_at, &max_entries, 1..=10_000_000);
+        let range = Duration::from_secs(2)..=Duration::from_secs(24 * 60 * 60);
+        let max_age = match &entry.max_age {
+            None => Some(None),
+            Some(given) => self.time_of(&age_at, given.0, range, None).map(Some),
+        };
+        Some(Some(Sharing { store, max_entries: max_entries?, max_age: max_age? }))
     }
 
     fn store(&mut self, at: &KeyPath, name: &str, entry: &mut file::Store) -> Option<Settings> {

@@ -47,7 +47,7 @@ pub(super) use self::routes::{
     ServerTls, Upstream, UpstreamLimits,
 };
 pub(super) use self::signing::{Signing, SigningKey};
-pub(super) use self::stores::Store;
+pub(super) use self::stores::{SharedRevocations, Store};
 pub(super) use self::waivers::Waiver;
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
@@ -78,6 +78,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) stores: Option<BTreeMap<String, Store>>,
     /// The record of DPoP proofs that were used.
     pub(in crate::config) replay: Option<Replay>,
+    /// Where revocations are kept that `admin.revocations` accepts.
+    pub(in crate::config) revocations: Option<SharedRevocations>,
     /// Where the requests are counted that `rate_limits` of routes limit.
     pub(in crate::config) rate_limits: Option<RateLimits>,
     /// Limits on what a client may use.

@@ -59,3 +59,20 @@ pub(in crate::config) enum StoreMode {
     #[default]
     Single,
 }
+
+/// Where revocations are kept, and how sure a replica is of those of the others.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct SharedRevocations {
+    /// Where they are kept: `memory` is that of this process alone; any other is the name of one of `stores`, in which replicas
+    /// share them, also those that accept none themselves.
+    #[schemars(extend("default" = "memory"))]
+    pub(in crate::config) store: Option<String>,
+    /// How many are kept in the store at a time, the same at all replicas; more are answered with 503. Only with a store. The
+    /// default is that of `admin.revocations`, or else 100000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(in crate::config) max_entries: Option<u64>,
+    /// How long it may be ago that the store was last asked for new ones, from 2s to 24h; after that, requests with a token
+    /// are answered with 503. Only with a store. Default: any time, so that requests go on with what is known.
+    pub(in crate::config) max_age: Option<Duration>,
+}

@@ -2,7 +2,11 @@
 //!
 //! A revocation has a different effect on the two kinds of tokens: a JWT that it covers is refused; a cached
 //! introspection response from before it is no longer used, and the issuer is asked again.
+//!
+//! Replicas can share the table, by a list in a store.
 
+mod list;
+mod shared;
 mod table;
 
 use std::sync::Arc;
@@ -19,7 +23,11 @@ use fapi::token::{ActiveToken, TokenHash};
 use self::table::Full;
 use super::jwks::{KeySource, Reread};
 use super::{Issuers, Judge};
+use crate::clock::Clock;
+use crate::resource::Resource;
+use crate::store::{NoAnswer, Store};
 
+pub use self::shared::{SharedRevocations, Sharing};
 pub use self::table::Revocations;
 
 /// The section `revocations` of `admin` in gateway.yaml.
@@ -55,8 +63,16 @@ pub enum RevokeError {
     #[error(transparent)]
     Event(#[from] EventError),
     /// The table is full.
-    #[error("the table of revocations is full; send it again later, or raise admin.revocations.max_entries")]
+    #[error("the table of revocations is full; send it again later, or raise its max_entries")]
     Full,
+    /// The store that replicas share did not say that it has it.
+    #[error("the store {store:?} did not record it: {why}")]
+    NotShared {
+        /// Its configured name.
+        store: Arc<str>,
+        /// Why not.
+        why: NoAnswer,
+    },
     /// There are no keys to verify an event with.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -84,6 +100,45 @@ impl Issuers {
         self.intake.is_some()
     }
 
+    /// The same issuers, whose revocations replicas share in this store; `resource` is what is noted of them.
+    ///
+    /// `before` are those of the previous configuration, if the process serves with them.
+    #[must_use]
+    pub fn sharing_revocations(
+        mut self,
+        (store, sharing): (Arc<Store>, Sharing),
+        clock: Clock,
+        resource: Arc<Resource>,
+        before: Option<&Self>,
+    ) -> Self {
+        let known = before.and_then(|before| before.shared_revocations.as_deref());
+        let (table, noted) = (self.revocations.clone(), (clock, resource));
+        let shared = SharedRevocations::new(table, store, sharing, noted, known, before.is_some());
+        self.shared_revocations = Some(Arc::new(shared));
+        self
+    }
+
+    /// The name of the store whose revocations have not been read since the start, if there is one.
+    pub fn unread_revocations(&self) -> Option<&Arc<str>> {
+        let shared = self.shared_revocations.as_ref()?;
+        (!shared.is_known()).then(|| shared.store_name())
+    }
+
+    /// Waits until [`Self::unread_revocations`] names none.
+    pub async fn revocations_read(&self) {
+        while self.unread_revocations().is_some() {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// Checks that the revocations of other replicas are known up to a time that is recent enough.
+    ///
+    /// # Errors
+    /// [`Unavailable::RevocationsNeverRead`], [`Unavailable::RevocationsTooOld`].
+    pub fn knows_revocations(&self) -> Result<(), Unavailable> {
+        self.shared_revocations.as_ref().map_or(Ok(()), |shared| shared.check())
+    }
+
     /// How many revocations are in effect.
     pub fn revocations(&self, now: UnixTime) -> usize {
         self.revocations.entries(now)
@@ -92,15 +147,15 @@ impl Issuers {
     /// Revokes what a request names; from then on no request is permitted with it.
     ///
     /// # Errors
-    /// [`RevokeError`]; then nothing was recorded.
-    pub fn revoke(&self, body: &[u8], now: UnixTime) -> Result<Recorded, RevokeError> {
+    /// [`RevokeError`]; then nothing was recorded, unless replicas share it: then the store may have it all the same.
+    pub async fn revoke(&self, body: &[u8], now: UnixTime) -> Result<Recorded, RevokeError> {
         let settings = self.intake.as_ref().ok_or(RevokeError::Disabled)?;
         let issuer_of = |called: &str| {
             let mut expected = self.entries.iter().map(|entry| &entry.expected);
             let found = expected.find(|expected| *expected.name == *called || *expected.issuer == *called);
             found.map(|expected| expected.issuer.clone())
         };
-        let mut revocation = Revocation::from_json(body, issuer_of, Reach::Gateway, now)?;
+        let mut revocation = Revocation::from_json(body, issuer_of, self.reach(), now)?;
         let mut same = None;
         if let Subject::Token(hash) = &revocation.subject
             && let Some(token) = self.remembered_by_hash(hash)
@@ -116,13 +171,13 @@ impl Issuers {
                 ..revocation.clone()
             });
         }
-        self.record(None, [revocation].into_iter().chain(same).collect(), settings, now)
+        self.record(None, [revocation].into_iter().chain(same).collect(), settings, now).await
     }
 
     /// Revokes what a security event reports (RFC 8935 §2).
     ///
     /// # Errors
-    /// [`RevokeError`]; then nothing was recorded.
+    /// [`RevokeError`], as from [`Self::revoke`].
     pub async fn revoke_by_event(&self, body: &[u8], now: UnixTime) -> Result<Recorded, RevokeError> {
         let settings = self.intake.as_ref().ok_or(RevokeError::Disabled)?;
         let claimed = claimed_issuer(body)?;
@@ -136,11 +191,15 @@ impl Issuers {
             audiences: std::slice::from_ref(&source.audience),
             algorithms: &entry.expected.algorithms,
         };
-        let SecurityEvent { id, revocations } = verify(body, &transmitter, keys, now).await?;
-        self.record(Some(id), revocations, settings, now)
+        let SecurityEvent { id, revocations } = verify(body, &transmitter, keys, self.reach(), now).await?;
+        self.record(Some(id), revocations, settings, now).await
     }
 
-    fn record(
+    fn reach(&self) -> Reach {
+        if self.shared_revocations.is_some() { Reach::Replicas } else { Reach::Gateway }
+    }
+
+    async fn record(
         &self,
         event: Option<Box<str>>,
         revocations: Vec<Revocation>,
@@ -148,7 +207,12 @@ impl Issuers {
         now: UnixTime,
     ) -> Result<Recorded, RevokeError> {
         let Settings { keep, max_entries, .. } = *settings;
-        self.revocations.record(&revocations, keep, max_entries, now).map_err(|Full| RevokeError::Full)?;
+        match &self.shared_revocations {
+            Some(shared) => shared.record(&revocations, keep, now).await?,
+            None => {
+                self.revocations.record(&revocations, keep, max_entries, now).map_err(|Full| RevokeError::Full)?;
+            }
+        }
         Ok(Recorded { event, revocations })
     }
 
@@ -168,17 +232,16 @@ async fn verify(
     body: &[u8],
     transmitter: &Signer<'_>,
     source: &Arc<KeySource>,
+    reach: Reach,
     now: UnixTime,
 ) -> Result<SecurityEvent, RevokeError> {
     let known = source.in_force()?;
-    let first = SecurityEvent::verify(body, transmitter, &known.keys, Reach::Gateway, now);
+    let first = SecurityEvent::verify(body, transmitter, &known.keys, reach, now);
     if let Err(EventError::Statement(error)) = &first
         && error.depends_on_keys()
     {
         match source.refresh_for_token(known.generation).await {
-            Reread::Newer(newer) => {
-                return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, Reach::Gateway, now)?);
-            }
+            Reread::Newer(newer) => return Ok(SecurityEvent::verify(body, transmitter, &newer.keys, reach, now)?),
             // A transmitter does not send again what was refused as invalid, and the revocation would be lost.
             Reread::NotRead if matches!(error, StatementError::KeyUnknown { .. }) => {
                 return Err(source.not_read().into());
@@ -188,3 +251,5 @@ async fn verify(
     }
     Ok(first?)
 }
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

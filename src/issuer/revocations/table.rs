@@ -4,8 +4,10 @@
 //! revoked, so that between two revocations a check costs a request one atomic load; after one, it costs a look-up of
 //! the token's names in the table. The check is made whenever a token is taken from a cache, not when it is inserted,
 //! so that a revocation between verification and insertion cannot be missed.
+//!
+//! Where replicas share their revocations, the table also knows which of its entries the others may lack.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use fapi::UnixTime;
@@ -20,12 +22,28 @@ use crate::sync::{PoisonError, RwLock};
 pub struct Revocations {
     /// Incremented with each change; 0 while nothing has been recorded.
     generation: AtomicU64,
-    entries: RwLock<HashMap<SubjectDigest, Entry>>,
+    entries: RwLock<Entries>,
+}
+
+/// A revocation as it is kept: by its digest alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) digest: SubjectDigest,
+    pub(crate) issued_until: UnixTime,
+    /// The end of its effect.
+    pub(crate) until: UnixTime,
 }
 
 /// There is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
+
+#[derive(Debug, Default)]
+struct Entries {
+    all: HashMap<SubjectDigest, Entry>,
+    /// Those that other replicas may lack; `None` while there are none that share them.
+    unshared: Option<HashSet<SubjectDigest>>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -34,6 +52,16 @@ struct Entry {
     issued_until: UnixTime,
     /// The end of its effect; it is removed only when room is needed.
     until: UnixTime,
+}
+
+impl Kept {
+    /// The revocation, kept for at least `keep` if it is not known when the last of its tokens expires.
+    pub(crate) fn of(revocation: &Revocation, keep: Duration, now: UnixTime) -> Self {
+        let Revocation { issued_until, expires_at, .. } = *revocation;
+        // From when the last of its tokens may have been issued, by the clock that writes their `exp` too.
+        let until = expires_at.unwrap_or_else(|| now.max(issued_until).plus(keep.as_secs()));
+        Self { digest: revocation.digest(), issued_until, until }
+    }
 }
 
 impl Revocations {
@@ -51,33 +79,95 @@ impl Revocations {
         max_entries: usize,
         now: UnixTime,
     ) -> Result<(), Full> {
-        if revocations.is_empty() {
+        let kept: Vec<Kept> = revocations.iter().map(|revocation| Kept::of(revocation, keep, now)).collect();
+        self.take(&kept, max_entries, now)
+    }
+
+    /// Takes all of them or, if there would be more than `max_entries`, none. To an entry that is already there, each adds what
+    /// it covers beyond that.
+    pub(crate) fn take(&self, kept: &[Kept], max_entries: usize, now: UnixTime) -> Result<(), Full> {
+        if kept.is_empty() {
             return Ok(());
         }
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let digests: Vec<SubjectDigest> = revocations.iter().map(Revocation::digest).collect();
-        let fits = |entries: &HashMap<SubjectDigest, Entry>| {
-            let new = digests.iter().filter(|digest| !entries.contains_key(*digest)).count();
-            entries.len().saturating_add(new) <= max_entries
+        let Entries { all, unshared } = &mut *entries;
+        let fits = |all: &HashMap<SubjectDigest, Entry>| {
+            let new = kept.iter().filter(|kept| !all.contains_key(&kept.digest)).count();
+            all.len().saturating_add(new) <= max_entries
         };
-        if !fits(&entries) {
-            entries.retain(|_, entry| entry.until > now);
-            if !fits(&entries) {
+        if !fits(all) {
+            all.retain(|_, entry| entry.until > now);
+            if !fits(all) {
                 return Err(Full);
             }
         }
         let generation = self.generation.load(Ordering::Acquire).saturating_add(1);
-        for (digest, Revocation { issued_until, expires_at, .. }) in digests.into_iter().zip(revocations) {
-            let issued_until = *issued_until;
-            // From when the last of its tokens may have been issued, by the clock that writes their `exp` too.
-            let until = expires_at.unwrap_or_else(|| now.max(issued_until).plus(keep.as_secs()));
-            let entry = entries.entry(digest).or_insert(Entry { generation, issued_until, until });
+        for Kept { digest, issued_until, until } in kept {
+            let (issued_until, until) = (*issued_until, *until);
+            let entry = all.entry(*digest).or_insert(Entry { generation, issued_until, until });
+            let whole = entry.issued_until <= issued_until && entry.until <= until;
             let issued_until = entry.issued_until.max(issued_until);
             *entry = Entry { generation, issued_until, until: entry.until.max(until) };
+            if let Some(unshared) = unshared {
+                // Whoever says it knows so much, and no more.
+                if whole {
+                    unshared.remove(digest);
+                } else {
+                    unshared.insert(*digest);
+                }
+            }
         }
         // Under the lock: a reader of the new generation waits until its entries are in the table.
         self.generation.store(generation, Ordering::Release);
         Ok(())
+    }
+
+    /// Notes that other replicas may lack all of them, until they turn out to know one.
+    pub(crate) fn share_all(&self) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Entries { all, unshared } = &mut *entries;
+        *unshared = Some(all.keys().copied().collect());
+    }
+
+    /// Some that other replicas may lack and that are in effect, at most so many.
+    pub(crate) fn unshared(&self, most: usize, now: UnixTime) -> Vec<Kept> {
+        let mut some = Vec::new();
+        if self.entries.read().unwrap_or_else(PoisonError::into_inner).unshared.as_ref().is_none_or(HashSet::is_empty) {
+            return some;
+        }
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Entries { all, unshared } = &mut *entries;
+        let Some(unshared) = unshared else { return some };
+        let mut over = Vec::new();
+        for digest in unshared.iter() {
+            match all.get(digest).filter(|entry| entry.until > now) {
+                Some(Entry { issued_until, until, .. }) => {
+                    some.push(Kept { digest: *digest, issued_until: *issued_until, until: *until });
+                }
+                None => over.push(*digest),
+            }
+            if some.len() >= most {
+                break;
+            }
+        }
+        for digest in over {
+            unshared.remove(&digest);
+        }
+        some
+    }
+
+    /// Notes that other replicas know so much now.
+    pub(crate) fn shared(&self, kept: &[Kept]) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Entries { all, unshared: Some(unshared) } = &mut *entries else { return };
+        for Kept { digest, issued_until, until } in kept {
+            if all.get(digest).is_none_or(|entry| entry.issued_until <= *issued_until && entry.until <= *until) {
+                unshared.remove(digest);
+            }
+        }
+        if unshared.is_empty() {
+            unshared.shrink_to_fit();
+        }
     }
 
     /// Whether no revocation since the token was last checked, or since it was validated, concerns it.
@@ -92,7 +182,7 @@ impl Revocations {
         // Under the lock, so that it is the generation of these entries.
         let generation = self.generation();
         let concerns = |(kind, digest): (Kind, SubjectDigest)| {
-            let entry = entries.get(&digest)?;
+            let entry = entries.all.get(&digest)?;
             (entry.generation > cleared && kind.reaches(entry.issued_until, token.issued_at()))
                 .then_some((digest, entry.until))
         };
@@ -103,8 +193,12 @@ impl Revocations {
         drop(entries);
         if let Some(end) = token.expires_at().filter(|end| *end > until) {
             let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some(entry) = entries.get_mut(&digest) {
+            let Entries { all, unshared } = &mut *entries;
+            if let Some(entry) = all.get_mut(&digest) {
                 entry.until = entry.until.max(end);
+                if let Some(unshared) = unshared {
+                    unshared.insert(digest);
+                }
             }
         }
         false
@@ -113,13 +207,17 @@ impl Revocations {
     /// How many are in effect.
     pub(crate) fn entries(&self, now: UnixTime) -> usize {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().filter(|entry| entry.until > now).count()
+        entries.all.values().filter(|entry| entry.until > now).count()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use fapi::credentials::PresentedToken;
     use fapi::revocation::Subject;
+    use fapi::token::introspection::Answer;
+    use fapi::token::{AccessTokenForm, Expected, MissingAudience, TokenIds};
+    use serde_json::json;
 
     use super::*;
 
@@ -128,6 +226,22 @@ mod tests {
 
     fn jti(name: &str, expires_at: Option<UnixTime>) -> Revocation {
         Revocation { issuer: None, subject: Subject::Jti(name.into()), issued_until: NOW, expires_at }
+    }
+
+    /// A token with this `jti` that ends then.
+    fn introspected(jti: &str, end: UnixTime) -> ActiveToken {
+        let answer = json!({ "active": true, "aud": "https://api.example", "jti": jti, "exp": end.0 }).to_string();
+        let Ok(Answer::Active(answer)) = Answer::from_json(answer.as_bytes()) else { panic!("the token is active") };
+        let ids = TokenIds::of(PresentedToken::parse("token").unwrap());
+        let expected = Expected {
+            name: "bank".into(),
+            issuer: "https://bank.example".into(),
+            audiences: vec!["https://api.example".into()],
+            algorithms: Vec::new(),
+            rs256: None,
+            form: AccessTokenForm::default(),
+        };
+        ActiveToken::from_introspection(answer, ids, &expected, MissingAudience::Refuse, NOW).unwrap()
     }
 
     #[test]
@@ -165,6 +279,52 @@ mod tests {
         assert_eq!((entries_after(NOW.plus(10), 109), entries_after(NOW.plus(10), 110)), (1, 0));
         // An event from the past is kept from now on.
         assert_eq!((entries_after(UnixTime(0), 99), entries_after(UnixTime(0), 100)), (1, 0));
+    }
+
+    #[test]
+    fn what_others_lack_is_known_until_they_say_that_they_know_it() {
+        let table = Revocations::default();
+        let kept = |name: &str, issued_until, until| Kept {
+            digest: jti(name, None).digest(),
+            issued_until: NOW.plus(issued_until),
+            until: NOW.plus(until),
+        };
+        let unshared = |most| {
+            let mut some = table.unshared(most, NOW);
+            some.sort_by_key(|kept| kept.until);
+            some
+        };
+        let (a, b, over) = (kept("a", 0, 10), kept("b", 0, 20), kept("over", 0, 0));
+        assert_eq!(table.take(&[a, b, over], 9, NOW), Ok(()));
+        assert_eq!(unshared(9), [], "nobody shares them");
+        table.share_all();
+        assert_eq!(unshared(9), [a, b]);
+        assert_eq!(unshared(1).len(), 1);
+        // Others know it, or less of it, or more.
+        table.shared(&[kept("a", 0, 9)]);
+        assert_eq!(unshared(9), [a, b]);
+        table.shared(&[a]);
+        assert_eq!(unshared(9), [b]);
+        assert_eq!(table.take(&[kept("b", 1, 19)], 9, NOW), Ok(()));
+        assert_eq!(unshared(9), [kept("b", 1, 20)], "each knows what the other does not");
+        assert_eq!(table.take(&[kept("b", 1, 21)], 9, NOW), Ok(()));
+        assert_eq!(unshared(9), []);
+        assert_eq!(table.take(&[kept("a", 0, 5)], 9, NOW), Ok(()));
+        assert_eq!(unshared(9), [a], "they know less than they did");
+    }
+
+    #[test]
+    fn fapi2_rs_05_a_revocation_that_is_kept_longer_for_a_token_is_shared_again() {
+        let table = Revocations::default();
+        let (end, revocation) = (NOW.plus(5000), jti("a", None));
+        let token = introspected("a", end);
+        let kept = Kept::of(&revocation, KEEP, NOW);
+        assert_eq!(table.take(&[kept], 9, NOW), Ok(()));
+        table.share_all();
+        table.shared(&[kept]);
+        assert_eq!(table.unshared(9, NOW), [], "control");
+        assert!(!table.clears(&token));
+        assert_eq!(table.unshared(9, NOW), [Kept { until: end, ..kept }]);
     }
 
     #[test]
