@@ -116,7 +116,9 @@ impl Generation {
     /// What holds, and how far now.
     pub fn guarantees(&self, now: UnixTime) -> Vec<Guarantee> {
         let level = self.gateway.shared_replay.as_ref().map_or(Level::Local, |shared| shared.level(now));
-        vec![Guarantee { name: "replay", level }]
+        let limits = self.gateway.rate_limits.as_ref();
+        let limits = limits.map(|limits| Guarantee { name: "rate_limits", level: limits.level() });
+        [Guarantee { name: "replay", level }].into_iter().chain(limits).collect()
     }
 
     /// What keeps the gateway from being ready: nothing once it has been ready, since neither a reload nor a failure

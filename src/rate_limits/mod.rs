@@ -25,6 +25,7 @@ use self::table::{Pace, Table, UsedUp};
 use crate::clock::Clock;
 use crate::connection::addresses::ClientNetwork;
 use crate::connection::shares::Holder;
+use crate::store::guarantee::Level;
 
 /// The section `rate_limits` of gateway.yaml, and those of its routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,6 +218,11 @@ impl RateLimits {
     /// What is to be [kept](Exchange::keep) so that replicas share what is used, if they do.
     pub const fn exchange(&self) -> Option<&Arc<Exchange>> {
         self.exchange.as_ref()
+    }
+
+    /// How far it reaches now what is counted.
+    pub fn level(&self) -> Level {
+        self.exchange.as_ref().map_or(Level::Local, |exchange| exchange.level())
     }
 
     /// The limits of the route with this name, if it has any.

@@ -42,7 +42,7 @@ impl StoreFamilies {
         );
         let guarantee = Opts::new(
             "fapi_gateway_guarantee",
-            "1 for how far something holds now, 0 for the other levels. name is replay: that a proof passes once. level is local, in this process alone; shared, at all replicas that share a store; or degraded, in this process alone while the store does not answer.",
+            "1 for how far something holds now, 0 for the other levels. name is replay: that a proof passes once; or rate_limits, if a route has any: that they count what passes. level is local, in this process alone; shared, at all replicas that share a store; or degraded, in this process alone while the store does not answer.",
         );
         Ok(Self {
             requests: registered(registry, IntCounterVec::new(requests, &["store", "outcome"])?)?,

@@ -13,6 +13,7 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::rate_limits::shared::Shared;
 use fapi_gateway::rate_limits::{Limit, Rate, RateLimits, Settings, Unit};
 use fapi_gateway::resource::{Kind, Resources};
+use fapi_gateway::store::guarantee::Level;
 use fapi_gateway::store::{self, Store};
 use http::Request;
 use prometheus::IntCounter;
@@ -271,6 +272,7 @@ async fn fwd_15_what_a_client_uses_at_one_replica_is_used_at_the_other() {
         let ends: u64 = redis.cli(&["TTL", bucket]).parse().unwrap();
         assert!((3600 * (9 + passed)..=3600 * (10 + passed)).contains(&ends), "{ends}");
         let metrics = replicas.other.admin("/metrics").await.1;
+        assert!(metrics.contains("fapi_gateway_guarantee{level=\"shared\",name=\"rate_limits\"} 1\n"), "{metrics}");
         assert!(metrics.contains("fapi_gateway_rate_limit_uses_untold_total{store=\"shared\"} 0\n"), "{metrics}");
     }
 }
@@ -446,6 +448,10 @@ async fn a_user_with_the_documented_rights_is_enough_and_one_with_less_shares_no
         if !shares {
             replica.untold(1).await;
             assert_eq!(hours(&redis), 0, "{missing}");
+            until("it is degraded", async || replica.limits.level() == Level::Degraded).await;
+            assert_eq!(redis.cli(&["ACL", "SETUSER", "fapi-gateway", missing.trim()]), "OK");
+            // Although nothing is used.
+            until("it is shared", async || replica.limits.level() == Level::Shared).await;
             continue;
         }
         until_hours(&redis, 1).await;

@@ -144,7 +144,7 @@ fn the_example_loads() {
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 4, 1));
     assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 12, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 13, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
@@ -427,6 +427,16 @@ fn a_burst_is_the_number_of_its_rate_unless_it_is_said() {
     let config = folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"));
     let shown = "; rate_limits: 600/min by client, burst 600; 20/s by address, burst 5";
     assert!(config.summary().iter().any(|line| line.ends_with(shown)), "{:?}", config.summary());
+    let guarantee = |config: &Config| {
+        let mut lines = config.summary().iter().filter(|line| line.starts_with("guarantee rate_limits: "));
+        lines.next().cloned().unwrap_or_default()
+    };
+    assert_eq!(guarantee(&config), "guarantee rate_limits: local, in the memory of each process");
+    let stores = "stores: { one: { servers: [\"redis://127.0.0.1\"] } }\nrate_limits: { store: one }\n";
+    let shared = folder.load(&format!("{text}{stores}")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(guarantee(&shared), "guarantee rate_limits: shared, in store one; degraded while it does not answer");
+    let unlimited = folder.load(&format!("{}{stores}", minimal())).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(guarantee(&unlimited), "", "control: there is none");
     let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!((again.effective(), again.summary()), (config.effective(), config.summary()));
     assert_eq!(again.rate_limits, config.rate_limits);

@@ -22,6 +22,10 @@ impl Build<'_> {
         let entry = file.rate_limits.get_or_insert_default();
         let store = entry.store.get_or_insert_with(|| MEMORY.to_owned());
         let shared = self.store_named(&at.key("store"), store, file.stores.as_ref());
+        let guarantee = match shared {
+            None => "guarantee rate_limits: local, in the memory of each process".to_owned(),
+            Some(_) => format!("guarantee rate_limits: shared, in store {store}; degraded while it does not answer"),
+        };
         let max_keys = entry.max_keys.get_or_insert(100_000);
         let max_keys = self.number(&at.key("max_keys"), max_keys, 1000..=10_000_000);
         let mut routes = Vec::new();
@@ -31,6 +35,9 @@ impl Build<'_> {
             if let (Some(name), Some(limits)) = (&route.name, limits) {
                 routes.push((name.as_str().into(), limits));
             }
+        }
+        if !routes.is_empty() {
+            self.summary.push(guarantee);
         }
         Some((Settings { max_keys: max_keys?, routes }, shared))
     }

@@ -20,7 +20,7 @@ mod script;
 mod uses;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use prometheus::IntCounter;
@@ -34,6 +34,7 @@ use self::uses::{ALL_KEYS, Gathered, Use, Uses};
 use super::table::{Pace, Table, UsedUp};
 use super::{Key, Limit, nanos};
 use crate::clock::Clock;
+use crate::store::guarantee::Level;
 use crate::store::{NoAnswer, Store};
 
 /// Where replicas share what was used of limits.
@@ -54,8 +55,8 @@ pub struct Exchange {
     early: Notify,
     /// What is being told. Held by whoever does so; a reload has another do it.
     telling: Mutex<Vec<(u64, Use)>>,
-    /// Whether the store answered when it was last told something.
-    answers: AtomicBool,
+    /// How many exchanges in a row had no answer.
+    failures: AtomicU32,
 }
 
 /// How a limit is shared.
@@ -80,7 +81,7 @@ impl Exchange {
             uses: Uses::new(),
             early: Notify::new(),
             telling: Mutex::new(Vec::with_capacity(ALL_KEYS)),
-            answers: AtomicBool::new(true),
+            failures: AtomicU32::new(0),
         }
     }
 
@@ -94,6 +95,11 @@ impl Exchange {
         let late = INTERVAL.saturating_add(answered_within(&self.shared.store).saturating_mul(2));
         let late = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
         Pace { most: alone.burst.saturating_add(late).saturating_mul(REPLICAS), ..alone }
+    }
+
+    /// How far it reaches now what is counted.
+    pub(super) fn level(&self) -> Level {
+        if self.failures.load(Ordering::Relaxed) < PATIENCE { Level::Shared } else { Level::Degraded }
     }
 
     /// Takes one request of a key, as [`Table::take`] does.
@@ -125,8 +131,12 @@ impl Exchange {
             sleep(SHORTEST).await;
             let _ = timeout(INTERVAL.saturating_sub(SHORTEST), self.early.notified()).await;
             self.uses.take_all(&mut telling);
-            if !telling.is_empty() {
-                self.tell(&telling).await;
+            let (known, connected) = (self.failures.load(Ordering::Relaxed) == 0, self.shared.store.is_connected());
+            match (telling.is_empty(), known, connected) {
+                // How far it reaches is told also while nothing is used.
+                (true, _, false) => self.note(Some(&NoAnswer::Unreachable("there is no connection".into()))),
+                (true, true, true) => {}
+                (false, _, _) | (true, false, true) => self.tell(&telling).await,
             }
         }
     }
@@ -135,7 +145,8 @@ impl Exchange {
     /// have been heard.
     async fn tell(self: &Arc<Self>, telling: &[(u64, Use)]) {
         let at_a_time = (self.shared.store.settings().in_flight / 2).clamp(1, AT_A_TIME);
-        let (mut batches, mut asking) = (telling.chunks(BATCH), JoinSet::new());
+        let nothing = telling.is_empty().then_some(telling);
+        let (mut batches, mut asking) = (telling.chunks(BATCH).chain(nothing), JoinSet::new());
         let (mut told, mut failed) = (0, None);
         let tell_all = async {
             loop {
@@ -182,15 +193,17 @@ impl Exchange {
         store.ask(&question, |answer| script::read(answer, uses)).await
     }
 
-    /// Notes whether the store answers.
+    /// Notes whether the store answers. One answer that comes late is no reason to say so.
     fn note(&self, failed: Option<&NoAnswer>) {
-        let answered = self.answers.swap(failed.is_none(), Ordering::Relaxed);
+        let before = self.failures.load(Ordering::Relaxed);
+        let now = failed.map_or(0, |_| before.saturating_add(1));
+        self.failures.store(now, Ordering::Relaxed);
         let store = &*self.shared.store.settings().name;
         match failed {
-            Some(why) if answered => {
+            Some(why) if now == PATIENCE => {
                 tracing::warn!(store, %why, "what is used of rate limits cannot be shared; this process counts alone");
             }
-            None if !answered => tracing::info!(store, "what is used of rate limits is shared again"),
+            None if before >= PATIENCE => tracing::info!(store, "what is used of rate limits is shared again"),
             Some(_) | None => {}
         }
     }
@@ -219,6 +232,9 @@ const BATCH: usize = 64;
 
 /// How many questions are asked at a time: a proof that is asked about on the same connection waits for no more.
 const AT_A_TIME: usize = 4;
+
+/// After how many exchanges in a row without an answer it is said that nothing is shared.
+const PATIENCE: u32 = 8;
 
 /// For how many replicas that let through as much as they can the buckets lose nothing.
 const REPLICAS: u64 = 16;
