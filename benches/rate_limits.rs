@@ -29,11 +29,9 @@ fn limits(shared: bool) -> RateLimits {
     let store = || {
         let settings = store::settings::Settings {
             name: "shared".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
+            servers: store::settings::Servers::Single(store::settings::Address { host: "127.0.0.1".into(), port: 1 }),
             tls: None,
-            username: None,
-            password: None,
+            credentials: store::settings::Credentials::default(),
             database: 0,
             prefix: "fapi:".into(),
             timeout: Duration::from_millis(50),

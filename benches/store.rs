@@ -10,7 +10,7 @@ use std::time::Duration;
 use fapi_gateway::clock::{Clock, Moment};
 use fapi_gateway::resource::{Kind, Resources};
 use fapi_gateway::store::Store;
-use fapi_gateway::store::settings::Settings;
+use fapi_gateway::store::settings::{Address, Credentials, Servers, Settings};
 use redis::{Value, cmd};
 use tokio::task::JoinSet;
 
@@ -43,11 +43,9 @@ async fn measure(port: u16) {
     let clock = Clock::system();
     let settings = Settings {
         name: "bench".into(),
-        host: "127.0.0.1".into(),
-        port,
+        servers: Servers::Single(Address { host: "127.0.0.1".into(), port }),
         tls: None,
-        username: None,
-        password: None,
+        credentials: Credentials::default(),
         database: 0,
         prefix: "bench:".into(),
         timeout: Duration::from_secs(5),

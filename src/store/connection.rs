@@ -1,29 +1,20 @@
-//! A connection to a store, from the name of its server to what has to be known of it.
+//! A connection to a store, from the names of its servers to what has to be known of it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use redis::{Cmd, RedisError, RedisResult, Value, cmd};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
 
-use super::acknowledging::{Acknowledging, wait};
-use super::bounded::{Bounded, Expected};
-use super::settings::Settings;
-use super::shown;
-use crate::issuer::http::client_config;
+use super::cluster::{self, Moves};
+use super::link::{Answer, Link, Server};
+use super::settings::{Address, Servers, Settings};
+use super::{sentinel, shown};
 
 /// A connection that is in order.
 pub(super) struct Connection {
-    pub(super) asking: MultiplexedConnection,
-    /// Hears of answers that are longer than their questions.
-    pub(super) expected: Expected,
-    /// Which of the writes on it replicas have, if that matters.
-    pub(super) acknowledging: Option<Arc<Acknowledging>>,
+    pub(super) asking: Asking,
     /// The tasks that carry the questions; one ends with the connection, and all when this is dropped.
     pub(super) driver: JoinSet<()>,
     /// How long the server has kept every entry of these replicas, when the connection began.
@@ -49,6 +40,25 @@ pub(super) enum ConnectError {
     Evicts(Box<str>),
     #[error("what it answers to {0} is not understood")]
     Nonsense(&'static str),
+    #[error("it is no sentinel, or knows no primary `{0}`")]
+    NoSentinel(Box<str>),
+    #[error("its servers send questions round in a circle")]
+    Circle,
+    #[error("the password would cross the network to it unencrypted; write `rediss://`")]
+    Exposed,
+    #[error("`{0}`: {1}")]
+    At(Address, Box<Self>),
+}
+
+impl ConnectError {
+    /// The same, of one server of several.
+    pub(super) fn at(self, address: &Address) -> Self {
+        Self::At(address.clone(), Box::new(self))
+    }
+
+    fn is_of_a_replica(&self) -> bool {
+        matches!(self, Self::Replica) || matches!(self, Self::At(_, error) if error.is_of_a_replica())
+    }
 }
 
 /// An error that the server answers with, or that ended the connection. Only the code of the former is shown: its text may
@@ -81,61 +91,81 @@ impl From<RedisError> for ConnectError {
     }
 }
 
-/// Connects, and asks what has to be known before the first question.
-pub(super) async fn connect(settings: &Settings) -> Result<Connection, ConnectError> {
-    let stream = TcpStream::connect((&*settings.host, settings.port)).await.map_err(ConnectError::Unreachable)?;
-    stream.set_nodelay(true).map_err(ConnectError::Unreachable)?;
-    let Some(tls) = &settings.tls else { return over(stream, settings).await };
-    let config = client_config(&tls.trust_anchors, tls.identity.as_ref())
-        .map_err(|error| ConnectError::Tls(error.to_string()))?;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(tls.server_name.clone(), stream);
-    over(connecting.await.map_err(|error| ConnectError::Tls(error.to_string()))?, settings).await
+/// Whom the questions go to.
+#[derive(Clone)]
+pub(super) struct Asking {
+    server: Server,
+    /// Where keys go that move to another server of a cluster.
+    pub(super) moves: Option<Arc<Moves>>,
 }
 
-async fn over<S>(stream: S, settings: &Settings) -> Result<Connection, ConnectError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut info = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_db(settings.database.into())
-        .set_skip_set_lib_name();
-    if let Some(username) = &settings.username {
-        info = info.set_username(username);
-    }
-    if let Some(password) = &settings.password {
-        info = info.set_password(password.as_str());
-    }
-    // Whoever asks has a limit of its own, and its place among those in flight.
-    let config =
-        AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(settings.in_flight.max(1));
-    let expected = Expected::default();
-    let bounded = Bounded::new(stream, expected.clone());
-    let (mut asking, driving) = MultiplexedConnection::new_with_config(&info, bounded, config).await?;
-    let mut driver = JoinSet::new();
-    driver.spawn(driving);
-    let (kept_for, began) = kept_for(&mut asking, settings).await?;
-    let acknowledging = match settings.min_replicas {
-        0 => None,
-        least => {
-            // Whether the user may ask that is known now, and not only when something was written.
-            ask(&mut asking, &wait(0, settings.patience())).await?;
-            let (acknowledging, asking) = (Arc::new(Acknowledging::default()), asking.clone());
-            let (of_task, patience) = (acknowledging.clone(), settings.patience());
-            driver.spawn(async move { of_task.ask(asking, least, patience).await });
-            Some(acknowledging)
+impl Asking {
+    /// Asks a question to which the answer may be longer by so many bytes, at the server to which the keys move if this one says
+    /// so.
+    pub(super) async fn ask(&mut self, longer: u64, question: &Cmd) -> RedisResult<Answer> {
+        let Some(moves) = &self.moves else { return self.server.ask(longer, question).await };
+        match self.server.ask(longer.saturating_add(REDIRECTION), question).await {
+            Err(error) => moves.follow(error, longer, question).await,
+            answer => answer,
         }
-    };
-    Ok(Connection { asking, expected, acknowledging, driver, kept_for, began })
+    }
+
+    /// Whether keys were moving to another server, and this one has all of them again: what the other was told is lost.
+    pub(super) async fn has_taken_back(&mut self, settings: &Settings) -> bool {
+        if !self.moves.as_ref().is_some_and(|moves| moves.began()) {
+            return false;
+        }
+        // There is no such key, so that the server sends whoever asks for it to the other for as long as keys move.
+        let mut question = cmd("GET");
+        question.arg(settings.key("none"));
+        self.server.ask(REDIRECTION, &question).await.is_ok()
+    }
 }
 
-/// How long the server has kept every entry of these replicas, and the entry that says so; zero if it may have lost some, as
-/// after a restart.
+/// Connects to the server that decides, and asks what has to be known before the first question. What the entry `doubted` says is
+/// not believed.
+pub(super) async fn connect(settings: &Arc<Settings>, doubted: Option<&str>) -> Result<Connection, ConnectError> {
+    match &settings.servers {
+        Servers::Single(server) => begin(Link::open(settings, server).await?, None, settings, doubted).await,
+        Servers::Sentinel(group) => {
+            let mut refused = ConnectError::Silent;
+            for server in sentinel::primaries(settings, group).await? {
+                let link = Link::open_one(settings, &server).await?;
+                match begin(link, None, settings, doubted).await.map_err(|error| error.at(&server)) {
+                    // Whoever said so is wrong, and another may be right. Of a server that cannot be asked nobody knows that.
+                    Err(error) if error.is_of_a_replica() => refused = error,
+                    begun => return begun,
+                }
+            }
+            Err(refused)
+        }
+        Servers::Cluster(servers) => {
+            let (link, owner) = cluster::owner(settings, servers).await?;
+            let moves = Arc::new(Moves::new(settings.clone(), owner.clone()));
+            begin(link, Some(moves), settings, doubted).await.map_err(|error| error.at(&owner))
+        }
+    }
+}
+
+async fn begin(
+    mut link: Link,
+    moves: Option<Arc<Moves>>,
+    settings: &Settings,
+    doubted: Option<&str>,
+) -> Result<Connection, ConnectError> {
+    let run = verify(&mut link.server).await?;
+    link.acknowledge(settings).await?;
+    let Link { server, driver } = link;
+    let mut asking = Asking { server, moves };
+    let (kept_for, began) = kept_for(&mut asking, settings, &run, doubted).await?;
+    Ok(Connection { asking, driver, kept_for, began })
+}
+
+/// The run of a server that may decide: a primary that forgets nothing too early.
 ///
-/// That entry has no end: its value is the run of the server in which it was written, in short, and when. Another run may have
-/// lost what was acknowledged before, as after a fail-over, and so has one without the entry.
-async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Result<(Duration, String), ConnectError> {
-    let info = text(ask(asking, &cmd("INFO")).await?).ok_or(ConnectError::Nonsense("INFO"))?;
+/// It is another one after a restart, and each time the server becomes a primary.
+pub(super) async fn verify(server: &mut Server) -> Result<String, ConnectError> {
+    let info = text(server.ask(0, &cmd("INFO")).await?.value).ok_or(ConnectError::Nonsense("INFO"))?;
     let member = |name: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'));
     if member("role") != Some("master") {
         return Err(ConnectError::Replica);
@@ -145,8 +175,22 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
         Some(policy) => return Err(ConnectError::Evicts(shown(policy))),
         None => return Err(ConnectError::Nonsense("INFO")),
     }
-    let plain = |run: &&str| run.len() == 40 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let run = member("run_id").filter(plain).and_then(|run| run.get(..8)).ok_or(ConnectError::Nonsense("INFO"))?;
+    let plain = |id: &&str| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let short = |name| member(name).filter(plain).and_then(|id| id.get(..8)).ok_or(ConnectError::Nonsense("INFO"));
+    Ok(format!("{}{}", short("run_id")?, short("master_replid")?))
+}
+
+/// How long the server has kept every entry of these replicas, and the entry that says so; zero if it may have lost some, as
+/// after a restart.
+///
+/// That entry has no end: its value is the run of the server in which it was written, and when. Another run may have lost what
+/// was acknowledged before, as after a fail-over, and so has one without the entry.
+async fn kept_for(
+    asking: &mut Asking,
+    settings: &Settings,
+    run: &str,
+    doubted: Option<&str>,
+) -> Result<(Duration, String), ConnectError> {
     let now = time(ask(asking, &cmd("TIME")).await?).ok_or(ConnectError::Nonsense("TIME"))?;
     let key = settings.key(BEGAN);
     let value = format!("{run} {now}");
@@ -154,7 +198,8 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
         return Ok((Duration::ZERO, value));
     }
     let found = text(ask(asking, cmd("GET").arg(&key)).await?).ok_or(ConnectError::Nonsense("GET"))?;
-    let began = found.split_once(' ').filter(|(of, _)| *of == run).and_then(|(_, began)| began.parse::<u64>().ok());
+    let believed = found.split_once(' ').filter(|(of, _)| *of == run && doubted != Some(&*found));
+    let began = believed.and_then(|(_, began)| began.parse::<u64>().ok());
     match began {
         // Both are whole seconds, rounded down.
         Some(began) => Ok((Duration::from_secs(now.saturating_sub(began).saturating_sub(1)), found)),
@@ -165,8 +210,8 @@ async fn kept_for(asking: &mut MultiplexedConnection, settings: &Settings) -> Re
     }
 }
 
-async fn ask(asking: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, ConnectError> {
-    Ok(asking.send_packed_command(command).await.and_then(Value::extract_error)?)
+async fn ask(asking: &mut Asking, command: &Cmd) -> Result<Value, ConnectError> {
+    Ok(asking.ask(0, command).await?.value)
 }
 
 fn text(value: Value) -> Option<String> {
@@ -185,3 +230,6 @@ fn time(value: Value) -> Option<u64> {
 
 /// The name of the entry that says since when a server keeps entries.
 pub(crate) const BEGAN: &str = "began";
+
+/// How long an error may be that names another server.
+pub(super) const REDIRECTION: u64 = 300;

@@ -1,13 +1,17 @@
 //! A Redis or Valkey server that all replicas share.
 //!
+//! It is one, the primary that sentinels name, or the one that has our keys in a cluster: one server decides at a time.
 //! One connection carries the questions of all threads. It is made, judged and kept by [`Store::keep`]; while there is none, every
 //! question fails at once, and while the server is silent, each fails after a short time of its own. After several failures in a
 //! row the connection is given up, and only one that answers is taken into use again.
 
 mod acknowledging;
 mod bounded;
+mod cluster;
 mod connection;
 pub mod guarantee;
+mod link;
+mod sentinel;
 pub mod settings;
 
 use std::fmt;
@@ -16,16 +20,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value, cmd};
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::acknowledging::Acknowledging;
-use self::bounded::Expected;
-use self::connection::{ConnectError, Connection, connect};
-use self::settings::Settings;
+use self::connection::{Asking, ConnectError, Connection, connect};
+use self::link::Answer;
+use self::settings::{Servers, Settings};
 use crate::clock::{Clock, Moment};
 use crate::resource::Resource;
 
@@ -33,14 +36,23 @@ pub(crate) use self::connection::BEGAN;
 
 /// A server that all replicas share.
 pub struct Store {
-    settings: Settings,
+    settings: Arc<Settings>,
     clock: Clock,
     standing: ArcSwap<Standing>,
     in_flight: Semaphore,
-    /// The task that carries the questions, while there is a connection. Held by whoever keeps that; a reload has another do so.
-    driver: Mutex<JoinSet<()>>,
+    /// Held by whoever keeps the connection; a reload has another do so.
+    kept: Mutex<Kept>,
     observer: Arc<dyn Observer>,
     resource: Arc<Resource>,
+}
+
+/// What is known of the connection only by whoever keeps it.
+#[derive(Default)]
+struct Kept {
+    /// The task that carries the questions, while there is a connection.
+    driver: JoinSet<()>,
+    /// The entry that says since when entries are kept, where one to which they moved may have lost some since.
+    doubted: Option<String>,
 }
 
 /// Counts what a store is asked, for the metrics.
@@ -114,14 +126,7 @@ impl fmt::Display for NoAnswer {
 
 enum Standing {
     Down(Arc<str>),
-    Up {
-        asking: MultiplexedConnection,
-        expected: Expected,
-        acknowledging: Option<Arc<Acknowledging>>,
-        trust: Arc<Trust>,
-        since: Since,
-        began: String,
-    },
+    Up { asking: Asking, trust: Arc<Trust>, since: Since, began: String },
 }
 
 /// Whether a connection is still trusted. What is asked on one says nothing of the next.
@@ -146,18 +151,18 @@ impl Store {
     pub fn new(settings: Settings, clock: Clock, observer: Arc<dyn Observer>, resource: Arc<Resource>) -> Self {
         let in_flight = Semaphore::new(settings.in_flight);
         Self {
-            settings,
+            settings: Arc::new(settings),
             clock,
             standing: ArcSwap::from_pointee(Standing::Down("it has not been connected to yet".into())),
             in_flight,
-            driver: Mutex::default(),
+            kept: Mutex::default(),
             observer,
             resource,
         }
     }
 
     /// The settings it was made with.
-    pub const fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -241,34 +246,33 @@ impl Store {
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, NoAnswer> {
         let standing = self.standing.load_full();
-        let (mut asking, expected, acknowledging, trust) = match &*standing {
-            Standing::Up { asking, expected, acknowledging, trust, .. } => {
-                (asking.clone(), expected, acknowledging, trust)
-            }
+        let (mut asking, trust) = match &*standing {
+            Standing::Up { asking, trust, .. } => (asking.clone(), trust),
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
-        if longer > 0 {
-            expected.add(longer);
-        }
-        let answer = timeout(self.settings.timeout, asking.send_packed_command(question)).await;
-        match answer.map(|answer| answer.and_then(Value::extract_error)) {
-            Ok(Ok(value)) => {
+        match timeout(self.settings.timeout, asking.ask(longer, question)).await {
+            Ok(Ok(Answer { value, acknowledging })) => {
                 trust.failures.store(0, Ordering::Relaxed);
                 let answer = read(&value).ok_or_else(|| {
                     trust.given_up.notify_one();
                     NoAnswer::Nonsense
                 })?;
                 match acknowledging {
-                    Some(acknowledging) if written(&answer) => self.acknowledged(acknowledging).await.map(|()| answer),
+                    Some(acknowledging) if written(&answer) => self.acknowledged(&acknowledging).await.map(|()| answer),
                     Some(_) | None => Ok(answer),
                 }
             }
             Ok(Err(error)) => match error.code() {
-                // Asked again, it would say the same, and so would another connection.
-                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOREPLICAS" | "NOSCRIPT" | "WRONGTYPE")) => {
+                // Asked again, it would say the same, and so would another connection; unless another has been made the primary.
+                Some(code @ "NOREPLICAS") if !matches!(self.settings.servers, Servers::Sentinel(_)) => {
                     Err(NoAnswer::Refused(code.into()))
                 }
+                Some(code @ ("OOM" | "NOPERM" | "MISCONF" | "NOSCRIPT" | "WRONGTYPE")) => {
+                    Err(NoAnswer::Refused(code.into()))
+                }
+                // Some keys of the question have moved to another server, and some have not.
+                Some(code @ "TRYAGAIN") => Err(NoAnswer::Refused(code.into())),
                 // Before Redis 7, a script has this one for whatever stopped it.
                 Some(code @ "ERR") if !error.detail().is_some_and(|detail| detail.contains("READONLY")) => {
                     Err(NoAnswer::Refused(code.into()))
@@ -311,22 +315,31 @@ impl Store {
 
     /// Keeps a connection, for as long as this is polled. One that is in use when this is dropped stays so.
     pub async fn keep(&self) {
-        let mut driver = self.driver.lock().await;
+        let mut kept = self.kept.lock().await;
         let mut pause = FIRST_PAUSE;
+        let mut came_up = Moment::now();
         loop {
-            if !driver.is_empty() {
+            if !kept.driver.is_empty() {
+                let Kept { driver, .. } = &mut *kept;
                 tokio::select! {
                     _ = driver.join_next() => {}
                     () = self.given_up() => {}
                 }
                 *driver = JoinSet::new();
+                kept.doubted = self.doubted();
                 self.stands_down("the connection to it broke, or was given up");
-                tokio::time::sleep(jittered(FIRST_PAUSE)).await;
+                // One that comes up and goes at once is as good as none.
+                pause = match came_up.elapsed() < LONGEST_PAUSE {
+                    true => pause.saturating_mul(2).min(LONGEST_PAUSE),
+                    false => FIRST_PAUSE,
+                };
+                tokio::time::sleep(jittered(pause)).await;
             }
-            match timeout(CONNECT, connect(&self.settings)).await.unwrap_or(Err(ConnectError::Silent)) {
+            let connecting = connect(&self.settings, kept.doubted.as_deref());
+            match timeout(CONNECT, connecting).await.unwrap_or(Err(ConnectError::Silent)) {
                 Ok(connection) => {
-                    pause = FIRST_PAUSE;
-                    *driver = self.stands_up(connection);
+                    came_up = Moment::now();
+                    *kept = Kept { driver: self.stands_up(connection), doubted: None };
                 }
                 Err(error) => {
                     self.stands_down(&error.to_string());
@@ -340,37 +353,56 @@ impl Store {
     /// Waits until the connection is not to be used any more.
     async fn given_up(&self) {
         let standing = self.standing.load_full();
-        if let Standing::Up { asking, expected, trust, began, .. } = &*standing {
+        if let Standing::Up { asking, trust, began, .. } = &*standing {
+            let target_lost = async {
+                match &asking.moves {
+                    Some(moves) => moves.lost.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = trust.given_up.notified() => {}
-                () = self.forgets(asking.clone(), expected, began) => {}
+                () = target_lost => {}
+                () = self.forgets(asking.clone(), began) => {}
             }
+        }
+    }
+
+    /// The entry that says since when entries are kept, if some may have been written to another server since: one that the keys
+    /// were moving to, and that may have lost them.
+    fn doubted(&self) -> Option<String> {
+        match &**self.standing.load() {
+            Standing::Up { asking, began, .. } if asking.moves.as_ref().is_some_and(|moves| moves.began()) => {
+                Some(began.clone())
+            }
+            Standing::Up { .. } | Standing::Down(_) => None,
         }
     }
 
     /// Waits until the server no longer says that it keeps entries since `began`, and so may have lost some: a connection outlives
     /// that, as when everything is deleted, or comes from another server.
-    async fn forgets(&self, mut asking: MultiplexedConnection, expected: &Expected, began: &str) {
+    async fn forgets(&self, mut asking: Asking, began: &str) {
         let mut question = cmd("GET");
         question.arg(self.settings.key(BEGAN));
         loop {
             tokio::time::sleep(LOOKED_AFTER).await;
-            // With a short prefix, it is longer than the question, and that every second.
-            expected.add(began.len() as u64);
-            let answer = timeout(self.settings.timeout, asking.send_packed_command(&question)).await;
-            // What is no answer ends the connection where it is asked for more.
-            if let Ok(Ok(answer)) = answer
-                && answer != Value::BulkString(began.as_bytes().to_vec())
-            {
+            let known = async {
+                // With a short prefix, it is longer than the question, and that every second.
+                let said = asking.ask(began.len() as u64, &question).await;
+                let same = |Answer { value, .. }| value == Value::BulkString(began.as_bytes().to_vec());
+                said.is_ok_and(same) && !asking.has_taken_back(&self.settings).await
+            };
+            // Silence ends the connection where it is asked for more.
+            if let Ok(false) = timeout(self.settings.timeout, known).await {
                 return;
             }
         }
     }
 
     fn stands_up(&self, connection: Connection) -> JoinSet<()> {
-        let Connection { asking, expected, acknowledging, driver, kept_for, began } = connection;
+        let Connection { asking, driver, kept_for, began } = connection;
         let (trust, since) = (Arc::default(), Since { noted: self.clock.monotonic(), kept_for });
-        self.standing.store(Arc::new(Standing::Up { asking, expected, acknowledging, trust, since, began }));
+        self.standing.store(Arc::new(Standing::Up { asking, trust, since, began }));
         self.resource.succeeded();
         tracing::info!(store = &*self.settings.name, "the store is in use");
         driver

@@ -48,11 +48,15 @@ impl Reached {
     fn store(&self, clock: &Clock) -> Store {
         let settings = store::settings::Settings {
             name: "shared".into(),
-            host: "127.0.0.1".into(),
-            port: self.port,
+            servers: store::settings::Servers::Single(store::settings::Address {
+                host: "127.0.0.1".into(),
+                port: self.port,
+            }),
             tls: None,
-            username: self.user.map(|(name, _)| name.into()),
-            password: self.user.map(|(_, password)| store::settings::Password::new(password)),
+            credentials: store::settings::Credentials {
+                username: self.user.map(|(name, _)| name.into()),
+                password: self.user.map(|(_, password)| store::settings::Password::new(password)),
+            },
             database: 0,
             prefix: "fapi:".into(),
             timeout: self.timeout,

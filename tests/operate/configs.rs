@@ -173,11 +173,13 @@ fn the_example_has_every_key_once_with_a_comment() {
     assert!(text.contains("\n# include: [routes, "));
     let mut written = BTreeSet::from(["include".to_owned()]);
     collect_written(&example, &schema, &schema, "", &mut written);
-    // A waiver in the example would end.
-    let waivers =
-        text.lines().skip_while(|line| !line.starts_with("# waivers:")).map_while(|line| line.strip_prefix("# "));
-    let waivers: Value = serde_yaml::from_str(&waivers.collect::<Vec<_>>().join("\n")).expect("the comment is YAML");
-    collect_written(&waivers, &schema, &schema, "", &mut written);
+    // A waiver in the example would end, and a store is in one mode.
+    for comment in ["# waivers:", "# stores:"] {
+        let lines = text.lines().skip_while(|line| !line.starts_with(comment));
+        let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("# ")).collect();
+        let comment: Value = serde_yaml::from_str(&lines.join("\n")).expect("the comment is YAML");
+        collect_written(&comment, &schema, &schema, "", &mut written);
+    }
     let lacks: Vec<&String> = keys.difference(&written).collect();
     assert!(lacks.is_empty(), "gateway.yaml lacks the keys {lacks:?}: add each once, with a comment");
     let unknown: Vec<&String> = written.difference(&keys).collect();

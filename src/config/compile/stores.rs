@@ -1,6 +1,7 @@
 //! `stores`: servers in which replicas share what they remember.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -8,13 +9,13 @@ use rustls::pki_types::ServerName;
 use super::upstreams::{address, is_exposed};
 use super::{Build, NamedFiles};
 use crate::config::error::KeyPath;
-use crate::config::file::{self, File};
+use crate::config::file::{self, File, StoreMode};
 use crate::config::scalar::FilePath;
 use crate::issuer::TrustAnchors;
 use crate::issuer::http::Identity;
 use crate::issuer::revocations::Sharing;
 use crate::resource::Kind;
-use crate::store::settings::{Password, Settings, TlsSettings};
+use crate::store::settings::{Address, Credentials, Password, Sentinels, Servers, Settings, TlsSettings};
 use crate::upstream::ServerAddress;
 
 impl Build<'_> {
@@ -38,14 +39,14 @@ impl Build<'_> {
                 self.warn(&at, "nothing uses this store");
             }
             let settings = self.store(&at, name, entry);
-            if let Some(Settings { host, port, tls, .. }) = &settings {
-                let scheme = if tls.is_some() { "rediss" } else { "redis" };
+            if let Some(Settings { servers, tls, .. }) = &settings {
+                let over = if tls.is_some() { "over TLS" } else { "in the clear" };
                 let holds = match &*held {
                     [] => "nothing".to_owned(),
                     [what] => format!("{what} of all replicas"),
                     [most @ .., last] => format!("{} and {last} of all replicas", most.join(", ")),
                 };
-                self.summary.push(format!("store {name}: {scheme}://{host}:{port}; {holds}"));
+                self.summary.push(format!("store {name}: {servers} {over}; {holds}"));
             }
             stores.push(settings);
         }
@@ -97,37 +98,53 @@ impl Build<'_> {
 
     fn store(&mut self, at: &KeyPath, name: &str, entry: &mut file::Store) -> Option<Settings> {
         entry.kind.get_or_insert_default();
-        entry.mode.get_or_insert_default();
-        let servers_at = at.key("servers");
-        let servers =
-            self.list(&servers_at, entry.servers.as_deref(), "name its server, such as `rediss://redis.internal:6379`");
+        let mode = *entry.mode.get_or_insert_default();
+        let credentials = self.credentials(at, entry.username_file.as_ref(), entry.password_file.as_ref());
         let has_password = entry.password_file.is_some();
-        let server = servers.and_then(|servers| match servers {
-            [server] => self.store_server(&servers_at.index(0), server, has_password),
-            _ => {
-                let problem = "a store has one server, since Sentinel and Cluster are not supported by this version; name one that leads to the primary";
-                self.problem(&servers_at, problem);
+        let sentinel_at = at.key("sentinel");
+        let group = match (mode, &entry.sentinel) {
+            (StoreMode::Sentinel, sentinel) => {
+                let file::Sentinel { master, username_file, password_file } = sentinel.as_ref().unwrap_or(&NO_SENTINEL);
+                let way_out = "name what the sentinels call the primary, such as `gateway`";
+                let master_at = sentinel_at.key("master");
+                let master = self.needed(&master_at, master.as_ref(), way_out);
+                let master = master.and_then(|master| self.name(&master_at, Some(master)).map(Box::from));
+                let credentials = self.credentials(&sentinel_at, username_file.as_ref(), password_file.as_ref());
+                master.zip(credentials).map(Some)
+            }
+            (StoreMode::Single | StoreMode::Cluster, Some(_)) => {
+                self.problem(
+                    &sentinel_at,
+                    "the store is not reached through sentinels; write `mode: sentinel`, or remove the key",
+                );
                 None
             }
-        });
+            (StoreMode::Single | StoreMode::Cluster, None) => Some(None),
+        };
+        let any_password =
+            has_password || entry.sentinel.as_ref().is_some_and(|sentinel| sentinel.password_file.is_some());
+        let servers = self.store_servers(&at.key("servers"), mode, entry.servers.as_deref(), any_password);
         let tls_at = at.key("tls");
-        let tls = match (&server, &entry.tls) {
-            (Some(server), tls) if server.tls => self.store_tls(&tls_at, server, tls.as_ref()).map(Some),
+        let tls = match (servers.as_deref(), &entry.tls) {
+            (Some(servers @ [ServerAddress { tls: true, .. }, ..]), tls) => {
+                self.store_tls(&tls_at, servers, tls.as_ref()).map(Some)
+            }
             (Some(_), Some(_)) => {
                 self.problem(&tls_at, "the server is reached without TLS; write `rediss://`, or remove the key");
                 None
             }
             (Some(_), None) | (None, _) => Some(None),
         };
-        let username = self.secret(&at.key("username_file"), entry.username_file.as_ref());
-        let password = self.secret(&at.key("password_file"), entry.password_file.as_ref());
-        if entry.username_file.is_some() && entry.password_file.is_none() {
-            self.problem(&at.key("password_file"), "the key is missing; name the file with the password of the user");
-        }
         let database = *entry.database.get_or_insert(0);
-        let database = u16::try_from(database).ok();
-        if database.is_none() {
-            self.problem(&at.key("database"), "the number must be from 0 to 65535; the default is `0`");
+        let database = u16::try_from(database).ok().filter(|number| mode != StoreMode::Cluster || *number == 0);
+        match (mode, database) {
+            (_, Some(_)) => {}
+            (StoreMode::Cluster, None) => {
+                self.problem(&at.key("database"), "a cluster has only the database `0`; remove the key");
+            }
+            (StoreMode::Single | StoreMode::Sentinel, None) => {
+                self.problem(&at.key("database"), "the number must be from 0 to 65535; the default is `0`");
+            }
         }
         let prefix_at = at.key("prefix");
         let prefix = entry.prefix.get_or_insert_with(|| "fapi:".to_owned()).clone();
@@ -144,20 +161,89 @@ impl Build<'_> {
         if min_replicas.is_none() {
             self.problem(&at.key("min_replicas"), "the number must be from 0 to 100; the default is `0`");
         }
-        let (server, tls, username, password) = (server?, tls?, username?, password?);
+        let (servers, group, tls, credentials) = (servers?, group?, tls?, credentials?);
+        let mut servers = servers.into_iter().map(|ServerAddress { host, port, .. }| Address { host, port });
         Some(Settings {
             name: name.into(),
-            host: server.host,
-            port: server.port,
+            servers: match (mode, group) {
+                (StoreMode::Sentinel, Some((master, credentials))) => {
+                    Servers::Sentinel(Arc::new(Sentinels { master, sentinels: servers.collect(), credentials }))
+                }
+                (StoreMode::Cluster, _) => Servers::Cluster(servers.collect()),
+                (StoreMode::Single | StoreMode::Sentinel, _) => Servers::Single(servers.next()?),
+            },
             tls,
-            username: username.map(Into::into),
-            password: password.as_deref().map(Password::new),
+            credentials,
             database: database?,
             prefix: prefix?,
             timeout: timeout?,
             in_flight: in_flight?,
             min_replicas: min_replicas?,
         })
+    }
+
+    /// The servers of a store: one, or where there may be several, each of them once, and all with TLS or none.
+    fn store_servers(
+        &mut self,
+        at: &KeyPath,
+        mode: StoreMode,
+        servers: Option<&[String]>,
+        has_password: bool,
+    ) -> Option<Vec<ServerAddress>> {
+        let (way_out, most) = match mode {
+            StoreMode::Single => ("name its server, such as `rediss://redis.internal:6379`", 1),
+            StoreMode::Sentinel => ("name its sentinels, such as `rediss://sentinel-1.internal:26379`", MOST_SERVERS),
+            StoreMode::Cluster => {
+                ("name servers of the cluster, such as `rediss://redis-1.internal:6379`", MOST_SERVERS)
+            }
+        };
+        let texts = self.list(at, servers, way_out)?;
+        if texts.len() > most {
+            match mode {
+                StoreMode::Single => self.problem(
+                    at,
+                    "the store has one server; name one that leads to the primary, or write `mode: sentinel` or `mode: cluster`",
+                ),
+                StoreMode::Sentinel | StoreMode::Cluster => {
+                    self.problem(at, format!("the list has more than {MOST_SERVERS} servers; name some of them"));
+                }
+            }
+            return None;
+        }
+        let mut servers: Vec<ServerAddress> = Vec::new();
+        let mut complete = true;
+        for (index, text) in texts.iter().enumerate() {
+            let at = at.index(index);
+            let Some(server) = self.store_server(&at, text, has_password) else {
+                complete = false;
+                continue;
+            };
+            if servers.iter().any(|known| (&known.host, known.port) == (&server.host, server.port)) {
+                self.problem(&at, format!("`{text}` is in the list twice; keep one"));
+                complete = false;
+            }
+            if servers.first().is_some_and(|first| first.tls != server.tls) {
+                self.problem(&at, "some servers are reached with TLS and some without; write `rediss://` for all");
+                complete = false;
+            }
+            servers.push(server);
+        }
+        complete.then_some(servers)
+    }
+
+    /// Whom the gateway is to servers, from the files that are named beside `username_file`.
+    fn credentials(
+        &mut self,
+        at: &KeyPath,
+        username: Option<&FilePath>,
+        password: Option<&FilePath>,
+    ) -> Option<Credentials> {
+        if username.is_some() && password.is_none() {
+            self.problem(&at.key("password_file"), "the key is missing; name the file with the password of the user");
+        }
+        let username = self.secret(&at.key("username_file"), username);
+        let password = self.secret(&at.key("password_file"), password);
+        Some(Credentials { username: username?.map(Into::into), password: password?.as_deref().map(Password::new) })
     }
 
     fn store_server(&mut self, at: &KeyPath, text: &str, has_password: bool) -> Option<ServerAddress> {
@@ -187,20 +273,30 @@ impl Build<'_> {
     fn store_tls(
         &mut self,
         at: &KeyPath,
-        server: &ServerAddress,
+        servers: &[ServerAddress],
         entry: Option<&file::ServerTls>,
     ) -> Option<TlsSettings> {
         let tls = entry.map_or_else(|| Some(Default::default()), |entry| self.server_tls(at, entry))?;
-        let name = tls.server_name.as_deref().unwrap_or(&server.host);
-        let server_name = ServerName::try_from(name.to_owned()).ok();
-        if server_name.is_none() {
-            let problem = format!("`{name}` is neither a DNS name nor an IP address; write it without scheme and port");
-            self.problem(&at.key("server_name"), problem);
+        let names: Vec<&str> = match &tls.server_name {
+            Some(name) => vec![name],
+            None => servers.iter().map(|server| &*server.host).collect(),
+        };
+        let mut parsed = Vec::new();
+        for name in names {
+            match ServerName::try_from(name.to_owned()) {
+                Ok(name) => parsed.push(name),
+                Err(_) => {
+                    let problem =
+                        format!("`{name}` is neither a DNS name nor an IP address; write it without scheme and port");
+                    self.problem(&at.key("server_name"), problem);
+                    return None;
+                }
+            }
         }
         Some(TlsSettings {
             trust_anchors: tls.trust_anchors.map_or(TrustAnchors::System, TrustAnchors::Given),
             identity: tls.identity.map(|(chain, key)| Identity { chain, key }),
-            server_name: server_name?,
+            server_name: parsed.pop().filter(|_| tls.server_name.is_some()),
         })
     }
 
@@ -244,6 +340,12 @@ fn store_address(text: &str) -> Result<ServerAddress, String> {
     }
     address(tls, authority, 6379).ok_or_else(|| format!("`{text}` is not a host with an optional port; {way_out}"))
 }
+
+/// What is missing where `sentinel` is.
+const NO_SENTINEL: file::Sentinel = file::Sentinel { master: None, username_file: None, password_file: None };
+
+/// How many sentinels, or servers of a cluster, may be named.
+const MOST_SERVERS: usize = 16;
 
 /// What `store` says for the memory of the process.
 pub(super) const MEMORY: &str = "memory";

@@ -47,7 +47,7 @@ pub(super) use self::routes::{
     ServerTls, Upstream, UpstreamLimits,
 };
 pub(super) use self::signing::{Signing, SigningKey};
-pub(super) use self::stores::{SharedRevocations, Store};
+pub(super) use self::stores::{Sentinel, SharedRevocations, Store, StoreMode};
 pub(super) use self::waivers::Waiver;
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.

@@ -16,16 +16,20 @@ pub(in crate::config) struct Store {
     /// How its servers work together.
     #[schemars(extend("default" = "single"))]
     pub(in crate::config) mode: Option<StoreMode>,
-    /// Its server, such as `rediss://redis.bank.svc:6379`; `redis://` is in the clear. One, until there are other modes.
-    #[schemars(required, length(min = 1, max = 1))]
+    /// Its server, such as `rediss://redis.bank.svc:6379`; `redis://` is in the clear. With `mode: sentinel` up to 16 sentinels, with
+    /// `mode: cluster` up to 16 servers of the cluster.
+    #[schemars(required, length(min = 1, max = 16))]
     pub(in crate::config) servers: Option<Vec<String>>,
-    /// TLS to a `rediss` server.
+    /// What the sentinels are asked for; with `mode: sentinel` only.
+    pub(in crate::config) sentinel: Option<Sentinel>,
+    /// TLS to `rediss` servers, sentinels among them. Without `server_name`, each certificate must have the name or address that
+    /// the server is reached by, which with Sentinel and Cluster is what other servers say.
     pub(in crate::config) tls: Option<ServerTls>,
     /// File with the name of the ACL user. Default: the user `default`.
     pub(in crate::config) username_file: Option<FilePath>,
     /// File with its password. Default: none.
     pub(in crate::config) password_file: Option<FilePath>,
-    /// The number of the database.
+    /// The number of the database; a cluster has only `0`.
     #[schemars(range(min = 0, max = 65535), extend("default" = 0))]
     pub(in crate::config) database: Option<u64>,
     /// What every key in it begins with; letters, digits, `-`, `_`, `.` and `:`, at most 64.
@@ -58,6 +62,23 @@ pub(in crate::config) enum StoreMode {
     /// One server, or one name that leads to the primary.
     #[default]
     Single,
+    /// Sentinels, which are asked for the primary.
+    Sentinel,
+    /// A cluster: one of its servers holds all entries.
+    Cluster,
+}
+
+/// What the sentinels of a store are asked for.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Sentinel {
+    /// What the sentinels call the primary and its replicas; letters, digits, `-`, `_`, `.` and `:`, at most 64.
+    #[schemars(required)]
+    pub(in crate::config) master: Option<String>,
+    /// File with the name of the ACL user at the sentinels. Default: the user `default`.
+    pub(in crate::config) username_file: Option<FilePath>,
+    /// File with its password. Default: none.
+    pub(in crate::config) password_file: Option<FilePath>,
 }
 
 /// Where revocations are kept, and how sure a replica is of those of the others.

@@ -7,6 +7,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use redis::{Cmd, Value, cmd};
 
 use super::uses::Use;
+use crate::store::settings::Settings;
 
 /// How the server is told which script to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(super) enum Named {
 }
 
 /// Asks to add these uses to their buckets.
-pub(super) fn question(named: Named, prefix: &str, uses: &[Use]) -> Cmd {
+pub(super) fn question(named: Named, store: &Settings, uses: &[Use]) -> Cmd {
     let mut question = match named {
         Named::ByDigest => cmd("EVALSHA"),
         Named::InFull => cmd("EVAL"),
@@ -29,7 +30,7 @@ pub(super) fn question(named: Named, prefix: &str, uses: &[Use]) -> Cmd {
     });
     question.arg(uses.len());
     for of_key in uses {
-        question.arg(format!("{prefix}r:{}", BASE64URL_NOPAD.encode(&of_key.name)));
+        question.arg(store.key(&format!("r:{}", BASE64URL_NOPAD.encode(&of_key.name))));
     }
     for of_key in uses {
         question.arg(micros(of_key.time())).arg(of_key.pace.most / MICRO);

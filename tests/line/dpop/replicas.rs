@@ -1,15 +1,22 @@
 //! Replicas that share the log of used proofs in a Redis server: a proof passes once at all of them, and nowhere while the server
 //! does not say so.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use sandbox::tokens::Proof;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+mod cluster;
+mod sentinel;
+
+use self::sentinel::{LONG, example};
 use super::{ok, refused};
 use crate::support::client::Client;
-use crate::support::redis::Redis;
+use crate::support::redis::{Redis, Role};
 use crate::support::{DEADLINE, Holder, ORIGIN, Running, Scene, World, dpop_request};
 
 /// A scene whose replay log is in the store; `more` are its other keys.
@@ -27,6 +34,8 @@ pub(super) fn at(port: u16) -> String {
 /// Gateways that accept the same tokens and share a store.
 pub(super) struct Replicas {
     pub(super) world: World,
+    /// The first, unless that is the one of the world.
+    one: Option<Running>,
     other: Running,
     pub(super) holder: Holder,
 }
@@ -39,17 +48,39 @@ impl Replicas {
     /// Two whose scenes are adjusted in the same way.
     pub(super) async fn with(adjust: impl Fn(Scene) -> Scene) -> Self {
         let world = World::with(&adjust).await;
+        let other = Self::another(&world, &adjust).await;
+        Self::of(world, None, other)
+    }
+
+    /// The same where the servers need certificates of the world's authority; the user's name and password are in files.
+    async fn in_world(world: World, server: &str, more: &str) -> Self {
+        let adjust =
+            |scene| shared(scene, server, more).file("user.txt", "fapi-gateway\n").file("password.txt", "password\n");
+        let one = Self::another(&world, &adjust).await;
+        let other = Self::another(&world, &adjust).await;
+        let replicas = Self::of(world, Some(one), other);
+        for gateway in replicas.gateways() {
+            replicas.until_older(gateway).await;
+        }
+        replicas
+    }
+
+    async fn another(world: &World, adjust: &impl Fn(Scene) -> Scene) -> Running {
         let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
-        let other = Running::start(adjust(scene), &world.clock).await;
-        other.ready().await;
+        let gateway = Running::start(adjust(scene), &world.clock).await;
+        gateway.ready().await;
+        gateway
+    }
+
+    fn of(world: World, one: Option<Running>, other: Running) -> Self {
         // Each log is older than the proofs of the tests from here on.
         world.clock.advance(120);
         let holder = world.holder();
-        Self { world, other, holder }
+        Self { world, one, other, holder }
     }
 
     pub(super) fn gateways(&self) -> [&Running; 2] {
-        [&self.world.gateway, &self.other]
+        [self.one.as_ref().unwrap_or(&self.world.gateway), &self.other]
     }
 
     pub(super) fn client(&self, gateway: &Running) -> Client {
@@ -75,8 +106,26 @@ impl Replicas {
 
     /// Sends fresh proofs until one is judged like this.
     pub(super) async fn until(&self, gateway: &Running, expected: &(u16, String)) {
+        self.until_within(DEADLINE, gateway, expected).await;
+    }
+
+    async fn until_within(&self, time: Duration, gateway: &Running, expected: &(u16, String)) {
         let reached = async { while self.judge(gateway, &self.proof().sign(&self.holder.key)).await != *expected {} };
-        timeout(DEADLINE, reached).await.unwrap_or_else(|_| panic!("{expected:?} is not reached"));
+        timeout(time, reached).await.unwrap_or_else(|_| panic!("{expected:?} is not reached"));
+    }
+
+    /// Sends fresh proofs until one passes, and lets time pass where the log is not older than they are.
+    async fn until_older(&self, gateway: &Running) {
+        let reached = async {
+            loop {
+                match self.judge(gateway, &self.proof().sign(&self.holder.key)).await {
+                    passed if passed == ok() => break,
+                    younger if younger == refused("dpop_nonce_required") => self.world.clock.advance(30),
+                    _ => {}
+                }
+            }
+        };
+        timeout(LONG, reached).await.expect("a proof passes");
     }
 }
 
@@ -157,6 +206,21 @@ async fn a_store_from_which_everything_was_deleted_counts_as_a_new_one() {
     assert_eq!(replicas.judge(other, &used).await, refused("dpop_nonce_required"));
     replicas.world.clock.advance(30);
     replicas.until(other, &ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_a_replica_meanwhile_counts_as_a_new_one() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    let used = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &used).await, ok());
+    // Another server was the primary, and nothing of what that was asked has come here.
+    assert_eq!(redis.cli(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    replicas.until(other, &unavailable()).await;
+    assert_eq!(redis.cli(&["REPLICAOF", "NO", "ONE"]), "OK");
+    replicas.until(other, &refused("dpop_nonce_required")).await;
+    assert_eq!(replicas.judge(other, &used).await, refused("dpop_nonce_required"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,32 +368,36 @@ async fn tls_to_the_store_shows_a_certificate_and_wants_the_right_name() {
     }
 }
 
-/// A server that says these bytes whenever it is asked to record something, and what a good one says before.
-pub(in crate::line) async fn liar(says: &'static [u8]) -> u16 {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_a_server_alone_is_one_that_replicas_use() {
+    let world = World::start().await;
+    let server = world.authority.server(&["localhost"]);
+    let users = example(include_str!("../../../deploy/redis/users.acl")) + sentinel::ADMIN;
+    let (chain, key) = (server.certificate_pem(), server.key_pem());
+    let files = [("tls.crt", &*chain), ("tls.key", &key), ("users.acl", &users)];
+    let config = example(include_str!("../../../deploy/redis/redis.conf"));
+    let redis = Redis::configured(Role::Server, &config, &files);
+    let server = format!("rediss://localhost:{}", redis.tls_port());
+    let more = ", tls: { trust_anchors: [ca.pem] }, username_file: user.txt, password_file: password.txt";
+    let replicas = Replicas::in_world(world, &server, more).await;
+    let [one, other] = replicas.gateways();
+    let proof = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(one, &proof).await, ok());
+    assert_eq!(replicas.judge(other, &proof).await, refused("dpop_replayed"));
+}
+
+/// A server that answers what it is told to, by the text that arrived.
+async fn scripted(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
             tokio::spawn(async move {
-                let (mut received, mut buffer) = (String::new(), [0; 4096]);
-                loop {
-                    let Ok(1..) = stream.read(&mut buffer).await.inspect(|count| {
-                        received.push_str(&String::from_utf8_lossy(&buffer[..*count]));
-                    }) else {
-                        return;
-                    };
-                    let answer: Vec<u8> = match &received {
-                        text if text.contains("HELLO") => b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec(),
-                        text if text.contains("INFO") => {
-                            let info =
-                                format!("run_id:{}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n", "a".repeat(40));
-                            format!("${}\r\n{info}\r\n", info.len()).into_bytes()
-                        }
-                        text if text.contains("TIME") => b"*2\r\n$10\r\n1900000000\r\n$1\r\n0\r\n".to_vec(),
-                        text if text.contains("began") => b"+OK\r\n".to_vec(),
-                        _ => says.to_vec(),
-                    };
-                    received.clear();
+                let mut buffer = [0; 4096];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    let answer = answer(&String::from_utf8_lossy(&buffer[..count]));
                     if stream.write_all(&answer).await.is_err() {
                         return;
                     }
@@ -340,6 +408,27 @@ pub(in crate::line) async fn liar(says: &'static [u8]) -> u16 {
     port
 }
 
+/// What a good server says when it is connected to; `None` to anything else.
+fn good(text: &str) -> Option<Vec<u8>> {
+    Some(match text {
+        text if text.contains("HELLO") => b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec(),
+        text if text.contains("INFO") => {
+            let id = "a".repeat(40);
+            let info = format!("run_id:{id}\r\nmaster_replid:{id}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n");
+            format!("${}\r\n{info}\r\n", info.len()).into_bytes()
+        }
+        text if text.contains("TIME") => b"*2\r\n$10\r\n1900001000\r\n$1\r\n0\r\n".to_vec(),
+        text if text.contains("GET") => format!("$27\r\n{} 1900000000\r\n", "a".repeat(16)).into_bytes(),
+        text if text.contains("began") => b"_\r\n".to_vec(),
+        _ => return None,
+    })
+}
+
+/// A server that says these bytes whenever it is asked to record something, and what a good one says before.
+pub(in crate::line) async fn liar(says: &'static [u8]) -> u16 {
+    scripted(move |text| good(text).unwrap_or_else(|| says.to_vec())).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_lies_lets_nothing_through() {
     static LONG: [u8; 200_000] = [b'x'; 200_000];
@@ -348,6 +437,8 @@ async fn a_store_that_lies_lets_nothing_through() {
         (b"_\r\n", false),
         (b"$-1\r\n", false),
         (b"+QUEUED\r\n", false),
+        (b"-TRYAGAIN x\r\n", false),
+        (b"-ASK 1 127.0.0.1:1\r\n", false),
         (b":1\r\n", false),
         (b"#t\r\n", false),
         (b"*1\r\n+OK\r\n", false),
