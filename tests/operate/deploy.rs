@@ -15,16 +15,16 @@ fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn yaml(path: &str) -> Value {
+pub(super) fn yaml(path: &str) -> Value {
     serde_yaml::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The value at a path such as `spec/ports/0/port`.
-fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+pub(super) fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('/').try_fold(value, |value, step| match step.parse::<usize>() {
         Ok(index) => value.get(index),
         Err(_) => value.get(step),
@@ -32,32 +32,32 @@ fn find<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
 }
 
 #[track_caller]
-fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
+pub(super) fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
     find(value, path).unwrap_or_else(|| panic!("{path} is missing in {value:?}"))
 }
 
 #[track_caller]
-fn text<'v>(value: &'v Value, path: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, path: &str) -> &'v str {
     at(value, path).as_str().unwrap_or_else(|| panic!("{path} is not a string"))
 }
 
 #[track_caller]
-fn number(value: &Value, path: &str) -> u64 {
+pub(super) fn number(value: &Value, path: &str) -> u64 {
     at(value, path).as_u64().unwrap_or_else(|| panic!("{path} is not a whole number"))
 }
 
 #[track_caller]
-fn flag(value: &Value, path: &str) -> bool {
+pub(super) fn flag(value: &Value, path: &str) -> bool {
     at(value, path).as_bool().unwrap_or_else(|| panic!("{path} is neither true nor false"))
 }
 
 #[track_caller]
-fn list<'v>(value: &'v Value, path: &str) -> &'v Vec<Value> {
+pub(super) fn list<'v>(value: &'v Value, path: &str) -> &'v Vec<Value> {
     at(value, path).as_sequence().unwrap_or_else(|| panic!("{path} is not a list"))
 }
 
 #[track_caller]
-fn strings(value: &Value, path: &str) -> Vec<String> {
+pub(super) fn strings(value: &Value, path: &str) -> Vec<String> {
     list(value, path)
         .iter()
         .map(|item| item.as_str().unwrap_or_else(|| panic!("{path}: {item:?}")).to_owned())
@@ -100,7 +100,7 @@ fn pod() -> Value {
 }
 
 #[track_caller]
-fn named(value: &Value, path: &str, name: &str) -> Value {
+pub(super) fn named(value: &Value, path: &str, name: &str) -> Value {
     let found = list(value, path).iter().find(|item| text(item, "name") == name);
     found.unwrap_or_else(|| panic!("{path} has no {name}")).clone()
 }

@@ -8,6 +8,7 @@ mod configs;
 mod decisions;
 mod demo;
 mod deploy;
+mod deploy_redis;
 mod docs;
 mod explain;
 mod init;
