@@ -189,7 +189,7 @@ impl Exchange {
 
     async fn ask(&self, named: Named, uses: &[Use]) -> Result<Vec<u64>, NoAnswer> {
         let store = &self.shared.store;
-        let question = script::question(named, store.settings(), uses);
+        let question = script::question(named, |name| store.settings().key(name), uses);
         store.ask(&question, |answer| script::read(answer, uses)).await
     }
 

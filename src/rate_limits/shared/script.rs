@@ -7,7 +7,6 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use redis::{Cmd, Value, cmd};
 
 use super::uses::Use;
-use crate::store::settings::Settings;
 
 /// How the server is told which script to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +17,8 @@ pub(super) enum Named {
     InFull,
 }
 
-/// Asks to add these uses to their buckets.
-pub(super) fn question(named: Named, store: &Settings, uses: &[Use]) -> Cmd {
+/// Asks to add these uses to their buckets; `key` makes the key of a bucket from its name in the store.
+pub(super) fn question(named: Named, key: impl Fn(&str) -> String, uses: &[Use]) -> Cmd {
     let mut question = match named {
         Named::ByDigest => cmd("EVALSHA"),
         Named::InFull => cmd("EVAL"),
@@ -30,7 +29,7 @@ pub(super) fn question(named: Named, store: &Settings, uses: &[Use]) -> Cmd {
     });
     question.arg(uses.len());
     for of_key in uses {
-        question.arg(store.key(&format!("r:{}", BASE64URL_NOPAD.encode(&of_key.name))));
+        question.arg(key(&format!("r:{}", BASE64URL_NOPAD.encode(&of_key.name))));
     }
     for of_key in uses {
         question.arg(micros(of_key.time())).arg(of_key.pace.most / MICRO);
@@ -80,12 +79,14 @@ mod tests {
     #[test]
     fn a_question_has_a_key_and_two_numbers_for_each_bucket() {
         let text = |question: Cmd| String::from_utf8(question.get_packed_command()).unwrap();
-        let asked = text(question(Named::ByDigest, "fapi:", &[used(1), used(-3)]));
+        let asked = text(question(Named::ByDigest, |name| format!("fapi:{name}"), &[used(1), used(-3)]));
         let words: Vec<&str> = asked.split("\r\n").filter(|line| !line.starts_with(['*', '$'])).collect();
         let key = "fapi:r:BwcHBwcHBwcHBwcHBwcHBw";
         assert_eq!(words[0], "EVALSHA");
         assert_eq!(words[2..], ["2", key, key, "333333", "5000000", "-1000000", "5000000", ""]);
-        assert!(text(question(Named::InFull, "fapi:", &[used(1)])).contains("redis.call('TIME')"));
+        assert!(
+            text(question(Named::InFull, |name| format!("fapi:{name}"), &[used(1)])).contains("redis.call('TIME')")
+        );
     }
 
     #[test]
