@@ -72,10 +72,10 @@ pub(super) async fn write(
     for Kept { digest, issued_until, until } in kept {
         question.arg(digest.as_bytes()).arg(issued_until.0).arg(until.0);
     }
-    let written = |answer: &Value| match answer {
-        Value::Int(1) => Some(Written::Recorded),
-        Value::Int(0) => Some(Written::Full),
-        _ => None,
+    let written = |answer: &Value| match (*answer == Value::Int(1), *answer == Value::Int(0)) {
+        (true, _) => Some(Written::Recorded),
+        (_, true) => Some(Written::Full),
+        (false, false) => None,
     };
     match occasion {
         Occasion::Revoked => store.write(&question, written, |written| *written == Written::Recorded).await,
