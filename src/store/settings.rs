@@ -36,7 +36,7 @@ impl Settings {
     /// A hash of the server, the database and the keys: what is remembered there is the same while this is.
     pub fn place(&self) -> [u8; 32] {
         let Self { servers, database, prefix, .. } = self;
-        fapi::sha256(format!("{servers} {database} {prefix}").as_bytes())
+        fapi::sha256(format!("{} {database} {prefix}", servers.described("")).as_bytes())
     }
 
     /// The key of an entry, from its name, which begins with its kind. This is the one place where keys are made.
@@ -101,15 +101,19 @@ pub enum Servers {
     Cluster(Vec<Address>),
 }
 
-impl fmt::Display for Servers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (before, servers) = match self {
-            Self::Single(server) => return write!(f, "{server}"),
-            Self::Sentinel(group) => (format!("the primary {} of the sentinels ", group.master), &group.sentinels),
-            Self::Cluster(servers) => ("the cluster of ".to_owned(), servers),
+impl Servers {
+    /// Where they are, each address after this.
+    pub fn described(&self, scheme: &str) -> String {
+        let list = |servers: &[Address]| {
+            servers.iter().map(|server| format!("{scheme}{server}")).collect::<Vec<String>>().join(", ")
         };
-        let servers: Vec<String> = servers.iter().map(Address::to_string).collect();
-        write!(f, "{before}{}", servers.join(", "))
+        match self {
+            Self::Single(server) => format!("{scheme}{server}"),
+            Self::Sentinel(group) => {
+                format!("the primary {} of the sentinels {}", group.master, list(&group.sentinels))
+            }
+            Self::Cluster(servers) => format!("the cluster of {}", list(servers)),
+        }
     }
 }
 

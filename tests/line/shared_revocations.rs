@@ -618,7 +618,8 @@ async fn liar(lies: Lies) -> u16 {
 
 async fn lie(mut stream: TcpStream, lies: Arc<Lies>) {
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
-    let info = format!("run_id:{}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n", "a".repeat(40));
+    let info =
+        format!("run_id:{0}\r\nmaster_replid:{0}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n", "a".repeat(40));
     loop {
         while let Some((question, length)) = question(&received) {
             received.drain(..length);
@@ -626,7 +627,7 @@ async fn lie(mut stream: TcpStream, lies: Arc<Lies>) {
                 "HELLO" => b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec(),
                 "INFO" => format!("${}\r\n{info}\r\n", info.len()).into_bytes(),
                 "TIME" => b"*2\r\n$10\r\n1900000000\r\n$1\r\n0\r\n".to_vec(),
-                "GET" => b"$19\r\naaaaaaaa 1900000000\r\n".to_vec(),
+                "GET" => b"$27\r\naaaaaaaaaaaaaaaa 1900000000\r\n".to_vec(),
                 "EVAL" if question[1].contains("WITHSCORES', 'LIMIT'") => lies.list.clone(),
                 "EVAL" => lies.added.clone(),
                 _ => b"+OK\r\n".to_vec(),

@@ -40,13 +40,13 @@ impl Build<'_> {
             }
             let settings = self.store(&at, name, entry);
             if let Some(Settings { servers, tls, .. }) = &settings {
-                let over = if tls.is_some() { "over TLS" } else { "in the clear" };
+                let servers = servers.described(if tls.is_some() { "rediss://" } else { "redis://" });
                 let holds = match &*held {
                     [] => "nothing".to_owned(),
                     [what] => format!("{what} of all replicas"),
                     [most @ .., last] => format!("{} and {last} of all replicas", most.join(", ")),
                 };
-                self.summary.push(format!("store {name}: {servers} {over}; {holds}"));
+                self.summary.push(format!("store {name}: {servers}; {holds}"));
             }
             stores.push(settings);
         }

@@ -142,7 +142,10 @@ fn usual(question: &str, began: &mut String) -> Option<String> {
     match &words[..] {
         ["HELLO", ..] => Some("%1\r\n$5\r\nproto\r\n:3\r\n".to_owned()),
         ["INFO"] => {
-            let info = format!("run_id:{}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n", "a".repeat(40));
+            let info = format!(
+                "run_id:{0}\r\nmaster_replid:{0}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n",
+                "a".repeat(40)
+            );
             Some(bulk(&info))
         }
         ["TIME"] => Some("*2\r\n$10\r\n1900000000\r\n$1\r\n0\r\n".to_owned()),
