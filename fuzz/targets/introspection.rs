@@ -8,6 +8,7 @@ use fapi::jose::json::parse_object;
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::jose::statement::Signer;
 use fapi::token::introspection::Answer;
+use fapi::token::shared::Fact;
 use fapi::token::{AccessTokenForm, ActiveToken, Differences, Expected, MissingAudience, ScopeForm, TokenIds};
 use http::{HeaderMap, HeaderValue};
 
@@ -40,7 +41,13 @@ static IDS: LazyLock<TokenIds> = LazyLock::new(|| {
 
 // A good seed is {"active":true,"aud":"https://api.example","cnf":{"jkt":""},"exp":1800000060,"token_type":"DPoP"}.
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {
-    if let Ok(Answer::Active(_)) = Answer::from_json(body) {
+    let mut fact = body.to_vec();
+    fact.resize(fact.len().next_multiple_of(256), 0);
+    let _ = Fact::from_bytes(&fact).and_then(|fact| fact.age_at(NOW));
+    if let Ok(Answer::Active(answer)) = Answer::from_json(body) {
+        if let Some(bytes) = Fact::bytes_of(&answer, NOW) {
+            assert!(Fact::from_bytes(&bytes).is_some(), "what is written is read");
+        }
         for missing_audience in [MissingAudience::Refuse, MissingAudience::Accept] {
             let Ok(Answer::Active(answer)) = Answer::from_json(body) else { panic!("same bytes, different answer") };
             if let Ok(token) = ActiveToken::from_introspection(answer, *IDS, &EXPECTED, missing_audience, NOW) {

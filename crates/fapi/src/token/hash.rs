@@ -31,6 +31,11 @@ impl TokenHash {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
 
+    /// All of it.
+    pub(super) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The part that the audit shows.
     pub fn id(&self) -> TokenId {
         let [a, b, c, d, e, f, g, h, ..] = self.0;

@@ -46,6 +46,14 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct ActiveAnswer(Map<String, Value>);
 
+impl ActiveAnswer {
+    /// Its text, which [`Answer::from_json`] reads as the same answer.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // An object of JSON values has no key that could not be written.
+        serde_json::to_vec(&self.0).unwrap_or_default()
+    }
+}
+
 /// Why a response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {

@@ -9,6 +9,7 @@ mod hash;
 pub mod introspection;
 mod jwt;
 mod kind;
+pub mod shared;
 
 pub use active::{ActiveToken, ClearedUpTo};
 pub use claims::{Claims, Expected};
