@@ -16,7 +16,7 @@ pub mod settings;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,7 +29,7 @@ use self::acknowledging::Acknowledging;
 use self::connection::{Asking, ConnectError, Connection, connect};
 use self::link::Answer;
 use self::settings::{Servers, Settings};
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, millis};
 use crate::resource::Resource;
 
 pub(crate) use self::connection::BEGAN;
@@ -40,6 +40,8 @@ pub struct Store {
     clock: Clock,
     standing: ArcSwap<Standing>,
     in_flight: Semaphore,
+    /// Those in flight that can do without an answer: they leave room for the others.
+    aside: Semaphore,
     /// Held by whoever keeps the connection; a reload has another do so.
     kept: Mutex<Kept>,
     observer: Arc<dyn Observer>,
@@ -132,8 +134,8 @@ enum Standing {
 /// Whether a connection is still trusted. What is asked on one says nothing of the next.
 #[derive(Default)]
 struct Trust {
-    /// How many questions in a row had no answer.
-    failures: AtomicU32,
+    /// How many milliseconds questions in a row have waited without an answer.
+    silent_for: AtomicU64,
     given_up: Notify,
 }
 
@@ -149,12 +151,13 @@ struct Since {
 impl Store {
     /// A store that is not connected to yet.
     pub fn new(settings: Settings, clock: Clock, observer: Arc<dyn Observer>, resource: Arc<Resource>) -> Self {
-        let in_flight = Semaphore::new(settings.in_flight);
+        let (in_flight, aside) = (Semaphore::new(settings.in_flight), Semaphore::new(settings.aside()));
         Self {
             settings: Arc::new(settings),
             clock,
             standing: ArcSwap::from_pointee(Standing::Down("it has not been connected to yet".into())),
             in_flight,
+            aside,
             kept: Mutex::default(),
             observer,
             resource,
@@ -187,7 +190,7 @@ impl Store {
     /// # Errors
     /// [`NoAnswer`]. The server may have done what it was asked all the same, unless it said that it did not.
     pub async fn ask<T>(&self, question: &Cmd, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, NoAnswer> {
-        self.asked(0, question, read, |_| false).await
+        self.asked((0, self.settings.timeout), question, read, |_| false).await
     }
 
     /// The same for an answer that may be longer than its question, by this many bytes at most.
@@ -200,7 +203,31 @@ impl Store {
         question: &Cmd,
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<T, NoAnswer> {
-        self.asked(longer, question, read, |_| false).await
+        self.asked((longer, self.settings.timeout), question, read, |_| false).await
+    }
+
+    /// The same for what can do without an answer: half of the questions in flight at most are such, and one waits no longer than
+    /// `within`, for its turn and for the answer.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_aside<T>(
+        &self,
+        (longer, within): (u64, Duration),
+        question: &Cmd,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, NoAnswer> {
+        let (began, within) = (Moment::now(), within.min(self.settings.timeout));
+        match timeout(within, self.aside.acquire()).await {
+            Ok(Ok(_turn)) => {
+                let within = within.saturating_sub(began.elapsed());
+                self.asked((longer, within), question, read, |_| false).await
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.observer.asked(Outcome::Busy, began.elapsed());
+                Err(NoAnswer::Busy)
+            }
+        }
     }
 
     /// Asks a question with which something may be written. If `written` says that it was, as many replicas of the server have it
@@ -214,18 +241,18 @@ impl Store {
         read: impl FnOnce(&Value) -> Option<T>,
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, NoAnswer> {
-        self.asked(0, question, read, written).await
+        self.asked((0, self.settings.timeout), question, read, written).await
     }
 
     async fn asked<T>(
         &self,
-        longer: u64,
+        (longer, within): (u64, Duration),
         question: &Cmd,
         read: impl FnOnce(&Value) -> Option<T>,
         written: impl FnOnce(&T) -> bool,
     ) -> Result<T, NoAnswer> {
         let began = Moment::now();
-        let answer = self.answer(longer, question, read, written).await;
+        let answer = self.answer((longer, within), question, read, written).await;
         let outcome = match &answer {
             Ok(_) => Outcome::Answered,
             Err(NoAnswer::Timeout) => Outcome::Timeout,
@@ -240,7 +267,7 @@ impl Store {
 
     async fn answer<T>(
         &self,
-        longer: u64,
+        (longer, within): (u64, Duration),
         question: &Cmd,
         read: impl FnOnce(&Value) -> Option<T>,
         written: impl FnOnce(&T) -> bool,
@@ -251,9 +278,9 @@ impl Store {
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
-        match timeout(self.settings.timeout, asking.ask(longer, question)).await {
+        match timeout(within, asking.ask(longer, question)).await {
             Ok(Ok(Answer { value, acknowledging })) => {
-                trust.failures.store(0, Ordering::Relaxed);
+                trust.silent_for.store(0, Ordering::Relaxed);
                 let answer = read(&value).ok_or_else(|| {
                     trust.given_up.notify_one();
                     NoAnswer::Nonsense
@@ -288,7 +315,9 @@ impl Store {
                 }
             },
             Err(_) => {
-                if trust.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= PATIENCE {
+                let waited = millis(within);
+                let silent_for = trust.silent_for.fetch_add(waited, Ordering::Relaxed).saturating_add(waited);
+                if silent_for >= millis(self.settings.timeout).saturating_mul(PATIENCE) {
                     trust.given_up.notify_one();
                 }
                 Err(NoAnswer::Timeout)
@@ -435,8 +464,8 @@ fn jittered(pause: Duration) -> Duration {
 /// How long connecting may take, until the server is known.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// After how many questions in a row without an answer the connection is given up.
-const PATIENCE: u32 = 8;
+/// After how many questions in a row without an answer the connection is given up; of those that wait less than others, more.
+const PATIENCE: u64 = 8;
 
 /// How often it is asked whether it still knows since when it keeps entries.
 const LOOKED_AFTER: Duration = Duration::from_secs(1);

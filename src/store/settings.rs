@@ -33,6 +33,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How many of the questions in flight may be such as can do without an answer.
+    pub(super) fn aside(&self) -> usize {
+        (self.in_flight / 2).clamp(1, MOST_ASIDE)
+    }
+
     /// A hash of the server, the database and the keys: what is remembered there is the same while this is.
     pub fn place(&self) -> [u8; 32] {
         let Self { servers, database, prefix, .. } = self;
@@ -191,6 +196,9 @@ impl Password {
         &self.0
     }
 }
+
+/// The most questions aside at a time: their answers, of 8 KiB each at most, are less than a server may say at a time.
+const MOST_ASIDE: usize = 120;
 
 #[cfg(test)]
 mod tests {
