@@ -17,6 +17,7 @@ use crate::connection::limits::Limits;
 use crate::connection::tls::InForce;
 use crate::gateway::Gateway;
 use crate::issuer::Unread;
+use crate::issuer::introspection::AnswerStore;
 use crate::replay::memory::Capacity;
 use crate::resource::Id;
 use crate::store::Store;
@@ -99,6 +100,14 @@ impl fmt::Display for Missing {
 }
 
 impl Generation {
+    /// Has issuers share what they say of tokens in its stores; when it comes into force, since the generation before it asks some
+    /// of the same issuers.
+    pub fn share_answers(&self) {
+        self.gateway
+            .issuers
+            .share(|sharing| self.stores.get(sharing.store).map(|store| store.clone() as Arc<dyn AnswerStore>));
+    }
+
     /// What has not been read once although requests need it.
     pub fn missing(&self) -> Vec<Missing> {
         let issuers = self.gateway.issuers.unread().map(|(name, unread)| match unread {

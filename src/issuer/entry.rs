@@ -7,7 +7,7 @@ use fapi::token::Expected;
 use reqwest::Url;
 
 use super::http::Client;
-use super::introspection::{self, Introspector};
+use super::introspection::{self, AnswerStore, Introspector, SharedAnswers, Sharing};
 use super::jwks::{KeySource, Location};
 use super::metadata::Discovery;
 use super::observer::Observer;
@@ -24,6 +24,7 @@ pub(super) struct Entry {
     pub(super) judge: Judge,
     pub(super) source_key: SourceKey,
     pub(super) required: bool,
+    sharing: Option<Sharing>,
     /// Whether the previous configuration had neither these keys nor this introspector.
     new: bool,
 }
@@ -80,12 +81,12 @@ impl Entry {
             (None, Some(keys)) => (Judge::Keys(keys.clone()), false),
             (None, None) => unreachable!("keys are needed whenever the gateway verifies tokens"),
         };
-        let Settings { expected, required, .. } = settings;
+        let Settings { expected, required, sharing, .. } = settings;
         let id = match before.same.filter(|entry| entry.expected == expected && entry.judge.is_same(&judge)) {
             Some(entry) => entry.id,
             None => NEXT_ID.fetch_add(1, Ordering::Relaxed),
         };
-        Ok(Self { id, expected, keys, judge, source_key, required, new: new_keys || new_introspector })
+        Ok(Self { id, expected, keys, judge, source_key, required, sharing, new: new_keys || new_introspector })
     }
 
     /// What must be read before its tokens can be judged, and has not been since the start.
@@ -105,6 +106,17 @@ impl Entry {
             Judge::Keys(_) => true,
         };
         !self.new || (introspector && self.keys.as_ref().is_none_or(|keys| keys.has_asked()))
+    }
+
+    /// Has it share answers in the store that is found for it, if its settings say so.
+    pub(super) fn share(&self, store_of: impl Fn(&Sharing) -> Option<Arc<dyn AnswerStore>>) {
+        let Judge::Issuer(introspector) = &self.judge else { return };
+        let SourceKey { jwks_uri, trust_anchors, .. } = &self.source_key;
+        let shared = self.sharing.as_ref().and_then(|sharing| {
+            let basis = introspector.basis(jwks_uri.as_ref(), trust_anchors);
+            Some(SharedAnswers::new(store_of(sharing)?, sharing.keys.clone(), basis))
+        });
+        introspector.share(shared);
     }
 
     /// What is read from it.

@@ -34,7 +34,7 @@ use moka::sync::Cache;
 use tokio::task::JoinSet;
 
 use self::entry::{Entry, Judge, Shared};
-use self::introspection::Asker;
+use self::introspection::{AnswerStore, Asker, Sharing};
 use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
 use self::revocations::{Revocations, SharedRevocations};
@@ -42,7 +42,7 @@ use crate::resource::Kind;
 
 pub use self::entry::Unread;
 pub use self::error::ValidateError;
-pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome};
+pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome, SharedOutcome, SharedWrite};
 pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
 
 /// The configured issuers; an [`IssuerIndex`] is an index into them.
@@ -115,6 +115,14 @@ impl Issuers {
             None => memory(cache.max_entries, cache.max_bytes),
         };
         Ok(Self { entries, tokens, cache, revocations, intake: None, shared_revocations: None, observer })
+    }
+
+    /// Has each issuer share what it says of tokens in the store that `store_of` finds for it, from now on; the issuers of the
+    /// configuration before this one do the same as far as they are asked in the same way.
+    pub fn share(&self, store_of: impl Fn(&Sharing) -> Option<Arc<dyn AnswerStore>>) {
+        for entry in &self.entries {
+            entry.share(&store_of);
+        }
     }
 
     /// Returns the token, if one of the issuers that `policy` accepts issued it for this resource.

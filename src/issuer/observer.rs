@@ -13,6 +13,10 @@ pub trait Observer: Send + Sync {
     fn jwks_refresh(&self, issuer: &str, outcome: RefreshOutcome);
     /// A token was introspected.
     fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration);
+    /// A token was looked up among the answers that replicas share.
+    fn shared_answer(&self, _issuer: &str, _outcome: SharedOutcome) {}
+    /// An answer was to be shared.
+    fn shared_write(&self, _issuer: &str, _outcome: SharedWrite) {}
     /// Something was read from an issuer, or could not be.
     fn resource(&self, _kind: Kind, _issuer: &str, _outcome: Result<(), &dyn Display>) {}
 }
@@ -89,6 +93,59 @@ impl IntrospectionOutcome {
             Self::Unreachable => "unreachable",
             Self::Busy => "busy",
             Self::ShareExceeded => "share_exceeded",
+        }
+    }
+}
+
+/// What the store of shared answers had about a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SharedOutcome {
+    /// An answer that counts.
+    Hit,
+    /// Nothing.
+    Miss,
+    /// Something that does not count: too old, not sealed for this, or of a token that is revoked here.
+    Unusable,
+    /// It did not say.
+    Error,
+}
+
+impl SharedOutcome {
+    /// Every outcome.
+    pub const ALL: &[Self] = &[Self::Hit, Self::Miss, Self::Unusable, Self::Error];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Unusable => "unusable",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What became of an answer that was to be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SharedWrite {
+    /// It is in the store.
+    Stored,
+    /// It is too large, or too many others are on their way.
+    Skipped,
+    /// The store did not take it.
+    Error,
+}
+
+impl SharedWrite {
+    /// Every outcome.
+    pub const ALL: &[Self] = &[Self::Stored, Self::Skipped, Self::Error];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Skipped => "skipped",
+            Self::Error => "error",
         }
     }
 }

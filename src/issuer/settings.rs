@@ -24,6 +24,8 @@ pub struct Settings {
     pub trust_anchors: TrustAnchors,
     /// How its tokens are introspected; `None` if they are JWTs that the gateway verifies.
     pub introspection: Option<introspection::Settings>,
+    /// How what it says of tokens is shared with other replicas; `None` if it is not.
+    pub sharing: Option<introspection::Sharing>,
     /// Whether the gateway is ready only once its keys and endpoint have been read.
     pub required: bool,
     /// Whether its security events are accepted, which the gateway always verifies with the issuer's keys.

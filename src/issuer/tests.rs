@@ -162,6 +162,7 @@ fn settings(server: &AuthorizationServer, name: &str, authority: &Authority) -> 
         jwks: JwksSettings::default(),
         trust_anchors: TrustAnchors::Given(vec![authority.der().clone()]),
         introspection: None,
+        sharing: None,
         required: true,
         security_events: false,
     }

@@ -215,6 +215,7 @@ impl Bound {
         expirations.note(&metrics, now);
         let expirations = Arc::new(ArcSwap::from_pointee(expirations));
         shared.note_files(&generation);
+        generation.share_answers();
         let generation = Arc::new(ArcSwap::from_pointee(generation));
         let audit = Audit::start(output).map_err(StartError::Audit)?;
         audit.recent().keep(generation.load().decisions);

@@ -273,6 +273,7 @@ impl Reloader {
         if self.generation.load().awaited().is_empty() {
             new.was_ready.store(true, Ordering::Release);
         }
+        new.share_answers();
         let before = self.generation.swap(new.clone());
         self.recent.keep(new.decisions);
         self.shared.note_files(&new);

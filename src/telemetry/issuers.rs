@@ -8,7 +8,9 @@ use std::time::Duration;
 use prometheus::{Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::metrics::{LONG, Metrics, begin, registered};
-use crate::issuer::{CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome, Settings};
+use crate::issuer::{
+    CacheOutcome, IntrospectionOutcome, Issuers, Observer, RefreshOutcome, Settings, SharedOutcome, SharedWrite,
+};
 use crate::resource::{Kind, Resource, Resources};
 
 /// The families of all issuers.
@@ -20,6 +22,8 @@ pub(super) struct IssuerFamilies {
     key_age: GaugeVec,
     introspections: IntCounterVec,
     introspection_duration: HistogramVec,
+    shared_answers: IntCounterVec,
+    shared_writes: IntCounterVec,
 }
 
 impl IssuerFamilies {
@@ -53,6 +57,14 @@ impl IssuerFamilies {
             introspections: counter(
                 "fapi_gateway_introspection_requests_total",
                 "Introspection requests. outcome is active or inactive; unauthorized if the issuer refuses the gateway; invalid for a response that cannot be used; timeout; unreachable; busy if too many requests wait; share_exceeded if too many of the same client do.",
+            )?,
+            shared_answers: counter(
+                "fapi_gateway_introspection_store_lookups_total",
+                "Look-ups of tokens among the answers that replicas share, before their issuer is asked. outcome is hit; miss; unusable for what is too old, was not sealed for this token and configuration with a key of this replica, or is about a token that is revoked here; or error if the store does not say.",
+            )?,
+            shared_writes: counter(
+                "fapi_gateway_introspection_store_writes_total",
+                "Introspection answers that were to be shared. outcome is stored; skipped for one that is too large, or if too many others are on their way; or error if the store did not take it.",
             )?,
             introspection_duration: registered(registry, HistogramVec::new(introspection_duration, &["issuer"])?)?,
         })
@@ -96,6 +108,10 @@ impl IssuerMetrics {
                 begin(&families.introspections, &[name, outcome.as_str()]);
             }
         }
+        for name in settings.iter().filter(|issuer| issuer.sharing.is_some()).map(|issuer| &issuer.expected.name) {
+            SharedOutcome::ALL.iter().for_each(|outcome| begin(&families.shared_answers, &[name, outcome.as_str()]));
+            SharedWrite::ALL.iter().for_each(|outcome| begin(&families.shared_writes, &[name, outcome.as_str()]));
+        }
         let counter = |issuer: &str, outcome: &str| families.cache_requests.with_label_values(&[issuer, outcome]);
         let token_cache =
             issuers.into_iter().map(|name| (name.clone(), (counter(name, "hit"), counter(name, "miss")))).collect();
@@ -122,6 +138,14 @@ impl Observer for IssuerMetrics {
 
     fn resource(&self, kind: Kind, issuer: &str, outcome: Result<(), &dyn Display>) {
         self.resources.note(kind, issuer, outcome);
+    }
+
+    fn shared_answer(&self, issuer: &str, outcome: SharedOutcome) {
+        self.families.shared_answers.with_label_values(&[issuer, outcome.as_str()]).inc();
+    }
+
+    fn shared_write(&self, issuer: &str, outcome: SharedWrite) {
+        self.families.shared_writes.with_label_values(&[issuer, outcome.as_str()]).inc();
     }
 
     fn introspection(&self, issuer: &str, outcome: IntrospectionOutcome, took: Duration) {

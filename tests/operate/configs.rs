@@ -46,7 +46,7 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 9] = [
+    const OF_FILES: [&str; 10] = [
         "algorithm",
         "certificate",
         "destination",
@@ -54,6 +54,7 @@ fn without_files_all_that_is_written_is_judged_all_the_same() {
         "password_file",
         "private_key",
         "revocation_lists",
+        "seal_key",
         "trust_anchors",
         "username_file",
     ];
@@ -472,6 +473,42 @@ fn check_says_what_a_store_holds_and_warns_of_one_that_holds_nothing() {
         assert_eq!(replayed, uses.contains(replay).then_some(0), "{uses}");
         assert_eq!(limited, uses.contains("rate_limits").then(|| usize::from(uses.contains("two"))), "{uses}");
     }
+}
+
+#[test]
+fn a_store_of_introspection_answers_is_in_the_summary_and_one_that_shares_nothing_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let stores = "stores: { shared: { servers: [\"redis://127.0.0.1\"] } }\n";
+    let with = |tokens: &str, cache: &str| {
+        let section = format!(
+            "\"], tokens: {tokens}, introspection: {{ client_id: gateway, authentication: {{ method: private_key_jwt, \
+             private_key: keys/gateway.pem }}, cache: {{ {cache} }} }} }}\nupstreams:"
+        );
+        let text = minimal().replace("\"] }\nupstreams:", &section) + stores;
+        folder.load(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let shared = "store: shared, seal_key: secrets/seal.key";
+    let config = with("introspection", shared);
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let holds = "store shared: redis://127.0.0.1:6379; sealed introspection answers of as.bank.example";
+    assert!(config.summary().iter().any(|line| line == holds), "{:?}", config.summary());
+    let sharing = config.issuers[0].sharing.as_ref().map(|sharing| sharing.store);
+    assert_eq!(sharing, Some(0));
+    let again = folder.load(config.effective()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((again.effective(), again.summary()), (config.effective(), config.summary()));
+    for (tokens, cache, paths) in [
+        ("introspection", "max_age: 12s", vec!["stores.shared"]),
+        ("introspection", "store: memory", vec!["stores.shared"]),
+        ("introspection", &format!("{shared}, max_age: 12s"), vec![]),
+        ("introspection", &format!("{shared}, max_age: 11s"), vec!["issuers[0].introspection.cache.store"]),
+        ("jwt", shared, vec!["issuers[0].introspection", "stores.shared"]),
+    ] {
+        let config = with(tokens, cache);
+        let places: Vec<&str> =
+            config.warnings.iter().filter_map(|warning| Some(warning.split_once(": ")?.0)).collect();
+        assert_eq!(places, paths, "{tokens} {cache}: {:?}", config.warnings);
+    }
+    assert!(with("jwt", shared).issuers[0].sharing.is_none());
 }
 
 #[test]
@@ -1148,6 +1185,7 @@ impl Folder {
         let certificate = certificate.self_signed(&key).expect("a certificate");
         folder.write("secrets/redis-user", b"fapi-gateway\n");
         folder.write("secrets/redis-password", b"correct horse\n");
+        folder.write("secrets/seal.key", b"1f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/gateway.pem", key.serialize_pem().as_bytes());
         for (name, algorithm) in [
             ("signing", &rcgen::PKCS_ECDSA_P256_SHA256),

@@ -49,7 +49,7 @@ impl Build<'_> {
         }
         let lifetime = self.seconds(&at.key("nonce_lifetime"), &mut entry.nonce_lifetime, 60, 10..=3600);
         let (keys, of_this_process) = match &entry.nonce_key {
-            Some(path) => (self.nonce_keys(&key_at, path), false),
+            Some(path) => (self.symmetric_keys(&key_at, path), false),
             None => (self.key_of_process(&key_at).map(|key| vec![key]), true),
         };
         let nonces = Nonces::new(&keys?, lifetime?).ok()?;
@@ -165,7 +165,8 @@ impl Build<'_> {
         Some(time.as_secs())
     }
 
-    fn nonce_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<[u8; 32]>> {
+    /// The keys of a file: 32 random bytes for each.
+    pub(super) fn symmetric_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<[u8; 32]>> {
         // A key that was written here by mistake must not appear in a log.
         if path.0.to_str().and_then(key_from_text).is_some() {
             self.problem(at, "this is a key, not a path; save it to a file and write the path here");

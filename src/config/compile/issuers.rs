@@ -132,6 +132,7 @@ impl Build<'_> {
             jwks: jwks?,
             trust_anchors: trust_anchors?,
             introspection: introspection?,
+            sharing: None,
             required: *entry.required.get_or_insert(true),
             security_events: false,
         };

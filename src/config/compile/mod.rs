@@ -23,6 +23,7 @@ mod profile;
 mod rate_limits;
 mod require;
 mod routes;
+mod sharing;
 mod signing;
 mod stores;
 mod trusted_proxy;
@@ -93,6 +94,10 @@ pub(super) fn compile(
         if let Some(issuer) = issuers.iter_mut().flatten().nth(source.issuer.0) {
             issuer.security_events = true;
         }
+    }
+    let sharing = build.sharing(&mut file);
+    for (issuer, sharing) in issuers.iter_mut().flatten().zip(sharing.iter().flatten()) {
+        issuer.sharing = sharing.clone().filter(|_| issuer.introspection.is_some());
     }
     let token_cache = build.token_cache(&mut file);
     let freshness = build.dpop(&mut file);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use super::issuers::name_of;
 use super::upstreams::{address, is_exposed};
 use super::{Build, NamedFiles};
 use crate::config::error::KeyPath;
@@ -26,6 +27,7 @@ impl Build<'_> {
             ("rate limits", file.rate_limits.as_ref().and_then(|limits| limits.store.clone())),
             ("revocations", file.revocations.as_ref().and_then(|revocations| revocations.store.clone())),
         ];
+        let shared = answers(file);
         let mut stores = Vec::new();
         for (name, entry) in file.stores.iter_mut().flatten() {
             let at = at.key(name);
@@ -35,17 +37,20 @@ impl Build<'_> {
             }
             let held = used.iter().filter(|(_, store)| store.as_ref() == Some(name));
             let held: Vec<&str> = held.map(|(what, _)| *what).collect();
+            let of_all = match &*held {
+                [] => None,
+                [what] => Some(format!("{what} of all replicas")),
+                [most @ .., last] => Some(format!("{} and {last} of all replicas", most.join(", "))),
+            };
+            let answers = shared.iter().filter(|(store, _)| store == name).map(|(_, what)| what.clone());
+            let held: Vec<String> = of_all.into_iter().chain(answers).collect();
             if held.is_empty() {
                 self.warn(&at, "nothing uses this store");
             }
             let settings = self.store(&at, name, entry);
             if let Some(Settings { servers, tls, .. }) = &settings {
                 let servers = servers.described(if tls.is_some() { "rediss://" } else { "redis://" });
-                let holds = match &*held {
-                    [] => "nothing".to_owned(),
-                    [what] => format!("{what} of all replicas"),
-                    [most @ .., last] => format!("{} and {last} of all replicas", most.join(", ")),
-                };
+                let holds = if held.is_empty() { "nothing".to_owned() } else { held.join("; ") };
                 self.summary.push(format!("store {name}: {servers}; {holds}"));
             }
             stores.push(settings);
@@ -320,6 +325,16 @@ impl Build<'_> {
             }
         }
     }
+}
+
+/// The stores of introspection answers, each with whose they are.
+fn answers(file: &File) -> Vec<(String, String)> {
+    let of_issuer = |issuer: &file::Issuer| {
+        let introspected = issuer.tokens == Some(file::Tokens::Introspection);
+        let store = issuer.introspection.as_ref().filter(|_| introspected)?.cache.as_ref()?.store.clone()?;
+        Some((store, format!("sealed introspection answers of {}", name_of(issuer))))
+    };
+    file.issuers.iter().flatten().filter_map(of_issuer).collect()
 }
 
 /// The address of a store, which has a scheme, a host, perhaps a port, and nothing else.

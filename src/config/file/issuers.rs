@@ -147,6 +147,13 @@ pub(in crate::config) struct IntrospectionCache {
     /// How long a response is used that says a token is not active or not acceptable here; from 0s to 5s.
     #[schemars(extend("default" = "5s"))]
     pub(in crate::config) inactive_max_age: Option<Duration>,
+    /// Where responses about active tokens are looked for that are not in the memory of this process: `memory` is nowhere; any
+    /// other is the name of one of `stores`, in which replicas share them.
+    #[schemars(extend("default" = "memory"))]
+    pub(in crate::config) store: Option<String>,
+    /// File with the keys that they are sealed with in the store, the same for all replicas, in the form of `dpop.nonce_key`; required
+    /// with a store. The first seals; the others still open.
+    pub(in crate::config) seal_key: Option<FilePath>,
 }
 
 /// How an issuer's keys are cached.

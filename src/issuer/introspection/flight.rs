@@ -17,6 +17,8 @@ use crate::clock::instant;
 /// A call in progress that other requests about the same token can share.
 pub(super) struct Flight {
     pub(super) began: Instant,
+    /// How old an answer of another replica may be by which it ends.
+    pub(super) max_age: Duration,
     pub(super) outcome: watch::Receiver<Option<Result<Arc<ActiveToken>, ValidateError>>>,
 }
 
@@ -57,6 +59,7 @@ impl Introspector {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(hash)
             && flight.began.elapsed() <= max_age
+            && flight.max_age <= max_age
         {
             return Ok(Joined::Flight(flight.outcome.clone()));
         }
@@ -77,7 +80,8 @@ impl Introspector {
         };
         let (sender, outcome) = watch::channel(None);
         let began = instant();
-        flights.insert(*hash, Flight { began, outcome: outcome.clone() });
+        let may_be_old = if self.shares() { max_age } else { Duration::ZERO };
+        flights.insert(*hash, Flight { began, max_age: may_be_old, outcome: outcome.clone() });
         // Dropping the landing takes the lock, and a runtime that is shutting down drops a task while it is spawned.
         drop(flights);
         let landing = Landing { introspector: self.clone(), hash: *hash, began, place };
@@ -85,7 +89,11 @@ impl Introspector {
         let token: Box<str> = token.as_str().into();
         // In a separate task: a client that closes its connection must not cancel the call for the others.
         tokio::spawn(async move {
-            let outcome = landing.introspector.ask(&token, (&landing.hash, ids), &landing.place, now).await;
+            let Landing { introspector, hash, place, .. } = &landing;
+            let outcome = match introspector.shared((hash, ids), max_age, now).await {
+                Some(token) => Ok(token),
+                None => introspector.ask(&token, (hash, ids), place, now).await,
+            };
             drop(landing);
             sender.send_replace(Some(outcome));
         });

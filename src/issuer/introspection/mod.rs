@@ -6,12 +6,15 @@
 //!
 //! Requests that ask about the same token at the same time share one call. The number of calls in progress is bounded,
 //! and so is the number of those that wait for their turn, in total and for each client.
+//!
+//! Replicas can share the responses about active tokens in a store ([`Sharing`]), which is asked before the issuer.
 
 mod endpoint;
 mod fault;
 mod flight;
 mod places;
 mod settings;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +22,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::jose::statement::Signer;
@@ -47,6 +51,8 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::places::{Asker, Room};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
+pub(super) use self::shared::SharedAnswers;
+pub use self::shared::{AnswerStore, NotShared, Sharing};
 
 /// One way to ask one issuer, with the cache of its responses.
 pub struct Introspector {
@@ -64,6 +70,9 @@ pub struct Introspector {
     active: Cache<TokenHash, Remembered<Instant>>,
     /// Tokens that it reported as not active or that are not acceptable here, why, and when it was asked.
     refused: Cache<TokenHash, (RefusedToken, Instant)>,
+    /// The tokens that were refused within `max_age`: what other replicas were told of them may be from before.
+    denied: Cache<TokenHash, ()>,
+    shared: ArcSwapOption<SharedAnswers>,
     flights: Mutex<HashMap<TokenHash, Flight>>,
     places: Arc<Places>,
     complaint: Mutex<Complaint>,
@@ -82,11 +91,17 @@ impl Introspector {
         let (identity, sought) = settings.authentication.presented();
         let client = Client::for_many_calls(trust_anchors, identity.as_ref(), settings.max_calls, settings.timeout)?;
         let endpoint = Endpoint::new(&settings, &expected.issuer, sought, trust_anchors, &timing)?;
-        let CacheSettings { max_entries, max_bytes, inactive_max_age, .. } = settings.cache;
+        let CacheSettings { max_entries, max_bytes, max_age, inactive_max_age } = settings.cache;
         let active = memory(max_entries, max_bytes);
+        let max_refused = MAX_REFUSED.min(max_entries);
         let refused = Cache::builder()
-            .max_capacity(MAX_REFUSED.min(max_entries))
+            .max_capacity(max_refused)
             .time_to_live(inactive_max_age)
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        let denied = Cache::builder()
+            .max_capacity(max_refused)
+            .time_to_live(max_age)
             .eviction_policy(EvictionPolicy::lru())
             .build();
         Ok(Self {
@@ -99,6 +114,8 @@ impl Introspector {
             revocations,
             active,
             refused,
+            denied,
+            shared: ArcSwapOption::empty(),
             flights: Mutex::default(),
             places: Arc::new(Places::new(settings.max_calls)),
             complaint: Mutex::default(),
@@ -200,10 +217,13 @@ impl Introspector {
             Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
             Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
         };
+        let asked_in = now.plus(asked_at.saturating_duration_since(began).as_secs());
         let now = moved_on(now, began);
         self.observer.resource(Kind::Introspection, &self.expected.name, Ok(()));
+        let mut fact = None;
         let judged = match answer {
             Answer::Active(answer) => {
+                fact = self.fact(&answer, asked_in);
                 self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
                 let missing_audience = self.settings.missing_audience;
                 ActiveToken::from_introspection(answer, ids, &self.expected, missing_audience, now).map(Arc::new)
@@ -219,8 +239,14 @@ impl Introspector {
             Ok(token) => {
                 token.cleared().note(generation);
                 self.remember(hash, token, asked_at, now);
+                if let Some(fact) = fact {
+                    self.share_fact(hash, token, fact, asked_at, now);
+                }
             }
             Err(refused) => {
+                if self.shares() {
+                    self.denied.insert(*hash, ());
+                }
                 self.active.invalidate(hash);
                 self.refused.insert(*hash, (with_short_names(refused), asked_at));
             }

@@ -8,6 +8,7 @@ use fapi::code::Code;
 use fapi::jose::keys::Algorithm;
 use fapi::jose::statement::StatementError;
 use fapi::rejection::Cause;
+use fapi::token::shared::SealKeys;
 use fapi::token::{AccessTokenForm, MissingAudience};
 use reqwest::Url;
 use rustls::pki_types::PrivateKeyDer;
@@ -413,5 +414,183 @@ async fn ms_int_10_an_endpoint_without_tls_or_none_is_waited_for_and_not_asked()
         tokio::time::timeout(DEADLINE, found).await.expect("it is looked for again");
         assert_eq!(ask(&introspector, "token", None).await, Err(Code::TokenInactive), "control");
         background.abort();
+    }
+}
+
+/// A store in memory, which does something before it says what it has, and never finishes a write if it is told so.
+struct Shelf {
+    entries: Mutex<HashMap<String, Vec<u8>>>,
+    before: Box<dyn Fn() + Send + Sync>,
+    hangs: bool,
+    writes: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl AnswerStore for Shelf {
+    fn name(&self) -> &str {
+        "shelf"
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("test:{name}")
+    }
+
+    async fn get(&self, key: &str, _: usize, _: Duration) -> Result<Vec<u8>, NotShared> {
+        (self.before)();
+        Ok(lock(&self.entries).get(key).cloned().unwrap_or_default())
+    }
+
+    async fn set(&self, key: &str, value: &[u8], _: Duration) -> Result<(), NotShared> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        lock(&self.entries).insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+}
+
+/// Has these share answers on a new shelf.
+fn shelf(introspectors: &[&Introspector], hangs: bool, before: impl Fn() + Send + Sync + 'static) -> Arc<Shelf> {
+    let (entries, writes) = (Mutex::default(), AtomicUsize::new(0));
+    let shelf = Arc::new(Shelf { entries, before: Box::new(before), hangs, writes });
+    for introspector in introspectors {
+        let basis = introspector.basis(None, &TrustAnchors::System);
+        let keys = SealKeys::new(&[[7; 32]]).unwrap();
+        introspector.share(Some(SharedAnswers::new(shelf.clone(), keys, basis)));
+    }
+    shelf
+}
+
+/// Two introspectors that ask the same issuer in the same way.
+fn pair() -> (AuthorizationServer, [Arc<Introspector>; 2]) {
+    let authority = Authority::new("issuer");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    server.keep_time(|| NOW.0);
+    let key = SigningKey::generate(KeyKind::Es256, "gateway");
+    let pair = [(); 2].map(|()| introspector(server.issuer(), &authority, &key, |_| {}));
+    server.register("gateway", ResourceServer::Key(key));
+    (server, pair)
+}
+
+async fn until(reached: impl Fn() -> bool) {
+    let waiting = async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, waiting).await.expect("it is reached");
+}
+
+#[tokio::test]
+async fn answers_that_a_store_does_not_take_are_bounded_and_nobody_waits_for_them() {
+    let (server, [introspector, _]) = pair();
+    let shelf = shelf(&[&introspector], true, || {});
+    const TOKENS: usize = 300;
+    for number in 0..TOKENS {
+        let token = server.issue(&server.token(NOW.0).claim("jti", number.to_string()));
+        assert_eq!(ask(&introspector, &token, None).await, Ok(()));
+    }
+    until(|| shelf.writes.load(Ordering::Relaxed) == 256).await;
+    assert_eq!((server.requests_to(PATH), introspector.entries()), (TOKENS, TOKENS as u64), "control");
+    assert!(nothing_is_left(&introspector));
+}
+
+#[tokio::test]
+async fn int_16_a_token_that_is_revoked_while_the_store_is_asked_is_not_taken_from_it() {
+    for revoked in [false, true] {
+        let (server, [one, other]) = pair();
+        let claims = server.token(NOW.0).claim("jti", "a");
+        let token = server.issue(&claims);
+        let revocations = other.revocations.clone();
+        let first = std::sync::atomic::AtomicBool::new(revoked);
+        let shelf = shelf(&[&one], false, || {});
+        assert_eq!(ask(&one, &token, None).await, Ok(()));
+        until(|| lock(&shelf.entries).len() == 1).await;
+        let shelf_of_other = self::shelf(&[&other], false, move || {
+            if first.swap(false, Ordering::Relaxed) {
+                let subject = fapi::revocation::Subject::Jti("a".into());
+                let (issued_until, expires_at) = (NOW, Some(NOW.plus(600)));
+                let revocation = fapi::revocation::Revocation { issuer: None, subject, issued_until, expires_at };
+                revocations.record(&[revocation], Duration::from_secs(60), 10, NOW).unwrap();
+            }
+        });
+        lock(&shelf_of_other.entries).clone_from(&lock(&shelf.entries));
+        assert_eq!(ask(&other, &token, None).await, Ok(()));
+        assert_eq!(server.requests_to(PATH), 1 + usize::from(revoked), "{revoked}");
+    }
+}
+
+#[test]
+fn int_10_int_17_everything_that_an_answer_depends_on_leads_to_another_place() {
+    let authority = Authority::new("issuer");
+    let key = SigningKey::generate(KeyKind::Es256, "gateway");
+    let usual = |adjust: fn(&mut Settings)| introspector("https://as.example", &authority, &key, adjust);
+    let given = TrustAnchors::Given(vec![authority.der().clone()]);
+    let basis = |introspector: &Introspector| introspector.basis(None, &given);
+    let same = basis(&usual(|_| {}));
+    // What changes neither the answer nor how it is read.
+    for adjust in [
+        |settings: &mut Settings| settings.cache.max_age = Duration::from_secs(60),
+        |settings: &mut Settings| settings.timeout = Duration::from_secs(1),
+        |settings: &mut Settings| settings.max_calls = 1,
+    ] {
+        assert_eq!(basis(&usual(adjust)), same);
+    }
+    let signed =
+        |audiences: &[&str]| Response::Jwt { audiences: audiences.iter().map(|name| (*name).into()).collect() };
+    let jwks_uri = Url::parse("https://as.example/jwks").unwrap();
+    let mut others = vec![
+        basis(&usual(|settings| settings.client_id = "other".into())),
+        basis(&usual(|settings| settings.missing_audience = MissingAudience::Accept)),
+        basis(&introspector("https://other.example", &authority, &key, |_| {})),
+        usual(|_| {}).basis(Some(&jwks_uri), &given),
+        usual(|_| {}).basis(None, &TrustAnchors::System),
+        usual(|_| {}).basis(None, &TrustAnchors::Given(vec![Authority::new("issuer").der().clone()])),
+    ];
+    for response in [signed(&["gateway"]), signed(&["gateway", "other"])] {
+        let introspector =
+            introspector("https://as.example", &authority, &key, |settings| settings.response = response);
+        others.push(basis(&introspector));
+    }
+    let expected = usual(|_| {}).expected.clone();
+    let listed =
+        fapi::token::Differences { scope_form: fapi::token::ScopeForm::List, ..fapi::token::Differences::NONE };
+    for expected in [
+        Expected { audiences: vec!["https://other.example".into()], ..expected.clone() },
+        Expected { algorithms: vec![Algorithm::Es256], ..expected.clone() },
+        Expected { form: AccessTokenForm::new(listed).unwrap(), ..expected },
+    ] {
+        let mut introspector = Arc::into_inner(usual(|_| {})).unwrap();
+        introspector.expected = expected;
+        others.push(basis(&introspector));
+    }
+    let mut introspector = Arc::into_inner(usual(|_| {})).unwrap();
+    let credential = authority.client("gateway");
+    introspector.settings.authentication =
+        Authentication::Certificate(credential.chain_der.clone(), credential.private_key());
+    others.extend([basis(&introspector), same]);
+    for (index, one) in others.iter().enumerate() {
+        assert!(!others[index + 1..].contains(one), "{index}");
+    }
+}
+
+#[tokio::test]
+async fn int_08_who_may_use_only_newer_answers_does_not_share_a_look_up_that_may_find_older_ones() {
+    for shares in [false, true] {
+        let (_server, [introspector, _]) = pair();
+        if shares {
+            shelf(&[&introspector], false, || {});
+        }
+        let (token, hash) = (PresentedToken::parse("opaque").unwrap(), hash("opaque"));
+        let joined =
+            |seconds| match introspector.join((token, &hash), Asker::Unknown, Duration::from_secs(seconds), NOW) {
+                Ok(Joined::Flight(flight)) => flight,
+                Ok(Joined::Known(_)) | Err(_) => panic!("nothing is known"),
+            };
+        let (one, strict, another) = (joined(30), joined(15), joined(30));
+        assert_eq!(!one.same_channel(&strict), shares);
+        assert!(strict.same_channel(&another), "control: the other way round it is shared");
+        until_nothing_is_left(&introspector).await;
     }
 }

@@ -20,6 +20,7 @@ mod load;
 mod questions;
 mod raw;
 mod routing;
+mod shared;
 mod signed;
 
 use std::time::Instant;

@@ -14,7 +14,9 @@ use fapi::rate_limit::By;
 use fapi::revocation::Kind;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
-use fapi_gateway::issuer::{CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome};
+use fapi_gateway::issuer::{
+    CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome, SharedOutcome, SharedWrite,
+};
 use fapi_gateway::resource::Resources;
 use fapi_gateway::store::guarantee::{Guarantee, Level};
 use fapi_gateway::telemetry::arrivals::Handshake;
@@ -371,6 +373,8 @@ fn every_metric() -> String {
     observer.token_cache("i", CacheOutcome::Hit);
     observer.jwks_refresh("i", RefreshOutcome::Success);
     observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
+    observer.shared_answer("i", SharedOutcome::Hit);
+    observer.shared_write("i", SharedWrite::Stored);
     let _ = metrics.replay("memory");
     let _ = metrics.store("s");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };

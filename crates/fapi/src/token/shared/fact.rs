@@ -68,7 +68,7 @@ pub fn kept_for(max_age: Duration, ago: Duration) -> Option<Duration> {
 }
 
 /// The size above which a fact is not shared.
-pub const MAX_FACT_BYTES: usize = 16 * 1024;
+pub const MAX_FACT_BYTES: usize = 8 * 1024;
 
 /// By how many seconds the clocks of two replicas may differ.
 const CLOCKS: u64 = 10;

@@ -33,10 +33,10 @@ impl Basis {
 pub struct Place(String);
 
 impl Place {
-    /// The place, below `prefix`, of what the issuer says at `endpoint` about a token.
-    pub fn new(prefix: &str, basis: &Basis, endpoint: &str, token: &TokenHash) -> Self {
+    /// The place of what the issuer says at `endpoint` about a token; `key` makes the key of a name in the store.
+    pub fn new(key: impl FnOnce(&str) -> String, basis: &Basis, endpoint: &str, token: &TokenHash) -> Self {
         let Basis(hash) = Basis::of(&[basis.as_bytes(), endpoint.as_bytes(), token.as_bytes()]);
-        Self(format!("{prefix}i:{}", URL_SAFE_NO_PAD.encode(hash)))
+        Self(key(&format!("i:{}", URL_SAFE_NO_PAD.encode(hash))))
     }
 
     /// Its text.
@@ -52,15 +52,16 @@ mod tests {
     #[test]
     fn int_10_atk_ca_02_each_part_leads_to_another_place() {
         const AT: &str = "https://as.example/introspect";
+        let key = |name: &str| format!("fapi:{name}");
         let [one, other] = ["token", "another token"].map(TokenHash::of_text);
         let basis = Basis::of(&[b"https://as.example", b"gateway"]);
-        let place = Place::new("fapi:", &basis, AT, &one);
+        let place = Place::new(key, &basis, AT, &one);
         assert_eq!(place.as_str().len(), "fapi:i:".len() + 43);
-        assert!(place == Place::new("fapi:", &basis, AT, &one)); // control
+        assert!(place == Place::new(key, &basis, AT, &one)); // control
         for another in [
-            Place::new("fapi:", &basis, AT, &other),
-            Place::new("fapi:", &basis, "https://as.example/other", &one),
-            Place::new("other:", &basis, AT, &one),
+            Place::new(key, &basis, AT, &other),
+            Place::new(key, &basis, "https://as.example/other", &one),
+            Place::new(|name| format!("other:{name}"), &basis, AT, &one),
         ] {
             assert!(place != another, "{}", another.as_str());
         }
@@ -71,7 +72,7 @@ mod tests {
             Basis::of(&[b"https://as.examplegateway"]),
             Basis::of(&[b"https://as.example", b"gateway", b""]),
         ] {
-            assert!(place != Place::new("fapi:", &another, AT, &one), "{another:?}");
+            assert!(place != Place::new(key, &another, AT, &one), "{another:?}");
         }
         assert!(!place.as_str().contains("token") && !place.as_str().contains(&one.id().to_string()));
     }

@@ -105,7 +105,12 @@ mod tests {
 
     fn place_below(prefix: &str, token: &str) -> Place {
         let basis = Basis::of(&[b"https://as.example"]);
-        Place::new(prefix, &basis, "https://as.example/introspect", &TokenHash::of_text(token))
+        Place::new(
+            |name| format!("{prefix}{name}"),
+            &basis,
+            "https://as.example/introspect",
+            &TokenHash::of_text(token),
+        )
     }
 
     #[test]
