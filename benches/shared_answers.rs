@@ -17,7 +17,7 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::issuer::introspection::AnswerStore;
 use fapi_gateway::resource::{Kind, Resources};
 use fapi_gateway::store::Store;
-use fapi_gateway::store::settings::Settings;
+use fapi_gateway::store::settings::{Address, Credentials, Servers, Settings};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -96,11 +96,9 @@ impl Drop for Redis {
 fn store(port: u16) -> Arc<Store> {
     let settings = Settings {
         name: "shared".into(),
-        host: "127.0.0.1".into(),
-        port,
+        servers: Servers::Single(Address { host: "127.0.0.1".into(), port }),
         tls: None,
-        username: None,
-        password: None,
+        credentials: Credentials::default(),
         database: 0,
         prefix: "bench:".into(),
         timeout: Duration::from_secs(1),
