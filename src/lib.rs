@@ -42,7 +42,7 @@
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
 //! servers, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
 //! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see, [`certificate`] judges the certificates of files,
-//! [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads that serve
+//! [`tls_client`] is the TLS to servers that the gateway calls, [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads that serve
 //! connections, and [`clock`] reads the time. [`config`] turns gateway.yaml into the types of the other modules;
 //! [`server`] builds a [`generation`] from it, which a reload replaces as a whole. [`commands`] is the command line.
 
@@ -63,5 +63,6 @@ pub mod server;
 pub mod store;
 mod sync;
 pub mod telemetry;
+pub mod tls_client;
 pub mod upstream;
 pub mod workers;

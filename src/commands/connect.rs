@@ -14,10 +14,11 @@ use tokio_rustls::TlsConnector;
 use crate::certificate::{Judgement, Purpose};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::issuer::http::{Client, Identity, client_config};
+use crate::issuer::http::Client;
 use crate::issuer::jwks::{KeySource, Location};
 use crate::issuer::metadata::Discovery;
-use crate::issuer::{self, Timing, TrustAnchors};
+use crate::issuer::{self, Timing};
+use crate::tls_client::{Identity, TrustAnchors, client_config};
 use crate::upstream::{self, Lookup, Protocol, ServerAddress, SystemLookup};
 
 /// How one thing that the gateway needs answered.

@@ -12,8 +12,9 @@ use super::jwks::{KeySource, Location};
 use super::metadata::Discovery;
 use super::observer::Observer;
 use super::revocations::Revocations;
-use super::settings::{IssuerError, Settings, Timing, TrustAnchors};
+use super::settings::{IssuerError, Settings, Timing};
 use crate::resource::Kind;
+use crate::tls_client::TrustAnchors;
 
 /// One running issuer.
 pub(super) struct Entry {

@@ -4,17 +4,13 @@
 //! proxy, limits on size and time. Does not parse the document.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use reqwest::{Url, redirect};
-use rustls::client::Resumption;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 
-use super::TrustAnchors;
+use crate::tls_client::{Identity, TlsClientError, TrustAnchors, client_config};
 
 /// The largest document that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -161,14 +157,6 @@ fn printable(byte: u8) -> char {
     if byte.is_ascii_graphic() || byte == b' ' { char::from(byte) } else { '?' }
 }
 
-/// The certificate that the gateway presents, and its key.
-pub struct Identity {
-    /// The certificate chain, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The key of the leaf.
-    pub key: PrivateKeyDer<'static>,
-}
-
 fn fault(error: &reqwest::Error, host: Box<str>) -> FetchError {
     if error.is_timeout() {
         FetchError::TimedOut { host }
@@ -191,18 +179,12 @@ pub struct Document {
 /// Why a client could not be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ClientError {
-    /// No anchor at all: no server could ever be trusted.
-    #[error("there are no trust anchors; the system has none, or trust_anchors is empty")]
-    NoAnchors,
     /// The introspection endpoint is neither configured nor discoverable.
     #[error("its introspection endpoint is neither configured nor discoverable; configure introspection.endpoint")]
     NoEndpoint,
-    /// An anchor that is not a certificate.
-    #[error("a trust anchor cannot be used: {0}")]
-    Anchor(rustls::Error),
-    /// rustls refused its settings.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsClientError),
     /// reqwest refused its settings.
     #[error("the HTTP client cannot be set up: {detail}")]
     Client {
@@ -272,46 +254,6 @@ pub enum FetchError {
 pub(super) fn host(url: &Url) -> Box<str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
-}
-
-/// The TLS of a client that trusts these anchors, and presents this certificate if it is asked for one; without ALPN.
-///
-/// # Errors
-/// [`ClientError`].
-pub fn client_config(anchors: &TrustAnchors, identity: Option<&Identity>) -> Result<ClientConfig, ClientError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(crate::connection::tls::provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_root_certificates(roots(anchors)?);
-    let mut config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
-    };
-    // A resumed handshake does not verify the server's certificate again.
-    config.resumption = Resumption::disabled();
-    Ok(config)
-}
-
-/// The certificates that may lead to a server.
-///
-/// # Errors
-/// [`ClientError`] when there is no anchor to trust.
-fn roots(anchors: &TrustAnchors) -> Result<RootCertStore, ClientError> {
-    let mut roots = RootCertStore::empty();
-    match anchors {
-        TrustAnchors::System => {
-            // One malformed certificate among the system's hundreds is no reason to trust none of them.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        TrustAnchors::Given(certificates) => {
-            for certificate in certificates {
-                roots.add(certificate.clone()).map_err(ClientError::Anchor)?;
-            }
-        }
-    }
-    if roots.is_empty() {
-        return Err(ClientError::NoAnchors);
-    }
-    Ok(roots)
 }
 
 /// Reads the whole body; fails as soon as it is known to be over the limit.

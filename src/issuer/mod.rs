@@ -43,7 +43,7 @@ use crate::resource::Kind;
 pub use self::entry::Unread;
 pub use self::error::ValidateError;
 pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome, SharedOutcome, SharedWrite};
-pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
+pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing};
 
 /// The configured issuers; an [`IssuerIndex`] is an index into them.
 pub struct Issuers {

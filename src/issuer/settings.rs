@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use fapi::token::Expected;
 use reqwest::Url;
-use rustls::pki_types::CertificateDer;
 
 use super::http::ClientError;
 use super::introspection;
 use super::metadata::NotDiscoverable;
+use crate::tls_client::TrustAnchors;
 
 /// One entry of `issuers` in gateway.yaml.
 #[derive(Clone, Debug)]
@@ -53,15 +53,6 @@ impl Default for JwksSettings {
     fn default() -> Self {
         Self { refresh_interval: Duration::from_secs(300), max_age: Duration::from_secs(24 * 60 * 60) }
     }
-}
-
-/// The certificate authorities that are trusted for calls to an issuer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TrustAnchors {
-    /// Those of the system.
-    System,
-    /// These and no others.
-    Given(Vec<CertificateDer<'static>>),
 }
 
 /// The section `token_cache` of gateway.yaml.

@@ -30,6 +30,7 @@ use super::jwks::RefreshError;
 use super::metadata::{MetadataError, NotDiscoverable};
 use super::*;
 use crate::telemetry::testing::Log;
+use crate::tls_client::{TlsClientError, TrustAnchors};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -503,11 +504,14 @@ async fn a_configured_jwks_uri_needs_no_metadata() {
     );
     assert_eq!(
         settings("", server.issuer(), TrustAnchors::Given(vec![])).err(),
-        Some(IssuerError::Client { issuer: issuer(), error: ClientError::NoAnchors })
+        Some(IssuerError::Client { issuer: issuer(), error: ClientError::Tls(TlsClientError::NoAnchors) })
     );
     let broken = TrustAnchors::Given(vec![CertificateDer::from(vec![0x30, 0x00])]);
     let broken = settings("", server.issuer(), broken).err();
-    assert!(matches!(broken, Some(IssuerError::Client { error: ClientError::Anchor(_), .. })), "{broken:?}");
+    assert!(
+        matches!(broken, Some(IssuerError::Client { error: ClientError::Tls(TlsClientError::Anchor(_)), .. })),
+        "{broken:?}"
+    );
 }
 
 // jwks.rs

@@ -16,7 +16,7 @@ use super::acknowledging::{Acknowledging, wait};
 use super::bounded::{Bounded, Expected};
 use super::connection::{ConnectError, REDIRECTION};
 use super::settings::{Address, Credentials, Password, Settings};
-use crate::issuer::http::client_config;
+use crate::tls_client::client_config;
 
 /// A connection to one server.
 pub(super) struct Link {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
-use crate::issuer::TrustAnchors;
-use crate::issuer::http::Identity;
+use crate::tls_client::{Identity, TrustAnchors};
 
 /// One entry of `stores` in gateway.yaml.
 pub struct Settings {

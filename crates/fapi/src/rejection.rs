@@ -23,7 +23,6 @@ use crate::rate_limit::{RateLimitFields, RateLimited};
 use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
 use crate::shadow::WouldDeny;
-use crate::step::Step;
 use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
@@ -330,11 +329,6 @@ impl Rejection {
     /// What is known of the request.
     pub const fn seen(&self) -> &Seen {
         &self.seen
-    }
-
-    /// The step that refused the request; `None` if it was refused beside the steps, or failed after them.
-    pub fn step(&self) -> Option<Step> {
-        Step::of(&self.cause, &self.seen)
     }
 
     /// The response of a gateway without metadata, in which refusals without a route are plain JSON.

@@ -1,7 +1,7 @@
 //! The steps that a request takes, for whoever asks at which one it was refused.
 
 use crate::policy::PolicyError;
-use crate::rejection::{Cause, Seen, ShareExceeded, Unavailable};
+use crate::rejection::{Cause, Rejection, ShareExceeded, Unavailable};
 
 /// A step of the line, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,10 +59,10 @@ impl Step {
         }
     }
 
-    /// The step that refuses with this error a request of which `seen` is known; `None` if no step does, as for faults of the
-    /// upstream and limits.
-    pub(crate) fn of(cause: &Cause, seen: &Seen) -> Option<Self> {
-        Some(match cause {
+    /// The step that refused a request; `None` if it was refused beside the steps, or failed after them.
+    pub fn of(rejection: &Rejection) -> Option<Self> {
+        let seen = rejection.seen();
+        Some(match rejection.cause() {
             Cause::Message(_) if seen.route.is_some() => Self::Route,
             Cause::Message(_) => Self::Message,
             Cause::Forwarded(_) => Self::Handshake,

@@ -99,7 +99,7 @@ impl<'a> Report<'a> {
         let nothing = Seen::default();
         let (last, seen) = match ended {
             Ended::Handshake(..) => (Step::Handshake, &nothing),
-            Ended::Refused(rejection) => (rejection.step().unwrap_or(Step::Message), rejection.seen()),
+            Ended::Refused(rejection) => (Step::of(rejection).unwrap_or(Step::Message), rejection.seen()),
             Ended::Described(_) => (Step::Route, &nothing),
             Ended::NoBody(seen) => (Step::Requirements, &**seen),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {

@@ -13,9 +13,9 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use crate::commands::INPUT_OUTPUT;
-use crate::issuer::TrustAnchors;
 use crate::issuer::http::Client;
 use crate::issuer::metadata::Discovery;
+use crate::tls_client::TrustAnchors;
 
 /// The entry of an issuer, and what the README says about it.
 pub(super) struct Proposal {

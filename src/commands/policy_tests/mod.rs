@@ -36,8 +36,8 @@ use crate::config::{Binding, Config, Decision, GivenToken, Known, PolicyTest, Vi
 use crate::connection::tls::{ClientCertificates, Demand};
 use crate::gateway::{Client, Verdict};
 use crate::generation::Generation;
-use crate::issuer::TrustAnchors;
 use crate::server;
+use crate::tls_client::TrustAnchors;
 
 /// Runs the tests of these files; the report, and whether every test holds.
 pub(super) fn run(files: &[PathBuf], config: Config) -> Result<(String, bool), Failure> {

@@ -16,6 +16,7 @@ use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
 use crate::issuer;
+use crate::tls_client::TrustAnchors;
 
 impl Build<'_> {
     pub(super) fn issuers(&mut self, file: &mut File, profile: Option<Profile>) -> Option<Vec<issuer::Settings>> {
@@ -118,10 +119,8 @@ impl Build<'_> {
         };
         let jwks = self.jwks(&at.key("jwks"), entry.jwks.get_or_insert_default());
         let trust_anchors = match entry.trust_anchors.as_deref() {
-            None => Some(issuer::TrustAnchors::System),
-            Some(paths) => {
-                self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(issuer::TrustAnchors::Given)
-            }
+            None => Some(TrustAnchors::System),
+            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given),
         };
         let (issuer, audiences, (algorithms, rs256), _) = (issuer?, audiences?, algorithms?, url?.ok()?);
         entry.name.get_or_insert_with(|| name.to_owned());

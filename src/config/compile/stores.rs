@@ -12,11 +12,10 @@ use super::{Build, NamedFiles};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File, StoreMode};
 use crate::config::scalar::FilePath;
-use crate::issuer::TrustAnchors;
-use crate::issuer::http::Identity;
 use crate::issuer::revocations::Sharing;
 use crate::resource::Kind;
 use crate::store::settings::{Address, Credentials, Password, Sentinels, Servers, Settings, TlsSettings};
+use crate::tls_client::{Identity, TrustAnchors};
 use crate::upstream::ServerAddress;
 
 impl Build<'_> {

@@ -8,14 +8,15 @@ use reqwest::Url;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::super::Timing;
 use super::super::http::{Client, ClientError};
 use super::super::metadata::{Discovery, NotDiscoverable, Sought};
 use super::super::schedule::random;
-use super::super::{Timing, TrustAnchors};
 use super::{Introspector, Settings, lock};
 use crate::clock::instant;
 use crate::resource::Kind;
 use crate::sync::Mutex;
+use crate::tls_client::TrustAnchors;
 
 /// Where the endpoint is.
 pub(super) enum Endpoint {

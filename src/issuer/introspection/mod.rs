@@ -44,10 +44,11 @@ use super::http::{Client, ClientError};
 use super::jwks::{KeySource, Reread};
 use super::memory::{Remembered, memory};
 use super::revocations::Revocations;
-use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, TrustAnchors, ValidateError};
+use super::{IntrospectionOutcome, JwksSettings, Observer, Shared, Timing, ValidateError};
 use crate::clock::instant;
 use crate::resource::Kind;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::tls_client::TrustAnchors;
 
 pub use self::places::{Asker, Room};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};

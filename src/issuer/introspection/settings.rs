@@ -9,9 +9,9 @@ use reqwest::Url;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::super::assertion::ClientKey;
-use super::super::http::Identity;
 use super::super::metadata::Sought;
 use super::places::Room;
+use crate::tls_client::Identity;
 
 /// The section `introspection` of an issuer in gateway.yaml.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,11 +17,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::super::{SharedOutcome, SharedWrite, TrustAnchors};
+use super::super::{SharedOutcome, SharedWrite};
 use super::fault::Complaint;
 use super::{Authentication, Introspector, Response, lock, moved_on};
 use crate::clock::instant;
 use crate::sync::Mutex;
+use crate::tls_client::TrustAnchors;
 
 /// A store in which replicas share answers; nothing of it is trusted.
 #[async_trait]

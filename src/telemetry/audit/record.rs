@@ -283,7 +283,7 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         decision,
         code,
         step: match &exchange.outcome {
-            Outcome::Reject(rejection) => rejection.step().map(Step::as_str),
+            Outcome::Reject(rejection) => Step::of(rejection).map(Step::as_str),
             Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Pending => None,
         },
         would_deny: seen.would_deny.as_ref().map(|would_deny| would_deny.code().as_str()),
