@@ -21,7 +21,7 @@ fn keys(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const AUDIT_KEYS: [&str; 32] = [
+const AUDIT_KEYS: [&str; 33] = [
     "time",
     "interaction_id",
     "trace_id",
@@ -35,6 +35,7 @@ const AUDIT_KEYS: [&str; 32] = [
     "route",
     "decision",
     "code",
+    "step",
     "detail",
     "would_deny",
     "issuer",
