@@ -6,7 +6,6 @@
 //! row the connection is given up, and only one that answers is taken into use again.
 
 mod acknowledging;
-mod answers;
 mod bounded;
 mod cluster;
 mod connection;

@@ -15,6 +15,7 @@ mod flight;
 mod places;
 mod settings;
 mod shared;
+mod store;
 #[cfg(test)]
 mod tests;
 

@@ -5,18 +5,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Value, cmd};
 
-use super::{NoAnswer, Store};
+use super::{AnswerStore, NotShared};
 use crate::clock::millis;
-use crate::issuer::introspection::{AnswerStore, NotShared};
+use crate::store::{NoAnswer, Store};
 
 #[async_trait]
 impl AnswerStore for Store {
     fn name(&self) -> &str {
-        &self.settings.name
+        &self.settings().name
     }
 
     fn key(&self, name: &str) -> String {
-        self.settings.key(name)
+        self.settings().key(name)
     }
 
     async fn get(&self, key: &str, most: usize, within: Duration) -> Result<Vec<u8>, NotShared> {
@@ -34,7 +34,7 @@ impl AnswerStore for Store {
         let mut question = cmd("SET");
         question.arg(key).arg(value).arg("PX").arg(millis(lifetime).max(1));
         let done = |answer: &Value| (*answer == Value::Okay).then_some(());
-        Ok(self.ask_aside((0, self.settings.timeout), &question, done).await?)
+        Ok(self.ask_aside((0, self.settings().timeout), &question, done).await?)
     }
 }
 
