@@ -45,7 +45,7 @@ impl Fact {
     }
 
     /// The longest time for which the issuer may have been asked ago, whichever of the two clocks is ahead; `None` if one of
-    /// them is further ahead than [`CLOCKS`].
+    /// them is further ahead than ten seconds.
     pub fn age_at(&self, now: UnixTime) -> Option<Duration> {
         let latest = now.plus(CLOCKS);
         (self.asked_at <= latest).then(|| {
