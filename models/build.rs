@@ -50,6 +50,7 @@ const SUBJECTS: &[Subject] = &[
             "issuer/introspection/mod.rs",
             "issuer/introspection/places.rs",
             "issuer/introspection/settings.rs",
+            "issuer/introspection/shared.rs",
             "issuer/memory.rs",
             "issuer/metadata.rs",
             "issuer/observer.rs",
@@ -87,8 +88,8 @@ const SUBJECTS: &[Subject] = &[
         mod settings;
 
         pub use self::error::ValidateError;
-        pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome};
-        pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing, TrustAnchors};
+        pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome, SharedOutcome, SharedWrite};
+        pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing};
 
         pub struct Shared {
             pub timing: Timing,

@@ -107,6 +107,7 @@ const FAULTS: &[Fault] = &[
         instead_of: "        let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(hash)
             && flight.began.elapsed() <= max_age
+            && flight.max_age <= max_age
         {
             return Ok(Joined::Flight(flight.outcome.clone()));
         }
@@ -120,6 +121,7 @@ const FAULTS: &[Fault] = &[
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(hash)
             && flight.began.elapsed() <= max_age
+            && flight.max_age <= max_age
         {
             return Ok(Joined::Flight(flight.outcome.clone()));
         }\n",
@@ -128,7 +130,11 @@ const FAULTS: &[Fault] = &[
         name: "flight_ended_before_its_result_is_cached",
         subject: "issuer",
         file: "issuer/introspection/flight.rs",
-        instead_of: "            let outcome = landing.introspector.ask(&token, (&landing.hash, ids), &landing.place, now).await;
+        instead_of: "            let Landing { introspector, hash, place, .. } = &landing;
+            let outcome = match introspector.shared((hash, ids), max_age, now).await {
+                Some(token) => Ok(token),
+                None => introspector.ask(&token, (hash, ids), place, now).await,
+            };
             drop(landing);\n",
         code: "            let (introspector, hash) = (landing.introspector.clone(), landing.hash);
             drop(landing);

@@ -16,6 +16,7 @@ pub mod connection;
 pub mod resource;
 pub mod sync;
 pub mod time;
+pub mod tls_client;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -18,6 +18,7 @@ mod offline;
 pub mod revocations;
 mod schedule;
 mod settings;
+mod stored_answers;
 
 #[cfg(test)]
 mod tests;

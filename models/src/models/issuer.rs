@@ -21,7 +21,8 @@ use shuttle::thread;
 use super::http::{Issuer, is_played_by};
 use super::introspection::{self, Asker, Authentication, Introspector, Room};
 use super::revocations::Revocations;
-use super::{JwksSettings, Shared, Timing, TrustAnchors, ValidateError};
+use super::{JwksSettings, Shared, Timing, ValidateError};
+use crate::tls_client::TrustAnchors;
 
 /// Whoever presents a token after it was revoked is refused, although others asked about it before and meanwhile, and
 /// the issuer's response from before the revocation arrives after it.

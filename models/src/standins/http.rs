@@ -8,9 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use reqwest::Url;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::TrustAnchors;
+use crate::tls_client::{Identity, TrustAnchors};
 
 /// Calls the issuer of the scene.
 pub struct Client;
@@ -59,11 +58,6 @@ impl Client {
         let issuer = ISSUER.with_borrow(Clone::clone).expect("the scene has an issuer");
         Ok(issuer.answer(form()?).await)
     }
-}
-
-pub struct Identity {
-    pub chain: Vec<CertificateDer<'static>>,
-    pub key: PrivateKeyDer<'static>,
 }
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

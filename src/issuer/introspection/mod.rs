@@ -15,7 +15,6 @@ mod flight;
 mod places;
 mod settings;
 mod shared;
-mod store;
 #[cfg(test)]
 mod tests;
 

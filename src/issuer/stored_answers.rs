@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Value, cmd};
 
-use super::{AnswerStore, NotShared};
+use super::introspection::{AnswerStore, NotShared};
 use crate::clock::millis;
 use crate::store::{NoAnswer, Store};
 
