@@ -216,7 +216,12 @@ pub fn detached(mut config: Config, clock: Clock) -> Result<(Generation, Arc<Res
         lookup: Arc::new(SystemLookup),
         clock,
     };
+    // Nobody keeps a connection to a store, so that none would ever answer.
+    config.replay_store = None;
+    config.replay_alone = Vec::new();
+    config.rate_limits_store = None;
     config.shared_revocations = None;
+    config.stores.clear();
     Ok((build(config, &shared, UnixTime(0), None)?, shared.resources))
 }
 

@@ -330,6 +330,25 @@ fn proofs_are_judged_for_the_call_the_token_and_the_time() {
 }
 
 #[test]
+fn what_replicas_share_in_a_store_is_left_out() {
+    let explained = |sections: &str| {
+        let offline = Offline::with(|scene| scene.replace("upstreams:\n", &format!("{sections}upstreams:\n")));
+        let key = SigningKey::generate(KeyKind::Es256, "dpop");
+        let token = offline.token().bound_to_key(key.thumbprint()).sign(&offline.issuer_key);
+        let proof = sandbox::tokens::Proof::new("GET", &format!("{ORIGIN}/accounts"), sandbox::now()).for_token(&token);
+        offline.folder.write("proof", &remember(proof.sign(&key)));
+        offline.explain(&token, &["--proof", "proof", "--request", &format!("GET {ORIGIN}/accounts")])
+    };
+    explained("").assert(0, "ok"); // control
+    let stores = "stores: { shared: { servers: [\"redis://127.0.0.1:9\"] } }\n";
+    for shared in
+        ["replay: { store: shared }\n", "revocations: { store: shared }\n", "rate_limits: { store: shared }\n"]
+    {
+        explained(&format!("{stores}{shared}")).assert(0, "ok");
+    }
+}
+
+#[test]
 fn what_is_seen_of_a_token_has_the_names_that_its_issuer_uses() {
     let seen = |section: &str| {
         let offline = Offline::with(|scene| scene.replace("tokens: jwt", &format!("tokens: jwt{section}")));

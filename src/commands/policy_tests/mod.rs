@@ -132,10 +132,6 @@ impl Stage {
         let hosts = listeners.into_iter().flat_map(|listener| listener.hosts).collect();
         config.admin = None;
         config.upstreams.clear();
-        config.replay_store = None;
-        config.rate_limits_store = None;
-        config.replay_alone = Vec::new();
-        config.stores.clear();
         // The clock of the tests stands still, and all of them are by one client.
         config.rate_limits.routes.clear();
         for issuer in &mut config.issuers {
