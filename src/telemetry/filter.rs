@@ -92,7 +92,7 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 20] = [
     "admin",
     "certificate",
     "clock",
@@ -110,6 +110,7 @@ const PARTS: [&str; 19] = [
     "store",
     "sync",
     "telemetry",
+    "tls_client",
     "upstream",
     "workers",
 ];
