@@ -78,7 +78,7 @@ impl Redis {
 
     /// Starts a server, or a sentinel, with this configuration and these files beside it, for which `{folder}` stands in the
     /// configuration. It listens at a port for `redis-cli`, as the user `admin`, and at [`Redis::tls_port`].
-    pub fn configured(role: Role, config: &str, files: &[(&str, &str)]) -> Self {
+    pub fn configured(role: Role, config: &str, files: &[(&str, String)]) -> Self {
         let folder = Folder::new();
         for (name, text) in files {
             folder.write(name, text);

@@ -8,11 +8,10 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::replicas::{Replicas, at, shared, unavailable};
+use super::replicas::{Replicas, at, seen_over_tls, shared, unavailable};
 use super::{ok, refused};
-use crate::support::client::Client;
 use crate::support::redis::Redis;
-use crate::support::{DEADLINE, ORIGIN, Running, Scene, World};
+use crate::support::{DEADLINE, Running, Scene, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_slow_is_waited_for_and_one_that_is_slower_than_its_timeout_is_not() {
@@ -45,20 +44,10 @@ async fn a_store_whose_certificate_has_expired_is_not_used() {
         };
         let redis = Redis::start_with_tls(&world.authority, &certificate);
         let identity = world.authority.client("gateway");
-        let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
-        let tls = ", tls: { trust_anchors: [ca.pem], certificate: id.pem, private_key: id-key.pem }";
-        let scene = shared(scene, &format!("rediss://localhost:{}", redis.port()), tls)
-            .file("id.pem", &identity.certificate_pem())
-            .file("id-key.pem", &identity.key_pem());
-        let gateway = Running::start(scene, &world.clock).await;
-        gateway.ready().await;
-        world.clock.advance(30);
-        let holder = world.holder();
-        let request = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
-        let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN);
-        let record = gateway.record_of(&client.send(request).await.unwrap());
-        let seen = record["detail"].as_str().unwrap_or_else(|| record["code"].as_str().unwrap());
-        assert!(seen.contains(expected), "{expired}: {record}");
+        let server = format!("rediss://localhost:{}", redis.port());
+        let tls = "trust_anchors: [ca.pem], certificate: id.pem, private_key: id-key.pem";
+        let seen = seen_over_tls(&world, &identity, &server, tls).await;
+        assert!(seen.contains(expected), "{expired}: {seen}");
     }
 }
 

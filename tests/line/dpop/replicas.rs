@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sandbox::pki::Credential;
 use sandbox::tokens::Proof;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -340,6 +341,23 @@ async fn a_reload_that_takes_the_store_away_makes_the_guarantee_local_and_forget
     assert_eq!(status["guarantees"], serde_json::json!([{ "name": "replay", "level": "local" }]));
 }
 
+/// What the audit says of a call with a proof to a gateway that calls its store with TLS as `tls` says: the detail, or else the
+/// code.
+pub(super) async fn seen_over_tls(world: &World, identity: &Credential, server: &str, tls: &str) -> String {
+    let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+    let scene = shared(scene, server, &format!(", tls: {{ {tls} }}"))
+        .file("id.pem", &identity.certificate_pem())
+        .file("id-key.pem", &identity.key_pem());
+    let gateway = Running::start(scene, &world.clock).await;
+    gateway.ready().await;
+    world.clock.advance(30);
+    let holder = world.holder();
+    let request = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
+    let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN);
+    let record = gateway.record_of(&client.send(request).await.unwrap());
+    record["detail"].as_str().unwrap_or_else(|| record["code"].as_str().unwrap()).to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_to_the_store_shows_a_certificate_and_wants_the_right_name() {
     let world = World::start().await;
@@ -352,19 +370,8 @@ async fn tls_to_the_store_shows_a_certificate_and_wants_the_right_name() {
         ("localhost", "", "the store `shared`"),
     ] {
         let server = format!("rediss://{host}:{}", redis.port());
-        let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
-        let scene = shared(scene, &server, &format!(", tls: {{ trust_anchors: [ca.pem]{more} }}"))
-            .file("id.pem", &identity.certificate_pem())
-            .file("id-key.pem", &identity.key_pem());
-        let gateway = Running::start(scene, &world.clock).await;
-        gateway.ready().await;
-        world.clock.advance(30);
-        let holder = world.holder();
-        let request = holder.request("/accounts", &holder.proof("/accounts", world.clock.now()));
-        let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN);
-        let record = gateway.record_of(&client.send(request).await.unwrap());
-        let seen = record["detail"].as_str().unwrap_or_else(|| record["code"].as_str().unwrap());
-        assert!(seen.contains(expected), "{host}{more}: {record}");
+        let seen = seen_over_tls(&world, &identity, &server, &format!("trust_anchors: [ca.pem]{more}")).await;
+        assert!(seen.contains(expected), "{host}{more}: {seen}");
     }
 }
 
@@ -373,8 +380,7 @@ async fn the_example_of_a_server_alone_is_one_that_replicas_use() {
     let world = World::start().await;
     let server = world.authority.server(&["localhost"]);
     let users = example(include_str!("../../../deploy/redis/users.acl")) + sentinel::ADMIN;
-    let (chain, key) = (server.certificate_pem(), server.key_pem());
-    let files = [("tls.crt", &*chain), ("tls.key", &key), ("users.acl", &users)];
+    let files = [("tls.crt", server.certificate_pem()), ("tls.key", server.key_pem()), ("users.acl", users)];
     let config = example(include_str!("../../../deploy/redis/redis.conf"));
     let redis = Redis::configured(Role::Server, &config, &files);
     let server = format!("rediss://localhost:{}", redis.tls_port());

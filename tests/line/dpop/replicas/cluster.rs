@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::sentinel::{ADMIN, LONG, until};
+use super::sentinel::{ADMIN, CLIENTS, LONG, files, until};
 use super::*;
 use crate::support::client::now;
 
@@ -16,20 +16,9 @@ struct Cluster {
 impl Cluster {
     /// Starts it, and waits until all servers say that it is in order.
     async fn start(world: &World) -> Self {
-        let (servers, clients) = (world.authority.server(&["127.0.0.1"]), world.authority.client("redis"));
-        let (ca, chain, key) = (world.authority.pem(), servers.certificate_pem(), servers.key_pem());
-        let (client, client_key) = (clients.certificate_pem(), clients.key_pem());
         let users = example(include_str!("../../../../deploy/redis/cluster/users.acl")) + ADMIN;
-        let files = [
-            ("ca.crt", &*ca),
-            ("tls.crt", &chain),
-            ("tls.key", &key),
-            ("client.crt", &client),
-            ("client.key", &client_key),
-            ("users.acl", &users),
-        ];
-        let clients = "\ntls-client-cert-file {folder}/client.crt\ntls-client-key-file {folder}/client.key\n";
-        let config = example(include_str!("../../../../deploy/redis/cluster/redis.conf")) + clients;
+        let files = files(world, "127.0.0.1", users);
+        let config = example(include_str!("../../../../deploy/redis/cluster/redis.conf")) + CLIENTS;
         let servers: Vec<Redis> = (0..4).map(|_| Redis::configured(Role::Server, &config, &files)).collect();
         for (server, slots) in servers.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
             assert_eq!(server.cli(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]), "OK");
@@ -126,6 +115,29 @@ async fn known_by_the_other(replicas: &Replicas, proofs: &[String]) {
     }
 }
 
+/// New proofs pass once each, as soon as the log is older than they are.
+async fn all_is_well_again(replicas: &Replicas) {
+    for gateway in replicas.gateways() {
+        replicas.until_older(gateway).await;
+    }
+    assert_eq!(both(replicas, &proofs(replicas, 20)).await, 0);
+}
+
+/// A cluster whose keys move from the first server to the second, and five proofs that have passed at the first gateway since.
+async fn with_moving_keys() -> (Cluster, Replicas, Vec<String>) {
+    let world = World::start().await;
+    let cluster = Cluster::start(&world).await;
+    let replicas = Replicas::in_world(world, &cluster.addresses(), CLUSTER).await;
+    let (first, second) = (cluster.id(0), cluster.id(1));
+    cluster.set_slot(1, &["IMPORTING", &first]);
+    cluster.set_slot(0, &["MIGRATING", &second]);
+    let used = proofs(&replicas, 5);
+    for proof in &used {
+        assert_eq!(replicas.judge(replicas.gateways()[0], proof).await, ok());
+    }
+    (cluster, replicas, used)
+}
+
 fn proofs(replicas: &Replicas, count: usize) -> Vec<String> {
     (0..count).map(|_| replicas.proof().sign(&replicas.holder.key)).collect()
 }
@@ -164,25 +176,13 @@ async fn dpop_40_a_proof_passes_once_while_its_keys_move_in_a_cluster_and_none_i
     for proof in &before[15..] {
         assert_eq!(replicas.judge(other, proof).await, refused("dpop_nonce_required"));
     }
-    for gateway in [one, other] {
-        replicas.until_older(gateway).await;
-    }
-    assert_eq!(both(&replicas, &proofs(&replicas, 20)).await, 0);
+    all_is_well_again(&replicas).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_40_a_server_that_restarts_while_keys_move_to_it_makes_older_proofs_need_a_nonce() {
-    let world = World::start().await;
-    let mut cluster = Cluster::start(&world).await;
-    let replicas = Replicas::in_world(world, &cluster.addresses(), CLUSTER).await;
-    let [one, other] = replicas.gateways();
-    let (first, second) = (cluster.id(0), cluster.id(1));
-    cluster.set_slot(1, &["IMPORTING", &first]);
-    cluster.set_slot(0, &["MIGRATING", &second]);
-    let used = proofs(&replicas, 5);
-    for proof in &used {
-        assert_eq!(replicas.judge(one, proof).await, ok());
-    }
+    let (mut cluster, replicas, used) = with_moving_keys().await;
+    let [_, other] = replicas.gateways();
     assert!(cluster.servers[1].cli(&["DBSIZE"]).parse::<u32>().unwrap() >= 5, "control: they went there");
     cluster.servers[1].start_again();
     // The second gateway learns of it from the first, which was connected to it.
@@ -190,25 +190,13 @@ async fn dpop_40_a_server_that_restarts_while_keys_move_to_it_makes_older_proofs
     for proof in &used {
         assert_ne!(replicas.judge(other, proof).await, ok());
     }
-    for gateway in [one, other] {
-        replicas.until_older(gateway).await;
-    }
-    assert_eq!(both(&replicas, &proofs(&replicas, 20)).await, 0);
+    all_is_well_again(&replicas).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_40_a_move_of_keys_that_is_given_up_makes_older_proofs_need_a_nonce() {
-    let world = World::start().await;
-    let cluster = Cluster::start(&world).await;
-    let replicas = Replicas::in_world(world, &cluster.addresses(), CLUSTER).await;
-    let [one, other] = replicas.gateways();
-    let (first, second) = (cluster.id(0), cluster.id(1));
-    cluster.set_slot(1, &["IMPORTING", &first]);
-    cluster.set_slot(0, &["MIGRATING", &second]);
-    let used = proofs(&replicas, 5);
-    for proof in &used {
-        assert_eq!(replicas.judge(one, proof).await, ok());
-    }
+    let (cluster, replicas, used) = with_moving_keys().await;
+    let [_, other] = replicas.gateways();
     cluster.set_slot(0, &["STABLE"]);
     cluster.set_slot(1, &["STABLE"]);
     // The first server has none of these.
@@ -216,10 +204,7 @@ async fn dpop_40_a_move_of_keys_that_is_given_up_makes_older_proofs_need_a_nonce
     for proof in &used {
         assert_eq!(replicas.judge(other, proof).await, refused("dpop_nonce_required"));
     }
-    for gateway in [one, other] {
-        replicas.until_older(gateway).await;
-    }
-    assert_eq!(both(&replicas, &proofs(&replicas, 20)).await, 0);
+    all_is_well_again(&replicas).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,10 +222,7 @@ async fn dpop_40_after_a_server_of_a_cluster_dies_its_replica_is_used_and_older_
         replicas.until_within(LONG, gateway, &refused("dpop_nonce_required")).await;
         assert_ne!(replicas.judge(gateway, &used).await, ok());
     }
-    for gateway in [one, other] {
-        replicas.until_older(gateway).await;
-    }
-    assert_eq!(both(&replicas, &proofs(&replicas, 20)).await, 0);
+    all_is_well_again(&replicas).await;
     // Another that has none of the keys.
     cluster.servers[2].kill();
     let keys = cluster.servers[3].cli(&["--raw", "KEYS", "*"]);

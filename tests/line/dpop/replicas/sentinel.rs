@@ -17,27 +17,32 @@ pub(super) fn example(text: &str) -> String {
     text.replace("/etc/redis/tls/", "{folder}/").replace("/etc/redis/users/", "{folder}/")
 }
 
+/// What a server is started with beside its configuration: certificates of this name, and users.
+pub(super) fn files(world: &World, name: &str, users: String) -> [(&'static str, String); 6] {
+    let (server, client) = (world.authority.server(&[name]), world.authority.client("redis"));
+    [
+        ("ca.crt", world.authority.pem()),
+        ("tls.crt", server.certificate_pem()),
+        ("tls.key", server.key_pem()),
+        ("client.crt", client.certificate_pem()),
+        ("client.key", client.key_pem()),
+        ("users.acl", users),
+    ]
+}
+
+/// Servers call each other with another certificate, since those of the tests are for one use each.
+pub(super) const CLIENTS: &str =
+    "\ntls-client-cert-file {folder}/client.crt\ntls-client-key-file {folder}/client.key\n";
+
 impl Group {
     /// Starts all of them, and waits until the sentinels know each other and all servers.
     async fn start(world: &World) -> Self {
-        let (servers, clients) = (world.authority.server(&["localhost"]), world.authority.client("redis"));
         let users = example(include_str!("../../../../deploy/redis/sentinel/users.acl")) + ADMIN;
-        let (ca, chain, key) = (world.authority.pem(), servers.certificate_pem(), servers.key_pem());
-        let (client, client_key) = (clients.certificate_pem(), clients.key_pem());
-        let files = [
-            ("ca.crt", &*ca),
-            ("tls.crt", &chain),
-            ("tls.key", &key),
-            ("client.crt", &client),
-            ("client.key", &client_key),
-            ("users.acl", &users),
-        ];
-        // The test's certificates are for one use each.
-        let clients = "\ntls-client-cert-file {folder}/client.crt\ntls-client-key-file {folder}/client.key\n";
-        // Nor may a machine that does much else end connections.
+        let files = files(world, "localhost", users);
+        // A machine that does much else may not end connections.
         let config = example(include_str!("../../../../deploy/redis/sentinel/redis.conf"))
             .replace("min-replicas-max-lag 2", "min-replicas-max-lag 10")
-            + clients;
+            + CLIENTS;
         let mut servers = vec![Redis::configured(Role::Server, &config, &files)];
         let primary = servers[0].tls_port();
         for _ in 0..2 {
@@ -48,7 +53,7 @@ impl Group {
         let config = example(include_str!("../../../../deploy/redis/sentinel/sentinel.conf"))
             .replace("127.0.0.1 6379", &format!("127.0.0.1 {primary}"))
             .replace("down-after-milliseconds gateway 2000", "down-after-milliseconds gateway 500")
-            + clients
+            + CLIENTS
             + ADMIN;
         let sentinels: Vec<Redis> = (0..3).map(|_| Redis::configured(Role::Sentinel, &config, &files)).collect();
         let group = Self { servers, sentinels };
