@@ -53,6 +53,8 @@ pub struct Admin {
     pub clock: Clock,
     /// Who can reach the listener.
     pub entrance: Entrance,
+    /// Whether clients are served: not before names and stores were asked for the first time, or waited for in vain.
+    pub serves: Arc<AtomicBool>,
     /// Whether the replay log was once old enough for proofs without nonces. A reload that restarts it does not make the
     /// gateway unready.
     pub replay_log_known: AtomicBool,

@@ -16,6 +16,7 @@ use crate::store::guarantee::{Guarantee, Level};
 /// Why the gateway is not ready.
 pub(super) enum Reason {
     Draining,
+    Starting,
     Missing(Missing),
     Audit,
     ReplayLog,
@@ -50,6 +51,7 @@ impl Admin {
         let mut reasons: Vec<Reason> = generation.awaited().into_iter().map(Reason::Missing).collect();
         reasons.extend((!generation.on_overflow.is_ready(&self.audit)).then_some(Reason::Audit));
         reasons.extend((!self.replay_log_is_old_enough()).then_some(Reason::ReplayLog));
+        reasons.extend((!self.serves.load(Ordering::Acquire)).then_some(Reason::Starting));
         reasons
     }
 
@@ -69,6 +71,7 @@ impl Reason {
         let of = |reason: &str, kind: &str, name: &Arc<str>| json!({ "reason": reason, kind: &**name, "text": text });
         match self {
             Self::Draining => json!({ "reason": "draining", "text": text }),
+            Self::Starting => json!({ "reason": "starting", "text": text }),
             Self::Missing(Missing::Keys(issuer)) => of("keys", "issuer", issuer),
             Self::Missing(Missing::IntrospectionEndpoint(issuer)) => of("introspection_endpoint", "issuer", issuer),
             Self::Missing(Missing::Address(upstream)) => of("address", "upstream", upstream),
@@ -83,6 +86,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Draining => f.write_str("draining"),
+            Self::Starting => f.write_str("starting"),
             Self::Missing(missing) => write!(f, "waiting for {missing}"),
             Self::Audit => f.write_str("the audit cannot be written"),
             Self::ReplayLog => f.write_str("waiting until the replay log knows every use of a proof"),

@@ -303,7 +303,9 @@ impl Bound {
             guarantees,
             listeners: bound,
         };
+        let serves = Arc::new(AtomicBool::new(false));
         let reloader = Reloader {
+            serves: serves.clone(),
             announcement: Arc::new(announcement),
             generation: generation.clone(),
             shared,
@@ -338,6 +340,7 @@ impl Bound {
                 drain,
                 clock,
                 entrance,
+                serves,
                 replay_log_known,
             };
             let outlives = admin_end.subscribe();

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -35,6 +35,8 @@ use crate::telemetry::logging;
 /// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
 /// changed.
 pub(super) struct Reloader {
+    /// Becomes true when clients are served.
+    pub(super) serves: Arc<AtomicBool>,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) shared: Shared,
     pub(super) addresses: Vec<SocketAddr>,
@@ -328,6 +330,7 @@ impl BackgroundService for Reloader {
                 tokio::time::sleep(LEVELS_LOOKED_AT).await;
             }
         });
+        self.serves.store(true, Ordering::Release);
         ready.notify_ready();
         let mut said = String::new();
         loop {

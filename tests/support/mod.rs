@@ -431,7 +431,9 @@ impl Running {
             loop {
                 match self.admin("/readyz").await {
                     (200, _) => return,
-                    (503, body) if body.starts_with("waiting until the replay log") => return,
+                    (503, body) if body.trim_end() == "waiting until the replay log knows every use of a proof" => {
+                        return;
+                    }
                     _ => tokio::task::yield_now().await,
                 }
             }

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 
 use super::replicas::{Replicas, at, seen_over_tls, shared, unavailable};
 use super::{ok, refused};
+use crate::support::client::Client;
 use crate::support::redis::Redis;
-use crate::support::{DEADLINE, Running, Scene, World};
+use crate::support::{DEADLINE, ORIGIN, Running, Scene, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_slow_is_waited_for_and_one_that_is_slower_than_its_timeout_is_not() {
@@ -189,4 +190,21 @@ async fn an_answer_that_comes_too_late_or_twice_is_not_taken_for_that_to_another
     });
     assert_eq!(judged.0, refused("dpop_replayed"));
     assert!(timeout(Duration::ZERO, questions.recv()).await.is_err(), "nothing is asked twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_waits_for_its_store_is_ready_when_it_serves_clients_and_not_before() {
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = at(silent.local_addr().unwrap().port());
+    let world = World::start().await;
+    let scene = Scene::new(&world.authority, world.issuer.issuer(), world.accounts.address());
+    let gateway = Running::start(shared(scene, &server, ""), &world.clock).await;
+    let (status, said) = gateway.admin("/readyz").await;
+    assert_eq!((status, said.lines().last()), (503, Some("starting")), "{said}");
+    gateway.ready().await;
+    // Tokens that are bound to a certificate need no store.
+    let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN).certificate(&world.c1);
+    let response = client.send(world.request()).await.expect("the gateway answers");
+    assert_eq!(response.status(), 200);
 }
