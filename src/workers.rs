@@ -63,6 +63,11 @@ impl Workers {
         }
     }
 
+    /// Where a task runs that connections wait for: beside them, so that neither wakes another thread if there is one only.
+    pub fn beside(&self, number: usize) -> Option<&Handle> {
+        self.0.get(number.checked_rem(self.0.len())?).map(|worker| &worker.runtime)
+    }
+
     /// How far each of the threads has come.
     pub fn metrics(&self) -> Vec<RuntimeMetrics> {
         self.0.iter().map(|worker| worker.runtime.metrics()).collect()

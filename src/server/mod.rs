@@ -309,6 +309,7 @@ impl Bound {
             announcement: Arc::new(announcement),
             generation: generation.clone(),
             shared,
+            workers: workers.clone(),
             addresses,
             control: control.clone(),
             audit: audit.sender(),

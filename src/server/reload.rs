@@ -31,6 +31,7 @@ use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::filter::Filter;
 use crate::telemetry::lines::{Output, Recent};
 use crate::telemetry::logging;
+use crate::workers::Workers;
 
 /// Keeps the generation's keys and addresses up to date, and replaces the generation on request or when its files have
 /// changed.
@@ -39,6 +40,7 @@ pub(super) struct Reloader {
     pub(super) serves: Arc<AtomicBool>,
     pub(super) generation: Arc<ArcSwap<Generation>>,
     pub(super) shared: Shared,
+    pub(super) workers: Arc<Workers>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) control: Control,
     pub(super) audit: AuditSender,
@@ -154,7 +156,7 @@ impl Changes {
 
 impl Reloader {
     /// Starts the background work of one generation; it stops when the returned set is dropped.
-    async fn spawn_background(generation: &Generation) -> JoinSet<()> {
+    async fn spawn_background(&self, generation: &Generation) -> JoinSet<()> {
         let mut work = JoinSet::new();
         let mut first = JoinSet::new();
         for upstream in &generation.upstreams {
@@ -167,10 +169,15 @@ impl Reloader {
                 upstream.keep_fresh().await;
             });
         }
-        for store in &generation.stores {
+        for (number, store) in generation.stores.iter().enumerate() {
             let (store, once) = (store.clone(), store.clone());
             first.spawn(async move { once.connected().await });
-            work.spawn(async move { store.keep().await });
+            let keeping = async move { store.keep().await };
+            // From another thread, each question would cost a change of threads and its answer a second one.
+            match self.workers.beside(number) {
+                Some(handle) => work.spawn_on(keeping, handle),
+                None => work.spawn(keeping),
+            };
         }
         if let Some(exchange) = generation.gateway.rate_limits.as_ref().and_then(RateLimits::exchange) {
             work.spawn(exchange.clone().keep());
@@ -255,7 +262,7 @@ impl Reloader {
         let new = build(config, &self.shared, now(), Some(&self.generation.load()))
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
         let new = Arc::new(new);
-        let work = Self::spawn_background(&new).await;
+        let work = self.spawn_background(&new).await;
         // The first tokens of a new issuer need its keys. An issuer that is down must not keep certificates and
         // revocation lists from coming into force: each that the reload changes is asked once, for a short time.
         let settled = async {
@@ -310,7 +317,7 @@ impl BackgroundService for Reloader {
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         let Sources { files, interval, audit, log, .. } = &self.sources;
         let changes = Changes { watch: Watch::new(files), files: files.clone(), interval: *interval, passing: false };
-        let work = Self::spawn_background(&self.generation.load_full()).await;
+        let work = self.spawn_background(&self.generation.load_full()).await;
         let mut state = ReloadState { work, audit: audit.clone(), filter: log.filter.clone(), changes };
         let (expirations, metrics, clock) =
             (self.expirations.clone(), self.shared.metrics.clone(), self.shared.clock.clone());
