@@ -163,15 +163,17 @@ impl Issuers {
         }
     }
 
-    /// The token and its issuer, if it was verified with the current keys or introspected recently. Looks twice at most,
-    /// however many issuers are accepted: of those, at most one is asked about its tokens.
+    /// The token and its issuer, if it was verified with the current keys or introspected recently. Looks once in each of two
+    /// caches at most, however many issuers are accepted: of those, at most one is asked about its tokens.
     fn remembered(
         &self,
         accepted: &[IssuerIndex],
         hash: &TokenHash,
         max_age: Option<Duration>,
     ) -> Result<Option<(&Entry, Arc<ActiveToken>)>, ValidateError> {
-        if let Some((entry, token)) = self.verified(self.accepted(accepted), hash) {
+        if self.accepts_jwts(accepted)
+            && let Some((entry, token)) = self.verified(self.accepted(accepted), hash)
+        {
             return Ok(Some((entry, self.unrevoked(token)?)));
         }
         let introspected = self.accepted(accepted).find_map(|entry| match &entry.judge {
