@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::edge::hostile::wire::{Fate, Frames};
 use crate::support::client::Client;
 use crate::support::program::Program;
+use crate::support::redis::Redis;
 use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, http_client};
 
@@ -173,6 +174,27 @@ async fn one_line_says_that_it_is_ready_and_what_is_in_force() {
     assert_eq!((&line["nonce"], &line["audit"]), (&json!("always"), &json!("stdout, lines may be lost")));
     assert!(line["replay"].as_str().unwrap().ends_with("proofs in the memory of this process"), "{line}");
     assert!(issuer.requests_to(AuthorizationServer::JWKS) > 0, "only then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_complained_of_only_if_it_cannot_be_used() {
+    let redis = Redis::start(&[]);
+    let stores = |port: u16| {
+        format!(
+            "\nstores: {{ shared: {{ servers: [\"redis://127.0.0.1:{port}\"] }} }}\nrevocations: {{ store: shared }}\n"
+        )
+    };
+    let warnings = |lines: Vec<String>| -> Vec<String> {
+        lines.into_iter().filter(|line| line.contains(" WARN ") && line.contains("store=")).collect()
+    };
+    let (_authority, _issuer, folder) = scene(&stores(redis.port()));
+    let said = Program::run(&folder).until("announce: ready");
+    assert_eq!(warnings(said), Vec::<String>::new());
+
+    let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    folder.write("gateway.yaml", &yaml.replace(&stores(redis.port()), &stores(9))); // control
+    let said = warnings(Program::run(&folder).until("not up to date"));
+    assert!(said.iter().any(|line| line.contains("the store cannot be used")), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

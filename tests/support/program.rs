@@ -67,10 +67,18 @@ impl Program {
 
     /// The next line of its log that contains this text, which comes before [`DEADLINE`] passes without a line.
     pub fn says(&mut self, text: &str) -> String {
+        self.until(text).pop().expect("the last line is that one")
+    }
+
+    /// The same with all lines before it.
+    pub fn until(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
             let line = self.log.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("nothing says {text:?}: {error}"));
-            if line.contains(text) {
-                return line;
+            let last = line.contains(text);
+            lines.push(line);
+            if last {
+                return lines;
             }
         }
     }

@@ -15,6 +15,7 @@ use fapi::UnixTime;
 use fapi::rejection::Unavailable;
 use fapi::revocation::Revocation;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::RevokeError;
 use super::list::{self, Identity, Occasion, Written};
@@ -176,6 +177,8 @@ impl SharedRevocations {
     pub(crate) async fn follow(&self) {
         let mut place = self.progress.place.lock().await;
         let mut said = None;
+        // At the start nobody has connected to the store yet, which is nothing to complain of.
+        let _ = timeout(FIRST, self.store.connected()).await;
         loop {
             let followed = self.step(&mut place).await;
             // Others read what was added, and need not add it too.
@@ -291,6 +294,8 @@ fn bounded(kept: Kept, now: UnixTime) -> Kept {
     Kept { until: kept.until.min(now.plus(LONGEST)), ..kept }
 }
 
+/// How long a connection is waited for before the first question.
+const FIRST: Duration = Duration::from_secs(1);
 /// How often the list is asked for what is new.
 const BETWEEN: Duration = Duration::from_millis(200);
 /// How often a list with entries that cannot be read is read as a whole, since they may be gone.
