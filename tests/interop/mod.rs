@@ -3,5 +3,6 @@
 mod authorization_server;
 mod dpop_client;
 mod glewlwyd;
+mod haproxy;
 mod nginx;
 mod products;

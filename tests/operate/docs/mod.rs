@@ -2,6 +2,7 @@
 //! the pages and compared with the program. Its links lead somewhere, its reference agrees with the code, and its first
 //! steps work.
 
+mod examples;
 mod links;
 mod reference;
 mod start;

@@ -1,0 +1,70 @@
+//! The configurations on the pages for operators are accepted by `check`, each beside the rest of the smallest one.
+
+use fapi_gateway::config;
+use sandbox::pki::Authority;
+use serde::Deserialize;
+use serde_yaml::{Mapping, Value as Yaml};
+
+use super::{configuration, page, program, scene, text};
+
+/// The pages whose blocks with keys of gateway.yaml are whole, and how many each has.
+const PAGES: [(&str, usize); 1] = [("docs/operate/proxies.md", 7)];
+
+#[test]
+fn configurations_on_pages_are_accepted() {
+    let folder = scene();
+    let (proxies, server) = (Authority::new("Proxies"), Authority::new("Another").server(&["api.bank.example"]));
+    let clients = Authority::new("Clients").pem();
+    let both = server.key_pem() + &server.certificate_pem();
+    for (name, content) in [
+        ("tls/proxies-ca.pem", &proxies.pem()),
+        ("proxies-ca/ca.crt", &proxies.pem()),
+        ("client-ca/ca.crt", &clients),
+        ("tls/tls.crt", &server.certificate_pem()),
+        ("tls/tls.key", &server.key_pem()),
+        ("secrets/server.pem", &server.certificate_pem()),
+        ("secrets/server-key.pem", &server.key_pem()),
+        ("vault/server.pem", &both),
+    ] {
+        folder.write(name, content);
+    }
+    let check = |configuration: &str| {
+        folder.write("gateway.yaml", configuration);
+        program(&["check"], folder.path())
+    };
+    for (name, count) in PAGES {
+        let blocks = configurations(&page(name));
+        assert_eq!(blocks.len(), count, "{name}");
+        for block in blocks {
+            let whole = beside_the_smallest(&block);
+            let output = check(&whole);
+            assert_eq!(output.status.code(), Some(0), "{name}: {}in\n{whole}", text(&output.stderr));
+            // control
+            let misspelled = whole.replacen("  ", "  x", 1);
+            assert_ne!(misspelled, whole, "{name}");
+            assert_eq!(check(&misspelled).status.code(), Some(64), "{name}: {misspelled}");
+        }
+    }
+}
+
+/// The blocks of a page whose keys are all keys of gateway.yaml; the others have to be YAML too.
+fn configurations(page: &str) -> Vec<Mapping> {
+    let schema = config::schema();
+    let keys = schema["properties"].as_object().expect("keys");
+    let blocks = page.split("\n```yaml\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let documents = blocks.flat_map(|(block, _)| {
+        serde_yaml::Deserializer::from_str(block)
+            .map(move |document| Mapping::deserialize(document).unwrap_or_else(|error| panic!("{error} in\n{block}")))
+    });
+    let of_gateway = |block: &Mapping| block.keys().all(|key| key.as_str().is_some_and(|key| keys.contains_key(key)));
+    documents.filter(of_gateway).collect()
+}
+
+/// The smallest configuration with these keys instead of its own; what a volume would have is beside it.
+fn beside_the_smallest(block: &Mapping) -> String {
+    let mut whole: Mapping = serde_yaml::from_str(&configuration()).expect("YAML");
+    for (key, value) in block {
+        whole.insert(key.clone(), value.clone());
+    }
+    serde_yaml::to_string(&Yaml::Mapping(whole)).expect("YAML").replace("/etc/fapi-gateway/", "")
+}
