@@ -70,6 +70,14 @@ fn every_alert_is_of_metrics_that_exist_and_is_explained() {
     let page = read("docs/operate/alerts.md");
     let explained = page.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
     assert_eq!(names(), explained);
+    for rule in rules() {
+        let (name, severity) = (rule["alert"].as_str().expect("a name"), rule["labels"]["severity"].as_str());
+        let (_, section) = page.split_once(&format!("### {name}\n\n")).expect("a section");
+        let section = section.split("\n#").next().unwrap_or_default();
+        let says = if severity == Some("page") { "Page. " } else { "Ticket. " };
+        assert!(section.starts_with(says), "{name} begins with {says:?}");
+        assert_eq!((section.matches("- **Look** ").count(), section.matches("- **Do** ").count()), (1, 1), "{name}");
+    }
 }
 
 #[test]
