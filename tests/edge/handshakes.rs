@@ -168,6 +168,7 @@ async fn why_a_client_cannot_connect_before_any_certificate_is_counted_and_recor
         tokio::task::spawn_blocking(run).await.unwrap()
     };
     recorded(&world, "no_certificate", || openssl("-tls1_2")).await; // control
+    // NET-02
     recorded(&world, "protocol_version", || openssl("-tls1_1")).await;
 
     let line = recorded(&world, "not_tls", || send(address, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", true)).await;

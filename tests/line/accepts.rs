@@ -105,6 +105,7 @@ async fn fwd_05_path_and_query_go_up_byte_for_byte() {
     assert_eq!(world.accounts.requests().remove(0).uri, "/accounts?a=b");
 }
 
+/// FAPI2-RS-04.
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_ca_10_mtls_12_every_request_of_a_connection_is_judged_anew() {
     let world = World::start().await;

@@ -855,6 +855,7 @@ fn base64_of(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// NET-12.
 #[tokio::test(flavor = "multi_thread")]
 async fn mtls_09_possession_takes_self_signed_and_chain_refuses_them() {
     let stranger = self_signed("stranger");

@@ -69,6 +69,7 @@ fn rfc6750_2_3_token_in_the_query_is_refused() {
     }
 }
 
+/// BEAR-04, BEAR-05, BEAR-07, BEAR-08.
 #[test]
 fn rfc6750_3_our_challenges_have_the_shape_of_the_examples() {
     let section = section(RFC_6750, "3");
@@ -90,6 +91,7 @@ fn rfc6750_3_our_challenges_have_the_shape_of_the_examples() {
     assert_eq!(value(&own, "scope"), Some("accounts Payments"));
 }
 
+/// BEAR-06.
 #[test]
 fn rfc6750_3_1_every_code_has_the_status_of_its_error() {
     let errors = section(RFC_6750, "3.1")["errors"].as_object().unwrap().clone();

@@ -25,7 +25,7 @@ fn code(world: &World, answer: &super::wire::Answer) -> String {
     let ids = answer.field("x-fapi-interaction-id");
     let [id] = ids.as_slice() else { panic!("one interaction id: {answer:?}") };
     assert_eq!(answer.field("cache-control"), ["no-store"], "{answer:?}");
-    assert_eq!(answer.field("date").len(), 1, "FWD-11: {answer:?}");
+    assert_eq!(answer.field("date").len(), 1, "FWD-11, FAPI2-RS-22: {answer:?}");
     let record: Value = world.gateway.record(id);
     assert_eq!(record["status"], answer.status, "{record}");
     record["code"].as_str().unwrap().to_owned()
@@ -93,7 +93,7 @@ async fn atk_hd_03_t3_a_client_removes_nothing_that_the_gateway_says() {
     still_serves(&world).await;
 }
 
-/// Contract §3, "never to upstream", and what reads like it (CC-09, CC-10, CC-13, ATK-HD-01, -02, -04, -07, -08).
+/// What never goes to an upstream, and what reads like it (CC-09, CC-10, CC-13, ATK-HD-01, -02, -04, -07, -08).
 const FORGED: &[&str] = &[
     "Client-Cert",
     "CLIENT-CERT",

@@ -110,6 +110,7 @@ async fn exchange(config: &Arc<ClientConfig>, address: std::net::SocketAddr, req
     (connection.handshake_kind().unwrap(), connection.tls13_tickets_received())
 }
 
+/// NET-08: without a session there is no early data either.
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_tk_23_t1_a_second_handshake_is_never_resumed() {
     let world = World::start().await;
@@ -246,6 +247,7 @@ async fn net_20_other_protocols_are_refused_and_h2_is_preferred() {
     still_serves(&world).await;
 }
 
+/// NET-01.
 #[tokio::test(flavor = "multi_thread")]
 async fn fwd_01_plain_http_on_the_tls_port_gets_nothing_up() {
     let world = World::start().await;

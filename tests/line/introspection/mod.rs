@@ -1,17 +1,10 @@
 //! Tokens that the gateway asks their issuer about (RFC 7662, RFC 9701): what is accepted of the responses, for how
 //! long, and what is not. For every rule, a response that violates only that rule, and one that does not.
 //!
-//! Rows of the requirements that have no test in this module:
+//! What is required of introspection and has no test in this module:
 //! - INT-16: a revocation that does not reach the gateway, or that arrives as an event, is not introspection; without
 //!   one the bound is the one of `int_08`.
 //! - INT-19: `att_a5` searches all output for tokens, assertions and keys of introspection.
-//! - INT-23: the cache is internal to the process; nothing else can write to it.
-//! - MS-INT-09, MS-INT-12: encrypted responses are refused as a whole (`ms_int_09`), so there is nothing nested to
-//!   unpack.
-//! - MS-INT-13: a requirement on the authorization server, not on the resource server.
-//! - ATK-CA-07: responses of upstreams are not cached.
-//! - RAR, STEP: routes have no rules about `authorization_details`, `acr` or `auth_time`; RAR-02 holds for all members alike:
-//!   they are claims, wherever they come from (`fapi2_rs_01`).
 
 mod answers;
 mod cache;

@@ -1,11 +1,16 @@
-//! The configurations on the pages for operators are accepted by `check`, each beside the rest of the smallest one.
+//! The configurations on the pages for operators are accepted by `check`, each beside the rest of the smallest one; and
+//! what the threat model names exists.
 
+use std::collections::BTreeSet;
+
+use fapi::code::Code;
+use fapi::step::Step;
 use fapi_gateway::config;
 use sandbox::pki::Authority;
 use serde::Deserialize;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::{configuration, page, program, scene, text};
+use super::{code, configuration, page, program, rows, scene, text};
 
 /// The pages whose blocks with keys of gateway.yaml are whole, and how many each has.
 const PAGES: [(&str, usize); 4] = [
@@ -72,4 +77,29 @@ fn beside_the_smallest(block: &Mapping) -> String {
         whole.insert(key.clone(), value.clone());
     }
     serde_yaml::to_string(&Yaml::Mapping(whole)).expect("YAML").replace("/etc/fapi-gateway/", "")
+}
+
+#[test]
+fn the_threat_model_names_codes_and_steps_that_exist() {
+    let page = page("docs/threat-model.md");
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let steps: BTreeSet<&str> = Step::ALL.iter().map(|step| step.as_str()).chain(["permit", "–"]).collect();
+    let head = "| tries | is stopped at | code | in |";
+    let tables = page.matches(head).count();
+    assert_eq!(tables, 3);
+    let (mut rest, mut named) = (page.as_str(), BTreeSet::new());
+    while let Some((_, after)) = rest.split_once(head) {
+        for row in rows(&format!("{head}{after}"), head) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            for step in cells[2].split(", ") {
+                assert!(steps.contains(step), "{step} in {row}");
+            }
+            for code in code(cells[3]).into_iter().filter(|word| word.contains('_') && !word.contains('.')) {
+                assert!(codes.contains(code.as_str()), "{code} in {row}");
+                named.insert(code);
+            }
+        }
+        rest = after;
+    }
+    assert!(named.len() > 25, "{named:?}");
 }

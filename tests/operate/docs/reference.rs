@@ -1,6 +1,8 @@
 //! Part of each page in docs/reference is generated from the code. The tests compare that part, and rewrite it if
 //! `FAPI_GATEWAY_WRITE_DOCS` is 1.
 
+mod requirements;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
