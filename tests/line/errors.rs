@@ -154,6 +154,7 @@ async fn a_template_says_what_the_json_says_in_its_own_words() {
     }
 }
 
+/// BEAR-14.
 #[tokio::test(flavor = "multi_thread")]
 async fn challenges_stand_on_every_route() {
     let world = world("").await;

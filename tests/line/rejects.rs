@@ -329,6 +329,7 @@ async fn tokens_and_claims(world: &World, covered: &Covered) {
         (Code::TokenClaimMalformed, "AT-07 nbf", good().claim("nbf", "future")),
         (Code::TokenClaimMalformed, "AT-08 scope list", good().claim("scope", json!(["accounts"]))),
         (Code::TokenExpired, "AT-05", good().expires_at(now)),
+        // FAPI2-RS-08
         (Code::TokenNotYetValid, "AT-14 nbf", good().claim("nbf", now + 11)),
         (Code::TokenIssuedInFuture, "AT-14 iat", good().claim("iat", now + 11)),
         (Code::ScopeInsufficient, "FAPI2-RS-06", good().scope("payments")),

@@ -31,6 +31,7 @@ fn code(world: &World, answer: &super::wire::Answer) -> String {
     record["code"].as_str().unwrap().to_owned()
 }
 
+/// CC-11.
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_hd_03_t3_a_client_removes_nothing_that_the_gateway_says() {
     let upstream = plain();

@@ -190,6 +190,7 @@ async fn dpop_07_conf_dp_06_algorithms_are_those_of_fapi() {
     stage.refuses_text("dpop_key_private", "ES256 with oct", &confused).await;
 }
 
+/// FAPI2-CR-04.
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_08_the_signature_holds_under_the_jwk_and_alg_fits_it() {
     let stage = Stage::start().await;
@@ -255,6 +256,7 @@ async fn dpop_10_conf_dp_08_htm_is_the_method_that_the_client_sent() {
     assert_eq!(stage.judge_request(overridden(stage.proof())).await, ok(), "control");
 }
 
+/// FAPI2-RS-08.
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_19_dpop_44_conf_dp_11_conf_dp_20_iat_lies_in_its_window() {
     let stage = Stage::start().await;

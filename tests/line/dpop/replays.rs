@@ -12,6 +12,7 @@ use super::{Stage, ok, refused};
 use crate::support::client::Client;
 use crate::support::{Holder, ORIGIN, Running, Scene, TestClock, dpop_request};
 
+/// FAPI2-RS-16.
 #[tokio::test(flavor = "multi_thread")]
 async fn dpop_39_conf_dp_12_a_second_use_is_refused_for_as_long_as_the_proof_is_fresh() {
     let stage = Stage::start().await;
@@ -306,6 +307,7 @@ async fn a_gateway_whose_clock_was_wrong_at_the_start_locks_nobody_out_and_takes
     }
 }
 
+/// OPS-09.
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_tk_12_what_was_used_before_a_restart_is_not_used_after() {
     let stage = Stage::start().await;

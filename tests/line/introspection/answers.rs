@@ -282,6 +282,7 @@ async fn mtls_08_the_confirmation_of_an_answer_is_checked_against_the_connection
     }
 }
 
+/// DPOP-24.
 #[tokio::test(flavor = "multi_thread")]
 async fn int_03_a_key_bound_token_needs_its_proof_and_may_be_called_dpop() {
     let world = world().await;
