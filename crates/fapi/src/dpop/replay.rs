@@ -52,7 +52,23 @@ impl FirstUse {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::route::Origin;
+
+    #[test]
+    fn dpop_40_every_version_has_the_same_id_for_the_same_proof() {
+        let (request, ()) = http::Request::get("/accounts/1").body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse("https://api.bank.example").unwrap());
+        let id = |key: u8, jti: &str| {
+            ProofId::new(&KeyThumbprint::from_bytes([key; 32]), &Target::parse(&request, &origin).unwrap(), jti)
+        };
+        // Replicas of two versions of the gateway share used proofs while one follows the other.
+        let shared = 0xac84_5bea_9303_aaa4_9401_292f_2837_5445_u128;
+        assert_eq!(id(7, "jti-1").as_bytes(), &shared.to_be_bytes());
+        assert_ne!(id(7, "jti-2").as_bytes(), &shared.to_be_bytes()); // control
+    }
 
     #[test]
     fn dpop_39_the_first_use_of_one_proof_is_not_that_of_another() {
