@@ -26,7 +26,7 @@ use http::request::Parts;
 
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
-use crate::rate_limits::RateLimits;
+use crate::rate_limits::{RateLimits, Taken};
 use crate::replay::ReplayLog;
 use crate::replay::shared::SharedLog;
 
@@ -85,16 +85,18 @@ impl Gateway {
     /// Takes the last step: uses up the proof, if there is one, and returns the permit.
     ///
     /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
-    /// too old. On a route in shadow, a proof that cannot be used up is noted. A proof that was used before counts for no rate
-    /// limit by what its token says.
+    /// too old, and what a log that replicas share knew of proofs can be lost. On a route in shadow, a proof that cannot be used up is noted. A proof that was used before, or may
+    /// have been, counts for no rate limit by what its token says: it gives back what it has `taken`.
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
-    /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed), [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
+    /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed),
+    /// [`DpopError::NonceRequired`](fapi::dpop::DpopError::NonceRequired),
+    /// [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
     /// [`Unavailable::RevocationsNeverRead`](fapi::rejection::Unavailable::RevocationsNeverRead) and
     /// [`Unavailable::RevocationsTooOld`](fapi::rejection::Unavailable::RevocationsTooOld) when the token may be revoked elsewhere,
     /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
-    pub async fn redeem(&self, authorized: Authorized, now: UnixTime) -> Result<Permit, Cause> {
+    pub async fn redeem(&self, authorized: Authorized, taken: &Taken, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
             self.still_active(token, now)?;
             self.issuers.knows_revocations()?;
@@ -103,8 +105,8 @@ impl Gateway {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {
                 Ok(first_use) => Some(first_use),
                 Err(cause) => {
-                    if cause.code() == Code::DpopReplayed {
-                        self.give_back(&authorized);
+                    if matches!(cause.code(), Code::DpopReplayed | Code::DpopNonceRequired) {
+                        self.give_back(&authorized, taken);
                     }
                     return authorized.without_first_use(cause.code(), &cause).ok_or(cause);
                 }
@@ -116,15 +118,17 @@ impl Gateway {
 
     async fn first_use(&self, proof: &VerifiedProof, route: &str, now: UnixTime) -> Result<FirstUse, Cause> {
         proof.check_still_fresh(now)?;
-        self.replay.first_use(proof, self.shared_replay.as_deref(), route, now).await
+        let (first_use, began) = self.replay.first_use(proof, self.shared_replay.as_deref(), route, now).await?;
+        proof.check_still_known(began, &self.freshness, now)?;
+        Ok(first_use)
     }
 
     /// Gives back what a request took of the limits of its sender, whose proof was used before: whoever has seen one could
     /// otherwise use up what another may send.
-    fn give_back(&self, authorized: &Authorized) {
+    fn give_back(&self, authorized: &Authorized, taken: &Taken) {
         let limits = self.rate_limits.as_ref().and_then(|limits| limits.of_route(&authorized.route().name));
         if let (Some(limits), Some(bound)) = (limits, authorized.bound()) {
-            limits.give_back_by_token(bound);
+            limits.give_back_by_token(bound, taken);
         }
     }
 
@@ -205,7 +209,9 @@ impl Gateway {
             rates.take_by_address(client.address, &mut seen.rate_limits)?;
         }
         let guard = match Admission::to(matched) {
-            Admission::Public(authorized) => return Ok(Verdict::Judged(Judged::Authorized(authorized))),
+            Admission::Public(authorized) => {
+                return Ok(Verdict::Judged(Judged::Authorized(authorized), Taken::default()));
+            }
             Admission::Protected(guard) => guard,
         };
         let policy = guard.policy();
@@ -234,12 +240,13 @@ impl Gateway {
         let validated = self.issuers.validate(&evidence, &hash, client.asker(&evidence), policy, now).await;
         let token = validated.inspect_err(|error| seen.named = error.named().cloned())?;
         seen.token = Some(token.clone());
+        let mut taken = Taken::default();
         let judged = match shadow {
             None => {
                 let bound = BoundToken::prove(token, evidence)?;
                 // Before the proof is used up, so that a client can send the same request again.
                 if let Some(rates) = rates {
-                    rates.take_by_token(&bound, &mut seen.rate_limits)?;
+                    taken = rates.take_by_token(&bound, &mut seen.rate_limits)?;
                 }
                 guard.authorize(bound, &target, &request.headers, now)?
             }
@@ -247,12 +254,12 @@ impl Gateway {
                 let judged = guard.authorize_in_shadow(token, evidence, (&target, &request.headers), shadow, now)?;
                 // Whose token it is counts only if that was proven: nobody uses up what is another's.
                 if let (Some(rates), Some(bound)) = (rates, judged.token().and_then(AcceptedToken::bound)) {
-                    rates.take_by_token(bound, &mut seen.rate_limits)?;
+                    taken = rates.take_by_token(bound, &mut seen.rate_limits)?;
                 }
                 judged
             }
         };
-        Ok(Verdict::Judged(judged))
+        Ok(Verdict::Judged(judged, taken))
     }
 
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.
@@ -278,8 +285,8 @@ impl Gateway {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made, and a box would cost an allocation")]
 pub enum Verdict {
-    /// It may be forwarded, once the rest is judged.
-    Judged(Judged),
+    /// It may be forwarded, once the rest is judged; and what it took of the limits of its route.
+    Judged(Judged, Taken),
     /// It is a preflight, which the gateway answers itself.
     Preflight(Granted),
     /// It is for the metadata of a resource, which is public.

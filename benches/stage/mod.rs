@@ -220,9 +220,11 @@ routes:
         let facts = Facts { version: Version::HTTP_11, raw_h1: head, server_name: Some("api.bank.example") };
         let client = Client { peer: &self.peer, verified_chain: true, address: None };
         match self.gateway.authorize(&sent.request, &facts, &self.origins, None, client, now).await {
-            Ok((Verdict::Judged(Judged::Authorized(authorized)), _)) => self.gateway.redeem(authorized, now).await,
+            Ok((Verdict::Judged(Judged::Authorized(authorized), taken), _)) => {
+                self.gateway.redeem(authorized, &taken, now).await
+            }
             Ok((
-                Verdict::Judged(Judged::AwaitsForm(_) | Judged::AwaitsBody(_))
+                Verdict::Judged(Judged::AwaitsForm(_) | Judged::AwaitsBody(_), _)
                 | Verdict::Preflight(_)
                 | Verdict::Metadata(_),
                 _,

@@ -25,6 +25,7 @@ use crate::clock::{Moment, http_date, rfc3339};
 use crate::connection::OtherEnd;
 use crate::connection::limits::ExchangeLimits;
 use crate::gateway::{Client, Outcome, Verdict};
+use crate::rate_limits::Taken;
 
 impl Proxy {
     /// Asks the gateway to decide on one request.
@@ -71,8 +72,8 @@ impl Proxy {
         let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
         let cors = host.cors.as_deref();
         let verdict = generation.gateway.authorize(request, &message, &host.origins, cors, client, now).await?;
-        let (judged, seen) = match verdict {
-            (Verdict::Judged(judged), seen) => (judged, seen),
+        let (judged, taken, seen) = match verdict {
+            (Verdict::Judged(judged, taken), seen) => (judged, taken, seen),
             (Verdict::Preflight(granted), seen) => {
                 context.exchange.seen = seen;
                 context.exchange.outcome = Outcome::Preflight(granted);
@@ -84,7 +85,7 @@ impl Proxy {
                 return Ok(());
             }
         };
-        match self.redeem(session, context, judged).await {
+        match self.redeem(session, context, judged, &taken).await {
             Ok(permit) => {
                 let would_deny = permit.would_deny().map(|would_deny| would_deny.clone().into());
                 if permit.route().forward.client_certificate_chain {
@@ -105,7 +106,13 @@ impl Proxy {
     }
 
     /// Counts the exchange for its client, reads what the decision needs of the body, then asks the gateway for the last step.
-    async fn redeem(&self, session: &mut Session, context: &mut Context, judged: Judged) -> Result<Permit, Cause> {
+    async fn redeem(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        judged: Judged,
+        taken: &Taken,
+    ) -> Result<Permit, Cause> {
         take_share(session, context, judged.token())?;
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
@@ -136,7 +143,7 @@ impl Proxy {
         if breaks_chunks(session) {
             return Err(ExchangeError::BodyMalformed.into());
         }
-        context.generation.gateway.redeem(authorized, self.clock.unix_time()).await
+        context.generation.gateway.redeem(authorized, taken, self.clock.unix_time()).await
     }
 
     /// Writes the response to a refused request, and reads on if its body has not ended.

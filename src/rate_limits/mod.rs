@@ -242,10 +242,10 @@ impl RouteLimits {
         fields: &mut Option<Box<RateLimitFields>>,
     ) -> Result<(), RateLimited> {
         let network = address.map(ClientNetwork::of);
-        self.take(self.by_address.as_slice(), |_| Key::Address(network), fields)
+        self.take(self.by_address.as_slice(), |_| Key::Address(network), fields).map(|_| ())
     }
 
-    /// Takes a request with this token.
+    /// Takes a request with this token; returns what it took.
     ///
     /// # Errors
     /// [`RateLimited`], for the first limit that is used up.
@@ -253,22 +253,25 @@ impl RouteLimits {
         &self,
         token: &BoundToken,
         fields: &mut Option<Box<RateLimitFields>>,
-    ) -> Result<(), RateLimited> {
+    ) -> Result<Taken, RateLimited> {
         self.take(&self.by_token, keys_of(token), fields)
     }
 
-    /// Gives back what [`RouteLimits::take_by_token`] took.
-    pub fn give_back_by_token(&self, token: &BoundToken) {
-        let key = keys_of(token);
-        self.by_token.iter().for_each(|counted| self.give_back(counted, &key));
+    /// Gives back what [`RouteLimits::take_by_token`] took, unless the rate has given it again since.
+    pub fn give_back_by_token(&self, token: &BoundToken, taken: &Taken) {
+        self.give_back(&self.by_token, keys_of(token), (taken, nanos(&self.clock)));
     }
 
-    fn give_back<'k>(&self, counted: &Counted, key: &impl Fn(By) -> Key<'k>) {
-        let key = key(counted.limit.by);
-        let hash = self.table.hash(counted.id, &key);
-        match &self.exchange {
-            None => self.table.give_back(hash, counted.pace),
-            Some(exchange) => exchange.give_back(hash, counted.pace, &counted.sharing, &key),
+    fn give_back<'k>(&self, limits: &[Counted], key: impl Fn(By) -> Key<'k>, (taken, now): (&Taken, u64)) {
+        for (counted, whole_at) in limits.iter().zip(taken.0) {
+            let key = key(counted.limit.by);
+            let (hash, times) = (self.table.hash(counted.id, &key), (whole_at, now));
+            match &self.exchange {
+                None => {
+                    self.table.give_back(hash, counted.pace, times);
+                }
+                Some(exchange) => exchange.give_back(hash, counted.pace, &counted.sharing, times, &key),
+            }
         }
     }
 
@@ -277,10 +280,11 @@ impl RouteLimits {
         limits: &[Counted],
         key: impl Fn(By) -> Key<'k>,
         fields: &mut Option<Box<RateLimitFields>>,
-    ) -> Result<(), RateLimited> {
+    ) -> Result<Taken, RateLimited> {
+        let mut all = Taken::default();
         let fields = fields.get_or_insert_with(|| Box::new(RateLimitFields::new(self.policies.clone())));
         if limits.is_empty() {
-            return Ok(());
+            return Ok(all);
         }
         let now = nanos(&self.clock);
         for (index, counted) in limits.iter().enumerate() {
@@ -292,9 +296,14 @@ impl RouteLimits {
                 Some(exchange) => exchange.take(hash, *pace, sharing, now, &of),
             };
             match taken {
-                Ok(available) => fields.add(limit.left(available)),
+                Ok(table::Taken { left, whole_at }) => {
+                    fields.add(limit.left(left));
+                    if let Some(place) = all.0.get_mut(index) {
+                        *place = whole_at;
+                    }
+                }
                 Err(UsedUp { wait }) => {
-                    limits.iter().take(index).for_each(|taken| self.give_back(taken, &key));
+                    self.give_back(limits.get(..index).unwrap_or_default(), key, (&all, now));
                     refused.inc();
                     let retry_after = wait.div_ceil(SECOND).max(1);
                     fields.add(ServiceLimit { by: limit.by, available: 0, window: retry_after });
@@ -302,9 +311,15 @@ impl RouteLimits {
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 }
+
+/// What a request took of the limits by what its token says: for each of them, when the rate has given again all that was taken
+/// until then. Without a limit, nothing.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Taken([u64; BY_TOKEN]);
 
 /// Whose request it is, for each limit by what a token says.
 fn keys_of<'t>(token: &'t BoundToken) -> impl Fn(By) -> Key<'t> {
@@ -322,6 +337,8 @@ fn nanos(clock: &Clock) -> u64 {
     u64::try_from(clock.monotonic().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How many limits of a route can go by what a token says.
+const BY_TOKEN: usize = 3;
 /// In nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 

@@ -43,6 +43,15 @@ struct Place {
     whole_at: u64,
 }
 
+/// One request of a key was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// How many more it has left.
+    pub(super) left: u64,
+    /// When the rate has given again all that was taken until then, in nanoseconds.
+    pub(super) whole_at: u64,
+}
+
 /// The key has used up its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct UsedUp {
@@ -72,11 +81,11 @@ impl Table {
         (self.hasher.hash_one((limit, counted)) & !LIMIT) | (limit & LIMIT)
     }
 
-    /// Takes one request of a key at `now`; returns how many more it has left. What is refused is not counted.
+    /// Takes one request of a key at `now`. What is refused is not counted.
     ///
     /// # Errors
     /// [`UsedUp`].
-    pub(super) fn take(&self, key: u64, pace: Pace, now: u64) -> Result<u64, UsedUp> {
+    pub(super) fn take(&self, key: u64, pace: Pace, now: u64) -> Result<Taken, UsedUp> {
         let latest = now.saturating_add(pace.burst);
         self.look(key, |set| {
             let own = set.iter().position(|place| place.key == key);
@@ -90,17 +99,23 @@ impl Table {
                 return Err(UsedUp { wait: known.saturating_sub(latest.saturating_sub(pace.interval)) });
             };
             *place = Place { key, whole_at };
-            Ok((latest - whole_at) / pace.interval.max(1))
+            Ok(Taken { left: (latest - whole_at) / pace.interval.max(1), whole_at })
         })
     }
 
-    /// Gives back one request that was taken, and then refused for another reason.
-    pub(super) fn give_back(&self, key: u64, pace: Pace) {
-        self.look(key, |set| {
-            if let Some(place) = set.iter_mut().find(|place| place.key == key) {
-                place.whole_at = place.whole_at.saturating_sub(pace.interval);
+    /// Gives back one request that was taken, and then refused for another reason; returns how much that is, in nanoseconds.
+    ///
+    /// What the rate has given again since is not given a second time: until `whole_at` of what was taken, a part of it, and
+    /// from then on all.
+    pub(super) fn give_back(&self, key: u64, pace: Pace, (whole_at, now): (u64, u64)) -> u64 {
+        let time = pace.interval.min(whole_at.saturating_sub(now));
+        self.look(key, |set| match set.iter_mut().find(|place| place.key == key) {
+            Some(place) => {
+                place.whole_at = place.whole_at.saturating_sub(time);
+                time
             }
-        });
+            None => 0,
+        })
     }
 
     /// Has a key be whole in this time at the earliest.
@@ -159,6 +174,11 @@ mod tests {
         Pace { interval, burst, most: burst }
     }
 
+    /// How many more a key has after one was taken.
+    fn left_of(table: &Table, key: u64, pace: Pace, now: u64) -> Result<u64, UsedUp> {
+        table.take(key, pace, now).map(|taken| taken.left)
+    }
+
     fn seconds(number: u64) -> u64 {
         1_000 * SECOND + number * SECOND
     }
@@ -166,11 +186,11 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_the_steady_rate() {
         let table = Table::new(100);
-        let take = |now| table.take(1, SLOW, now);
+        let take = |now| left_of(&table, 1, SLOW, now);
         assert_eq!([0; 3].map(|_| take(seconds(0))), [Ok(2), Ok(1), Ok(0)]);
         assert_eq!(take(seconds(0)), Err(UsedUp { wait: SECOND }));
         assert_eq!(take(seconds(0) + SECOND / 4), Err(UsedUp { wait: SECOND * 3 / 4 }), "refusals are not counted");
-        assert_eq!(table.take(2, SLOW, seconds(0)), Ok(2), "control: another key");
+        assert_eq!(left_of(&table, 2, SLOW, seconds(0)), Ok(2), "control: another key");
         assert_eq!(take(seconds(1)), Ok(0));
         assert_eq!(take(seconds(1)), Err(UsedUp { wait: SECOND }));
         assert_eq!([0; 3].map(|_| take(seconds(3))), [Ok(1), Ok(0), Err(UsedUp { wait: SECOND })]);
@@ -180,18 +200,27 @@ mod tests {
     #[test]
     fn what_is_given_back_was_not_taken() {
         let table = Table::new(100);
-        table.give_back(1, SLOW);
-        assert_eq!(table.take(1, SLOW, seconds(0)), Ok(2));
-        table.give_back(1, SLOW);
-        table.give_back(2, SLOW);
-        assert_eq!([0; 4].map(|_| table.take(1, SLOW, seconds(0)).ok()), [Some(2), Some(1), Some(0), None]);
+        assert_eq!(table.give_back(1, SLOW, (seconds(5), seconds(0))), 0, "nothing is known of it");
+        let Taken { left, whole_at } = table.take(1, SLOW, seconds(0)).unwrap();
+        assert_eq!(left, 2);
+        assert_eq!(table.give_back(1, SLOW, (whole_at, seconds(0))), SECOND);
+        assert_eq!([0; 4].map(|_| left_of(&table, 1, SLOW, seconds(0)).ok()), [Some(2), Some(1), Some(0), None]);
+    }
+
+    #[test]
+    fn what_the_rate_has_given_again_is_not_given_back_too() {
+        for (later, given_back) in [(0, 4), (1, 3), (3, 1), (4, 0), (5, 0), (100, 0)] {
+            let (table, pace) = (Table::new(100), alone(4 * SECOND, 12 * SECOND));
+            let Taken { whole_at, .. } = table.take(1, pace, seconds(0)).unwrap();
+            assert_eq!(table.give_back(1, pace, (whole_at, seconds(later))), given_back * SECOND, "{later}");
+        }
     }
 
     #[test]
     fn what_others_used_counts_and_never_less_than_what_was_used_here() {
         let shared = Pace { most: 10 * SECOND, ..SLOW };
         let table = Table::new(100);
-        let take = |now| table.take(1, shared, now);
+        let take = |now| left_of(&table, 1, shared, now);
         assert_eq!(take(seconds(0)), Ok(2));
         table.raise(1, shared, 0, seconds(0));
         assert_eq!(take(seconds(0)), Ok(1), "it has used two, whatever is said");
@@ -205,37 +234,41 @@ mod tests {
         table.raise(1, shared, u64::MAX, seconds(10));
         assert_eq!(take(seconds(10)), Err(UsedUp { wait: 8 * SECOND }));
         assert_eq!(take(seconds(0)), Err(UsedUp { wait: 8 * SECOND }), "the clock was set back");
-        assert_eq!(table.take(1, SLOW, seconds(0)), Err(UsedUp { wait: SECOND }), "it is no longer shared");
+        assert_eq!(left_of(&table, 1, SLOW, seconds(0)), Err(UsedUp { wait: SECOND }), "it is no longer shared");
         // One that has no place gets one, unless it is whole.
         table.raise(2, shared, 3 * SECOND, seconds(0));
         table.raise(3, shared, 0, seconds(0));
-        assert_eq!((table.take(2, shared, seconds(1)), table.take(3, shared, seconds(1))), (Ok(0), Ok(2)));
+        assert_eq!((left_of(&table, 2, shared, seconds(1)), left_of(&table, 3, shared, seconds(1))), (Ok(0), Ok(2)));
     }
 
     #[test]
     fn a_clock_that_goes_back_costs_no_more_than_a_burst() {
         let table = Table::new(100);
-        let take = |now| table.take(1, SLOW, now);
+        let take = |now| left_of(&table, 1, SLOW, now);
         for _ in 0..3 {
             take(seconds(1_000_000)).unwrap();
         }
         assert_eq!(take(seconds(0)), Err(UsedUp { wait: SECOND }));
         assert_eq!([1, 3, 3, 3].map(|time| take(seconds(time))), [Ok(0), Ok(1), Ok(0), Err(UsedUp { wait: SECOND })]);
-        assert_eq!((table.take(3, SLOW, 0), table.take(3, SLOW, 0)), (Ok(2), Ok(1)), "control: at the very beginning");
+        assert_eq!(
+            (left_of(&table, 3, SLOW, 0), left_of(&table, 3, SLOW, 0)),
+            (Ok(2), Ok(1)),
+            "control: at the very beginning"
+        );
     }
 
     #[test]
     fn extreme_times_and_rates_neither_overflow_nor_permit_everything() {
         let table = Table::new(100);
         let widest = alone(3600 * SECOND, 3600 * SECOND * 1_000_000);
-        assert_eq!(table.take(1, widest, 0), Ok(999_999));
-        assert_eq!(table.take(2, widest, 2_000_000_000 * SECOND), Ok(999_999));
+        assert_eq!(left_of(&table, 1, widest, 0), Ok(999_999));
+        assert_eq!(left_of(&table, 2, widest, 2_000_000_000 * SECOND), Ok(999_999));
         let never = alone(u64::MAX, u64::MAX);
-        assert_eq!(table.take(3, never, 0), Ok(0));
+        assert_eq!(left_of(&table, 3, never, 0), Ok(0));
         assert!(table.take(3, never, 0).is_err());
         let end = u64::MAX - 1;
         let quick = alone(1, 1);
-        assert_eq!(table.take(4, quick, end), Ok(0));
+        assert_eq!(left_of(&table, 4, quick, end), Ok(0));
         assert!(table.take(4, quick, end).is_err());
     }
 
@@ -244,9 +277,9 @@ mod tests {
         let table = Table::new(10_000);
         let keys: Vec<u64> = (0..10_000).map(|number: u64| table.hash(0, number)).collect();
         for key in &keys {
-            assert_eq!(table.take(*key, SLOW, seconds(0)), Ok(2));
+            assert_eq!(left_of(&table, *key, SLOW, seconds(0)), Ok(2));
         }
-        let forgotten = keys.iter().filter(|key| table.take(**key, SLOW, seconds(0)) != Ok(1)).count();
+        let forgotten = keys.iter().filter(|key| left_of(&table, **key, SLOW, seconds(0)) != Ok(1)).count();
         assert!(forgotten < 100, "{forgotten}");
         let bytes = table.sets.len() * size_of::<Mutex<[Place; WAYS]>>();
         assert!(bytes < 10_000 * 40, "{bytes}");
@@ -262,7 +295,7 @@ mod tests {
             }
         }
         for number in 0..100_000_u64 {
-            assert_eq!(table.take(table.hash(0, number), SLOW, seconds(0)), Ok(2), "nobody else is ever refused");
+            assert_eq!(left_of(&table, table.hash(0, number), SLOW, seconds(0)), Ok(2), "nobody else is ever refused");
         }
         let forgotten = greedy.iter().filter(|key| table.take(**key, SLOW, seconds(0)).is_ok()).count();
         assert_eq!(forgotten, 0);
@@ -280,7 +313,11 @@ mod tests {
                 }
             }
             for number in 0..100_000_u64 {
-                assert_eq!(table.take(table.hash(of_flood, number), hourly, seconds(0)), Ok(2), "nobody is refused");
+                assert_eq!(
+                    left_of(&table, table.hash(of_flood, number), hourly, seconds(0)),
+                    Ok(2),
+                    "nobody is refused"
+                );
             }
             greedy.iter().filter(|key| table.take(**key, SLOW, seconds(0)).is_ok()).count()
         };
@@ -296,7 +333,8 @@ mod tests {
             for key in &keys {
                 table.take(*key, SLOW, seconds(round * 10)).unwrap();
             }
-            let forgotten = keys.iter().filter(|key| table.take(**key, SLOW, seconds(round * 10)) != Ok(1)).count();
+            let forgotten =
+                keys.iter().filter(|key| left_of(&table, **key, SLOW, seconds(round * 10)) != Ok(1)).count();
             assert!(forgotten < 30, "{round}: {forgotten}");
         }
     }
@@ -318,15 +356,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_window_has_more_than_a_burst_and_the_steady_rate(
-            steps in prop::collection::vec((0_u64..4, 0_u64..3 * SECOND), 1..300),
+        fn no_window_has_more_than_a_burst_and_the_steady_rate_whatever_is_given_back(
+            steps in prop::collection::vec((0_u64..4, 0_u64..3 * SECOND, 0_u8..4), 1..300),
         ) {
             let table = Table::new(1000);
             let (mut now, mut passed) = (seconds(0), HashMap::<u64, Vec<u64>>::new());
-            for (key, step) in steps {
+            let mut held = HashMap::<u64, Vec<u64>>::new();
+            for (key, step, what) in steps {
                 now += step;
-                if table.take(key, SLOW, now).is_ok() {
-                    passed.entry(key).or_default().push(now);
+                // Some are held, and given back in any order; the others pass.
+                let held = held.entry(key).or_default();
+                match (what, table.take(key, SLOW, now)) {
+                    (0, Ok(Taken { whole_at, .. })) => held.push(whole_at),
+                    (_, Ok(_)) => passed.entry(key).or_default().push(now),
+                    (_, Err(_)) => {}
+                }
+                if what == 1 && !held.is_empty() {
+                    let whole_at = held.swap_remove((step as usize) % held.len());
+                    table.give_back(key, SLOW, (whole_at, now));
                 }
             }
             for times in passed.values() {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fapi::UnixTime;
 use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
 use fapi::profile::Period;
@@ -30,6 +30,8 @@ pub struct ReplayLog {
     since: ArcSwap<Since>,
     /// The second to which the clock was last set back so far that the log started again; 0 if it never was.
     set_back_to: AtomicU64,
+    /// When a store was named where none or another one was before, on the monotonic clock.
+    joined: ArcSwapOption<Duration>,
     /// What was accepted while the store did not answer.
     owed: Arc<Owed>,
 }
@@ -74,7 +76,15 @@ impl ReplayLog {
     pub fn new(memory: MemoryLog, observer: Arc<dyn Observer>, clock: Clock) -> Self {
         let age = clock.now().saturating_sub(Duration::from_secs(memory.began().0));
         let since = ArcSwap::from_pointee(Since { monotonic: clock.monotonic(), age });
-        Self { memory, observer, clock, since, set_back_to: AtomicU64::new(0), owed: Arc::default() }
+        Self {
+            memory,
+            observer,
+            clock,
+            since,
+            set_back_to: AtomicU64::new(0),
+            joined: ArcSwapOption::empty(),
+            owed: Arc::default(),
+        }
     }
 
     /// On which routes this process decides by itself while a store does not answer, and when.
@@ -82,7 +92,9 @@ impl ReplayLog {
         Alone { routes, max_owed: capacity.total, owed: self.owed.clone() }
     }
 
-    /// Records the use of a proof on this route, in this process and then in the log that replicas share, if there is one.
+    /// Records the use of a proof on this route, in this process and then in the log that replicas share, if there is one. Returns
+    /// the time since which every use is known where it was recorded, as [`Self::began`] does: a log can have lost what it knew
+    /// since the proof was judged.
     ///
     /// # Errors
     /// [`DpopError::Replayed`] for a proof that was used before; [`DpopError::Stale`] for one that has become too old since
@@ -94,10 +106,12 @@ impl ReplayLog {
         shared: Option<&SharedLog>,
         route: &str,
         now: UnixTime,
-    ) -> Result<FirstUse, Cause> {
+    ) -> Result<(FirstUse, UnixTime), Cause> {
         let outcome = self.memory.insert(&proof.id(), proof.key(), proof.forget_after(), now);
         if let (Some(shared), Insert::First) = (shared, outcome) {
-            return shared.first_use(proof, route, now).await;
+            let (first_use, kept_for) = shared.first_use(proof, route, now).await?;
+            let began = kept_for.map_or_else(|| self.began_here(), |kept_for| self.began_there(kept_for));
+            return Ok((first_use, began));
         }
         self.observer.asked(match outcome {
             Insert::First => Outcome::First,
@@ -106,7 +120,7 @@ impl ReplayLog {
             Insert::Full | Insert::ClockSetBack => Outcome::Unavailable,
         });
         match outcome {
-            Insert::First => Ok(FirstUse::assertion(proof.id())),
+            Insert::First => Ok((FirstUse::assertion(proof.id()), self.began_here())),
             Insert::Again => Err(DpopError::Replayed.into()),
             Insert::ShareExceeded => Err(ShareExceeded::ReplayLog.into()),
             Insert::ClockSetBack => {
@@ -139,11 +153,24 @@ impl ReplayLog {
         }
         if let Some(shared) = shared {
             let here = if alone { self.began_here() } else { UnixTime(0) };
-            let Some(kept_for) = shared.store().kept_for() else { return here };
-            let began = self.clock.now().saturating_sub(kept_for).as_secs();
-            return here.max(UnixTime(began.max(self.set_back_to.load(Ordering::Acquire))));
+            return shared.store().kept_for().map_or(here, |kept_for| here.max(self.began_there(kept_for)));
         }
         self.began_here()
+    }
+
+    /// Since when the log that replicas share knows every use, which it has kept for this long.
+    fn began_there(&self, kept_for: Duration) -> UnixTime {
+        let joined = self.joined.load();
+        let named_for = joined.as_ref().map(|joined| self.clock.monotonic().saturating_sub(**joined));
+        let known_for = named_for.map_or(kept_for, |named_for| named_for.min(kept_for));
+        let began = self.clock.now().saturating_sub(known_for).as_secs();
+        UnixTime(began.max(self.set_back_to.load(Ordering::Acquire)))
+    }
+
+    /// Notes that from now on another store has the proofs that are used, or another one than before: what was used until now, it
+    /// does not know.
+    pub fn joins_another_store(&self) {
+        self.joined.store(Some(Arc::new(self.clock.monotonic())));
     }
 
     /// Since when this process knows every use that it accepted.
@@ -213,7 +240,7 @@ mod tests {
         };
         let log = MemoryLog::new(Capacity { total: 10, per_key: 10 }, UnixTime(0));
         let log = ReplayLog::new(log, Arc::new(()), clock);
-        let code = |outcome: Result<FirstUse, Cause>| outcome.err().map(|cause| cause.code());
+        let code = |outcome: Result<(FirstUse, UnixTime), Cause>| outcome.err().map(|cause| cause.code());
         let first = proof(UnixTime(1000));
         assert_eq!(code(log.first_use(&proof(UnixTime(1000)), None, "", UnixTime(1060)).await), None, "control");
         // Another request reads the clock later, and records its use before.

@@ -62,14 +62,23 @@ impl SharedLog {
         if apart { Level::Degraded } else { Level::Shared }
     }
 
-    /// Records the use of a proof that this process has not seen before, on this route.
+    /// Records the use of a proof that this process has not seen before, on this route. Returns for how long the store has kept every
+    /// use, or `None` if this process decided by itself.
     ///
     /// # Errors
     /// [`DpopError::Replayed`] for a proof that was used before at another replica; [`Unavailable::ReplayLog`] if the store
     /// does not say, and the process may not decide by itself.
-    pub(super) async fn first_use(&self, proof: &VerifiedProof, route: &str, now: UnixTime) -> Result<FirstUse, Cause> {
+    pub(super) async fn first_use(
+        &self,
+        proof: &VerifiedProof,
+        route: &str,
+        now: UnixTime,
+    ) -> Result<(FirstUse, Option<Duration>), Cause> {
         let used = Use { proof: proof.id(), forget_after: proof.forget_after() };
+        // It may have been connected to again before the question, or since: then it has kept uses for the shorter of two times.
+        let before = self.store.kept_for();
         let first = self.insert(&used.proof, used.forget_after, now).await;
+        let kept_for = before.min(self.store.kept_for().or(before)).unwrap_or_default();
         let outcome = match &first {
             Ok(true) => Outcome::First,
             Ok(false) => Outcome::Again,
@@ -82,7 +91,8 @@ impl SharedLog {
         };
         self.observer.asked(outcome);
         match (outcome, first) {
-            (Outcome::First | Outcome::Alone, _) => Ok(FirstUse::assertion(proof.id())),
+            (Outcome::First, _) => Ok((FirstUse::assertion(proof.id()), Some(kept_for))),
+            (Outcome::Alone, _) => Ok((FirstUse::assertion(proof.id()), None)),
             (_, Ok(_)) => Err(DpopError::Replayed.into()),
             (_, Err(why)) => {
                 let detail = format!("the store `{}`: {why}", self.store.settings().name);

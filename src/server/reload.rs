@@ -283,6 +283,10 @@ impl Reloader {
             new.was_ready.store(true, Ordering::Release);
         }
         new.share_answers();
+        if new.replay_limits.shared != self.generation.load().replay_limits.shared {
+            // Before the first exchange that uses it.
+            new.gateway.replay.joins_another_store();
+        }
         let before = self.generation.swap(new.clone());
         self.recent.keep(new.decisions);
         self.shared.note_files(&new);

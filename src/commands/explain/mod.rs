@@ -177,7 +177,7 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
     let cors = host.cors.as_deref();
     let judged = generation.gateway.authorize(&request, &facts, &host.origins, cors, client, call.now).await;
     match judged {
-        Ok((Verdict::Judged(judged), seen)) => {
+        Ok((Verdict::Judged(judged, taken), seen)) => {
             let authorized = match (judged, &call.body) {
                 (Judged::Authorized(authorized), _) => Ok(authorized),
                 // A form is not part of the call: as if it had no second token.
@@ -186,7 +186,7 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
                 (Judged::AwaitsBody(_), None) => return Ended::NoBody(Box::new(seen)),
             };
             let permit = match authorized {
-                Ok(authorized) => generation.gateway.redeem(authorized, call.now).await,
+                Ok(authorized) => generation.gateway.redeem(authorized, &taken, call.now).await,
                 Err(cause) => Err(cause),
             };
             match permit {

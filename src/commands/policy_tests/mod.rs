@@ -36,6 +36,7 @@ use crate::config::{Binding, Config, Decision, GivenToken, Known, PolicyTest, Vi
 use crate::connection::tls::{ClientCertificates, Demand};
 use crate::gateway::{Client, Verdict};
 use crate::generation::Generation;
+use crate::rate_limits::Taken;
 use crate::server;
 use crate::tls_client::TrustAnchors;
 
@@ -195,7 +196,7 @@ impl Stage {
         let client = Client { peer: &peer, verified_chain: true, address: None };
         let verdict = gateway.authorize(request, &facts, &host.origins, host.cors.as_deref(), client, now).await;
         let (judged, seen) = match verdict {
-            Ok((Verdict::Judged(judged), seen)) => (judged, seen),
+            Ok((Verdict::Judged(judged, _), seen)) => (judged, seen),
             Ok((Verdict::Preflight(_), seen)) => return decided(Decision::Preflight, seen.route),
             Ok((Verdict::Metadata(_), seen)) => return decided(Decision::Metadata, seen.route),
             Err(rejection) => return refused(rejection.cause().clone(), rejection.seen().route.clone()),
@@ -216,7 +217,7 @@ impl Stage {
             Judged::AwaitsForm(waiting) => waiting.judge(body)?,
             Judged::AwaitsBody(waiting) => waiting.judge(body)?,
         };
-        self.generation.gateway.redeem(authorized, now).await
+        self.generation.gateway.redeem(authorized, &Taken::default(), now).await
     }
 
     fn request(

@@ -31,7 +31,7 @@ use tokio::time::{sleep, timeout};
 use self::name::Name;
 use self::script::Named;
 use self::uses::{ALL_KEYS, Gathered, Use, Uses};
-use super::table::{Pace, Table, UsedUp};
+use super::table::{Pace, Table, Taken, UsedUp};
 use super::{Key, Limit, nanos};
 use crate::clock::Clock;
 use crate::store::guarantee::Level;
@@ -103,10 +103,17 @@ impl Exchange {
     }
 
     /// Takes one request of a key, as [`Table::take`] does.
-    pub(super) fn take(&self, key: u64, pace: Pace, sharing: &Sharing, now: u64, of: &Key<'_>) -> Result<u64, UsedUp> {
+    pub(super) fn take(
+        &self,
+        key: u64,
+        pace: Pace,
+        sharing: &Sharing,
+        now: u64,
+        of: &Key<'_>,
+    ) -> Result<Taken, UsedUp> {
         // Held until both are done, so that an answer of the store finds each request in both or in none.
         let mut shard = self.uses.shard(key);
-        let left = self.table.take(key, pace, now)?;
+        let taken = self.table.take(key, pace, now)?;
         let gathered = shard.take(key, pace, sharing.soon, || name::of_bucket(&sharing.limit, of));
         drop(shard);
         match gathered {
@@ -114,14 +121,14 @@ impl Exchange {
             Gathered::Urgently => self.early.notify_one(),
             Gathered::Full => self.shared.untold.inc(),
         }
-        Ok(left)
+        Ok(taken)
     }
 
-    /// Gives back one request of a key.
-    pub(super) fn give_back(&self, key: u64, pace: Pace, sharing: &Sharing, of: &Key<'_>) {
+    /// Gives back one request of a key, as [`Table::give_back`] does.
+    pub(super) fn give_back(&self, key: u64, pace: Pace, sharing: &Sharing, (whole_at, now): (u64, u64), of: &Key<'_>) {
         let mut shard = self.uses.shard(key);
-        self.table.give_back(key, pace);
-        shard.give_back(key, pace, || name::of_bucket(&sharing.limit, of));
+        let given_back = self.table.give_back(key, pace, (whole_at, now));
+        shard.give_back(key, pace, given_back, || name::of_bucket(&sharing.limit, of));
     }
 
     /// Tells the store what is used, and hears what the others use, for as long as this is polled.
@@ -181,7 +188,7 @@ impl Exchange {
         for ((key, of_key), taking) in batch.iter().zip(taking) {
             let shard = self.uses.shard(*key);
             // What has passed meanwhile is not in the bucket yet.
-            let since = shard.of(*key).map_or(0, Use::time);
+            let since = shard.of(*key).map_or(0, |of_key| of_key.time);
             self.table.raise(*key, of_key.pace, taking.saturating_add_signed(since), now);
         }
         Ok(())
@@ -211,7 +218,7 @@ impl Exchange {
 
 /// How many requests these are, without those that were given back.
 fn requests_of(uses: &[(u64, Use)]) -> u64 {
-    uses.iter().map(|(_, of_key)| u64::try_from(of_key.requests).unwrap_or_default()).sum()
+    uses.iter().map(|(_, of_key)| of_key.requests()).sum()
 }
 
 /// How long one exchange takes at most: a little longer than the store waits for an answer, so that it is the store that finds

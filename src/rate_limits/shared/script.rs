@@ -32,7 +32,7 @@ pub(super) fn question(named: Named, key: impl Fn(&str) -> String, uses: &[Use])
         question.arg(key(&format!("r:{}", BASE64URL_NOPAD.encode(&of_key.name))));
     }
     for of_key in uses {
-        question.arg(micros(of_key.time())).arg(of_key.pace.most / MICRO);
+        question.arg(micros(of_key.time)).arg(of_key.pace.most / MICRO);
     }
     question
 }

@@ -19,8 +19,8 @@ pub(super) struct Use {
     /// The bucket in the store.
     pub(super) name: Name,
     pub(super) pace: Pace,
-    /// How many requests; below zero if more were given back.
-    pub(super) requests: i64,
+    /// For how long the steady rate gives this much, in nanoseconds; below zero if more was given back.
+    pub(super) time: i64,
 }
 
 /// What becomes of a use.
@@ -35,9 +35,9 @@ pub(super) enum Gathered {
 }
 
 impl Use {
-    /// For how long the steady rate gives this much, in nanoseconds.
-    pub(super) fn time(&self) -> i64 {
-        self.requests.saturating_mul(i64::try_from(self.pace.interval).unwrap_or(i64::MAX))
+    /// How many requests it is, without those that were given back.
+    pub(super) fn requests(&self) -> u64 {
+        u64::try_from(self.time).unwrap_or_default() / self.pace.interval.max(1)
     }
 }
 
@@ -59,24 +59,30 @@ impl Uses {
         for shard in &self.0 {
             into.extend(shard.lock().unwrap_or_else(PoisonError::into_inner).0.drain());
         }
-        into.retain(|(_, of_key)| of_key.requests != 0);
+        into.retain(|(_, of_key)| of_key.time != 0);
     }
 }
 
 impl Shard {
     /// Writes down that one more request of a key was taken, of `soon` that the store should know of.
     pub(super) fn take(&mut self, key: u64, pace: Pace, soon: i64, name: impl FnOnce() -> Name) -> Gathered {
-        match self.add(key, 1, pace, name) {
+        let one = signed(pace.interval);
+        let soon = soon.saturating_mul(one);
+        match self.add(key, one, pace, name) {
             None => Gathered::Full,
-            Some(requests) if requests == soon || (requests == 1 && self.0.len() == KEYS / 2) => Gathered::Urgently,
+            Some(time) if (time >= soon && time - one < soon) || (time == one && self.0.len() == KEYS / 2) => {
+                Gathered::Urgently
+            }
             Some(_) => Gathered::Quietly,
         }
     }
 
-    /// Writes down that one request was given back.
-    pub(super) fn give_back(&mut self, key: u64, pace: Pace, name: impl FnOnce() -> Name) {
-        // Without room it stays taken at the others, which refuses too much, for as long as one request takes.
-        let _ = self.add(key, -1, pace, name);
+    /// Writes down that so much was given back, in nanoseconds.
+    pub(super) fn give_back(&mut self, key: u64, pace: Pace, time: u64, name: impl FnOnce() -> Name) {
+        if time > 0 {
+            // Without room it stays taken at the others, which refuses too much, for as long as one request takes.
+            let _ = self.add(key, signed(time).saturating_neg(), pace, name);
+        }
     }
 
     /// What was used of a key.
@@ -84,18 +90,22 @@ impl Shard {
         self.0.get(&key)
     }
 
-    /// Returns how many requests it has then; `None` if there is no room.
-    fn add(&mut self, key: u64, requests: i64, pace: Pace, name: impl FnOnce() -> Name) -> Option<i64> {
+    /// Returns how much it has then; `None` if there is no room.
+    fn add(&mut self, key: u64, time: i64, pace: Pace, name: impl FnOnce() -> Name) -> Option<i64> {
         if let Some(known) = self.0.get_mut(&key) {
-            known.requests = known.requests.saturating_add(requests);
-            return Some(known.requests);
+            known.time = known.time.saturating_add(time);
+            return Some(known.time);
         }
         if self.0.len() >= KEYS {
             return None;
         }
-        self.0.insert(key, Use { name: name(), pace, requests });
-        Some(requests)
+        self.0.insert(key, Use { name: name(), pace, time });
+        Some(time)
     }
+}
+
+fn signed(nanoseconds: u64) -> i64 {
+    i64::try_from(nanoseconds).unwrap_or(i64::MAX)
 }
 
 /// Spreads what is a hash already: the last 14 bits are the same for the keys of one limit in one shard.
@@ -141,14 +151,15 @@ mod tests {
             [Gathered::Quietly, Gathered::Quietly, Gathered::Urgently, Gathered::Quietly]
         );
         take(8);
-        uses.shard(8).give_back(8, PACE, || [1; 16]);
-        uses.shard(9).give_back(9, PACE, || [1; 16]);
-        assert_eq!(uses.shard(7).of(7).map(Use::time), Some(4_000));
-        let mut taken = vec![(1, Use { name: [0; 16], pace: PACE, requests: 5 })];
+        uses.shard(8).give_back(8, PACE, 1_000, || [1; 16]);
+        uses.shard(9).give_back(9, PACE, 300, || [1; 16]);
+        uses.shard(10).give_back(10, PACE, 0, || [1; 16]);
+        assert_eq!(uses.shard(7).of(7).map(|of_key| of_key.time), Some(4_000));
+        let mut taken = vec![(1, Use { name: [0; 16], pace: PACE, time: 5 })];
         uses.take_all(&mut taken);
-        let mut taken: Vec<_> = taken.iter().map(|(key, of_key)| (*key, of_key.requests, of_key.time())).collect();
+        let mut taken: Vec<_> = taken.iter().map(|(key, of_key)| (*key, of_key.requests(), of_key.time)).collect();
         taken.sort_unstable();
-        assert_eq!(taken, [(7, 4, 4_000), (9, -1, -1_000)], "what was given back was never used");
+        assert_eq!(taken, [(7, 4, 4_000), (9, 0, -300)], "what was given back was never used");
         assert!(uses.shard(7).of(7).is_none());
         let mut taken = Vec::new();
         uses.take_all(&mut taken);

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use sandbox::tokens::Proof;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -10,6 +12,7 @@ use tokio::time::timeout;
 
 use super::replicas::{Replicas, at, seen_over_tls, shared, unavailable};
 use super::{ok, refused};
+use crate::edge::hostile::wire::Talk;
 use crate::support::client::Client;
 use crate::support::redis::Redis;
 use crate::support::{DEADLINE, ORIGIN, Running, Scene, World};
@@ -207,4 +210,107 @@ async fn a_gateway_that_waits_for_its_store_is_ready_when_it_serves_clients_and_
     let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN).certificate(&world.c1);
     let response = client.send(world.request()).await.expect("the gateway answers");
     assert_eq!(response.status(), 200);
+}
+
+/// Pays with a token for that, and with a proof for each payment.
+struct Payer {
+    replicas: Replicas,
+    token: String,
+}
+
+impl Payer {
+    /// On a route that compares bodies, and so waits for them.
+    async fn start(redis: &Redis) -> Self {
+        let usual = "    scopes: { any: [payments, accounts] }\n";
+        let require = "    require: { authorization_details: [{ type: payment, match: [{ detail: /iban, equals: { body: /iban } }] }] }\n";
+        let compared = |scene: Scene| scene.replace(usual, &format!("{usual}{require}"));
+        let replicas = Replicas::with(|scene| shared(compared(scene), &at(redis.port()), "")).await;
+        let details = json!([{ "type": "payment", "iban": "DE02" }]);
+        let world = &replicas.world;
+        let token =
+            world.token().bound_to_key(replicas.holder.key.thumbprint()).claim("authorization_details", details);
+        let token = world.sign(&token);
+        Self { replicas, token }
+    }
+
+    fn proof(&self) -> String {
+        let now = self.replicas.world.clock.now();
+        Proof::new("POST", &format!("{ORIGIN}/payments"), now).for_token(&self.token).sign(&self.replicas.holder.key)
+    }
+
+    /// Sends everything but the end of the body, for which the gateway then waits.
+    async fn begin(&self, gateway: &Running, proof: &str) -> Talk {
+        let mut talk = Talk::with(&self.replicas.client(gateway)).await;
+        let head = format!(
+            "POST /payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: DPoP {}\r\nDPoP: {proof}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            self.token,
+            BODY.len()
+        );
+        talk.say(head).await.unwrap();
+        talk.until("HTTP/1.1 100 Continue\r\n\r\n").await;
+        talk
+    }
+}
+
+/// The code of a request whose body comes to its end.
+async fn end(mut talk: Talk, gateway: &Running) -> String {
+    talk.say(BODY).await.unwrap();
+    let answer = talk.answer().await.expect("an answer");
+    let record = gateway.record(answer.field("x-fapi-interaction-id")[0]);
+    record["code"].as_str().unwrap().to_owned()
+}
+
+const BODY: &str = r#"{"iban":"DE02"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_loses_everything_while_a_body_is_waited_for_lets_no_used_proof_pass() {
+    let redis = Redis::start(&[]);
+    let payer = Payer::start(&redis).await;
+    let [one, other] = payer.replicas.gateways();
+    for (used, lost, expected) in [
+        (false, false, "ok"),
+        (true, false, "dpop_replayed"),
+        (true, true, "dpop_nonce_required"),
+        (false, true, "dpop_nonce_required"),
+    ] {
+        let proof = payer.proof();
+        if used {
+            assert_eq!(end(payer.begin(one, &proof).await, one).await, "ok");
+        }
+        let waiting = payer.begin(other, &proof).await;
+        if lost {
+            assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
+            for gateway in [one, other] {
+                payer.replicas.until(gateway, &refused("dpop_nonce_required")).await;
+            }
+        }
+        assert_eq!(end(waiting, other).await, expected, "{used}, {lost}");
+        if lost {
+            // Older than the proofs that follow.
+            payer.replicas.world.clock.advance(30);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_names_another_store_makes_older_proofs_need_a_nonce() {
+    let (redis, another) = (Redis::start(&[]), Redis::start(&[]));
+    // It is older than any proof.
+    drop(Replicas::start(&at(another.port()), "").await);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    let proof = replicas.proof().sign(&replicas.holder.key);
+    assert_eq!(replicas.judge(other, &proof).await, ok());
+    let older = replicas.proof().sign(&replicas.holder.key);
+    replicas.world.reload(1, |text| text.replace(&at(redis.port()), &at(another.port()))).await;
+    assert_eq!(replicas.judge(one, &proof).await, refused("dpop_nonce_required"));
+    assert_eq!(replicas.judge(one, &older).await, refused("dpop_nonce_required"), "nobody can tell them apart");
+    replicas.world.clock.advance(30);
+    assert_eq!(replicas.judge(one, &replicas.proof().sign(&replicas.holder.key)).await, ok(), "control");
+    // One that keeps the store keeps what it knows.
+    let older = replicas.proof().sign(&replicas.holder.key);
+    replicas.world.reload(2, |text| text.replace("timeout: 1s", "timeout: 2s")).await;
+    replicas.until(one, &ok()).await;
+    assert_eq!(replicas.judge(one, &older).await, ok(), "control");
 }

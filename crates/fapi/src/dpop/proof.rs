@@ -200,6 +200,7 @@ impl SignedProof {
             key,
             id,
             issued_at,
+            made_after: vouched.map_or(issued_at, |nonce| nonce.issued_at().max(issued_at)),
             fresh_until: if vouched.is_some() { valid_until } else { in_window_until },
             forget_after: valid_until.min(issued_at.plus(FAR_OFF)),
             next_nonce: vouched.filter(|nonce| nonce.is_due_for_renewal_at(now)).and_then(|_| next_nonce()),
@@ -240,6 +241,8 @@ pub struct VerifiedProof {
     key: KeyThumbprint,
     id: ProofId,
     issued_at: UnixTime,
+    /// It was not used before this, but for the clock skew.
+    made_after: UnixTime,
     fresh_until: UnixTime,
     forget_after: UnixTime,
     next_nonce: Option<HeaderValue>,
@@ -267,6 +270,20 @@ impl VerifiedProof {
     /// [`DpopError::Stale`].
     pub fn check_still_fresh(&self, now: UnixTime) -> Result<(), DpopError> {
         if now > self.fresh_until { Err(DpopError::Stale { at: self.issued_at, now }) } else { Ok(()) }
+    }
+
+    /// Checks that it cannot have been used before the log that knows of its first use `began`, which may have lost what it knew
+    /// when the proof was judged.
+    ///
+    /// # Errors
+    /// [`DpopError::NonceRequired`].
+    pub fn check_still_known(&self, began: UnixTime, freshness: &Freshness, now: UnixTime) -> Result<(), DpopError> {
+        let unknown_until = began.plus(freshness.clock_skew);
+        if self.made_after > unknown_until {
+            return Ok(());
+        }
+        let fresh = freshness.nonces.issue(now.max(unknown_until.plus(1)));
+        Err(DpopError::NonceRequired { why: BEFORE_THE_LOG, fresh })
     }
 
     /// The nonce to send with the response, because the proof's own is due for renewal.
