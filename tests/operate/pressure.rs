@@ -121,6 +121,19 @@ async fn without_descriptors_clients_are_refused_at_once_and_everything_else_goe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thread_serves_connections_for_each_processor_that_the_process_may_use() {
+    let (_authority, _issuer, _accounts, scene) = scene();
+    let folder = scene.into_folder();
+    let serving = |mut program: Program| {
+        program.addresses();
+        program.threads().iter().filter(|name| name.starts_with("connections-")).count()
+    };
+    assert_eq!(serving(Program::run_on_one_processor(&folder)), 1);
+    let all = std::thread::available_parallelism().expect("a number").get();
+    assert_eq!(serving(Program::run(&folder)), all, "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_may_open_too_few_files_says_so_and_does_not_start() {
     let (_authority, _issuer, _accounts, scene) = scene();
     let folder = scene.into_folder();

@@ -37,6 +37,21 @@ impl Program {
         Self::start(folder, command)
     }
 
+    /// The same on one processor of the machine.
+    pub fn run_on_one_processor(folder: &Folder) -> Self {
+        let mut command = tool("sh");
+        let script = "exec taskset --cpu-list \"$(taskset -cp $$ | grep -oE '[0-9]+' | sed -n 2p)\" \"$0\" run";
+        command.args(["-c", script, env!("CARGO_BIN_EXE_fapi-gateway")]);
+        Self::start(folder, command)
+    }
+
+    /// The names of its threads.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
+    }
+
     /// The same, with this filter in its environment, or none.
     pub fn run_logging(folder: &Folder, filter: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
