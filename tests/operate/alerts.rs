@@ -82,7 +82,8 @@ fn every_alert_is_of_metrics_that_exist_and_is_explained() {
 
 #[test]
 fn the_operator_gets_the_same_rules() {
-    let object: Yaml = serde_yaml::from_str(&read("deploy/podmonitor/prometheusrule.yaml")).expect("YAML");
+    let object: Yaml =
+        serde_yaml::from_str(&read("deploy/kubernetes/components/monitoring/prometheusrule.yaml")).expect("YAML");
     let file: Yaml = serde_yaml::from_str(&read("deploy/prometheus/rules.yaml")).expect("YAML");
     assert_eq!(object["kind"], Yaml::from("PrometheusRule"));
     assert_eq!(object["spec"], file, "copy deploy/prometheus/rules.yaml below `spec`");

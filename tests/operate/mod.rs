@@ -8,7 +8,6 @@ mod configs;
 mod decisions;
 mod demo;
 mod deploy;
-mod deploy_redis;
 mod docs;
 mod explain;
 mod init;

@@ -37,8 +37,10 @@ const PERMITTED: &str = "\
 
 #[test]
 fn every_configuration_that_is_shipped_has_tests_that_hold_and_reach_all_of_it() {
-    for folder in ["", "deploy"] {
-        let folder = root().join(folder);
+    let overlays = root().join("deploy/kubernetes/overlays");
+    for folder in
+        [root().into(), root().join("deploy/kubernetes/base"), overlays.join("standalone"), overlays.join("bank")]
+    {
         let (code, out, err) = check(&folder.join("gateway.yaml"), &[&folder.join("gateway.tests.yaml")]);
         assert_eq!(code, Some(0), "{out}{err}");
         assert!(out.contains(" policy tests hold\n"), "{out}");

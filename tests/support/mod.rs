@@ -327,6 +327,12 @@ routes:
         self.replace("tokens: jwt", &section)
     }
 
+    /// Takes another gateway.yaml in place of the usual one.
+    pub fn rewrite(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.yaml);
+        self
+    }
+
     /// Appends routes, or anything else that may come last.
     pub fn append(mut self, text: &str) -> Self {
         let _ = write!(self.yaml, "{text}");

@@ -23,11 +23,11 @@ pub fn tool(program: &str) -> Command {
     command
 }
 
-/// Where `./test` has npm install a newer Node, the search path, and where Debian has servers.
+/// Where `./test` puts what no package of Debian has, the search path, and where Debian has servers.
 fn folders() -> Vec<PathBuf> {
-    let private = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/node_modules/.bin");
+    let private = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools");
     let path: OsString = env::var_os("PATH").unwrap_or_default();
-    let mut folders = vec![PathBuf::from(private)];
+    let mut folders = vec![PathBuf::from(private).join("bin"), PathBuf::from(private).join("node_modules/.bin")];
     folders.extend(env::split_paths(&path));
     folders.push("/usr/sbin".into());
     folders

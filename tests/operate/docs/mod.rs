@@ -286,12 +286,12 @@ fn pages() -> Vec<String> {
     }
     let mut found = Vec::new();
     within(&root().join("docs"), &mut found);
-    let mut names: Vec<String> =
-        ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md", "deploy/redis/README.md"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain(found.iter().map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()))
-            .collect();
+    let mut names: Vec<String> = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(["", "kubernetes/", "helm/fapi-gateway/", "redis/"].map(|folder| format!("deploy/{folder}README.md")))
+        .chain(found.iter().map(|path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned()))
+        .collect();
     names.sort();
     assert!(names.len() > 20, "{names:?}");
     names
