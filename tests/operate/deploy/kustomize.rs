@@ -36,6 +36,7 @@ fn every_folder_is_explained_where_a_newcomer_looks() {
         ("deploy/kubernetes", "deploy/kubernetes/README.md"),
         ("deploy/kubernetes/components", "deploy/kubernetes/README.md"),
         ("deploy/kubernetes/overlays", "deploy/kubernetes/README.md"),
+        ("deploy/package", "docs/operate/machine.md"),
     ] {
         let page = read(page);
         for name in names(folder).iter().filter(|name| *name != "README.md") {

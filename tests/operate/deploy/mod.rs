@@ -5,6 +5,7 @@ mod chart;
 mod custom;
 mod example;
 mod kustomize;
+mod package;
 mod pods;
 mod redis;
 mod rendered;
