@@ -4,6 +4,7 @@
 mod chart;
 mod custom;
 mod example;
+mod image;
 mod kustomize;
 mod package;
 mod pods;
