@@ -8,7 +8,7 @@ use super::kustomize::copy;
 use super::rendered::{
     Rendered, application_values, chart, chart_in, charted, documents, expect_chart, rendered, standalone_values,
 };
-use super::{at, file, list, read, strings, text, yaml};
+use super::{at, file, list, number, read, strings, text, yaml};
 use crate::support::Folder;
 use crate::support::tools::tool;
 
@@ -150,6 +150,9 @@ fn ports_and_hosts_follow_gateway_yaml() {
     values["certManager"] = serde_yaml::from_str("{ enabled: true }").expect("YAML");
     let objects = Rendered { name: "other ports", objects: expect_chart(&values, &config) };
     assert_eq!((objects.port("https"), objects.port("admin")), (9443, 9999));
+    assert_eq!(number(objects.named("Service", "fapi-gateway"), "spec/ports/0/targetPort"), 9443);
+    let opened = list(objects.named("NetworkPolicy", "fapi-gateway"), "spec/ingress");
+    assert_eq!(opened.iter().map(|rule| number(rule, "ports/0/port")).collect::<Vec<_>>(), [9443, 9999]);
     let annotations = at(objects.pod(), "metadata/annotations");
     assert_eq!(annotations.get("prometheus.io/port").and_then(Value::as_str), Some("9999"));
     assert_eq!(
