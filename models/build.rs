@@ -104,6 +104,7 @@ const SUBJECTS: &[Subject] = &[
             "telemetry/lines/mod.rs",
             "telemetry/lines/output.rs",
             "telemetry/lines/recent.rs",
+            "telemetry/lines/stamp.rs",
             "telemetry/lines/writer.rs",
         ],
         modules: r#"

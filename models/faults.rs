@@ -166,12 +166,12 @@ const FAULTS: &[Fault] = &[
         instead_of: "                let mut batch = self.shared.lock();
                 if batch.bytes.is_empty() {
                     batch.ended = true;
-                    return;
+                    break;
                 }\n",
         code: "                let empty = self.shared.lock().bytes.is_empty();
                 if empty {
                     self.shared.lock().ended = true;
-                    return;
+                    break;
                 }\n",
     },
     Fault {

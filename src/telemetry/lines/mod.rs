@@ -8,6 +8,7 @@
 
 mod output;
 mod recent;
+mod stamp;
 mod writer;
 
 use std::io;
@@ -23,6 +24,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc, thread};
 
 pub use self::output::Output;
 pub use self::recent::Recent;
+pub use self::stamp::Stamp;
 
 /// What the thread tells about its destination, at most once a second, with the number of lines lost since it last told
 /// anything.
@@ -162,6 +164,20 @@ impl Lines {
     /// # Errors
     /// When the thread cannot be created.
     pub fn start(name: &str, output: Output, bound: usize, report: Report) -> io::Result<Self> {
+        Self::start_stamped(name, output, bound, report, None)
+    }
+
+    /// The same, where something may be added to the lines.
+    ///
+    /// # Errors
+    /// When the thread cannot be created.
+    pub fn start_stamped(
+        name: &str,
+        output: Output,
+        bound: usize,
+        report: Report,
+        stamp: Option<Box<dyn Stamp>>,
+    ) -> io::Result<Self> {
         let (end, ended) = mpsc::channel();
         let health = Arc::new(Health::new(bound));
         let shared = Arc::new(Shared {
@@ -171,7 +187,7 @@ impl Lines {
             health,
             recent: Arc::default(),
         });
-        let writer = Writer::new(shared.clone(), output, report);
+        let writer = Writer::new(shared.clone(), output, report, stamp);
         thread::Builder::new().name(name.into()).spawn(move || {
             writer.run();
             let _ = end.send(());

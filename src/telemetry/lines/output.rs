@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use memchr::memrchr;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -68,6 +69,28 @@ impl Output {
         let Some(last) = file.metadata().ok().and_then(|file| file.len().checked_sub(1)) else { return false };
         let mut byte = [b'\n'];
         file.read_at(&mut byte, last).is_ok() && byte != [b'\n']
+    }
+
+    /// The end of a file: its last whole line, without its end, and what comes after that. Both are empty for all else.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its last lines have more than 1 MiB.
+    pub fn last_line(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let Self::File(file) = self else { return Ok(Default::default()) };
+        let length = file.metadata()?.len();
+        let start = length.saturating_sub(LONGEST_END);
+        let mut end = vec![0; usize::try_from(length.saturating_sub(start)).unwrap_or_default()];
+        file.read_exact_at(&mut end, start)?;
+        let Some(rest_at) = memrchr(b'\n', &end).map(|place| place.saturating_add(1)) else {
+            return if start == 0 { Ok((Vec::new(), end)) } else { Err(ErrorKind::FileTooLarge.into()) };
+        };
+        let rest = end.split_off(rest_at);
+        end.pop();
+        match memrchr(b'\n', &end) {
+            Some(place) => Ok((end.split_off(place.saturating_add(1)), rest)),
+            None if start == 0 => Ok((end, rest)),
+            None => Err(ErrorKind::FileTooLarge.into()),
+        }
     }
 
     /// Whether this is the file or pipe that the other one is.
@@ -138,5 +161,7 @@ fn portion(lines: &[u8]) -> &[u8] {
 
 /// What a pipe that is ready takes without blocking, whole or not at all (`PIPE_BUF` of Linux, see pipe(7)).
 const ATOMIC: usize = 4096;
+/// How much of the end of a file is read for its last line; a line has some kilobytes.
+const LONGEST_END: u64 = 1024 * 1024;
 /// How long a pipe may make no room before the writer looks whether it has anything else to do.
 const MOMENT_MS: i32 = 50;

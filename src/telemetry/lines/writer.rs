@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, FULL, GATHER, Output, Report, Shared, Sleep};
+use super::{Event, FULL, GATHER, Output, Report, Shared, Sleep, Stamp};
 use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 
@@ -22,13 +22,15 @@ pub(super) struct Writer {
     /// Whether the end was known at the last attempt.
     tried_last: bool,
     report: Report,
+    /// What is added to lines.
+    stamp: Option<Box<dyn Stamp>>,
     /// When something was last reported, in milliseconds of [`super::Health::now`], and how many lines were lost by then.
     reported: Option<u64>,
     reported_lost: u64,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, output: Output, report: Report) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, output: Output, report: Report, stamp: Option<Box<dyn Stamp>>) -> Self {
         Self {
             shared,
             unended: output.ends_within_line(),
@@ -38,6 +40,7 @@ impl Writer {
             troubled: false,
             tried_last: false,
             report,
+            stamp,
             reported: None,
             reported_lost: 0,
         }
@@ -47,30 +50,58 @@ impl Writer {
         loop {
             let last = self.gather();
             self.shared.recent.add(&self.current);
-            while let Err(error) = self.carry() {
-                if self.wait_out(&error) {
-                    return;
-                }
+            self.stamp(|stamp, lines, lost| stamp.stamp(lines, lost));
+            if !self.carry_all() {
+                return;
             }
             self.note_success();
             if last {
                 let mut batch = self.shared.lock();
                 if batch.bytes.is_empty() {
                     batch.ended = true;
-                    return;
+                    break;
                 }
             }
         }
+        // Nothing is sent any more.
+        self.stamp(|stamp, lines, lost| stamp.end(lines, lost));
+        self.carry_all();
     }
 
-    /// Waits for lines and takes those for the current output; returns whether they are the last ones.
+    /// Lets something be added to the lines that are written next.
+    fn stamp(&mut self, add: impl FnOnce(&mut dyn Stamp, &mut Vec<u8>, u64)) {
+        let Some(stamp) = &mut self.stamp else { return };
+        let (health, before) = (&self.shared.health, self.current.len());
+        add(stamp.as_mut(), &mut self.current, health.lost());
+        health.held.fetch_add(self.current.len().saturating_sub(before), Ordering::Relaxed);
+    }
+
+    /// Writes what is not yet written, however long it takes; returns whether it did not give up.
+    fn carry_all(&mut self) -> bool {
+        while let Err(error) = self.carry() {
+            if self.wait_out(&error) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits for lines, or until something is due without any, and takes those for the current output; returns whether they
+    /// are the last ones.
     fn gather(&mut self) -> bool {
         let shared = self.shared.clone();
         let mut batch = shared.lock();
         while batch.bytes.is_empty() && batch.next.is_none() && !batch.ending {
+            let due = self.stamp.as_ref().and_then(|stamp| stamp.due());
+            if due == Some(Duration::ZERO) {
+                break;
+            }
             batch.sleep = Sleep::UntilWork;
             if !self.troubled {
-                batch = shared.work.wait(batch).unwrap_or_else(PoisonError::into_inner);
+                batch = match due {
+                    None => shared.work.wait(batch).unwrap_or_else(PoisonError::into_inner),
+                    Some(due) => shared.work.wait_timeout(batch, due).unwrap_or_else(PoisonError::into_inner).0,
+                };
                 continue;
             }
             // That a fault is over is said although no line may come for a long time.
