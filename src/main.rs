@@ -47,6 +47,11 @@ enum Command {
     #[cfg(feature = "demo")]
     /// Send legitimate and hostile calls to a gateway on loopback and print each result.
     Demo(commands::demo::Arguments),
+    /// Verify the chains of the audit, or find an exchange in it.
+    Audit {
+        #[command(subcommand)]
+        command: commands::audit::Command,
+    },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print the completions for a shell.
@@ -122,6 +127,7 @@ fn main() -> ExitCode {
         Command::Thumbprint(arguments) => commands::thumbprint::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Audit { command } => commands::audit::run(&command),
         Command::Schema => commands::schema::run(),
         Command::Completions { shell } => commands::shell::completions(Arguments::command(), shell),
         Command::Man { command } => commands::shell::man(Arguments::command(), command.as_deref()),

@@ -1,5 +1,6 @@
 //! The commands of the program; each is one file or folder whose `run` returns an exit code.
 
+pub mod audit;
 pub mod check;
 mod connect;
 #[cfg(feature = "demo")]

@@ -200,6 +200,7 @@ impl Bound {
             listeners.push((bind(listener.address)?, listener.address.to_string().into(), listener.address));
         }
         let admin = config.admin.as_ref().map(|admin| bind(admin.address)).transpose()?;
+        let chain = config.audit.chain.clone();
         let guarantees = Guarantees::of(&config, destination.as_ref());
         let sources = Sources::of(&config, destination);
         let expirations = Expirations::of(&config);
@@ -217,7 +218,11 @@ impl Bound {
         shared.note_files(&generation);
         generation.share_answers();
         let generation = Arc::new(ArcSwap::from_pointee(generation));
-        let audit = Audit::start(output).map_err(StartError::Audit)?;
+        let audit = match chain {
+            Some(chain) => Audit::start_chained(output, chain, options.clock),
+            None => Audit::start(output),
+        };
+        let audit = audit.map_err(StartError::Audit)?;
         audit.recent().keep(generation.load().decisions);
         let workers = Workers::start(threads).map_err(StartError::Threads)?;
         let control = Control::default();

@@ -61,6 +61,8 @@ pub(super) struct Sources {
     idle_upstream_connections: usize,
     /// The audit's destination, if it comes from the configuration.
     audit: Option<Destination>,
+    /// Whether the audit's lines are chained.
+    chained: bool,
     log: logging::Settings,
 }
 
@@ -68,7 +70,8 @@ impl Sources {
     pub(super) fn of(config: &Config, audit: Option<Destination>) -> Self {
         let (file, files, log) = (config.file.clone(), config.files.clone(), config.log.clone());
         let idle_upstream_connections = config.limits.idle_upstream_connections;
-        Self { file, files, interval: config.watch, admin: admin_of(config), idle_upstream_connections, audit, log }
+        let (admin, chained) = (admin_of(config), config.audit.chain.is_some());
+        Self { file, files, interval: config.watch, admin, idle_upstream_connections, audit, chained, log }
     }
 }
 
@@ -238,6 +241,9 @@ impl Reloader {
         if config.limits.idle_upstream_connections != self.sources.idle_upstream_connections {
             tracing::warn!("limits.idle_upstream_connections changes only with a restart");
         }
+        if config.audit.chain.is_some() != self.sources.chained {
+            tracing::warn!("whether audit.chain is set changes only with a restart");
+        }
         if config.log.format != self.sources.log.format {
             tracing::warn!("log.format changes only with a restart");
         }
@@ -248,7 +254,7 @@ impl Reloader {
     async fn replace(&self, config: Config, state: &mut ReloadState) -> Result<(), NotReloaded> {
         let (interval, destination, expirations) =
             (config.watch, config.audit.destination.clone(), Expirations::of(&config));
-        let filter = config.log.filter.clone();
+        let (filter, chain) = (config.log.filter.clone(), config.audit.chain.clone());
         let now = || self.shared.clock.unix_time();
         config
             .judge_waivers(now(), self.expirations.load().waivers())
@@ -276,6 +282,9 @@ impl Reloader {
             let opened = open(destination.clone()).await;
             self.audit.continue_in(opened.map_err(NotReloaded::passing)?);
             *audit = destination;
+        }
+        if let Some(chain) = chain {
+            self.audit.chain_with(chain);
         }
         expirations.note(&self.shared.metrics, now());
         self.expirations.store(Arc::new(expirations));

@@ -163,7 +163,7 @@ impl Build<'_> {
 }
 
 /// How a good key is made.
-const P_256: &str = "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`";
+pub(super) const P_256: &str = "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`";
 
 /// The largest RSA modulus, in bytes: a signature takes several times as long as with half of it, and keeps a thread busy.
 const LARGEST_RSA: usize = 512;

@@ -4,6 +4,7 @@
 //! these files is the description of its key in the JSON Schema.
 
 mod access_token;
+mod audit;
 mod cors;
 mod enforce;
 mod errors;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::scalar::{Duration, FilePath, Size};
 
 pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
+pub(super) use self::audit::{Audit, Chain, OnOverflow};
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
@@ -302,30 +304,6 @@ pub(in crate::config) struct PerAddress {
     /// How many connections in their TLS handshake, up to `limits.handshakes`, which is the default.
     #[schemars(range(min = 1), extend("default" = 5_000))]
     pub(in crate::config) handshakes: Option<u64>,
-}
-
-/// One JSON line for each exchange.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::config) struct Audit {
-    /// `stdout`, or the path of a file that lines are added to.
-    #[schemars(extend("default" = "stdout"))]
-    pub(in crate::config) destination: Option<FilePath>,
-    /// What happens to requests while the lines cannot be written as fast as they come.
-    #[schemars(extend("default" = "drop"))]
-    pub(in crate::config) on_overflow: Option<OnOverflow>,
-}
-
-/// What happens to requests while the audit cannot be written as fast as they come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(in crate::config) enum OnOverflow {
-    /// They are served; lines that find no room are lost, and counted.
-    Drop,
-    /// They wait for room, at most 2 seconds, and are then refused with 503.
-    Block,
-    /// They are refused with 503.
-    Refuse,
 }
 
 /// The log, on standard error.

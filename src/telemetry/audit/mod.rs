@@ -1,5 +1,6 @@
 //! The audit: one record of the outcome of each exchange, and some of handshakes that failed.
 
+pub mod chain;
 mod handshake;
 mod json;
 mod record;

@@ -5,15 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent};
+use arc_swap::ArcSwap;
+
+use super::chain::{Chain, ChainSettings};
+use crate::clock::Clock;
+use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent, Stamp};
 
 /// Where the lines go, and what happens if they cannot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the lines go.
     pub destination: Destination,
     /// What happens to requests while the lines cannot be written.
     pub on_overflow: OnOverflow,
+    /// How they are chained; `None` if they are not.
+    pub chain: Option<ChainSettings>,
 }
 
 /// Where the lines go.
@@ -58,31 +64,44 @@ impl OnOverflow {
 }
 
 /// The audit writer; all lines are written when [`Audit::close`] returns true.
-pub struct Audit(Lines);
+pub struct Audit {
+    lines: Lines,
+    chain: Option<Arc<ArcSwap<ChainSettings>>>,
+}
 
 /// A handle that sends lines; cheap to clone.
 #[derive(Clone)]
-pub struct AuditSender(LineSender);
+pub struct AuditSender {
+    lines: LineSender,
+    chain: Option<Arc<ArcSwap<ChainSettings>>>,
+}
 
 impl AuditSender {
     /// Sends a line, with its end; it is lost, and counted, if too many are waiting. Never waits.
     pub fn send(&self, line: &[u8]) {
-        self.0.send(line);
+        self.lines.send(line);
     }
 
     /// Whether a new request may be served: the audit has room for its line, or does not insist on it.
     pub async fn admits(&self, on_overflow: OnOverflow) -> bool {
         match on_overflow {
             OnOverflow::Drop => true,
-            OnOverflow::Block => self.0.wait_for_room(PATIENCE).await,
-            OnOverflow::Refuse => self.0.health().has_room(),
+            OnOverflow::Block => self.lines.wait_for_room(PATIENCE).await,
+            OnOverflow::Refuse => self.lines.health().has_room(),
         }
     }
 
     /// Writes the lines that are sent after this to another output; earlier lines go to the previous one if that takes
     /// them. Never waits.
     pub fn continue_in(&self, output: Output) {
-        self.0.continue_in(output);
+        self.lines.continue_in(output);
+    }
+
+    /// Chains the lines that come next with these settings, if they are chained at all.
+    pub fn chain_with(&self, settings: ChainSettings) {
+        if let Some(chain) = &self.chain {
+            chain.store(Arc::new(settings));
+        }
     }
 }
 
@@ -92,27 +111,38 @@ impl Audit {
     /// # Errors
     /// When the thread cannot be created.
     pub fn start(output: impl Into<Output>) -> io::Result<Self> {
-        Ok(Self(Lines::start("audit", output.into(), BUFFER, report)?))
+        Ok(Self { lines: Lines::start("audit", output.into(), BUFFER, report)?, chain: None })
+    }
+
+    /// Starts the writer, with lines that are chained. The clock tells when a checkpoint was signed.
+    ///
+    /// # Errors
+    /// When the thread cannot be created.
+    pub fn start_chained(output: impl Into<Output>, settings: ChainSettings, clock: Clock) -> io::Result<Self> {
+        let (output, settings) = (output.into(), Arc::new(ArcSwap::from_pointee(settings)));
+        let chain: Box<dyn Stamp> = Box::new(Chain::new(settings.clone(), clock, &output));
+        let lines = Lines::start_stamped("audit", output, BUFFER, report, Some(chain))?;
+        Ok(Self { lines, chain: Some(settings) })
     }
 
     /// A handle that sends lines to this writer.
     pub fn sender(&self) -> AuditSender {
-        AuditSender(self.0.sender())
+        AuditSender { lines: self.lines.sender(), chain: self.chain.clone() }
     }
 
     /// The state of the writer.
     pub fn health(&self) -> Arc<Health> {
-        self.0.health()
+        self.lines.health()
     }
 
     /// The last lines.
     pub fn recent(&self) -> Arc<Recent> {
-        self.0.recent()
+        self.lines.recent()
     }
 
     /// Waits, up to a limit, until every line that was sent is written; returns whether all of them were.
     pub fn close(self) -> bool {
-        self.0.close(LAST_WAIT)
+        self.lines.close(LAST_WAIT)
     }
 }
 

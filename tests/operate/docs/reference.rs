@@ -107,6 +107,10 @@ fn audit_members_are_those_of_a_line() {
     table.push_str("| member | type | meaning |\n| --- | --- | --- |\n");
     let schema = fapi_gateway::telemetry::audit::handshake_schema();
     members(&mut table, &schema, &schema, "");
+    table.push_str("\n## Checkpoints\n\nThe members of a signed line of a chain.\n\n");
+    table.push_str("| member | type | meaning |\n| --- | --- | --- |\n");
+    let schema = fapi_gateway::telemetry::audit::chain::checkpoint_schema();
+    members(&mut table, &schema, &schema, "");
     says("audit.md", &table);
 }
 
@@ -119,11 +123,20 @@ fn commands_are_those_of_the_program() {
         lines.join("\n")
     };
     let whole = help(&["--help"]);
-    let (_, list) = whole.split_once("Commands:\n").expect("there are commands");
-    let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let names = |help: &str| -> Vec<String> {
+        let list = help.split_once("Commands:\n").map_or("", |(_, list)| list);
+        let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| *name != "help").map(str::to_owned).collect()
+    };
     let mut out = format!("```text\n{}\n```\n", whole.trim_end());
-    for name in names.filter(|name| *name != "help") {
-        let _ = write!(out, "\n## {name}\n\n```text\n{}\n```\n", help(&[name, "--help"]).trim_end());
+    assert!(!names(&whole).is_empty(), "there are commands");
+    for name in names(&whole) {
+        let of_name = help(&[&name, "--help"]);
+        let _ = write!(out, "\n## {name}\n\n```text\n{}\n```\n", of_name.trim_end());
+        for below in names(&of_name) {
+            let of_below = help(&[&name, &below, "--help"]);
+            let _ = write!(out, "\n## {name} {below}\n\n```text\n{}\n```\n", of_below.trim_end());
+        }
     }
     says("commands.md", &out);
 }

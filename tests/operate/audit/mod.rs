@@ -1,5 +1,7 @@
 //! An audit that cannot be written: a reader that stalls, a disk that is full, and what requests then get.
 
+mod chain;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

@@ -1,0 +1,56 @@
+//! `audit`: one JSON line for each exchange.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::scalar::{Duration, FilePath};
+
+/// One JSON line for each exchange.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Audit {
+    /// `stdout`, or the path of a file that lines are added to.
+    #[schemars(extend("default" = "stdout"))]
+    pub(in crate::config) destination: Option<FilePath>,
+    /// What happens to requests while the lines cannot be written as fast as they come.
+    #[schemars(extend("default" = "drop"))]
+    pub(in crate::config) on_overflow: Option<OnOverflow>,
+    /// How lines are chained, so that changes are found. Whether they are changes only with a restart. Default: they are not.
+    pub(in crate::config) chain: Option<Chain>,
+}
+
+/// What happens to requests while the audit cannot be written as fast as they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OnOverflow {
+    /// They are served; lines that find no room are lost, and counted.
+    Drop,
+    /// They wait for room, at most 2 seconds, and are then refused with 503.
+    Block,
+    /// They are refused with 503.
+    Refuse,
+}
+
+/// Each line has the hash of the line before it, and signed lines between them say how far that goes.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Chain {
+    /// PEM file with the private key that checkpoints are signed with: EC P-256 or Ed25519. A key of its own, since what it signs
+    /// is evidence.
+    #[schemars(required)]
+    pub(in crate::config) key: Option<FilePath>,
+    /// When there is a checkpoint, which is a signed line.
+    pub(in crate::config) checkpoint: Option<Checkpoint>,
+}
+
+/// When there is a checkpoint: when one of these is reached, at the beginning and at the end.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Checkpoint {
+    /// How many lines there are from one to the next.
+    #[schemars(range(min = 1, max = 1_000_000), extend("default" = 1000))]
+    pub(in crate::config) records: Option<u64>,
+    /// How long a line is without one after it, from 100ms to 1h.
+    #[schemars(extend("default" = "10s"))]
+    pub(in crate::config) interval: Option<Duration>,
+}
