@@ -52,8 +52,8 @@ enum Command {
         #[command(subcommand)]
         command: commands::audit::Command,
     },
-    /// Print the JSON Schema of the configuration, for editors.
-    Schema,
+    /// Print the JSON Schema of the configuration, for editors, or that of the audit.
+    Schema(commands::schema::Arguments),
     /// Print the completions for a shell.
     Completions {
         /// The shell.
@@ -128,7 +128,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Audit { command } => commands::audit::run(&command),
-        Command::Schema => commands::schema::run(),
+        Command::Schema(arguments) => commands::schema::run(&arguments),
         Command::Completions { shell } => commands::shell::completions(Arguments::command(), shell),
         Command::Man { command } => commands::shell::man(Arguments::command(), command.as_deref()),
         Command::Version => commands::version::run(),

@@ -33,7 +33,8 @@ pub struct FailedHandshake<'a> {
 
 /// One line. A doc comment here is the description of its member in the reference.
 #[derive(Serialize, JsonSchema)]
-struct Line<'a> {
+#[schemars(rename = "HandshakeLine")]
+pub(super) struct Line<'a> {
     /// `handshake`; the line of an exchange has no such member.
     event: &'static str,
     /// When the handshake failed, in RFC 3339, UTC, with milliseconds.

@@ -4,8 +4,10 @@ pub mod chain;
 mod handshake;
 mod json;
 mod record;
+mod schema;
 mod writer;
 
 pub use handshake::{FailedHandshake, HandshakeAllowance, handshake_line, handshake_schema};
 pub use record::{Asked, CertificateSource, Ending, decision, decisions, line, schema};
+pub use schema::schema_of_lines;
 pub use writer::{Audit, AuditSender, Destination, OnOverflow, PATIENCE, Settings};

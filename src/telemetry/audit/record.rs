@@ -115,7 +115,8 @@ impl Value for CertificateSource {
 
 /// One line. A doc comment here is the description of its member in the reference.
 #[derive(JsonSchema)]
-struct Line<'a> {
+#[schemars(rename = "ExchangeLine")]
+pub(super) struct Line<'a> {
     /// When the request arrived, in RFC 3339, UTC, with milliseconds: lines sort as text.
     time: &'a str,
     /// The `x-fapi-interaction-id` that the client, the upstream and the audit share.

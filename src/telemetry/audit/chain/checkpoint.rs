@@ -8,7 +8,7 @@ use super::{Chain, text};
 
 /// A signed line. A doc comment here is the description of its member in the reference.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Checkpoint<'c> {
+pub(in crate::telemetry::audit) struct Checkpoint<'c> {
     /// `checkpoint`.
     event: &'static str,
     /// When it was signed, in RFC 3339, UTC, with milliseconds.
@@ -28,7 +28,7 @@ pub(super) struct Checkpoint<'c> {
 
 /// The place of a line in its chain.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Link<'c> {
+pub(in crate::telemetry::audit) struct Link<'c> {
     /// The ID of the chain, a UUID; each process has its own.
     id: &'c str,
     /// How many lines of the chain come before this one.
@@ -41,7 +41,7 @@ pub(super) struct Link<'c> {
 /// Why a checkpoint was signed.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reason {
+pub(in crate::telemetry::audit) enum Reason {
     /// The chain begins.
     Begin,
     /// There were as many lines since the one before as `checkpoint.records` says.

@@ -20,6 +20,7 @@ use memchr::memchr_iter;
 use uuid::Uuid;
 
 pub use self::checkpoint::checkpoint_schema;
+pub(super) use self::checkpoint::{Checkpoint as CheckpointLine, Link};
 use self::checkpoint::{Checkpoint, Reason};
 pub use self::signer::{ChainKey, Unusable};
 pub use self::verify::{Chain as VerifiedChain, Ended, Fault, Findings, Place, PublicKeys, Verifier};
