@@ -279,8 +279,10 @@ impl Reloader {
         let _ = tokio::time::timeout(FIRST_KEYS, settled).await;
         // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
-            let opened = open(destination.clone()).await;
-            self.audit.continue_in(opened.map_err(NotReloaded::passing)?);
+            if destination.is_opened_after(audit) {
+                let opened = open(destination.clone()).await;
+                self.audit.continue_in(opened.map_err(NotReloaded::passing)?);
+            }
             *audit = destination;
         }
         if let Some(chain) = chain {
@@ -315,7 +317,7 @@ impl Reloader {
 
     /// Opens the audit's destination again after a failed reload, since its file may have been rotated anyway.
     async fn reopen_audit(&self, state: &ReloadState) {
-        let Some(destination) = state.audit.clone() else { return };
+        let Some(destination) = state.audit.clone().filter(|audit| audit.is_opened_after(audit)) else { return };
         match open(destination).await {
             Ok(output) => self.audit.continue_in(output),
             Err(why) => {

@@ -175,8 +175,8 @@ fn the_example_has_every_key_once_with_a_comment() {
     assert!(text.contains("\n# include: [routes, "));
     let mut written = BTreeSet::from(["include".to_owned()]);
     collect_written(&example, &schema, &schema, "", &mut written);
-    // A waiver in the example would end, and a store is in one mode.
-    for comment in ["# waivers:", "# stores:"] {
+    // A waiver in the example would end, a store is in one mode, and the audit has one destination.
+    for comment in ["# waivers:", "# stores:", "# audit:"] {
         let lines = text.lines().skip_while(|line| !line.starts_with(comment));
         let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("# ")).collect();
         let comment: Value = serde_yaml::from_str(&lines.join("\n")).expect("the comment is YAML");

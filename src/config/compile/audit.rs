@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::jose::signing::PrivateKey;
+use rustls::pki_types::ServerName;
 
 use super::Build;
 use super::signing::P_256;
+use super::upstreams::address;
 use crate::config::NamedFiles;
 use crate::config::error::{KeyPath, nearest};
 use crate::config::file::{self, File};
 use crate::config::judge::directory_of;
 use crate::config::scalar::FilePath;
-use crate::telemetry::audit;
 use crate::telemetry::audit::chain::{ChainKey, ChainSettings};
+use crate::telemetry::audit::{self, syslog};
+use crate::tls_client::{Identity, TrustAnchors, client_config};
+use crate::upstream::TlsSettings;
 
 impl Build<'_> {
     pub(super) fn audit(&mut self, file: &mut File) -> Option<audit::Settings> {
@@ -29,6 +33,48 @@ impl Build<'_> {
             None => Some(None),
         };
         Some(audit::Settings { destination: destination?, on_overflow, chain: chain? })
+    }
+
+    /// The server that lines are sent to.
+    fn syslog(&mut self, entry: &file::Syslog) -> Option<audit::Destination> {
+        let at = KeyPath::of("audit").key("syslog");
+        let (server_at, tls_at) = (at.key("server"), at.key("tls"));
+        let way_out = "name the server, such as `siem.bank.example:6514`";
+        let server =
+            self.text(&server_at, entry.server.as_deref(), way_out).map(|text| (text, address(true, text, 6514)));
+        if let Some((text, None)) = server {
+            self.problem(&server_at, format!("`{text}` is not a host with an optional port; {way_out}"));
+        }
+        let tls = match &entry.tls {
+            Some(tls) => self.server_tls(&tls_at, tls),
+            None => Some(TlsSettings { trust_anchors: None, identity: None, server_name: None }),
+        };
+        let (server, tls) = (server?.1?, tls?);
+        let Ok(server_name) = ServerName::try_from(tls.server_name.as_deref().unwrap_or(&server.host).to_owned())
+        else {
+            let problem = format!("`{}` is neither a DNS name nor an IP address; {way_out}", server.host);
+            self.problem(&server_at, problem);
+            return None;
+        };
+        if self.named_files == NamedFiles::Unread {
+            return Some(audit::Destination::Stdout);
+        }
+        let anchors = tls.trust_anchors.map_or(TrustAnchors::System, TrustAnchors::Given);
+        let identity = tls.identity.map(|(chain, key)| Identity { chain, key });
+        let tls_hash = hash(&anchors, identity.as_ref());
+        match client_config(&anchors, identity.as_ref()) {
+            Ok(tls) => Some(audit::Destination::Syslog(Arc::new(syslog::Settings {
+                host: server.host,
+                port: server.port,
+                server_name,
+                tls: Arc::new(tls),
+                tls_hash,
+            }))),
+            Err(error) => {
+                self.problem(&tls_at, format!("{error}; name the authority of the server in `trust_anchors`"));
+                None
+            }
+        }
     }
 
     /// How lines are chained; `None` inside where files are not read.
@@ -61,14 +107,24 @@ impl Build<'_> {
         let at = KeyPath::of("audit").key("destination");
         let written = &entry.destination.get_or_insert_with(|| FilePath("stdout".into())).0;
         let text = written.to_str().unwrap_or_default();
-        if text == "stdout" {
-            return Some(audit::Destination::Stdout);
+        if text == "syslog" {
+            let none = file::Syslog::default();
+            return self.syslog(entry.syslog.as_ref().unwrap_or(&none));
         }
-        if nearest(text, ["stdout", "stderr"]).is_some() {
+        if let Some(meant) = nearest(text, ["stdout", "syslog", "stderr"]).filter(|_| text != "stdout") {
+            let meant = if meant == "stderr" { "stdout" } else { meant };
             let problem =
-                format!("`{text}` is not a valid value; did you mean `stdout`? To name a file, write `./{text}`");
+                format!("`{text}` is not a valid value; did you mean `{meant}`? To name a file, write `./{text}`");
             self.problem(&at, problem);
             return None;
+        }
+        if entry.syslog.is_some() {
+            let problem = "the lines do not go to a server; write `destination: syslog`, or remove the key";
+            self.problem(&KeyPath::of("audit").key("syslog"), problem);
+            return None;
+        }
+        if text == "stdout" {
+            return Some(audit::Destination::Stdout);
         }
         let path = self.resolve(written);
         if self.named_files == NamedFiles::Unread {
@@ -85,4 +141,18 @@ impl Build<'_> {
         }
         Some(audit::Destination::File(path))
     }
+}
+
+/// A hash of what a connection is set up with, so that a reload knows whether it needs another one.
+fn hash(anchors: &TrustAnchors, identity: Option<&Identity>) -> [u8; 32] {
+    let mut text = Vec::new();
+    let mut add = |part: &[u8]| text.extend_from_slice(&fapi::sha256(part));
+    if let TrustAnchors::Given(anchors) = anchors {
+        anchors.iter().for_each(|anchor| add(anchor));
+    }
+    if let Some(Identity { chain, key }) = identity {
+        chain.iter().for_each(|certificate| add(certificate));
+        add(key.secret_der());
+    }
+    fapi::sha256(&text)
 }

@@ -4,19 +4,34 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
+use super::ServerTls;
 
 /// One JSON line for each exchange.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Audit {
-    /// `stdout`, or the path of a file that lines are added to.
+    /// `stdout`, `syslog`, or the path of a file that lines are added to.
     #[schemars(extend("default" = "stdout"))]
     pub(in crate::config) destination: Option<FilePath>,
+    /// The syslog server (RFC 5424) that lines are sent to over TLS (RFC 5425); with `destination: syslog` only.
+    pub(in crate::config) syslog: Option<Syslog>,
     /// What happens to requests while the lines cannot be written as fast as they come.
     #[schemars(extend("default" = "drop"))]
     pub(in crate::config) on_overflow: Option<OnOverflow>,
     /// How lines are chained, so that changes are found. Whether they are changes only with a restart. Default: they are not.
     pub(in crate::config) chain: Option<Chain>,
+}
+
+/// The syslog server that lines are sent to over TLS.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Syslog {
+    /// Its host, and its port if that is not 6514.
+    #[schemars(required)]
+    pub(in crate::config) server: Option<String>,
+    /// TLS to it, in which the gateway presents a certificate if it has one. Default: the system's trust anchors, and no
+    /// certificate.
+    pub(in crate::config) tls: Option<ServerTls>,
 }
 
 /// What happens to requests while the audit cannot be written as fast as they come.

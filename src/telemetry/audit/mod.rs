@@ -5,6 +5,7 @@ mod handshake;
 mod json;
 mod record;
 mod schema;
+pub mod syslog;
 mod writer;
 
 pub use handshake::{FailedHandshake, HandshakeAllowance, handshake_line, handshake_schema};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::chain::{Chain, ChainSettings};
+use super::syslog::{self, Syslog};
 use crate::clock::Clock;
 use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent, Stamp};
 
@@ -23,24 +24,33 @@ pub struct Settings {
 }
 
 /// Where the lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Destination {
     /// Standard output.
     Stdout,
     /// This file; lines are appended.
     File(PathBuf),
+    /// This server, each line in a message.
+    Syslog(Arc<syslog::Settings>),
 }
 
 impl Destination {
     /// Opens the destination.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending.
+    /// When the file cannot be opened for appending. A server that cannot be reached is not an error yet.
     pub fn open(&self) -> io::Result<Output> {
         match self {
             Self::Stdout => Output::duplicate(io::stdout()),
             Self::File(path) => Output::append_to(path),
+            Self::Syslog(settings) => Ok(Output::Other(Box::new(Syslog::connect(settings.clone())?))),
         }
+    }
+
+    /// Whether a reload opens it, where lines went to the other one before: a file may have been renamed, and a connection goes
+    /// on.
+    pub fn is_opened_after(&self, before: &Self) -> bool {
+        !matches!(self, Self::Syslog(_)) || self != before
     }
 }
 

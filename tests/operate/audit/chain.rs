@@ -40,7 +40,7 @@ fn verify(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(text).expect("text"))
 }
 
-fn good(folder: &Path, files: &[&str]) -> String {
+pub(super) fn good(folder: &Path, files: &[&str]) -> String {
     let (code, text) = verify(folder, &[&["--key", "audit.pub"], files].concat());
     assert_eq!(code, Some(0), "{text}");
     text

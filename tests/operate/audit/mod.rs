@@ -2,6 +2,7 @@
 
 mod chain;
 mod schema;
+mod syslog;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
