@@ -22,7 +22,7 @@ use crate::replay::memory::Capacity;
 use crate::resource::Id;
 use crate::store::Store;
 use crate::store::guarantee::{Guarantee, Level};
-use crate::telemetry::audit::OnOverflow;
+use crate::telemetry::audit::{OnOverflow, Pseudonyms};
 use crate::telemetry::routes::RouteMetrics;
 use crate::upstream::Upstream;
 
@@ -67,6 +67,8 @@ pub struct Generation {
     pub limits: Limits,
     /// What happens to requests while the audit cannot be written.
     pub on_overflow: OnOverflow,
+    /// What stands in the audit in place of names, if anything does.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
     /// How long the drain may take.
     pub drain: drain::Settings,
     /// The metrics of each route, by its name; the empty name is for exchanges that matched no route.

@@ -37,6 +37,7 @@ impl Proxy {
             time,
             listener: &self.listener,
             client_address: Some(facts.client_address),
+            pseudonyms: generation.pseudonyms.as_deref(),
             tls_version: Some(facts.tls_version),
             certificate_subject: certificate.map(|certificate| certificate.subject()),
             certificate_source: certificate.map(|_| CertificateSource::Handshake),

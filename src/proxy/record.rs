@@ -119,6 +119,7 @@ impl Proxy {
             time: rfc3339(context.began_at),
             listener: &self.listener,
             client_address: facts.map(|facts| facts.client_address),
+            pseudonyms: context.generation.pseudonyms.as_deref(),
             tls_version: facts.map(|facts| facts.tls_version),
             certificate_subject: certificate.map(|(certificate, _)| certificate.subject()),
             certificate_source: certificate.map(|(_, source)| source),

@@ -200,6 +200,7 @@ pub(super) fn build(
         stores,
         limits: config.limits,
         on_overflow: config.audit.on_overflow,
+        pseudonyms: config.audit.pseudonyms,
         drain: config.drain,
     })
 }

@@ -107,14 +107,15 @@ impl Listener {
                 let (reason, detail) = error.explain(&attempt);
                 self.count(Handshake::Failure, reason.as_str());
                 if !error.is_silence() {
-                    self.record(client_address, &attempt, reason, detail);
+                    self.record(client_address, generation, &attempt, reason, detail);
                 }
                 return None;
             }
             Err(_) => {
                 let (reason, limit) = (Reason::Timeout, limits.handshake_timeout);
                 self.count(Handshake::Timeout, reason.as_str());
-                self.record(client_address, &attempt, reason, format!("the handshake took longer than {limit:?}"));
+                let detail = format!("the handshake took longer than {limit:?}");
+                self.record(client_address, generation, &attempt, reason, detail);
                 return None;
             }
         };
@@ -222,12 +223,20 @@ impl Listener {
     }
 
     /// Records a failed handshake in the audit, unless too many fail.
-    fn record(&self, client_address: IpAddr, attempt: &Attempt, reason: Reason, detail: String) {
+    fn record(
+        &self,
+        client_address: IpAddr,
+        generation: &Generation,
+        attempt: &Attempt,
+        reason: Reason,
+        detail: String,
+    ) {
         let Some(omitted) = self.handshake_lines.take() else { return };
         let failed = FailedHandshake {
             time: rfc3339(self.proxy.clock.now()),
             listener: &self.proxy.listener,
             client_address,
+            pseudonyms: generation.pseudonyms.as_deref(),
             server_name: attempt.server_name(),
             reason: reason.as_str(),
             detail,

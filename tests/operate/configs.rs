@@ -1199,6 +1199,8 @@ impl Folder {
         }
         folder.write("keys/ledger.pem", certificate.pem().as_bytes());
         folder.write("keys/ledger-key.pem", key.serialize_pem().as_bytes());
+        folder.write("keys/pseudonyms.key", b"2f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
+        folder.write("keys/two.key", &[[1; 16], [2; 16], [3; 16], [4; 16]].concat());
         folder.write("keys/dpop-nonce.key", b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/zero.key", &[0; 32]);
         folder.write_other_forms();

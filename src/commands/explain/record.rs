@@ -41,6 +41,7 @@ pub(super) fn line(
     let ending = Ending {
         time: rfc3339(std::time::Duration::from_secs(call.now.0)),
         listener: listener_address,
+        pseudonyms: generation.pseudonyms.as_deref(),
         certificate_subject: certificate.map(|certificate| certificate.subject()),
         certificate_source: certificate.map(|_| source),
         request: request.as_ref().map(Asked::of),

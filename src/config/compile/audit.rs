@@ -11,11 +11,11 @@ use super::signing::P_256;
 use super::upstreams::address;
 use crate::config::NamedFiles;
 use crate::config::error::{KeyPath, nearest};
-use crate::config::file::{self, File};
+use crate::config::file::{self, File, PseudonymizedField as Field};
 use crate::config::judge::directory_of;
 use crate::config::scalar::FilePath;
 use crate::telemetry::audit::chain::{ChainKey, ChainSettings};
-use crate::telemetry::audit::{self, syslog};
+use crate::telemetry::audit::{self, Pseudonyms, syslog};
 use crate::tls_client::{Identity, TrustAnchors, client_config};
 use crate::upstream::TlsSettings;
 
@@ -32,7 +32,34 @@ impl Build<'_> {
             Some(chain) => self.audit_chain(chain),
             None => Some(None),
         };
-        Some(audit::Settings { destination: destination?, on_overflow, chain: chain? })
+        let pseudonyms = match &mut entry.pseudonymize {
+            Some(entry) => self.pseudonyms(entry).map(|pseudonyms| Some(Arc::new(pseudonyms))),
+            None => Some(None),
+        };
+        Some(audit::Settings { destination: destination?, on_overflow, chain: chain?, pseudonyms: pseudonyms? })
+    }
+
+    /// What stands in place of names.
+    fn pseudonyms(&mut self, entry: &mut file::Pseudonymize) -> Option<Pseudonyms> {
+        let at = KeyPath::of("audit").key("pseudonymize");
+        let (key_at, fields_at) = (at.key("key"), at.key("fields"));
+        let path = self.needed(&key_at, entry.key.as_ref(), "name the file of a key of 32 random bytes");
+        let keys = path.and_then(|path| self.symmetric_keys(&key_at, path));
+        let fields = entry.fields.get_or_insert_with(|| vec![Field::Subject, Field::ClientAddress]);
+        let has = |field| fields.contains(&field);
+        let (subject, client_address) = (has(Field::Subject), has(Field::ClientAddress));
+        if fields.is_empty() {
+            self.report
+                .empty(&fields_at, "the list is empty; name `subject` or `client_address`, or remove the section");
+        }
+        match keys?[..] {
+            [key] => Some(Pseudonyms::new(&key, subject, client_address)),
+            _ => {
+                // With two, nobody would know which of them a pseudonym is from.
+                self.problem(&key_at, "the file has more than one key; write one into it");
+                None
+            }
+        }
     }
 
     /// The server that lines are sent to.

@@ -20,6 +20,8 @@ pub(in crate::config) struct Audit {
     pub(in crate::config) on_overflow: Option<OnOverflow>,
     /// How lines are chained, so that changes are found. Whether they are changes only with a restart. Default: they are not.
     pub(in crate::config) chain: Option<Chain>,
+    /// What is replaced by a pseudonym. Default: nothing.
+    pub(in crate::config) pseudonymize: Option<Pseudonymize>,
 }
 
 /// The syslog server that lines are sent to over TLS.
@@ -68,4 +70,26 @@ pub(in crate::config) struct Checkpoint {
     /// How long a line is without one after it, from 100ms to 1h.
     #[schemars(extend("default" = "10s"))]
     pub(in crate::config) interval: Option<Duration>,
+}
+
+/// Members of lines that have the HMAC-SHA-256 of their value instead, in base64url.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Pseudonymize {
+    /// File with the key, the same for all replicas: 32 random bytes, or one line in hex, base64 or base64url.
+    #[schemars(required)]
+    pub(in crate::config) key: Option<FilePath>,
+    /// The members.
+    #[schemars(length(min = 1), extend("default" = ["subject", "client_address"]))]
+    pub(in crate::config) fields: Option<Vec<PseudonymizedField>>,
+}
+
+/// A member that may have a pseudonym.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum PseudonymizedField {
+    /// The token's `sub`, also where `detail` quotes it.
+    Subject,
+    /// The address of the other end of the connection.
+    ClientAddress,
 }

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::pseudonym::{self, Pseudonyms};
 use crate::clock::{Moment, rfc3339};
 
 /// What is known of a handshake that failed.
@@ -21,6 +22,8 @@ pub struct FailedHandshake<'a> {
     pub listener: &'a str,
     /// The peer's address.
     pub client_address: IpAddr,
+    /// What stands in its place; `None` if it is recorded itself.
+    pub pseudonyms: Option<&'a Pseudonyms>,
     /// The server name that the client requested.
     pub server_name: Option<&'a str>,
     /// The name of the reason.
@@ -41,8 +44,8 @@ pub(super) struct Line<'a> {
     time: &'a str,
     /// The `address` of the listener, as configured.
     listener: &'a str,
-    /// The address of the other end of the connection.
-    client_address: IpAddr,
+    /// The address of the other end of the connection, or its pseudonym.
+    client_address: String,
     /// The server name that the client asked for; null if it asked for none, or did not get that far.
     server_name: Option<String>,
     /// `no_certificate`, `unknown_ca`, `expired`, `not_yet_valid`, `revoked`, `wrong_usage`, `policy`, `name_unknown`, `protocol_version`, `no_shared_suite`, `not_tls`, `timeout`, `client_alert` or `other`.
@@ -105,7 +108,7 @@ pub fn handshake_line(failed: &FailedHandshake<'_>, omitted: u64) -> Vec<u8> {
         event: "handshake",
         time: &failed.time,
         listener: failed.listener,
-        client_address: failed.client_address,
+        client_address: pseudonym::client_address(failed.pseudonyms, failed.client_address).to_string(),
         server_name: failed.server_name.map(bounded),
         reason: failed.reason,
         detail: bounded(&failed.detail),
@@ -193,6 +196,7 @@ mod tests {
             time: String::new(),
             listener: "l",
             client_address: IpAddr::from([127, 0, 0, 1]),
+            pseudonyms: None,
             server_name: Some("a\"\n\u{85}b"),
             reason: "other",
             detail: "\u{1b}[31m".repeat(10_000),

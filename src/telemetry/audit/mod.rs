@@ -3,12 +3,14 @@
 pub mod chain;
 mod handshake;
 mod json;
+mod pseudonym;
 mod record;
 mod schema;
 pub mod syslog;
 mod writer;
 
 pub use handshake::{FailedHandshake, HandshakeAllowance, handshake_line, handshake_schema};
+pub use pseudonym::Pseudonyms;
 pub use record::{Asked, CertificateSource, Ending, decision, decisions, line, schema};
 pub use schema::schema_of_lines;
 pub use writer::{Audit, AuditSender, Destination, OnOverflow, PATIENCE, Settings};

@@ -13,6 +13,7 @@ use http::{HeaderValue, Version};
 use schemars::JsonSchema;
 
 use super::json::{Value, write_object};
+use super::pseudonym::{self, Named, Pseudonyms};
 use crate::gateway::{Exchange, Outcome};
 
 /// What is known at the end of an exchange besides the exchange itself.
@@ -24,6 +25,8 @@ pub struct Ending<'a> {
     pub listener: &'a str,
     /// The peer's address, if the connection still had one.
     pub client_address: Option<IpAddr>,
+    /// What stands in place of names; `None` if they are recorded themselves.
+    pub pseudonyms: Option<&'a Pseudonyms>,
     /// The version of TLS of the connection.
     pub tls_version: Option<&'static str>,
     /// The subject of the client's certificate.
@@ -125,8 +128,9 @@ pub(super) struct Line<'a> {
     trace_id: &'a str,
     /// The `address` of the listener, as configured.
     listener: &'a str,
-    /// The address of the other end of the connection: the client's, or that of a proxy in front.
-    client_address: Option<IpAddr>,
+    /// The address of the other end of the connection: the client's, or that of a proxy in front; or its pseudonym.
+    #[schemars(with = "Option<String>")]
+    client_address: Option<Named<IpAddr>>,
     /// `TLSv1.3` or `TLSv1.2`; null if the connection was already closed.
     tls_version: Option<&'static str>,
     /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`; null if the message could not be read.
@@ -157,8 +161,9 @@ pub(super) struct Line<'a> {
     issuer: Option<&'a str>,
     /// The token's `client_id`, once the token was verified or its issuer called it active.
     client_id: Option<&'a str>,
-    /// The token's `sub`.
-    subject: Option<&'a str>,
+    /// The token's `sub`, or its pseudonym.
+    #[schemars(with = "Option<String>")]
+    subject: Option<Named<&'a str>>,
     /// The first 16 hexadecimal digits of the SHA-256 of the token that was presented, valid or not.
     #[schemars(with = "Option<String>")]
     token_id: Option<TokenId>,
@@ -268,13 +273,14 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
     let token = seen.token.as_deref();
     let named = seen.named.as_deref();
     let claims = token.map(|token| token.claims_for_audit());
-    let request = ending.request.as_ref();
+    let (request, pseudonyms) = (ending.request.as_ref(), ending.pseudonyms);
+    let subject = claims.and_then(|claims| claims.text("sub")).or(named.and_then(|named| named.subject.as_deref()));
     let line = Line {
         time: &ending.time,
         interaction_id: exchange.interaction.as_str(),
         trace_id: exchange.trace.trace_id(),
         listener: ending.listener,
-        client_address: ending.client_address,
+        client_address: ending.client_address.map(|address| pseudonym::client_address(pseudonyms, address)),
         tls_version: ending.tls_version,
         protocol: request.map(|request| protocol(request.protocol)),
         method: request.map(|request| shortened(request.method, 64)),
@@ -289,16 +295,19 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         },
         would_deny: seen.would_deny.as_ref().map(|would_deny| would_deny.code().as_str()),
         detail: match &exchange.outcome {
-            Outcome::Reject(rejection) => Some(rejection.cause().to_string()),
+            Outcome::Reject(rejection) => {
+                Some(pseudonym::without_subject(pseudonyms, rejection.cause().to_string(), subject))
+            }
             Outcome::Permit(_) | Outcome::Preflight(_) | Outcome::Metadata(_) | Outcome::Pending => {
-                seen.would_deny.as_ref().map(|would_deny| would_deny.detail().to_owned())
+                let detail = seen.would_deny.as_ref().map(|would_deny| would_deny.detail().to_owned());
+                detail.map(|detail| pseudonym::without_subject(pseudonyms, detail, subject))
             }
         },
         issuer: token.map(|token| &**token.issuer()).or(named.map(|named| &*named.issuer)),
         client_id: claims
             .and_then(|claims| claims.text("client_id"))
             .or(named.and_then(|named| named.client_id.as_deref())),
-        subject: claims.and_then(|claims| claims.text("sub")).or(named.and_then(|named| named.subject.as_deref())),
+        subject: subject.map(|subject| pseudonym::subject(pseudonyms, subject)),
         token_id: seen.token_id,
         confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),
         certificate_subject: ending.certificate_subject,

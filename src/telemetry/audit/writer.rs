@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::chain::{Chain, ChainSettings};
+use super::pseudonym::Pseudonyms;
 use super::syslog::{self, Syslog};
 use crate::clock::Clock;
 use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent, Stamp};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub on_overflow: OnOverflow,
     /// How they are chained; `None` if they are not.
     pub chain: Option<ChainSettings>,
+    /// What stands in them in place of names; `None` if nothing does.
+    pub pseudonyms: Option<Arc<Pseudonyms>>,
 }
 
 /// Where the lines go.
