@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroize;
 
 /// The certificate authorities that are trusted for calls to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +16,18 @@ pub enum TrustAnchors {
     Given(Vec<CertificateDer<'static>>),
 }
 
-/// The certificate that the gateway presents, and its key.
+/// The certificate that the gateway presents, and its key, which is overwritten in memory when it is dropped.
 pub struct Identity {
     /// The certificate chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The key of the leaf.
     pub key: PrivateKeyDer<'static>,
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
 }
 
 /// Why there is no TLS to a server.

@@ -109,8 +109,11 @@ fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let nonblocking = OFlags::NONBLOCK.bits().try_into().unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
     // Whatever is there by now.
-    refuse_special(&file.metadata()?)?;
-    let mut bytes = Vec::new();
+    let metadata = file.metadata()?;
+    refuse_special(&metadata)?;
+    // What is a key is not left in memory that a growing buffer gives back.
+    let length = metadata.len().min(limit).saturating_add(GROWTH);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -215,6 +218,9 @@ impl Stamp {
         })
     }
 }
+
+/// How much more than its length is read of a file at first, so that its end is found.
+const GROWTH: u64 = 64;
 
 #[cfg(test)]
 mod tests {

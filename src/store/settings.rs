@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use zeroize::Zeroizing;
 
 use crate::tls_client::{Identity, TrustAnchors};
 
@@ -182,13 +183,13 @@ pub struct TlsSettings {
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// A password, which is never printed.
-pub struct Password(Box<str>);
+/// A password, which is never printed, and overwritten in memory when it is dropped.
+pub struct Password(Zeroizing<Box<str>>);
 
 impl Password {
     /// A password with this text.
     pub fn new(text: &str) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     pub(super) fn as_str(&self) -> &str {

@@ -887,6 +887,25 @@ fn a_key_that_others_can_read_is_a_warning() {
 }
 
 #[test]
+fn a_secret_that_others_can_replace_is_refused() {
+    let folder = Folder::with_certificates();
+    let text = format!("{}dpop: {{ nonce: always, nonce_key: keys/dpop-nonce.key }}\n", minimal());
+    let mode_of = |name: &str, mode| {
+        fs::set_permissions(folder.0.join(name), fs::Permissions::from_mode(mode)).expect("it is ours");
+        folder.load(&text).err().map(|errors| errors.to_string()).unwrap_or_default()
+    };
+    for (name, key) in
+        [("tls/server-key.pem", "listeners[0].tls.private_key"), ("keys/dpop-nonce.key", "dpop.nonce_key")]
+    {
+        let problem = mode_of(name, 0o662);
+        assert!(problem.contains(&format!("{key}: ")) && problem.contains("chmod o-w"), "{problem}");
+        for mode in [0o660, 0o440, 0o600] {
+            assert_eq!(mode_of(name, mode), "", "{mode:o}"); // control
+        }
+    }
+}
+
+#[test]
 fn plain_http_to_another_machine_is_a_warning() {
     let folder = Folder::with_certificates();
     let config = folder.load(&minimal().replace("127.0.0.1:8080", "accounts.bank.svc"));

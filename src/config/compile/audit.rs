@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fapi::jose::signing::PrivateKey;
 use rustls::pki_types::ServerName;
+use zeroize::Zeroizing;
 
 use super::Build;
 use super::signing::P_256;
@@ -120,7 +121,7 @@ impl Build<'_> {
         if self.named_files == NamedFiles::Unread {
             return key.and(records).and(interval).map(|_| None);
         }
-        let key = PrivateKey::from_der(&key?).map_err(|error| error.to_string());
+        let key = PrivateKey::from_der(&Zeroizing::new(key?)).map_err(|error| error.to_string());
         match key.and_then(|key| ChainKey::new(key).map_err(|error| error.to_string())) {
             Ok(key) => Some(Some(ChainSettings { key: Arc::new(key), records: records?, interval: interval? })),
             Err(problem) => {

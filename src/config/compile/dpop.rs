@@ -15,6 +15,7 @@ use fapi::dpop::{Freshness, Nonces};
 use fapi::policy::NonceMode;
 use fapi::profile::{Period, REPLAY_LOCAL};
 use fapi::route::{Route, Routes};
+use zeroize::Zeroizing;
 
 use super::Build;
 use super::stores::MEMORY;
@@ -23,7 +24,6 @@ use crate::config::file::{self, File, OnFailure};
 use crate::config::scalar::{self, FilePath};
 use crate::config::{NamedFiles, VirtualHost};
 use crate::replay::memory::Capacity;
-use crate::resource::Kind;
 
 /// The record of used proofs.
 pub(super) struct Replay {
@@ -50,7 +50,7 @@ impl Build<'_> {
         let lifetime = self.seconds(&at.key("nonce_lifetime"), &mut entry.nonce_lifetime, 60, 10..=3600);
         let (keys, of_this_process) = match &entry.nonce_key {
             Some(path) => (self.symmetric_keys(&key_at, path), false),
-            None => (self.key_of_process(&key_at).map(|key| vec![key]), true),
+            None => (self.key_of_process(&key_at).map(|key| Zeroizing::new(vec![key])), true),
         };
         let nonces = Nonces::new(&keys?, lifetime?).ok()?;
         let nonces = if of_this_process { nonces.of_this_process() } else { nonces };
@@ -166,18 +166,18 @@ impl Build<'_> {
     }
 
     /// The keys of a file: 32 random bytes for each.
-    pub(super) fn symmetric_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Vec<[u8; 32]>> {
+    pub(super) fn symmetric_keys(&mut self, at: &KeyPath, path: &FilePath) -> Option<Zeroizing<Vec<[u8; 32]>>> {
         // A key that was written here by mistake must not appear in a log.
         if path.0.to_str().and_then(key_from_text).is_some() {
             self.problem(at, "this is a key, not a path; save it to a file and write the path here");
             return None;
         }
         if self.named_files == NamedFiles::Unread {
-            return self.key_of_process(at).map(|key| vec![key]);
+            return self.key_of_process(at).map(|key| Zeroizing::new(vec![key]));
         }
-        let bytes = self.read(at, path, Kind::PrivateKey)?;
+        let bytes = self.read_secret(at, path)?;
         match read_keys(&bytes) {
-            Ok(keys) => Some(keys),
+            Ok(keys) => Some(Zeroizing::new(keys)),
             Err(problem) => {
                 self.problem(at, format!("`{}` {problem}", path.0.display()));
                 None

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use x509_parser::public_key::PublicKey;
+use zeroize::Zeroizing;
 
 use super::Build;
 use super::unreadable::{Form, unreadable};
@@ -33,12 +34,7 @@ impl Build<'_> {
         self.resources.push((self.report.as_written(at), (kind, path.0.display().to_string().into())));
         let path = self.resolve(&path.0);
         match self.files.read(&path, MAX_FILE_BYTES) {
-            Ok(bytes) => {
-                if kind == Kind::PrivateKey {
-                    self.warn_of_readers(at, &path);
-                }
-                Some(bytes)
-            }
+            Ok(bytes) => Some(bytes),
             Err(error) => {
                 let problem = format!("`{}` cannot be read: {}", path.display(), unreadable(&path, &error));
                 self.problem(at, problem);
@@ -47,15 +43,33 @@ impl Build<'_> {
         }
     }
 
-    /// Warns of a key that every user of the machine can read.
-    fn warn_of_readers(&mut self, at: &KeyPath, path: &Path) {
-        if std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o004 != 0) {
+    /// The content of a file that nobody else should know. It is overwritten in memory when it is dropped.
+    pub(super) fn read_secret(&mut self, at: &KeyPath, path: &FilePath) -> Option<Zeroizing<Vec<u8>>> {
+        let bytes = self.read(at, path, Kind::PrivateKey).map(Zeroizing::new)?;
+        self.judge_permissions(at, &self.resolve(&path.0))?;
+        Some(bytes)
+    }
+
+    /// Refuses a key that every user of the machine can replace, and warns of one that every user can read. The group may read
+    /// it: so may the gateway in Kubernetes, where a secret belongs to root and to the group of the pod.
+    fn judge_permissions(&mut self, at: &KeyPath, path: &Path) -> Option<()> {
+        let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
+        if mode & 0o002 != 0 {
+            let problem = format!(
+                "`{}` is a key that every user of this machine can replace; take that away (`chmod o-w`), and make another key",
+                path.display()
+            );
+            self.problem(at, problem);
+            return None;
+        }
+        if mode & 0o004 != 0 {
             let warning = format!(
                 "`{}` is a key that every user of this machine can read; take that away (`chmod o-r`, in Kubernetes `defaultMode: 0440`)",
                 path.display()
             );
             self.warn(at, warning);
         }
+        Some(())
     }
 
     /// Every certificate of a PEM file; at least one.
@@ -129,7 +143,7 @@ impl Build<'_> {
         if self.named_files == NamedFiles::Unread {
             return Some(PrivatePkcs8KeyDer::from(Vec::new()).into());
         }
-        let bytes = self.read(at, path, Kind::PrivateKey)?;
+        let bytes = self.read_secret(at, path)?;
         let shown = path.0.display();
         let encrypted = [&b"ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
         let is_encrypted = encrypted.iter().any(|mark| bytes.windows(mark.len()).any(|window| window == *mark));

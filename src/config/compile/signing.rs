@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fapi::jose::signing::PrivateKey;
 use fapi::jose::signing_keys::{JwtSigner, NamedKey, SigningKeys};
 use reqwest::Url;
+use zeroize::Zeroizing;
 
 use super::Build;
 use crate::config::error::KeyPath;
@@ -139,7 +140,7 @@ impl Build<'_> {
             self.key_algorithm(at, &mut entry.algorithm, profile, None)?;
             return None;
         }
-        let key = match PrivateKey::from_der(&key?) {
+        let key = match PrivateKey::from_der(&Zeroizing::new(key?)) {
             Ok(PrivateKey::Rsa(key)) if key.public_modulus_len() > LARGEST_RSA => {
                 Err("an RSA key of more than 4096 bits takes too long to sign with".to_owned())
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use zeroize::Zeroizing;
 
 use super::issuers::name_of;
 use super::upstreams::{address, is_exposed};
@@ -13,7 +14,6 @@ use crate::config::error::KeyPath;
 use crate::config::file::{self, File, StoreMode};
 use crate::config::scalar::FilePath;
 use crate::issuer::revocations::Sharing;
-use crate::resource::Kind;
 use crate::store::settings::{Address, Credentials, Password, Sentinels, Servers, Settings, TlsSettings};
 use crate::tls_client::{Identity, TrustAnchors};
 use crate::upstream::ServerAddress;
@@ -247,7 +247,10 @@ impl Build<'_> {
         }
         let username = self.secret(&at.key("username_file"), username);
         let password = self.secret(&at.key("password_file"), password);
-        Some(Credentials { username: username?.map(Into::into), password: password?.as_deref().map(Password::new) })
+        Some(Credentials {
+            username: username?.map(|name| name.as_str().into()),
+            password: password?.map(|text| Password::new(&text)),
+        })
     }
 
     fn store_server(&mut self, at: &KeyPath, text: &str, has_password: bool) -> Option<ServerAddress> {
@@ -305,13 +308,12 @@ impl Build<'_> {
     }
 
     /// The text of a file, without the line ending after it; `None` in it if no file is named.
-    fn secret(&mut self, at: &KeyPath, path: Option<&FilePath>) -> Option<Option<String>> {
+    fn secret(&mut self, at: &KeyPath, path: Option<&FilePath>) -> Option<Option<Zeroizing<String>>> {
         let Some(path) = path.filter(|_| self.named_files != NamedFiles::Unread) else { return Some(None) };
-        let bytes = self.read(at, path, Kind::PrivateKey)?;
-        let text = String::from_utf8(bytes).ok();
-        let text = text.as_deref().map(|text| text.trim_end_matches(['\r', '\n']));
+        let bytes = self.read_secret(at, path)?;
+        let text = std::str::from_utf8(&bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']));
         match text.filter(|text| !text.is_empty() && text.len() <= 1024 && !text.contains(['\r', '\n', '\0'])) {
-            Some(text) => Some(Some(text.to_owned())),
+            Some(text) => Some(Some(Zeroizing::new(text.to_owned()))),
             None => {
                 let shown = path.0.display();
                 self.problem(
