@@ -9,6 +9,7 @@ mod hops;
 mod interaction;
 mod strip;
 mod trace;
+mod tracestate;
 mod upstream;
 
 pub use certificate::{VouchedCertificate, client_cert_chain};
@@ -19,5 +20,5 @@ pub use forwarded::Forwarded;
 pub use hops::max_forwards;
 pub use interaction::{INTERACTION_ID, InteractionId};
 pub use strip::{StripList, may_carry_certificate};
-pub use trace::TraceContext;
+pub use trace::{SpanId, TraceContext, TraceId};
 pub use upstream::{Onward, to_upstream};

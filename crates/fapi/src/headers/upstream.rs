@@ -12,6 +12,7 @@ use super::forwarded::Forwarded;
 use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::StripList;
 use super::trace::TraceContext;
+use super::tracestate::{self, TRACESTATE};
 use crate::UnixTime;
 use crate::identity_jwt::Facts;
 use crate::jose::signing::NotSigned;
@@ -60,7 +61,7 @@ pub fn to_upstream(
     if !forward.access_token {
         headers.remove(header::AUTHORIZATION);
     }
-    if !onward.trace.is_continued() {
+    if headers.contains_key(TRACESTATE) && !(onward.trace.is_continued() && tracestate::is_well_formed(headers)) {
         headers.remove(TRACESTATE);
     }
     let removed = |name: &&HeaderName| {
@@ -182,7 +183,6 @@ fn text_value(text: &str) -> Option<HeaderValue> {
 
 const DPOP: &str = "dpop";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
@@ -200,6 +200,7 @@ mod tests {
     use super::*;
     use crate::field_names::{FieldNames, class_of};
     use crate::headers::strip::{NAMES, PREFIXES};
+    use crate::headers::trace::SpanId;
     use crate::permit::Admission;
     use crate::route::{Forward, Origin, PathCharacters, Requirement, Route, Routes, Target};
     use crate::testing::route;
@@ -232,6 +233,16 @@ mod tests {
         permit: &Permit,
         strip: &StripList,
     ) -> HeaderMap {
+        in_trace(&TraceContext::start([7; 24]), (version, upstream_version), received, permit, strip)
+    }
+
+    fn in_trace(
+        trace: &TraceContext,
+        (version, upstream_version): (http::Version, http::Version),
+        received: &HeaderMap,
+        permit: &Permit,
+        strip: &StripList,
+    ) -> HeaderMap {
         let origin = Origin::parse("https://api.bank.example:8443/prefix").unwrap();
         let onward = Onward {
             certificate: None,
@@ -241,7 +252,7 @@ mod tests {
             max_forwards: None,
             forwarded: &Forwarded::of("2001:db8::1".parse().unwrap(), Arc::new(origin)),
             interaction: &InteractionId::from_uuid(Uuid::nil()),
-            trace: &TraceContext::start([7; 24]),
+            trace,
             now: &|| UnixTime(1_800_000_000),
         };
         let mut sent = received.clone();
@@ -303,6 +314,17 @@ mod tests {
         let sent = edited(&received, &permit(Forward::default()), &StripList::default());
         assert_eq!(sent.get("tracestate"), None);
         assert_eq!(sent["traceparent"], "00-07070707070707070707070707070707-0707070707070707-00");
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        received.insert("traceparent", parent.parse().unwrap());
+        let versions = (http::Version::HTTP_11, http::Version::HTTP_11);
+        for (state, kept) in [("a=b", true), ("a=b,a=c", false), ("{}", false)] {
+            received.insert("tracestate", state.parse().unwrap());
+            let trace = TraceContext::from_request(&received).unwrap();
+            let trace = trace.through(SpanId::from_random([9; 8]), true);
+            let sent = in_trace(&trace, versions, &received, &permit(Forward::default()), &StripList::default());
+            assert_eq!(sent.get("tracestate").is_some(), kept, "{state}");
+            assert_eq!(sent["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-0909090909090909-01");
+        }
     }
 
     #[test]
