@@ -9,7 +9,6 @@ use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::jose::signing_keys::SigningKeys;
 use fapi::policy::{NonceMode, Policy};
-use prometheus::Histogram;
 
 use crate::connection::VirtualHosts;
 use crate::connection::drain;
@@ -18,12 +17,15 @@ use crate::connection::tls::InForce;
 use crate::gateway::Gateway;
 use crate::issuer::Unread;
 use crate::issuer::introspection::AnswerStore;
+use crate::otlp::Collector;
 use crate::replay::memory::Capacity;
 use crate::resource::Id;
 use crate::store::Store;
 use crate::store::guarantee::{Guarantee, Level};
 use crate::telemetry::audit::{OnOverflow, Pseudonyms};
+use crate::telemetry::exemplars::Timing;
 use crate::telemetry::routes::RouteMetrics;
+use crate::trace::Tracer;
 use crate::upstream::Upstream;
 
 /// What a replay log keeps, and for how long; under other limits it may have forgotten proofs too early.
@@ -74,7 +76,11 @@ pub struct Generation {
     /// The metrics of each route, by its name; the empty name is for exchanges that matched no route.
     pub counts: HashMap<Arc<str>, RouteMetrics>,
     /// The response times of each upstream, in the order of `upstreams`.
-    pub timings: Vec<Histogram>,
+    pub timings: Vec<Timing>,
+    /// Decides which exchanges are recorded; `None` if none are.
+    pub tracer: Option<Tracer>,
+    /// Where their spans go.
+    pub collector: Option<Arc<Collector>>,
 }
 
 /// What a gateway waits for after its start.

@@ -41,9 +41,11 @@
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
 //! servers, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
-//! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`] and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see, [`certificate`] judges the certificates of files,
-//! [`tls_client`] is the TLS to servers that the gateway calls, [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads that serve
-//! connections, and [`clock`] reads the time. [`config`] turns gateway.yaml into the types of the other modules;
+//! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`]
+//! and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see; [`trace`] records some exchanges, whose
+//! spans [`otlp`] takes to a collector. [`certificate`] judges the certificates of files, [`tls_client`] is the TLS to servers
+//! that the gateway calls, [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads
+//! that serve connections, and [`clock`] reads the time. [`config`] turns gateway.yaml into the types of the other modules;
 //! [`server`] builds a [`generation`] from it, which a reload replaces as a whole. [`commands`] is the command line.
 
 pub mod admin;
@@ -55,6 +57,7 @@ pub mod connection;
 pub mod gateway;
 pub mod generation;
 pub mod issuer;
+pub mod otlp;
 pub mod proxy;
 pub mod rate_limits;
 pub mod replay;
@@ -64,5 +67,6 @@ pub mod store;
 mod sync;
 pub mod telemetry;
 pub mod tls_client;
+pub mod trace;
 pub mod upstream;
 pub mod workers;

@@ -36,6 +36,8 @@ pub enum Kind {
     Store,
     /// The revocations that replicas share in a store.
     Revocations,
+    /// The collector of spans; its success means that it took some.
+    Collector,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Self::Upstream => "upstream",
             Self::Store => "store",
             Self::Revocations => "revocations",
+            Self::Collector => "collector",
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod resource;
 pub mod sync;
 pub mod time;
 pub mod tls_client;
+pub mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -51,7 +51,7 @@ use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
-use crate::{issuer, rate_limits, resource, store, upstream};
+use crate::{issuer, otlp, rate_limits, resource, store, upstream};
 
 pub use certificates::CertificateFile;
 pub use environment::Environment;
@@ -127,6 +127,8 @@ pub struct Config {
     audit_place: ConfigError,
     /// What is logged, and in which format.
     pub log: logging::Settings,
+    /// Where the spans of exchanges go, if anywhere.
+    pub tracing: Option<otlp::Settings>,
     /// Every file with certificates, as gateway.yaml names it, and when the first of them expires.
     pub certificates: Vec<(String, UnixTime)>,
     /// The files with certificates, once for each key that names one, and what is wrong with the certificates in it.
@@ -270,7 +272,7 @@ impl Config {
         };
         let (file, report) = source::read(&bytes, &mut Surroundings { file: path, files: &mut files, environment });
         let Some(file) = file else { return Err(fail(report.into_errors(), files)) };
-        compile::compile(file, report, path, files, named_files)
+        compile::compile(file, report, path, files, named_files, environment)
     }
 
     /// One line for each listener, issuer, route, waiver and document of `metadata`, and one for `signing`, for people.

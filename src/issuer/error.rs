@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fapi::code::Code;
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 use fapi::token::{ActiveToken, Named, RefusedToken, TokenError};
 
@@ -23,6 +24,15 @@ impl ValidateError {
     /// A token that was revoked.
     pub(super) fn revoked(token: &ActiveToken) -> Self {
         Self::Token(RefusedToken { error: TokenError::Revoked, named: Some(Arc::new(token.named())) })
+    }
+
+    /// Its code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Token(refused) => refused.error.code(),
+            Self::Share(error) => error.code(),
+            Self::Unavailable(error) => error.code(),
+        }
     }
 
     /// Whose token it is, as far as that was verified.

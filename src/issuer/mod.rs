@@ -40,6 +40,7 @@ use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
 use self::revocations::{Revocations, SharedRevocations};
 use crate::resource::Kind;
+use crate::trace::{self, names};
 
 pub use self::entry::Unread;
 pub use self::error::ValidateError;
@@ -158,7 +159,12 @@ impl Issuers {
         self.observer.token_cache(&entry.expected.name, CacheOutcome::Miss);
         match (&entry.judge, jws) {
             (Judge::Issuer(introspector), _) => introspector.introspect((token, hash), asker, max_age, now).await,
-            (Judge::Keys(keys), Some(jws)) => self.verify(entry, keys, (token, jws), hash, now).await,
+            (Judge::Keys(keys), Some(jws)) => {
+                let mut span = trace::child("token", trace::Kind::Internal);
+                span.set(names::ISSUER, || entry.expected.name.clone());
+                let verified = self.verify(entry, keys, (token, jws), hash, now).await;
+                verified.inspect_err(|error| span.refused(error.code()))
+            }
             (Judge::Keys(_), None) => Err(self.issuer_unknown(None, accepted).into()),
         }
     }

@@ -21,11 +21,16 @@ use crate::connection::shares::Holder;
 use crate::gateway::Exchange;
 use crate::generation::Generation;
 use crate::telemetry::audit::CertificateSource;
+use crate::trace::{Child, Recorder};
 use crate::upstream::{Server, Turn, Upstream};
 
 /// The state of one request.
 pub struct Context {
     pub(super) exchange: Exchange,
+    /// What is recorded of it, if anything.
+    pub(super) recorder: Option<Arc<Recorder>>,
+    /// The attempt to send it that is in progress, if that is recorded.
+    pub(super) attempt: Child,
     pub(super) peer: Peer,
     pub(super) verified_chain: bool,
     /// The CORS rule of the listener.
@@ -82,6 +87,8 @@ impl Context {
     pub(super) fn new(generation: Arc<Generation>, place: Option<Place>, began: Moment, began_at: Duration) -> Self {
         Self {
             exchange: fresh_exchange(),
+            recorder: None,
+            attempt: Child::default(),
             peer: Peer::Anonymous(NoCertificate::NotPresented),
             verified_chain: false,
             listener_cors: None,

@@ -45,7 +45,7 @@ impl Proxy {
             response_bytes: response.body().len() as u64,
             ..Ending::default()
         };
-        self.record(&generation, &exchange, &ending);
+        self.record(&generation, &exchange, &ending, None);
         http1_bytes(&response, self.clock.now())
     }
 }

@@ -14,10 +14,12 @@ mod failure;
 mod limits;
 mod record;
 mod response;
+mod spans;
 mod unread;
 
 pub(crate) use context::fresh_exchange;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, RetryType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use self::body::{breaks_chunks, expects_continue, is_harmless};
 use self::context::{Context, connection};
@@ -115,6 +117,9 @@ impl ProxyHttp for Proxy {
         if let Some(trace) = TraceContext::from_request(headers) {
             context.exchange.trace = trace;
         }
+        if let Some(tracer) = &context.generation.tracer {
+            context.recorder = tracer.begin(&mut context.exchange.trace, context.began, context.began_at);
+        }
         context.unrecorded = Some(Unrecorded::of(self, session));
         let idle = context.limits.idle_timeout;
         if session.get_keepalive().is_some() {
@@ -135,7 +140,14 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let decided = self.decide(session, context).await;
+        let recorder = context.recorder.clone();
+        let decided = {
+            let deciding = pin!(self.decide(session, context));
+            match recorder {
+                None => deciding.await,
+                Some(recorder) => recorder.watch(deciding).await,
+            }
+        };
         context.decision = context.began.elapsed().saturating_sub(context.body_wait);
         let Err(rejection) = decided else {
             if let Outcome::Preflight(granted) = &context.exchange.outcome {
@@ -200,7 +212,7 @@ impl ProxyHttp for Proxy {
         Err(context.refuse(fault, "the body was refused").into_down())
     }
 
-    async fn upstream_peer(&self, _: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         let Some(permit) = context.exchange.permit() else {
             return Error::e_explain(ErrorType::InternalError, "the request has no permit");
         };
@@ -214,6 +226,7 @@ impl ProxyHttp for Proxy {
         context.body_bytes = 0;
         context.body_began = None;
         context.server = context.upstream().and_then(|upstream| upstream.choose(&context.tried, self.clock.now()));
+        spans::begin_attempt(session, context);
         match &context.server {
             Some(server) => {
                 let mut peer = server.peer();
@@ -238,6 +251,8 @@ impl ProxyHttp for Proxy {
         let now = UnixTime(context.began_at.as_secs());
         let bound_to = permit.token().and_then(AcceptedToken::confirmation);
         let forwarded = facts.forwarded(origin);
+        // What the upstream does is a part of the attempt.
+        let trace = context.attempt.id().map(|attempt| context.exchange.trace.through(attempt, true));
         let onward = Onward {
             certificate: VouchedCertificate::of(&context.peer, context.verified_chain, bound_to, now),
             chain: context.chain.as_ref(),
@@ -246,7 +261,7 @@ impl ProxyHttp for Proxy {
             max_forwards: max_forwards(session),
             forwarded: &forwarded,
             interaction: &context.exchange.interaction,
-            trace: &context.exchange.trace,
+            trace: trace.as_ref().unwrap_or(&context.exchange.trace),
             now: &|| self.clock.unix_time(),
         };
         let edited = edit(upstream_request, |headers| {
@@ -308,7 +323,9 @@ impl ProxyHttp for Proxy {
         let bytes = body.as_ref().map_or(0, Bytes::len) as u64;
         context.response_bytes = context.response_bytes.saturating_add(bytes);
         context.response_done |= end_of_stream;
-        if !end_of_stream {
+        if end_of_stream {
+            context.attempt.end();
+        } else {
             self.check_overdue(context)?;
         }
         Ok(None)
@@ -330,6 +347,7 @@ impl ProxyHttp for Proxy {
 
     /// Nothing has been sent yet, so another server may be tried, whatever the method.
     fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut Context, mut e: Box<Error>) -> Box<Error> {
+        spans::failed(&mut context.attempt, &e);
         // A pooled connection that accepts no more requests says nothing about its server.
         let mut another = *e.etype() == ErrorType::H2Error;
         if let (Some(upstream), Some(server)) = (context.upstream().cloned(), context.server.take())
@@ -354,6 +372,9 @@ impl ProxyHttp for Proxy {
         context: &mut Context,
         reused: bool,
     ) -> Box<Error> {
+        if *e.esource() == ErrorSource::Upstream {
+            spans::failed(&mut context.attempt, &e);
+        }
         // RFC 9113 §8.7: REFUSED_STREAM, and GOAWAY with a lower stream, mean that the request was not processed.
         // Pingora also reports this for responses that it cannot read, although their requests were processed.
         let unprocessed = *e.etype() == ErrorType::H2Error && matches!(e.retry, RetryType::Decided(true));

@@ -8,14 +8,16 @@ use http::request::Parts;
 use pingora::protocols::tls::SslDigest;
 use pingora::proxy::Session;
 
-use super::Proxy;
 use super::context::{Context, connection};
+use super::{Proxy, spans};
 use crate::clock::rfc3339;
 use crate::connection::ConnectionFacts;
 use crate::connection::http2_stream::Http2Stream;
 use crate::gateway::{Exchange, Outcome};
 use crate::generation::Generation;
 use crate::telemetry::audit::{self, Asked, Ending};
+use crate::telemetry::exemplars::Traced;
+use crate::trace::Recorder;
 
 /// What the record of an exchange needs that is gone when the exchange is dropped before its end.
 pub(super) struct Unrecorded {
@@ -44,7 +46,8 @@ impl Drop for Context {
                 self.exchange.reject(cause);
             }
             let facts = digest.as_ref().and_then(|digest| digest.extension.get::<ConnectionFacts>());
-            proxy.record_exchange(self, facts, request, self.own_status.or(self.upstream_status));
+            let status = self.own_status.or(self.upstream_status);
+            proxy.record_exchange(self, facts, request, status);
             if let Some(facts) = facts {
                 facts.phase.stream_ended(false);
             }
@@ -76,18 +79,32 @@ impl Context {
 }
 
 impl Proxy {
-    /// Counts an exchange, and sends its line to the audit.
-    pub(super) fn record(&self, generation: &Generation, exchange: &Exchange, ending: &Ending<'_>) {
+    /// Counts an exchange, sends its line to the audit, and ends its trace if it has one.
+    pub(super) fn record(
+        &self,
+        generation: &Generation,
+        exchange: &Exchange,
+        ending: &Ending<'_>,
+        recorder: Option<&Recorder>,
+    ) {
         let decided = audit::decision(&exchange.outcome, ending);
         let route = exchange.seen.route.as_ref().map_or("", |route| &*route.name);
         if let Some(counts) = generation.counts.get(route) {
-            counts.exchange(decided, ending);
+            counts.exchange(decided, ending, self.traced(exchange, recorder));
             if let Some(would_deny) = &exchange.seen.would_deny {
                 counts.would_deny(would_deny.code());
             }
         }
         self.traffic.exchange(ending);
         self.audit.send(&audit::line(exchange, ending, decided));
+        if let Some(recorder) = recorder {
+            spans::end(recorder, exchange, ending, decided);
+        }
+    }
+
+    /// The trace of an exchange, if it is recorded.
+    pub(super) fn traced<'e>(&self, exchange: &'e Exchange, recorder: Option<&Recorder>) -> Option<Traced<'e>> {
+        recorder.map(|_| Traced { trace_id: exchange.trace.trace_id(), at: self.clock.now() })
     }
 
     /// Records an exchange at its end, and lets the next one begin on its connection.
@@ -109,11 +126,13 @@ impl Proxy {
 
     fn record_exchange(
         &self,
-        context: &Context,
+        context: &mut Context,
         facts: Option<&ConnectionFacts>,
         request: &Parts,
         status: Option<u16>,
     ) {
+        spans::end_attempt(context);
+        let recorder = context.recorder.take();
         let certificate = facts.and_then(|facts| context.certificate(facts));
         let ending = Ending {
             time: rfc3339(context.began_at),
@@ -134,6 +153,6 @@ impl Proxy {
             duration: context.began.elapsed(),
             decision: context.decision,
         };
-        self.record(&context.generation, &context.exchange, &ending);
+        self.record(&context.generation, &context.exchange, &ending, recorder.as_deref());
     }
 }

@@ -9,6 +9,7 @@ use pingora::{Error, ErrorType};
 use super::Proxy;
 use super::context::Context;
 use super::edits::apply;
+use super::spans;
 use super::unread;
 use crate::clock::http_date;
 
@@ -63,6 +64,7 @@ impl Proxy {
             session.set_keepalive(None);
         }
         context.upstream_status = Some(response.status.as_u16());
+        spans::answered(&mut context.attempt, response.status.as_u16());
         if let (Some(upstream), Some(server)) = (context.upstream(), &context.server) {
             upstream.answered(server, self.clock.now());
         }
@@ -70,7 +72,7 @@ impl Proxy {
             let elapsed = context.began.elapsed().saturating_sub(context.decision);
             context.upstream_duration = Some(elapsed);
             if let Some(timing) = context.generation.timings.get(permit.upstream().index) {
-                timing.observe(elapsed.as_secs_f64());
+                timing.observe(elapsed, self.traced(&context.exchange, context.recorder.as_deref()));
             }
         }
         if !response.headers.contains_key(header::DATE) {

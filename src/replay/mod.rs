@@ -21,6 +21,7 @@ use self::memory::{Capacity, Insert, MemoryLog};
 use self::owed::Owed;
 use self::shared::{Alone, SharedLog};
 use crate::clock::Clock;
+use crate::trace::{self, names};
 
 /// The replay log of a gateway.
 pub struct ReplayLog {
@@ -107,12 +108,30 @@ impl ReplayLog {
         route: &str,
         now: UnixTime,
     ) -> Result<(FirstUse, UnixTime), Cause> {
+        let mut span = trace::child("replay", trace::Kind::Internal);
+        let known = self.first_use_known_to(proof, shared, route, now, &mut span).await;
+        if let Err(cause) = &known {
+            span.refused(cause.code());
+        }
+        known
+    }
+
+    async fn first_use_known_to(
+        &self,
+        proof: &VerifiedProof,
+        shared: Option<&SharedLog>,
+        route: &str,
+        now: UnixTime,
+        span: &mut trace::Child,
+    ) -> Result<(FirstUse, UnixTime), Cause> {
         let outcome = self.memory.insert(&proof.id(), proof.key(), proof.forget_after(), now);
         if let (Some(shared), Insert::First) = (shared, outcome) {
+            span.set(names::STORE, || shared.store().settings().name.clone());
             let (first_use, kept_for) = shared.first_use(proof, route, now).await?;
             let began = kept_for.map_or_else(|| self.began_here(), |kept_for| self.began_there(kept_for));
             return Ok((first_use, began));
         }
+        span.set(names::STORE, || "memory");
         self.observer.asked(match outcome {
             Insert::First => Outcome::First,
             Insert::Again => Outcome::Again,

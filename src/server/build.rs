@@ -1,5 +1,6 @@
 //! Builds a generation from a configuration.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -19,6 +20,7 @@ use crate::connection::{VirtualHost, VirtualHosts};
 use crate::gateway::Gateway;
 use crate::generation::{Generation, ReplayLimits};
 use crate::issuer::Issuers;
+use crate::otlp::{self, Collector, Exporter};
 use crate::rate_limits::RateLimits;
 use crate::rate_limits::shared::Shared as SharedLimits;
 use crate::replay::ReplayLog;
@@ -29,6 +31,7 @@ use crate::resource::{Kind, Resources};
 use crate::store::Store;
 use crate::telemetry::issuers::IssuerMetrics;
 use crate::telemetry::metrics::Metrics;
+use crate::trace::{Queue, Sampler, Tracer};
 use crate::upstream::{Lookup, SystemLookup, Upstream};
 
 /// What all generations share.
@@ -37,6 +40,7 @@ pub(super) struct Shared {
     pub(super) resources: Arc<Resources>,
     pub(super) lookup: Arc<dyn Lookup>,
     pub(super) clock: Clock,
+    pub(super) exporter: Arc<Exporter>,
 }
 
 impl Shared {
@@ -45,11 +49,24 @@ impl Shared {
         let from_issuers = |kind| matches!(kind, Kind::Keys | Kind::IntrospectionEndpoint | Kind::Introspection);
         for (kind, name) in &generation.resources {
             let resource = self.resources.of(*kind, name);
-            if !from_issuers(*kind) && !matches!(kind, Kind::Upstream | Kind::Store | Kind::Revocations) {
+            let is_server = matches!(kind, Kind::Upstream | Kind::Store | Kind::Revocations | Kind::Collector);
+            if !from_issuers(*kind) && !is_server {
                 resource.succeeded();
             }
         }
         self.resources.keep(&generation.resources);
+    }
+
+    /// Sends spans to the collector of a generation from now on.
+    ///
+    /// # Errors
+    /// When the thread for that cannot be created.
+    pub(super) fn export(&self, generation: &Generation) -> io::Result<()> {
+        if generation.collector.is_some() {
+            self.exporter.start()?;
+        }
+        self.exporter.follow(generation.collector.clone());
+        Ok(())
     }
 }
 
@@ -60,7 +77,7 @@ pub(super) fn build(
     now: UnixTime,
     before: Option<&Generation>,
 ) -> Result<Generation, StartError> {
-    let Shared { metrics, resources, lookup, clock } = shared;
+    let Shared { metrics, resources, lookup, clock, exporter } = shared;
     let number = before.map_or(0, |before| before.number.wrapping_add(1));
     let mut named = config.resources;
     named.insert((Kind::Configuration, config.file.display().to_string().into()));
@@ -153,6 +170,12 @@ pub(super) fn build(
         untold: metrics.rate_limit_uses_untold(&store.settings().name),
     });
     let rate_limits = RateLimits::new(&config.rate_limits, limited_before, shared, clock, rate_limited);
+    let collector = config.tracing.as_ref().map(|settings| {
+        named.insert((Kind::Collector, COLLECTOR.into()));
+        Collector::new(settings, resources.of(Kind::Collector, COLLECTOR)).map(Arc::new)
+    });
+    let sampler = |settings: otlp::Settings| Sampler::new(settings.sampling, settings.max_client_sampled);
+    let tracer = config.tracing.map(|settings| Tracer::new(sampler(settings), exporter.queue().clone()));
     let bodies = config.routes.iter().filter_map(|route| route.limits.body_bytes);
     let largest_body = bodies.fold(config.limits.body_bytes, u64::max);
     let timings = config.upstreams.iter().map(|settings| metrics.upstream(&settings.name)).collect();
@@ -177,6 +200,8 @@ pub(super) fn build(
         counts,
         replay_limits,
         timings,
+        tracer,
+        collector: collector.transpose()?,
         gateway: Gateway {
             body_bytes: config.limits.body_bytes,
             issuers: Arc::new(issuers),
@@ -216,7 +241,9 @@ pub fn detached(mut config: Config, clock: Clock) -> Result<(Generation, Arc<Res
         resources: Arc::new(Resources::new(clock.clone())),
         lookup: Arc::new(SystemLookup),
         clock,
+        exporter: Arc::new(Exporter::new(Arc::new(Queue::new(Arc::new(()))))),
     };
+    config.tracing = None;
     // Nobody keeps a connection to a store, so that none would ever answer.
     config.replay_store = None;
     config.replay_alone = Vec::new();
@@ -226,5 +253,7 @@ pub fn detached(mut config: Config, clock: Clock) -> Result<(Generation, Arc<Res
     Ok((build(config, &shared, UnixTime(0), None)?, shared.resources))
 }
 
+/// What the collector of spans is called.
+const COLLECTOR: &str = "otlp";
 /// How many parsed proof keys are cached, of up to about 1 KiB each.
 const PROOF_KEYS: u64 = 50_000;

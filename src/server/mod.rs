@@ -18,6 +18,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
@@ -35,17 +36,19 @@ use self::listener::Listener;
 use self::prebound::{Prebound, Side};
 use self::reload::{Reloader, Sources};
 use crate::admin::{Admin, AdminListener, Entrance, Heartbeats};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config::Config;
 use crate::connection::drain::Drain;
 use crate::connection::exchanges::Exchanges;
 use crate::connection::tls;
 use crate::generation::Generation;
+use crate::otlp::{CollectorError, Exporter};
 use crate::proxy::Proxy;
 use crate::resource::Resources;
 use crate::telemetry::audit::{Audit, HandshakeAllowance};
 use crate::telemetry::lines::Output;
 use crate::telemetry::metrics::Metrics;
+use crate::trace::Queue;
 use crate::upstream::{self, Lookup};
 use crate::workers::{self, Workers};
 
@@ -87,12 +90,18 @@ pub enum StartError {
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),
+    /// The collector of spans cannot be called.
+    #[error("{0}")]
+    Collector(#[from] CollectorError),
     /// The process may not open as many files as a start needs.
     #[error("too few files may be open: {0}; raise the limit (`ulimit -Hn`, `LimitNOFILE=`)")]
     Descriptors(std::io::Error),
     /// The threads that serve connections cannot be created.
     #[error("cannot create the threads that serve connections: {0}; raise the limits on processes and open files")]
     Threads(std::io::Error),
+    /// The thread that exports spans cannot be created.
+    #[error("cannot create the thread that exports spans: {0}; raise the limits on processes and open files")]
+    Exporter(std::io::Error),
     /// The metrics cannot be set up, which is a bug in the gateway.
     #[error("cannot set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -211,6 +220,7 @@ impl Bound {
             resources: Arc::new(Resources::new(options.clock.clone())),
             lookup: options.lookup,
             clock: options.clock.clone(),
+            exporter: Arc::new(Exporter::new(Arc::new(Queue::new(Arc::new(metrics.spans.clone()))))),
         };
         let generation = build(config, &shared, began, None)?;
         expirations.note(&metrics, now);
@@ -218,6 +228,7 @@ impl Bound {
         shared.note_files(&generation);
         generation.share_answers();
         let generation = Arc::new(ArcSwap::from_pointee(generation));
+        shared.export(&generation.load()).map_err(StartError::Exporter)?;
         let audit = match chain {
             Some(chain) => Audit::start_chained(output, chain, options.clock),
             None => Audit::start(output),
@@ -252,7 +263,7 @@ impl Bound {
         let bound = self.addresses();
         let Self { listeners, admin, generation, shared, audit, workers, control, sources, guarantees, expirations } =
             self;
-        let (metrics, clock) = (shared.metrics.clone(), shared.clock.clone());
+        let (metrics, clock, exporter) = (shared.metrics.clone(), shared.clock.clone(), shared.exporter.clone());
         let seconds = generation.load().replay_log_too_young_for(clock.unix_time());
         if seconds > 0 {
             tracing::info!(
@@ -359,9 +370,16 @@ impl Bound {
         // before the audit is closed.
         workers.stop();
         drop(admin_end);
-        if audit.close() { Ok(()) } else { Err(StartError::AuditLost) }
+        exporter.flush();
+        let flushing = Moment::now();
+        let audited = audit.close();
+        exporter.close(LAST_SPANS.saturating_sub(flushing.elapsed()));
+        if audited { Ok(()) } else { Err(StartError::AuditLost) }
     }
 }
+
+/// How long the process waits for the last spans, while the audit is written too.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Pingora's settings, for `pool` unused connections to upstreams in each listener.
 fn server_conf(pool: usize) -> ServerConf {

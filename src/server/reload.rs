@@ -285,6 +285,9 @@ impl Reloader {
             }
             *audit = destination;
         }
+        self.shared
+            .export(&new)
+            .map_err(|error| NotReloaded::passing(format!("cannot create the thread that exports spans: {error}")))?;
         if let Some(chain) = chain {
             self.audit.chain_with(chain);
         }

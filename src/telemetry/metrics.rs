@@ -8,16 +8,18 @@ use fapi::rate_limit::By;
 use fapi::revocation::Kind;
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::arrivals::Arrivals;
+use super::exemplars::{Exemplars, Timing};
 use super::issuers::IssuerFamilies;
 use super::openmetrics;
 use super::overload::Overload;
 use super::resources::ResourceMetrics;
 use super::routes::{RouteFamilies, RouteMetrics, Traffic};
+use super::spans::SpanMetrics;
 use super::stores::{StoreFamilies, StoreMetrics};
 use crate::issuer::Issuers;
 use crate::replay;
@@ -28,6 +30,7 @@ use crate::store::guarantee::Guarantee;
 pub struct Metrics {
     registry: Registry,
     routes: RouteFamilies,
+    exemplars: Arc<Exemplars>,
     upstream_duration: HistogramVec,
     upstream_errors: IntCounterVec,
     upstream_retries: IntCounterVec,
@@ -45,6 +48,8 @@ pub struct Metrics {
     pub arrivals: Arrivals,
     /// The connections that a limit refused.
     pub overload: Overload,
+    /// What became of spans.
+    pub spans: SpanMetrics,
     certificate_not_after: GaugeVec,
     certificate_problems: GaugeVec,
     revocation_list_next_update: GaugeVec,
@@ -133,8 +138,9 @@ impl Metrics {
         let time = |name, help, labels: &[_]| registered(&registry, GaugeVec::new(Opts::new(name, help), labels)?);
         let number = |name, help| registered(&registry, Gauge::new(name, help)?);
         let lost = |name, help| registered(&registry, IntCounter::new(name, help)?);
+        let exemplars = Arc::new(Exemplars::default());
         let upstream_duration = histogram(
-            "fapi_gateway_upstream_duration_seconds",
+            UPSTREAM_DURATION,
             "From the decision to the header section of the upstream's response.",
             &["upstream"],
             LONG,
@@ -226,7 +232,8 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), env!("FAPI_GATEWAY_COMMIT")]).set(1.0);
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
-            routes: RouteFamilies::new(&registry)?,
+            routes: RouteFamilies::new(&registry, &exemplars)?,
+            exemplars,
             upstream_duration,
             upstream_errors,
             upstream_retries,
@@ -242,6 +249,7 @@ impl Metrics {
             stores: StoreFamilies::new(&registry)?,
             arrivals: Arrivals::new(&registry)?,
             overload: Overload::new(&registry)?,
+            spans: SpanMetrics::new(&registry)?,
             certificate_not_after,
             certificate_problems,
             revocation_list_next_update,
@@ -281,12 +289,13 @@ impl Metrics {
     }
 
     /// The response time of the upstream with this configured name.
-    pub fn upstream(&self, name: &str) -> Histogram {
+    pub fn upstream(&self, name: &str) -> Timing {
         for kind in ["connect", "connection", "timeout", "protocol"] {
             begin(&self.upstream_errors, &[name, kind]);
         }
         begin(&self.upstream_retries, &[name]);
-        self.upstream_duration.with_label_values(&[name])
+        let histogram = self.upstream_duration.with_label_values(&[name]);
+        self.exemplars.timing(UPSTREAM_DURATION, name, LONG, histogram)
     }
 
     /// Counts a failure of an upstream.
@@ -396,7 +405,7 @@ impl Metrics {
         self.revocations_entries.set(issuers.revocations(now) as f64);
         let families = self.registry.gather();
         match format {
-            Format::OpenMetrics => openmetrics::text(&families).into_bytes(),
+            Format::OpenMetrics => openmetrics::text(&families, &self.exemplars.current()).into_bytes(),
             Format::Prometheus => {
                 let mut text = Vec::new();
                 if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
@@ -467,6 +476,8 @@ impl replay::Observer for ReplayMetrics {
         self.clock_step.set(seconds as f64);
     }
 }
+
+const UPSTREAM_DURATION: &str = "fapi_gateway_upstream_duration_seconds";
 
 pub(super) const LONG: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 

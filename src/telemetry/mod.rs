@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod audit;
+pub mod exemplars;
 pub mod filter;
 pub mod issuers;
 pub mod lines;
@@ -11,6 +12,7 @@ mod openmetrics;
 pub mod overload;
 mod resources;
 pub mod routes;
+pub mod spans;
 pub mod stores;
 #[cfg(test)]
 pub(crate) mod testing;

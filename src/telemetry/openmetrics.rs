@@ -7,18 +7,20 @@ use std::fmt::{self, Write};
 
 use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 
-/// Writes families.
-pub(super) fn text(families: &[MetricFamily]) -> String {
+use super::exemplars::{Current, Exemplar};
+
+/// Writes families, and these exemplars.
+pub(super) fn text(families: &[MetricFamily], exemplars: &Current) -> String {
     let mut text = String::new();
     for family in families {
         // Writing to a string does not fail.
-        let _ = write_family(&mut text, family);
+        let _ = write_family(&mut text, family, exemplars);
     }
     text.push_str("# EOF\n");
     text
 }
 
-fn write_family(text: &mut String, family: &MetricFamily) -> fmt::Result {
+fn write_family(text: &mut String, family: &MetricFamily, exemplars: &Current) -> fmt::Result {
     let (name, kind) = match family.get_field_type() {
         MetricType::COUNTER => (family.name().strip_suffix("_total").unwrap_or(family.name()), "counter"),
         MetricType::GAUGE => (family.name(), "gauge"),
@@ -31,23 +33,28 @@ fn write_family(text: &mut String, family: &MetricFamily) -> fmt::Result {
         let labels = metric.get_label();
         match family.get_field_type() {
             MetricType::COUNTER => {
-                sample(text, &format!("{name}_total"), labels, None, metric.get_counter().get_value())?;
+                sample(text, &format!("{name}_total"), labels, None, metric.get_counter().get_value(), None)?;
             }
-            MetricType::GAUGE => sample(text, name, labels, None, metric.get_gauge().get_value())?,
+            MetricType::GAUGE => sample(text, name, labels, None, metric.get_gauge().get_value(), None)?,
             MetricType::HISTOGRAM => {
                 let histogram = metric.get_histogram();
                 let (bucket, count) = (format!("{name}_bucket"), histogram.get_sample_count());
+                let last = match labels {
+                    [label] => exemplars.of(name, label.value()),
+                    _ => &[],
+                };
+                let mut last = last.iter().map(Option::as_ref);
                 for one in histogram.get_bucket() {
                     // Without an exponent, as in the other format, so that both name the same series.
                     let mut bound = one.upper_bound().to_string();
                     if !bound.contains('.') {
                         bound.push_str(".0");
                     }
-                    sample(text, &bucket, labels, Some(&bound), one.cumulative_count())?;
+                    sample(text, &bucket, labels, Some(&bound), one.cumulative_count(), last.next().flatten())?;
                 }
-                sample(text, &bucket, labels, Some("+Inf"), count)?;
-                sample(text, &format!("{name}_sum"), labels, None, histogram.get_sample_sum())?;
-                sample(text, &format!("{name}_count"), labels, None, count)?;
+                sample(text, &bucket, labels, Some("+Inf"), count, last.next().flatten())?;
+                sample(text, &format!("{name}_sum"), labels, None, histogram.get_sample_sum(), None)?;
+                sample(text, &format!("{name}_count"), labels, None, count, None)?;
             }
             MetricType::SUMMARY | MetricType::UNTYPED => {}
         }
@@ -62,6 +69,7 @@ fn sample(
     labels: &[LabelPair],
     bound: Option<&str>,
     value: impl fmt::Display,
+    exemplar: Option<&Exemplar>,
 ) -> fmt::Result {
     text.push_str(name);
     let labels = labels.iter().map(|label| (label.name(), label.value())).chain(bound.map(|bound| ("le", bound)));
@@ -70,7 +78,11 @@ fn sample(
         write!(text, "{before}{name}=\"{}\"", Escaped(value))?;
         before = ',';
     }
-    writeln!(text, "{} {value}", if before == '{' { "" } else { "}" })
+    write!(text, "{} {value}", if before == '{' { "" } else { "}" })?;
+    match exemplar {
+        Some(exemplar) => writeln!(text, " # {exemplar}"),
+        None => writeln!(text),
+    }
 }
 
 /// A text with the escapes of the format.
@@ -125,6 +137,6 @@ d_seconds_sum 0.5
 d_seconds_count 1
 # EOF
 "#;
-        assert_eq!(text(&registry.gather()), expected);
+        assert_eq!(text(&registry.gather(), &Current::default()), expected);
     }
 }

@@ -17,7 +17,7 @@ impl ResourceMetrics {
         Ok(Self {
             last_success: gauge(
                 "fapi_gateway_resource_last_success_timestamp_seconds",
-                "When a resource was last read; 0 if it never was. kind is configuration, certificate, private_key or revocation_list for files that are in force; keys, introspection or introspection_endpoint of an issuer; upstream for the names of its servers; store for the connection to it; revocations for those that replicas share in it.",
+                "When a resource was last read; 0 if it never was. kind is configuration, certificate, private_key or revocation_list for files that are in force; keys, introspection or introspection_endpoint of an issuer; upstream for the names of its servers; store for the connection to it; revocations for those that replicas share in it; collector for the one of spans, which is written to.",
             )?,
             last_error: gauge(
                 "fapi_gateway_resource_last_error_timestamp_seconds",

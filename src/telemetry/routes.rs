@@ -1,11 +1,14 @@
 //! The metrics of exchanges: what became of them, how long they took, and how much was transferred.
 
+use std::sync::Arc;
+
 use fapi::code::Code;
 use fapi::rate_limit::By;
 use fapi::shadow::noted_codes;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::audit::{Ending, decisions};
+use super::exemplars::{Exemplars, Timing, Traced};
 use super::metrics::{LONG, begin, registered};
 
 /// The families of all routes and listeners.
@@ -14,13 +17,14 @@ pub(super) struct RouteFamilies {
     responses: IntCounterVec,
     request_duration: HistogramVec,
     decision_duration: HistogramVec,
+    exemplars: Arc<Exemplars>,
     bytes: IntCounterVec,
     rate_limited: IntCounterVec,
     shadow_denials: IntCounterVec,
 }
 
 impl RouteFamilies {
-    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub(super) fn new(registry: &Registry, exemplars: &Arc<Exemplars>) -> prometheus::Result<Self> {
         let counter =
             |name, help, labels: &[_]| registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
         let histogram = |name, help, buckets: &[f64]| {
@@ -39,15 +43,16 @@ impl RouteFamilies {
                 &["route", "status_class"],
             )?,
             request_duration: histogram(
-                "fapi_gateway_request_duration_seconds",
+                REQUEST_DURATION,
                 "From the end of the request's header section to the end of the response.",
                 LONG,
             )?,
             decision_duration: histogram(
-                "fapi_gateway_decision_duration_seconds",
+                DECISION_DURATION,
                 "The gateway's own work before a request is forwarded or refused, including introspection.",
                 SHORT,
             )?,
+            exemplars: exemplars.clone(),
             bytes: counter(
                 "fapi_gateway_bytes_total",
                 "Bytes of bodies, without chunk sizes and frames. direction is received from clients, or sent to them.",
@@ -83,10 +88,14 @@ impl RouteFamilies {
             name: name.into(),
             permitted: self.requests.with_label_values(&[name, "permit", "ok"]),
             responses: CLASSES.map(|class| self.responses.with_label_values(&[name, class])),
-            duration: self.request_duration.with_label_values(&[name]),
-            decision: self.decision_duration.with_label_values(&[name]),
+            duration: self.timing(REQUEST_DURATION, name, LONG, &self.request_duration),
+            decision: self.timing(DECISION_DURATION, name, SHORT, &self.decision_duration),
             shadow_denials: self.shadow_denials.clone(),
         }
+    }
+
+    fn timing(&self, family: &'static str, name: &str, bounds: &'static [f64], of_all: &HistogramVec) -> Timing {
+        self.exemplars.timing(family, name, bounds, of_all.with_label_values(&[name]))
     }
 
     /// Lets the series of a route in shadow begin at 0.
@@ -114,14 +123,14 @@ pub struct RouteMetrics {
     name: Box<str>,
     permitted: IntCounter,
     responses: [IntCounter; CLASSES.len()],
-    duration: Histogram,
-    decision: Histogram,
+    duration: Timing,
+    decision: Timing,
     shadow_denials: IntCounterVec,
 }
 
 impl RouteMetrics {
-    /// Counts an exchange when it ends, with the decision and the code of its record.
-    pub fn exchange(&self, (decision, code): (&str, &str), ending: &Ending<'_>) {
+    /// Counts an exchange when it ends, with the decision and the code of its record, and its trace if it is recorded.
+    pub fn exchange(&self, (decision, code): (&str, &str), ending: &Ending<'_>, traced: Option<Traced<'_>>) {
         if (decision, code) == ("permit", "ok") {
             self.permitted.inc();
         } else {
@@ -130,8 +139,8 @@ impl RouteMetrics {
         if let Some(responses) = self.responses.get(class(ending.status)) {
             responses.inc();
         }
-        self.duration.observe(ending.duration.as_secs_f64());
-        self.decision.observe(ending.decision.as_secs_f64());
+        self.duration.observe(ending.duration, traced);
+        self.decision.observe(ending.decision, traced);
     }
 
     /// Counts a request that would have been refused with this code, if the route were not in shadow.
@@ -167,6 +176,9 @@ impl Traffic {
 const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
 /// The place of `none` among them.
 const NONE: usize = 4;
+
+const REQUEST_DURATION: &str = "fapi_gateway_request_duration_seconds";
+const DECISION_DURATION: &str = "fapi_gateway_decision_duration_seconds";
 
 const SHORT: &[f64] = &[
     0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,

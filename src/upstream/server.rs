@@ -35,6 +35,11 @@ impl Server {
         self.address
     }
 
+    /// What gateway.yaml calls it.
+    pub const fn named(&self) -> &ServerAddress {
+        &self.configured
+    }
+
     /// The peer through which Pingora connects to it, on connections of the current thread that were not retired.
     pub fn peer(&self) -> HttpPeer {
         let mut peer = self.peer.clone();

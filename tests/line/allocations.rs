@@ -1,6 +1,13 @@
 //! What a decision allocates: a number, not a time.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use allocation_counter::measure;
+use fapi::headers::TraceContext;
+use fapi_gateway::clock::Moment;
+use fapi_gateway::trace::{Queue, Sampler, Tracer};
+use http::HeaderMap;
 use sandbox::tokens::{KeyKind, SigningKey, ath};
 
 use crate::stage::{Sent, Stage};
@@ -43,6 +50,26 @@ async fn a_warm_decision_with_a_proof_allocates_for_the_proof_alone() {
     });
     let least = each.min().unwrap_or_default();
     assert!((1..=PROOF).contains(&least), "{least}");
+}
+
+#[test]
+fn an_exchange_that_is_not_recorded_costs_no_allocation() {
+    let tracer = Tracer::new(Sampler::new(0.5, 1), Arc::new(Queue::new(Arc::new(()))));
+    let begin = |trace: &TraceContext| {
+        let (mut trace, mut recorder) = (trace.clone(), None);
+        let counted = measure(|| recorder = tracer.begin(&mut trace, Moment::now(), Duration::ZERO));
+        (recorder.is_some(), counted.count_total)
+    };
+    let continued = |flags: &str| {
+        let text = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        let headers: HeaderMap = [("traceparent".parse().unwrap(), text.parse().unwrap())].into_iter().collect();
+        TraceContext::from_request(&headers).unwrap()
+    };
+    let (recorded, allocations) = begin(&continued("01"));
+    assert!(recorded && allocations > 0, "control");
+    assert!(begin(&TraceContext::start([1; 24])).0, "control");
+    assert_eq!(begin(&continued("00")), (false, 0));
+    assert_eq!(begin(&TraceContext::start([0xff; 24])), (false, 0));
 }
 
 /// For two JSON objects with their members, the parts of the proof in base64url, the thumbprint of its key, and the entry of

@@ -46,7 +46,9 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 11] = [
+    const OF_FILES: [&str; 12] = [
+        // Of `header_files`.
+        "*",
         "algorithm",
         "certificate",
         "destination",
@@ -146,7 +148,7 @@ fn the_example_loads() {
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (1, 4, 1));
     assert_eq!(config.routes.iter().count(), 3);
     assert_eq!(config.warnings, Vec::<String>::new());
-    assert_eq!(config.summary().len(), 13, "{:?}", config.summary());
+    assert_eq!(config.summary().len(), 14, "{:?}", config.summary());
     let files: Vec<&str> = config.certificates.iter().map(|(file, _)| file.as_str()).collect();
     assert_eq!(
         files,
@@ -155,6 +157,7 @@ fn the_example_loads() {
             "tls/admin.pem",
             "tls/as-ca.pem",
             "tls/client-ca.pem",
+            "tls/collector-ca.pem",
             "tls/gateway.pem",
             "tls/operators-ca.pem",
             "tls/redis-ca.pem",
@@ -1091,6 +1094,8 @@ fn general(path: &str) -> String {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
         let chosen = ["upstreams", "error_templates", "stores"].contains(&&*general)
             || general.ends_with(".claims")
+            || general.ends_with(".header_files")
+            || general == "tracing.otlp.resource"
             || general.ends_with(".path_variables");
         general = match (general.is_empty(), chosen) {
             (true, _) => part,
@@ -1170,7 +1175,7 @@ impl Folder {
         }
         let folder = Self(path);
         let authority = CertifiedIssuer::self_signed(authority_params(), key()).expect("an authority");
-        for name in ["client-ca", "as-ca", "upstream-ca", "operators-ca", "redis-ca"] {
+        for name in ["client-ca", "as-ca", "upstream-ca", "operators-ca", "redis-ca", "collector-ca"] {
             folder.write(&format!("tls/{name}.pem"), authority.pem().as_bytes());
         }
         for name in ["server", "gateway", "admin"] {
@@ -1205,6 +1210,8 @@ impl Folder {
         let certificate = certificate.self_signed(&key).expect("a certificate");
         folder.write("secrets/redis-user", b"fapi-gateway\n");
         folder.write("secrets/redis-password", b"correct horse\n");
+        folder.write("secrets/collector-authorization", b"Bearer of-the-gateway\n");
+        folder.write("secrets/bell", b"\x07\n");
         folder.write("secrets/seal.key", b"1f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/gateway.pem", key.serialize_pem().as_bytes());
         for (name, algorithm) in [

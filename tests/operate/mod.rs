@@ -20,3 +20,4 @@ mod profile_report;
 mod reload;
 mod resources;
 mod soak;
+mod traces;

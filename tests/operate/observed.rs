@@ -293,10 +293,19 @@ async fn a_scraper_that_asks_for_openmetrics_gets_it() {
 
 /// The samples of the requests, as Prometheus's client library for Python reads them, which Debian's own interpreter has.
 fn parsed(parser: &str, text: &str) -> String {
+    let printed = "if sample.name == 'fapi_gateway_requests_total' and sample.labels['code'] == 'ok': print(sample.name, sample.labels['decision'], float(sample.value))";
+    read_by(parser, printed, text)
+}
+
+/// The traces of exemplars, as the same library reads them.
+pub(super) fn exemplars(text: &str) -> String {
+    read_by("openmetrics.parser", "if sample.exemplar: print(sample.exemplar.labels['trace_id'])", text)
+}
+
+fn read_by(parser: &str, printed: &str, text: &str) -> String {
     let script = format!(
         "import sys\nfrom prometheus_client.{parser} import text_string_to_metric_families\n\
-         for family in text_string_to_metric_families(open(sys.argv[1]).read()):\n  for sample in family.samples:\n    \
-         if sample.name == 'fapi_gateway_requests_total' and sample.labels['code'] == 'ok': print(sample.name, sample.labels['decision'], float(sample.value))"
+         for family in text_string_to_metric_families(open(sys.argv[1]).read()):\n  for sample in family.samples:\n    {printed}"
     );
     let folder = Folder::new();
     let output = tool("/usr/bin/python3").args(["-c", &script]).arg(folder.write("metrics", text)).output().unwrap();

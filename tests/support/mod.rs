@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod client;
+pub mod collector;
 pub mod node;
 pub mod panics;
 pub mod program;

@@ -135,7 +135,8 @@ pub enum ShareExceeded {
 }
 
 impl ShareExceeded {
-    const fn code(&self) -> Code {
+    /// Its code.
+    pub const fn code(&self) -> Code {
         match self {
             Self::ReplayLog => Code::ReplayShareExceeded,
             Self::Introspection { .. } => Code::IntrospectionShareExceeded,
@@ -251,7 +252,8 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
-    const fn code(&self) -> Code {
+    /// Its code.
+    pub const fn code(&self) -> Code {
         match self {
             Self::KeysNeverRead { .. } | Self::KeysNotReadAgain { .. } | Self::KeysTooOld { .. } => {
                 Code::KeysUnavailable

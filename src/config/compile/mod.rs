@@ -26,6 +26,7 @@ mod routes;
 mod sharing;
 mod signing;
 mod stores;
+mod tracing;
 mod trusted_proxy;
 mod unreadable;
 mod upstreams;
@@ -46,7 +47,7 @@ use self::profile::route_profiles;
 use self::routes::Names;
 use self::signing::Signing;
 pub(super) use self::unreadable::unreadable;
-use super::environment::escaped;
+use super::environment::{Environment, escaped};
 use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
 use super::file::File;
 use super::report::Report;
@@ -64,6 +65,7 @@ pub(super) fn compile(
     path: &Path,
     files: Files,
     named_files: NamedFiles,
+    environment: Environment<'_>,
 ) -> Result<Config, ConfigErrors> {
     let mut build = Build {
         report,
@@ -71,6 +73,7 @@ pub(super) fn compile(
         directory: path.parent().unwrap_or(Path::new("")),
         files,
         named_files,
+        environment,
         resources: Vec::new(),
         no_place_for_audit: false,
         certificates: BTreeMap::new(),
@@ -118,6 +121,7 @@ pub(super) fn compile(
     build.describe_waivers();
     let audit = build.audit(&mut file);
     let log = build.log(&mut file);
+    let tracing = build.tracing(&mut file);
     let watch = build.reload(&mut file);
     let drain = build.drain(&mut file);
     if build.report.errors().is_empty()
@@ -126,7 +130,8 @@ pub(super) fn compile(
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
         && let (Some(freshness), Some(replay), Some(stores), Some(watch), Some(log), Some(errors)) =
             (freshness, replay, stores, watch, log, errors)
-        && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations)) = (rate_limits, shared_revocations)
+        && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations), Some(tracing)) =
+            (rate_limits, shared_revocations, tracing)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -161,6 +166,7 @@ pub(super) fn compile(
             drain,
             audit,
             log,
+            tracing,
             audit_place: build.report.error_to_come(&KeyPath::of("audit").key("destination")),
             certificates: build.certificates.into_iter().collect(),
             certificate_files: build.certificate_files,
@@ -194,6 +200,8 @@ struct Build<'d> {
     no_place_for_audit: bool,
     /// Whether the files that it names are read; if not, something empty stands for each.
     named_files: NamedFiles,
+    /// The environment of the process.
+    environment: Environment<'d>,
     certificates: BTreeMap<String, UnixTime>,
     certificate_files: Vec<CertificateFile>,
     revocation_lists: BTreeMap<String, UnixTime>,

@@ -308,7 +308,7 @@ impl Build<'_> {
     }
 
     /// The text of a file, without the line ending after it; `None` in it if no file is named.
-    fn secret(&mut self, at: &KeyPath, path: Option<&FilePath>) -> Option<Option<Zeroizing<String>>> {
+    pub(super) fn secret(&mut self, at: &KeyPath, path: Option<&FilePath>) -> Option<Option<Zeroizing<String>>> {
         let Some(path) = path.filter(|_| self.named_files != NamedFiles::Unread) else { return Some(None) };
         let bytes = self.read_secret(at, path)?;
         let text = std::str::from_utf8(&bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']));

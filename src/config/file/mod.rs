@@ -16,6 +16,7 @@ mod require;
 mod routes;
 mod signing;
 mod stores;
+mod tracing;
 mod waivers;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub(super) use self::routes::{
 };
 pub(super) use self::signing::{Signing, SigningKey};
 pub(super) use self::stores::{Sentinel, SharedRevocations, Store, StoreMode};
+pub(super) use self::tracing::{CollectorTls, Otlp, OtlpProtocol, Tracing};
 pub(super) use self::waivers::Waiver;
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.
@@ -107,6 +109,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) audit: Option<Audit>,
     /// The log, on standard error.
     pub(in crate::config) log: Option<Log>,
+    /// Where the spans of exchanges go. Default: none are recorded.
+    pub(in crate::config) tracing: Option<Tracing>,
     /// How changes of this file, and of the files that it names, take effect.
     pub(in crate::config) reload: Option<Reload>,
     /// How the gateway stops when it is told to.

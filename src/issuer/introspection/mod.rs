@@ -49,6 +49,7 @@ use crate::clock::instant;
 use crate::resource::Kind;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::tls_client::TrustAnchors;
+use crate::trace::{self, names};
 
 pub use self::places::{Asker, Room};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
@@ -190,17 +191,40 @@ impl Introspector {
         }
         let own = self.settings.cache.max_age;
         let max_age = max_age.map_or(own, |max_age| max_age.min(own));
-        if max_age.is_zero() {
-            let place = self.take_place(asker).map_err(|none| self.turned_away(none))?;
-            return self.ask(token.as_str(), (hash, TokenIds::of(token)), &place, now).await;
-        }
-        let mut flight = match self.join((token, hash), asker, max_age, now)? {
-            Joined::Known(outcome) => return outcome,
-            Joined::Flight(flight) => flight,
+        let mut span = self.span();
+        let outcome = if max_age.is_zero() {
+            match self.take_place(asker) {
+                Ok(place) => self.ask(token.as_str(), (hash, TokenIds::of(token)), &place, now).await,
+                Err(none) => Err(self.turned_away(none)),
+            }
+        } else {
+            match self.join((token, hash), asker, max_age, now) {
+                Ok(Joined::Known(outcome)) => {
+                    span.forget();
+                    return outcome;
+                }
+                Ok(Joined::Flight(mut flight)) => {
+                    let outcome = flight.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+                    // Only a panic ends the call without an outcome.
+                    outcome.unwrap_or_else(|| Err(self.unavailable("the call was lost")))
+                }
+                Err(error) => Err(error),
+            }
         };
-        let outcome = flight.wait_for(Option::is_some).await;
-        // Only a panic ends the call without an outcome.
-        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| Err(self.unavailable("the call was lost")))
+        outcome.inspect_err(|error| span.refused(error.code()))
+    }
+
+    /// What is recorded of a question, also if another request asks it.
+    fn span(&self) -> trace::Child {
+        let mut span = trace::child("introspection", trace::Kind::Client);
+        span.set(names::ISSUER, || self.expected.name.clone());
+        if span.id().is_some()
+            && let Some(url) = self.endpoint.url()
+        {
+            span.set(names::SERVER_ADDRESS, || url.host_str().unwrap_or_default().to_owned());
+            span.set(names::SERVER_PORT, || url.port_or_known_default().unwrap_or_default());
+        }
+        span
     }
 
     /// Makes one call, within the timeout, and caches its result.

@@ -370,7 +370,7 @@ fn every_metric() -> String {
     let _ = metrics.rate_limited("r", By::Client);
     let _ = metrics.rate_limit_uses_untold("s");
     metrics.begin_shadow("r");
-    metrics.upstream("u").observe(0.0);
+    metrics.upstream("u").observe(Duration::ZERO, None);
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");
     metrics.arrivals.handshake("l", Handshake::Success, "none");
