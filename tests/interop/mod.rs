@@ -1,6 +1,7 @@
 //! The gateway with independent clients, servers and proxies.
 
 mod authorization_server;
+mod collector;
 mod dpop_client;
 mod glewlwyd;
 mod haproxy;
