@@ -1,7 +1,8 @@
 //! The text format of OpenMetrics 1.0, which the prometheus crate does not write.
 //!
 //! It differs from the one of Prometheus in the name of a counter's family, which does not have the `_total` of its samples, in
-//! quotation marks that are escaped in help texts, in bounds that have a decimal point, and in its last line.
+//! lines that name the unit, in quotation marks that are escaped in help texts, in bounds that have a decimal point, and in its
+//! last line.
 
 use std::fmt::{self, Write};
 
@@ -28,6 +29,10 @@ fn write_family(text: &mut String, family: &MetricFamily, exemplars: &Current) -
         MetricType::SUMMARY | MetricType::UNTYPED => return Ok(()),
     };
     writeln!(text, "# TYPE {name} {kind}")?;
+    // "If non-empty, it MUST be a suffix of the MetricFamily name separated by an underscore."
+    if let Some(unit) = UNITS.iter().find(|unit| name.strip_suffix(**unit).is_some_and(|rest| rest.ends_with('_'))) {
+        writeln!(text, "# UNIT {name} {unit}")?;
+    }
     writeln!(text, "# HELP {name} {}", Escaped(family.help()))?;
     for metric in family.get_metric() {
         let labels = metric.get_label();
@@ -99,6 +104,9 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// The units that names end with.
+const UNITS: [&str; 2] = ["seconds", "bytes"];
+
 #[cfg(test)]
 mod tests {
     use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
@@ -123,12 +131,14 @@ mod tests {
 # HELP a_requests All of \"them\".
 a_requests_total{path="a\\b\"c\nd"} 1
 # TYPE b_seconds counter
+# UNIT b_seconds seconds
 # HELP b_seconds Time.
 b_seconds_total 0
 # TYPE c_open gauge
 # HELP c_open Open.
 c_open 2.5
 # TYPE d_seconds histogram
+# UNIT d_seconds seconds
 # HELP d_seconds Took.
 d_seconds_bucket{le="0.000005"} 0
 d_seconds_bucket{le="1.0"} 1

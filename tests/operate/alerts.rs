@@ -3,15 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
-use std::process::{Child, Stdio};
+use std::io::{Read, Write};
+use std::process::Stdio;
 
+use fapi_gateway::telemetry::metrics::Format;
 use serde_json::Value;
 use serde_yaml::Value as Yaml;
-use tokio::time::timeout;
 
+use super::docs::reference::every_metric;
+use super::observed::parsed;
+use crate::support::prometheus::Prometheus;
 use crate::support::tools::tool;
-use crate::support::{DEADLINE, Folder, World, free_ports, http_client, request};
+use crate::support::{World, request};
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus/rules.yaml");
 
@@ -89,72 +92,33 @@ fn the_operator_gets_the_same_rules() {
     assert_eq!(object["spec"], file, "copy deploy/prometheus/rules.yaml below `spec`");
 }
 
-/// A Prometheus server, which ends with the test.
-struct Prometheus {
-    child: Child,
-    port: u16,
-    _folder: Folder,
+/// Has promtool read metrics, and find nothing wrong in their names and helps.
+fn promtool_accepts(text: &str) {
+    let mut check = tool("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let check = check.as_mut().expect("promtool runs");
+    check.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");
+    let mut said = String::new();
+    check.stderr.take().expect("a pipe").read_to_string(&mut said).expect("text");
+    assert!(check.wait().expect("promtool ends").success(), "promtool check metrics: {said}");
 }
 
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_of_the_reference_is_scraped_with_a_help_and_promtool_accepts_it() {
+    // Some come with what is configured, and the others from a gateway that runs.
+    let running = World::start().await.gateway.admin("/metrics").await.1;
+    let mut scraped = BTreeSet::new();
+    for text in [running, every_metric(Format::Prometheus)] {
+        promtool_accepts(&text);
+        let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
+        scraped.extend(helps.filter(|(_, help)| !help.is_empty()).map(|(name, _)| name.to_owned()));
     }
-}
-
-impl Prometheus {
-    fn start(target: std::net::SocketAddr) -> Self {
-        let folder = Folder::new();
-        let config = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [\"{RULES}\"]\n\
-             scrape_configs: [{{ job_name: gateway, static_configs: [{{ targets: [\"{target}\"] }}] }}]\n"
-        );
-        let config = folder.write("prometheus.yml", &config);
-        // Somebody else may take the port in between.
-        for port in free_ports(20) {
-            let mut child = tool("prometheus")
-                .arg(format!("--config.file={}", config.display()))
-                .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("prometheus runs");
-            let began = crate::support::client::now();
-            while crate::support::client::now() - began < DEADLINE.as_secs() {
-                if matches!(child.try_wait(), Ok(Some(_))) {
-                    break;
-                }
-                if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Self { child, port, _folder: folder };
-                }
-                std::thread::yield_now();
-            }
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        panic!("prometheus does not start");
-    }
-
-    async fn ask(&self, path: &str) -> Value {
-        let url = format!("http://127.0.0.1:{}/api/v1/{path}", self.port);
-        let answer = http_client().get(url).send().await.expect("prometheus answers").bytes().await.expect("a body");
-        serde_json::from_slice(&answer).unwrap_or(Value::Null)
-    }
-
-    /// Asks until the answer is as it should be.
-    async fn until(&self, path: &str, good: impl Fn(&Value) -> bool) -> Value {
-        let asked = async {
-            loop {
-                let answer = self.ask(path).await;
-                if good(&answer["data"]) {
-                    return answer["data"].clone();
-                }
-            }
-        };
-        timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{path} is never as it should be"))
-    }
+    let table = read("docs/reference/metrics.md");
+    let table = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let table: BTreeSet<String> = table.map(str::to_owned).collect();
+    assert!(table.len() > 40, "control: {table:?}");
+    assert_eq!(table.difference(&scraped).collect::<Vec<_>>(), Vec::<&String>::new());
+    let samples = parsed("openmetrics.parser", &every_metric(Format::OpenMetrics));
+    assert!(samples.contains("fapi_gateway_requests_total permit"), "{samples}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,13 +128,10 @@ async fn prometheus_scrapes_every_metric_with_its_help_and_evaluates_every_alert
     assert_eq!(world.judge(request("/accounts", "a-bad-token")).await.0, 401);
     let (status, text) = world.gateway.admin("/metrics").await;
     assert_eq!(status, 200);
-    let mut check = tool("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let check = check.as_mut().expect("promtool runs");
-    check.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");
-    assert!(check.wait().expect("promtool ends").success(), "promtool check metrics");
+    promtool_accepts(&text);
     let families: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let prometheus = Prometheus::start(world.gateway.admin_address());
+    let prometheus = Prometheus::start(world.gateway.admin_address(), Some(RULES));
     prometheus.until("query?query=up", |data| data["result"][0]["value"][1] == "1").await;
     let metadata = prometheus.until("metadata", |data| data.as_object().is_some_and(|known| !known.is_empty())).await;
     assert!(families.len() > 20, "{families:?}");
@@ -179,6 +140,9 @@ async fn prometheus_scrapes_every_metric_with_its_help_and_evaluates_every_alert
         let known = &metadata[family.strip_suffix("_total").unwrap_or(family)][0];
         assert!(known["help"].as_str().is_some_and(|help| !help.is_empty()), "{family}: {known}");
         assert!(matches!(known["type"].as_str(), Some("counter" | "gauge" | "histogram")), "{family}: {known}");
+        let unit =
+            family.trim_end_matches("_total").rsplit('_').next().filter(|end| ["seconds", "bytes"].contains(end));
+        assert_eq!(known["unit"], unit.unwrap_or_default(), "{family}: {known}");
     }
     let evaluated = |data: &Value| {
         let rules = data["groups"][0]["rules"].as_array();

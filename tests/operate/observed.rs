@@ -292,7 +292,7 @@ async fn a_scraper_that_asks_for_openmetrics_gets_it() {
 }
 
 /// The samples of the requests, as Prometheus's client library for Python reads them, which Debian's own interpreter has.
-fn parsed(parser: &str, text: &str) -> String {
+pub fn parsed(parser: &str, text: &str) -> String {
     let printed = "if sample.name == 'fapi_gateway_requests_total' and sample.labels['code'] == 'ok': print(sample.name, sample.labels['decision'], float(sample.value))";
     read_by(parser, printed, text)
 }

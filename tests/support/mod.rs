@@ -7,6 +7,7 @@ pub mod collector;
 pub mod node;
 pub mod panics;
 pub mod program;
+pub mod prometheus;
 pub mod redis;
 pub mod relay;
 pub mod source;

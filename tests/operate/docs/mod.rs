@@ -4,7 +4,7 @@
 
 mod examples;
 mod links;
-mod reference;
+pub mod reference;
 mod start;
 
 use std::collections::BTreeSet;

@@ -72,12 +72,7 @@ fn rules_of_profiles_are_those_of_the_program() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_those_that_the_program_has() {
-    // Metrics that require an issuer whose keys have been read come from a running gateway.
-    let world = World::start().await;
-    let (status, running) = world.gateway.admin("/metrics").await;
-    assert_eq!(status, 200);
-    let mut families = families(&running);
-    families.append(&mut self::families(&every_metric()));
+    let families = every_family().await;
     let mut table = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
     for (name, Family { help, kind, labels }) in &families {
         assert!(!help.contains('|'), "{name}: the help would break the table");
@@ -161,7 +156,8 @@ fn says(name: &str, made: &str) {
 
 const BEGIN: &str = "<!-- made from the code by tests/operate/docs/reference.rs -->";
 const END: &str = "<!-- until here -->";
-const WRITE: &str = "FAPI_GATEWAY_WRITE_DOCS";
+/// The variable that has the tests write what they compare otherwise, if it is 1.
+pub const WRITE: &str = "FAPI_GATEWAY_WRITE_DOCS";
 
 // --- gateway.yaml
 
@@ -334,10 +330,22 @@ fn members(table: &mut String, schema: &Value, object: &Value, at: &str) {
 
 // --- metrics
 
-struct Family {
-    help: String,
-    kind: String,
-    labels: Vec<String>,
+/// A metric in the reference.
+pub struct Family {
+    pub help: String,
+    pub kind: String,
+    pub labels: Vec<String>,
+}
+
+/// Every metric that the gateway defines itself, by its name.
+pub async fn every_family() -> BTreeMap<String, Family> {
+    // Metrics that require an issuer whose keys have been read come from a running gateway.
+    let world = World::start().await;
+    let (status, running) = world.gateway.admin("/metrics").await;
+    assert_eq!(status, 200);
+    let mut families = families(&running);
+    families.append(&mut self::families(&every_metric(Format::Prometheus)));
+    families
 }
 
 /// The metric families in a Prometheus text, without those of the process collector.
@@ -363,7 +371,7 @@ fn families(text: &str) -> BTreeMap<String, Family> {
 }
 
 /// The text of every metric that the gateway defines itself, with one value each.
-fn every_metric() -> String {
+pub fn every_metric(format: Format) -> String {
     let metrics = Arc::new(Metrics::new().expect("every metric has a name of its own"));
     let _ = metrics.routes(&[Arc::from("r")]);
     let _ = metrics.traffic("l");
@@ -404,7 +412,7 @@ fn every_metric() -> String {
         lost: Lost::default(),
         now: UnixTime(1),
     };
-    text(&metrics.render(&current, Format::Prometheus))
+    text(&metrics.render(&current, format))
 }
 
 /// Every name of a metric that is a string literal of its own in the source.
