@@ -2,6 +2,7 @@
 
 mod alerts;
 mod audit;
+mod cardinality;
 mod check;
 mod commands;
 mod configs;
