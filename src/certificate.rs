@@ -4,12 +4,14 @@
 //! readers trust. What a certificate says never changes, and is judged once; its validity is judged by a time.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::peer::distinguished_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{ExtendedKeyUsage, FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -94,7 +96,22 @@ pub struct Problem {
 pub struct Judgement {
     lasting: Vec<Problem>,
     validities: Vec<Validity>,
+    holders: Vec<Holder>,
 }
+
+/// Whom one certificate of a file names, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its subject, as RFC 4514 writes it.
+    pub subject: String,
+    /// The DNS names, IP addresses and URIs of its subjectAltName, up to [`NAMES`] of them.
+    pub names: Vec<String>,
+    /// The last second of its validity.
+    pub not_after: UnixTime,
+}
+
+/// How many names of a certificate are kept to be shown.
+pub const NAMES: usize = 20;
 
 /// From when to when a certificate is valid, in seconds since 1970.
 #[derive(Clone, Debug)]
@@ -121,6 +138,7 @@ impl Judgement {
         for (index, certificate) in parsed.iter().enumerate() {
             judgement.validity(index, certificate, purpose);
             judgement.strength(index, certificate, purpose);
+            judgement.holders.push(Holder::of(certificate));
         }
         let (Some(der), Some(leaf)) = (certificates.first(), parsed.first()) else { return judgement };
         match purpose {
@@ -142,6 +160,11 @@ impl Judgement {
     pub fn problems(&self, now: UnixTime) -> Vec<Problem> {
         let passing = self.validities.iter().filter_map(|validity| validity.problem(now));
         self.lasting.iter().cloned().chain(passing).collect()
+    }
+
+    /// Whom the certificates name, in the order of the file.
+    pub fn holders(&self) -> &[Holder] {
+        &self.holders
     }
 
     fn add(&mut self, fault: Fault, severity: Severity, text: impl Into<String>) {
@@ -257,6 +280,36 @@ impl Judgement {
             );
             self.add(Fault::Name, severity, text);
         }
+    }
+}
+
+impl Holder {
+    fn of(certificate: &X509Certificate<'_>) -> Self {
+        let names = certificate.subject_alternative_name().ok().flatten();
+        let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(name_of);
+        Self {
+            subject: distinguished_name(certificate.subject()),
+            names: names.take(NAMES).collect(),
+            not_after: certificate.validity().not_after.into(),
+        }
+    }
+}
+
+/// A name of a subjectAltName that clients or servers are known by (RFC 5280 §4.2.1.6).
+fn name_of(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) | GeneralName::URI(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
+            v4.or(v6).ok().map(|address| address.to_string())
+        }
+        GeneralName::OtherName(..)
+        | GeneralName::RFC822Name(_)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::RegisteredID(_) => None,
     }
 }
 
@@ -401,6 +454,26 @@ mod tests {
     fn found(chain: &[CertificateDer<'_>], purpose: Purpose<'_>) -> Vec<(Fault, Severity)> {
         let problems = Judgement::of(chain, purpose).problems(NOW);
         problems.iter().map(|problem| (problem.fault, problem.severity)).collect()
+    }
+
+    #[test]
+    fn a_certificate_is_shown_by_its_subject_its_names_and_its_end() {
+        let shown = |names: &[&str]| {
+            let mut params = params(names);
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, "Bank, <API>");
+            params.not_after = date_time_ymd(2027, 1, 15);
+            Judgement::of(&[issued(&params)], Purpose::Client).holders().to_vec()
+        };
+        let holder = Holder {
+            subject: "CN=Bank\\, \\<API\\>".to_owned(),
+            names: ["api.bank.example", "192.0.2.1", "2001:db8::1"].map(str::to_owned).to_vec(),
+            not_after: UnixTime(1_799_971_200),
+        };
+        assert_eq!(shown(&["api.bank.example", "192.0.2.1", "2001:db8::1"]), [holder]);
+        let many: Vec<String> = (0..NAMES + 5).map(|number| format!("{number}.bank.example")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(shown(&many)[0].names.len(), NAMES);
     }
 
     #[test]

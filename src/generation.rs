@@ -10,6 +10,7 @@ use fapi::credentials::Scheme;
 use fapi::jose::signing_keys::SigningKeys;
 use fapi::policy::{NonceMode, Policy};
 
+use crate::config::Overview;
 use crate::connection::VirtualHosts;
 use crate::connection::drain;
 use crate::connection::limits::Limits;
@@ -63,6 +64,8 @@ pub struct Generation {
     pub admin_tls: Option<Arc<InForce>>,
     /// The gateway's own keys, which the admin listener publishes.
     pub signing: Option<Arc<SigningKeys>>,
+    /// What operators are shown of the configuration.
+    pub overview: Overview,
     /// How many of the last decisions the admin listener shows.
     pub decisions: usize,
     /// The limits on connections and messages.

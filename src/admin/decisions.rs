@@ -1,23 +1,20 @@
 //! `/decisions`: the last lines of the audit, so that the question why a request was refused has an answer at once.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use fapi::text::{percent_decoded, sole_value};
-use http::uri::Authority;
-use http::{Method, Response, StatusCode, header};
+use fapi::text::percent_decoded;
+use http::{Method, Response, StatusCode};
 use pingora::protocols::http::ServerSession;
 use serde_json::Value;
 
-use super::pages::is_sent_by_page;
-use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, allow, plain};
+use super::{Admin, Entrance, JSON, TEXT, allow, plain};
 
 /// Which decisions are asked for.
-#[derive(Debug, PartialEq, Eq)]
-struct Question<'q> {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Question<'q> {
     /// Members and the text that each has to be.
-    members: Vec<(&'static str, Cow<'q, str>)>,
+    pub(super) members: Vec<(&'static str, Cow<'q, str>)>,
     limit: Option<usize>,
 }
 
@@ -37,7 +34,7 @@ enum QuestionError {
 impl<'q> Question<'q> {
     /// Reads a query, of which each part is one question with one answer.
     fn of(query: &'q str) -> Result<Self, QuestionError> {
-        let mut question = Self { members: Vec::new(), limit: None };
+        let mut question = Self::default();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').ok_or(QuestionError::Unknown)?;
             let name = percent_decoded(name).ok_or(QuestionError::Unknown)?;
@@ -58,7 +55,7 @@ impl<'q> Question<'q> {
         Ok(question)
     }
 
-    fn wants(&self, decision: &Value) -> bool {
+    pub(super) fn wants(&self, decision: &Value) -> bool {
         self.members.iter().all(|(name, text)| match &decision[name] {
             Value::String(found) => found == text,
             Value::Number(found) => found.to_string() == *text,
@@ -81,14 +78,8 @@ impl Admin {
             allow("GET", &mut response);
             return response;
         }
-        // A page whose name leads to this machine could read it otherwise.
-        let host = sole_value(&request.headers, header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if is_sent_by_page(&request.headers) || (self.entrance == Entrance::Loopback && !is_local(host)) {
-            let why = b"the request is a browser's, or its Host is neither localhost nor an address\n";
-            return plain(StatusCode::FORBIDDEN, TEXT, why.to_vec());
-        }
-        if !self.entrance.admits(session, &generation, self.clock.unix_time()) {
-            return plain(StatusCode::FORBIDDEN, TEXT, format!("{UNAUTHENTICATED}\n").into_bytes());
+        if let Err(refusal) = self.reader(session, &generation) {
+            return plain(StatusCode::FORBIDDEN, TEXT, format!("{refusal}\n").into_bytes());
         }
         let below = below_decisions(request.uri.path()).unwrap_or_default();
         match below.strip_prefix('/').filter(|id| !id.is_empty()) {
@@ -121,7 +112,7 @@ impl Admin {
     }
 
     /// The decisions, the last one first: the audit without the handshakes that failed.
-    fn decisions(&self) -> impl Iterator<Item = (Value, Arc<[u8]>)> {
+    pub(super) fn decisions(&self) -> impl Iterator<Item = (Value, Arc<[u8]>)> {
         let lines = self.recent.lines().into_iter();
         lines
             .filter_map(|line| Some((serde_json::from_slice::<Value>(&line).ok()?, line)))
@@ -132,13 +123,6 @@ impl Admin {
 /// What comes after the path of decisions: nothing, or a slash and an interaction ID.
 pub(super) fn below_decisions(path: &str) -> Option<&str> {
     path.strip_prefix(PATH).filter(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether a Host names this machine without a name that others could make lead to it.
-fn is_local(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 const PATH: &str = "/decisions";
@@ -196,18 +180,6 @@ mod tests {
             ("subject=a&s%75bject=a", "subject"),
         ] {
             assert_eq!(subject(query), Err(QuestionError::Repeated(name)), "{query}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_local_by_address_or_as_localhost() {
-        for host in ["localhost", "LOCALHOST:9464", "127.0.0.1:9464", "[::1]:9464", "10.0.0.1"] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in
-            ["", "attacker.example", "attacker.example:9464", "localhost.attacker.example", "127.0.0.1.nip.example"]
-        {
-            assert!(!is_local(host), "{host}");
         }
     }
 }

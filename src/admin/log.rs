@@ -4,8 +4,8 @@ use http::{Method, Response, StatusCode};
 use pingora::protocols::http::ServerSession;
 
 use super::body::{body_of, peer};
-use super::pages::is_sent_by_page;
 use super::places::Place;
+use super::readers::is_sent_by_page;
 use super::{Admin, Entrance, TEXT, UNAUTHENTICATED, allow, plain};
 use crate::telemetry::filter::{Filter, FilterError};
 use crate::telemetry::logging;

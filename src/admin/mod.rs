@@ -1,4 +1,5 @@
-//! `/livez`, `/readyz`, `/status`, `/metrics`, `/jwks.json`, `/decisions`, `/log` and `/revocations`, on a separate listener that outlives the data listeners.
+//! A page for people at `/`, and `/livez`, `/readyz`, `/status`, `/metrics`, `/jwks.json`, `/decisions`, `/log` and
+//! `/revocations`, on a separate listener that outlives the data listeners.
 
 mod accept;
 mod body;
@@ -6,8 +7,9 @@ mod decisions;
 mod heartbeats;
 mod key_set;
 mod log;
-mod pages;
+mod page;
 mod places;
+mod readers;
 mod readiness;
 mod revocations;
 mod status;
@@ -92,6 +94,9 @@ impl Admin {
         if decisions::below_decisions(session.req_header().uri.path()).is_some() {
             return self.serve_decisions(session);
         }
+        if session.req_header().uri.path() == "/" {
+            return self.serve_page(session);
+        }
         let request = session.req_header();
         if request.uri.path() == "/jwks.json" {
             return self.serve_key_set(&request.method);
@@ -151,7 +156,7 @@ const UNAUTHENTICATED: &str = "the connection has no client certificate that lea
 
 /// What an operator finds at any other path. `/decisions`, `/log` and `/revocations` are there only where they are allowed.
 const PATHS: &[u8] =
-    b"the paths are /livez, /readyz, /status, /metrics, /jwks.json and, where they are allowed, /decisions, /log and /revocations\n";
+    b"the paths are /livez, /readyz, /status, /metrics, /jwks.json and, where they are allowed, /decisions, /log, /revocations and, for browsers, /\n";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";

@@ -11,8 +11,8 @@ use pingora::protocols::http::ServerSession;
 use serde_json::json;
 
 use super::body::{Unread, body_of, peer};
-use super::pages::is_sent_by_page;
 use super::places::Place;
+use super::readers::is_sent_by_page;
 use super::{Admin, Entrance, JSON, TEXT, UNAUTHENTICATED, plain};
 use crate::issuer::revocations::{Recorded, RevokeError};
 use crate::telemetry::metrics::RevocationOutcome;

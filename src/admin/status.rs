@@ -28,18 +28,22 @@ impl Admin {
     }
 }
 
-fn entry(((kind, name), report): &(Id, Report)) -> Value {
-    let state = match report.succeeded {
+/// The name of how the last attempt to read a resource went.
+pub(super) const fn state(report: &Report) -> &'static str {
+    match report.succeeded {
         None => "waiting",
         Some(true) => "good",
         Some(false) => "failing",
-    };
+    }
+}
+
+fn entry(((kind, name), report): &(Id, Report)) -> Value {
     let last_error =
         report.last_error.as_ref().map(|failure| json!({ "time": rfc3339(failure.at), "why": failure.why }));
     json!({
         "kind": kind.as_str(),
         "name": &**name,
-        "state": state,
+        "state": state(report),
         "last_success": report.last_success.map(rfc3339),
         "last_error": last_error,
     })

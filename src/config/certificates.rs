@@ -3,7 +3,7 @@
 use fapi::UnixTime;
 
 use super::error::ConfigError;
-use crate::certificate::{Judgement, Problem};
+use crate::certificate::{Holder, Judgement, Problem};
 
 /// A file with certificates, in one place of gateway.yaml.
 #[derive(Clone, Debug)]
@@ -19,6 +19,16 @@ impl CertificateFile {
     /// What is wrong with its certificates at this time.
     pub fn problems(&self, now: UnixTime) -> Vec<Problem> {
         self.judgement.problems(now)
+    }
+
+    /// Whom its certificates name, in the order of the file.
+    pub fn holders(&self) -> &[Holder] {
+        self.judgement.holders()
+    }
+
+    /// The key that names it.
+    pub fn key(&self) -> String {
+        self.place.path.to_string()
     }
 
     /// A problem in one line, with the key that names the file.

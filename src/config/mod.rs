@@ -157,6 +157,18 @@ pub struct Outline {
     pub shadows: Vec<String>,
 }
 
+/// What operators are shown of a configuration that is in force.
+pub struct Overview {
+    /// The lines of [`Config::summary`].
+    pub summary: Vec<String>,
+    /// The files with certificates.
+    pub certificate_files: Vec<CertificateFile>,
+    /// Every file with revocation lists, and the earliest `nextUpdate` in it.
+    pub revocation_lists: Vec<(String, UnixTime)>,
+    /// The rules of the profile that are suspended for a while.
+    pub waivers: Vec<Waiver>,
+}
+
 impl Outline {
     /// Checks everything but the files that the configuration names: certificates, keys, revocation lists and the audit's.
     /// Included files are read.
@@ -250,6 +262,16 @@ impl Config {
             profiles: all.chain(self.route_profiles.iter().cloned()).collect(),
             waivers: self.waivers.clone(),
             shadows: self.shadowed(),
+        }
+    }
+
+    /// What operators are shown of it while it is in force.
+    pub fn overview(&self) -> Overview {
+        Overview {
+            summary: self.summary.clone(),
+            certificate_files: self.certificate_files.clone(),
+            revocation_lists: self.revocation_lists.clone(),
+            waivers: self.waivers.clone(),
         }
     }
 

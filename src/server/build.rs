@@ -79,6 +79,7 @@ pub(super) fn build(
 ) -> Result<Generation, StartError> {
     let Shared { metrics, resources, lookup, clock, exporter } = shared;
     let number = before.map_or(0, |before| before.number.wrapping_add(1));
+    let overview = config.overview();
     let mut named = config.resources;
     named.insert((Kind::Configuration, config.file.display().to_string().into()));
     let tls_clock: Arc<dyn TimeProvider> = Arc::new(clock.clone());
@@ -196,6 +197,7 @@ pub(super) fn build(
         listeners,
         admin_tls,
         signing: config.signing,
+        overview,
         decisions,
         counts,
         replay_limits,

@@ -29,6 +29,7 @@ use crate::resource::{Id, Kind};
 use crate::store::guarantee::Said;
 use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::filter::Filter;
+use crate::telemetry::history::MINUTE;
 use crate::telemetry::lines::{Output, Recent};
 use crate::telemetry::logging;
 use crate::workers::Workers;
@@ -345,6 +346,13 @@ impl BackgroundService for Reloader {
             loop {
                 tokio::time::sleep(JUDGED_EVERY).await;
                 expirations.load().note(&metrics, clock.unix_time());
+            }
+        });
+        let metrics = self.shared.metrics.clone();
+        noting.spawn(async move {
+            loop {
+                metrics.history.note(metrics.refused());
+                tokio::time::sleep(MINUTE).await;
             }
         });
         let (generation, clock) = (self.generation.clone(), self.shared.clock.clone());

@@ -1,8 +1,10 @@
 //! The metrics of connections before their first request.
 
+use std::collections::BTreeMap;
+
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::metrics::{begin, registered};
+use super::metrics::{begin, registered, sums};
 
 /// The metrics of connections before their first request.
 pub struct Arrivals {
@@ -95,6 +97,11 @@ impl Arrivals {
         for outcome in ProxyHeader::ALL {
             begin(&self.proxy_protocol, &[listener, outcome.as_str()]);
         }
+    }
+
+    /// How many handshakes failed or took too long on all listeners, by reason.
+    pub(super) fn failed(&self) -> BTreeMap<String, u64> {
+        sums(&self.handshakes, "reason", ("outcome", &["failure", "timeout"]))
     }
 
     /// The gauge of a listener's handshakes in progress.

@@ -1,6 +1,6 @@
 //! The metrics for Prometheus, from the same data as the audit; label values come from closed sets only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fapi::UnixTime;
@@ -14,6 +14,7 @@ use prometheus::{
 
 use super::arrivals::Arrivals;
 use super::exemplars::{Exemplars, Timing};
+use super::history::{History, Refused};
 use super::issuers::IssuerFamilies;
 use super::openmetrics;
 use super::overload::Overload;
@@ -50,6 +51,8 @@ pub struct Metrics {
     pub overload: Overload,
     /// What became of spans.
     pub spans: SpanMetrics,
+    /// What was refused in the last hour.
+    pub history: History,
     certificate_not_after: GaugeVec,
     certificate_problems: GaugeVec,
     revocation_list_next_update: GaugeVec,
@@ -250,6 +253,7 @@ impl Metrics {
             arrivals: Arrivals::new(&registry)?,
             overload: Overload::new(&registry)?,
             spans: SpanMetrics::new(&registry)?,
+            history: History::default(),
             certificate_not_after,
             certificate_problems,
             revocation_list_next_update,
@@ -382,6 +386,13 @@ impl Metrics {
         self.stores.untold(store)
     }
 
+    /// What was refused since the start, over all routes and listeners.
+    pub fn refused(&self) -> Refused {
+        let (requests, handshakes, connections) =
+            (self.routes.refused(), self.arrivals.failed(), self.overload.counts());
+        Refused { requests, handshakes, connections }
+    }
+
     /// The text that Prometheus scrapes, with these current values.
     pub fn render(&self, current: &Current<'_>, format: Format) -> Vec<u8> {
         let Current { issuers, ref servers, ref stores, ref guarantees, ref resources, replay_entries, lost, now } =
@@ -441,6 +452,25 @@ pub(super) fn begin(counter: &IntCounterVec, labels: &[&str]) {
     let _ = counter.with_label_values(labels);
 }
 
+/// The sums of a family's counters by the value of the label `by`, of those whose `label` has one of these values; without
+/// those that are 0.
+pub(super) fn sums(family: &IntCounterVec, by: &str, (label, values): (&str, &[&str])) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
+        let value = |name: &str| {
+            let found = metric.get_label().iter().find(|label| label.name() == name);
+            found.map(|label| label.value()).unwrap_or_default()
+        };
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of events")]
+        let count = metric.get_counter().get_value() as u64;
+        if count > 0 && values.contains(&value(label)) {
+            let sum: &mut u64 = sums.entry(value(by).to_owned()).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+    sums
+}
+
 /// Registers a family of metrics.
 pub(super) fn registered<M: Collector + Clone + 'static>(registry: &Registry, family: M) -> prometheus::Result<M> {
     registry.register(Box::new(family.clone()))?;
@@ -485,8 +515,39 @@ pub(super) const LONG: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 mod tests {
     use std::time::Duration;
 
+    use super::super::arrivals::Handshake;
+    use super::super::audit::Ending;
+    use super::super::overload::Cap;
     use super::*;
     use crate::issuer::CacheSettings;
+
+    #[test]
+    fn what_was_refused_is_counted_over_all_routes_and_listeners() {
+        let metrics = Metrics::new().unwrap();
+        let routes = metrics.routes(&["a".into(), "b".into()]);
+        let exchange = |route: &str, decision, code| routes[route].exchange((decision, code), &Ending::default());
+        exchange("a", "permit", "ok");
+        exchange("a", "permit", "client_gone");
+        exchange("a", "reject", "token_expired");
+        exchange("b", "reject", "token_expired");
+        exchange("b", "error", "upstream_timeout");
+        for (listener, outcome, reason) in [
+            ("l", Handshake::Success, "none"),
+            ("l", Handshake::Failure, "expired"),
+            ("m", Handshake::Failure, "expired"),
+            ("m", Handshake::Timeout, "timeout"),
+        ] {
+            metrics.arrivals.handshake(listener, outcome, reason);
+        }
+        metrics.overload.refused(Cap::Descriptors, None);
+        let counts = |counts: &[(&str, u64)]| counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let expected = Refused {
+            requests: counts(&[("token_expired", 2), ("upstream_timeout", 1)]),
+            handshakes: counts(&[("expired", 2), ("timeout", 1)]),
+            connections: counts(&[("descriptors", 1)]),
+        };
+        assert_eq!(metrics.refused(), expected);
+    }
 
     #[test]
     fn what_is_read_is_whole_although_others_read_and_a_reload_replaces_it() {

@@ -4,6 +4,7 @@ pub mod arrivals;
 pub mod audit;
 pub mod exemplars;
 pub mod filter;
+pub mod history;
 pub mod issuers;
 pub mod lines;
 pub mod logging;

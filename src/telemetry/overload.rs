@@ -1,6 +1,7 @@
 //! Tells operators which limit refuses connections: every refusal is counted, and the log gets a line for each limit
 //! once a second at most, however many are refused.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,6 +74,12 @@ impl Overload {
         let counters = IntCounterVec::new(Opts::new("fapi_gateway_overload_total", help), &["what"])?;
         let counters = registered(registry, counters)?;
         Ok(Self(Cap::ALL.map(|cap| (counters.with_label_values(&[cap.as_str()]), Sparse::default()))))
+    }
+
+    /// How many connections each limit refused, if it did.
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
+        let counts = Cap::ALL.iter().zip(&self.0).map(|(cap, (counter, _))| (cap.as_str().to_owned(), counter.get()));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Counts a connection that was refused by a limit. `client` is its address, if that is known.

@@ -1,5 +1,6 @@
 //! The metrics of exchanges: what became of them, how long they took, and how much was transferred.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fapi::code::Code;
@@ -9,7 +10,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, R
 
 use super::audit::{Ending, decisions};
 use super::exemplars::{Exemplars, Timing, Traced};
-use super::metrics::{LONG, begin, registered};
+use super::metrics::{LONG, begin, registered, sums};
 
 /// The families of all routes and listeners.
 pub(super) struct RouteFamilies {
@@ -103,6 +104,11 @@ impl RouteFamilies {
         for code in noted_codes() {
             begin(&self.shadow_denials, &[name, code.as_str()]);
         }
+    }
+
+    /// How many requests were refused on all routes, by code.
+    pub(super) fn refused(&self) -> BTreeMap<String, u64> {
+        sums(&self.requests, "code", ("decision", &["reject", "error"]))
     }
 
     /// What one limit of a route refuses.

@@ -53,6 +53,28 @@ pub struct Upstream {
     template: PeerTemplate,
 }
 
+/// Whether a server receives requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Healthy,
+    /// It could not be connected to or did not respond, and has not responded since.
+    Ejected,
+    /// It failed its health checks.
+    Unhealthy,
+}
+
+impl State {
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Ejected => "ejected",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 /// How many servers are in each state; every server counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -233,16 +255,29 @@ impl Upstream {
         }
     }
 
+    /// Its servers, each with its state.
+    pub fn servers(&self) -> Vec<(SocketAddr, State)> {
+        self.servers.load().iter().map(|server| (server.address, self.state(server))).collect()
+    }
+
+    fn state(&self, server: &Server) -> State {
+        if !self.is_healthy(server) {
+            State::Unhealthy
+        } else if server.standing.is_ejected() {
+            State::Ejected
+        } else {
+            State::Healthy
+        }
+    }
+
     /// Counts its servers by state.
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for server in self.servers.load().iter() {
-            let count = if !self.is_healthy(server) {
-                &mut census.unhealthy
-            } else if server.standing.is_ejected() {
-                &mut census.ejected
-            } else {
-                &mut census.healthy
+            let count = match self.state(server) {
+                State::Healthy => &mut census.healthy,
+                State::Ejected => &mut census.ejected,
+                State::Unhealthy => &mut census.unhealthy,
             };
             *count = count.saturating_add(1);
         }
@@ -330,6 +365,8 @@ mod tests {
         upstream.unreachable(&one, NOW, "");
         assert_eq!(ports(&upstream, &[], NOW, 4), [2; 4]);
         assert_eq!(upstream.census(), Census { healthy: 1, ejected: 1, unhealthy: 0 });
+        let states: Vec<(u16, State)> = upstream.servers().iter().map(|(at, state)| (at.port(), *state)).collect();
+        assert_eq!(states, [(1, State::Ejected), (2, State::Healthy)]);
         let almost = NOW + FIRST_PAUSE - Duration::from_millis(1);
         assert_eq!(ports(&upstream, &[], almost, 4), [2; 4]);
         let mut later = ports(&upstream, &[], NOW + FIRST_PAUSE, 8);

@@ -15,6 +15,7 @@ mod init;
 mod log;
 mod observed;
 mod operation;
+mod page;
 mod policy_tests;
 mod pressure;
 mod profile_report;

@@ -317,7 +317,7 @@ fn read_by(parser: &str, printed: &str, text: &str) -> String {
 async fn ops_07_the_admin_listener_serves_its_four_pages_and_the_data_listener_none_of_them() {
     let world = World::start().await;
     for (path, status) in
-        [("/livez", 200), ("/readyz", 200), ("/status", 200), ("/metrics", 200), ("/", 404), ("/accounts", 404)]
+        [("/livez", 200), ("/readyz", 200), ("/status", 200), ("/metrics", 200), ("/nothing", 404), ("/accounts", 404)]
     {
         let (answered, body) = world.gateway.admin(path).await;
         assert_eq!(answered, status, "{path}");

@@ -2,6 +2,7 @@
 //! gateway itself on port 0 inside the test process, with a clock that the test controls.
 
 pub mod backend;
+pub mod chromium;
 pub mod client;
 pub mod collector;
 pub mod node;

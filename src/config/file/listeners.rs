@@ -195,11 +195,12 @@ pub(in crate::config) enum OnExpired {
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Address and port of `/metrics`, `/livez`, `/readyz`, `/status`, `/jwks.json`, `/decisions`, `/log` and `/revocations`; never a
+    /// Address and port of a page for people at `/`, and of `/metrics`, `/livez`, `/readyz`, `/status`, `/jwks.json`, `/decisions`,
+    /// `/log` and `/revocations`; never a
     /// listener's.
     #[schemars(required)]
     pub(in crate::config) address: Option<String>,
-    /// TLS, with a client certificate for `/decisions`, `/revocations` and a PUT to `/log`. Default: plain HTTP.
+    /// TLS, with a client certificate for `/`, `/decisions`, `/revocations` and a PUT to `/log`. Default: plain HTTP.
     pub(in crate::config) tls: Option<AdminTls>,
     /// How tokens are revoked by `POST /revocations`; on an address that is not loopback this requires `tls`. Default:
     /// none, and there is no such path.
