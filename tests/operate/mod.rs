@@ -6,6 +6,7 @@ mod cardinality;
 mod check;
 mod commands;
 mod configs;
+mod dashboard;
 mod decisions;
 mod demo;
 mod deploy;
