@@ -31,7 +31,7 @@ fn bare(rendered: &Rendered) -> BTreeMap<String, Value> {
             Value::String(name) if name.starts_with("fapi-gateway-config-") => {
                 name.truncate("fapi-gateway-config".len())
             }
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
         }
     }
     let objects = rendered.objects.iter().cloned().map(|mut object| {
@@ -103,7 +103,7 @@ fn values_that_would_not_work_are_refused_with_the_reason() {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let good = values("mode: standalone");
-    assert_eq!(said(&good, &base).0, true, "control");
+    assert!(said(&good, &base).0, "control");
     for (wrong, reason) in [
         ("mode: ambient", "mode"),
         ("image: { tag: latest }", "tag"),

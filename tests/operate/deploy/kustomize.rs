@@ -248,7 +248,7 @@ fn the_certificate_is_for_the_hosts_of_the_origins_and_the_bundles_reach_the_nam
     let server = strings(&config, "stores/shared/servers").remove(0);
     let server =
         server.strip_prefix("rediss://").and_then(|rest| rest.split_once(':')).expect("TLS, with a port").0.to_owned();
-    assert_eq!(strings(store, "spec/dnsNames"), [server.clone()]);
+    assert_eq!(strings(store, "spec/dnsNames"), std::slice::from_ref(&server));
     rendered.named("Service", &server);
     let namespace = &rendered.of_kind("Namespace")[0];
     let labels = at(namespace, "metadata/labels");

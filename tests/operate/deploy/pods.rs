@@ -44,7 +44,7 @@ fn violations(pod: &Value) -> Vec<String> {
         check("runAsNonRoot", either("runAsNonRoot") == Some(true.into()));
         check("runAsUser", either("runAsUser").is_some_and(|user| user.as_u64().is_some_and(|user| user > 0)));
         check("allowPrivilegeEscalation", own("allowPrivilegeEscalation") == Some(false.into()));
-        check("privileged", own("privileged").is_none_or(|privileged| privileged == Value::from(false)));
+        check("privileged", own("privileged").is_none_or(|privileged| privileged == false));
         check("seccompProfile", either("seccompProfile/type") == Some("RuntimeDefault".into()));
         check("drop", own("capabilities/drop") == Some(Value::Sequence(vec!["ALL".into()])));
         check("add", own("capabilities/add").is_none());
@@ -62,30 +62,23 @@ fn every_pod_satisfies_the_restricted_standard() {
         }
     }
     // control: each field is missed
-    let good = kustomized()[0].pod();
-    let container = |pod: &mut Value, change: &dyn Fn(&mut Value)| change(&mut pod["spec"]["containers"][0]);
-    let broken: [(&str, &dyn Fn(&mut Value)); 8] = [
-        ("hostPID", &|pod| pod["spec"]["hostPID"] = true.into()),
-        ("volume host", &|pod| {
-            let volume = serde_yaml::from_str("{ name: host, hostPath: { path: / } }").expect("YAML");
-            pod["spec"]["volumes"].as_sequence_mut().expect("volumes").push(volume);
-        }),
-        ("runAsNonRoot", &|pod| container(pod, &|it| it["securityContext"]["runAsNonRoot"] = false.into())),
-        ("runAsUser", &|pod| container(pod, &|it| it["securityContext"]["runAsUser"] = 0.into())),
-        ("allowPrivilegeEscalation", &|pod| {
-            container(pod, &|it| it["securityContext"]["allowPrivilegeEscalation"] = true.into());
-        }),
-        ("seccompProfile", &|pod| {
-            container(pod, &|it| it["securityContext"]["seccompProfile"]["type"] = "Unconfined".into());
-        }),
-        ("drop", &|pod| {
-            container(pod, &|it| it["securityContext"]["capabilities"]["drop"] = Value::Sequence(Vec::new()))
-        }),
-        ("add", &|pod| container(pod, &|it| it["securityContext"]["capabilities"]["add"] = vec!["CHOWN"].into())),
-    ];
-    for (what, change) in broken {
-        let mut pod = good.clone();
-        change(&mut pod);
+    let value = |yaml: &str| -> Value { serde_yaml::from_str(yaml).expect("YAML") };
+    for (what, path, wrong) in [
+        ("hostPID", "hostPID", "true"),
+        ("volume host", "volumes/0", "{ name: host, hostPath: { path: / } }"),
+        ("runAsNonRoot", "containers/0/securityContext/runAsNonRoot", "false"),
+        ("runAsUser", "containers/0/securityContext/runAsUser", "0"),
+        ("allowPrivilegeEscalation", "containers/0/securityContext/allowPrivilegeEscalation", "true"),
+        ("seccompProfile", "containers/0/securityContext/seccompProfile/type", "Unconfined"),
+        ("drop", "containers/0/securityContext/capabilities/drop", "[]"),
+        ("add", "containers/0/securityContext/capabilities/add", "[CHOWN]"),
+    ] {
+        let mut pod = kustomized()[0].pod().clone();
+        let place = path.split('/').fold(&mut pod["spec"], |place, step| match step.parse::<usize>() {
+            Ok(index) => &mut place[index],
+            Err(_) => &mut place[step],
+        });
+        *place = value(wrong);
         let found = violations(&pod);
         assert!(found.len() == 1 && found[0].ends_with(what), "{what}: {found:?}");
     }
