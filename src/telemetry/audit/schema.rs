@@ -9,7 +9,7 @@ use super::record::Line as ExchangeLine;
 /// A line of the audit of fapi-gateway.
 #[derive(JsonSchema)]
 #[schemars(untagged, title = "audit line")]
-#[expect(dead_code, reason = "it is described and never made")]
+#[expect(dead_code, clippy::large_enum_variant, reason = "it is described and never made")]
 enum Line<'l> {
     /// An exchange.
     Exchange(Chained<'l, ExchangeLine<'l>>),

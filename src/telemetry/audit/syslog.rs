@@ -202,7 +202,9 @@ impl Connection {
         tcp.set_read_timeout(Some(VERDICT))?;
         match tls.read_tls(&mut tcp) {
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed it after the handshake")),
-            Ok(_) => drop(tls.process_new_packets().map_err(io::Error::other)?),
+            Ok(_) => {
+                tls.process_new_packets().map_err(io::Error::other)?;
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
         }

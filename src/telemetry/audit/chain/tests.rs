@@ -165,7 +165,8 @@ fn a_fault_says_where_it_is() {
     assert_eq!(
         faults(&all[..8]),
         [format!(
-            "audit:8: chain {id} has no end after line 7: its process runs, or was killed, or what came after it was cut off; no signature covers what comes after line 6"
+            "audit:8: chain {id} has no end after line 7: its process runs, or was killed, or what came after it was cut \
+             off; no signature covers what comes after line 6"
         )]
     );
 }

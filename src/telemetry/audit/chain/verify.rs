@@ -224,7 +224,8 @@ impl Verifier {
             } else if chain.ended == Ended::Open && !self.partial {
                 let covered = chain.covered.unwrap_or_default();
                 let what = format!(
-                    "chain {id} has no end after line {last}: its process runs, or was killed, or what came after it was cut off; no signature covers what comes after line {covered}"
+                    "chain {id} has no end after line {last}: its process runs, or was killed, or what came after it was cut \
+                     off; no signature covers what comes after line {covered}"
                 );
                 self.fault(place.clone(), what);
             }
@@ -305,7 +306,8 @@ impl Verifier {
                     (None, None) => {}
                     (None, Some(_)) if self.last == before || (self.partial && is_first) => {}
                     (None, Some(_)) => {
-                        let what = "the chain begins after a line that is not there: the end of the chain before it was cut off, or its file is not named before this one";
+                        let what = "the chain begins after a line that is not there: the end of the chain before it was cut off, \
+                                    or its file is not named before this one";
                         self.fault(place.clone(), what);
                     }
                 }
