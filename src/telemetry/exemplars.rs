@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use prometheus::Histogram;
 
-/// The exemplars of all histograms whose series differ in one label: by the name of the family, and the value of the label.
+/// The exemplars of all histograms whose series differ in one label, by the name of the family.
 #[derive(Default)]
-pub(super) struct Exemplars(Mutex<HashMap<&'static str, HashMap<Box<str>, Arc<Buckets>>>>);
+pub(super) struct Exemplars(Mutex<HashMap<&'static str, Family>>);
+
+/// Those of one family, by the value of the label.
+#[derive(Default)]
+struct Family(HashMap<Box<str>, Arc<Buckets>>);
 
 /// Those that there are now.
 #[derive(Default)]
@@ -56,15 +60,16 @@ impl Exemplars {
         let empty = || Buckets { bounds, last: Mutex::new(vec![None; bounds.len().saturating_add(1)]) };
         let mut all = lock(&self.0);
         let of_family = all.entry(family).or_default();
-        let buckets = of_family.entry(label.into()).or_insert_with(|| Arc::new(empty())).clone();
+        let buckets = of_family.0.entry(label.into()).or_insert_with(|| Arc::new(empty())).clone();
         Timing { histogram, buckets }
     }
 
     /// The exemplars that there are.
     pub(super) fn current(&self) -> Current {
-        let last = |(label, buckets): (&Box<str>, &Arc<Buckets>)| (label.clone(), lock(&buckets.last).clone());
-        let of_family = |of: &HashMap<_, _>| of.iter().map(last).collect();
-        Current(lock(&self.0).iter().map(|(family, of)| (*family, of_family(of))).collect())
+        let current = |Family(series): &Family| {
+            series.iter().map(|(label, buckets)| (label.clone(), lock(&buckets.last).clone())).collect()
+        };
+        Current(lock(&self.0).iter().map(|(name, family)| (*name, current(family))).collect())
     }
 }
 
