@@ -426,6 +426,12 @@ pub const ROWS: &[Row] = &[
                 )],
             )
             .unusual(),
+            lines(
+                "Spans by what became of them",
+                "ops",
+                &[("sum by (outcome) (rate(fapi_gateway_spans_total{$of}[$__rate_interval]))", "{{outcome}}")],
+            )
+            .unusual(),
             rows(
                 "What could not be read last time",
                 Form::Highest,
