@@ -12,6 +12,7 @@ use reqwest::Url;
 use super::Build;
 use super::access_token;
 use super::files::Anchors;
+use super::url::shown;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
@@ -83,7 +84,7 @@ impl Build<'_> {
         {
             self.problem(
                 &issuer_at,
-                format!("`{issuer}` has a query or fragment, which no issuer may have; remove it"),
+                format!("{} has a query or fragment, which no issuer may have; remove it", shown(issuer)),
             );
         }
         let audiences_at = at.key("audiences");
@@ -303,9 +304,12 @@ pub(super) fn name_of(issuer: &file::Issuer) -> String {
 /// An absolute https URL without user information and without characters that URL parsers silently drop.
 fn https_url(text: &str) -> Result<Url, String> {
     if !text.starts_with("https://") {
-        return Err(format!("`{text}` is not an https URL; write it with `https://`, since plain http is not used"));
+        return Err(format!(
+            "{} is not an https URL; write it with `https://`, since plain http is not used",
+            shown(text)
+        ));
     }
-    let problem = || format!("`{text}` is not a URL with a host; correct it");
+    let problem = || format!("{} is not a URL with a host; correct it", shown(text));
     if !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
         return Err(problem());
     }

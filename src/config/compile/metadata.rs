@@ -10,6 +10,7 @@ use fapi::route::Routes;
 use reqwest::Url;
 
 use super::Build;
+use super::url::shown;
 use crate::config::VirtualHost;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
@@ -126,8 +127,10 @@ impl Build<'_> {
         if let Some(url) = documentation
             && !Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
         {
-            let problem =
-                format!("`{url}` is not a URL of a web page; write one such as `https://developer.bank.example`");
+            let problem = format!(
+                "{} is not a URL of a web page; write one such as `https://developer.bank.example`",
+                shown(url)
+            );
             self.problem(&at.key("resource_documentation"), problem);
         }
         let boxed = |text: &str| Box::from(text);

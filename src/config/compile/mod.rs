@@ -30,6 +30,7 @@ mod tracing;
 mod trusted_proxy;
 mod unreadable;
 mod upstreams;
+mod url;
 mod waivers;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use reqwest::Url;
 use zeroize::Zeroizing;
 
 use super::Build;
+use super::url::shown;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::{NamedFiles, Profile};
@@ -82,7 +83,10 @@ impl Build<'_> {
         let way_out = "write a URL such as `https://api.bank.example`, or a name";
         let issuer = self.text(at, Some(issuer), way_out)?;
         if !issuer.bytes().all(|b| b.is_ascii_graphic()) || (issuer.contains(':') && Url::parse(issuer).is_err()) {
-            self.problem(at, format!("`{issuer}` is neither a URL nor a name without a colon and spaces; {way_out}"));
+            self.problem(
+                at,
+                format!("{} is neither a URL nor a name without a colon and spaces; {way_out}", shown(issuer)),
+            );
             return None;
         }
         Some(issuer.into())

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::issuers::name_of;
 use super::upstreams::{address, is_exposed};
+use super::url::shown;
 use super::{Build, NamedFiles};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File, StoreMode};
@@ -352,9 +353,10 @@ fn store_address(text: &str) -> Result<ServerAddress, String> {
         ));
     }
     if authority.contains(['/', '?', '#']) {
-        return Err(format!("`{text}` has a path or query; {way_out}, and choose the database with `database`"));
+        return Err(format!("{} has a path or query; {way_out}, and choose the database with `database`", shown(text)));
     }
-    address(tls, authority, 6379).ok_or_else(|| format!("`{text}` is not a host with an optional port; {way_out}"))
+    address(tls, authority, 6379)
+        .ok_or_else(|| format!("{} is not a host with an optional port; {way_out}", shown(text)))
 }
 
 /// What is missing where `sentinel` is.

@@ -8,6 +8,7 @@ use reqwest::Url;
 use rustls::pki_types::ServerName;
 
 use super::files::Anchors;
+use super::url::shown;
 use super::{Build, KIB, MIB};
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
@@ -191,10 +192,10 @@ pub(super) fn server_address(text: &str) -> Result<upstream::ServerAddress, Stri
         return Err(format!("the server has user information; {way_out}"));
     }
     if authority.contains(['/', '?', '#']) {
-        return Err(format!("`{text}` has a path or query; {way_out}, since the path is the request's"));
+        return Err(format!("{} has a path or query; {way_out}, since the path is the request's", shown(text)));
     }
     address(tls, authority, if tls { 443 } else { 80 })
-        .ok_or_else(|| format!("`{text}` is not a host with an optional port; {way_out}"))
+        .ok_or_else(|| format!("{} is not a host with an optional port; {way_out}", shown(text)))
 }
 
 /// The address with this authority, if it is a host, and perhaps a port.
