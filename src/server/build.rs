@@ -123,7 +123,8 @@ pub(super) fn build(
                 return known.clone();
             }
             let (observer, resource) = (metrics.store(&settings.name), resources.of(Kind::Store, &settings.name));
-            Arc::new(Store::new(settings, clock.clone(), Arc::new(observer), resource))
+            let store = Store::new(settings, clock.clone(), Arc::new(observer), resource);
+            Arc::new(if before.is_some() { store.on_trial() } else { store })
         })
         .collect();
     let replay_store = config.replay_store.and_then(|index| stores.get(index));

@@ -26,6 +26,7 @@ use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
 use crate::rate_limits::RateLimits;
 use crate::resource::{Id, Kind};
+use crate::store::Store;
 use crate::store::guarantee::Said;
 use crate::telemetry::audit::{AuditSender, Destination};
 use crate::telemetry::filter::Filter;
@@ -270,6 +271,9 @@ impl Reloader {
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
         let new = Arc::new(new);
         let work = self.spawn_background(&new).await;
+        if let Some(why) = lost_store(&self.generation.load().stores, &new.stores) {
+            return Err(NotReloaded::passing(why));
+        }
         // The first tokens of a new issuer need its keys. An issuer that is down must not keep certificates and
         // revocation lists from coming into force: each that the reload changes is asked once, for a short time.
         let settled = async {
@@ -303,6 +307,7 @@ impl Reloader {
             new.gateway.replay.joins_another_store();
         }
         let before = self.generation.swap(new.clone());
+        new.stores.iter().for_each(|store| store.enter_into_force());
         self.recent.keep(new.decisions);
         self.shared.note_files(&new);
         if before.replay_limits != new.replay_limits {
@@ -401,6 +406,20 @@ impl BackgroundService for Reloader {
             self.control.0.reloaded.notify_one();
         }
     }
+}
+
+/// Why a store that is in use now could not be any more; `None` if each that can be used now can be then.
+///
+/// A store that is down anyway keeps nothing from coming into force.
+fn lost_store(before: &[Arc<Store>], after: &[Arc<Store>]) -> Option<String> {
+    let mut changed = after.iter().filter(|after| !before.iter().any(|before| Arc::ptr_eq(before, after)));
+    changed.find_map(|after| {
+        let name = &after.settings().name;
+        let before = before.iter().find(|before| before.settings().name == *name)?;
+        let is_lost = (before.is_connected() && !after.is_connected()) || before.fault().is_none();
+        let why = after.fault().filter(|_| is_lost)?;
+        Some(format!("stores.{name} is in use, and with its new settings could not be: {why}"))
+    })
 }
 
 /// Opens the audit's destination, on a thread that may block.

@@ -16,7 +16,7 @@ pub mod settings;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -46,6 +46,8 @@ pub struct Store {
     kept: Mutex<Kept>,
     observer: Arc<dyn Observer>,
     resource: Arc<Resource>,
+    /// Whether it is the store of the generation in force: what becomes of another one says nothing of that.
+    in_force: AtomicBool,
 }
 
 /// What is known of the connection only by whoever keeps it.
@@ -161,6 +163,30 @@ impl Store {
             kept: Mutex::default(),
             observer,
             resource,
+            in_force: AtomicBool::new(true),
+        }
+    }
+
+    /// The same for a reload that may still fail: it says nothing of itself in the log and in its resource until
+    /// [`Self::enter_into_force`].
+    #[must_use]
+    pub fn on_trial(mut self) -> Self {
+        self.in_force = AtomicBool::new(false);
+        self
+    }
+
+    /// Takes the place of a store before, and says from now on how it stands.
+    pub fn enter_into_force(&self) {
+        if !self.in_force.swap(true, Ordering::SeqCst) {
+            self.report();
+        }
+    }
+
+    /// Why it cannot be used, for operators; `None` if it can.
+    pub fn fault(&self) -> Option<Arc<str>> {
+        match &**self.standing.load() {
+            Standing::Up { .. } => None,
+            Standing::Down(why) => Some(why.clone()),
         }
     }
 
@@ -432,18 +458,44 @@ impl Store {
         let Connection { asking, driver, kept_for, began } = connection;
         let (trust, since) = (Arc::default(), Since { noted: self.clock.monotonic(), kept_for });
         self.standing.store(Arc::new(Standing::Up { asking, trust, since, began }));
-        self.resource.succeeded();
-        tracing::info!(store = &*self.settings.name, "the store is in use");
+        self.report_in_force();
         driver
     }
 
     fn stands_down(&self, why: &str) {
-        let known = matches!(&**self.standing.load(), Standing::Down(before) if **before == *why);
-        if !known {
-            tracing::warn!(store = &*self.settings.name, why, "the store cannot be used");
-            self.standing.store(Arc::new(Standing::Down(why.into())));
+        match self.fault() {
+            // It is in the log.
+            Some(before) if *before == *why => {
+                if self.in_force.load(Ordering::SeqCst) {
+                    self.resource.failed(&why);
+                }
+            }
+            Some(_) | None => {
+                self.standing.store(Arc::new(Standing::Down(why.into())));
+                self.report_in_force();
+            }
         }
-        self.resource.failed(&why);
+    }
+
+    fn report_in_force(&self) {
+        if self.in_force.load(Ordering::SeqCst) {
+            self.report();
+        }
+    }
+
+    /// Says how it stands, in the log and in its resource.
+    fn report(&self) {
+        let store = &*self.settings.name;
+        match self.fault() {
+            None => {
+                self.resource.succeeded();
+                tracing::info!(store, "the store is in use");
+            }
+            Some(why) => {
+                self.resource.failed(&why);
+                tracing::warn!(store, why = &*why, "the store cannot be used");
+            }
+        }
     }
 }
 

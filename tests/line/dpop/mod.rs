@@ -8,6 +8,7 @@ mod proofs;
 mod replays;
 mod replica_faults;
 mod replica_guarantees;
+mod replica_users;
 pub(super) mod replicas;
 mod uris;
 
