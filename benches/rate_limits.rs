@@ -37,6 +37,7 @@ fn limits(shared: bool) -> RateLimits {
             timeout: Duration::from_millis(50),
             in_flight: 2_000,
             min_replicas: 0,
+            holds: Vec::new(),
         };
         let resource = Resources::new(clock.clone()).of(Kind::Store, "shared");
         Shared { store: Arc::new(Store::new(settings, clock.clone(), Arc::new(()), resource)), untold: counter() }

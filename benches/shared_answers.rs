@@ -104,6 +104,7 @@ fn store(port: u16) -> Arc<Store> {
         timeout: Duration::from_secs(1),
         in_flight: 2000,
         min_replicas: 0,
+        holds: Vec::new(),
     };
     let clock = Clock::system();
     let resource = Resources::new(clock.clone()).of(Kind::Store, "shared");

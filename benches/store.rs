@@ -51,6 +51,7 @@ async fn measure(port: u16) {
         timeout: Duration::from_secs(5),
         in_flight: 2000,
         min_replicas: 0,
+        holds: Vec::new(),
     };
     let resource = Resources::new(clock.clone()).of(Kind::Store, "bench");
     let store = Arc::new(Store::new(settings, clock, Arc::new(()), resource));

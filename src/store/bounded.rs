@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,18 +19,29 @@ pub(super) struct Bounded<S> {
     expected: Expected,
 }
 
-/// Announces answers that are longer than their questions.
+/// Announces answers that are longer than their questions, and knows whether one was longer than that.
 #[derive(Clone, Default)]
-pub(super) struct Expected(Arc<AtomicU64>);
+pub(super) struct Expected(Arc<Answers>);
+
+#[derive(Default)]
+struct Answers {
+    announced: AtomicU64,
+    exceeded: AtomicBool,
+}
 
 impl Expected {
     /// Announces an answer of at most this size, before its question is sent.
     pub(super) fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::AcqRel);
+        self.0.announced.fetch_add(bytes, Ordering::AcqRel);
     }
 
     fn take(&self) -> u64 {
-        self.0.swap(0, Ordering::AcqRel)
+        self.0.announced.swap(0, Ordering::AcqRel)
+    }
+
+    /// Whether the stream has failed since more arrived than was announced.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.0.exceeded.load(Ordering::Acquire)
     }
 }
 
@@ -55,6 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
             let Some(left) = self.credit.checked_sub(arrived as u64) else {
                 // Whoever gets an error has read nothing.
                 buffer.set_filled(before);
+                self.expected.0.exceeded.store(true, Ordering::Release);
                 return Poll::Ready(Err(io::Error::other("it says more than it was asked")));
             };
             self.credit = left;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::cluster::{self, Moves};
 use super::link::{Answer, Link, Server};
 use super::settings::{Address, Servers, Settings};
-use super::{sentinel, shown};
+use super::{rights, sentinel, shown};
 
 /// A connection that is in order.
 pub(super) struct Connection {
@@ -21,6 +21,16 @@ pub(super) struct Connection {
     pub(super) kept_for: Duration,
     /// The entry that says so.
     pub(super) began: String,
+    /// The commands that its user may not run, of those that what is kept there needs.
+    pub(super) missing: Vec<&'static str>,
+}
+
+/// What is not believed of the entry that says since when entries are kept.
+pub(super) enum Doubted {
+    /// This one.
+    Entry(String),
+    /// Any: there is one, and it cannot be read.
+    Any,
 }
 
 /// Why there is no connection.
@@ -42,6 +52,8 @@ pub(super) enum ConnectError {
     Nonsense(&'static str),
     #[error("it is no sentinel, or knows no primary `{0}`")]
     NoSentinel(Box<str>),
+    #[error("the key {0} is too long, so that somebody else wrote it; it is written anew")]
+    LongEntry(Box<str>),
     #[error("its servers send questions round in a circle")]
     Circle,
     #[error("the password would cross the network to it unencrypted; write `rediss://`")]
@@ -54,6 +66,11 @@ impl ConnectError {
     /// The same, of one server of several.
     pub(super) fn at(self, address: &Address) -> Self {
         Self::At(address.clone(), Box::new(self))
+    }
+
+    /// Whether it is the entry that says since when entries are kept.
+    pub(super) fn is_of_the_entry(&self) -> bool {
+        matches!(self, Self::LongEntry(_)) || matches!(self, Self::At(_, error) if error.is_of_the_entry())
     }
 
     fn is_of_a_replica(&self) -> bool {
@@ -73,14 +90,25 @@ impl fmt::Debug for Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.code() {
-            Some("NOPERM") => {
-                f.write_str("NOPERM: the user lacks a command or a key; docs/operate/replicas.md has the list")
+        let detail = self.0.detail().unwrap_or_default();
+        match (self.0.code(), rights::denied(detail)) {
+            (_, Some(command)) => write!(f, "NOPERM: {}", rights::described(&[command])),
+            (Some("NOPERM"), None) => write!(f, "NOPERM: its user may not use the keys; {}", rights::WAY_OUT),
+            (code, None) => Self::code(code, detail, self.0.category(), f),
+        }
+    }
+}
+
+impl Refusal {
+    fn code(code: Option<&str>, detail: &str, category: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match code {
+            Some("ERR") if detail.contains("DB index") => {
+                f.write_str("it has no database with the number `database`; its own setting `databases` says how many")
             }
             Some("WRONGPASS") => f.write_str("WRONGPASS: the user or its password is not right"),
             Some("NOAUTH") => f.write_str("NOAUTH: it wants a user and a password"),
             Some(code) => f.write_str(&shown(code)),
-            None => write!(f, "{}", self.0.category()),
+            None => f.write_str(category),
         }
     }
 }
@@ -110,6 +138,11 @@ impl Asking {
         }
     }
 
+    /// The commands that the user may not run, of those that what is kept there needs.
+    pub(super) async fn missing(&mut self, settings: &Settings) -> RedisResult<Vec<&'static str>> {
+        rights::missing(&mut self.server, settings).await
+    }
+
     /// Whether keys were moving to another server, and this one has all of them again: what the other was told is lost.
     pub(super) async fn has_taken_back(&mut self, settings: &Settings) -> bool {
         if !self.moves.as_ref().is_some_and(|moves| moves.began()) {
@@ -124,7 +157,7 @@ impl Asking {
 
 /// Connects to the server that decides, and asks what has to be known before the first question. What the entry `doubted` says is
 /// not believed.
-pub(super) async fn connect(settings: &Arc<Settings>, doubted: Option<&str>) -> Result<Connection, ConnectError> {
+pub(super) async fn connect(settings: &Arc<Settings>, doubted: Option<&Doubted>) -> Result<Connection, ConnectError> {
     match &settings.servers {
         Servers::Single(server) => begin(Link::open(settings, server).await?, None, settings, doubted).await,
         Servers::Sentinel(group) => {
@@ -151,14 +184,15 @@ async fn begin(
     mut link: Link,
     moves: Option<Arc<Moves>>,
     settings: &Settings,
-    doubted: Option<&str>,
+    doubted: Option<&Doubted>,
 ) -> Result<Connection, ConnectError> {
     let run = verify(&mut link.server).await?;
     link.acknowledge(settings).await?;
     let Link { server, driver } = link;
     let mut asking = Asking { server, moves };
     let (kept_for, began) = kept_for(&mut asking, settings, &run, doubted).await?;
-    Ok(Connection { asking, driver, kept_for, began })
+    let missing = asking.missing(settings).await?;
+    Ok(Connection { asking, driver, kept_for, began, missing })
 }
 
 /// The run of a server that may decide: a primary that forgets nothing too early.
@@ -189,24 +223,55 @@ async fn kept_for(
     asking: &mut Asking,
     settings: &Settings,
     run: &str,
-    doubted: Option<&str>,
+    doubted: Option<&Doubted>,
 ) -> Result<(Duration, String), ConnectError> {
     let now = time(ask(asking, &cmd("TIME")).await?).ok_or(ConnectError::Nonsense("TIME"))?;
     let key = settings.key(BEGAN);
     let value = format!("{run} {now}");
+    let doubted = match doubted {
+        Some(Doubted::Any) => {
+            ask(asking, cmd("SET").arg(&key).arg(&value)).await?;
+            return Ok((Duration::ZERO, value));
+        }
+        Some(Doubted::Entry(doubted)) => Some(doubted),
+        None => None,
+    };
     if ask(asking, cmd("SET").arg(&key).arg(&value).arg("NX")).await? == Value::Okay {
         return Ok((Duration::ZERO, value));
     }
-    let found = text(ask(asking, cmd("GET").arg(&key)).await?).ok_or(ConnectError::Nonsense("GET"))?;
-    let believed = found.split_once(' ').filter(|(of, _)| *of == run && doubted != Some(&*found));
-    let began = believed.and_then(|(_, began)| began.parse::<u64>().ok());
-    match began {
+    let found = entry(asking, settings, &key).await?;
+    let believed = found.as_ref().filter(|found| doubted != Some(found));
+    let began = believed.and_then(|found| found.strip_prefix(run)?.strip_prefix(' ')?.parse::<u64>().ok());
+    match (began, found) {
         // Both are whole seconds, rounded down.
-        Some(began) => Ok((Duration::from_secs(now.saturating_sub(began).saturating_sub(1)), found)),
-        None => {
+        (Some(began), Some(found)) => Ok((Duration::from_secs(now.saturating_sub(began).saturating_sub(1)), found)),
+        (None, _) | (_, None) => {
             ask(asking, cmd("SET").arg(&key).arg(&value)).await?;
             Ok((Duration::ZERO, value))
         }
+    }
+}
+
+/// What the entry says since when entries are kept; `None` if it is no text, which only somebody else can have written.
+async fn entry(asking: &mut Asking, settings: &Settings, key: &str) -> Result<Option<String>, ConnectError> {
+    let store = &*settings.name;
+    match asking.ask(0, cmd("GET").arg(key)).await {
+        Ok(Answer { value: Value::BulkString(bytes), .. }) => {
+            let text = String::from_utf8(bytes).ok();
+            if text.is_none() {
+                tracing::warn!(store, key, "the key has no text, but what somebody else wrote; it is written anew");
+            }
+            Ok(text)
+        }
+        // Somebody has deleted it since.
+        Ok(Answer { value: Value::Nil, .. }) => Ok(None),
+        Ok(_) => Err(ConnectError::Nonsense("GET")),
+        Err(error) if error.code() == Some("WRONGTYPE") => {
+            tracing::warn!(store, key, "the key is of another type (WRONGTYPE); it is written anew");
+            Ok(None)
+        }
+        Err(_) if asking.server.has_said_too_much() => Err(ConnectError::LongEntry(key.into())),
+        Err(error) => Err(error.into()),
     }
 }
 

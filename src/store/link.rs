@@ -52,6 +52,22 @@ impl Server {
         Ok(Answer { value, acknowledging: self.acknowledging.clone() })
     }
 
+    /// Whether the connection ended since the server said more than it was asked.
+    pub(super) fn has_said_too_much(&self) -> bool {
+        self.expected.is_exceeded()
+    }
+
+    /// Asks several questions at once.
+    pub(super) async fn ask_all(&mut self, longer: u64, questions: &[Cmd]) -> RedisResult<Vec<RedisResult<Value>>> {
+        self.expected.add(longer);
+        let mut all = pipe();
+        for question in questions {
+            all.add_command(question.clone());
+        }
+        let answers = self.asking.send_packed_commands(&all, 0, questions.len()).await?;
+        Ok(answers.into_iter().map(Value::extract_error).collect())
+    }
+
     /// The same for keys that move to this server, which otherwise sends whoever asks for them to the one that still has the others.
     pub(super) async fn ask_early(&mut self, longer: u64, question: &Cmd) -> RedisResult<Answer> {
         self.expected.add(longer.saturating_add(REDIRECTION));

@@ -11,6 +11,7 @@ mod cluster;
 mod connection;
 pub mod guarantee;
 mod link;
+mod rights;
 mod sentinel;
 pub mod settings;
 
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::acknowledging::Acknowledging;
-use self::connection::{Asking, ConnectError, Connection, connect};
+use self::connection::{Asking, ConnectError, Connection, Doubted, connect};
 use self::link::Answer;
 use self::settings::{Servers, Settings};
 use crate::clock::{Clock, Moment, millis};
@@ -55,8 +56,8 @@ pub struct Store {
 struct Kept {
     /// The task that carries the questions, while there is a connection.
     driver: JoinSet<()>,
-    /// The entry that says since when entries are kept, where one to which they moved may have lost some since.
-    doubted: Option<String>,
+    /// What is not believed of the entry that says since when entries are kept.
+    doubted: Option<Doubted>,
 }
 
 /// Counts what a store is asked, for the metrics.
@@ -119,6 +120,7 @@ impl fmt::Display for NoAnswer {
             Self::Unreachable(why) => f.write_str(why),
             Self::Broken => f.write_str("the connection to it broke"),
             Self::Refused(code) if &**code == "OOM" => f.write_str("it is full (OOM)"),
+            Self::Refused(code) if &**code == "NOPERM" => write!(f, "it refuses with NOPERM; {}", rights::WAY_OUT),
             Self::Refused(code) => write!(f, "it refuses with {code}"),
             Self::Nonsense => f.write_str("its answer cannot be used"),
             Self::Unacknowledged { replicas, least } => {
@@ -130,7 +132,18 @@ impl fmt::Display for NoAnswer {
 
 enum Standing {
     Down(Arc<str>),
-    Up { asking: Asking, trust: Arc<Trust>, since: Since, began: String },
+    Up(Up),
+}
+
+/// A connection that is in use.
+#[derive(Clone)]
+struct Up {
+    asking: Asking,
+    trust: Arc<Trust>,
+    since: Since,
+    began: String,
+    /// The commands that its user may not run, of those that what is kept there needs.
+    missing: Vec<&'static str>,
 }
 
 /// Whether a connection is still trusted. What is asked on one says nothing of the next.
@@ -139,6 +152,17 @@ struct Trust {
     /// How many milliseconds questions in a row have waited without an answer.
     silent_for: AtomicU64,
     given_up: Notify,
+    /// A question was refused with what a missing right may be the cause of.
+    refused: AtomicBool,
+}
+
+impl Trust {
+    fn note_refusal(&self, code: &str) {
+        // Of a script, some servers say no more than the latter.
+        if matches!(code, "NOPERM" | "ERR") {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Since when a server has kept every entry.
@@ -182,10 +206,11 @@ impl Store {
         }
     }
 
-    /// Why it cannot be used, for operators; `None` if it can.
+    /// Why it cannot be used, or not for everything, for operators; `None` if it can.
     pub fn fault(&self) -> Option<Arc<str>> {
         match &**self.standing.load() {
-            Standing::Up { .. } => None,
+            Standing::Up(Up { missing, .. }) if missing.is_empty() => None,
+            Standing::Up(Up { missing, .. }) => Some(rights::described(missing).into()),
             Standing::Down(why) => Some(why.clone()),
         }
     }
@@ -197,13 +222,13 @@ impl Store {
 
     /// Whether it is connected to and can be asked.
     pub fn is_connected(&self) -> bool {
-        matches!(&**self.standing.load(), Standing::Up { .. })
+        matches!(&**self.standing.load(), Standing::Up(_))
     }
 
     /// How long the server has kept every entry; `None` while it cannot be asked.
     pub fn kept_for(&self) -> Option<Duration> {
         match &**self.standing.load() {
-            Standing::Up { since, .. } => {
+            Standing::Up(Up { since, .. }) => {
                 let since_then = self.clock.monotonic().saturating_sub(since.noted);
                 Some(since.kept_for.saturating_add(since_then))
             }
@@ -300,7 +325,7 @@ impl Store {
     ) -> Result<T, NoAnswer> {
         let standing = self.standing.load_full();
         let (mut asking, trust) = match &*standing {
-            Standing::Up { asking, trust, .. } => (asking.clone(), trust),
+            Standing::Up(Up { asking, trust, .. }) => (asking.clone(), trust),
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
@@ -316,7 +341,7 @@ impl Store {
                     Some(_) | None => Ok(answer),
                 }
             }
-            Ok(Err(error)) => match error.code() {
+            Ok(Err(error)) => match error.code().inspect(|code| trust.note_refusal(code)) {
                 // Asked again, it would say the same, and so would another connection; unless another has been made the primary.
                 Some(code @ "NOREPLICAS") if !matches!(self.settings.servers, Servers::Sentinel(_)) => {
                     Err(NoAnswer::Refused(code.into()))
@@ -390,13 +415,16 @@ impl Store {
                 };
                 tokio::time::sleep(jittered(pause)).await;
             }
-            let connecting = connect(&self.settings, kept.doubted.as_deref());
+            let connecting = connect(&self.settings, kept.doubted.as_ref());
             match timeout(CONNECT, connecting).await.unwrap_or(Err(ConnectError::Silent)) {
                 Ok(connection) => {
                     came_up = Moment::now();
                     *kept = Kept { driver: self.stands_up(connection), doubted: None };
                 }
                 Err(error) => {
+                    if error.is_of_the_entry() {
+                        kept.doubted = Some(Doubted::Any);
+                    }
                     self.stands_down(&error.to_string());
                     tokio::time::sleep(jittered(pause)).await;
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -408,7 +436,7 @@ impl Store {
     /// Waits until the connection is not to be used any more.
     async fn given_up(&self) {
         let standing = self.standing.load_full();
-        if let Standing::Up { asking, trust, began, .. } = &*standing {
+        if let Standing::Up(Up { asking, trust, began, .. }) = &*standing {
             let target_lost = async {
                 match &asking.moves {
                     Some(moves) => moves.lost.notified().await,
@@ -425,12 +453,12 @@ impl Store {
 
     /// The entry that says since when entries are kept, if some may have been written to another server since: one that the keys
     /// were moving to, and that may have lost them.
-    fn doubted(&self) -> Option<String> {
+    fn doubted(&self) -> Option<Doubted> {
         match &**self.standing.load() {
-            Standing::Up { asking, began, .. } if asking.moves.as_ref().is_some_and(|moves| moves.began()) => {
-                Some(began.clone())
+            Standing::Up(Up { asking, began, .. }) if asking.moves.as_ref().is_some_and(|moves| moves.began()) => {
+                Some(Doubted::Entry(began.clone()))
             }
-            Standing::Up { .. } | Standing::Down(_) => None,
+            Standing::Up(_) | Standing::Down(_) => None,
         }
     }
 
@@ -451,29 +479,41 @@ impl Store {
             if let Ok(false) = timeout(self.settings.timeout, known).await {
                 return;
             }
+            self.look_for_rights(&mut asking).await;
+        }
+    }
+
+    /// Looks whether the user may run by now what it might not before, or not any more what it might.
+    async fn look_for_rights(&self, asking: &mut Asking) {
+        let standing = self.standing.load_full();
+        let Standing::Up(up) = &*standing else { return };
+        if !up.trust.refused.swap(false, Ordering::Relaxed) && up.missing.is_empty() {
+            return;
+        }
+        if let Ok(Ok(missing)) = timeout(self.settings.timeout, asking.missing(&self.settings)).await
+            && missing != up.missing
+        {
+            self.standing.store(Arc::new(Standing::Up(Up { missing, ..up.clone() })));
+            self.report_in_force();
         }
     }
 
     fn stands_up(&self, connection: Connection) -> JoinSet<()> {
-        let Connection { asking, driver, kept_for, began } = connection;
+        let Connection { asking, driver, kept_for, began, missing } = connection;
         let (trust, since) = (Arc::default(), Since { noted: self.clock.monotonic(), kept_for });
-        self.standing.store(Arc::new(Standing::Up { asking, trust, since, began }));
+        self.standing.store(Arc::new(Standing::Up(Up { asking, trust, since, began, missing })));
         self.report_in_force();
         driver
     }
 
     fn stands_down(&self, why: &str) {
-        match self.fault() {
+        let known = matches!(&**self.standing.load(), Standing::Down(before) if **before == *why);
+        if !known {
+            self.standing.store(Arc::new(Standing::Down(why.into())));
+            self.report_in_force();
+        } else if self.in_force.load(Ordering::SeqCst) {
             // It is in the log.
-            Some(before) if *before == *why => {
-                if self.in_force.load(Ordering::SeqCst) {
-                    self.resource.failed(&why);
-                }
-            }
-            Some(_) | None => {
-                self.standing.store(Arc::new(Standing::Down(why.into())));
-                self.report_in_force();
-            }
+            self.resource.failed(&why);
         }
     }
 
@@ -486,12 +526,16 @@ impl Store {
     /// Says how it stands, in the log and in its resource.
     fn report(&self) {
         let store = &*self.settings.name;
-        match self.fault() {
-            None => {
+        match (self.is_connected(), self.fault()) {
+            (_, None) => {
                 self.resource.succeeded();
                 tracing::info!(store, "the store is in use");
             }
-            Some(why) => {
+            (true, Some(why)) => {
+                self.resource.failed(&why);
+                tracing::error!(store, why = &*why, "the store is in use, and cannot be used for everything");
+            }
+            (false, Some(why)) => {
                 self.resource.failed(&why);
                 tracing::warn!(store, why = &*why, "the store cannot be used");
             }

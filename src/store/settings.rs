@@ -30,6 +30,21 @@ pub struct Settings {
     pub in_flight: usize,
     /// How many replicas of the server must have what is written.
     pub min_replicas: u32,
+    /// What is kept there.
+    pub holds: Vec<Holds>,
+}
+
+/// What a store keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Used proofs.
+    Proofs,
+    /// Buckets of rate limits.
+    Rates,
+    /// The list of revocations.
+    Revocations,
+    /// Introspection answers.
+    Answers,
 }
 
 impl Settings {
@@ -64,7 +79,7 @@ impl Settings {
     /// A hash of everything that a connection depends on, so that a reload knows whether it needs another one.
     pub fn hash(&self) -> [u8; 32] {
         let Self { name, servers, tls, credentials, database: _, prefix: _, .. } = self;
-        let Self { timeout, in_flight, min_replicas, .. } = self;
+        let Self { timeout, in_flight, min_replicas, holds, .. } = self;
         let mut text = self.place().to_vec();
         let mut add = |part: &[u8]| {
             text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -82,6 +97,8 @@ impl Settings {
         add(&timeout.as_nanos().to_be_bytes());
         add(&in_flight.to_be_bytes());
         add(&min_replicas.to_be_bytes());
+        // What is kept there says what the server's user must be allowed.
+        holds.iter().for_each(|holds| add(&[*holds as u8]));
         if let Some(TlsSettings { trust_anchors, identity, server_name }) = tls {
             add(server_name.as_ref().map(ServerName::to_str).unwrap_or_default().as_bytes());
             if let TrustAnchors::Given(anchors) = trust_anchors {

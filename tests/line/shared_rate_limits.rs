@@ -62,6 +62,7 @@ impl Reached {
             timeout: self.timeout,
             in_flight: 100,
             min_replicas: 0,
+            holds: Vec::new(),
         };
         let resource = Resources::new(clock.clone()).of(Kind::Store, "shared");
         Store::new(settings, clock.clone(), Arc::new(()), resource)

@@ -15,7 +15,8 @@ use crate::config::error::KeyPath;
 use crate::config::file::{self, File, StoreMode};
 use crate::config::scalar::FilePath;
 use crate::issuer::revocations::Sharing;
-use crate::store::settings::{Address, Credentials, Password, Sentinels, Servers, Settings, TlsSettings};
+use crate::resource::Kind;
+use crate::store::settings::{Address, Credentials, Holds, Password, Sentinels, Servers, Settings, TlsSettings};
 use crate::tls_client::{Identity, TrustAnchors};
 use crate::upstream::ServerAddress;
 
@@ -23,9 +24,13 @@ impl Build<'_> {
     pub(super) fn stores(&mut self, file: &mut File) -> Option<Vec<Settings>> {
         let at = KeyPath::of("stores");
         let used = [
-            ("used proofs", file.replay.as_ref().and_then(|replay| replay.store.clone())),
-            ("rate limits", file.rate_limits.as_ref().and_then(|limits| limits.store.clone())),
-            ("revocations", file.revocations.as_ref().and_then(|revocations| revocations.store.clone())),
+            (Holds::Proofs, "used proofs", file.replay.as_ref().and_then(|replay| replay.store.clone())),
+            (Holds::Rates, "rate limits", file.rate_limits.as_ref().and_then(|limits| limits.store.clone())),
+            (
+                Holds::Revocations,
+                "revocations",
+                file.revocations.as_ref().and_then(|revocations| revocations.store.clone()),
+            ),
         ];
         let shared = answers(file);
         let mut stores = Vec::new();
@@ -35,19 +40,21 @@ impl Build<'_> {
             if name == MEMORY {
                 self.problem(&at, "`memory` is the memory of this process; choose another name");
             }
-            let held = used.iter().filter(|(_, store)| store.as_ref() == Some(name));
-            let held: Vec<&str> = held.map(|(what, _)| *what).collect();
+            let held = used.iter().filter(|(_, _, store)| store.as_ref() == Some(name));
+            let (mut holds, held): (Vec<Holds>, Vec<&str>) = held.map(|(holds, what, _)| (*holds, *what)).unzip();
             let of_all = match &*held {
                 [] => None,
                 [what] => Some(format!("{what} of all replicas")),
                 [most @ .., last] => Some(format!("{} and {last} of all replicas", most.join(", "))),
             };
-            let answers = shared.iter().filter(|(store, _)| store == name).map(|(_, what)| what.clone());
-            let held: Vec<String> = of_all.into_iter().chain(answers).collect();
+            let answers: Vec<&String> =
+                shared.iter().filter(|(store, _)| store == name).map(|(_, what)| what).collect();
+            holds.extend((!answers.is_empty()).then_some(Holds::Answers));
+            let held: Vec<String> = of_all.into_iter().chain(answers.into_iter().cloned()).collect();
             if held.is_empty() {
                 self.warn(&at, "nothing uses this store");
             }
-            let settings = self.store(&at, name, entry);
+            let settings = self.store(&at, name, entry, holds);
             if let Some(Settings { servers, tls, .. }) = &settings {
                 let servers = servers.described(if tls.is_some() { "rediss://" } else { "redis://" });
                 let holds = if held.is_empty() { "nothing".to_owned() } else { held.join("; ") };
@@ -101,7 +108,7 @@ impl Build<'_> {
         Some(Some(Sharing { store, max_entries: max_entries?, max_age: max_age? }))
     }
 
-    fn store(&mut self, at: &KeyPath, name: &str, entry: &mut file::Store) -> Option<Settings> {
+    fn store(&mut self, at: &KeyPath, name: &str, entry: &mut file::Store, holds: Vec<Holds>) -> Option<Settings> {
         entry.kind.get_or_insert_default();
         let mode = *entry.mode.get_or_insert_default();
         let credentials = self.credentials(at, entry.username_file.as_ref(), entry.password_file.as_ref());
@@ -184,6 +191,7 @@ impl Build<'_> {
             timeout: timeout?,
             in_flight: in_flight?,
             min_replicas: min_replicas?,
+            holds,
         })
     }
 

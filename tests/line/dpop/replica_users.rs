@@ -1,9 +1,10 @@
-//! Whom the gateway is to its store: what becomes of a password that is not right.
+//! Whom the gateway is to its store: what becomes of a password that is not right, of rights that are missing, and of what others
+//! wrote where only the gateway should.
 
 use tokio::time::timeout;
 
-use super::ok;
-use super::replicas::{at, shared, unavailable};
+use super::replicas::{Replicas, at, shared, unavailable};
+use super::{ok, refused};
 use crate::support::redis::Redis;
 use crate::support::{DEADLINE, World, free_ports};
 
@@ -123,4 +124,91 @@ async fn a_store_that_is_down_anyway_keeps_no_reload_from_coming_into_force() {
     assert!(reload(&world, 1, "first").await);
     assert!(reload(&world, 2, "second").await);
     until_status(&world, "failing", "connected to").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_the_user_may_not_run_are_named_and_only_those_of_what_is_in_use() {
+    let redis = Redis::start(&[]);
+    let shares = "rate_limits: { store: shared }\nrevocations: { store: shared }\n";
+    for (sections, without, missing) in [
+        (shares, &["+hdel", "+zrem"][..], Some("its user may not run `hdel`, `zrem`; docs/operate/replicas.md")),
+        (shares, &["+hset"], Some("its user may not run `hset`;")),
+        (shares, &["+evalsha"], Some("its user may not run `evalsha`;")),
+        (shares, &["+getrange"], None),
+        (shares, &[], None),
+        ("", &["+hdel", "+evalsha", "+eval"], None),
+    ] {
+        assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
+        user(&redis, "first", without);
+        let world = world(redis.port(), "", sections).await;
+        match missing {
+            Some(missing) => until_status(&world, "failing", missing).await,
+            None => until_status(&world, "good", "").await,
+        }
+        // What needs none of them works.
+        until(&world, &ok()).await;
+        if missing.is_some() {
+            user(&redis, "first", &[]);
+            until_status(&world, "good", "").await;
+        }
+        if without.is_empty() && !sections.is_empty() {
+            // A right that is taken away is missed once it is needed.
+            user(&redis, "first", &["+zrangebyscore"]);
+            until_status(&world, "failing", "its user may not run `zrangebyscore`;").await;
+        }
+        let keys = redis.cli(&["--raw", "KEYS", "*none*"]);
+        assert_eq!(keys, "", "nothing is written to find out");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_begun_with_is_named_with_what_it_lacks() {
+    let redis = Redis::start(&["--databases", "4"]);
+    for (without, database, why) in [
+        (&[][..], 3, None),
+        (&[], 4, Some("it has no database with the number `database`")),
+        (&["+select"], 3, Some("NOPERM: its user may not run `select`; docs/operate/replicas.md")),
+        (&["+info"], 3, Some("NOPERM: its user may not run `info`; docs/operate/replicas.md")),
+        (&["+set"], 3, Some("NOPERM: its user may not run `set`; docs/operate/replicas.md")),
+        (&["~fapi:*"], 3, Some("NOPERM: its user may not use the keys; docs/operate/replicas.md")),
+    ] {
+        assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
+        user(&redis, "first", without);
+        let world = world(redis.port(), &format!(", database: {database}"), "").await;
+        match why {
+            Some(why) => {
+                until_status(&world, "failing", why).await;
+                assert_eq!(judge(&world).await, unavailable());
+            }
+            None => assert_eq!(judge(&world).await, ok(), "control"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_stranger_wrote_where_the_log_says_its_age_the_log_counts_as_new_and_goes_on() {
+    let redis = Redis::start(&[]);
+    let replicas = Replicas::start(&at(redis.port()), "").await;
+    let [one, other] = replicas.gateways();
+    let set = |value: &str| format!("return redis.call('SET', KEYS[1], {value})");
+    for script in [
+        set("'\\255\\254'"),
+        set("'nonsense'"),
+        set("string.rep('x', 100000)"),
+        set("string.rep('x', 2000000)"),
+        "redis.call('DEL', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'x')".to_owned(),
+        "redis.call('DEL', KEYS[1]) return redis.call('HSET', KEYS[1], 'x', 'y')".to_owned(),
+    ] {
+        let used = replicas.proof().sign(&replicas.holder.key);
+        assert_eq!(replicas.judge(one, &used).await, ok(), "control: {script}");
+        redis.cli(&["EVAL", &script, "1", "fapi:began"]);
+        for gateway in [one, other] {
+            replicas.until(gateway, &refused("dpop_nonce_required")).await;
+        }
+        assert_eq!(redis.cli(&["TYPE", "fapi:began"]), "string", "{script}");
+        assert_eq!(replicas.judge(other, &used).await, refused("dpop_nonce_required"), "{script}");
+        for gateway in [one, other] {
+            replicas.until_older(gateway).await;
+        }
+    }
 }

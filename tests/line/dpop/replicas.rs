@@ -116,7 +116,7 @@ impl Replicas {
     }
 
     /// Sends fresh proofs until one passes, and lets time pass where the log is not older than they are.
-    async fn until_older(&self, gateway: &Running) {
+    pub(super) async fn until_older(&self, gateway: &Running) {
         let reached = async {
             loop {
                 match self.judge(gateway, &self.proof().sign(&self.holder.key)).await {
