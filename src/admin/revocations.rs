@@ -163,9 +163,13 @@ impl Refusal {
             Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::Revoke(_, RevokeError::Disabled) => StatusCode::NOT_FOUND,
             Self::Revoke(_, RevokeError::Request(_) | RevokeError::Event(_)) => StatusCode::BAD_REQUEST,
-            Self::Revoke(_, RevokeError::Full | RevokeError::NotShared { .. } | RevokeError::Unavailable(_)) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Revoke(
+                _,
+                RevokeError::Full
+                | RevokeError::NotShared { .. }
+                | RevokeError::Removed { .. }
+                | RevokeError::Unavailable(_),
+            ) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -181,9 +185,13 @@ impl Refusal {
             Self::Revoke(_, RevokeError::Event(error)) => error.code().as_str(),
             Self::Browser => "access_denied",
             Self::Unauthenticated(_) => EventErrorCode::AuthenticationFailed.as_str(),
-            Self::Revoke(_, RevokeError::Full | RevokeError::NotShared { .. } | RevokeError::Unavailable(_)) => {
-                "temporarily_unavailable"
-            }
+            Self::Revoke(
+                _,
+                RevokeError::Full
+                | RevokeError::NotShared { .. }
+                | RevokeError::Removed { .. }
+                | RevokeError::Unavailable(_),
+            ) => "temporarily_unavailable",
             Self::Method
             | Self::ContentType
             | Self::TooLarge
@@ -198,9 +206,10 @@ impl Refusal {
     const fn outcome(&self) -> RevocationOutcome {
         match self {
             Self::Revoke(_, RevokeError::Full) => RevocationOutcome::Full,
-            Self::Revoke(_, RevokeError::NotShared { .. } | RevokeError::Unavailable(_)) => {
-                RevocationOutcome::Unavailable
-            }
+            Self::Revoke(
+                _,
+                RevokeError::NotShared { .. } | RevokeError::Removed { .. } | RevokeError::Unavailable(_),
+            ) => RevocationOutcome::Unavailable,
             Self::Method
             | Self::Browser
             | Self::ContentType

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi::UnixTime;
+use fapi::revocation::{Revocation, Subject};
 use http::Response;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::tokens::{AccessToken, KeyKind, ath};
@@ -537,7 +539,7 @@ async fn the_documented_rights_are_enough_for_revocations() {
     let world = World::with(|scene| files(sharing(taking(scene, ", keep: 1m"), redis.port(), ""))).await;
     let token = named(&world, "one");
     world.gateway.revoke(&json!({ "jti": "over soon", "exp": world.clock.now() + 1 })).await;
-    world.clock.advance(70);
+    world.clock.advance(90);
     world.gateway.revoke(&json!({ "jti": token.claims()["jti"] })).await;
     assert_eq!(redis.cli(&["HLEN", "fapi:revoked:list"]), "1", "control: something was removed");
     assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
@@ -597,10 +599,213 @@ async fn what_strangers_write_into_the_list_refuses_and_never_permits() {
     has_entries(&redis, 2, "the keys of other types are deleted").await;
 }
 
-/// What a server that lies says of the list, and to what it is told to add.
+/// Runs a script of somebody else who can write to the list; what it returns is true at last.
+async fn tampers(redis: &Redis, script: &str, what: &str) {
+    let keys = ["version", "list", "order", "ends"].map(|key| format!("fapi:revoked:{key}"));
+    let [version, list, order, ends] = keys.each_ref().map(String::as_str);
+    let local = "local version, list, order, ends = KEYS[1], KEYS[2], KEYS[3], KEYS[4] local call = redis.call
+        local first = (call('ZRANGE', order, 0, 0))[1]\n";
+    let script = format!("{local}{script}");
+    let done = async {
+        loop {
+            match &*redis.cli(&["EVAL", &script, "4", version, list, order, ends]) {
+                "1" => return,
+                "" | "0" => tokio::task::yield_now().await,
+                other => panic!("{what}: {other}"),
+            }
+        }
+    };
+    timeout(DEADLINE, done).await.unwrap_or_else(|_| panic!("{what}: it stays so"));
+}
+
+/// What is true of a list whose last number is the highest of its entries, and can be counted on from.
+const IN_ORDER: &str = "local number = string.match(call('GET', version) or '', '^%S+ (%d+)$')
+    local lowest, highest = call('ZRANGE', order, 0, 0, 'WITHSCORES'), call('ZREVRANGE', order, 0, 0, 'WITHSCORES')
+    return number and tonumber(lowest[2]) > 0 and tonumber(highest[2]) <= tonumber(number) and tonumber(number) < 1e9 and 1 or 0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_whatever_a_stranger_does_to_the_numbers_a_revocation_is_heard_of_within_a_second() {
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let other = replica(&world, redis.port()).await;
+    for first in ["a", "b"] {
+        world.gateway.revoke(&json!({ "jti": first })).await;
+    }
+    let version = |number: &str| {
+        format!("local name = string.match(call('GET', version), '^%S+') call('SET', version, name .. ' {number}')")
+    };
+    for (what, script) in [
+        ("control", String::new()),
+        ("a known entry far ahead", "call('ZADD', order, 1000000, first)".into()),
+        ("a known entry before all", "call('ZADD', order, -5, first)".into()),
+        ("a known entry in between", "call('ZADD', order, 1.5, first)".into()),
+        ("a known entry at no number", "call('ZADD', order, 'inf', first)".into()),
+        ("a known entry where numbers end", "call('ZADD', order, 4503599627370495, first)".into()),
+        ("the last number is the first", version("0")),
+        ("the last number has no next one", version("9007199254740992")),
+        ("the last number is too large", version("99999999999999999999")),
+        ("the last number is nearly too large", version("18446744073709551614")),
+        ("the last number is none", "call('SET', version, '\\255\\254 x')".into()),
+        ("there is no last number", "call('DEL', version)".into()),
+        ("two have one number", "call('ZADD', order, call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2], first)".into()),
+    ] {
+        for waits in [false, true] {
+            let what = format!("{what}, found before: {waits}");
+            let token = named(&world, &what);
+            let (claims, token) = (token.claims(), world.sign(&token));
+            assert_eq!(judge(&world, &other, &token).await, ok(), "control: {what}");
+            tampers(&redis, &format!("{script} return 1"), &what).await;
+            if waits {
+                tampers(&redis, IN_ORDER, &what).await;
+            }
+            world.gateway.revoke(&json!({ "jti": claims["jti"] })).await;
+            within_a_second(&world, &other, &token, &revoked(), &what).await;
+        }
+    }
+    for gateway in [&world.gateway, &other] {
+        is(gateway, "good").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_what_a_stranger_removes_from_the_list_is_told_again_by_those_who_know_it() {
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let other = replica(&world, redis.port()).await;
+    let token = named(&world, "one");
+    world.gateway.revoke(&json!({ "sub": token.claims()["sub"] })).await;
+    let token = world.sign(&token);
+    within_a_second(&world, &other, &token, &revoked(), "control").await;
+    let whole = format!(
+        "if call('ZCARD', order) < 1 or call('ZCARD', ends) < 1 then return 0 end
+         local issued, last = string.match(call('HGET', list, first) or '', '^(%d+) (%d+)$')
+         return issued and tonumber(issued) >= {now} and tonumber(last) > {now} and 1 or 0",
+        now = world.clock.now()
+    );
+    for (what, script) in [
+        ("control", ""),
+        ("its times", "call('HSET', list, first, '0 0')"),
+        ("its end", "call('HSET', list, first, '9999999999 1')"),
+        ("the entry", "call('HDEL', list, first)"),
+        ("its number", "call('ZREM', order, first)"),
+        ("all numbers", "call('DEL', order)"),
+        ("all entries", "call('DEL', list)"),
+        ("all ends, and it counts as over", "call('ZADD', ends, 0, first)"),
+        ("all of it but the name", "call('DEL', list, order, ends)"),
+    ] {
+        tampers(&redis, &format!("{script} return 1"), what).await;
+        if what.contains("over") {
+            // What is over is removed with a change.
+            world.gateway.revoke(&json!({ "jti": "another" })).await;
+        }
+        tampers(&redis, &whole, what).await;
+        let third = replica(&world, redis.port()).await;
+        assert_eq!(judge(&world, &third, &token).await, revoked(), "{what}");
+        assert_eq!(judge(&world, &third, &world.sign(&world.token())).await, ok(), "control: {what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_times_that_are_none_keep_no_revocation_from_being_recorded() {
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let other = replica(&world, redis.port()).await;
+    let token = named(&world, "one");
+    let body = json!({ "sub": token.claims()["sub"] });
+    let token = world.sign(&token);
+    for times in [
+        "1 2",
+        "99999999999999999999999999 5",
+        "1 99999999999999999999999999",
+        "18446744073709551614 5",
+        "9007199254740992 5",
+        "-1 5",
+        "x",
+        &format!("{} 5", "9".repeat(400)),
+    ] {
+        world.gateway.revoke(&body).await;
+        let script = format!("call('HSET', list, first, '{times}') return 1");
+        tampers(&redis, &script, times).await;
+        world.gateway.revoke(&body).await;
+        let entries = redis.cli(&["--raw", "HVALS", "fapi:revoked:list"]);
+        assert!(entries.starts_with(&format!("{} ", world.clock.now() + 20)), "{times}: {entries}");
+        within_a_second(&world, &other, &token, &revoked(), times).await;
+        is(&other, "good").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_a_replica_that_starts_after_a_loss_waits_until_the_list_is_told_what_others_know() {
+    const COUNT: usize = 5000;
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let tokens: Vec<AccessToken> = (0..10).map(|turn| named(&world, &turn.to_string())).collect();
+    for token in &tokens {
+        world.gateway.revoke(&json!({ "jti": token.claims()["jti"] })).await;
+    }
+    let script = format!(
+        "local name, number = string.match(call('GET', version), '^(%S+) (%d+)$')
+         for i = 1, {COUNT} do
+           local digest = string.format('%032d', i)
+           call('HSET', list, digest, '1 {end}') call('ZADD', order, number + i, digest) call('ZADD', ends, {end}, digest)
+         end
+         call('SET', version, name .. ' ' .. string.format('%.0f', number + {COUNT})) return 1",
+        end = world.clock.now() + 3600
+    );
+    tampers(&redis, &script, "many entries").await;
+    let all = COUNT + tokens.len();
+    says(&world.gateway, "/metrics", &format!("{ENTRIES} {all}\n")).await;
+    assert_eq!(redis.cli(&["FLUSHALL"]), "OK");
+    let late = replica(&world, redis.port()).await;
+    for token in &tokens {
+        assert_eq!(judge(&world, &late, &world.sign(token)).await, revoked());
+    }
+    assert_eq!(judge(&world, &late, &world.sign(&world.token())).await, ok(), "control");
+    has_entries(&redis, all, "all are told").await;
+    // As long as somebody tells more, another waits.
+    assert_eq!(redis.cli(&["SET", "fapi:revoked:telling", "1"]), "OK");
+    let waits = another(&world, &world.clock, |scene| sharing(scene, redis.port(), "")).await;
+    serves(&world, &waits).await;
+    says(&waits, "/metrics", &format!("{ENTRIES} {all}\n")).await;
+    says(&waits, "/readyz", "waiting for the revocations in the store shared\n").await;
+    assert_eq!(judge(&world, &waits, &world.sign(&world.token())).await, stale());
+    assert_eq!(redis.cli(&["DEL", "fapi:revoked:telling"]), "1");
+    waits.ready().await;
+    assert_eq!(judge(&world, &waits, &world.sign(&world.token())).await, ok(), "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_rs_05_an_end_that_has_passed_is_the_same_at_all_replicas() {
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let other = replica(&world, redis.port()).await;
+    let now = world.clock.now();
+    for (exp, status) in [
+        (json!(now + 1), 204),
+        (json!(now), 204),
+        (json!(now - 1), 204),
+        (json!(now as f64 - 0.5), 204),
+        (json!(now - 366 * 86_400), 204),
+        (json!(now - 367 * 86_400), 400),
+        (json!(1.5), 400),
+        (json!(0), 400),
+    ] {
+        let token = named(&world, &exp.to_string());
+        let body = json!({ "jti": token.claims()["jti"], "exp": exp });
+        let token = world.sign(&token);
+        assert_eq!(judge(&world, &other, &token).await, ok(), "control: {exp}");
+        assert_eq!(world.gateway.post_revocation("application/json", body.to_string()).await.0, status, "{exp}");
+        let expected = if status == 204 { revoked() } else { ok() };
+        within_a_second(&world, &other, &token, &expected, &exp.to_string()).await;
+        assert_eq!(judge(&world, &world.gateway, &token).await, expected, "{exp}");
+    }
+}
+
+/// What a server that lies says of the list, before and after it is told to add something, and to that.
 struct Lies {
     list: Vec<u8>,
     added: Vec<u8>,
+    then: Vec<u8>,
 }
 
 /// A server that answers as a good one does when a connection begins, and then lies.
@@ -617,7 +822,7 @@ async fn liar(lies: Lies) -> u16 {
 }
 
 async fn lie(mut stream: TcpStream, lies: Arc<Lies>) {
-    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    let (mut received, mut buffer, mut is_told) = (Vec::new(), [0; 4096], false);
     let info =
         format!("run_id:{0}\r\nmaster_replid:{0}\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n", "a".repeat(40));
     loop {
@@ -628,8 +833,17 @@ async fn lie(mut stream: TcpStream, lies: Arc<Lies>) {
                 "INFO" => format!("${}\r\n{info}\r\n", info.len()).into_bytes(),
                 "TIME" => b"*2\r\n$10\r\n1900000000\r\n$1\r\n0\r\n".to_vec(),
                 "GET" => b"$27\r\naaaaaaaaaaaaaaaa 1900000000\r\n".to_vec(),
-                "EVAL" if question[1].contains("WITHSCORES', 'LIMIT'") => lies.list.clone(),
-                "EVAL" => lies.added.clone(),
+                "EVAL" if question[1].contains("WITHSCORES', 'LIMIT'") => {
+                    if is_told {
+                        lies.then.clone()
+                    } else {
+                        lies.list.clone()
+                    }
+                }
+                "EVAL" => {
+                    is_told = true;
+                    lies.added.clone()
+                }
                 _ => b"+OK\r\n".to_vec(),
             };
             if stream.write_all(&answer).await.is_err() {
@@ -666,7 +880,7 @@ fn bulk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 /// A page of a list, with these parts of entries.
 fn page(parts: &[Vec<u8>]) -> Vec<u8> {
     let entries = [format!("*{}\r\n", parts.len()).into_bytes(), parts.concat()].concat();
-    [b"*3\r\n".to_vec(), bulk("aaaaaaaa 1900000000"), bulk("1.1"), entries].concat()
+    [b"*5\r\n".to_vec(), bulk("aaaaaaaa 1900000000"), bulk("1.1"), bulk("9"), b":0\r\n".to_vec(), entries].concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -689,7 +903,7 @@ async fn a_store_that_lies_about_the_list_lets_nothing_through() {
         ("a length of 2 GiB", b"$2147483648\r\nx".to_vec(), false),
         ("no language", b"nonsense\r\n".to_vec(), false),
     ] {
-        let port = liar(Lies { list, added: b":1\r\n".to_vec() }).await;
+        let port = liar(Lies { list: list.clone(), added: b":1\r\n".to_vec(), then: list }).await;
         let world = World::with(|scene| {
             let scene = sharing(taking(scene, ""), port, ", max_entries: 5000");
             let scene = scene.replace("timeout: 1s", "timeout: 200ms");
@@ -710,23 +924,30 @@ async fn a_store_that_lies_about_the_list_lets_nothing_through() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_store_that_says_so_has_recorded_a_revocation() {
-    for (added, status) in [
-        (&b":1\r\n"[..], 204),
-        (b":0\r\n", 503),
-        (b":2\r\n", 503),
-        (b"+OK\r\n", 503),
-        (b"$1\r\n1\r\n", 503),
-        (b"_\r\n", 503),
-        (b"#t\r\n", 503),
-        (b"-OOM x\r\n", 503),
-        (b"-MOVED 1 127.0.0.1:1\r\n", 503),
-        (b":1", 503),
+    for (added, has, status) in [
+        (&b":9\r\n"[..], true, 204),
+        // Somebody else may have removed it at once.
+        (b":9\r\n", false, 503),
+        (b":-1\r\n", false, 503),
+        (b":-2\r\n", false, 503),
+        (b"+OK\r\n", false, 503),
+        (b"$1\r\n9\r\n", false, 503),
+        (b"_\r\n", false, 503),
+        (b"#t\r\n", false, 503),
+        (b"-OOM x\r\n", false, 503),
+        (b"-MOVED 1 127.0.0.1:1\r\n", false, 503),
+        (b":9", false, 503),
     ] {
-        let port = liar(Lies { list: page(&[]), added: added.to_vec() }).await;
+        let jti = "a token of its own";
+        let subject = Subject::Jti(jti.into());
+        let digest = Revocation { issuer: None, subject, issued_until: UnixTime(0), expires_at: None }.digest();
+        let entry = [bulk(digest.as_bytes()), bulk("1999999999 1999999999"), bulk("9")];
+        let then = if has { page(&entry) } else { page(&[]) };
+        let port = liar(Lies { list: page(&[]), added: added.to_vec(), then }).await;
         let world =
             World::with(|scene| sharing(taking(scene, ""), port, "").replace("timeout: 1s", "timeout: 200ms")).await;
-        let token = world.token();
-        let body = json!({ "jti": token.claims()["jti"] }).to_string();
+        let token = world.token().claim("jti", jti);
+        let body = json!({ "jti": jti }).to_string();
         let what = String::from_utf8_lossy(added).into_owned();
         assert_eq!(world.gateway.post_revocation("application/json", body).await.0, status, "{what}");
         let expected = if status == 204 { revoked() } else { ok() };

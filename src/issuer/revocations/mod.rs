@@ -73,6 +73,12 @@ pub enum RevokeError {
         /// Why not.
         why: NoAnswer,
     },
+    /// The store that replicas share had it, and has it no more.
+    #[error("the store {store:?} has lost it at once: somebody else removes what is recorded there")]
+    Removed {
+        /// Its configured name.
+        store: Arc<str>,
+    },
     /// There are no keys to verify an event with.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

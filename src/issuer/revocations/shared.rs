@@ -4,11 +4,14 @@
 //! has that it does not know. Nobody is told of a change, so no message can be lost: after a break, a restart or a fail-over,
 //! the next question finds what was missed. What this process knows and the list lacks, as after a loss of the store's data, it
 //! adds. Requests never ask the store: the table answers them.
+//!
+//! Somebody else may write to the store as well. So the list is also read again, part by part and without an end: what was removed
+//! or changed is told again, and what was added where nobody looked is found.
 
 use std::fmt;
 use std::mem::{Discriminant, discriminant};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fapi::UnixTime;
@@ -18,7 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::RevokeError;
-use super::list::{self, Identity, Occasion, Written};
+use super::list::{self, Identity, Occasion, Page, Start, Written};
 use super::table::{Full, Kept, Revocations};
 use crate::clock::{Clock, Moment, millis};
 use crate::resource::Resource;
@@ -52,6 +55,8 @@ struct Progress {
     place: Mutex<Option<Place>>,
     /// When the list was last known to its end, in milliseconds of the monotonic clock and one more; 0 if it never was.
     confirmed: AtomicU64,
+    /// When it was first read to its end.
+    first_read: OnceLock<Moment>,
 }
 
 /// Up to where a list is known.
@@ -64,6 +69,10 @@ struct Place {
     unreadable: usize,
     /// When it was read from its beginning.
     began: Moment,
+    /// From where on it is read again.
+    again: Start,
+    /// Whether somebody is telling it what it has lost.
+    is_being_told: bool,
 }
 
 /// Why the list is not known, or not up to date.
@@ -76,6 +85,10 @@ enum Fault {
     Full(usize),
     /// Some of its entries are none.
     Unreadable(usize),
+    /// Some of its numbers are not those that are given.
+    Disordered,
+    /// It has lost entries, or parts of them.
+    Changed(usize),
 }
 
 impl fmt::Display for Fault {
@@ -92,6 +105,11 @@ impl fmt::Display for Fault {
             Self::Unreadable(count) => write!(
                 f,
                 "{count} entries of the list are no revocations; another version of the gateway, or somebody else, wrote them"
+            ),
+            Self::Disordered => f.write_str("somebody else writes the numbers of the list"),
+            Self::Changed(count) => write!(
+                f,
+                "somebody else has removed or changed {count} entries of the list, which are told again; see who can write to it"
             ),
         }
     }
@@ -166,11 +184,17 @@ impl SharedRevocations {
         }
         let most = self.sharing.max_entries;
         let kept: Vec<Kept> = revocations.iter().map(|revocation| Kept::of(revocation, keep, now)).collect();
-        match list::write(&self.store, &kept, Occasion::Revoked, most, now).await {
-            Ok(Written::Recorded) => self.table.take(&kept, most, now).map_err(|Full| RevokeError::Full),
-            Ok(Written::Full) => Err(RevokeError::Full),
-            Err(why) => Err(RevokeError::NotShared { store: self.store_name().clone(), why }),
+        let store = || self.store_name().clone();
+        let not_shared = |why| RevokeError::NotShared { store: store(), why };
+        let written = list::write(&self.store, &kept, Occasion::Revoked, most, now).await.map_err(not_shared)?;
+        let Written::Recorded(last) = written else { return Err(RevokeError::Full) };
+        if !list::has(&self.store, &kept, last).await.map_err(not_shared)? {
+            return Err(RevokeError::Removed { store: store() });
         }
+        self.table.take(&kept, most, now).map_err(|Full| RevokeError::Full)?;
+        // Until they are read there: somebody else may remove them before the other replicas have.
+        self.table.doubt(&kept);
+        Ok(())
     }
 
     /// Follows the list, for as long as this is polled.
@@ -209,37 +233,55 @@ impl SharedRevocations {
         }
     }
 
-    /// Reads what is new in the list, and adds some of what it lacks.
+    /// Reads what is new in the list and some of what is not, and adds some of what it lacks.
     async fn step(&self, place: &mut Option<Place>) -> Result<Followed, Fault> {
         let began = self.clock.monotonic();
-        self.read(place).await?;
+        let known = self.read(place).await?;
+        if !self.is_known() {
+            if !self.has_settled(known) {
+                return Ok(Followed::Wholly);
+            }
+            if known.of.is_unnamed() {
+                // So that the next one need not wait.
+                list::put_in_order(&self.store, &known.of).await?;
+            }
+        }
         self.progress.confirm(began);
+        let looked = self.look_again(known).await;
         let (most, now) = (self.sharing.max_entries, self.clock.unix_time());
         let unshared = self.table.unshared(ADDED_AT_A_TIME, now);
         if unshared.is_empty() {
-            return Ok(Followed::Wholly);
+            return looked.map(|()| Followed::Wholly);
         }
-        match list::write(&self.store, &unshared, Occasion::Known, most, now).await? {
-            Written::Recorded => self.table.shared(&unshared),
+        let occasion = Occasion::Known { more: unshared.len() >= ADDED_AT_A_TIME };
+        match list::write(&self.store, &unshared, occasion, most, now).await? {
+            Written::Recorded(_) => self.table.shared(&unshared),
             Written::Full => return Err(Fault::Full(most)),
         }
-        Ok(Followed::SoFar)
+        looked.map(|()| Followed::SoFar)
+    }
+
+    /// Whether a process that starts need not wait for what others tell the list: after a loss, they notice it and begin to.
+    fn has_settled(&self, known: &Place) -> bool {
+        let waited = self.progress.first_read.get_or_init(Moment::now).elapsed();
+        let is_older = !known.of.is_unnamed() && self.store.kept_for() >= Some(NOTICED);
+        waited >= TOLD || !known.is_being_told && (is_older || waited >= NOTICED)
     }
 
     /// Reads the list to its end.
-    async fn read(&self, place: &mut Option<Place>) -> Result<(), Fault> {
+    async fn read<'p>(&self, place: &'p mut Option<Place>) -> Result<&'p mut Place, Fault> {
         let (at, most) = (self.store.settings().place(), self.sharing.max_entries);
         let is_worth_going_on =
             |known: &Place| known.at == at && (known.unreadable == 0 || known.began.elapsed() < READ_AGAIN);
         if !place.as_ref().is_some_and(is_worth_going_on) {
             *place = None;
         }
-        let mut unreadable = 0_usize;
-        // As many pages as the list may have, one that is not full, and one of another list.
-        for _ in 0..=most.div_ceil(list::PAGE).saturating_add(1) {
-            let after = place.as_ref().map_or(0, |known| known.number);
-            let page = list::read(&self.store, after).await?;
-            if let Some(known) = place.take_if(|known| known.of != page.of) {
+        let (mut unreadable, mut whole, mut is_put_in_order) = (0_usize, false, false);
+        // As many pages as the list may have, one that is not full, one of another list, and one of a list in disorder.
+        for _ in 0..=most.div_ceil(list::PAGE.saturating_sub(1)).saturating_add(2) {
+            let from = place.as_ref().map_or(Start::Beginning, |known| Start::After(known.number));
+            let page = list::read(&self.store, from).await?;
+            if let Some(known) = place.take_if(|known| !follows(known, &page)) {
                 // What comes after a number of another list says nothing of this one.
                 if known.number > 0 {
                     let store = &**self.store_name();
@@ -247,28 +289,76 @@ impl SharedRevocations {
                 }
                 continue;
             }
+            if page.is_disordered && !is_put_in_order {
+                list::put_in_order(&self.store, &page.of).await?;
+                is_put_in_order = true;
+                *place = None;
+                continue;
+            }
             let known = place.get_or_insert_with(|| {
                 self.table.share_all();
-                Place { at, of: page.of, number: 0, unreadable: 0, began: Moment::now() }
+                whole = true;
+                let (again, is_being_told) = (Start::Beginning, page.is_being_told);
+                Place { at, of: page.of.clone(), number: 0, unreadable: 0, began: Moment::now(), again, is_being_told }
             });
             let now = self.clock.unix_time();
-            let in_effect: Vec<Kept> = page.kept.into_iter().map(|kept| bounded(kept, now)).collect();
-            let in_effect: Vec<Kept> = in_effect.into_iter().filter(|kept| kept.until > now).collect();
-            self.table.take(&in_effect, most, now).map_err(|Full| Fault::TooMany(most))?;
+            let kept: Vec<Kept> = page.kept.into_iter().map(|kept| bounded(kept, now)).collect();
+            self.table.take(&kept, most, now).map_err(|Full| Fault::TooMany(most))?;
+            if page.is_disordered {
+                *place = None;
+                return Err(Fault::Disordered);
+            }
             unreadable = unreadable.saturating_add(page.unreadable);
             known.unreadable = known.unreadable.max(unreadable);
-            let goes_on = page.is_full && page.last > known.number;
-            known.number = page.last;
-            if !goes_on {
-                return match known.unreadable {
-                    0 if page.is_full => Err(NoAnswer::Nonsense.into()),
-                    0 => Ok(()),
-                    count => Err(Fault::Unreadable(count)),
-                };
+            known.is_being_told = page.is_being_told;
+            if page.is_full {
+                if let Start::After(last) = page.last {
+                    known.number = last;
+                }
+                continue;
             }
+            // The last changes of a list that is read as a whole may be over, and have left it.
+            if !whole && page.last != Start::After(page.number) {
+                *place = None;
+                continue;
+            }
+            known.number = page.number;
+            return match (known.unreadable, place) {
+                (0, Some(known)) => Ok(known),
+                (count, _) => Err(Fault::Unreadable(count)),
+            };
         }
         Err(Fault::TooMany(most))
     }
+
+    /// Reads the next part of what is known of the list again.
+    async fn look_again(&self, known: &mut Place) -> Result<(), Fault> {
+        let page = list::read(&self.store, known.again).await?;
+        if page.of != known.of {
+            // The next step sees that too.
+            return Ok(());
+        }
+        if page.is_disordered {
+            list::put_in_order(&self.store, &page.of).await?;
+            return Err(Fault::Disordered);
+        }
+        let (most, now) = (self.sharing.max_entries, self.clock.unix_time());
+        let more = self.table.seen(page.kept.into_iter().map(|kept| bounded(kept, now)).collect());
+        self.table.take(&more, most, now).map_err(|Full| Fault::TooMany(most))?;
+        known.unreadable = page.unreadable;
+        known.again = if page.is_full { page.last } else { Start::Beginning };
+        let changed = if page.is_full { 0 } else { self.table.end_round(now) };
+        match (page.unreadable, changed) {
+            (0, 0) => Ok(()),
+            (0, changed) => Err(Fault::Changed(changed)),
+            (count, _) => Err(Fault::Unreadable(count)),
+        }
+    }
+}
+
+/// Whether a page goes on where a list is known up to.
+fn follows(known: &Place, page: &Page) -> bool {
+    known.of == page.of && known.number <= page.number
 }
 
 impl Progress {
@@ -300,7 +390,11 @@ const FIRST: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(200);
 /// How often a list with entries that cannot be read is read as a whole, since they may be gone.
 const READ_AGAIN: Duration = Duration::from_secs(2);
-/// How many entries are added to the list in one step.
-const ADDED_AT_A_TIME: usize = 100;
+/// How many entries are added to the list in one step: as many as keep the server busy for some milliseconds.
+const ADDED_AT_A_TIME: usize = 1000;
+/// Within which time every replica has noticed that the list is lost, and begun to tell it what it knows.
+const NOTICED: Duration = Duration::from_secs(3);
+/// How long is waited for those who tell it, at most.
+const TOLD: Duration = Duration::from_secs(30);
 /// A year, in which a token expires that is revoked with its `exp`, and more than the clocks of replicas differ by.
 const LONGEST: u64 = 367 * 24 * 60 * 60;

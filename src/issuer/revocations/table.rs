@@ -43,6 +43,8 @@ struct Entries {
     all: HashMap<SubjectDigest, Entry>,
     /// Those that other replicas may lack; `None` while there are none that share them.
     unshared: Option<HashSet<SubjectDigest>>,
+    /// How often the list of the replicas has been read again.
+    round: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,15 +54,33 @@ struct Entry {
     issued_until: UnixTime,
     /// The end of its effect; it is removed only when room is needed.
     until: UnixTime,
+    /// In which round the list was last known to have it.
+    seen: u32,
 }
 
 impl Kept {
-    /// The revocation, kept for at least `keep` if it is not known when the last of its tokens expires.
+    /// The revocation, kept for at least `keep` if it is not known when the last of its tokens expires, and long enough in any
+    /// case that every replica hears of it.
     pub(crate) fn of(revocation: &Revocation, keep: Duration, now: UnixTime) -> Self {
         let Revocation { issued_until, expires_at, .. } = *revocation;
-        // From when the last of its tokens may have been issued, by the clock that writes their `exp` too.
-        let until = expires_at.unwrap_or_else(|| now.max(issued_until).plus(keep.as_secs()));
+        let until = match expires_at {
+            // What somebody revokes may be good longer than he knows.
+            Some(expires_at) => expires_at.max(now.plus(SHORTEST)),
+            // From when the last of its tokens may have been issued, by the clock that writes their `exp` too.
+            None => now.max(issued_until).plus(keep.as_secs()),
+        };
         Self { digest: revocation.digest(), issued_until, until }
+    }
+
+    /// Whether whoever knows this knows the other too.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.issued_until >= other.issued_until && self.until >= other.until
+    }
+}
+
+impl Entry {
+    fn is_covered_by(&self, kept: &Kept) -> bool {
+        self.issued_until <= kept.issued_until && self.until <= kept.until
     }
 }
 
@@ -84,13 +104,24 @@ impl Revocations {
     }
 
     /// Takes all of them or, if there would be more than `max_entries`, none. To an entry that is already there, each adds what
-    /// it covers beyond that.
+    /// it covers beyond that. What is over adds nothing, but whoever says it may know less than this table.
     pub(crate) fn take(&self, kept: &[Kept], max_entries: usize, now: UnixTime) -> Result<(), Full> {
         if kept.is_empty() {
             return Ok(());
         }
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let Entries { all, unshared } = &mut *entries;
+        let Entries { all, unshared, round } = &mut *entries;
+        let (kept, over): (Vec<Kept>, Vec<Kept>) = kept.iter().copied().partition(|kept| kept.until > now);
+        for Kept { digest, .. } in over {
+            if let Some(unshared) = unshared
+                && all.get(&digest).is_some_and(|entry| entry.until > now)
+            {
+                unshared.insert(digest);
+            }
+        }
+        if kept.is_empty() {
+            return Ok(());
+        }
         let fits = |all: &HashMap<SubjectDigest, Entry>| {
             let new = kept.iter().filter(|kept| !all.contains_key(&kept.digest)).count();
             all.len().saturating_add(new) <= max_entries
@@ -102,18 +133,18 @@ impl Revocations {
             }
         }
         let generation = self.generation.load(Ordering::Acquire).saturating_add(1);
-        for Kept { digest, issued_until, until } in kept {
-            let (issued_until, until) = (*issued_until, *until);
-            let entry = all.entry(*digest).or_insert(Entry { generation, issued_until, until });
-            let whole = entry.issued_until <= issued_until && entry.until <= until;
+        for kept in kept {
+            let Kept { digest, issued_until, until } = kept;
+            let entry = all.entry(digest).or_insert(Entry { generation, issued_until, until, seen: *round });
+            let whole = entry.is_covered_by(&kept);
             let issued_until = entry.issued_until.max(issued_until);
-            *entry = Entry { generation, issued_until, until: entry.until.max(until) };
+            *entry = Entry { generation, issued_until, until: entry.until.max(until), seen: *round };
             if let Some(unshared) = unshared {
                 // Whoever says it knows so much, and no more.
                 if whole {
-                    unshared.remove(digest);
+                    unshared.remove(&digest);
                 } else {
-                    unshared.insert(*digest);
+                    unshared.insert(digest);
                 }
             }
         }
@@ -125,8 +156,46 @@ impl Revocations {
     /// Notes that other replicas may lack all of them, until they turn out to know one.
     pub(crate) fn share_all(&self) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let Entries { all, unshared } = &mut *entries;
+        let Entries { all, unshared, .. } = &mut *entries;
         *unshared = Some(all.keys().copied().collect());
+    }
+
+    /// Notes that other replicas may lack these, which were just told.
+    pub(crate) fn doubt(&self, kept: &[Kept]) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unshared) = &mut entries.unshared {
+            unshared.extend(kept.iter().map(|kept| kept.digest));
+        }
+    }
+
+    /// Notes in this round that the list has these, and returns those that say more than this table knows.
+    pub(crate) fn seen(&self, kept: Vec<Kept>) -> Vec<Kept> {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Entries { all, unshared, round } = &mut *entries;
+        let says_more = |kept: &Kept| {
+            let Some(entry) = all.get_mut(&kept.digest) else { return true };
+            if entry.is_covered_by(kept) {
+                entry.seen = *round;
+                if let Some(unshared) = unshared {
+                    unshared.remove(&kept.digest);
+                }
+            }
+            entry.issued_until < kept.issued_until || entry.until < kept.until
+        };
+        kept.into_iter().filter(says_more).collect()
+    }
+
+    /// Ends a round in which all of the list was seen, and begins another one. Returns how many it should have had and did not:
+    /// other replicas may lack them.
+    pub(crate) fn end_round(&self, now: UnixTime) -> usize {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let Entries { all, unshared, round } = &mut *entries;
+        let Some(unshared) = unshared else { return 0 };
+        let missed = all.iter().filter(|(_, entry)| entry.seen != *round && entry.until > now);
+        // What is known to be lacking is told in any case.
+        let count = missed.filter(|(digest, _)| unshared.insert(**digest)).count();
+        *round = round.wrapping_add(1);
+        count
     }
 
     /// Some that other replicas may lack and that are in effect, at most so many.
@@ -136,7 +205,7 @@ impl Revocations {
             return some;
         }
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let Entries { all, unshared } = &mut *entries;
+        let Entries { all, unshared, .. } = &mut *entries;
         let Some(unshared) = unshared else { return some };
         let mut over = Vec::new();
         for digest in unshared.iter() {
@@ -159,11 +228,14 @@ impl Revocations {
     /// Notes that other replicas know so much now.
     pub(crate) fn shared(&self, kept: &[Kept]) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let Entries { all, unshared: Some(unshared) } = &mut *entries else { return };
-        for Kept { digest, issued_until, until } in kept {
-            if all.get(digest).is_none_or(|entry| entry.issued_until <= *issued_until && entry.until <= *until) {
-                unshared.remove(digest);
+        let Entries { all, unshared: Some(unshared), round } = &mut *entries else { return };
+        for kept in kept {
+            match all.get_mut(&kept.digest) {
+                Some(entry) if !entry.is_covered_by(kept) => continue,
+                Some(entry) => entry.seen = *round,
+                None => {}
             }
+            unshared.remove(&kept.digest);
         }
         if unshared.is_empty() {
             unshared.shrink_to_fit();
@@ -193,7 +265,7 @@ impl Revocations {
         drop(entries);
         if let Some(end) = token.expires_at().filter(|end| *end > until) {
             let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-            let Entries { all, unshared } = &mut *entries;
+            let Entries { all, unshared, .. } = &mut *entries;
             if let Some(entry) = all.get_mut(&digest) {
                 entry.until = entry.until.max(end);
                 if let Some(unshared) = unshared {
@@ -210,6 +282,9 @@ impl Revocations {
         entries.all.values().filter(|entry| entry.until > now).count()
     }
 }
+
+/// For how many seconds a revocation is kept at least: the clock of a replica may be ten seconds off, and it has to hear of it.
+const SHORTEST: u64 = 20;
 
 #[cfg(test)]
 mod tests {
@@ -252,19 +327,19 @@ mod tests {
             table.record(&revocations, KEEP, 3, now)
         };
         assert_eq!(record(&["a"], None, NOW), Ok(()));
-        assert_eq!(record(&["b"], Some(NOW.plus(10)), NOW), Ok(()));
+        assert_eq!(record(&["b"], Some(NOW.plus(30)), NOW), Ok(()));
         assert_eq!((table.generation(), table.entries(NOW)), (2, 2));
         // All of them or none.
         assert_eq!(record(&["c", "d"], None, NOW), Err(Full));
         assert_eq!((table.generation(), table.entries(NOW)), (2, 2));
         assert_eq!(record(&["c"], None, NOW), Ok(())); // control
-        assert_eq!(record(&["d"], None, NOW.plus(9)), Err(Full));
+        assert_eq!(record(&["d"], None, NOW.plus(29)), Err(Full));
         // An entry that is already there needs no room.
-        assert_eq!(record(&["a"], None, NOW.plus(9)), Ok(()));
-        assert_eq!(record(&["d"], None, NOW.plus(10)), Ok(()));
-        assert_eq!((table.generation(), table.entries(NOW.plus(10))), (5, 3));
-        assert_eq!(table.entries(NOW.plus(109)), 1);
-        assert_eq!(table.entries(NOW.plus(110)), 0);
+        assert_eq!(record(&["a"], None, NOW.plus(29)), Ok(()));
+        assert_eq!(record(&["d"], None, NOW.plus(30)), Ok(()));
+        assert_eq!((table.generation(), table.entries(NOW.plus(30))), (5, 3));
+        assert_eq!(table.entries(NOW.plus(129)), 1);
+        assert_eq!(table.entries(NOW.plus(130)), 0);
     }
 
     #[test]
@@ -311,6 +386,69 @@ mod tests {
         assert_eq!(unshared(9), []);
         assert_eq!(table.take(&[kept("a", 0, 5)], 9, NOW), Ok(()));
         assert_eq!(unshared(9), [a], "they know less than they did");
+    }
+
+    #[test]
+    fn what_the_list_lacks_at_the_end_of_a_round_is_told_again() {
+        let table = Revocations::default();
+        let kept =
+            |name: &str, until| Kept { digest: jti(name, None).digest(), issued_until: NOW, until: NOW.plus(until) };
+        let (a, b) = (kept("a", 10), kept("b", 20));
+        let unshared = || table.unshared(9, NOW);
+        assert_eq!(table.take(&[a, b], 9, NOW), Ok(()));
+        assert_eq!((table.end_round(NOW), table.end_round(NOW)), (0, 0), "nobody shares them");
+        table.share_all();
+        table.shared(&[a, b]);
+        assert_eq!((table.end_round(NOW), unshared()), (0, vec![]), "they were told in this round");
+        let generation = table.generation();
+        assert_eq!(table.seen(vec![a, b]), []);
+        assert_eq!((table.end_round(NOW), unshared()), (0, vec![]), "control: the list has them");
+        assert_eq!(table.generation(), generation, "no token is checked again for it");
+        assert_eq!(table.seen(vec![a]), []);
+        assert_eq!((table.end_round(NOW), unshared()), (1, vec![b]));
+        assert_eq!(table.seen(vec![a]), []);
+        assert_eq!((table.end_round(NOW), unshared()), (0, vec![b]), "it is known to be lacking");
+        // Less than is known is not enough, and more is taken.
+        table.shared(&[b]);
+        assert_eq!(
+            (table.seen(vec![a, kept("b", 19)]), table.end_round(NOW)),
+            (vec![], 0),
+            "it was told in this round"
+        );
+        assert_eq!((table.seen(vec![a, kept("b", 19)]), table.end_round(NOW), unshared()), (vec![], 1, vec![b]));
+        let (more, new) = (kept("b", 21), kept("c", 30));
+        assert_eq!(table.seen(vec![a, more, new]), [more, new]);
+        assert_eq!((table.take(&[more, new], 9, NOW), table.end_round(NOW)), (Ok(()), 0));
+        // What is over may leave the list.
+        assert_eq!(table.seen(vec![a, new]), []);
+        assert_eq!(table.end_round(NOW.plus(21)), 0);
+    }
+
+    #[test]
+    fn a_list_that_says_that_something_is_over_which_is_not_lacks_it() {
+        let table = Revocations::default();
+        let digest = jti("a", None).digest();
+        let kept = |until: u64| Kept { digest, issued_until: NOW, until: UnixTime(until) };
+        let known = kept(NOW.0 + 10);
+        assert_eq!(table.take(&[known], 9, NOW), Ok(()));
+        table.share_all();
+        table.shared(&[known]);
+        assert_eq!(table.take(&[known], 9, NOW), Ok(()));
+        assert_eq!(table.unshared(9, NOW), [], "control");
+        let generation = table.generation();
+        assert_eq!(table.take(&[kept(0)], 9, NOW), Ok(()));
+        assert_eq!((table.unshared(9, NOW), table.generation()), (vec![known], generation));
+        assert_eq!(table.take(&[Kept { digest: jti("b", None).digest(), ..kept(0) }], 9, NOW), Ok(()));
+        assert_eq!(table.entries(NOW), 1, "another that is over is none");
+    }
+
+    #[test]
+    fn fapi2_rs_05_a_revocation_whose_end_has_passed_is_kept_until_all_replicas_have_heard_of_it() {
+        let until = |exp| Kept::of(&jti("a", Some(exp)), KEEP, NOW).until;
+        assert_eq!(until(NOW.plus(21)), NOW.plus(21), "control");
+        for exp in [UnixTime(0), UnixTime(NOW.0 - 1), NOW, NOW.plus(19)] {
+            assert_eq!(until(exp), NOW.plus(20), "{exp:?}");
+        }
     }
 
     #[test]

@@ -1,34 +1,61 @@
--- Removes some entries that are over, and adds others unless there would be too many. Returns 1, or 0 if there is no room.
+-- Removes some entries that are over, and adds others unless there would be too many. Returns the last number of the list, or -1 if
+-- there is no room. What somebody else wrote hides no change: numbers go on from the highest there is, a list whose numbers
+-- are in disorder is numbered anew and gets another name, and times that are none count as nothing.
 -- The last command is the one that makes the change known.
-local version, list, order, ends = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local room, now, revoked = tonumber(ARGV[1]), ARGV[2], ARGV[3] == '1'
+local version, list, order, ends, telling = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local room, now, revoked, more, disordered = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4] == '1', ARGV[5]
+-- Up to here, and far beyond, each number has one more.
+local countable = 2 ^ 52
+local function times(text)
+  local issued, last = string.match(text or '', '^(%d+) (%d+)$')
+  issued, last = tonumber(issued or 0), tonumber(last or 0)
+  if issued < countable and last < countable then return issued, last end
+  return 0, 0
+end
 local name, number = string.match(redis.call('GET', version) or '', '^(%S+) (%d+)$')
-if not name then
-  local time, last = redis.call('TIME'), redis.call('ZREVRANGE', order, 0, 0, 'WITHSCORES')
-  name, number = time[1] .. '.' .. time[2], last[2] or 0
-end
-number = tonumber(number)
-local over = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 200)
-if #over > 0 then
-  redis.call('HDEL', list, unpack(over))
-  redis.call('ZREM', order, unpack(over))
-  redis.call('ZREM', ends, unpack(over))
-end
-local new = 0
-for i = 4, #ARGV, 3 do new = new + 1 - redis.call('HEXISTS', list, ARGV[i]) end
-if new > 0 and redis.call('HLEN', list) + new > room then return 0 end
-for i = 4, #ARGV, 3 do
-  local known = redis.call('HGET', list, ARGV[i]) or ''
-  local issued, last = string.match(known, '^(%d+) (%d+)$')
-  issued = math.max(tonumber(issued or 0), tonumber(ARGV[i + 1]))
-  last = math.max(tonumber(last or 0), tonumber(ARGV[i + 2]))
-  local times = string.format('%.0f %.0f', issued, last)
-  if revoked or times ~= known then
+local highest = redis.call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2]
+number = math.max(tonumber(number or 0), math.ceil(tonumber(highest or 0) or math.huge))
+if number >= countable or name == disordered then
+  name, number = nil, 0
+  for _, digest in ipairs(redis.call('ZRANGEBYSCORE', order, '-inf', '+inf')) do
     number = number + 1
-    redis.call('HSET', list, ARGV[i], times)
-    redis.call('ZADD', order, number, ARGV[i])
-    redis.call('ZADD', ends, last, ARGV[i])
+    redis.call('ZADD', order, number, digest)
   end
 end
+if not name or more then redis.call('SET', telling, '1', 'PX', 2000) end
+if not name then
+  local time = redis.call('TIME')
+  name = time[1] .. '.' .. time[2]
+end
+local over = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 200)
+local known = #over > 0 and redis.call('HMGET', list, unpack(over)) or {}
+for i, digest in ipairs(over) do
+  local _, last = times(known[i])
+  if last > now then
+    redis.call('ZADD', ends, last, digest)
+  else
+    redis.call('HDEL', list, digest)
+    redis.call('ZREM', order, digest)
+    redis.call('ZREM', ends, digest)
+  end
+end
+local new = 0
+for i = 6, #ARGV, 3 do new = new + 1 - redis.call('HEXISTS', list, ARGV[i]) end
+if new > 0 and redis.call('HLEN', list) + new > room then return -1 end
+for i = 6, #ARGV, 3 do
+  local before = redis.call('HGET', list, ARGV[i])
+  local issued, last = times(before)
+  issued, last = math.max(issued, tonumber(ARGV[i + 1])), math.max(last, tonumber(ARGV[i + 2]))
+  local after = string.format('%.0f %.0f', issued, last)
+  if revoked or after ~= before then
+    number = number + 1
+    redis.call('HSET', list, ARGV[i], after)
+    redis.call('ZADD', order, number, ARGV[i])
+  else
+    -- Somebody else may have removed it from there.
+    number = number + redis.call('ZADD', order, 'NX', number + 1, ARGV[i])
+  end
+  redis.call('ZADD', ends, last, ARGV[i])
+end
 redis.call('SET', version, name .. ' ' .. string.format('%.0f', number))
-return 1
+return number

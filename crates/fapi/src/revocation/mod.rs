@@ -232,7 +232,7 @@ impl Revocation {
         };
         let expires_at =
             numeric_date(&members, "exp", f64::ceil).map_err(|_| malformed("exp", "a number of seconds"))?;
-        if expires_at.is_some_and(|at| at > now.plus(LONGEST)) {
+        if expires_at.is_some_and(|at| at > now.plus(LONGEST) || now > at.plus(LONGEST)) {
             return Err(malformed("exp", "a time within a year, in seconds"));
         }
         Ok(Self { issuer, subject, issued_until: reach.latest(now), expires_at })
@@ -301,7 +301,7 @@ fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Opt
 /// By how many seconds the clocks of two replicas may differ.
 const REPLICA_SKEW: u64 = 10;
 const SUBJECTS: [&str; 6] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid"];
-/// The latest accepted `exp`, in seconds from now; a later one is probably not in seconds.
+/// The accepted `exp`, in seconds from now in both directions; one that is further away is probably no time in seconds.
 const LONGEST: u64 = 366 * 24 * 60 * 60;
 
 #[cfg(test)]
@@ -379,12 +379,19 @@ mod tests {
     }
 
     #[test]
-    fn int_16_a_token_expires_within_366_days() {
+    fn int_16_a_token_expires_or_has_expired_within_366_days() {
         let expires_at = |exp: u64| read(&json!({ "jti": "a", "exp": exp }).to_string()).map(|read| read.expires_at);
         let latest = NOW.plus(31_622_400);
         assert_eq!(expires_at(latest.0), Ok(Some(latest))); // control
         let (member, expected) = ("exp", "a time within a year, in seconds");
-        assert_eq!(expires_at(latest.0 + 1), Err(RequestError::MemberMalformed { member, expected }));
+        let malformed = Err(RequestError::MemberMalformed { member, expected });
+        assert_eq!(expires_at(latest.0 + 1), malformed);
+        // What has expired may have done so while the request was under way.
+        let earliest = UnixTime(NOW.0 - 31_622_400);
+        assert_eq!(expires_at(earliest.0), Ok(Some(earliest))); // control
+        for exp in [earliest.0 - 1, 1, 0] {
+            assert_eq!(expires_at(exp), malformed, "{exp}");
+        }
     }
 
     #[test]
