@@ -15,7 +15,6 @@ use crate::config::error::KeyPath;
 use crate::config::file::{self, File, StoreMode};
 use crate::config::scalar::FilePath;
 use crate::issuer::revocations::Sharing;
-use crate::resource::Kind;
 use crate::store::settings::{Address, Credentials, Holds, Password, Sentinels, Servers, Settings, TlsSettings};
 use crate::tls_client::{Identity, TrustAnchors};
 use crate::upstream::ServerAddress;
