@@ -20,12 +20,11 @@ impl Holds {
             Self::Rates => &[("eval", &[]), ("evalsha", &[])],
             Self::Revocations => &[
                 ("eval", &[]),
-                ("hget", &["x"]),
+                ("getrange", &["0", "0"]),
                 // A field without its value, which is looked at only after the rights.
                 ("hset", &["x", "x", "x"]),
                 ("hdel", &["x"]),
                 ("hlen", &[]),
-                ("hexists", &["x"]),
                 ("hmget", &["x"]),
                 ("zadd", &["XX", "0", "x"]),
                 ("zrem", &["x"]),

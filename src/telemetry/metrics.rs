@@ -525,7 +525,7 @@ mod tests {
     fn what_was_refused_is_counted_over_all_routes_and_listeners() {
         let metrics = Metrics::new().unwrap();
         let routes = metrics.routes(&["a".into(), "b".into()]);
-        let exchange = |route: &str, decision, code| routes[route].exchange((decision, code), &Ending::default());
+        let exchange = |route: &str, decision, code| routes[route].exchange((decision, code), &Ending::default(), None);
         exchange("a", "permit", "ok");
         exchange("a", "permit", "client_gone");
         exchange("a", "reject", "token_expired");

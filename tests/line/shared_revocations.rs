@@ -646,6 +646,7 @@ async fn int_16_whatever_a_stranger_does_to_the_numbers_a_revocation_is_heard_of
         ("the last number is too large", version("99999999999999999999")),
         ("the last number is nearly too large", version("18446744073709551614")),
         ("the last number is none", "call('SET', version, '\\255\\254 x')".into()),
+        ("the last number is long", "call('SET', version, string.rep('x', 1000000) .. ' 5')".into()),
         ("there is no last number", "call('DEL', version)".into()),
         ("two have one number", "call('ZADD', order, call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2], first)".into()),
     ] {

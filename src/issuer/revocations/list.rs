@@ -129,10 +129,10 @@ pub(super) async fn write(
 }
 
 fn written(answer: &Value) -> Option<Written> {
-    match answer {
-        Value::Int(-1) => Some(Written::Full),
-        Value::Int(number) => Some(Written::Recorded(u64::try_from(*number).ok()?)),
-        _ => None,
+    let Value::Int(number) = answer else { return None };
+    match number {
+        -1 => Some(Written::Full),
+        _ => Some(Written::Recorded(u64::try_from(*number).ok()?)),
     }
 }
 

@@ -11,7 +11,7 @@ for i, digest in ipairs(digests) do
   entries[3 * i - 1] = string.sub(times[i] or '', 1, 48)
   entries[3 * i] = found[2 * i]
 end
-local name, number = string.match(redis.call('GET', version) or '', '^(%S+) (%d+)$')
+local name, number = string.match(redis.call('GETRANGE', version, 0, 99), '^(%S+) (%d+)$')
 return {
   string.sub(redis.call('GET', began) or '', 1, 64), string.sub(name or '', 1, 64), string.sub(number or '', 1, 20),
   redis.call('GET', telling) and 1 or 0, entries

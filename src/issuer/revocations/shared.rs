@@ -391,7 +391,7 @@ const BETWEEN: Duration = Duration::from_millis(200);
 /// How often a list with entries that cannot be read is read as a whole, since they may be gone.
 const READ_AGAIN: Duration = Duration::from_secs(2);
 /// How many entries are added to the list in one step: as many as keep the server busy for some milliseconds.
-const ADDED_AT_A_TIME: usize = 1000;
+const ADDED_AT_A_TIME: usize = 500;
 /// Within which time every replica has noticed that the list is lost, and begun to tell it what it knows.
 const NOTICED: Duration = Duration::from_secs(3);
 /// How long is waited for those who tell it, at most.

@@ -12,7 +12,7 @@ local function times(text)
   if issued < countable and last < countable then return issued, last end
   return 0, 0
 end
-local name, number = string.match(redis.call('GET', version) or '', '^(%S+) (%d+)$')
+local name, number = string.match(redis.call('GETRANGE', version, 0, 99), '^(%S+) (%d+)$')
 local highest = redis.call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2]
 number = math.max(tonumber(number or 0), math.ceil(tonumber(highest or 0) or math.huge))
 if number >= countable or name == disordered then
@@ -39,23 +39,30 @@ for i, digest in ipairs(over) do
     redis.call('ZREM', ends, digest)
   end
 end
-local new = 0
-for i = 6, #ARGV, 3 do new = new + 1 - redis.call('HEXISTS', list, ARGV[i]) end
+local digests = {}
+for i = 6, #ARGV, 3 do digests[#digests + 1] = ARGV[i] end
+local before, new = #digests > 0 and redis.call('HMGET', list, unpack(digests)) or {}, 0
+for i = 1, #digests do if not before[i] then new = new + 1 end end
 if new > 0 and redis.call('HLEN', list) + new > room then return -1 end
-for i = 6, #ARGV, 3 do
-  local before = redis.call('HGET', list, ARGV[i])
-  local issued, last = times(before)
-  issued, last = math.max(issued, tonumber(ARGV[i + 1])), math.max(last, tonumber(ARGV[i + 2]))
+local entries, numbers, lasts = {}, {}, {}
+for i, digest in ipairs(digests) do
+  local issued, last = times(before[i])
+  issued, last = math.max(issued, tonumber(ARGV[3 * i + 4])), math.max(last, tonumber(ARGV[3 * i + 5]))
   local after = string.format('%.0f %.0f', issued, last)
-  if revoked or after ~= before then
+  if revoked or after ~= before[i] then
     number = number + 1
-    redis.call('HSET', list, ARGV[i], after)
-    redis.call('ZADD', order, number, ARGV[i])
+    entries[#entries + 1], entries[#entries + 2] = digest, after
+    numbers[#numbers + 1], numbers[#numbers + 2] = number, digest
   else
     -- Somebody else may have removed it from there.
-    number = number + redis.call('ZADD', order, 'NX', number + 1, ARGV[i])
+    number = number + redis.call('ZADD', order, 'NX', number + 1, digest)
   end
-  redis.call('ZADD', ends, last, ARGV[i])
+  lasts[#lasts + 1], lasts[#lasts + 2] = last, digest
 end
+if #entries > 0 then
+  redis.call('HSET', list, unpack(entries))
+  redis.call('ZADD', order, unpack(numbers))
+end
+if #lasts > 0 then redis.call('ZADD', ends, unpack(lasts)) end
 redis.call('SET', version, name .. ' ' .. string.format('%.0f', number))
 return number

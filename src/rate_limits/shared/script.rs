@@ -73,7 +73,8 @@ mod tests {
     use crate::rate_limits::table::Pace;
 
     fn used(requests: i64) -> Use {
-        Use { name: [7; 16], pace: Pace { interval: 333_333_333, burst: 1_000_000_000, most: 5_000_000_000 }, requests }
+        let pace = Pace { interval: 333_333_333, burst: 1_000_000_000, most: 5_000_000_000 };
+        Use { name: [7; 16], pace, time: requests * 333_333_333 }
     }
 
     #[test]
