@@ -467,6 +467,8 @@ async fn int_16_after_max_age_without_the_store_no_token_passes() {
     let lenient = replica(&world, redis.port()).await;
     let (token, gone) = (world.sign(&world.token()), named(&world, "revoked"));
     world.gateway.revoke(&json!({ "jti": gone.claims()["jti"] })).await;
+    let read = "fapi_gateway_resource_last_success_timestamp_seconds{kind=\"revocations\",name=\"shared\"}";
+    says(&world.gateway, "/metrics", &format!("{read} {}\n", world.clock.now())).await;
     redis.kill();
     for gateway in [&world.gateway, &lenient] {
         is(gateway, "failing").await;

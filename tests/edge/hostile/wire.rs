@@ -120,7 +120,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     self.received.drain(..place + text.len());
                     return;
                 }
-                assert!(matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)), "the connection is open");
+                let read = self.stream.read_buf(&mut self.received).await;
+                let received = String::from_utf8_lossy(&self.received);
+                assert!(matches!(read, Ok(1..)), "the connection ends without {text:?}: {received}");
             }
         };
         timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("{text:?} in time"));

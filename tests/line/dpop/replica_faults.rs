@@ -227,8 +227,8 @@ impl Payer {
         let replicas = Replicas::with(|scene| shared(compared(scene), &at(redis.port()), "")).await;
         let details = json!([{ "type": "payment", "iban": "DE02" }]);
         let world = &replicas.world;
-        let token =
-            world.token().bound_to_key(replicas.holder.key.thumbprint()).claim("authorization_details", details);
+        let token = world.issuer.token(world.clock.now()).bound_to_key(replicas.holder.key.thumbprint());
+        let token = token.claim("authorization_details", details);
         let token = world.sign(&token);
         Self { replicas, token }
     }
@@ -296,8 +296,12 @@ async fn a_store_that_loses_everything_while_a_body_is_waited_for_lets_no_used_p
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_that_names_another_store_makes_older_proofs_need_a_nonce() {
     let (redis, another) = (Redis::start(&[]), Redis::start(&[]));
-    // It is older than any proof.
     drop(Replicas::start(&at(another.port()), "").await);
+    // It says that it is older than any proof.
+    let began = another.cli(&["GET", "fapi:began"]);
+    let (run, began) = began.split_once(' ').expect("a run and a second");
+    let earlier = began.parse::<u64>().unwrap() - 1000;
+    assert_eq!(another.cli(&["SET", "fapi:began", &format!("{run} {earlier}")]), "OK");
     let replicas = Replicas::start(&at(redis.port()), "").await;
     let [one, other] = replicas.gateways();
     let proof = replicas.proof().sign(&replicas.holder.key);

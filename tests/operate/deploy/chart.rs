@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_yaml::Value;
 
-use super::kustomize::copy;
-use super::rendered::{
-    Rendered, application_values, chart, chart_in, charted, documents, expect_chart, rendered, standalone_values,
-};
+use super::rendered::{Rendered, application_values, chart, charted, expect_chart, rendered, standalone_values};
 use super::{at, file, list, number, read, strings, text, yaml};
 use crate::support::Folder;
 use crate::support::tools::tool;
@@ -115,7 +112,6 @@ fn values_that_would_not_work_are_refused_with_the_reason() {
             "mode: sidecar\napplication: { name: a, labels: { app: a }, pod: { containers: [{ name: a }] } }",
             "application.pod: without `securityContext.fsGroup` the gateway may not read its private key",
         ),
-        ("monitoring: { dashboard: true }", "monitoring.dashboard: the chart has no files/dashboard.json"),
     ] {
         let (accepted, said) = said(&values(wrong), &base);
         assert!(!accepted && said.contains(reason), "{wrong}: {said}");
@@ -162,25 +158,19 @@ fn ports_and_hosts_follow_gateway_yaml() {
 }
 
 #[test]
-fn monitoring_brings_the_alerts_and_a_dashboard_if_there_is_one() {
-    let folder = Folder::new();
-    let chart = folder.path().join("chart");
-    copy(&file("deploy/helm/fapi-gateway"), &chart);
-    folder.write("chart/files/dashboard.json", "{ \"legendFormat\": \"{{listener}}\" }\n");
+fn monitoring_brings_the_alerts_and_the_dashboard() {
     let mut values = application_values("sidecar");
     values["monitoring"] =
         serde_yaml::from_str("{ podMonitor: true, rules: true, dashboard: true, labels: { release: prometheus } }")
             .expect("YAML");
-    let output = chart_in(&chart, &values, &file("deploy/kubernetes/base/gateway.yaml"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let objects = Rendered { name: "monitored", objects: documents(&output.stdout) };
+    let objects = expect_chart(&values, &file("deploy/kubernetes/base/gateway.yaml"));
+    let objects = Rendered { name: "monitored", objects };
     let rules = objects.named("PrometheusRule", "fapi-gateway");
     assert_eq!(at(rules, "spec"), &yaml("deploy/prometheus/rules.yaml"));
     assert_eq!(text(rules, "metadata/labels/release"), "prometheus");
     assert_eq!(list(objects.named("PodMonitor", "fapi-gateway"), "spec/podMetricsEndpoints").len(), 1);
     let annotations = at(objects.pod(), "metadata/annotations");
     assert!(annotations.get("prometheus.io/scrape").is_none() && annotations.get("prometheus.io/port").is_some());
-    assert!(
-        text(objects.named("ConfigMap", "fapi-gateway-dashboard"), "data/fapi-gateway.json").contains("{{listener}}")
-    );
+    let dashboard = text(objects.named("ConfigMap", "fapi-gateway-dashboard"), "data/fapi-gateway.json");
+    assert_eq!(dashboard.trim_end(), read("deploy/grafana/dashboard.json").trim_end(), "nothing in it is a template");
 }

@@ -78,7 +78,7 @@ pub(super) fn chart(values: &Value, config: &Path) -> Output {
 }
 
 /// The same with the chart in another place.
-pub(super) fn chart_in(folder: &Path, values: &Value, config: &Path) -> Output {
+fn chart_in(folder: &Path, values: &Value, config: &Path) -> Output {
     let given = crate::support::Folder::new();
     let values = given.write("values.yaml", &serde_yaml::to_string(values).expect("YAML"));
     let mut helm = tool("helm");
@@ -93,7 +93,7 @@ pub(super) fn expect_chart(values: &Value, config: &Path) -> Vec<Value> {
     documents(&output.stdout)
 }
 
-pub(super) fn documents(text: &[u8]) -> Vec<Value> {
+fn documents(text: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(text).expect("UTF-8");
     let documents =
         serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).expect("YAML"));
