@@ -92,7 +92,7 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 20] = [
+const PARTS: [&str; 22] = [
     "admin",
     "certificate",
     "clock",
@@ -102,6 +102,7 @@ const PARTS: [&str; 20] = [
     "gateway",
     "generation",
     "issuer",
+    "otlp",
     "proxy",
     "rate_limits",
     "replay",
@@ -111,6 +112,7 @@ const PARTS: [&str; 20] = [
     "sync",
     "telemetry",
     "tls_client",
+    "trace",
     "upstream",
     "workers",
 ];

@@ -181,7 +181,7 @@ async fn a_store_is_complained_of_only_if_it_cannot_be_used() {
     let redis = Redis::start(&[]);
     let stores = |port: u16| {
         format!(
-            "\nstores: {{ shared: {{ servers: [\"redis://127.0.0.1:{port}\"] }} }}\nrevocations: {{ store: shared }}\n"
+            "\nstores: {{ shared: {{ servers: [\"redis://127.0.0.1:{port}\"] }} }}\nrevocations: {{ store: shared }}\ndpop: {{ nonce: always }}\n"
         )
     };
     let warnings = |lines: Vec<String>| -> Vec<String> {

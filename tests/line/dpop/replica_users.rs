@@ -134,7 +134,7 @@ async fn commands_that_the_user_may_not_run_are_named_and_only_those_of_what_is_
         (shares, &["+hdel", "+zrem"][..], Some("its user may not run `hdel`, `zrem`; docs/operate/replicas.md")),
         (shares, &["+hset"], Some("its user may not run `hset`;")),
         (shares, &["+evalsha"], Some("its user may not run `evalsha`;")),
-        (shares, &["+getrange"], None),
+        ("rate_limits: { store: shared }\n", &["+getrange"], None),
         (shares, &[], None),
         ("", &["+hdel", "+evalsha", "+eval"], None),
     ] {
