@@ -85,8 +85,9 @@ impl Gateway {
     /// Takes the last step: uses up the proof, if there is one, and returns the permit.
     ///
     /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
-    /// too old, and what a log that replicas share knew of proofs can be lost. On a route in shadow, a proof that cannot be used up is noted. A proof that was used before, or may
-    /// have been, counts for no rate limit by what its token says: it gives back what it has `taken`.
+    /// too old, and what a log that replicas share knew of proofs can be lost. On a route in shadow, a proof that cannot be used
+    /// up is noted. A proof that was used before, or may have been, counts for no rate limit by what its token says: it gives back
+    /// what it has `taken`.
     ///
     /// # Errors
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),

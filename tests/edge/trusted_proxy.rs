@@ -12,7 +12,7 @@ use sandbox::pki::{self, Authority, Credential, self_signed};
 use serde_json::Value;
 
 use crate::support::client::{Client, Connection};
-use crate::support::{ORIGIN, Scene, World, request};
+use crate::support::{ORIGIN, Scene, World, certificate_of_proxy, request};
 
 const DIALECTS: [&str; 5] =
     ["client_cert", "x_forwarded_client_cert", "nginx_escaped_pem", "aws_alb_verify", "aws_alb_passthrough"];
@@ -43,14 +43,9 @@ async fn world(dialect: &str) -> World {
     World::with(with(&section(dialect, &named(), CHAIN))).await
 }
 
-/// A certificate of the listener's authority with these names.
-fn server_of(authority: &Authority, name: &str) -> Credential {
-    authority.client_with("proxy", |params| params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())])
-}
-
 /// A client that presents the proxy's own certificate.
 fn proxy(world: &World) -> Client {
-    world.anonymous().certificate(&server_of(&world.authority, PROXY))
+    world.anonymous().certificate(&certificate_of_proxy(&world.authority, PROXY))
 }
 
 fn pem(certificates: &[CertificateDer<'_>]) -> String {
@@ -173,14 +168,14 @@ async fn mtls_14_a_token_is_bound_to_the_certificate_that_a_trusted_proxy_hands_
 #[tokio::test(flavor = "multi_thread")]
 async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
     let world = world("client_cert").await;
-    let own = server_of(&world.authority, PROXY);
+    let own = certificate_of_proxy(&world.authority, PROXY);
     let proxy = world.anonymous().certificate(&own);
     assert_eq!(code(&world, &proxy, bound_to(&world, &own)).await, "certificate_missing");
     let of_another = and(bound_to(&world, &own), line("client_cert", &world.c1));
     assert_eq!(code(&world, &proxy, of_another).await, "certificate_mismatch");
     let handed_on = and(bound_to(&world, &own), line("client_cert", &own));
     assert_eq!(code(&world, &proxy, handed_on).await, "certificate_missing", "not even if it says it is a client's");
-    let stranger = server_of(&world.authority, "other.bank.internal");
+    let stranger = certificate_of_proxy(&world.authority, "other.bank.internal");
     let client = world.anonymous().certificate(&stranger);
     assert_eq!(code(&world, &client, bound_to(&world, &stranger)).await, "ok", "control: any other peer is a client");
     world.accounts.clear();
@@ -217,7 +212,7 @@ async fn mtls_01_no_token_is_bound_to_the_certificate_of_the_proxy() {
 async fn atk_hd_01_what_anybody_else_sends_is_not_believed_and_does_not_go_up() {
     for dialect in DIALECTS {
         let world = world(dialect).await;
-        let wildcard = server_of(&world.authority, "*.bank.internal");
+        let wildcard = certificate_of_proxy(&world.authority, "*.bank.internal");
         let strangers = [
             (world.anonymous(), "certificate_missing"),
             (world.anonymous().certificate(&world.c2), "certificate_mismatch"),
@@ -422,7 +417,7 @@ async fn mtls_09_by_possession_the_proxy_has_seen_the_key_and_the_token_names_th
 async fn mtls_14_proxies_are_known_by_certificate_by_address_or_by_both() {
     let world = world("client_cert").await;
     let named = proxy(&world);
-    let thumbprint = server_of(&world.authority, PROXY);
+    let thumbprint = certificate_of_proxy(&world.authority, PROXY);
     let other = world.anonymous().certificate(&thumbprint);
     let anybody = world.anonymous();
     let x5t = thumbprint.x5t_s256();
@@ -458,7 +453,7 @@ async fn mtls_14_proxies_are_known_by_certificate_by_address_or_by_both() {
 #[tokio::test(flavor = "multi_thread")]
 async fn net_16_a_proxy_whose_certificate_is_revoked_or_over_is_a_proxy_no_more() {
     let world = world("client_cert").await;
-    let own = server_of(&world.authority, PROXY);
+    let own = certificate_of_proxy(&world.authority, PROXY);
     let end = world.clock.now() + 1000;
     let short = world.authority.client_with("short", |params| {
         params.subject_alt_names = vec![SanType::DnsName(PROXY.try_into().unwrap())];

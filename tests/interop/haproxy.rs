@@ -13,7 +13,7 @@ use sandbox::pki::{Credential, self_signed};
 use crate::support::client::Client;
 use crate::support::source::read;
 use crate::support::tools::tool;
-use crate::support::{Folder, ORIGIN, World, free_ports, request};
+use crate::support::{Folder, ORIGIN, World, certificate_of_proxy, free_ports, request};
 
 /// A HAProxy with its own folder; killed when dropped.
 struct HaProxy {
@@ -80,14 +80,8 @@ fn configuration(port: u16, gateway: SocketAddr) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mtls_14_haproxy_in_front_hands_on_the_certificate_of_its_client() {
-    let hop = "    forwarded_client_certificate: { dialect: client_cert, from: { names: [haproxy.bank.internal] }, trust_anchors: [ca.pem] }";
-    let world = World::with(|scene| {
-        scene.replace("trust_anchors: [ca.pem] }\nadmin", &format!("trust_anchors: [ca.pem] }}\n{hop}\nadmin"))
-    })
-    .await;
-    let proxy = world.authority.client_with("haproxy", |params| {
-        params.subject_alt_names = vec![rcgen::SanType::DnsName("haproxy.bank.internal".try_into().unwrap())];
-    });
+    let world = World::with(|scene| scene.behind("client_cert", "haproxy.bank.internal")).await;
+    let proxy = certificate_of_proxy(&world.authority, "haproxy.bank.internal");
     let haproxy = HaProxy::in_front(&world, &proxy);
     let address = SocketAddr::from(([127, 0, 0, 1], haproxy.port));
     let client = Client::new(address, &world.authority).origin(ORIGIN);

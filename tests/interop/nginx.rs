@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::support::backend::{ANSWER, Backend};
 use crate::support::client::Client;
 use crate::support::tools::tool;
-use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, request};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, World, certificate_of_proxy, request};
 
 /// An nginx with its own folder; killed when dropped.
 struct Nginx {
@@ -386,14 +386,9 @@ async fn grpc_passes_through_nginx_with_its_trailers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mtls_14_nginx_in_front_hands_on_the_certificate_of_its_client() {
-    let hop = "    forwarded_client_certificate: { dialect: nginx_escaped_pem, header: X-SSL-Client-Cert, from: { names: [nginx.bank.internal] }, trust_anchors: [ca.pem] }";
-    let world = World::with(|scene| {
-        scene.replace("trust_anchors: [ca.pem] }\nadmin", &format!("trust_anchors: [ca.pem] }}\n{hop}\nadmin"))
-    })
-    .await;
-    let proxy = world.authority.client_with("nginx", |params| {
-        params.subject_alt_names = vec![rcgen::SanType::DnsName("nginx.bank.internal".try_into().unwrap())];
-    });
+    let world =
+        World::with(|scene| scene.behind("nginx_escaped_pem, header: X-SSL-Client-Cert", "nginx.bank.internal")).await;
+    let proxy = certificate_of_proxy(&world.authority, "nginx.bank.internal");
     let nginx = Nginx::in_front(&world, &proxy);
     let address = SocketAddr::from(([127, 0, 0, 1], nginx.ports[0]));
     let client = Client::new(address, &world.authority).origin(ORIGIN);

@@ -410,13 +410,8 @@ async fn without_tls_nothing_is_taken_from_an_address_that_others_reach() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_only_a_certificate_that_is_trusted_takes_tokens_back() {
     let operators = Authority::new("operators");
-    let world = World::with(|scene| {
-        let scene = scene.file("operators.pem", &operators.pem());
-        let tls = "tls: { certificate: server.pem, private_key: server-key.pem, trust_anchors: [operators.pem] }";
-        // Readiness is checked below, over TLS.
-        taking(scene, "").replace("\"127.0.0.1:0\",", &format!("\"127.0.0.1:0\", {tls},")).never_ready()
-    })
-    .await;
+    // Readiness is checked below, over TLS.
+    let world = World::with(|scene| taking(scene, "").admin_over_tls(&operators)).await;
     let url = |path: &str| format!("https://localhost:{}{path}", world.gateway.admin_address().port());
     let (nobody, operator) = (world.operator(None), world.operator(Some(&operators.client("operator"))));
     let ready = async { while nobody.get(url("/readyz")).send().await.unwrap().status() != 200 {} };

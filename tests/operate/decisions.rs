@@ -5,7 +5,7 @@ use sandbox::pki::Authority;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{DEADLINE, Scene, World, http_client, request};
+use crate::support::{DEADLINE, World, http_client, request};
 
 /// The decisions that a path has, once there are as many as expected.
 async fn decisions(world: &World, path: &str, count: usize) -> Vec<Value> {
@@ -97,14 +97,7 @@ async fn over_a_network_only_a_certificate_that_is_trusted_reads_decisions() {
     assert_eq!(exposed.gateway.admin("/decisions").await.0, 404);
 
     let operators = Authority::new("operators");
-    let secured = |scene: Scene| {
-        let tls = "tls: { certificate: server.pem, private_key: server-key.pem, trust_anchors: [operators.pem] }";
-        let scene = scene.file("operators.pem", &operators.pem());
-        scene
-            .replace("admin: { address: \"127.0.0.1:0\"", &format!("admin: {{ address: \"127.0.0.1:0\", {tls}"))
-            .never_ready()
-    };
-    let world = World::with(secured).await;
+    let world = World::with(|scene| scene.admin_over_tls(&operators)).await;
     let url = format!("https://localhost:{}/decisions", world.gateway.admin_address().port());
     let asked = async |client: reqwest::Client| client.get(&url).send().await.unwrap().status().as_u16();
     assert_eq!(asked(world.operator(None)).await, 403);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::docs::reference::WRITE;
 use crate::support::chromium::Page;
-use crate::support::{DEADLINE, Scene, World, day, http_client, request};
+use crate::support::{DEADLINE, World, day, http_client, request};
 
 /// Where the documentation has the page.
 const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images/page.png");
@@ -102,14 +102,7 @@ async fn over_a_network_the_page_is_for_trusted_certificates_alone() {
     assert!(text.starts_with("the paths are"), "{text}");
 
     let operators = Authority::new("operators");
-    let secured = |scene: Scene| {
-        let tls = "tls: { certificate: server.pem, private_key: server-key.pem, trust_anchors: [operators.pem] }";
-        let scene = scene.file("operators.pem", &operators.pem());
-        scene
-            .replace("admin: { address: \"127.0.0.1:0\"", &format!("admin: {{ address: \"127.0.0.1:0\", {tls}"))
-            .never_ready()
-    };
-    let world = World::with(secured).await;
+    let world = World::with(|scene| scene.admin_over_tls(&operators)).await;
     let url = format!("https://localhost:{}/", world.gateway.admin_address().port());
     let asked = async |client: reqwest::Client| {
         let response = client.get(&url).header("accept", "text/html").send().await.unwrap();

@@ -34,6 +34,7 @@ use fapi_gateway::config::Config;
 use fapi_gateway::server::{Bound, Control, Options};
 use fapi_gateway::upstream::{Lookup, SystemLookup};
 use http::{Request, Response};
+use rcgen::SanType;
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::{Authority, Credential};
@@ -215,6 +216,12 @@ pub fn dpop_request(path: &str, token: &str, proof: &str) -> Request<Bytes> {
         .expect("a request")
 }
 
+/// A certificate of a client that has this DNS name, as a proxy's does.
+pub fn certificate_of_proxy(authority: &Authority, name: &str) -> Credential {
+    let name = SanType::DnsName(name.try_into().expect("a DNS name"));
+    authority.client_with("proxy", |params| params.subject_alt_names = vec![name])
+}
+
 /// A proof key, and a token that is bound to it.
 pub struct Holder {
     pub key: SigningKey,
@@ -364,6 +371,23 @@ routes:
     pub fn one_thread(mut self) -> Self {
         self.threads = Some(1);
         self
+    }
+
+    /// Gives the admin listener TLS, of which only those know more who have a certificate of these.
+    pub fn admin_over_tls(self, operators: &Authority) -> Self {
+        let tls = "tls: { certificate: server.pem, private_key: server-key.pem, trust_anchors: [operators.pem] }";
+        self.file("operators.pem", &operators.pem())
+            .replace("admin: { address: \"127.0.0.1:0\"", &format!("admin: {{ address: \"127.0.0.1:0\", {tls}"))
+            .never_ready()
+    }
+
+    /// Takes the certificates that a proxy with this name forwards in such fields.
+    pub fn behind(self, dialect: &str, name: &str) -> Self {
+        let hop = format!("{{ dialect: {dialect}, from: {{ names: [{name}] }}, trust_anchors: [ca.pem] }}");
+        self.replace(
+            "trust_anchors: [ca.pem] }\nadmin",
+            &format!("trust_anchors: [ca.pem] }}\n    forwarded_client_certificate: {hop}\nadmin"),
+        )
     }
 
     /// Skips waiting for readiness, which will not be reached.

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use http::StatusCode;
-use rcgen::SanType;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::client::{Client, Connection};
-use crate::support::{DEADLINE, World};
+use crate::support::{DEADLINE, World, certificate_of_proxy};
 
 /// A world with these limits.
 async fn world(limits: &str) -> World {
@@ -103,8 +102,7 @@ async fn the_connections_of_trusted_proxies_are_not_counted() {
                 .replace("trust_anchors: [ca.pem] }\nadmin", &section.replace("FROM", from))
         })
         .await;
-        let name = SanType::DnsName("proxy.bank.internal".try_into().unwrap());
-        let certificate = world.authority.client_with("proxy", |params| params.subject_alt_names = vec![name]);
+        let certificate = certificate_of_proxy(&world.authority, "proxy.bank.internal");
         let proxy = world.anonymous().certificate(&certificate);
         let health = || http::Request::get("https://localhost/health").body(bytes::Bytes::new()).unwrap();
         let mut connections = Vec::new();

@@ -158,6 +158,30 @@ fn ports_and_hosts_follow_gateway_yaml() {
 }
 
 #[test]
+fn with_tls_the_admin_listener_is_asked_by_https() {
+    let folder = Folder::new();
+    let tls = "0.0.0.0:9464\n  tls: { certificate: tls/tls.crt, private_key: tls/tls.key, trust_anchors: [client-ca/ca.crt] }";
+    let config = read("deploy/kubernetes/base/gateway.yaml").replace("0.0.0.0:9464", tls);
+    let mut values = standalone_values();
+    values["monitoring"] = serde_yaml::from_str("{ podMonitor: true, tlsConfig: { serverName: api } }").expect("YAML");
+    for (config, scheme) in [(config, Some("HTTPS")), (read("deploy/kubernetes/base/gateway.yaml"), None)] {
+        let objects = expect_chart(&values, &folder.write("gateway.yaml", &config));
+        let objects = Rendered { name: "admin.tls", objects };
+        let container = &list(objects.pod(), "spec/containers")[0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let asked = at(container, &format!("{probe}/httpGet"));
+            assert_eq!(asked.get("scheme").and_then(Value::as_str), scheme, "{probe}");
+        }
+        let annotations = at(objects.pod(), "metadata/annotations");
+        let lower = scheme.map(str::to_lowercase);
+        assert_eq!(annotations.get("prometheus.io/scheme").and_then(Value::as_str), lower.as_deref());
+        let monitored = &list(objects.named("PodMonitor", "fapi-gateway"), "spec/podMetricsEndpoints")[0];
+        assert_eq!(monitored.get("scheme").and_then(Value::as_str), lower.as_deref());
+        assert_eq!(monitored.get("tlsConfig").is_some(), scheme.is_some());
+    }
+}
+
+#[test]
 fn monitoring_brings_the_alerts_and_the_dashboard() {
     let mut values = application_values("sidecar");
     values["monitoring"] =
