@@ -12,7 +12,7 @@ fapi-gateway: enforced
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The first listener and the admin listener of gateway.yaml, as { https: PORT, admin: PORT, hosts: [...] }. */}}
+{{/* The first listener and the admin listener of gateway.yaml, as { https: PORT, admin: PORT, scheme: HTTPS or nothing, hosts: [...] }. */}}
 {{- define "fapi-gateway.config" -}}
 {{- $config := fromYaml .Values.config }}
 {{- if hasKey $config "Error" }}{{ fail (printf "config: %s" $config.Error) }}{{ end }}
@@ -27,6 +27,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- range $listener.origins }}{{ $hosts = append $hosts (regexReplaceAll ":[0-9]+$" (get (urlParse .) "host") "") }}{{ end }}
 https: {{ regexFind "[0-9]+$" $listener.address }}
 admin: {{ regexFind "[0-9]+$" $admin }}
+scheme: {{ if dig "admin" "tls" "" $config }}HTTPS{{ end }}
 hosts: {{ $hosts | uniq | toJson }}
 {{- end }}
 
@@ -35,7 +36,11 @@ checksum/config: {{ sha256sum .Values.config }}
 {{- if not .Values.monitoring.podMonitor }}
 prometheus.io/scrape: "true"
 {{- end }}
-prometheus.io/port: {{ (include "fapi-gateway.config" . | fromYaml).admin | quote }}
+{{- $ports := include "fapi-gateway.config" . | fromYaml }}
+prometheus.io/port: {{ $ports.admin | quote }}
+{{- with $ports.scheme }}
+prometheus.io/scheme: {{ lower . }}
+{{- end }}
 prometheus.io/path: /metrics
 {{- end }}
 
@@ -54,17 +59,17 @@ ports:
   - { name: https, containerPort: {{ $ports.https }}, protocol: TCP }
   - { name: admin, containerPort: {{ $ports.admin }}, protocol: TCP }
 startupProbe:
-  httpGet: { path: /livez, port: admin }
+  httpGet: { path: /livez, port: admin{{ with $ports.scheme }}, scheme: {{ . }}{{ end }} }
   periodSeconds: 1
   timeoutSeconds: 1
   failureThreshold: 60
 livenessProbe:
-  httpGet: { path: /livez, port: admin }
+  httpGet: { path: /livez, port: admin{{ with $ports.scheme }}, scheme: {{ . }}{{ end }} }
   periodSeconds: 10
   timeoutSeconds: 2
   failureThreshold: 3
 readinessProbe:
-  httpGet: { path: /readyz, port: admin }
+  httpGet: { path: /readyz, port: admin{{ with $ports.scheme }}, scheme: {{ . }}{{ end }} }
   periodSeconds: 2
   timeoutSeconds: 1
   failureThreshold: 2
