@@ -685,19 +685,19 @@ impl Drop for Folder {
     }
 }
 
-/// A port below those that the system assigns, so that no other test receives it in the meantime.
+/// A port that no other call returns, like each of [`free_ports`].
 pub fn free_port() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    (first..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    free_ports(1)[0]
 }
 
-/// Different ports below those that the system assigns and those of [`free_port`], and of every other call.
+/// Different ports that no other call returns. They are below those that the system assigns, so that no other test receives
+/// one before it is used.
 pub fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: Mutex<u16> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = 12_000 + u16::try_from(std::process::id() % 7_000).unwrap();
+    let first = 12_000 + u16::try_from(std::process::id() % 15_000).unwrap();
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let found: Vec<u16> = ((*next).max(first)..20_000).filter(is_free).take(count).collect();
+    let found: Vec<u16> = ((*next).max(first)..32_000).filter(is_free).take(count).collect();
     *next = found.last().expect("free ports") + 1;
     assert_eq!(found.len(), count);
     found
