@@ -75,10 +75,11 @@ impl SharedLog {
         now: UnixTime,
     ) -> Result<(FirstUse, Option<Duration>), Cause> {
         let used = Use { proof: proof.id(), forget_after: proof.forget_after() };
-        // It may have been connected to again before the question, or since: then it has kept uses for the shorter of two times.
+        // It may have been connected to again before the question, or since: then it has kept uses for the shorter of two times. Of
+        // one that is gone since, nobody knows.
         let before = self.store.kept_for();
         let first = self.insert(&used.proof, used.forget_after, now).await;
-        let kept_for = before.min(self.store.kept_for().or(before)).unwrap_or_default();
+        let kept_for = before.min(self.store.kept_for()).unwrap_or_default();
         let outcome = match &first {
             Ok(true) => Outcome::First,
             Ok(false) => Outcome::Again,

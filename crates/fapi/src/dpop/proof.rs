@@ -37,6 +37,19 @@ pub struct Freshness {
     pub nonces: Nonces,
 }
 
+impl Freshness {
+    /// Until when a proof may have been made that was used before a log of uses began: it may be used before its `iat`, by the
+    /// clock skew.
+    const fn unknown_until(&self, began: UnixTime) -> UnixTime {
+        began.plus(self.clock_skew)
+    }
+
+    /// The next nonce, which is for a second after that, even while it is still to come.
+    fn nonce_after(&self, unknown_until: UnixTime, now: UnixTime) -> Option<HeaderValue> {
+        self.nonces.issue(now.max(unknown_until.plus(1)))
+    }
+}
+
 /// Everything that a proof is checked against.
 #[derive(Clone, Copy)]
 pub struct ProofContext<'a> {
@@ -153,11 +166,8 @@ impl SignedProof {
         // A nonce that is not needed need not be one of ours: RFC 9449 §8.2 has a client send the last one that it got
         // from the origin, which may be that of another replica.
         let given = GivenNonce::read(&claims, nonces)?;
-        // A proof may be used before its `iat`, by the clock skew. Until this time, it may have been used before the
-        // log started.
-        let unknown_until = replay_log_began().plus(clock_skew);
-        // A nonce is issued for the second after that, even while it is still to come.
-        let next_nonce = || nonces.issue(now.max(unknown_until.plus(1)));
+        let unknown_until = freshness.unknown_until(replay_log_began());
+        let next_nonce = || freshness.nonce_after(unknown_until, now);
         let ahead = clock_skew.saturating_add(1);
         let vouched =
             given.ours().filter(|nonce| nonce.is_accepted_at(now, ahead) && nonce.issued_at() > unknown_until);
@@ -278,12 +288,11 @@ impl VerifiedProof {
     /// # Errors
     /// [`DpopError::NonceRequired`].
     pub fn check_still_known(&self, began: UnixTime, freshness: &Freshness, now: UnixTime) -> Result<(), DpopError> {
-        let unknown_until = began.plus(freshness.clock_skew);
+        let unknown_until = freshness.unknown_until(began);
         if self.made_after > unknown_until {
             return Ok(());
         }
-        let fresh = freshness.nonces.issue(now.max(unknown_until.plus(1)));
-        Err(DpopError::NonceRequired { why: BEFORE_THE_LOG, fresh })
+        Err(DpopError::NonceRequired { why: BEFORE_THE_LOG, fresh: freshness.nonce_after(unknown_until, now) })
     }
 
     /// The nonce to send with the response, because the proof's own is due for renewal.
