@@ -155,17 +155,42 @@ fn event(world: &World, sub: &str) -> String {
 
 /// An event that happened then, by the clock of the issuer.
 fn event_at(world: &World, sub: &str, happened: u64) -> String {
+    event_of(world, sub, &json!({ PURGED: { "event_timestamp": happened } }))
+}
+
+const PURGED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-purged";
+const DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
+
+/// One event of these types.
+fn event_of(world: &World, sub: &str, events: &Value) -> String {
     let header = json!({ "typ": "secevent+jwt", "alg": "PS256", "kid": world.issuer.key(KeyKind::Ps256).kid() });
-    let purged = "https://schemas.openid.net/secevent/risc/event-type/account-purged";
     let claims = json!({
         "iss": world.issuer.issuer(),
         "aud": AUDIENCE,
         "iat": world.clock.now(),
         "jti": format!("event about {sub}"),
         "sub_id": { "format": "iss_sub", "iss": world.issuer.issuer(), "sub": sub },
-        "events": { purged: { "event_timestamp": happened } },
+        "events": events,
     });
     world.issuer.key(KeyKind::Ps256).sign(&header, &claims)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_an_event_of_two_types_revokes_at_all_replicas_what_either_does() {
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let other = replica(&world, redis.port()).await;
+    let now = world.clock.now();
+    for (sub, purged, disabled) in [("one", now, now - 100), ("two", now - 100, now)] {
+        let of = |sub: &str| world.sign(&world.token().claim("sub", sub).claim("iat", now - 50));
+        let (token, control) = (of(sub), of("another"));
+        let events = json!({ PURGED: { "event_timestamp": purged }, DISABLED: { "event_timestamp": disabled } });
+        let event = event_of(&world, sub, &events);
+        assert_eq!(world.gateway.post_revocation("application/secevent+jwt", event).await, (202, String::new()));
+        within_a_second(&world, &other, &token, &revoked(), sub).await;
+        assert_eq!(judge(&world, &world.gateway, &token).await, revoked(), "{sub}");
+        assert_eq!(judge(&world, &other, &control).await, ok(), "control");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -650,6 +675,10 @@ async fn int_16_whatever_a_stranger_does_to_the_numbers_a_revocation_is_heard_of
         ("the last number is none", "call('SET', version, '\\255\\254 x')".into()),
         ("the last number is long", "call('SET', version, string.rep('x', 1000000) .. ' 5')".into()),
         ("there is no last number", "call('DEL', version)".into()),
+        (
+            "the name is long",
+            "call('SET', version, string.rep('x', 70) .. ' 5') call('ZADD', order, 1.5, first)".into(),
+        ),
         ("two have one number", "call('ZADD', order, call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2], first)".into()),
     ] {
         for waits in [false, true] {

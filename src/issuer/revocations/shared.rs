@@ -11,7 +11,7 @@
 use std::fmt;
 use std::mem::{Discriminant, discriminant};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use fapi::UnixTime;
@@ -55,8 +55,8 @@ struct Progress {
     place: Mutex<Option<Place>>,
     /// When the list was last known to its end, in milliseconds of the monotonic clock and one more; 0 if it never was.
     confirmed: AtomicU64,
-    /// When it was first read to its end.
-    first_read: OnceLock<Moment>,
+    /// Which list a process that starts has read, and when for the first time.
+    first: std::sync::Mutex<Option<(Identity, Moment)>>,
 }
 
 /// Up to where a list is known.
@@ -183,7 +183,14 @@ impl SharedRevocations {
             return Ok(());
         }
         let most = self.sharing.max_entries;
-        let kept: Vec<Kept> = revocations.iter().map(|revocation| Kept::of(revocation, keep, now)).collect();
+        let mut kept: Vec<Kept> = Vec::new();
+        // One event can revoke the same in two ways, and the list takes each digest once.
+        for one in revocations.iter().map(|revocation| Kept::of(revocation, keep, now)) {
+            match kept.iter_mut().find(|known| known.digest == one.digest) {
+                Some(known) => known.extend(&one),
+                None => kept.push(one),
+            }
+        }
         let store = || self.store_name().clone();
         let not_shared = |why| RevokeError::NotShared { store: store(), why };
         let written = list::write(&self.store, &kept, Occasion::Revoked, most, now).await.map_err(not_shared)?;
@@ -263,7 +270,7 @@ impl SharedRevocations {
 
     /// Whether a process that starts need not wait for what others tell the list: after a loss, they notice it and begin to.
     fn has_settled(&self, known: &Place) -> bool {
-        let waited = self.progress.first_read.get_or_init(Moment::now).elapsed();
+        let waited = self.progress.first_read(&known.of).elapsed();
         let is_older = !known.of.is_unnamed() && self.store.kept_for() >= Some(NOTICED);
         waited >= TOLD || !known.is_being_told && (is_older || waited >= NOTICED)
     }
@@ -292,7 +299,10 @@ impl SharedRevocations {
             if page.is_disordered && !is_put_in_order {
                 list::put_in_order(&self.store, &page.of).await?;
                 is_put_in_order = true;
-                *place = None;
+                if place.take().is_some_and(|known| known.number > 0) {
+                    // The turns that are left may be too few for all of it.
+                    return Err(Fault::Disordered);
+                }
                 continue;
             }
             let known = place.get_or_insert_with(|| {
@@ -364,6 +374,15 @@ fn follows(known: &Place, page: &Page) -> bool {
 impl Progress {
     fn confirm(&self, at: Duration) {
         self.confirmed.fetch_max(millis(at).saturating_add(1), Ordering::AcqRel);
+    }
+
+    /// When this list was read for the first time, though it may have been read as a whole since.
+    fn first_read(&self, list: &Identity) -> Moment {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*first {
+            Some((of, since)) if of == list => *since,
+            Some(_) | None => first.insert((list.clone(), Moment::now())).1,
+        }
     }
 
     fn confirmed(&self) -> Option<Duration> {

@@ -72,6 +72,12 @@ impl Kept {
         Self { digest: revocation.digest(), issued_until, until }
     }
 
+    /// Adds what another covers of the same.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.issued_until = self.issued_until.max(other.issued_until);
+        self.until = self.until.max(other.until);
+    }
+
     /// Whether whoever knows this knows the other too.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         self.digest == other.digest && self.issued_until >= other.issued_until && self.until >= other.until

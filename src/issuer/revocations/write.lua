@@ -15,7 +15,7 @@ end
 local name, number = string.match(redis.call('GETRANGE', version, 0, 99), '^(%S+) (%d+)$')
 local highest = redis.call('ZREVRANGE', order, 0, 0, 'WITHSCORES')[2]
 number = math.max(tonumber(number or 0), math.ceil(tonumber(highest or 0) or math.huge))
-if number >= countable or name == disordered then
+if number >= countable or (name and string.sub(name, 1, 64) == disordered) then
   name, number = nil, 0
   for _, digest in ipairs(redis.call('ZRANGEBYSCORE', order, '-inf', '+inf')) do
     number = number + 1
