@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::peer::distinguished_name;
@@ -16,7 +15,7 @@ use x509_parser::prelude::{ExtendedKeyUsage, FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::clock::rfc3339;
+use crate::clock::rfc3339_second;
 
 /// What the certificates of a file are for.
 #[derive(Clone, Copy, Debug)]
@@ -316,7 +315,7 @@ fn name_of(name: &GeneralName<'_>) -> Option<String> {
 impl Validity {
     fn problem(&self, now: UnixTime) -> Option<Problem> {
         let Self { which, from, until, severity, is_anchor } = self;
-        let (since, end) = (shown(*from), shown(*until));
+        let (since, end) = (rfc3339_second(UnixTime(*from)), rfc3339_second(UnixTime(*until)));
         let still =
             if *is_anchor { ", and still counts as a trust anchor, whose validity is not looked at" } else { "" };
         let (fault, severity, text) = if *until < now.0 {
@@ -338,11 +337,6 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// A time as the log and the audit have it, to the second.
-fn shown(seconds: u64) -> String {
-    rfc3339(Duration::from_secs(seconds)).replace(".000Z", "Z")
 }
 
 fn which(index: usize) -> String {
@@ -427,8 +421,8 @@ mod tests {
 
     #[test]
     fn a_time_is_written_as_in_the_log() {
-        assert_eq!(shown(1_700_000_001), "2023-11-14T22:13:21Z");
-        assert_eq!(shown(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!(rfc3339_second(UnixTime(1_700_000_001)), "2023-11-14T22:13:21Z");
+        assert_eq!(rfc3339_second(UnixTime(253_402_300_799)), "9999-12-31T23:59:59Z");
     }
 
     fn params(names: &[&str]) -> CertificateParams {

@@ -122,6 +122,20 @@ pub fn rfc3339(time: Duration) -> String {
     })
 }
 
+/// The same for a whole second, without a fraction.
+pub fn rfc3339_second(time: UnixTime) -> String {
+    rfc3339(Duration::from_secs(time.0)).replace(".000Z", "Z")
+}
+
+/// Between half of a pause and all of it, so that replicas that lost something together do not come back to it together.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 2];
+    // Without randomness they come back together, which a server survives.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    let half = pause / 2;
+    half.saturating_add(half.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX)))
+}
+
 const TO_THE_SECOND: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
 /// Formats a time since 1970 for the `Date` field (RFC 9110 §5.6.7).

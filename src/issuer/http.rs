@@ -273,7 +273,7 @@ async fn body(mut response: reqwest::Response, limit: usize, host: Box<str>) -> 
 }
 
 /// The root cause of an error, which an operator can act on, without the URL that the outer errors repeat.
-fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -1,6 +1,5 @@
 //! One collector, and a call to it.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use reqwest::{Url, redirect};
 use super::grpc;
 use super::message::{Resource, rejected};
 use super::settings::{Protocol, Settings};
+use crate::issuer::http::innermost;
 use crate::resource;
 use crate::tls_client::{TlsClientError, client_config};
 
@@ -201,15 +201,6 @@ async fn read(response: reqwest::Response) -> Result<(Bytes, Option<HeaderMap>),
         }
     }
     Ok((read.freeze(), trailers))
-}
-
-/// The root cause of an error, without the URL that the outer errors repeat.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 const HTTP_PATH: &str = "/v1/traces";

@@ -19,6 +19,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use self::collector::Fault;
+use crate::clock::jittered;
 use crate::trace::{Outcome, Queue, Record};
 
 pub use self::collector::{Collector, CollectorError};
@@ -171,7 +172,7 @@ impl Worker {
             return false;
         }
         tokio::select! {
-            () = tokio::time::sleep(spread(pause)) => true,
+            () = tokio::time::sleep(jittered(pause)) => true,
             changed = self.orders.changed() => changed.is_ok(),
         }
     }
@@ -200,15 +201,6 @@ impl Worker {
             tracing::warn!(endpoint = %collector.endpoint(), %fault, "the collector does not take spans; requests go on");
         }
     }
-}
-
-/// A pause from half as long on, so that replicas do not all ask at once.
-fn spread(pause: Duration) -> Duration {
-    let mut byte = [0];
-    // Without random bytes, pauses are not spread.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    let [byte] = byte;
-    pause / 2 + pause / 2 * u32::from(byte) / 255
 }
 
 /// How often what waits is sent.

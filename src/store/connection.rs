@@ -70,11 +70,16 @@ impl ConnectError {
 
     /// Whether it is the entry that says since when entries are kept.
     pub(super) fn is_of_the_entry(&self) -> bool {
-        matches!(self, Self::LongEntry(_)) || matches!(self, Self::At(_, error) if error.is_of_the_entry())
+        matches!(self.inner(), Self::LongEntry(_))
     }
 
     fn is_of_a_replica(&self) -> bool {
-        matches!(self, Self::Replica) || matches!(self, Self::At(_, error) if error.is_of_a_replica())
+        matches!(self.inner(), Self::Replica)
+    }
+
+    /// The same, of whichever server.
+    fn inner(&self) -> &Self {
+        if let Self::At(_, error) = self { error.inner() } else { self }
     }
 }
 

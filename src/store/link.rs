@@ -116,8 +116,12 @@ impl Link {
         let stream = TcpStream::connect((&*address.host, address.port)).await.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let Some(tls) = &settings.tls else { return Self::over(stream, settings, &info).await };
-        let config = client_config(&tls.trust_anchors, tls.identity.as_ref())
-            .map_err(|error| ConnectError::Tls(error.to_string()))?;
+        // The system's own authorities are read from files, for which the connections of clients must not wait.
+        let of_task = tls.clone();
+        let config =
+            tokio::task::spawn_blocking(move || client_config(&of_task.trust_anchors, of_task.identity.as_ref()));
+        let config = config.await.map_err(|error| ConnectError::Tls(error.to_string()))?;
+        let config = config.map_err(|error| ConnectError::Tls(error.to_string()))?;
         let name = match &tls.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(address.host.to_string())

@@ -30,7 +30,7 @@ use self::acknowledging::Acknowledging;
 use self::connection::{Asking, ConnectError, Connection, Doubted, connect};
 use self::link::Answer;
 use self::settings::{Servers, Settings};
-use crate::clock::{Clock, Moment, millis};
+use crate::clock::{Clock, Moment, jittered, millis};
 use crate::resource::Resource;
 
 pub(crate) use self::connection::BEGAN;
@@ -546,15 +546,6 @@ impl Store {
 /// A word of the server, as far as it can be shown.
 fn shown(word: &str) -> Box<str> {
     word.chars().filter(char::is_ascii_graphic).take(40).collect()
-}
-
-/// Between half of it and all of it, so that replicas that lost a store together do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let mut random = [0; 2];
-    // Without randomness they come back together, which a server survives.
-    let _ = aws_lc_rs::rand::fill(&mut random);
-    let half = pause / 2;
-    half.saturating_add(half.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX)))
 }
 
 /// How long connecting may take, until the server is known.

@@ -116,8 +116,11 @@ mod tests {
 
     #[test]
     fn the_documented_user_may_run_what_is_tried() {
-        for rule in include_str!("../../docs/operate/replicas.md").lines().filter(|line| line.contains("~fapi:* -@all"))
-        {
+        let lines = include_str!("../../docs/operate/replicas.md").lines();
+        let rules: Vec<&str> =
+            lines.filter(|line| line.starts_with("user fapi-gateway ") && line.contains("+eval ")).collect();
+        assert_eq!(rules.len(), 2, "of a server alone, and of a cluster");
+        for rule in rules {
             for (command, _) in
                 [Holds::Rates, Holds::Revocations, Holds::Answers].iter().flat_map(|holds| holds.trials())
             {

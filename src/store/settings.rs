@@ -17,7 +17,7 @@ pub struct Settings {
     /// The servers, and how they work together.
     pub servers: Servers,
     /// TLS, unless the connections are in the clear.
-    pub tls: Option<TlsSettings>,
+    pub tls: Option<Arc<TlsSettings>>,
     /// Whom the gateway is to the servers that hold entries.
     pub credentials: Credentials,
     /// The number of the database.
@@ -99,7 +99,7 @@ impl Settings {
         add(&min_replicas.to_be_bytes());
         // What is kept there says what the server's user must be allowed.
         holds.iter().for_each(|holds| add(&[*holds as u8]));
-        if let Some(TlsSettings { trust_anchors, identity, server_name }) = tls {
+        if let Some(TlsSettings { trust_anchors, identity, server_name }) = tls.as_deref() {
             add(server_name.as_ref().map(ServerName::to_str).unwrap_or_default().as_bytes());
             if let TrustAnchors::Given(anchors) = trust_anchors {
                 anchors.iter().for_each(|anchor| add(anchor));

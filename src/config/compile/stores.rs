@@ -138,7 +138,7 @@ impl Build<'_> {
         let tls_at = at.key("tls");
         let tls = match (servers.as_deref(), &entry.tls) {
             (Some(servers @ [ServerAddress { tls: true, .. }, ..]), tls) => {
-                self.store_tls(&tls_at, servers, tls.as_ref()).map(Some)
+                self.store_tls(&tls_at, servers, tls.as_ref()).map(Arc::new).map(Some)
             }
             (Some(_), Some(_)) => {
                 self.problem(&tls_at, "the server is reached without TLS; write `rediss://`, or remove the key");
