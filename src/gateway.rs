@@ -124,8 +124,8 @@ impl Gateway {
         Ok(first_use)
     }
 
-    /// Gives back what a request took of the limits of its sender, whose proof was used before: whoever has seen one could
-    /// otherwise use up what another may send.
+    /// Gives back what a request took of the limits of its sender, whose proof was used before or may have been: whoever has seen
+    /// one could otherwise use up what another may send.
     fn give_back(&self, authorized: &Authorized, taken: &Taken) {
         let limits = self.rate_limits.as_ref().and_then(|limits| limits.of_route(&authorized.route().name));
         if let (Some(limits), Some(bound)) = (limits, authorized.bound()) {

@@ -1,6 +1,5 @@
 //! Builds a generation from a configuration.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -55,18 +54,6 @@ impl Shared {
             }
         }
         self.resources.keep(&generation.resources);
-    }
-
-    /// Sends spans to the collector of a generation from now on.
-    ///
-    /// # Errors
-    /// When the thread for that cannot be created.
-    pub(super) fn export(&self, generation: &Generation) -> io::Result<()> {
-        if generation.collector.is_some() {
-            self.exporter.start()?;
-        }
-        self.exporter.follow(generation.collector.clone());
-        Ok(())
     }
 }
 

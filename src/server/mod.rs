@@ -228,7 +228,11 @@ impl Bound {
         shared.note_files(&generation);
         generation.share_answers();
         let generation = Arc::new(ArcSwap::from_pointee(generation));
-        shared.export(&generation.load()).map_err(StartError::Exporter)?;
+        let collector = generation.load().collector.clone();
+        if collector.is_some() {
+            shared.exporter.start().map_err(StartError::Exporter)?;
+        }
+        shared.exporter.follow(collector);
         let audit = match chain {
             Some(chain) => Audit::start_chained(output, chain, options.clock),
             None => Audit::start(output),

@@ -15,11 +15,11 @@ use pingora::services::background::BackgroundService;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::Control;
 use super::announce::Announcement;
 use super::build::{Shared, build};
 use super::descriptors::shortage;
 use super::expirations::Expirations;
+use super::{Control, StartError};
 use crate::certificate::Fault;
 use crate::config::Config;
 use crate::config::watch::{Files, Look, Watch};
@@ -184,12 +184,6 @@ impl Reloader {
                 None => work.spawn(keeping),
             };
         }
-        if let Some(exchange) = generation.gateway.rate_limits.as_ref().and_then(RateLimits::exchange) {
-            work.spawn(exchange.clone().keep());
-        }
-        if let Some(shared) = generation.gateway.shared_replay.clone() {
-            work.spawn(async move { shared.keep().await });
-        }
         let issuers = generation.gateway.issuers.clone();
         let once = issuers.clone();
         first.spawn(async move { once.revocations_read().await });
@@ -197,6 +191,16 @@ impl Reloader {
         // A name server or a store that does not answer must not keep the gateway from starting.
         let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;
         work
+    }
+
+    /// Starts the work of a generation that only the one in force may do: telling stores what was used here.
+    fn spawn_telling(generation: &Generation, work: &mut JoinSet<()>) {
+        if let Some(exchange) = generation.gateway.rate_limits.as_ref().and_then(RateLimits::exchange) {
+            work.spawn(exchange.clone().keep());
+        }
+        if let Some(shared) = generation.gateway.shared_replay.clone() {
+            work.spawn(async move { shared.keep().await });
+        }
     }
 
     /// Notes why the configuration is not in force, and forgets resources of attempts that failed before.
@@ -270,7 +274,7 @@ impl Reloader {
         let new = build(config, &self.shared, now(), Some(&self.generation.load()))
             .map_err(|error| NotReloaded::lasting(error.to_string()))?;
         let new = Arc::new(new);
-        let work = self.spawn_background(&new).await;
+        let mut work = self.spawn_background(&new).await;
         if let Some(why) = lost_store(&self.generation.load().stores, &new.stores) {
             return Err(NotReloaded::passing(why));
         }
@@ -282,6 +286,13 @@ impl Reloader {
             }
         };
         let _ = tokio::time::timeout(FIRST_KEYS, settled).await;
+        if new.collector.is_some() {
+            self.shared
+                .exporter
+                .start()
+                .map_err(StartError::Exporter)
+                .map_err(|error| NotReloaded::passing(error.to_string()))?;
+        }
         // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
             if destination.is_opened_after(audit) {
@@ -290,9 +301,7 @@ impl Reloader {
             }
             *audit = destination;
         }
-        self.shared
-            .export(&new)
-            .map_err(|error| NotReloaded::passing(format!("cannot create the thread that exports spans: {error}")))?;
+        self.shared.exporter.follow(new.collector.clone());
         if let Some(chain) = chain {
             self.audit.chain_with(chain);
         }
@@ -308,6 +317,7 @@ impl Reloader {
         }
         let before = self.generation.swap(new.clone());
         new.stores.iter().for_each(|store| store.enter_into_force());
+        Self::spawn_telling(&new, &mut work);
         self.recent.keep(new.decisions);
         self.shared.note_files(&new);
         if before.replay_limits != new.replay_limits {
@@ -341,7 +351,9 @@ impl BackgroundService for Reloader {
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         let Sources { files, interval, audit, log, .. } = &self.sources;
         let changes = Changes { watch: Watch::new(files), files: files.clone(), interval: *interval, passing: false };
-        let work = self.spawn_background(&self.generation.load_full()).await;
+        let generation = self.generation.load_full();
+        let mut work = self.spawn_background(&generation).await;
+        Self::spawn_telling(&generation, &mut work);
         let mut state = ReloadState { work, audit: audit.clone(), filter: log.filter.clone(), changes };
         let (expirations, metrics, clock) =
             (self.expirations.clone(), self.shared.metrics.clone(), self.shared.clock.clone());
@@ -408,17 +420,23 @@ impl BackgroundService for Reloader {
     }
 }
 
-/// Why a store that is in use now could not be any more; `None` if each that can be used now can be then.
+/// Why what is kept in a store now could not be kept any more; `None` if all that can be now can be then.
 ///
-/// A store that is down anyway keeps nothing from coming into force.
+/// A store that is down anyway keeps nothing from coming into force, and neither does one in which nothing is kept.
 fn lost_store(before: &[Arc<Store>], after: &[Arc<Store>]) -> Option<String> {
     let mut changed = after.iter().filter(|after| !before.iter().any(|before| Arc::ptr_eq(before, after)));
     changed.find_map(|after| {
-        let name = &after.settings().name;
-        let before = before.iter().find(|before| before.settings().name == *name)?;
+        let (name, holds) = (&after.settings().name, &after.settings().holds);
+        let shares = |before: &&Arc<Store>| before.settings().holds.iter().any(|held| holds.contains(held));
+        // Answers may be in several.
+        let of_name = before.iter().filter(shares).find(|before| before.settings().name == *name);
+        let before = of_name.or_else(|| before.iter().find(shares))?;
         let is_lost = (before.is_connected() && !after.is_connected()) || before.fault().is_none();
         let why = after.fault().filter(|_| is_lost)?;
-        Some(format!("stores.{name} is in use, and with its new settings could not be: {why}"))
+        Some(match &before.settings().name {
+            same if same == name => format!("stores.{name} is in use, and with its new settings could not be: {why}"),
+            other => format!("stores.{other} is in use, and stores.{name} in its place could not be: {why}"),
+        })
     })
 }
 
