@@ -1,10 +1,12 @@
 //! The signed lines of a chain.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Chain;
 use super::signer::ChainKey;
-use super::{Chain, text};
 
 /// A signed line. A doc comment here is the description of its member in the reference.
 #[derive(Serialize, JsonSchema)]
@@ -61,7 +63,7 @@ pub fn checkpoint_schema() -> serde_json::Value {
 impl<'c> Checkpoint<'c> {
     /// The next line of a chain.
     pub(super) fn new(time: String, reason: Reason, lost: u64, chain: &'c Chain) -> Self {
-        let shown = |hash| String::from_utf8_lossy(&text(hash)).into_owned();
+        let shown = |hash: [u8; 32]| URL_SAFE_NO_PAD.encode(hash);
         Self {
             event: "checkpoint",
             time,

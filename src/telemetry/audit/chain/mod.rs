@@ -14,8 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memchr_iter;
 use uuid::Uuid;
 
@@ -25,6 +23,7 @@ use self::checkpoint::{Checkpoint, Reason};
 pub use self::signer::{ChainKey, Unusable};
 pub use self::verify::{Chain as VerifiedChain, Ended, Fault, Findings, Place, PublicKeys, Verifier};
 use crate::clock::{Clock, Moment, rfc3339};
+use crate::telemetry::audit::json::Value as _;
 use crate::telemetry::lines::{Output, Stamp};
 
 /// How lines are chained.
@@ -67,6 +66,9 @@ impl Chain {
             tracing::warn!(%error, "the audit's file cannot be read; its chain begins without the hash of its last line");
             Default::default()
         });
+        // What is whole but for its end was not torn: it gets its end, and is the last line.
+        let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&rest).is_ok();
+        let (last, rest) = if is_whole { (rest, Vec::new()) } else { (last, rest) };
         let hash = |line: Vec<u8>| (!line.is_empty()).then(|| fapi::sha256(&line));
         let id = Uuid::new_v4().to_string();
         let (previous, torn) = (hash(last), hash(rest));
@@ -95,14 +97,7 @@ impl Chain {
         out.extend_from_slice(self.id.as_bytes());
         // Writing to a vector does not fail.
         let _ = write!(out, "\",\"sequence\":{},\"previous\":", self.sequence);
-        match self.previous.map(text) {
-            Some(previous) => {
-                out.push(b'"');
-                out.extend_from_slice(&previous);
-                out.push(b'"');
-            }
-            None => out.extend_from_slice(b"null"),
-        }
+        self.previous.write(out);
         out.extend_from_slice(b"}}");
         if self.uncovered == 0 {
             self.since = Moment::now();
@@ -175,7 +170,7 @@ impl Stamp for Chain {
             // What cannot be signed is not tried again and again.
             0 if self.began || self.unsigned => None,
             0 => Some(Duration::ZERO),
-            _ if self.unsigned => Some(AGAIN),
+            _ if self.unsigned => None,
             _ => Some(self.settings.load().interval.saturating_sub(self.since.elapsed())),
         }
     }
@@ -187,18 +182,8 @@ impl Stamp for Chain {
     }
 }
 
-/// A hash in base64url.
-fn text(hash: [u8; 32]) -> [u8; 43] {
-    let mut text = [0; 43];
-    // 32 bytes are 43 characters.
-    let _ = URL_SAFE_NO_PAD.encode_slice(hash, &mut text);
-    text
-}
-
 /// How much memory the empty buffer may keep.
 const SPARE: usize = 512 * 1024;
-/// How long to wait before another attempt to sign.
-const AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

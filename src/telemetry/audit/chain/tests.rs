@@ -227,6 +227,52 @@ fn a_part_is_good_if_a_part_is_asked_for_and_says_how_far_it_is_signed() {
     assert!(!pair.findings(&[&all[2..4].concat()[..], &all[5].clone()].concat(), true).faults.is_empty());
 }
 
+/// The end of one chain and the beginning of the next, removed together, are not a part that somebody asked for.
+#[test]
+fn in_a_part_a_chain_begins_with_the_files_or_beside_another() {
+    let pair = Pair::new(Algorithm::EdDsa);
+    let first = whole(&pair);
+    let mut second = pair.chain(2, &first);
+    let second = [write(&mut second, 0..5), end(&mut second)].concat();
+    let (first, second) = (lines(&first), lines(&second));
+    let faults = |parts: &[&[Vec<u8>]]| pair.findings(&parts.concat().concat(), true).faults;
+    assert_eq!(faults(&[&first, &second]), [], "control: both are whole");
+    assert_eq!(faults(&[&second[2..]]), [], "control: it begins with the files");
+    let beside = [&first[2..4], &second[3..6], &first[4..], &second[6..]];
+    assert_eq!(faults(&beside), [], "control: another goes on around its first line");
+    for (ends, begins) in [(5, 3), (8, 2), (9, 3)] {
+        let faults: Vec<String> = faults(&[&first[..ends], &second[begins..]]).iter().map(Fault::to_string).collect();
+        let expected = format!(
+            "audit:{}: the {begins} lines of its chain before this one are missing: they were removed, or their file is not \
+             named before this one",
+            ends + 1
+        );
+        assert_eq!(faults, [expected]);
+    }
+}
+
+/// A disk that was full, or a process that was killed, between a line and its end: the next process adds the end.
+#[test]
+fn a_line_that_lacks_only_its_end_is_the_last_line() {
+    let pair = Pair::new(Algorithm::EdDsa);
+    let path = std::env::temp_dir().join(format!("fapi-gateway-chain-{}", std::process::id()));
+    let mut first = pair.chain(2, b"");
+    let written = write(&mut first, 0..2);
+    let last = lines(&written).pop().unwrap();
+    for (cut, torn) in [(1, false), (2, true), (last.len() - 1, true), (0, false)] {
+        std::fs::write(&path, &written[..written.len() - cut]).unwrap();
+        let output = Output::append_to(&path).unwrap();
+        let clock = Clock::from_fn(|| Duration::from_secs(1_800_000_000));
+        let mut second = Chain::new(pair.settings(2), clock, &output);
+        let after = [write(&mut second, 2..3), end(&mut second)].concat();
+        let parts = [&written[..written.len() - cut], if cut == 0 { b"" } else { b"\n" }, &after];
+        let text = parts.concat();
+        assert_eq!(pair.findings(&text, false).faults, [], "{cut} bytes are missing");
+        assert_eq!(String::from_utf8(after).unwrap().contains("\"torn\":\""), torn, "{cut} bytes are missing");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn a_checkpoint_follows_when_a_line_is_old_enough() {
     let pair = Pair::new(Algorithm::EdDsa);

@@ -124,6 +124,8 @@ pub struct Chain {
     /// Its last line.
     pub last: (u64, Place),
     hash: [u8; 32],
+    /// From which to which of all lines it goes.
+    span: (u64, u64),
     /// The last line that a checkpoint covers.
     pub covered: Option<u64>,
     /// How many checkpoints are signed.
@@ -221,6 +223,9 @@ impl Verifier {
             let (last, place) = &chain.last;
             if chain.checkpoints == 0 {
                 self.fault(place.clone(), format!("no checkpoint of chain {id} is signed with the key"));
+            } else if self.partial && !may_begin(chain, &chains) {
+                let (first, place) = &chain.first;
+                self.fault(place.clone(), missing_before(*first));
             } else if chain.ended == Ended::Open && !self.partial {
                 let covered = chain.covered.unwrap_or_default();
                 let what = format!(
@@ -290,7 +295,7 @@ impl Verifier {
             self.fault(place.clone(), "the chain begins a second time");
         }
         if let Some(chain) = self.findings.chains.get_mut(&line.id) {
-            chain.extend(place, line, hash);
+            chain.extend(place, self.findings.lines, line, hash);
         }
     }
 
@@ -316,12 +321,7 @@ impl Verifier {
                 self.fault(place.clone(), "the chain begins without a checkpoint: its first line was changed or added")
             }
             (_, _) if self.partial => {}
-            (_, sequence) => {
-                let what = format!(
-                    "the {sequence} lines of its chain before this one are missing: they were removed, or their file is not named before this one"
-                );
-                self.fault(place.clone(), what);
-            }
+            (_, sequence) => self.fault(place.clone(), missing_before(sequence)),
         }
         if self.findings.chains.len() >= MOST_CHAINS {
             self.fault(place, "there are too many chains; verify fewer files at a time");
@@ -331,12 +331,13 @@ impl Verifier {
             first: (line.sequence, place.clone()),
             last: (line.sequence, place.clone()),
             hash,
+            span: (self.findings.lines, self.findings.lines),
             covered: None,
             checkpoints: 0,
             lost: 0,
             ended: Ended::Open,
         };
-        chain.extend(place, line, hash);
+        chain.extend(place, self.findings.lines, line, hash);
         self.findings.chains.insert(line.id.clone(), chain);
     }
 
@@ -355,8 +356,9 @@ impl Signed {
 }
 
 impl Chain {
-    fn extend(&mut self, place: Place, line: &Linked, hash: [u8; 32]) {
+    fn extend(&mut self, place: Place, number: u64, line: &Linked, hash: [u8; 32]) {
         self.last = (line.sequence, place);
+        self.span.1 = number;
         self.hash = hash;
         self.ended = Ended::Open;
         if let Some(checkpoint) = line.checkpoint.as_ref().filter(|checkpoint| checkpoint.good) {
@@ -376,6 +378,21 @@ impl Chain {
             self.ended = Ended::Continued;
         }
     }
+}
+
+/// Whether what is missing at the beginning of a chain can be from before the files: it begins with them, or another chain goes
+/// on around its first line, as where lines of several processes are collected. After one that has ended, its beginning would be
+/// there too.
+fn may_begin(chain: &Chain, all: &BTreeMap<String, Chain>) -> bool {
+    let (first, _) = chain.span;
+    let around = |other: &Chain| other.span.0 < first && other.span.1 > first;
+    chain.first.0 == 0 || first == 1 || all.values().any(around)
+}
+
+fn missing_before(sequence: u64) -> String {
+    format!(
+        "the {sequence} lines of its chain before this one are missing: they were removed, or their file is not named before this one"
+    )
 }
 
 /// A hash in base64url; `None` inside if it is null.
