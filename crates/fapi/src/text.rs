@@ -139,11 +139,16 @@ const MAX_NAMES: usize = 16;
 pub(crate) fn shown_value(value: Option<&Value>) -> Box<str> {
     match value {
         None => "missing".into(),
-        Some(Value::String(text)) => format!("{:?}", shown(text)).into(),
+        Some(Value::String(text)) => shown_text(text),
         Some(Value::Array(_)) => "a list".into(),
         Some(Value::Object(_)) => "an object".into(),
         Some(plain @ (Value::Null | Value::Bool(_) | Value::Number(_))) => plain.to_string().into(),
     }
+}
+
+/// A text as details of rejections quote it: printable ASCII, at most 128 characters, in quotes and escaped.
+pub fn shown_text(text: &str) -> Box<str> {
+    format!("{:?}", shown(text)).into()
 }
 
 /// Which key was looked for, after the word "key": nothing if the token has no `kid`.

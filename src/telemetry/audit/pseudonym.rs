@@ -90,10 +90,13 @@ pub(super) fn client_address(pseudonyms: Option<&Pseudonyms>, address: std::net:
     }
 }
 
-/// A text about a request, in which its subject is what it is elsewhere.
+/// A text about a request, in which its subject is what it is elsewhere. It stands there as details quote it: in quotes, and
+/// perhaps cut off or with other characters in place of some.
 pub(super) fn without_subject(pseudonyms: Option<&Pseudonyms>, text: String, subject: Option<&str>) -> String {
     match (pseudonyms.filter(|pseudonyms| pseudonyms.subject), subject.filter(|subject| !subject.is_empty())) {
-        (Some(pseudonyms), Some(subject)) => text.replace(subject, &pseudonyms.of(subject).to_string()),
+        (Some(pseudonyms), Some(subject)) => {
+            text.replace(&*fapi::text::shown_text(subject), &format!("\"{}\"", pseudonyms.of(subject)))
+        }
         (Some(_), None) | (None, _) => text,
     }
 }
@@ -141,9 +144,14 @@ mod tests {
     #[test]
     fn a_text_has_no_subject_that_is_replaced_elsewhere() {
         let pseudonyms = Pseudonyms::new(&[7; 32], true, false);
-        let text = "the claim /sub is \"customer-1\"".to_owned();
-        let shown = without_subject(Some(&pseudonyms), text.clone(), Some("customer-1"));
-        assert_eq!(shown, text.replace("customer-1", &pseudonyms.of("customer-1").to_string()));
+        let detail =
+            |subject: &str| format!("the claim /sub is {}, which is none of these", fapi::text::shown_text(subject));
+        let text = detail("customer-1");
+        let long = "x".repeat(200);
+        for subject in ["customer-1", "josé@bank.example", "a \"quoted\\ one", "e", &long] {
+            let shown = without_subject(Some(&pseudonyms), detail(subject), Some(subject));
+            assert_eq!(shown, format!("the claim /sub is \"{}\", which is none of these", pseudonyms.of(subject)));
+        }
         for (pseudonyms, subject) in
             [(None, Some("customer-1")), (Some(&pseudonyms), Some("")), (Some(&pseudonyms), None)]
         {
