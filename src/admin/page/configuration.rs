@@ -12,20 +12,24 @@ use super::{Cut, badge, section, table};
 use crate::admin::Admin;
 use crate::admin::status::state;
 use crate::certificate::{Holder, NAMES, Severity};
-use crate::clock::rfc3339;
+use crate::clock::rfc3339_second;
 use crate::config::{CertificateFile, Overview};
 use crate::generation::Generation;
 use crate::resource::{Id, Kind, Report};
 
 impl Admin {
     /// Every part of the page that is about the configuration.
-    pub(super) fn configuration_sections(&self, generation: &Generation, asked: &Asked<'_>) -> Markup {
-        let resources = self.resources.reports();
+    pub(super) fn configuration_sections(
+        &self,
+        generation: &Generation,
+        resources: &[(Id, Report)],
+        asked: &Asked<'_>,
+    ) -> Markup {
         html! {
             (section("listeners", &self.listeners(generation)))
             (section("routes", &routes(generation, asked)))
-            (section("issuers", &issuers(generation, &resources)))
-            (section("upstreams", &upstreams(generation, &resources)))
+            (section("issuers", &issuers(generation, resources)))
+            (section("upstreams", &upstreams(generation, resources)))
             (section("waivers", &self.waivers(generation)))
         }
     }
@@ -197,7 +201,7 @@ fn ago(age: Duration) -> Markup {
 
 /// A time to the second.
 fn shown(time: UnixTime) -> Markup {
-    let time = rfc3339(Duration::from_secs(time.0)).replace(".000Z", "Z");
+    let time = rfc3339_second(time);
     html! { time datetime=(time) { (time) } }
 }
 

@@ -7,31 +7,28 @@ use serde_json::Value;
 use super::asked::Asked;
 use super::refusals::meaning;
 use super::{Cut, badge, section};
-use crate::admin::Admin;
 use crate::generation::Generation;
 
-impl Admin {
-    /// The last decisions that are asked for.
-    pub(super) fn decision_section(&self, generation: &Generation, asked: &Asked<'_>) -> Markup {
-        let content = if generation.decisions == 0 {
-            html! { p { "None is kept: " code { "admin.decisions" } " is 0." } }
-        } else {
-            let found = self.decisions().map(|(decision, _)| decision);
-            let found = Cut::to(SHOWN, found.filter(|decision| asked.decisions.wants(decision)));
-            // Whoever asks for one wants to read it.
-            let open = !asked.member("interaction_id").is_empty();
-            html! {
-                (form(asked))
-                @if found.all == 0 { p role="status" { "None of the decisions that are kept is like that; the audit may have it." } }
-                ol.lines { @for decision in &found.shown { li { (entry(decision, open)) } } }
-                (found.note())
-                p.note {
-                    "The last " (generation.decisions) " are kept. What each member means: " code { "docs/reference/audit.md" }
-                }
+/// The last decisions that are asked for.
+pub(super) fn decision_section(generation: &Generation, lines: &[Value], asked: &Asked<'_>) -> Markup {
+    let content = if generation.decisions == 0 {
+        html! { p { "None is kept: " code { "admin.decisions" } " is 0." } }
+    } else {
+        let decisions = lines.iter().filter(|line| line.get("decision").is_some());
+        let found = Cut::to(SHOWN, decisions.filter(|decision| asked.decisions.wants(decision)));
+        // Whoever asks for one wants to read it.
+        let open = !asked.member("interaction_id").is_empty();
+        html! {
+            (form(asked))
+            @if found.all == 0 { p role="status" { "None of the decisions that are kept is like that; the audit may have it." } }
+            ol.lines { @for decision in &found.shown { li { (entry(decision, open)) } } }
+            (found.note())
+            p.note {
+                "The last " (generation.decisions) " are kept. What each member means: " code { "docs/reference/audit.md" }
             }
-        };
-        section("decisions", &content)
-    }
+        }
+    };
+    section("decisions", &content)
 }
 
 fn form(asked: &Asked<'_>) -> Markup {

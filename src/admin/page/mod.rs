@@ -16,8 +16,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use pingora::protocols::http::ServerSession;
+use serde_json::Value;
 
 use self::asked::Asked;
+use self::decisions::decision_section;
 use super::readiness::accepts;
 use super::{Admin, Entrance, PATHS, TEXT, allow, plain};
 use crate::clock::rfc3339;
@@ -59,6 +61,9 @@ impl Admin {
 
     fn whole(&self, generation: &Generation, asked: &Asked<'_>) -> Markup {
         let now = rfc3339(self.clock.now());
+        let lines = self.recent.lines();
+        let lines: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let mut resources = self.resources.reports();
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -82,10 +87,10 @@ impl Admin {
                         }
                     }
                     main id="main" {
-                        (self.state_section(generation))
-                        (self.refusal_section(generation))
-                        (self.decision_section(generation, asked))
-                        (self.configuration_sections(generation, asked))
+                        (self.state_section(generation, &mut resources))
+                        (self.refusal_section(generation, &lines))
+                        (decision_section(generation, &lines, asked))
+                        (self.configuration_sections(generation, &resources, asked))
                     }
                     footer { p { "The same for programs: " @for path in PROGRAMS { code { (path) } " " } } }
                 }

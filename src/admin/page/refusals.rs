@@ -37,7 +37,7 @@ impl Counts<'_> {
 
 impl Admin {
     /// Requests by code, and what happened before there was a request.
-    pub(super) fn refusal_section(&self, generation: &Generation) -> Markup {
+    pub(super) fn refusal_section(&self, generation: &Generation, lines: &[Value]) -> Markup {
         let (now, minutes) = (self.metrics.refused(), self.metrics.history.minutes());
         let none = Refused::default();
         let hour = minutes.first().unwrap_or(&none);
@@ -62,7 +62,7 @@ impl Admin {
         let handshakes = html! {
             (table("TLS handshakes that failed, by reason", &headings, &handshakes))
             (table("Connections that a limit refused, by limit", &headings, &connections))
-            (self.last_handshakes(generation))
+            (last_handshakes(generation, lines))
             p.note { "What each reason means: " code { "docs/operate/audit.md" } ", limits: " code { "docs/operate/overload.md" } }
         };
         html! {
@@ -70,33 +70,31 @@ impl Admin {
             (section("handshakes", &handshakes))
         }
     }
+}
 
-    /// The lines of the audit that are about handshakes, as long as decisions are kept.
-    fn last_handshakes(&self, generation: &Generation) -> Markup {
-        if generation.decisions == 0 {
-            return html! {};
-        }
-        let lines = self.recent.lines().into_iter();
-        let lines = lines.filter_map(|line| serde_json::from_slice::<Value>(&line).ok());
-        let last = Cut::to(LAST, lines.filter(|line| line["event"] == "handshake"));
-        html! {
-            h3 { "The last that failed" }
-            @if last.all == 0 { p { "None is kept." } }
-            ol.lines {
-                @for line in &last.shown {
-                    li {
-                        details {
-                            summary {
-                                span.when { (text(line, "time")) } " " code { (text(line, "reason")) } " "
-                                span { (text(line, "client_address")) } " " span { (text(line, "server_name")) }
-                            }
-                            (members(line))
+/// The lines of the audit that are about handshakes, as long as decisions are kept.
+fn last_handshakes(generation: &Generation, lines: &[Value]) -> Markup {
+    if generation.decisions == 0 {
+        return html! {};
+    }
+    let last = Cut::to(LAST, lines.iter().filter(|line| line["event"] == "handshake"));
+    html! {
+        h3 { "The last that failed" }
+        @if last.all == 0 { p { "None is kept." } }
+        ol.lines {
+            @for line in &last.shown {
+                li {
+                    details {
+                        summary {
+                            span.when { (text(line, "time")) } " " code { (text(line, "reason")) } " "
+                            span { (text(line, "client_address")) } " " span { (text(line, "server_name")) }
                         }
+                        (members(line))
                     }
                 }
             }
-            (last.note())
         }
+        (last.note())
     }
 }
 

@@ -13,9 +13,8 @@ use crate::resource::{Id, Report};
 
 impl Admin {
     /// The state of the whole, in which what fails comes first.
-    pub(super) fn state_section(&self, generation: &Generation) -> Markup {
+    pub(super) fn state_section(&self, generation: &Generation, resources: &mut [(Id, Report)]) -> Markup {
         let reasons = self.reasons();
-        let mut resources = self.resources.reports();
         resources.sort_by_key(|(_, report)| report.succeeded == Some(true));
         let failing = resources.iter().filter(|(_, report)| report.succeeded != Some(true)).count();
         let lasts = Duration::from_secs(self.metrics.history.lasts().as_secs());
@@ -34,7 +33,7 @@ impl Admin {
                 (table(
                     "What is read again and again",
                     &["Name", "Kind", "State", "Last read", "Last failure"],
-                    &Cut::of(&resources).map(resource_row),
+                    &Cut::of(&*resources).map(resource_row),
                 ))
             }
         };
