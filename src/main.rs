@@ -61,8 +61,8 @@ enum Command {
     },
     /// Print the manual page of the program or of one of its commands.
     Man {
-        /// The command.
-        command: Option<String>,
+        /// The command, word by word.
+        command: Vec<String>,
     },
     /// Print the version, the commit it was built from and its features.
     Version,
@@ -130,7 +130,7 @@ fn main() -> ExitCode {
         Command::Audit { command } => commands::audit::run(&command),
         Command::Schema(arguments) => commands::schema::run(&arguments),
         Command::Completions { shell } => commands::shell::completions(Arguments::command(), shell),
-        Command::Man { command } => commands::shell::man(Arguments::command(), command.as_deref()),
+        Command::Man { command } => commands::shell::man(Arguments::command(), &command),
         Command::Version => commands::version::run(),
     }
 }

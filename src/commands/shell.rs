@@ -16,14 +16,11 @@ pub fn completions(mut program: Command, shell: Shell) -> ExitCode {
 }
 
 /// Prints the manual page of the program, or of one of its commands.
-pub fn man(mut program: Command, command: Option<&str>) -> ExitCode {
+pub fn man(mut program: Command, command: &[String]) -> ExitCode {
     program.build();
-    let page = match command {
-        None => Some(program),
-        Some(name) => program.find_subcommand(name).cloned(),
-    };
+    let page = command.iter().try_fold(&program, |at, name| at.find_subcommand(name)).cloned();
     let Some(page) = page else {
-        let name = command.unwrap_or_default();
+        let name = command.join(" ");
         return Failure::new(BAD_USAGE, format!("{name:?} is not a command; `fapi-gateway --help` lists them"))
             .report("man");
     };

@@ -73,13 +73,22 @@ fn extracted() -> Folder {
     folder
 }
 
-/// Every command of the program that has a page of the manual.
+/// The names of the pages of the manual about commands: those of the program, and those that one of them has.
 fn commands() -> BTreeSet<String> {
-    let help = tool(env!("CARGO_BIN_EXE_fapi-gateway")).arg("--help").output().expect("the program runs");
-    let help = said(&help);
-    let (_, list) = help.split_once("Commands:\n").expect("there are commands");
-    let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
-    names.filter(|name| *name != "help").map(str::to_owned).collect()
+    let of = |words: &[String]| {
+        let help =
+            tool(env!("CARGO_BIN_EXE_fapi-gateway")).args(words).arg("--help").output().expect("the program runs");
+        let help = said(&help);
+        let list = help.split_once("Commands:\n").map(|(_, list)| list).unwrap_or_default();
+        let names = list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| *name != "help").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let names = of(&[]);
+    assert!(names.len() > 5, "{names:?}");
+    let nested = |name: &String| {
+        of(std::slice::from_ref(name)).into_iter().map(move |nested| format!("{name}-{nested}")).collect::<Vec<_>>()
+    };
+    names.iter().flat_map(nested).chain(names.clone()).collect()
 }
 
 /// What both have below their prefix.
