@@ -33,8 +33,8 @@ impl Config {
                 }
             }
         }
-        if let Destination::File(path) = &self.audit.destination
-            && let Some(problem) = unwritable(path)
+        if let Destination::File(path, rotation) = &self.audit.destination
+            && let Some(problem) = unwritable(path, rotation.is_some())
         {
             errors.push(ConfigError { problem, ..self.audit_place.clone() });
         }
@@ -50,11 +50,14 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Why a file cannot be written, if it cannot. Nothing is created or opened: a check leaves no trace, and opening a pipe
-/// waits for its reader.
-fn unwritable(path: &Path) -> Option<String> {
-    let (place, what) = if path.exists() { (path, "the file") } else { (directory_of(path), "its directory") };
-    let why = match access(place, Access::WRITE_OK).err()? {
+/// Why a file cannot be written, or not be renamed if it is rotated. Nothing is created or opened: a check leaves no trace, and
+/// opening a pipe waits for its reader.
+fn unwritable(path: &Path, is_rotated: bool) -> Option<String> {
+    let (file, directory) = ((path, "the file"), (directory_of(path), "its directory"));
+    let places = [path.exists().then_some(file), (is_rotated || !path.exists()).then_some(directory)];
+    let refused = |(place, what)| access(place, Access::WRITE_OK).err().map(|why| (why, what));
+    let (why, what) = places.into_iter().flatten().find_map(refused)?;
+    let why = match why {
         Errno::ROFS => "is on a file system that is read-only; choose a path on another, or mount a volume there",
         _ => {
             "may not be written by the user of this process; change its owner or its permissions, or choose another path"

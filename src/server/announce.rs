@@ -32,7 +32,7 @@ impl Guarantees {
         let audit = match destination {
             None => "given".to_owned(),
             Some(Destination::Stdout) => "stdout".to_owned(),
-            Some(Destination::File(path)) => path.display().to_string(),
+            Some(Destination::File(path, _)) => path.display().to_string(),
             Some(Destination::Syslog(settings)) => format!("the syslog server {settings}"),
         };
         let full = match config.audit.on_overflow {

@@ -199,7 +199,7 @@ impl Bound {
             Some(output) => (Output::from(output), None),
             None => {
                 let destination = &config.audit.destination;
-                (destination.open().map_err(StartError::Audit)?, Some(destination.clone()))
+                (destination.open(&options.clock).map_err(StartError::Audit)?, Some(destination.clone()))
             }
         };
         let bind =

@@ -21,6 +21,7 @@ use super::descriptors::shortage;
 use super::expirations::Expirations;
 use super::{Control, StartError};
 use crate::certificate::Fault;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::watch::{Files, Look, Watch};
 use crate::generation::Generation;
@@ -296,7 +297,7 @@ impl Reloader {
         // The audit file may have been rotated by renaming it, or the configuration may name another one.
         if let Some(audit) = &mut state.audit {
             if destination.is_opened_after(audit) {
-                let opened = open(destination.clone()).await;
+                let opened = open(destination.clone(), self.shared.clock.clone()).await;
                 self.audit.continue_in(opened.map_err(NotReloaded::passing)?);
             }
             *audit = destination;
@@ -337,7 +338,7 @@ impl Reloader {
     /// Opens the audit's destination again after a failed reload, since its file may have been rotated anyway.
     async fn reopen_audit(&self, state: &ReloadState) {
         let Some(destination) = state.audit.clone().filter(|audit| audit.is_opened_after(audit)) else { return };
-        match open(destination).await {
+        match open(destination, self.shared.clock.clone()).await {
             Ok(output) => self.audit.continue_in(output),
             Err(why) => {
                 tracing::error!(why, "the audit could not be opened again; it continues in the file that is open")
@@ -441,8 +442,8 @@ fn lost_store(before: &[Arc<Store>], after: &[Arc<Store>]) -> Option<String> {
 }
 
 /// Opens the audit's destination, on a thread that may block.
-async fn open(destination: Destination) -> Result<Output, String> {
-    let opened = tokio::task::spawn_blocking(move || destination.open()).await;
+async fn open(destination: Destination, clock: Clock) -> Result<Output, String> {
+    let opened = tokio::task::spawn_blocking(move || destination.open(&clock)).await;
     let opened = opened.map_err(std::io::Error::other).flatten();
     opened.map_err(|error| format!("cannot write the audit: {error}"))
 }

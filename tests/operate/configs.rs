@@ -179,9 +179,10 @@ fn the_example_has_every_key_once_with_a_comment() {
     let mut written = BTreeSet::from(["include".to_owned()]);
     collect_written(&example, &schema, &schema, "", &mut written);
     // A waiver in the example would end, a store is in one mode, and the audit has one destination.
-    for comment in ["# waivers:", "# stores:", "# audit:"] {
-        let lines = text.lines().skip_while(|line| !line.starts_with(comment));
-        let lines: Vec<&str> = lines.map_while(|line| line.strip_prefix("# ")).collect();
+    let lines: Vec<&str> = text.lines().collect();
+    let comments = ["# waivers:", "# stores:", "# audit:"];
+    for at in (0..lines.len()).filter(|at| comments.iter().any(|comment| lines[*at].starts_with(comment))) {
+        let lines: Vec<&str> = lines[at..].iter().map_while(|line| line.strip_prefix("# ")).collect();
         let comment: Value = serde_yaml::from_str(&lines.join("\n")).expect("the comment is YAML");
         collect_written(&comment, &schema, &schema, "", &mut written);
     }

@@ -7,9 +7,9 @@ use fapi::jose::signing::PrivateKey;
 use rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
 
-use super::Build;
 use super::signing::P_256;
 use super::upstreams::address;
+use super::{Build, MIB};
 use crate::config::NamedFiles;
 use crate::config::error::{KeyPath, nearest};
 use crate::config::file::{self, File, PseudonymizedField as Field};
@@ -17,6 +17,7 @@ use crate::config::judge::directory_of;
 use crate::config::scalar::FilePath;
 use crate::telemetry::audit::chain::{ChainKey, ChainSettings};
 use crate::telemetry::audit::{self, Pseudonyms, syslog};
+use crate::telemetry::lines::Rotation;
 use crate::tls_client::{Identity, TrustAnchors, client_config};
 use crate::upstream::TlsSettings;
 
@@ -136,6 +137,7 @@ impl Build<'_> {
         let written = &entry.destination.get_or_insert_with(|| FilePath("stdout".into())).0;
         let text = written.to_str().unwrap_or_default();
         if text == "syslog" {
+            self.no_rotation(entry);
             let none = file::Syslog::default();
             return self.syslog(entry.syslog.as_ref().unwrap_or(&none));
         }
@@ -152,11 +154,16 @@ impl Build<'_> {
             return None;
         }
         if text == "stdout" {
+            self.no_rotation(entry);
             return Some(audit::Destination::Stdout);
         }
         let path = self.resolve(written);
+        let rotation = match &mut entry.rotate {
+            Some(rotate) => Some(self.rotation(rotate)?),
+            None => None,
+        };
         if self.named_files == NamedFiles::Unread {
-            return Some(audit::Destination::File(path));
+            return Some(audit::Destination::File(path, rotation));
         }
         if path.is_dir() || !directory_of(&path).is_dir() {
             let problem = format!(
@@ -167,7 +174,34 @@ impl Build<'_> {
             self.no_place_for_audit = true;
             return None;
         }
-        Some(audit::Destination::File(path))
+        Some(audit::Destination::File(path, rotation))
+    }
+
+    /// When lines go to a new file.
+    fn rotation(&mut self, entry: &mut file::Rotate) -> Option<Rotation> {
+        let at = KeyPath::of("audit").key("rotate");
+        if entry.size.is_none() && entry.every.is_none() {
+            self.problem(&at, "the section names neither `size` nor `every`; name one or both, or remove it");
+            return None;
+        }
+        let size = match entry.size {
+            Some(_) => self.size_within(&at.key("size"), &mut entry.size, 100 * MIB, MIB..=1024 * 1024 * MIB).map(Some),
+            None => Some(None),
+        };
+        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(24 * 60 * 60));
+        let every = match entry.every {
+            Some(_) => self.time_within(&at.key("every"), &mut entry.every, day, minute..=31 * day).map(Some),
+            None => Some(None),
+        };
+        Some(Rotation { size: size?, every: every? })
+    }
+
+    /// What is no file of the gateway's is not rotated by it.
+    fn no_rotation(&mut self, entry: &file::Audit) {
+        if entry.rotate.is_some() {
+            let problem = "the lines do not go to a file; name one as `destination`, or remove the section";
+            self.problem(&KeyPath::of("audit").key("rotate"), problem);
+        }
     }
 }
 

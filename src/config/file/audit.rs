@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalar::{Duration, FilePath};
+use super::super::scalar::{Duration, FilePath, Size};
 use super::ServerTls;
 
 /// One JSON line for each exchange.
@@ -13,6 +13,9 @@ pub(in crate::config) struct Audit {
     /// `stdout`, `syslog`, or the path of a file that lines are added to.
     #[schemars(extend("default" = "stdout"))]
     pub(in crate::config) destination: Option<FilePath>,
+    /// When lines go to a new file: at most a size, or the lines of a day or of another span. No file is ever removed. Default: all go
+    /// to one.
+    pub(in crate::config) rotate: Option<Rotate>,
     /// The syslog server (RFC 5424) that lines are sent to over TLS (RFC 5425); with `destination: syslog` only.
     pub(in crate::config) syslog: Option<Syslog>,
     /// What happens to requests while the lines cannot be written as fast as they come.
@@ -22,6 +25,17 @@ pub(in crate::config) struct Audit {
     pub(in crate::config) chain: Option<Chain>,
     /// What is replaced by a pseudonym. Default: nothing.
     pub(in crate::config) pseudonymize: Option<Pseudonymize>,
+}
+
+/// When lines go to a new file: when one of these is reached. The other one has the time after its name.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Rotate {
+    /// How large a file becomes at most, from 1MiB to 1024GiB. Default: the size does not matter.
+    pub(in crate::config) size: Option<Size>,
+    /// Which span of time a file has, from 1m to 744h: with `24h`, a day from midnight to midnight, in UTC. Default: the time does not
+    /// matter.
+    pub(in crate::config) every: Option<Duration>,
 }
 
 /// The syslog server that lines are sent to over TLS.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::scalar::{Duration, FilePath, Size};
 
 pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
-pub(super) use self::audit::{Audit, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Syslog};
+pub(super) use self::audit::{Audit, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog};
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;

@@ -11,7 +11,7 @@ use super::chain::{Chain, ChainSettings};
 use super::pseudonym::Pseudonyms;
 use super::syslog::{self, Syslog};
 use crate::clock::Clock;
-use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent, Stamp};
+use crate::telemetry::lines::{Event, Health, LineSender, Lines, Output, Recent, Rotation, Stamp};
 
 /// Where the lines go, and what happens if they cannot.
 #[derive(Clone, Debug)]
@@ -31,21 +31,22 @@ pub struct Settings {
 pub enum Destination {
     /// Standard output.
     Stdout,
-    /// This file; lines are appended.
-    File(PathBuf),
+    /// This file; lines are appended, until they go to a new one.
+    File(PathBuf, Option<Rotation>),
     /// This server, each line in a message.
     Syslog(Arc<syslog::Settings>),
 }
 
 impl Destination {
-    /// Opens the destination.
+    /// Opens the destination. The clock tells when lines go to a new file.
     ///
     /// # Errors
-    /// When the file cannot be opened for appending. A server that cannot be reached is not an error yet.
-    pub fn open(&self) -> io::Result<Output> {
+    /// When the file cannot be opened for appending, or is none and is to be rotated. A server that cannot be reached is not an error yet.
+    pub fn open(&self, clock: &Clock) -> io::Result<Output> {
         match self {
             Self::Stdout => Output::duplicate(io::stdout()),
-            Self::File(path) => Output::append_to(path),
+            Self::File(path, None) => Output::append_to(path),
+            Self::File(path, Some(limits)) => Output::append_to(path)?.rotated(path, *limits, clock.clone()),
             Self::Syslog(settings) => Ok(Output::Other(Box::new(Syslog::connect(settings.clone())?))),
         }
     }
@@ -162,6 +163,9 @@ impl Audit {
 fn report(event: Event<'_>, lost: u64) {
     match event {
         Event::Failing(error) => tracing::error!(%error, lost, "audit lines cannot be written"),
+        Event::NotRotated(error) => {
+            tracing::error!(%error, "the audit file cannot be rotated; it is tried again in a minute, and lines go on in it");
+        }
         Event::Behind => tracing::error!(lost, "audit lines are not read fast enough; some were lost"),
         Event::Again => tracing::info!(lost, "audit lines are written again"),
     }

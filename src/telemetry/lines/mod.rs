@@ -8,6 +8,7 @@
 
 mod output;
 mod recent;
+mod rotation;
 mod stamp;
 mod writer;
 
@@ -24,6 +25,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc, thread};
 
 pub use self::output::Output;
 pub use self::recent::Recent;
+pub use self::rotation::Rotation;
 pub use self::stamp::Stamp;
 
 /// What the thread tells about its destination, at most once a second, with the number of lines lost since it last told
@@ -32,6 +34,8 @@ pub use self::stamp::Stamp;
 pub enum Event<'e> {
     /// Lines cannot be written.
     Failing(&'e io::Error),
+    /// They are written, but a file that has enough of them cannot be replaced.
+    NotRotated(&'e io::Error),
     /// The reader does not take them fast enough, and lines were lost.
     Behind,
     /// They are written again.

@@ -11,10 +11,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::rotation::{Rotated, Rotation};
+use crate::clock::Clock;
+
 /// A destination of lines.
 pub enum Output {
-    /// A regular file, which takes everything at once unless its disk is full.
-    File(File),
+    /// A regular file, which takes everything at once unless its disk is full, and how it is replaced.
+    File(File, Option<Box<Rotated>>),
     /// A pipe, a socket or a terminal, whose reader may stall. It is never written to before it has room.
     Pipe(File),
     /// Anything else; a write may block.
@@ -33,18 +36,43 @@ impl Output {
     /// # Errors
     /// When the file cannot be opened for appending, or is a named pipe that nobody reads.
     pub fn append_to(path: &Path) -> io::Result<Self> {
-        // Opening a named pipe for reading, too, would hide that nobody else reads it.
-        let regular = std::fs::metadata(path).is_ok_and(|file| file.is_file());
-        let mut options = OpenOptions::new();
-        // Otherwise, opening a named pipe waits for its reader, which may never come.
-        options.create(true).append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-        let both = options.clone().read(regular).open(path);
-        // A file that may only be written to is as good, but for its last byte.
-        let opened = both.or_else(|_| options.open(path)).map_err(|error| match Errno::from_io_error(&error) {
-            Some(Errno::NXIO) => io::Error::new(error.kind(), "it is a named pipe, and nobody reads it"),
-            Some(_) | None => error,
-        })?;
-        Ok(Self::of(opened))
+        append(path).map(Self::of)
+    }
+
+    /// The same file, which is replaced as the limits say.
+    ///
+    /// # Errors
+    /// When it is not a regular file, or nothing can be found out about it.
+    pub fn rotated(self, path: &Path, limits: Rotation, clock: Clock) -> io::Result<Self> {
+        match self {
+            Self::File(file, _) => {
+                let rotated = Rotated::new(path, &file, limits, clock)?;
+                Ok(Self::File(file, Some(Box::new(rotated))))
+            }
+            Self::Pipe(_) | Self::Other(_) => {
+                Err(io::Error::new(ErrorKind::InvalidInput, "it is not a file that could be rotated"))
+            }
+        }
+    }
+
+    /// Replaces a file that has enough lines before so many more bytes are written.
+    ///
+    /// # Errors
+    /// When it cannot be replaced. It can still be written to.
+    pub(super) fn rotate(&mut self, more: usize) -> io::Result<()> {
+        if let Self::File(file, Some(rotated)) = self
+            && let Some(next) = rotated.next(file, more)?
+        {
+            *file = next;
+        }
+        Ok(())
+    }
+
+    /// Replaces the file as the other one, which is the same, would be.
+    pub(super) fn rotate_like(&mut self, other: Self) {
+        if let (Self::File(_, mine), Self::File(_, theirs)) = (self, other) {
+            *mine = theirs;
+        }
     }
 
     /// Duplicates a standard stream, without the buffer that its own writer has.
@@ -60,12 +88,12 @@ impl Output {
             let kind = file.file_type();
             kind.is_fifo() || kind.is_socket() || kind.is_char_device()
         });
-        if waits { Self::Pipe(file) } else { Self::File(file) }
+        if waits { Self::Pipe(file) } else { Self::File(file, None) }
     }
 
     /// Whether the last line in a file has no end: its writer was killed, or had no space for the rest.
     pub(super) fn ends_within_line(&self) -> bool {
-        let Self::File(file) = self else { return false };
+        let Self::File(file, _) = self else { return false };
         let Some(last) = file.metadata().ok().and_then(|file| file.len().checked_sub(1)) else { return false };
         let mut byte = [b'\n'];
         file.read_at(&mut byte, last).is_ok() && byte != [b'\n']
@@ -76,7 +104,7 @@ impl Output {
     /// # Errors
     /// When the file cannot be read, or its last lines have more than 1 MiB.
     pub fn last_line(&self) -> io::Result<(Vec<u8>, Vec<u8>)> {
-        let Self::File(file) = self else { return Ok(Default::default()) };
+        let Self::File(file, _) = self else { return Ok(Default::default()) };
         let length = file.metadata()?.len();
         let start = length.saturating_sub(LONGEST_END);
         let mut end = vec![0; usize::try_from(length.saturating_sub(start)).unwrap_or_default()];
@@ -96,7 +124,7 @@ impl Output {
     /// Whether this is the file or pipe that the other one is.
     pub(super) fn is(&self, other: &Self) -> bool {
         let identity = |output: &Self| match output {
-            Self::File(file) | Self::Pipe(file) => file.metadata().ok().map(|file| (file.dev(), file.ino())),
+            Self::File(file, _) | Self::Pipe(file) => file.metadata().ok().map(|file| (file.dev(), file.ino())),
             Self::Other(_) => None,
         };
         identity(self).is_some_and(|one| identity(other) == Some(one))
@@ -105,7 +133,7 @@ impl Output {
     /// Removes the first part of a line from the end of a file; returns whether there is no such part any more. Nothing
     /// else can be shortened, nor can every file.
     pub(super) fn take_back(&self, part: u64) -> bool {
-        let Self::File(file) = self else { return false };
+        let Self::File(file, _) = self else { return false };
         match file.metadata().map(|file| file.len().checked_sub(part)) {
             Ok(Some(length)) => file.set_len(length).is_ok(),
             // Someone else has shortened it.
@@ -121,7 +149,7 @@ impl Output {
     /// system reports.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file) => file.write(lines),
+            Self::File(file, _) => file.write(lines),
             Self::Pipe(file) => {
                 if !has_room(file.as_fd())? {
                     return Err(ErrorKind::WouldBlock.into());
@@ -134,10 +162,25 @@ impl Output {
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(_) | Self::Pipe(_) => Ok(()),
+            Self::File(..) | Self::Pipe(_) => Ok(()),
             Self::Other(output) => output.flush(),
         }
     }
+}
+
+/// Opens a file, or a named pipe, for appending. Never waits.
+pub(super) fn append(path: &Path) -> io::Result<File> {
+    // Opening a named pipe for reading, too, would hide that nobody else reads it.
+    let regular = std::fs::metadata(path).is_ok_and(|file| file.is_file());
+    let mut options = OpenOptions::new();
+    // Otherwise, opening a named pipe waits for its reader, which may never come.
+    options.create(true).append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let both = options.clone().read(regular).open(path);
+    // A file that may only be written to is as good, but for its last byte.
+    both.or_else(|_| options.open(path)).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => io::Error::new(error.kind(), "it is a named pipe, and nobody reads it"),
+        Some(_) | None => error,
+    })
 }
 
 /// Waits a moment until a pipe has room for [`ATOMIC`] bytes, or has lost its reader, which the write then reports.

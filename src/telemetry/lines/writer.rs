@@ -145,6 +145,14 @@ impl Writer {
 
     /// Writes what is not yet written.
     fn carry(&mut self) -> io::Result<()> {
+        // Between lines only, and after the end of one that was torn.
+        if self.written == 0
+            && !self.unended
+            && !self.current.is_empty()
+            && let Err(error) = self.output.rotate(self.current.len())
+        {
+            self.tell(Event::NotRotated(&error));
+        }
         if self.unended && self.written < self.current.len() {
             self.unended = false;
             self.current.splice(self.written..self.written, [b'\n']);
@@ -212,7 +220,7 @@ impl Writer {
             batch.sleep = Sleep::Awake;
         }
         match batch.next.take() {
-            Some((_, output)) if output.is(&self.output) => {}
+            Some((_, output)) if output.is(&self.output) => self.output.rotate_like(output),
             Some((_, output)) => {
                 drop(batch);
                 // The whole line goes to the next output, whatever the previous one has of it.
@@ -237,7 +245,9 @@ impl Writer {
 
     /// Continues in another output, unless it is the same one.
     fn switch(&mut self, output: Output) {
-        if !output.is(&self.output) {
+        if output.is(&self.output) {
+            self.output.rotate_like(output);
+        } else {
             self.unended = output.ends_within_line();
             self.output = output;
         }

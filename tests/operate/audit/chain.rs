@@ -205,6 +205,43 @@ async fn a_hundred_reloads_and_ten_rotations_keep_one_chain() {
     assert_eq!((code, said.contains("no signature covers what comes after line")), (Some(0), true), "{said}");
 }
 
+/// No file is larger than it may be, no line is lost or torn, and the chain goes through all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_its_size_is_followed_by_another() {
+    let mut stage = start("destination: audit.jsonl, rotate: { size: 1MiB, every: 31d }").await;
+    let mut connection = stage.client.connect().await.unwrap();
+    let long = http::Request::get(format!("{}/{}", crate::support::ORIGIN, "x".repeat(2000)));
+    let long = long.body(bytes::Bytes::new()).unwrap();
+    for sent in 0..1600 {
+        let response = timeout(DEADLINE, connection.send(long.clone())).await.expect("no request waits").unwrap();
+        assert_eq!(response.status(), 404);
+        if sent == 800 {
+            stage.program.signal("-HUP");
+            stage.program.says("the configuration was reloaded");
+        }
+    }
+    let folder = stop(stage).await;
+    let mut again = Program::run(&folder);
+    again.says("admin listening");
+    again.signal("-TERM");
+    assert_eq!(timeout(DEADLINE, again.ends()).await.expect("it ends"), Some(0));
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = entries.filter(|name| name.starts_with("audit.jsonl")).collect();
+    // By the time in their names; the last lines are in the file that has none.
+    files.sort();
+    files.rotate_left(1);
+    let named: Vec<&str> = files.iter().map(String::as_str).collect();
+    assert!(named.len() >= 4 && named.ends_with(&["audit.jsonl"]), "{named:?}");
+    let texts: Vec<String> =
+        named.iter().map(|name| fs::read_to_string(folder.path().join(name)).expect("an audit file")).collect();
+    assert!(texts.iter().all(|text| text.len() <= 1 << 20));
+    assert_eq!(texts.concat().lines().filter(|line| line.contains("xxxxxxxx")).count(), 1600);
+    let said = good(folder.path(), &named);
+    assert!(said.contains("of 2 chains are as they were written"), "{said}");
+    // Control: a file that is missing is missed.
+    assert_eq!(verify(folder.path(), &[&["--key", "audit.pub"], &named[1..]].concat()).0, Some(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_replaced_signs_from_the_reload_on() {
     let mut stage = start("destination: audit.jsonl").await;

@@ -327,6 +327,22 @@ async fn a_full_disk_is_one_line_of_the_log_a_second_and_on_overflow_says_what_r
     assert_eq!(ids(&std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap()), [id]);
 }
 
+/// Nor is standard output, which the configuration says already.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_not_rotated_and_a_reload_says_so() {
+    let mut stage = Stage::start("destination: audit.jsonl, rotate: { every: 24h }", Program::run).await;
+    let file = stage.folder.path().join("audit.jsonl");
+    std::fs::rename(&file, stage.folder.path().join("moved")).unwrap();
+    assert!(tool("mkfifo").arg(&file).status().unwrap().success());
+    let _reader = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+    stage.program.signal("-HUP");
+    stage.program.says("it is not a file that could be rotated");
+    // Control: a file.
+    std::fs::remove_file(&file).unwrap();
+    stage.program.signal("-HUP");
+    stage.program.says("the configuration was reloaded");
+}
+
 /// Opening a named pipe waits for its reader, unless told not to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_pipe_that_nobody_reads_stops_neither_a_reload_nor_the_start() {
