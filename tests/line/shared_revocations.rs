@@ -737,6 +737,32 @@ async fn int_16_what_a_stranger_removes_from_the_list_is_told_again_by_those_who
     }
 }
 
+/// Nor does an entry that nobody can read keep what was removed from being told again.
+#[tokio::test(flavor = "multi_thread")]
+async fn int_16_what_a_stranger_spoils_keeps_nothing_else_from_being_told_again() {
+    let redis = Redis::start(&[]);
+    let world = world(redis.port(), "").await;
+    let other = replica(&world, redis.port()).await;
+    tampers(&redis, "call('HSET', list, 'x', 'y') call('ZADD', order, 1, 'x') return 1", "garbage").await;
+    is(&other, "failing").await;
+    for name in ["one", "two", "three", "four", "five"] {
+        let token = named(&world, name);
+        let body = json!({ "sub": token.claims()["sub"] });
+        world.gateway.revoke(&body).await;
+        // Before the other replica has read it, as often as not.
+        let script = "for _, field in ipairs(call('HKEYS', list)) do if field ~= 'x' then call('HDEL', list, field) end end return 1";
+        tampers(&redis, script, name).await;
+        let token = world.sign(&token);
+        let refused = async { while judge(&world, &other, &token).await != revoked() {} };
+        timeout(DEADLINE, refused).await.unwrap_or_else(|_| panic!("{name}: it passes for good"));
+    }
+    is(&other, "failing").await;
+    let status = other.admin("/status").await.1;
+    assert!(status.contains("entries of the list are no revocations"), "{status}");
+    tampers(&redis, "call('HDEL', list, 'x') call('ZREM', order, 'x') return 1", "the garbage is removed").await;
+    is(&other, "good").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn int_16_times_that_are_none_keep_no_revocation_from_being_recorded() {
     let redis = Redis::start(&[]);

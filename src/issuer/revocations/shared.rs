@@ -244,7 +244,11 @@ impl SharedRevocations {
     async fn step(&self, place: &mut Option<Place>) -> Result<Followed, Fault> {
         let began = self.clock.monotonic();
         let known = self.read(place).await?;
+        let unreadable = known.unreadable;
         if !self.is_known() {
+            if unreadable > 0 {
+                return Err(Fault::Unreadable(unreadable));
+            }
             if !self.has_settled(known) {
                 return Ok(Followed::Wholly);
             }
@@ -253,8 +257,12 @@ impl SharedRevocations {
                 list::put_in_order(&self.store, &known.of).await?;
             }
         }
-        self.progress.confirm(began);
+        if unreadable == 0 {
+            self.progress.confirm(began);
+        }
+        // What cannot be read keeps nothing from being told again, least of all what it was before somebody spoilt it.
         let looked = self.look_again(known).await;
+        let looked = if unreadable == 0 { looked } else { Err(Fault::Unreadable(unreadable)) };
         let (most, now) = (self.sharing.max_entries, self.clock.unix_time());
         let unshared = self.table.unshared(ADDED_AT_A_TIME, now);
         if unshared.is_empty() {
@@ -275,7 +283,7 @@ impl SharedRevocations {
         waited >= TOLD || !known.is_being_told && (is_older || waited >= NOTICED)
     }
 
-    /// Reads the list to its end.
+    /// Reads the list to its end; some of its entries may be unreadable.
     async fn read<'p>(&self, place: &'p mut Option<Place>) -> Result<&'p mut Place, Fault> {
         let (at, most) = (self.store.settings().place(), self.sharing.max_entries);
         let is_worth_going_on =
@@ -333,10 +341,8 @@ impl SharedRevocations {
                 continue;
             }
             known.number = page.number;
-            return match (known.unreadable, place) {
-                (0, Some(known)) => Ok(known),
-                (count, _) => Err(Fault::Unreadable(count)),
-            };
+            // It was put there above.
+            return place.as_mut().ok_or(Fault::Disordered);
         }
         Err(Fault::TooMany(most))
     }
@@ -355,7 +361,7 @@ impl SharedRevocations {
         let (most, now) = (self.sharing.max_entries, self.clock.unix_time());
         let more = self.table.seen(page.kept.into_iter().map(|kept| bounded(kept, now)).collect());
         self.table.take(&more, most, now).map_err(|Full| Fault::TooMany(most))?;
-        known.unreadable = page.unreadable;
+        known.unreadable = known.unreadable.max(page.unreadable);
         known.again = if page.is_full { page.last } else { Start::Beginning };
         let changed = if page.is_full { 0 } else { self.table.end_round(now) };
         match (page.unreadable, changed) {
