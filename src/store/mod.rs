@@ -11,6 +11,7 @@ mod cluster;
 mod connection;
 pub mod guarantee;
 mod link;
+mod refusals;
 mod rights;
 mod sentinel;
 pub mod settings;
@@ -29,6 +30,7 @@ use tokio::time::timeout;
 use self::acknowledging::Acknowledging;
 use self::connection::{Asking, ConnectError, Connection, Doubted, connect};
 use self::link::Answer;
+use self::refusals::Refusals;
 use self::settings::{Servers, Settings};
 use crate::clock::{Clock, Moment, jittered, millis};
 use crate::resource::Resource;
@@ -144,6 +146,8 @@ struct Up {
     began: String,
     /// The commands that its user may not run, of those that what is kept there needs.
     missing: Vec<&'static str>,
+    /// What it refuses.
+    refusal: Option<Arc<str>>,
 }
 
 /// Whether a connection is still trusted. What is asked on one says nothing of the next.
@@ -154,6 +158,7 @@ struct Trust {
     given_up: Notify,
     /// A question was refused with what a missing right may be the cause of.
     refused: AtomicBool,
+    refusals: Refusals,
 }
 
 impl Trust {
@@ -209,7 +214,7 @@ impl Store {
     /// Why it cannot be used, or not for everything, for operators; `None` if it can.
     pub fn fault(&self) -> Option<Arc<str>> {
         match &**self.standing.load() {
-            Standing::Up(Up { missing, .. }) if missing.is_empty() => None,
+            Standing::Up(Up { missing, refusal, .. }) if missing.is_empty() => refusal.clone(),
             Standing::Up(Up { missing, .. }) => Some(rights::described(missing).into()),
             Standing::Down(why) => Some(why.clone()),
         }
@@ -329,16 +334,18 @@ impl Store {
             Standing::Down(why) => return Err(NoAnswer::Unreachable(why.clone())),
         };
         let Ok(_place) = self.in_flight.try_acquire() else { return Err(NoAnswer::Busy) };
-        match timeout(within, asking.ask(longer, question)).await {
+        let answer = match timeout(within, asking.ask(longer, question)).await {
             Ok(Ok(Answer { value, acknowledging })) => {
                 trust.silent_for.store(0, Ordering::Relaxed);
-                let answer = read(&value).ok_or_else(|| {
-                    trust.given_up.notify_one();
-                    NoAnswer::Nonsense
-                })?;
-                match acknowledging {
-                    Some(acknowledging) if written(&answer) => self.acknowledged(&acknowledging).await.map(|()| answer),
-                    Some(_) | None => Ok(answer),
+                match (read(&value), acknowledging) {
+                    (Some(answer), Some(acknowledging)) if written(&answer) => {
+                        self.acknowledged(&acknowledging).await.map(|()| answer)
+                    }
+                    (Some(answer), _) => Ok(answer),
+                    (None, _) => {
+                        trust.given_up.notify_one();
+                        Err(NoAnswer::Nonsense)
+                    }
                 }
             }
             Ok(Err(error)) => match error.code().inspect(|code| trust.note_refusal(code)) {
@@ -373,7 +380,9 @@ impl Store {
                 }
                 Err(NoAnswer::Timeout)
             }
-        }
+        };
+        trust.refusals.note(question, &answer);
+        answer
     }
 
     /// Waits until enough replicas of the server have what was just written.
@@ -480,6 +489,7 @@ impl Store {
                 return;
             }
             self.look_for_rights(&mut asking).await;
+            self.look_for_refusals();
         }
     }
 
@@ -498,10 +508,21 @@ impl Store {
         }
     }
 
+    /// Looks whether what the server refuses is something else than before.
+    fn look_for_refusals(&self) {
+        let standing = self.standing.load_full();
+        let Standing::Up(up) = &*standing else { return };
+        let refusal = up.trust.refusals.first();
+        if refusal != up.refusal {
+            self.standing.store(Arc::new(Standing::Up(Up { refusal, ..up.clone() })));
+            self.report_in_force();
+        }
+    }
+
     fn stands_up(&self, connection: Connection) -> JoinSet<()> {
         let Connection { asking, driver, kept_for, began, missing } = connection;
         let (trust, since) = (Arc::default(), Since { noted: self.clock.monotonic(), kept_for });
-        self.standing.store(Arc::new(Standing::Up(Up { asking, trust, since, began, missing })));
+        self.standing.store(Arc::new(Standing::Up(Up { asking, trust, since, began, missing, refusal: None })));
         self.report_in_force();
         driver
     }

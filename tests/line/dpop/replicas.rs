@@ -111,6 +111,21 @@ impl Replicas {
         timeout(DEADLINE, known).await.expect("the store comes back")
     }
 
+    /// Waits until `/status` has this of the store.
+    async fn until_status(&self, gateway: &Running, expected: &str) {
+        let store = async {
+            loop {
+                let status: Value = serde_json::from_str(&gateway.admin("/status").await.1).expect("JSON");
+                let resources = status["resources"].as_array().expect("a list");
+                let store = resources.iter().find(|resource| resource["kind"] == "store").expect("the store");
+                if store.to_string().contains(expected) {
+                    return;
+                }
+            }
+        };
+        timeout(DEADLINE, store).await.unwrap_or_else(|_| panic!("{expected} is not in /status"));
+    }
+
     /// The record of `GET /accounts` with this proof.
     pub(super) async fn record(&self, gateway: &Running, proof: &str) -> Value {
         let request = dpop_request("/accounts", &self.holder.token, proof);
@@ -251,13 +266,20 @@ async fn a_store_that_is_gone_or_full_or_forgets_is_named() {
     let record = replicas.record(one, &replicas.proof().sign(&replicas.holder.key)).await;
     assert_eq!(record["code"], "replay_log_unavailable");
     assert_eq!(record["detail"], "the replay log is not available: the store `shared`: it is full (OOM)", "{record}");
+    replicas.until_status(one, "`set`: it is full (OOM)").await;
     assert_eq!(redis.cli(&["CONFIG", "SET", "maxmemory", "10mb"]), "OK");
     replicas.until(one, &ok()).await;
+    replicas.until_status(one, r#""state":"good""#).await;
+    // A right that is taken away while the connection lasts.
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "-set"]), "OK");
+    replicas.until(one, &unavailable()).await;
+    replicas.until_status(one, "`set`: it refuses with NOPERM; ").await;
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "default", "+set"]), "OK");
+    replicas.until(one, &ok()).await;
+    replicas.until_status(one, r#""state":"good""#).await;
     redis.kill();
     replicas.until(one, &unavailable()).await;
-    let status = || async { one.admin("/status").await.1 };
-    let named = async { while !status().await.contains("cannot be connected to") {} };
-    timeout(DEADLINE, named).await.expect("the cause is in /status");
+    replicas.until_status(one, "cannot be connected to").await;
     drop(redis);
 }
 

@@ -1,0 +1,97 @@
+//! What a server that is in use refuses.
+//!
+//! It is full, or its user has lost a right: whoever asks is told, and an operator learns it from here, whatever else the server
+//! still answers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::{Arg, Cmd};
+
+use super::NoAnswer;
+
+/// The kinds of questions that were refused when they were last asked, each with the reason.
+#[derive(Default)]
+pub(super) struct Refusals {
+    /// Whether there are any: an answer is noted only then.
+    any: AtomicBool,
+    reasons: Mutex<BTreeMap<Kind, Arc<str>>>,
+}
+
+/// A command, and its script if it runs one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kind(Box<str>, Option<[u8; 32]>);
+
+impl Kind {
+    fn of(question: &Cmd) -> Self {
+        let mut words = question.args_iter().map(|word| if let Arg::Simple(word) = word { word } else { b"" });
+        let command = String::from_utf8_lossy(words.next().unwrap_or_default()).to_ascii_lowercase();
+        let script = words.next().filter(|_| command.starts_with("eval")).map(fapi::sha256);
+        Self(command.into(), script)
+    }
+}
+
+impl Refusals {
+    /// Notes how a question was answered. One that got no answer says nothing.
+    pub(super) fn note<T>(&self, question: &Cmd, answer: &Result<T, NoAnswer>) {
+        match answer {
+            Ok(_) if self.any.load(Ordering::Relaxed) => {
+                let mut reasons = self.lock();
+                reasons.remove(&Kind::of(question));
+                self.any.store(!reasons.is_empty(), Ordering::Relaxed);
+            }
+            Err(why @ (NoAnswer::Refused(_) | NoAnswer::Unacknowledged { .. })) => {
+                let kind = Kind::of(question);
+                let reason = format!("`{}`: {why}", kind.0).into();
+                self.lock().insert(kind, reason);
+                self.any.store(true, Ordering::Relaxed);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// One of them, for operators.
+    pub(super) fn first(&self) -> Option<Arc<str>> {
+        if self.any.load(Ordering::Relaxed) { self.lock().values().next().cloned() } else { None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, Arc<str>>> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::cmd;
+
+    use super::*;
+
+    fn refused<T>(code: &str) -> Result<T, NoAnswer> {
+        Err(NoAnswer::Refused(code.into()))
+    }
+
+    #[test]
+    fn a_refusal_lasts_until_the_same_is_answered() {
+        let refusals = Refusals::default();
+        let (set, get) = (cmd("SET").arg("a").clone(), cmd("GET").arg("a").clone());
+        let script = |text: &str| cmd("EVAL").arg(text).arg(0).clone();
+        refusals.note(&set, &Ok(()));
+        assert_eq!(refusals.first(), None, "control");
+        refusals.note(&set, &refused::<()>("OOM"));
+        for other in [&get, &script("return 1")] {
+            refusals.note(other, &Ok(()));
+            assert_eq!(refusals.first().as_deref(), Some("`set`: it is full (OOM)"));
+        }
+        // No answer is none.
+        refusals.note::<()>(&set, &Err(NoAnswer::Timeout));
+        assert!(refusals.first().is_some());
+        refusals.note(cmd("SET").arg("another key"), &Ok(()));
+        assert_eq!(refusals.first(), None);
+        refusals.note(&script("return 1"), &refused::<()>("WRONGTYPE"));
+        refusals.note(&script("return 2"), &Ok(()));
+        assert_eq!(refusals.first().as_deref(), Some("`eval`: it refuses with WRONGTYPE"));
+        refusals.note(&script("return 1"), &Ok(()));
+        assert_eq!(refusals.first(), None);
+    }
+}
