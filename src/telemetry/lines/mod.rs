@@ -56,7 +56,7 @@ pub struct Health {
     /// Whether lines were lost since the buffer was last empty.
     overflowing: AtomicBool,
     began: Moment,
-    /// Milliseconds from `began` to the last time that something was written, or that there was nothing to write.
+    /// Milliseconds from `began` to the last time that something was written, or [`IDLE`].
     moved: AtomicU64,
 }
 
@@ -99,6 +99,11 @@ impl Health {
 
     fn note_movement(&self) {
         self.moved.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Notes that there is nothing to write: what comes next has not waited.
+    fn note_idleness(&self) {
+        self.moved.store(IDLE, Ordering::Relaxed);
     }
 
     fn lose(&self, lines: u64) {
@@ -300,5 +305,7 @@ impl LineSender {
 const GATHER: Duration = Duration::from_millis(5);
 /// How many bytes are written without gathering more.
 const FULL: usize = 64 * 1024;
+/// Nothing waits, and the thread does until something comes.
+const IDLE: u64 = u64::MAX;
 /// How long a destination may take nothing before that counts as a fault.
 const STALLED: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 //! No file is ever removed or written over.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata, Permissions};
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,8 @@ impl Rotated {
             return Ok(None);
         }
         let length = metadata.len().saturating_add(more as u64);
-        if !self.limits.size.is_some_and(|size| length > size) && span <= self.span {
+        let is_full = self.limits.size.is_some_and(|size| length > size);
+        if !(is_full || span > self.span) {
             return Ok(None);
         }
         let next = self.replace(&metadata, now);
@@ -80,7 +81,7 @@ impl Rotated {
             std::fs::rename(&self.path, name)?;
         }
         let next = append(&self.path).and_then(|next| {
-            next.set_permissions(Permissions::clone(&metadata.permissions()))?;
+            next.set_permissions(metadata.permissions())?;
             Ok(next)
         });
         if next.is_err()
@@ -112,6 +113,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -97,6 +97,7 @@ impl Writer {
                 break;
             }
             batch.sleep = Sleep::UntilWork;
+            shared.health.note_idleness();
             if !self.troubled {
                 batch = match due {
                     None => shared.work.wait(batch).unwrap_or_else(PoisonError::into_inner),
@@ -425,6 +426,22 @@ mod tests {
         assert_eq!((health.lost(), health.good(), health.has_room()), (150 - 1000 / 9, false, false));
         drop(release);
         until("the output catches up", || health.good() && health.has_room());
+    }
+
+    /// The thread that writes has not been woken yet, and already somebody asks.
+    #[test]
+    fn what_comes_after_a_pause_has_not_waited() {
+        let disk = Limited::default();
+        disk.allow(1000);
+        let lines = Lines::start("t", Output::Other(Box::new(disk.clone())), 1000, quiet).unwrap();
+        let health = lines.health();
+        lines.sender().send(b"first\n");
+        until("it is written", || {
+            disk.text() == "first\n" && health.moved.load(Ordering::Relaxed) == super::super::IDLE
+        });
+        health.held.fetch_add(1, Ordering::Relaxed);
+        assert!(!health.stalled());
+        health.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     #[test]
