@@ -128,8 +128,8 @@ fn show(arguments: &Show) -> Result<(), Failure> {
     print(&found)
 }
 
-/// Reads a file line by line: the number of each, the line without its end, and whether it had one. A line longer than any that
-/// is written is taken in pieces.
+/// Reads a file line by line: the number of each, the line without its end, and whether it had one. Of a line longer than any that
+/// is written, only the beginning is taken.
 fn each_line(path: &Path, mut take: impl FnMut(u64, &[u8], bool)) -> Result<(), Failure> {
     let source: Box<dyn Read> = match path == Path::new("-") {
         true => Box::new(std::io::stdin().lock()),
@@ -144,7 +144,11 @@ fn each_line(path: &Path, mut take: impl FnMut(u64, &[u8], bool)) -> Result<(), 
             break;
         }
         let whole = line.strip_suffix(b"\n");
-        take(number, whole.unwrap_or(&line), whole.is_some());
+        let is_cut = whole.is_none() && line.len() as u64 == LONGEST_LINE;
+        if is_cut {
+            source.skip_until(b'\n').map_err(|error| Failure::io(path, &error))?;
+        }
+        take(number, whole.unwrap_or(&line), whole.is_some() || is_cut);
     }
     Ok(())
 }

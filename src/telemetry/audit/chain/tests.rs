@@ -240,6 +240,11 @@ fn in_a_part_a_chain_begins_with_the_files_or_beside_another() {
     assert_eq!(faults(&[&second[2..]]), [], "control: it begins with the files");
     let beside = [&first[2..4], &second[3..6], &first[4..], &second[6..]];
     assert_eq!(faults(&beside), [], "control: another goes on around its first line");
+    let moved = pair.findings(&[&second[..], &first].concat().concat(), true);
+    assert!(
+        moved.faults.iter().any(|fault| fault.what.contains("after a line that comes later, at audit:18")),
+        "{moved:?}"
+    );
     for (ends, begins) in [(5, 3), (8, 2), (9, 3)] {
         let faults: Vec<String> = faults(&[&first[..ends], &second[begins..]]).iter().map(Fault::to_string).collect();
         let expected = format!(

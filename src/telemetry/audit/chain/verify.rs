@@ -157,6 +157,8 @@ pub struct Verifier {
     findings: Findings,
     /// The hash of the last line.
     last: Option<[u8; 32]>,
+    /// The hash of a line in a file before these, if the first chain goes on after one, and where that begins.
+    elsewhere: Option<([u8; 32], Place)>,
     /// A line that is in no chain, and its hash. A chain that begins after it may have found it in its file.
     stray: Option<(Place, [u8; 32])>,
 }
@@ -182,7 +184,7 @@ impl Verifier {
     /// Without `partial`, every chain has to begin in the files and to end in them.
     pub fn new(keys: PublicKeys, partial: bool) -> Self {
         let findings = Findings { lines: 0, faults: Vec::new(), fault_count: 0, chains: BTreeMap::new() };
-        Self { keys, partial, findings, last: None, stray: None }
+        Self { keys, partial, findings, last: None, elsewhere: None, stray: None }
     }
 
     /// Takes the next line, without its end; `ended` is whether it had one.
@@ -216,6 +218,15 @@ impl Verifier {
             self.fault(stray, STRAY);
         }
         let chains = std::mem::take(&mut self.findings.chains);
+        if let Some((hash, place)) = self.elsewhere.take()
+            && let Some(chain) = chains.values().find(|chain| chain.hash == hash)
+        {
+            let (_, last) = &chain.last;
+            self.fault(
+                place,
+                format!("the chain begins after a line that comes later, at {last}: one of them was moved"),
+            );
+        }
         if chains.is_empty() {
             self.fault(None::<Place>, "there is no line of a chain");
         }
@@ -309,7 +320,10 @@ impl Verifier {
                 match (continued, before) {
                     (Some(chain), _) => chain.continued(),
                     (None, None) => {}
-                    (None, Some(_)) if self.last == before || (self.partial && is_first) => {}
+                    (None, Some(hash)) if self.partial && is_first => {
+                        self.elsewhere = Some((hash, place.clone()));
+                    }
+                    (None, Some(_)) if self.last == before => {}
                     (None, Some(_)) => {
                         let what = "the chain begins after a line that is not there: the end of the chain before it was cut off, \
                                     or its file is not named before this one";
