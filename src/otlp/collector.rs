@@ -11,43 +11,66 @@ use reqwest::{Url, redirect};
 
 use super::grpc;
 use super::message::{Resource, rejected};
-use super::settings::{Protocol, Settings};
+use super::settings::{Peer, Protocol, Signal};
 use crate::issuer::http::innermost;
 use crate::resource;
 use crate::tls_client::{TlsClientError, client_config};
 
-/// One collector.
+/// One collector, and how it is doing.
 pub struct Collector {
+    calls: Calls,
+    state: Arc<resource::Resource>,
+}
+
+/// Calls to a collector with one kind of things.
+pub struct Calls {
     client: reqwest::Client,
     url: Url,
     protocol: Protocol,
     timeout: Duration,
     resource: Resource,
-    state: Arc<resource::Resource>,
 }
 
 /// Why a collector cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
     /// TLS cannot be set up.
-    #[error("the collector of tracing.otlp: {0}")]
+    #[error("TLS to a collector cannot be set up: {0}")]
     Tls(#[from] TlsClientError),
     /// reqwest refused its settings.
-    #[error("the HTTP client for the collector of tracing.otlp cannot be set up: {0}")]
+    #[error("the HTTP client for a collector cannot be set up: {0}")]
     Client(String),
 }
 
 impl Collector {
-    /// Prepares calls, without making any; how they go is noted in `state`.
+    /// Prepares calls with spans, without making any; how they go is noted in `state`.
     ///
     /// # Errors
     /// [`CollectorError`].
-    pub fn new(settings: &Settings, state: Arc<resource::Resource>) -> Result<Self, CollectorError> {
-        let Settings { endpoint, protocol, headers, trust_anchors, identity, timeout, resource, .. } = settings;
+    pub fn new(peer: &Peer, state: Arc<resource::Resource>) -> Result<Self, CollectorError> {
+        Ok(Self { calls: Calls::new(peer, Signal::Traces)?, state })
+    }
+
+    pub(super) const fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    pub(super) fn state(&self) -> &resource::Resource {
+        &self.state
+    }
+}
+
+impl Calls {
+    /// Prepares calls, without making any.
+    ///
+    /// # Errors
+    /// [`CollectorError`].
+    pub fn new(peer: &Peer, signal: Signal) -> Result<Self, CollectorError> {
+        let Peer { endpoint, protocol, headers, trust_anchors, identity, timeout, resource } = peer;
         let mut tls = client_config(trust_anchors, identity.as_ref())?;
         let (alpn, path, media_type) = match protocol {
-            Protocol::Http => (&b"http/1.1"[..], HTTP_PATH, HTTP_MEDIA_TYPE),
-            Protocol::Grpc => (&b"h2"[..], grpc::PATH, grpc::MEDIA_TYPE),
+            Protocol::Http => (&b"http/1.1"[..], signal.path(), HTTP_MEDIA_TYPE),
+            Protocol::Grpc => (&b"h2"[..], signal.call(), grpc::MEDIA_TYPE),
         };
         tls.alpn_protocols = vec![alpn.to_vec()];
         let mut fields: HeaderMap = headers.iter().cloned().collect();
@@ -70,28 +93,25 @@ impl Collector {
         };
         let client = builder.build().map_err(|error| CollectorError::Client(innermost(&error)))?;
         let (protocol, timeout, resource) = (*protocol, *timeout, Resource::new(resource));
-        Ok(Self { client, url, protocol, timeout, resource, state })
+        Ok(Self { client, url, protocol, timeout, resource })
     }
 
     /// Where it is, for operators.
-    pub(super) const fn endpoint(&self) -> &Url {
+    pub const fn endpoint(&self) -> &Url {
         &self.url
     }
 
-    pub(super) const fn resource(&self) -> &Resource {
+    /// What spans and records are of.
+    pub const fn resource(&self) -> &Resource {
         &self.resource
     }
 
-    pub(super) fn state(&self) -> &resource::Resource {
-        &self.state
-    }
-
-    /// Sends a request, and returns how many spans of it the collector rejects. Takes no longer than the timeout, whatever the
+    /// Sends a request, and returns how many spans or records of it the collector rejects. Takes no longer than the timeout, whatever the
     /// collector does.
     ///
     /// # Errors
     /// [`Fault`].
-    pub(super) async fn send(&self, request: Bytes) -> Result<usize, Fault> {
+    pub async fn send(&self, request: Bytes) -> Result<usize, Fault> {
         let called = async {
             match self.protocol {
                 Protocol::Http => self.send_http(request).await,
@@ -132,15 +152,20 @@ impl Collector {
     }
 }
 
-/// Why a collector did not take a batch; contains nothing of a span.
+/// Why a collector did not take a batch; contains nothing of a span or a record.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub enum Fault {
     /// It cannot be reached, or the connection broke.
     Unreachable(String),
     /// It did not answer in time.
     TimedOut,
     /// It answered with a status that is no success, and may have said when to ask again.
-    Status { status: StatusCode, after: Option<Duration> },
+    Status {
+        /// The status.
+        status: StatusCode,
+        /// When to ask again.
+        after: Option<Duration>,
+    },
     /// It refused a call of gRPC.
     Call(grpc::Status),
     /// What it answered means nothing.
@@ -203,6 +228,5 @@ async fn read(response: reqwest::Response) -> Result<(Bytes, Option<HeaderMap>),
     Ok((read.freeze(), trailers))
 }
 
-const HTTP_PATH: &str = "/v1/traces";
 const HTTP_MEDIA_TYPE: &str = "application/x-protobuf";
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;

@@ -5,14 +5,12 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 
-/// The path of the call.
-pub(super) const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// The media type of requests and responses.
 pub(super) const MEDIA_TYPE: &str = "application/grpc";
 
 /// The status of a call, other than OK.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Status {
+pub struct Status {
     code: u16,
     /// What the server says of it, as printable ASCII.
     message: String,

@@ -1,6 +1,6 @@
-//! Takes spans to a collector, by OTLP (OpenTelemetry Protocol 1.x) over HTTP or gRPC.
+//! Takes spans, and records of the audit, to a collector, by OTLP (OpenTelemetry Protocol 1.x) over HTTP or gRPC.
 //!
-//! One thread of its own takes what waits in the [`Queue`], once a second or when that is half full, and sends it in batches, one
+//! Spans have the exporter that follows; the audit has [its own](crate::telemetry::audit), which loses nothing. One thread of its own takes what waits in the [`Queue`], once a second or when that is half full, and sends it in batches, one
 //! after the other. A collector that is gone, slow or answers nonsense holds up nothing but these: they are sent again a few times,
 //! as the protocol asks for, while the queue fills up; then they are lost. All of that is counted.
 
@@ -18,12 +18,12 @@ use bytes::Bytes;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-use self::collector::Fault;
 use crate::clock::jittered;
 use crate::trace::{Outcome, Queue, Record};
 
-pub use self::collector::{Collector, CollectorError};
-pub use self::settings::{Protocol, Settings};
+pub use self::collector::{Calls, Collector, CollectorError, Fault};
+pub use self::message::{LogRecord, logs};
+pub use self::settings::{Peer, Protocol, Settings, Signal};
 
 /// The exporter of one process. It has a thread from the first time that there is a collector.
 pub struct Exporter {
@@ -143,10 +143,10 @@ impl Worker {
     /// Sends a batch until the collector takes it, or was asked often enough.
     async fn deliver(&mut self, batch: Vec<Record>, spans: usize) {
         let Some(mut collector) = self.orders.borrow().collector.clone() else { return self.lose(spans) };
-        let body = Bytes::from(message::request(collector.resource(), batch));
+        let body = Bytes::from(message::spans(collector.calls().resource(), batch));
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
-            match collector.send(body.clone()).await {
+            match collector.calls().send(body.clone()).await {
                 Ok(rejected) => return self.delivered(&collector, spans, rejected),
                 Err(fault) => {
                     self.complain(&collector, &fault);
@@ -186,7 +186,7 @@ impl Worker {
         }
         collector.state().succeeded();
         if std::mem::take(&mut self.failing) {
-            tracing::info!(endpoint = %collector.endpoint(), "the collector takes spans again");
+            tracing::info!(endpoint = %collector.calls().endpoint(), "the collector takes spans again");
         }
     }
 
@@ -198,7 +198,7 @@ impl Worker {
     fn complain(&mut self, collector: &Collector, fault: &Fault) {
         collector.state().failed(fault);
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(endpoint = %collector.endpoint(), %fault, "the collector does not take spans; requests go on");
+            tracing::warn!(endpoint = %collector.calls().endpoint(), %fault, "the collector does not take spans; requests go on");
         }
     }
 }

@@ -33,6 +33,7 @@ impl Guarantees {
             None => "given".to_owned(),
             Some(Destination::Stdout) => "stdout".to_owned(),
             Some(Destination::File(path, _)) => path.display().to_string(),
+            Some(Destination::Otlp(settings)) => format!("the collector {settings}"),
             Some(Destination::Syslog(settings)) => format!("the syslog server {settings}"),
         };
         let full = match config.audit.on_overflow {

@@ -161,7 +161,7 @@ pub(super) fn build(
     let rate_limits = RateLimits::new(&config.rate_limits, limited_before, shared, clock, rate_limited);
     let collector = config.tracing.as_ref().map(|settings| {
         named.insert((Kind::Collector, COLLECTOR.into()));
-        Collector::new(settings, resources.of(Kind::Collector, COLLECTOR)).map(Arc::new)
+        Collector::new(&settings.peer, resources.of(Kind::Collector, COLLECTOR)).map(Arc::new)
     });
     let sampler = |settings: otlp::Settings| Sampler::new(settings.sampling, settings.max_client_sampled);
     let tracer = config.tracing.map(|settings| Tracer::new(sampler(settings), exporter.queue().clone()));

@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -72,6 +73,19 @@ pub struct Received {
     pub path: String,
     pub headers: HeaderMap,
     pub spans: Vec<Span>,
+    pub records: Vec<Record>,
+}
+
+/// A record of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub time: u64,
+    pub observed: u64,
+    pub severity: (i32, String),
+    pub event: String,
+    pub trace: String,
+    pub body: String,
+    pub resource: BTreeMap<String, String>,
 }
 
 /// A span, with ids in hexadecimal.
@@ -138,9 +152,14 @@ impl Collector {
         Self { address, scheme, bytes, received, task }
     }
 
+    /// Where it is.
+    pub fn endpoint(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
     /// The section of gateway.yaml that names it; `more` is added in flow style.
     pub fn section(&self, protocol: Protocol, more: &str) -> String {
-        section(&format!("{}://{}", self.scheme, self.address), protocol, more)
+        section(&self.endpoint(), protocol, more)
     }
 
     /// All spans, once there are as many as this demands.
@@ -163,6 +182,17 @@ impl Collector {
             spans.into_iter().filter(|span| span.id == own.id || span.parent == own.id).partition(|span| !is_it(span));
         parts.extend(own);
         parts
+    }
+
+    /// The bodies of all records, once they are as this demands.
+    pub async fn records(&self, enough: impl Fn(&[Record]) -> bool) -> Vec<Record> {
+        let mut received = self.received.clone();
+        let all = |received: &Vec<Received>| -> Vec<Record> {
+            received.iter().flat_map(|one: &Received| one.records.clone()).collect()
+        };
+        let waiting = received.wait_for(|received| enough(&all(received)));
+        let found = tokio::time::timeout(DEADLINE, waiting).await.map(|found| all(&found.expect("it runs")));
+        found.unwrap_or_else(|_| panic!("the collector waits for more than {:#?}", self.requests()))
     }
 
     /// The requests so far.
@@ -231,11 +261,13 @@ impl Served {
                 body.slice(5..)
             }
         };
-        let spans = decoded(&message);
+        let is_of_logs = head.uri.path().to_ascii_lowercase().contains("logs");
+        let (spans, records) =
+            if is_of_logs { (Vec::new(), decoded_logs(&message)) } else { (decoded(&message), Vec::new()) };
         let mut number = 0;
         self.sender.send_modify(|received| {
             number = received.len();
-            received.push(Received { path: head.uri.path().to_owned(), headers: head.headers, spans });
+            received.push(Received { path: head.uri.path().to_owned(), headers: head.headers, spans, records });
         });
         let answer = (self.answer)(number);
         if let Answer::Nothing = answer {
@@ -305,6 +337,31 @@ impl Body for Endless {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
     }
+}
+
+/// The records of a request of OTLP.
+fn decoded_logs(message: &[u8]) -> Vec<Record> {
+    let request = ExportLogsServiceRequest::decode(message).expect("a request of OTLP");
+    let mut records = Vec::new();
+    for of_resource in request.resource_logs {
+        let resource = attributes(&of_resource.resource.expect("records are of something").attributes);
+        for of_scope in of_resource.scope_logs {
+            assert_eq!(of_scope.scope.expect("a scope").name, "fapi-gateway");
+            records.extend(of_scope.log_records.into_iter().map(|record| {
+                let Some(Value::StringValue(body)) = record.body.and_then(|body| body.value) else { panic!("text") };
+                Record {
+                    time: record.time_unix_nano,
+                    observed: record.observed_time_unix_nano,
+                    severity: (record.severity_number, record.severity_text),
+                    event: record.event_name,
+                    trace: record.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+                    body,
+                    resource: resource.clone(),
+                }
+            }));
+        }
+    }
+    records
 }
 
 /// The spans of a request of OTLP.

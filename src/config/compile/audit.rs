@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
 
 use super::signing::P_256;
+use super::tracing::Entry;
 use super::upstreams::address;
 use super::{Build, MIB};
 use crate::config::NamedFiles;
@@ -15,6 +16,7 @@ use crate::config::error::{KeyPath, nearest};
 use crate::config::file::{self, File, PseudonymizedField as Field};
 use crate::config::judge::directory_of;
 use crate::config::scalar::FilePath;
+use crate::otlp::Signal;
 use crate::telemetry::audit::chain::{ChainKey, ChainSettings};
 use crate::telemetry::audit::{self, Pseudonyms, syslog};
 use crate::telemetry::lines::Rotation;
@@ -106,6 +108,28 @@ impl Build<'_> {
         }
     }
 
+    /// The collector that lines are sent to.
+    fn audit_collector(&mut self, entry: &mut file::AuditCollector) -> Option<audit::Destination> {
+        let at = KeyPath::of("audit").key("otlp");
+        let peer = self.collector(
+            &at,
+            Signal::Logs,
+            Entry {
+                endpoint: entry.endpoint.as_deref(),
+                protocol: &mut entry.protocol,
+                header_files: entry.header_files.as_ref(),
+                tls: entry.tls.as_ref(),
+                timeout: &mut entry.timeout,
+                resource: entry.resource.as_ref(),
+            },
+        );
+        let peer = peer?;
+        if self.named_files == NamedFiles::Unread {
+            return Some(audit::Destination::Stdout);
+        }
+        Some(audit::Destination::Otlp(audit::otlp::Settings::new(peer)))
+    }
+
     /// How lines are chained; `None` inside where files are not read.
     fn audit_chain(&mut self, entry: &mut file::Chain) -> Option<Option<ChainSettings>> {
         let at = KeyPath::of("audit").key("chain");
@@ -141,7 +165,11 @@ impl Build<'_> {
             let none = file::Syslog::default();
             return self.syslog(entry.syslog.as_ref().unwrap_or(&none));
         }
-        if let Some(meant) = nearest(text, ["stdout", "syslog", "stderr"]).filter(|_| text != "stdout") {
+        if text == "otlp" {
+            self.no_rotation(entry);
+            return self.audit_collector(entry.otlp.get_or_insert_default());
+        }
+        if let Some(meant) = nearest(text, ["stdout", "syslog", "otlp", "stderr"]).filter(|_| text != "stdout") {
             let meant = if meant == "stderr" { "stdout" } else { meant };
             let problem =
                 format!("`{text}` is not a valid value; did you mean `{meant}`? To name a file, write `./{text}`");
@@ -151,6 +179,11 @@ impl Build<'_> {
         if entry.syslog.is_some() {
             let problem = "the lines do not go to a server; write `destination: syslog`, or remove the key";
             self.problem(&KeyPath::of("audit").key("syslog"), problem);
+            return None;
+        }
+        if entry.otlp.is_some() {
+            let problem = "the lines do not go to a collector; write `destination: otlp`, or remove the key";
+            self.problem(&KeyPath::of("audit").key("otlp"), problem);
             return None;
         }
         if text == "stdout" {

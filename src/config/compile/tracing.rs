@@ -14,10 +14,20 @@ use super::Build;
 use super::upstreams::is_exposed;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File, OtlpProtocol};
-use crate::config::scalar::FilePath;
-use crate::otlp::{Protocol, Settings};
+use crate::config::scalar::{self, FilePath};
+use crate::otlp::{Peer, Protocol, Settings, Signal};
 use crate::tls_client::{Identity, TrustAnchors};
 use crate::upstream::ServerAddress;
+
+/// What a section says of a collector.
+pub(super) struct Entry<'f> {
+    pub(super) endpoint: Option<&'f str>,
+    pub(super) protocol: &'f mut Option<OtlpProtocol>,
+    pub(super) header_files: Option<&'f BTreeMap<String, FilePath>>,
+    pub(super) tls: Option<&'f file::CollectorTls>,
+    pub(super) timeout: &'f mut Option<scalar::Duration>,
+    pub(super) resource: Option<&'f BTreeMap<String, String>>,
+}
 
 impl Build<'_> {
     /// Where spans go; `None` in it if nowhere.
@@ -28,11 +38,6 @@ impl Build<'_> {
             self.problem(&at, "the key is missing; name the collector in it, or remove `tracing`");
             return None;
         };
-        let protocol = match entry.protocol.get_or_insert_default() {
-            OtlpProtocol::Http => Protocol::Http,
-            OtlpProtocol::Grpc => Protocol::Grpc,
-        };
-        let endpoint = self.collector(&at.key("endpoint"), entry, protocol);
         let sampling = *entry.sampling.get_or_insert(0.01);
         let is_share = (0.0..=1.0).contains(&sampling);
         if !is_share {
@@ -40,9 +45,35 @@ impl Build<'_> {
         }
         let of_clients =
             self.number(&at.key("max_client_sampled"), entry.max_client_sampled.get_or_insert(100), 0..=1_000_000);
-        let headers = self.collector_headers(&at.key("header_files"), entry.header_files.as_ref());
+        let peer = self.collector(
+            &at,
+            Signal::Traces,
+            Entry {
+                endpoint: entry.endpoint.as_deref(),
+                protocol: &mut entry.protocol,
+                header_files: entry.header_files.as_ref(),
+                tls: entry.tls.as_ref(),
+                timeout: &mut entry.timeout,
+                resource: entry.resource.as_ref(),
+            },
+        );
+        let peer = peer?;
+        let (endpoint, protocol) = (&peer.endpoint, peer.protocol.as_str());
+        self.summary.push(format!("traces: {endpoint} by {protocol}; {sampling} of those that begin here"));
+        is_share.then_some(())?;
+        Some(Some(Settings { peer, sampling, max_client_sampled: of_clients? }))
+    }
+
+    /// A collector, and how it is called.
+    pub(super) fn collector(&mut self, at: &KeyPath, signal: Signal, entry: Entry<'_>) -> Option<Peer> {
+        let protocol = match entry.protocol.get_or_insert_default() {
+            OtlpProtocol::Http => Protocol::Http,
+            OtlpProtocol::Grpc => Protocol::Grpc,
+        };
+        let endpoint = self.collector_endpoint(&at.key("endpoint"), &entry, protocol, signal);
+        let headers = self.collector_headers(&at.key("header_files"), entry.header_files);
         let tls_at = at.key("tls");
-        let tls = match &entry.tls {
+        let tls = match entry.tls {
             Some(_) if endpoint.as_ref().is_some_and(|url| url.scheme() != "https") => {
                 self.problem(&tls_at, "the collector is reached without TLS; write `https://`, or remove the key");
                 None
@@ -55,31 +86,33 @@ impl Build<'_> {
             }
             None => Some(Default::default()),
         };
-        let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, Duration::from_secs(5), TIMEOUTS);
-        let resource = self.resource_of_spans(&at.key("resource"), entry.resource.as_ref());
+        let timeout = self.time_within(&at.key("timeout"), entry.timeout, Duration::from_secs(5), TIMEOUTS);
+        let resource = self.resource_of_spans(&at.key("resource"), entry.resource);
         let (endpoint, tls) = (endpoint?, tls?);
-        self.summary.push(format!("traces: {endpoint} by {}; {sampling} of those that begin here", protocol.as_str()));
-        is_share.then_some(())?;
-        Some(Some(Settings {
+        Some(Peer {
             endpoint,
             protocol,
-            sampling,
-            max_client_sampled: of_clients?,
             headers: headers?,
             trust_anchors: tls.trust_anchors.map_or(TrustAnchors::System, TrustAnchors::Given),
             identity: tls.identity.map(|(chain, key)| Identity { chain, key }),
             timeout: timeout?,
             resource: resource?,
-        }))
+        })
     }
 
-    fn collector(&mut self, at: &KeyPath, entry: &file::Otlp, protocol: Protocol) -> Option<Url> {
+    fn collector_endpoint(
+        &mut self,
+        at: &KeyPath,
+        entry: &Entry<'_>,
+        protocol: Protocol,
+        signal: Signal,
+    ) -> Option<Url> {
         let way_out = match protocol {
             Protocol::Http => "write it like `https://collector.internal:4318`",
             Protocol::Grpc => "write it like `https://collector.internal:4317`",
         };
-        let text = self.text(at, entry.endpoint.as_deref(), way_out)?;
-        let url = match endpoint(text, protocol) {
+        let text = self.text(at, entry.endpoint, way_out)?;
+        let url = match endpoint(text, protocol, signal) {
             Ok(url) => url,
             Err(problem) => {
                 self.problem(at, format!("{problem}; {way_out}"));
@@ -88,14 +121,15 @@ impl Build<'_> {
         };
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').into();
         let exposed = is_exposed(&ServerAddress { tls: url.scheme() == "https", host, port: 0 });
-        if exposed && entry.header_files.as_ref().is_some_and(|files| !files.is_empty()) {
+        if exposed && entry.header_files.is_some_and(|files| !files.is_empty()) {
             let problem =
                 format!("what `header_files` has would cross the network unencrypted to `{url}`; write `https://`");
             self.problem(at, problem);
             return None;
         }
         if exposed {
-            self.warn(at, format!("spans leave this machine without TLS to `{url}`; write `https://` if it can"));
+            let what = if signal == Signal::Traces { "spans leave" } else { "lines of the audit leave" };
+            self.warn(at, format!("{what} this machine without TLS to `{url}`; write `https://` if it can"));
         }
         Some(url)
     }
@@ -214,7 +248,7 @@ fn check_attribute(name: &str, value: &str) -> Result<(), &'static str> {
 }
 
 /// The URL of a collector, without what the protocol adds.
-fn endpoint(text: &str, protocol: Protocol) -> Result<Url, String> {
+fn endpoint(text: &str, protocol: Protocol, signal: Signal) -> Result<Url, String> {
     if !(text.starts_with("https://") || text.starts_with("http://")) {
         return Err("the endpoint does not begin with `https://` or `http://`".to_owned());
     }
@@ -229,8 +263,8 @@ fn endpoint(text: &str, protocol: Protocol) -> Result<Url, String> {
         return Err("the endpoint has a query or a fragment".to_owned());
     }
     match protocol {
-        Protocol::Http if url.path().trim_end_matches('/').ends_with("/v1/traces") => {
-            Err("the endpoint ends with `/v1/traces`, which is added; remove that".to_owned())
+        Protocol::Http if url.path().trim_end_matches('/').ends_with(signal.path()) => {
+            Err(format!("the endpoint ends with `{}`, which is added; remove that", signal.path()))
         }
         Protocol::Grpc if url.path() != "/" => Err("the endpoint has a path, which gRPC has itself".to_owned()),
         Protocol::Http | Protocol::Grpc => Ok(url),
@@ -266,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_what_the_protocol_adds_to() {
-        let shown = |text, protocol| endpoint(text, protocol).map(|url| url.to_string());
+        let shown = |text, protocol| endpoint(text, protocol, Signal::Traces).map(|url| url.to_string());
         for (text, url) in [
             ("http://127.0.0.1:4318", "http://127.0.0.1:4318/"),
             ("https://[::1]:4318/", "https://[::1]:4318/"),

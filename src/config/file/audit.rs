@@ -1,16 +1,18 @@
 //! `audit`: one JSON line for each exchange.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::ServerTls;
+use super::{CollectorTls, OtlpProtocol, ServerTls};
 
 /// One JSON line for each exchange.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Audit {
-    /// `stdout`, `syslog`, or the path of a file that lines are added to.
+    /// `stdout`, `syslog`, `otlp`, or the path of a file that lines are added to.
     #[schemars(extend("default" = "stdout"))]
     pub(in crate::config) destination: Option<FilePath>,
     /// When lines go to a new file: at most a size, or the lines of a day or of another span. No file is ever removed. Default: all go
@@ -18,6 +20,9 @@ pub(in crate::config) struct Audit {
     pub(in crate::config) rotate: Option<Rotate>,
     /// The syslog server (RFC 5424) that lines are sent to over TLS (RFC 5425); with `destination: syslog` only.
     pub(in crate::config) syslog: Option<Syslog>,
+    /// The collector that lines are sent to, by the OpenTelemetry Protocol, each as the body of a log record; with `destination: otlp`
+    /// only.
+    pub(in crate::config) otlp: Option<AuditCollector>,
     /// What happens to requests while the lines cannot be written as fast as they come.
     #[schemars(extend("default" = "drop"))]
     pub(in crate::config) on_overflow: Option<OnOverflow>,
@@ -48,6 +53,28 @@ pub(in crate::config) struct Syslog {
     /// TLS to it, in which the gateway presents a certificate if it has one. Default: the system's trust anchors, and no
     /// certificate.
     pub(in crate::config) tls: Option<ServerTls>,
+}
+
+/// The collector that lines are sent to, each as the body of a log record.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AuditCollector {
+    /// Where it is, such as `https://collector.bank.svc:4318`; with `protocol: http`, `/v1/logs` is added.
+    #[schemars(required)]
+    pub(in crate::config) endpoint: Option<String>,
+    /// How it is spoken to.
+    #[schemars(extend("default" = "http"))]
+    pub(in crate::config) protocol: Option<OtlpProtocol>,
+    /// Header fields of each request to the collector, such as `authorization`, each with the file that has its value in one line.
+    /// Default: none.
+    pub(in crate::config) header_files: Option<BTreeMap<String, FilePath>>,
+    /// TLS to an `https` collector.
+    pub(in crate::config) tls: Option<CollectorTls>,
+    /// How long it may take to answer, from 100ms to 60s.
+    #[schemars(extend("default" = "5s"))]
+    pub(in crate::config) timeout: Option<Duration>,
+    /// What the records are of, such as `service.name`, as in `tracing.otlp.resource`.
+    pub(in crate::config) resource: Option<BTreeMap<String, String>>,
 }
 
 /// What happens to requests while the audit cannot be written as fast as they come.

@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 use super::scalar::{Duration, FilePath, Size};
 
 pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
-pub(super) use self::audit::{Audit, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog};
+pub(super) use self::audit::{
+    Audit, AuditCollector, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog,
+};
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
@@ -51,7 +53,7 @@ pub(super) use self::routes::{
 };
 pub(super) use self::signing::{Signing, SigningKey};
 pub(super) use self::stores::{Sentinel, SharedRevocations, Store, StoreMode};
-pub(super) use self::tracing::{CollectorTls, Otlp, OtlpProtocol, Tracing};
+pub(super) use self::tracing::{CollectorTls, OtlpProtocol, Tracing};
 pub(super) use self::waivers::Waiver;
 
 /// Configuration of fapi-gateway. Unknown keys are errors; relative paths are relative to this file.

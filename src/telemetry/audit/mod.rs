@@ -3,6 +3,7 @@
 pub mod chain;
 mod handshake;
 mod json;
+pub mod otlp;
 mod pseudonym;
 mod record;
 mod schema;

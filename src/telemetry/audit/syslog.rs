@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::memmem;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 
 use crate::clock::Moment;
+use crate::telemetry::lines::portion;
 
 /// Where messages go.
 pub struct Settings {
@@ -285,13 +286,6 @@ impl Drop for Connection {
     }
 }
 
-/// The whole lines that are sent at a time; the first one in any case.
-fn portion(lines: &[u8]) -> &[u8] {
-    let Some(first) = lines.get(..PORTION) else { return lines };
-    let end = memrchr(b'\n', first).or_else(|| memchr(b'\n', lines));
-    end.and_then(|end| lines.get(..=end)).unwrap_or(lines)
-}
-
 /// Appends the message of a line (RFC 5424 §6), and before it its length (RFC 5425 §4.3).
 fn frame(line: &[u8], header: &str, out: &mut Vec<u8>) {
     let time = time_of(line).unwrap_or(b"-");
@@ -313,8 +307,6 @@ fn time_of(line: &[u8]) -> Option<&[u8]> {
 
 /// RFC 5424 §6.2.1: facility 13, log audit, and severity 6, informational; and the version, 1.
 const PRIORITY: &[u8] = b"<110>1 ";
-/// How many bytes of lines are sent at a time.
-const PORTION: usize = 64 * 1024;
 /// How long to wait for the server before the writer looks whether it has anything else to do.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long to wait after an attempt to connect before the next one.
@@ -346,15 +338,5 @@ mod tests {
             let message = format!("<110>1 - host fapi-gateway 7 audit - {without}");
             assert_eq!(framed(without), format!("{} {message}", message.len()));
         }
-    }
-
-    #[test]
-    fn whole_lines_are_sent_at_a_time_and_at_least_one() {
-        let line = [&[b'x'; 999][..], b"\n"].concat();
-        let (few, many) = (line.repeat(3), line.repeat(100));
-        assert_eq!(portion(&few), few);
-        assert_eq!(portion(&many).len(), 65_000);
-        let long = [&[b'x'; 2 * PORTION][..], b"\n{}\n"].concat();
-        assert_eq!(portion(&long).len(), 2 * PORTION + 1);
     }
 }

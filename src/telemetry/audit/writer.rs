@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::chain::{Chain, ChainSettings};
+use super::otlp::{self, Otlp};
 use super::pseudonym::Pseudonyms;
 use super::syslog::{self, Syslog};
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub enum Destination {
     File(PathBuf, Option<Rotation>),
     /// This server, each line in a message.
     Syslog(Arc<syslog::Settings>),
+    /// This collector, each line in a record.
+    Otlp(otlp::Settings),
 }
 
 impl Destination {
@@ -48,6 +51,7 @@ impl Destination {
             Self::File(path, None) => Output::append_to(path),
             Self::File(path, Some(limits)) => Output::append_to(path)?.rotated(path, *limits, clock.clone()),
             Self::Syslog(settings) => Ok(Output::Other(Box::new(Syslog::connect(settings.clone())?))),
+            Self::Otlp(settings) => Ok(Output::Answering(Box::new(Otlp::new(settings, clock.clone())?))),
         }
     }
 

@@ -6,6 +6,7 @@
 //! that a full disk took in part is taken back and written as a whole later; the rest of one that a pipe took in part
 //! comes next.
 
+mod carrier;
 mod output;
 mod recent;
 mod rotation;
@@ -23,6 +24,7 @@ use crate::clock::Moment;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc, thread};
 
+pub use self::carrier::{Carrier, Taken, portion};
 pub use self::output::Output;
 pub use self::recent::Recent;
 pub use self::rotation::Rotation;

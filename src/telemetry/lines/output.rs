@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::carrier::{Carrier, Taken};
 use super::rotation::{Rotated, Rotation};
 use crate::clock::Clock;
 
@@ -20,6 +21,8 @@ pub enum Output {
     File(File, Option<Box<Rotated>>),
     /// A pipe, a socket or a terminal, whose reader may stall. It is never written to before it has room.
     Pipe(File),
+    /// Who answers; a call may take as long as that may.
+    Answering(Box<dyn Carrier>),
     /// Anything else; a write may block.
     Other(Box<dyn Write + Send>),
 }
@@ -49,7 +52,7 @@ impl Output {
                 let rotated = Rotated::new(path, &file, limits, clock)?;
                 Ok(Self::File(file, Some(Box::new(rotated))))
             }
-            Self::Pipe(_) | Self::Other(_) => {
+            Self::Pipe(_) | Self::Answering(_) | Self::Other(_) => {
                 Err(io::Error::new(ErrorKind::InvalidInput, "it is not a file that could be rotated"))
             }
         }
@@ -125,7 +128,7 @@ impl Output {
     pub(super) fn is(&self, other: &Self) -> bool {
         let identity = |output: &Self| match output {
             Self::File(file, _) | Self::Pipe(file) => file.metadata().ok().map(|file| (file.dev(), file.ino())),
-            Self::Other(_) => None,
+            Self::Answering(_) | Self::Other(_) => None,
         };
         identity(self).is_some_and(|one| identity(other) == Some(one))
     }
@@ -142,14 +145,15 @@ impl Output {
         }
     }
 
-    /// Writes some of these lines and returns how many bytes were written.
+    /// Writes some of these lines and returns how much was taken.
     ///
     /// # Errors
     /// [`ErrorKind::WouldBlock`] if the reader of a pipe has made no room for a moment; otherwise, what the operating
     /// system reports.
-    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        match self {
+    pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<Taken> {
+        let bytes = match self {
             Self::File(file, _) => file.write(lines),
+            Self::Answering(carrier) => return carrier.carry(lines),
             Self::Pipe(file) => {
                 if !has_room(file.as_fd())? {
                     return Err(ErrorKind::WouldBlock.into());
@@ -157,12 +161,13 @@ impl Output {
                 file.write(portion(lines))
             }
             Self::Other(output) => output.write(lines),
-        }
+        };
+        Ok(Taken { bytes: bytes?, lost: 0 })
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(..) | Self::Pipe(_) => Ok(()),
+            Self::File(..) | Self::Pipe(_) | Self::Answering(_) => Ok(()),
             Self::Other(output) => output.flush(),
         }
     }

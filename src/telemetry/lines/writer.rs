@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Event, FULL, GATHER, Output, Report, Shared, Sleep, Stamp};
+use super::{Event, FULL, GATHER, Output, Report, Shared, Sleep, Stamp, Taken};
 use crate::sync::PoisonError;
 use crate::sync::atomic::Ordering;
 
@@ -161,10 +161,13 @@ impl Writer {
         }
         while let Some(rest) = self.current.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.output.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.written = self.written.saturating_add(count);
-                    self.shared.health.held.fetch_sub(count, Ordering::Relaxed);
+                Ok(Taken { bytes: 0, .. }) => return Err(ErrorKind::WriteZero.into()),
+                Ok(Taken { bytes, lost }) => {
+                    self.written = self.written.saturating_add(bytes);
+                    self.shared.health.held.fetch_sub(bytes, Ordering::Relaxed);
+                    if lost > 0 {
+                        self.shared.health.lose(lost);
+                    }
                     self.shared.health.note_movement();
                     self.shared.room.notify_waiters();
                 }

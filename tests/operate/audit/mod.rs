@@ -1,6 +1,7 @@
 //! An audit that cannot be written: a reader that stalls, a disk that is full, and what requests then get.
 
 mod chain;
+mod otlp;
 mod pseudonyms;
 mod schema;
 mod syslog;
