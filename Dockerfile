@@ -49,7 +49,7 @@ RUN rustup component add llvm-tools
 COPY . .
 ARG FAPI_GATEWAY_COMMIT=
 ARG SOURCE_DATE_EPOCH=
-RUN deploy/build --no-default-features --features mimalloc \
+RUN deploy/build --no-default-features --features mimalloc,pkcs11 \
  && deploy/sbom target/fapi-gateway.cdx.json \
  && install -D -m 0555 target/optimized/fapi-gateway image/usr/local/bin/fapi-gateway \
  && install -D -m 0444 -t image/usr/local/share/doc/fapi-gateway LICENSE target/fapi-gateway.cdx.json

@@ -262,7 +262,7 @@ def check_contents(image, program):
     if listed["bomFormat"] != "CycloneDX" or listed["metadata"]["component"]["name"] != "fapi-gateway":
         sys.exit(f"FAILED: the list is not one of fapi-gateway in CycloneDX: {listed['metadata']}")
     components = {(component["name"], component["version"]): component for component in listed["components"]}
-    command = ["cargo", "tree", "--locked", "--package=fapi-gateway", "--no-default-features", "--features=mimalloc"]
+    command = ["cargo", "tree", "--locked", "--package=fapi-gateway", "--no-default-features", "--features=mimalloc,pkcs11"]
     command += ["--edges=normal", "--prefix=none", "--format={p}"]
     tree = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     linked = {(name, version.lstrip("v")) for name, version, *_ in map(str.split, tree.splitlines()) if name != "fapi-gateway"}

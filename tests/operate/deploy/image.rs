@@ -99,7 +99,7 @@ fn the_entrypoint_is_the_program_that_the_builders_made() {
     let stages = stages();
     for (stage, build, program) in [
         (&stages[1], "deploy/release ", "target/reproducible/release/fapi-gateway"),
-        (&stages[2], "deploy/build --no-default-features --features mimalloc ", "target/optimized/fapi-gateway"),
+        (&stages[2], "deploy/build --no-default-features --features mimalloc,pkcs11 ", "target/optimized/fapi-gateway"),
     ] {
         let (_, last) = stage.last().expect("a build");
         let last = last.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -142,9 +142,9 @@ fn the_labels_say_what_the_image_is() {
 #[test]
 fn every_build_keeps_to_the_lock_file_and_names_no_folder() {
     let script = read("deploy/release");
-    assert!(
-        script.contains("cargo build --release --locked --no-default-features --features mimalloc --bin fapi-gateway")
-    );
+    assert!(script.contains(
+        "cargo build --release --locked --no-default-features --features mimalloc,pkcs11 --bin fapi-gateway"
+    ));
     for (name, script) in [("deploy/release", &script), ("deploy/build", &read("deploy/build"))] {
         assert!(script.contains(". deploy/remap\n"), "{name}");
         assert!(script.contains("$remap") && script.contains("$remap_c"), "{name}");
