@@ -130,6 +130,7 @@ impl SigningKey {
             PrivateKey::Ec(key) => key.to_pkcs8v1().expect(WRITES).as_ref().to_vec(),
             PrivateKey::Rsa(key) => AsDer::<Pkcs8V1Der<'_>>::as_der(key).expect(WRITES).as_ref().to_vec(),
             PrivateKey::Ed(key) => key.to_pkcs8v1().expect(WRITES).as_ref().to_vec(),
+            PrivateKey::Kept(_) => panic!("{IS_HERE}"),
         };
         pem("PRIVATE KEY", &der)
     }
@@ -185,6 +186,7 @@ impl SigningKey {
             PrivateKey::Ec(key) => key.public_key().as_der(),
             PrivateKey::Rsa(key) => key.public_key().as_der(),
             PrivateKey::Ed(key) => key.public_key().as_der(),
+            PrivateKey::Kept(_) => panic!("{IS_HERE}"),
         }
         .expect(WRITES);
         der.as_ref().to_vec()
@@ -295,6 +297,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 
 const MAKES: &str = "aws-lc-rs makes keys of this kind";
 const WRITES: &str = "aws-lc-rs writes the keys that it made";
+const IS_HERE: &str = "a key of a test is not kept elsewhere";
 const SIGNS: &str = "a key signs with the algorithm that it was made for";
 
 #[cfg(test)]

@@ -25,6 +25,23 @@ pub enum PrivateKey {
     Rsa(rsa::KeyPair),
     /// Ed25519.
     Ed(Ed25519KeyPair),
+    /// One that signs where it is kept.
+    Kept(Box<dyn KeptKey>),
+}
+
+/// A private key that never comes here, such as one in a token of PKCS#11, and signs where it is kept.
+pub trait KeptKey: Send + Sync {
+    /// The algorithm it signs with.
+    fn algorithm(&self) -> Algorithm;
+
+    /// The public key as a JWK with only the members that RFC 7638 §3.2 requires.
+    fn public_jwk(&self) -> Map<String, Value>;
+
+    /// Signs a message as [`PrivateKey::sign`] does. May block, for a time that is bounded.
+    ///
+    /// # Errors
+    /// [`NotSigned`].
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, NotSigned>;
 }
 
 /// A key of an unsupported type, an RSA key below 2048 bits, or a malformed key.
@@ -51,7 +68,7 @@ pub enum KeyFileError {
     Unsupported(#[from] Unsupported),
 }
 
-/// The cryptographic library could not sign.
+/// The cryptographic library, or where the key is kept, could not sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the private key did not sign")]
 pub struct NotSigned;
@@ -107,15 +124,22 @@ impl PrivateKey {
     }
 
     /// The algorithm it signs with.
-    pub const fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> Algorithm {
         match self {
             Self::Ec(_) => Algorithm::Es256,
             Self::Rsa(_) => Algorithm::Ps256,
             Self::Ed(_) => Algorithm::EdDsa,
+            Self::Kept(key) => key.algorithm(),
         }
     }
 
-    /// Signs a message; the signature has the form of RFC 7518 §3.4 and §3.5 and RFC 8037 §3.1.
+    /// Whether signing may block, since the key is kept elsewhere.
+    pub const fn may_block(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+
+    /// Signs a message; the signature has the form of RFC 7518 §3.4 and §3.5 and RFC 8037 §3.1. May block where
+    /// [`PrivateKey::may_block`] says so.
     ///
     /// # Errors
     /// [`NotSigned`].
@@ -132,6 +156,7 @@ impl PrivateKey {
                 Ok(signature)
             }
             Self::Ed(key) => Ok(key.sign(message).as_ref().to_vec()),
+            Self::Kept(key) => key.sign(message),
         }
     }
 
@@ -155,6 +180,7 @@ impl PrivateKey {
             Self::Ec(key) => key.public_key().as_der(),
             Self::Rsa(key) => key.public_key().as_der(),
             Self::Ed(key) => key.public_key().as_der(),
+            Self::Kept(key) => return Ok(key.public_jwk()),
         };
         jwk_of_spki(der.map_err(|_| Unsupported)?.as_ref()).map_err(|_| Unsupported)
     }
@@ -182,6 +208,7 @@ mod tests {
             PrivateKey::Ec(key) => key.to_pkcs8v1().unwrap().as_ref().to_vec(),
             PrivateKey::Rsa(key) => AsDer::<Pkcs8V1Der<'_>>::as_der(key).unwrap().as_ref().to_vec(),
             PrivateKey::Ed(key) => key.to_pkcs8v1().unwrap().as_ref().to_vec(),
+            PrivateKey::Kept(_) => panic!("it is elsewhere"),
         };
         PrivatePkcs8KeyDer::from(der).into()
     }
@@ -230,6 +257,7 @@ mod tests {
                     UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.public_key()).verify(message, &signature)
                 }
                 PrivateKey::Ed(key) => UnparsedPublicKey::new(&ED25519, key.public_key()).verify(message, &signature),
+                PrivateKey::Kept(_) => panic!("it is elsewhere"),
             };
             assert!(verifies(b"message").is_ok(), "{algorithm:?}"); // control
             assert!(verifies(b"massage").is_err(), "{algorithm:?}");
@@ -264,6 +292,33 @@ mod tests {
                 assert_eq!(PrivateKey::from_der(&broken).map(drop), Err(Unsupported), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_that_is_kept_elsewhere_signs_there() {
+        struct Elsewhere(PrivateKey);
+
+        impl KeptKey for Elsewhere {
+            fn algorithm(&self) -> Algorithm {
+                self.0.algorithm()
+            }
+
+            fn public_jwk(&self) -> Map<String, Value> {
+                self.0.public_jwk().unwrap()
+            }
+
+            fn sign(&self, message: &[u8]) -> Result<Vec<u8>, NotSigned> {
+                if message.is_empty() { Err(NotSigned) } else { self.0.sign(message) }
+            }
+        }
+
+        let here = PrivateKey::generate(Algorithm::EdDsa).unwrap();
+        let (jwk, signature) = (here.public_jwk(), here.sign(b"message").unwrap());
+        assert!(!here.may_block(), "control");
+        let kept = PrivateKey::Kept(Box::new(Elsewhere(here)));
+        assert_eq!((kept.algorithm(), kept.may_block(), kept.public_jwk()), (Algorithm::EdDsa, true, jwk));
+        assert_eq!((kept.sign(b"message"), kept.sign(b"")), (Ok(signature), Err(NotSigned)));
+        assert_eq!(format!("{kept:?}"), "PrivateKey(EdDsa)");
     }
 
     #[test]

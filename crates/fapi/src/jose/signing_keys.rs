@@ -41,7 +41,7 @@ impl NamedKey {
     }
 
     /// The algorithm it signs with.
-    pub const fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> Algorithm {
         self.key.algorithm()
     }
 
