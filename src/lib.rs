@@ -44,7 +44,7 @@
 //! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`]
 //! and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see; [`trace`] records some exchanges, whose
 //! spans [`otlp`] takes to a collector. [`certificate`] judges the certificates of files, [`tls_client`] is the TLS to servers
-//! that the gateway calls, [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads
+//! that the gateway calls, [`pkcs11`] has keys sign in their tokens, [`resource`] holds how each thing that the gateway reads was last read, [`workers`] are the threads
 //! that serve connections, and [`clock`] reads the time. [`config`] turns gateway.yaml into the types of the other modules;
 //! [`server`] builds a [`generation`] from it, which a reload replaces as a whole. [`commands`] is the command line.
 
@@ -58,6 +58,7 @@ pub mod gateway;
 pub mod generation;
 pub mod issuer;
 pub mod otlp;
+pub mod pkcs11;
 pub mod proxy;
 pub mod rate_limits;
 pub mod replay;

@@ -22,7 +22,7 @@ pub enum Kind {
     Certificate,
     /// A file with revocation lists.
     RevocationList,
-    /// A file with a private key, or with the keys of nonces.
+    /// A file with a private key, or with the keys of nonces; or a private key in a token.
     PrivateKey,
     /// The keys of an issuer.
     Keys,

@@ -132,6 +132,20 @@ impl JsonSchema for Size {
 #[derive(Clone, Debug)]
 pub(super) struct FilePath(pub(super) PathBuf);
 
+impl FilePath {
+    /// The path that is written like this.
+    pub(super) fn of<E: Error>(text: &str) -> Result<Self, E> {
+        // A key that was written here by mistake must not appear in a log.
+        if let Some(problem) = secret::misplaced(text) {
+            return Err(E::custom(problem));
+        }
+        if text.is_empty() {
+            return Err(E::custom("the path is empty; name a file or remove the key"));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
 impl<'de> Deserialize<'de> for FilePath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Path;
@@ -144,14 +158,7 @@ impl<'de> Deserialize<'de> for FilePath {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<FilePath, E> {
-                // A key that was written here by mistake must not appear in a log.
-                if let Some(problem) = secret::misplaced(text) {
-                    return Err(E::custom(problem));
-                }
-                if text.is_empty() {
-                    return Err(E::custom("the path is empty; name a file or remove the key"));
-                }
-                Ok(FilePath(text.into()))
+                FilePath::of(text)
             }
         }
 

@@ -15,32 +15,44 @@ pub struct ClientKey {
     key: Arc<PrivateKey>,
     key_id: Option<Box<str>>,
     /// Distinguishes two keys without comparing them.
-    digest: [u8; 32],
+    identity: [u8; 32],
 }
 
 impl ClientKey {
-    /// A key in DER; `key_id` is the `kid` it is registered with, if the issuer needs one.
+    /// A key with what distinguishes it from others; `key_id` is the `kid` it is registered with, if the issuer needs one.
+    pub fn new(key: PrivateKey, identity: [u8; 32], key_id: Option<&str>) -> Self {
+        Self { key: Arc::new(key), key_id: key_id.map(Box::from), identity }
+    }
+
+    /// A key in DER.
     ///
     /// # Errors
     /// [`Unsupported`].
-    pub fn new(der: &PrivateKeyDer<'_>, key_id: Option<&str>) -> Result<Self, Unsupported> {
-        let key = Arc::new(PrivateKey::from_der(der)?);
-        Ok(Self { key, key_id: key_id.map(Box::from), digest: sha256(der.secret_der()) })
+    pub fn from_der(der: &PrivateKeyDer<'_>, key_id: Option<&str>) -> Result<Self, Unsupported> {
+        Ok(Self::new(PrivateKey::from_der(der)?, sha256(der.secret_der()), key_id))
     }
 
     /// A new assertion for one call, from `client_id` to `issuer`.
     ///
     /// # Errors
     /// [`NotSigned`].
-    pub fn assertion(&self, client_id: &str, issuer: &str, now: UnixTime) -> Result<String, NotSigned> {
+    pub async fn assertion(&self, client_id: &str, issuer: &str, now: UnixTime) -> Result<String, NotSigned> {
         let jti = Uuid::new_v4().to_string();
-        assertion::assertion(&self.key, self.key_id.as_deref(), client_id, issuer, &jti, now)
+        if !self.key.may_block() {
+            return assertion::assertion(&self.key, self.key_id.as_deref(), client_id, issuer, &jti, now);
+        }
+        let (own, client_id, issuer) = (self.clone(), client_id.to_owned(), issuer.to_owned());
+        // This thread serves clients. How many of these wait is bounded by the calls that may be in progress.
+        let signing = tokio::task::spawn_blocking(move || {
+            assertion::assertion(&own.key, own.key_id.as_deref(), &client_id, &issuer, &jti, now)
+        });
+        signing.await.unwrap_or(Err(NotSigned))
     }
 }
 
 impl PartialEq for ClientKey {
     fn eq(&self, other: &Self) -> bool {
-        (self.digest, &self.key_id) == (other.digest, &other.key_id)
+        (self.identity, &self.key_id) == (other.identity, &other.key_id)
     }
 }
 
@@ -63,7 +75,7 @@ mod tests {
 
     fn client_key(key: &SigningKey, key_id: Option<&str>) -> ClientKey {
         let der = PrivateKeyDer::from_pem_slice(key.private_key_pem().as_bytes()).unwrap();
-        ClientKey::new(&der, key_id).unwrap()
+        ClientKey::from_der(&der, key_id).unwrap()
     }
 
     fn verify(assertion: &str, key: &SigningKey) -> Option<Value> {
@@ -74,11 +86,11 @@ mod tests {
         decode::<Value>(assertion, &verifier, &validation).ok().map(|decoded| decoded.claims)
     }
 
-    #[test]
-    fn fapi2_cl_02_an_assertion_says_who_asks_whom_and_for_how_long() {
+    #[tokio::test]
+    async fn fapi2_cl_02_an_assertion_says_who_asks_whom_and_for_how_long() {
         for kind in KeyKind::ALL {
             let key = SigningKey::generate(kind, "a");
-            let assertion = client_key(&key, Some("a")).assertion("gateway", "https://as.example", NOW).unwrap();
+            let assertion = client_key(&key, Some("a")).assertion("gateway", "https://as.example", NOW).await.unwrap();
             let mut claims = verify(&assertion, &key).unwrap();
             let id = claims.as_object_mut().unwrap().remove("jti").unwrap();
             assert!(Uuid::parse_str(id.as_str().unwrap()).is_ok());
@@ -92,11 +104,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn fapi2_cl_02_no_two_assertions_are_the_same_and_a_key_without_a_name_has_none() {
+    #[tokio::test]
+    async fn fapi2_cl_02_no_two_assertions_are_the_same_and_a_key_without_a_name_has_none() {
         let key = client_key(&SigningKey::generate(KeyKind::EdDsa, "a"), None);
-        let assertions: Vec<_> =
-            (0..100).map(|_| key.assertion("gateway", "https://as.example", NOW).unwrap()).collect();
+        let mut assertions = Vec::new();
+        for _ in 0..100 {
+            assertions.push(key.assertion("gateway", "https://as.example", NOW).await.unwrap());
+        }
         assert_eq!(assertions.iter().collect::<std::collections::HashSet<_>>().len(), 100);
         assert_eq!(decode_header(&assertions[0]).unwrap().kid, None);
     }

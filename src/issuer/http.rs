@@ -106,20 +106,20 @@ impl Client {
     ///
     /// # Errors
     /// [`FetchError`], but never [`FetchError::Status`]; or the error of `form`.
-    pub async fn post_form<E: From<FetchError>>(
+    pub async fn post_form<E: From<FetchError>, F: Future<Output = Result<String, E>>>(
         &self,
         url: &Url,
         accept: &'static str,
         limit: usize,
-        form: impl Fn() -> Result<String, E>,
+        form: impl Fn() -> F,
     ) -> Result<Response<Bytes>, E> {
         let attempt = |form| {
             let post = self.inner.post(url.clone()).header(header::ACCEPT, HeaderValue::from_static(accept));
             let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
             self.send(url, post.header(header::CONTENT_TYPE, kind).body(form))
         };
-        let answer = match attempt(form()?).await {
-            Err(FetchError::BrokenOff { .. }) => attempt(form()?).await?,
+        let answer = match attempt(form().await?).await {
+            Err(FetchError::BrokenOff { .. }) => attempt(form().await?).await?,
             first => first?,
         };
         let (status, kind) = (answer.status(), answer.headers().get(header::CONTENT_TYPE).cloned());

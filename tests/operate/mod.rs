@@ -23,4 +23,5 @@ mod profile_report;
 mod reload;
 mod resources;
 mod soak;
+mod tokens;
 mod traces;

@@ -12,6 +12,7 @@ pub mod prometheus;
 pub mod redis;
 pub mod relay;
 pub mod source;
+pub mod token;
 pub mod tools;
 pub mod zone;
 

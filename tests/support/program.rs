@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
+use super::token::Token;
 use super::tools::tool;
 use super::{DEADLINE, Folder};
 
@@ -18,6 +19,13 @@ impl Program {
     pub fn run(folder: &Folder) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
         command.arg("run");
+        Self::start(folder, command)
+    }
+
+    /// The same, with this token.
+    pub fn run_with_token(folder: &Folder, token: &Token) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
+        command.arg("run").envs(token.variables());
         Self::start(folder, command)
     }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use fapi::jose::keys::Algorithm;
 use fapi::jose::signing::PrivateKey;
+use fapi::sha256;
 use fapi::token::MissingAudience;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use zeroize::Zeroizing;
 
 use super::Build;
 use super::issuers::algorithm;
@@ -15,6 +17,7 @@ use crate::config::file;
 use crate::config::{NamedFiles, Profile};
 use crate::issuer::assertion::ClientKey;
 use crate::issuer::introspection::{Authentication, CacheSettings, Response, Room, Settings};
+use crate::pkcs11::Opened;
 
 impl Build<'_> {
     /// Compiles the section of an issuer whose tokens have these `audiences`.
@@ -86,7 +89,16 @@ impl Build<'_> {
             Some(TlsClientAuth | SelfSignedTlsClientAuth) => {
                 let surplus = [("algorithm", entry.algorithm.is_some()), ("key_id", entry.key_id.is_some())];
                 let fitting = self.refuse_written(at, &surplus, NOT_USED);
-                let (certificate, key) = (entry.certificate.as_ref(), entry.private_key.as_ref());
+                let key = match &entry.private_key {
+                    Some(file::PrivateKey::File(path)) => Some(path),
+                    Some(file::PrivateKey::Token(_)) => {
+                        let problem = "a key in a token signs assertions, not handshakes; name the PEM file of the certificate's key, or write `method: private_key_jwt`";
+                        self.problem(&at.key("private_key"), problem);
+                        return None;
+                    }
+                    None => None,
+                };
+                let certificate = entry.certificate.as_ref();
                 let (chain, key) = self.identity(at, certificate, key, Purpose::Client)?;
                 fitting.map(|()| Authentication::Certificate(chain, key))
             }
@@ -98,10 +110,24 @@ impl Build<'_> {
         }
     }
 
-    fn client_key(&mut self, at: &KeyPath, entry: &file::Authentication) -> Option<PrivateKeyDer<'static>> {
+    /// The key that signs assertions, with what distinguishes it from others; `None` inside where files are not read.
+    fn client_key(&mut self, at: &KeyPath, entry: &file::Authentication) -> Option<Option<Opened>> {
         let at = at.key("private_key");
-        let path = self.needed(&at, entry.private_key.as_ref(), "name the PEM file of the key")?;
-        self.private_key(&at, path)
+        let path = match self.needed(&at, entry.private_key.as_ref(), "name the PEM file of the key")? {
+            file::PrivateKey::File(path) => path,
+            file::PrivateKey::Token(token) => return self.token_key(&at, token),
+        };
+        let der = Zeroizing::new(self.private_key(&at, path)?);
+        if self.named_files == NamedFiles::Unread {
+            return Some(None);
+        }
+        match PrivateKey::from_der(&der) {
+            Ok(key) => Some(Some(Opened { key, identity: sha256(der.secret_der()) })),
+            Err(error) => {
+                self.problem(&at, format!("{error}; create another key, and register it at the issuer"));
+                None
+            }
+        }
     }
 
     fn private_key_jwt(
@@ -113,25 +139,17 @@ impl Build<'_> {
         let key = self.client_key(at, entry);
         let fitting = self.refuse_written(at, &[("certificate", entry.certificate.is_some())], NOT_USED);
         // What is written is judged whether or not files are read.
-        let read = self.named_files == NamedFiles::Read;
-        let of_key = match key.as_ref().filter(|_| read).map(PrivateKey::from_der).transpose() {
-            Ok(key) => Some(key.map(|key| key.algorithm())),
-            Err(error) => {
-                let problem = format!("{error}; create another key, and register it at the issuer");
-                self.problem(&at.key("private_key"), problem);
-                None
-            }
-        };
+        let of_key = key.as_ref().map(|key| key.as_ref().map(|opened| opened.key.algorithm()));
         let algorithm = self.key_algorithm(at, &mut entry.algorithm, profile, of_key.flatten());
         let key_id = match entry.key_id.as_deref() {
             None => Some(None),
             key_id => self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key").map(Some),
         };
-        let (key, key_id, ..) = (key?, key_id?, fitting?, of_key?, algorithm?);
-        if !read {
-            return Some(Authentication::Certificate(Vec::new(), key));
-        }
-        ClientKey::new(&key, key_id).ok().map(Authentication::PrivateKeyJwt)
+        let (key, key_id, ..) = (key?, key_id?, fitting?, algorithm?);
+        Some(match key {
+            Some(Opened { key, identity }) => Authentication::PrivateKeyJwt(ClientKey::new(key, identity, key_id)),
+            None => Authentication::Certificate(Vec::new(), PrivatePkcs8KeyDer::from(Vec::new()).into()),
+        })
     }
 
     /// Checks `algorithm` beside a private key: the key determines it, so if it is written, it must be that of the key,

@@ -26,6 +26,7 @@ mod routes;
 mod sharing;
 mod signing;
 mod stores;
+mod token;
 mod tracing;
 mod trusted_proxy;
 mod unreadable;
@@ -76,7 +77,7 @@ pub(super) fn compile(
         named_files,
         environment,
         resources: Vec::new(),
-        no_place_for_audit: false,
+        passing: 0,
         certificates: BTreeMap::new(),
         certificate_files: Vec::new(),
         revocation_lists: BTreeMap::new(),
@@ -184,7 +185,7 @@ pub(super) fn compile(
         );
     }
     let faults = build.faults();
-    let passing = build.no_place_for_audit && build.report.errors().len() == 1;
+    let passing = build.report.errors().len() == build.passing;
     let errors = ConfigErrors::new(path.to_owned(), build.report.into_errors(), build.files);
     Err(errors.with_resources(faults).passing(passing))
 }
@@ -197,8 +198,9 @@ struct Build<'d> {
     files: Files,
     /// The files that were read besides gateway.yaml, each with the key that names it, as it is written.
     resources: Vec<(KeyPath, resource::Id)>,
-    /// Whether the audit's directory is missing, or a directory is where its file should be.
-    no_place_for_audit: bool,
+    /// How many problems may disappear although no file changes: the audit's directory is missing, a directory is where its file
+    /// should be, or a token is away.
+    passing: usize,
     /// Whether the files that it names are read; if not, something empty stands for each.
     named_files: NamedFiles,
     /// The environment of the process.

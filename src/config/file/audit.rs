@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{CollectorTls, OtlpProtocol, ServerTls};
+use super::{CollectorTls, OtlpProtocol, PrivateKey, ServerTls};
 
 /// One JSON line for each exchange.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -93,10 +93,10 @@ pub(in crate::config) enum OnOverflow {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Chain {
-    /// PEM file with the private key that checkpoints are signed with: EC P-256 or Ed25519. A key of its own, since what it signs
-    /// is evidence.
+    /// The private key that checkpoints are signed with, EC P-256 or Ed25519: a PEM file, or where the key is in a token of PKCS#11.
+    /// A key of its own, since what it signs is evidence.
     #[schemars(required)]
-    pub(in crate::config) key: Option<FilePath>,
+    pub(in crate::config) key: Option<PrivateKey>,
     /// When there is a checkpoint, which is a signed line.
     pub(in crate::config) checkpoint: Option<Checkpoint>,
 }

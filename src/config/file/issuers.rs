@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath, Size};
+use super::PrivateKey;
 use super::access_token::AccessToken;
 
 /// One authorization server.
@@ -87,9 +88,10 @@ pub(in crate::config) struct Authentication {
     /// By a signed assertion, or by the certificate of the connection.
     #[schemars(required)]
     pub(in crate::config) method: Option<AuthenticationMethod>,
-    /// PEM file with the key: RSA from 2048 bits, P-256 or Ed25519 (PKCS#8, SEC1 or PKCS#1).
+    /// The key, RSA from 2048 bits, P-256 or Ed25519: a PEM file (PKCS#8, SEC1 or PKCS#1), or, with `private_key_jwt`, where it is
+    /// in a token of PKCS#11.
     #[schemars(required)]
-    pub(in crate::config) private_key: Option<FilePath>,
+    pub(in crate::config) private_key: Option<PrivateKey>,
     /// What the assertion is signed with; only with `private_key_jwt`. Default: the algorithm that the key is for.
     pub(in crate::config) algorithm: Option<Algorithm>,
     /// The `kid` of the assertion; only with `private_key_jwt`. Default: none.

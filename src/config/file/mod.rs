@@ -11,6 +11,7 @@ mod errors;
 mod issuers;
 mod listeners;
 mod metadata;
+mod private_key;
 mod rate_limits;
 mod require;
 mod routes;
@@ -42,6 +43,7 @@ pub(super) use self::listeners::{
     Mode, OnExpired, Proxies, ProxyProtocol, Revocations, Trust,
 };
 pub(super) use self::metadata::{Metadata, Resource};
+pub(super) use self::private_key::{InToken, PrivateKey};
 pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
     Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,

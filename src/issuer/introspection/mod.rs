@@ -336,17 +336,22 @@ impl Introspector {
         Ok(first?)
     }
 
-    fn form(&self, token: &str, now: UnixTime) -> Result<String, Fault> {
+    async fn form(&self, token: &str, now: UnixTime) -> Result<String, Fault> {
+        let assertion = match &self.settings.authentication {
+            Authentication::PrivateKeyJwt(key) => {
+                Some(key.assertion(&self.settings.client_id, &self.expected.issuer, now).await?)
+            }
+            Authentication::Certificate(..) => None,
+        };
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("token", token).append_pair("token_type_hint", "access_token");
-        match &self.settings.authentication {
-            Authentication::PrivateKeyJwt(key) => {
-                let assertion = key.assertion(&self.settings.client_id, &self.expected.issuer, now)?;
+        match assertion {
+            Some(assertion) => {
                 form.append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
                 form.append_pair("client_assertion", &assertion);
             }
             // RFC 8705 §2: the request names the client_id, and the connection's certificate proves it.
-            Authentication::Certificate(..) => {
+            None => {
                 form.append_pair("client_id", &self.settings.client_id);
             }
         }

@@ -40,7 +40,7 @@ fn introspector(
     let mut settings = Settings {
         endpoint: Some(Url::parse(&format!("{issuer}{PATH}")).unwrap()),
         client_id: "gateway".into(),
-        authentication: Authentication::PrivateKeyJwt(ClientKey::new(&key, None).unwrap()),
+        authentication: Authentication::PrivateKeyJwt(ClientKey::from_der(&key, None).unwrap()),
         response: Response::Json,
         missing_audience: MissingAudience::Refuse,
         timeout: DEADLINE,

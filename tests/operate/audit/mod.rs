@@ -5,6 +5,7 @@ mod otlp;
 mod pseudonyms;
 mod schema;
 mod syslog;
+mod token;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};

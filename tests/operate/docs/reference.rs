@@ -223,6 +223,11 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
         Some("Operand") => return Type::plain("string, integer, boolean or object"),
         Some(_) | None => {}
     }
+    // A key may be in a token instead.
+    let forms = value["anyOf"].as_array().into_iter().flatten();
+    if let Some((_, object)) = forms.map(|form| resolved(schema, form)).find(|(name, _)| *name == Some("InToken")) {
+        return Type { text: "file, or object".into(), object: Some(object), suffix: "" };
+    }
     // One whose keys exclude each other has both.
     if value.get("properties").is_some() {
         return Type { text: "object".into(), object: Some(value), suffix: "" };
