@@ -92,7 +92,7 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 22] = [
+const PARTS: [&str; 23] = [
     "admin",
     "certificate",
     "clock",
@@ -103,6 +103,7 @@ const PARTS: [&str; 22] = [
     "generation",
     "issuer",
     "otlp",
+    "pkcs11",
     "proxy",
     "rate_limits",
     "replay",
