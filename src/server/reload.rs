@@ -432,8 +432,8 @@ fn lost_store(before: &[Arc<Store>], after: &[Arc<Store>]) -> Option<String> {
         // Answers may be in several.
         let of_name = before.iter().filter(shares).find(|before| before.settings().name == *name);
         let before = of_name.or_else(|| before.iter().find(shares))?;
-        let is_lost = (before.is_connected() && !after.is_connected()) || before.fault().is_none();
-        let why = after.fault().filter(|_| is_lost)?;
+        let is_lost = (before.is_connected() && !after.is_connected()) || before.lack().is_none();
+        let why = after.lack().filter(|_| is_lost)?;
         Some(match &before.settings().name {
             same if same == name => format!("stores.{name} is in use, and with its new settings could not be: {why}"),
             other => format!("stores.{other} is in use, and stores.{name} in its place could not be: {why}"),

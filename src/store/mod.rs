@@ -213,8 +213,16 @@ impl Store {
 
     /// Why it cannot be used, or not for everything, for operators; `None` if it can.
     pub fn fault(&self) -> Option<Arc<str>> {
+        self.lack().or_else(|| match &**self.standing.load() {
+            Standing::Up(Up { refusal, .. }) => refusal.clone(),
+            Standing::Down(_) => None,
+        })
+    }
+
+    /// The same, but for what it refuses at the moment.
+    pub fn lack(&self) -> Option<Arc<str>> {
         match &**self.standing.load() {
-            Standing::Up(Up { missing, refusal, .. }) if missing.is_empty() => refusal.clone(),
+            Standing::Up(Up { missing, .. }) if missing.is_empty() => None,
             Standing::Up(Up { missing, .. }) => Some(rights::described(missing).into()),
             Standing::Down(why) => Some(why.clone()),
         }
@@ -513,6 +521,9 @@ impl Store {
         let standing = self.standing.load_full();
         let Standing::Up(up) = &*standing else { return };
         let refusal = up.trust.refusals.first();
+        if refusal.is_none() && !up.trust.refusals.are_over() {
+            return;
+        }
         if refusal != up.refusal {
             self.standing.store(Arc::new(Standing::Up(Up { refusal, ..up.clone() })));
             self.report_in_force();

@@ -6,17 +6,21 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redis::{Arg, Cmd};
 
 use super::NoAnswer;
+use crate::clock::Moment;
 
 /// The kinds of questions that were refused when they were last asked, each with the reason.
 #[derive(Default)]
 pub(super) struct Refusals {
     /// Whether there are any: an answer is noted only then.
     any: AtomicBool,
-    reasons: Mutex<BTreeMap<Kind, Arc<str>>>,
+    reasons: Mutex<BTreeMap<Kind, (Arc<str>, Moment)>>,
+    /// When there was one last.
+    last: Mutex<Option<Moment>>,
 }
 
 /// A command, and its script if it runs one.
@@ -41,25 +45,45 @@ impl Refusals {
                 reasons.remove(&Kind::of(question));
                 self.any.store(!reasons.is_empty(), Ordering::Relaxed);
             }
+            // It has not seen the script yet, which is asked for as a whole next.
+            Err(NoAnswer::Refused(code)) if &**code == "NOSCRIPT" => {}
             Err(why @ (NoAnswer::Refused(_) | NoAnswer::Unacknowledged { .. })) => {
-                let kind = Kind::of(question);
+                let (kind, now) = (Kind::of(question), Moment::now());
                 let reason = format!("`{}`: {why}", kind.0).into();
-                self.lock().insert(kind, reason);
+                self.lock().insert(kind, (reason, now));
                 self.any.store(true, Ordering::Relaxed);
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             }
             Ok(_) | Err(_) => {}
         }
     }
 
-    /// One of them, for operators.
+    /// One of them, for operators. What was not asked for a while may be answered by now.
     pub(super) fn first(&self) -> Option<Arc<str>> {
-        if self.any.load(Ordering::Relaxed) { self.lock().values().next().cloned() } else { None }
+        if !self.any.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut reasons = self.lock();
+        reasons.retain(|_, (_, noted)| noted.elapsed() < REMEMBERED);
+        self.any.store(!reasons.is_empty(), Ordering::Relaxed);
+        reasons.values().next().map(|(reason, _)| reason.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, Arc<str>>> {
+    /// Whether there was none for some seconds: what is refused now and then is not over between two times.
+    pub(super) fn are_over(&self) -> bool {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.first().is_none() && last.is_none_or(|last| last.elapsed() >= OVER)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, (Arc<str>, Moment)>> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How long a refusal counts that nobody provokes again.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How long there is none before that is said.
+const OVER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
@@ -77,7 +101,9 @@ mod tests {
         let (set, get) = (cmd("SET").arg("a").clone(), cmd("GET").arg("a").clone());
         let script = |text: &str| cmd("EVAL").arg(text).arg(0).clone();
         refusals.note(&set, &Ok(()));
-        assert_eq!(refusals.first(), None, "control");
+        assert_eq!((refusals.first(), refusals.are_over()), (None, true), "control");
+        refusals.note(&script("return 1"), &refused::<()>("NOSCRIPT"));
+        assert_eq!((refusals.first(), refusals.are_over()), (None, true), "it is asked for as a whole next");
         refusals.note(&set, &refused::<()>("OOM"));
         for other in [&get, &script("return 1")] {
             refusals.note(other, &Ok(()));
@@ -87,7 +113,7 @@ mod tests {
         refusals.note::<()>(&set, &Err(NoAnswer::Timeout));
         assert!(refusals.first().is_some());
         refusals.note(cmd("SET").arg("another key"), &Ok(()));
-        assert_eq!(refusals.first(), None);
+        assert_eq!((refusals.first(), refusals.are_over()), (None, false), "it was refused just now");
         refusals.note(&script("return 1"), &refused::<()>("WRONGTYPE"));
         refusals.note(&script("return 2"), &Ok(()));
         assert_eq!(refusals.first().as_deref(), Some("`eval`: it refuses with WRONGTYPE"));
