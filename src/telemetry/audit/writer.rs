@@ -58,7 +58,7 @@ impl Destination {
     /// Whether a reload opens it, where lines went to the other one before: a file may have been renamed, and a connection goes
     /// on.
     pub fn is_opened_after(&self, before: &Self) -> bool {
-        !matches!(self, Self::Syslog(_)) || self != before
+        matches!(self, Self::Stdout | Self::File(..)) || self != before
     }
 }
 
@@ -168,7 +168,7 @@ fn report(event: Event<'_>, lost: u64) {
     match event {
         Event::Failing(error) => tracing::error!(%error, lost, "audit lines cannot be written"),
         Event::NotRotated(error) => {
-            tracing::error!(%error, "the audit file cannot be rotated; it is tried again in a minute, and lines go on in it");
+            tracing::error!(%error, lost, "the audit file cannot be rotated; it is tried again in a minute, and lines go on in it");
         }
         Event::Behind => tracing::error!(lost, "audit lines are not read fast enough; some were lost"),
         Event::Again => tracing::info!(lost, "audit lines are written again"),

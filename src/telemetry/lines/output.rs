@@ -39,7 +39,7 @@ impl Output {
     /// # Errors
     /// When the file cannot be opened for appending, or is a named pipe that nobody reads.
     pub fn append_to(path: &Path) -> io::Result<Self> {
-        append(path).map(Self::of)
+        append(path, None).map(Self::of)
     }
 
     /// The same file, which is replaced as the limits say.
@@ -65,6 +65,19 @@ impl Output {
     pub(super) fn rotate(&mut self, more: usize) -> io::Result<()> {
         if let Self::File(file, Some(rotated)) = self
             && let Some(next) = rotated.next(file, more)?
+        {
+            *file = next;
+        }
+        Ok(())
+    }
+
+    /// Goes on in the file that is at its path by now, if it has been rotated since it was opened.
+    ///
+    /// # Errors
+    /// When that cannot be opened.
+    pub(super) fn catch_up(&mut self) -> io::Result<()> {
+        if let Self::File(file, Some(rotated)) = self
+            && let Some(next) = rotated.successor(file)?
         {
             *file = next;
         }
@@ -173,11 +186,14 @@ impl Output {
     }
 }
 
-/// Opens a file, or a named pipe, for appending. Never waits.
-pub(super) fn append(path: &Path) -> io::Result<File> {
+/// Opens a file, or a named pipe, for appending; one that is not there yet gets this mode. Never waits.
+pub(super) fn append(path: &Path, mode: Option<u32>) -> io::Result<File> {
     // Opening a named pipe for reading, too, would hide that nobody else reads it.
     let regular = std::fs::metadata(path).is_ok_and(|file| file.is_file());
     let mut options = OpenOptions::new();
+    if let Some(mode) = mode {
+        options.mode(mode);
+    }
     // Otherwise, opening a named pipe waits for its reader, which may never come.
     options.create(true).append(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     let both = options.clone().read(regular).open(path);

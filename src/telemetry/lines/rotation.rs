@@ -70,27 +70,39 @@ impl Rotated {
         Ok(Some(next))
     }
 
+    /// The file that is at the path by now, if it is another one.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn successor(&self, file: &File) -> io::Result<Option<File>> {
+        let there = self.path.symlink_metadata()?;
+        Ok(if is_same(&there, &file.metadata()?) { None } else { Some(append(&self.path, None)?) })
+    }
+
     /// Gives the file another name, unless somebody else has done so already, and makes the next one.
     fn replace(&self, metadata: &Metadata, now: Duration) -> io::Result<File> {
-        let is_ours = |there: Metadata| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino());
-        let renamed = self.path.symlink_metadata().is_ok_and(is_ours).then(|| self.name(now));
+        let is_ours = self.path.symlink_metadata().is_ok_and(|there| is_same(&there, metadata));
+        let renamed = is_ours.then(|| self.name(now));
         if let Some(name) = &renamed {
             if name.symlink_metadata().is_ok() {
                 return Err(ErrorKind::AlreadyExists.into());
             }
             std::fs::rename(&self.path, name)?;
         }
-        let next = append(&self.path).and_then(|next| {
-            next.set_permissions(metadata.permissions())?;
-            Ok(next)
-        });
-        if next.is_err()
-            && let Some(name) = renamed
-        {
-            // So that the lines stay where they are looked for.
-            let _ = std::fs::hard_link(&name, &self.path).and_then(|()| std::fs::remove_file(&name));
+        match (append(&self.path, Some(metadata.mode())), renamed) {
+            (Ok(next), _) => {
+                // What the process's mask has taken away. Not every file system has modes.
+                let _ = next.set_permissions(metadata.permissions());
+                Ok(next)
+            }
+            (Err(error), renamed) => {
+                // So that the lines stay where they are looked for.
+                if let Some(name) = renamed.filter(|_| self.path.symlink_metadata().is_err()) {
+                    let _ = std::fs::rename(name, &self.path);
+                }
+                Err(error)
+            }
         }
-        next
     }
 
     /// The name of a file that has its last lines: the time follows its own, so that names sort by their age.
@@ -106,6 +118,10 @@ impl Rotated {
         let length = self.limits.every?;
         time.as_millis().checked_div(length.as_millis()).and_then(|span| u64::try_from(span).ok())
     }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// How long after an attempt that failed there is another one.
@@ -230,6 +246,21 @@ mod tests {
         place.write(&lines, &["6789\n"]);
         assert!(lines.close(Duration::from_secs(20)));
         assert_eq!(place.files(), [file("", "6789\n"), file(".1", "1234\n")]);
+    }
+
+    /// The reload opens the file before the writer rotates it, and the writer hears of it after that.
+    #[test]
+    fn a_reload_during_a_rotation_does_not_go_back_to_the_file_before() {
+        let place = Place::new("during");
+        let limits = Rotation { size: Some(12), every: None };
+        let lines = Lines::start("t", place.open(limits), 1000, quiet).unwrap();
+        place.write(&lines, &["1234\n", "6789\n"]);
+        let opened = place.open(limits);
+        place.write(&lines, &["next\n"]);
+        lines.sender().continue_in(opened);
+        place.write(&lines, &["a\n"]);
+        assert!(lines.close(Duration::from_secs(20)));
+        assert_eq!(place.files(), [file("", "next\na\n"), file(".2027-01-15T08-00-02.000Z", "1234\n6789\n")]);
     }
 
     #[test]

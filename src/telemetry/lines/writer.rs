@@ -19,6 +19,8 @@ pub(super) struct Writer {
     unended: bool,
     /// Whether a fault was reported that is not over yet.
     troubled: bool,
+    /// Why the output was not rotated, until it is said.
+    not_rotated: Option<io::Error>,
     /// Whether the end was known at the last attempt.
     tried_last: bool,
     report: Report,
@@ -38,6 +40,7 @@ impl Writer {
             current: Vec::new(),
             written: 0,
             troubled: false,
+            not_rotated: None,
             tried_last: false,
             report,
             stamp,
@@ -152,7 +155,13 @@ impl Writer {
             && !self.current.is_empty()
             && let Err(error) = self.output.rotate(self.current.len())
         {
-            self.tell(Event::NotRotated(&error));
+            self.not_rotated = Some(error);
+        }
+        // Something else may have been said just now.
+        if let Some(error) = self.not_rotated.take()
+            && !self.tell(Event::NotRotated(&error))
+        {
+            self.not_rotated = Some(error);
         }
         if self.unended && self.written < self.current.len() {
             self.unended = false;
@@ -248,7 +257,9 @@ impl Writer {
     }
 
     /// Continues in another output, unless it is the same one.
-    fn switch(&mut self, output: Output) {
+    fn switch(&mut self, mut output: Output) {
+        // What was opened can be written to, at least.
+        let _ = output.catch_up();
         if output.is(&self.output) {
             self.output.rotate_like(output);
         } else {
