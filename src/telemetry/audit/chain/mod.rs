@@ -23,6 +23,7 @@ use self::checkpoint::{Checkpoint, Reason};
 pub use self::signer::{ChainKey, Unusable};
 pub use self::verify::{Chain as VerifiedChain, Ended, Fault, Findings, Place, PublicKeys, Verifier};
 use crate::clock::{Clock, Moment, rfc3339};
+use crate::sync::thread;
 use crate::telemetry::audit::json::Value as _;
 use crate::telemetry::lines::{Output, Stamp};
 
@@ -54,6 +55,8 @@ pub struct Chain {
     began: bool,
     /// Whether the log knows that checkpoints are not signed.
     unsigned: bool,
+    /// When the key was last asked, and for how long it is not asked again.
+    rest: (Moment, Duration),
     /// An empty buffer, for the next lines.
     spare: Vec<u8>,
 }
@@ -84,6 +87,7 @@ impl Chain {
             since: Moment::now(),
             began: false,
             unsigned: false,
+            rest: (Moment::now(), Duration::ZERO),
             spare: Vec::new(),
         }
     }
@@ -113,11 +117,22 @@ impl Chain {
         out.push(b'\n');
     }
 
-    /// Adds a checkpoint; without a signature there is none, and the next lines try again.
+    /// Adds a checkpoint; without a signature there is none, and another attempt follows. A key may be in a token that is slow or
+    /// gone: lines do not wait for it more than a fifth of the time.
     fn checkpoint(&mut self, reason: Reason, lost: u64, out: &mut Vec<u8>) {
-        let begin = out.len();
+        if !self.rest_left().is_zero() {
+            return;
+        }
+        let (begin, asked) = (out.len(), Moment::now());
         let checkpoint = Checkpoint::new(rfc3339(self.clock.now()), reason, lost, self);
-        if !checkpoint.write(&self.settings.load().key, out) {
+        let key = self.settings.load().key.clone();
+        let is_signed = checkpoint.write(&key, out);
+        let pause = match asked.elapsed() {
+            took if key.may_block() && took >= QUICK => took.saturating_mul(4),
+            _ => Duration::ZERO,
+        };
+        self.rest = (Moment::now(), if is_signed { pause } else { pause.saturating_add(AGAIN) });
+        if !is_signed {
             out.truncate(begin);
             if !std::mem::replace(&mut self.unsigned, true) {
                 tracing::error!("the key of the audit's chain does not sign; the chain goes on without checkpoints");
@@ -129,6 +144,12 @@ impl Chain {
         self.uncovered = 0;
         self.torn = None;
         self.began = true;
+    }
+
+    /// How long the key is left in peace yet.
+    fn rest_left(&self) -> Duration {
+        let (since, rest) = self.rest;
+        rest.saturating_sub(since.elapsed())
     }
 
     /// Ends a buffer of lines and takes the next one.
@@ -167,21 +188,30 @@ impl Stamp for Chain {
 
     fn due(&self) -> Option<Duration> {
         match self.uncovered {
-            // What cannot be signed is not tried again and again.
-            0 if self.began || self.unsigned => None,
-            0 => Some(Duration::ZERO),
-            _ if self.unsigned => None,
-            _ => Some(self.settings.load().interval.saturating_sub(self.since.elapsed())),
+            0 if self.began => None,
+            0 => Some(self.rest_left()),
+            _ => {
+                let due = self.settings.load().interval.saturating_sub(self.since.elapsed());
+                Some(due.max(self.rest_left()))
+            }
         }
     }
 
     fn end(&mut self, lines: &mut Vec<u8>, lost: u64) {
         let mut out = std::mem::take(lines);
+        // The last attempt: whoever waits for the end waits longer.
+        thread::sleep(self.rest_left().min(LAST_REST));
         self.checkpoint(Reason::End, lost, &mut out);
         *lines = out;
     }
 }
 
+/// How long a signature in a token may take without a rest after it.
+const QUICK: Duration = Duration::from_millis(20);
+/// How long to wait at least before another attempt to sign.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait before the last attempt.
+const LAST_REST: Duration = Duration::from_secs(2);
 /// How much memory the empty buffer may keep.
 const SPARE: usize = 512 * 1024;
 

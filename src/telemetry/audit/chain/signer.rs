@@ -36,6 +36,11 @@ impl ChainKey {
         Ok(Self { key, header: URL_SAFE_NO_PAD.encode(header.to_string()) })
     }
 
+    /// Whether a signature may take long, since the key is in a token.
+    pub(super) const fn may_block(&self) -> bool {
+        self.key.may_block()
+    }
+
     /// Signs this content: the header, two dots and the signature (RFC 7515 appendix F).
     ///
     /// # Errors

@@ -295,6 +295,63 @@ fn a_checkpoint_follows_when_a_line_is_old_enough() {
     assert_eq!(chain.due(), None);
 }
 
+/// A key that does not sign for a while, as one in a token that is gone.
+#[derive(Debug)]
+struct Failing(PrivateKey, Arc<std::sync::atomic::AtomicU64>);
+
+impl fapi::jose::signing::KeptKey for Failing {
+    fn algorithm(&self) -> Algorithm {
+        self.0.algorithm()
+    }
+
+    fn public_jwk(&self) -> serde_json::Map<String, Value> {
+        self.0.public_jwk().unwrap()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, fapi::jose::signing::NotSigned> {
+        use std::sync::atomic::Ordering;
+        match self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |fails| fails.checked_sub(1)) {
+            Ok(_) => Err(fapi::jose::signing::NotSigned),
+            Err(_) => self.0.sign(message),
+        }
+    }
+}
+
+#[test]
+fn a_key_that_does_not_sign_is_left_in_peace_and_what_it_signs_later_covers_all() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    for fails in [1, 2] {
+        let key = PrivateKey::generate(Algorithm::Es256).unwrap();
+        let jwk = Value::Object(key.public_jwk().unwrap()).to_string();
+        let left = Arc::new(AtomicU64::new(fails));
+        let kept = PrivateKey::Kept(Box::new(Failing(key, left.clone())));
+        let pair = Pair(Arc::new(ChainKey::new(kept).unwrap()), jwk);
+        let mut chain = pair.chain(1, b"");
+        // Each of these lines wants a checkpoint, and the beginning does.
+        let mut text = write(&mut chain, 0..50);
+        assert_eq!(left.load(Ordering::SeqCst), fails - 1, "it was asked once");
+        let due = chain.due().unwrap();
+        assert!(due > Duration::from_millis(500), "{due:?}");
+        for _ in 1..fails {
+            chain.rest.1 = Duration::ZERO;
+            text.extend(write(&mut chain, 50..60));
+        }
+        assert_eq!(left.load(Ordering::SeqCst), 0);
+        chain.rest.1 = Duration::ZERO;
+        text.extend(write(&mut chain, 60..61));
+        text.extend(end(&mut chain));
+        let findings = pair.findings(&text, false);
+        assert_eq!(findings.faults, [], "{}", String::from_utf8_lossy(&text));
+        let found = findings.chains.values().next().unwrap();
+        assert_eq!((found.ended, found.covered), (Ended::Sealed, Some(found.last.0)));
+        // Control: without what says that the beginning was not signed.
+        let all = lines(&text);
+        let begin = all.iter().position(|line| line.windows(7).any(|part| part == b"\"begin\"")).unwrap();
+        assert!(begin > 0);
+        assert!(!pair.faults(&[&all[..begin], &all[begin + 1..]].concat().concat()).is_empty());
+    }
+}
+
 #[test]
 fn an_rsa_key_is_refused() {
     let key = PrivateKey::generate(Algorithm::Ps256).unwrap();

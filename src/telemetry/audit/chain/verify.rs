@@ -126,6 +126,8 @@ pub struct Chain {
     hash: [u8; 32],
     /// From which to which of all lines it goes.
     span: (u64, u64),
+    /// Whether its beginning is not signed, as when its key did not sign then, and nothing signed after it says so.
+    begins_unsigned: bool,
     /// The last line that a checkpoint covers.
     pub covered: Option<u64>,
     /// How many checkpoints are signed.
@@ -193,7 +195,9 @@ impl Verifier {
         let hash = fapi::sha256(bytes);
         let stray = self.stray.take();
         let line = self.linked(bytes);
-        let torn = line.as_ref().and_then(|line| line.checkpoint.as_ref()).and_then(|checkpoint| checkpoint.torn);
+        // Where a beginning is signed later, what was torn is not beside it.
+        let first = line.as_ref().filter(|line| line.sequence == 0);
+        let torn = first.and_then(|line| line.checkpoint.as_ref()).and_then(|checkpoint| checkpoint.torn);
         match stray {
             Some((_, hash)) if torn == Some(hash) => {}
             Some((stray, _)) => self.fault(stray, STRAY),
@@ -232,6 +236,10 @@ impl Verifier {
         }
         for (id, chain) in &chains {
             let (last, place) = &chain.last;
+            if chain.first.0 == 0 && chain.begins_unsigned {
+                let place = chain.first.1.clone();
+                self.fault(place, "the chain begins without a checkpoint: its first line was changed or added");
+            }
             if chain.checkpoints == 0 {
                 self.fault(place.clone(), format!("no checkpoint of chain {id} is signed with the key"));
             } else if self.partial && !may_begin(chain, &chains) {
@@ -302,19 +310,23 @@ impl Verifier {
                 format!("line {last} of its chain was changed: it is not the one that {place} was written after");
             self.fault(last_place, what);
         }
-        if line.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is(BEGIN)) {
-            self.fault(place.clone(), "the chain begins a second time");
-        }
+        let begins = line.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is(BEGIN));
+        let mut begins_again = false;
         if let Some(chain) = self.findings.chains.get_mut(&line.id) {
-            chain.extend(place, self.findings.lines, line, hash);
+            begins_again = begins && !std::mem::take(&mut chain.begins_unsigned);
+            chain.extend(place.clone(), self.findings.lines, line, hash);
+        }
+        if begins_again {
+            self.fault(place, "the chain begins a second time");
         }
     }
 
     /// Takes the first line of a chain.
     fn begin(&mut self, place: Place, line: &Linked, hash: [u8; 32]) {
         let is_first = self.findings.lines == 1;
-        match (&line.checkpoint, line.sequence) {
-            (Some(checkpoint), 0) if checkpoint.is(BEGIN) => {
+        let begins = line.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is(BEGIN));
+        match line.sequence {
+            0 => {
                 let before = line.previous;
                 let continued = self.findings.chains.values_mut().find(|chain| Some(chain.hash) == before);
                 match (continued, before) {
@@ -331,11 +343,8 @@ impl Verifier {
                     }
                 }
             }
-            (_, 0) => {
-                self.fault(place.clone(), "the chain begins without a checkpoint: its first line was changed or added")
-            }
-            (_, _) if self.partial => {}
-            (_, sequence) => self.fault(place.clone(), missing_before(sequence)),
+            _ if self.partial => {}
+            sequence => self.fault(place.clone(), missing_before(sequence)),
         }
         if self.findings.chains.len() >= MOST_CHAINS {
             self.fault(place, "there are too many chains; verify fewer files at a time");
@@ -346,6 +355,7 @@ impl Verifier {
             last: (line.sequence, place.clone()),
             hash,
             span: (self.findings.lines, self.findings.lines),
+            begins_unsigned: !begins,
             covered: None,
             checkpoints: 0,
             lost: 0,
