@@ -176,7 +176,7 @@ impl Fault {
     /// After which time the same batch may be taken; `None` if it never will.
     ///
     /// OTLP 1.x, "Failures": 429, 502, 503 and 504 are retryable, and other statuses of 4xx and 5xx are not.
-    pub(super) fn may_pass(&self) -> Option<Duration> {
+    pub fn may_pass(&self) -> Option<Duration> {
         let passes = match self {
             Self::Unreachable(_) | Self::TimedOut => true,
             Self::Status { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),

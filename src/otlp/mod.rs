@@ -1,8 +1,10 @@
 //! Takes spans, and records of the audit, to a collector, by OTLP (OpenTelemetry Protocol 1.x) over HTTP or gRPC.
 //!
-//! Spans have the exporter that follows; the audit has [its own](crate::telemetry::audit), which loses nothing. One thread of its own takes what waits in the [`Queue`], once a second or when that is half full, and sends it in batches, one
-//! after the other. A collector that is gone, slow or answers nonsense holds up nothing but these: they are sent again a few times,
-//! as the protocol asks for, while the queue fills up; then they are lost. All of that is counted.
+//! Spans: one thread takes what waits in the [`Queue`], once a second or when that is half full, and sends it in batches, one after
+//! the other. A collector that is gone, slow or answers nonsense holds up nothing but these: they are sent again a few times, as the
+//! protocol asks for, while the queue fills up; then they are lost. All of that is counted.
+//!
+//! The audit makes [`Calls`] from the thread that writes its lines, which sends a batch again until it is taken.
 
 mod collector;
 mod grpc;

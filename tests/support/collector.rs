@@ -264,12 +264,12 @@ impl Served {
         let is_of_logs = head.uri.path().to_ascii_lowercase().contains("logs");
         let (spans, records) =
             if is_of_logs { (Vec::new(), decoded_logs(&message)) } else { (decoded(&message), Vec::new()) };
-        let mut number = 0;
+        let mut answer = Answer::Take;
+        // Before anybody hears of the request, and changes what is answered.
         self.sender.send_modify(|received| {
-            number = received.len();
+            answer = (self.answer)(received.len());
             received.push(Received { path: head.uri.path().to_owned(), headers: head.headers, spans, records });
         });
-        let answer = (self.answer)(number);
         if let Answer::Nothing = answer {
             std::future::pending::<()>().await;
         }

@@ -127,7 +127,8 @@ impl Build<'_> {
         if self.named_files == NamedFiles::Unread {
             return Some(audit::Destination::Stdout);
         }
-        Some(audit::Destination::Otlp(audit::otlp::Settings::new(peer)))
+        let tls_hash = hash(&peer.trust_anchors, peer.identity.as_ref());
+        Some(audit::Destination::Otlp(audit::otlp::Settings::new(peer, tls_hash)))
     }
 
     /// How lines are chained; `None` inside where files are not read.

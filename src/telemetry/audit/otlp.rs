@@ -21,12 +21,16 @@ use crate::telemetry::lines::{Carrier, Taken, portion};
 
 /// The collector that records go to.
 #[derive(Clone)]
-pub struct Settings(Arc<Peer>);
+pub struct Settings {
+    peer: Arc<Peer>,
+    /// A hash of the authorities of its certificate, and of ours with its key.
+    tls_hash: [u8; 32],
+}
 
 impl Settings {
     /// Records go to this one.
-    pub fn new(peer: Peer) -> Self {
-        Self(Arc::new(peer))
+    pub fn new(peer: Peer, tls_hash: [u8; 32]) -> Self {
+        Self { peer: Arc::new(peer), tls_hash }
     }
 }
 
@@ -38,13 +42,18 @@ impl fmt::Debug for Settings {
 
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.endpoint.fmt(f)
+        self.peer.endpoint.fmt(f)
     }
 }
 
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        let of = |settings: &Self| {
+            let Peer { endpoint, protocol, timeout, .. } = &*settings.peer;
+            (endpoint.clone(), *protocol, *timeout, settings.tls_hash)
+        };
+        let (one, another) = (&self.peer, &other.peer);
+        of(self) == of(other) && one.headers == another.headers && one.resource == another.resource
     }
 }
 
@@ -56,6 +65,8 @@ pub(super) struct Otlp {
     clock: Clock,
     /// When an attempt failed, and why, until there is another one.
     failed: Option<(Moment, String)>,
+    /// Whether the last call was answered.
+    answered: bool,
 }
 
 impl Otlp {
@@ -64,9 +75,9 @@ impl Otlp {
     /// # Errors
     /// When TLS or what waits for answers cannot be set up.
     pub(super) fn new(settings: &Settings, clock: Clock) -> io::Result<Self> {
-        let calls = Calls::new(&settings.0, Signal::Logs).map_err(io::Error::other)?;
+        let calls = Calls::new(&settings.peer, Signal::Logs).map_err(io::Error::other)?;
         let runtime = Some(Builder::new_current_thread().enable_all().build()?);
-        Ok(Self { runtime, calls, clock, failed: None })
+        Ok(Self { runtime, calls, clock, failed: None, answered: false })
     }
 
     fn failed(&mut self, fault: &Fault) -> io::Error {
@@ -88,8 +99,15 @@ impl Carrier for Otlp {
         let portion = portion(lines);
         let records = portion.split_inclusive(|byte| *byte == b'\n').map(record).collect();
         let request = Bytes::from(logs(self.calls.resource(), EVENT, self.clock.now(), records));
-        match runtime.block_on(self.calls.send(request)) {
+        let mut sent = runtime.block_on(self.calls.send(request.clone()));
+        // A collector that is replaced is no fault yet. One that is silent has been waited for.
+        let was_replaced = |fault: &Fault| !matches!(fault, Fault::TimedOut) && fault.may_pass().is_some();
+        if std::mem::take(&mut self.answered) && sent.as_ref().is_err_and(was_replaced) {
+            sent = runtime.block_on(self.calls.send(request));
+        }
+        match sent {
             Ok(rejected) => {
+                self.answered = true;
                 if self.failed.take().is_some() {
                     tracing::info!(endpoint = %self.calls.endpoint(), "the collector takes the audit again");
                 }
