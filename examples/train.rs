@@ -21,7 +21,7 @@ use self::exchange::{Client, Gateway, Protocol, Surroundings};
 async fn main() {
     let program = std::env::args().nth(1).expect("usage: train GATEWAY");
     let around = Surroundings::start();
-    let gateway = Gateway::start(Command::new(program), &around);
+    let gateway = Gateway::start(Command::new(program), &around, "");
     gateway.ready().await;
     let mut sent = 0;
     for protocol in [Protocol::Http1, Protocol::Http2] {

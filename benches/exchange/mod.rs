@@ -69,8 +69,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it with `command`, to which its arguments are added.
-    pub(crate) fn start(mut command: Command, around: &Surroundings) -> Self {
+    /// Starts it with `command`, to which its arguments are added, and with these sections beside the usual ones.
+    pub(crate) fn start(mut command: Command, around: &Surroundings, more: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("fapi-gateway-exchanges-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let server = around.authority.server(&["localhost"]);
@@ -112,7 +112,7 @@ audit: {{ destination: audit.log }}
 routes:
   - {{ name: accounts, path: /accounts, methods: [GET, POST], scopes: [accounts], issuers: [bank], upstream: accounts }}
   - {{ name: balances, path: /balances, methods: [GET], scopes: [accounts], issuers: [asked], upstream: accounts }}
-"#
+{more}"#
         );
         std::fs::write(folder.join("gateway.yaml"), yaml).unwrap();
         let process = command
