@@ -13,11 +13,16 @@ pub enum Problem {
     /// Each module has a thread, for as long as the process lives.
     #[error("this process has loaded too many modules since its start; restart it")]
     TooManyModules,
-    /// The library, or its beginning.
+    /// The library.
     #[error(
         "it cannot be loaded as a module of PKCS#11 ({0}); name the library that came with the token, and install what it needs"
     )]
     NotLoaded(String),
+    /// The library is there, and its beginning failed: with many, what they reach over a network is away.
+    #[error(
+        "the module did not begin ({0}); see whether what it connects to can be reached, and what its own settings and log say"
+    )]
+    NotBegun(String),
     /// It hangs, or is busy with others.
     #[error("the module does not answer; see whether the token can be reached")]
     NoAnswer,
@@ -37,9 +42,14 @@ pub enum Problem {
     WrongPin,
     /// The token has refused it before.
     #[error(
-        "the token has refused this PIN before, and it is not tried again before the file changes; write the right one"
+        "the token has refused this PIN before, or a login with it failed, and it is not tried again before the file changes; write the right one, or `touch` the file"
     )]
     RefusedPin,
+    /// A login ended with something that says neither that the PIN is wrong nor that the token was away.
+    #[error(
+        "the login failed ({0}); see what the token's maker says of that, then write the right PIN, or `touch` the file. It is not tried again before, since the token may count it as a wrong one"
+    )]
+    LoginFailed(String),
     /// The token says so.
     #[error("one more wrong PIN locks the token, so it is not tried; log in with the token's own tool first")]
     LastTry,
@@ -89,9 +99,14 @@ impl Problem {
     pub const fn part(&self) -> Part {
         match self {
             Self::NotBuilt => Part::Whole,
-            Self::TooManyModules | Self::NotLoaded(_) | Self::NoAnswer => Part::Module,
+            Self::TooManyModules | Self::NotLoaded(_) | Self::NotBegun(_) | Self::NoAnswer => Part::Module,
             Self::Failed(_) | Self::NoToken(_) | Self::SeveralTokens(_) => Part::Token,
-            Self::WrongPin | Self::RefusedPin | Self::LastTry | Self::LockedPin | Self::UnsetPin => Part::Pin,
+            Self::WrongPin
+            | Self::RefusedPin
+            | Self::LoginFailed(_)
+            | Self::LastTry
+            | Self::LockedPin
+            | Self::UnsetPin => Part::Pin,
             Self::NoObject(_)
             | Self::SeveralObjects(_)
             | Self::Unusable(_)
@@ -104,7 +119,7 @@ impl Problem {
     /// Whether it may disappear although no file changes: the token was away. What is wrong with a PIN never does, so that
     /// nothing tries it again by itself.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::NoAnswer | Self::Failed(_) | Self::NoToken(_))
+        matches!(self, Self::NotBegun(_) | Self::NoAnswer | Self::Failed(_) | Self::NoToken(_))
     }
 }
 
@@ -157,10 +172,24 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_pin_never_passes_by_itself() {
-        for problem in [Problem::WrongPin, Problem::RefusedPin, Problem::LastTry, Problem::LockedPin, Problem::UnsetPin]
-        {
+        for problem in [
+            Problem::WrongPin,
+            Problem::RefusedPin,
+            Problem::LoginFailed("C_Login: GeneralError".to_owned()),
+            Problem::LastTry,
+            Problem::LockedPin,
+            Problem::UnsetPin,
+        ] {
             assert_eq!((problem.part(), problem.may_pass()), (Part::Pin, false), "{problem}");
         }
         assert!(Problem::NoToken(Names::default()).may_pass(), "control");
+    }
+
+    #[test]
+    fn a_module_that_does_not_begin_may_do_so_later_and_a_file_that_is_no_module_does_not() {
+        let why = || "C_Initialize: DeviceError".to_owned();
+        for (problem, passes) in [(Problem::NotBegun(why()), true), (Problem::NotLoaded(why()), false)] {
+            assert_eq!((problem.part(), problem.may_pass()), (Part::Module, passes), "{problem}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use cryptoki::session::{SessionState, UserType};
 use cryptoki::slot::{Slot, TokenInfo};
 use cryptoki::types::AuthPin;
 
-use super::worker::failed;
+use super::worker::{failed, in_words};
 use super::{Names, Pin, Problem};
 
 /// A session that is closed only by [`Session::close`]: what a token that is gone says of that is of no interest.
@@ -25,12 +25,12 @@ impl Session {
     }
 }
 
-/// The PINs that tokens have taken and refused.
+/// The PINs that tokens have taken, and those that are not tried again.
 #[derive(Default)]
 pub(super) struct Pins {
     /// The last one that each token took, by its label.
     taken: BTreeMap<String, Arc<Pin>>,
-    /// Those that were refused, the latest last.
+    /// Those that were refused, or with which a login failed, the latest last.
     refused: VecDeque<Refused>,
 }
 
@@ -180,7 +180,45 @@ fn try_pin(session: &Session, token: &str, pin: &Arc<Pin>, pins: &mut Pins) -> R
             Err(Problem::LockedPin)
         }
         Err(Error::Pkcs11(RvError::PinExpired | RvError::UserPinNotInitialized, _)) => Err(Problem::UnsetPin),
-        Err(error) => Err(failed(error)),
+        Err(error) if has_judged_no_pin(&error) => Err(failed(error)),
+        Err(error) => {
+            pins.refuse(token, pin);
+            Err(Problem::LoginFailed(in_words(&error)))
+        }
+    }
+}
+
+/// Whether a login clearly ended before anybody looked at the PIN. A module that says no more than that it failed may have counted
+/// it as a wrong one.
+const fn has_judged_no_pin(error: &Error) -> bool {
+    match error {
+        Error::Pkcs11(value, _) => matches!(
+            value,
+            RvError::CryptokiNotInitialized
+                | RvError::DeviceError
+                | RvError::DeviceMemory
+                | RvError::DeviceRemoved
+                | RvError::HostMemory
+                | RvError::SessionClosed
+                | RvError::SessionHandleInvalid
+                | RvError::TokenNotPresent
+                | RvError::TokenNotRecognized
+                | RvError::UserAlreadyLoggedIn
+                | RvError::UserAnotherAlreadyLoggedIn
+                | RvError::UserTooManyTypes
+        ),
+        // None of these is of the module.
+        Error::LibraryLoading(_)
+        | Error::NotSupported
+        | Error::TryFromInt(_)
+        | Error::TryFromSlice(_)
+        | Error::ParseInt(_)
+        | Error::Utf8(_)
+        | Error::NulError(_)
+        | Error::NullFunctionPointer
+        | Error::MissingSymbol(_)
+        | Error::InvalidValue
+        | Error::PinNotSet => true,
     }
 }
 

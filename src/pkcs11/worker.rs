@@ -87,6 +87,8 @@ pub(super) struct Worker {
     keys: BTreeMap<u64, Entry>,
     next: u64,
     pins: Pins,
+    /// When it began anew last.
+    restarted: Option<Moment>,
 }
 
 /// A key that somebody has.
@@ -105,7 +107,7 @@ struct Entry {
 impl Worker {
     pub(super) fn new(path: PathBuf, busy: Busy) -> Self {
         let (keys, pins) = (BTreeMap::new(), Pins::default());
-        Self { path, busy, library: None, initialized: false, keys, next: 0, pins }
+        Self { path, busy, library: None, initialized: false, keys, next: 0, pins, restarted: None }
     }
 
     /// Does jobs until nobody can ask any more.
@@ -131,7 +133,8 @@ impl Worker {
         for (_, entry) in self.keys.extract_if(.., |_, entry| entry.used.strong_count() == 0) {
             entry.close();
         }
-        let (session, key) = self.find_or_restart(&location, pin)?;
+        // Those in force have done nothing wrong.
+        let (session, key) = self.find_or_restart(&location, pin, |_| true)?;
         let (used, number) = (Arc::new(()), self.next);
         let (algorithm, jwk) = (key.algorithm(), key.jwk().clone());
         let entry = Entry {
@@ -172,7 +175,8 @@ impl Worker {
         entry.close_session();
         let (location, jwk) = (entry.location.clone(), entry.jwk.clone());
         let pin = self.pins.of(&location.token).ok_or(Problem::RefusedPin)?;
-        let (session, key) = self.find_or_restart(&location, &pin)?;
+        // What others have in the same token is as good as what failed here.
+        let (session, key) = self.find_or_restart(&location, &pin, |entry| entry.location.token != location.token)?;
         if *key.jwk() != jwk {
             session.close();
             return Err(Problem::Replaced);
@@ -185,16 +189,27 @@ impl Worker {
     }
 
     /// Finds a key; if its token is not there or fails, once more after the module has begun anew: many see only then what has
-    /// changed since they were loaded.
-    fn find_or_restart(&mut self, location: &Location, pin: &Arc<Pin>) -> Result<(Session, Key), Problem> {
+    /// changed since they were loaded. That ends the sessions of all keys, so it is rare while one that counts has a session.
+    fn find_or_restart(
+        &mut self,
+        location: &Location,
+        pin: &Arc<Pin>,
+        counts: impl Fn(&Entry) -> bool,
+    ) -> Result<(Session, Key), Problem> {
         let is_fresh = !self.initialized;
         match self.find(location, pin) {
-            Err(problem) if problem.may_pass() && !is_fresh && self.initialized => {
+            Err(problem) if problem.may_pass() && !is_fresh && self.initialized && self.may_restart(counts) => {
                 self.end();
                 self.find(location, pin)
             }
             outcome => outcome,
         }
+    }
+
+    fn may_restart(&self, counts: impl Fn(&Entry) -> bool) -> bool {
+        let is_used = |entry: &Entry| entry.open.is_some() && entry.used.strong_count() > 0 && counts(entry);
+        let is_long_ago = self.restarted.is_none_or(|at| at.elapsed() >= RESTART_PAUSE);
+        is_long_ago || !self.keys.values().any(is_used)
     }
 
     fn find(&mut self, location: &Location, pin: &Arc<Pin>) -> Result<(Session, Key), Problem> {
@@ -226,6 +241,7 @@ impl Worker {
         if !self.initialized {
             match library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
                 Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => self.initialized = true,
+                Err(error @ Error::Pkcs11(..)) => return Err(Problem::NotBegun(in_words(&error))),
                 Err(error) => return Err(not_loaded(error)),
             }
         }
@@ -240,6 +256,7 @@ impl Worker {
             let _ = library.finalize();
         }
         self.initialized = false;
+        self.restarted = Some(Moment::now());
     }
 }
 
@@ -277,7 +294,7 @@ fn not_loaded(error: Error) -> Problem {
     Problem::NotLoaded(in_words(&error))
 }
 
-fn in_words(error: &Error) -> String {
+pub(super) fn in_words(error: &Error) -> String {
     let text = match error {
         // The long explanations are those of the specification.
         Error::Pkcs11(value, function) => format!("C_{function:?}: {value:?}"),
@@ -298,3 +315,5 @@ fn in_words(error: &Error) -> String {
 
 /// How long a key is not tried again at least.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a module does not begin anew where that would take sessions from keys that have nothing to do with the fault.
+const RESTART_PAUSE: Duration = Duration::from_secs(60);

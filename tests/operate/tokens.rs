@@ -11,13 +11,14 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384};
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, SigningKey};
+use tokio::time::timeout;
 
 use crate::support::backend::Backend;
 use crate::support::client::Client;
 use crate::support::program::Program;
 use crate::support::token::{MODULE, Token, in_token};
 use crate::support::tools::tool;
-use crate::support::{Folder, ORIGIN, Scene, TestClock, remember, request};
+use crate::support::{DEADLINE, Folder, ORIGIN, Scene, TestClock, remember, request};
 
 /// The exit code of `check`, and what it says.
 fn check(folder: &Path, token: &Token, options: &[&str]) -> (Option<i32>, String) {
@@ -108,6 +109,15 @@ fn check_says_what_is_wrong_with_a_key_in_a_token() {
         );
         assert!(!text.contains("271828"), "{text}");
     }
+    // The library is a module, and whatever it needs is away.
+    token.between();
+    token.is_away(true);
+    let (code, text) = said(&good.replace(MODULE, "between.so"));
+    let wanted = "module: the module did not begin (C_Initialize: DeviceError)";
+    assert!(code == Some(64) && text.contains(wanted), "{text}");
+    token.is_away(false);
+    let (code, text) = said(&good.replace(MODULE, "between.so"));
+    assert_eq!(code, Some(0), "control: {text}");
     // A handshake is signed with a key in a file.
     folder.write(
         "gateway.yaml",
@@ -167,6 +177,12 @@ impl Stage {
         client.send(request("/accounts", &token)).await.expect("an answer").status().as_u16()
     }
 
+    /// Asks until the issuer is asked again.
+    async fn until_judged(&self) {
+        let judged = async { while self.judge().await == 503 {} };
+        timeout(DEADLINE, judged).await.expect("the key signs again");
+    }
+
     /// The status of a route that needs no token.
     async fn health(&self) -> u16 {
         let request = Request::get(format!("{ORIGIN}/health")).body(Bytes::new()).unwrap();
@@ -204,7 +220,7 @@ async fn while_the_token_is_gone_or_hangs_the_issuer_is_not_asked_and_others_are
     }
     stage.program.says("a key in a token does not sign");
     stage.token.is_gone(false);
-    while stage.judge().await == 503 {}
+    stage.until_judged().await;
     stage.program.says("a key in a token signs again");
     assert_eq!(asked(&stage), before + 1);
 
@@ -216,7 +232,7 @@ async fn while_the_token_is_gone_or_hangs_the_issuer_is_not_asked_and_others_are
         assert_eq!(stage.judge().await, 503);
     }
     hanging.ends();
-    while stage.judge().await == 503 {}
+    stage.until_judged().await;
     assert_eq!(asked(&stage), before + 2);
     stage.program.signal("-TERM");
     let Stage { program, folder, .. } = stage;

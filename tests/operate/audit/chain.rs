@@ -33,7 +33,7 @@ async fn start(audit: &str) -> Stage {
 }
 
 /// What `audit verify` prints about files, and its exit code.
-fn verify(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) fn verify(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
     let output = command.args(["audit", "verify"]).args(arguments).current_dir(folder).output().expect("it runs");
     let text = [output.stdout, output.stderr].concat();

@@ -89,22 +89,42 @@ impl Token {
 
     /// How often somebody has logged in through that module.
     pub fn logins(&self) -> usize {
-        self.attempts(b'1')
+        self.noted("logins", b'1')
     }
 
     /// How often the token has refused a PIN.
     pub fn refusals(&self) -> usize {
-        self.attempts(b'0')
+        self.noted("logins", b'0')
     }
 
-    fn attempts(&self, kind: u8) -> usize {
-        let attempts = fs::read(self.0.join("logins")).unwrap_or_default();
-        attempts.into_iter().filter(|attempt| *attempt == kind).count()
+    /// How often a login has failed without a word of why.
+    pub fn unclear_logins(&self) -> usize {
+        self.noted("logins", b'?')
+    }
+
+    /// How often that module has been ended, with all of its sessions.
+    pub fn ends(&self) -> usize {
+        self.noted("ends", b'1')
+    }
+
+    fn noted(&self, name: &str, kind: u8) -> usize {
+        let noted = fs::read(self.0.join(name)).unwrap_or_default();
+        noted.into_iter().filter(|byte| *byte == kind).count()
     }
 
     /// Has the module report that the token is gone, or not any more.
     pub fn is_gone(&self, gone: bool) {
         self.tell("gone", gone);
+    }
+
+    /// Has the module not begin, or begin again.
+    pub fn is_away(&self, away: bool) {
+        self.tell("away", away);
+    }
+
+    /// Has logins fail without a word of why, or not any more.
+    pub fn is_unclear(&self, unclear: bool) {
+        self.tell("unclear", unclear);
     }
 
     /// Has the token say that one more wrong PIN locks it, or not any more.
