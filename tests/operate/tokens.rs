@@ -59,11 +59,10 @@ fn check_says_what_is_wrong_with_a_key_in_a_token() {
     folder.write("keys/two-lines", "31\n41\n");
     folder.write("keys/open", "314159\n");
     folder.write("text.so", "no library");
-    for (file, mode) in [("keys/open", 0o666), ("open.so", 0o777)] {
+    folder.write("open/module.so", "in an open folder");
+    std::fs::copy(MODULE, folder.path().join("open.so")).unwrap();
+    for (file, mode) in [("keys/open", 0o666), ("open.so", 0o777), ("open", 0o777)] {
         let path = folder.path().join(file);
-        if file == "open.so" {
-            std::fs::copy(MODULE, &path).unwrap();
-        }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
     let yaml = std::fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
@@ -78,7 +77,8 @@ fn check_says_what_is_wrong_with_a_key_in_a_token() {
     for (from, to, wanted) in [
         (MODULE, "/usr/lib/absent.so", "module: `/usr/lib/absent.so` cannot be read: there is no such file"),
         (MODULE, "text.so", "module: it cannot be loaded as a module of PKCS#11"),
-        (MODULE, "open.so", "is a library that every user of this machine can replace"),
+        (MODULE, "open.so", "/open.so` can be written by every user; take that away (`chmod o-w`)"),
+        (MODULE, "open/module.so", "/open` can be written by every user; take that away (`chmod o-w`)"),
         ("token: bank", "token: bakn", "token: there is no token of that label; there are `bank`, `same`"),
         ("token: bank", "token: same", "token: 2 tokens have that label"),
         (

@@ -1,7 +1,8 @@
 //! Private keys that may be in a token (PKCS#11).
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Build;
 use super::unreadable::unreadable;
@@ -51,24 +52,25 @@ impl Build<'_> {
         }
     }
 
-    /// The whole path of a library that only the machine's administrators can replace, since it becomes part of the process.
+    /// The whole path of a library that no other user of the machine can replace but root, since it becomes part of the process.
+    /// What a group may write is the administrator's choice.
     fn module(&mut self, at: &KeyPath, path: Option<&FilePath>) -> Option<PathBuf> {
         let path = self.needed(at, path, "name the library that came with the token")?;
         let path = self.resolve(&path.0);
         if self.named_files == NamedFiles::Unread {
             return Some(path);
         }
-        let found = std::fs::canonicalize(&path).and_then(|path| Ok((std::fs::metadata(&path)?, path)));
-        match found {
-            Ok((metadata, _)) if metadata.mode() & 0o002 != 0 => {
+        match std::fs::canonicalize(&path).and_then(|path| Ok((openness(&path)?, path))) {
+            Ok((Some((part, why)), _)) => {
                 let problem = format!(
-                    "`{}` is a library that every user of this machine can replace, and the gateway would run it; take that away (`chmod o-w`), and install it again",
-                    path.display()
+                    "`{}` is a library that other users of this machine can replace, and the gateway would run it: `{}` {why}; then install the library again",
+                    path.display(),
+                    part.display()
                 );
                 self.problem(at, problem);
                 None
             }
-            Ok((_, path)) => Some(path),
+            Ok((None, path)) => Some(path),
             Err(error) => {
                 self.problem(at, format!("`{}` cannot be read: {}", path.display(), unreadable(&path, &error)));
                 None
@@ -86,5 +88,58 @@ impl Build<'_> {
     }
 }
 
+/// The file of this path, which has no links, or the first folder above it that lets other users replace what is below, and why.
+fn openness(path: &Path) -> io::Result<Option<(PathBuf, &'static str)>> {
+    let own = rustix::process::geteuid().as_raw();
+    for part in path.ancestors() {
+        let metadata = std::fs::metadata(part)?;
+        if let Some(why) = why_open(metadata.is_dir(), metadata.mode(), metadata.uid(), own) {
+            return Ok(Some((part.to_owned(), why)));
+        }
+    }
+    Ok(None)
+}
+
+fn why_open(is_folder: bool, mode: u32, owner: u32, own: u32) -> Option<&'static str> {
+    // In a sticky folder, such as /tmp, nobody replaces what belongs to others.
+    let is_sticky = is_folder && mode & 0o1000 != 0;
+    match () {
+        () if mode & 0o002 != 0 && !is_sticky => Some("can be written by every user; take that away (`chmod o-w`)"),
+        () if owner != 0 && owner != own => {
+            Some("belongs neither to root nor to the user of this process; change that (`chown root`)")
+        }
+        () => None,
+    }
+}
+
 /// The longest label of a key; that of a token has at most 32 bytes.
 const LONGEST_LABEL: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_open_to_those_who_may_write_or_own_a_part_of_its_path() {
+        let (root, own, other) = (0, 1000, 1001);
+        for (is_folder, mode, owner, wanted) in [
+            (false, 0o100_755, root, None),
+            (false, 0o100_755, own, None),
+            (false, 0o100_775, root, None),
+            (false, 0o100_755, other, Some("belongs neither")),
+            (false, 0o100_757, root, Some("can be written")),
+            (false, 0o101_757, root, Some("can be written")),
+            (true, 0o040_755, own, None),
+            (true, 0o040_757, root, Some("can be written")),
+            (true, 0o041_777, root, None),
+            (true, 0o041_777, other, Some("belongs neither")),
+        ] {
+            let found = why_open(is_folder, mode, owner, own);
+            assert_eq!(
+                found.map(|why| why.starts_with(wanted.unwrap_or("?"))),
+                wanted.map(|_| true),
+                "{mode:o} {owner}"
+            );
+        }
+    }
+}
