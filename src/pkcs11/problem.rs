@@ -26,6 +26,9 @@ pub enum Problem {
     /// It hangs, or is busy with others.
     #[error("the module does not answer; see whether the token can be reached")]
     NoAnswer,
+    /// It does one thing after another, and does not come to all.
+    #[error("more is asked of the module than it does in time; have a faster token, or ask less of it")]
+    Crowded,
     /// Any other fault that it reports.
     #[error("the token failed ({0}); see what its maker says of that")]
     Failed(String),
@@ -99,7 +102,9 @@ impl Problem {
     pub const fn part(&self) -> Part {
         match self {
             Self::NotBuilt => Part::Whole,
-            Self::TooManyModules | Self::NotLoaded(_) | Self::NotBegun(_) | Self::NoAnswer => Part::Module,
+            Self::TooManyModules | Self::NotLoaded(_) | Self::NotBegun(_) | Self::NoAnswer | Self::Crowded => {
+                Part::Module
+            }
             Self::Failed(_) | Self::NoToken(_) | Self::SeveralTokens(_) => Part::Token,
             Self::WrongPin
             | Self::RefusedPin
@@ -119,7 +124,7 @@ impl Problem {
     /// Whether it may disappear although no file changes: the token was away. What is wrong with a PIN never does, so that
     /// nothing tries it again by itself.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::NotBegun(_) | Self::NoAnswer | Self::Failed(_) | Self::NoToken(_))
+        matches!(self, Self::NotBegun(_) | Self::NoAnswer | Self::Crowded | Self::Failed(_) | Self::NoToken(_))
     }
 }
 
