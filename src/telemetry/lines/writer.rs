@@ -253,6 +253,9 @@ impl Writer {
         self.take(&mut lines);
         let lost = self.current.get(self.written..).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
         shared.health.lose(lost as u64);
+        // There is no other time to say it.
+        self.reported = None;
+        self.tell(Event::Failing(error));
         true
     }
 
