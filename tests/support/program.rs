@@ -151,9 +151,16 @@ impl Program {
         assert!(tool("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    /// Waits for the program to exit; returns its exit code.
+    /// Waits for the program to exit; returns its exit code. What it said last is printed if that is a fault's.
     pub async fn ends(mut self) -> Option<i32> {
-        tokio::task::spawn_blocking(move || self.child.wait()).await.unwrap().unwrap().code()
+        let ended = tokio::task::spawn_blocking(move || {
+            let code = self.child.wait().expect("it was started").code();
+            if code != Some(0) {
+                self.rest().iter().for_each(|line| eprintln!("{line}"));
+            }
+            code
+        });
+        ended.await.expect("no panic")
     }
 }
 
