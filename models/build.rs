@@ -101,9 +101,11 @@ const SUBJECTS: &[Subject] = &[
     Subject {
         name: "lines",
         files: &[
+            "telemetry/lines/carrier.rs",
             "telemetry/lines/mod.rs",
             "telemetry/lines/output.rs",
             "telemetry/lines/recent.rs",
+            "telemetry/lines/rotation.rs",
             "telemetry/lines/stamp.rs",
             "telemetry/lines/writer.rs",
         ],

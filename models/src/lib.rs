@@ -15,6 +15,7 @@ pub mod clock;
 pub mod connection;
 pub mod resource;
 pub mod sync;
+pub mod task;
 pub mod time;
 pub mod tls_client;
 pub mod trace;

@@ -48,15 +48,15 @@ impl Client {
         Err(FetchError::TimedOut { host: host(url) })
     }
 
-    pub async fn post_form<E: From<FetchError>>(
+    pub async fn post_form<E: From<FetchError>, F: Future<Output = Result<String, E>>>(
         &self,
         _: &Url,
         _: &'static str,
         _: usize,
-        form: impl Fn() -> Result<String, E>,
+        form: impl Fn() -> F,
     ) -> Result<Response<Bytes>, E> {
         let issuer = ISSUER.with_borrow(Clone::clone).expect("the scene has an issuer");
-        Ok(issuer.answer(form()?).await)
+        Ok(issuer.answer(form().await?).await)
     }
 }
 

@@ -99,8 +99,8 @@ impl Writer {
             if due == Some(Duration::ZERO) {
                 break;
             }
-            batch.sleep = Sleep::UntilWork;
             shared.health.note_idleness();
+            batch.sleep = Sleep::UntilWork;
             if !self.troubled {
                 batch = match due {
                     None => shared.work.wait(batch).unwrap_or_else(PoisonError::into_inner),
