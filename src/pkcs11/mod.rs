@@ -1,7 +1,7 @@
 //! Private keys that stay in a token of PKCS#11 (OASIS PKCS #11 v2.40) and sign there.
 //!
 //! A token comes with a module: a library that becomes part of this process. One thread for each module asks everything of it,
-//! one thing after another, since what it may do to other threads is not known ([`worker`]). Whoever needs a signature waits
+//! one thing after another, since what it may do to other threads is not known (`worker`). Whoever needs a signature waits
 //! for that thread, for a bounded time: a module that hangs keeps its own thread and no other.
 //!
 //! A PIN that a token has refused is not tried again, since a token locks itself after a few wrong ones.
