@@ -56,8 +56,11 @@ fn main() -> ExitCode {
         let total = collected(&String::from_utf8_lossy(&output.stderr));
         counts.insert(format!("decision, {case}"), total / DECISIONS);
     }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let inside = runtime.enter();
     // It takes every span: an empty message says so.
     let collector = HttpServer::start(None, None, Arc::new(|_| Answer::text(StatusCode::OK, ""))).unwrap();
+    drop(inside);
     let traces = format!("tracing: {{ otlp: {{ endpoint: \"http://{}\", sampling: 0.01 }} }}\n", collector.address());
     for (name, protocol, more) in [
         ("HTTP/1.1", Protocol::Http1, ""),
