@@ -18,9 +18,15 @@ use crate::clock::Moment;
 pub(super) struct Refusals {
     /// Whether there are any: an answer is noted only then.
     any: AtomicBool,
-    reasons: Mutex<BTreeMap<Kind, (Arc<str>, Moment)>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Each with the moment in which it was given.
+    reasons: BTreeMap<Kind, (Arc<str>, Moment)>,
     /// When there was one last.
-    last: Mutex<Option<Moment>>,
+    last: Option<Moment>,
 }
 
 /// A command, and its script if it runs one.
@@ -41,18 +47,19 @@ impl Refusals {
     pub(super) fn note<T>(&self, question: &Cmd, answer: &Result<T, NoAnswer>) {
         match answer {
             Ok(_) if self.any.load(Ordering::Relaxed) => {
-                let mut reasons = self.lock();
-                reasons.remove(&Kind::of(question));
-                self.any.store(!reasons.is_empty(), Ordering::Relaxed);
+                let mut known = self.lock();
+                known.reasons.remove(&Kind::of(question));
+                self.any.store(!known.reasons.is_empty(), Ordering::Relaxed);
             }
             // It has not seen the script yet, which is asked for as a whole next.
             Err(NoAnswer::Refused(code)) if &**code == "NOSCRIPT" => {}
             Err(why @ (NoAnswer::Refused(_) | NoAnswer::Unacknowledged { .. })) => {
                 let (kind, now) = (Kind::of(question), Moment::now());
                 let reason = format!("`{}`: {why}", kind.0).into();
-                self.lock().insert(kind, (reason, now));
+                let mut known = self.lock();
+                known.reasons.insert(kind, (reason, now));
+                known.last = Some(now);
                 self.any.store(true, Ordering::Relaxed);
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
             }
             Ok(_) | Err(_) => {}
         }
@@ -63,20 +70,19 @@ impl Refusals {
         if !self.any.load(Ordering::Relaxed) {
             return None;
         }
-        let mut reasons = self.lock();
-        reasons.retain(|_, (_, noted)| noted.elapsed() < REMEMBERED);
-        self.any.store(!reasons.is_empty(), Ordering::Relaxed);
-        reasons.values().next().map(|(reason, _)| reason.clone())
+        let mut known = self.lock();
+        known.reasons.retain(|_, (_, given)| given.elapsed() < REMEMBERED);
+        self.any.store(!known.reasons.is_empty(), Ordering::Relaxed);
+        known.reasons.values().next().map(|(reason, _)| reason.clone())
     }
 
     /// Whether there was none for some seconds: what is refused now and then is not over between two times.
     pub(super) fn are_over(&self) -> bool {
-        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        self.first().is_none() && last.is_none_or(|last| last.elapsed() >= OVER)
+        self.first().is_none() && self.lock().last.is_none_or(|last| last.elapsed() >= OVER)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, (Arc<str>, Moment)>> {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
