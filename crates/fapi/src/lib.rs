@@ -69,6 +69,7 @@
     )
 )]
 
+pub mod authorization_server;
 pub mod client;
 pub mod code;
 pub mod cors;

@@ -22,6 +22,17 @@ impl ProofId {
         Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
+    /// The id of a client assertion: a hash over its issuer, its client and its `jti` (RFC 7523 §3 (7)), which is that of no proof.
+    pub(crate) fn of_assertion(issuer: &str, client: &str, jti: &str) -> Self {
+        let mut text = b"client assertion".to_vec();
+        for part in [issuer, client, jti] {
+            text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            text.extend_from_slice(part.as_bytes());
+        }
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256(&text);
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
     /// An id with these bytes, for tests of replay logs.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
