@@ -4,3 +4,4 @@ pub mod answer;
 pub mod client_assertion;
 pub mod parameters;
 pub mod pushed_answer;
+pub mod token_answer;

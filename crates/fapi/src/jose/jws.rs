@@ -1,4 +1,5 @@
-//! A JWS in compact serialization: parsed strictly, verified with one key, and unreadable before that (RFC 7515 §5.2).
+//! A JWS in compact serialization: parsed strictly, verified with one key, and unreadable before that (RFC 7515 §5.2), unless it
+//! comes from its signer itself.
 //!
 //! RFC 8725 §3 in types: the algorithm comes from the allow-list and the key, never from the header alone. Critical
 //! extensions, duplicate members and non-canonical base64url do not parse.
@@ -124,6 +125,11 @@ impl<'r> Jws<'r> {
     /// Whether the payload, which is not verified, has a claim that is not `null`.
     pub(crate) fn states(&self, name: &str) -> bool {
         self.payload.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// The payload, not verified: only for what its signer hands out over a connection that says who it is.
+    pub(crate) fn into_unverified_payload(self) -> Map<String, Value> {
+        self.payload
     }
 
     /// Returns the payload if the signature verifies with `key`.
