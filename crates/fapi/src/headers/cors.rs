@@ -20,7 +20,7 @@ pub fn with_cors(received: &HeaderMap, cors: &Cors, request: &HeaderMap) -> Head
 }
 
 /// The names of the CORS fields of a header section.
-pub(super) fn cors_fields(received: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
+pub(crate) fn cors_fields(received: &HeaderMap) -> impl Iterator<Item = &HeaderName> {
     received.keys().filter(|name| name.as_str().starts_with("access-control-"))
 }
 

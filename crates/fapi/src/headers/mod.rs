@@ -14,6 +14,7 @@ mod upstream;
 
 pub use certificate::{VouchedCertificate, client_cert_chain};
 pub use client::{DPOP_NONCE, framing, has_padded_value, to_client, to_client_early, withheld_trailers};
+pub(crate) use cors::cors_fields;
 pub use cors::with_cors;
 pub use edits::HeaderEdits;
 pub use forwarded::Forwarded;

@@ -137,17 +137,7 @@ impl Statement {
         if !jws.is_of_type(kind.typ) {
             return Err(StatementError::TypeWrong { found: printable(jws.type_name()), expected: kind.typ });
         }
-        let algorithm = jws.algorithm(signer.algorithms).ok_or_else(|| StatementError::AlgorithmRefused {
-            algorithm: printable(jws.algorithm_name()),
-            expected: Names::of(signer.algorithms.iter().map(|algorithm| algorithm.as_str())),
-        })?;
-        let key_id = jws.key_id()?.map(str::to_owned);
-        let members =
-            jws.verify_with_one_of(keys.candidates(key_id.as_deref(), algorithm)).map_err(|error| match error {
-                NotVerified::NoKey => StatementError::KeyUnknown { key_id: key_id.as_deref().map(printable) },
-                NotVerified::WeakKey => StatementError::KeyWeak,
-                NotVerified::Signature => StatementError::SignatureInvalid,
-            })?;
+        let members = verified_claims(jws, signer.algorithms, keys)?;
         let issuer = members.get("iss").and_then(Value::as_str).unwrap_or_default();
         if issuer != signer.issuer {
             return Err(StatementError::IssuerMismatch { found: printable(issuer), expected: signer.issuer.into() });
@@ -170,6 +160,29 @@ impl Statement {
         }
         Ok(Self { members, issued_at })
     }
+}
+
+/// The claims of a JWT that an issuer has signed with one of these algorithms, and with a key of its set.
+///
+/// Does not check what the claims say.
+///
+/// # Errors
+/// [`StatementError`], for algorithm, key or signature.
+pub(crate) fn verified_claims(
+    jws: Jws<'_>,
+    algorithms: &[Algorithm],
+    keys: &KeySet,
+) -> Result<Map<String, Value>, StatementError> {
+    let algorithm = jws.algorithm(algorithms).ok_or_else(|| StatementError::AlgorithmRefused {
+        algorithm: printable(jws.algorithm_name()),
+        expected: Names::of(algorithms.iter().map(|algorithm| algorithm.as_str())),
+    })?;
+    let key_id = jws.key_id()?.map(str::to_owned);
+    jws.verify_with_one_of(keys.candidates(key_id.as_deref(), algorithm)).map_err(|error| match error {
+        NotVerified::NoKey => StatementError::KeyUnknown { key_id: key_id.as_deref().map(printable) },
+        NotVerified::WeakKey => StatementError::KeyWeak,
+        NotVerified::Signature => StatementError::SignatureInvalid,
+    })
 }
 
 #[cfg(test)]
