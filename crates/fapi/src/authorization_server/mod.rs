@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod authorization_response;
 pub mod client_assertion;
+pub mod metadata_document;
 pub mod parameters;
 pub mod pushed_answer;
 pub mod token_answer;
