@@ -95,8 +95,9 @@ pub enum Response {
 /// (JARM). `Location` has to be written so that all browsers read it alike, that is in printable ASCII, without `\`, and with the
 /// host after `//`, if it has one.
 ///
-/// Does not check `state` and `code`, which are for the client, nor the `typ` of a JWT, for which JARM has none. Does not read the
-/// body, where a page can have a form or a script that leads elsewhere, and cannot decrypt a JWT: an encrypted one is refused.
+/// Does not check `state` and `code`, which are for the client, nor the `typ` of a JWT, for which JARM has none. Does not resolve a
+/// path: a redirect URI at this server is known by one that is written like it, from its first slash on. Does not read the body,
+/// where a page can have a form or a script that leads elsewhere, and cannot decrypt a JWT: an encrypted one is refused.
 ///
 /// # Errors
 /// [`AnswerError`], for the first check that fails.
@@ -322,7 +323,8 @@ const NOT_BESIDE_JWT: &[&str] =
 /// script of another origin (FAPI 2.0 §5.2.3).
 ///
 /// A server that says itself who may frame its pages, and does not say everybody, is left to it: browsers that know `frame-ancestors`
-/// ignore `X-Frame-Options`. So is one that keeps its URLs within its origin: to its own forms, `no-referrer` would take their `Origin`.
+/// ignore `X-Frame-Options`. So is one that keeps its URLs within its origin: its own forms would lose their `Origin` to `no-referrer`
+/// (Fetch standard §3.2).
 pub fn browser_edits(received: &HeaderMap) -> HeaderEdits {
     let mut set = vec![
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
