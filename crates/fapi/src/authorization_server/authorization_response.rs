@@ -503,6 +503,22 @@ mod tests {
     }
 
     #[test]
+    fn rfc6454_4_an_origin_is_scheme_host_and_port() {
+        for (uri, origin, is_same) in [
+            ("https://as.example:443/x", "https://as.example", true),
+            ("https://as.example/x", "https://as.example:443", true),
+            ("http://localhost:80/x", "http://localhost", true),
+            ("https://as.example:8443/x", "https://as.example:8443", true),
+            ("https://as.example:80/x", "https://as.example", false),
+            ("http://localhost:443/x", "http://localhost", false),
+            ("http://as.example/x", "https://as.example", false),
+            ("https:as.example/x", "https://as.example", false),
+        ] {
+            assert_eq!(is_at(uri, origin), is_same, "{uri} {origin}");
+        }
+    }
+
+    #[test]
     fn rfc9700_2_1_2_no_token_is_in_a_url() {
         for good in ["/login?id_token_hint=t", "/login?x=access_token", "/login#a=b", "/login?access_tokens=t"] {
             assert_eq!(redirected(303, good), Ok(Response::Step), "{good}"); // control

@@ -490,6 +490,9 @@ mod tests {
         let certificates = Allowed { authentication_methods: &["tls_client_auth"], ..ALLOWED };
         let document = changed(full(), "revocation_endpoint_auth_methods_supported", json!(null));
         assert_eq!(read(&document, &certificates).unwrap().get(member), None);
+        let of_revocation = "revocation_endpoint_auth_signing_alg_values_supported";
+        let narrowed = &read(&document, &certificates).unwrap()[of_revocation];
+        assert_eq!(*narrowed, json!(["ES256", "PS256", "EdDSA"]), "of methods that are not known");
         let document = changed(document, member, json!(["RS256"]));
         assert!(read(&document, &certificates).is_ok());
         assert!(matches!(read(&document, &ALLOWED), Err(AnswerError::NothingAllowed { .. })));
