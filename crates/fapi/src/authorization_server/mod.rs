@@ -2,7 +2,9 @@
 
 pub mod answer;
 pub mod authorization_response;
+pub mod certificate;
 pub mod client_assertion;
+mod distinguished_name;
 pub mod metadata_document;
 pub mod parameters;
 pub mod pushed_answer;

@@ -88,6 +88,13 @@ impl ClientCertificate {
     pub const fn header_value(&self) -> &HeaderValue {
         &self.header
     }
+
+    /// Its DER, decoded each time: nothing but the header is kept of it.
+    pub fn der(&self) -> Vec<u8> {
+        let value = self.header.as_bytes();
+        let encoded = value.strip_prefix(b":").and_then(|value| value.strip_suffix(b":")).unwrap_or_default();
+        STANDARD.decode(encoded).unwrap_or_default()
+    }
 }
 
 /// Why a client has no certificate.
@@ -175,5 +182,6 @@ mod tests {
         let value = certificate.header_value().to_str().unwrap();
         let inner = value.strip_prefix(':').and_then(|v| v.strip_suffix(':')).unwrap();
         assert_eq!(STANDARD.decode(inner).unwrap(), der);
+        assert_eq!(certificate.der(), der);
     }
 }
