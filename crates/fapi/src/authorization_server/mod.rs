@@ -3,9 +3,11 @@
 pub mod answer;
 pub mod authorization_response;
 pub mod certificate;
+pub mod client;
 pub mod client_assertion;
 mod distinguished_name;
 pub mod metadata_document;
 pub mod parameters;
 pub mod pushed_answer;
+pub mod redirect_uri;
 pub mod token_answer;
