@@ -5,6 +5,7 @@ pub mod authorization_response;
 pub mod certificate;
 pub mod client;
 pub mod client_assertion;
+pub mod clients;
 mod distinguished_name;
 pub mod metadata_document;
 pub mod parameters;
