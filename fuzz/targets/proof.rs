@@ -31,13 +31,13 @@ libfuzzer_sys::fuzz_target!(|proof: &[u8]| {
     for nonce in [NonceMode::Never, NonceMode::WhenStale, NonceMode::Always] {
         let context = ProofContext {
             target: &target,
-            token: credentials.token(),
             nonce,
             freshness: &FRESHNESS,
             keys: &NoProofKeys,
             replay_log_began: &|| UnixTime(0),
             now: UnixTime(1_562_262_618),
         };
-        let _ = SignedProof::verify(credentials.proofs(), &context).and_then(|proof| proof.check_freshness(&context));
+        let _ = SignedProof::verify(credentials.proofs(), credentials.token(), &context)
+            .and_then(|proof| proof.check_freshness(&context));
     }
 });

@@ -132,7 +132,6 @@ async fn validate_at(
     let credentials = Credentials::from_request(&request.headers, None, &schemes).unwrap();
     let context = ProofContext {
         target: &Target::parse(&request, &origin).unwrap(),
-        token: credentials.token(),
         nonce: NonceMode::Never,
         freshness: &Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() },
         keys: &NoProofKeys,

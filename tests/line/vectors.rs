@@ -362,14 +362,13 @@ fn judge_proof(section: &Value, proof: &str, path: &str, now: u64) -> Result<Ver
     let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[1; 32]], 60).unwrap() };
     let context = ProofContext {
         target: &target,
-        token: credentials.token(),
         nonce: NonceMode::Never,
         freshness: &freshness,
         keys: &KnownKeys::new(10),
         replay_log_began: &|| UnixTime(0),
         now: UnixTime(now),
     };
-    SignedProof::verify(credentials.proofs(), &context)
+    SignedProof::verify(credentials.proofs(), credentials.token(), &context)
         .and_then(|proof| proof.check_freshness(&context))
         .map_err(|error| error.code())
 }

@@ -132,7 +132,7 @@ impl<'a> SenderEvidence<'a> {
         accepted: &[Scheme],
     ) -> Result<Self, SenderError> {
         let proof = match (credentials.scheme(), peer) {
-            (Scheme::Dpop, _) => Some(SignedProof::verify(credentials.proofs(), &context)?),
+            (Scheme::Dpop, _) => Some(SignedProof::verify(credentials.proofs(), credentials.token(), &context)?),
             (Scheme::Bearer, Peer::Anonymous(reason)) if !accepted.contains(&Scheme::Dpop) => {
                 return Err(SenderError::NoCertificate { reason: *reason });
             }
@@ -401,7 +401,6 @@ mod tests {
         let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
         let context = ProofContext {
             target: &Target::parse(&request, &Arc::new(Origin::parse("https://api.example").unwrap())).unwrap(),
-            token: credentials.token(),
             nonce: NonceMode::Never,
             freshness: &freshness(),
             keys: &NoProofKeys,

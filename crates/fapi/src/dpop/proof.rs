@@ -55,8 +55,6 @@ impl Freshness {
 pub struct ProofContext<'a> {
     /// The request.
     pub target: &'a Target<'a>,
-    /// The token, as presented.
-    pub token: PresentedToken<'a>,
     /// When the route requires a nonce.
     pub nonce: NonceMode,
     /// The accepted age and nonces.
@@ -89,8 +87,28 @@ impl SignedProof {
     ///
     /// # Errors
     /// [`DpopError`], one variant for each check.
-    pub fn verify(proofs: Proofs<'_>, context: &ProofContext<'_>) -> Result<Self, DpopError> {
-        let ProofContext { target, token, keys, .. } = *context;
+    pub fn verify(
+        proofs: Proofs<'_>,
+        token: PresentedToken<'_>,
+        context: &ProofContext<'_>,
+    ) -> Result<Self, DpopError> {
+        Self::verify_with(proofs, Some(token), context)
+    }
+
+    /// The same at an authorization server, where there is no token yet, and so no `ath` (RFC 9449 §5, §10).
+    ///
+    /// # Errors
+    /// [`DpopError`].
+    pub fn verify_without_token(proofs: Proofs<'_>, context: &ProofContext<'_>) -> Result<Self, DpopError> {
+        Self::verify_with(proofs, None, context)
+    }
+
+    fn verify_with(
+        proofs: Proofs<'_>,
+        token: Option<PresentedToken<'_>>,
+        context: &ProofContext<'_>,
+    ) -> Result<Self, DpopError> {
+        let ProofContext { target, keys, .. } = *context;
         // (1) "There is not more than one DPoP HTTP request header field."
         let proof = match proofs {
             Proofs::None => return Err(DpopError::Missing),
@@ -126,9 +144,12 @@ impl SignedProof {
         htu::check(htu, target)?;
         // (12) "… the value of the ath claim equals the hash of that access token." Before the nonce, so that a client
         // learns what is wrong with its proof before it makes another.
-        let (ath, expected) = (required(&claims, "ath")?, URL_SAFE_NO_PAD.encode(sha256(token.as_str().as_bytes())));
-        if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
-            return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
+        if let Some(token) = token {
+            let (ath, expected) =
+                (required(&claims, "ath")?, URL_SAFE_NO_PAD.encode(sha256(token.as_str().as_bytes())));
+            if aws_lc_rs::constant_time::verify_slices_are_equal(ath.as_bytes(), expected.as_bytes()).is_err() {
+                return Err(DpopError::AthMismatch { found: printable(ath), expected: expected.into() });
+            }
         }
         let uncached = (!is_cached).then_some(key);
         Ok(Self { key: thumbprint, uncached, id: ProofId::new(&thumbprint, target, jti), issued_at, claims })
@@ -419,14 +440,14 @@ mod tests {
             let origin = Arc::new(Origin::parse("https://api.example").unwrap());
             let context = ProofContext {
                 target: &Target::parse(&request, &origin).unwrap(),
-                token: PresentedToken::parse(TOKEN).unwrap(),
                 nonce,
                 freshness: &self.freshness,
                 keys: &self.keys,
                 replay_log_began: &|| UnixTime(began),
                 now: UnixTime(now),
             };
-            let proof = SignedProof::verify(Proofs::One(proof), &context)?;
+            let token = PresentedToken::parse(TOKEN).unwrap();
+            let proof = SignedProof::verify(Proofs::One(proof), token, &context)?;
             proof.remember_key(context.keys);
             proof.check_freshness(&context)
         }
@@ -483,17 +504,47 @@ mod tests {
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
         let context = ProofContext {
             target: &Target::parse(&request, &origin).unwrap(),
-            token: PresentedToken::parse(TOKEN).unwrap(),
             nonce: NonceMode::Never,
             freshness: &client.freshness,
             keys: &client.keys,
             replay_log_began: &|| UnixTime(0),
             now: UnixTime(NOW),
         };
-        let signed = SignedProof::verify(Proofs::One(&proof), &context).unwrap();
+        let token = PresentedToken::parse(TOKEN).unwrap();
+        let signed = SignedProof::verify(Proofs::One(&proof), token, &context).unwrap();
         assert!(client.keys.get(signed.key()).is_none());
         signed.remember_key(&client.keys);
         assert!(client.keys.get(signed.key()).is_some(), "control");
+    }
+
+    #[test]
+    fn fapi2_as_39_without_a_token_every_check_but_that_of_ath_is_the_same() {
+        let client = Client::new();
+        let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
+        let origin = Arc::new(Origin::parse("https://api.example").unwrap());
+        let context = ProofContext {
+            target: &Target::parse(&request, &origin).unwrap(),
+            nonce: NonceMode::Never,
+            freshness: &client.freshness,
+            keys: &client.keys,
+            replay_log_began: &|| UnixTime(0),
+            now: UnixTime(NOW),
+        };
+        let code = |claims: Value| {
+            let proof = client.proof(json!({}), claims);
+            SignedProof::verify_without_token(Proofs::One(&proof), &context)
+                .and_then(|proof| proof.check_freshness(&context))
+                .err()
+                .map(|error| error.code())
+        };
+        assert_eq!((code(json!({})), code(json!({ "ath": null }))), (None, None));
+        assert_eq!(code(json!({ "ath": null, "htm": "POST" })), Some(Code::DpopMethodMismatch));
+        assert_eq!(code(json!({ "ath": null, "htu": "https://api.example/b" })), Some(Code::DpopUriMismatch));
+        assert_eq!(code(json!({ "ath": null, "iat": NOW - 3600 })), Some(Code::DpopStale));
+        let token = PresentedToken::parse(TOKEN).unwrap();
+        let proof = client.proof(json!({}), json!({ "ath": null }));
+        let with_token = SignedProof::verify(Proofs::One(&proof), token, &context).err();
+        assert_eq!(with_token.map(|error| error.code()), Some(Code::DpopClaimMalformed), "control");
     }
 
     #[test]
