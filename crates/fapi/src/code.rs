@@ -8,8 +8,8 @@ use std::fmt;
 
 use http::StatusCode;
 
-/// The OAuth errors of a resource server (RFC 6750 §3.1, RFC 9449 §7.1, §9); `None` in the table means no error
-/// parameter.
+/// The OAuth errors of a resource server (RFC 6750 §3.1, RFC 9449 §7.1, §9) and of an authorization server (RFC 6749 §4.1.2.1,
+/// §5.2, RFC 9101 §10.2); `None` in the table means no error parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthError {
     /// The request is malformed or uses more than one method to send a token.
@@ -26,6 +26,16 @@ pub enum OAuthError {
     InvalidDpopProof,
     /// The DPoP proof needs a nonce (RFC 9449 §9).
     UseDpopNonce,
+    /// A request to an authorization server is malformed, or breaks its profile (RFC 6749 §5.2).
+    InvalidParameters,
+    /// The client is unknown, or not authenticated as it must be (RFC 6749 §5.2).
+    InvalidClient,
+    /// The grant type is not for this client, or for nobody (RFC 6749 §5.2).
+    UnsupportedGrantType,
+    /// The response type is for nobody (RFC 6749 §4.1.2.1).
+    UnsupportedResponseType,
+    /// The request object does not count (RFC 9101 §10.2).
+    InvalidRequestObject,
 }
 
 impl OAuthError {
@@ -38,6 +48,11 @@ impl OAuthError {
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
+            Self::InvalidParameters => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidRequestObject => "invalid_request_object",
         }
     }
 
@@ -53,6 +68,11 @@ impl OAuthError {
             }
             Self::InvalidDpopProof => "The DPoP proof is not valid for this request",
             Self::UseDpopNonce => "The DPoP proof must carry the nonce that comes with this answer",
+            Self::InvalidParameters => "The request is malformed, or not one that the profile allows",
+            Self::InvalidClient => "The client is not authenticated",
+            Self::UnsupportedGrantType => "The grant type is not available",
+            Self::UnsupportedResponseType => "The response type is not available",
+            Self::InvalidRequestObject => "The request object is not valid",
         }
     }
 }
@@ -91,8 +111,9 @@ macro_rules! codes {
 }
 
 use OAuthError::{
-    InsufficientRights, InsufficientScope, InsufficientUserAuthentication, InvalidDpopProof, InvalidRequest,
-    InvalidToken, UseDpopNonce,
+    InsufficientRights, InsufficientScope, InsufficientUserAuthentication, InvalidClient, InvalidDpopProof,
+    InvalidParameters, InvalidRequest, InvalidRequestObject, InvalidToken, UnsupportedGrantType,
+    UnsupportedResponseType, UseDpopNonce,
 };
 
 codes! {
@@ -308,6 +329,63 @@ codes! {
     UpstreamTimeout = "upstream_timeout", GATEWAY_TIMEOUT, None;
     /// The upstream's response is not a valid HTTP message (RFC 9110 §15.6.3).
     UpstreamInvalid = "upstream_invalid", BAD_GATEWAY, None;
+    /// At an endpoint of an authorization server, a parameter occurs more than once (RFC 6749 §3.1, §3.2).
+    ParameterRepeated = "parameter_repeated", BAD_REQUEST, Some(InvalidParameters);
+    /// At an endpoint of an authorization server, the request is not the form that it has to be, or a parameter is missing,
+    /// malformed, too long, or written so that servers read it differently (RFC 6749 §3.2, RFC 9126 §2.1).
+    ParameterMalformed = "parameter_malformed", BAD_REQUEST, Some(InvalidParameters);
+    /// A parameter is beside those that count: beside `client_id` and `request_uri` at the authorization endpoint (FAPI 2.0
+    /// §5.3.3.2), or beside a request object (RFC 9101 §6.3).
+    ParameterRefused = "parameter_refused", BAD_REQUEST, Some(InvalidParameters);
+    /// An authorization request that was not pushed (FAPI 2.0 §5.3.2.2).
+    ParRequired = "par_required", BAD_REQUEST, Some(InvalidParameters);
+    /// A request that needs an authenticated client has neither an assertion nor a certificate (FAPI 2.0 §5.3.2.2).
+    ParUnauthenticated = "par_unauthenticated", UNAUTHORIZED, Some(InvalidClient);
+    /// The request names no client, or one that is not registered (RFC 6749 §5.2).
+    ClientUnknown = "client_unknown", UNAUTHORIZED, Some(InvalidClient);
+    /// The client authenticates by a secret or by another method than its own, or its assertion or certificate does not prove
+    /// who it is (FAPI 2.0 §5.3.2.1 (7), RFC 7523 §3, RFC 8705 §2).
+    ClientAuthenticationRefused = "client_authentication_refused", UNAUTHORIZED, Some(InvalidClient);
+    /// The client authenticates by several methods at once (RFC 6749 §2.3).
+    ClientAuthenticationRepeated = "client_authentication_repeated", BAD_REQUEST, Some(InvalidParameters);
+    /// `aud` of the client assertion is not the issuer as a string (FAPI 2.0 §5.3.2.1 (8)).
+    ClientAssertionAudience = "client_assertion_audience", UNAUTHORIZED, Some(InvalidClient);
+    /// The client assertion has expired, expires more than an hour from now, or is not valid yet (RFC 7523 §3 (4), (5)).
+    ClientAssertionStale = "client_assertion_stale", UNAUTHORIZED, Some(InvalidClient);
+    /// The client assertion was used before (RFC 7523 §3 (7)).
+    ClientAssertionReplayed = "client_assertion_replayed", UNAUTHORIZED, Some(InvalidClient);
+    /// `response_type` is not `code` (FAPI 2.0 §5.3.2.2).
+    ResponseTypeRefused = "response_type_refused", BAD_REQUEST, Some(UnsupportedResponseType);
+    /// `response_mode` would bring the response back in another way than the profile has.
+    ResponseModeRefused = "response_mode_refused", BAD_REQUEST, Some(InvalidParameters);
+    /// `code_challenge` or `code_verifier` is missing (FAPI 2.0 §5.3.2.2, RFC 7636 §4.3, §4.5).
+    PkceMissing = "pkce_missing", BAD_REQUEST, Some(InvalidParameters);
+    /// `code_challenge_method` is not S256 (FAPI 2.0 §5.3.2.2).
+    PkcePlain = "pkce_plain", BAD_REQUEST, Some(InvalidParameters);
+    /// `redirect_uri` is missing, not registered, or neither https nor a native client's (FAPI 2.0 §5.3.2.2).
+    RedirectUriRefused = "redirect_uri_refused", BAD_REQUEST, Some(InvalidParameters);
+    /// A pushed request has a `request_uri` (RFC 9126 §2.1).
+    RequestUriRefused = "request_uri_refused", BAD_REQUEST, Some(InvalidParameters);
+    /// No request of this client was pushed under this `request_uri`, or not lately (RFC 9126 §2.2, §4).
+    RequestUriUnknown = "request_uri_unknown", BAD_REQUEST, Some(InvalidParameters);
+    /// The request object is missing where the profile or the client's registration needs one (FAPI 2.0 Message Signing §5.3.1).
+    RequestObjectRequired = "request_object_required", BAD_REQUEST, Some(InvalidParameters);
+    /// The request object is not signed by the client for this server, or not valid now (RFC 9101 §6).
+    RequestObjectInvalid = "request_object_invalid", BAD_REQUEST, Some(InvalidRequestObject);
+    /// `dpop_jkt` is another key than that of the proof (RFC 9449 §10.1).
+    JktMismatch = "jkt_mismatch", BAD_REQUEST, Some(InvalidDpopProof);
+    /// A token request has neither a proof nor a certificate, so that its token would be bound to nothing (FAPI 2.0 §5.3.2.1 (5)).
+    SenderConstraintMissing = "sender_constraint_missing", BAD_REQUEST, Some(InvalidParameters);
+    /// `grant_type` is not one of the server's, or of the client's (FAPI 2.0 §5.3.2.1 (2), RFC 6749 §5.2).
+    GrantTypeRefused = "grant_type_refused", BAD_REQUEST, Some(UnsupportedGrantType);
+    /// The authorization server answered with a token that is not bound to its client; it was withheld.
+    AnswerUnbound = "answer_unbound", BAD_GATEWAY, None;
+    /// The authorization server answered with something that lives longer than it may; it was withheld.
+    AnswerTooLongLived = "answer_too_long_lived", BAD_GATEWAY, None;
+    /// The authorization server's answer is not what its endpoint answers, or leads where it must not; it was withheld.
+    AnswerMalformed = "answer_malformed", BAD_GATEWAY, None;
+    /// The authorization server's metadata is not that of the configured issuer, or allows nothing that the profile does.
+    MetadataMismatch = "metadata_mismatch", BAD_GATEWAY, None;
     /// A fault of the gateway itself; nothing was forwarded unchecked.
     Internal = "internal", INTERNAL_SERVER_ERROR, None;
 }

@@ -72,7 +72,8 @@ pub enum Proofs<'r> {
 }
 
 impl<'r> Proofs<'r> {
-    fn from_headers(headers: &'r HeaderMap) -> Self {
+    /// Those of a request.
+    pub fn from_headers(headers: &'r HeaderMap) -> Self {
         let mut fields = headers.get_all("dpop").iter();
         match (fields.next(), fields.next()) {
             (None, _) => Self::None,

@@ -20,6 +20,7 @@
 //! | the sender is the token's client | [`sender`], [`dpop`] | [`BoundToken`](sender::BoundToken) | RFC 9449 §7.1, §8, §9, RFC 8705 §3 |
 //! | policy | [`policy`] | [`Authorized`](permit::Authorized) | RFC 6750 §3.1 |
 //! | first use of the proof | [`permit`] | [`Permit`](permit::Permit) | RFC 9449 §11.1 |
+//! | an authorization server's endpoint, instead of the five before | [`authorization_server`] | [`JudgedRequest`](authorization_server::JudgedRequest) | FAPI 2.0 §5.3.2 |
 //! | what is forwarded | [`headers`], [`identity_jwt`] | [`HeaderEdits`](headers::HeaderEdits) | RFC 9440, RFC 9110 §7.6 |
 //!
 //! A route can leave what it requires of a token to [`shadow`] for a while: what it would refuse is noted in the permit.

@@ -9,7 +9,7 @@
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Matched};
 //! fn forge(matched: Matched) -> Permit {
-//!     Permit { matched, token: None, would_deny: None } // the fields are private
+//!     Permit { matched, token: None, would_deny: None, asked: None } // the fields are private
 //! }
 //! ```
 //!
@@ -26,6 +26,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
+use crate::authorization_server::front_channel::{Pushed, PushedReference};
+use crate::authorization_server::{Endpoint, EndpointError, FormRequest, JudgedRequest, Rules};
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
@@ -43,13 +45,19 @@ pub enum Admission {
     Public(Authorized),
     /// A token: the route is protected.
     Protected(Guard),
+    /// What FAPI says of an endpoint of an authorization server.
+    Endpoint(EndpointGuard),
 }
 
 impl Admission {
     /// What this route requires.
     pub fn to(matched: Matched) -> Self {
         match &matched.route().requirement {
-            Requirement::Public => Self::Public(Authorized { matched, token: None, shadow: None, would_deny: None }),
+            Requirement::Public => Self::Public(Authorized::open(matched)),
+            Requirement::Endpoint(rules, endpoint) => {
+                let (rules, endpoint) = (Arc::clone(rules), *endpoint);
+                Self::Endpoint(EndpointGuard { matched, rules, endpoint })
+            }
             Requirement::Protected(policy) => {
                 let policy = Arc::clone(policy);
                 Self::Protected(Guard { matched, policy })
@@ -94,7 +102,7 @@ impl Guard {
             let waiting = AwaitsBody { guard: self, token, remaining, shadow: None };
             return Ok(Judged::AwaitsBody(waiting.into()));
         }
-        Ok(Authorized { matched: self.matched, token: Some(token), shadow: None, would_deny: None }.beside(headers))
+        Ok(Authorized { token: Some(token), ..Authorized::open(self.matched) }.beside(headers))
     }
 
     /// Whether the route is in shadow at `now`, for some client at least.
@@ -142,7 +150,72 @@ impl Guard {
             (Err(error), noted) => Some(noted.unwrap_or_else(|| WouldDeny::by_policy(error.code(), &error, shadow))),
         };
         let would_deny = would_deny.map(Box::new);
-        Ok(Authorized { matched: self.matched, token: Some(token), shadow: Some(shadow), would_deny }.beside(headers))
+        let matched = self.matched;
+        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny, asked: None }.beside(headers))
+    }
+}
+
+/// An endpoint of an authorization server and its rules, which let a request pass or not.
+#[derive(Clone, Debug)]
+pub struct EndpointGuard {
+    matched: Matched,
+    rules: Arc<Rules>,
+    endpoint: Endpoint,
+}
+
+impl EndpointGuard {
+    /// The route.
+    pub fn route(&self) -> &Route {
+        self.matched.route()
+    }
+
+    /// Which endpoint it is.
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The rules of its server.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Lets a request pass whose answer alone is judged.
+    ///
+    /// # Errors
+    /// The guard itself, if there are rules on what the request says.
+    #[expect(clippy::result_large_err, reason = "it is not an error but what else there is to do")]
+    pub fn without_rules(self) -> Result<Authorized, Self> {
+        match self.endpoint {
+            Endpoint::Page | Endpoint::Jwks | Endpoint::Metadata => Ok(Authorized::open(self.matched)),
+            Endpoint::PushedAuthorizationRequest
+            | Endpoint::Authorization
+            | Endpoint::Token
+            | Endpoint::Introspection
+            | Endpoint::Revocation => Err(self),
+        }
+    }
+
+    /// Judges the form of a client that is authenticated.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn authorize_form(self, request: FormRequest<'_>) -> Result<Authorized, EndpointError> {
+        let asked = JudgedRequest::of_form(self.endpoint, &self.rules, request)?;
+        Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
+    }
+
+    /// Judges what a browser brings: the name of what was `pushed`, if anything was under it.
+    ///
+    /// # Errors
+    /// [`EndpointError::RequestUriUnknown`].
+    pub fn authorize_reference(
+        self,
+        reference: PushedReference,
+        pushed: Option<&Pushed>,
+        now: UnixTime,
+    ) -> Result<Authorized, EndpointError> {
+        let asked = JudgedRequest::of_reference(reference, pushed, now)?;
+        Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
     }
 }
 
@@ -167,6 +240,8 @@ pub enum Judged {
     AwaitsForm(AwaitsForm),
     /// The body, which the token is compared with.
     AwaitsBody(Box<AwaitsBody>),
+    /// The body, which has the parameters of a request to an authorization server.
+    AwaitsParameters(Box<EndpointGuard>),
 }
 
 impl Judged {
@@ -175,6 +250,7 @@ impl Judged {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
             Self::AwaitsBody(waiting) => Some(&waiting.token),
+            Self::AwaitsParameters(_) => None,
         }
     }
 }
@@ -223,7 +299,7 @@ impl AwaitsBody {
             (Err(error), None) => return Err(error),
             (Err(error), Some(shadow)) => Some(WouldDeny::by_policy(error.code(), &error, shadow).into()),
         };
-        Ok(Authorized { matched, token: Some(token), shadow, would_deny })
+        Ok(Authorized { matched, token: Some(token), shadow, would_deny, asked: None })
     }
 
     /// Lets a body pass that cannot be read as a whole before it is forwarded, if the route is in shadow.
@@ -234,7 +310,7 @@ impl AwaitsBody {
         let Some(shadow) = self.shadow else { return Err(self) };
         let would_deny = Some(WouldDeny::body_unread(shadow).into());
         let Self { guard: Guard { matched, .. }, token, .. } = *self;
-        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny })
+        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny, asked: None })
     }
 }
 
@@ -246,9 +322,14 @@ pub struct Authorized {
     token: Option<AcceptedToken>,
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
+    asked: Option<Box<JudgedRequest>>,
 }
 
 impl Authorized {
+    const fn open(matched: Matched) -> Self {
+        Self { matched, token: None, shadow: None, would_deny: None, asked: None }
+    }
+
     /// What remains to be judged of a body that these headers declare.
     fn beside(self, headers: &HeaderMap) -> Judged {
         if is_form(headers) { Judged::AwaitsForm(AwaitsForm(self)) } else { Judged::Authorized(self) }
@@ -262,7 +343,29 @@ impl Authorized {
     /// The proof, which must not have been used before; none on a public route, or for a token bound only to a
     /// certificate.
     pub fn proof(&self) -> Option<&VerifiedProof> {
-        self.token.as_ref().and_then(AcceptedToken::proof)
+        let of_token = self.token.as_ref().and_then(AcceptedToken::proof);
+        of_token.or_else(|| self.asked.as_ref().and_then(|asked| asked.proof()))
+    }
+
+    /// The request, at an endpoint of an authorization server.
+    pub fn asked(&self) -> Option<&JudgedRequest> {
+        self.asked.as_deref()
+    }
+
+    /// Notes that its client assertion is used for the first time; without that, it is not [redeemed](Self::redeem).
+    ///
+    /// # Errors
+    /// [`EndpointError::AssertionReplayed`] if `first_use` is not about it.
+    pub fn with_assertion_used(mut self, first_use: &FirstUse) -> Result<Self, EndpointError> {
+        if let Some(asked) = &mut self.asked
+            && let Some(assertion) = asked.assertion()
+        {
+            if !first_use.is_of(assertion.id()) {
+                return Err(EndpointError::AssertionReplayed);
+            }
+            asked.forget_assertion();
+        }
+        Ok(self)
     }
 
     /// The token, unless the route is public.
@@ -279,14 +382,18 @@ impl Authorized {
     /// proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it.
+    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it, or a client assertion whose use was not
+    /// [noted](Self::with_assertion_used).
     pub fn redeem(self, first_use: Option<FirstUse>) -> Result<Permit, DpopError> {
+        if self.asked.as_ref().is_some_and(|asked| asked.assertion().is_some()) {
+            return Err(DpopError::Replayed);
+        }
         match (self.proof(), first_use) {
             (None, _) => {}
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        Ok(Permit { would_deny: self.would_deny, ..Permit::of(self.matched, self.token) })
+        Ok(Permit { would_deny: self.would_deny, asked: self.asked, ..Permit::of(self.matched, self.token) })
     }
 
     /// Returns the permit of a request whose proof cannot be redeemed for this reason, if the route is in shadow: the token
@@ -307,11 +414,12 @@ pub struct Permit {
     matched: Matched,
     token: Option<AcceptedToken>,
     would_deny: Option<Box<WouldDeny>>,
+    asked: Option<Box<JudgedRequest>>,
 }
 
 impl Permit {
     const fn of(matched: Matched, token: Option<AcceptedToken>) -> Self {
-        Self { matched, token, would_deny: None }
+        Self { matched, token, would_deny: None, asked: None }
     }
 
     /// Where the request may go.
@@ -332,6 +440,11 @@ impl Permit {
     /// The token, unless the route is public.
     pub const fn token(&self) -> Option<&AcceptedToken> {
         self.token.as_ref()
+    }
+
+    /// The request, at an endpoint of an authorization server.
+    pub fn asked(&self) -> Option<&JudgedRequest> {
+        self.asked.as_deref()
     }
 
     /// Why the request would have been refused, if the route is in shadow.
@@ -379,7 +492,7 @@ mod tests {
             let route = Arc::clone(matched.route());
             match Admission::to(matched) {
                 Admission::Public(authorized) => (Arc::ptr_eq(authorized.matched.route(), &route), true),
-                Admission::Protected(_) => (true, false),
+                Admission::Protected(_) | Admission::Endpoint(_) => (true, false),
             }
         };
         assert_eq!(public("/o"), (true, true));
@@ -410,7 +523,9 @@ mod tests {
         assert!(authorized.redeem(None).is_ok()); // control
         let waiting = || match judged("application/x-www-form-urlencoded") {
             Judged::AwaitsForm(waiting) => waiting,
-            Judged::Authorized(_) | Judged::AwaitsBody(_) => panic!("a form may hold a token"),
+            Judged::Authorized(_) | Judged::AwaitsBody(_) | Judged::AwaitsParameters(_) => {
+                panic!("a form may hold a token")
+            }
         };
         assert!(waiting().judge(b"amount=1").unwrap().redeem(None).is_ok()); // control
         assert_eq!(waiting().judge(b"amount=1&access_token=x").map(drop), Err(CredentialsError::FieldAndBody));
@@ -476,7 +591,7 @@ mod tests {
         let authorized = |shadow| {
             let token = Some(AcceptedToken::Bound(bound("accounts")));
             let Admission::Protected(Guard { matched, .. }) = admission("/p") else { panic!("the route is protected") };
-            Authorized { matched, token, shadow, would_deny: None }
+            Authorized { matched, token, shadow, would_deny: None, asked: None }
         };
         let shadow = Shadow::until(NOW.plus(1)).at(NOW);
         assert!(authorized(None).without_first_use(Code::DpopReplayed, &"why").is_none());
@@ -504,7 +619,6 @@ mod tests {
         let credentials = Credentials::from_request(&request.headers, None, guard.schemes(Some(shadow))).unwrap();
         let context = ProofContext {
             target: &target,
-            token: credentials.token(),
             nonce: NonceMode::Never,
             freshness: &freshness(),
             keys: &NoProofKeys,
@@ -549,7 +663,6 @@ mod tests {
         let token = introspected(&answer, NOW);
         let context = ProofContext {
             target: &target,
-            token: credentials.token(),
             nonce: NonceMode::Never,
             freshness: &freshness(),
             keys: &NoProofKeys,

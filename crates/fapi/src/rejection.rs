@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use crate::authorization_server::{AnswerError, EndpointError};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
@@ -57,6 +58,12 @@ pub enum Cause {
     /// The policy of the route.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The rules of an authorization server's endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// What an authorization server answered.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     /// A proof that cannot be redeemed: stale, or used before.
     #[error(transparent)]
     Proof(#[from] DpopError),
@@ -83,6 +90,8 @@ impl Cause {
             Self::Token(error) => error.code(),
             Self::Sender(error) => error.code(),
             Self::Policy(error) => error.code(),
+            Self::Endpoint(error) => error.code(),
+            Self::Answer(error) => error.code(),
             Self::Proof(error) => error.code(),
             Self::Share(error) => error.code(),
             Self::Rate(error) => error.code(),
@@ -195,6 +204,14 @@ pub enum Unavailable {
         /// The limit in seconds.
         max_age: u64,
     },
+    /// The keys of a client of an authorization server could not be read.
+    #[error("the keys of the client {client:?} cannot be read: {detail}")]
+    ClientKeys {
+        /// Its id.
+        client: Box<str>,
+        /// What went wrong.
+        detail: String,
+    },
     /// The replay log cannot say whether a proof was used before.
     #[error("the replay log is not available: {detail}")]
     ReplayLog {
@@ -260,6 +277,7 @@ impl Unavailable {
             }
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::RevocationsNeverRead { .. } | Self::RevocationsTooOld { .. } => Code::RevocationsStale,
+            Self::ClientKeys { .. } => Code::KeysUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
@@ -288,6 +306,8 @@ pub struct Seen {
     pub token: Option<Arc<ActiveToken>>,
     /// Whose token it is, if it is authentic and was refused.
     pub named: Option<Arc<Named>>,
+    /// The client, at an endpoint of an authorization server, once it is authenticated.
+    pub client_id: Option<Box<str>>,
     /// What is left of the route's rate limits, if it has any.
     pub rate_limits: Option<Box<RateLimitFields>>,
     /// Why it would have been refused, on a route in shadow.
@@ -333,6 +353,20 @@ impl Rejection {
         &self.seen
     }
 
+    /// The status that the client sees: that of the code, but at an authorization server a proof at fault is no 401 (RFC 9449 §5,
+    /// §8).
+    pub fn status(&self) -> StatusCode {
+        let of_a_proof =
+            matches!(self.code().oauth_error(), Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce));
+        if of_a_proof && self.is_at_an_endpoint() { StatusCode::BAD_REQUEST } else { self.code().status() }
+    }
+
+    /// Whether the request was for an endpoint of an authorization server, whose clients expect its errors and no challenges (RFC
+    /// 6749 §5.2).
+    fn is_at_an_endpoint(&self) -> bool {
+        self.seen.route.as_ref().is_some_and(|route| route.endpoint().is_some())
+    }
+
     /// The response of a gateway without metadata, in which refusals without a route are plain JSON.
     pub fn response(&self, interaction: &InteractionId) -> http::Response<String> {
         self.response_in(interaction, ResponseContext::default())
@@ -344,7 +378,7 @@ impl Rejection {
     /// nothing can be reflected (RFC 6750 §3, BEAR-08).
     pub fn response_in(&self, interaction: &InteractionId, context: ResponseContext<'_>) -> http::Response<String> {
         let code = self.code();
-        let status = code.status();
+        let status = self.status();
         let (error, description) = error_of(code);
         let format = self.seen.route.as_ref().map(|route| &route.errors).or(context.errors);
         let format = format.unwrap_or(&ErrorFormat::Json);
@@ -375,18 +409,21 @@ impl Rejection {
                 | Unavailable::Introspection { .. }
                 | Unavailable::RevocationsNeverRead { .. }
                 | Unavailable::RevocationsTooOld { .. }
+                | Unavailable::ClientKeys { .. }
                 | Unavailable::ReplayLog { .. }
                 | Unavailable::Overloaded { .. }
                 | Unavailable::UpstreamOverloaded { .. }
                 | Unavailable::Audit,
             )
+            | Cause::Endpoint(EndpointError::AssertionBeforeLog { .. })
             | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Cause::Rate(limited) => {
                 headers.insert(header::RETRY_AFTER, limited.retry_after.into());
             }
-            Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
+            Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. }))
+            | Cause::Endpoint(EndpointError::Proof(DpopError::NonceRequired { fresh: Some(nonce), .. })) => {
                 headers.insert(DPOP_NONCE, nonce.clone());
             }
             Cause::Message(_)
@@ -397,6 +434,8 @@ impl Rejection {
             | Cause::Token(_)
             | Cause::Sender(_)
             | Cause::Policy(_)
+            | Cause::Endpoint(_)
+            | Cause::Answer(_)
             | Cause::Proof(_)
             | Cause::Unavailable(_) => {}
         }
@@ -408,7 +447,7 @@ impl Rejection {
     /// and only for their scheme.
     fn add_challenge(&self, headers: &mut HeaderMap, metadata: Option<&Document>) {
         let error = self.code().oauth_error();
-        if error.is_none() && self.code().status() != StatusCode::UNAUTHORIZED {
+        if error.is_none() && self.code().status() != StatusCode::UNAUTHORIZED || self.is_at_an_endpoint() {
             return;
         }
         let realm = self.seen.origin.as_deref().map_or("fapi", Origin::as_str);

@@ -180,6 +180,34 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::AuthDateMalformed
         | Code::CustomerIpAddressMalformed
         | Code::RateLimited => false,
+        // What goes to an authorization server, and what comes from it.
+        Code::ParameterRepeated
+        | Code::ParameterMalformed
+        | Code::ParameterRefused
+        | Code::ParRequired
+        | Code::ParUnauthenticated
+        | Code::ClientUnknown
+        | Code::ClientAuthenticationRefused
+        | Code::ClientAuthenticationRepeated
+        | Code::ClientAssertionAudience
+        | Code::ClientAssertionStale
+        | Code::ClientAssertionReplayed
+        | Code::ResponseTypeRefused
+        | Code::ResponseModeRefused
+        | Code::PkceMissing
+        | Code::PkcePlain
+        | Code::RedirectUriRefused
+        | Code::RequestUriRefused
+        | Code::RequestUriUnknown
+        | Code::RequestObjectRequired
+        | Code::RequestObjectInvalid
+        | Code::JktMismatch
+        | Code::SenderConstraintMissing
+        | Code::GrantTypeRefused
+        | Code::AnswerUnbound
+        | Code::AnswerTooLongLived
+        | Code::AnswerMalformed
+        | Code::MetadataMismatch => false,
         // The token itself.
         Code::TokenTooLarge
         | Code::TokenMalformed

@@ -1,5 +1,6 @@
 //! The steps that a request takes, for whoever asks at which one it was refused.
 
+use crate::authorization_server::EndpointError;
 use crate::policy::PolicyError;
 use crate::rejection::{Cause, Rejection, ShareExceeded, Unavailable};
 
@@ -24,13 +25,19 @@ pub enum Step {
     Scope,
     /// What a route requires beside scopes.
     Requirements,
+    /// At an authorization server: the parameters, and what the profile says of them.
+    Parameters,
+    /// At an authorization server: who the client is.
+    Client,
     /// The first use of the proof.
     Replay,
+    /// At an authorization server: what it answered.
+    Answer,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Handshake,
         Self::Message,
         Self::Route,
@@ -40,7 +47,10 @@ impl Step {
         Self::Sender,
         Self::Scope,
         Self::Requirements,
+        Self::Parameters,
+        Self::Client,
         Self::Replay,
+        Self::Answer,
     ];
 
     /// Its name in audit and explanations.
@@ -55,7 +65,10 @@ impl Step {
             Self::Sender => "sender",
             Self::Scope => "scope",
             Self::Requirements => "require",
+            Self::Parameters => "parameters",
+            Self::Client => "client",
             Self::Replay => "replay",
+            Self::Answer => "answer",
         }
     }
 
@@ -71,6 +84,9 @@ impl Step {
             Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
             Cause::Sender(_) => Self::Sender,
             Cause::Policy(error) => Self::of_policy(error),
+            Cause::Endpoint(error) => Self::of_endpoint(error),
+            Cause::Answer(_) => Self::Answer,
+            Cause::Unavailable(Unavailable::ClientKeys { .. }) => Self::Client,
             Cause::Rate(_) if seen.token.is_none() => Self::Route,
             Cause::Rate(_) => Self::Sender,
             Cause::Proof(_)
@@ -99,6 +115,22 @@ impl Step {
                 | Unavailable::Internal { .. },
             ) => return None,
         })
+    }
+
+    const fn of_endpoint(error: &EndpointError) -> Self {
+        match error {
+            EndpointError::Proof(_) => Self::Evidence,
+            EndpointError::AssertionReplayed | EndpointError::AssertionBeforeLog { .. } => Self::Replay,
+            EndpointError::ClientMissing
+            | EndpointError::ClientUnknown { .. }
+            | EndpointError::Unauthenticated { .. }
+            | EndpointError::MethodRefused { .. }
+            | EndpointError::MethodMismatch { .. }
+            | EndpointError::SeveralMethods { .. }
+            | EndpointError::Assertion(_)
+            | EndpointError::Certificate(_) => Self::Client,
+            _ => Self::Parameters,
+        }
     }
 
     const fn of_policy(error: &PolicyError) -> Self {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::parameters::ParametersError;
 use crate::UnixTime;
+use crate::code::Code;
 use crate::jose::json::parse_object;
 use crate::jose::jws::JwsError;
 use crate::jose::statement::StatementError;
@@ -244,6 +245,16 @@ pub enum AnswerError {
 }
 
 impl AnswerError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self.kind() {
+            AnswerFault::Unbound => Code::AnswerUnbound,
+            AnswerFault::TooLongLived => Code::AnswerTooLongLived,
+            AnswerFault::Malformed => Code::AnswerMalformed,
+            AnswerFault::MetadataMismatch => Code::MetadataMismatch,
+        }
+    }
+
     /// What others are told.
     pub const fn kind(&self) -> AnswerFault {
         match self {

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use super::authentication::Audiences;
 use super::parameters::Parameters;
 use crate::UnixTime;
 use crate::dpop::ProofId;
@@ -128,6 +129,7 @@ pub struct AssertingClient<'c> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedAssertion {
     id: ProofId,
+    made_at: UnixTime,
     forget_after: UnixTime,
 }
 
@@ -135,6 +137,22 @@ impl VerifiedAssertion {
     /// What the replay log knows it by.
     pub const fn id(&self) -> ProofId {
         self.id
+    }
+
+    /// When it was made, or the earliest time at which it can have been made: it was not used before.
+    pub const fn made_at(&self) -> UnixTime {
+        self.made_at
+    }
+
+    /// Checks again that it is valid, after a delay such as that of reading keys.
+    ///
+    /// # Errors
+    /// [`AssertionError::Expired`].
+    pub fn check_still_valid(&self, now: UnixTime) -> Result<(), AssertionError> {
+        if now < self.forget_after {
+            return Ok(());
+        }
+        Err(AssertionError::Expired { at: UnixTime(self.forget_after.0.saturating_sub(CLOCK_SKEW)), now })
     }
 
     /// From when on no request passes with it.
@@ -175,20 +193,12 @@ pub fn verify(
     assertion: &str,
     client: &AssertingClient<'_>,
     client_id: Option<&str>,
-    issuer: &str,
+    audiences: &Audiences<'_>,
     now: UnixTime,
 ) -> Result<VerifiedAssertion, AssertionError> {
     let jws = Jws::parse(assertion, MAX_BYTES)?;
-    jws.check_header()?;
-    let typ = jws.type_name();
-    let is_known = ["JWT", "client-authentication+jwt"].iter().any(|kind| is_media_type_name(typ, kind));
-    if jws.header().contains_key("typ") && !is_known {
-        return Err(AssertionError::TypeWrong { found: printable(typ) });
-    }
-    let algorithm = jws.algorithm(client.algorithms).ok_or_else(|| AssertionError::AlgorithmRefused {
-        found: printable(jws.algorithm_name()),
-        expected: Names::of(client.algorithms.iter().map(|algorithm| algorithm.as_str())),
-    })?;
+    check_type(&jws)?;
+    let algorithm = algorithm(&jws, client.algorithms)?;
     let key_id = jws.key_id()?.map(str::to_owned);
     let keys = client.keys.candidates(key_id.as_deref(), algorithm);
     let claims = jws.verify_with_one_of(keys).map_err(|error| match error {
@@ -196,32 +206,92 @@ pub fn verify(
         NotVerified::WeakKey => AssertionError::KeyWeak,
         NotVerified::Signature => AssertionError::SignatureInvalid,
     })?;
+    let times = check_claims(&claims, client.id, client_id, audiences, now)?;
+    let id = claims.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty());
+    let id = ProofId::of_assertion(audiences.issuer, client.id, id.ok_or(AssertionError::IdMalformed)?);
+    Ok(VerifiedAssertion { id, made_at: times.made_at, forget_after: times.expires.plus(CLOCK_SKEW) })
+}
+
+/// Checks what an assertion says, without its signature: whose keys verify it is not known.
+///
+/// # Errors
+/// [`AssertionError`], as [`verify`] does but for algorithms other than those of FAPI, keys and signature.
+pub fn check_unverified(
+    assertion: &str,
+    client: &str,
+    client_id: Option<&str>,
+    audiences: &Audiences<'_>,
+    now: UnixTime,
+) -> Result<(), AssertionError> {
+    let jws = Jws::parse(assertion, MAX_BYTES)?;
+    check_type(&jws)?;
+    algorithm(&jws, Algorithm::ALL)?;
+    let claims = jws.into_unverified_payload();
+    check_claims(&claims, client, client_id, audiences, now)?;
+    let has_id = claims.get("jti").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+    if has_id { Ok(()) } else { Err(AssertionError::IdMalformed) }
+}
+
+fn check_type(jws: &Jws<'_>) -> Result<(), AssertionError> {
+    let typ = jws.type_name();
+    let is_known = ["JWT", "client-authentication+jwt"].iter().any(|kind| is_media_type_name(typ, kind));
+    if jws.header().contains_key("typ") && !is_known {
+        return Err(AssertionError::TypeWrong { found: printable(typ) });
+    }
+    Ok(())
+}
+
+fn algorithm(jws: &Jws<'_>, allowed: &[Algorithm]) -> Result<Algorithm, AssertionError> {
+    jws.algorithm(allowed).ok_or_else(|| AssertionError::AlgorithmRefused {
+        found: printable(jws.algorithm_name()),
+        expected: Names::of(allowed.iter().map(|algorithm| algorithm.as_str())),
+    })
+}
+
+/// Checks `iss`, `sub`, `client_id`, `aud` and the times.
+fn check_claims(
+    claims: &Map<String, Value>,
+    client: &str,
+    client_id: Option<&str>,
+    audiences: &Audiences<'_>,
+    now: UnixTime,
+) -> Result<Times, AssertionError> {
+    let mismatch = |what, found| Err(AssertionError::ClientMismatch { what, found, expected: client.into() });
     for what in ["iss", "sub"] {
-        if claims.get(what).and_then(Value::as_str) != Some(client.id) {
-            let (found, expected) = (shown_value(claims.get(what)), client.id.into());
-            return Err(AssertionError::ClientMismatch { what, found, expected });
+        if claims.get(what).and_then(Value::as_str) != Some(client) {
+            return mismatch(what, shown_value(claims.get(what)));
         }
     }
-    if let Some(other) = client_id.filter(|id| *id != client.id) {
-        let (found, expected) = (format!("{:?}", printable(other)).into(), client.id.into());
-        return Err(AssertionError::ClientMismatch { what: "the parameter client_id beside the sub", found, expected });
+    if let Some(other) = client_id.filter(|id| *id != client) {
+        return mismatch("the parameter client_id beside the sub", format!("{:?}", printable(other)).into());
     }
-    // Several audiences would let each of them use it at the others.
-    if claims.get("aud").and_then(Value::as_str) != Some(issuer) {
+    let named = match (claims.get("aud"), audiences.endpoints) {
+        // Several audiences would let each of them use it at the others.
+        (Some(Value::String(audience)), None) => audience == audiences.issuer,
+        (Some(Value::String(audience)), Some(endpoints)) => audiences.has(audience, endpoints),
+        (Some(Value::Array(several)), Some(endpoints)) => {
+            several.iter().filter_map(Value::as_str).any(|audience| audiences.has(audience, endpoints))
+        }
+        (_, _) => false,
+    };
+    if !named {
         let found = match claims.get("aud") {
             Some(Value::Array(_)) => "an array".into(),
             other => shown_value(other),
         };
-        return Err(AssertionError::AudienceMismatch { found, expected: issuer.into() });
+        return Err(AssertionError::AudienceMismatch { found, expected: audiences.issuer.into() });
     }
-    let expires = check_times(&claims, now)?;
-    let id = claims.get("jti").and_then(Value::as_str).filter(|id| !id.is_empty());
-    let id = ProofId::of_assertion(issuer, client.id, id.ok_or(AssertionError::IdMalformed)?);
-    Ok(VerifiedAssertion { id, forget_after: expires.plus(CLOCK_SKEW) })
+    check_times(claims, now)
 }
 
-/// Checks `exp`, `iat` and `nbf`; returns the first.
-fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<UnixTime, AssertionError> {
+/// When an assertion was made, and until when it is valid.
+struct Times {
+    made_at: UnixTime,
+    expires: UnixTime,
+}
+
+/// Checks `exp`, `iat` and `nbf`.
+fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Times, AssertionError> {
     let time = |claim, round| numeric_date(claims, claim, round).map_err(|_| AssertionError::TimeMalformed { claim });
     let at = time("exp", f64::floor)?.ok_or(AssertionError::TimeMalformed { claim: "exp" })?;
     if at.plus(CLOCK_SKEW) <= now {
@@ -235,7 +305,9 @@ fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<UnixTime, A
             return Err(AssertionError::NotYet { claim, at, now });
         }
     }
-    Ok(at)
+    // Without `iat`, it was made no earlier than its longest lifetime allows.
+    let made_at = time("iat", f64::floor)?.unwrap_or(UnixTime(at.0.saturating_sub(MAX_LIFETIME)));
+    Ok(Times { made_at, expires: at })
 }
 
 #[cfg(test)]
@@ -267,7 +339,7 @@ mod tests {
 
         fn judge(&self, assertion: &str, client_id: Option<&str>) -> Result<VerifiedAssertion, AssertionError> {
             let client = AssertingClient { id: CLIENT, keys: &self.keys, algorithms: Algorithm::ALL };
-            verify(assertion, &client, client_id, ISSUER, NOW)
+            verify(assertion, &client, client_id, &Audiences { issuer: ISSUER, endpoints: None }, NOW)
         }
 
         /// Judges the good assertion with one claim replaced, or removed by `null`.
@@ -396,7 +468,16 @@ mod tests {
         assert_eq!(stage.judge(&forged, None), Err(AssertionError::SignatureInvalid));
         assert!(matches!(stage.with_header("kid", json!("b")), Err(AssertionError::KeyUnknown { .. })));
         let only = AssertingClient { id: CLIENT, keys: &stage.keys, algorithms: &[Algorithm::Ps256] };
-        refused(verify(&stage.key.sign(&stage.header(), &good()), &only, None, ISSUER, NOW).unwrap_err());
+        refused(
+            verify(
+                &stage.key.sign(&stage.header(), &good()),
+                &only,
+                None,
+                &Audiences { issuer: ISSUER, endpoints: None },
+                NOW,
+            )
+            .unwrap_err(),
+        );
     }
 
     #[test]
@@ -421,8 +502,8 @@ mod tests {
     fn an_assertion_comes_with_its_type() {
         let read =
             |text: &str| presented(&Parameters::parse(text.as_bytes()).unwrap()).map(|found| found.map(str::to_owned));
-        let good = format!("client_assertion=a.b.c&client_assertion_type={TYPE}");
-        assert_eq!(read(&good), Ok(Some("a.b.c".to_owned())));
+        let both = format!("client_assertion=a.b.c&client_assertion_type={TYPE}");
+        assert_eq!(read(&both), Ok(Some("a.b.c".to_owned())));
         assert_eq!(read("grant_type=authorization_code"), Ok(None));
         for bad in [
             "client_assertion=a.b.c",
@@ -433,7 +514,7 @@ mod tests {
             assert!(matches!(read(bad), Err(AssertionError::Incomplete { .. })), "{bad}");
         }
         let stage = Stage::new(Algorithm::Es256);
-        let assertion = stage.key.sign(&stage.header(), &super::tests::good());
+        let assertion = stage.key.sign(&stage.header(), &good());
         assert_eq!(claimed_client(&assertion), Ok(Some(CLIENT.into())));
         for bad in ["", "a.b", "a.b.c", &"x".repeat(MAX_BYTES + 1)] {
             assert!(matches!(claimed_client(bad), Err(AssertionError::Malformed(_))));

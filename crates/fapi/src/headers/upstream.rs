@@ -56,7 +56,9 @@ pub fn to_upstream(
 ) -> Result<(), NotSigned> {
     let forward = &permit.route().forward;
     // A field that is no proof of this request was not judged.
-    let keeps_proof = forward.dpop_proof && permit.token().is_some_and(|token| token.proof().is_some());
+    let of_token = permit.token().is_some_and(|token| token.proof().is_some());
+    let of_request = permit.asked().is_some_and(|asked| asked.proof().is_some());
+    let keeps_proof = forward.dpop_proof && (of_token || of_request);
     let trailers = takes_trailers(headers, onward);
     if !forward.access_token {
         headers.remove(header::AUTHORIZATION);
@@ -219,6 +221,7 @@ mod tests {
         match Admission::to(found) {
             Admission::Public(authorized) => authorized.redeem(None).unwrap(),
             Admission::Protected(guard) => panic!("{guard:?}"),
+            Admission::Endpoint(guard) => panic!("{guard:?}"),
         }
     }
 

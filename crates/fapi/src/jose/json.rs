@@ -19,15 +19,30 @@ pub struct AmbiguousJson;
 /// # Errors
 /// [`AmbiguousJson`], without details, since these would quote the input.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, AmbiguousJson> {
+    match parse(bytes)? {
+        Value::Object(members) => Ok(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(AmbiguousJson),
+    }
+}
+
+/// Parses one JSON array, of the same kind.
+///
+/// # Errors
+/// [`AmbiguousJson`].
+pub(crate) fn parse_array(bytes: &[u8]) -> Result<Vec<Value>, AmbiguousJson> {
+    match parse(bytes)? {
+        Value::Array(elements) => Ok(elements),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Err(AmbiguousJson),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, AmbiguousJson> {
     let text = std::str::from_utf8(bytes).map_err(|_| AmbiguousJson)?;
     let mut budget = MAX_ITEMS;
     let mut parser = serde_json::Deserializer::from_str(text);
     let value = Strict { depth: MAX_DEPTH, budget: &mut budget }.deserialize(&mut parser).map_err(|_| AmbiguousJson)?;
     parser.end().map_err(|_| AmbiguousJson)?;
-    match value {
-        Value::Object(members) => Ok(members),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(AmbiguousJson),
-    }
+    Ok(value)
 }
 
 /// The elements of the array that is the member `name` of a JSON object, each as its text.

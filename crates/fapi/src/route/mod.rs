@@ -28,6 +28,7 @@ use pattern::Segment;
 pub use pattern::{Pattern, PatternError};
 pub use target::Target;
 
+use crate::authorization_server::{Endpoint, Rules};
 use crate::cors::Cors;
 use crate::error_format::ErrorFormat;
 use crate::field_names::FieldNames;
@@ -42,6 +43,8 @@ pub enum Requirement {
     Public,
     /// A sender-constrained token that satisfies this policy.
     Protected(Arc<Policy>),
+    /// What FAPI says of this endpoint of an authorization server.
+    Endpoint(Arc<Rules>, Endpoint),
 }
 
 /// What a route forwards to its upstream besides the request itself.
@@ -143,7 +146,15 @@ impl Route {
     pub fn policy(&self) -> Option<&Policy> {
         match &self.requirement {
             Requirement::Protected(policy) => Some(policy),
-            Requirement::Public => None,
+            Requirement::Public | Requirement::Endpoint(..) => None,
+        }
+    }
+
+    /// The endpoint of an authorization server that it leads to, if it does, and the rules of that server.
+    pub fn endpoint(&self) -> Option<(&Arc<Rules>, Endpoint)> {
+        match &self.requirement {
+            Requirement::Endpoint(rules, endpoint) => Some((rules, *endpoint)),
+            Requirement::Public | Requirement::Protected(_) => None,
         }
     }
 
@@ -448,8 +459,12 @@ impl Leaf {
     /// suffix is.
     fn hides(&self, matched: &Route, method: &Method, suffix: Suffix) -> bool {
         let of_method = self.routes.iter().filter(|(other, _)| other == method);
-        let mut others = of_method.chain(&self.routes).map(|(_, route)| route);
-        match (others.next().and_then(|other| other.policy()), matched.policy()) {
+        let Some((_, other)) = of_method.chain(&self.routes).next() else { return false };
+        // No endpoint of an authorization server is called by another name than its own.
+        if other.endpoint() != matched.endpoint() && (other.endpoint().is_some() || matched.endpoint().is_some()) {
+            return other.endpoint().is_some() || other.policy().is_some();
+        }
+        match (other.policy(), matched.policy()) {
             (None, _) => false,
             (Some(_), None) => true,
             (Some(other), Some(policy)) => other != policy && suffix == Suffix::Format,
