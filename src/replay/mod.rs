@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use fapi::UnixTime;
-use fapi::dpop::{DpopError, FirstUse, VerifiedProof};
+use fapi::dpop::{DpopError, FirstUse, ProofId, VerifiedProof};
+use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::profile::Period;
 use fapi::rejection::{Cause, ShareExceeded, Unavailable};
 
@@ -58,6 +59,45 @@ pub enum Outcome {
     Alone,
 }
 
+/// What a client may use once: a proof, or an assertion.
+pub trait UsedOnce: Sync {
+    /// What the logs know it by.
+    fn id(&self) -> ProofId;
+    /// Whose share of the log in this process it takes.
+    fn share(&self) -> &KeyThumbprint;
+    /// The last second at which any request could be accepted with it.
+    fn forget_after(&self) -> UnixTime;
+    /// Checks that it has not become too old meanwhile.
+    ///
+    /// # Errors
+    /// That it has.
+    fn check_still_good(&self, now: UnixTime) -> Result<(), Cause>;
+    /// Why it is refused if it was used before.
+    fn used_before(&self) -> Cause;
+}
+
+impl UsedOnce for VerifiedProof {
+    fn id(&self) -> ProofId {
+        self.id()
+    }
+
+    fn share(&self) -> &KeyThumbprint {
+        self.key()
+    }
+
+    fn forget_after(&self) -> UnixTime {
+        self.forget_after()
+    }
+
+    fn check_still_good(&self, now: UnixTime) -> Result<(), Cause> {
+        Ok(self.check_still_fresh(now)?)
+    }
+
+    fn used_before(&self) -> Cause {
+        DpopError::Replayed.into()
+    }
+}
+
 /// Counts the uses of proofs, for the metrics.
 pub trait Observer: Send + Sync {
     /// Called with the outcome of each use.
@@ -98,12 +138,12 @@ impl ReplayLog {
     /// since the proof was judged.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for a proof that was used before; [`DpopError::Stale`] for one that has become too old since
+    /// [`UsedOnce::used_before`] for what was used before; [`UsedOnce::check_still_good`] for what has become too old since
     /// `now`; [`ShareExceeded::ReplayLog`] if its key has used too many; [`Unavailable::ReplayLog`] if a log cannot tell. In the
     /// last case the proof is used up here all the same.
     pub async fn first_use(
         &self,
-        proof: &VerifiedProof,
+        proof: &impl UsedOnce,
         shared: Option<&SharedLog>,
         route: &str,
         now: UnixTime,
@@ -118,13 +158,13 @@ impl ReplayLog {
 
     async fn first_use_known_to(
         &self,
-        proof: &VerifiedProof,
+        proof: &impl UsedOnce,
         shared: Option<&SharedLog>,
         route: &str,
         now: UnixTime,
         span: &mut trace::Child,
     ) -> Result<(FirstUse, UnixTime), Cause> {
-        let outcome = self.memory.insert(&proof.id(), proof.key(), proof.forget_after(), now);
+        let outcome = self.memory.insert(&proof.id(), proof.share(), proof.forget_after(), now);
         if let (Some(shared), Insert::First) = (shared, outcome) {
             span.set(names::STORE, || shared.store().settings().name.clone());
             let (first_use, kept_for) = shared.first_use(proof, route, now).await?;
@@ -140,11 +180,11 @@ impl ReplayLog {
         });
         match outcome {
             Insert::First => Ok((FirstUse::assertion(proof.id()), self.began_here())),
-            Insert::Again => Err(DpopError::Replayed.into()),
+            Insert::Again => Err(proof.used_before()),
             Insert::ShareExceeded => Err(ShareExceeded::ReplayLog.into()),
             Insert::ClockSetBack => {
                 // Others may have read the clock since `now`, and the proof may have become too old in between.
-                proof.check_still_fresh(self.clock.unix_time())?;
+                proof.check_still_good(self.clock.unix_time())?;
                 let detail = "the clock was set back to a time that it has already forgotten".into();
                 Err(Unavailable::ReplayLog { detail }.into())
             }
@@ -240,14 +280,14 @@ mod tests {
         let freshness = Freshness { max_age: 60, clock_skew: 10, nonces: Nonces::new(&[[7; 32]], 60).unwrap() };
         let context = ProofContext {
             target: &target,
-            token: PresentedToken::parse("token").unwrap(),
             nonce: NonceMode::Never,
             freshness: &freshness,
             keys: &NoProofKeys,
             replay_log_began: &|| UnixTime(0),
             now: at,
         };
-        SignedProof::verify(Proofs::One(&proof), &context).unwrap().check_freshness(&context).unwrap()
+        let token = PresentedToken::parse("token").unwrap();
+        SignedProof::verify(Proofs::One(&proof), token, &context).unwrap().check_freshness(&context).unwrap()
     }
 
     #[tokio::test]

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use fapi::UnixTime;
-use fapi::dpop::{DpopError, FirstUse, ProofId, VerifiedProof};
+use fapi::dpop::{FirstUse, ProofId};
 use fapi::profile::Period;
 use fapi::rejection::{Cause, Unavailable};
 use redis::{Value, cmd};
 
+use super::UsedOnce;
 use super::owed::{Owed, Use};
 use super::{Observer, Outcome};
 use crate::clock::Clock;
@@ -66,11 +67,11 @@ impl SharedLog {
     /// use, or `None` if this process decided by itself.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] for a proof that was used before at another replica; [`Unavailable::ReplayLog`] if the store
+    /// [`UsedOnce::used_before`] for what was used before at another replica; [`Unavailable::ReplayLog`] if the store
     /// does not say, and the process may not decide by itself.
     pub(super) async fn first_use(
         &self,
-        proof: &VerifiedProof,
+        proof: &impl UsedOnce,
         route: &str,
         now: UnixTime,
     ) -> Result<(FirstUse, Option<Duration>), Cause> {
@@ -94,7 +95,7 @@ impl SharedLog {
         match (outcome, first) {
             (Outcome::First, _) => Ok((FirstUse::assertion(proof.id()), Some(kept_for))),
             (Outcome::Alone, _) => Ok((FirstUse::assertion(proof.id()), None)),
-            (_, Ok(_)) => Err(DpopError::Replayed.into()),
+            (_, Ok(_)) => Err(proof.used_before()),
             (_, Err(why)) => {
                 let detail = format!("the store `{}`: {why}", self.store.settings().name);
                 Err(Unavailable::ReplayLog { detail }.into())
