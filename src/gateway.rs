@@ -8,27 +8,32 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
+use fapi::authorization_server::authentication::{Claim, PeerCertificate};
+use fapi::authorization_server::parameters::Parameters;
+use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
 use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
-use fapi::credentials::Credentials;
-use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, VerifiedProof};
+use fapi::credentials::{Credentials, Proofs};
+use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, SignedProof, VerifiedProof};
 use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::metadata::{Document, Found, Metadata};
 use fapi::peer::Peer;
-use fapi::permit::{Admission, Authorized, Judged, Permit};
-use fapi::rejection::{Cause, Rejection, Seen};
+use fapi::permit::{Admission, Authorized, EndpointGuard, Judged, Permit};
+use fapi::policy::NonceMode;
+use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
 use fapi::sender::{AcceptedToken, BoundToken, SenderEvidence};
 use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
+use crate::authorization_server::{AuthorizationServers, UsedAssertion};
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::rate_limits::{RateLimits, Taken};
-use crate::replay::ReplayLog;
 use crate::replay::shared::SharedLog;
+use crate::replay::{ReplayLog, UsedOnce};
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {
@@ -56,6 +61,8 @@ pub struct Gateway {
     pub shared_replay: Option<Arc<SharedLog>>,
     /// How fast requests may come, if a route limits that.
     pub rate_limits: Option<RateLimits>,
+    /// The authorization servers in front of which it stands.
+    pub authorization_servers: AuthorizationServers,
 }
 
 impl Gateway {
@@ -102,6 +109,7 @@ impl Gateway {
             self.still_active(token, now)?;
             self.issuers.knows_revocations()?;
         }
+        let authorized = self.use_assertion(authorized, now).await?;
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {
                 Ok(first_use) => Some(first_use),
@@ -115,6 +123,18 @@ impl Gateway {
             None => None,
         };
         Ok(authorized.redeem(first_use)?)
+    }
+
+    /// Uses up the assertion of a client, if there is one.
+    async fn use_assertion(&self, authorized: Authorized, now: UnixTime) -> Result<Authorized, Cause> {
+        let asked = authorized.asked();
+        let used = asked.and_then(|asked| Some(UsedAssertion::of(asked.client_id(), *asked.assertion()?)));
+        let Some(used) = used else { return Ok(authorized) };
+        used.check_still_good(now)?;
+        let route = &authorized.route().name;
+        let (first_use, began) = self.replay.first_use(&used, self.shared_replay.as_deref(), route, now).await?;
+        used.check_still_known(began.plus(self.freshness.clock_skew))?;
+        Ok(authorized.with_assertion_used(&first_use)?)
     }
 
     async fn first_use(&self, proof: &VerifiedProof, route: &str, now: UnixTime) -> Result<FirstUse, Cause> {
@@ -213,6 +233,10 @@ impl Gateway {
             Admission::Public(authorized) => {
                 return Ok(Verdict::Judged(Judged::Authorized(authorized), Taken::default()));
             }
+            Admission::Endpoint(guard) => {
+                let judged = self.endpoint(guard, request, &target, now, seen)?;
+                return Ok(Verdict::Judged(judged, Taken::default()));
+            }
             Admission::Protected(guard) => guard,
         };
         let policy = guard.policy();
@@ -225,7 +249,6 @@ impl Gateway {
         let alone = self.may_decide_alone(&guard.route().name, now);
         let context = ProofContext {
             target: &target,
-            token: credentials.token(),
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &*self.proof_keys,
@@ -261,6 +284,76 @@ impl Gateway {
             }
         };
         Ok(Verdict::Judged(judged, taken))
+    }
+
+    /// Judges the head of a request to an endpoint of an authorization server.
+    fn endpoint(
+        &self,
+        guard: EndpointGuard,
+        request: &Parts,
+        target: &Target<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Judged, Cause> {
+        let guard = match guard.without_rules() {
+            Ok(authorized) => return Ok(Judged::Authorized(authorized)),
+            Err(guard) => guard,
+        };
+        if guard.endpoint() != Endpoint::Authorization {
+            form::check_head(&request.headers, target.query())?;
+            return Ok(Judged::AwaitsParameters(guard.into()));
+        }
+        let reference = front_channel::read(target.query(), guard.rules())?;
+        let server = self.authorization_servers.of(guard.rules());
+        let pushed = server.and_then(|server| server.pushed(&reference.request_uri));
+        let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
+        seen.client_id = pushed.map(|pushed| pushed.client_id);
+        Ok(Judged::Authorized(authorized))
+    }
+
+    /// Judges the form of a request to an endpoint of an authorization server.
+    ///
+    /// # Errors
+    /// [`EndpointError`](fapi::authorization_server::EndpointError), and
+    /// [`Unavailable::ClientKeys`] while the keys of a client cannot be read.
+    pub async fn judge_form(
+        &self,
+        guard: EndpointGuard,
+        request: &Parts,
+        form: &[u8],
+        client: Client<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Authorized, Cause> {
+        let internal = |detail: &str| Cause::from(Unavailable::Internal { detail: detail.to_owned() });
+        let origin = seen.origin.clone().ok_or_else(|| internal("a request has a route and no origin"))?;
+        let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
+        let server = self.authorization_servers.of(guard.rules());
+        let server = server.ok_or_else(|| internal("an endpoint has no authorization server"))?;
+        let parameters = Parameters::parse(form).map_err(EndpointError::from)?;
+        let claim = Claim::of(&parameters)?;
+        let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
+        let known = server.authenticate(guard.endpoint(), &claim, &certificate, now).await?;
+        seen.client_id = Some(known.client.id().into());
+        let context = ProofContext {
+            target: &target,
+            // The server may have nonces of its own, and nobody can answer to both.
+            nonce: NonceMode::Never,
+            freshness: &self.freshness,
+            keys: &*self.proof_keys,
+            replay_log_began: &|| self.replay_log_began(false),
+            now,
+        };
+        let proof = match Proofs::from_headers(&request.headers) {
+            Proofs::None => None,
+            proofs => {
+                let signed = SignedProof::verify_without_token(proofs, &context)?;
+                Some(signed.check_freshness(&context)?)
+            }
+        };
+        let keys = known.keys.as_deref();
+        let request = FormRequest { parameters: &parameters, client: known.client, keys, proof, certificate, now };
+        Ok(guard.authorize_form(request)?)
     }
 
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.

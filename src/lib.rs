@@ -40,7 +40,7 @@
 //! # Modules
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
-//! servers, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
+//! servers, [`authorization_server`] knows the clients of those behind the gateway, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
 //! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`]
 //! and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see; [`trace`] records some exchanges, whose
 //! spans [`otlp`] takes to a collector. [`certificate`] judges the certificates of files, [`tls_client`] is the TLS to servers
@@ -49,6 +49,7 @@
 //! [`server`] builds a [`generation`] from it, which a reload replaces as a whole. [`commands`] is the command line.
 
 pub mod admin;
+pub mod authorization_server;
 pub mod certificate;
 pub mod clock;
 pub mod commands;

@@ -24,6 +24,8 @@ pub enum Kind {
     RevocationList,
     /// A file with a private key, or with the keys of nonces; or a private key in a token.
     PrivateKey,
+    /// A file with the metadata of a client of an authorization server.
+    Client,
     /// The keys of an issuer.
     Keys,
     /// The introspection endpoint of an issuer that has to be found in its metadata.
@@ -48,6 +50,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::RevocationList => "revocation_list",
             Self::PrivateKey => "private_key",
+            Self::Client => "client",
             Self::Keys => "keys",
             Self::IntrospectionEndpoint => "introspection_endpoint",
             Self::Introspection => "introspection",

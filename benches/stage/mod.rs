@@ -12,6 +12,7 @@ use fapi::peer::{ClientCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::Cause;
 use fapi::route::Origins;
+use fapi_gateway::authorization_server::AuthorizationServers;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
 use fapi_gateway::gateway::{Client, Gateway, Verdict};
@@ -158,6 +159,7 @@ routes:
         let limits = Limits { header_bytes: 32 * 1024, header_count: 100, token_bytes: 16 * 1024, body_bytes: 1024 };
         let now = now();
         let gateway = Gateway {
+            authorization_servers: AuthorizationServers::new(Vec::new(), None),
             routes: config.routes,
             metadata: config.metadata,
             errors: config.errors,
@@ -224,7 +226,7 @@ routes:
                 self.gateway.redeem(authorized, &taken, now).await
             }
             Ok((
-                Verdict::Judged(Judged::AwaitsForm(_) | Judged::AwaitsBody(_), _)
+                Verdict::Judged(Judged::AwaitsForm(_) | Judged::AwaitsBody(_) | Judged::AwaitsParameters(_), _)
                 | Verdict::Preflight(_)
                 | Verdict::Metadata(_),
                 _,

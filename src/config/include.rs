@@ -77,7 +77,7 @@ fn files(entry: &str, at: &KeyPath, surroundings: &mut Surroundings<'_>, report:
     if !path.is_dir() {
         return vec![path];
     }
-    match surroundings.files.list(&path) {
+    match surroundings.files.list(&path, &["yaml", "yml"]) {
         Ok(names) => names.iter().map(|name| path.join(name)).collect(),
         Err(error) => {
             report.problem(at, &format!("`{}` cannot be listed: {}", path.display(), unreadable(&path, &error)));

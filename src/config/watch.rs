@@ -24,8 +24,8 @@ pub struct Files(BTreeMap<PathBuf, (Part, Content)>);
 enum Part {
     /// The content of a file, up to so many bytes.
     Bytes(u64),
-    /// The names of the YAML files in a folder.
-    Names,
+    /// The names of the files in a folder that have one of these endings.
+    Names(&'static [&'static str]),
 }
 
 /// The SHA-256 of a file's content; `None` if it could not be read, or was read twice with different results.
@@ -41,13 +41,13 @@ impl Files {
         self.note(path, Part::Bytes(limit))
     }
 
-    /// Lists the YAML files of a folder by their names, in their order, and records a digest of them. Hidden files are left
-    /// out: editors and Kubernetes keep files there that are not meant to be read.
+    /// Lists the files of a folder that have one of these endings, by their names, in their order, and records a digest of them.
+    /// Hidden files are left out: editors and Kubernetes keep files there that are not meant to be read.
     ///
     /// # Errors
     /// When it cannot be listed; that is recorded too.
-    pub fn list(&mut self, path: &Path) -> io::Result<Vec<String>> {
-        let names = self.note(path, Part::Names)?;
+    pub fn list(&mut self, path: &Path, endings: &'static [&'static str]) -> io::Result<Vec<String>> {
+        let names = self.note(path, Part::Names(endings))?;
         Ok(String::from_utf8_lossy(&names).lines().map(str::to_owned).collect())
     }
 
@@ -84,18 +84,19 @@ impl Part {
     fn read(self, path: &Path) -> io::Result<Vec<u8>> {
         match self {
             Self::Bytes(limit) => read(path, limit),
-            Self::Names => names(path),
+            Self::Names(endings) => names(path, endings),
         }
     }
 }
 
-/// The names of the YAML files in a folder, in their order, one on each line.
-fn names(path: &Path) -> io::Result<Vec<u8>> {
+/// The names of the files in a folder that have one of these endings, in their order, one on each line.
+fn names(path: &Path, endings: &[&str]) -> io::Result<Vec<u8>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let name = entry?.file_name();
-        let is_yaml = Path::new(&name).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if let Some(name) = name.to_str().filter(|name| is_yaml && !name.starts_with('.') && !name.contains('\n')) {
+        let extension = Path::new(&name).extension();
+        let is_meant = extension.is_some_and(|extension| endings.iter().any(|ending| extension == *ending));
+        if let Some(name) = name.to_str().filter(|name| is_meant && !name.starts_with('.') && !name.contains('\n')) {
             names.push(name.to_owned());
         }
     }

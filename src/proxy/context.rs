@@ -62,6 +62,8 @@ pub struct Context {
     pub(super) rest: Rest,
     /// Whether the body was read before the decision, and the client told to send it.
     pub(super) body_was_read: bool,
+    /// The form of a request to an authorization server.
+    pub(super) form: Vec<u8>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
     /// The status of a response of the gateway's own.
@@ -108,6 +110,7 @@ impl Context {
             body_done: false,
             rest: Rest::None,
             body_was_read: false,
+            form: Vec::new(),
             expires_first: false,
             upstream: None,
             upstream_status: None,
@@ -125,6 +128,12 @@ impl Context {
     /// Returns the upstream that the permit names.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.generation.upstreams.get(self.exchange.permit()?.upstream().index)
+    }
+
+    /// Whether the answer is for a browser that an authorization server shows pages to.
+    pub(super) fn is_for_browsers(&self) -> bool {
+        let route = self.exchange.seen.route.as_ref();
+        route.and_then(|route| route.endpoint()).is_some_and(|(_, endpoint)| endpoint.is_for_browsers())
     }
 
     /// Returns the CORS rule for the answer: the route's, or else the listener's.

@@ -1,5 +1,7 @@
 //! How a request is decided on, and how a refused one is answered.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::cors::{Granted, Preflight};
@@ -72,7 +74,7 @@ impl Proxy {
         let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
         let cors = host.cors.as_deref();
         let verdict = generation.gateway.authorize(request, &message, &host.origins, cors, client, now).await?;
-        let (judged, taken, seen) = match verdict {
+        let (judged, taken, mut seen) = match verdict {
             (Verdict::Judged(judged, taken), seen) => (judged, taken, seen),
             (Verdict::Preflight(granted), seen) => {
                 context.exchange.seen = seen;
@@ -85,7 +87,7 @@ impl Proxy {
                 return Ok(());
             }
         };
-        match self.redeem(session, context, judged, &taken).await {
+        match self.redeem(session, context, judged, &taken, address, &mut seen).await {
             Ok(permit) => {
                 let would_deny = permit.would_deny().map(|would_deny| would_deny.clone().into());
                 if permit.route().forward.client_certificate_chain {
@@ -112,6 +114,8 @@ impl Proxy {
         context: &mut Context,
         judged: Judged,
         taken: &Taken,
+        address: Option<IpAddr>,
+        seen: &mut Seen,
     ) -> Result<Permit, Cause> {
         take_share(session, context, judged.token())?;
         let authorized = match judged {
@@ -120,6 +124,15 @@ impl Proxy {
                 let limits = context.limits;
                 let form = wait_for_body(session, context, &limits, BUFFER).await?;
                 waiting.judge(&form)?
+            }
+            Judged::AwaitsParameters(guard) => {
+                let limits = context.limits.on(&guard.route().limits);
+                let form = wait_for_body(session, context, &limits, BUFFER).await?;
+                let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
+                let (gateway, now) = (&context.generation.gateway, self.clock.unix_time());
+                let authorized = gateway.judge_form(*guard, session.req_header(), &form, client, now, seen).await?;
+                context.form = form;
+                authorized
             }
             Judged::AwaitsBody(waiting) => {
                 let limits = context.limits.on(&waiting.route().limits);
@@ -174,8 +187,8 @@ impl Proxy {
         Ok(status)
     }
 
-    /// Writes a response of the gateway's own, and reads on if the body of its request has not ended.
-    async fn answer_with(
+    /// Writes a response that is whole, and reads on if the body of its request has not ended.
+    pub(super) async fn answer_with(
         &self,
         session: &mut Session,
         context: &mut Context,

@@ -11,6 +11,7 @@ mod delivery;
 mod early;
 mod edits;
 mod failure;
+mod held;
 mod limits;
 mod record;
 mod response;
@@ -27,11 +28,13 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use fapi::UnixTime;
+use fapi::authorization_server::JudgedRequest;
 use fapi::headers::{self, InteractionId, Onward, TraceContext, VouchedCertificate};
 use fapi::jose::signing::NotSigned;
 use fapi::message::ExchangeError;
 use fapi::sender::AcceptedToken;
 use http::{HeaderMap, Version, header};
+use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -79,6 +82,8 @@ pub struct Proxy {
     pub drain: Arc<Drain>,
     /// The exchanges in progress.
     pub exchanges: Exchanges,
+    /// The connections of exchanges that are not Pingora's.
+    pub connector: Arc<Connector>,
 }
 
 #[async_trait]
@@ -166,8 +171,9 @@ impl ProxyHttp for Proxy {
             let last = max_forwards(session) == Some(0);
             if last {
                 self.answer_options(session, context).await?;
+                return Ok(true);
             }
-            return Ok(last);
+            return self.exchange_held(session, context).await;
         };
         context.exchange.settle(rejection);
         self.answer(session, context).await?;
@@ -243,41 +249,7 @@ impl ProxyHttp for Proxy {
         upstream_request: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let (Some(permit), Some(facts), Some(origin)) =
-            (context.exchange.permit(), connection(session), &context.exchange.seen.origin)
-        else {
-            return Error::e_explain(ErrorType::InternalError, "the request has no permit, connection facts or origin");
-        };
-        let now = UnixTime(context.began_at.as_secs());
-        let bound_to = permit.token().and_then(AcceptedToken::confirmation);
-        let forwarded = facts.forwarded(origin);
-        // What the upstream does is a part of the attempt.
-        let trace = context.attempt.id().map(|attempt| context.exchange.trace.through(attempt, true));
-        let onward = Onward {
-            certificate: VouchedCertificate::of(&context.peer, context.verified_chain, bound_to, now),
-            chain: context.chain.as_ref(),
-            version: session.req_header().version,
-            upstream_version: upstream_request.version,
-            max_forwards: max_forwards(session),
-            forwarded: &forwarded,
-            interaction: &context.exchange.interaction,
-            trace: trace.as_ref().unwrap_or(&context.exchange.trace),
-            now: &|| self.clock.unix_time(),
-        };
-        let edited = edit(upstream_request, |headers| {
-            headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward)?;
-            // The client received a 100 response when its body was read; the upstream need not send another. RFC 9110
-            // §10.1.1: a server that receives the expectation "in an HTTP/1.0 request MUST ignore that expectation".
-            if context.body_was_read || onward.version == Version::HTTP_10 {
-                headers.remove(header::EXPECT);
-            }
-            Ok::<_, NotSigned>(())
-        });
-        if let Err(error) = edited {
-            let route = &permit.route().name;
-            tracing::error!(%route, %error, "the identity JWT of a request was not signed; nothing was forwarded");
-            return Error::e_explain(ErrorType::InternalError, "the identity JWT was not signed");
-        }
+        self.prepare_request(session, upstream_request, context)?;
         // To an HTTP/2 server, Pingora passes no body that is known to be empty, not even its end.
         context.body_done |= session.is_body_done();
         unread::watch(session, context);
@@ -293,6 +265,9 @@ impl ProxyHttp for Proxy {
         }
         // The upstream receives what was decided on: path and query, even if the client sent an absolute target.
         let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str());
+        let other = context.exchange.permit().and_then(|permit| permit.asked()).and_then(|asked| asked.query());
+        let other = other.map(|query| format!("{}?{query}", session.req_header().uri.path()));
+        let target = other.as_deref().unwrap_or(target);
         if upstream_request.raw_path() != target.as_bytes() {
             upstream_request.set_raw_path(target.as_bytes())?;
         }
@@ -449,6 +424,52 @@ impl ProxyHttp for Proxy {
 }
 
 impl Proxy {
+    /// Makes a header section that a client sent that of the request to the upstream which the permit names.
+    fn prepare_request(
+        &self,
+        session: &Session,
+        upstream_request: &mut RequestHeader,
+        context: &Context,
+    ) -> pingora::Result<()> {
+        let (Some(permit), Some(facts), Some(origin)) =
+            (context.exchange.permit(), connection(session), &context.exchange.seen.origin)
+        else {
+            return Error::e_explain(ErrorType::InternalError, "the request has no permit, connection facts or origin");
+        };
+        let now = UnixTime(context.began_at.as_secs());
+        let bound_to = permit.token().and_then(AcceptedToken::confirmation);
+        let vouched = context.verified_chain || permit.asked().is_some_and(JudgedRequest::is_registered);
+        let forwarded = facts.forwarded(origin);
+        // What the upstream does is a part of the attempt.
+        let trace = context.attempt.id().map(|attempt| context.exchange.trace.through(attempt, true));
+        let onward = Onward {
+            certificate: VouchedCertificate::of(&context.peer, vouched, bound_to, now),
+            chain: context.chain.as_ref(),
+            version: session.req_header().version,
+            upstream_version: upstream_request.version,
+            max_forwards: max_forwards(session),
+            forwarded: &forwarded,
+            interaction: &context.exchange.interaction,
+            trace: trace.as_ref().unwrap_or(&context.exchange.trace),
+            now: &|| self.clock.unix_time(),
+        };
+        let edited = edit(upstream_request, |headers| {
+            headers::to_upstream(headers, permit, &context.generation.gateway.strip, &onward)?;
+            // The client received a 100 response when its body was read; the upstream need not send another. RFC 9110
+            // §10.1.1: a server that receives the expectation "in an HTTP/1.0 request MUST ignore that expectation".
+            if context.body_was_read || onward.version == Version::HTTP_10 {
+                headers.remove(header::EXPECT);
+            }
+            Ok::<_, NotSigned>(())
+        });
+        if let Err(error) = edited {
+            let route = &permit.route().name;
+            tracing::error!(%route, %error, "the identity JWT of a request was not signed; nothing was forwarded");
+            return Error::e_explain(ErrorType::InternalError, "the identity JWT was not signed");
+        }
+        Ok(())
+    }
+
     /// Makes the response to come the last one on its connection if the gateway is shutting down.
     fn dismiss(&self, session: &mut Session) {
         if self.drain.dismisses() {

@@ -1,5 +1,6 @@
 //! The header sections of an upstream's responses: what may not reach the client, and what the gateway adds.
 
+use fapi::authorization_server::authorization_response::browser_edits;
 use fapi::headers;
 use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
@@ -39,6 +40,9 @@ impl Proxy {
             return Err(invalid("Content-Type names another character set than UTF-8, which FAPI 1.0 requires"));
         }
         let early = response.status.is_informational();
+        if !early {
+            self.judge_browser(response, context)?;
+        }
         unread::interim(session, early);
         let interaction = &context.exchange.interaction;
         let edits = if early {
@@ -53,7 +57,11 @@ impl Proxy {
             return Ok(());
         }
         add_rate_limits(context, response)?;
-        self.add_cors(session, context, response)?;
+        if context.is_for_browsers() {
+            apply(browser_edits(&response.headers), response)?;
+        } else {
+            self.add_cors(session, context, response)?;
+        }
         self.dismiss(session);
         // RFC 9112 §2.3: an intermediary sends its own version.
         if response.version < Version::HTTP_11 {
@@ -79,6 +87,23 @@ impl Proxy {
             response.insert_header(header::DATE, http_date(self.clock.now()))?;
         }
         Ok(())
+    }
+}
+
+impl Proxy {
+    /// Judges where an answer of an authorization server leads a browser.
+    fn judge_browser(&self, response: &ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+        let route = context.exchange.permit().map(|permit| permit.route().clone());
+        let rules = route.as_ref().and_then(|route| route.endpoint());
+        let Some((rules, _)) = rules.filter(|(_, endpoint)| endpoint.is_for_browsers()) else { return Ok(()) };
+        let servers = &context.generation.gateway.authorization_servers;
+        let Some(server) = servers.of(rules) else {
+            return Error::e_explain(ErrorType::InternalError, "an endpoint has no authorization server");
+        };
+        match server.judge_browser(response.status, &response.headers, self.clock.unix_time()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(context.refuse(error, "the answer was withheld").into_up()),
+        }
     }
 }
 

@@ -49,6 +49,8 @@ impl Framing {
             | Cause::Token(_)
             | Cause::Sender(_)
             | Cause::Policy(_)
+            | Cause::Endpoint(_)
+            | Cause::Answer(_)
             | Cause::Proof(_)
             | Cause::Share(_)
             | Cause::Rate(_)

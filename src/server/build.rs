@@ -12,6 +12,7 @@ use fapi::route::Route;
 use rustls::time_provider::TimeProvider;
 
 use super::StartError;
+use crate::authorization_server::AuthorizationServers;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::trusted_proxy::TrustedProxy;
@@ -210,6 +211,10 @@ pub(super) fn build(
             replay,
             shared_replay,
             rate_limits,
+            authorization_servers: AuthorizationServers::new(
+                config.authorization_servers,
+                before.map(|before| &before.gateway.authorization_servers),
+            ),
         },
         upstreams,
         stores,

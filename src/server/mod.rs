@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
+use pingora::connectors::http::Connector;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
@@ -305,6 +306,7 @@ impl Bound {
                 audit: audit.sender(),
                 drain: drain.clone(),
                 exchanges,
+                connector: Arc::new(Connector::new(None)),
             };
             let listener = Listener::new(&server.configuration, proxy, handshake_lines.clone());
             slots.push(listener.slots.clone());

@@ -92,8 +92,9 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 23] = [
+const PARTS: [&str; 24] = [
     "admin",
+    "authorization_server",
     "certificate",
     "clock",
     "commands",

@@ -4,6 +4,7 @@ mod accepts;
 mod access_tokens;
 mod allocations;
 mod authorization_details;
+mod authorization_server;
 mod compared_bodies;
 mod cors;
 mod dpop;

@@ -177,13 +177,16 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
     let cors = host.cors.as_deref();
     let judged = generation.gateway.authorize(&request, &facts, &host.origins, cors, client, call.now).await;
     match judged {
-        Ok((Verdict::Judged(judged, taken), seen)) => {
+        Ok((Verdict::Judged(judged, taken), mut seen)) => {
             let authorized = match (judged, &call.body) {
                 (Judged::Authorized(authorized), _) => Ok(authorized),
                 // A form is not part of the call: as if it had no second token.
                 (Judged::AwaitsForm(waiting), _) => waiting.judge(&[]).map_err(Cause::from),
                 (Judged::AwaitsBody(waiting), Some(body)) => waiting.judge(body).map_err(Cause::from),
-                (Judged::AwaitsBody(_), None) => return Ended::NoBody(Box::new(seen)),
+                (Judged::AwaitsParameters(guard), Some(body)) => {
+                    generation.gateway.judge_form(*guard, &request, body, client, call.now, &mut seen).await
+                }
+                (Judged::AwaitsBody(_) | Judged::AwaitsParameters(_), None) => return Ended::NoBody(Box::new(seen)),
             };
             let permit = match authorized {
                 Ok(authorized) => generation.gateway.redeem(authorized, &taken, call.now).await,

@@ -110,7 +110,14 @@ impl<'a> Report<'a> {
         };
         let policy = seen.route.as_deref().and_then(Route::policy);
         let requires = policy.is_some_and(|policy| !policy.requirements().is_empty());
-        let steps = Step::ALL.into_iter().filter(|step| *step <= last && (*step != Step::Requirements || requires));
+        let at_endpoint = seen.route.as_deref().is_some_and(|route| route.endpoint().is_some());
+        let is_taken = |step: &Step| match step {
+            Step::Handshake | Step::Message | Step::Route | Step::Replay => true,
+            Step::Credentials | Step::Evidence | Step::Token | Step::Sender | Step::Scope => !at_endpoint,
+            Step::Requirements => requires,
+            Step::Parameters | Step::Client | Step::Answer => at_endpoint,
+        };
+        let steps = Step::ALL.into_iter().filter(|step| *step <= last && is_taken(step));
         for step in steps {
             let outcome = match ended {
                 Ended::Permitted(..) | Ended::Described(_) => "ok",
@@ -258,6 +265,15 @@ impl<'a> Report<'a> {
                     requirements.zip(self.claims(seen)).map(|(requirements, claims)| requirements.found(&claims));
                 (requirements.map(ToString::to_string).unwrap_or_default(), found.unwrap_or_default())
             }
+            Step::Parameters => (
+                "a form that the profile of the authorization server allows".to_owned(),
+                format!("a body of {} bytes", call.body.as_ref().map_or(0, Vec::len)),
+            ),
+            Step::Client => (
+                "a client that is registered and authenticated".to_owned(),
+                seen.client_id.as_deref().map_or_else(|| "none".to_owned(), |id| format!("client {id}")),
+            ),
+            Step::Answer => ("an answer that is bound to the client".to_owned(), "nothing was forwarded".to_owned()),
             Step::Replay => (
                 "a proof that was not used before".to_owned(),
                 "only the running gateway knows; taken as its first use here".to_owned(),

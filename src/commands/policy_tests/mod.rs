@@ -21,7 +21,7 @@ use fapi::jose::keys::Algorithm;
 use fapi::message::Facts;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
-use fapi::rejection::Cause;
+use fapi::rejection::{Cause, Seen};
 use fapi::route::Route;
 use fapi::sender::SenderError;
 use fapi::shadow::WouldDeny;
@@ -195,13 +195,14 @@ impl Stage {
         let peer = self.peer(test.token.as_ref(), host);
         let client = Client { peer: &peer, verified_chain: true, address: None };
         let verdict = gateway.authorize(request, &facts, &host.origins, host.cors.as_deref(), client, now).await;
-        let (judged, seen) = match verdict {
+        let (judged, mut seen) = match verdict {
             Ok((Verdict::Judged(judged, _), seen)) => (judged, seen),
             Ok((Verdict::Preflight(_), seen)) => return decided(Decision::Preflight, seen.route),
             Ok((Verdict::Metadata(_), seen)) => return decided(Decision::Metadata, seen.route),
             Err(rejection) => return refused(rejection.cause().clone(), rejection.seen().route.clone()),
         };
-        match self.redeem(judged, test.call.body.as_deref().unwrap_or_default(), now).await {
+        let body = test.call.body.as_deref().unwrap_or_default();
+        match self.redeem(judged, request, body, client, now, &mut seen).await {
             Ok(permit) => Found {
                 would_deny: permit.would_deny().map(WouldDeny::code),
                 why: permit.would_deny().map(|noted| noted.detail().to_owned()),
@@ -211,11 +212,22 @@ impl Stage {
         }
     }
 
-    async fn redeem(&self, judged: Judged, body: &[u8], now: UnixTime) -> Result<Permit, Cause> {
+    async fn redeem(
+        &self,
+        judged: Judged,
+        request: &Parts,
+        body: &[u8],
+        client: Client<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Permit, Cause> {
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => waiting.judge(body)?,
             Judged::AwaitsBody(waiting) => waiting.judge(body)?,
+            Judged::AwaitsParameters(guard) => {
+                self.generation.gateway.judge_form(*guard, request, body, client, now, seen).await?
+            }
         };
         self.generation.gateway.redeem(authorized, &Taken::default(), now).await
     }

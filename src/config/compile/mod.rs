@@ -6,6 +6,7 @@
 mod access_token;
 mod admin;
 mod audit;
+mod authorization_servers;
 mod cors;
 mod dpop;
 mod enforce;
@@ -117,7 +118,9 @@ pub(super) fn compile(
     let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
     let rate_limits = build.rate_limits(&mut file, listeners.as_deref());
     build.signing = build.signing(&mut file, profile);
-    let routes = build.routes(&mut file, &names, profile, &formats);
+    let servers = build.authorization_servers(&mut file, &names);
+    let (servers, endpoints) = servers.map_or((None, Vec::new()), |(servers, routes)| (Some(servers), routes));
+    let routes = build.routes(&mut file, &names, profile, &formats, endpoints);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
     build.describe_waivers();
@@ -132,8 +135,8 @@ pub(super) fn compile(
         && let (Some((routes, strip)), Some(metadata), Some(audit), Some(drain)) = (routes, metadata, audit, drain)
         && let (Some(freshness), Some(replay), Some(stores), Some(watch), Some(log), Some(errors)) =
             (freshness, replay, stores, watch, log, errors)
-        && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations), Some(tracing)) =
-            (rate_limits, shared_revocations, tracing)
+        && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations), Some(tracing), Some(servers)) =
+            (rate_limits, shared_revocations, tracing, servers)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes);
@@ -161,6 +164,7 @@ pub(super) fn compile(
             limits,
             upstreams,
             routes,
+            authorization_servers: servers,
             metadata,
             signing: build.signing.keys(),
             errors,

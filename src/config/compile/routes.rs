@@ -12,6 +12,7 @@ use fapi::route::{OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route,
 use http::Method;
 
 use super::Build;
+use super::authorization_servers::EndpointRoute;
 use super::cors::{Place, describe_cors};
 use super::enforce;
 use super::errors::{ErrorFormats, format_name};
@@ -26,6 +27,7 @@ use crate::config::scalar;
 /// The names that routes may refer to, including those of entries with problems.
 pub(super) struct Names {
     hosts: Vec<Box<str>>,
+    origins: Vec<Origin>,
     pub(super) issuers: Vec<IssuerName>,
     /// The origins with a prefix.
     pub(super) prefixed: Vec<Origin>,
@@ -57,8 +59,13 @@ impl Names {
             servers.filter(|server| server_address(server).is_ok_and(|server| is_exposed(&server))).cloned().collect()
         };
         let upstreams = upstreams.map(|(name, upstream)| (name.clone(), exposed(upstream))).collect();
-        let prefixed = origins.into_iter().filter(|origin| !origin.prefix().is_empty()).collect();
-        Self { hosts, issuers, prefixed, upstreams }
+        let prefixed = origins.iter().filter(|origin| !origin.prefix().is_empty()).cloned().collect();
+        Self { hosts, origins, issuers, prefixed, upstreams }
+    }
+
+    /// Whether a listener has this origin.
+    pub(super) fn has_origin(&self, origin: &Origin) -> bool {
+        self.origins.contains(origin)
     }
 
     /// Those of these issuers that may sign with EdDSA.
@@ -93,13 +100,17 @@ impl Build<'_> {
         names: &Names,
         profile: Option<Profile>,
         formats: &ErrorFormats,
+        endpoints: Vec<EndpointRoute>,
     ) -> Option<(Routes, StripList)> {
         let at = KeyPath::of("routes");
         let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
         let errors = file.errors.as_deref().unwrap_or(ErrorFormats::USUAL);
         let unsaid = Unsaid { profile, nonce, errors, formats };
-        let entries =
-            self.entries(&at, file.routes.as_deref_mut(), "add a route, since without one every request is refused")?;
+        // In front of an authorization server alone, there is none.
+        let entries = match file.routes.as_deref_mut() {
+            None if file.authorization_servers.is_some() => &mut [],
+            entries => self.entries(&at, entries, "add a route, since without one every request is refused")?,
+        };
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
         let (mut routes, mut places) = (Vec::new(), Vec::new());
         let count = entries.len();
@@ -113,23 +124,28 @@ impl Build<'_> {
             }
             if let Some(route) = self.route(&at, entry, names, unsaid) {
                 routes.push(route);
-                places.push(index);
+                places.push(at);
             }
         }
         let complete = routes.len() == count;
+        for EndpointRoute { route, at } in endpoints {
+            routes.push(route);
+            places.push(at);
+        }
         let names: Vec<String> = routes.iter().map(|route| route.name.to_string()).collect();
         let strip = StripList::new(routes.iter().flat_map(|route| route.forward.headers()));
         match Routes::new(routes) {
             Ok(routes) => complete.then_some((routes, strip)),
             Err(conflict) => {
-                let place = places.get(conflict.second).copied().unwrap_or_default();
+                let place = |index: usize| places.get(index).cloned().unwrap_or_else(|| at.clone());
                 let other = names.get(conflict.first).map_or("", String::as_str);
-                let first = at.index(places.get(conflict.first).copied().unwrap_or_default());
-                let at = at.index(place);
+                let (first, at) = (place(conflict.first), place(conflict.second));
                 let (first, file) = (self.shown_beside(&first, &at), self.report.file_of(&at).is_some());
                 let first = if file { format!(", {first}") } else { String::new() };
                 let problem = format!("conflicts with the route `{other}`{first}: {}", conflict.detail);
-                self.problem(&at.key("path"), problem);
+                // An endpoint is named by its own key, and a route by the one of its path.
+                let at = if at.starts_with(&KeyPath::of("routes")) { at.key("path") } else { at };
+                self.problem(&at, problem);
                 None
             }
         }
@@ -427,7 +443,7 @@ impl Build<'_> {
         self.time_of(at, max_age, longest, None).map(Some)
     }
 
-    fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
+    pub(super) fn upstream_of(&mut self, at: &KeyPath, name: Option<&str>, names: &Names) -> Option<UpstreamRef> {
         let name = self.text(at, name, "name the upstream that the requests go to")?;
         let place = names.upstreams.iter().position(|(known, _)| known == name);
         if place.is_none() {
@@ -469,7 +485,7 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
                 "scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}{enforce}"
             )
         }
-        Requirement::Public => "public".to_owned(),
+        Requirement::Public | Requirement::Endpoint(..) => "public".to_owned(),
     };
     let characters = match route.path_characters {
         PathCharacters::Strict => "",

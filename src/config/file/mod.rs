@@ -5,6 +5,7 @@
 
 mod access_token;
 mod audit;
+mod authorization_servers;
 mod cors;
 mod enforce;
 mod errors;
@@ -31,6 +32,7 @@ pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, S
 pub(super) use self::audit::{
     Audit, AuditCollector, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog,
 };
+pub(super) use self::authorization_servers::{AuthorizationServer, OtherParameters, ServerProfile, UnknownClients};
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
@@ -95,9 +97,11 @@ pub(in crate::config) struct File {
     /// The resource servers, by name.
     #[schemars(required)]
     pub(in crate::config) upstreams: Option<BTreeMap<String, Upstream>>,
-    /// What may be called; everything else is refused. At least one.
-    #[schemars(required)]
+    /// What may be called; everything else is refused. At least one, unless there are `authorization_servers`.
     pub(in crate::config) routes: Option<Vec<Route>>,
+    /// The authorization servers in front of which FAPI is enforced. Default: none.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) authorization_servers: Option<Vec<AuthorizationServer>>,
     /// The form of the body that tells a client of a refusal, on routes without their own `errors` and where there is no route.
     /// `json` has `error` and `error_description`; `problem` is `application/problem+json` (RFC 9457), with the same two members
     /// beside its own; any other is the name of one of `error_templates`.

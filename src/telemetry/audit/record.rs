@@ -159,7 +159,8 @@ pub(super) struct Line<'a> {
     would_deny: Option<&'static str>,
     /// The `name` of the token's issuer, once the token was verified or its issuer was asked about it, also if it was refused then.
     issuer: Option<&'a str>,
-    /// The token's `client_id`, once the token was verified or its issuer called it active.
+    /// The token's `client_id`, once the token was verified or its issuer called it active; at an endpoint of an authorization
+    /// server, the client's, once it is authenticated.
     client_id: Option<&'a str>,
     /// The token's `sub`, or its pseudonym.
     #[schemars(with = "Option<String>")]
@@ -306,7 +307,8 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         issuer: token.map(|token| &**token.issuer()).or(named.map(|named| &*named.issuer)),
         client_id: claims
             .and_then(|claims| claims.text("client_id"))
-            .or(named.and_then(|named| named.client_id.as_deref())),
+            .or(named.and_then(|named| named.client_id.as_deref()))
+            .or(seen.client_id.as_deref()),
         subject: subject.map(|subject| pseudonym::subject(pseudonyms, subject)),
         token_id: seen.token_id,
         confirmation: token.and_then(|token| token.confirmation().ok()).map(ConfirmationText::of),

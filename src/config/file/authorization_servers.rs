@@ -1,0 +1,150 @@
+//! `authorization_servers`: the servers in front of which the gateway enforces FAPI.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::scalar::{Duration, FilePath};
+
+/// An authorization server behind the gateway: what breaks the profile never reaches it, and what it must not answer never reaches a
+/// client. Whatever is not an endpoint here is refused.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct AuthorizationServer {
+    /// Its name; those of its routes begin with it.
+    #[schemars(required)]
+    pub(in crate::config) name: Option<String>,
+    /// Its issuer identifier, as its metadata has it: an https URL at an origin of the listeners.
+    #[schemars(required)]
+    pub(in crate::config) issuer: Option<String>,
+    /// The profile that it has to follow.
+    #[schemars(extend("default" = "fapi2-security"))]
+    pub(in crate::config) profile: Option<ServerProfile>,
+    /// The upstream that it is, by name.
+    #[schemars(required)]
+    pub(in crate::config) upstream: Option<String>,
+    /// Another origin of the listeners at which the endpoints are that clients call with a certificate (RFC 8705 section 5).
+    /// Default: none, and they call the same ones.
+    pub(in crate::config) mtls_origin: Option<String>,
+    /// The paths of its endpoints.
+    #[schemars(required)]
+    pub(in crate::config) endpoints: Option<Endpoints>,
+    /// The paths of the pages behind its authorization endpoint, such as those of login and consent. Default: none.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) browser_paths: Option<Vec<String>>,
+    /// Its clients.
+    #[schemars(required)]
+    pub(in crate::config) clients: Option<Clients>,
+    /// The resource servers that may ask its introspection endpoint; a client never passes for one. Default: none.
+    pub(in crate::config) resource_servers: Option<ResourceServers>,
+    /// The grant types that its token endpoint may have: `authorization_code`, `refresh_token`, `client_credentials` or
+    /// `urn:openid:params:grant-type:ciba`. Default: the first two.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) grant_types: Option<Vec<String>>,
+    /// What becomes of parameters beside `client_id` and `request_uri` at the authorization endpoint.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) other_parameters: Option<OtherParameters>,
+    /// What its answers may be.
+    pub(in crate::config) answers: Option<Answers>,
+}
+
+/// A FAPI profile of an authorization server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum ServerProfile {
+    /// FAPI 2.0 Security Profile.
+    #[default]
+    #[serde(rename = "fapi2-security")]
+    Fapi2Security,
+    /// FAPI 2.0 Message Signing on top: signed request objects, and responses as JWTs.
+    #[serde(rename = "fapi2-message-signing")]
+    Fapi2MessageSigning,
+    /// FAPI 1.0 Advanced, with pushed requests.
+    #[serde(rename = "fapi1-advanced")]
+    Fapi1Advanced,
+}
+
+impl ServerProfile {
+    /// Its name.
+    pub(in crate::config) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fapi2Security => "fapi2-security",
+            Self::Fapi2MessageSigning => "fapi2-message-signing",
+            Self::Fapi1Advanced => "fapi1-advanced",
+        }
+    }
+}
+
+/// The paths of the endpoints of an authorization server; one that is not named here cannot be called.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Endpoints {
+    /// Where clients push their authorization requests (RFC 9126).
+    #[schemars(required)]
+    pub(in crate::config) pushed_authorization_request: Option<String>,
+    /// Where browsers bring the name of what was pushed.
+    #[schemars(required)]
+    pub(in crate::config) authorization: Option<String>,
+    /// Where clients get tokens.
+    #[schemars(required)]
+    pub(in crate::config) token: Option<String>,
+    /// Where resource servers ask about tokens (RFC 7662). Default: none.
+    pub(in crate::config) introspection: Option<String>,
+    /// Where clients revoke tokens (RFC 7009). Default: none.
+    pub(in crate::config) revocation: Option<String>,
+    /// Where its keys are. Default: none.
+    pub(in crate::config) jwks: Option<String>,
+}
+
+/// The clients of an authorization server.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Clients {
+    /// Folder with a document of client metadata for each, in files that end with `.json` (RFC 7591 section 2, with `client_id`).
+    #[schemars(required)]
+    pub(in crate::config) directory: Option<FilePath>,
+    /// What becomes of others: `refuse`, or `judge_without_keys` for whatever needs no registration, while the server behind
+    /// verifies the rest.
+    #[schemars(extend("default" = "refuse"))]
+    pub(in crate::config) unknown: Option<UnknownClients>,
+}
+
+/// What becomes of clients that are not registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum UnknownClients {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// What needs no registration is judged.
+    JudgeWithoutKeys,
+}
+
+/// The resource servers that may ask about tokens.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ResourceServers {
+    /// Folder with a document for each, as for clients.
+    #[schemars(required)]
+    pub(in crate::config) directory: Option<FilePath>,
+}
+
+/// What becomes of parameters that were not pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum OtherParameters {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// They are not forwarded.
+    Drop,
+}
+
+/// What the answers of an authorization server may be.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Answers {
+    /// How long an access token may live, from 1s to 24h. Default: as long as the server says.
+    pub(in crate::config) access_token_lifetime: Option<Duration>,
+    /// Whether a refresh may come back with another refresh token, which FAPI 2.0 has as an exception.
+    #[schemars(extend("default" = false))]
+    pub(in crate::config) refresh_token_rotation: Option<bool>,
+}

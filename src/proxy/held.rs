@@ -1,0 +1,235 @@
+//! Exchanges with an authorization server whose answer is judged as a whole, before any of it reaches the client.
+//!
+//! Pingora passes a response on as it comes: once its head is written, a token that is in its body can be cut off and not taken
+//! back. So the gateway has these exchanges itself, on connections of Pingora's: the request is a form that was read already, or
+//! has no body, and the answer is small.
+
+use bytes::{Bytes, BytesMut};
+use fapi::authorization_server::{AnswerError, Endpoint};
+use fapi::rejection::{Cause, Unavailable};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::client::HttpSession;
+use pingora::proxy::{ProxyHttp, Session};
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::{Error, ErrorType};
+use tokio::time::timeout;
+
+use super::Proxy;
+use super::context::{Context, connection};
+use super::edits::without_hops;
+use super::unread::Framing;
+
+/// An answer that nobody has seen yet.
+struct Answer {
+    head: ResponseHeader,
+    body: Bytes,
+}
+
+impl Proxy {
+    /// Has the whole exchange, if the answer to this request is judged as a whole. Returns whether it did.
+    pub(super) async fn exchange_held(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let endpoint = context.exchange.permit().and_then(|permit| permit.route().endpoint());
+        let Some(endpoint) = endpoint.map(|(_, endpoint)| endpoint).filter(|endpoint| endpoint.holds_answers()) else {
+            return Ok(false);
+        };
+        loop {
+            let error = match self.attempt(session, context).await {
+                Ok(answer) => match self.deliver(session, context, endpoint, answer).await {
+                    Ok(()) => return Ok(true),
+                    Err(error) => error,
+                },
+                Err(error) if error.retry() => continue,
+                Err(error) => error,
+            };
+            let _ = self.fail_to_proxy(session, &error, context).await;
+            return Ok(true);
+        }
+    }
+
+    /// Sends the request to a server, and reads its answer.
+    async fn attempt(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Answer> {
+        let peer = self.upstream_peer(session, context).await?;
+        let time_left = context.time_left();
+        let connecting = self.connector.get_http_session(&*peer);
+        let connected = match timeout(time_left, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Error::explain(ErrorType::ConnectTimedout, "the exchange is over")),
+        };
+        let (mut server, reused) = match connected {
+            Ok(connected) => connected,
+            Err(error) => return Err(self.fail_to_connect(session, &peer, context, error.into_up())),
+        };
+        let answer = match timeout(context.time_left(), self.ask(session, context, &peer, &mut server)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the exchange is over").into_up()),
+        };
+        match answer {
+            Ok(answer) => {
+                let idle = peer.options.idle_timeout;
+                self.connector.release_http_session(server, &*peer, idle).await;
+                Ok(answer)
+            }
+            Err(error) => {
+                server.shutdown().await;
+                Err(self.error_while_proxy(&peer, session, error, context, reused))
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        peer: &HttpPeer,
+        server: &mut HttpSession,
+    ) -> pingora::Result<Answer> {
+        let form = Bytes::copy_from_slice(&context.form);
+        let request = self.held_request(session, context, peer, server, &form)?;
+        server.set_read_timeout(peer.options.read_timeout);
+        server.set_write_timeout(peer.options.write_timeout);
+        server.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
+        if !form.is_empty() {
+            server.write_request_body(form.clone(), true).await.map_err(|error| error.into_up())?;
+        }
+        server.finish_request_body().await.map_err(|error| error.into_up())?;
+        context.body_bytes = form.len() as u64;
+        context.body_done = true;
+        let head = read_head(server).await?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = server.read_response_body().await.map_err(|error| error.into_up())? {
+            if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "the answer has more than 1 MiB").into_up());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        context.response_done = true;
+        Ok(Answer { head, body: body.freeze() })
+    }
+
+    /// The request as the server gets it: what was judged, and nothing that the client says of its own connection.
+    fn held_request(
+        &self,
+        session: &Session,
+        context: &mut Context,
+        peer: &HttpPeer,
+        server: &HttpSession,
+        form: &Bytes,
+    ) -> pingora::Result<RequestHeader> {
+        let asked: &http::request::Parts = session.req_header();
+        let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = RequestHeader::build(asked.method.clone(), path.as_bytes(), Some(24))?;
+        let mut headers = without_hops(&asked.headers);
+        // What is judged is read as it is.
+        headers.remove(header::ACCEPT_ENCODING);
+        headers.remove(header::EXPECT);
+        headers.remove(header::CONTENT_LENGTH);
+        let authority = asked.uri.authority().map(|authority| authority.as_str());
+        let host = headers.remove(header::HOST).or_else(|| HeaderValue::try_from(authority?).ok());
+        for (name, value) in &headers {
+            request.append_header(name.clone(), value.clone())?;
+        }
+        if let Some(host) = host {
+            request.insert_header(header::HOST, host)?;
+        }
+        if !form.is_empty() {
+            request.insert_header(header::CONTENT_LENGTH, form.len())?;
+        }
+        let http2 = matches!(server, HttpSession::H2(_));
+        request.set_version(if http2 { Version::HTTP_2 } else { Version::HTTP_11 });
+        if http2 {
+            let host = request.remove_header(&header::HOST);
+            let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let uri = format!("{}://{host}{path}", if peer.tls() { "https" } else { "http" });
+            let uri = uri.parse().map_err(|_| Error::explain(ErrorType::InternalError, "the target is no URI"))?;
+            request.set_uri(uri);
+        }
+        self.prepare_request(session, &mut request, context)?;
+        Ok(request)
+    }
+
+    /// Judges an answer, and passes it on.
+    async fn deliver(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        endpoint: Endpoint,
+        answer: Answer,
+    ) -> pingora::Result<()> {
+        let Answer { mut head, body } = answer;
+        let (status, headers) = (head.status, head.headers.clone());
+        self.edit_response(session, &mut head, context)?;
+        let body = match self.judge_answer(context, endpoint, status, &headers, body) {
+            Ok(body) => body,
+            Err(cause) => return Err(context.refuse(cause, "the answer was withheld").into_up()),
+        };
+        head.remove_header(&header::TRANSFER_ENCODING);
+        if endpoint != Endpoint::Metadata {
+            // RFC 6749 §5.1, RFC 9126 §2.2: nobody keeps what is in it.
+            head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+        }
+        if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        }
+        context.attempt.end();
+        if let Some(facts) = connection(session) {
+            facts.phase.busy(context.time_left());
+        }
+        self.answer_with(session, context, head, body, Framing::Sound).await
+    }
+
+    /// Judges what the server answered; returns what the client gets.
+    fn judge_answer(
+        &self,
+        context: &Context,
+        endpoint: Endpoint,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, Cause> {
+        let internal = || Unavailable::Internal { detail: "an answer has no request".to_owned() };
+        let permit = context.exchange.permit().ok_or_else(internal)?;
+        let (rules, _) = permit.route().endpoint().ok_or_else(internal)?;
+        let servers = &context.generation.gateway.authorization_servers;
+        let server = servers.of(rules).ok_or_else(internal)?;
+        let now = self.clock.unix_time();
+        // None was asked for, and what is coded cannot be read here.
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(AnswerError::ContentTypeWrong.into());
+        }
+        match (endpoint, permit.asked()) {
+            (Endpoint::PushedAuthorizationRequest, Some(asked)) => {
+                server.judge_pushed(asked.client_id(), (status, headers, &body), now)?;
+                Ok(body)
+            }
+            (Endpoint::Token, Some(asked)) => {
+                server.judge_token(asked.token().ok_or_else(internal)?, (status, headers, &body), now)?;
+                Ok(body)
+            }
+            (Endpoint::Metadata, _) => Ok(match server.metadata(status, &body)? {
+                Some(rewritten) => rewritten.into(),
+                None => body,
+            }),
+            (_, _) => Err(internal().into()),
+        }
+    }
+}
+
+/// The head of the final response.
+async fn read_head(server: &mut HttpSession) -> pingora::Result<ResponseHeader> {
+    for _ in 0..MOST_INTERIM {
+        server.read_response_header().await.map_err(|error| error.into_up())?;
+        match server.response_header() {
+            Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => break,
+            Some(head) if head.status.is_informational() => {}
+            Some(head) => return Ok(head.clone()),
+            None => break,
+        }
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "there is no final response").into_up())
+}
+
+/// How many interim responses are read before the final one.
+const MOST_INTERIM: usize = 16;
+/// The largest answer that is judged, in bytes.
+const LARGEST_ANSWER: usize = 1024 * 1024;

@@ -1,0 +1,203 @@
+//! What may come from the server.
+
+use http::Request;
+use serde_json::json;
+
+use super::*;
+
+/// No answer that breaks a rule reaches the client, and nothing of it does.
+async fn withheld(stage: &Stage, response: Response<Bytes>, code: &str, what: &str) {
+    let record = stage.world.gateway.record_of(&response);
+    assert_eq!((&record["code"], response.status().as_u16()), (&json!(code), 502), "{what}: {record}");
+    let text = String::from_utf8_lossy(response.body()).into_owned() + &format!("{:?}", response.headers());
+    assert!(!text.contains("SECRET") && !text.contains("attacker"), "{what}: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_04_a_token_that_is_not_bound_to_its_client_is_withheld() {
+    let stage = Stage::set().await;
+    let now = stage.world.clock.now();
+    let sign = |token: sandbox::tokens::AccessToken| stage.world.sign(&token);
+    let bound = stage.bound_token();
+    let unbound = sign(stage.world.issuer.token(now));
+    let of_another = sign(stage.world.issuer.token(now).bound_to_key(CHALLENGE));
+    let long = sign(stage.world.issuer.token(now).bound_to_key(stage.proof_key.thumbprint()).expires_at(now + 3600));
+    let good = json!({ "access_token": bound, "token_type": "DPoP", "expires_in": 300 });
+    let with = |name: &str, value: Value| {
+        let mut answer = good.clone();
+        answer[name] = value;
+        Answer::json(200, &answer)
+    };
+    let html = Answer { status: 200, fields: vec![("content-type", "text/html".into())], body: "SECRET".into() };
+    for (what, answer, code) in [
+        ("control", Answer::json(200, &good), "ok"),
+        ("an opaque token", with("access_token", json!("opaque-token")), "ok"),
+        ("an error", Answer::json(400, &json!({ "error": "invalid_grant" })), "ok"),
+        ("a bearer token", with("token_type", json!("Bearer")), "answer_unbound"),
+        ("a token without cnf", with("access_token", json!(unbound)), "answer_unbound"),
+        ("a token of another", with("access_token", json!(of_another)), "answer_unbound"),
+        ("a token of an hour", with("access_token", json!(long)), "answer_too_long_lived"),
+        ("for longer than it may", with("expires_in", json!(3600)), "answer_too_long_lived"),
+        ("no token", with("access_token", json!(1)), "answer_malformed"),
+        ("an error as success", Answer::json(200, &json!({ "error": "SECRET" })), "answer_malformed"),
+        ("a token as an error", Answer::json(400, &json!({ "access_token": "SECRET" })), "answer_malformed"),
+        ("a page", html, "answer_malformed"),
+        ("a redirect", Answer::redirect(302, "https://attacker.example"), "answer_malformed"),
+        (
+            "two readings",
+            Answer {
+                body: good.to_string().replacen('{', "{\"token_type\":\"Bearer\",", 1),
+                ..Answer::json(200, &good)
+            },
+            "answer_malformed",
+        ),
+        ("coded", Answer::json(200, &good).field("content-encoding", "gzip"), "answer_malformed"),
+    ] {
+        stage.server.answers("/token", answer);
+        let response = stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await;
+        if code == "ok" {
+            assert_eq!(stage.code(&response), code, "{what}: {response:?}");
+        } else {
+            assert!(!String::from_utf8_lossy(response.body()).contains("access_token"), "{what}");
+            withheld(&stage, response, code, what).await;
+        }
+    }
+    // FAPI2-AS-08
+    let refresh = |stage: &Stage| {
+        [owned(&[("grant_type", "refresh_token"), ("refresh_token", "r1")]), stage.authenticated()].concat()
+    };
+    for (token, code) in [("r1", "ok"), ("r2", "answer_malformed")] {
+        stage.server.answers("/token", with("refresh_token", json!(token)));
+        let response = stage.post("/token", &refresh(&stage), &[("dpop", &stage.proof("/token"))]).await;
+        assert_eq!(stage.code(&response), code, "{token}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_pushed_request_is_one() {
+    let stage = Stage::set().await;
+    for (what, answer, code) in [
+        ("control", Answer::json(201, &json!({ "request_uri": "urn:x:1", "expires_in": 599 })), "ok"),
+        ("refused", Answer::json(400, &json!({ "error": "invalid_request" })), "ok"),
+        // FAPI2-AS-24
+        (
+            "for ten minutes",
+            Answer::json(201, &json!({ "request_uri": "urn:SECRET", "expires_in": 600 })),
+            "answer_too_long_lived",
+        ),
+        ("for ever", Answer::json(201, &json!({ "request_uri": "urn:SECRET" })), "answer_malformed"),
+        ("nothing", Answer::json(201, &json!({ "expires_in": 60 })), "answer_malformed"),
+        (
+            "text",
+            Answer { fields: vec![], ..Answer::json(201, &json!({ "request_uri": "urn:SECRET", "expires_in": 60 })) },
+            "answer_malformed",
+        ),
+        ("elsewhere", Answer::redirect(307, "https://attacker.example"), "answer_malformed"),
+    ] {
+        stage.server.answers("/par", answer);
+        let response = stage.post("/par", &stage.pushed(), &[]).await;
+        if code == "ok" {
+            assert_eq!(stage.code(&response), code, "{what}: {response:?}");
+        } else {
+            withheld(&stage, response, code, what).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_20_a_browser_is_sent_to_a_client_with_what_belongs_to_it() {
+    let stage = Stage::set().await;
+    assert_eq!(stage.code(&stage.post("/par", &stage.pushed(), &[]).await), "ok");
+    let uri = form(&owned(&[("client_id", CLIENT), ("request_uri", REQUEST_URI)]));
+    let issuer = "iss=https%3A%2F%2Flocalhost";
+    for (what, status, location, code) in [
+        ("control", 303, format!("{CALLBACK}?code=c&state=s&{issuer}"), "ok"),
+        ("an error", 302, format!("{CALLBACK}?error=access_denied&{issuer}"), "ok"),
+        ("a step", 303, "/login/1".to_owned(), "ok"),
+        ("a step by its whole URL", 303, format!("{ORIGIN}/login/1"), "ok"),
+        ("without iss", 303, format!("{CALLBACK}?code=SECRET&state=s"), "answer_malformed"),
+        ("another iss", 303, format!("{CALLBACK}?code=SECRET&iss=https%3A%2F%2Fattacker.example"), "answer_malformed"),
+        ("in the fragment", 303, format!("{CALLBACK}#code=SECRET&{issuer}"), "answer_malformed"),
+        ("a token", 303, format!("{CALLBACK}?code=c&access_token=SECRET&{issuer}"), "answer_malformed"),
+        ("to a stranger", 303, format!("https://attacker.example/?code=SECRET&{issuer}"), "answer_malformed"),
+        ("to a stranger without a scheme", 303, "//attacker.example/".to_owned(), "answer_malformed"),
+        // FAPI2-AS-23
+        ("with the form", 307, format!("{CALLBACK}?code=SECRET&{issuer}"), "answer_malformed"),
+    ] {
+        stage.server.answers("/authorize", Answer::redirect(status, &location));
+        let request = Request::get(format!("{ORIGIN}/authorize?{uri}")).header("origin", "https://evil.example");
+        let response = stage.send(request.body(Bytes::new()).unwrap()).await;
+        assert_eq!(stage.code(&response), code, "{what}: {response:?}");
+        // FAPI2-AS-32
+        assert!(!response.headers().contains_key("access-control-allow-origin"), "{what}");
+        if code != "ok" {
+            withheld(&stage, response, code, what).await;
+        }
+    }
+    let twice = Answer::redirect(303, "/login/1").field("location", "https://attacker.example");
+    stage.server.answers("/authorize", twice);
+    let response = stage.send(Request::get(format!("{ORIGIN}/authorize?{uri}")).body(Bytes::new()).unwrap()).await;
+    withheld(&stage, response, "answer_malformed", "two Location fields").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_01_metadata_is_what_is_really_allowed() {
+    let stage = Stage::set().await;
+    let document = json!({
+        "issuer": ORIGIN,
+        "authorization_endpoint": "http://as.internal/authorize",
+        "token_endpoint": "http://as.internal/token",
+        "pushed_authorization_request_endpoint": "http://as.internal/par",
+        "registration_endpoint": "http://as.internal/register",
+        "jwks_uri": "http://as.internal/jwks",
+        "response_types_supported": ["code", "token", "code id_token"],
+        "grant_types_supported": ["authorization_code", "password", "refresh_token"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "private_key_jwt", "none"],
+        "code_challenge_methods_supported": ["plain", "S256"],
+        "scopes_supported": ["accounts"],
+    });
+    for path in ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
+        stage.server.answers(path, Answer::json(200, &document));
+        let response = stage.send(Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap()).await;
+        assert_eq!(stage.code(&response), "ok", "{response:?}");
+        let found = body(&response);
+        for (name, value) in [
+            ("issuer", json!(ORIGIN)),
+            ("authorization_endpoint", json!(format!("{ORIGIN}/authorize"))),
+            ("token_endpoint", json!(format!("{ORIGIN}/token"))),
+            ("pushed_authorization_request_endpoint", json!(format!("{ORIGIN}/par"))),
+            ("registration_endpoint", Value::Null),
+            ("jwks_uri", json!(format!("{ORIGIN}/jwks"))),
+            ("response_types_supported", json!(["code"])),
+            ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
+            ("token_endpoint_auth_methods_supported", json!(["private_key_jwt"])),
+            ("code_challenge_methods_supported", json!(["S256"])),
+            ("require_pushed_authorization_requests", json!(true)),
+            ("scopes_supported", json!(["accounts"])),
+        ] {
+            assert_eq!(found[name], value, "{name}: {found}");
+        }
+    }
+    let path = "/.well-known/oauth-authorization-server";
+    let mut other = document.clone();
+    other["issuer"] = json!("https://attacker.example");
+    let mut nothing = document;
+    nothing["token_endpoint_auth_methods_supported"] = json!(["none"]);
+    for (what, document) in [("another issuer", other), ("nothing that the profile has", nothing)] {
+        stage.server.answers(path, Answer::json(200, &document));
+        let response = stage.send(Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap()).await;
+        withheld(&stage, response, "metadata_mismatch", what).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_down_or_endless_is_no_ones_fault_but_its_own() {
+    let stage = Stage::set().await;
+    let large = Answer { status: 200, fields: vec![], body: "x".repeat(2 << 20) };
+    stage.server.answers("/token", large);
+    let response = stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await;
+    assert_eq!((stage.code(&response), response.status().as_u16()), ("upstream_invalid".into(), 502));
+    stage.answers_token(&stage.bound_token(), "DPoP");
+    let response = stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await;
+    assert_eq!(stage.code(&response), "ok", "control: the next request has a connection of its own");
+}
