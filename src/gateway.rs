@@ -346,7 +346,7 @@ impl Gateway {
         };
         let proof = match Proofs::from_headers(&request.headers) {
             Proofs::None => None,
-            proofs => {
+            proofs @ (Proofs::One(_) | Proofs::Several) => {
                 let signed = SignedProof::verify_without_token(proofs, &context)?;
                 Some(signed.check_freshness(&context)?)
             }

@@ -9,6 +9,7 @@ use fapi::UnixTime;
 use fapi::credentials::Scheme;
 use fapi::jose::signing_keys::SigningKeys;
 use fapi::policy::{NonceMode, Policy};
+use fapi::route::Route;
 
 use crate::config::Overview;
 use crate::connection::VirtualHosts;
@@ -155,11 +156,13 @@ impl Generation {
     }
 
     /// Returns for how many seconds a proof that is made now may be refused for lack of a nonce on a route that does not
-    /// require one, because the replay log may be younger than the proof; 0 if there is no such route.
+    /// require one, or a client assertion at all, because the replay log may be younger than the proof; 0 if there is no such route.
     pub fn replay_log_too_young_for(&self, now: UnixTime) -> u64 {
         let without_nonce =
             |policy: &Policy| policy.schemes().contains(&Scheme::Dpop) && policy.nonce() != NonceMode::Always;
-        let routes = self.gateway.routes.iter().filter(|route| route.policy().is_some_and(without_nonce));
+        // An assertion cannot have a nonce at all.
+        let needs_log = |route: &&Arc<Route>| route.policy().is_some_and(without_nonce) || route.endpoint().is_some();
+        let routes = self.gateway.routes.iter().filter(needs_log);
         let alone = routes.map(|route| self.gateway.may_decide_alone(&route.name, now));
         let began = alone.map(|alone| self.gateway.replay_log_began(alone)).max();
         let skew = self.gateway.freshness.clock_skew;

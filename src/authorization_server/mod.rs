@@ -99,10 +99,8 @@ impl AuthorizationServer {
         let rules = &*self.settings.rules;
         let id = claim.id()?;
         // Only resource servers introspect, and no client passes for one (RFC 7662 §4).
-        let registry = match endpoint {
-            Endpoint::Introspection => &self.settings.resource_servers,
-            _ => &self.settings.clients,
-        };
+        let registry =
+            if endpoint == Endpoint::Introspection { &self.settings.resource_servers } else { &self.settings.clients };
         let Some(client) = registry.get(&id) else {
             if endpoint == Endpoint::Introspection || rules.unknown_clients == UnknownClients::Refused {
                 return Err(EndpointError::ClientUnknown { id: shown_text(&id) }.into());

@@ -336,14 +336,14 @@ mod tests {
         folder.write("b.yaml", "one");
         folder.write(".c.yaml", "hidden");
         let mut files = Files::default();
-        assert_eq!(files.list(&folder.0).unwrap(), ["b.yaml"]);
+        assert_eq!(files.list(&folder.0, &["yaml", "yml"]).unwrap(), ["b.yaml"]);
         let mut watch = Watch::new(&files);
         assert_eq!(watch.look(), Look::Same);
         folder.write("notes.txt", "one");
         assert_eq!(watch.look(), Look::Same, "no YAML");
         folder.write("a.yml", "one");
         assert_eq!((watch.look(), watch.look()), (Look::Changing, Look::Changed(vec![folder.0.clone()])));
-        assert_eq!(files.list(&folder.0).unwrap(), ["a.yml", "b.yaml"]);
+        assert_eq!(files.list(&folder.0, &["yaml", "yml"]).unwrap(), ["a.yml", "b.yaml"]);
     }
 
     #[test]

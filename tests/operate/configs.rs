@@ -46,12 +46,13 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 12] = [
+    const OF_FILES: [&str; 13] = [
         // Of `header_files`.
         "*",
         "algorithm",
         "certificate",
         "destination",
+        "directory",
         "key",
         "nonce_key",
         "password_file",
@@ -180,7 +181,7 @@ fn the_example_has_every_key_once_with_a_comment() {
     collect_written(&example, &schema, &schema, "", &mut written);
     // A waiver in the example would end, a store is in one mode, and the audit has one destination.
     let lines: Vec<&str> = text.lines().collect();
-    let comments = ["# waivers:", "# stores:", "# audit:"];
+    let comments = ["# waivers:", "# stores:", "# audit:", "# authorization_servers:"];
     for at in (0..lines.len()).filter(|at| comments.iter().any(|comment| lines[*at].starts_with(comment))) {
         let lines: Vec<&str> = lines[at..].iter().map_while(|line| line.strip_prefix("# ")).collect();
         let comment: Value = serde_yaml::from_str(&lines.join("\n")).expect("the comment is YAML");
@@ -962,7 +963,7 @@ fn the_schema_refuses_unknown_keys_and_asks_for_what_is_required() {
     let schema = schema();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["title"], "gateway.yaml");
-    assert_eq!(schema["required"], serde_json::json!(["profile", "listeners", "upstreams", "routes"]));
+    assert_eq!(schema["required"], serde_json::json!(["profile", "listeners", "upstreams"]));
     let route = &schema["$defs"]["Route"];
     assert_eq!(route["required"], serde_json::json!(["name", "path", "methods", "upstream"]));
     let mut open = Vec::new();
@@ -1171,7 +1172,7 @@ impl Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("fapi-gateway-configs-{}-{count}", std::process::id()));
-        for part in ["tls", "keys", "secrets"] {
+        for part in ["tls", "keys", "secrets", "clients", "resource-servers"] {
             fs::create_dir_all(path.join(part)).expect("a folder");
         }
         let folder = Self(path);

@@ -183,7 +183,6 @@ impl EndpointGuard {
     ///
     /// # Errors
     /// The guard itself, if there are rules on what the request says.
-    #[expect(clippy::result_large_err, reason = "it is not an error but what else there is to do")]
     pub fn without_rules(self) -> Result<Authorized, Self> {
         match self.endpoint {
             Endpoint::Page | Endpoint::Jwks | Endpoint::Metadata => Ok(Authorized::open(self.matched)),

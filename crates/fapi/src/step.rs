@@ -129,7 +129,26 @@ impl Step {
             | EndpointError::SeveralMethods { .. }
             | EndpointError::Assertion(_)
             | EndpointError::Certificate(_) => Self::Client,
-            _ => Self::Parameters,
+            EndpointError::NotAForm { .. }
+            | EndpointError::QueryBesideForm
+            | EndpointError::Parameters(_)
+            | EndpointError::ParameterTooLong { .. }
+            | EndpointError::ParameterMissing { .. }
+            | EndpointError::ParameterMalformed { .. }
+            | EndpointError::ResponseTypeRefused { .. }
+            | EndpointError::ResponseModeRefused { .. }
+            | EndpointError::PkceMissing
+            | EndpointError::PkcePlain { .. }
+            | EndpointError::RedirectUriRefused { .. }
+            | EndpointError::RequestUriPushed
+            | EndpointError::RequestObjectRequired
+            | EndpointError::RequestObjectInvalid { .. }
+            | EndpointError::JktMismatch { .. }
+            | EndpointError::NothingToBindTo
+            | EndpointError::GrantTypeRefused { .. }
+            | EndpointError::NotPushed { .. }
+            | EndpointError::ParameterBeside { .. }
+            | EndpointError::RequestUriUnknown { .. } => Self::Parameters,
         }
     }
 

@@ -313,10 +313,7 @@ fn route(server: &str, path: &EndpointPath, hosts: Vec<Box<str>>, rules: Arc<Rul
     Route {
         name: format!("{server}:{}", endpoint.as_str()).into(),
         pattern: pattern.clone(),
-        path_characters: match endpoint {
-            Endpoint::Page => PathCharacters::Uri,
-            _ => PathCharacters::Strict,
-        },
+        path_characters: if *endpoint == Endpoint::Page { PathCharacters::Uri } else { PathCharacters::Strict },
         hosts,
         methods,
         requirement: Requirement::Endpoint(rules, *endpoint),

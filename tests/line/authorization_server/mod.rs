@@ -58,6 +58,9 @@ impl Stage {
             "client_id": "client-mtls", "token_endpoint_auth_method": "tls_client_auth",
             "tls_client_auth_subject_dn": "CN=client-1", "redirect_uris": [CALLBACK],
         });
+        let mut by_both = by_certificate.clone();
+        by_both["client_id"] = json!("client-mtls-dpop");
+        by_both["dpop_bound_access_tokens"] = json!(true);
         let section = adjust(SECTION.to_owned());
         let address = server.address();
         let world = World::with(|scene: Scene| {
@@ -65,6 +68,7 @@ impl Stage {
                 .file("clients/client-1.json", &registered(CLIENT, &key).to_string())
                 .file("clients/client-2.json", &registered("client-2", &key).to_string())
                 .file("clients/client-mtls.json", &by_certificate.to_string())
+                .file("clients/client-mtls-dpop.json", &by_both.to_string())
                 .file("resource-servers/bank.json", &registered("bank-api", &resource_key).to_string())
                 .replace("routes:\n", &format!("  as: {{ servers: [\"http://{address}\"] }}\n{section}routes:\n"))
         })

@@ -8,8 +8,9 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_flow_of_fapi_2_passes() {
     let stage = Stage::set().await;
-    // FAPI2-AS-15
-    let response = stage.post("/par", &stage.pushed(), &[("dpop", &stage.proof("/par"))]).await;
+    // FAPI2-AS-15, FAPI2-AS-26, FAPI2-AS-27
+    let pushed = [stage.pushed(), owned(&[("nonce", &"n".repeat(64)), ("state", &"s".repeat(1100))])].concat();
+    let response = stage.post("/par", &pushed, &[("dpop", &stage.proof("/par"))]).await;
     assert_eq!((response.status().as_u16(), stage.code(&response)), (201, "ok".into()), "{response:?}");
     assert_eq!(body(&response), json!({ "request_uri": REQUEST_URI, "expires_in": 60 }));
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -76,6 +77,7 @@ async fn what_breaks_the_profile_never_reaches_the_server() {
     assert_eq!(stage.code(&stage.post("/par", &used, &[]).await), "ok", "control");
     stage.server.take();
     let cases = [
+        // FAPI2-AS-14, FAPI2-AS-18, FAPI2-AS-19, FAPI2-AS-17
         ("another response type", changed(&stage.pushed(), "response_type", "token"), "response_type_refused", 400),
         ("form_post", changed(&stage.pushed(), "response_mode", "form_post"), "response_mode_refused", 400),
         ("no challenge", changed(&stage.pushed(), "code_challenge", ""), "pkce_missing", 400),
@@ -86,6 +88,7 @@ async fn what_breaks_the_profile_never_reaches_the_server() {
             "redirect_uri_refused",
             400,
         ),
+        ("no redirect", changed(&stage.pushed(), "redirect_uri", ""), "redirect_uri_refused", 400),
         ("a request_uri", changed(&stage.pushed(), "request_uri", "urn:x"), "request_uri_refused", 400),
         ("another key", changed(&stage.pushed(), "dpop_jkt", CHALLENGE), "jkt_mismatch", 400),
         ("twice", twice, "parameter_repeated", 400),
@@ -174,6 +177,20 @@ async fn a_token_request_proves_who_asks_and_what_to_bind_to() {
         assert_eq!(found, (code.to_owned(), status), "{name}={value}");
     }
     stage.server.take();
+    // FAPI2-AS-37
+    let nameless = owned(&[("grant_type", "authorization_code"), ("code", "c"), ("code_verifier", VERIFIER)]);
+    let response = stage.world.client().send(posted("/token", &nameless, &[])).await.unwrap();
+    assert_eq!((stage.code(&response), response.status().as_u16()), ("client_unknown".into(), 401));
+    // FAPI2-AS-48
+    let by_key = changed(&nameless, "client_id", "client-mtls-dpop");
+    let response = stage.world.client().send(posted("/token", &by_key, &[])).await.unwrap();
+    assert_eq!((stage.code(&response), response.status().as_u16()), ("dpop_missing".into(), 400));
+    assert_eq!(body(&response)["error"], "invalid_dpop_proof");
+    assert_eq!(stage.server.take().len(), 0);
+    let response =
+        stage.world.client().send(posted("/token", &by_key, &[("dpop", &stage.proof("/token"))])).await.unwrap();
+    assert_eq!(stage.code(&response), "ok", "control");
+    stage.server.take();
     // FAPI2-AS-04, FAPI2-AS-39, FAPI2-AS-41
     let elsewhere = Proof::new("POST", &format!("{ORIGIN}/par"), stage.world.clock.now()).sign(&stage.proof_key);
     let used = stage.proof("/token");
@@ -210,6 +227,7 @@ async fn a_browser_brings_what_was_pushed_and_by_whom() {
         // FAPI2-AS-29
         (query("client-2", REQUEST_URI), "request_uri_unknown"),
         (query(CLIENT, "urn:ietf:params:oauth:request_uri:2"), "request_uri_unknown"),
+        // MS-07
         (query(CLIENT, "https://attacker.example/request"), "request_uri_unknown"),
         // FAPI2-AS-16
         (format!("response_type=code&client_id={CLIENT}&redirect_uri={CALLBACK}"), "par_required"),
@@ -307,12 +325,18 @@ async fn message_signing_takes_signed_requests_alone() {
         for (name, value) in more.as_object().unwrap() {
             claims[name] = value.clone();
         }
-        let header = json!({ "alg": "ES256", "typ": "oauth-authz-req+jwt", "kid": "client" });
+        let typ = claims["typ"].as_str().unwrap_or("oauth-authz-req+jwt").to_owned();
+        let header = json!({ "alg": "ES256", "typ": typ, "kid": "client" });
         [owned(&[("request", &stage.key.sign(&header, &claims))]), stage.authenticated()].concat()
     };
-    assert_eq!(stage.code(&stage.post("/par", &object(json!({})), &[]).await), "ok", "control");
+    // MS-02
+    for more in [json!({}), json!({ "aud": [ORIGIN, "https://other.example"] })] {
+        assert_eq!(stage.code(&stage.post("/par", &object(more), &[]).await), "ok", "control");
+    }
     for (more, code) in [
         (json!({ "aud": "https://other.example" }), "request_object_invalid"),
+        // MS-04
+        (json!({ "typ": "at+jwt" }), "request_object_invalid"),
         (json!({ "response_mode": "query" }), "response_mode_refused"),
         (json!({ "code_challenge_method": "plain" }), "pkce_plain"),
         (json!({ "redirect_uri": "https://attacker.example" }), "redirect_uri_refused"),

@@ -9,7 +9,7 @@ use fapi::dpop::{FirstUse, Freshness, NoProofKeys, ProofContext, ProofId};
 use fapi::jose::keys::KeySet;
 use fapi::peer::Peer;
 use fapi::permit::{Admission, Authorized, Judged, Permit};
-use fapi::rejection::{Cause, Seen};
+use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::{Origin, Routes, Target};
 use fapi::sender::{BoundToken, SenderEvidence};
 use fapi::token::{ActiveToken, Expected, TokenHash, UnverifiedJws};
@@ -36,6 +36,10 @@ impl Api {
         let guard = match Admission::to(matched) {
             Admission::Public(authorized) => return Ok(Judged::Authorized(authorized)),
             Admission::Protected(guard) => guard,
+            Admission::Endpoint(_) => {
+                let detail = "there is no authorization server here".to_owned();
+                return Err(Unavailable::Internal { detail }.into());
+            }
         };
         let policy = guard.policy();
         let credentials = Credentials::from_request(&request.headers, target.query(), policy.schemes())?;
@@ -43,7 +47,6 @@ impl Api {
         let token = credentials.token();
         let context = ProofContext {
             target: &target,
-            token,
             nonce: policy.nonce(),
             freshness: &self.freshness,
             keys: &NoProofKeys,

@@ -33,7 +33,9 @@ fn refused(api: &Api, fields: &[(&'static str, &str)]) -> Option<(u16, Vec<Strin
     let judged = api.judge(&parts, &Peer::Anonymous(NoCertificate::NotPresented), NOW, &mut seen);
     let authorized = judged.map(|judged| match judged {
         Judged::Authorized(authorized) => authorized,
-        Judged::AwaitsForm(_) | Judged::AwaitsBody(_) => panic!("the request has no body"),
+        Judged::AwaitsForm(_) | Judged::AwaitsBody(_) | Judged::AwaitsParameters(_) => {
+            panic!("the request has no body")
+        }
     });
     let cause = authorized.and_then(|authorized| api.redeem(authorized, NOW)).err()?;
     let response = Rejection::new(cause, seen).response(&InteractionId::from_uuid(uuid::Uuid::nil()));

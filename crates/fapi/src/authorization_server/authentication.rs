@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use super::Rules;
-use super::ServerProfile;
 use super::certificate::SelfSigned;
 use super::client::{Authentication, RegisteredClient};
-use super::client_assertion::{self, AssertingClient, VerifiedAssertion};
+use super::client_assertion::{self, AssertingClient, Audiences, VerifiedAssertion};
 use super::error::EndpointError;
 use super::parameters::Parameters;
+use super::rules::Rules;
 use crate::UnixTime;
 use crate::jose::keys::KeySet;
 use crate::peer::Peer;
@@ -155,27 +154,6 @@ pub struct PeerCertificate<'r> {
     pub verified_chain: bool,
 }
 
-/// Which audiences a client assertion may have.
-#[derive(Clone, Copy, Debug)]
-pub struct Audiences<'r> {
-    /// The issuer, which FAPI 2.0 has as the only one, and as a string.
-    pub issuer: &'r str,
-    /// The endpoints, under FAPI 1.0, where `aud` may be an array as well (RFC 7523 §3 (3)).
-    pub endpoints: Option<&'r [Box<str>]>,
-}
-
-impl<'r> Audiences<'r> {
-    fn of(rules: &'r Rules) -> Self {
-        let endpoints = (rules.profile == ServerProfile::Fapi1Advanced).then_some(&*rules.endpoint_audiences);
-        Self { issuer: &rules.issuer, endpoints }
-    }
-
-    /// Whether it is the issuer or one of its endpoints.
-    pub(crate) fn has(&self, audience: &str, endpoints: &[Box<str>]) -> bool {
-        audience == self.issuer || endpoints.iter().any(|endpoint| **endpoint == *audience)
-    }
-}
-
 /// A client that is who it says, as far as the registration allows to tell.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
@@ -205,6 +183,7 @@ impl Authenticated {
 mod tests {
     use serde_json::json;
 
+    use super::super::rules::ServerProfile;
     use super::super::testing::{CLIENT, Client, ISSUER, NOBODY, NOW, changed, form, rules};
     use super::*;
     use crate::code::Code;

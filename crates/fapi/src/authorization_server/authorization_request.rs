@@ -8,7 +8,7 @@ use super::authentication::Authenticated;
 use super::error::EndpointError;
 use super::parameters::Parameters;
 use super::redirect_uri::{ApplicationType, RedirectUri};
-use super::{Rules, ServerProfile};
+use super::rules::{Rules, ServerProfile};
 use crate::dpop::VerifiedProof;
 use crate::jose::json::parse_array;
 use crate::jose::thumbprint::KeyThumbprint;

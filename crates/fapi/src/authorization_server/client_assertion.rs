@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::authentication::Audiences;
 use super::parameters::Parameters;
+use super::rules::{Rules, ServerProfile};
 use crate::UnixTime;
 use crate::dpop::ProofId;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};
@@ -123,6 +123,28 @@ pub struct AssertingClient<'c> {
     pub keys: &'c KeySet,
     /// The algorithms that it may sign with.
     pub algorithms: &'c [Algorithm],
+}
+
+/// Which audiences a client assertion may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Audiences<'r> {
+    /// The issuer, which FAPI 2.0 has as the only one, and as a string.
+    pub issuer: &'r str,
+    /// The endpoints, under FAPI 1.0, where `aud` may be an array as well (RFC 7523 §3 (3)).
+    pub endpoints: Option<&'r [Box<str>]>,
+}
+
+impl<'r> Audiences<'r> {
+    /// Those of a server with these rules.
+    pub(super) fn of(rules: &'r Rules) -> Self {
+        let endpoints = (rules.profile == ServerProfile::Fapi1Advanced).then_some(&*rules.endpoint_audiences);
+        Self { issuer: &rules.issuer, endpoints }
+    }
+
+    /// Whether it is the issuer or one of its endpoints.
+    fn has(&self, audience: &str, endpoints: &[Box<str>]) -> bool {
+        audience == self.issuer || endpoints.iter().any(|endpoint| **endpoint == *audience)
+    }
 }
 
 /// An assertion that a client has signed for this issuer, and that is valid now.

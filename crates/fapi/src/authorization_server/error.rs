@@ -213,7 +213,16 @@ impl EndpointError {
                 AssertionError::Expired { .. } | AssertionError::TooLong { .. } | AssertionError::NotYet { .. } => {
                     Code::ClientAssertionStale
                 }
-                _ => Code::ClientAuthenticationRefused,
+                AssertionError::Incomplete { .. }
+                | AssertionError::Malformed(_)
+                | AssertionError::TypeWrong { .. }
+                | AssertionError::AlgorithmRefused { .. }
+                | AssertionError::KeyUnknown { .. }
+                | AssertionError::KeyWeak
+                | AssertionError::SignatureInvalid
+                | AssertionError::ClientMismatch { .. }
+                | AssertionError::TimeMalformed { .. }
+                | AssertionError::IdMalformed => Code::ClientAuthenticationRefused,
             },
             Self::AssertionReplayed => Code::ClientAssertionReplayed,
             Self::ResponseTypeRefused { .. } => Code::ResponseTypeRefused,

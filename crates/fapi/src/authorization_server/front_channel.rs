@@ -3,7 +3,7 @@
 
 use super::error::EndpointError;
 use super::parameters::Parameters;
-use super::{OtherParameters, Rules};
+use super::rules::{OtherParameters, Rules};
 use crate::UnixTime;
 use crate::text::printable;
 
@@ -65,7 +65,7 @@ pub const MAX_REQUEST_URI: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use super::super::ServerProfile;
+    use super::super::rules::ServerProfile;
     use super::super::testing::{CLIENT, form, rules};
     use super::*;
     use crate::code::Code;

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Rules;
 use super::authentication::Authenticated;
 use super::error::EndpointError;
 use super::parameters::Parameters;
+use super::rules::Rules;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, audiences, numeric_date};
 use crate::jose::jws::{Jws, NotVerified, is_media_type_name};
@@ -148,7 +148,7 @@ fn check_claims(claims: &Map<String, Value>, client: &str, rules: &Rules, now: U
 mod tests {
     use serde_json::json;
 
-    use super::super::ServerProfile;
+    use super::super::rules::ServerProfile;
     use super::super::testing::{CLIENT, Client, ISSUER, NOW, form, rules};
     use super::*;
     use crate::code::Code;

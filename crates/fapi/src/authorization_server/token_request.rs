@@ -1,9 +1,9 @@
 //! The rules on a token request (FAPI 2.0 §5.3.2.1), and what they say of the answer.
 
-use super::Rules;
 use super::authentication::{Authenticated, PeerCertificate};
 use super::error::EndpointError;
 use super::parameters::Parameters;
+use super::rules::Rules;
 use super::token_answer::Binding;
 use crate::UnixTime;
 use crate::dpop::{DpopError, VerifiedProof};
@@ -126,7 +126,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::ServerProfile;
+    use super::super::rules::ServerProfile;
     use super::super::testing::{Client, NOBODY, NOW, changed, form, rules};
     use super::*;
     use crate::client::proof::{ProofKey, Request};

@@ -28,7 +28,7 @@ use pattern::Segment;
 pub use pattern::{Pattern, PatternError};
 pub use target::Target;
 
-use crate::authorization_server::{Endpoint, Rules};
+use crate::authorization_server::rules::{Endpoint, Rules};
 use crate::cors::Cors;
 use crate::error_format::ErrorFormat;
 use crate::field_names::FieldNames;
