@@ -18,7 +18,7 @@ use crate::text::{Names, printable, shown_value, with_kid};
 pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// The longest assertion that is read, in bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
-/// How far ahead an assertion may expire, in seconds: until then its use is remembered.
+/// How far ahead an assertion may expire, in seconds, by the clock of the client: until then its use is remembered.
 pub const MAX_LIFETIME: u64 = 60 * 60;
 
 /// Why a client is not authenticated by its assertion.
@@ -319,7 +319,8 @@ fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Times, Asse
     if at.plus(CLOCK_SKEW) <= now {
         return Err(AssertionError::Expired { at, now });
     }
-    if at > now.plus(MAX_LIFETIME) {
+    // Authlib's are valid for an hour unless it is told otherwise, by a clock that may be ahead.
+    if at > now.plus(MAX_LIFETIME).plus(CLOCK_SKEW) {
         return Err(AssertionError::TooLong { at, now });
     }
     for claim in ["iat", "nbf"] {
@@ -328,7 +329,8 @@ fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Times, Asse
         }
     }
     // Without `iat`, it was made no earlier than its longest lifetime allows.
-    let made_at = time("iat", f64::floor)?.unwrap_or(UnixTime(at.0.saturating_sub(MAX_LIFETIME)));
+    let earliest = UnixTime(at.0.saturating_sub(MAX_LIFETIME).saturating_sub(CLOCK_SKEW));
+    let made_at = time("iat", f64::floor)?.unwrap_or(earliest);
     Ok(Times { made_at, expires: at })
 }
 
@@ -449,9 +451,13 @@ mod tests {
             }
         }
         assert!(matches!(stage.with("iat", json!(NOW.0 as f64 + 10.5)), Err(AssertionError::NotYet { .. })));
-        for (exp, good) in [(NOW.0 - 9, true), (NOW.0 - 10, false), (NOW.0 + 3600, true), (NOW.0 + 3601, false)] {
+        for (exp, good) in [(NOW.0 - 9, true), (NOW.0 - 10, false), (NOW.0 + 3610, true), (NOW.0 + 3611, false)] {
             assert_eq!(stage.with("exp", json!(exp)).is_ok(), good, "{exp}");
         }
+        assert_eq!(stage.with("iat", json!(NOW.0 - 5)).unwrap().made_at(), UnixTime(NOW.0 - 5));
+        let without = changed(changed(good(), "exp", json!(NOW.0 + 3610)), "iat", Value::Null);
+        let verified = stage.judge(&stage.key.sign(&stage.header(), &without), None).unwrap();
+        assert_eq!(verified.made_at(), NOW, "no assertion that passed earlier has this expiry");
         for claim in ["exp", "iat", "nbf"] {
             for value in [json!("1800000060"), json!(-1), json!([]), json!(1e300)] {
                 let error = stage.with(claim, value.clone()).unwrap_err();
