@@ -4,6 +4,7 @@ mod authorization_server;
 mod collector;
 mod dpop_client;
 mod glewlwyd;
+mod guarded;
 mod haproxy;
 mod nginx;
 mod products;

@@ -9,6 +9,7 @@ pub mod node;
 pub mod panics;
 pub mod program;
 pub mod prometheus;
+pub mod python;
 pub mod redis;
 pub mod relay;
 pub mod source;

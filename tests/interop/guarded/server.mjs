@@ -1,0 +1,113 @@
+// An authorization server that knows nothing of FAPI: oidc-provider behind a proxy that ends TLS, with nearly everything
+// allowed that it can do. Pushed requests and PKCE are optional, clients may have secrets or nothing, tokens are bound if a
+// client asks for it, and live for a day.
+//
+//   node server.mjs CONFIGURATION
+//
+// The configuration is JSON:
+//
+//   issuer     URL of the proxy
+//   mtls       URL of the proxy for clients with certificates
+//   clients    the metadata of each client (RFC 7591)
+//   resource   the resource indicator for which access tokens are JWTs; they are opaque without
+//   dpop       whether it knows of DPoP; if it does not, a proof is ignored
+//   rotate     whether a refresh token is replaced whenever it is used
+//
+// Writes one line of JSON once it listens: its address, for plain HTTP. Exits when its stdin ends, so that it never
+// outlives the test.
+
+import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
+
+import { Provider, errors } from 'oidc-provider';
+
+const { issuer, mtls, clients, resource, dpop, rotate } = JSON.parse(process.argv[2]);
+process.stdin.resume().on('close', () => process.exit());
+
+const DAY = 24 * 60 * 60;
+const provider = new Provider(issuer, {
+  clients,
+  clientAuthMethods: [
+    'none',
+    'client_secret_basic',
+    'client_secret_post',
+    'private_key_jwt',
+    'tls_client_auth',
+    'self_signed_tls_client_auth',
+  ],
+  cookies: { keys: [randomBytes(32).toString('hex')] },
+  discovery: { mtls_endpoint_aliases: { token_endpoint: `${mtls}/token` } },
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: false },
+    dPoP: { enabled: dpop },
+    introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'api' },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      selfSignedTlsClientAuth: true,
+      tlsClientAuth: true,
+      getCertificate: certificate,
+      // Whoever hands on a certificate has verified it, or knows it.
+      certificateAuthorized: (ctx) => certificate(ctx) !== undefined,
+      // Node writes a name with a single part as RFC 4514 does.
+      certificateSubjectMatches: (ctx, property, expected) =>
+        property === 'tls_client_auth_subject_dn' && certificate(ctx).subject === expected,
+    },
+    pushedAuthorizationRequests: {
+      enabled: true,
+      requirePushedAuthorizationRequests: false,
+      allowUnregisteredRedirectUris: true,
+    },
+    resourceIndicators: { enabled: true, getResourceServerInfo },
+    revocation: { enabled: true, allowedPolicy: (ctx, client, token) => client.clientId === token.clientId },
+    rpInitiatedLogout: { enabled: false },
+  },
+  findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
+  interactions: { url: (ctx, { uid }) => `/interaction/${uid}` },
+  issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
+  jwks: { keys: [{ ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }), use: 'sig' }] },
+  pkce: { required: () => false },
+  responseTypes: ['code', 'code id_token', 'id_token', 'none'],
+  rotateRefreshToken: rotate,
+  // Set explicitly, as the policies above are, because oidc-provider writes a notice to stdout when it uses a default.
+  ttl: { AccessToken: DAY, AuthorizationCode: 60, ClientCredentials: DAY, Grant: DAY, IdToken: 600, Interaction: 60, RefreshToken: DAY, Session: 600 },
+});
+provider.proxy = true;
+
+const answer = provider.callback();
+const server = createServer((request, response) => {
+  const page = request.url.startsWith('/interaction/') ? login(request, response) : answer(request, response);
+  page.catch((error) => response.writeHead(500).end(error.message));
+});
+await once(server.listen(0, '127.0.0.1'), 'listening');
+process.stdout.write(`${JSON.stringify({ address: `127.0.0.1:${server.address().port}` })}\n`);
+
+// RFC 9440 §2.2.
+function certificate(ctx) {
+  const field = ctx.get('client-cert');
+  return field ? new X509Certificate(Buffer.from(field.slice(1, -1), 'base64')) : undefined;
+}
+
+// A page on which the user gives a name, and consents to everything.
+async function login(request, response) {
+  const { params, uid } = await provider.interactionDetails(request, response);
+  if (request.method !== 'POST') {
+    response.writeHead(200, { 'content-type': 'text/html' });
+    response.end(`<form method="post" action="/interaction/${uid}"><input name="name"><button>Log in</button></form>`);
+    return;
+  }
+  const accountId = new URLSearchParams(await text(request)).get('name');
+  const grant = new provider.Grant({ accountId, clientId: params.client_id });
+  grant.addOIDCScope('openid');
+  if (params.resource) grant.addResourceScope(params.resource, params.scope);
+  const result = { login: { accountId }, consent: { grantId: await grant.save() } };
+  await provider.interactionFinished(request, response, result);
+}
+
+function getResourceServerInfo(ctx, indicator) {
+  if (indicator !== resource) throw new errors.InvalidTarget();
+  return { audience: resource, scope: 'accounts', accessTokenFormat: 'jwt', accessTokenTTL: DAY, jwt: { sign: { alg: 'RS256' } } };
+}
