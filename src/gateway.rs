@@ -28,7 +28,7 @@ use fapi::sender::{AcceptedToken, BoundToken, SenderEvidence};
 use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
-use crate::authorization_server::{AuthorizationServers, UsedAssertion};
+use crate::authorization_server::{AuthorizationServers, KnownClient, UsedAssertion};
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::rate_limits::{RateLimits, Taken};
@@ -333,7 +333,9 @@ impl Gateway {
         let parameters = Parameters::parse(form).map_err(EndpointError::from)?;
         let claim = Claim::of(&parameters)?;
         let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
-        let known = server.authenticate(guard.endpoint(), &claim, &certificate, now).await?;
+        let (endpoint, is_signed) = (guard.endpoint(), parameters.get("request").is_some());
+        let is_signed = is_signed && endpoint == Endpoint::PushedAuthorizationRequest;
+        let known = server.authenticate(endpoint, &claim, is_signed, &certificate, now).await?;
         seen.client_id = Some(known.client.id().into());
         let context = ProofContext {
             target: &target,
@@ -351,9 +353,15 @@ impl Gateway {
                 Some(signed.check_freshness(&context)?)
             }
         };
-        let keys = known.keys.as_deref();
-        let request = FormRequest { parameters: &parameters, client: known.client, keys, proof, certificate, now };
-        Ok(guard.authorize_form(request)?)
+        let judge = |known: &KnownClient| {
+            let (client, keys, proof) = (known.client.clone(), known.keys(), proof.clone());
+            let request = FormRequest { parameters: &parameters, client, keys, proof, certificate, now };
+            guard.clone().authorize_form(request)
+        };
+        match judge(&known) {
+            Ok(authorized) => Ok(authorized),
+            Err(error) => Ok(judge(&server.read_again(endpoint, known, error).await?)?),
+        }
     }
 
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.

@@ -5,12 +5,14 @@
 
 mod answers;
 mod assertion;
+mod client_keys;
 mod pushed;
 
 use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::authorization_server::authentication::{Authenticated, Claim, ClientKeySet, PeerCertificate};
+use fapi::authorization_server::certificate::SelfSigned;
 use fapi::authorization_server::client::{ClientKeys, RegisteredClient};
 use fapi::authorization_server::clients::Clients;
 use fapi::authorization_server::front_channel::Pushed;
@@ -21,7 +23,11 @@ use fapi::sha256;
 use fapi::text::shown_text;
 
 pub use self::assertion::UsedAssertion;
+pub use self::client_keys::ClientKeysError;
+use self::client_keys::{ClientKeySources, PublishedKeys, ReadAgain};
 use self::pushed::PushedRequests;
+use crate::clock::Clock;
+use crate::tls_client::TrustAnchors;
 
 /// One entry of `authorization_servers`.
 pub struct Settings {
@@ -35,6 +41,8 @@ pub struct Settings {
     pub clients: Clients,
     /// Those that may introspect tokens.
     pub resource_servers: Clients,
+    /// The authorities of the hosts at which both publish their keys.
+    pub client_trust_anchors: TrustAnchors,
     /// The URL of each endpoint.
     pub endpoint_urls: Vec<(Endpoint, Box<str>)>,
     /// Their URLs for clients with a certificate, if they are others.
@@ -50,19 +58,31 @@ pub struct AuthorizationServers {
 pub struct AuthorizationServer {
     settings: Settings,
     pushed: Arc<PushedRequests>,
+    client_keys: ClientKeySources,
+    resource_server_keys: ClientKeySources,
 }
 
 impl AuthorizationServers {
-    /// The servers of a configuration. What was pushed to one of those `before` is known to the one of the same issuer.
-    pub fn new(settings: Vec<Settings>, before: Option<&Self>) -> Self {
+    /// The servers of a configuration. What was pushed to one of those `before`, and what was read of its clients, is known to the
+    /// one of the same issuer.
+    ///
+    /// # Errors
+    /// [`ClientKeysError`].
+    pub fn new(settings: Vec<Settings>, clock: &Clock, before: Option<&Self>) -> Result<Self, ClientKeysError> {
         let of = |settings: Settings| {
             let known = before.and_then(|before| {
                 before.servers.iter().find(|server| server.settings.rules.issuer == settings.rules.issuer)
             });
             let pushed = known.map(|server| server.pushed.clone()).unwrap_or_default();
-            Arc::new(AuthorizationServer { settings, pushed })
+            let keys_of = |clients, before| {
+                ClientKeySources::new(&settings.name, clients, &settings.client_trust_anchors, clock, before)
+            };
+            let client_keys = keys_of(&settings.clients, known.map(|server| &server.client_keys))?;
+            let before = known.map(|server| &server.resource_server_keys);
+            let resource_server_keys = keys_of(&settings.resource_servers, before)?;
+            Ok(Arc::new(AuthorizationServer { settings, pushed, client_keys, resource_server_keys }))
         };
-        Self { servers: settings.into_iter().map(of).collect() }
+        Ok(Self { servers: settings.into_iter().map(of).collect::<Result<_, _>>()? })
     }
 
     /// The server with these rules.
@@ -75,8 +95,41 @@ impl AuthorizationServers {
 pub struct KnownClient {
     /// Who it is.
     pub client: Authenticated,
+    keys: KnownKeys,
+}
+
+impl KnownClient {
     /// Its keys, if it has any and is registered.
-    pub keys: Option<Arc<KeySet>>,
+    pub fn keys(&self) -> Option<&KeySet> {
+        self.keys.keys()
+    }
+}
+
+/// The keys of a client.
+enum KnownKeys {
+    /// It has none, or they are not needed.
+    None,
+    /// They are in its registration.
+    Given(Arc<KeySet>),
+    /// They are at its `jwks_uri`.
+    Published(Arc<PublishedKeys>),
+}
+
+impl KnownKeys {
+    fn keys(&self) -> Option<&KeySet> {
+        match self {
+            Self::None => None,
+            Self::Given(keys) => Some(keys),
+            Self::Published(published) => Some(&published.keys),
+        }
+    }
+
+    fn self_signed(&self) -> Option<&SelfSigned> {
+        match self {
+            Self::None | Self::Given(_) => None,
+            Self::Published(published) => published.self_signed.as_ref(),
+        }
+    }
 }
 
 impl AuthorizationServer {
@@ -85,40 +138,97 @@ impl AuthorizationServer {
         &self.settings
     }
 
-    /// Finds and authenticates the client of a request to this endpoint.
+    /// Finds and authenticates the client of a request to this endpoint. Its keys are read if it authenticates with them, or if
+    /// the request `is_signed`, and nothing else is at fault.
     ///
     /// # Errors
-    /// [`EndpointError`].
+    /// [`EndpointError`], and [`Unavailable::ClientKeys`](fapi::rejection::Unavailable::ClientKeys).
     pub async fn authenticate(
         &self,
         endpoint: Endpoint,
         claim: &Claim<'_>,
+        is_signed: bool,
         certificate: &PeerCertificate<'_>,
         now: UnixTime,
     ) -> Result<KnownClient, Cause> {
         let rules = &*self.settings.rules;
         let id = claim.id()?;
-        // Only resource servers introspect, and no client passes for one (RFC 7662 §4).
-        let registry =
-            if endpoint == Endpoint::Introspection { &self.settings.resource_servers } else { &self.settings.clients };
-        let Some(client) = registry.get(&id) else {
+        let Some(client) = self.registry(endpoint).0.get(&id) else {
             if endpoint == Endpoint::Introspection || rules.unknown_clients == UnknownClients::Refused {
                 return Err(EndpointError::ClientUnknown { id: shown_text(&id) }.into());
             }
             let client = claim.pass_without_keys(certificate, rules, now)?;
-            return Ok(KnownClient { client, keys: None });
+            return Ok(KnownClient { client, keys: KnownKeys::None });
         };
-        let keys = self.keys_of(client);
-        let none = KeySet::default();
-        let known = ClientKeySet { keys: keys.as_deref().unwrap_or(&none), self_signed: None };
-        let client = claim.prove(client, &known, certificate, rules, now)?;
+        let prove = |keys: &KnownKeys| {
+            let none = KeySet::default();
+            let known = ClientKeySet { keys: keys.keys().unwrap_or(&none), self_signed: keys.self_signed() };
+            claim.prove(client, &known, certificate, rules, now)
+        };
+        let needs_keys = claim.needs_keys(client, certificate);
+        let keys = if needs_keys { self.keys_of(endpoint, client).await? } else { KnownKeys::None };
+        let (authenticated, keys) = match prove(&keys) {
+            Ok(authenticated) => (authenticated, keys),
+            Err(error) => {
+                let keys = self.keys_again(endpoint, client, &keys, error).await?;
+                (prove(&keys)?, keys)
+            }
+        };
+        let keys = if is_signed && !needs_keys { self.keys_of(endpoint, client).await? } else { keys };
+        Ok(KnownClient { client: authenticated, keys })
+    }
+
+    /// The same client with keys that were read again, if others than before could change this outcome of its request, and are
+    /// there.
+    ///
+    /// # Errors
+    /// The `error` itself, if not; [`Unavailable::ClientKeys`](fapi::rejection::Unavailable::ClientKeys), if they cannot be read and
+    /// may have the key that is missing.
+    pub async fn read_again(
+        &self,
+        endpoint: Endpoint,
+        known: KnownClient,
+        error: EndpointError,
+    ) -> Result<KnownClient, Cause> {
+        let KnownClient { client, keys } = known;
+        let Some(registered) = client.client() else { return Err(error.into()) };
+        let keys = self.keys_again(endpoint, registered, &keys, error).await?;
         Ok(KnownClient { client, keys })
     }
 
-    fn keys_of(&self, client: &RegisteredClient) -> Option<Arc<KeySet>> {
-        match client.keys() {
-            ClientKeys::Given(keys) => Some(keys.clone()),
-            ClientKeys::None | ClientKeys::At(_) => None,
+    /// Who may call an endpoint, and what is read of them. Only resource servers introspect, and no client passes for one (RFC 7662
+    /// §4).
+    const fn registry(&self, endpoint: Endpoint) -> (&Clients, &ClientKeySources) {
+        match endpoint {
+            Endpoint::Introspection => (&self.settings.resource_servers, &self.resource_server_keys),
+            _ => (&self.settings.clients, &self.client_keys),
+        }
+    }
+
+    async fn keys_of(&self, endpoint: Endpoint, client: &RegisteredClient) -> Result<KnownKeys, Cause> {
+        if let ClientKeys::Given(keys) = client.keys() {
+            return Ok(KnownKeys::Given(keys.clone()));
+        }
+        let published = self.registry(endpoint).1.of(client).await?;
+        Ok(published.map_or(KnownKeys::None, KnownKeys::Published))
+    }
+
+    async fn keys_again(
+        &self,
+        endpoint: Endpoint,
+        client: &RegisteredClient,
+        seen: &KnownKeys,
+        error: EndpointError,
+    ) -> Result<KnownKeys, Cause> {
+        let KnownKeys::Published(seen) = seen else { return Err(error.into()) };
+        if !error.depends_on_keys() {
+            return Err(error.into());
+        }
+        match self.registry(endpoint).1.again(client, seen).await {
+            ReadAgain::Newer(newer) => Ok(KnownKeys::Published(newer)),
+            // What the client shows may be good: it can try again.
+            ReadAgain::NotRead(unavailable) if error.lacks_key() => Err(unavailable.into()),
+            ReadAgain::Same | ReadAgain::NotRead(_) => Err(error.into()),
         }
     }
 

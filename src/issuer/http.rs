@@ -251,7 +251,7 @@ pub enum FetchError {
 }
 
 /// Host, and port if it is not 443, so that an operator can identify the server.
-pub(super) fn host(url: &Url) -> Box<str> {
+pub(crate) fn host(url: &Url) -> Box<str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
 }

@@ -61,7 +61,7 @@ impl Allowance {
 ///
 /// A `max-age` that cannot be read counts as zero (RFC 9111 §4.2.1). `Expires`, `Age` and `s-maxage` are ignored:
 /// between the floor and the refresh interval they would change little.
-pub(super) fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     // A comma within quotes splits a directive in two, which can only lead to an earlier read.
     lines.flat_map(|line| line.split(',')).filter_map(directive).min()

@@ -213,8 +213,9 @@ pub(super) fn build(
             rate_limits,
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
+                clock,
                 before.map(|before| &before.gateway.authorization_servers),
-            ),
+            )?,
         },
         upstreams,
         stores,

@@ -88,6 +88,9 @@ pub enum StartError {
     /// An issuer's client cannot be set up.
     #[error("{0}")]
     Issuer(#[from] crate::issuer::IssuerError),
+    /// The hosts of the clients of an authorization server cannot be called.
+    #[error("{0}; name their authorities in clients.trust_anchors")]
+    ClientKeys(#[from] crate::authorization_server::ClientKeysError),
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),

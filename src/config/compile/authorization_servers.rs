@@ -13,6 +13,7 @@ use fapi::route::{Forward, Limits, OnExpiry, Origin, PathCharacters, Pattern, Re
 use http::Method;
 
 use super::Build;
+use super::files::Anchors;
 use super::routes::Names;
 use super::unreadable::unreadable;
 use super::url::shown;
@@ -22,6 +23,7 @@ use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
 use crate::resource::Kind;
+use crate::tls_client::TrustAnchors;
 
 /// A route to an endpoint, and the key that names its path.
 pub(super) struct EndpointRoute {
@@ -93,11 +95,14 @@ impl Build<'_> {
         let refresh_token_rotation = *answers.refresh_token_rotation.get_or_insert(false);
         let paths = self.endpoint_paths(at, entry);
         let clients_at = at.key("clients");
-        let (directory, unknown) = match &mut entry.clients {
-            Some(clients) => (clients.directory.clone(), *clients.unknown.get_or_insert_default()),
+        let (directory, unknown, client_trust_anchors) = match &mut entry.clients {
+            Some(clients) => {
+                let anchors = self.client_trust_anchors(&clients_at, clients.trust_anchors.as_deref());
+                (clients.directory.clone(), *clients.unknown.get_or_insert_default(), anchors)
+            }
             None => {
                 self.problem(&clients_at, "the key is missing; name the folder with the clients' metadata");
-                (None, file::UnknownClients::Refuse)
+                (None, file::UnknownClients::Refuse, None)
             }
         };
         let written = entry.clients.is_some();
@@ -156,7 +161,9 @@ impl Build<'_> {
             clients.len(),
         ));
         let origin = origin.as_str().into();
-        let settings = Settings { name, rules, origin, clients, resource_servers, endpoint_urls, aliases };
+        let client_trust_anchors = client_trust_anchors?;
+        let settings =
+            Settings { name, rules, origin, clients, resource_servers, client_trust_anchors, endpoint_urls, aliases };
         Some((settings, routes))
     }
 
@@ -251,6 +258,17 @@ impl Build<'_> {
             return None;
         }
         Pattern::parse(path).map_err(|error| self.problem(at, error.to_string())).ok()
+    }
+
+    /// The authorities of the hosts at which clients publish their keys.
+    fn client_trust_anchors(&mut self, clients: &KeyPath, paths: Option<&[FilePath]>) -> Option<TrustAnchors> {
+        match paths {
+            None => Some(TrustAnchors::System),
+            Some(paths) => {
+                let anchors = self.trust_anchors(&clients.key("trust_anchors"), paths, Anchors::Any);
+                anchors.map(TrustAnchors::Given)
+            }
+        }
     }
 
     /// The documents of a folder, one for each client.

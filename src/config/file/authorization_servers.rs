@@ -105,6 +105,10 @@ pub(in crate::config) struct Clients {
     /// verifies the rest.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) unknown: Option<UnknownClients>,
+    /// PEM files with the authorities of the hosts at which clients and resource servers publish their keys, which is their
+    /// `jwks_uri`. Default: the system's.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
 }
 
 /// What becomes of clients that are not registered.

@@ -1,6 +1,7 @@
 //! The gateway in front of an authorization server: what it lets in, and what it lets out.
 
 mod answers;
+mod client_keys;
 mod requests;
 mod scripted;
 
@@ -45,6 +46,11 @@ impl Stage {
 
     /// With other settings in the section of the server.
     async fn with(adjust: impl FnOnce(String) -> String) -> Self {
+        Self::in_scene(adjust, |scene| scene).await
+    }
+
+    /// With other settings in the section of the server, and around it.
+    async fn in_scene(adjust: impl FnOnce(String) -> String, around: impl FnOnce(Scene) -> Scene) -> Self {
         let server = Scripted::start().await;
         let [key, resource_key] = ["client", "resource"].map(|kid| SigningKey::generate(KeyKind::Es256, kid));
         let registered = |id: &str, key: &SigningKey| {
@@ -64,13 +70,14 @@ impl Stage {
         let section = adjust(SECTION.to_owned());
         let address = server.address();
         let world = World::with(|scene: Scene| {
-            scene
+            let scene = scene
                 .file("clients/client-1.json", &registered(CLIENT, &key).to_string())
                 .file("clients/client-2.json", &registered("client-2", &key).to_string())
                 .file("clients/client-mtls.json", &by_certificate.to_string())
                 .file("clients/client-mtls-dpop.json", &by_both.to_string())
                 .file("resource-servers/bank.json", &registered("bank-api", &resource_key).to_string())
-                .replace("routes:\n", &format!("  as: {{ servers: [\"http://{address}\"] }}\n{section}routes:\n"))
+                .replace("routes:\n", &format!("  as: {{ servers: [\"http://{address}\"] }}\n{section}routes:\n"));
+            around(scene)
         })
         .await;
         server.answers("/par", Answer::json(201, &json!({ "request_uri": REQUEST_URI, "expires_in": 60 })));
@@ -84,6 +91,11 @@ impl Stage {
 
     /// An assertion of this client with a fresh `jti`, with claims of its own.
     fn assertion(&self, client: &str, claims: &Value) -> String {
+        self.assertion_by(&self.key, client, claims)
+    }
+
+    /// The same, signed with this key.
+    fn assertion_by(&self, key: &SigningKey, client: &str, claims: &Value) -> String {
         let now = self.world.clock.now();
         let jti = uuid::Uuid::new_v4().to_string();
         let mut all = json!({
@@ -92,8 +104,8 @@ impl Stage {
         for (name, value) in claims.as_object().expect("an object") {
             all[name] = value.clone();
         }
-        let header = json!({ "alg": "ES256", "typ": "JWT", "kid": "client" });
-        remember(self.key.sign(&header, &all))
+        let header = json!({ "alg": "ES256", "typ": "JWT", "kid": key.kid() });
+        remember(key.sign(&header, &all))
     }
 
     /// The parameters that authenticate `client-1`.

@@ -58,9 +58,15 @@ impl<'p> Claim<'p> {
         named.flatten().ok_or(EndpointError::ClientMissing)
     }
 
-    /// Whether it is verified with keys of the client.
-    pub const fn needs_keys(&self) -> bool {
-        self.assertion.is_some()
+    /// Whether [`Self::prove`] looks at the key set of this client: for its assertion, or for the certificate that it made itself.
+    pub fn needs_keys(&self, client: &RegisteredClient, certificate: &PeerCertificate<'_>) -> bool {
+        match client.authentication() {
+            Authentication::PrivateKeyJwt => self.assertion.is_some(),
+            Authentication::SelfSignedTlsClientAuth => {
+                self.assertion.is_none() && certificate.peer.certificate().is_some()
+            }
+            Authentication::TlsClientAuth(_) => false,
+        }
     }
 
     /// Proves that the request is of this client, which is registered by the [claimed](Self::id) id.
@@ -244,6 +250,34 @@ mod tests {
         assert_eq!(code(&by_certificate, good, &verified), refused, "it has registered another method");
         // FAPI2-AS-37
         assert_eq!(code(&by_certificate, &[], &verified), Some(Code::ClientUnknown));
+    }
+
+    #[test]
+    fn keys_are_needed_for_what_they_verify() {
+        let peer = Peer::Certificate(Arc::new(certificate()));
+        let presented = PeerCertificate { peer: &peer, verified_chain: false };
+        let assertion = form(&[("client_assertion_type", TYPE), ("client_assertion", "a.b.c")]);
+        let registered = |method: Option<&str>| match method {
+            None => Client::new(),
+            Some("tls_client_auth") => Client::with(json!({
+                "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "client.example",
+            })),
+            Some(method) => Client::with(json!({
+                "token_endpoint_auth_method": method, "jwks": null, "jwks_uri": "https://client.example/jwks",
+            })),
+        };
+        for (method, text, peer, expected) in [
+            (None, &*assertion, &NOBODY, true),
+            (None, "client_id=client-1", &presented, false),
+            (Some("self_signed_tls_client_auth"), "client_id=client-1", &presented, true),
+            (Some("self_signed_tls_client_auth"), "client_id=client-1", &NOBODY, false),
+            (Some("self_signed_tls_client_auth"), &*assertion, &presented, false),
+            (Some("tls_client_auth"), "client_id=client-1", &presented, false),
+        ] {
+            let parameters = Parameters::parse(text.as_bytes()).unwrap();
+            let needed = Claim::of(&parameters).unwrap().needs_keys(&registered(method).registered, peer);
+            assert_eq!(needed, expected, "{method:?} {text}");
+        }
     }
 
     #[test]

@@ -114,6 +114,13 @@ pub enum AssertionError {
     IdMalformed,
 }
 
+impl AssertionError {
+    /// Whether another version of the client's key set could change the outcome.
+    pub const fn depends_on_keys(&self) -> bool {
+        matches!(self, Self::KeyUnknown { .. } | Self::KeyWeak | Self::SignatureInvalid)
+    }
+}
+
 /// The client that is registered by this id, as far as assertions go.
 #[derive(Clone, Copy, Debug)]
 pub struct AssertingClient<'c> {

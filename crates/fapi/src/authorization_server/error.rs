@@ -138,6 +138,14 @@ pub enum EndpointError {
         /// What is wrong.
         why: Box<str>,
     },
+    /// No key of the client verifies the request object.
+    #[error("the request object {why}")]
+    RequestObjectUnverified {
+        /// What is wrong.
+        why: &'static str,
+        /// Whether it names a key that the client is not known to have, rather than have a wrong signature.
+        key_unknown: bool,
+    },
     /// `dpop_jkt` is another key than that of the proof (RFC 9449 §10.1).
     #[error("dpop_jkt is {found:?}, the proof is by {expected}")]
     JktMismatch {
@@ -232,7 +240,7 @@ impl EndpointError {
             Self::RedirectUriRefused { .. } => Code::RedirectUriRefused,
             Self::RequestUriPushed => Code::RequestUriRefused,
             Self::RequestObjectRequired => Code::RequestObjectRequired,
-            Self::RequestObjectInvalid { .. } => Code::RequestObjectInvalid,
+            Self::RequestObjectInvalid { .. } | Self::RequestObjectUnverified { .. } => Code::RequestObjectInvalid,
             Self::JktMismatch { .. } => Code::JktMismatch,
             Self::Proof(error) => error.code(),
             Self::NothingToBindTo => Code::SenderConstraintMissing,
@@ -240,6 +248,25 @@ impl EndpointError {
             Self::NotPushed { .. } => Code::ParRequired,
             Self::RequestUriUnknown { .. } => Code::RequestUriUnknown,
             Self::AssertionBeforeLog { .. } => Code::ReplayLogUnavailable,
+        }
+    }
+
+    /// Whether another version of the client's key set could change the outcome.
+    pub const fn depends_on_keys(&self) -> bool {
+        match self {
+            Self::Assertion(error) => error.depends_on_keys(),
+            Self::Certificate(error) => matches!(error, CertificateRefused::NotRegistered { .. }),
+            error => matches!(error, Self::RequestObjectUnverified { .. }),
+        }
+    }
+
+    /// Whether the client shows a key or certificate that its key set does not have, so that whoever cannot read the set again
+    /// does not know whether the client is at fault.
+    pub const fn lacks_key(&self) -> bool {
+        match self {
+            Self::Assertion(error) => matches!(error, AssertionError::KeyUnknown { .. }),
+            Self::Certificate(error) => matches!(error, CertificateRefused::NotRegistered { .. }),
+            error => matches!(error, Self::RequestObjectUnverified { key_unknown: true, .. }),
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn presented<'p>(
 /// that does not know better.
 ///
 /// # Errors
-/// [`EndpointError::RequestObjectInvalid`], [`EndpointError::ParameterBeside`].
+/// [`EndpointError::RequestObjectInvalid`], [`EndpointError::RequestObjectUnverified`], [`EndpointError::ParameterBeside`].
 pub fn verify(
     request: &str,
     parameters: &Parameters<'_>,
@@ -49,6 +49,7 @@ pub fn verify(
     now: UnixTime,
 ) -> Result<Map<String, Value>, EndpointError> {
     let invalid = |why: String| EndpointError::RequestObjectInvalid { why: why.into() };
+    let unverified = |why, key_unknown| EndpointError::RequestObjectUnverified { why, key_unknown };
     refuse_others(parameters)?;
     let jws = Jws::parse(request, MAX_BYTES).map_err(|error| invalid(format!("is not a signed JWT: {error}")))?;
     let allowed = client.client().map_or(Algorithm::ALL, |client| client.request_object_algorithms());
@@ -58,9 +59,9 @@ pub fn verify(
     let key_id = jws.key_id().map_err(|error| invalid(error.to_string()))?.map(str::to_owned);
     let claims =
         jws.verify_with_one_of(keys.candidates(key_id.as_deref(), algorithm)).map_err(|error| match error {
-            NotVerified::NoKey => invalid("is signed with a key that the client has not registered".to_owned()),
-            NotVerified::WeakKey => invalid("is signed with a key below 2048 bits".to_owned()),
-            NotVerified::Signature => invalid("has an invalid signature".to_owned()),
+            NotVerified::NoKey => unverified("is signed with a key that the client has not registered", true),
+            NotVerified::WeakKey => unverified("is signed with a key below 2048 bits", false),
+            NotVerified::Signature => unverified("has an invalid signature", false),
         })?;
     check_claims(&claims, client.id(), rules, now)?;
     Ok(claims)
@@ -176,6 +177,7 @@ mod tests {
     fn why(judged: Result<Map<String, Value>, EndpointError>) -> String {
         match judged {
             Err(EndpointError::RequestObjectInvalid { why }) => why.into(),
+            Err(EndpointError::RequestObjectUnverified { why, .. }) => why.into(),
             other => panic!("{other:?}"),
         }
     }
@@ -262,6 +264,10 @@ mod tests {
         }
         let stranger = Client::new();
         let foreign = stranger.key.sign(&header(&stranger.key), &good());
+        let depends = |error: EndpointError| (error.depends_on_keys(), error.lacks_key());
+        assert_eq!(judged(&client, &foreign, &[]).map_err(depends), Err((true, false)));
+        assert_eq!(with_header("kid", json!("other")).map_err(depends), Err((true, true)));
+        assert_eq!(with_header("typ", json!("at+jwt")).map_err(depends), Err((false, false)));
         assert!(why(judged(&client, &foreign, &[])).contains("invalid signature"));
         assert!(why(with_header("kid", json!("other"))).contains("has not registered"));
         assert!(why(with_header("kid", json!(1))).contains("malformed"));
