@@ -159,7 +159,12 @@ routes:
         let limits = Limits { header_bytes: 32 * 1024, header_count: 100, token_bytes: 16 * 1024, body_bytes: 1024 };
         let now = now();
         let gateway = Gateway {
-            authorization_servers: AuthorizationServers::new(Vec::new(), None),
+            authorization_servers: AuthorizationServers::new(
+                Vec::new(),
+                &Clock::from_fn(move || Duration::from_secs(now)),
+                None,
+            )
+            .expect("there is none"),
             routes: config.routes,
             metadata: config.metadata,
             errors: config.errors,

@@ -203,11 +203,11 @@ impl ClientKeySources {
         let (source, reader, clock, server) =
             (source.clone(), self.reader.clone(), self.clock.clone(), self.server.clone());
         // In a separate task: a client that closes its connection does not cancel the read that others wait for.
-        let _ = tokio::spawn(async move {
+        drop(tokio::spawn(async move {
             let outcome = read(reader.as_deref(), &source.uri).await;
             source.end(outcome, clock.monotonic(), &server);
             drop(under_way);
-        });
+        }));
         Some(reading)
     }
 }

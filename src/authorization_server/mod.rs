@@ -199,9 +199,10 @@ impl AuthorizationServer {
     /// Who may call an endpoint, and what is read of them. Only resource servers introspect, and no client passes for one (RFC 7662
     /// §4).
     const fn registry(&self, endpoint: Endpoint) -> (&Clients, &ClientKeySources) {
-        match endpoint {
-            Endpoint::Introspection => (&self.settings.resource_servers, &self.resource_server_keys),
-            _ => (&self.settings.clients, &self.client_keys),
+        if matches!(endpoint, Endpoint::Introspection) {
+            (&self.settings.resource_servers, &self.resource_server_keys)
+        } else {
+            (&self.settings.clients, &self.client_keys)
         }
     }
 

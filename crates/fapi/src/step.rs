@@ -143,6 +143,7 @@ impl Step {
             | EndpointError::RequestUriPushed
             | EndpointError::RequestObjectRequired
             | EndpointError::RequestObjectInvalid { .. }
+            | EndpointError::RequestObjectUnverified { .. }
             | EndpointError::JktMismatch { .. }
             | EndpointError::NothingToBindTo
             | EndpointError::GrantTypeRefused { .. }

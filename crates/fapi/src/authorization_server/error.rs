@@ -253,20 +253,23 @@ impl EndpointError {
 
     /// Whether another version of the client's key set could change the outcome.
     pub const fn depends_on_keys(&self) -> bool {
-        match self {
-            Self::Assertion(error) => error.depends_on_keys(),
-            Self::Certificate(error) => matches!(error, CertificateRefused::NotRegistered { .. }),
-            error => matches!(error, Self::RequestObjectUnverified { .. }),
+        if let Self::Assertion(error) = self {
+            return error.depends_on_keys();
         }
+        matches!(
+            self,
+            Self::Certificate(CertificateRefused::NotRegistered { .. }) | Self::RequestObjectUnverified { .. }
+        )
     }
 
     /// Whether the client shows a key or certificate that its key set does not have, so that whoever cannot read the set again
     /// does not know whether the client is at fault.
     pub const fn lacks_key(&self) -> bool {
-        match self {
-            Self::Assertion(error) => matches!(error, AssertionError::KeyUnknown { .. }),
-            Self::Certificate(error) => matches!(error, CertificateRefused::NotRegistered { .. }),
-            error => matches!(error, Self::RequestObjectUnverified { key_unknown: true, .. }),
-        }
+        matches!(
+            self,
+            Self::Assertion(AssertionError::KeyUnknown { .. })
+                | Self::Certificate(CertificateRefused::NotRegistered { .. })
+                | Self::RequestObjectUnverified { key_unknown: true, .. }
+        )
     }
 }
