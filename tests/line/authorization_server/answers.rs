@@ -74,6 +74,31 @@ async fn fapi2_as_04_a_token_that_is_not_bound_to_its_client_is_withheld() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_47_a_nonce_of_the_server_reaches_the_client_alone() {
+    let stage = Stage::set().await;
+    let good = json!({ "access_token": stage.bound_token(), "token_type": "DPoP", "expires_in": 300 });
+    for (what, answer, passes) in [
+        ("granted", Answer::json(200, &good).field("dpop-nonce", "a-nonce"), true), // control
+        ("asked for", Answer::json(400, &json!({ "error": "use_dpop_nonce" })).field("dpop-nonce", "a-nonce"), true),
+        ("cacheable", Answer::json(200, &good).field("dpop-nonce", "a-nonce").field("cache-control", "public"), true),
+        ("two", Answer::json(200, &good).field("dpop-nonce", "a-nonce").field("dpop-nonce", "another"), false),
+        ("quoted", Answer::json(200, &good).field("dpop-nonce", "\"a-nonce\""), false),
+        ("empty", Answer::json(200, &good).field("dpop-nonce", ""), false),
+    ] {
+        stage.server.answers("/token", answer);
+        let response = stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await;
+        assert_eq!(stage.code(&response), "ok", "{what}");
+        let nonces: Vec<_> = response.headers().get_all("dpop-nonce").iter().collect();
+        assert_eq!(nonces, if passes { &["a-nonce"][..] } else { &[] }, "{what}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{what}");
+    }
+    // Browsers send no proofs.
+    stage.server.answers("/login/1", Answer::json(200, &json!({})).field("dpop-nonce", "a-nonce"));
+    let response = stage.send(Request::get(format!("{ORIGIN}/login/1")).body(Bytes::new()).expect("a request")).await;
+    assert_eq!((&*stage.code(&response), response.headers().contains_key("dpop-nonce")), ("ok", false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_a_pushed_request_is_one() {
     let stage = Stage::set().await;
     for (what, answer, code) in [

@@ -8,7 +8,7 @@ use super::interaction::{INTERACTION_ID, InteractionId};
 use super::strip::FRAMING;
 use crate::field_names::{class_of, is_odd};
 use crate::permit::Permit;
-use crate::text::is_padded;
+use crate::text::{is_padded, sole_value};
 
 /// The header with the nonce for the client's next proof (RFC 9449 §8.2).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -53,7 +53,8 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
     }
     edits.set.push((INTERACTION_ID, interaction.header_value()));
     let proof = permit.and_then(|permit| permit.token()).and_then(|token| token.proof());
-    if let Some(nonce) = proof.and_then(|proof| proof.next_nonce()) {
+    let nonce = proof.and_then(|proof| proof.next_nonce());
+    if let Some(nonce) = nonce.or_else(|| nonce_of_server(received, permit)) {
         edits.set.push((DPOP_NONCE, nonce.clone()));
         // RFC 9449 §8.2: responses with a nonce "should be uncacheable", so that no cache serves a stale nonce.
         edits.set.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
@@ -71,6 +72,19 @@ pub fn to_client(received: &HeaderMap, permit: Option<&Permit>, interaction: &In
         edits.set.push((header::VARY, HeaderValue::from_static("*")));
     }
     edits
+}
+
+/// The nonce of an authorization server, which alone asks for nonces at its endpoints (RFC 9449 §8); `None` if there are several, or
+/// if it is none.
+fn nonce_of_server<'r>(received: &'r HeaderMap, permit: Option<&Permit>) -> Option<&'r HeaderValue> {
+    let (_, endpoint) = permit?.route().endpoint()?;
+    // RFC 9449 §8.1: nonce = 1*NQCHAR.
+    let is_nonce = |value: &&HeaderValue| {
+        let characters = value.as_bytes();
+        !characters.is_empty() && characters.iter().all(|c| matches!(c, b'!' | b'#'..=b'[' | b']'..=b'~'))
+    };
+    let nonce = sole_value(received, DPOP_NONCE).filter(is_nonce);
+    nonce.filter(|_| endpoint.authenticates_clients() && !nominated(received, DPOP_NONCE.as_str()))
 }
 
 /// The edits to the header section of an informational response (RFC 9110 §15.2): what no response has is removed, and
