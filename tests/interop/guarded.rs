@@ -40,7 +40,7 @@ const SECRET: &str = "a-secret-of-a-client-that-has-none-here";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_other_makers_log_in_and_refresh_through_the_gateway() {
-    let stage = Stage::set(Weakness::default()).await;
+    let stage = Stage::set(Differences::default()).await;
     let mut script = stage.client();
     for library in ["openid-client", "oauth4webapi"] {
         for (name, resource, bound) in [
@@ -70,9 +70,22 @@ async fn clients_of_other_makers_log_in_and_refresh_through_the_gateway() {
     assert!(stage.provider.end().is_empty());
 }
 
+/// RFC 9449 §8: the server has nonces of its own, which reach the client and come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_09_fapi2_as_47_nonces_are_between_the_server_and_its_clients() {
+    let stage = Stage::set(Differences { asks_for_nonces: true, ..Differences::default() }).await;
+    let mut script = stage.client();
+    let answer = script.ask(&json!({ "do": "openid-client", "client": "dpop-client", "resource": true }));
+    let token = json!({ "token_type": "dpop", "format": "jwt", "cnf": ["jkt"] });
+    assert_eq!(answer["first"], token, "{answer}");
+    let refused = stage.gateway.record_where(|record| record["upstream_status"] == 400);
+    assert_eq!((&refused["code"], &refused["status"]), (&json!("ok"), &json!(400)), "the first proof has no nonce");
+    assert!(script.end().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_in_python_log_in_and_refresh_through_the_gateway() {
-    let stage = Stage::set(Weakness::default()).await;
+    let stage = Stage::set(Differences { asks_for_nonces: true, ..Differences::default() }).await;
     let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/guarded"));
     let interpreter = python::installed(&stage.folder, &source.join("requirements.txt"));
     let configuration = json!({
@@ -82,6 +95,8 @@ async fn clients_in_python_log_in_and_refresh_through_the_gateway() {
         "certificate": "issued.pem",
         "certificate_key": "issued-key.pem",
     });
+    // As far as clocks may differ, theirs are ahead.
+    stage.ahead.fetch_sub(5, Ordering::SeqCst);
     let mut command = Command::new(interpreter);
     command.arg(source.join("client.py")).arg(configuration.to_string()).current_dir(stage.folder.path());
     let output = command.env("REQUESTS_CA_BUNDLE", "ca.pem").output().expect("Python runs");
@@ -95,12 +110,14 @@ async fn clients_in_python_log_in_and_refresh_through_the_gateway() {
         assert_eq!(*line, json!({ "library": library, "iss": stage.origin, "first": token, "refreshed": token }));
     }
     assert_eq!(lines.len(), 2);
+    let of_client = |record: &Value| record["client_id"] == "dpop-client" && record["route"] == "bank:token";
+    assert_eq!(stage.gateway.record_where(of_client)["code"], "ok");
 }
 
 /// FAPI2-AS-01, FAPI2-AS-33, FAPI2-AS-45: clients are told what they can use, and where.
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_as_01_metadata_say_what_is_possible_through_the_gateway() {
-    let stage = Stage::set(Weakness::default()).await;
+    let stage = Stage::set(Differences::default()).await;
     let mut script = stage.client();
     let answer = script.ask(&json!({ "do": "metadata" }));
     let (origin, mtls) = (&stage.origin, &stage.mtls);
@@ -161,7 +178,7 @@ async fn fapi2_as_01_metadata_say_what_is_possible_through_the_gateway() {
 /// FAPI2-AS-05, FAPI2-AS-07, FAPI2-AS-14, FAPI2-AS-17, FAPI2-AS-18, FAPI2-AS-19, FAPI2-AS-28, FAPI2-AS-31, FAPI2-AS-38.
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_as_15_a_request_that_breaks_a_rule_is_not_pushed() {
-    let stage = Stage::set(Weakness::default()).await;
+    let stage = Stage::set(Differences::default()).await;
     let client = stage.browser();
     let good = || stage.request_of("free-client");
     let audience = |path: &str| json!(format!("{}{path}", stage.origin));
@@ -259,7 +276,7 @@ async fn fapi2_as_15_a_request_that_breaks_a_rule_is_not_pushed() {
 /// FAPI2-AS-02, FAPI2-AS-04, FAPI2-AS-39, FAPI2-AS-42.
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_as_04_no_token_is_asked_for_that_is_bound_to_nobody() {
-    let stage = Stage::set(Weakness::default()).await;
+    let stage = Stage::set(Differences::default()).await;
     let client = stage.browser();
     let holder = SigningKey::generate(KeyKind::Es256, "proof");
     let good = || stage.authenticated("free-client", Form::default().with("grant_type", "client_credentials"));
@@ -329,6 +346,25 @@ async fn fapi2_as_04_no_token_is_asked_for_that_is_bound_to_nobody() {
             assert_eq!(answer.status().as_u16(), alone, "{what}, alone: {}", answer.text().await.expect("text"));
         }
     }
+    // FAPI2-AS-43: a certificate that is only said to have been presented, which the server would believe.
+    let field = format!(":{}:", STANDARD.encode(&stage.certificate.chain_der[0]));
+    for (name, code) in [("free-client", "sender_constraint_missing"), ("mtls-client", "client_authentication_refused")]
+    {
+        let form = Form::default().with("client_id", name).with("grant_type", "client_credentials");
+        let form = form.with("resource", RESOURCE).with("scope", "accounts");
+        let form = || if name == "mtls-client" { form.clone() } else { stage.authenticated(name, form.clone()) };
+        let mut request = form().post(&stage.url("/token"));
+        request.headers_mut().insert("client-cert", field.parse().expect("a field"));
+        let (_, found, response) = stage.judge(&client, request).await;
+        assert_eq!(&*found, code, "{name}: {}", text(&response));
+        let request = stage.to_provider(reqwest::Method::POST, "/token").header("content-type", FORM);
+        let request = request.header("client-cert", &field).body(form().encoded());
+        assert_eq!(request.send().await.expect("the server answers").status(), 200, "{name}, alone");
+        let presented = client.clone().certificate(&stage.certificate);
+        let (status, found, response) = stage.judge(&presented, form().post(&stage.url("/token"))).await;
+        let (expected, code) = if name == "mtls-client" { (200, "ok") } else { (502, "answer_unbound") };
+        assert_eq!((status, &*found), (expected, code), "{name}, presented: {}", text(&response));
+    }
     // A proof is for one use too.
     let used = proof("/token");
     let mut token = String::new();
@@ -355,7 +391,7 @@ async fn fapi2_as_04_no_token_is_asked_for_that_is_bound_to_nobody() {
 /// FAPI2-AS-16, FAPI2-AS-24, FAPI2-AS-29, FAPI2-AS-30.
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_as_16_a_browser_brings_only_what_was_pushed() {
-    let stage = Stage::set(Weakness::default()).await;
+    let stage = Stage::set(Differences::default()).await;
     let browser = stage.browser();
     let request_uri = stage.pushed("free-client").await;
     let reference = Form::default().with("client_id", "free-client").with("request_uri", &request_uri);
@@ -386,6 +422,22 @@ async fn fapi2_as_16_a_browser_brings_only_what_was_pushed() {
         let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
         assert_eq!(location.is_some_and(|to| to.starts_with("/interaction/")), alone, "{what}, alone: {answer:?}");
     }
+    // Under other names, which the server does not tell from the first two.
+    let plain = stage.request_of("free-client").without("client_assertion").without("client_assertion_type");
+    for (path, code, alone) in [
+        ("/auth/", "par_required", true),
+        ("/AUTH", "path_ambiguous", true),
+        ("/Auth/", "path_ambiguous", true),
+        ("/auth//", "path_ambiguous", false),
+        ("//auth", "path_ambiguous", false),
+        ("/aut%68", "path_ambiguous", false),
+    ] {
+        let path = format!("{path}?{}", plain.encoded());
+        let (status, found, _) = stage.judge(&browser, get(&stage.url(&path))).await;
+        assert_eq!((status, &*found), (400, code), "{path}");
+        let answer = stage.directly(&path, None, None).await;
+        assert_eq!(answer.headers().contains_key("location"), alone, "{path}, alone: {answer:?}");
+    }
     let request = Request::post(stage.url("/auth")).header("content-type", FORM);
     let (status, code, _) = stage.judge(&browser, request.body(reference.encoded().into()).expect("a request")).await;
     assert_eq!((status, &*code), (405, "method_not_allowed"));
@@ -402,7 +454,7 @@ async fn fapi2_as_16_a_browser_brings_only_what_was_pushed() {
 /// FAPI2-AS-04: a server without DPoP ignores the proof, and its token is anybody's.
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_as_04_a_token_that_is_bound_to_nobody_does_not_reach_the_client() {
-    let stage = Stage::set(Weakness { has_no_dpop: true, ..Weakness::default() }).await;
+    let stage = Stage::set(Differences { has_no_dpop: true, ..Differences::default() }).await;
     let holder = SigningKey::generate(KeyKind::Es256, "proof");
     let proof = || Proof::new("POST", &stage.url("/token"), client::now()).sign(&holder);
     let form = |name| stage.authenticated(name, Form::default().with("grant_type", "client_credentials"));
@@ -432,7 +484,7 @@ async fn fapi2_as_04_a_token_that_is_bound_to_nobody_does_not_reach_the_client()
 /// FAPI2-AS-08, and the lifetime that the operator allows; each is a matter of the gateway's configuration alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn fapi2_as_08_an_answer_that_the_operator_does_not_allow_is_withheld() {
-    let stage = Stage::set(Weakness { rotates: true, ..Weakness::default() }).await;
+    let stage = Stage::set(Differences { rotates: true, ..Differences::default() }).await;
     let mut script = stage.client();
     let login = json!({ "do": "openid-client", "client": "dpop-client", "resource": true });
     for (number, answers, code) in [
@@ -455,10 +507,11 @@ async fn fapi2_as_08_an_answer_that_the_operator_does_not_allow_is_withheld() {
     assert!(script.end().is_empty());
 }
 
-/// What the authorization server allows beyond the rest.
+/// What is not as usual with the authorization server.
 #[derive(Default)]
-struct Weakness {
+struct Differences {
     has_no_dpop: bool,
+    asks_for_nonces: bool,
     rotates: bool,
 }
 
@@ -481,7 +534,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(weakness: Weakness) -> Self {
+    async fn set(differences: Differences) -> Self {
         let authority = Authority::new("Test CA");
         let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/guarded"));
         let folder = installed(source, &["server.mjs", "client.mjs"]);
@@ -509,8 +562,9 @@ impl Stage {
             "mtls": mtls,
             "clients": everybody,
             "resource": RESOURCE,
-            "dpop": !weakness.has_no_dpop,
-            "rotate": weakness.rotates,
+            "dpop": !differences.has_no_dpop,
+            "nonces": differences.asks_for_nonces,
+            "rotate": differences.rotates,
         });
         let mut provider = Script::start(&folder, "server.mjs", &[&configuration.to_string()], &ca);
         let ready = provider.hear().expect("the authorization server starts");
@@ -676,7 +730,7 @@ authorization_servers:
       introspection: /token/introspection
       revocation: /token/revocation
       jwks: /jwks
-    browser_paths: ["/auth/*", "/interaction/*"]
+    browser_paths: ["/auth/**", "/interaction/**"]
     clients: {{ directory: clients }}
     resource_servers: {{ directory: resource-servers }}
     grant_types: [authorization_code, refresh_token, client_credentials]

@@ -11,6 +11,7 @@
 //   clients    the metadata of each client (RFC 7591)
 //   resource   the resource indicator for which access tokens are JWTs; they are opaque without
 //   dpop       whether it knows of DPoP; if it does not, a proof is ignored
+//   nonces     whether a proof needs a nonce that it gave
 //   rotate     whether a refresh token is replaced whenever it is used
 //
 // Writes one line of JSON once it listens: its address, for plain HTTP. Exits when its stdin ends, so that it never
@@ -23,7 +24,7 @@ import { text } from 'node:stream/consumers';
 
 import { Provider, errors } from 'oidc-provider';
 
-const { issuer, mtls, clients, resource, dpop, rotate } = JSON.parse(process.argv[2]);
+const { issuer, mtls, clients, resource, dpop, nonces, rotate } = JSON.parse(process.argv[2]);
 process.stdin.resume().on('close', () => process.exit());
 
 const DAY = 24 * 60 * 60;
@@ -42,7 +43,7 @@ const provider = new Provider(issuer, {
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
-    dPoP: { enabled: dpop },
+    dPoP: { enabled: dpop, nonceSecret: randomBytes(32), requireNonce: () => nonces },
     introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'api' },
     mTLS: {
       enabled: true,
