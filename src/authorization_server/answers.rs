@@ -1,16 +1,19 @@
 //! What the authorization server answered, judged before a client gets it.
 
 use fapi::UnixTime;
-use fapi::authorization_server::authorization_response::{self, ExpectedResponse, Response, ResponseMode};
+use fapi::authorization_server::authorization_response::{self, ExpectedResponse, JarmKeys, Response, ResponseMode};
 use fapi::authorization_server::metadata_document::{self, Allowed, Endpoint as ServedEndpoint, RequestObjects};
 use fapi::authorization_server::pushed_answer::{self, PushedAnswer};
 use fapi::authorization_server::token_answer::{self, ExpectedToken, RefreshRule, TokenAnswer};
 use fapi::authorization_server::token_request::TokenRequest;
 use fapi::authorization_server::{AnswerError, Endpoint, ServerProfile, UnknownClients};
-use fapi::jose::keys::Algorithm;
+use fapi::jose::keys::{Algorithm, KeySet};
+use fapi::rejection::Cause;
 use http::{HeaderMap, StatusCode};
 
 use super::AuthorizationServer;
+use crate::issuer::Issuers;
+use crate::issuer::jwks::Reread;
 
 /// An answer: its status, its fields and its body.
 type Answer<'a> = (StatusCode, &'a HeaderMap, &'a [u8]);
@@ -73,24 +76,63 @@ impl AuthorizationServer {
         self.rewritten(body).map(Some)
     }
 
-    /// Judges where an answer leads a browser.
+    /// Judges where an answer leads a browser. The keys that verify a response in a JWT are those of the issuer of the same name, which
+    /// are read again if they do not.
     ///
     /// # Errors
-    /// [`AnswerError`].
-    pub fn judge_browser(
+    /// [`AnswerError`]; [`Unavailable`](fapi::rejection::Unavailable), if the keys are not known.
+    pub async fn judge_browser(
         &self,
+        issuers: &Issuers,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Response, Cause> {
+        let rules = &self.settings().rules;
+        let source = issuers.keys_of(&rules.issuer).filter(|_| rules.jwt_responses);
+        let Some(source) = source else { return Ok(self.judge_response(None, status, headers, now)?) };
+        let in_force = source.in_force();
+        let none = KeySet::default();
+        let keys = in_force.as_ref().map_or(&none, |snapshot| &*snapshot.keys);
+        let judged = self.judge_response(Some(keys), status, headers, now);
+        let error = match judged {
+            Ok(response) => return Ok(response),
+            Err(error) if !error.depends_on_keys() => return Err(error.into()),
+            Err(error) => error,
+        };
+        match source.refresh_for_token(in_force?.generation).await {
+            Reread::Newer(newer) => Ok(self.judge_response(Some(&newer.keys), status, headers, now)?),
+            // The response may be good: whoever loads the page again will see.
+            Reread::NotRead if error.lacks_key() => Err(source.not_read().into()),
+            Reread::Same | Reread::NotRead => Err(error.into()),
+        }
+    }
+
+    fn judge_response(
+        &self,
+        keys: Option<&KeySet>,
         status: StatusCode,
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Response, AnswerError> {
         let settings = self.settings();
-        let unknown = settings.rules.unknown_clients;
+        // Of a client that is not registered here, nobody here knows where it may be.
+        let judges_unknown = settings.rules.unknown_clients == UnknownClients::JudgedWithoutKeys;
+        let is_of_client = |client: &str, uri: &str| {
+            settings.clients.leads_to(client, uri) || judges_unknown && settings.clients.get(client).is_none()
+        };
+        let none = KeySet::default();
+        let jarm = JarmKeys { keys: keys.unwrap_or(&none), algorithms: Algorithm::ALL, is_of_client: &is_of_client };
+        let mode = match (settings.rules.profile, keys) {
+            (ServerProfile::Fapi2Security, None) => ResponseMode::Query,
+            (ServerProfile::Fapi2Security, Some(_)) => ResponseMode::Either(jarm),
+            (ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced, _) => ResponseMode::Jwt(jarm),
+        };
         let expected = ExpectedResponse {
             issuer: &settings.rules.issuer,
             own_origin: &settings.origin,
-            // Of a client that is not registered here, nobody here knows where it may be.
-            redirects_to: &|uri| unknown == UnknownClients::JudgedWithoutKeys || settings.clients.redirects_to(uri),
-            mode: ResponseMode::Query,
+            redirects_to: &|uri| judges_unknown || settings.clients.redirects_to(uri),
+            mode,
             now,
         };
         authorization_response::judge(status, headers, &expected)
@@ -108,7 +150,11 @@ impl AuthorizationServer {
                 issuer: &settings.rules.issuer,
                 endpoints: &endpoints,
                 mtls_endpoint_aliases: &aliases,
-                response_modes: &["query"],
+                response_modes: match settings.rules.profile {
+                    ServerProfile::Fapi2Security if settings.rules.jwt_responses => &["query", "jwt", "query.jwt"],
+                    ServerProfile::Fapi2Security => &["query"],
+                    ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced => &["jwt", "query.jwt"],
+                },
                 grant_types: &grant_types,
                 authentication_methods: &["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"],
                 algorithms: Algorithm::ALL,

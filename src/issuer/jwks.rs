@@ -306,7 +306,7 @@ impl KeySource {
     }
 
     /// The error for a token whose `kid` the issuer may have by now.
-    pub(super) fn not_read(&self) -> Unavailable {
+    pub fn not_read(&self) -> Unavailable {
         Unavailable::KeysNotReadAgain { issuer: self.name.clone() }
     }
 

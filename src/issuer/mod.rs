@@ -204,6 +204,12 @@ impl Issuers {
         }
     }
 
+    /// The keys of the issuer with this identifier, if any are read; the first, if it is configured more than once.
+    pub fn keys_of(&self, issuer: &str) -> Option<&Arc<KeySource>> {
+        let mut named = self.entries.iter().filter(|entry| *entry.expected.issuer == *issuer);
+        named.find_map(|entry| entry.keys.as_ref())
+    }
+
     /// Whether the token has been revoked since it was found active.
     pub fn revoked(&self, token: &ActiveToken) -> bool {
         !self.revocations.clears(token)

@@ -158,7 +158,7 @@ impl Proxy {
     ) -> pingora::Result<()> {
         let Answer { mut head, body } = answer;
         let (status, headers) = (head.status, head.headers.clone());
-        self.edit_response(session, &mut head, context)?;
+        self.edit_response(session, &mut head, context).await?;
         let body = match self.judge_answer(context, endpoint, status, &headers, body) {
             Ok(body) => body,
             Err(cause) => return Err(context.refuse(cause, "the answer was withheld").into_up()),

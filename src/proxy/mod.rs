@@ -280,7 +280,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        self.edit_response(session, response, context)
+        self.edit_response(session, response, context).await
     }
 
     /// Cuts off a response that never ends, or that the client reads too slowly.

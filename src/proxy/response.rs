@@ -16,7 +16,7 @@ use crate::clock::http_date;
 
 impl Proxy {
     /// Makes the header section of an upstream's response, final or interim, that of the client's.
-    pub(super) fn edit_response(
+    pub(super) async fn edit_response(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
@@ -41,7 +41,7 @@ impl Proxy {
         }
         let early = response.status.is_informational();
         if !early {
-            self.judge_browser(response, context)?;
+            self.judge_browser(response, context).await?;
         }
         unread::interim(session, early);
         let interaction = &context.exchange.interaction;
@@ -92,15 +92,16 @@ impl Proxy {
 
 impl Proxy {
     /// Judges where an answer of an authorization server leads a browser.
-    fn judge_browser(&self, response: &ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+    async fn judge_browser(&self, response: &ResponseHeader, context: &mut Context) -> pingora::Result<()> {
         let route = context.exchange.permit().map(|permit| permit.route().clone());
         let rules = route.as_ref().and_then(|route| route.endpoint());
         let Some((rules, _)) = rules.filter(|(_, endpoint)| endpoint.is_for_browsers()) else { return Ok(()) };
-        let servers = &context.generation.gateway.authorization_servers;
-        let Some(server) = servers.of(rules) else {
+        let gateway = &context.generation.gateway;
+        let Some(server) = gateway.authorization_servers.of(rules) else {
             return Error::e_explain(ErrorType::InternalError, "an endpoint has no authorization server");
         };
-        match server.judge_browser(response.status, &response.headers, self.clock.unix_time()) {
+        let now = self.clock.unix_time();
+        match server.judge_browser(&gateway.issuers, response.status, &response.headers, now).await {
             Ok(_) => Ok(()),
             Err(error) => Err(context.refuse(error, "the answer was withheld").into_up()),
         }

@@ -22,6 +22,7 @@ use crate::config::NamedFiles;
 use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
+use crate::issuer;
 use crate::resource::Kind;
 use crate::tls_client::TrustAnchors;
 
@@ -37,6 +38,7 @@ impl Build<'_> {
         &mut self,
         file: &mut File,
         names: &Names,
+        issuers: Option<&[issuer::Settings]>,
     ) -> Option<(Vec<Settings>, Vec<EndpointRoute>)> {
         let at = KeyPath::of("authorization_servers");
         let Some(entries) = file.authorization_servers.as_deref_mut() else { return Some((Vec::new(), Vec::new())) };
@@ -51,7 +53,7 @@ impl Build<'_> {
                 let first = KeyPath::of("authorization_servers").index(first);
                 self.problem(&at.key("name"), format!("{first} is named `{name}` too; choose another name"));
             }
-            match self.authorization_server(&at, entry, index, names) {
+            match self.authorization_server(&at, entry, (index, issuers), names) {
                 Some((server, own)) => {
                     servers.push(server);
                     routes.extend(own);
@@ -66,7 +68,7 @@ impl Build<'_> {
         &mut self,
         at: &KeyPath,
         entry: &mut file::AuthorizationServer,
-        index: usize,
+        (index, issuers): (usize, Option<&[issuer::Settings]>),
         names: &Names,
     ) -> Option<(Settings, Vec<EndpointRoute>)> {
         let name: Option<Arc<str>> = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
@@ -82,6 +84,7 @@ impl Build<'_> {
             file::ServerProfile::Fapi2MessageSigning => ServerProfile::Fapi2MessageSigning,
             file::ServerProfile::Fapi1Advanced => ServerProfile::Fapi1Advanced,
         };
+        let jwt_responses = self.jwt_responses(&at.key("profile"), profile, issuer.as_deref(), issuers);
         let grant_types = self.grant_types(&at.key("grant_types"), entry);
         let other_parameters = match entry.other_parameters.get_or_insert_default() {
             file::OtherParameters::Refuse => OtherParameters::Refused,
@@ -135,6 +138,7 @@ impl Build<'_> {
             server: index,
             issuer: issuer.into(),
             profile,
+            jwt_responses,
             unknown_clients: match unknown {
                 file::UnknownClients::Refuse => UnknownClients::Refused,
                 file::UnknownClients::JudgeWithoutKeys => UnknownClients::JudgedWithoutKeys,
@@ -190,6 +194,27 @@ impl Build<'_> {
             return None;
         }
         Some(origin)
+    }
+
+    /// Whether the server's keys are known, as those of an issuer, so that its responses may be JWTs.
+    fn jwt_responses(
+        &mut self,
+        at: &KeyPath,
+        profile: ServerProfile,
+        issuer: Option<&str>,
+        issuers: Option<&[issuer::Settings]>,
+    ) -> bool {
+        let (Some(issuer), Some(issuers)) = (issuer, issuers) else { return false };
+        let mut named = issuers.iter().filter(|settings| *settings.expected.issuer == *issuer);
+        let known = named.any(|settings| settings.needs_keys());
+        if !known && profile != ServerProfile::Fapi2Security {
+            let problem = format!(
+                "the server has to answer with JWTs, and no entry of `issuers` with the issuer {} has the keys that verify them; add one with `tokens: jwt`, or write `fapi2-security`",
+                shown(issuer)
+            );
+            self.problem(at, problem);
+        }
+        known
     }
 
     fn grant_types(&mut self, at: &KeyPath, entry: &mut file::AuthorizationServer) -> Option<Vec<Box<str>>> {

@@ -16,8 +16,8 @@ use super::url::shown;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
-use crate::issuer;
 use crate::tls_client::TrustAnchors;
+use crate::{authorization_server, issuer};
 
 impl Build<'_> {
     pub(super) fn issuers(&mut self, file: &mut File, profile: Option<Profile>) -> Option<Vec<issuer::Settings>> {
@@ -50,11 +50,19 @@ impl Build<'_> {
     }
 
     /// Warns of the issuers that nothing uses; readiness does not wait for them.
-    pub(super) fn warn_of_unused_issuers(&mut self, issuers: &mut [issuer::Settings], routes: &Routes) {
+    pub(super) fn warn_of_unused_issuers(
+        &mut self,
+        issuers: &mut [issuer::Settings],
+        routes: &Routes,
+        servers: &[authorization_server::Settings],
+    ) {
         let policies = routes.iter().filter_map(|route| route.policy());
         let used: BTreeSet<usize> = policies.flat_map(|policy| policy.issuers()).map(|index| index.0).collect();
         for (index, issuer) in issuers.iter_mut().enumerate() {
-            if !used.contains(&index) && !issuer.security_events {
+            // Its keys verify the responses of a server behind the gateway.
+            let signs_responses = servers.iter().any(|server| server.rules.issuer == issuer.expected.issuer);
+            let is_used = used.contains(&index) || issuer.security_events || signs_responses && issuer.needs_keys();
+            if !is_used {
                 self.warn(&KeyPath::of("issuers").index(index), "no route uses this issuer");
                 issuer.required = false;
             }

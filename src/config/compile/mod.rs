@@ -118,7 +118,7 @@ pub(super) fn compile(
     let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
     let rate_limits = build.rate_limits(&mut file, listeners.as_deref());
     build.signing = build.signing(&mut file, profile);
-    let servers = build.authorization_servers(&mut file, &names);
+    let servers = build.authorization_servers(&mut file, &names, issuers.as_deref());
     let (servers, endpoints) = servers.map_or((None, Vec::new()), |(servers, routes)| (Some(servers), routes));
     let routes = build.routes(&mut file, &names, profile, &formats, endpoints);
     let metadata =
@@ -139,7 +139,7 @@ pub(super) fn compile(
             (rate_limits, shared_revocations, tracing, servers)
     {
         build.warn_of_senders(&file, &listeners, &routes);
-        build.warn_of_unused_issuers(&mut issuers, &routes);
+        build.warn_of_unused_issuers(&mut issuers, &routes, &servers);
         build.warn_of_scripts(&file);
         return Ok(Config {
             file: path.to_owned(),

@@ -10,7 +10,8 @@ async fn withheld(stage: &Stage, response: Response<Bytes>, code: &str, what: &s
     let record = stage.world.gateway.record_of(&response);
     assert_eq!((&record["code"], response.status().as_u16()), (&json!(code), 502), "{what}: {record}");
     let text = String::from_utf8_lossy(response.body()).into_owned() + &format!("{:?}", response.headers());
-    assert!(!text.contains("SECRET") && !text.contains("attacker"), "{what}: {text}");
+    let nothing = ["SECRET", "attacker", "response="].iter().all(|part| !text.contains(part));
+    assert!(nothing, "{what}: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +164,126 @@ async fn fapi2_as_20_a_browser_is_sent_to_a_client_with_what_belongs_to_it() {
     stage.server.answers("/authorize", twice);
     let response = stage.send(Request::get(format!("{ORIGIN}/authorize?{uri}")).body(Bytes::new()).unwrap()).await;
     withheld(&stage, response, "answer_malformed", "two Location fields").await;
+}
+
+impl Stage {
+    /// The authorization response in a JWT of the server's key, with claims of its own.
+    fn response(&self, more: &Value) -> String {
+        self.response_by(self.world.issuer.key(KeyKind::Ps256), more)
+    }
+
+    fn response_by(&self, key: &SigningKey, more: &Value) -> String {
+        let now = self.world.clock.now();
+        let mut claims = json!({ "iss": ORIGIN, "aud": CLIENT, "exp": now + 60, "code": "SECRET", "state": "s" });
+        for (name, value) in more.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        let header = json!({ "alg": key.kind().algorithm(), "kid": key.kid() });
+        format!("response={}", key.sign(&header, &claims))
+    }
+
+    /// Has the server send a browser back to the client with this query.
+    async fn sent_back(&self, query: &str) -> Response<Bytes> {
+        self.server.answers("/authorize", Answer::redirect(303, &format!("{CALLBACK}?{query}")));
+        let uri = form(&owned(&[("client_id", CLIENT), ("request_uri", REQUEST_URI)]));
+        self.send(Request::get(format!("{ORIGIN}/authorize?{uri}")).body(Bytes::new()).unwrap()).await
+    }
+
+    /// What of these the metadata say that responses may be.
+    async fn response_modes(&self) -> Value {
+        let path = "/.well-known/oauth-authorization-server";
+        let document = json!({
+            "issuer": ORIGIN,
+            "response_types_supported": ["code"],
+            "code_challenge_methods_supported": ["S256"],
+            "response_modes_supported": ["query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt"],
+            "authorization_signing_alg_values_supported": ["RS256", "PS256"],
+        });
+        self.server.answers(path, Answer::json(200, &document));
+        let response = self.send(Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap()).await;
+        assert_eq!(self.code(&response), "ok", "{response:?}");
+        let found = body(&response);
+        json!([found["response_modes_supported"], found["authorization_signing_alg_values_supported"]])
+    }
+}
+
+const QUERY: &str = "code=c&state=s&iss=https%3A%2F%2Flocalhost";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ms_08_ms_09_with_message_signing_a_client_gets_what_the_server_has_signed() {
+    let mut stage = Stage::signing(message_signing).await;
+    assert_eq!(stage.code(&stage.post("/par", &stage.pushed_object(&json!({})), &[]).await), "ok");
+    let now = stage.world.clock.now();
+    for (what, query, code) in [
+        ("control", stage.response(&json!({})), "ok"),
+        ("of another key", stage.response_by(stage.world.issuer.key(KeyKind::Es256), &json!({})), "ok"),
+        ("in the query", QUERY.to_owned(), "answer_malformed"),
+        ("beside a code", format!("{}&code=SECRET", stage.response(&json!({}))), "answer_malformed"),
+        ("of another issuer", stage.response(&json!({ "iss": "https://attacker.example" })), "answer_malformed"),
+        ("for a stranger", stage.response(&json!({ "aud": "stranger" })), "answer_malformed"),
+        ("for several", stage.response(&json!({ "aud": [CLIENT, "client-2"] })), "answer_malformed"),
+        ("expired", stage.response(&json!({ "exp": now - 60 })), "answer_malformed"),
+        ("for an hour", stage.response(&json!({ "exp": now + 3600 })), "answer_too_long_lived"),
+        ("with a token", stage.response(&json!({ "access_token": "SECRET" })), "answer_malformed"),
+    ] {
+        let response = stage.sent_back(&query).await;
+        assert_eq!(stage.code(&response), code, "{what}: {response:?}");
+        if code == "ok" {
+            assert_eq!(response.headers()["location"], format!("{CALLBACK}?{query}"), "{what}");
+        } else {
+            withheld(&stage, response, code, what).await;
+        }
+    }
+    let kid = stage.world.issuer.key(KeyKind::Es256).kid().to_owned();
+    let forged = stage.response_by(&SigningKey::generate(KeyKind::Es256, &kid), &json!({}));
+    let response = stage.sent_back(&forged).await;
+    withheld(&stage, response, "answer_malformed", "a forged signature").await;
+    // Pages need no keys.
+    stage.server.answers("/authorize", Answer::redirect(303, "/login/1"));
+    let uri = form(&owned(&[("client_id", CLIENT), ("request_uri", REQUEST_URI)]));
+    let step = stage.send(Request::get(format!("{ORIGIN}/authorize?{uri}")).body(Bytes::new()).unwrap()).await;
+    assert_eq!(stage.code(&step), "ok");
+    assert_eq!(stage.response_modes().await, json!([["jwt", "query.jwt"], ["PS256"]]));
+    let former = stage.world.issuer.rotate(KeyKind::Ps256);
+    let response = stage.sent_back(&stage.response(&json!({}))).await;
+    assert_eq!(stage.code(&response), "ok", "a new key works at once");
+    let response = stage.sent_back(&stage.response_by(&former, &json!({}))).await;
+    withheld(&stage, response, "answer_malformed", "a key that is gone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_whose_key_cannot_be_read_is_the_fault_of_nobody_yet() {
+    let mut stage = Stage::signing(message_signing).await;
+    assert_eq!(stage.code(&stage.post("/par", &stage.pushed_object(&json!({})), &[]).await), "ok");
+    let known = stage.response(&json!({}));
+    let former = stage.world.issuer.rotate(KeyKind::Ps256);
+    let down = sandbox::https::Answer::status(http::StatusCode::SERVICE_UNAVAILABLE);
+    stage.world.issuer.script("/jwks", down);
+    assert_eq!(stage.code(&stage.sent_back(&known).await), "ok", "control: {}", former.kid());
+    let response = stage.sent_back(&stage.response(&json!({}))).await;
+    assert_eq!((stage.code(&response), response.status().as_u16()), ("keys_unavailable".into(), 503));
+    assert!(!response.headers().contains_key("location"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_ask_for_a_jwt_where_the_keys_of_the_server_are_known() {
+    let (with_keys, without) = (Stage::signing(|section| section).await, Stage::set().await);
+    for (stage, jwt, modes) in [
+        (&with_keys, "ok", json!([["query", "jwt", "query.jwt"], ["PS256"]])),
+        (&without, "response_mode_refused", json!([["query"], null])),
+    ] {
+        let asked = [stage.pushed(), owned(&[("response_mode", "jwt")])].concat();
+        assert_eq!(stage.code(&stage.post("/par", &asked, &[]).await), jwt);
+        assert_eq!(stage.code(&stage.post("/par", &stage.pushed(), &[]).await), "ok", "control");
+        assert_eq!(stage.code(&stage.sent_back(QUERY).await), "ok", "control");
+        assert_eq!(stage.response_modes().await, modes);
+    }
+    let response = with_keys.sent_back(&with_keys.response(&json!({}))).await;
+    assert_eq!(with_keys.code(&response), "ok");
+    let response = with_keys.sent_back(&with_keys.response_by(&with_keys.key, &json!({}))).await;
+    withheld(&with_keys, response, "answer_malformed", "signed by a client").await;
+    let response = without.sent_back(&without.response(&json!({}))).await;
+    withheld(&without, response, "answer_malformed", "nobody can verify it").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

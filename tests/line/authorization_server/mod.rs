@@ -89,6 +89,18 @@ impl Stage {
         Self { world, server, key, proof_key: SigningKey::generate(KeyKind::Es256, "proof") }
     }
 
+    /// With the keys of the server, which are those of the world's issuer.
+    async fn signing(adjust: impl FnOnce(String) -> String) -> Self {
+        Self::in_scene(adjust, |scene| {
+            let entry = format!(
+                "  - {{ name: as, issuer: {ORIGIN}, audiences: [none], jwks_uri: {}/jwks, trust_anchors: [ca.pem] }}\n",
+                scene.issuer()
+            );
+            scene.replace("limits:\n  header_bytes", &format!("{entry}limits:\n  header_bytes"))
+        })
+        .await
+    }
+
     /// An assertion of this client with a fresh `jti`, with claims of its own.
     fn assertion(&self, client: &str, claims: &Value) -> String {
         self.assertion_by(&self.key, client, claims)
@@ -128,6 +140,22 @@ impl Stage {
             ("scope", "openid accounts"),
         ];
         [owned(&asked), self.authenticated()].concat()
+    }
+
+    /// The same as a request object, with claims of its own.
+    fn pushed_object(&self, more: &Value) -> Vec<(String, String)> {
+        let now = self.world.clock.now();
+        let mut claims = json!({
+            "iss": CLIENT, "client_id": CLIENT, "aud": ORIGIN, "nbf": now, "exp": now + 60, "response_type": "code",
+            "response_mode": "jwt", "redirect_uri": CALLBACK, "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+        });
+        for (name, value) in more.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        let typ = claims["typ"].as_str().unwrap_or("oauth-authz-req+jwt").to_owned();
+        let header = json!({ "alg": "ES256", "typ": typ, "kid": "client" });
+        [owned(&[("request", &self.key.sign(&header, &claims))]), self.authenticated()].concat()
     }
 
     /// Those of a good request at the token endpoint.
@@ -170,6 +198,11 @@ impl Stage {
     fn code(&self, response: &Response<Bytes>) -> String {
         self.world.gateway.record_of(response)["code"].as_str().expect("a code").to_owned()
     }
+}
+
+/// The section with the profile of message signing.
+fn message_signing(section: String) -> String {
+    section.replace("    upstream: as\n", "    upstream: as\n    profile: fapi2-message-signing\n")
 }
 
 fn owned(parameters: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -309,26 +309,10 @@ async fn fapi2_as_42_a_client_never_passes_for_a_resource_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn message_signing_takes_signed_requests_alone() {
-    let stage = Stage::with(|section| {
-        section.replace("    upstream: as\n", "    upstream: as\n    profile: fapi2-message-signing\n")
-    })
-    .await;
+    let stage = Stage::signing(message_signing).await;
     let response = stage.post("/par", &stage.pushed(), &[]).await;
     assert_eq!(stage.code(&response), "request_object_required");
-    let now = stage.world.clock.now();
-    let object = |more: Value| {
-        let mut claims = json!({
-            "iss": CLIENT, "client_id": CLIENT, "aud": ORIGIN, "nbf": now, "exp": now + 60, "response_type": "code",
-            "response_mode": "jwt", "redirect_uri": CALLBACK, "code_challenge": CHALLENGE,
-            "code_challenge_method": "S256",
-        });
-        for (name, value) in more.as_object().unwrap() {
-            claims[name] = value.clone();
-        }
-        let typ = claims["typ"].as_str().unwrap_or("oauth-authz-req+jwt").to_owned();
-        let header = json!({ "alg": "ES256", "typ": typ, "kid": "client" });
-        [owned(&[("request", &stage.key.sign(&header, &claims))]), stage.authenticated()].concat()
-    };
+    let object = |more: Value| stage.pushed_object(&more);
     // MS-02
     for more in [json!({}), json!({ "aud": [ORIGIN, "https://other.example"] })] {
         assert_eq!(stage.code(&stage.post("/par", &object(more), &[]).await), "ok", "control");

@@ -295,6 +295,12 @@ impl AnswerError {
         }
     }
 
+    /// Whether the server has signed with a key that its key set does not have, so that whoever cannot read the set again does not know
+    /// whether the server is at fault.
+    pub const fn lacks_key(&self) -> bool {
+        matches!(self, Self::ResponseJwt(StatementError::KeyUnknown { .. }))
+    }
+
     /// Whether another version of the server's key set could change the outcome.
     pub const fn depends_on_keys(&self) -> bool {
         matches!(self, Self::ResponseJwt(error) if error.depends_on_keys())

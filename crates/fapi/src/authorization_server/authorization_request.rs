@@ -55,7 +55,7 @@ impl<'a> Asked<'a> {
 /// | `request_uri` | there is none (RFC 9126 §2.1) |
 /// | `client_id` | that of the client |
 /// | `response_type` | `code`; under FAPI 1.0 `code id_token` as well |
-/// | `response_mode` | none, `query`, or one with a JWT in the query; the latter alone with message signing; under FAPI 1.0 with `code` only a JWT |
+/// | `response_mode` | none, `query`, or one with a JWT in the query, if that can be verified; the latter alone with message signing; under FAPI 1.0 with `code` only a JWT |
 /// | `code_challenge`, `code_challenge_method` | S256 of 32 bytes (RFC 7636 §4.2) |
 /// | `redirect_uri` | there is one, that the client registered, and `https`, unless it is a native client's |
 /// | `dpop_jkt` | the key of the proof, if there is one (RFC 9449 §10.1) |
@@ -101,7 +101,10 @@ fn judge_response(asked: Asked<'_>, rules: &Rules) -> Result<(), EndpointError> 
     }
     let is_jwt = matches!(mode, Some("jwt" | "query.jwt"));
     let (accepted, expected) = match rules.profile {
-        ServerProfile::Fapi2Security => (is_jwt || matches!(mode, None | Some("query")), "none, \"query\" or \"jwt\""),
+        ServerProfile::Fapi2Security if rules.jwt_responses => {
+            (is_jwt || matches!(mode, None | Some("query")), "none, \"query\" or \"jwt\"")
+        }
+        ServerProfile::Fapi2Security => (matches!(mode, None | Some("query")), "none or \"query\""),
         ServerProfile::Fapi2MessageSigning => (is_jwt, "\"jwt\""),
         ServerProfile::Fapi1Advanced if is_hybrid => (matches!(mode, None | Some("fragment")), "none or \"fragment\""),
         ServerProfile::Fapi1Advanced => (is_jwt, "\"jwt\""),
@@ -300,6 +303,26 @@ mod tests {
             let parameters = changed(GOOD, "response_type", response_type);
             let found = judged(&client, profile, &changed(&parameters, "response_mode", response_mode));
             assert_eq!(found, expected, "{profile:?} {response_type} {response_mode}");
+        }
+    }
+
+    #[test]
+    fn a_jwt_is_asked_for_where_it_can_be_verified() {
+        let client = Client::new();
+        let judged = |jwt_responses, mode| {
+            let form = form(&changed(GOOD, "response_mode", mode));
+            let parameters = Parameters::parse(form.as_bytes()).unwrap();
+            let rules = Rules { jwt_responses, ..rules(ServerProfile::Fapi2Security) };
+            judge(Asked::Form(&parameters), &client.authenticated(), None, &rules).err().map(|error| error.code())
+        };
+        for (mode, without) in [
+            ("", None),
+            ("query", None),
+            ("jwt", Some(Code::ResponseModeRefused)),
+            ("query.jwt", Some(Code::ResponseModeRefused)),
+        ] {
+            assert_eq!(judged(true, mode), None, "control: {mode}");
+            assert_eq!(judged(false, mode), without, "{mode}");
         }
     }
 

@@ -58,6 +58,8 @@ pub enum ResponseMode<'e> {
     Query,
     /// As one JWT in the parameter `response` (JARM §2.3.1), which these keys verify.
     Jwt(JarmKeys<'e>),
+    /// In either way, as each client asks for it.
+    Either(JarmKeys<'e>),
 }
 
 /// Who signs authorization responses, and for whom.
@@ -228,19 +230,21 @@ fn judge_authorization(location: &Location<'_>, uri: &str, expected: &ExpectedRe
         return Err(AnswerError::ResponseMalformed { why: "has a fragment" });
     }
     let parameters = Parameters::parse(location.query.unwrap_or_default().as_bytes())?;
-    let never: &[&'static str] = match expected.mode {
-        ResponseMode::Query => &["response"],
-        ResponseMode::Jwt(_) => NOT_BESIDE_JWT,
+    let keys = match expected.mode {
+        ResponseMode::Query => None,
+        ResponseMode::Jwt(keys) => Some(keys),
+        ResponseMode::Either(keys) => Some(keys).filter(|_| parameters.get("response").is_some()),
     };
+    let never = if keys.is_some() { NOT_BESIDE_JWT } else { &["response"] };
     if let Some(name) = never.iter().find(|name| parameters.get(name).is_some()) {
         return Err(AnswerError::ResponseParameter { name });
     }
-    match expected.mode {
-        ResponseMode::Query => {
+    match keys {
+        None => {
             check_content(|name| parameters.get(name).is_some())?;
             check_issuer(parameters.get("iss"), expected.issuer)
         }
-        ResponseMode::Jwt(keys) => {
+        Some(keys) => {
             let response = parameters.get("response");
             let response = response.ok_or(AnswerError::ResponseMalformed { why: "has no parameter response" })?;
             judge_jwt(response, uri, keys, expected)
@@ -596,10 +600,14 @@ mod tests {
         }
 
         fn judge(&self, query: &str) -> Judged {
+            self.judge_as(query, only_jwt)
+        }
+
+        fn judge_as(&self, query: &str, mode: for<'k> fn(JarmKeys<'k>) -> ResponseMode<'k>) -> Judged {
             let is_of_client = |client: &str, uri: &str| (client, uri) == ("client-1", CALLBACK);
             let keys = JarmKeys { keys: &self.keys, algorithms: Algorithm::ALL, is_of_client: &is_of_client };
             let headers = headers(&[("location", &format!("{CALLBACK}{query}"))]);
-            judge(StatusCode::SEE_OTHER, &headers, &expected(ResponseMode::Jwt(keys)))
+            judge(StatusCode::SEE_OTHER, &headers, &expected(mode(keys)))
         }
 
         /// Judges the good response with one claim replaced, or removed by `null`.
@@ -613,6 +621,14 @@ mod tests {
             }
             self.judge(&format!("?response={}", self.key.sign(&self.header(), &claims)))
         }
+    }
+
+    fn only_jwt(keys: JarmKeys<'_>) -> ResponseMode<'_> {
+        ResponseMode::Jwt(keys)
+    }
+
+    fn either(keys: JarmKeys<'_>) -> ResponseMode<'_> {
+        ResponseMode::Either(keys)
     }
 
     fn good() -> Value {
@@ -635,6 +651,20 @@ mod tests {
         let fragment = AnswerError::ResponseMalformed { why: "has a fragment" };
         assert_eq!(stage.judge(&format!("#{}", &response[1..])), Err(fragment));
         assert_eq!(sent(&response), Err(AnswerError::ResponseParameter { name: "response" }));
+    }
+
+    #[test]
+    fn either_way_is_one_of_both_and_no_mixture() {
+        let (stage, other) = (Stage::new(Algorithm::Es256), Stage::new(Algorithm::Es256));
+        let judged = |query: &str| stage.judge_as(query, either);
+        let response = format!("?response={}", stage.key.sign(&stage.header(), &good()));
+        assert_eq!(judged(&response), Ok(Response::Authorization)); // control
+        assert_eq!(judged(GOOD), Ok(Response::Authorization)); // control
+        assert_eq!(judged("?code=c&state=s"), sent("?code=c&state=s"));
+        assert_eq!(judged(&format!("{response}&code=c")), Err(AnswerError::ResponseParameter { name: "code" }));
+        assert_eq!(judged(&format!("{GOOD}&{}", &response[1..])), Err(AnswerError::ResponseParameter { name: "code" }));
+        let forged = format!("?response={}", other.key.sign(&other.header(), &good()));
+        assert_eq!(judged(&forged), Err(AnswerError::ResponseJwt(StatementError::SignatureInvalid)));
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl Clients {
         place(uri).is_some_and(|place| self.places.contains(&*place))
     }
 
+    /// Whether a redirect leads to a place that this client has registered, as in [`Self::redirects_to`].
+    pub fn leads_to(&self, client: &str, uri: &str) -> bool {
+        let Some((client, place)) = self.get(client).zip(place(uri)) else { return false };
+        client.redirect_uris().iter().any(|registered| registered.place() == place)
+    }
+
     /// All of them, ordered by their identifiers.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RegisteredClient>> {
         self.by_id.values()
@@ -122,6 +128,16 @@ mod tests {
             "com.example.app:/cb?code=1",
         ] {
             assert!(clients.redirects_to(uri), "{uri}");
+        }
+        for (client, uri, expected) in [
+            ("b", "https://APP.example/cb?code=1", true),
+            ("a", "http://127.0.0.1:51004/cb", true),
+            ("a", "https://app.example/cb?code=1", false),
+            ("b", "https://app.example/other", false),
+            ("c", "https://app.example/cb", false),
+            ("b", "/cb", false),
+        ] {
+            assert_eq!(clients.leads_to(client, uri), expected, "{client} {uri}");
         }
         for uri in [
             "https://app.example/cb/?code=1",

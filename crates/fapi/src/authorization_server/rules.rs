@@ -40,6 +40,8 @@ pub struct Rules {
     pub issuer: Box<str>,
     /// The profile.
     pub profile: ServerProfile,
+    /// Whether its keys are known here, so that it may answer with JWTs (JARM). Message signing and FAPI 1.0 need that.
+    pub jwt_responses: bool,
     /// What becomes of clients that are not registered here.
     pub unknown_clients: UnknownClients,
     /// What becomes of parameters that were not pushed.

@@ -26,6 +26,7 @@ pub(super) fn rules(profile: ServerProfile) -> Rules {
         server: 0,
         issuer: ISSUER.into(),
         profile,
+        jwt_responses: true,
         unknown_clients: UnknownClients::Refused,
         other_parameters: OtherParameters::Refused,
         grant_types: [AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS].map(Box::from).to_vec(),
