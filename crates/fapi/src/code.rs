@@ -9,7 +9,7 @@ use std::fmt;
 use http::StatusCode;
 
 /// The OAuth errors of a resource server (RFC 6750 §3.1, RFC 9449 §7.1, §9) and of an authorization server (RFC 6749 §4.1.2.1,
-/// §5.2, RFC 9101 §10.2); `None` in the table means no error parameter.
+/// §5.2, RFC 7591 §3.2.2, RFC 9101 §10.2); `None` in the table means no error parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthError {
     /// The request is malformed or uses more than one method to send a token.
@@ -36,6 +36,12 @@ pub enum OAuthError {
     UnsupportedResponseType,
     /// The request object does not count (RFC 9101 §10.2).
     InvalidRequestObject,
+    /// A redirect URI is not one that a client may register (RFC 7591 §3.2.2).
+    InvalidRedirectUri,
+    /// The metadata is not that of a client that may be registered (RFC 7591 §3.2.2).
+    InvalidClientMetadata,
+    /// The software statement does not count (RFC 7591 §3.2.2).
+    InvalidSoftwareStatement,
 }
 
 impl OAuthError {
@@ -53,6 +59,9 @@ impl OAuthError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidRequestObject => "invalid_request_object",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidSoftwareStatement => "invalid_software_statement",
         }
     }
 
@@ -73,6 +82,9 @@ impl OAuthError {
             Self::UnsupportedGrantType => "The grant type is not available",
             Self::UnsupportedResponseType => "The response type is not available",
             Self::InvalidRequestObject => "The request object is not valid",
+            Self::InvalidRedirectUri => "A redirect URI is not one that may be registered",
+            Self::InvalidClientMetadata => "The client metadata are not those that the profile allows",
+            Self::InvalidSoftwareStatement => "The software statement is not valid for this request",
         }
     }
 }
@@ -111,9 +123,9 @@ macro_rules! codes {
 }
 
 use OAuthError::{
-    InsufficientRights, InsufficientScope, InsufficientUserAuthentication, InvalidClient, InvalidDpopProof,
-    InvalidParameters, InvalidRequest, InvalidRequestObject, InvalidToken, UnsupportedGrantType,
-    UnsupportedResponseType, UseDpopNonce,
+    InsufficientRights, InsufficientScope, InsufficientUserAuthentication, InvalidClient, InvalidClientMetadata,
+    InvalidDpopProof, InvalidParameters, InvalidRedirectUri, InvalidRequest, InvalidRequestObject,
+    InvalidSoftwareStatement, InvalidToken, UnsupportedGrantType, UnsupportedResponseType, UseDpopNonce,
 };
 
 codes! {
@@ -378,6 +390,13 @@ codes! {
     SenderConstraintMissing = "sender_constraint_missing", BAD_REQUEST, Some(InvalidParameters);
     /// `grant_type` is not one of the server's, or of the client's (FAPI 2.0 §5.3.2.1 (2), RFC 6749 §5.2).
     GrantTypeRefused = "grant_type_refused", BAD_REQUEST, Some(UnsupportedGrantType);
+    /// A client asks to be registered otherwise than the profile allows (RFC 7591 §3.2.2).
+    RegistrationRefused = "registration_refused", BAD_REQUEST, Some(InvalidClientMetadata);
+    /// A client asks to be registered with a redirect URI that is not allowed, or not in its software statement (RFC 7591 §3.2.2).
+    RegistrationRedirectRefused = "registration_redirect_refused", BAD_REQUEST, Some(InvalidRedirectUri);
+    /// The software statement is missing, is not the directory's, is too old, or says something else than the request and the
+    /// client's certificate do (RFC 7591 §2.3).
+    SoftwareStatementRefused = "software_statement_refused", BAD_REQUEST, Some(InvalidSoftwareStatement);
     /// The authorization server answered with a token that is not bound to its client; it was withheld.
     AnswerUnbound = "answer_unbound", BAD_GATEWAY, None;
     /// The authorization server answered with something that lives longer than it may; it was withheld.

@@ -204,6 +204,9 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::JktMismatch
         | Code::SenderConstraintMissing
         | Code::GrantTypeRefused
+        | Code::RegistrationRefused
+        | Code::RegistrationRedirectRefused
+        | Code::SoftwareStatementRefused
         | Code::AnswerUnbound
         | Code::AnswerTooLongLived
         | Code::AnswerMalformed

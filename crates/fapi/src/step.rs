@@ -149,7 +149,8 @@ impl Step {
             | EndpointError::GrantTypeRefused { .. }
             | EndpointError::NotPushed { .. }
             | EndpointError::ParameterBeside { .. }
-            | EndpointError::RequestUriUnknown { .. } => Self::Parameters,
+            | EndpointError::RequestUriUnknown { .. }
+            | EndpointError::Registration(_) => Self::Parameters,
         }
     }
 

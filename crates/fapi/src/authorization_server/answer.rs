@@ -144,6 +144,14 @@ pub enum AnswerError {
     /// The access token looks like a JWT and has no single reading.
     #[error("the access token is a JWT that cannot be read: {0}")]
     TokenMalformed(JwsError),
+    /// RFC 7591 §3.2.1: the server has replaced what the client asked for, and the client is another than was judged.
+    #[error("{member} of the registered client is {found}, which it did not ask for, or FAPI does not allow")]
+    RegisteredOtherwise {
+        /// The member.
+        member: &'static str,
+        /// What it is, made printable; nothing secret.
+        found: Box<str>,
+    },
     /// FAPI 2.0 §5.3.2.1 (9): "shall not use refresh token rotation except in extraordinary circumstances".
     #[error("the refresh token is another than the one that was presented, and there is no rotation here")]
     RefreshTokenRotated,
@@ -275,6 +283,7 @@ impl AnswerError {
             | Self::ErrorInSuccess
             | Self::GrantInRefusal { .. }
             | Self::TokenMalformed(_)
+            | Self::RegisteredOtherwise { .. }
             | Self::RefreshTokenRotated
             | Self::RedirectStatusWrong { .. }
             | Self::LocationMalformed { .. }

@@ -13,7 +13,7 @@ use crate::jose::json::parse_object;
 use crate::jose::keys::{Algorithm, KeySet, KeySetError, VerifyingKey};
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::peer::Peer;
-use crate::text::shown_value;
+use crate::text::{Names, shown_value};
 use crate::{UnixTime, sha256};
 
 /// The longest document, in bytes.
@@ -27,6 +27,12 @@ pub const MAX_ENTRIES: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredClient {
     id: Box<str>,
+    metadata: ClientMetadata,
+}
+
+/// What a client says of itself, without the identifier, which the server gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClientMetadata {
     authentication: Authentication,
     redirect_uris: Vec<RedirectUri>,
     keys: Keys,
@@ -92,34 +98,10 @@ impl RegisteredClient {
             return Err(only(ClientFault::TooLarge));
         }
         let members = parse_object(document).map_err(|_| only(ClientFault::Ambiguous))?;
-        let mut reader = Reader { members: &members, errors: Vec::new() };
+        let mut reader = Reader::of(&members);
         let id = reader.id();
-        let authentication = reader.authentication();
-        let grants = reader.grants();
-        let redirect_uris = reader.redirect_uris(&grants);
-        let signed_requests = reader.flag("require_signed_request_object");
-        let keys = reader.keys(authentication.as_ref(), signed_requests);
-        let assertion_algorithm = reader.algorithm("token_endpoint_auth_signing_alg");
-        let request_object_algorithm = reader.algorithm("request_object_signing_alg");
-        let response_algorithm = reader.algorithm("authorization_signed_response_alg");
-        let dpop_bound = reader.flag("dpop_bound_access_tokens");
-        let certificate_bound = reader.flag("tls_client_certificate_bound_access_tokens");
-        match (id, authentication) {
-            (Some(id), Some(authentication)) if reader.errors.is_empty() => Ok(Self {
-                id,
-                authentication,
-                redirect_uris,
-                keys,
-                assertion_algorithm,
-                request_object_algorithm,
-                response_algorithm,
-                grants,
-                dpop_bound,
-                certificate_bound,
-                signed_requests,
-            }),
-            _ => Err(ClientErrors(reader.errors)),
-        }
+        let metadata = reader.metadata();
+        reader.finish(id.zip(metadata).map(|(id, metadata)| Self { id, metadata }))
     }
 
     /// Its identifier: 1 to 256 characters of printable ASCII.
@@ -129,57 +111,57 @@ impl RegisteredClient {
 
     /// How it authenticates.
     pub const fn authentication(&self) -> &Authentication {
-        &self.authentication
+        &self.metadata.authentication
     }
 
     /// The redirect URIs that it has registered, in their order.
     pub fn redirect_uris(&self) -> &[RedirectUri] {
-        &self.redirect_uris
+        &self.metadata.redirect_uris
     }
 
     /// Whether it has registered the redirect URI of a request ([`RedirectUri::matches`]).
     pub fn registers(&self, presented: &str) -> bool {
-        self.redirect_uris.iter().any(|registered| registered.matches(presented))
+        self.metadata.redirect_uris.iter().any(|registered| registered.matches(presented))
     }
 
     /// Its keys.
     pub const fn keys(&self) -> &ClientKeys {
-        &self.keys.parsed
+        &self.metadata.keys.parsed
     }
 
     /// The algorithms with which it may sign client assertions (FAPI 2.0 §5.4.1).
     pub fn algorithms(&self) -> &[Algorithm] {
-        self.assertion_algorithm.as_ref().map_or(Algorithm::ALL, std::slice::from_ref)
+        self.metadata.assertion_algorithm.as_ref().map_or(Algorithm::ALL, std::slice::from_ref)
     }
 
     /// The algorithms with which it may sign request objects (RFC 9101 §10.5).
     pub fn request_object_algorithms(&self) -> &[Algorithm] {
-        self.request_object_algorithm.as_ref().map_or(Algorithm::ALL, std::slice::from_ref)
+        self.metadata.request_object_algorithm.as_ref().map_or(Algorithm::ALL, std::slice::from_ref)
     }
 
     /// The algorithm with which its authorization responses are signed, if they are (JARM §3).
     pub const fn response_algorithm(&self) -> Option<Algorithm> {
-        self.response_algorithm
+        self.metadata.response_algorithm
     }
 
     /// Whether all its access tokens are bound to a DPoP key (RFC 9449 §5.2).
     pub const fn dpop_bound_access_tokens(&self) -> bool {
-        self.dpop_bound
+        self.metadata.dpop_bound
     }
 
     /// Whether its access tokens are bound to its certificate (RFC 8705 §3.4).
     pub const fn certificate_bound_access_tokens(&self) -> bool {
-        self.certificate_bound
+        self.metadata.certificate_bound
     }
 
     /// Whether it may use this grant type at the token endpoint.
     pub fn grants(&self, grant_type: &str) -> bool {
-        self.grants.iter().any(|granted| **granted == *grant_type)
+        self.metadata.grants.iter().any(|granted| **granted == *grant_type)
     }
 
     /// Whether all its authorization requests are signed request objects (RFC 9101 §10.5).
     pub const fn require_signed_request_object(&self) -> bool {
-        self.signed_requests
+        self.metadata.signed_requests
     }
 
     /// Authenticates the client by the certificate of a request (RFC 8705 §2): it is valid now, and has a verified chain and the
@@ -199,7 +181,7 @@ impl RegisteredClient {
         self_signed: Option<&SelfSigned>,
         now: UnixTime,
     ) -> Result<CertificateThumbprint, CertificateRefused> {
-        let subject = match &self.authentication {
+        let subject = match &self.metadata.authentication {
             Authentication::PrivateKeyJwt => return Err(CertificateRefused::OtherMethod),
             Authentication::TlsClientAuth(subject) => Some(subject),
             Authentication::SelfSignedTlsClientAuth => None,
@@ -215,11 +197,38 @@ impl RegisteredClient {
             Some(_) if !verified_chain => return Err(CertificateRefused::Unverified),
             Some(subject) => subject.names(certificate)?,
             None => {
-                let registered = self.keys.self_signed.as_ref().or(self_signed);
+                let registered = self.metadata.keys.self_signed.as_ref().or(self_signed);
                 registered.ok_or(CertificateRefused::KeysUnknown)?.names(certificate)?;
             }
         }
         Ok(*certificate.thumbprint())
+    }
+}
+
+impl ClientMetadata {
+    /// Its redirect URIs.
+    pub(super) fn redirect_uris(&self) -> &[RedirectUri] {
+        &self.redirect_uris
+    }
+
+    /// Its grant types.
+    pub(super) fn grants(&self) -> &[Box<str>] {
+        &self.grants
+    }
+
+    /// Its keys.
+    pub(super) const fn keys(&self) -> &ClientKeys {
+        &self.keys.parsed
+    }
+
+    /// Those of its switches that are on, by their members.
+    pub(super) fn switches(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (DPOP_BOUND, self.dpop_bound),
+            (CERTIFICATE_BOUND, self.certificate_bound),
+            (SIGNED_REQUESTS, self.signed_requests),
+        ];
+        all.into_iter().filter(|(_, is_on)| *is_on).map(|(member, _)| member)
     }
 }
 
@@ -327,6 +336,36 @@ pub enum ClientFault {
         /// The grant type.
         found: &'static str,
     },
+    /// A client that registers itself asks for a grant type that its server does not have here.
+    #[error("{found} is a grant type that this server does not have; it has {expected}")]
+    GrantElsewhere {
+        /// What it is, as it may be logged.
+        found: Box<str>,
+        /// Those of the server.
+        expected: Names,
+    },
+    /// FAPI 2.0 §5.3.2.2, FAPI 1.0 Advanced §5.2.2 (2): the response type is not one of the profile.
+    #[error("{found} is a response type that the profile does not have; it has {expected}")]
+    ResponseTypeRefused {
+        /// What it is, as it may be logged.
+        found: Box<str>,
+        /// Those of the profile.
+        expected: Names,
+    },
+    /// FAPI 2.0 §5.3.2.1 (4): access tokens are bound to their client.
+    #[error(
+        "neither it nor dpop_bound_access_tokens is true, so that access tokens could be bound to nothing; set one"
+    )]
+    Unbound,
+    /// FAPI 2.0 Message Signing §5.3.1: authorization requests are signed.
+    #[error("it is not true, and the profile has signed authorization requests alone; set it")]
+    UnsignedRequests,
+    /// FAPI 1.0 Advanced §8.6.1: "shall not use algorithm with the RSA1_5 algorithm".
+    #[error("it is RSA1_5, which FAPI does not allow; write RSA-OAEP-256 or ECDH-ES, or leave it out")]
+    EncryptionRefused,
+    /// RFC 7591 §3.2.1: the server gives it to the client.
+    #[error("it is for the server to give; leave it out")]
+    Assigned,
     /// FAPI 2.0 §5.4.1: the algorithm is not allowed.
     #[error("it is {found}, which FAPI does not allow; write PS256, ES256 or EdDSA, and for any of them leave it out")]
     AlgorithmRefused {
@@ -377,13 +416,52 @@ pub enum ClientFault {
 }
 
 /// Reads members, and collects what is wrong with them.
-struct Reader<'d> {
+pub(super) struct Reader<'d> {
     members: &'d Map<String, Value>,
     errors: Vec<ClientError>,
 }
 
 impl<'d> Reader<'d> {
-    fn fail(&mut self, member: &'static str, fault: ClientFault) {
+    /// A reader of these members that has found nothing wrong yet.
+    pub(super) const fn of(members: &'d Map<String, Value>) -> Self {
+        Self { members, errors: Vec::new() }
+    }
+
+    /// What was read, if nothing was wrong with any of it.
+    pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, ClientErrors> {
+        match read {
+            Some(read) if self.errors.is_empty() => Ok(read),
+            Some(_) | None => Err(ClientErrors(self.errors)),
+        }
+    }
+
+    /// Everything but the identifier; `None` only after a problem was noted. What is there counts only if none was.
+    pub(super) fn metadata(&mut self) -> Option<ClientMetadata> {
+        let authentication = self.authentication();
+        let grants = self.grants();
+        let redirect_uris = self.redirect_uris(&grants);
+        let signed_requests = self.flag(SIGNED_REQUESTS);
+        let keys = self.keys(authentication.as_ref(), signed_requests);
+        let assertion_algorithm = self.algorithm("token_endpoint_auth_signing_alg");
+        let request_object_algorithm = self.algorithm("request_object_signing_alg");
+        let response_algorithm = self.algorithm("authorization_signed_response_alg");
+        let dpop_bound = self.flag(DPOP_BOUND);
+        let certificate_bound = self.flag(CERTIFICATE_BOUND);
+        Some(ClientMetadata {
+            authentication: authentication?,
+            redirect_uris,
+            keys,
+            assertion_algorithm,
+            request_object_algorithm,
+            response_algorithm,
+            grants,
+            dpop_bound,
+            certificate_bound,
+            signed_requests,
+        })
+    }
+
+    pub(super) fn fail(&mut self, member: &'static str, fault: ClientFault) {
         self.errors.push(ClientError { member: Some(member), fault });
     }
 
@@ -393,7 +471,7 @@ impl<'d> Reader<'d> {
     }
 
     /// The value of a member, unless it is omitted.
-    fn value(&self, member: &str) -> Option<&'d Value> {
+    pub(super) fn value(&self, member: &str) -> Option<&'d Value> {
         self.members.get(member).filter(|value| !value.is_null())
     }
 
@@ -414,7 +492,7 @@ impl<'d> Reader<'d> {
         flag.unwrap_or(false)
     }
 
-    fn list(&mut self, member: &'static str) -> Option<Vec<&'d str>> {
+    pub(super) fn list(&mut self, member: &'static str) -> Option<Vec<&'d str>> {
         let entries = self.value(member)?.as_array().filter(|entries| entries.len() <= MAX_ENTRIES);
         let texts = entries.and_then(|entries| entries.iter().map(Value::as_str).collect());
         if texts.is_none() {
@@ -510,7 +588,7 @@ impl<'d> Reader<'d> {
         uris
     }
 
-    fn algorithm(&mut self, member: &'static str) -> Option<Algorithm> {
+    pub(super) fn algorithm(&mut self, member: &'static str) -> Option<Algorithm> {
         let value = self.value(member)?;
         let algorithm = value.as_str().and_then(Algorithm::from_name);
         if algorithm.is_none() {
@@ -524,7 +602,7 @@ impl<'d> Reader<'d> {
         // What it signs, if it does.
         let signs = match authentication {
             Some(Authentication::PrivateKeyJwt) => Some("private_key_jwt"),
-            Some(_) | None => Some("require_signed_request_object").filter(|_| signed_requests),
+            Some(_) | None => Some(SIGNED_REQUESTS).filter(|_| signed_requests),
         };
         let has_own_certificate = matches!(authentication, Some(Authentication::SelfSignedTlsClientAuth));
         match (self.value("jwks"), self.value("jwks_uri")) {
@@ -581,7 +659,13 @@ impl<'d> Reader<'d> {
 }
 
 /// RFC 7591 §2: "If omitted, the default behavior is that the client will use only the "authorization_code" Grant Type."
-const AUTHORIZATION_CODE: &str = "authorization_code";
+pub(super) const AUTHORIZATION_CODE: &str = "authorization_code";
+/// RFC 9449 §5.2.
+pub(super) const DPOP_BOUND: &str = "dpop_bound_access_tokens";
+/// RFC 8705 §3.4.
+pub(super) const CERTIFICATE_BOUND: &str = "tls_client_certificate_bound_access_tokens";
+/// RFC 9101 §10.5.
+pub(super) const SIGNED_REQUESTS: &str = "require_signed_request_object";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use super::certificate::CertificateRefused;
 use super::client_assertion::AssertionError;
 use super::parameters::ParametersError;
+use super::registration::RegistrationError;
 use crate::UnixTime;
 use crate::code::Code;
 use crate::dpop::DpopError;
@@ -194,6 +195,9 @@ pub enum EndpointError {
         /// When the log began.
         since: UnixTime,
     },
+    /// A client is not registered (RFC 7591 §3.2.2).
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
 }
 
 impl EndpointError {
@@ -248,6 +252,7 @@ impl EndpointError {
             Self::NotPushed { .. } => Code::ParRequired,
             Self::RequestUriUnknown { .. } => Code::RequestUriUnknown,
             Self::AssertionBeforeLog { .. } => Code::ReplayLogUnavailable,
+            Self::Registration(error) => error.code(),
         }
     }
 

@@ -9,6 +9,7 @@
 //! | authorization, and the pages behind it | [`front_channel`]: only what was pushed | [`authorization_response`] |
 //! | token | [`authentication`], [`token_request`] | [`token_answer`] |
 //! | introspection, revocation | [`authentication`], [`token_request::judge_token_parameter`] | |
+//! | registration | [`registration`], [`software_statement`] | [`registration_answer`] |
 //! | metadata | | [`metadata_document`] |
 //!
 //! Does not fetch the keys of clients, does not remember pushed requests or used assertions, and reads no clock: these are
@@ -31,8 +32,11 @@ pub mod metadata_document;
 pub mod parameters;
 pub mod pushed_answer;
 pub mod redirect_uri;
+pub mod registration;
+pub mod registration_answer;
 pub mod request_object;
 pub mod rules;
+pub mod software_statement;
 #[cfg(test)]
 mod testing;
 pub mod token_answer;
