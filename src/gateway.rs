@@ -10,6 +10,7 @@ use std::sync::Arc;
 use fapi::UnixTime;
 use fapi::authorization_server::authentication::{Claim, PeerCertificate};
 use fapi::authorization_server::parameters::Parameters;
+use fapi::authorization_server::registration::{RegistrationForm, RegistrationRequest};
 use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
 use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
@@ -299,6 +300,10 @@ impl Gateway {
             Ok(authorized) => return Ok(Judged::Authorized(authorized)),
             Err(guard) => guard,
         };
+        if guard.endpoint() == Endpoint::Registration {
+            RegistrationForm::declared(&request.headers, target.query())?;
+            return Ok(Judged::AwaitsParameters(guard.into()));
+        }
         if guard.endpoint() != Endpoint::Authorization {
             form::check_head(&request.headers, target.query())?;
             return Ok(Judged::AwaitsParameters(guard.into()));
@@ -311,7 +316,7 @@ impl Gateway {
         Ok(Judged::Authorized(authorized))
     }
 
-    /// Judges the form of a request to an endpoint of an authorization server.
+    /// Judges the body of a request to an endpoint of an authorization server: a form, or what a client registers.
     ///
     /// # Errors
     /// [`EndpointError`](fapi::authorization_server::EndpointError), and
@@ -320,7 +325,7 @@ impl Gateway {
         &self,
         guard: EndpointGuard,
         request: &Parts,
-        form: &[u8],
+        body: &[u8],
         client: Client<'_>,
         now: UnixTime,
         seen: &mut Seen,
@@ -330,9 +335,14 @@ impl Gateway {
         let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
         let server = self.authorization_servers.of(guard.rules());
         let server = server.ok_or_else(|| internal("an endpoint has no authorization server"))?;
-        let parameters = Parameters::parse(form).map_err(EndpointError::from)?;
-        let claim = Claim::of(&parameters)?;
         let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
+        if guard.endpoint() == Endpoint::Registration {
+            let form = RegistrationForm::declared(&request.headers, target.query())?;
+            let request = RegistrationRequest { form, body, certificate, now };
+            return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
+        }
+        let parameters = Parameters::parse(body).map_err(EndpointError::from)?;
+        let claim = Claim::of(&parameters)?;
         let (endpoint, is_signed) = (guard.endpoint(), parameters.get("request").is_some());
         let is_signed = is_signed && endpoint == Endpoint::PushedAuthorizationRequest;
         let known = server.authenticate(endpoint, &claim, is_signed, &certificate, now).await?;

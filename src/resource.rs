@@ -26,7 +26,7 @@ pub enum Kind {
     PrivateKey,
     /// A file with the metadata of a client of an authorization server.
     Client,
-    /// The keys of an issuer.
+    /// The keys of an issuer, or a file with those of a directory of software.
     Keys,
     /// The introspection endpoint of an issuer that has to be found in its metadata.
     IntrospectionEndpoint,

@@ -4,6 +4,8 @@ use fapi::UnixTime;
 use fapi::authorization_server::authorization_response::{self, ExpectedResponse, JarmKeys, Response, ResponseMode};
 use fapi::authorization_server::metadata_document::{self, Allowed, Endpoint as ServedEndpoint, RequestObjects};
 use fapi::authorization_server::pushed_answer::{self, PushedAnswer};
+use fapi::authorization_server::registration::Registration;
+use fapi::authorization_server::registration_answer;
 use fapi::authorization_server::token_answer::{self, ExpectedToken, RefreshRule, TokenAnswer};
 use fapi::authorization_server::token_request::TokenRequest;
 use fapi::authorization_server::{AnswerError, Endpoint, ServerProfile, UnknownClients};
@@ -63,6 +65,18 @@ impl AuthorizationServer {
             // Nobody is asked about it.
             TokenAnswer::Good | TokenAnswer::Introspect { .. } | TokenAnswer::Refused => Ok(()),
         }
+    }
+
+    /// Judges the answer to a client that asked to be registered.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub fn judge_registered(
+        &self,
+        asked: &Registration,
+        (status, headers, body): Answer<'_>,
+    ) -> Result<(), AnswerError> {
+        registration_answer::judge(status, headers, body, asked)
     }
 
     /// Makes the metadata those of what is really allowed; `None` for an answer that has none.
@@ -181,6 +195,7 @@ const fn member(endpoint: Endpoint) -> Option<&'static str> {
         Endpoint::Token => Some("token_endpoint"),
         Endpoint::Introspection => Some("introspection_endpoint"),
         Endpoint::Revocation => Some("revocation_endpoint"),
+        Endpoint::Registration => Some("registration_endpoint"),
         Endpoint::Jwks => Some("jwks_uri"),
         Endpoint::Page | Endpoint::Metadata => None,
     }

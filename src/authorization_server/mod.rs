@@ -16,6 +16,7 @@ use fapi::authorization_server::certificate::SelfSigned;
 use fapi::authorization_server::client::{ClientKeys, RegisteredClient};
 use fapi::authorization_server::clients::Clients;
 use fapi::authorization_server::front_channel::Pushed;
+use fapi::authorization_server::registration::RegistrationRules;
 use fapi::authorization_server::{Endpoint, EndpointError, Rules, UnknownClients};
 use fapi::jose::keys::KeySet;
 use fapi::rejection::Cause;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub resource_servers: Clients,
     /// The authorities of the hosts at which both publish their keys.
     pub client_trust_anchors: TrustAnchors,
+    /// What it asks of clients that register themselves.
+    pub registration: RegistrationRules,
     /// The URL of each endpoint.
     pub endpoint_urls: Vec<(Endpoint, Box<str>)>,
     /// Their URLs for clients with a certificate, if they are others.

@@ -1,8 +1,8 @@
 //! Exchanges with an authorization server whose answer is judged as a whole, before any of it reaches the client.
 //!
 //! Pingora passes a response on as it comes: once its head is written, a token that is in its body can be cut off and not taken
-//! back. So the gateway has these exchanges itself, on connections of Pingora's: the request is a form that was read already, or
-//! has no body, and the answer is small.
+//! back. So the gateway has these exchanges itself, on connections of Pingora's: the request is a form or a registration that was read
+//! already, or has no body, and the answer is small.
 
 use bytes::{Bytes, BytesMut};
 use fapi::authorization_server::{AnswerError, Endpoint};
@@ -165,7 +165,7 @@ impl Proxy {
         };
         head.remove_header(&header::TRANSFER_ENCODING);
         if endpoint != Endpoint::Metadata {
-            // RFC 6749 §5.1, RFC 9126 §2.2: nobody keeps what is in it.
+            // RFC 6749 §5.1, RFC 9126 §2.2, RFC 7591 §3.2.1: nobody keeps what is in it.
             head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
         }
         if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
@@ -204,6 +204,11 @@ impl Proxy {
             }
             (Endpoint::Token, Some(asked)) => {
                 server.judge_token(asked.token().ok_or_else(internal)?, (status, headers, &body), now)?;
+                Ok(body)
+            }
+            (Endpoint::Registration, Some(asked)) => {
+                let asked = asked.registration().ok_or_else(internal)?;
+                server.judge_registered(asked, (status, headers, &body))?;
                 Ok(body)
             }
             (Endpoint::Metadata, _) => Ok(match server.metadata(status, &body)? {

@@ -46,13 +46,14 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 13] = [
+    const OF_FILES: [&str; 14] = [
         // Of `header_files`.
         "*",
         "algorithm",
         "certificate",
         "destination",
         "directory",
+        "jwks",
         "key",
         "nonce_key",
         "password_file",

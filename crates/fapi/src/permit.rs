@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
 use crate::authorization_server::front_channel::{Pushed, PushedReference};
+use crate::authorization_server::registration::{Registration, RegistrationRequest, RegistrationRules};
 use crate::authorization_server::{Endpoint, EndpointError, FormRequest, JudgedRequest, Rules};
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
@@ -190,7 +191,8 @@ impl EndpointGuard {
             | Endpoint::Authorization
             | Endpoint::Token
             | Endpoint::Introspection
-            | Endpoint::Revocation => Err(self),
+            | Endpoint::Revocation
+            | Endpoint::Registration => Err(self),
         }
     }
 
@@ -200,6 +202,19 @@ impl EndpointGuard {
     /// [`EndpointError`].
     pub fn authorize_form(self, request: FormRequest<'_>) -> Result<Authorized, EndpointError> {
         let asked = JudgedRequest::of_form(self.endpoint, &self.rules, request)?;
+        Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
+    }
+
+    /// Judges a client that asks to be registered.
+    ///
+    /// # Errors
+    /// [`EndpointError::Registration`].
+    pub fn authorize_registration(
+        self,
+        request: &RegistrationRequest<'_>,
+        rules: &RegistrationRules,
+    ) -> Result<Authorized, EndpointError> {
+        let asked = JudgedRequest::of_registration(Registration::judge(request, &self.rules, rules)?);
         Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
     }
 

@@ -97,6 +97,7 @@ impl Build<'_> {
             .map(|lifetime| self.time_of(&at.key("answers").key("access_token_lifetime"), lifetime.0, range, None));
         let refresh_token_rotation = *answers.refresh_token_rotation.get_or_insert(false);
         let paths = self.endpoint_paths(at, entry);
+        let registration = self.registration(at, entry);
         let clients_at = at.key("clients");
         let (directory, unknown, client_trust_anchors) = match &mut entry.clients {
             Some(clients) => {
@@ -156,7 +157,7 @@ impl Build<'_> {
             let route = route(&name, &path, hosts, rules.clone(), upstream.clone());
             routes.push(EndpointRoute { route, at: path.at });
         }
-        let (clients, resource_servers) = (clients?, resource_servers?);
+        let (clients, resource_servers, registration) = (clients?, resource_servers?, registration?);
         self.summary.push(format!(
             "authorization server {name}: {} to {}; {}; clients: {}",
             rules.issuer,
@@ -166,8 +167,17 @@ impl Build<'_> {
         ));
         let origin = origin.as_str().into();
         let client_trust_anchors = client_trust_anchors?;
-        let settings =
-            Settings { name, rules, origin, clients, resource_servers, client_trust_anchors, endpoint_urls, aliases };
+        let settings = Settings {
+            name,
+            rules,
+            origin,
+            clients,
+            resource_servers,
+            client_trust_anchors,
+            registration,
+            endpoint_urls,
+            aliases,
+        };
         Some((settings, routes))
     }
 
@@ -247,6 +257,7 @@ impl Build<'_> {
             (Endpoint::Token, &endpoints.token, true),
             (Endpoint::Introspection, &endpoints.introspection, false),
             (Endpoint::Revocation, &endpoints.revocation, false),
+            (Endpoint::Registration, &endpoints.registration, false),
             (Endpoint::Jwks, &endpoints.jwks, false),
         ];
         let mut paths = Vec::new();
@@ -343,15 +354,17 @@ struct EndpointPath {
 
 fn route(server: &str, path: &EndpointPath, hosts: Vec<Box<str>>, rules: Arc<Rules>, upstream: UpstreamRef) -> Route {
     let EndpointPath { endpoint, pattern, .. } = path;
-    let form = endpoint.authenticates_clients();
+    let (form, registers) = (endpoint.authenticates_clients(), *endpoint == Endpoint::Registration);
     let methods = match endpoint {
         Endpoint::Page => vec![Method::GET, Method::HEAD, Method::POST],
         Endpoint::Authorization => vec![Method::GET],
         Endpoint::Jwks => vec![Method::GET, Method::HEAD],
         Endpoint::Metadata => vec![Method::GET],
-        Endpoint::PushedAuthorizationRequest | Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation => {
-            vec![Method::POST]
-        }
+        Endpoint::PushedAuthorizationRequest
+        | Endpoint::Token
+        | Endpoint::Introspection
+        | Endpoint::Revocation
+        | Endpoint::Registration => vec![Method::POST],
     };
     Route {
         name: format!("{server}:{}", endpoint.as_str()).into(),
@@ -361,9 +374,15 @@ fn route(server: &str, path: &EndpointPath, hosts: Vec<Box<str>>, rules: Arc<Rul
         methods,
         requirement: Requirement::Endpoint(rules, *endpoint),
         upstream,
-        forward: Forward { dpop_proof: form, client_certificate: form, ..Forward::default() },
+        forward: Forward {
+            // RFC 7591 §3: the initial access token is the server's.
+            access_token: registers,
+            dpop_proof: form,
+            client_certificate: form || registers,
+            ..Forward::default()
+        },
         cors: None,
-        limits: Limits { body_bytes: form.then_some(LARGEST_FORM), ..Limits::default() },
+        limits: Limits { body_bytes: (form || registers).then_some(LARGEST_FORM), ..Limits::default() },
         on_expiry: OnExpiry::Continue,
         errors: ErrorFormat::Json,
     }
@@ -371,7 +390,7 @@ fn route(server: &str, path: &EndpointPath, hosts: Vec<Box<str>>, rules: Arc<Rul
 
 /// Whether clients call an endpoint themselves, and so may do it with their certificate.
 const fn is_called_by_clients(endpoint: Endpoint) -> bool {
-    endpoint.authenticates_clients()
+    endpoint.authenticates_clients() || matches!(endpoint, Endpoint::Registration)
 }
 
 /// RFC 8414 §3, OpenID Connect Discovery §4.
@@ -383,5 +402,5 @@ const GRANTS: [&str; 4] = [AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS
 /// How many clients a folder may have.
 const MOST_CLIENTS: usize = 10_000;
 
-/// The largest form, in bytes: what is read before the decision has to be forwarded.
+/// The largest form or registration, in bytes: what is read before the decision has to be forwarded.
 const LARGEST_FORM: u64 = 64 * 1024;

@@ -22,6 +22,7 @@ mod methods;
 mod operation;
 mod profile;
 mod rate_limits;
+mod registration;
 mod require;
 mod routes;
 mod sharing;

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
+use super::issuers::Algorithm;
 
 /// An authorization server behind the gateway: what breaks the profile never reaches it, and what it must not answer never reaches a
 /// client. Whatever is not an endpoint here is refused.
@@ -43,6 +44,8 @@ pub(in crate::config) struct AuthorizationServer {
     /// What becomes of parameters beside `client_id` and `request_uri` at the authorization endpoint.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) other_parameters: Option<OtherParameters>,
+    /// What clients are that register themselves; only with `endpoints.registration`.
+    pub(in crate::config) registration: Option<Registration>,
     /// What its answers may be.
     pub(in crate::config) answers: Option<Answers>,
 }
@@ -90,6 +93,8 @@ pub(in crate::config) struct Endpoints {
     pub(in crate::config) introspection: Option<String>,
     /// Where clients revoke tokens (RFC 7009). Default: none.
     pub(in crate::config) revocation: Option<String>,
+    /// Where clients register themselves (RFC 7591). Default: none.
+    pub(in crate::config) registration: Option<String>,
     /// Where its keys are. Default: none.
     pub(in crate::config) jwks: Option<String>,
 }
@@ -151,4 +156,100 @@ pub(in crate::config) struct Answers {
     /// Whether a refresh may come back with another refresh token, which FAPI 2.0 has as an exception.
     #[schemars(extend("default" = false))]
     pub(in crate::config) refresh_token_rotation: Option<bool>,
+}
+
+/// What clients are that register themselves, beyond what the profile says.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Registration {
+    /// Whether a client has to have `dpop_bound_access_tokens` or `tls_client_certificate_bound_access_tokens`: `required`, or
+    /// `optional` for clients that do not know these members.
+    #[schemars(extend("default" = "required"))]
+    pub(in crate::config) sender_constrained: Option<SenderConstrained>,
+    /// The directory whose software statements count. Default: none, and a request that has a statement is refused.
+    pub(in crate::config) software_statements: Option<SoftwareStatements>,
+    /// The organisation of the statement, which is that of the client's certificate too. Default: it is not compared.
+    pub(in crate::config) organisation: Option<Organisation>,
+    /// The software of the statement, which is that of the client's certificate too. Default: it is not compared.
+    pub(in crate::config) software: Option<Software>,
+}
+
+/// Whether the metadata of a client binds its access tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum SenderConstrained {
+    /// It has to.
+    #[default]
+    Required,
+    /// It need not.
+    Optional,
+}
+
+/// How software statements are verified (RFC 7591 section 2.3).
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct SoftwareStatements {
+    /// The `iss` of the directory, exactly as its statements have it.
+    #[schemars(required)]
+    pub(in crate::config) issuer: Option<String>,
+    /// File with the JWK Set of the directory.
+    #[schemars(required)]
+    pub(in crate::config) jwks: Option<FilePath>,
+    /// The algorithms that the directory may sign with. Default: PS256, ES256 and EdDSA.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) algorithms: Option<Vec<Algorithm>>,
+    /// How long ago a statement may have been issued, from 1s to 24h.
+    #[schemars(extend("default" = "300s"))]
+    pub(in crate::config) max_age: Option<Duration>,
+    /// Whether every request has a statement. Without one, `organisation` and `software` are not compared.
+    #[schemars(extend("default" = true))]
+    pub(in crate::config) required: Option<bool>,
+}
+
+/// Where the organisation of a client is named.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Organisation {
+    /// The claim of the statement.
+    #[schemars(extend("default" = "org_id"))]
+    pub(in crate::config) claim: Option<String>,
+    /// The attribute of the certificate's subject.
+    #[schemars(required)]
+    pub(in crate::config) certificate: Option<OrganisationAttribute>,
+    /// What is before the value of the claim in the attribute, such as `OFBBR-`. Default: nothing.
+    pub(in crate::config) prefix: Option<String>,
+}
+
+/// An attribute of a subject that names an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum OrganisationAttribute {
+    /// `organizationIdentifier`, 2.5.4.97.
+    #[serde(rename = "organizationIdentifier")]
+    OrganizationIdentifier,
+    /// `OU`.
+    #[serde(rename = "OU")]
+    OrganizationalUnit,
+}
+
+/// Where the software of a client is named.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Software {
+    /// The claim of the statement.
+    #[schemars(extend("default" = "software_id"))]
+    pub(in crate::config) claim: Option<String>,
+    /// The attribute of the certificate's subject.
+    #[schemars(required)]
+    pub(in crate::config) certificate: Option<SoftwareAttribute>,
+}
+
+/// An attribute of a subject that names software.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum SoftwareAttribute {
+    /// `CN`.
+    #[serde(rename = "CN")]
+    CommonName,
+    /// `UID`.
+    #[serde(rename = "UID")]
+    UserId,
 }

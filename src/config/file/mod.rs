@@ -32,7 +32,10 @@ pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, S
 pub(super) use self::audit::{
     Audit, AuditCollector, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog,
 };
-pub(super) use self::authorization_servers::{AuthorizationServer, OtherParameters, ServerProfile, UnknownClients};
+pub(super) use self::authorization_servers::{
+    AuthorizationServer, OrganisationAttribute, OtherParameters, Registration, SenderConstrained, ServerProfile,
+    SoftwareAttribute, SoftwareStatements, UnknownClients,
+};
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod client_keys;
+mod registration;
 mod requests;
 mod scripted;
 
@@ -37,6 +38,8 @@ struct Stage {
     key: SigningKey,
     /// What it makes proofs with.
     proof_key: SigningKey,
+    /// What a directory of software signs its statements with, in `directory.json`.
+    directory: SigningKey,
 }
 
 impl Stage {
@@ -52,7 +55,8 @@ impl Stage {
     /// With other settings in the section of the server, and around it.
     async fn in_scene(adjust: impl FnOnce(String) -> String, around: impl FnOnce(Scene) -> Scene) -> Self {
         let server = Scripted::start().await;
-        let [key, resource_key] = ["client", "resource"].map(|kid| SigningKey::generate(KeyKind::Es256, kid));
+        let [key, resource_key, directory] =
+            ["client", "resource", "directory"].map(|kid| SigningKey::generate(KeyKind::Es256, kid));
         let registered = |id: &str, key: &SigningKey| {
             json!({
                 "client_id": id, "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] },
@@ -76,6 +80,7 @@ impl Stage {
                 .file("clients/client-mtls.json", &by_certificate.to_string())
                 .file("clients/client-mtls-dpop.json", &by_both.to_string())
                 .file("resource-servers/bank.json", &registered("bank-api", &resource_key).to_string())
+                .file("directory.json", &json!({ "keys": [directory.jwk()] }).to_string())
                 .replace("routes:\n", &format!("  as: {{ servers: [\"http://{address}\"] }}\n{section}routes:\n"));
             around(scene)
         })
@@ -86,7 +91,7 @@ impl Stage {
             "/login/1",
             Answer { status: 200, fields: vec![("content-type", "text/html".into())], body: "<p>".into() },
         );
-        Self { world, server, key, proof_key: SigningKey::generate(KeyKind::Es256, "proof") }
+        Self { world, server, key, proof_key: SigningKey::generate(KeyKind::Es256, "proof"), directory }
     }
 
     /// With the keys of the server, which are those of the world's issuer.

@@ -6,6 +6,7 @@ use super::client_assertion::VerifiedAssertion;
 use super::error::EndpointError;
 use super::front_channel::{Pushed, PushedReference};
 use super::parameters::Parameters;
+use super::registration::Registration;
 use super::rules::{Endpoint, Rules};
 use super::token_request::{self, TokenRequest};
 use super::{authorization_request, request_object};
@@ -22,6 +23,7 @@ pub struct JudgedRequest {
     proof: Option<VerifiedProof>,
     token: Option<TokenRequest>,
     query: Option<Box<str>>,
+    registration: Option<Registration>,
 }
 
 /// What a request at an endpoint consists of, once its client is authenticated.
@@ -72,10 +74,13 @@ impl JudgedRequest {
                 token_request::judge_token_parameter(parameters)?;
                 None
             }
-            Endpoint::Authorization | Endpoint::Page | Endpoint::Jwks | Endpoint::Metadata => None,
+            Endpoint::Authorization | Endpoint::Page | Endpoint::Registration | Endpoint::Jwks | Endpoint::Metadata => {
+                None
+            }
         };
         let (assertion, is_registered) = (client.assertion().copied(), client.client().is_some());
-        Ok(Self { client: client.id().into(), is_registered, assertion, proof, token, query: None })
+        let client = client.id().into();
+        Ok(Self { client, is_registered, assertion, proof, token, query: None, registration: None })
     }
 
     pub(crate) fn of_reference(
@@ -92,13 +97,20 @@ impl JudgedRequest {
             }
             Some(_) => {
                 let (is_registered, assertion, proof, token) = (false, None, None, None);
-                Ok(Self { client: client_id, is_registered, assertion, proof, token, query })
+                Ok(Self { client: client_id, is_registered, assertion, proof, token, query, registration: None })
             }
             None => Err(EndpointError::RequestUriUnknown { why: "was not given to a client by this server lately" }),
         }
     }
 
-    /// The client's id.
+    /// A client that asks to be registered: it has no id yet, and authenticates itself in no way that is judged here.
+    pub(crate) fn of_registration(registration: Registration) -> Self {
+        let (is_registered, assertion, proof, token, query) = (false, None, None, None, None);
+        let (client, registration) = (Box::default(), Some(registration));
+        Self { client, is_registered, assertion, proof, token, query, registration }
+    }
+
+    /// The client's id; empty for a client that asks to be registered.
     pub fn client_id(&self) -> &str {
         &self.client
     }
@@ -122,6 +134,11 @@ impl JudgedRequest {
     /// What a token request says of its answer.
     pub const fn token(&self) -> Option<&TokenRequest> {
         self.token.as_ref()
+    }
+
+    /// What a client that asks to be registered says of itself.
+    pub const fn registration(&self) -> Option<&Registration> {
+        self.registration.as_ref()
     }
 
     /// What is forwarded instead of the query, if that had more than it may.

@@ -78,6 +78,8 @@ pub enum Endpoint {
     Introspection,
     /// Revocation (RFC 7009).
     Revocation,
+    /// Registration of clients by themselves (RFC 7591).
+    Registration,
     /// Its keys.
     Jwks,
     /// Its metadata (RFC 8414).
@@ -86,13 +88,14 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::PushedAuthorizationRequest,
         Self::Authorization,
         Self::Page,
         Self::Token,
         Self::Introspection,
         Self::Revocation,
+        Self::Registration,
         Self::Jwks,
         Self::Metadata,
     ];
@@ -106,6 +109,7 @@ impl Endpoint {
             Self::Token => "token",
             Self::Introspection => "introspection",
             Self::Revocation => "revocation",
+            Self::Registration => "registration",
             Self::Jwks => "jwks",
             Self::Metadata => "metadata",
         }
@@ -115,14 +119,14 @@ impl Endpoint {
     pub const fn authenticates_clients(self) -> bool {
         match self {
             Self::PushedAuthorizationRequest | Self::Token | Self::Introspection | Self::Revocation => true,
-            Self::Authorization | Self::Page | Self::Jwks | Self::Metadata => false,
+            Self::Authorization | Self::Page | Self::Registration | Self::Jwks | Self::Metadata => false,
         }
     }
 
     /// Whether its answers are judged as a whole before any of them reaches a client.
     pub const fn holds_answers(self) -> bool {
         match self {
-            Self::PushedAuthorizationRequest | Self::Token | Self::Metadata => true,
+            Self::PushedAuthorizationRequest | Self::Token | Self::Registration | Self::Metadata => true,
             Self::Authorization | Self::Page | Self::Introspection | Self::Revocation | Self::Jwks => false,
         }
     }
