@@ -32,7 +32,6 @@ use crate::support::{DEADLINE, Folder, Running, Scene, free_ports, python, remem
 const RESOURCE: &str = "https://api.bank.example";
 const CALLBACK: &str = "https://client.example/callback";
 /// RFC 7636 appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 /// The clients that sign assertions, and a resource server that does.
 const SIGNERS: [&str; 5] = ["dpop-client", "other-client", "free-client", "bound-client", "api"];
@@ -165,6 +164,12 @@ async fn fapi2_as_01_metadata_say_what_is_possible_through_the_gateway() {
         assert!(own["userinfo_endpoint"].is_string(), "control");
         assert!(document["userinfo_endpoint"].is_null());
     }
+    // FAPI2-AS-33: an alias is the same endpoint, whatever a client authenticates with.
+    let port = mtls.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let alias = Client::new(SocketAddr::from(([127, 0, 0, 1], port)), &stage.authority).origin(mtls).h2();
+    let request = stage.request_of("free-client").post(&format!("{mtls}/request"));
+    let (status, code, response) = stage.judge(&alias, request).await;
+    assert_eq!((status, &*code), (201, "ok"), "{}", text(&response));
     // What is not an endpoint is refused, although the server has it.
     let client = stage.browser();
     let (status, code, _) = stage.judge(&client, get(&stage.url("/jwks"))).await;
@@ -411,7 +416,7 @@ async fn fapi2_as_16_a_browser_brings_only_what_was_pushed() {
             "request_uri_unknown",
             false,
         ),
-        ("nameless", reference.clone().without("client_id"), 401, "client_unknown", false),
+        ("nameless", reference.clone().without("client_id"), 400, "parameter_malformed", false),
         ("reloaded", reference.clone(), 303, "ok", true),
     ] {
         let path = format!("/auth?{}", query.encoded());
@@ -859,11 +864,10 @@ fn text(response: &Response<Bytes>) -> String {
     String::from_utf8_lossy(response.body()).into_owned()
 }
 
+/// The elements of a list in an order that does not matter, or else the value.
 fn sorted(value: &Value) -> Vec<String> {
-    let mut texts: Vec<String> = match value {
-        Value::Array(all) => all.iter().map(Value::to_string).collect(),
-        other => vec![other.to_string()],
-    };
+    let elements = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let mut texts: Vec<String> = elements.iter().map(Value::to_string).collect();
     texts.sort();
     texts
 }

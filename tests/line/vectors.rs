@@ -104,7 +104,23 @@ fn rfc6750_3_1_every_code_has_the_status_of_its_error() {
             Some(
                 OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce | OAuthError::InsufficientUserAuthentication,
             ) => assert_eq!(code.status(), 401, "{code}"),
-            Some(error) => assert_eq!(errors[error.as_str()], code.status().as_u16(), "{code}"),
+            // Those of authorization servers have other statuses (RFC 6749 §5.2).
+            Some(
+                error @ (OAuthError::InvalidRequest
+                | OAuthError::InvalidToken
+                | OAuthError::InsufficientScope
+                | OAuthError::InsufficientRights),
+            ) => assert_eq!(errors[error.as_str()], code.status().as_u16(), "{code}"),
+            Some(OAuthError::InvalidClient) => assert_eq!(code.status(), 401, "{code}"),
+            Some(
+                OAuthError::InvalidParameters
+                | OAuthError::UnsupportedGrantType
+                | OAuthError::UnsupportedResponseType
+                | OAuthError::InvalidRequestObject
+                | OAuthError::InvalidClientMetadata
+                | OAuthError::InvalidRedirectUri
+                | OAuthError::InvalidSoftwareStatement,
+            ) => assert_eq!(code.status(), 400, "{code}"),
             None => {}
         }
     }

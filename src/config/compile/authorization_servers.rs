@@ -76,8 +76,16 @@ impl Build<'_> {
         let issuer_at = at.key("issuer");
         let issuer = self.text(&issuer_at, entry.issuer.as_deref(), way_out).map(str::to_owned);
         let origin = issuer.as_deref().and_then(|issuer| self.server_origin(&issuer_at, issuer, names));
+        let (origin, issuer_path) = origin.unzip();
         let mtls_at = at.key("mtls_origin");
-        let mtls = entry.mtls_origin.as_deref().map(|text| self.server_origin(&mtls_at, text, names));
+        let mtls = entry.mtls_origin.as_deref().map(|text| {
+            let (origin, path) = self.server_origin(&mtls_at, text, names)?;
+            if path.is_empty() {
+                return Some(origin);
+            }
+            self.problem(&mtls_at, "an origin has no path; the endpoints are at the same paths as at the other");
+            None
+        });
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let profile = match entry.profile.get_or_insert_default() {
             file::ServerProfile::Fapi2Security => ServerProfile::Fapi2Security,
@@ -96,7 +104,7 @@ impl Build<'_> {
             .access_token_lifetime
             .map(|lifetime| self.time_of(&at.key("answers").key("access_token_lifetime"), lifetime.0, range, None));
         let refresh_token_rotation = *answers.refresh_token_rotation.get_or_insert(false);
-        let paths = self.endpoint_paths(at, entry);
+        let paths = self.endpoint_paths(at, entry, issuer_path.as_deref().unwrap_or_default());
         let registration = self.registration(at, entry);
         let clients_at = at.key("clients");
         let (directory, unknown, client_trust_anchors) = match &mut entry.clients {
@@ -181,20 +189,13 @@ impl Build<'_> {
         Some((settings, routes))
     }
 
-    /// The origin of a URL of the server, which has to be one of the listeners'.
-    fn server_origin(&mut self, at: &KeyPath, text: &str, names: &Names) -> Option<Origin> {
-        let origin = match Origin::parse(text) {
-            Ok(origin) if origin.prefix().is_empty() => origin,
-            Ok(_) => {
-                let problem = format!("{} has a path; the issuer of a server behind the gateway has none", shown(text));
-                self.problem(at, problem);
-                return None;
-            }
-            Err(error) => {
-                self.problem(at, error.to_string());
-                return None;
-            }
-        };
+    /// The origin of a URL of the server, which has to be one of the listeners', and the path after it.
+    fn server_origin(&mut self, at: &KeyPath, text: &str, names: &Names) -> Option<(Origin, Box<str>)> {
+        let parsed = Origin::parse(text).and_then(|whole| {
+            let origin = Origin::parse(whole.as_str().strip_suffix(whole.prefix()).unwrap_or(whole.as_str()))?;
+            Ok((origin, whole.prefix().into()))
+        });
+        let (origin, path) = parsed.map_err(|error| self.problem(at, error.to_string())).ok()?;
         if !names.has_origin(&origin) && !self.report.lost_under(&KeyPath::of("listeners")) {
             let problem = format!(
                 "{} is not at an origin of a listener; add it to the `origins` of one, or correct it",
@@ -203,7 +204,7 @@ impl Build<'_> {
             self.problem(at, problem);
             return None;
         }
-        Some(origin)
+        Some((origin, path))
     }
 
     /// Whether the server's keys are known, as those of an issuer, so that its responses may be JWTs.
@@ -245,7 +246,12 @@ impl Build<'_> {
     }
 
     /// The paths of the endpoints and of the pages.
-    fn endpoint_paths(&mut self, at: &KeyPath, entry: &file::AuthorizationServer) -> Option<Vec<EndpointPath>> {
+    fn endpoint_paths(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::AuthorizationServer,
+        issuer_path: &str,
+    ) -> Option<Vec<EndpointPath>> {
         let endpoints_at = at.key("endpoints");
         let Some(endpoints) = &entry.endpoints else {
             self.problem(&endpoints_at, "the key is missing; write the paths of the server's endpoints");
@@ -280,8 +286,10 @@ impl Build<'_> {
                 paths.push(pattern.map(|pattern| EndpointPath { endpoint: Endpoint::Page, pattern, at }));
             }
         }
-        for path in METADATA {
-            let pattern = Pattern::parse(path).ok();
+        // RFC 8414 §3.1 puts its path before that of the issuer, and OpenID Connect Discovery §4 after it.
+        for path in [format!("{OAUTH_METADATA}{issuer_path}"), format!("{issuer_path}{OPENID_METADATA}")] {
+            let pattern =
+                Pattern::parse(&path).map_err(|error| self.problem(&at.key("issuer"), error.to_string())).ok();
             let at = at.clone();
             paths.push(pattern.map(|pattern| EndpointPath { endpoint: Endpoint::Metadata, pattern, at }));
         }
@@ -393,8 +401,8 @@ const fn is_called_by_clients(endpoint: Endpoint) -> bool {
     endpoint.authenticates_clients() || matches!(endpoint, Endpoint::Registration)
 }
 
-/// RFC 8414 §3, OpenID Connect Discovery §4.
-const METADATA: [&str; 2] = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"];
+const OAUTH_METADATA: &str = "/.well-known/oauth-authorization-server";
+const OPENID_METADATA: &str = "/.well-known/openid-configuration";
 
 /// The grant types that can be judged.
 const GRANTS: [&str; 4] = [AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS, CIBA];

@@ -336,6 +336,29 @@ async fn fapi2_as_01_metadata_is_what_is_really_allowed() {
     }
 }
 
+/// RFC 8414 §3.1, OpenID Connect Discovery §4.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_may_have_a_path() {
+    let stage =
+        Stage::with(|section| section.replace("issuer: https://localhost\n", "issuer: https://localhost/realms/a\n"))
+            .await;
+    let document = json!({
+        "issuer": format!("{ORIGIN}/realms/a"), "token_endpoint": "http://as.internal/token",
+        "response_types_supported": ["code"], "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+    });
+    for (path, code) in [
+        ("/.well-known/oauth-authorization-server/realms/a", "ok"),
+        ("/realms/a/.well-known/openid-configuration", "ok"),
+        ("/.well-known/oauth-authorization-server", "route_not_found"),
+        ("/.well-known/oauth-authorization-server/realms/b", "route_not_found"),
+    ] {
+        stage.server.answers(path, Answer::json(200, &document));
+        let response = stage.send(Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap()).await;
+        assert_eq!(stage.code(&response), code, "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_down_or_endless_is_no_ones_fault_but_its_own() {
     let stage = Stage::set().await;

@@ -234,7 +234,7 @@ async fn a_browser_brings_what_was_pushed_and_by_whom() {
         (format!("{}&scope=payments", query(CLIENT, REQUEST_URI)), "parameter_refused"),
         (format!("{}&request=a.b.c", query(CLIENT, REQUEST_URI)), "par_required"),
         (format!("{}&client_id={CLIENT}", query(CLIENT, REQUEST_URI)), "parameter_repeated"),
-        (form(&owned(&[("request_uri", REQUEST_URI)])), "client_unknown"),
+        (form(&owned(&[("request_uri", REQUEST_URI)])), "parameter_malformed"),
     ] {
         let found = authorize(query.clone()).await;
         assert_eq!(found.0, code, "{query}");

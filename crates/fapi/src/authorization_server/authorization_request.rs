@@ -54,8 +54,8 @@ impl<'a> Asked<'a> {
 /// | --- | --- |
 /// | `request_uri` | there is none (RFC 9126 §2.1) |
 /// | `client_id` | that of the client |
-/// | `response_type` | `code`; under FAPI 1.0 `code id_token` as well |
-/// | `response_mode` | none, `query`, or one with a JWT in the query, if that can be verified; the latter alone with message signing; under FAPI 1.0 with `code` only a JWT |
+/// | `response_type` | `code` |
+/// | `response_mode` | none, `query`, or one with a JWT in the query, if that can be verified; the latter alone with message signing and under FAPI 1.0 |
 /// | `code_challenge`, `code_challenge_method` | S256 of 32 bytes (RFC 7636 §4.2) |
 /// | `redirect_uri` | there is one, that the client registered, and `https`, unless it is a native client's |
 /// | `dpop_jkt` | the key of the proof, if there is one (RFC 9449 §10.1) |
@@ -91,13 +91,8 @@ pub fn judge(
 fn judge_response(asked: Asked<'_>, rules: &Rules) -> Result<(), EndpointError> {
     let shown = |text: Option<&str>| text.map_or_else(|| "missing".into(), shown_text);
     let (found, mode) = (asked.text("response_type")?, asked.text("response_mode")?);
-    let is_hybrid = rules.profile == ServerProfile::Fapi1Advanced && found.is_some_and(is_code_id_token);
-    if found != Some("code") && !is_hybrid {
-        let expected = match rules.profile {
-            ServerProfile::Fapi1Advanced => "\"code id_token\", or \"code\" with a JWT as the response",
-            ServerProfile::Fapi2Security | ServerProfile::Fapi2MessageSigning => "\"code\"",
-        };
-        return Err(EndpointError::ResponseTypeRefused { found: shown(found), expected });
+    if found != Some("code") {
+        return Err(EndpointError::ResponseTypeRefused { found: shown(found), expected: "\"code\"" });
     }
     let is_jwt = matches!(mode, Some("jwt" | "query.jwt"));
     let (accepted, expected) = match rules.profile {
@@ -105,19 +100,13 @@ fn judge_response(asked: Asked<'_>, rules: &Rules) -> Result<(), EndpointError> 
             (is_jwt || matches!(mode, None | Some("query")), "none, \"query\" or \"jwt\"")
         }
         ServerProfile::Fapi2Security => (matches!(mode, None | Some("query")), "none or \"query\""),
-        ServerProfile::Fapi2MessageSigning => (is_jwt, "\"jwt\""),
-        ServerProfile::Fapi1Advanced if is_hybrid => (matches!(mode, None | Some("fragment")), "none or \"fragment\""),
-        ServerProfile::Fapi1Advanced => (is_jwt, "\"jwt\""),
+        // FAPI 1.0 Advanced §5.2.2 (2) has `code id_token` as well, whose response is in the fragment, where nobody judges it.
+        ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced => (is_jwt, "\"jwt\""),
     };
     if accepted {
         return Ok(());
     }
     Err(EndpointError::ResponseModeRefused { found: shown(mode), expected })
-}
-
-/// OAuth 2.0 Multiple Response Types §3: the order does not matter.
-fn is_code_id_token(response_type: &str) -> bool {
-    matches!(response_type, "code id_token" | "id_token code")
 }
 
 /// FAPI 2.0 §5.3.2.2: "shall require PKCE [RFC7636] with S256 as the code challenge method".
@@ -294,9 +283,7 @@ mod tests {
             (ServerProfile::Fapi2MessageSigning, "code", "query", Some(Code::ResponseModeRefused)),
             (ServerProfile::Fapi1Advanced, "code", "jwt", None),
             (ServerProfile::Fapi1Advanced, "code", "", Some(Code::ResponseModeRefused)),
-            (ServerProfile::Fapi1Advanced, "code id_token", "", None),
-            (ServerProfile::Fapi1Advanced, "id_token code", "fragment", None),
-            (ServerProfile::Fapi1Advanced, "code id_token", "query", Some(Code::ResponseModeRefused)),
+            (ServerProfile::Fapi1Advanced, "code id_token", "", Some(Code::ResponseTypeRefused)),
             (ServerProfile::Fapi1Advanced, "code token", "", Some(Code::ResponseTypeRefused)),
             (ServerProfile::Fapi2Security, "code id_token", "", Some(Code::ResponseTypeRefused)),
         ] {

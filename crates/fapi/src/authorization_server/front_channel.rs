@@ -30,7 +30,7 @@ pub struct Pushed {
 /// Reads the query of an authorization request. Whether this client pushed it is not judged here.
 ///
 /// # Errors
-/// [`EndpointError::NotPushed`], [`EndpointError::ClientMissing`], [`EndpointError::ParameterBeside`],
+/// [`EndpointError::NotPushed`], [`EndpointError::ParameterMissing`], [`EndpointError::ParameterBeside`],
 /// [`EndpointError::Parameters`].
 pub fn read(query: Option<&str>, rules: &Rules) -> Result<PushedReference, EndpointError> {
     let parameters = Parameters::parse(query.unwrap_or_default().as_bytes())?;
@@ -44,7 +44,7 @@ pub fn read(query: Option<&str>, rules: &Rules) -> Result<PushedReference, Endpo
     if request_uri.len() > MAX_REQUEST_URI {
         return Err(EndpointError::RequestUriUnknown { why: "is longer than those of pushed requests" });
     }
-    let client_id = parameters.get("client_id").ok_or(EndpointError::ClientMissing)?;
+    let client_id = parameters.get("client_id").ok_or(EndpointError::ParameterMissing { name: "client_id" })?;
     let other = parameters.iter().find(|(name, _)| !matches!(*name, "client_id" | "request_uri"));
     let query = match (other, rules.other_parameters) {
         (None, _) => None,
@@ -93,7 +93,7 @@ mod tests {
             (String::new(), Code::ParRequired),
             // MS-07
             (form(&[GOOD, &[("request", "a.b.c")]].concat()), Code::ParRequired),
-            (form(&[("request_uri", URI)]), Code::ClientUnknown),
+            (form(&[("request_uri", URI)]), Code::ParameterMalformed),
             (form(&[("client_id", CLIENT), ("request_uri", &long)]), Code::RequestUriUnknown),
             // FAPI2-AS-31
             (form(&[GOOD, &[("client_id", CLIENT)]].concat()), Code::ParameterRepeated),
