@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
-use fapi::authorization_server::authentication::{Claim, PeerCertificate};
+use fapi::authorization_server::authentication::Claim;
+use fapi::authorization_server::certificate::PeerCertificate;
 use fapi::authorization_server::parameters::Parameters;
 use fapi::authorization_server::registration::{RegistrationForm, RegistrationRequest};
 use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};

@@ -385,7 +385,7 @@ codes! {
     /// The request object is not signed by the client for this server, or not valid now (RFC 9101 §6).
     RequestObjectInvalid = "request_object_invalid", BAD_REQUEST, Some(InvalidRequestObject);
     /// `dpop_jkt` is another key than that of the proof (RFC 9449 §10.1).
-    JktMismatch = "jkt_mismatch", BAD_REQUEST, Some(InvalidDpopProof);
+    JktMismatch = "jkt_mismatch", BAD_REQUEST, Some(InvalidParameters);
     /// A token request has neither a proof nor a certificate, so that its token would be bound to nothing (FAPI 2.0 §5.3.2.1 (5)).
     SenderConstraintMissing = "sender_constraint_missing", BAD_REQUEST, Some(InvalidParameters);
     /// `grant_type` is not one of the server's, or of the client's (FAPI 2.0 §5.3.2.1 (2), RFC 6749 §5.2).

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::certificate::SelfSigned;
+use super::certificate::{PeerCertificate, SelfSigned};
 use super::client::{Authentication, RegisteredClient};
 use super::client_assertion::{self, AssertingClient, Audiences, VerifiedAssertion};
 use super::error::EndpointError;
@@ -13,7 +13,6 @@ use super::parameters::Parameters;
 use super::rules::Rules;
 use crate::UnixTime;
 use crate::jose::keys::KeySet;
-use crate::peer::Peer;
 use crate::text::printable;
 
 /// Who a client says it is, and with what it authenticates itself.
@@ -151,15 +150,6 @@ pub struct ClientKeySet<'k> {
     pub self_signed: Option<&'k SelfSigned>,
 }
 
-/// The certificate of whoever sends a request, if there is one.
-#[derive(Clone, Copy)]
-pub struct PeerCertificate<'r> {
-    /// The client of the connection.
-    pub peer: &'r Peer,
-    /// Whether the chain of its certificate was verified.
-    pub verified_chain: bool,
-}
-
 /// A client that is who it says, as far as the registration allows to tell.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
@@ -193,6 +183,7 @@ mod tests {
     use super::super::testing::{CLIENT, Client, ISSUER, NOBODY, NOW, changed, form, rules};
     use super::*;
     use crate::code::Code;
+    use crate::peer::Peer;
     use crate::testing::certificate;
 
     const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -1,7 +1,8 @@
 //! A request to an endpoint that breaks no rule, and what its answer has to be.
 
-use super::authentication::{Authenticated, PeerCertificate};
+use super::authentication::Authenticated;
 use super::authorization_request::Asked;
+use super::certificate::PeerCertificate;
 use super::client_assertion::VerifiedAssertion;
 use super::error::EndpointError;
 use super::front_channel::{Pushed, PushedReference};

@@ -11,14 +11,14 @@
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
-use super::authentication::PeerCertificate;
+use super::certificate::PeerCertificate;
 use super::client::{
     AUTHORIZATION_CODE, CERTIFICATE_BOUND, ClientErrors, ClientFault, ClientKeys, ClientMetadata, DPOP_BOUND, Reader,
     SIGNED_REQUESTS,
 };
 use super::error::EndpointError;
+use super::rules::{Rules, ServerProfile};
 use super::software_statement::{SoftwareStatement, SoftwareStatementError, StatementRules};
-use super::{Rules, ServerProfile};
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};

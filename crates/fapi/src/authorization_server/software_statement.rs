@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::authentication::PeerCertificate;
+use super::certificate::PeerCertificate;
 use super::client::{ClientKeys, ClientMetadata, MAX_ENTRIES};
 use super::redirect_uri::RedirectUri;
 use super::registration::MAX_BYTES;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::authentication::{Authenticated, Claim, ClientKeySet, PeerCertificate};
+use super::authentication::{Authenticated, Claim, ClientKeySet};
+use super::certificate::PeerCertificate;
 use super::client::{ClientKeys, RegisteredClient};
 use super::parameters::Parameters;
 use super::rules::{OtherParameters, Rules, ServerProfile, UnknownClients};

@@ -1,6 +1,7 @@
 //! The rules on a token request (FAPI 2.0 §5.3.2.1), and what they say of the answer.
 
-use super::authentication::{Authenticated, PeerCertificate};
+use super::authentication::Authenticated;
+use super::certificate::PeerCertificate;
 use super::error::EndpointError;
 use super::parameters::Parameters;
 use super::rules::Rules;
