@@ -11,7 +11,7 @@ use fapi::UnixTime;
 use fapi::authorization_server::authentication::Claim;
 use fapi::authorization_server::certificate::PeerCertificate;
 use fapi::authorization_server::parameters::Parameters;
-use fapi::authorization_server::registration::{RegistrationForm, RegistrationRequest};
+use fapi::authorization_server::registration::RegistrationRequest;
 use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
 use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
@@ -236,7 +236,7 @@ impl Gateway {
                 return Ok(Verdict::Judged(Judged::Authorized(authorized), Taken::default()));
             }
             Admission::Endpoint(guard) => {
-                let judged = self.endpoint(guard, request, &target, now, seen)?;
+                let judged = self.endpoint(guard, request, &target, now, seen).await?;
                 return Ok(Verdict::Judged(judged, Taken::default()));
             }
             Admission::Protected(guard) => guard,
@@ -289,7 +289,7 @@ impl Gateway {
     }
 
     /// Judges the head of a request to an endpoint of an authorization server.
-    fn endpoint(
+    async fn endpoint(
         &self,
         guard: EndpointGuard,
         request: &Parts,
@@ -302,7 +302,7 @@ impl Gateway {
             Err(guard) => guard,
         };
         if guard.endpoint() == Endpoint::Registration {
-            RegistrationForm::declared(&request.headers, target.query())?;
+            form::registration(&request.headers, target.query())?;
             return Ok(Judged::AwaitsParameters(guard.into()));
         }
         if guard.endpoint() != Endpoint::Authorization {
@@ -311,7 +311,10 @@ impl Gateway {
         }
         let reference = front_channel::read(target.query(), guard.rules())?;
         let server = self.authorization_servers.of(guard.rules());
-        let pushed = server.and_then(|server| server.pushed(&reference.request_uri));
+        let pushed = match server {
+            Some(server) => server.pushed(&reference.request_uri).await?,
+            None => None,
+        };
         let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
         seen.client_id = pushed.map(|pushed| pushed.client_id);
         Ok(Judged::Authorized(authorized))
@@ -338,7 +341,7 @@ impl Gateway {
         let server = server.ok_or_else(|| internal("an endpoint has no authorization server"))?;
         let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
         if guard.endpoint() == Endpoint::Registration {
-            let form = RegistrationForm::declared(&request.headers, target.query())?;
+            let form = form::registration(&request.headers, target.query())?;
             let request = RegistrationRequest { form, body, certificate, now };
             return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
         }

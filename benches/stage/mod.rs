@@ -161,6 +161,7 @@ routes:
         let gateway = Gateway {
             authorization_servers: AuthorizationServers::new(
                 Vec::new(),
+                &[],
                 &Clock::from_fn(move || Duration::from_secs(now)),
                 None,
             )

@@ -25,7 +25,7 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// [`AnswerError`].
-    pub fn judge_pushed(
+    pub async fn judge_pushed(
         &self,
         client_id: &str,
         (status, headers, body): Answer<'_>,
@@ -33,7 +33,7 @@ impl AuthorizationServer {
     ) -> Result<(), AnswerError> {
         match pushed_answer::judge(status, headers, body)? {
             PushedAnswer::Accepted { request_uri, expires_in } => {
-                self.remember(client_id, &request_uri, now.plus(expires_in), now);
+                self.remember(client_id, &request_uri, now.plus(expires_in), now).await;
             }
             PushedAnswer::Refused => {}
         }

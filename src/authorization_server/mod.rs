@@ -7,6 +7,7 @@ mod answers;
 mod assertion;
 mod client_keys;
 mod pushed;
+mod shared;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use fapi::authorization_server::front_channel::Pushed;
 use fapi::authorization_server::registration::RegistrationRules;
 use fapi::authorization_server::{Endpoint, EndpointError, Rules, UnknownClients};
 use fapi::jose::keys::KeySet;
-use fapi::rejection::Cause;
+use fapi::rejection::{Cause, Unavailable};
 use fapi::sha256;
 use fapi::text::shown_text;
 
@@ -28,7 +29,9 @@ pub use self::assertion::UsedAssertion;
 pub use self::client_keys::ClientKeysError;
 use self::client_keys::{ClientKeySources, PublishedKeys, ReadAgain};
 use self::pushed::PushedRequests;
+use self::shared::SharedPushed;
 use crate::clock::Clock;
+use crate::store::Store;
 use crate::tls_client::TrustAnchors;
 
 /// One entry of `authorization_servers`.
@@ -37,6 +40,8 @@ pub struct Settings {
     pub name: Arc<str>,
     /// What it has to follow.
     pub rules: Arc<Rules>,
+    /// Which of the stores has what was pushed too, if it is shared.
+    pub store: Option<usize>,
     /// The origin at which browsers and clients find it.
     pub origin: Box<str>,
     /// Its clients.
@@ -62,6 +67,7 @@ pub struct AuthorizationServers {
 pub struct AuthorizationServer {
     settings: Settings,
     pushed: Arc<PushedRequests>,
+    shared: Option<SharedPushed>,
     client_keys: ClientKeySources,
     resource_server_keys: ClientKeySources,
 }
@@ -72,7 +78,12 @@ impl AuthorizationServers {
     ///
     /// # Errors
     /// [`ClientKeysError`].
-    pub fn new(settings: Vec<Settings>, clock: &Clock, before: Option<&Self>) -> Result<Self, ClientKeysError> {
+    pub fn new(
+        settings: Vec<Settings>,
+        stores: &[Arc<Store>],
+        clock: &Clock,
+        before: Option<&Self>,
+    ) -> Result<Self, ClientKeysError> {
         let of = |settings: Settings| {
             let known = before.and_then(|before| {
                 before.servers.iter().find(|server| server.settings.rules.issuer == settings.rules.issuer)
@@ -84,7 +95,9 @@ impl AuthorizationServers {
             let client_keys = keys_of(&settings.clients, known.map(|server| &server.client_keys))?;
             let before = known.map(|server| &server.resource_server_keys);
             let resource_server_keys = keys_of(&settings.resource_servers, before)?;
-            Ok(Arc::new(AuthorizationServer { settings, pushed, client_keys, resource_server_keys }))
+            let store = settings.store.and_then(|index| stores.get(index));
+            let shared = store.map(|store| SharedPushed::new(store.clone(), &settings.rules.issuer));
+            Ok(Arc::new(AuthorizationServer { settings, pushed, shared, client_keys, resource_server_keys }))
         };
         Ok(Self { servers: settings.into_iter().map(of).collect::<Result<_, _>>()? })
     }
@@ -237,14 +250,25 @@ impl AuthorizationServer {
         }
     }
 
-    /// Remembers what this client pushed.
-    pub fn remember(&self, client_id: &str, request_uri: &str, until: UnixTime, now: UnixTime) {
-        let pushed = Pushed { client_id: client_id.into(), until };
-        self.pushed.insert(sha256(request_uri.as_bytes()), pushed, now);
+    /// Remembers what this client pushed, here and for the other replicas. If the store does not answer, only this replica knows.
+    pub async fn remember(&self, client_id: &str, request_uri: &str, until: UnixTime, now: UnixTime) {
+        let (name, pushed) = (sha256(request_uri.as_bytes()), Pushed { client_id: client_id.into(), until });
+        if let Some(shared) = &self.shared {
+            shared.tell(&name, &pushed, now).await;
+        }
+        self.pushed.insert(name, pushed, now);
     }
 
-    /// What was pushed under this name.
-    pub fn pushed(&self, request_uri: &str) -> Option<Pushed> {
-        self.pushed.get(&sha256(request_uri.as_bytes()))
+    /// What was pushed under this name, here or at another replica.
+    ///
+    /// # Errors
+    /// [`Unavailable::PushedRequests`] if it was not pushed here, and the store does not say whether it was elsewhere.
+    pub async fn pushed(&self, request_uri: &str) -> Result<Option<Pushed>, Unavailable> {
+        let name = sha256(request_uri.as_bytes());
+        match (self.pushed.get(&name), &self.shared) {
+            (Some(pushed), _) => Ok(Some(pushed)),
+            (None, None) => Ok(None),
+            (None, Some(shared)) => shared.ask(&name).await,
+        }
     }
 }

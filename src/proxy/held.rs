@@ -159,7 +159,7 @@ impl Proxy {
         let Answer { mut head, body } = answer;
         let (status, headers) = (head.status, head.headers.clone());
         self.edit_response(session, &mut head, context).await?;
-        let body = match self.judge_answer(context, endpoint, status, &headers, body) {
+        let body = match self.judge_answer(context, endpoint, status, &headers, body).await {
             Ok(body) => body,
             Err(cause) => return Err(context.refuse(cause, "the answer was withheld").into_up()),
         };
@@ -179,7 +179,7 @@ impl Proxy {
     }
 
     /// Judges what the server answered; returns what the client gets.
-    fn judge_answer(
+    async fn judge_answer(
         &self,
         context: &Context,
         endpoint: Endpoint,
@@ -199,7 +199,7 @@ impl Proxy {
         }
         match (endpoint, permit.asked()) {
             (Endpoint::PushedAuthorizationRequest, Some(asked)) => {
-                server.judge_pushed(asked.client_id(), (status, headers, &body), now)?;
+                server.judge_pushed(asked.client_id(), (status, headers, &body), now).await?;
                 Ok(body)
             }
             (Endpoint::Token, Some(asked)) => {

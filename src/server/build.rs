@@ -213,6 +213,7 @@ pub(super) fn build(
             rate_limits,
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
+                &stores,
                 clock,
                 before.map(|before| &before.gateway.authorization_servers),
             )?,

@@ -16,7 +16,7 @@ impl Holds {
     /// The commands that it needs, beside those with which every connection begins.
     const fn trials(self) -> &'static [Trial] {
         match self {
-            Self::Proofs => &[],
+            Self::Proofs | Self::PushedRequests => &[],
             Self::Rates => &[("eval", &[]), ("evalsha", &[])],
             Self::Revocations => &[
                 ("eval", &[]),

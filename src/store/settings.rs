@@ -45,6 +45,8 @@ pub enum Holds {
     Revocations,
     /// Introspection answers.
     Answers,
+    /// Requests that were pushed to authorization servers.
+    PushedRequests,
 }
 
 impl Settings {

@@ -397,6 +397,8 @@ codes! {
     /// The software statement is missing, is not the directory's, is too old, or says something else than the request and the
     /// client's certificate do (RFC 7591 §2.3).
     SoftwareStatementRefused = "software_statement_refused", BAD_REQUEST, Some(InvalidSoftwareStatement);
+    /// A `request_uri` may have been given at another replica, and the store that they share does not answer.
+    PushedRequestsUnavailable = "pushed_requests_unavailable", SERVICE_UNAVAILABLE, None;
     /// The authorization server answered with a token that is not bound to its client; it was withheld.
     AnswerUnbound = "answer_unbound", BAD_GATEWAY, None;
     /// The authorization server answered with something that lives longer than it may; it was withheld.

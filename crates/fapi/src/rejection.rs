@@ -212,6 +212,12 @@ pub enum Unavailable {
         /// What went wrong.
         detail: String,
     },
+    /// Nobody can say whether a request was pushed at another replica.
+    #[error("the pushed requests are not available: {detail}")]
+    PushedRequests {
+        /// What went wrong.
+        detail: String,
+    },
     /// The replay log cannot say whether a proof was used before.
     #[error("the replay log is not available: {detail}")]
     ReplayLog {
@@ -278,6 +284,7 @@ impl Unavailable {
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::RevocationsNeverRead { .. } | Self::RevocationsTooOld { .. } => Code::RevocationsStale,
             Self::ClientKeys { .. } => Code::KeysUnavailable,
+            Self::PushedRequests { .. } => Code::PushedRequestsUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
@@ -410,6 +417,7 @@ impl Rejection {
                 | Unavailable::RevocationsNeverRead { .. }
                 | Unavailable::RevocationsTooOld { .. }
                 | Unavailable::ClientKeys { .. }
+                | Unavailable::PushedRequests { .. }
                 | Unavailable::ReplayLog { .. }
                 | Unavailable::Overloaded { .. }
                 | Unavailable::UpstreamOverloaded { .. }

@@ -207,6 +207,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::RegistrationRefused
         | Code::RegistrationRedirectRefused
         | Code::SoftwareStatementRefused
+        | Code::PushedRequestsUnavailable
         | Code::AnswerUnbound
         | Code::AnswerTooLongLived
         | Code::AnswerMalformed

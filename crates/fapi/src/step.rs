@@ -87,6 +87,7 @@ impl Step {
             Cause::Endpoint(error) => Self::of_endpoint(error),
             Cause::Answer(_) => Self::Answer,
             Cause::Unavailable(Unavailable::ClientKeys { .. }) => Self::Client,
+            Cause::Unavailable(Unavailable::PushedRequests { .. }) => Self::Parameters,
             Cause::Rate(_) if seen.token.is_none() => Self::Route,
             Cause::Rate(_) => Self::Sender,
             Cause::Proof(_)

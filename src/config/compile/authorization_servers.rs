@@ -15,6 +15,7 @@ use http::Method;
 use super::Build;
 use super::files::Anchors;
 use super::routes::Names;
+use super::stores::MEMORY;
 use super::unreadable::unreadable;
 use super::url::shown;
 use crate::authorization_server::Settings;
@@ -41,7 +42,8 @@ impl Build<'_> {
         issuers: Option<&[issuer::Settings]>,
     ) -> Option<(Vec<Settings>, Vec<EndpointRoute>)> {
         let at = KeyPath::of("authorization_servers");
-        let Some(entries) = file.authorization_servers.as_deref_mut() else { return Some((Vec::new(), Vec::new())) };
+        let File { authorization_servers, stores, .. } = file;
+        let Some(entries) = authorization_servers.as_deref_mut() else { return Some((Vec::new(), Vec::new())) };
         let entries = self.entries(&at, Some(entries), "add a server, or remove the section")?;
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
         let (mut servers, mut routes, mut complete) = (Vec::new(), Vec::new(), true);
@@ -53,7 +55,7 @@ impl Build<'_> {
                 let first = KeyPath::of("authorization_servers").index(first);
                 self.problem(&at.key("name"), format!("{first} is named `{name}` too; choose another name"));
             }
-            match self.authorization_server(&at, entry, (index, issuers), names) {
+            match self.authorization_server(&at, entry, (index, issuers), names, stores.as_ref()) {
                 Some((server, own)) => {
                     servers.push(server);
                     routes.extend(own);
@@ -70,7 +72,14 @@ impl Build<'_> {
         entry: &mut file::AuthorizationServer,
         (index, issuers): (usize, Option<&[issuer::Settings]>),
         names: &Names,
+        stores: Option<&BTreeMap<String, file::Store>>,
     ) -> Option<(Settings, Vec<EndpointRoute>)> {
+        let store_at = at.key("store");
+        let store = entry.store.get_or_insert_with(|| MEMORY.to_owned());
+        let store = match store.as_str() {
+            MEMORY => Some(None),
+            name => self.store_named(&store_at, name, stores).map(Some),
+        };
         let name: Option<Arc<str>> = self.name(&at.key("name"), entry.name.as_deref()).map(Arc::from);
         let way_out = "write it as the server's metadata has it, such as `https://as.bank.example`";
         let issuer_at = at.key("issuer");
@@ -178,6 +187,7 @@ impl Build<'_> {
         let settings = Settings {
             name,
             rules,
+            store: store?,
             origin,
             clients,
             resource_servers,

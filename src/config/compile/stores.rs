@@ -49,7 +49,13 @@ impl Build<'_> {
             let answers: Vec<&String> =
                 shared.iter().filter(|(store, _)| store == name).map(|(_, what)| what).collect();
             holds.extend((!answers.is_empty()).then_some(Holds::Answers));
-            let held: Vec<String> = of_all.into_iter().chain(answers.into_iter().cloned()).collect();
+            let servers = file.authorization_servers.iter().flatten();
+            let pushed: Vec<String> = servers
+                .filter(|server| server.store.as_ref() == Some(name))
+                .map(|server| format!("requests pushed to {}", server.name.as_deref().unwrap_or_default()))
+                .collect();
+            holds.extend((!pushed.is_empty()).then_some(Holds::PushedRequests));
+            let held: Vec<String> = of_all.into_iter().chain(answers.into_iter().cloned()).chain(pushed).collect();
             if held.is_empty() {
                 self.warn(&at, "nothing uses this store");
             }

@@ -35,6 +35,10 @@ pub(in crate::config) struct AuthorizationServer {
     /// Its clients.
     #[schemars(required)]
     pub(in crate::config) clients: Option<Clients>,
+    /// Where the requests that were pushed are remembered until a browser brings their names: `memory` is that of this process alone; any
+    /// other is the name of one of `stores`, in which replicas share them.
+    #[schemars(extend("default" = "memory"))]
+    pub(in crate::config) store: Option<String>,
     /// The resource servers that may ask its introspection endpoint; a client never passes for one. Default: none.
     pub(in crate::config) resource_servers: Option<ResourceServers>,
     /// The grant types that its token endpoint may have: `authorization_code`, `refresh_token`, `client_credentials` or

@@ -3,6 +3,7 @@
 mod answers;
 mod client_keys;
 mod registration;
+mod replicas;
 mod requests;
 mod scripted;
 

@@ -3,6 +3,7 @@
 use http::{HeaderMap, header};
 
 use super::error::EndpointError;
+use super::registration::{RegistrationError, RegistrationForm};
 use crate::text::{is_media_type, names_only_utf8, printable, sole_value};
 
 /// Checks what declares the body, and that no parameter and no other credentials are beside it.
@@ -32,11 +33,42 @@ pub fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(), Endpoi
     Ok(())
 }
 
+/// Checks what declares the body of a registration request, and that nothing but an initial access token is beside it (RFC 7591 §3).
+///
+/// # Errors
+/// [`EndpointError::QueryBesideForm`], [`EndpointError::MethodRefused`], [`RegistrationError::TypeRefused`].
+pub fn registration(headers: &HeaderMap, query: Option<&str>) -> Result<RegistrationForm, EndpointError> {
+    if query.is_some_and(|query| !query.is_empty()) {
+        return Err(EndpointError::QueryBesideForm);
+    }
+    if headers.contains_key(header::AUTHORIZATION) {
+        let value = sole_value(headers, header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let scheme = value.and_then(|value| value.split_once(' ')).map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("Bearer")) {
+            return Err(EndpointError::MethodRefused { found: "the Authorization field" });
+        }
+    }
+    let refused = |found: &str| Err(RegistrationError::TypeRefused { found: printable(found) }.into());
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return refused("coded");
+    }
+    let Some(kind) = sole_value(headers, header::CONTENT_TYPE) else {
+        return refused(if headers.contains_key(header::CONTENT_TYPE) { "of several types" } else { "of no type" });
+    };
+    let is = |name| is_media_type(kind, name) && kind.to_str().is_ok_and(names_only_utf8);
+    match () {
+        () if is("application/json") => Ok(RegistrationForm::Json),
+        () if is("application/jwt") || is("application/jose") => Ok(RegistrationForm::Jwt),
+        () => refused(&String::from_utf8_lossy(kind.as_bytes())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::code::Code;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -79,5 +111,48 @@ mod tests {
         let refused = check_head(&headers(&[FORM, ("authorization", "Basic YTpi")]), None);
         assert_eq!(refused, Err(EndpointError::MethodRefused { found: "the Authorization field" }));
         assert_eq!(check_head(&headers(&[FORM]), None), Ok(()), "control");
+    }
+
+    #[test]
+    fn the_head_declares_json_or_a_jwt_and_has_no_other_credentials_than_an_initial_token() {
+        let declared = |fields: &[(&'static str, &'static str)], query| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            registration(&headers, query)
+        };
+        const JSON: (&str, &str) = ("content-type", "application/json");
+        for (kind, form) in [
+            (JSON.1, RegistrationForm::Json),
+            ("Application/JSON; charset=utf-8", RegistrationForm::Json),
+            ("application/jwt", RegistrationForm::Jwt),
+            ("application/jose", RegistrationForm::Jwt),
+        ] {
+            assert_eq!(declared(&[("content-type", kind)], None), Ok(form), "control: {kind}");
+        }
+        assert_eq!(declared(&[JSON, ("authorization", "Bearer t")], Some("")), Ok(RegistrationForm::Json), "control");
+        for fields in [
+            &[][..],
+            &[("content-type", "application/x-www-form-urlencoded")],
+            &[("content-type", "application/json; charset=utf-16")],
+            &[("content-type", "application/jwt, application/json")],
+            &[JSON, JSON],
+            &[JSON, ("content-encoding", "gzip")],
+        ] {
+            let refused = declared(fields, None).unwrap_err();
+            assert!(
+                matches!(refused, EndpointError::Registration(RegistrationError::TypeRefused { .. })),
+                "{fields:?}: {refused}"
+            );
+            assert_eq!(refused.code(), Code::RegistrationRefused);
+        }
+        let refused = Err(EndpointError::MethodRefused { found: "the Authorization field" });
+        for value in ["Basic YTpi", "DPoP t", "Bearer", ""] {
+            assert_eq!(declared(&[JSON, ("authorization", value)], None), refused, "{value}");
+        }
+        let twice = [JSON, ("authorization", "Bearer t"), ("authorization", "Bearer u")];
+        assert_eq!(declared(&twice, None), refused);
+        assert_eq!(declared(&[JSON], Some("a=b")), Err(EndpointError::QueryBesideForm));
     }
 }

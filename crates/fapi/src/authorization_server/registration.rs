@@ -8,7 +8,6 @@
 //! §3), which is the server's. Does not fetch keys: a request that is a JWT is verified with keys that are in it or in its
 //! statement, and by the server behind if the client publishes them at a URL.
 
-use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
 use super::certificate::PeerCertificate;
@@ -16,7 +15,6 @@ use super::client::{
     AUTHORIZATION_CODE, CERTIFICATE_BOUND, ClientErrors, ClientFault, ClientKeys, ClientMetadata, DPOP_BOUND, Reader,
     SIGNED_REQUESTS,
 };
-use super::error::EndpointError;
 use super::rules::{Rules, ServerProfile};
 use super::software_statement::{SoftwareStatement, SoftwareStatementError, StatementRules};
 use crate::UnixTime;
@@ -25,7 +23,7 @@ use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::json::parse_object;
 use crate::jose::jws::{Jws, NotVerified, is_media_type_name};
 use crate::jose::keys::{Algorithm, KeySet};
-use crate::text::{Names, is_media_type, names_only_utf8, printable, shown_text, sole_value};
+use crate::text::{Names, printable, shown_text};
 
 /// The largest request, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -46,38 +44,6 @@ pub enum RegistrationForm {
     Json,
     /// As a JWT that the client signs, with the same members (UK Open Banking Dynamic Client Registration 3.2).
     Jwt,
-}
-
-impl RegistrationForm {
-    /// Checks what declares the body, and that nothing but an initial access token is beside it.
-    ///
-    /// # Errors
-    /// [`EndpointError::QueryBesideForm`], [`EndpointError::MethodRefused`], [`RegistrationError::TypeRefused`].
-    pub fn declared(headers: &HeaderMap, query: Option<&str>) -> Result<Self, EndpointError> {
-        if query.is_some_and(|query| !query.is_empty()) {
-            return Err(EndpointError::QueryBesideForm);
-        }
-        if headers.contains_key(header::AUTHORIZATION) {
-            let value = sole_value(headers, header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            let scheme = value.and_then(|value| value.split_once(' ')).map(|(scheme, _)| scheme);
-            if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("Bearer")) {
-                return Err(EndpointError::MethodRefused { found: "the Authorization field" });
-            }
-        }
-        let refused = |found: &str| Err(RegistrationError::TypeRefused { found: printable(found) }.into());
-        if headers.contains_key(header::CONTENT_ENCODING) {
-            return refused("coded");
-        }
-        let Some(kind) = sole_value(headers, header::CONTENT_TYPE) else {
-            return refused(if headers.contains_key(header::CONTENT_TYPE) { "of several types" } else { "of no type" });
-        };
-        let is = |name| is_media_type(kind, name) && kind.to_str().is_ok_and(names_only_utf8);
-        match () {
-            () if is("application/json") => Ok(Self::Json),
-            () if is("application/jwt") || is("application/jose") => Ok(Self::Jwt),
-            () => refused(&String::from_utf8_lossy(kind.as_bytes())),
-        }
-    }
 }
 
 /// Why a client is not registered.
@@ -362,7 +328,6 @@ const ENCRYPTED: [&str; 5] = [
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -534,7 +499,7 @@ mod tests {
         let redirects = |more: Value| {
             let mut members = json!({ "redirect_uris": [CALLBACK, "http://client.example/callback"] });
             members.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            EndpointError::from(judge(&members).unwrap_err()).code()
+            judge(&members).unwrap_err().code()
         };
         assert_eq!(redirects(json!({})), Code::RegistrationRedirectRefused);
         assert_eq!(redirects(json!({ "grant_types": ["password"] })), Code::RegistrationRefused);
@@ -578,49 +543,6 @@ mod tests {
         let statement = with(&json!({ "software_statement": "a.b.c" })).to_string();
         let refused = Err(RegistrationError::Statement(SoftwareStatementError::Unverifiable));
         assert_eq!(json(statement.as_bytes()), refused);
-    }
-
-    #[test]
-    fn the_head_declares_json_or_a_jwt_and_has_no_other_credentials_than_an_initial_token() {
-        let declared = |fields: &[(&'static str, &'static str)], query| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in fields {
-                headers.append(*name, HeaderValue::from_static(value));
-            }
-            RegistrationForm::declared(&headers, query)
-        };
-        const JSON: (&str, &str) = ("content-type", "application/json");
-        for (kind, form) in [
-            (JSON.1, RegistrationForm::Json),
-            ("Application/JSON; charset=utf-8", RegistrationForm::Json),
-            ("application/jwt", RegistrationForm::Jwt),
-            ("application/jose", RegistrationForm::Jwt),
-        ] {
-            assert_eq!(declared(&[("content-type", kind)], None), Ok(form), "control: {kind}");
-        }
-        assert_eq!(declared(&[JSON, ("authorization", "Bearer t")], Some("")), Ok(RegistrationForm::Json), "control");
-        for fields in [
-            &[][..],
-            &[("content-type", "application/x-www-form-urlencoded")],
-            &[("content-type", "application/json; charset=utf-16")],
-            &[("content-type", "application/jwt, application/json")],
-            &[JSON, JSON],
-            &[JSON, ("content-encoding", "gzip")],
-        ] {
-            let refused = declared(fields, None).unwrap_err();
-            assert!(
-                matches!(refused, EndpointError::Registration(RegistrationError::TypeRefused { .. })),
-                "{fields:?}: {refused}"
-            );
-            assert_eq!(refused.code(), Code::RegistrationRefused);
-        }
-        let refused = Err(EndpointError::MethodRefused { found: "the Authorization field" });
-        for value in ["Basic YTpi", "DPoP t", "Bearer", ""] {
-            assert_eq!(declared(&[JSON, ("authorization", value)], None), refused, "{value}");
-        }
-        let twice = [JSON, ("authorization", "Bearer t"), ("authorization", "Bearer u")];
-        assert_eq!(declared(&twice, None), refused);
-        assert_eq!(declared(&[JSON], Some("a=b")), Err(EndpointError::QueryBesideForm));
     }
 
     #[test]

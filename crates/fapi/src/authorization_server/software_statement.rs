@@ -16,7 +16,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificate::PeerCertificate;
 use super::client::{ClientKeys, ClientMetadata, MAX_ENTRIES};
 use super::redirect_uri::RedirectUri;
-use super::registration::MAX_BYTES;
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};
@@ -25,6 +24,9 @@ use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{StatementError, verified_claims};
 use crate::peer::{ClientCertificate, NoCertificate, Peer};
 use crate::text::{printable, shown_text, shown_value};
+
+/// The longest software statement, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// How the statements of a directory are verified.
 #[derive(Clone, Debug)]
