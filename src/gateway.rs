@@ -16,7 +16,7 @@ use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, fro
 use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
 use fapi::credentials::{Credentials, Proofs};
-use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, SignedProof, VerifiedProof};
+use fapi::dpop::{DpopError, FirstUse, Freshness, ProofContext, ProofKeys, SignedProof, VerifiedProof};
 use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
@@ -115,6 +115,9 @@ impl Gateway {
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {
                 Ok(first_use) => Some(first_use),
+                Err(Cause::Proof(error)) if authorized.route().endpoint().is_some() => {
+                    return Err(without_nonce(error));
+                }
                 Err(cause) => {
                     if matches!(cause.code(), Code::DpopReplayed | Code::DpopNonceRequired) {
                         self.give_back(&authorized, taken);
@@ -297,6 +300,7 @@ impl Gateway {
         now: UnixTime,
         seen: &mut Seen,
     ) -> Result<Judged, Cause> {
+        form::check_connection(&request.headers)?;
         let guard = match guard.without_rules() {
             Ok(authorized) => return Ok(Judged::Authorized(authorized)),
             Err(guard) => guard,
@@ -364,7 +368,7 @@ impl Gateway {
             Proofs::None => None,
             proofs @ (Proofs::One(_) | Proofs::Several) => {
                 let signed = SignedProof::verify_without_token(proofs, &context)?;
-                Some(signed.check_freshness(&context)?)
+                Some(signed.check_freshness(&context).map_err(without_nonce)?)
             }
         };
         let judge = |known: &KnownClient| {
@@ -394,6 +398,15 @@ impl Gateway {
         seen.route = Some(route.clone());
         Ok(granted)
     }
+}
+
+/// Why a proof is refused at an authorization server, where the gateway has no nonces: that it may have been used before the log began
+/// is the log's fault.
+fn without_nonce(error: DpopError) -> Cause {
+    if let DpopError::NonceRequired { why, .. } = error {
+        return Unavailable::ReplayLog { detail: why.to_owned() }.into();
+    }
+    EndpointError::from(error).into()
 }
 
 /// What the header section of a request leads to, unless it is refused.

@@ -79,15 +79,18 @@ impl AuthorizationServer {
         registration_answer::judge(status, headers, body, asked)
     }
 
-    /// Makes the metadata those of what is really allowed; `None` for an answer that has none.
+    /// Makes the metadata those of what is really allowed; nothing of an answer that is an error.
     ///
     /// # Errors
     /// [`AnswerError`].
-    pub fn metadata(&self, status: StatusCode, body: &[u8]) -> Result<Option<Vec<u8>>, AnswerError> {
-        if !status.is_success() {
-            return Ok(None);
+    pub fn metadata(&self, status: StatusCode, body: &[u8]) -> Result<Vec<u8>, AnswerError> {
+        if status.is_client_error() || status.is_server_error() {
+            return Ok(Vec::new());
         }
-        self.rewritten(body).map(Some)
+        if status != StatusCode::OK {
+            return Err(AnswerError::StatusWrong { found: status, expected: "200, or that of an error" });
+        }
+        self.rewritten(body)
     }
 
     /// Judges where an answer leads a browser. The keys that verify a response in a JWT are those of the issuer of the same name, which
@@ -145,7 +148,10 @@ impl AuthorizationServer {
         let expected = ExpectedResponse {
             issuer: &settings.rules.issuer,
             own_origin: &settings.origin,
-            redirects_to: &|uri| judges_unknown || settings.clients.redirects_to(uri),
+            redirects_to: &|uri| {
+                let is_elsewhere = || !uri.strip_prefix(&*settings.origin).is_some_and(|rest| rest.starts_with('/'));
+                settings.clients.redirects_to(uri) || judges_unknown && is_elsewhere()
+            },
             mode,
             now,
         };

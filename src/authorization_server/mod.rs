@@ -171,7 +171,10 @@ impl AuthorizationServer {
         let rules = &*self.settings.rules;
         let id = claim.id()?;
         let Some(client) = self.registry(endpoint).0.get(&id) else {
-            if endpoint == Endpoint::Introspection || rules.unknown_clients == UnknownClients::Refused {
+            // A server that reads ids without regard to case would take it for the registered one.
+            let resembles = self.settings.clients.iter().any(|client| client.id().eq_ignore_ascii_case(id.trim()));
+            let is_refused = rules.unknown_clients == UnknownClients::Refused || resembles;
+            if endpoint == Endpoint::Introspection || is_refused {
                 return Err(EndpointError::ClientUnknown { id: shown_text(&id) }.into());
             }
             let client = claim.pass_without_keys(certificate, rules, now)?;

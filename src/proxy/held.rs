@@ -4,6 +4,8 @@
 //! back. So the gateway has these exchanges itself, on connections of Pingora's: the request is a form or a registration that was read
 //! already, or has no body, and the answer is small.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use fapi::authorization_server::{AnswerError, Endpoint};
 use fapi::rejection::{Cause, Unavailable};
@@ -60,21 +62,26 @@ impl Proxy {
             Ok(connected) => connected,
             Err(error) => return Err(self.fail_to_connect(session, &peer, context, error.into_up())),
         };
-        let answer = match timeout(context.time_left(), self.ask(session, context, &peer, &mut server)).await {
+        // The answer is small, and nobody sees the beginning of it: what its first byte may take is enough for all of it.
+        let patience = peer.options.read_timeout.unwrap_or(context.time_left()).min(context.time_left());
+        let answer = match timeout(patience, self.ask(session, context, &peer, &mut server)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the exchange is over").into_up()),
+            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the server did not answer in time").into_up()),
         };
-        match answer {
-            Ok(answer) => {
-                let idle = peer.options.idle_timeout;
-                self.connector.release_http_session(server, &*peer, idle).await;
-                Ok(answer)
-            }
-            Err(error) => {
-                server.shutdown().await;
-                Err(self.error_while_proxy(&peer, session, error, context, reused))
-            }
-        }
+        // In a separate task: a server that reads nothing holds up nobody's answer.
+        let (connector, used, sound) = (self.connector.clone(), peer.clone(), answer.is_ok());
+        drop(tokio::spawn(async move {
+            let idle = used.options.idle_timeout;
+            let ending = async {
+                if sound {
+                    connector.release_http_session(server, &*used, idle).await;
+                } else {
+                    server.shutdown().await;
+                }
+            };
+            timeout(LONGEST_ENDING, ending).await
+        }));
+        answer.map_err(|error| self.error_while_proxy(&peer, session, error, context, reused))
     }
 
     async fn ask(
@@ -99,7 +106,7 @@ impl Proxy {
         let mut body = BytesMut::new();
         while let Some(chunk) = server.read_response_body().await.map_err(|error| error.into_up())? {
             if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
-                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "the answer has more than 1 MiB").into_up());
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "the answer has more than 256 KiB").into_up());
             }
             body.extend_from_slice(&chunk);
         }
@@ -122,6 +129,9 @@ impl Proxy {
         let mut headers = without_hops(&asked.headers);
         // What is judged is read as it is.
         headers.remove(header::ACCEPT_ENCODING);
+        // What is rewritten has no tag of the server's.
+        headers.remove(header::IF_NONE_MATCH);
+        headers.remove(header::IF_MODIFIED_SINCE);
         headers.remove(header::EXPECT);
         headers.remove(header::CONTENT_LENGTH);
         let authority = asked.uri.authority().map(|authority| authority.as_str());
@@ -164,8 +174,14 @@ impl Proxy {
             Err(cause) => return Err(context.refuse(cause, "the answer was withheld").into_up()),
         };
         head.remove_header(&header::TRANSFER_ENCODING);
-        if endpoint != Endpoint::Metadata {
-            // RFC 6749 §5.1, RFC 9126 §2.2, RFC 7591 §3.2.1: nobody keeps what is in it.
+        // That of the server says nothing of the client's connection, and Pingora writes no other head over HTTP/1.
+        head.set_version(Version::HTTP_11);
+        if endpoint == Endpoint::Metadata {
+            for name in [header::LOCATION, header::ETAG, header::LAST_MODIFIED] {
+                head.remove_header(&name);
+            }
+        } else {
+            // RFC 6749 §5.1, RFC 9126 §2.2: nobody keeps what is in it.
             head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
         }
         if !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
@@ -211,10 +227,7 @@ impl Proxy {
                 server.judge_registered(asked, (status, headers, &body))?;
                 Ok(body)
             }
-            (Endpoint::Metadata, _) => Ok(match server.metadata(status, &body)? {
-                Some(rewritten) => rewritten.into(),
-                None => body,
-            }),
+            (Endpoint::Metadata, _) => Ok(server.metadata(status, &body)?.into()),
             (_, _) => Err(internal().into()),
         }
     }
@@ -234,7 +247,9 @@ async fn read_head(server: &mut HttpSession) -> pingora::Result<ResponseHeader> 
     Err(Error::explain(ErrorType::InvalidHTTPHeader, "there is no final response").into_up())
 }
 
+/// How long the end of a connection may take.
+const LONGEST_ENDING: Duration = Duration::from_secs(1);
 /// How many interim responses are read before the final one.
 const MOST_INTERIM: usize = 16;
 /// The largest answer that is judged, in bytes.
-const LARGEST_ANSWER: usize = 1024 * 1024;
+const LARGEST_ANSWER: usize = 256 * 1024;

@@ -512,6 +512,13 @@ fn plain_error(code: Code) -> (&'static str, &'static str) {
         429 => ("too_many_requests", "Too many requests of this client are in progress"),
         431 => ("header_fields_too_large", "The header fields are too large"),
         400..=499 => ("bad_request", "The request is malformed"),
+        502 if matches!(
+            code,
+            Code::AnswerUnbound | Code::AnswerTooLongLived | Code::AnswerMalformed | Code::MetadataMismatch
+        ) =>
+        {
+            ("bad_gateway", "The authorization server's answer is not one that the profile allows")
+        }
         502 if code == Code::UpstreamInvalid => ("bad_gateway", "The resource server's response is not valid"),
         502 => ("bad_gateway", "The resource server could not be reached"),
         503 => ("temporarily_unavailable", "The request cannot be judged at the moment"),

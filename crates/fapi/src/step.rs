@@ -131,6 +131,7 @@ impl Step {
             | EndpointError::Assertion(_)
             | EndpointError::Certificate(_) => Self::Client,
             EndpointError::NotAForm { .. }
+            | EndpointError::ConnectionNames { .. }
             | EndpointError::QueryBesideForm
             | EndpointError::Parameters(_)
             | EndpointError::ParameterTooLong { .. }

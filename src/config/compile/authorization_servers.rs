@@ -400,7 +400,19 @@ fn route(server: &str, path: &EndpointPath, hosts: Vec<Box<str>>, rules: Arc<Rul
             ..Forward::default()
         },
         cors: None,
-        limits: Limits { body_bytes: (form || registers).then_some(LARGEST_FORM), ..Limits::default() },
+        // Where parameters come in the query, a server could prefer those of a body.
+        limits: Limits {
+            body_bytes: match endpoint {
+                Endpoint::Page => None,
+                Endpoint::Authorization | Endpoint::Jwks | Endpoint::Metadata => Some(0),
+                Endpoint::PushedAuthorizationRequest
+                | Endpoint::Token
+                | Endpoint::Introspection
+                | Endpoint::Revocation
+                | Endpoint::Registration => Some(LARGEST_FORM),
+            },
+            ..Limits::default()
+        },
         on_expiry: OnExpiry::Continue,
         errors: ErrorFormat::Json,
     }

@@ -26,7 +26,9 @@ impl Build<'_> {
             );
             return None;
         };
-        let used: Vec<&str> = file.routes.iter().flatten().filter_map(|route| route.upstream.as_deref()).collect();
+        let servers = file.authorization_servers.iter().flatten().filter_map(|server| server.upstream.as_deref());
+        let routes = file.routes.iter().flatten().filter_map(|route| route.upstream.as_deref());
+        let used: Vec<&str> = routes.chain(servers).collect();
         let mut upstreams = Vec::new();
         for (name, entry) in entries.iter_mut() {
             let at = at.key(name);

@@ -370,3 +370,50 @@ async fn a_server_that_is_down_or_endless_is_no_ones_fault_but_its_own() {
     let response = stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await;
     assert_eq!(stage.code(&response), "ok", "control: the next request has a connection of its own");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_is_an_error_or_elsewhere_says_nothing() {
+    let stage = Stage::set().await;
+    let path = "/.well-known/oauth-authorization-server";
+    let document = json!({ "issuer": ORIGIN, "token_endpoint": "http://SECRET" });
+    stage.server.answers(path, Answer::json(404, &document));
+    let response = stage.send(Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap()).await;
+    assert_eq!((response.status().as_u16(), response.body().len()), (404, 0));
+    stage.server.answers(path, Answer::redirect(302, "https://attacker.example"));
+    let response = stage.send(Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap()).await;
+    withheld(&stage, response, "answer_malformed", "elsewhere").await;
+}
+
+/// Who is judged without keys has a login all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_the_login_may_be_absolute_whoever_is_known() {
+    let stage = Stage::with(|section| {
+        section.replace("directory: clients }", "directory: clients, unknown: judge_without_keys }")
+    })
+    .await;
+    let issuer = "iss=https%3A%2F%2Flocalhost";
+    for (location, code) in [
+        ("/login/2".to_owned(), "ok"),
+        (format!("{ORIGIN}/login/2"), "ok"),
+        (format!("https://anybody.example/cb?code=c&{issuer}"), "ok"),
+        ("https://anybody.example/cb?code=SECRET".to_owned(), "answer_malformed"),
+    ] {
+        stage.server.answers("/login/1", Answer::redirect(302, &location));
+        let response = stage.send(Request::get(format!("{ORIGIN}/login/1")).body(Bytes::new()).unwrap()).await;
+        assert_eq!(stage.code(&response), code, "{location}");
+    }
+}
+
+/// The server's version of HTTP is not the client's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_answer_reaches_clients_of_every_version() {
+    for stage in [Stage::set().await, Stage::over_http2().await] {
+        for client in [stage.client().h1(), stage.client().h2()] {
+            let token = stage.bound_token();
+            stage.answers_token(&token, "DPoP");
+            let request = posted("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]);
+            let response = client.send(request).await.expect("the gateway answers");
+            assert_eq!((stage.code(&response), &body(&response)["access_token"]), ("ok".into(), &json!(token)));
+        }
+    }
+}

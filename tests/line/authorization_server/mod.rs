@@ -55,7 +55,20 @@ impl Stage {
 
     /// With other settings in the section of the server, and around it.
     async fn in_scene(adjust: impl FnOnce(String) -> String, around: impl FnOnce(Scene) -> Scene) -> Self {
-        let server = Scripted::start().await;
+        Self::before(Scripted::start().await, adjust, around).await
+    }
+
+    /// Around a server that speaks HTTP/2.
+    async fn over_http2() -> Self {
+        let protocol = |scene: Scene| scene.replace("  as: { servers", "  as: { protocol: http2, servers");
+        Self::before(Scripted::over_http2().await, |section| section, protocol).await
+    }
+
+    async fn before(
+        server: Scripted,
+        adjust: impl FnOnce(String) -> String,
+        around: impl FnOnce(Scene) -> Scene,
+    ) -> Self {
         let [key, resource_key, directory] =
             ["client", "resource", "directory"].map(|kid| SigningKey::generate(KeyKind::Es256, kid));
         let registered = |id: &str, key: &SigningKey| {

@@ -30,7 +30,7 @@ async fn the_whole_flow_of_fapi_2_passes() {
     for (name, value) in [
         ("content-security-policy", "frame-ancestors 'none'"),
         ("x-frame-options", "DENY"),
-        ("referrer-policy", "no-referrer"),
+        ("referrer-policy", "same-origin"),
         ("cache-control", "no-store"),
     ] {
         assert_eq!(response.headers()[name], value);
@@ -329,4 +329,56 @@ async fn message_signing_takes_signed_requests_alone() {
     }
     let beside = [object(json!({})), owned(&[("scope", "payments")])].concat();
     assert_eq!(stage.code(&stage.post("/par", &beside, &[]).await), "parameter_refused");
+}
+
+/// What a proxy takes out of a request, or a server prefers to what was judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_judges_the_request_that_was_judged_here() {
+    let stage = Stage::set().await;
+    stage.answers_token(&stage.bound_token(), "DPoP");
+    let proof = || stage.proof("/token");
+    let h1 = |request| {
+        let client = stage.client().h1();
+        async move { client.send(request).await.expect("the gateway answers") }
+    };
+    let good = h1(posted("/token", &stage.exchanged(), &[("dpop", &proof()), ("connection", "keep-alive")])).await;
+    assert_eq!(stage.code(&good), "ok", "control");
+    for named in ["content-type", "dpop", "close, dpop"] {
+        let response = h1(posted("/token", &stage.exchanged(), &[("dpop", &proof()), ("connection", named)])).await;
+        assert_eq!((stage.code(&response), response.status().as_u16()), ("header_malformed".into(), 400), "{named}");
+    }
+    stage.server.take();
+    // Fields in which products expect a certificate from a proxy.
+    let fields = [("dpop", &*proof()), ("x-wso2-mtls-cert", "a"), ("x-remote-user", "a"), ("x-client-verify", "a")];
+    assert_eq!(stage.code(&stage.post("/token", &stage.exchanged(), &fields).await), "ok");
+    let [call] = &stage.server.take()[..] else { panic!("one call") };
+    assert!(fields[1..].iter().all(|(name, _)| !call.headers.contains_key(*name)), "{call:?}");
+    // A body beside a query.
+    assert_eq!(stage.code(&stage.post("/par", &stage.pushed(), &[]).await), "ok");
+    stage.server.take();
+    let query = form(&owned(&[("client_id", CLIENT), ("request_uri", REQUEST_URI)]));
+    let with_body =
+        Request::get(format!("{ORIGIN}/authorize?{query}")).header("content-type", "application/x-www-form-urlencoded");
+    let response = h1(with_body.body("request_uri=urn:evil".into()).unwrap()).await;
+    assert_eq!((stage.code(&response), response.status().as_u16()), ("body_too_large".into(), 413));
+    assert_eq!(stage.server.take().len(), 0);
+}
+
+/// RFC 9449 §8: the nonces are the server's, so what only a nonce of the gateway's could help is no client's fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_used_before_the_start_is_the_logs_fault() {
+    let stage = Stage::set().await;
+    stage.answers_token(&stage.bound_token(), "DPoP");
+    // The gateway of the tests began two minutes ago; what is older than that is too old as well.
+    let old = Proof::new("POST", &format!("{ORIGIN}/token"), stage.world.clock.now() - 100).sign(&stage.proof_key);
+    let response = stage.post("/token", &stage.exchanged(), &[("dpop", &old)]).await;
+    assert_eq!((stage.code(&response), response.status().as_u16()), ("dpop_stale".into(), 400), "control");
+    stage.world.clock.set_back(125);
+    let young = Proof::new("POST", &format!("{ORIGIN}/token"), stage.world.clock.now()).sign(&stage.proof_key);
+    for (proof, assertion) in [(young, stage.exchanged())] {
+        let response = stage.post("/token", &assertion, &[("dpop", &proof)]).await;
+        let found = (stage.code(&response), response.status().as_u16());
+        assert_eq!(found, ("replay_log_unavailable".into(), 503));
+        assert!(response.headers().contains_key("retry-after") && !response.headers().contains_key("dpop-nonce"));
+    }
 }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -60,6 +60,15 @@ pub struct Scripted {
 
 impl Scripted {
     pub async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// The same over HTTP/2, by prior knowledge.
+    pub async fn over_http2() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(is_http2: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let script = Arc::new(Mutex::new(Script::default()));
@@ -68,7 +77,13 @@ impl Scripted {
             while let Ok((stream, _)) = listener.accept().await {
                 let script = kept.clone();
                 let service = service_fn(move |request| answer(request, script.clone()));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                let stream = TokioIo::new(stream);
+                if is_http2 {
+                    let server = http2::Builder::new(TokioExecutor::new());
+                    tokio::spawn(async move { server.serve_connection(stream, service).await });
+                } else {
+                    tokio::spawn(http1::Builder::new().serve_connection(stream, service));
+                }
             }
         });
         Self { address, script }

@@ -120,12 +120,14 @@ impl<'p> Claim<'p> {
         rules: &Rules,
         now: UnixTime,
     ) -> Result<Authenticated, EndpointError> {
-        let (id, peer) = (self.id()?, certificate.peer);
+        let id = self.id()?;
+        // One that nobody vouches for is not shown to the server, which would see nothing that authenticates the client.
+        let own = certificate.peer.certificate().filter(|own| certificate.verified_chain && own.valid_at(now));
         match self.assertion {
             Some(assertion) => {
                 client_assertion::check_unverified(assertion, &id, self.client_id, &Audiences::of(rules), now)?;
             }
-            None if peer.certificate().is_none() => return Err(EndpointError::Unauthenticated { id: printable(&id) }),
+            None if own.is_none() => return Err(EndpointError::Unauthenticated { id: printable(&id) }),
             None => {}
         }
         Ok(Authenticated { id, client: None, assertion: None })
@@ -322,6 +324,8 @@ mod tests {
         let peer = Peer::Certificate(Arc::new(certificate()));
         let presented = PeerCertificate { peer: &peer, verified_chain: true };
         assert_eq!(judged(&[("client_id", "x")], &presented), Ok("x".to_owned()), "control");
+        let own = PeerCertificate { verified_chain: false, ..presented };
+        assert_eq!(judged(&[("client_id", "x")], &own), Err(Code::ParUnauthenticated), "anybody makes one");
         assert_eq!(judged(&[("client_id", "x")], &NOBODY), Err(Code::ParUnauthenticated));
         assert_eq!(judged(&[("client_id", "x"), good[0], good[1]], &NOBODY), Err(Code::ClientAuthenticationRefused));
         assert_eq!(

@@ -92,7 +92,7 @@ pub enum Response {
 
 /// Judges the status and the header section of an answer to a browser.
 ///
-/// A browser may be sent to this server or to a registered redirect URI (FAPI 2.0 §5.3.2.1 (7)), with 303 or 302 (§5.3.2.2). What
+/// A browser may be sent to this server or to a registered redirect URI (FAPI 2.0 §5.3.2.1 (7)), with 303 or 302 (§5.3.2.2), and to this server with 301 too. What
 /// goes to a redirect URI, even at this server, is an authorization response: a code or an error, and `iss`, or all of it in one JWT
 /// (JARM). `Location` has to be written so that all browsers read it alike, that is in printable ASCII, without `\`, and with the
 /// host after `//`, if it has one.
@@ -116,11 +116,15 @@ pub fn judge(
         return Ok(Response::Page);
     }
     let location = Location::parse(headers)?;
-    if !matches!(status, StatusCode::SEE_OTHER | StatusCode::FOUND) {
+    // What frameworks answer for a slash that is missing takes nothing with it but the request for another page.
+    if !matches!(status, StatusCode::SEE_OTHER | StatusCode::FOUND | StatusCode::MOVED_PERMANENTLY) {
         return Err(AnswerError::RedirectStatusWrong { found: status });
     }
     let uri = location.uri(expected.own_origin);
     if let Some(uri) = uri.as_deref().filter(|uri| (expected.redirects_to)(uri)) {
+        if status == StatusCode::MOVED_PERMANENTLY {
+            return Err(AnswerError::RedirectStatusWrong { found: status });
+        }
         judge_authorization(&location, uri, expected)?;
         return Ok(Response::Authorization);
     }
@@ -327,15 +331,15 @@ const NOT_BESIDE_JWT: &[&str] =
 /// script of another origin (FAPI 2.0 §5.2.3).
 ///
 /// A server that says itself who may frame its pages, and does not say everybody, is left to it: browsers that know `frame-ancestors`
-/// ignore `X-Frame-Options`. So is one that keeps its URLs within its origin: its own forms would lose their `Origin` to `no-referrer`
-/// (Fetch standard §3.2).
+/// ignore `X-Frame-Options`. URLs stay within the origin; `no-referrer`, which is left if the server says it, would take the `Origin` of
+/// its own forms (Fetch standard §3.2), which frameworks check.
 pub fn browser_edits(received: &HeaderMap) -> HeaderEdits {
     let mut set = vec![
         (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    if sole_value(received, header::REFERRER_POLICY).is_none_or(|policy| policy != "same-origin") {
-        set.push((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
+    if sole_value(received, header::REFERRER_POLICY).is_none_or(|policy| policy != "no-referrer") {
+        set.push((header::REFERRER_POLICY, HeaderValue::from_static("same-origin")));
     }
     if let Some(policies) = with_frame_ancestors(received) {
         set.push((header::CONTENT_SECURITY_POLICY, policies));
@@ -422,12 +426,16 @@ mod tests {
             for status in [302, 303] {
                 assert_eq!(redirected(status, location), Ok(outcome), "{status} {location}"); // control
             }
-            for status in [300, 301, 305, 306, 307, 308, 399] {
+            for status in [300, 305, 306, 307, 308, 399] {
                 let found = StatusCode::from_u16(status).unwrap();
                 let answer = redirected(status, location);
                 assert_eq!(answer, Err(AnswerError::RedirectStatusWrong { found }), "{status} {location}");
             }
         }
+        // What a framework answers for a page whose slash is missing, but no authorization response.
+        assert_eq!(redirected(301, "/login/"), Ok(Response::Step));
+        let found = StatusCode::MOVED_PERMANENTLY;
+        assert_eq!(redirected(301, &good), Err(AnswerError::RedirectStatusWrong { found }));
         for status in [200, 304, 400, 401, 403, 500] {
             assert_eq!(redirected(status, "https://evil.example/"), Ok(Response::Page), "{status}: browsers stay");
         }
@@ -767,7 +775,7 @@ mod tests {
         let all = [
             ("cache-control", "no-store"),
             ("content-security-policy", "frame-ancestors 'none'"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("x-frame-options", "DENY"),
         ];
         assert_eq!(edited(&[]), of(&all));
@@ -781,9 +789,9 @@ mod tests {
         let mut removed = of(&[("access-control-allow-credentials", ""), ("access-control-allow-origin", "")]);
         removed.extend(of(&all));
         assert_eq!(edited(&received), removed);
-        let own = edited(&[("referrer-policy", "same-origin")]);
+        let own = edited(&[("referrer-policy", "no-referrer")]);
         assert_eq!(own, of(&[all[0], all[1], all[3]]));
-        let twice = edited(&[("referrer-policy", "same-origin"), ("referrer-policy", "unsafe-url")]);
+        let twice = edited(&[("referrer-policy", "no-referrer"), ("referrer-policy", "unsafe-url")]);
         assert_eq!(twice, of(&all));
     }
 

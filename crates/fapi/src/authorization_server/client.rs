@@ -290,6 +290,12 @@ pub enum ClientFault {
          object"
     )]
     Ambiguous,
+    /// Some servers would read another member as this one.
+    #[error("{found} is another spelling of it; leave that out")]
+    Disguised {
+        /// The other, as it may be logged.
+        found: Box<str>,
+    },
     /// A member is missing, or has a value of another kind or size.
     #[error("it is {found}; write {expected}")]
     Kind {

@@ -335,9 +335,10 @@ fn check_times(claims: &Map<String, Value>, now: UnixTime) -> Result<Times, Asse
             return Err(AssertionError::NotYet { claim, at, now });
         }
     }
-    // Without `iat`, it was made no earlier than its longest lifetime allows.
+    // Without `iat`, it was not used before its `nbf`, or made no earlier than its longest lifetime allows.
     let earliest = UnixTime(at.0.saturating_sub(MAX_LIFETIME).saturating_sub(CLOCK_SKEW));
-    let made_at = time("iat", f64::floor)?.unwrap_or(earliest);
+    let not_before = time("nbf", f64::floor)?;
+    let made_at = time("iat", f64::floor)?.or(not_before).unwrap_or(earliest);
     Ok(Times { made_at, expires: at })
 }
 

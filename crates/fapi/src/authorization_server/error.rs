@@ -18,6 +18,12 @@ pub enum EndpointError {
         /// Its media type, truncated and made printable, or what else is wrong.
         found: Box<str>,
     },
+    /// `Connection` names a field that was judged, so that the server would not get it.
+    #[error("Connection names {name:?}, which is no field of a connection")]
+    ConnectionNames {
+        /// The name, truncated and made printable.
+        name: Box<str>,
+    },
     /// Parameters are in the query of a request whose parameters are in its body.
     #[error("the query has parameters, which belong in the body")]
     QueryBesideForm,
@@ -212,6 +218,7 @@ impl EndpointError {
             | Self::ParameterTooLong { .. }
             | Self::ParameterMissing { .. }
             | Self::ParameterMalformed { .. } => Code::ParameterMalformed,
+            Self::ConnectionNames { .. } => Code::HeaderMalformed,
             Self::Parameters(ParametersError::Repeated { .. }) => Code::ParameterRepeated,
             Self::ParameterBeside { .. } => Code::ParameterRefused,
             Self::ClientMissing | Self::ClientUnknown { .. } => Code::ClientUnknown,

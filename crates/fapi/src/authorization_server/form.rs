@@ -6,6 +6,24 @@ use super::error::EndpointError;
 use super::registration::{RegistrationError, RegistrationForm};
 use crate::text::{is_media_type, names_only_utf8, printable, sole_value};
 
+/// Checks that `Connection` names nothing but what is about a connection: a proxy removes what it names (RFC 9110 §7.6.1), and the
+/// server would judge another request than was judged here.
+///
+/// # Errors
+/// [`EndpointError::ConnectionNames`].
+pub fn check_connection(headers: &HeaderMap) -> Result<(), EndpointError> {
+    const OPTIONS: [&str; 6] = ["close", "http2-settings", "keep-alive", "te", "trailer", "upgrade"];
+    for value in headers.get_all(header::CONNECTION) {
+        let names = String::from_utf8_lossy(value.as_bytes());
+        let mut names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let other = names.find(|name| !OPTIONS.iter().any(|option| name.eq_ignore_ascii_case(option)));
+        if let Some(name) = other {
+            return Err(EndpointError::ConnectionNames { name: printable(name) });
+        }
+    }
+    Ok(())
+}
+
 /// Checks what declares the body, and that no parameter and no other credentials are beside it.
 ///
 /// # Errors
@@ -76,6 +94,20 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
+    }
+
+    #[test]
+    fn nothing_that_was_judged_is_taken_out_on_the_way() {
+        for good in [&[][..], &[("connection", "close")], &[("connection", "Keep-Alive, TE")], &[("connection", "")]] {
+            assert_eq!(check_connection(&headers(good)), Ok(()), "{good:?}");
+        }
+        for (bad, name) in [
+            (&[("connection", "content-type")][..], "content-type"),
+            (&[("connection", "close, DPoP")], "DPoP"),
+            (&[("connection", "close"), ("connection", "x-own")], "x-own"),
+        ] {
+            assert_eq!(check_connection(&headers(bad)), Err(EndpointError::ConnectionNames { name: name.into() }));
+        }
     }
 
     const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");

@@ -195,6 +195,13 @@ impl Registration {
         rules: &RegistrationRules,
     ) -> Result<Self, RegistrationError> {
         let mut reader = Reader::of(members);
+        // Some libraries read names without regard to case, or in camel case.
+        let folded = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+        for name in members.keys() {
+            if let Some(meant) = JUDGED.iter().find(|known| **known != name && folded(known) == folded(name)) {
+                reader.fail(meant, ClientFault::Disguised { found: shown_text(name) });
+            }
+        }
         for member in ["client_id", "client_secret"] {
             if reader.value(member).is_some() {
                 reader.fail(member, ClientFault::Assigned);
@@ -307,6 +314,31 @@ fn verify(text: &str, keys: &KeySet) -> Result<(), RegistrationError> {
         })
     })
 }
+
+/// The members on which something depends.
+const JUDGED: &[&str] = &[
+    "authorization_signed_response_alg",
+    "client_id",
+    "client_secret",
+    "dpop_bound_access_tokens",
+    "grant_types",
+    "jwks",
+    "jwks_uri",
+    "redirect_uris",
+    "request_object_signing_alg",
+    "require_pushed_authorization_requests",
+    "require_signed_request_object",
+    "response_types",
+    "software_statement",
+    "tls_client_auth_san_dns",
+    "tls_client_auth_san_email",
+    "tls_client_auth_san_ip",
+    "tls_client_auth_san_uri",
+    "tls_client_auth_subject_dn",
+    "tls_client_certificate_bound_access_tokens",
+    "token_endpoint_auth_method",
+    "token_endpoint_auth_signing_alg",
+];
 
 /// The members that name what JWTs for the client, and by it, are signed with (OpenID Connect Dynamic Client Registration 1.0 §2,
 /// RFC 9701 §6, CIBA Core 1.0 §4).

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
@@ -235,18 +237,22 @@ fn check_refresh_token(members: &Map<String, Value>, rule: RefreshRule) -> Resul
     aws_lc_rs::constant_time::verify_slices_are_equal(&found, &presented).map_err(|_| AnswerError::RefreshTokenRotated)
 }
 
-/// Whether somebody would read a token as a JWS: three parts, the first of which is the base64url of what begins with `{`, and a
-/// quotation mark or white space.
+/// Whether somebody would read a token as a JWS: three parts, or four, the first of which is the base64url of what begins with `{`, after
+/// white space or a byte order mark.
 ///
 /// Whether it has one reading is another question, and one that has none is not opaque.
 fn is_jws(token: &str) -> bool {
-    token.split('.').count() == 3 && ["ey", "ew"].iter().any(|beginning| token.starts_with(beginning))
+    let mut parts = token.trim().split('.');
+    let first = parts.next().unwrap_or_default().trim_end_matches('=');
+    // What another alphabet writes otherwise comes after the first three bytes of any JSON.
+    let head = URL_SAFE_NO_PAD.decode(first.get(..first.len().min(16) & !3).unwrap_or_default()).unwrap_or_default();
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+    // Five are encrypted (RFC 7516 §3.1), and opaque here.
+    matches!(parts.count(), 2 | 3) && text.trim_ascii_start().first() == Some(&b'{')
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use http::HeaderValue;
     use http::header::CONTENT_TYPE;
     use proptest::prelude::*;

@@ -2,6 +2,7 @@
 
 use super::authentication::Authenticated;
 use super::certificate::PeerCertificate;
+use super::client::RegisteredClient;
 use super::error::EndpointError;
 use super::parameters::Parameters;
 use super::rules::Rules;
@@ -105,7 +106,12 @@ fn binding(
             return Err(EndpointError::NothingToBindTo);
         }
     }
+    let is_by = |rule: fn(&RegisteredClient) -> bool| client.client().is_some_and(|client| rule(client));
+    let by_key = is_by(RegisteredClient::dpop_bound_access_tokens);
+    let by_certificate = is_by(RegisteredClient::certificate_bound_access_tokens);
     match (key, certificate) {
+        (Some(key), _) if by_key && !by_certificate => Ok(Binding::Key(key)),
+        (_, Some(certificate)) if by_certificate && !by_key => Ok(Binding::Certificate(certificate)),
         (Some(key), Some(certificate)) => Ok(Binding::Either { key, certificate }),
         (Some(key), None) => Ok(Binding::Key(key)),
         (None, Some(certificate)) => Ok(Binding::Certificate(certificate)),
@@ -228,10 +234,10 @@ mod tests {
         // FAPI2-AS-48
         let by_key = Client::with(json!({ "dpop_bound_access_tokens": true }));
         assert_eq!(bound(&by_key, &presented, None), Err(Code::DpopMissing));
-        assert_eq!(bound(&by_key, &presented, Some(&proof)), both, "control");
+        assert_eq!(bound(&by_key, &presented, Some(&proof)), Ok(Binding::Key(key)));
         let by_certificate = Client::with(json!({ "tls_client_certificate_bound_access_tokens": true }));
         assert_eq!(bound(&by_certificate, &NOBODY, Some(&proof)), Err(Code::SenderConstraintMissing));
-        assert_eq!(bound(&by_certificate, &presented, Some(&proof)), both, "control");
+        assert_eq!(bound(&by_certificate, &presented, Some(&proof)), Ok(Binding::Certificate(thumbprint)));
     }
 
     #[test]

@@ -57,6 +57,13 @@ pub fn may_carry_certificate(name: &str) -> bool {
     CERTIFICATE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Whether some authorization server may take a field with this name, in lower case, for what a proxy says of the client's
+/// certificate or of the user: products have names of their own for it, and their authentication depends on them.
+pub(super) fn may_speak_of_client(name: &str) -> bool {
+    let parts = ["cert", "subject-dn", "issuer-dn", "remote-user", "x-user", "x509"];
+    parts.iter().any(|part| name.contains(part)) || name.ends_with("-verify")
+}
+
 /// Of [`PREFIXES`], those of fields that may have a certificate.
 const CERTIFICATE_PREFIXES: &[&str] = &["client-cert", "x-client-cert", "x-ssl-", "ssl-client-"];
 
@@ -91,6 +98,25 @@ pub(super) const FRAMING: &[&str] = &["content-length", "transfer-encoding", "ho
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_product_hears_of_a_certificate_from_the_client_itself() {
+        for name in [
+            "x-clientcert",
+            "client-x509-cert",
+            "x-wso2-mtls-cert",
+            "x-tls-client-cert",
+            "cf-client-cert",
+            "x-client-verify",
+            "x-client-subject-dn",
+            "x-remote-user",
+        ] {
+            assert!(may_speak_of_client(name), "{name}");
+        }
+        for name in ["content-type", "accept", "user-agent", "dpop", "cookie", "x-fapi-auth-date"] {
+            assert!(!may_speak_of_client(name), "control: {name}");
+        }
+    }
 
     #[test]
     fn cc_09_names_that_read_as_ours_are_ours() {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::certificate::VouchedCertificate;
 use super::forwarded::Forwarded;
 use super::interaction::{INTERACTION_ID, InteractionId};
-use super::strip::StripList;
+use super::strip::{StripList, may_speak_of_client};
 use super::trace::TraceContext;
 use super::tracestate::{self, TRACESTATE};
 use crate::UnixTime;
@@ -66,9 +66,12 @@ pub fn to_upstream(
     if headers.contains_key(TRACESTATE) && !(onward.trace.is_continued() && tracestate::is_well_formed(headers)) {
         headers.remove(TRACESTATE);
     }
+    let at_endpoint = permit.route().endpoint().is_some();
     let removed = |name: &&HeaderName| {
         let name = name.as_str();
-        (strip.holds(name) && !(keeps_proof && name == DPOP)) || forward.strip.contain(name)
+        (at_endpoint && may_speak_of_client(name))
+            || (strip.holds(name) && !(keeps_proof && name == DPOP))
+            || forward.strip.contain(name)
     };
     let stripped: Vec<_> = headers.keys().filter(removed).cloned().collect();
     for name in stripped {
