@@ -109,7 +109,7 @@ fn judge_response(asked: Asked<'_>, rules: &Rules) -> Result<(), EndpointError> 
     Err(EndpointError::ResponseModeRefused { found: shown(mode), expected })
 }
 
-/// FAPI 2.0 §5.3.2.2: "shall require PKCE [RFC7636] with S256 as the code challenge method".
+/// FAPI 2.0 §5.3.2.2: servers "shall require PKCE … with S256 as the code challenge method".
 fn judge_challenge(asked: Asked<'_>) -> Result<(), EndpointError> {
     let challenge = asked.text("code_challenge")?.ok_or(EndpointError::PkceMissing)?;
     match asked.text("code_challenge_method")? {

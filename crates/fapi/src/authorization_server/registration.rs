@@ -624,4 +624,18 @@ mod tests {
             let _ = judge(&json!({ member: value }));
         }
     }
+
+    #[test]
+    fn a_member_has_one_spelling_whoever_reads_it() {
+        assert!(judge(&json!({ "client_name": "A", "Client_Name": "B" })).is_ok(), "control: nothing depends on it");
+        for (name, meant) in [
+            ("Redirect_Uris", "redirect_uris"),
+            ("redirectUris", "redirect_uris"),
+            ("Token_Endpoint_Auth_Method", "token_endpoint_auth_method"),
+            ("Client_Secret", "client_secret"),
+        ] {
+            let found = shown_text(name);
+            assert_eq!(fault(judge(&json!({ name: ["x"] }))), (meant, ClientFault::Disguised { found }), "{name}");
+        }
+    }
 }
