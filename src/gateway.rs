@@ -99,13 +99,13 @@ impl Gateway {
     /// what it has `taken`.
     ///
     /// # Errors
-    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
-    /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed),
-    /// [`DpopError::NonceRequired`](fapi::dpop::DpopError::NonceRequired),
+    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`],
+    /// [`DpopError::Replayed`],
+    /// [`DpopError::NonceRequired`],
     /// [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
-    /// [`Unavailable::RevocationsNeverRead`](fapi::rejection::Unavailable::RevocationsNeverRead) and
-    /// [`Unavailable::RevocationsTooOld`](fapi::rejection::Unavailable::RevocationsTooOld) when the token may be revoked elsewhere,
-    /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
+    /// [`Unavailable::RevocationsNeverRead`] and
+    /// [`Unavailable::RevocationsTooOld`] when the token may be revoked elsewhere,
+    /// and [`Unavailable::ReplayLog`] when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, taken: &Taken, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
             self.still_active(token, now)?;
@@ -327,7 +327,7 @@ impl Gateway {
     /// Judges the body of a request to an endpoint of an authorization server: a form, or what a client registers.
     ///
     /// # Errors
-    /// [`EndpointError`](fapi::authorization_server::EndpointError), and
+    /// [`EndpointError`], and
     /// [`Unavailable::ClientKeys`] while the keys of a client cannot be read.
     pub async fn judge_form(
         &self,

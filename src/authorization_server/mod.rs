@@ -159,7 +159,7 @@ impl AuthorizationServer {
     /// the request `is_signed`, and nothing else is at fault.
     ///
     /// # Errors
-    /// [`EndpointError`], and [`Unavailable::ClientKeys`](fapi::rejection::Unavailable::ClientKeys).
+    /// [`EndpointError`], and [`Unavailable::ClientKeys`].
     pub async fn authenticate(
         &self,
         endpoint: Endpoint,
@@ -202,7 +202,7 @@ impl AuthorizationServer {
     /// there.
     ///
     /// # Errors
-    /// The `error` itself, if not; [`Unavailable::ClientKeys`](fapi::rejection::Unavailable::ClientKeys), if they cannot be read and
+    /// The `error` itself, if not; [`Unavailable::ClientKeys`], if they cannot be read and
     /// may have the key that is missing.
     pub async fn read_again(
         &self,
