@@ -111,7 +111,10 @@ impl Gateway {
             self.still_active(token, now)?;
             self.issuers.knows_revocations()?;
         }
-        let authorized = self.use_assertion(authorized, now).await?;
+        let authorized = match authorized.asked().is_some() {
+            true => Box::pin(self.use_assertion(authorized, now)).await?,
+            false => authorized,
+        };
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {
                 Ok(first_use) => Some(first_use),
@@ -239,7 +242,7 @@ impl Gateway {
                 return Ok(Verdict::Judged(Judged::Authorized(authorized), Taken::default()));
             }
             Admission::Endpoint(guard) => {
-                let judged = self.endpoint(guard, request, &target, now, seen).await?;
+                let judged = Box::pin(self.endpoint(guard, request, &target, now, seen)).await?;
                 return Ok(Verdict::Judged(judged, Taken::default()));
             }
             Admission::Protected(guard) => guard,

@@ -136,6 +136,12 @@ impl Context {
         route.and_then(|route| route.endpoint()).is_some_and(|(_, endpoint)| endpoint.is_for_browsers())
     }
 
+    /// Whether the answer is judged as a whole before any of it is sent.
+    pub(super) fn holds_answer(&self) -> bool {
+        let endpoint = self.exchange.permit().and_then(|permit| permit.route().endpoint());
+        endpoint.is_some_and(|(_, endpoint)| endpoint.holds_answers())
+    }
+
     /// Returns the CORS rule for the answer: the route's, or else the listener's.
     pub(super) fn cors(&self) -> Option<&Cors> {
         let route = self.exchange.seen.route.as_ref().and_then(|route| route.cors.as_deref());

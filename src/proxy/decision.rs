@@ -130,7 +130,8 @@ impl Proxy {
                 let form = wait_for_body(session, context, &limits, BUFFER).await?;
                 let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
                 let (gateway, now) = (&context.generation.gateway, self.clock.unix_time());
-                let authorized = gateway.judge_form(*guard, session.req_header(), &form, client, now, seen).await?;
+                let judging = gateway.judge_form(*guard, session.req_header(), &form, client, now, seen);
+                let authorized = Box::pin(judging).await?;
                 context.form = form;
                 authorized
             }

@@ -173,7 +173,11 @@ impl ProxyHttp for Proxy {
                 self.answer_options(session, context).await?;
                 return Ok(true);
             }
-            return self.exchange_held(session, context).await;
+            // Boxed, as what is rare: every exchange would carry the room for it.
+            return match context.holds_answer() {
+                true => Box::pin(self.exchange_held(session, context)).await,
+                false => Ok(false),
+            };
         };
         context.exchange.settle(rejection);
         self.answer(session, context).await?;

@@ -40,8 +40,8 @@ impl Proxy {
             return Err(invalid("Content-Type names another character set than UTF-8, which FAPI 1.0 requires"));
         }
         let early = response.status.is_informational();
-        if !early {
-            self.judge_browser(response, context).await?;
+        if !early && context.is_for_browsers() {
+            Box::pin(self.judge_browser(response, context)).await?;
         }
         unread::interim(session, early);
         let interaction = &context.exchange.interaction;
