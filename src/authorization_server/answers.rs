@@ -2,6 +2,7 @@
 
 use fapi::UnixTime;
 use fapi::authorization_server::authorization_response::{self, ExpectedResponse, JarmKeys, Response, ResponseMode};
+use fapi::authorization_server::client::Authentication;
 use fapi::authorization_server::metadata_document::{self, Allowed, Endpoint as ServedEndpoint, RequestObjects};
 use fapi::authorization_server::pushed_answer::{self, PushedAnswer};
 use fapi::authorization_server::registration::Registration;
@@ -176,11 +177,11 @@ impl AuthorizationServer {
                     ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced => &["jwt", "query.jwt"],
                 },
                 grant_types: &grant_types,
-                authentication_methods: &["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"],
+                authentication_methods: &Authentication::NAMES,
                 algorithms: Algorithm::ALL,
-                request_objects: match settings.rules.profile {
-                    ServerProfile::Fapi2Security => RequestObjects::Allowed,
-                    ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced => RequestObjects::Required,
+                request_objects: match settings.rules.needs_request_object() {
+                    true => RequestObjects::Required,
+                    false => RequestObjects::Allowed,
                 },
                 certificate_bound_access_tokens: true,
             },

@@ -20,6 +20,14 @@ use crate::route::{Forward, Limits, OnExpiry, PathCharacters, Pattern, Requireme
 use crate::token::introspection::Answer;
 use crate::token::{AccessTokenForm, ActiveToken, Expected, MissingAudience, TokenIds};
 
+/// An object with some members replaced, or removed by `null`.
+pub(crate) fn with_members(mut object: Value, members: &Value) -> Value {
+    let known = object.as_object_mut().unwrap();
+    known.extend(members.as_object().unwrap().clone());
+    known.retain(|name, value| !(value.is_null() && members.get(name).is_some()));
+    object
+}
+
 /// The token `token` for this resource, of which its issuer says this too.
 pub(crate) fn introspected(answer: &Value, now: UnixTime) -> ActiveToken {
     let mut answer = answer.clone();

@@ -82,6 +82,18 @@ pub(crate) const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// Whether a text is the scheme of a URI (RFC 3986 §3.1).
+pub(crate) fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// Whether a text has a scheme and something after it, in printable ASCII without white space. Does not read what comes after it.
+pub(crate) fn is_uri(text: &str) -> bool {
+    let parts = text.split_once(':').filter(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty());
+    parts.is_some() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// A name as those read it who ignore case, in any language: the same for all texts that upper or lower case makes one.
 ///
 /// Not ASCII alone: in upper case the dotless i and the long s are an I and an S, and `ß` is `SS`; in lower case the Kelvin sign

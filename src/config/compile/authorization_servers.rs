@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fapi::authorization_server::client::RegisteredClient;
 use fapi::authorization_server::clients::Clients;
-use fapi::authorization_server::token_request::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
+use fapi::authorization_server::grant_type::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
 use fapi::authorization_server::{Endpoint, OtherParameters, Rules, ServerProfile, UnknownClients};
 use fapi::error_format::ErrorFormat;
 use fapi::route::{Forward, Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, UpstreamRef};

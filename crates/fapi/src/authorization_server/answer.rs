@@ -1,7 +1,7 @@
 //! Why an answer of the authorization server does not reach the client, and how the judgements read one.
 //!
 //! A client that trusts the gateway's profile trusts what comes out of it: a token that is bound to nobody is as wrong as a request
-//! that asks for one. The caller holds an answer as a whole, of at most 1 MiB, and forwards its bytes unchanged if they pass.
+//! that asks for one. The caller holds an answer as a whole, and forwards its bytes unchanged if they pass.
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use memchr::memmem;
@@ -17,19 +17,6 @@ use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
 use crate::text::{Names, is_media_type, names_only_utf8, sole_value};
 use crate::token::ConfirmationError;
 use crate::token::introspection::JSON;
-
-/// What is wrong with an answer, as far as others are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerFault {
-    /// The access token is not bound to the client that asked for it, or cannot be seen to be.
-    Unbound,
-    /// Something in it is valid for longer than it may be.
-    TooLongLived,
-    /// It is not an answer of its kind, or one with several readings.
-    Malformed,
-    /// The metadata is of another server, or of one that allows nothing that the gateway does.
-    MetadataMismatch,
-}
 
 /// Why an answer of the authorization server does not reach the client.
 ///
@@ -255,27 +242,17 @@ pub enum AnswerError {
 impl AnswerError {
     /// The stable code.
     pub const fn code(&self) -> Code {
-        match self.kind() {
-            AnswerFault::Unbound => Code::AnswerUnbound,
-            AnswerFault::TooLongLived => Code::AnswerTooLongLived,
-            AnswerFault::Malformed => Code::AnswerMalformed,
-            AnswerFault::MetadataMismatch => Code::MetadataMismatch,
-        }
-    }
-
-    /// What others are told.
-    pub const fn kind(&self) -> AnswerFault {
         match self {
             Self::TokenTypeWrong { .. }
             | Self::TokenUnbound(_)
             | Self::KeyMismatch { .. }
             | Self::CertificateMismatch { .. }
             | Self::NotShown { .. }
-            | Self::Opaque => AnswerFault::Unbound,
+            | Self::Opaque => Code::AnswerUnbound,
             Self::RequestUriTooLongLived { .. }
             | Self::TokenTooLongLived { .. }
             | Self::TokenLifetimeUnknown { .. }
-            | Self::ResponseTooLongLived { .. } => AnswerFault::TooLongLived,
+            | Self::ResponseTooLongLived { .. } => Code::AnswerTooLongLived,
             Self::StatusWrong { .. }
             | Self::ContentTypeWrong
             | Self::NotJson
@@ -296,11 +273,11 @@ impl AnswerError {
             | Self::ResponseIssuer { .. }
             | Self::ResponseJwt(_)
             | Self::ResponseAudience { .. }
-            | Self::ResponseExpired { .. } => AnswerFault::Malformed,
+            | Self::ResponseExpired { .. } => Code::AnswerMalformed,
             Self::IssuerMismatch { .. }
             | Self::NothingAllowed { .. }
             | Self::MetadataSigned { .. }
-            | Self::MetadataContradicted { .. } => AnswerFault::MetadataMismatch,
+            | Self::MetadataContradicted { .. } => Code::MetadataMismatch,
         }
     }
 
@@ -452,15 +429,15 @@ mod tests {
     #[test]
     fn what_others_are_told_is_one_of_four() {
         let jws = JwsError::Malformed { part: "header" };
-        for (error, kind, depends_on_keys) in [
-            (AnswerError::Opaque, AnswerFault::Unbound, false),
-            (AnswerError::RequestUriTooLongLived { found: 600, below: 600 }, AnswerFault::TooLongLived, false),
-            (AnswerError::NotJson, AnswerFault::Malformed, false),
-            (AnswerError::ResponseJwt(StatementError::SignatureInvalid), AnswerFault::Malformed, true),
-            (AnswerError::ResponseJwt(StatementError::Malformed(jws)), AnswerFault::Malformed, false),
-            (AnswerError::MetadataSigned { member: "issuer".into() }, AnswerFault::MetadataMismatch, false),
+        for (error, code, depends_on_keys) in [
+            (AnswerError::Opaque, Code::AnswerUnbound, false),
+            (AnswerError::RequestUriTooLongLived { found: 600, below: 600 }, Code::AnswerTooLongLived, false),
+            (AnswerError::NotJson, Code::AnswerMalformed, false),
+            (AnswerError::ResponseJwt(StatementError::SignatureInvalid), Code::AnswerMalformed, true),
+            (AnswerError::ResponseJwt(StatementError::Malformed(jws)), Code::AnswerMalformed, false),
+            (AnswerError::MetadataSigned { member: "issuer".into() }, Code::MetadataMismatch, false),
         ] {
-            assert_eq!((error.kind(), error.depends_on_keys()), (kind, depends_on_keys), "{error}");
+            assert_eq!((error.code(), error.depends_on_keys()), (code, depends_on_keys), "{error}");
         }
     }
 }

@@ -96,7 +96,7 @@ impl<'p> Claim<'p> {
                 return Err(EndpointError::MethodMismatch { id, found, expected });
             }
             (method, Some(_)) => {
-                let (id, found, expected) = (client.id().into(), "private_key_jwt", name_of(method));
+                let (id, found, expected) = (client.id().into(), "private_key_jwt", method.as_str());
                 return Err(EndpointError::MethodMismatch { id, found, expected });
             }
             (Authentication::TlsClientAuth(_) | Authentication::SelfSignedTlsClientAuth, None) => {
@@ -131,15 +131,6 @@ impl<'p> Claim<'p> {
             None => {}
         }
         Ok(Authenticated { id, client: None, assertion: None })
-    }
-}
-
-/// The name of a method (RFC 7591 §2, RFC 8705 §2).
-const fn name_of(method: &Authentication) -> &'static str {
-    match method {
-        Authentication::PrivateKeyJwt => "private_key_jwt",
-        Authentication::TlsClientAuth(_) => "tls_client_auth",
-        Authentication::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
     }
 }
 

@@ -1,7 +1,5 @@
 //! The rules on an authorization request, whether its parameters are a form or a request object (FAPI 2.0 §5.3.2.2).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::authentication::Authenticated;
@@ -11,7 +9,7 @@ use super::redirect_uri::{ApplicationType, RedirectUri};
 use super::rules::{Rules, ServerProfile};
 use crate::dpop::VerifiedProof;
 use crate::jose::json::parse_array;
-use crate::jose::thumbprint::KeyThumbprint;
+use crate::jose::thumbprint::{KeyThumbprint, digest};
 use crate::text::{printable, shown_text};
 
 /// Where the parameters of an authorization request are.
@@ -147,11 +145,6 @@ fn judge_key(asked: Asked<'_>, proof: Option<&VerifiedProof>) -> Result<(), Endp
         Some(proven) => Err(EndpointError::JktMismatch { found: printable(text), expected: *proven }),
         None => Ok(()),
     }
-}
-
-/// A SHA-256 from its only valid spelling.
-fn digest(text: &str) -> Option<[u8; 32]> {
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 fn judge_details(asked: Asked<'_>) -> Result<(), EndpointError> {

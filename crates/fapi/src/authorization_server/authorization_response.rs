@@ -18,7 +18,7 @@ use crate::jose::claims::{CLOCK_SKEW, audiences, numeric_date};
 use crate::jose::jws::Jws;
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{StatementError, verified_claims};
-use crate::text::{Names, shown_text, shown_value, sole_value};
+use crate::text::{Names, is_scheme, shown_text, shown_value, sole_value};
 
 /// The longest JWT of an authorization response, in bytes.
 pub const MAX_RESPONSE: usize = 16 * 1024;
@@ -173,9 +173,7 @@ impl<'h> Location<'h> {
     /// The scheme and what comes after it.
     fn scheme(&self) -> Option<(&'h str, &'h str)> {
         let (scheme, rest) = self.place.split_once(':')?;
-        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
-        is_scheme.then_some((scheme, rest))
+        is_scheme(scheme).then_some((scheme, rest))
     }
 
     /// The whole URI without query and fragment; `None` if it is a path that begins at that of the request.
@@ -381,9 +379,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authorization_server::answer::AnswerFault;
     use crate::authorization_server::parameters::ParametersError;
-    use crate::testing::{SigningKey, hs256, jwks, unsigned};
+    use crate::code::Code;
+    use crate::testing::{SigningKey, hs256, jwks, unsigned, with_members};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
     const ISSUER: &str = "https://as.example/realm";
@@ -571,7 +569,7 @@ mod tests {
             for content in ["?code=c", "?error=access_denied"] {
                 let answer = sent(&format!("{content}{other}"));
                 assert!(matches!(answer, Err(AnswerError::ResponseIssuer { .. })), "{content} {other}");
-                assert_eq!(answer.unwrap_err().kind(), AnswerFault::Malformed);
+                assert_eq!(answer.unwrap_err().code(), Code::AnswerMalformed);
             }
         }
         let malformed = |why| Err(AnswerError::ResponseMalformed { why });
@@ -620,13 +618,7 @@ mod tests {
 
         /// Judges the good response with one claim replaced, or removed by `null`.
         fn with(&self, claim: &str, value: Value) -> Judged {
-            let mut claims = good();
-            let members = claims.as_object_mut().unwrap();
-            if value.is_null() {
-                members.remove(claim);
-            } else {
-                members.insert(claim.to_owned(), value);
-            }
+            let claims = with_members(good(), &json!({ claim: value }));
             self.judge(&format!("?response={}", self.key.sign(&self.header(), &claims)))
         }
     }
@@ -727,7 +719,7 @@ mod tests {
         let at = NOW.plus(611);
         let too_long = stage.with("exp", json!(at.0));
         assert_eq!(too_long, Err(AnswerError::ResponseTooLongLived { at, now }));
-        assert_eq!(too_long.unwrap_err().kind(), AnswerFault::TooLongLived);
+        assert_eq!(too_long.unwrap_err().code(), Code::AnswerTooLongLived);
         for value in [json!(null), json!("1800000060"), json!(-1)] {
             let answer = stage.with("exp", value.clone());
             assert!(matches!(answer, Err(AnswerError::ResponseMalformed { .. })), "{value}");

@@ -17,7 +17,7 @@ use crate::jose::json::{elements_of, parse_object};
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::path_validation::Name;
 use crate::peer::{self, ClientCertificate, NoCertificate, Peer};
-use crate::text::{Names, shown_text};
+use crate::text::{Names, is_uri, shown_text};
 
 /// The certificate of whoever sends a request, if there is one.
 #[derive(Clone, Copy)]
@@ -150,7 +150,7 @@ impl CertificateSubject {
             SubjectForm::Dns => {
                 return Err(malformed("a name in DNS as certificates have it; write it without wildcard and port"));
             }
-            SubjectForm::Uri if is_uri(text) => Expected::Uri,
+            SubjectForm::Uri if text.len() <= MAX_URI && is_uri(text) => Expected::Uri,
             SubjectForm::Uri => return Err(malformed("an absolute URI; write it exactly as the certificate has it")),
             SubjectForm::Ip => {
                 let address =
@@ -263,15 +263,6 @@ fn is_host_name(text: &str) -> bool {
         (1..=63).contains(&label.len()) && label.bytes().all(plain)
     };
     text.len() <= 253 && text.split('.').all(is_label)
-}
-
-fn is_uri(text: &str) -> bool {
-    let scheme = text.split_once(':').filter(|(_, rest)| !rest.is_empty()).map(|(scheme, _)| scheme);
-    let is_scheme = |scheme: &str| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(plain)
-    };
-    text.len() <= MAX_URI && text.bytes().all(|b| b.is_ascii_graphic()) && scheme.is_some_and(is_scheme)
 }
 
 /// The certificates that a client has registered as those of its keys (RFC 8705 §2.2).

@@ -1,6 +1,6 @@
 //! The head of a request whose parameters are a form in its body (RFC 6749 §3.2, RFC 9126 §2.1).
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::error::EndpointError;
 use super::registration::{RegistrationError, RegistrationForm};
@@ -29,26 +29,18 @@ pub fn check_connection(headers: &HeaderMap) -> Result<(), EndpointError> {
 /// # Errors
 /// [`EndpointError::NotAForm`], [`EndpointError::QueryBesideForm`], [`EndpointError::MethodRefused`].
 pub fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(), EndpointError> {
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(EndpointError::QueryBesideForm);
-    }
+    check_query(query)?;
     // `client_secret_basic`, or an access token where none belongs: the server behind might prefer it to the rest.
     if headers.contains_key(header::AUTHORIZATION) {
         return Err(EndpointError::MethodRefused { found: "the Authorization field" });
     }
-    let not_a_form = |found: &str| Err(EndpointError::NotAForm { found: printable(found) });
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return not_a_form("coded");
-    }
-    let Some(kind) = sole_value(headers, header::CONTENT_TYPE) else {
-        return not_a_form(if headers.contains_key(header::CONTENT_TYPE) { "of several types" } else { "of no type" });
-    };
     // RFC 6749 appendix B: the form is in UTF-8, which nothing in its type has to say, and which nothing may contradict.
-    let is_form = is_media_type(kind, "application/x-www-form-urlencoded");
-    if !is_form || !kind.to_str().is_ok_and(names_only_utf8) {
-        return not_a_form(&String::from_utf8_lossy(kind.as_bytes()));
+    let declared = Declared::by(headers);
+    if declared.is("application/x-www-form-urlencoded") {
+        Ok(())
+    } else {
+        Err(EndpointError::NotAForm { found: declared.shown() })
     }
-    Ok(())
 }
 
 /// Checks what declares the body of a registration request, and that nothing but an initial access token is beside it (RFC 7591 §3).
@@ -56,9 +48,7 @@ pub fn check_head(headers: &HeaderMap, query: Option<&str>) -> Result<(), Endpoi
 /// # Errors
 /// [`EndpointError::QueryBesideForm`], [`EndpointError::MethodRefused`], [`RegistrationError::TypeRefused`].
 pub fn registration(headers: &HeaderMap, query: Option<&str>) -> Result<RegistrationForm, EndpointError> {
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(EndpointError::QueryBesideForm);
-    }
+    check_query(query)?;
     if headers.contains_key(header::AUTHORIZATION) {
         let value = sole_value(headers, header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let scheme = value.and_then(|value| value.split_once(' ')).map(|(scheme, _)| scheme);
@@ -66,18 +56,57 @@ pub fn registration(headers: &HeaderMap, query: Option<&str>) -> Result<Registra
             return Err(EndpointError::MethodRefused { found: "the Authorization field" });
         }
     }
-    let refused = |found: &str| Err(RegistrationError::TypeRefused { found: printable(found) }.into());
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        return refused("coded");
+    let declared = Declared::by(headers);
+    if declared.is("application/json") {
+        Ok(RegistrationForm::Json)
+    } else if declared.is("application/jwt") || declared.is("application/jose") {
+        Ok(RegistrationForm::Jwt)
+    } else {
+        Err(RegistrationError::TypeRefused { found: declared.shown() }.into())
     }
-    let Some(kind) = sole_value(headers, header::CONTENT_TYPE) else {
-        return refused(if headers.contains_key(header::CONTENT_TYPE) { "of several types" } else { "of no type" });
-    };
-    let is = |name| is_media_type(kind, name) && kind.to_str().is_ok_and(names_only_utf8);
-    match () {
-        () if is("application/json") => Ok(RegistrationForm::Json),
-        () if is("application/jwt") || is("application/jose") => Ok(RegistrationForm::Jwt),
-        () => refused(&String::from_utf8_lossy(kind.as_bytes())),
+}
+
+fn check_query(query: Option<&str>) -> Result<(), EndpointError> {
+    match query {
+        None | Some("") => Ok(()),
+        Some(_) => Err(EndpointError::QueryBesideForm),
+    }
+}
+
+/// What a body is declared as.
+enum Declared<'h> {
+    /// As this media type.
+    As(&'h HeaderValue),
+    /// As something that is not read.
+    Unreadable(&'static str),
+}
+
+impl<'h> Declared<'h> {
+    fn by(headers: &'h HeaderMap) -> Self {
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return Self::Unreadable("coded");
+        }
+        match sole_value(headers, header::CONTENT_TYPE) {
+            Some(kind) => Self::As(kind),
+            None if headers.contains_key(header::CONTENT_TYPE) => Self::Unreadable("of several types"),
+            None => Self::Unreadable("of no type"),
+        }
+    }
+
+    /// Whether it is this media type, in UTF-8.
+    fn is(&self, media_type: &str) -> bool {
+        match self {
+            Self::As(kind) => is_media_type(kind, media_type) && kind.to_str().is_ok_and(names_only_utf8),
+            Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Truncated and made printable.
+    fn shown(&self) -> Box<str> {
+        match self {
+            Self::As(kind) => printable(&String::from_utf8_lossy(kind.as_bytes())),
+            Self::Unreadable(why) => (*why).into(),
+        }
     }
 }
 

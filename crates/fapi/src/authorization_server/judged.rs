@@ -46,42 +46,20 @@ pub struct FormRequest<'r> {
 impl JudgedRequest {
     pub(crate) fn of_form(endpoint: Endpoint, rules: &Rules, request: FormRequest<'_>) -> Result<Self, EndpointError> {
         let FormRequest { parameters, client, keys, proof, certificate, now } = request;
-        let token = match endpoint {
+        let mut token = None;
+        match endpoint {
             Endpoint::PushedAuthorizationRequest => {
-                match request_object::presented(parameters, &client, rules)? {
-                    None => {
-                        authorization_request::judge(Asked::Form(parameters), &client, proof.as_ref(), rules)?;
-                    }
-                    Some(object) => {
-                        let members = match (client.client(), keys) {
-                            (Some(_), Some(keys)) => {
-                                request_object::verify(object, parameters, &client, keys, rules, now)?
-                            }
-                            (Some(_), None) => {
-                                let why = "is signed, and the client has registered no keys".into();
-                                return Err(EndpointError::RequestObjectInvalid { why });
-                            }
-                            (None, _) => request_object::check_unverified(object, parameters, &client, rules, now)?,
-                        };
-                        authorization_request::judge(Asked::Object(&members), &client, proof.as_ref(), rules)?;
-                    }
-                }
-                None
+                judge_pushed(parameters, &client, keys, proof.as_ref(), rules, now)?;
             }
             Endpoint::Token => {
-                Some(token_request::judge(parameters, &client, &certificate, proof.as_ref(), rules, now)?)
+                token = Some(token_request::judge(parameters, &client, &certificate, proof.as_ref(), rules, now)?);
             }
-            Endpoint::Introspection | Endpoint::Revocation => {
-                token_request::judge_token_parameter(parameters)?;
-                None
-            }
+            Endpoint::Introspection | Endpoint::Revocation => token_request::judge_token_parameter(parameters)?,
             Endpoint::Authorization | Endpoint::Page | Endpoint::Registration | Endpoint::Jwks | Endpoint::Metadata => {
-                None
             }
-        };
+        }
         let (assertion, is_registered) = (client.assertion().copied(), client.client().is_some());
-        let client = client.id().into();
-        Ok(Self { client, is_registered, assertion, proof, token, query: None, registration: None })
+        Ok(Self { is_registered, assertion, proof, token, ..Self::of_client(client.id().into()) })
     }
 
     pub(crate) fn of_reference(
@@ -96,18 +74,19 @@ impl JudgedRequest {
             Some(pushed) if *pushed.client_id != *client_id => {
                 Err(EndpointError::RequestUriUnknown { why: "was given to another client" })
             }
-            Some(_) => {
-                let (is_registered, assertion, proof, token) = (false, None, None, None);
-                Ok(Self { client: client_id, is_registered, assertion, proof, token, query, registration: None })
-            }
+            Some(_) => Ok(Self { query, ..Self::of_client(client_id) }),
             None => Err(EndpointError::RequestUriUnknown { why: "was not given to a client by this server lately" }),
         }
     }
 
     /// A client that asks to be registered: it has no id yet, and authenticates itself in no way that is judged here.
     pub(crate) fn of_registration(registration: Registration) -> Self {
-        let (is_registered, assertion, proof, token, query) = (false, None, None, None, None);
-        let (client, registration) = (Box::default(), Some(registration));
+        Self { registration: Some(registration), ..Self::of_client(Box::default()) }
+    }
+
+    /// A request of a client of which nothing else is known.
+    const fn of_client(client: Box<str>) -> Self {
+        let (is_registered, assertion, proof, token, query, registration) = (false, None, None, None, None, None);
         Self { client, is_registered, assertion, proof, token, query, registration }
     }
 
@@ -150,4 +129,27 @@ impl JudgedRequest {
     pub(crate) fn forget_assertion(&mut self) {
         self.assertion = None;
     }
+}
+
+/// Judges an authorization request that is pushed, and the object that it is in, if it is signed.
+fn judge_pushed(
+    parameters: &Parameters<'_>,
+    client: &Authenticated,
+    keys: Option<&KeySet>,
+    proof: Option<&VerifiedProof>,
+    rules: &Rules,
+    now: UnixTime,
+) -> Result<(), EndpointError> {
+    let Some(object) = request_object::presented(parameters, client, rules)? else {
+        return authorization_request::judge(Asked::Form(parameters), client, proof, rules);
+    };
+    let members = match (client.client(), keys) {
+        (Some(_), Some(keys)) => request_object::verify(object, parameters, client, keys, rules, now)?,
+        (Some(_), None) => {
+            let why = "is signed, and the client has registered no keys".into();
+            return Err(EndpointError::RequestObjectInvalid { why });
+        }
+        (None, _) => request_object::check_unverified(object, parameters, client, rules, now)?,
+    };
+    authorization_request::judge(Asked::Object(&members), client, proof, rules)
 }

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::answer::AnswerError;
+use crate::jose::claims::REGISTERED;
 use crate::jose::json::parse_object;
 use crate::jose::jws::Jws;
 use crate::jose::keys::Algorithm;
@@ -93,7 +94,7 @@ fn check_signed(members: &Map<String, Value>, rewritten: &Map<String, Value>) ->
     let malformed = || AnswerError::MemberMalformed { member: "signed_metadata", expected: "a signed JWT" };
     let signed = members.get("signed_metadata").and_then(Value::as_str).ok_or_else(malformed)?;
     let claims = Jws::parse(signed, MAX_SIGNED).map_err(|_| malformed())?.into_unverified_payload();
-    let mut stated = claims.iter().filter(|(name, _)| !OF_JWT.contains(&name.as_str()));
+    let mut stated = claims.iter().filter(|(name, _)| !REGISTERED.contains(&name.as_str()));
     match stated.find(|(name, value)| members.get(*name) != Some(*value)) {
         Some((name, _)) => Err(AnswerError::MetadataContradicted { member: printable(name) }),
         None => Ok(()),
@@ -222,9 +223,6 @@ fn set(members: &mut Map<String, Value>, member: &str, value: Option<Value>) {
 /// URLs of the server whose members do not end in `_endpoint`.
 const OTHER_URLS: &[&str] = &["jwks_uri", "check_session_iframe"];
 
-/// The claims of `signed_metadata` that are about itself (RFC 7519 §4.1).
-const OF_JWT: &[&str] = &["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
-
 const PRIVATE_KEY_JWT: &str = "private_key_jwt";
 
 /// The endpoints at which clients authenticate: with which methods and algorithms, and with which methods if there are none.
@@ -258,7 +256,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authorization_server::answer::AnswerFault;
+    use crate::code::Code;
     use crate::testing::unsigned;
 
     const ENDPOINTS: &[Endpoint<'static>] = &[
@@ -403,7 +401,7 @@ mod tests {
         ] {
             let error = with("issuer", other.clone(), &ALLOWED).unwrap_err();
             assert!(matches!(error, AnswerError::IssuerMismatch { .. }), "{other}: {error}");
-            assert_eq!(error.kind(), AnswerFault::MetadataMismatch);
+            assert_eq!(error.code(), Code::MetadataMismatch);
         }
         let twice = full().to_string().replacen('{', r#"{"issuer":"https://as.example","#, 1);
         for document in [twice.as_str(), "", "[]", "<html></html>"] {
@@ -436,7 +434,7 @@ mod tests {
         let refused = |member: &str, value: Value| {
             let error = with(member, value.clone(), &WITH_MESSAGES).unwrap_err();
             assert!(matches!(error, AnswerError::NothingAllowed { member: found, .. } if found == member), "{value}");
-            assert_eq!(error.kind(), AnswerFault::MetadataMismatch);
+            assert_eq!(error.code(), Code::MetadataMismatch);
         };
         assert!(read(&full(), &WITH_MESSAGES).is_ok()); // control
         for (member, only) in [

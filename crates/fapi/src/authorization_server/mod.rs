@@ -27,6 +27,7 @@ mod distinguished_name;
 mod error;
 pub mod form;
 pub mod front_channel;
+pub mod grant_type;
 mod judged;
 pub mod metadata_document;
 pub mod parameters;

@@ -5,6 +5,7 @@ use std::fmt;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{AnswerError, check_refusal, expires_in, success, text};
+use crate::text::is_uri;
 
 /// FAPI 2.0 §5.3.2.2: "shall issue pushed authorization requests request_uri with expires_in values of less than 600 seconds".
 pub const BELOW: u64 = 600;
@@ -65,15 +66,6 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Pus
     Ok(PushedAnswer::Accepted { request_uri: request_uri.into(), expires_in: found })
 }
 
-/// Whether a text has a scheme and something after it, and no white space (RFC 3986 §3.1).
-fn is_uri(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
-    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-        && !rest.is_empty()
-        && rest.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -82,7 +74,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::authorization_server::answer::AnswerFault;
+    use crate::code::Code;
 
     const URI: &str = "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c";
 
@@ -101,8 +93,8 @@ mod tests {
         judged(201, "application/json", &body.to_string())
     }
 
-    fn kind(answer: Result<PushedAnswer, AnswerError>) -> Option<AnswerFault> {
-        answer.err().map(|error| error.kind())
+    fn code(answer: Result<PushedAnswer, AnswerError>) -> Option<Code> {
+        answer.err().map(|error| error.code())
     }
 
     #[test]
@@ -135,35 +127,35 @@ mod tests {
     #[test]
     fn fapi2_as_24_a_request_uri_expires_within_ten_minutes() {
         for seconds in [1, 60, 599] {
-            assert_eq!(kind(with("expires_in", json!(seconds))), None, "{seconds}"); // control
+            assert_eq!(code(with("expires_in", json!(seconds))), None, "{seconds}"); // control
         }
         for found in [600, 601, 86_400, u64::MAX] {
             let error = AnswerError::RequestUriTooLongLived { found, below: 600 };
             assert_eq!(with("expires_in", json!(found)), Err(error));
         }
         for value in [json!(0), json!(-1), json!(60.5), json!("60"), json!(null), json!([60])] {
-            assert_eq!(kind(with("expires_in", value.clone())), Some(AnswerFault::Malformed), "{value}");
+            assert_eq!(code(with("expires_in", value.clone())), Some(Code::AnswerMalformed), "{value}");
         }
         let without = judged(201, "application/json", &json!({ "request_uri": URI }).to_string());
-        assert_eq!(kind(without), Some(AnswerFault::Malformed));
+        assert_eq!(code(without), Some(Code::AnswerMalformed));
     }
 
     #[test]
     fn fapi2_as_29_a_request_uri_is_a_uri() {
         let longest = format!("urn:{}", "a".repeat(508));
         for good in [URI, "urn:a", "https://as.example/requests/1", &longest] {
-            assert_eq!(kind(with("request_uri", json!(good))), None, "{good}"); // control
+            assert_eq!(code(with("request_uri", json!(good))), None, "{good}"); // control
         }
         let longer = format!("{longest}a");
         for bad in ["", "6esc_11ACC5", "urn:", ":a", "1urn:a", "u rn:a", "urn:a b", "urn:a\n", "urn:ä", "/a:b", &longer]
         {
-            assert_eq!(kind(with("request_uri", json!(bad))), Some(AnswerFault::Malformed), "{bad}");
+            assert_eq!(code(with("request_uri", json!(bad))), Some(Code::AnswerMalformed), "{bad}");
         }
         for value in [json!(null), json!(7), json!([URI])] {
-            assert_eq!(kind(with("request_uri", value.clone())), Some(AnswerFault::Malformed), "{value}");
+            assert_eq!(code(with("request_uri", value.clone())), Some(Code::AnswerMalformed), "{value}");
         }
         let without = judged(201, "application/json", r#"{"expires_in":60}"#);
-        assert_eq!(kind(without), Some(AnswerFault::Malformed));
+        assert_eq!(code(without), Some(Code::AnswerMalformed));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use crate::route::{Authority, same_host};
-use crate::text::{has_whole_escapes, is_unreserved, shown_text};
+use crate::text::{has_whole_escapes, is_scheme, is_unreserved, shown_text};
 
 /// The longest redirect URI, in bytes.
 pub const MAX_BYTES: usize = 2048;
@@ -166,8 +166,6 @@ impl<'u> Uri<'u> {
         }
         let malformed = || RedirectUriError::Malformed { found: shown_text(text) };
         let (scheme, rest) = text.split_once(':').ok_or_else(malformed)?;
-        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
         let (hierarchy, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = match hierarchy.strip_prefix("//") {
             Some(rest) => {
@@ -184,7 +182,7 @@ impl<'u> Uri<'u> {
         // RFC 3986 §3.3, §3.4. Brackets are for addresses.
         let is_allowed = |b: u8| is_unreserved(b) || b"%!$&'()*+,;=:@/?".contains(&b);
         let has_allowed = |part: &str| part.bytes().all(is_allowed) && has_whole_escapes(part);
-        if !is_scheme || !has_allowed(path) || !has_allowed(query) {
+        if !is_scheme(scheme) || !has_allowed(path) || !has_allowed(query) {
             return Err(malformed());
         }
         let kind = match scheme {

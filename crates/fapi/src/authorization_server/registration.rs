@@ -12,16 +12,16 @@ use serde_json::{Map, Value};
 
 use super::certificate::PeerCertificate;
 use super::client::{
-    AUTHORIZATION_CODE, CERTIFICATE_BOUND, ClientErrors, ClientFault, ClientKeys, ClientMetadata, DPOP_BOUND, Reader,
-    SIGNED_REQUESTS,
+    CERTIFICATE_BOUND, ClientErrors, ClientFault, ClientKeys, ClientMetadata, DPOP_BOUND, Reader, SIGNED_REQUESTS,
 };
+use super::grant_type::AUTHORIZATION_CODE;
 use super::rules::{Rules, ServerProfile};
 use super::software_statement::{SoftwareStatement, SoftwareStatementError, StatementRules};
 use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::json::parse_object;
-use crate::jose::jws::{Jws, NotVerified, is_media_type_name};
+use crate::jose::jws::{Jws, NotVerified};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::text::{Names, printable, shown_text};
 
@@ -277,9 +277,8 @@ fn claimed(text: &str, now: UnixTime) -> Result<Map<String, Value>, Registration
     if jws.algorithm(Algorithm::ALL).is_none() {
         return Err(jwt_invalid(format!("has the alg {:?}", printable(jws.algorithm_name()))));
     }
-    let typ = jws.type_name();
-    if jws.header().contains_key("typ") && !is_media_type_name(typ, "JWT") {
-        return Err(jwt_invalid(format!("has the typ {:?}", printable(typ))));
+    if !jws.may_be_of_type(&["JWT"]) {
+        return Err(jwt_invalid(format!("has the typ {:?}", printable(jws.type_name()))));
     }
     let claims = jws.into_unverified_payload();
     let time = |claim, round| {
@@ -366,7 +365,7 @@ mod tests {
     use super::*;
     use crate::authorization_server::client::ClientFault;
     use crate::authorization_server::testing::{CALLBACK, NOBODY, NOW, rules};
-    use crate::testing::{SigningKey, jwks, unsigned};
+    use crate::testing::{SigningKey, jwks, unsigned, with_members};
 
     const RULES: RegistrationRules = RegistrationRules { sender_constrained: true, statements: None };
 
@@ -384,15 +383,7 @@ mod tests {
 
     /// The good request with some members replaced, or removed by `null`.
     fn with(members: &Value) -> Value {
-        let mut document = good();
-        let known = document.as_object_mut().unwrap();
-        for (name, value) in members.as_object().unwrap() {
-            drop(known.remove(name));
-            if !value.is_null() {
-                drop(known.insert(name.clone(), value.clone()));
-            }
-        }
-        document
+        with_members(good(), members)
     }
 
     fn judge_bytes(form: RegistrationForm, body: &[u8]) -> Result<Registration, RegistrationError> {

@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use super::answer::{AnswerError, check_refusal, success, text};
-use super::client::ClientKeys;
+use super::client::{Authentication, ClientKeys};
 use super::redirect_uri::RedirectUri;
 use super::registration::Registration;
 use crate::text::{shown_text, shown_value};
@@ -37,7 +37,7 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], asked: &Regis
     }
     const METHOD: &str = "token_endpoint_auth_method";
     let method = members.get(METHOD);
-    if !method.and_then(Value::as_str).is_some_and(|method| METHODS.contains(&method)) {
+    if !method.and_then(Value::as_str).is_some_and(|method| Authentication::NAMES.contains(&method)) {
         return Err(weaker(METHOD, shown_value(method)));
     }
     let metadata = asked.metadata();
@@ -81,9 +81,6 @@ const fn weaker(member: &'static str, found: Box<str>) -> AnswerError {
     AnswerError::RegisteredOtherwise { member, found }
 }
 
-/// FAPI 2.0 §5.3.2.1 (6).
-const METHODS: [&str; 3] = ["private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"];
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderValue, header};
@@ -91,9 +88,9 @@ mod tests {
 
     use super::*;
     use crate::authorization_server::ServerProfile;
-    use crate::authorization_server::answer::AnswerFault;
     use crate::authorization_server::registration::{RegistrationForm, RegistrationRequest, RegistrationRules};
     use crate::authorization_server::testing::{CALLBACK, NOBODY, NOW, rules};
+    use crate::code::Code;
 
     fn asked() -> Value {
         json!({
@@ -147,7 +144,7 @@ mod tests {
         ] {
             let refused = judged(201, &json!({ member: value })).unwrap_err();
             let AnswerError::RegisteredOtherwise { member: found, .. } = &refused else { panic!("{refused}") };
-            assert_eq!((*found, refused.kind()), (member, AnswerFault::Malformed), "{value}");
+            assert_eq!((*found, refused.code()), (member, Code::AnswerMalformed), "{value}");
             assert!(!refused.to_string().contains("\"s\""), "a secret is shown");
         }
         for (member, value) in [

@@ -8,7 +8,7 @@ use super::parameters::Parameters;
 use super::rules::Rules;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, audiences, numeric_date};
-use crate::jose::jws::{Jws, NotVerified, is_media_type_name};
+use crate::jose::jws::{Jws, NotVerified};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::text::printable;
 
@@ -48,14 +48,9 @@ pub fn verify(
     rules: &Rules,
     now: UnixTime,
 ) -> Result<Map<String, Value>, EndpointError> {
-    let invalid = |why: String| EndpointError::RequestObjectInvalid { why: why.into() };
     let unverified = |why, key_unknown| EndpointError::RequestObjectUnverified { why, key_unknown };
-    refuse_others(parameters)?;
-    let jws = Jws::parse(request, MAX_BYTES).map_err(|error| invalid(format!("is not a signed JWT: {error}")))?;
     let allowed = client.client().map_or(Algorithm::ALL, |client| client.request_object_algorithms());
-    let algorithm = jws.algorithm(allowed);
-    let algorithm = algorithm.ok_or_else(|| invalid(format!("has the alg {:?}", printable(jws.algorithm_name()))))?;
-    check_type(&jws)?;
+    let (jws, algorithm) = parsed(request, parameters, allowed)?;
     let key_id = jws.key_id().map_err(|error| invalid(error.to_string()))?.map(str::to_owned);
     let claims =
         jws.verify_with_one_of(keys.candidates(key_id.as_deref(), algorithm)).map_err(|error| match error {
@@ -78,16 +73,28 @@ pub fn check_unverified(
     rules: &Rules,
     now: UnixTime,
 ) -> Result<Map<String, Value>, EndpointError> {
-    let invalid = |why: String| EndpointError::RequestObjectInvalid { why: why.into() };
-    refuse_others(parameters)?;
-    let jws = Jws::parse(request, MAX_BYTES).map_err(|error| invalid(format!("is not a signed JWT: {error}")))?;
-    if jws.algorithm(Algorithm::ALL).is_none() {
-        return Err(invalid(format!("has the alg {:?}", printable(jws.algorithm_name()))));
-    }
-    check_type(&jws)?;
+    let (jws, _) = parsed(request, parameters, Algorithm::ALL)?;
     let claims = jws.into_unverified_payload();
     check_claims(&claims, client.id(), rules, now)?;
     Ok(claims)
+}
+
+/// The request object, if nothing else is beside it, and it has one of these algorithms and the type of one.
+fn parsed<'r>(
+    request: &'r str,
+    parameters: &Parameters<'_>,
+    allowed: &[Algorithm],
+) -> Result<(Jws<'r>, Algorithm), EndpointError> {
+    refuse_others(parameters)?;
+    let jws = Jws::parse(request, MAX_BYTES).map_err(|error| invalid(format!("is not a signed JWT: {error}")))?;
+    let algorithm = jws.algorithm(allowed);
+    let algorithm = algorithm.ok_or_else(|| invalid(format!("has the alg {:?}", printable(jws.algorithm_name()))))?;
+    check_type(&jws)?;
+    Ok((jws, algorithm))
+}
+
+fn invalid(why: impl Into<Box<str>>) -> EndpointError {
+    EndpointError::RequestObjectInvalid { why: why.into() }
 }
 
 fn refuse_others(parameters: &Parameters<'_>) -> Result<(), EndpointError> {
@@ -100,17 +107,14 @@ fn refuse_others(parameters: &Parameters<'_>) -> Result<(), EndpointError> {
 
 /// RFC 9101 §10.8: `oauth-authz-req+jwt`, or none; another kind of JWT is no request.
 fn check_type(jws: &Jws<'_>) -> Result<(), EndpointError> {
-    let typ = jws.type_name();
-    let is_known = ["oauth-authz-req+jwt", "JWT"].iter().any(|kind| is_media_type_name(typ, kind));
-    if jws.header().contains_key("typ") && !is_known {
-        let why = format!("has the typ {:?}", printable(typ)).into();
-        return Err(EndpointError::RequestObjectInvalid { why });
+    if jws.may_be_of_type(&["oauth-authz-req+jwt", "JWT"]) {
+        return Ok(());
     }
-    Ok(())
+    Err(invalid(format!("has the typ {:?}", printable(jws.type_name()))))
 }
 
 fn check_claims(claims: &Map<String, Value>, client: &str, rules: &Rules, now: UnixTime) -> Result<(), EndpointError> {
-    let invalid = |why: &str| Err(EndpointError::RequestObjectInvalid { why: why.into() });
+    let invalid = |why: &str| Err(invalid(why));
     // RFC 9101 §4: "request and request_uri parameters MUST NOT be included in Request Objects."
     if claims.contains_key("request") || claims.contains_key("request_uri") {
         return invalid("has another request in it");
@@ -153,7 +157,7 @@ mod tests {
     use super::super::testing::{CLIENT, Client, ISSUER, NOW, form, rules};
     use super::*;
     use crate::code::Code;
-    use crate::testing::{SigningKey, unsigned};
+    use crate::testing::{SigningKey, unsigned, with_members};
 
     fn good() -> Value {
         json!({
@@ -201,13 +205,7 @@ mod tests {
     fn ms_03_a_request_object_is_for_this_server_and_for_now() {
         let client = Client::new();
         let with = |name: &str, value: Value| {
-            let mut claims = good();
-            let members = claims.as_object_mut().unwrap();
-            if value.is_null() {
-                members.remove(name);
-            } else {
-                members.insert(name.to_owned(), value);
-            }
+            let claims = with_members(good(), &json!({ name: value }));
             judged(&client, &client.key.sign(&header(&client.key), &claims), &[("client_id", CLIENT)])
         };
         for (name, value) in [

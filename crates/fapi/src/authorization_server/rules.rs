@@ -58,7 +58,7 @@ pub struct Rules {
 
 impl Rules {
     /// Whether an authorization request has to be a signed request object.
-    pub(crate) const fn needs_request_object(&self) -> bool {
+    pub const fn needs_request_object(&self) -> bool {
         matches!(self.profile, ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced)
     }
 }

@@ -18,8 +18,8 @@ use super::client::{ClientKeys, ClientMetadata, MAX_ENTRIES};
 use super::redirect_uri::RedirectUri;
 use crate::UnixTime;
 use crate::code::Code;
-use crate::jose::claims::{CLOCK_SKEW, numeric_date};
-use crate::jose::jws::{Jws, is_media_type_name};
+use crate::jose::claims::{CLOCK_SKEW, REGISTERED, numeric_date};
+use crate::jose::jws::Jws;
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::statement::{StatementError, verified_claims};
 use crate::peer::{ClientCertificate, NoCertificate, Peer};
@@ -291,7 +291,7 @@ impl SoftwareStatement {
     pub(super) fn completed(&self, members: Map<String, Value>) -> Result<Map<String, Value>, SoftwareStatementError> {
         let mut whole = members;
         whole.retain(|_, value| !value.is_null());
-        let about = self.claims.iter().filter(|(name, _)| !OF_JWT.contains(&name.as_str()));
+        let about = self.claims.iter().filter(|(name, _)| !REGISTERED.contains(&name.as_str()));
         for (name, stated) in about.filter(|(name, stated)| *name != MEMBER && !stated.is_null()) {
             let differs = whole.get(name).is_some_and(|asked| asked != stated);
             if differs {
@@ -336,9 +336,8 @@ fn verify(
     now: UnixTime,
 ) -> Result<Map<String, Value>, SoftwareStatementError> {
     let jws = Jws::parse(statement, MAX_BYTES).map_err(StatementError::from)?;
-    let typ = jws.type_name();
-    if jws.header().contains_key("typ") && !is_media_type_name(typ, "JWT") {
-        return Err(StatementError::TypeWrong { found: printable(typ), expected: "JWT" }.into());
+    if !jws.may_be_of_type(&["JWT"]) {
+        return Err(StatementError::TypeWrong { found: printable(jws.type_name()), expected: "JWT" }.into());
     }
     let claims = verified_claims(jws, &rules.algorithms, &rules.keys)?;
     let issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
@@ -425,9 +424,6 @@ const A_TEXT: &str = "a text that is not empty";
 /// RFC 7591 §2.3.
 const MEMBER: &str = "software_statement";
 
-/// RFC 7519 §4.1: what is about the JWT and not about the client.
-const OF_JWT: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
-
 /// Where the keys of the software are, in the directories of Brazil and the UK, or else those of its organisation.
 const KEYS_AT: [&str; 4] = ["software_jwks_uri", "software_jwks_endpoint", "org_jwks_uri", "org_jwks_endpoint"];
 
@@ -442,7 +438,7 @@ mod tests {
     };
     use crate::authorization_server::testing::{CALLBACK, NOBODY, NOW, rules};
     use crate::authorization_server::{EndpointError, ServerProfile};
-    use crate::testing::{SigningKey, hs256, jwks, unsigned};
+    use crate::testing::{SigningKey, hs256, jwks, unsigned, with_members};
 
     const DIRECTORY: &str = "Directory SSA issuer";
     const KEYS: &str = "https://directory.example/org-1/software-1.jwks";
@@ -476,7 +472,7 @@ mod tests {
 
         /// The good statement with some claims replaced, or removed by `null`.
         fn statement(&self, claims: &Value) -> String {
-            self.key.sign(&self.header(), &with(stated(), claims))
+            self.key.sign(&self.header(), &with_members(stated(), claims))
         }
 
         /// Judges the good request with this statement and these members.
@@ -486,7 +482,8 @@ mod tests {
             members: &Value,
             certificate: PeerCertificate<'_>,
         ) -> Result<Registration, RegistrationError> {
-            let body = with(with(asked(), &json!({ "software_statement": statement })), members).to_string();
+            let body =
+                with_members(with_members(asked(), &json!({ "software_statement": statement })), members).to_string();
             let form = RegistrationForm::Json;
             let request = RegistrationRequest { form, body: body.as_bytes(), certificate, now: NOW };
             Registration::judge(&request, &rules(ServerProfile::Fapi2Security), &self.rules)
@@ -516,17 +513,6 @@ mod tests {
         })
     }
 
-    fn with(mut object: Value, members: &Value) -> Value {
-        let known = object.as_object_mut().unwrap();
-        for (name, value) in members.as_object().unwrap() {
-            drop(known.remove(name));
-            if !value.is_null() {
-                drop(known.insert(name.clone(), value.clone()));
-            }
-        }
-        object
-    }
-
     #[test]
     fn a_statement_is_signed_by_the_directory_with_an_algorithm_of_fapi() {
         for kind in Algorithm::ALL.iter().copied() {
@@ -536,7 +522,7 @@ mod tests {
             let forged = SigningKey::generate(kind, "directory").sign(&stage.header(), &stated());
             let invalid = Some(StatementError::SignatureInvalid.into());
             assert_eq!(stage.error(&forged, &none), invalid);
-            let with_header = |members: &Value| stage.key.sign(&with(stage.header(), members), &stated());
+            let with_header = |members: &Value| stage.key.sign(&with_members(stage.header(), members), &stated());
             assert_eq!(stage.error(&with_header(&json!({ "typ": null })), &none), None, "control");
             for (header, refused) in [
                 (json!({ "kid": "b" }), "KeyUnknown"),
@@ -753,7 +739,7 @@ mod tests {
             stage.statements().certificate = of.to_vec();
             let judge = |peer: &Peer, verified_chain, now| {
                 let certificate = PeerCertificate { peer, verified_chain };
-                let body = with(asked(), &json!({ "software_statement": statement })).to_string();
+                let body = with_members(asked(), &json!({ "software_statement": statement })).to_string();
                 let form = RegistrationForm::Json;
                 let request = RegistrationRequest { form, body: body.as_bytes(), certificate, now };
                 let judged = Registration::judge(&request, &rules(ServerProfile::Fapi2Security), &stage.rules);

@@ -259,7 +259,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::authorization_server::answer::AnswerFault;
+    use crate::code::Code;
     use crate::testing::unsigned;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -284,8 +284,8 @@ mod tests {
         judged(200, "application/json", &body.to_string(), expected)
     }
 
-    fn kind(answer: Judged) -> Option<AnswerFault> {
-        answer.err().map(|error| error.kind())
+    fn code(answer: Judged) -> Option<Code> {
+        answer.err().map(|error| error.code())
     }
 
     fn thumbprint(byte: u8) -> String {
@@ -381,7 +381,7 @@ mod tests {
             assert_eq!(judged(cnf, token_type, binding), Ok(TokenAnswer::Good), "{binding:?} {cnf}"); // control
             for faulty in [&other_key, &other_certificate, &half[0], &half[1]] {
                 let answer = judged(faulty, token_type, binding);
-                assert_eq!(kind(answer), Some(AnswerFault::Unbound), "{binding:?} {faulty}");
+                assert_eq!(code(answer), Some(Code::AnswerUnbound), "{binding:?} {faulty}");
             }
             for faulty in [json!({}), json!({ "jwk": {} }), json!(null), json!("x")] {
                 let answer = judged(&faulty, token_type, binding);
@@ -416,7 +416,7 @@ mod tests {
             for name in others {
                 let answer = granted(&answer(token, name), &expected(&binding));
                 assert!(matches!(answer, Err(AnswerError::TokenTypeWrong { .. })), "{name}");
-                assert_eq!(kind(answer), Some(AnswerFault::Unbound));
+                assert_eq!(code(answer), Some(Code::AnswerUnbound));
             }
         }
     }
@@ -518,7 +518,7 @@ mod tests {
         assert_eq!(judged(json!({ "exp": NOW.0 + 311, "iat": NOW.0 + 11 }), json!(300), 300), too_long(311, "exp"));
         let unknown = |by| Err(AnswerError::TokenLifetimeUnknown { by, longest: 300 });
         assert_eq!(judged(json!({ "iat": NOW.0 }), json!(300), 300), unknown("exp"));
-        assert_eq!(kind(judged(json!({}), json!(300), 300)), Some(AnswerFault::TooLongLived));
+        assert_eq!(code(judged(json!({}), json!(300), 300)), Some(Code::AnswerTooLongLived));
         for claim in ["exp", "iat"] {
             let answer = judged(changed(claims(), claim, json!("1800000000")), json!(300), 300);
             assert!(matches!(answer, Err(AnswerError::MemberMalformed { member, .. }) if member == claim), "{claim}");

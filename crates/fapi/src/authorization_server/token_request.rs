@@ -2,8 +2,8 @@
 
 use super::authentication::Authenticated;
 use super::certificate::PeerCertificate;
-use super::client::RegisteredClient;
 use super::error::EndpointError;
+use super::grant_type::{AUTHORIZATION_CODE, CIBA, REFRESH_TOKEN};
 use super::parameters::Parameters;
 use super::rules::Rules;
 use super::token_answer::Binding;
@@ -11,15 +11,6 @@ use crate::UnixTime;
 use crate::dpop::{DpopError, VerifiedProof};
 use crate::sha256;
 use crate::text::{is_unreserved, shown_text};
-
-/// RFC 6749 §4.1.3.
-pub const AUTHORIZATION_CODE: &str = "authorization_code";
-/// RFC 6749 §6.
-pub const REFRESH_TOKEN: &str = "refresh_token";
-/// RFC 6749 §4.4.
-pub const CLIENT_CREDENTIALS: &str = "client_credentials";
-/// OpenID CIBA Core §10.1.
-pub const CIBA: &str = "urn:openid:params:grant-type:ciba";
 
 /// A token request that may be forwarded, and what it says of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,18 +89,11 @@ fn binding(
     let certificate = certificate.filter(|certificate| certificate.valid_at(now));
     let certificate = certificate.map(|certificate| *certificate.thumbprint());
     let key = proof.map(|proof| *proof.key());
-    if let Some(client) = client.client() {
-        if client.dpop_bound_access_tokens() && key.is_none() {
-            return Err(DpopError::Missing.into());
-        }
-        if client.certificate_bound_access_tokens() && certificate.is_none() {
-            return Err(EndpointError::NothingToBindTo);
-        }
-    }
-    let is_by = |rule: fn(&RegisteredClient) -> bool| client.client().is_some_and(|client| rule(client));
-    let by_key = is_by(RegisteredClient::dpop_bound_access_tokens);
-    let by_certificate = is_by(RegisteredClient::certificate_bound_access_tokens);
+    let by_key = client.client().is_some_and(|client| client.dpop_bound_access_tokens());
+    let by_certificate = client.client().is_some_and(|client| client.certificate_bound_access_tokens());
     match (key, certificate) {
+        (None, _) if by_key => Err(DpopError::Missing.into()),
+        (_, None) if by_certificate => Err(EndpointError::NothingToBindTo),
         (Some(key), _) if by_key && !by_certificate => Ok(Binding::Key(key)),
         (_, Some(certificate)) if by_certificate && !by_key => Ok(Binding::Certificate(certificate)),
         (Some(key), Some(certificate)) => Ok(Binding::Either { key, certificate }),
@@ -133,6 +117,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::grant_type::CLIENT_CREDENTIALS;
     use super::super::rules::ServerProfile;
     use super::super::testing::{Client, NOBODY, NOW, changed, form, rules};
     use super::*;

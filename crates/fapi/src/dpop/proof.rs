@@ -438,18 +438,18 @@ mod tests {
         ) -> Result<VerifiedProof, DpopError> {
             let (request, ()) = Request::get(path).body(()).unwrap().into_parts();
             let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-            let context = ProofContext {
-                target: &Target::parse(&request, &origin).unwrap(),
-                nonce,
-                freshness: &self.freshness,
-                keys: &self.keys,
-                replay_log_began: &|| UnixTime(began),
-                now: UnixTime(now),
-            };
+            let (target, began) = (Target::parse(&request, &origin).unwrap(), || UnixTime(began));
+            let now = UnixTime(now);
+            let context = ProofContext { nonce, replay_log_began: &began, now, ..self.context(&target) };
             let token = PresentedToken::parse(TOKEN).unwrap();
             let proof = SignedProof::verify(Proofs::One(proof), token, &context)?;
             proof.remember_key(context.keys);
             proof.check_freshness(&context)
+        }
+
+        fn context<'c>(&'c self, target: &'c Target<'c>) -> ProofContext<'c> {
+            let (freshness, keys, now) = (&self.freshness, &self.keys, UnixTime(NOW));
+            ProofContext { target, nonce: NonceMode::Never, freshness, keys, replay_log_began: &|| UnixTime(0), now }
         }
 
         fn judge(&self, proof: &str) -> Result<VerifiedProof, DpopError> {
@@ -502,14 +502,8 @@ mod tests {
         let proof = client.proof(json!({}), json!({}));
         let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-        let context = ProofContext {
-            target: &Target::parse(&request, &origin).unwrap(),
-            nonce: NonceMode::Never,
-            freshness: &client.freshness,
-            keys: &client.keys,
-            replay_log_began: &|| UnixTime(0),
-            now: UnixTime(NOW),
-        };
+        let target = Target::parse(&request, &origin).unwrap();
+        let context = client.context(&target);
         let token = PresentedToken::parse(TOKEN).unwrap();
         let signed = SignedProof::verify(Proofs::One(&proof), token, &context).unwrap();
         assert!(client.keys.get(signed.key()).is_none());
@@ -522,14 +516,8 @@ mod tests {
         let client = Client::new();
         let (request, ()) = Request::get("/a").body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-        let context = ProofContext {
-            target: &Target::parse(&request, &origin).unwrap(),
-            nonce: NonceMode::Never,
-            freshness: &client.freshness,
-            keys: &client.keys,
-            replay_log_began: &|| UnixTime(0),
-            now: UnixTime(NOW),
-        };
+        let target = Target::parse(&request, &origin).unwrap();
+        let context = client.context(&target);
         let code = |claims: Value| {
             let proof = client.proof(json!({}), claims);
             SignedProof::verify_without_token(Proofs::One(&proof), &context)

@@ -8,6 +8,9 @@ use crate::UnixTime;
 /// refused. Times in between are refused too.
 pub(crate) const CLOCK_SKEW: u64 = 10;
 
+/// The claims that are about the JWT that has them (RFC 7519 §4.1).
+pub(crate) const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+
 /// A claim that should be a time but is not a NumericDate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotNumericDate;

@@ -117,6 +117,11 @@ impl<'r> Jws<'r> {
         is_media_type_name(self.type_name(), kind)
     }
 
+    /// Whether there is no `typ`, or it is one of these kinds.
+    pub(crate) fn may_be_of_type(&self, kinds: &[&str]) -> bool {
+        !self.header.contains_key("typ") || kinds.iter().any(|kind| self.is_of_type(kind))
+    }
+
     /// The unverified value of a claim, if it is text. Use it only to find the issuer whose keys verify the JWS.
     pub(crate) fn claimed(&self, name: &str) -> Option<&str> {
         self.payload.get(name).and_then(Value::as_str)

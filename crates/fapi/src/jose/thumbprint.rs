@@ -71,6 +71,11 @@ impl fmt::Debug for KeyThumbprint {
     }
 }
 
+/// A SHA-256 from its only valid spelling, 43 characters of base64url.
+pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
 /// The value of `x5t#S256`: SHA-256 over the DER of the end-entity certificate (RFC 8705 §3.1).
 #[derive(Clone, Copy)]
 pub struct CertificateThumbprint([u8; 32]);

@@ -2,12 +2,10 @@
 //!
 //! An unbound confirmation cannot be represented (FAPI 2.0 §5.3.4 (5)).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::code::Code;
-use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
+use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint, digest};
 
 /// What a token is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +115,7 @@ impl ConfirmationError {
 
 /// Decodes 32 bytes from their only valid spelling.
 fn hash(text: &str, member: &'static str) -> Result<[u8; 32], ConfirmationError> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .ok()
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-        .ok_or(ConfirmationError::Malformed { member, expected: "43 characters of base64url" })
+    digest(text).ok_or(ConfirmationError::Malformed { member, expected: "43 characters of base64url" })
 }
 
 /// Reads `x5t#S256`, "the base64url-encoded SHA-256 hash … of the DER encoding" (RFC 8705 §3.1).

@@ -1,26 +1,23 @@
 //! A client as it is registered at the authorization server: its metadata (RFC 7591 §2), as far as FAPI has rules about them.
 
-use std::fmt;
-use std::sync::Arc;
+mod fault;
+mod metadata;
+mod reader;
 
-use serde_json::{Map, Value};
-
-use super::certificate::{
-    CertificateRefused, CertificateSubject, CertificateSubjectError, SelfSigned, SelfSignedError, SubjectForm,
-};
-use super::redirect_uri::{ApplicationType, RedirectUri, RedirectUriError, is_https_url};
+pub use self::fault::{ClientError, ClientErrors, ClientFault};
+pub use self::metadata::{Authentication, ClientKeys, MAX_ENTRIES};
+pub(super) use self::metadata::{CERTIFICATE_BOUND, ClientMetadata, DPOP_BOUND, SIGNED_REQUESTS};
+pub(super) use self::reader::Reader;
+use super::certificate::{CertificateRefused, SelfSigned};
+use super::redirect_uri::RedirectUri;
+use crate::UnixTime;
 use crate::jose::json::parse_object;
-use crate::jose::keys::{Algorithm, KeySet, KeySetError, VerifyingKey};
+use crate::jose::keys::Algorithm;
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::peer::Peer;
-use crate::text::{Names, shown_value};
-use crate::{UnixTime, sha256};
 
 /// The longest document, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
-/// How many redirect URIs and grant types a client may have, of each.
-pub const MAX_ENTRIES: usize = 100;
-
 /// A client that the authorization server knows.
 ///
 /// Two are equal if what is read of their documents is the same. Keys are compared as they are written.
@@ -29,60 +26,6 @@ pub struct RegisteredClient {
     id: Box<str>,
     metadata: ClientMetadata,
 }
-
-/// What a client says of itself, without the identifier, which the server gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ClientMetadata {
-    authentication: Authentication,
-    redirect_uris: Vec<RedirectUri>,
-    keys: Keys,
-    assertion_algorithm: Option<Algorithm>,
-    request_object_algorithm: Option<Algorithm>,
-    response_algorithm: Option<Algorithm>,
-    grants: Vec<Box<str>>,
-    dpop_bound: bool,
-    certificate_bound: bool,
-    signed_requests: bool,
-}
-
-/// How a client authenticates (FAPI 2.0 §5.3.2.1 (6)); other methods cannot be represented.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authentication {
-    /// With a JWT that it signs (RFC 7523, OpenID Connect Core 1.0 §9).
-    PrivateKeyJwt,
-    /// With a certificate that an authority has issued to this subject (RFC 8705 §2.1).
-    TlsClientAuth(CertificateSubject),
-    /// With a certificate of its key set (RFC 8705 §2.2).
-    SelfSignedTlsClientAuth,
-}
-
-/// The keys of a client.
-#[derive(Clone, Debug)]
-pub enum ClientKeys {
-    /// It has registered none.
-    None,
-    /// Those in its metadata. None of them may verify signatures, if the client does not have to sign.
-    Given(Arc<KeySet>),
-    /// Those at this https URL.
-    At(Box<str>),
-}
-
-/// The keys, and what they are compared by, since keys that are parsed cannot be.
-#[derive(Clone, Debug)]
-struct Keys {
-    parsed: ClientKeys,
-    self_signed: Option<SelfSigned>,
-    /// The SHA-256 of the members that they are from.
-    written: [u8; 32],
-}
-
-impl PartialEq for Keys {
-    fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
-    }
-}
-
-impl Eq for Keys {}
 
 impl RegisteredClient {
     /// Reads client metadata in JSON (RFC 7591 §2), with a `client_id` among them (RFC 7591 §3.2.1).
@@ -205,486 +148,22 @@ impl RegisteredClient {
     }
 }
 
-impl ClientMetadata {
-    /// Its redirect URIs.
-    pub(super) fn redirect_uris(&self) -> &[RedirectUri] {
-        &self.redirect_uris
-    }
-
-    /// Its grant types.
-    pub(super) fn grants(&self) -> &[Box<str>] {
-        &self.grants
-    }
-
-    /// Its keys.
-    pub(super) const fn keys(&self) -> &ClientKeys {
-        &self.keys.parsed
-    }
-
-    /// Those of its switches that are on, by their members.
-    pub(super) fn switches(&self) -> impl Iterator<Item = &'static str> {
-        let all = [
-            (DPOP_BOUND, self.dpop_bound),
-            (CERTIFICATE_BOUND, self.certificate_bound),
-            (SIGNED_REQUESTS, self.signed_requests),
-        ];
-        all.into_iter().filter(|(_, is_on)| *is_on).map(|(member, _)| member)
-    }
-}
-
-/// Everything that is wrong with a document, in the order in which it is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientErrors(Vec<ClientError>);
-
-impl ClientErrors {
-    /// The problems; there is at least one.
-    pub fn errors(&self) -> &[ClientError] {
-        &self.0
-    }
-}
-
-/// One line for each.
-impl fmt::Display for ClientErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines = self.0.iter();
-        if let Some(first) = lines.next() {
-            first.fmt(f)?;
-        }
-        lines.try_for_each(|line| write!(f, "\n{line}"))
-    }
-}
-
-impl std::error::Error for ClientErrors {}
-
-/// One problem of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientError {
-    /// The member that it is with; none if it is with the document.
-    pub member: Option<&'static str>,
-    /// What is wrong, and the way out.
-    pub fault: ClientFault,
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.member {
-            Some(member) => write!(f, "{member}: {}", self.fault),
-            None => self.fault.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
-
-/// What is wrong with the metadata of a client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClientFault {
-    /// The document is longer than [`MAX_BYTES`].
-    #[error(
-        "the document is larger than 256 KiB; keep one client in a document, and leave large key sets at a jwks_uri"
-    )]
-    TooLarge,
-    /// It is not JSON with one reading.
-    #[error(
-        "the document is not a JSON object in which each member appears once; write the metadata of one client as one \
-         object"
-    )]
-    Ambiguous,
-    /// Some servers would read another member as this one.
-    #[error("{found} is another spelling of it; leave that out")]
-    Disguised {
-        /// The other, as it may be logged.
-        found: Box<str>,
-    },
-    /// A member is missing, or has a value of another kind or size.
-    #[error("it is {found}; write {expected}")]
-    Kind {
-        /// What it is, as it may be logged.
-        found: Box<str>,
-        /// What it has to be.
-        expected: &'static str,
-    },
-    /// FAPI 2.0 §5.3.2.1 (3), (6): the client authenticates otherwise, or not at all.
-    #[error(
-        "it is {found}, which FAPI does not allow; write private_key_jwt, tls_client_auth or \
-         self_signed_tls_client_auth"
-    )]
-    MethodRefused {
-        /// What it is, as it may be logged.
-        found: Box<str>,
-    },
-    /// RFC 8705 §2.1.2: "A client using the tls_client_auth authentication method MUST use exactly one of the below metadata
-    /// parameters to indicate the certificate subject value".
-    #[error(
-        "it is tls_client_auth, and of the members that have the subject of the certificate there are {count}; write \
-         exactly one of tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri, \
-         tls_client_auth_san_ip and tls_client_auth_san_email"
-    )]
-    SubjectCount {
-        /// How many there are.
-        count: usize,
-    },
-    /// No certificate has this subject.
-    #[error(transparent)]
-    Subject(#[from] CertificateSubjectError),
-    /// A client may not register this redirect URI.
-    #[error(transparent)]
-    RedirectUri(#[from] RedirectUriError),
-    /// RFC 7591 §2: "clients using flows with redirection MUST register their redirection URI values."
-    #[error(
-        "it is missing or empty, and the client has the grant type authorization_code; write where it has users \
-         sent back to"
-    )]
-    RedirectUrisMissing,
-    /// FAPI 2.0 §5.3.2.1 (2), §5.3.2.2: the grant type is not allowed.
-    #[error("{found} is a grant type that FAPI does not allow; remove it, and use authorization_code")]
-    GrantRefused {
-        /// The grant type.
-        found: &'static str,
-    },
-    /// A client that registers itself asks for a grant type that its server does not have here.
-    #[error("{found} is a grant type that this server does not have; it has {expected}")]
-    GrantElsewhere {
-        /// What it is, as it may be logged.
-        found: Box<str>,
-        /// Those of the server.
-        expected: Names,
-    },
-    /// FAPI 2.0 §5.3.2.2, FAPI 1.0 Advanced §5.2.2 (2): the response type is not one of the profile.
-    #[error("{found} is a response type that the profile does not have; it has {expected}")]
-    ResponseTypeRefused {
-        /// What it is, as it may be logged.
-        found: Box<str>,
-        /// Those of the profile.
-        expected: Names,
-    },
-    /// FAPI 2.0 §5.3.2.1 (4): access tokens are bound to their client.
-    #[error(
-        "neither it nor dpop_bound_access_tokens is true, so that access tokens could be bound to nothing; set one"
-    )]
-    Unbound,
-    /// FAPI 2.0 Message Signing §5.3.1: authorization requests are signed.
-    #[error("it is not true, and the profile has signed authorization requests alone; set it")]
-    UnsignedRequests,
-    /// FAPI 1.0 Advanced §8.6.1: "shall not use algorithm with the RSA1_5 algorithm".
-    #[error("it is RSA1_5, which FAPI does not allow; write RSA-OAEP-256 or ECDH-ES, or leave it out")]
-    EncryptionRefused,
-    /// RFC 7591 §3.2.1: the server gives it to the client.
-    #[error("it is for the server to give; leave it out")]
-    Assigned,
-    /// FAPI 2.0 §5.4.1: the algorithm is not allowed.
-    #[error("it is {found}, which FAPI does not allow; write PS256, ES256 or EdDSA, and for any of them leave it out")]
-    AlgorithmRefused {
-        /// What it is, as it may be logged.
-        found: Box<str>,
-    },
-    /// RFC 7591 §2: "The jwks_uri and jwks parameters MUST NOT both be present in the same request or response."
-    #[error("it is there beside jwks_uri; remove one of them")]
-    KeysTwice,
-    /// The client has to prove something with keys, and has none.
-    #[error("it is missing, and so is jwks_uri, and the client needs keys for {needed_for}; write one of them")]
-    KeysMissing {
-        /// What it needs them for.
-        needed_for: &'static str,
-    },
-    /// The keys are not at an https URL.
-    #[error(
-        "it is {found}, which is not an https URL; write where the client publishes its keys, without user name and \
-         fragment"
-    )]
-    KeysElsewhere {
-        /// What it is, as it may be logged.
-        found: Box<str>,
-    },
-    /// RFC 7591 §2: the key set "contains the client's public keys".
-    #[error(
-        "the key set has {count} keys with private or symmetric members; replace them, since others have seen them, \
-         and write public keys only"
-    )]
-    KeysPrivate {
-        /// How many.
-        count: usize,
-    },
-    /// The key set gives no keys.
-    #[error("{0}; write a JWK Set with the public keys of the client")]
-    KeySet(KeySetError),
-    /// The key set gives no certificates.
-    #[error("{0}; write a JWK Set whose keys have the certificates of the client")]
-    Certificates(SelfSignedError),
-    /// RFC 7517 §4.7.
-    #[error(
-        "the key set has {count} keys with an x5c that cannot be read; write each certificate in base64 of its DER"
-    )]
-    CertificatesUnreadable {
-        /// How many.
-        count: usize,
-    },
-}
-
-/// Reads members, and collects what is wrong with them.
-pub(super) struct Reader<'d> {
-    members: &'d Map<String, Value>,
-    errors: Vec<ClientError>,
-}
-
-impl<'d> Reader<'d> {
-    /// A reader of these members that has found nothing wrong yet.
-    pub(super) const fn of(members: &'d Map<String, Value>) -> Self {
-        Self { members, errors: Vec::new() }
-    }
-
-    /// What was read, if nothing was wrong with any of it.
-    pub(super) fn finish<T>(self, read: Option<T>) -> Result<T, ClientErrors> {
-        match read {
-            Some(read) if self.errors.is_empty() => Ok(read),
-            Some(_) | None => Err(ClientErrors(self.errors)),
-        }
-    }
-
-    /// Everything but the identifier; `None` only after a problem was noted. What is there counts only if none was.
-    pub(super) fn metadata(&mut self) -> Option<ClientMetadata> {
-        let authentication = self.authentication();
-        let grants = self.grants();
-        let redirect_uris = self.redirect_uris(&grants);
-        let signed_requests = self.flag(SIGNED_REQUESTS);
-        let keys = self.keys(authentication.as_ref(), signed_requests);
-        let assertion_algorithm = self.algorithm("token_endpoint_auth_signing_alg");
-        let request_object_algorithm = self.algorithm("request_object_signing_alg");
-        let response_algorithm = self.algorithm("authorization_signed_response_alg");
-        let dpop_bound = self.flag(DPOP_BOUND);
-        let certificate_bound = self.flag(CERTIFICATE_BOUND);
-        Some(ClientMetadata {
-            authentication: authentication?,
-            redirect_uris,
-            keys,
-            assertion_algorithm,
-            request_object_algorithm,
-            response_algorithm,
-            grants,
-            dpop_bound,
-            certificate_bound,
-            signed_requests,
-        })
-    }
-
-    pub(super) fn fail(&mut self, member: &'static str, fault: ClientFault) {
-        self.errors.push(ClientError { member: Some(member), fault });
-    }
-
-    fn kind(&mut self, member: &'static str, expected: &'static str) {
-        let found = shown_value(self.members.get(member));
-        self.fail(member, ClientFault::Kind { found, expected });
-    }
-
-    /// The value of a member, unless it is omitted.
-    pub(super) fn value(&self, member: &str) -> Option<&'d Value> {
-        self.members.get(member).filter(|value| !value.is_null())
-    }
-
-    fn text(&mut self, member: &'static str, expected: &'static str) -> Option<&'d str> {
-        let text = self.value(member)?.as_str();
-        if text.is_none() {
-            self.kind(member, expected);
-        }
-        text
-    }
-
-    fn flag(&mut self, member: &'static str) -> bool {
-        let Some(value) = self.value(member) else { return false };
-        let flag = value.as_bool();
-        if flag.is_none() {
-            self.kind(member, "true or false, without quotes");
-        }
-        flag.unwrap_or(false)
-    }
-
-    pub(super) fn list(&mut self, member: &'static str) -> Option<Vec<&'d str>> {
-        let entries = self.value(member)?.as_array().filter(|entries| entries.len() <= MAX_ENTRIES);
-        let texts = entries.and_then(|entries| entries.iter().map(Value::as_str).collect());
-        if texts.is_none() {
-            self.kind(member, "a list of at most 100 texts");
-        }
-        texts
-    }
-
-    fn id(&mut self) -> Option<Box<str>> {
-        // RFC 6749 appendix A.1: client-id = *VSCHAR, %x20-7E.
-        let is_id = |id: &str| (1..=256).contains(&id.len()) && id.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
-        let id = self.value("client_id").and_then(Value::as_str).filter(|id| is_id(id));
-        if id.is_none() {
-            self.kind("client_id", "1 to 256 characters of printable ASCII");
-        }
-        id.map(Box::from)
-    }
-
-    fn authentication(&mut self) -> Option<Authentication> {
-        const MEMBER: &str = "token_endpoint_auth_method";
-        match self.value(MEMBER).map(|method| method.as_str().unwrap_or_default()) {
-            Some("private_key_jwt") => Some(Authentication::PrivateKeyJwt),
-            Some("self_signed_tls_client_auth") => Some(Authentication::SelfSignedTlsClientAuth),
-            Some("tls_client_auth") => self.subject(MEMBER).map(Authentication::TlsClientAuth),
-            other => {
-                // RFC 7591 §2: "If unspecified or omitted, the default is "client_secret_basic"".
-                let found = match other {
-                    Some(_) => shown_value(self.value(MEMBER)),
-                    None => "missing, which means client_secret_basic".into(),
-                };
-                self.fail(MEMBER, ClientFault::MethodRefused { found });
-                None
-            }
-        }
-    }
-
-    fn subject(&mut self, method: &'static str) -> Option<CertificateSubject> {
-        let forms: Vec<SubjectForm> =
-            SubjectForm::ALL.into_iter().filter(|form| self.value(form.member()).is_some()).collect();
-        let [form] = *forms else {
-            self.fail(method, ClientFault::SubjectCount { count: forms.len() });
-            return None;
-        };
-        let text = self.text(form.member(), "the subject of the client's certificate as text")?;
-        match CertificateSubject::parse(form, text) {
-            Ok(subject) => Some(subject),
-            Err(error) => {
-                self.fail(form.member(), error.into());
-                None
-            }
-        }
-    }
-
-    fn grants(&mut self) -> Vec<Box<str>> {
-        const MEMBER: &str = "grant_types";
-        if self.value(MEMBER).is_none() {
-            return vec![AUTHORIZATION_CODE.into()];
-        }
-        let grants = self.list(MEMBER).unwrap_or_default();
-        for found in ["password", "implicit"] {
-            if grants.contains(&found) {
-                self.fail(MEMBER, ClientFault::GrantRefused { found });
-            }
-        }
-        grants.into_iter().map(Box::from).collect()
-    }
-
-    fn redirect_uris(&mut self, grants: &[Box<str>]) -> Vec<RedirectUri> {
-        const MEMBER: &str = "redirect_uris";
-        let application = match self.value("application_type").map(|kind| kind.as_str().unwrap_or_default()) {
-            None | Some("web") => ApplicationType::Web,
-            Some("native") => ApplicationType::Native,
-            Some(_) => {
-                self.kind("application_type", "\"web\" or \"native\"");
-                ApplicationType::Web
-            }
-        };
-        let texts = match self.value(MEMBER) {
-            Some(_) => self.list(MEMBER),
-            None => Some(Vec::new()),
-        };
-        let Some(texts) = texts else { return Vec::new() };
-        if texts.is_empty() && grants.iter().any(|grant| **grant == *AUTHORIZATION_CODE) {
-            self.fail(MEMBER, ClientFault::RedirectUrisMissing);
-        }
-        let mut uris = Vec::with_capacity(texts.len());
-        for text in texts {
-            match RedirectUri::parse(text, application) {
-                Ok(uri) => uris.push(uri),
-                Err(error) => self.fail(MEMBER, error.into()),
-            }
-        }
-        uris
-    }
-
-    pub(super) fn algorithm(&mut self, member: &'static str) -> Option<Algorithm> {
-        let value = self.value(member)?;
-        let algorithm = value.as_str().and_then(Algorithm::from_name);
-        if algorithm.is_none() {
-            self.fail(member, ClientFault::AlgorithmRefused { found: shown_value(Some(value)) });
-        }
-        algorithm
-    }
-
-    fn keys(&mut self, authentication: Option<&Authentication>, signed_requests: bool) -> Keys {
-        let none = Keys { parsed: ClientKeys::None, self_signed: None, written: sha256(b"") };
-        // What it signs, if it does.
-        let signs = match authentication {
-            Some(Authentication::PrivateKeyJwt) => Some("private_key_jwt"),
-            Some(_) | None => Some(SIGNED_REQUESTS).filter(|_| signed_requests),
-        };
-        let has_own_certificate = matches!(authentication, Some(Authentication::SelfSignedTlsClientAuth));
-        match (self.value("jwks"), self.value("jwks_uri")) {
-            (Some(_), Some(_)) => self.fail("jwks", ClientFault::KeysTwice),
-            (Some(jwks), None) => return self.keys_given(jwks, signs.is_some(), has_own_certificate).unwrap_or(none),
-            (None, Some(uri)) => match uri.as_str().filter(|uri| is_https_url(uri)) {
-                Some(uri) => {
-                    let written = sha256(format!("jwks_uri {uri}").as_bytes());
-                    return Keys { parsed: ClientKeys::At(uri.into()), self_signed: None, written };
-                }
-                None => self.fail("jwks_uri", ClientFault::KeysElsewhere { found: shown_value(Some(uri)) }),
-            },
-            (None, None) => {
-                let certificate = Some("self_signed_tls_client_auth").filter(|_| has_own_certificate);
-                if let Some(needed_for) = certificate.or(signs) {
-                    self.fail("jwks", ClientFault::KeysMissing { needed_for });
-                }
-            }
-        }
-        none
-    }
-
-    fn keys_given(&mut self, jwks: &Value, signs: bool, has_own_certificate: bool) -> Option<Keys> {
-        let entries = jwks.get("keys").and_then(Value::as_array).into_iter().flatten();
-        let count = entries.filter_map(Value::as_object).filter(|jwk| VerifyingKey::has_private_members(jwk)).count();
-        if count > 0 {
-            self.fail("jwks", ClientFault::KeysPrivate { count });
-            return None;
-        }
-        let text = jwks.to_string();
-        let parsed = match KeySet::parse(text.as_bytes()) {
-            Ok(keys) => keys,
-            // Keys for encryption, or those of certificates, which may be of any type.
-            Err(KeySetError::NoUsableKey { .. }) if !signs => KeySet::default(),
-            Err(error) => {
-                self.fail("jwks", ClientFault::KeySet(error));
-                return None;
-            }
-        };
-        let self_signed = match has_own_certificate.then(|| SelfSigned::parse(text.as_bytes())).transpose() {
-            Ok(self_signed) => self_signed,
-            Err(error) => {
-                self.fail("jwks", ClientFault::Certificates(error));
-                return None;
-            }
-        };
-        let unreadable = self_signed.as_ref().map_or(0, SelfSigned::skipped);
-        if unreadable > 0 {
-            self.fail("jwks", ClientFault::CertificatesUnreadable { count: unreadable });
-        }
-        let written = sha256(format!("jwks {text}").as_bytes());
-        Some(Keys { parsed: ClientKeys::Given(parsed.into()), self_signed, written })
-    }
-}
-
-/// RFC 7591 §2: "If omitted, the default behavior is that the client will use only the "authorization_code" Grant Type."
-pub(super) const AUTHORIZATION_CODE: &str = "authorization_code";
-/// RFC 9449 §5.2.
-pub(super) const DPOP_BOUND: &str = "dpop_bound_access_tokens";
-/// RFC 8705 §3.4.
-pub(super) const CERTIFICATE_BOUND: &str = "tls_client_certificate_bound_access_tokens";
-/// RFC 9101 §10.5.
-pub(super) const SIGNED_REQUESTS: &str = "require_signed_request_object";
-
 #[cfg(test)]
 mod tests {
     use std::fmt::Write;
+    use std::sync::Arc;
 
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
+    use super::super::certificate::{CertificateSubject, SelfSignedError, SubjectForm};
     use super::*;
+    use crate::jose::keys::KeySetError;
     use crate::peer::{ClientCertificate, NoCertificate};
-    use crate::testing::{self, SigningKey};
+    use crate::testing::{self, SigningKey, with_members};
+    use crate::text::shown_value;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -698,30 +177,18 @@ mod tests {
         })
     }
 
-    /// A document with some members replaced, or removed by `null`.
-    fn with(mut document: Value, members: Value) -> Value {
-        let known = document.as_object_mut().unwrap();
-        for (name, value) in members.as_object().unwrap() {
-            drop(known.remove(name));
-            if !value.is_null() {
-                drop(known.insert(name.clone(), value.clone()));
-            }
-        }
-        document
-    }
-
     fn parse(document: &Value) -> Result<RegisteredClient, ClientErrors> {
         RegisteredClient::parse(document.to_string().as_bytes())
     }
 
     /// The good client with these members.
     fn client(members: Value) -> RegisteredClient {
-        parse(&with(good(), members)).unwrap()
+        parse(&with_members(good(), &members)).unwrap()
     }
 
     /// The only problem with the good client and these members.
     fn fault(members: Value) -> (&'static str, ClientFault) {
-        let errors = parse(&with(good(), members.clone())).expect_err(&members.to_string());
+        let errors = parse(&with_members(good(), &members)).expect_err(&members.to_string());
         let [error] = errors.errors() else { panic!("{members}: {errors}") };
         (error.member.unwrap(), error.fault.clone())
     }
@@ -764,11 +231,11 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_a_secret() {
         let secret = "c2VjcmV0LW9mLXRoZS1jbGllbnQ";
-        let document = with(good(), json!({ "client_secret": secret, "registration_access_token": secret }));
+        let document = with_members(good(), &json!({ "client_secret": secret, "registration_access_token": secret }));
         let client = parse(&document).unwrap();
         assert_eq!(client, self::client(json!({})));
         assert!(!format!("{client:?}").contains(secret));
-        let errors = parse(&with(document, json!({ "client_id": 1 }))).unwrap_err();
+        let errors = parse(&with_members(document, &json!({ "client_id": 1 }))).unwrap_err();
         assert!(!format!("{errors:?} {errors}").contains(secret));
     }
 
@@ -806,7 +273,7 @@ mod tests {
     fn fapi2_as_05_a_client_authenticates_with_a_certificate_or_private_key_jwt() {
         for method in ["private_key_jwt", "self_signed_tls_client_auth"] {
             // Control.
-            assert!(parse(&with(good(), json!({ "token_endpoint_auth_method": method }))).is_ok(), "{method}");
+            assert!(parse(&with_members(good(), &json!({ "token_endpoint_auth_method": method }))).is_ok(), "{method}");
         }
         for (method, shown) in [
             (Value::Null, "missing, which means client_secret_basic"),
@@ -978,7 +445,7 @@ mod tests {
         assert_eq!(keys.candidates(Some("a"), Algorithm::Es256).count(), 1); // control
 
         assert_eq!(fault(json!({ "jwks": jwks })), ("jwks", ClientFault::KeysTwice));
-        let private = with(key.jwk(), json!({ "d": "AAAA" }));
+        let private = with_members(key.jwk(), &json!({ "d": "AAAA" }));
         let faulty = |keys: Value| fault(json!({ "jwks_uri": null, "jwks": keys }));
         assert_eq!(faulty(json!({ "keys": [key.jwk(), private] })), ("jwks", ClientFault::KeysPrivate { count: 1 }));
         assert_eq!(
