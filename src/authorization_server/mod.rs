@@ -13,8 +13,7 @@ use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::authorization_server::authentication::{Authenticated, Claim, ClientKeySet};
-use fapi::authorization_server::certificate::PeerCertificate;
-use fapi::authorization_server::certificate::SelfSigned;
+use fapi::authorization_server::certificate::{PeerCertificate, SelfSigned};
 use fapi::authorization_server::client::{ClientKeys, RegisteredClient};
 use fapi::authorization_server::clients::Clients;
 use fapi::authorization_server::front_channel::Pushed;

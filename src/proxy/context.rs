@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use fapi::authorization_server::Endpoint;
 use fapi::cors::Cors;
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
@@ -63,7 +65,7 @@ pub struct Context {
     /// Whether the body was read before the decision, and the client told to send it.
     pub(super) body_was_read: bool,
     /// The form of a request to an authorization server.
-    pub(super) form: Vec<u8>,
+    pub(super) form: Bytes,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
     /// The status of a response of the gateway's own.
@@ -110,7 +112,7 @@ impl Context {
             body_done: false,
             rest: Rest::None,
             body_was_read: false,
-            form: Vec::new(),
+            form: Bytes::new(),
             expires_first: false,
             upstream: None,
             upstream_status: None,
@@ -136,10 +138,10 @@ impl Context {
         route.and_then(|route| route.endpoint()).is_some_and(|(_, endpoint)| endpoint.is_for_browsers())
     }
 
-    /// Whether the answer is judged as a whole before any of it is sent.
-    pub(super) fn holds_answer(&self) -> bool {
-        let endpoint = self.exchange.permit().and_then(|permit| permit.route().endpoint());
-        endpoint.is_some_and(|(_, endpoint)| endpoint.holds_answers())
+    /// The endpoint, if its answer is judged as a whole before any of it is sent.
+    pub(super) fn held_endpoint(&self) -> Option<Endpoint> {
+        let (_, endpoint) = self.exchange.permit()?.route().endpoint()?;
+        Some(endpoint).filter(|endpoint| endpoint.holds_answers())
     }
 
     /// Returns the CORS rule for the answer: the route's, or else the listener's.

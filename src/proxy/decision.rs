@@ -132,7 +132,7 @@ impl Proxy {
                 let (gateway, now) = (&context.generation.gateway, self.clock.unix_time());
                 let judging = gateway.judge_form(*guard, session.req_header(), &form, client, now, seen);
                 let authorized = Box::pin(judging).await?;
-                context.form = form;
+                context.form = form.into();
                 authorized
             }
             Judged::AwaitsBody(waiting) => {

@@ -29,23 +29,20 @@ struct Answer {
 }
 
 impl Proxy {
-    /// Has the whole exchange, if the answer to this request is judged as a whole. Returns whether it did.
-    pub(super) async fn exchange_held(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let endpoint = context.exchange.permit().and_then(|permit| permit.route().endpoint());
-        let Some(endpoint) = endpoint.map(|(_, endpoint)| endpoint).filter(|endpoint| endpoint.holds_answers()) else {
-            return Ok(false);
+    /// Has the whole exchange with this endpoint.
+    pub(super) async fn exchange_held(&self, session: &mut Session, context: &mut Context, endpoint: Endpoint) {
+        let answer = loop {
+            match self.attempt(session, context).await {
+                Err(error) if error.retry() => {}
+                ended => break ended,
+            }
         };
-        loop {
-            let error = match self.attempt(session, context).await {
-                Ok(answer) => match self.deliver(session, context, endpoint, answer).await {
-                    Ok(()) => return Ok(true),
-                    Err(error) => error,
-                },
-                Err(error) if error.retry() => continue,
-                Err(error) => error,
-            };
+        let delivered = match answer {
+            Ok(answer) => self.deliver(session, context, endpoint, answer).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = delivered {
             let _ = self.fail_to_proxy(session, &error, context).await;
-            return Ok(true);
         }
     }
 
@@ -91,7 +88,7 @@ impl Proxy {
         peer: &HttpPeer,
         server: &mut HttpSession,
     ) -> pingora::Result<Answer> {
-        let form = Bytes::copy_from_slice(&context.form);
+        let form = context.form.clone();
         let request = self.held_request(session, context, peer, server, &form)?;
         server.set_read_timeout(peer.options.read_timeout);
         server.set_write_timeout(peer.options.write_timeout);
@@ -168,7 +165,7 @@ impl Proxy {
     ) -> pingora::Result<()> {
         let Answer { mut head, body } = answer;
         let (status, headers) = (head.status, head.headers.clone());
-        self.edit_response(session, &mut head, context).await?;
+        self.edit_response(session, &mut head, context)?;
         let body = match self.judge_answer(context, endpoint, status, &headers, body).await {
             Ok(body) => body,
             Err(cause) => return Err(context.refuse(cause, "the answer was withheld").into_up()),

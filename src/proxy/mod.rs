@@ -174,9 +174,12 @@ impl ProxyHttp for Proxy {
                 return Ok(true);
             }
             // Boxed, as what is rare: every exchange would carry the room for it.
-            return match context.holds_answer() {
-                true => Box::pin(self.exchange_held(session, context)).await,
-                false => Ok(false),
+            return match context.held_endpoint() {
+                Some(endpoint) => {
+                    Box::pin(self.exchange_held(session, context, endpoint)).await;
+                    Ok(true)
+                }
+                None => Ok(false),
             };
         };
         context.exchange.settle(rejection);
@@ -284,7 +287,10 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        self.edit_response(session, response, context).await
+        if context.is_for_browsers() && !response.status.is_informational() {
+            Box::pin(self.judge_browser(response, context)).await?;
+        }
+        self.edit_response(session, response, context)
     }
 
     /// Cuts off a response that never ends, or that the client reads too slowly.

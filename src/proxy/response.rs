@@ -16,7 +16,7 @@ use crate::clock::http_date;
 
 impl Proxy {
     /// Makes the header section of an upstream's response, final or interim, that of the client's.
-    pub(super) async fn edit_response(
+    pub(super) fn edit_response(
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
@@ -40,9 +40,6 @@ impl Proxy {
             return Err(invalid("Content-Type names another character set than UTF-8, which FAPI 1.0 requires"));
         }
         let early = response.status.is_informational();
-        if !early && context.is_for_browsers() {
-            Box::pin(self.judge_browser(response, context)).await?;
-        }
         unread::interim(session, early);
         let interaction = &context.exchange.interaction;
         let edits = if early {
@@ -88,16 +85,12 @@ impl Proxy {
         }
         Ok(())
     }
-}
 
-impl Proxy {
-    /// Judges where an answer of an authorization server leads a browser.
-    async fn judge_browser(&self, response: &ResponseHeader, context: &mut Context) -> pingora::Result<()> {
-        let route = context.exchange.permit().map(|permit| permit.route().clone());
-        let rules = route.as_ref().and_then(|route| route.endpoint());
-        let Some((rules, _)) = rules.filter(|(_, endpoint)| endpoint.is_for_browsers()) else { return Ok(()) };
+    /// Judges where the final response of an authorization server leads a browser.
+    pub(super) async fn judge_browser(&self, response: &ResponseHeader, context: &mut Context) -> pingora::Result<()> {
         let gateway = &context.generation.gateway;
-        let Some(server) = gateway.authorization_servers.of(rules) else {
+        let rules = context.exchange.permit().and_then(|permit| permit.route().endpoint());
+        let Some(server) = rules.and_then(|(rules, _)| gateway.authorization_servers.of(rules)) else {
             return Error::e_explain(ErrorType::InternalError, "an endpoint has no authorization server");
         };
         let now = self.clock.unix_time();

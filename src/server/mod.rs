@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use fapi::UnixTime;
+use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -309,7 +310,7 @@ impl Bound {
                 audit: audit.sender(),
                 drain: drain.clone(),
                 exchanges,
-                connector: Arc::new(Connector::new(None)),
+                connector: Arc::new(Connector::new(Some(ConnectorOptions::from_server_conf(&server.configuration)))),
             };
             let listener = Listener::new(&server.configuration, proxy, handshake_lines.clone());
             slots.push(listener.slots.clone());

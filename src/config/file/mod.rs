@@ -296,7 +296,8 @@ pub(in crate::config) struct Limits {
     #[schemars(range(min = 10, max = 1_000_000_000), extend("default" = 100_000))]
     pub(in crate::config) connection_max_requests: Option<u64>,
     /// How many connections to upstreams a listener keeps while they are not used, rounded up to a multiple of the number
-    /// of CPUs; at most 1000000. The default is that of `connections`. Changes only with a restart.
+    /// of CPUs; at most 1000000. Those for answers of authorization servers that are judged as a whole count apart. The
+    /// default is that of `connections`. Changes only with a restart.
     #[schemars(range(min = 1), extend("default" = 10_000))]
     pub(in crate::config) idle_upstream_connections: Option<u64>,
     /// How many of them may be in their TLS handshake, up to `connections`; more are closed at once. The default is half of

@@ -4,38 +4,35 @@
 //! consulting the replay log wait for anything. What a step proves is a type that the next step requires, so skipping a
 //! step does not compile.
 
+mod endpoint;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use fapi::UnixTime;
-use fapi::authorization_server::authentication::Claim;
-use fapi::authorization_server::certificate::PeerCertificate;
-use fapi::authorization_server::parameters::Parameters;
-use fapi::authorization_server::registration::RegistrationRequest;
-use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
 use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
-use fapi::credentials::{Credentials, Proofs};
-use fapi::dpop::{DpopError, FirstUse, Freshness, ProofContext, ProofKeys, SignedProof, VerifiedProof};
+use fapi::credentials::Credentials;
+use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, VerifiedProof};
 use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::metadata::{Document, Found, Metadata};
 use fapi::peer::Peer;
-use fapi::permit::{Admission, Authorized, EndpointGuard, Judged, Permit};
-use fapi::policy::NonceMode;
-use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
+use fapi::permit::{Admission, Authorized, Judged, Permit};
+use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
 use fapi::sender::{AcceptedToken, BoundToken, SenderEvidence};
 use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
-use crate::authorization_server::{AuthorizationServers, KnownClient, UsedAssertion};
+use self::endpoint::without_nonce;
+use crate::authorization_server::AuthorizationServers;
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::rate_limits::{RateLimits, Taken};
+use crate::replay::ReplayLog;
 use crate::replay::shared::SharedLog;
-use crate::replay::{ReplayLog, UsedOnce};
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {
@@ -99,13 +96,13 @@ impl Gateway {
     /// what it has `taken`.
     ///
     /// # Errors
-    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`],
-    /// [`DpopError::Replayed`],
-    /// [`DpopError::NonceRequired`],
+    /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
+    /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed),
+    /// [`DpopError::NonceRequired`](fapi::dpop::DpopError::NonceRequired),
     /// [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
-    /// [`Unavailable::RevocationsNeverRead`] and
-    /// [`Unavailable::RevocationsTooOld`] when the token may be revoked elsewhere,
-    /// and [`Unavailable::ReplayLog`] when the log cannot tell.
+    /// [`Unavailable::RevocationsNeverRead`](fapi::rejection::Unavailable::RevocationsNeverRead) and
+    /// [`Unavailable::RevocationsTooOld`](fapi::rejection::Unavailable::RevocationsTooOld) when the token may be revoked elsewhere,
+    /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, taken: &Taken, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
             self.still_active(token, now)?;
@@ -131,18 +128,6 @@ impl Gateway {
             None => None,
         };
         Ok(authorized.redeem(first_use)?)
-    }
-
-    /// Uses up the assertion of a client, if there is one.
-    async fn use_assertion(&self, authorized: Authorized, now: UnixTime) -> Result<Authorized, Cause> {
-        let asked = authorized.asked();
-        let used = asked.and_then(|asked| Some(UsedAssertion::of(asked.client_id(), *asked.assertion()?)));
-        let Some(used) = used else { return Ok(authorized) };
-        used.check_still_good(now)?;
-        let route = &authorized.route().name;
-        let (first_use, began) = self.replay.first_use(&used, self.shared_replay.as_deref(), route, now).await?;
-        used.check_still_known(began.plus(self.freshness.clock_skew))?;
-        Ok(authorized.with_assertion_used(&first_use)?)
     }
 
     async fn first_use(&self, proof: &VerifiedProof, route: &str, now: UnixTime) -> Result<FirstUse, Cause> {
@@ -294,97 +279,6 @@ impl Gateway {
         Ok(Verdict::Judged(judged, taken))
     }
 
-    /// Judges the head of a request to an endpoint of an authorization server.
-    async fn endpoint(
-        &self,
-        guard: EndpointGuard,
-        request: &Parts,
-        target: &Target<'_>,
-        now: UnixTime,
-        seen: &mut Seen,
-    ) -> Result<Judged, Cause> {
-        form::check_connection(&request.headers)?;
-        let guard = match guard.without_rules() {
-            Ok(authorized) => return Ok(Judged::Authorized(authorized)),
-            Err(guard) => guard,
-        };
-        if guard.endpoint() == Endpoint::Registration {
-            form::registration(&request.headers, target.query())?;
-            return Ok(Judged::AwaitsParameters(guard.into()));
-        }
-        if guard.endpoint() != Endpoint::Authorization {
-            form::check_head(&request.headers, target.query())?;
-            return Ok(Judged::AwaitsParameters(guard.into()));
-        }
-        let reference = front_channel::read(target.query(), guard.rules())?;
-        let server = self.authorization_servers.of(guard.rules());
-        let pushed = match server {
-            Some(server) => server.pushed(&reference.request_uri).await?,
-            None => None,
-        };
-        let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
-        seen.client_id = pushed.map(|pushed| pushed.client_id);
-        Ok(Judged::Authorized(authorized))
-    }
-
-    /// Judges the body of a request to an endpoint of an authorization server: a form, or what a client registers.
-    ///
-    /// # Errors
-    /// [`EndpointError`], and
-    /// [`Unavailable::ClientKeys`] while the keys of a client cannot be read.
-    pub async fn judge_form(
-        &self,
-        guard: EndpointGuard,
-        request: &Parts,
-        body: &[u8],
-        client: Client<'_>,
-        now: UnixTime,
-        seen: &mut Seen,
-    ) -> Result<Authorized, Cause> {
-        let internal = |detail: &str| Cause::from(Unavailable::Internal { detail: detail.to_owned() });
-        let origin = seen.origin.clone().ok_or_else(|| internal("a request has a route and no origin"))?;
-        let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
-        let server = self.authorization_servers.of(guard.rules());
-        let server = server.ok_or_else(|| internal("an endpoint has no authorization server"))?;
-        let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
-        if guard.endpoint() == Endpoint::Registration {
-            let form = form::registration(&request.headers, target.query())?;
-            let request = RegistrationRequest { form, body, certificate, now };
-            return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
-        }
-        let parameters = Parameters::parse(body).map_err(EndpointError::from)?;
-        let claim = Claim::of(&parameters)?;
-        let (endpoint, is_signed) = (guard.endpoint(), parameters.get("request").is_some());
-        let is_signed = is_signed && endpoint == Endpoint::PushedAuthorizationRequest;
-        let known = server.authenticate(endpoint, &claim, is_signed, &certificate, now).await?;
-        seen.client_id = Some(known.client.id().into());
-        let context = ProofContext {
-            target: &target,
-            // The server may have nonces of its own, and nobody can answer to both.
-            nonce: NonceMode::Never,
-            freshness: &self.freshness,
-            keys: &*self.proof_keys,
-            replay_log_began: &|| self.replay_log_began(false),
-            now,
-        };
-        let proof = match Proofs::from_headers(&request.headers) {
-            Proofs::None => None,
-            proofs @ (Proofs::One(_) | Proofs::Several) => {
-                let signed = SignedProof::verify_without_token(proofs, &context)?;
-                Some(signed.check_freshness(&context).map_err(without_nonce)?)
-            }
-        };
-        let judge = |known: &KnownClient| {
-            let (client, keys, proof) = (known.client.clone(), known.keys(), proof.clone());
-            let request = FormRequest { parameters: &parameters, client, keys, proof, certificate, now };
-            guard.clone().authorize_form(request)
-        };
-        match judge(&known) {
-            Ok(authorized) => Ok(authorized),
-            Err(error) => Ok(judge(&server.read_again(endpoint, known, error).await?)?),
-        }
-    }
-
     /// Grants a preflight if a route has its method and the route's rule, or else the listener's, allows its origin.
     fn grant(
         &self,
@@ -401,15 +295,6 @@ impl Gateway {
         seen.route = Some(route.clone());
         Ok(granted)
     }
-}
-
-/// Why a proof is refused at an authorization server, where the gateway has no nonces: that it may have been used before the log began
-/// is the log's fault.
-fn without_nonce(error: DpopError) -> Cause {
-    if let DpopError::NonceRequired { why, .. } = error {
-        return Unavailable::ReplayLog { detail: why.to_owned() }.into();
-    }
-    EndpointError::from(error).into()
 }
 
 /// What the header section of a request leads to, unless it is refused.

@@ -1,0 +1,133 @@
+//! The line of a request to an endpoint of an authorization server, from where that of every request ends in its route.
+
+use fapi::UnixTime;
+use fapi::authorization_server::authentication::Claim;
+use fapi::authorization_server::certificate::PeerCertificate;
+use fapi::authorization_server::parameters::Parameters;
+use fapi::authorization_server::registration::RegistrationRequest;
+use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
+use fapi::credentials::Proofs;
+use fapi::dpop::{DpopError, ProofContext, SignedProof};
+use fapi::permit::{Authorized, EndpointGuard, Judged};
+use fapi::policy::NonceMode;
+use fapi::rejection::{Cause, Seen, Unavailable};
+use fapi::route::{PathCharacters, Target};
+use http::request::Parts;
+
+use super::{Client, Gateway};
+use crate::authorization_server::{KnownClient, UsedAssertion};
+use crate::replay::UsedOnce;
+
+impl Gateway {
+    /// Judges the head of a request to an endpoint of an authorization server.
+    pub(super) async fn endpoint(
+        &self,
+        guard: EndpointGuard,
+        request: &Parts,
+        target: &Target<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Judged, Cause> {
+        form::check_connection(&request.headers)?;
+        let guard = match guard.without_rules() {
+            Ok(authorized) => return Ok(Judged::Authorized(authorized)),
+            Err(guard) => guard,
+        };
+        if guard.endpoint() == Endpoint::Registration {
+            form::registration(&request.headers, target.query())?;
+            return Ok(Judged::AwaitsParameters(guard.into()));
+        }
+        if guard.endpoint() != Endpoint::Authorization {
+            form::check_head(&request.headers, target.query())?;
+            return Ok(Judged::AwaitsParameters(guard.into()));
+        }
+        let reference = front_channel::read(target.query(), guard.rules())?;
+        let server = self.authorization_servers.of(guard.rules());
+        let pushed = match server {
+            Some(server) => server.pushed(&reference.request_uri).await?,
+            None => None,
+        };
+        let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
+        seen.client_id = pushed.map(|pushed| pushed.client_id);
+        Ok(Judged::Authorized(authorized))
+    }
+
+    /// Judges the body of a request to an endpoint of an authorization server: a form, or what a client registers.
+    ///
+    /// # Errors
+    /// [`EndpointError`], and
+    /// [`Unavailable::ClientKeys`] while the keys of a client cannot be read.
+    pub async fn judge_form(
+        &self,
+        guard: EndpointGuard,
+        request: &Parts,
+        body: &[u8],
+        client: Client<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Authorized, Cause> {
+        let internal = |detail: &str| Cause::from(Unavailable::Internal { detail: detail.to_owned() });
+        let origin = seen.origin.clone().ok_or_else(|| internal("a request has a route and no origin"))?;
+        let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
+        let server = self.authorization_servers.of(guard.rules());
+        let server = server.ok_or_else(|| internal("an endpoint has no authorization server"))?;
+        let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
+        if guard.endpoint() == Endpoint::Registration {
+            let form = form::registration(&request.headers, target.query())?;
+            let request = RegistrationRequest { form, body, certificate, now };
+            return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
+        }
+        let parameters = Parameters::parse(body).map_err(EndpointError::from)?;
+        let claim = Claim::of(&parameters)?;
+        let (endpoint, is_signed) = (guard.endpoint(), parameters.get("request").is_some());
+        let is_signed = is_signed && endpoint == Endpoint::PushedAuthorizationRequest;
+        let known = server.authenticate(endpoint, &claim, is_signed, &certificate, now).await?;
+        seen.client_id = Some(known.client.id().into());
+        let context = ProofContext {
+            target: &target,
+            // The server may have nonces of its own, and nobody can answer to both.
+            nonce: NonceMode::Never,
+            freshness: &self.freshness,
+            keys: &*self.proof_keys,
+            replay_log_began: &|| self.replay_log_began(false),
+            now,
+        };
+        let proof = match Proofs::from_headers(&request.headers) {
+            Proofs::None => None,
+            proofs @ (Proofs::One(_) | Proofs::Several) => {
+                let signed = SignedProof::verify_without_token(proofs, &context)?;
+                Some(signed.check_freshness(&context).map_err(without_nonce)?)
+            }
+        };
+        let judge = |known: &KnownClient| {
+            let (client, keys, proof) = (known.client.clone(), known.keys(), proof.clone());
+            let request = FormRequest { parameters: &parameters, client, keys, proof, certificate, now };
+            guard.clone().authorize_form(request)
+        };
+        match judge(&known) {
+            Ok(authorized) => Ok(authorized),
+            Err(error) => Ok(judge(&server.read_again(endpoint, known, error).await?)?),
+        }
+    }
+
+    /// Uses up the assertion of a client, if there is one.
+    pub(super) async fn use_assertion(&self, authorized: Authorized, now: UnixTime) -> Result<Authorized, Cause> {
+        let asked = authorized.asked();
+        let used = asked.and_then(|asked| Some(UsedAssertion::of(asked.client_id(), *asked.assertion()?)));
+        let Some(used) = used else { return Ok(authorized) };
+        used.check_still_good(now)?;
+        let route = &authorized.route().name;
+        let (first_use, began) = self.replay.first_use(&used, self.shared_replay.as_deref(), route, now).await?;
+        used.check_still_known(began.plus(self.freshness.clock_skew))?;
+        Ok(authorized.with_assertion_used(&first_use)?)
+    }
+}
+
+/// Why a proof is refused at an authorization server, where the gateway has no nonces: that it may have been used before the log began
+/// is the log's fault.
+pub(super) fn without_nonce(error: DpopError) -> Cause {
+    if let DpopError::NonceRequired { why, .. } = error {
+        return Unavailable::ReplayLog { detail: why.to_owned() }.into();
+    }
+    EndpointError::from(error).into()
+}
