@@ -12,7 +12,7 @@ use fapi::authorization_server::token_request::TokenRequest;
 use fapi::authorization_server::{AnswerError, Endpoint, ServerProfile, UnknownClients};
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::rejection::Cause;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use super::AuthorizationServer;
 use crate::issuer::Issuers;
@@ -84,14 +84,14 @@ impl AuthorizationServer {
     ///
     /// # Errors
     /// [`AnswerError`].
-    pub fn metadata(&self, status: StatusCode, body: &[u8]) -> Result<Vec<u8>, AnswerError> {
+    pub fn metadata(&self, status: StatusCode, body: &[u8], now: UnixTime) -> Result<Vec<u8>, AnswerError> {
         if status.is_client_error() || status.is_server_error() {
             return Ok(Vec::new());
         }
         if status != StatusCode::OK {
             return Err(AnswerError::StatusWrong { found: status, expected: "200, or that of an error" });
         }
-        self.rewritten(body)
+        self.rewritten(body, now)
     }
 
     /// Judges where an answer leads a browser. The keys that verify a response in a JWT are those of the issuer of the same name, which
@@ -126,6 +126,15 @@ impl AuthorizationServer {
         }
     }
 
+    /// Whether the server is in shadow for a client that an answer leads to, or for all.
+    pub fn is_shadow_of(&self, headers: &HeaderMap) -> bool {
+        let settings = self.settings();
+        let Some(shadow) = &settings.rules.shadow else { return false };
+        let location = headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let uri = location.and_then(|location| location.split(['?', '#']).next()).unwrap_or_default();
+        shadow.clients().is_empty() || shadow.clients().iter().any(|client| settings.clients.leads_to(client, uri))
+    }
+
     fn judge_response(
         &self,
         keys: Option<&KeySet>,
@@ -154,13 +163,14 @@ impl AuthorizationServer {
                 settings.clients.redirects_to(uri) || judges_unknown && is_elsewhere()
             },
             mode,
+            may_lack_issuer: settings.rules.may_lack_issuer(now),
             now,
         };
         authorization_response::judge(status, headers, &expected)
     }
 
     /// Its metadata, with its own endpoints.
-    fn rewritten(&self, document: &[u8]) -> Result<Vec<u8>, AnswerError> {
+    fn rewritten(&self, document: &[u8], now: UnixTime) -> Result<Vec<u8>, AnswerError> {
         let settings = self.settings();
         let endpoints = served(&settings.endpoint_urls);
         let aliases = served(&settings.aliases);
@@ -176,6 +186,7 @@ impl AuthorizationServer {
                     ServerProfile::Fapi2Security => &["query"],
                     ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced => &["jwt", "query.jwt"],
                 },
+                may_lack_issuer: settings.rules.may_lack_issuer(now),
                 grant_types: &grant_types,
                 authentication_methods: &Authentication::NAMES,
                 algorithms: Algorithm::ALL,

@@ -35,6 +35,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::authorization_server::ServerProfile;
 use fapi::cors::Cors;
 use fapi::dpop::Freshness;
 use fapi::error_format::ErrorFormat;
@@ -153,6 +154,8 @@ pub struct Outline {
     pub effective: String,
     /// The profile of each route that needs a token, by its name; first, without a name, that of all routes.
     pub profiles: Vec<(String, Profile)>,
+    /// The profile of each authorization server behind the gateway, by its name.
+    pub server_profiles: Vec<(String, ServerProfile)>,
     /// The rules of the profile that are suspended for a while.
     pub waivers: Vec<Waiver>,
     /// One line for each route whose requirements are in shadow.
@@ -257,11 +260,13 @@ impl Config {
     /// What it says.
     pub fn outline(&self) -> Outline {
         let all = std::iter::once((String::new(), self.profile));
+        let servers = self.authorization_servers.iter();
         Outline {
             warnings: self.warnings.clone(),
             summary: self.summary.clone(),
             effective: self.effective.clone(),
             profiles: all.chain(self.route_profiles.iter().cloned()).collect(),
+            server_profiles: servers.map(|server| (server.name.to_string(), server.rules.profile)).collect(),
             waivers: self.waivers.clone(),
             shadows: self.shadowed(),
         }

@@ -9,14 +9,14 @@ use super::date::{DAY, Date};
 use super::error::ConfigError;
 use super::{Config, ConfigErrors};
 
-/// A rule of the profile that is suspended for one issuer or one route.
+/// A rule of the profile that is suspended for one issuer, route or authorization server.
 #[derive(Clone, Debug)]
 pub struct Waiver {
     /// The rule, which can be waived for [`Self::of`].
     pub rule: &'static Rule,
     /// What it is suspended for.
     pub of: Waivable,
-    /// The name of that issuer or route.
+    /// The name of that.
     pub name: String,
     /// Why.
     pub reason: String,
@@ -70,10 +70,11 @@ impl Waiver {
         self.until.to_string()
     }
 
-    /// The labels of its metric: the rule, and the issuer and the route that it is for, one of which is empty.
+    /// The labels of its metric: the rule, and the issuer and the route that it is for, one of which is empty. An authorization
+    /// server is an issuer.
     pub fn labels(&self) -> [&str; 3] {
         match self.of {
-            Waivable::Issuer => [self.rule.id, &self.name, ""],
+            Waivable::Issuer | Waivable::AuthorizationServer => [self.rule.id, &self.name, ""],
             Waivable::Route => [self.rule.id, "", &self.name],
         }
     }
@@ -104,7 +105,7 @@ impl Waiver {
 impl fmt::Display for Waiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule, of, name, reason, until, .. } = self;
-        write!(f, "waiver {}: {} {name}", rule.id, of.as_str())?;
+        write!(f, "waiver {}: {} {name}", rule.id, of.as_words())?;
         if let Some(since) = self.since {
             write!(f, "; since {since}")?;
         }

@@ -7,11 +7,12 @@ use fapi::authorization_server::parameters::Parameters;
 use fapi::authorization_server::registration::RegistrationRequest;
 use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
 use fapi::credentials::Proofs;
-use fapi::dpop::{DpopError, ProofContext, SignedProof};
+use fapi::dpop::{DpopError, FirstUse, ProofContext, SignedProof};
 use fapi::permit::{Authorized, EndpointGuard, Judged};
 use fapi::policy::NonceMode;
 use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::{PathCharacters, Target};
+use fapi::text::printable;
 use http::request::Parts;
 
 use super::{Client, Gateway};
@@ -29,18 +30,34 @@ impl Gateway {
         seen: &mut Seen,
     ) -> Result<Judged, Cause> {
         form::check_connection(&request.headers)?;
-        let guard = match guard.without_rules() {
+        let guard = match guard.without_rules(now) {
             Ok(authorized) => return Ok(Judged::Authorized(authorized)),
             Err(guard) => guard,
         };
-        if guard.endpoint() == Endpoint::Registration {
-            form::registration(&request.headers, target.query())?;
-            return Ok(Judged::AwaitsParameters(guard.into()));
+        if guard.endpoint() == Endpoint::Authorization {
+            let judged = self.authorization(guard.clone(), target, now, seen).await;
+            return judged
+                .or_else(|cause| {
+                    let client = front_channel::claimed_client(target.query());
+                    in_shadow(guard, client, cause, now, seen)
+                })
+                .map(Judged::Authorized);
         }
-        if guard.endpoint() != Endpoint::Authorization {
-            form::check_head(&request.headers, target.query())?;
-            return Ok(Judged::AwaitsParameters(guard.into()));
+        // In shadow the body has to be read all the same, to be forwarded.
+        match check_head(&guard, request, target) {
+            Err(error) if guard.shadow(now).is_none() => Err(error.into()),
+            Ok(()) | Err(_) => Ok(Judged::AwaitsParameters(guard.into())),
         }
+    }
+
+    /// Judges what a browser brings.
+    async fn authorization(
+        &self,
+        guard: EndpointGuard,
+        target: &Target<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Authorized, Cause> {
         let reference = front_channel::read(target.query(), guard.rules())?;
         let server = self.authorization_servers.of(guard.rules());
         let pushed = match server {
@@ -49,7 +66,7 @@ impl Gateway {
         };
         let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
         seen.client_id = pushed.map(|pushed| pushed.client_id);
-        Ok(Judged::Authorized(authorized))
+        Ok(authorized)
     }
 
     /// Judges the body of a request to an endpoint of an authorization server: a form, or what a client registers.
@@ -58,6 +75,22 @@ impl Gateway {
     /// [`EndpointError`], and
     /// [`Unavailable::ClientKeys`] while the keys of a client cannot be read.
     pub async fn judge_form(
+        &self,
+        guard: EndpointGuard,
+        request: &Parts,
+        body: &[u8],
+        client: Client<'_>,
+        now: UnixTime,
+        seen: &mut Seen,
+    ) -> Result<Authorized, Cause> {
+        if guard.shadow(now).is_none() {
+            return self.parameters(guard, request, body, client, now, seen).await;
+        }
+        let judged = self.parameters(guard.clone(), request, body, client, now, seen).await;
+        judged.or_else(|cause| in_shadow(guard, claimed_client(body), cause, now, seen))
+    }
+
+    async fn parameters(
         &self,
         guard: EndpointGuard,
         request: &Parts,
@@ -76,6 +109,9 @@ impl Gateway {
             let form = form::registration(&request.headers, target.query())?;
             let request = RegistrationRequest { form, body, certificate, now };
             return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
+        }
+        if guard.shadow(now).is_some() {
+            check_head(&guard, request, &target)?;
         }
         let parameters = Parameters::parse(body).map_err(EndpointError::from)?;
         let claim = Claim::of(&parameters)?;
@@ -111,16 +147,50 @@ impl Gateway {
     }
 
     /// Uses up the assertion of a client, if there is one.
-    pub(super) async fn use_assertion(&self, authorized: Authorized, now: UnixTime) -> Result<Authorized, Cause> {
+    pub(super) async fn use_assertion(
+        &self,
+        authorized: &Authorized,
+        now: UnixTime,
+    ) -> Result<Option<FirstUse>, Cause> {
         let asked = authorized.asked();
         let used = asked.and_then(|asked| Some(UsedAssertion::of(asked.client_id(), *asked.assertion()?)));
-        let Some(used) = used else { return Ok(authorized) };
+        let Some(used) = used else { return Ok(None) };
         used.check_still_good(now)?;
         let route = &authorized.route().name;
         let (first_use, began) = self.replay.first_use(&used, self.shared_replay.as_deref(), route, now).await?;
         used.check_still_known(began.plus(self.freshness.clock_skew))?;
-        Ok(authorized.with_assertion_used(&first_use)?)
+        Ok(Some(first_use))
     }
+}
+
+/// Judges the fields that say of what kind the body is.
+fn check_head(guard: &EndpointGuard, request: &Parts, target: &Target<'_>) -> Result<(), EndpointError> {
+    if guard.endpoint() == Endpoint::Registration {
+        return form::registration(&request.headers, target.query()).map(|_| ());
+    }
+    form::check_head(&request.headers, target.query())
+}
+
+/// Who a form says that it is of, if it has one reading.
+fn claimed_client(body: &[u8]) -> Option<Box<str>> {
+    let parameters = Parameters::parse(body).ok()?;
+    Claim::of(&parameters).ok()?.id().ok()
+}
+
+/// Lets a request pass in shadow for the client that it says it is of, which nothing has proven.
+fn in_shadow(
+    guard: EndpointGuard,
+    client: Option<Box<str>>,
+    cause: Cause,
+    now: UnixTime,
+    seen: &mut Seen,
+) -> Result<Authorized, Cause> {
+    let passed = guard.pass_in_shadow(client.as_deref(), cause.code(), &cause, now);
+    let Some(authorized) = passed else { return Err(cause) };
+    if seen.client_id.is_none() {
+        seen.client_id = client.map(|client| printable(&client));
+    }
+    Ok(authorized)
 }
 
 /// Why a proof is refused at an authorization server, where the gateway has no nonces: that it may have been used before the log began

@@ -109,14 +109,19 @@ impl Gateway {
             self.issuers.knows_revocations()?;
         }
         let authorized = match authorized.asked().is_some() {
-            true => Box::pin(self.use_assertion(authorized, now)).await?,
+            true => match Box::pin(self.use_assertion(&authorized, now)).await {
+                Ok(Some(first_use)) => authorized.with_assertion_used(&first_use)?,
+                Ok(None) => authorized,
+                Err(cause) => return authorized.without_first_use(cause.code(), &cause).ok_or(cause),
+            },
             false => authorized,
         };
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {
                 Ok(first_use) => Some(first_use),
                 Err(Cause::Proof(error)) if authorized.route().endpoint().is_some() => {
-                    return Err(without_nonce(error));
+                    let cause = without_nonce(error);
+                    return authorized.without_first_use(cause.code(), &cause).ok_or(cause);
                 }
                 Err(cause) => {
                     if matches!(cause.code(), Code::DpopReplayed | Code::DpopNonceRequired) {

@@ -10,6 +10,8 @@ use fapi::authorization_server::Endpoint;
 use fapi::cors::Cors;
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
+use fapi::permit::Permit;
+use fapi::rejection::Cause;
 use http::HeaderValue;
 use pingora::proxy::Session;
 
@@ -130,6 +132,20 @@ impl Context {
     /// Returns the upstream that the permit names.
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.generation.upstreams.get(self.exchange.permit()?.upstream().index)
+    }
+
+    /// Whether the route of the permit is in shadow.
+    pub(super) fn is_in_shadow(&self) -> bool {
+        self.exchange.permit().is_some_and(Permit::is_in_shadow)
+    }
+
+    /// Notes why an answer would be withheld, and lets it pass, if its authorization server is in shadow.
+    pub(super) fn pass_answer<T>(&mut self, cause: Cause, answer: T) -> Result<T, Cause> {
+        let noted = self.exchange.permit().and_then(|permit| permit.noted(cause.code(), &cause));
+        let Some(noted) = noted else { return Err(cause) };
+        // The first reason counts.
+        let _ = self.exchange.seen.would_deny.get_or_insert_with(|| noted.into());
+        Ok(answer)
     }
 
     /// Whether the answer is for a browser that an authorization server shows pages to.

@@ -166,18 +166,19 @@ impl Proxy {
         let Answer { mut head, body } = answer;
         let (status, headers) = (head.status, head.headers.clone());
         self.edit_response(session, &mut head, context)?;
-        let body = match self.judge_answer(context, endpoint, status, &headers, body).await {
+        let judged = self.judge_answer(context, endpoint, status, &headers, body.clone()).await;
+        let body = match judged.or_else(|cause| context.pass_answer(cause, body)) {
             Ok(body) => body,
             Err(cause) => return Err(context.refuse(cause, "the answer was withheld").into_up()),
         };
         head.remove_header(&header::TRANSFER_ENCODING);
         // That of the server says nothing of the client's connection, and Pingora writes no other head over HTTP/1.
         head.set_version(Version::HTTP_11);
-        if endpoint == Endpoint::Metadata {
+        if endpoint == Endpoint::Metadata && !context.is_in_shadow() {
             for name in [header::LOCATION, header::ETAG, header::LAST_MODIFIED] {
                 head.remove_header(&name);
             }
-        } else {
+        } else if endpoint != Endpoint::Metadata {
             // RFC 6749 §5.1, RFC 9126 §2.2: nobody keeps what is in it.
             head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
         }
@@ -215,6 +216,8 @@ impl Proxy {
                 server.judge_pushed(asked.client_id(), (status, headers, &body), now).await?;
                 Ok(body)
             }
+            // In shadow, nothing is known of a request that broke a rule, and so nothing is asked of its answer.
+            (Endpoint::Token | Endpoint::Registration, Some(_)) if permit.would_deny().is_some() => Ok(body),
             (Endpoint::Token, Some(asked)) => {
                 server.judge_token(asked.token().ok_or_else(internal)?, (status, headers, &body), now)?;
                 Ok(body)
@@ -224,7 +227,11 @@ impl Proxy {
                 server.judge_registered(asked, (status, headers, &body))?;
                 Ok(body)
             }
-            (Endpoint::Metadata, _) => Ok(server.metadata(status, &body)?.into()),
+            (Endpoint::Metadata, _) => {
+                let rewritten = server.metadata(status, &body, now)?;
+                // In shadow, clients go on with what the server says.
+                Ok(if permit.is_in_shadow() { body } else { rewritten.into() })
+            }
             (_, _) => Err(internal().into()),
         }
     }

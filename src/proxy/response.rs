@@ -1,5 +1,6 @@
 //! The header sections of an upstream's responses: what may not reach the client, and what the gateway adds.
 
+use fapi::authorization_server::Endpoint;
 use fapi::authorization_server::authorization_response::browser_edits;
 use fapi::headers;
 use http::{StatusCode, Version, header};
@@ -54,10 +55,11 @@ impl Proxy {
             return Ok(());
         }
         add_rate_limits(context, response)?;
-        if context.is_for_browsers() {
-            apply(browser_edits(&response.headers), response)?;
-        } else {
-            self.add_cors(session, context, response)?;
+        match (context.is_for_browsers(), context.is_in_shadow()) {
+            // Pages are as they were without the gateway.
+            (true, true) => {}
+            (true, false) => apply(browser_edits(&response.headers), response)?,
+            (false, _) => self.add_cors(session, context, response)?,
         }
         self.dismiss(session);
         // RFC 9112 §2.3: an intermediary sends its own version.
@@ -89,14 +91,20 @@ impl Proxy {
     /// Judges where the final response of an authorization server leads a browser.
     pub(super) async fn judge_browser(&self, response: &ResponseHeader, context: &mut Context) -> pingora::Result<()> {
         let gateway = &context.generation.gateway;
-        let rules = context.exchange.permit().and_then(|permit| permit.route().endpoint());
-        let Some(server) = rules.and_then(|(rules, _)| gateway.authorization_servers.of(rules)) else {
+        let endpoint = context.exchange.permit().and_then(|permit| permit.route().endpoint());
+        let server = endpoint.and_then(|(rules, endpoint)| Some((gateway.authorization_servers.of(rules)?, endpoint)));
+        let Some((server, endpoint)) = server else {
             return Error::e_explain(ErrorType::InternalError, "an endpoint has no authorization server");
         };
         let now = self.clock.unix_time();
+        // A page says nothing of a client before it leads to one.
+        let is_of_shadow = endpoint == Endpoint::Authorization || server.is_shadow_of(&response.headers);
         match server.judge_browser(&gateway.issuers, response.status, &response.headers, now).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(context.refuse(error, "the answer was withheld").into_up()),
+            Err(cause) => {
+                let judged = if is_of_shadow { context.pass_answer(cause, ()) } else { Err(cause) };
+                judged.map_err(|cause| context.refuse(cause, "the answer was withheld").into_up())
+            }
         }
     }
 }

@@ -196,7 +196,7 @@ impl Metrics {
         )?;
         let waiver_expiry = time(
             "fapi_gateway_waiver_expiry_timestamp_seconds",
-            "When a waiver of a rule of the profile ends, or ended. It is for an issuer or for a route; the other label is empty.",
+            "When a waiver of a rule of the profile ends, or ended. It is for an issuer, which may be an authorization server behind the gateway, or for a route; the other label is empty.",
             &["rule", "issuer", "route"],
         )?;
         let connections = gauge("fapi_gateway_connections", "Open client connections.", &["listener"])?;

@@ -66,7 +66,7 @@ impl RouteFamilies {
             )?,
             shadow_denials: counter(
                 "fapi_gateway_shadow_denials_total",
-                "Requests that were permitted because their route is in shadow, by the code with which they would have been refused.",
+                "Requests that were permitted because their route, or their authorization server, is in shadow, by the code with which they would have been refused.",
                 &["route", "code"],
             )?,
         })

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use fapi::authorization_server::ServerProfile;
 use fapi::profile::{Profile, Setting};
 use fapi_gateway::config::schema;
 use sandbox::pki::Authority;
 use serde_json::{Value, json};
 
 use crate::support::program::Program;
-use crate::support::{Folder, Scene, day};
+use crate::support::{Folder, ORIGIN, Scene, day};
 
 fn check(folder: &Path, options: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fapi-gateway"));
@@ -94,7 +95,8 @@ fn the_settings_of_rules_are_keys_of_gateway_yaml() {
     let (schema, mut known) = (schema(), BTreeSet::new());
     keys(&schema, &schema, "", &mut known);
     assert!(known.contains("issuers[].audiences") && !known.contains("issuers[].nothing"), "control: {known:?}");
-    for rule in Profile::ALL.iter().flat_map(|profile| profile.rules()) {
+    let of_servers = ServerProfile::ALL.iter().flat_map(|profile| profile.rules());
+    for rule in Profile::ALL.iter().flat_map(|profile| profile.rules()).chain(of_servers) {
         if let Setting::Key(path) = rule.setting {
             assert!(known.contains(path), "{}: {path}", rule.id);
         }
@@ -149,6 +151,62 @@ fn what_is_waived_is_shown_with_its_reason_and_its_days() {
     let folder = waiving(&until, &format!(", since: {}", in_days(2)));
     let (_, report, _) = check(folder.path(), &["--profile-report"]);
     assert!(report.contains("  not yet waived for issuer bank since "), "{report}");
+}
+
+#[test]
+fn the_rules_of_authorization_servers_are_a_part_of_their_own() {
+    let until = in_days(30);
+    let server = |name: &str, origin: &str, more: &str| {
+        format!(
+            "  - name: {name}\n    issuer: {origin}\n    upstream: accounts\n    endpoints: {{ pushed_authorization_request: /par, authorization: /authorize, token: /as-token }}\n    clients: {{ directory: clients }}\n{more}"
+        )
+    };
+    let enforce = format!("    enforce: {{ shadow: until {until} }}\n");
+    let waiver = format!(
+        "waivers:\n  - {{ rule: client.assertion_audience, authorization_server: as, reason: a move, until: {until} }}\n"
+    );
+    let folder = scene(|scene| {
+        scene
+            .file("clients/none.txt", "")
+            .append(&format!("authorization_servers:\n{}{waiver}", server("as", ORIGIN, &enforce)))
+    });
+    let (code, report, text) = check(folder.path(), &["--profile-report", "--format", "json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let part = &report["authorization_server_profiles"][0];
+    let profile = ServerProfile::Fapi2Security;
+    assert_eq!(
+        (&part["profile"], &part["version"], &part["authorization_servers"]),
+        (&json!(profile.as_str()), &json!(profile.version()), &json!(["as"]))
+    );
+    let rules = part["rules"].as_array().unwrap();
+    assert_eq!(rules.len(), profile.rules().len());
+    for (found, rule) in rules.iter().zip(profile.rules()) {
+        let is_waived = rule.id == "client.assertion_audience";
+        assert_eq!((&found["id"], &found["waived"]), (&json!(rule.id), &json!(is_waived)));
+        if is_waived {
+            let waiver = json!([{ "authorization_server": "as", "reason": "a move", "since": null, "until": until, "standing": "active" }]);
+            assert_eq!((&found["waivable"], &found["waivers"]), (&json!("authorization_server"), &waiver));
+        }
+    }
+    let in_shadow = format!("authorization server as: in shadow until {until}");
+    assert_eq!(report["shadows"], json!([in_shadow]));
+    // No waiver of a server is one of the routes'.
+    let of_routes = report["profiles"][0]["rules"].as_array().unwrap();
+    assert!(of_routes.iter().all(|rule| rule["waivers"] == json!([])), "{of_routes:?}");
+    let (_, report, _) = check(folder.path(), &["--profile-report"]);
+    for line in [
+        "fapi2-security: FAPI 2.0 Security Profile Final, authorization servers\nauthorization servers: as\n"
+            .to_owned(),
+        format!("  waived for authorization server as until {until}: a move\n"),
+        format!("  {in_shadow}\n"),
+    ] {
+        assert!(report.contains(&line), "no {line:?} in\n{report}");
+    }
+    let (_, summary, warnings) = check(folder.path(), &[]);
+    let line = format!("waiver client.assertion_audience: authorization server as; until {until}; a move\n");
+    assert!(summary.contains(&line), "{summary}");
+    assert!(warnings.contains(&format!("{in_shadow}: it refuses nobody for what its profile says")), "{warnings}");
 }
 
 #[test]

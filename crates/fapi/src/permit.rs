@@ -9,7 +9,7 @@
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Matched};
 //! fn forge(matched: Matched) -> Permit {
-//!     Permit { matched, token: None, would_deny: None, asked: None } // the fields are private
+//!     Permit { matched, token: None, shadow: None, would_deny: None, asked: None } // the fields are private
 //! }
 //! ```
 //!
@@ -180,13 +180,27 @@ impl EndpointGuard {
         &self.rules
     }
 
+    /// Whether the server is in shadow at `now`, for some client at least.
+    pub fn shadow(&self, now: UnixTime) -> Option<InShadow> {
+        self.rules.shadow.as_ref()?.at(now)
+    }
+
+    /// Whether it is for a client that calls itself so.
+    fn shadow_of(&self, client: Option<&str>, now: UnixTime) -> Option<InShadow> {
+        let shadow = self.rules.shadow.as_ref().filter(|shadow| shadow.is_for_client(client))?;
+        shadow.at(now)
+    }
+
     /// Lets a request pass whose answer alone is judged.
     ///
     /// # Errors
     /// The guard itself, if there are rules on what the request says.
-    pub fn without_rules(self) -> Result<Authorized, Self> {
+    pub fn without_rules(self, now: UnixTime) -> Result<Authorized, Self> {
         match self.endpoint {
-            Endpoint::Page | Endpoint::Jwks | Endpoint::Metadata => Ok(Authorized::open(self.matched)),
+            // Whose answer it is shows in the answer.
+            Endpoint::Page | Endpoint::Jwks | Endpoint::Metadata => {
+                Ok(Authorized { shadow: self.shadow(now), ..Authorized::open(self.matched) })
+            }
             Endpoint::PushedAuthorizationRequest
             | Endpoint::Authorization
             | Endpoint::Token
@@ -201,8 +215,9 @@ impl EndpointGuard {
     /// # Errors
     /// [`EndpointError`].
     pub fn authorize_form(self, request: FormRequest<'_>) -> Result<Authorized, EndpointError> {
+        let now = request.now;
         let asked = JudgedRequest::of_form(self.endpoint, &self.rules, request)?;
-        Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
+        Ok(self.authorized(asked, now))
     }
 
     /// Judges a client that asks to be registered.
@@ -215,7 +230,7 @@ impl EndpointGuard {
         rules: &RegistrationRules,
     ) -> Result<Authorized, EndpointError> {
         let asked = JudgedRequest::of_registration(Registration::judge(request, &self.rules, rules)?);
-        Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
+        Ok(self.authorized(asked, request.now))
     }
 
     /// Judges what a browser brings: the name of what was `pushed`, if anything was under it.
@@ -229,7 +244,33 @@ impl EndpointGuard {
         now: UnixTime,
     ) -> Result<Authorized, EndpointError> {
         let asked = JudgedRequest::of_reference(reference, pushed, now)?;
-        Ok(Authorized { asked: Some(asked.into()), ..Authorized::open(self.matched) })
+        Ok(self.authorized(asked, now))
+    }
+
+    fn authorized(self, asked: JudgedRequest, now: UnixTime) -> Authorized {
+        let shadow = self.shadow_of(Some(asked.client_id()), now);
+        Authorized { asked: Some(asked.into()), shadow, ..Authorized::open(self.matched) }
+    }
+
+    /// Lets a request pass that would be refused for this reason, if the server is in shadow for the `client` that it says it is
+    /// of: the server judges it alone, as it did without the gateway.
+    pub fn pass_in_shadow(
+        self,
+        client: Option<&str>,
+        code: Code,
+        why: &dyn fmt::Display,
+        now: UnixTime,
+    ) -> Option<Authorized> {
+        let shadow = self.shadow_of(client, now)?;
+        let would_deny = WouldDeny::at_server(code, why, shadow)?;
+        let asked = JudgedRequest::not_judged(client.unwrap_or_default());
+        let would_deny = Some(would_deny.into());
+        Some(Authorized {
+            shadow: Some(shadow),
+            would_deny,
+            asked: Some(asked.into()),
+            ..Authorized::open(self.matched)
+        })
     }
 }
 
@@ -407,17 +448,21 @@ impl Authorized {
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        Ok(Permit { would_deny: self.would_deny, asked: self.asked, ..Permit::of(self.matched, self.token) })
+        let Self { matched, token, shadow, would_deny, asked } = self;
+        Ok(Permit { shadow, would_deny, asked, ..Permit::of(matched, token) })
     }
 
-    /// Returns the permit of a request whose proof cannot be redeemed for this reason, if the route is in shadow: the token
-    /// counts as one whose sender is not proven.
+    /// Returns the permit of a request whose proof or assertion cannot be redeemed for this reason, if the route is in shadow: a
+    /// token counts as one whose sender is not proven.
     pub fn without_first_use(self, code: Code, why: &dyn fmt::Display) -> Option<Permit> {
         let shadow = self.shadow?;
-        let noted = WouldDeny::instead_of(code, why, shadow)?;
+        let noted = match self.asked {
+            Some(_) => WouldDeny::at_server(code, why, shadow)?,
+            None => WouldDeny::instead_of(code, why, shadow)?,
+        };
         let token = self.token.map(|token| token.unproven(shadow));
         let would_deny = Some(self.would_deny.unwrap_or_else(|| noted.into()));
-        Some(Permit { would_deny, ..Permit::of(self.matched, token) })
+        Some(Permit { shadow: Some(shadow), would_deny, asked: self.asked, ..Permit::of(self.matched, token) })
     }
 }
 
@@ -427,13 +472,14 @@ impl Authorized {
 pub struct Permit {
     matched: Matched,
     token: Option<AcceptedToken>,
+    shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
     asked: Option<Box<JudgedRequest>>,
 }
 
 impl Permit {
     const fn of(matched: Matched, token: Option<AcceptedToken>) -> Self {
-        Self { matched, token, would_deny: None, asked: None }
+        Self { matched, token, shadow: None, would_deny: None, asked: None }
     }
 
     /// Where the request may go.
@@ -459,6 +505,16 @@ impl Permit {
     /// The request, at an endpoint of an authorization server.
     pub fn asked(&self) -> Option<&JudgedRequest> {
         self.asked.as_deref()
+    }
+
+    /// Whether its route was in shadow.
+    pub const fn is_in_shadow(&self) -> bool {
+        self.shadow.is_some()
+    }
+
+    /// What is noted in place of withholding the answer of an authorization server for this reason, if that is in shadow.
+    pub fn noted(&self, code: Code, why: &dyn fmt::Display) -> Option<WouldDeny> {
+        WouldDeny::at_server(code, why, self.shadow?)
     }
 
     /// Why the request would have been refused, if the route is in shadow.

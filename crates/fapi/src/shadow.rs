@@ -4,7 +4,10 @@
 //! requirements. [`may_pass`] has the list of codes for the first of them; a policy is about nothing else. A token that is
 //! missing, forged, expired, revoked or for another resource is refused as ever, and so is a message with two readings.
 //!
-//! Nothing that a request has leads here. An [`InShadow`] is made of the policy of the route and the time alone:
+//! In front of an authorization server, which judges for itself what reaches it, all that the profile adds can be left to a shadow:
+//! [`may_pass_at_server`] has that list.
+//!
+//! Nothing that a request has leads here. An [`InShadow`] is made of the configuration and the time alone:
 //!
 //! ```compile_fail
 //! let pass = fapi::shadow::InShadow(()); // the field is private
@@ -16,7 +19,7 @@ use crate::UnixTime;
 use crate::code::Code;
 use crate::token::Claims;
 
-/// Until when a route notes what it would refuse, and for whom.
+/// Until when a route or an authorization server notes what would be refused, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shadow {
     end: UnixTime,
@@ -50,14 +53,18 @@ impl Shadow {
         (now < self.end).then_some(InShadow(()))
     }
 
+    /// Whether it is for a client that calls itself so; for one that says nothing, only if it is for all.
+    pub fn is_for_client(&self, client: Option<&str>) -> bool {
+        self.clients.is_empty() || client.is_some_and(|client| self.clients.iter().any(|known| **known == *client))
+    }
+
     /// Whether it is for the client of these claims, which are those of an authentic token.
     pub(crate) fn is_for(&self, claims: &Claims) -> bool {
-        let client = || claims.text("client_id");
-        self.clients.is_empty() || client().is_some_and(|client| self.clients.iter().any(|known| **known == *client))
+        self.clients.is_empty() || self.is_for_client(claims.text("client_id"))
     }
 }
 
-/// That the route of a request is in shadow now.
+/// That the route of a request, or the authorization server behind it, is in shadow now.
 #[derive(Clone, Copy, Debug)]
 pub struct InShadow(());
 
@@ -72,6 +79,11 @@ impl WouldDeny {
     /// What is noted in place of a refusal for this reason; `None` if nobody may pass with it.
     pub(crate) fn instead_of(code: Code, why: &dyn fmt::Display, _: InShadow) -> Option<Self> {
         may_pass(code).then(|| Self { code, detail: why.to_string().into() })
+    }
+
+    /// The same at an endpoint of an authorization server, or in place of its answer.
+    pub(crate) fn at_server(code: Code, why: &dyn fmt::Display, _: InShadow) -> Option<Self> {
+        may_pass_at_server(code).then(|| Self { code, detail: why.to_string().into() })
     }
 
     /// What is noted in place of a refusal by the policy of the route, which is about nothing else.
@@ -96,11 +108,69 @@ impl WouldDeny {
     }
 }
 
-/// The codes that a [`WouldDeny`] may have: those that [`may_pass`], that of a body that was not read, and that of
+/// The codes that a [`WouldDeny`] may have: those that [`may_pass`] or [`may_pass_at_server`], that of a body that was not read, and that of
 /// `authorization_details` that are malformed where the policy asks for them.
 pub fn noted_codes() -> impl Iterator<Item = Code> {
     let by_policy = [Code::BodyTooLarge, Code::TokenClaimMalformed];
-    Code::ALL.iter().copied().filter(move |code| may_pass(*code) || by_policy.contains(code))
+    let all = Code::ALL.iter().copied();
+    all.filter(move |code| may_pass(*code) || may_pass_at_server(*code) || by_policy.contains(code))
+}
+
+/// Whether a request to an authorization server passes in shadow that would be refused with this code, and its answer that would
+/// be withheld: whatever is said of them is left to the server, and nothing is that the message or the gateway is at fault for.
+pub const fn may_pass_at_server(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ParameterRepeated
+            | Code::ParameterMalformed
+            | Code::ParameterRefused
+            | Code::ParRequired
+            | Code::ParUnauthenticated
+            | Code::ClientUnknown
+            | Code::ClientAuthenticationRefused
+            | Code::ClientAuthenticationRepeated
+            | Code::ClientAssertionAudience
+            | Code::ClientAssertionStale
+            | Code::ClientAssertionReplayed
+            | Code::ResponseTypeRefused
+            | Code::ResponseModeRefused
+            | Code::PkceMissing
+            | Code::PkcePlain
+            | Code::RedirectUriRefused
+            | Code::RequestUriRefused
+            | Code::RequestUriUnknown
+            | Code::RequestObjectRequired
+            | Code::RequestObjectInvalid
+            | Code::JktMismatch
+            | Code::SenderConstraintMissing
+            | Code::GrantTypeRefused
+            | Code::RegistrationRefused
+            | Code::RegistrationRedirectRefused
+            | Code::SoftwareStatementRefused
+            | Code::AnswerUnbound
+            | Code::AnswerTooLongLived
+            | Code::AnswerMalformed
+            | Code::MetadataMismatch
+            // Nobody knows whether these would have been refused.
+            | Code::KeysUnavailable
+            | Code::PushedRequestsUnavailable
+            | Code::ReplayLogUnavailable
+            | Code::ReplayShareExceeded
+            | Code::DpopMissing
+            | Code::DpopRepeated
+            | Code::DpopMalformed
+            | Code::DpopTypeWrong
+            | Code::DpopAlgorithmRefused
+            | Code::DpopKeyPrivate
+            | Code::DpopKeyRefused
+            | Code::DpopSignatureInvalid
+            | Code::DpopClaimMissing
+            | Code::DpopClaimMalformed
+            | Code::DpopMethodMismatch
+            | Code::DpopUriMismatch
+            | Code::DpopStale
+            | Code::DpopReplayed
+    )
 }
 
 /// Whether a request that is refused with this code passes on a route in shadow, whichever step refuses it: the whole list.
@@ -291,6 +361,47 @@ mod tests {
         for code in Code::ALL.iter().map(|code| code.as_str()) {
             let expected = code.starts_with("dpop_") || beside_proofs.contains(&code);
             assert_eq!(passing.contains(&code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn at_an_authorization_server_all_passes_that_is_left_to_it() {
+        let own = |code: &str| {
+            [
+                "parameter_",
+                "par_",
+                "client_assertion_",
+                "client_authentication_",
+                "request_object_",
+                "request_uri_",
+                "pkce_",
+            ]
+            .iter()
+            .chain(&["registration_", "answer_", "response_type", "response_mode", "pushed_", "replay_"])
+            .any(|prefix| code.starts_with(prefix))
+        };
+        let others = [
+            "client_unknown",
+            "redirect_uri_refused",
+            "jkt_mismatch",
+            "sender_constraint_missing",
+            "grant_type_refused",
+            "software_statement_refused",
+            "metadata_mismatch",
+            "keys_unavailable",
+        ];
+        // What is about an access token.
+        let of_tokens = [
+            "dpop_token_as_bearer",
+            "dpop_token_unbound",
+            "dpop_nonce_required",
+            "dpop_ath_mismatch",
+            "dpop_key_mismatch",
+        ];
+        for code in Code::ALL {
+            let name = code.as_str();
+            let of_proofs = name.starts_with("dpop_") && !of_tokens.contains(&name);
+            assert_eq!(may_pass_at_server(*code), own(name) || others.contains(&name) || of_proofs, "{name}");
         }
     }
 

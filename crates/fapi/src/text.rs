@@ -110,7 +110,7 @@ pub(crate) fn folded<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
 const DOT_ABOVE: char = '\u{307}';
 
 /// Makes untrusted text safe to log: printable ASCII, at most 64 characters.
-pub(crate) fn printable(text: &str) -> Box<str> {
+pub fn printable(text: &str) -> Box<str> {
     text.chars().map(to_printable).take(64).collect::<String>().into()
 }
 

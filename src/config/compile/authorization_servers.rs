@@ -9,15 +9,16 @@ use fapi::authorization_server::clients::Clients;
 use fapi::authorization_server::grant_type::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
 use fapi::authorization_server::{Endpoint, OtherParameters, Rules, ServerProfile, UnknownClients};
 use fapi::error_format::ErrorFormat;
+use fapi::profile::{CLIENT_ASSERTION_AUDIENCE, RESPONSE_ISSUER, Waivable};
 use fapi::route::{Forward, Limits, OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, UpstreamRef};
 use http::Method;
 
-use super::Build;
 use super::files::Anchors;
 use super::routes::Names;
 use super::stores::MEMORY;
 use super::unreadable::unreadable;
 use super::url::shown;
+use super::{Build, enforce};
 use crate::authorization_server::Settings;
 use crate::config::NamedFiles;
 use crate::config::error::{KeyPath, quoted};
@@ -96,11 +97,7 @@ impl Build<'_> {
             None
         });
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
-        let profile = match entry.profile.get_or_insert_default() {
-            file::ServerProfile::Fapi2Security => ServerProfile::Fapi2Security,
-            file::ServerProfile::Fapi2MessageSigning => ServerProfile::Fapi2MessageSigning,
-            file::ServerProfile::Fapi1Advanced => ServerProfile::Fapi1Advanced,
-        };
+        let profile = entry.profile.get_or_insert_default().named();
         let jwt_responses = self.jwt_responses(&at.key("profile"), profile, issuer.as_deref(), issuers);
         let grant_types = self.grant_types(&at.key("grant_types"), entry);
         let other_parameters = match entry.other_parameters.get_or_insert_default() {
@@ -115,6 +112,7 @@ impl Build<'_> {
         let refresh_token_rotation = *answers.refresh_token_rotation.get_or_insert(false);
         let paths = self.endpoint_paths(at, entry, issuer_path.as_deref().unwrap_or_default());
         let registration = self.registration(at, entry);
+        let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let clients_at = at.key("clients");
         let (directory, unknown, client_trust_anchors) = match &mut entry.clients {
             Some(clients) => {
@@ -152,6 +150,7 @@ impl Build<'_> {
         let aliases: Vec<_> =
             mtls.iter().flat_map(&urls).filter(|(endpoint, _)| is_called_by_clients(*endpoint)).collect();
         let endpoint_audiences = endpoint_urls.iter().chain(&aliases).map(|(_, url)| url.clone()).collect();
+        let waived = |rule| self.waived(rule, Waivable::AuthorizationServer, Some(&name));
         let rules = Arc::new(Rules {
             server: index,
             issuer: issuer.into(),
@@ -164,6 +163,9 @@ impl Build<'_> {
             other_parameters,
             grant_types: grant_types?,
             endpoint_audiences,
+            shadow: shadow?,
+            audience_waived: waived(CLIENT_ASSERTION_AUDIENCE),
+            response_issuer_waived: waived(RESPONSE_ISSUER),
             access_token_lifetime: lifetime.map_or(Some(None), |lifetime| lifetime.map(Some))?,
             refresh_token_rotation,
         });
@@ -176,11 +178,12 @@ impl Build<'_> {
         }
         let (clients, resource_servers, registration) = (clients?, resource_servers?, registration?);
         self.summary.push(format!(
-            "authorization server {name}: {} to {}; {}; clients: {}",
+            "authorization server {name}: {} to {}; {}; clients: {}{}",
             rules.issuer,
             upstream.name,
-            entry.profile.unwrap_or_default().as_str(),
+            profile.as_str(),
             clients.len(),
+            enforce::describe(entry.enforce.as_ref()),
         ));
         let origin = origin.as_str().into();
         let client_trust_anchors = client_trust_anchors?;

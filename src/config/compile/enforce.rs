@@ -1,4 +1,4 @@
-//! `routes[].enforce`: from when on what a route requires is enforced.
+//! `enforce`, of routes and of authorization servers: from when on what they require is enforced.
 
 use fapi::shadow::Shadow;
 

@@ -1,6 +1,7 @@
-//! `waivers`: rules of the profile that are suspended for an issuer or a route, each with a reason and an end.
+//! `waivers`: rules of the profile that are suspended for an issuer, a route or an authorization server, each with a reason and an end.
 
 use fapi::UnixTime;
+use fapi::authorization_server::ServerProfile;
 use fapi::profile::{Period, Profile, REPLAY_LOCAL, RS256, Rule, Waivable};
 
 use super::Build;
@@ -22,7 +23,7 @@ impl Build<'_> {
                 let first = self.report.shown(&KeyPath::of("waivers").index(*first));
                 let Waiver { rule, of, name, .. } = &waiver;
                 let problem =
-                    format!("{first} suspends `{}` for {} `{name}` too; keep one of them", rule.id, of.as_str());
+                    format!("{first} suspends `{}` for {} `{name}` too; keep one of them", rule.id, of.as_words());
                 self.problem(&at, problem);
             }
             waivers.push(waiver);
@@ -65,28 +66,33 @@ impl Build<'_> {
         })
     }
 
-    /// What the waiver is for: an issuer or a route that there is, and its name.
+    /// What the waiver is for, which there is, and its name.
     fn waived_for<'f>(&mut self, at: &KeyPath, entry: &'f file::Waiver, file: &File) -> Option<(Waivable, &'f str)> {
-        let (of, name) = match (entry.issuer.as_deref(), entry.route.as_deref()) {
-            (Some(issuer), None) => (Waivable::Issuer, issuer),
-            (None, Some(route)) => (Waivable::Route, route),
-            (None, None) => {
-                let problem =
-                    "the waiver has neither `issuer` nor `route`; name the one that it is for, since none is for all";
-                self.problem(at, problem);
-                return None;
-            }
-            (Some(_), Some(_)) => {
-                let problem = "the waiver has `issuer` and `route`; keep the one that the rule can be waived for";
-                self.problem(&at.key("route"), problem);
-                return None;
-            }
+        let written = [
+            (Waivable::Issuer, entry.issuer.as_deref()),
+            (Waivable::Route, entry.route.as_deref()),
+            (Waivable::AuthorizationServer, entry.authorization_server.as_deref()),
+        ];
+        let mut written = written.into_iter().filter_map(|(of, name)| Some((of, name?)));
+        let Some((of, name)) = written.next() else {
+            let problem = "the waiver has no `issuer`, `route` or `authorization_server`; name the one that it is for, since none is for all";
+            self.problem(at, problem);
+            return None;
         };
+        if let Some((other, _)) = written.next() {
+            let (first, other) = (of.as_str(), other.as_str());
+            let problem =
+                format!("the waiver has `{first}` and `{other}`; keep the one that the rule can be waived for");
+            self.problem(&at.key(other), problem);
+            return None;
+        }
         let issuers = || file.issuers.iter().flatten().map(name_of).collect();
         let routes = || file.routes.iter().flatten().filter_map(|route| route.name.clone()).collect();
+        let servers = || file.authorization_servers.iter().flatten().filter_map(|server| server.name.clone()).collect();
         let (known, list): (Vec<String>, _) = match of {
             Waivable::Issuer => (issuers(), "issuers"),
             Waivable::Route => (routes(), "routes"),
+            Waivable::AuthorizationServer => (servers(), "authorization_servers"),
         };
         if known.iter().any(|known| known == name) {
             let is_public = |route: &file::Route| route.name.as_deref() == Some(name) && route.public == Some(true);
@@ -97,7 +103,7 @@ impl Build<'_> {
             return Some((of, name));
         }
         let broken = self.report.lost_under(&KeyPath::of(list));
-        let what = format!("{} is named", of.as_str());
+        let what = format!("{} is named", of.as_words());
         self.unknown(&at.key(of.as_str()), &what, name, known.iter().map(String::as_str), broken);
         None
     }
@@ -112,18 +118,29 @@ impl Build<'_> {
         profile: Option<Profile>,
     ) -> Option<&'static Rule> {
         let id = self.text(at, entry.rule.as_deref(), "write the id of a rule that can be waived")?;
-        let profile = match of {
-            Some((Waivable::Route, name)) => profile_of_route(file, name).or(profile)?,
-            Some((Waivable::Issuer, _)) | None => profile?,
+        let in_force = match of {
+            Some((Waivable::Route, name)) => InForce::Resources(profile_of_route(file, name).or(profile)?),
+            Some((Waivable::AuthorizationServer, name)) => InForce::Server(profile_of_server(file, name)),
+            Some((Waivable::Issuer, _)) | None => InForce::Resources(profile?),
         };
-        let waivable = || quoted(profile.rules().iter().filter(|rule| rule.waivable.is_some()).map(|rule| rule.id));
-        let Some(rule) = profile.rule(id) else {
-            let elsewhere = Profile::ALL.iter().find(|other| other.rule(id).is_some());
-            let problem = match (elsewhere, nearest(id, profile.rules().iter().map(|rule| rule.id))) {
+        let waivable = || quoted(in_force.rules().iter().filter(|rule| rule.waivable.is_some()).map(|rule| rule.id));
+        let Some(rule) = in_force.rules().iter().find(|rule| rule.id == id) else {
+            let elsewhere = in_force.others().find(|other| other.rules().iter().any(|rule| rule.id == id));
+            let problem = match (elsewhere, nearest(id, in_force.rules().iter().map(|rule| rule.id))) {
+                // The name is wrong, and what it is for is not known.
+                (Some(_), _) if of.is_none() => return None,
+                (Some(other), _) if !other.is_alike(in_force) => {
+                    let whose = if matches!(other, InForce::Server(_)) {
+                        "authorization servers"
+                    } else {
+                        "routes and issuers"
+                    };
+                    format!("`{id}` is a rule for {whose}, and the waiver is for none; name one, or remove the waiver")
+                }
                 (Some(other), _) => format!(
                     "`{id}` is a rule of `{}` and not of `{}`, which is in force here; remove the waiver",
                     other.as_str(),
-                    profile.as_str()
+                    in_force.as_str()
                 ),
                 (None, Some(meant)) => format!("no rule is called `{id}`; did you mean `{meant}`?"),
                 (None, None) => format!("no rule is called `{id}`; those that can be waived are {}", waivable()),
@@ -190,4 +207,49 @@ impl Build<'_> {
 fn profile_of_route(file: &File, name: &str) -> Option<Profile> {
     let route = file.routes.iter().flatten().find(|route| route.name.as_deref() == Some(name))?;
     route.profile.map(file::Profile::named)
+}
+
+/// The profile of an authorization server behind the gateway.
+fn profile_of_server(file: &File, name: &str) -> ServerProfile {
+    let mut servers = file.authorization_servers.iter().flatten();
+    let server = servers.find(|server| server.name.as_deref() == Some(name));
+    server.and_then(|server| server.profile).unwrap_or_default().named()
+}
+
+/// The profile that has the rules of what a waiver is for.
+#[derive(Clone, Copy, PartialEq)]
+enum InForce {
+    /// That of routes and issuers.
+    Resources(Profile),
+    /// That of an authorization server.
+    Server(ServerProfile),
+}
+
+impl InForce {
+    const fn rules(self) -> &'static [Rule] {
+        match self {
+            Self::Resources(profile) => profile.rules(),
+            Self::Server(profile) => profile.rules(),
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resources(profile) => profile.as_str(),
+            Self::Server(profile) => profile.as_str(),
+        }
+    }
+
+    /// Whether both are of the same kind.
+    const fn is_alike(self, other: Self) -> bool {
+        matches!((self, other), (Self::Resources(_), Self::Resources(_)) | (Self::Server(_), Self::Server(_)))
+    }
+
+    /// The profiles that are not in force, those of the same kind first.
+    fn others(self) -> impl Iterator<Item = Self> {
+        let resources = Profile::ALL.iter().copied().map(Self::Resources);
+        let mut all: Vec<Self> = resources.chain(ServerProfile::ALL.iter().copied().map(Self::Server)).collect();
+        all.sort_by_key(|other| !self.is_alike(*other));
+        all.into_iter().filter(move |other| *other != self)
+    }
 }

@@ -1,9 +1,11 @@
 //! `authorization_servers`: the servers in front of which the gateway enforces FAPI.
 
+use fapi::authorization_server::ServerProfile as Named;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
+use super::enforce::Enforce;
 use super::issuers::Algorithm;
 
 /// An authorization server behind the gateway: what breaks the profile never reaches it, and what it must not answer never reaches a
@@ -52,6 +54,9 @@ pub(in crate::config) struct AuthorizationServer {
     pub(in crate::config) registration: Option<Registration>,
     /// What its answers may be.
     pub(in crate::config) answers: Option<Answers>,
+    /// From when on what the profile refuses is refused. Until then it reaches the server, is counted, and comes back as the server
+    /// answers it. Default: at once.
+    pub(in crate::config) enforce: Option<Enforce>,
 }
 
 /// A FAPI profile of an authorization server.
@@ -70,12 +75,12 @@ pub(in crate::config) enum ServerProfile {
 }
 
 impl ServerProfile {
-    /// Its name.
-    pub(in crate::config) const fn as_str(self) -> &'static str {
+    /// The profile that is named so.
+    pub(in crate::config) const fn named(self) -> Named {
         match self {
-            Self::Fapi2Security => "fapi2-security",
-            Self::Fapi2MessageSigning => "fapi2-message-signing",
-            Self::Fapi1Advanced => "fapi1-advanced",
+            Self::Fapi2Security => Named::Fapi2Security,
+            Self::Fapi2MessageSigning => Named::Fapi2MessageSigning,
+            Self::Fapi1Advanced => Named::Fapi1Advanced,
         }
     }
 }

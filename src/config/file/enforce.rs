@@ -1,4 +1,4 @@
-//! `routes[].enforce`: from when on what a route requires is enforced.
+//! `enforce`: from when on what a route requires is enforced, and what the profile says of an authorization server.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::date::Date;
 
-/// From when on what a route requires of a token is enforced; until then it is judged and counted.
+/// From when on what is required is enforced; until then it is judged and counted.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Enforce {
-    /// The last day, in UTC, on which nobody is refused for `sender_constraint`, `scopes` and `require`. What would be refused is
-    /// counted, and is in the audit.
+    /// The last day, in UTC, on which nobody is refused: on a route, for `sender_constraint`, `scopes` and `require`; at an
+    /// authorization server, for what its profile says. What would be refused is counted, and is in the audit.
     #[schemars(required)]
     pub(in crate::config) shadow: Option<Until>,
     /// For whom that is so, by `client_id`; others are refused. Default: for everybody.

@@ -155,7 +155,7 @@ pub(super) struct Line<'a> {
     /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong. Beside `would_deny` it is the
     /// reason for that, unless something else went wrong later.
     detail: Option<String>,
-    /// The code with which the request would have been refused, if its route were not in shadow; null if it would not have been.
+    /// The code with which the request would have been refused, if its route, or its authorization server, were not in shadow; null if it would not have been.
     would_deny: Option<&'static str>,
     /// The `name` of the token's issuer, once the token was verified or its issuer was asked about it, also if it was refused then.
     issuer: Option<&'a str>,

@@ -6,6 +6,7 @@ mod registration;
 mod replicas;
 mod requests;
 mod scripted;
+mod shadow;
 
 use std::collections::BTreeSet;
 

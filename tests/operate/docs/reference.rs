@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::authorization_server::ServerProfile;
 use fapi::code::Code;
 use fapi::profile::{Profile, Rule, Setting};
 use fapi::rate_limit::By;
@@ -52,17 +53,22 @@ fn keys_of_gateway_yaml_are_those_of_its_schema() {
 #[test]
 fn rules_of_profiles_are_those_of_the_program() {
     let mut out = String::new();
-    for profile in Profile::ALL {
-        let _ = write!(out, "\n## {}\n\n{}.\n\n", profile.as_str(), profile.version());
+    let profiles = Profile::ALL.iter().map(|profile| (profile.as_str(), profile.version(), profile.rules()));
+    let servers = ServerProfile::ALL.iter().map(|profile| (profile.as_str(), profile.version(), profile.rules()));
+    let of_servers = servers.map(|(name, version, rules)| (format!("{name}, authorization servers"), version, rules));
+    for (name, version, rules) in
+        profiles.map(|(name, version, rules)| (name.to_owned(), version, rules)).chain(of_servers)
+    {
+        let _ = write!(out, "\n## {name}\n\n{version}.\n\n");
         out.push_str("| rule | says | clause | setting | enforced | codes | waiver |\n| --- | --- | --- | --- | --- | --- | --- |\n");
-        for Rule { id, clause, says, setting, enforced, codes, waivable } in profile.rules() {
+        for Rule { id, clause, says, setting, enforced, codes, waivable } in rules {
             let setting = match setting {
                 Setting::Always => "always".to_owned(),
                 Setting::Key(path) => format!("`{path}`"),
             };
             let codes: Vec<String> = codes.iter().map(|code| format!("`{code}`")).collect();
             let codes = if codes.is_empty() { "–".to_owned() } else { codes.join(", ") };
-            let waiver = waivable.map_or_else(|| "never".to_owned(), |of| format!("for one {}", of.as_str()));
+            let waiver = waivable.map_or_else(|| "never".to_owned(), |of| format!("for one {}", of.as_words()));
             let enforced = enforced.as_str();
             let _ = writeln!(out, "| `{id}` | {says} | {clause} | {setting} | {enforced} | {codes} | {waiver} |");
         }

@@ -85,7 +85,7 @@ impl<'p> Claim<'p> {
         let assertion = match (client.authentication(), self.assertion) {
             (Authentication::PrivateKeyJwt, Some(assertion)) => {
                 let of = AssertingClient { id: client.id(), keys: keys.keys, algorithms: client.algorithms() };
-                let audiences = Audiences::of(rules);
+                let audiences = Audiences::of(rules, now);
                 Some(client_assertion::verify(assertion, &of, self.client_id, &audiences, now)?)
             }
             (Authentication::PrivateKeyJwt, None) if certificate.peer.certificate().is_none() => {
@@ -125,7 +125,7 @@ impl<'p> Claim<'p> {
         let own = certificate.peer.certificate().filter(|own| certificate.verified_chain && own.valid_at(now));
         match self.assertion {
             Some(assertion) => {
-                client_assertion::check_unverified(assertion, &id, self.client_id, &Audiences::of(rules), now)?;
+                client_assertion::check_unverified(assertion, &id, self.client_id, &Audiences::of(rules, now), now)?;
             }
             None if own.is_none() => return Err(EndpointError::Unauthenticated { id: printable(&id) }),
             None => {}
@@ -177,6 +177,7 @@ mod tests {
     use super::*;
     use crate::code::Code;
     use crate::peer::Peer;
+    use crate::profile::Period;
     use crate::testing::certificate;
 
     const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -265,20 +266,28 @@ mod tests {
     }
 
     #[test]
-    fn fapi2_as_07_fapi_1_has_more_audiences() {
+    fn fapi2_as_07_fapi_1_and_a_waiver_have_more_audiences() {
         let client = Client::new();
         let endpoint = "https://as.example/token";
-        let proven = |profile, audience: serde_json::Value| {
+        let waived = Rules {
+            audience_waived: Some(Period { since: NOW, until: NOW.plus(1) }),
+            ..rules(ServerProfile::Fapi2Security)
+        };
+        let over = Rules {
+            audience_waived: Some(Period { since: UnixTime(0), until: NOW }),
+            ..rules(ServerProfile::Fapi2Security)
+        };
+        let proven = |rules: &Rules, audience: serde_json::Value| {
             let header = json!({ "alg": client.key.algorithm(), "kid": "c" });
             let claims = json!({ "iss": CLIENT, "sub": CLIENT, "aud": audience, "jti": "1", "exp": NOW.0 + 60 });
             let assertion = client.key.sign(&header, &claims);
             let form = form(&[("client_assertion_type", TYPE), ("client_assertion", &assertion)]);
-            let (parameters, rules) = (Parameters::parse(form.as_bytes()).unwrap(), rules(profile));
+            let parameters = Parameters::parse(form.as_bytes()).unwrap();
             let keys = client.keys();
             let keys = ClientKeySet { keys: &keys, self_signed: None };
             let claim = Claim::of(&parameters).unwrap();
-            let proven = claim.prove(&client.registered, &keys, &NOBODY, &rules, NOW).err();
-            let unknown = claim.pass_without_keys(&NOBODY, &rules, NOW).err();
+            let proven = claim.prove(&client.registered, &keys, &NOBODY, rules, NOW).err();
+            let unknown = claim.pass_without_keys(&NOBODY, rules, NOW).err();
             assert_eq!(proven, unknown, "without keys, the same is judged");
             proven.map(|error| error.code())
         };
@@ -292,8 +301,14 @@ mod tests {
             (json!(["https://other.example"]), wrong, wrong),
             (json!(1), wrong, wrong),
         ] {
-            assert_eq!(proven(ServerProfile::Fapi2Security, audience.clone()), fapi2, "{audience}");
-            assert_eq!(proven(ServerProfile::Fapi1Advanced, audience.clone()), fapi1, "{audience}");
+            for (rules, expected) in [
+                (&rules(ServerProfile::Fapi2Security), fapi2),
+                (&rules(ServerProfile::Fapi1Advanced), fapi1),
+                (&waived, fapi1),
+                (&over, fapi2),
+            ] {
+                assert_eq!(proven(rules, audience.clone()), expected, "{audience} {:?}", rules.audience_waived);
+            }
         }
     }
 

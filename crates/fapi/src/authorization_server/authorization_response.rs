@@ -36,6 +36,8 @@ pub struct ExpectedResponse<'e> {
     pub redirects_to: &'e dyn Fn(&str) -> bool,
     /// How responses are sent.
     pub mode: ResponseMode<'e>,
+    /// Whether parameters may be without `iss` (RFC 9207 §2); another issuer than this one is never accepted.
+    pub may_lack_issuer: bool,
     /// The time.
     pub now: UnixTime,
 }
@@ -46,6 +48,7 @@ impl fmt::Debug for ExpectedResponse<'_> {
             .field("issuer", &self.issuer)
             .field("own_origin", &self.own_origin)
             .field("mode", &self.mode)
+            .field("may_lack_issuer", &self.may_lack_issuer)
             .field("now", &self.now)
             .finish_non_exhaustive()
     }
@@ -54,7 +57,7 @@ impl fmt::Debug for ExpectedResponse<'_> {
 /// How authorization responses are sent.
 #[derive(Clone, Copy, Debug)]
 pub enum ResponseMode<'e> {
-    /// As parameters of the redirect URI, `iss` among them (RFC 9207 §2).
+    /// As parameters of the redirect URI.
     Query,
     /// As one JWT in the parameter `response` (JARM §2.3.1), which these keys verify.
     Jwt(JarmKeys<'e>),
@@ -244,7 +247,10 @@ fn judge_authorization(location: &Location<'_>, uri: &str, expected: &ExpectedRe
     match keys {
         None => {
             check_content(|name| parameters.get(name).is_some())?;
-            check_issuer(parameters.get("iss"), expected.issuer)
+            match parameters.get("iss") {
+                None if expected.may_lack_issuer => Ok(()),
+                found => check_issuer(found, expected.issuer),
+            }
         }
         Some(keys) => {
             let response = parameters.get("response");
@@ -395,7 +401,14 @@ mod tests {
 
     fn expected(mode: ResponseMode<'_>) -> ExpectedResponse<'_> {
         let own_origin = "https://as.example";
-        ExpectedResponse { issuer: ISSUER, own_origin, redirects_to: &is_registered, mode, now: NOW }
+        ExpectedResponse {
+            issuer: ISSUER,
+            own_origin,
+            redirects_to: &is_registered,
+            mode,
+            may_lack_issuer: false,
+            now: NOW,
+        }
     }
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -587,6 +600,25 @@ mod tests {
             let repeated = Err(AnswerError::Parameters(ParametersError::Repeated { name: name.into() }));
             assert_eq!(sent(&format!("{GOOD}&{twice}")), repeated, "{twice}");
         }
+    }
+
+    #[test]
+    fn fapi2_as_20_while_that_is_waived_a_response_may_lack_the_issuer_and_have_no_other() {
+        let sent = |query: &str, may_lack_issuer| {
+            let headers = headers(&[("location", &format!("{CALLBACK}{query}"))]);
+            judge(
+                StatusCode::SEE_OTHER,
+                &headers,
+                &ExpectedResponse { may_lack_issuer, ..expected(ResponseMode::Query) },
+            )
+        };
+        for content in ["?code=c&state=s", "?error=access_denied"] {
+            assert_eq!(sent(content, true), Ok(Response::Authorization), "{content}");
+            assert!(matches!(sent(content, false), Err(AnswerError::ResponseIssuer { .. })), "{content}"); // control
+            let other = format!("{content}&iss=https%3A%2F%2Fevil.example");
+            assert!(matches!(sent(&other, true), Err(AnswerError::ResponseIssuer { .. })), "{content}");
+        }
+        assert!(matches!(sent("?state=s", true), Err(AnswerError::ResponseMalformed { .. })));
     }
 
     struct Stage {

@@ -137,14 +137,16 @@ pub struct AssertingClient<'c> {
 pub struct Audiences<'r> {
     /// The issuer, which FAPI 2.0 has as the only one, and as a string.
     pub issuer: &'r str,
-    /// The endpoints, under FAPI 1.0, where `aud` may be an array as well (RFC 7523 §3 (3)).
+    /// The endpoints, under FAPI 1.0 and while the rule is waived, when `aud` may be an array as well (RFC 7523 §3 (3)).
     pub endpoints: Option<&'r [Box<str>]>,
 }
 
 impl<'r> Audiences<'r> {
-    /// Those of a server with these rules.
-    pub(super) fn of(rules: &'r Rules) -> Self {
-        let endpoints = (rules.profile == ServerProfile::Fapi1Advanced).then_some(&*rules.endpoint_audiences);
+    /// Those of a server with these rules at this time.
+    pub(super) fn of(rules: &'r Rules, now: UnixTime) -> Self {
+        let is_waived = rules.audience_waived.is_some_and(|period| period.contains(now));
+        let has_others = is_waived || rules.profile == ServerProfile::Fapi1Advanced;
+        let endpoints = has_others.then_some(&*rules.endpoint_audiences);
         Self { issuer: &rules.issuer, endpoints }
     }
 

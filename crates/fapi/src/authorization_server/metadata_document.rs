@@ -45,6 +45,8 @@ pub struct Allowed<'a> {
     pub mtls_endpoint_aliases: &'a [Endpoint<'a>],
     /// `response_modes_supported`: `query`, or `jwt` and `query.jwt`.
     pub response_modes: &'a [&'a str],
+    /// Whether responses as parameters may be without `iss`: then the server itself says whether they have it.
+    pub may_lack_issuer: bool,
     /// `grant_types_supported`.
     pub grant_types: &'a [&'a str],
     /// `token_endpoint_auth_methods_supported`, and those of the other endpoints.
@@ -130,7 +132,9 @@ fn rewritten(mut members: Map<String, Value>, allowed: &Allowed<'_>) -> Result<M
     set(&mut members, "require_pushed_authorization_requests", Some(true.into()));
     // RFC 9207 §3 is about the parameter. A JWT has the issuer as a claim, which goes without saying.
     let is_parameter = allowed.response_modes.contains(&"query");
-    set(&mut members, "authorization_response_iss_parameter_supported", is_parameter.then(|| true.into()));
+    if !(is_parameter && allowed.may_lack_issuer) {
+        set(&mut members, "authorization_response_iss_parameter_supported", is_parameter.then(|| true.into()));
+    }
     match allowed.request_objects {
         RequestObjects::Refused => {
             set(&mut members, "require_signed_request_object", None);
@@ -274,6 +278,7 @@ mod tests {
         endpoints: ENDPOINTS,
         mtls_endpoint_aliases: ALIASES,
         response_modes: &["query"],
+        may_lack_issuer: false,
         grant_types: &["authorization_code", "refresh_token"],
         authentication_methods: &["private_key_jwt", "tls_client_auth"],
         algorithms: Algorithm::ALL,
@@ -366,6 +371,19 @@ mod tests {
         });
         assert_eq!(read(&full(), &ALLOWED), Ok(expected.clone()));
         assert_eq!(read(&expected, &ALLOWED), Ok(expected), "what is so already stays so");
+    }
+
+    #[test]
+    fn fapi2_as_20_where_iss_may_be_missing_the_server_says_whether_it_is() {
+        let member = "authorization_response_iss_parameter_supported";
+        let said = |value: Value, may_lack_issuer| {
+            with(member, value, &Allowed { may_lack_issuer, ..ALLOWED }).unwrap().get(member).cloned()
+        };
+        for value in [json!(true), json!(false), json!(null)] {
+            assert_eq!(said(value.clone(), false), Some(json!(true)), "{value}"); // control
+        }
+        assert_eq!(said(json!(true), true), Some(json!(true)));
+        assert_eq!(said(json!(false), true), Some(json!(false)));
     }
 
     #[test]

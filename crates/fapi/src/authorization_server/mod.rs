@@ -31,6 +31,7 @@ pub mod grant_type;
 mod judged;
 pub mod metadata_document;
 pub mod parameters;
+mod profile;
 pub mod pushed_answer;
 pub mod redirect_uri;
 pub mod registration;

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use crate::UnixTime;
+use crate::profile::Period;
+use crate::shadow::Shadow;
+
 /// What an authorization server has to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerProfile {
@@ -11,6 +15,20 @@ pub enum ServerProfile {
     Fapi2MessageSigning,
     /// FAPI 1.0 Advanced, with pushed requests.
     Fapi1Advanced,
+}
+
+impl ServerProfile {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Fapi2Security, Self::Fapi2MessageSigning, Self::Fapi1Advanced];
+
+    /// Its name in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fapi2Security => "fapi2-security",
+            Self::Fapi2MessageSigning => "fapi2-message-signing",
+            Self::Fapi1Advanced => "fapi1-advanced",
+        }
+    }
 }
 
 /// What becomes of a request whose client is not registered here.
@@ -48,8 +66,14 @@ pub struct Rules {
     pub other_parameters: OtherParameters,
     /// The grant types that its token endpoint may have.
     pub grant_types: Vec<Box<str>>,
-    /// Other audiences of client assertions than the issuer, under FAPI 1.0 only: its endpoints.
+    /// Other audiences of client assertions than the issuer, under FAPI 1.0 and where that is waived: its endpoints.
     pub endpoint_audiences: Vec<Box<str>>,
+    /// When its clients may name other audiences than FAPI 2.0 allows.
+    pub audience_waived: Option<Period>,
+    /// When its authorization responses may be without `iss`.
+    pub response_issuer_waived: Option<Period>,
+    /// Until when what breaks the rules is noted, and not refused.
+    pub shadow: Option<Shadow>,
     /// How long an access token may live, if that is limited.
     pub access_token_lifetime: Option<Duration>,
     /// Whether an answer to a refresh request may have another refresh token (FAPI 2.0 §5.3.2.1 (9)).
@@ -60,6 +84,11 @@ impl Rules {
     /// Whether an authorization request has to be a signed request object.
     pub const fn needs_request_object(&self) -> bool {
         matches!(self.profile, ServerProfile::Fapi2MessageSigning | ServerProfile::Fapi1Advanced)
+    }
+
+    /// Whether its authorization responses may be without `iss` at this time.
+    pub fn may_lack_issuer(&self, now: UnixTime) -> bool {
+        self.response_issuer_waived.is_some_and(|period| period.contains(now))
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) fn rules(profile: ServerProfile) -> Rules {
         other_parameters: OtherParameters::Refused,
         grant_types: [AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS].map(Box::from).to_vec(),
         endpoint_audiences: vec!["https://as.example/token".into()],
+        shadow: None,
+        audience_waived: None,
+        response_issuer_waived: None,
         access_token_lifetime: None,
         refresh_token_rotation: false,
     }

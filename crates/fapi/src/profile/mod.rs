@@ -70,6 +70,10 @@ pub const AUTH_DATE: &str = "request.auth_date";
 pub const CUSTOMER_IP_ADDRESS: &str = "request.customer_ip_address";
 /// The id of the rule about the character set of responses.
 pub const CHARSET: &str = "response.charset";
+/// The id of the rule about the audience of client assertions.
+pub const CLIENT_ASSERTION_AUDIENCE: &str = "client.assertion_audience";
+/// The id of the rule about `iss` in authorization responses.
+pub const RESPONSE_ISSUER: &str = "response.issuer";
 
 #[cfg(test)]
 mod tests {

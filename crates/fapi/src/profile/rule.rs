@@ -67,6 +67,10 @@ pub enum Enforced {
     Response,
     /// In the header section that the client gets.
     Answer,
+    /// In what goes to an authorization server.
+    ServerRequest,
+    /// In what an authorization server answers.
+    ServerAnswer,
 }
 
 impl Enforced {
@@ -84,6 +88,8 @@ impl Enforced {
             Self::Request => "request header",
             Self::Response => "response of the upstream",
             Self::Answer => "response header",
+            Self::ServerRequest => "request to the authorization server",
+            Self::ServerAnswer => "answer of the authorization server",
         }
     }
 }
@@ -95,14 +101,25 @@ pub enum Waivable {
     Issuer,
     /// For the requests of one route.
     Route,
+    /// For what goes to one authorization server, and what comes from it.
+    AuthorizationServer,
 }
 
 impl Waivable {
+    /// The key of a waiver that names it, in words.
+    pub const fn as_words(self) -> &'static str {
+        match self {
+            Self::AuthorizationServer => "authorization server",
+            Self::Issuer | Self::Route => self.as_str(),
+        }
+    }
+
     /// The key of a waiver that names it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Issuer => "issuer",
             Self::Route => "route",
+            Self::AuthorizationServer => "authorization_server",
         }
     }
 }
