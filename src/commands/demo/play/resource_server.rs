@@ -1,17 +1,14 @@
-//! The calls of the demo, each with its expected result and over its own TLS connection.
+//! In front of a resource server: the calls, each with its expected result and over its own TLS connection.
 
-use std::sync::Arc;
-
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use sandbox::now;
 use sandbox::pki::Credential;
 use sandbox::tokens::{self, AccessToken, KeyKind, Proof, SigningKey};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Stop;
-use super::stage::Stage;
-use super::table::{row, say};
+use super::super::Stop;
+use super::super::stage::Stage;
+use super::exchange::{self, Answer};
+use super::score::{Expected, Score};
 
 /// One call of the demo.
 struct Call {
@@ -210,54 +207,30 @@ fn introspected_calls(stage: &Stage) -> Vec<Call> {
     ]
 }
 
-/// Makes every call and prints the table; returns whether all had the expected result.
-pub(super) async fn perform(stage: &Stage) -> Result<bool, Stop> {
+/// Makes every call.
+pub(super) async fn perform(stage: &Stage, score: &mut Score) -> Result<(), Stop> {
     let mut calls = calls(stage);
     calls.extend(dpop_calls(stage));
     calls.extend(introspected_calls(stage));
-    say(&row("CALL", "STATUS", "CODE", "REASON"))?;
-    let (mut all_right, mut nonce) = (true, None);
+    let mut nonce = None;
     for call in &calls {
         let answer = place(stage, call, nonce).await.map_err(|error| format!("{}: {error}", call.what))?;
-        let Answer { status, record, seen, .. } = answer;
-        nonce = answer.nonce;
-        let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-        let code = text("code");
-        let reason = match call.seen {
-            Some((field, value)) => format!("the resource server saw {field}: {}", seen.as_deref().unwrap_or(value)),
-            None if code == "ok" => "permitted".to_owned(),
-            None => text("detail").to_owned(),
+        nonce = answer.header("dpop-nonce").map(str::to_owned);
+        let seen = call.seen.map(|(field, value)| (field, value, answer.body["seen"][field].as_str()));
+        let reason = match seen {
+            Some((field, value, seen)) => format!("the resource server saw {field}: {}", seen.unwrap_or(value)),
+            None => answer.reason().to_owned(),
         };
-        let right = status == call.status
-            && code == call.code
-            && call.seen.is_none_or(|(_, value)| seen.as_deref() == Some(value));
-        all_right &= right;
-        let mark = if right { "" } else { "   <-- WRONG" };
-        say(&row(call.what, &status.to_string(), code, &format!("{reason}{mark}")))?;
-        if !right {
-            say(&row("", &call.status.to_string(), call.code, "was expected"))?;
-        }
+        let was_seen = seen.is_none_or(|(_, value, seen)| seen == Some(value));
+        let expected = Expected { status: call.status, code: call.code };
+        score.enter(call.what, &expected, &answer, &reason, was_seen)?;
     }
-    say(&format!("\n{} calls, {}", calls.len(), if all_right { "all as expected" } else { "NOT all as expected" }))?;
-    Ok(all_right)
+    Ok(())
 }
 
-/// The result of a call: at the client, in the audit, and at the accounts API.
-struct Answer {
-    status: u16,
-    nonce: Option<String>,
-    record: Value,
-    seen: Option<String>,
-}
-
-/// Makes one call and looks up its audit record. `nonce` is that of the previous response.
+/// Makes one call. `nonce` is that of the previous response.
 async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answer, String> {
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(stage, call.certificate.as_ref())?)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| error.to_string())?;
+    let client = exchange::client(stage, call.certificate.as_ref())?;
     let mut request = client.get(format!("{}{}", stage.origin, call.target));
     if let Some(token) = &call.token {
         if call.revoked {
@@ -277,31 +250,5 @@ async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answ
     for (name, value) in &call.headers {
         request = request.header(*name, *value);
     }
-    let response = request.send().await.map_err(|error| error.to_string())?;
-    let status = response.status().as_u16();
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let interaction = header("x-fapi-interaction-id").ok_or("the response has no x-fapi-interaction-id")?;
-    let nonce = header("dpop-nonce");
-    let body: Value =
-        serde_json::from_str(&response.text().await.map_err(|error| error.to_string())?).unwrap_or_default();
-    let seen = call.seen.and_then(|(field, _)| {
-        body.get("seen").and_then(|seen| seen.get(field)).and_then(Value::as_str).map(str::to_owned)
-    });
-    let record = stage.record(&interaction).await.ok_or("the gateway wrote no audit line")?;
-    Ok(Answer { status, nonce, record, seen })
-}
-
-fn tls(stage: &Stage, certificate: Option<&Credential>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(stage.authority.der().to_vec())).map_err(|error| error.to_string())?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(crate::connection::tls::provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
-    match certificate {
-        None => Ok(builder.with_no_client_auth()),
-        Some(certificate) => builder
-            .with_client_auth_cert(certificate.chain_der.clone(), certificate.private_key())
-            .map_err(|error| error.to_string()),
-    }
+    exchange::through_the_gateway(stage, request).await
 }
