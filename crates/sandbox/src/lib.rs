@@ -1,5 +1,5 @@
-//! Simulated surroundings of a gateway: an authorization server, certificate authorities, good and forged tokens, an
-//! accounts API, and a server that misbehaves on request.
+//! Simulated surroundings of a gateway: an authorization server, another that knows nothing of FAPI, certificate authorities, good and
+//! forged tokens, an accounts API, and a server that misbehaves on request.
 //!
 //! For the demo, the tests and the benchmarks only. It forges whatever it is asked to, makes keys that are thrown away,
 //! and panics on misuse, since all its callers are in this repository. Nothing here is fit for production.
@@ -9,6 +9,7 @@ pub mod authorization_server;
 pub mod der;
 pub mod https;
 pub mod keys;
+pub mod lenient_authorization_server;
 pub mod pki;
 pub mod tls;
 pub mod tokens;
