@@ -174,7 +174,8 @@ impl AuthorizationServer {
             let resembles = self.settings.clients.iter().any(|client| client.id().eq_ignore_ascii_case(id.trim()));
             let is_refused = rules.unknown_clients == UnknownClients::Refused || resembles;
             if endpoint == Endpoint::Introspection || is_refused {
-                return Err(EndpointError::ClientUnknown { id: shown_text(&id) }.into());
+                let role = if endpoint == Endpoint::Introspection { "resource server" } else { "client" };
+                return Err(EndpointError::ClientUnknown { role, id: shown_text(&id) }.into());
             }
             let client = claim.pass_without_keys(certificate, rules, now)?;
             return Ok(KnownClient { client, keys: KnownKeys::None });

@@ -300,6 +300,10 @@ async fn fapi2_as_42_a_client_never_passes_for_a_resource_server() {
     let asked = |assertion: Vec<(String, String)>| [owned(&[("token", "t")]), assertion].concat();
     let response = stage.post("/introspect", &asked(stage.authenticated()), &[]).await;
     assert_eq!((stage.code(&response), response.status().as_u16()), ("client_unknown".into(), 401));
+    let detail = |response| stage.world.gateway.record_of(response)["detail"].clone();
+    assert_eq!(detail(&response), "no resource server \"client-1\" is registered here");
+    let response = stage.post("/revoke", &owned(&[("token", "t"), ("client_id", "client-9")]), &[]).await;
+    assert_eq!(detail(&response), "no client \"client-9\" is registered here");
     assert_eq!(stage.server.take().len(), 0);
     for path in ["/introspect", "/revoke"] {
         let response = stage.post(path, &owned(&[("token", "t")]), &[]).await;

@@ -59,10 +59,12 @@ pub enum EndpointError {
     /// No client is named.
     #[error("no client is named: there is neither a client_id nor a client assertion")]
     ClientMissing,
-    /// The client is not registered here.
-    #[error("no client {id:?} is registered here")]
+    /// The client is not registered here, or not as what it would have to be.
+    #[error("no {role} {id} is registered here")]
     ClientUnknown {
-        /// Its id, truncated and made printable.
+        /// What it would have to be: a client or a resource server.
+        role: &'static str,
+        /// Its id, truncated, made printable and quoted.
         id: Box<str>,
     },
     /// Nothing authenticates the client (FAPI 2.0 §5.3.2.2).
