@@ -76,12 +76,17 @@ fn curl_lines_work_as_they_stand_and_every_call_has_a_row() {
         statuses.push(status);
     }
     // The last is the admin listener's.
-    assert_eq!(statuses, ["200", "401", "401", "200", "200", "401", "401", "200", "200", "200", "401", "200"]);
+    let expected = [
+        "200", "401", "401", "200", "200", "401", "401", "200", "200", "200", "401", "200", "400", "201", "303", "200",
+    ];
+    assert_eq!(statuses, expected);
     let mut rows = Vec::new();
-    while rows.len() < 10 {
-        let row = until(&lines, "GET ").pop().expect("a row");
+    while rows.len() < 14 {
+        let row = lines.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("no other row after {rows:?}: {error}"));
         let words: Vec<&str> = row.split_whitespace().take(4).collect();
-        rows.push(words[1..].join(" "));
+        if let ["GET" | "POST", rest @ ..] = &words[..] {
+            rows.push(rest.join(" "));
+        }
     }
     let expected = [
         "/accounts 200 ok",
@@ -94,11 +99,63 @@ fn curl_lines_work_as_they_stand_and_every_call_has_a_row() {
         "/accounts/1002 200 ok",
         "/accounts/1001 200 ok",
         "/accounts/1001 401 token_inactive",
+        "/.well-known/oauth-authorization-server 200 ok",
+        "/par 400 pkce_plain",
+        "/par 201 ok",
+        "/authorize 303 ok",
     ];
     assert_eq!(rows, expected);
     demo.signal("-INT");
     assert_eq!(demo.end(), (Some(0), String::new(), Vec::new()));
     assert!(!Path::new(&folder).exists());
+}
+
+#[test]
+fn it_plays_what_an_authorization_server_alone_lets_pass() {
+    let mut demo = Demo::start(&["--once"]);
+    let lines = demo.lines();
+    until(&lines, "In front of an authorization server");
+    let printed: Vec<String> = lines.iter().collect();
+    let act = printed.join("\n");
+    for (what, status, code, says) in [
+        // FAPI2-AS-45
+        ("the metadata of the server", 200, "ok", "alone, the server says [\"plain\",\"S256\"]"),
+        ("a pushed authorization request", 201, "ok", "request_uri"),
+        // FAPI2-AS-18, FAPI2-AS-19
+        ("pushed with plain PKCE", 400, "pkce_plain", "alone, the server answers 201"),
+        ("pushed with a redirect URI of somebody else", 400, "redirect_uri_refused", "alone, the server answers 201"),
+        // FAPI2-AS-17
+        ("pushed without client authentication", 401, "par_unauthenticated", "alone, the server answers 201"),
+        // FAPI2-AS-05
+        ("pushed with a client secret", 401, "client_authentication_refused", "alone, the server answers 201"),
+        // FAPI2-AS-38
+        ("pushed with an assertion used before", 401, "client_assertion_replayed", "alone, the server answers 201"),
+        // FAPI2-AS-07
+        ("pushed with an assertion for /token", 401, "client_assertion_audience", "alone, the server answers 201"),
+        // FAPI2-AS-20
+        ("a browser with that request_uri", 303, "ok", "code and iss"),
+        // FAPI2-AS-16, FAPI2-AS-29
+        ("that request_uri, named by another client", 400, "request_uri_unknown", "alone, the server answers 303"),
+        ("a browser with a request that was not pushed", 400, "par_required", "alone, the server answers 303"),
+        // FAPI2-AS-04
+        ("a token request with the code and a proof", 200, "ok", "bound to the key"),
+        ("a token request with nothing to bind to", 400, "sender_constraint_missing", "alone, the server answers 200"),
+        ("a proof that the server ignores", 502, "answer_unbound", "alone, the server answers 200"),
+        ("that token at the accounts API", 200, "ok", "permitted"),
+        ("that token, stolen, the thief's own key", 401, "dpop_key_mismatch", "token is bound to key"),
+        // FAPI2-AS-42
+        ("a resource server asks about that token", 200, "ok", "active"),
+        ("a client asks about it", 401, "client_unknown", "alone, the server answers 200"),
+        ("another client pushes, with its certificate", 201, "ok", "request_uri"),
+        ("a browser with its request_uri", 303, "ok", "code and iss"),
+        ("a token request with the certificate", 200, "ok", "bound to the certificate"),
+        ("its token with the certificate", 200, "ok", "permitted"),
+        ("its token with another certificate", 401, "certificate_mismatch", "token is bound to certificate"),
+    ] {
+        let row = printed.iter().find(|row| row.starts_with(&format!("{what:<44} {status:>6}  {code} ")));
+        assert!(row.is_some_and(|row| row.contains(says) && !row.contains("WRONG")), "{what}: {act}");
+    }
+    assert_eq!(demo.end(), (Some(0), String::new(), Vec::new()));
 }
 
 #[test]
@@ -142,7 +199,7 @@ fn files_are_kept_only_where_they_are_asked_for() {
     let kept = demo.temporary.path().join("kept");
     let status = demo.child.wait().unwrap();
     assert_eq!(status.code(), Some(0));
-    for name in ["gateway.yaml", "client.pem", "token"] {
+    for name in ["gateway.yaml", "client.pem", "token", "clients/tpp-1.json"] {
         assert!(kept.join(name).is_file(), "{name}");
     }
     // A folder that is there is nobody's to write into, and what is in it stays.

@@ -1,5 +1,6 @@
-//! `fapi-gateway demo`: runs an authorization server, an accounts API and the gateway in one process on loopback, makes
-//! honest and hostile calls to them, and then keeps the gateway running to try by hand.
+//! `fapi-gateway demo`: runs an accounts API, two authorization servers and the gateway in one process on loopback, makes
+//! honest and hostile calls to them, and then keeps the gateway running to try by hand. One of the authorization servers knows
+//! nothing of FAPI, and is called through the gateway.
 
 mod ending;
 mod play;

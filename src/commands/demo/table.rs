@@ -20,7 +20,7 @@ pub(super) fn say(line: &str) -> Result<(), Stop> {
 
 /// One row.
 pub(super) fn row(call: &str, status: &str, code: &str, reason: &str) -> String {
-    format!("{call:<44} {status:>6}  {code:<26} {reason}")
+    format!("{call:<44} {status:>6}  {code:<30} {reason}")
 }
 
 /// The row of a line of the audit: a call, or a handshake that failed.

@@ -75,18 +75,18 @@ impl Call {
 }
 
 fn honest_token(stage: &Stage) -> AccessToken {
-    stage.issuer.token(now()).bound_to_certificate(&stage.client)
+    stage.servers.issuer.token(now()).bound_to_certificate(&stage.client)
 }
 
 fn sign(stage: &Stage, token: AccessToken) -> String {
-    token.sign(stage.issuer.key(KeyKind::Ps256))
+    token.sign(stage.servers.issuer.key(KeyKind::Ps256))
 }
 
 fn calls(stage: &Stage) -> Vec<Call> {
     let honest = |what| Call::honest(stage, what);
     let token = || honest_token(stage);
     let claims = token().claims();
-    let key = stage.issuer.key(KeyKind::Ps256);
+    let key = stage.servers.issuer.key(KeyKind::Ps256);
     let header = |algorithm: &str| json!({"typ": "at+jwt", "alg": algorithm, "kid": key.kid()});
     let mut query = honest("the token in the query").refused(401, "credentials_in_query");
     query.target = format!("/accounts?access_token={}", query.token.take().unwrap_or_default());
@@ -135,7 +135,7 @@ fn calls(stage: &Stage) -> Vec<Call> {
 fn dpop_calls(stage: &Stage) -> Vec<Call> {
     let key = &stage.dpop_key;
     let thief = SigningKey::generate(KeyKind::Es256, "thief");
-    let bound = || stage.issuer.token(now()).bound_to_key(key.thumbprint());
+    let bound = || stage.servers.issuer.token(now()).bound_to_key(key.thumbprint());
     let token = sign(stage, bound());
     let call = |what| Call::honest(stage, what).with_certificate(None).with_token(token.clone());
     let proof = |method: &str, path: &str, token: &str| {
@@ -186,7 +186,7 @@ fn dpop_calls(stage: &Stage) -> Vec<Call> {
 
 /// Calls with opaque tokens, which are introspected (RFC 7662); their order matters.
 fn introspected_calls(stage: &Stage) -> Vec<Call> {
-    let token = stage.issuer.issue(&honest_token(stage));
+    let token = stage.servers.issuer.issue(&honest_token(stage));
     let call = |what| {
         let mut call = Call::honest(stage, what).with_token(token.clone());
         call.target = "/accounts/1001".into();
@@ -234,7 +234,7 @@ async fn place(stage: &Stage, call: &Call, nonce: Option<String>) -> Result<Answ
     let mut request = client.get(format!("{}{}", stage.origin, call.target));
     if let Some(token) = &call.token {
         if call.revoked {
-            stage.issuer.revoke(token);
+            stage.servers.issuer.revoke(token);
         }
         let scheme = if call.proof.is_some() { "DPoP" } else { "Bearer" };
         request = request.header("authorization", format!("{scheme} {token}"));

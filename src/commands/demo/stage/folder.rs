@@ -31,6 +31,11 @@ impl Folder {
         Ok(Self { path, keep: keep.is_some() })
     }
 
+    /// Makes a folder in it.
+    pub(super) fn make_within(&self, name: &str) -> std::io::Result<()> {
+        std::fs::DirBuilder::new().mode(0o700).create(self.path.join(name))
+    }
+
     pub(super) fn write(&self, name: &str, text: &str) -> std::io::Result<PathBuf> {
         let path = self.path.join(name);
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(text.as_bytes())?;

@@ -1,10 +1,11 @@
-//! The setup of the demo: new certificates, two servers, a gateway.yaml on disk, and the gateway itself, started from
+//! The setup of the demo: new certificates, three servers, a gateway.yaml on disk, and the gateway itself, started from
 //! that file as `run` would.
 
 mod audit_lines;
 mod configuration;
 mod folder;
 mod invitation;
+mod registered;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
+use sandbox::lenient_authorization_server::LenientAuthorizationServer;
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::Value;
@@ -22,6 +24,8 @@ use tokio::sync::mpsc;
 use self::audit_lines::AuditLines;
 use self::configuration::configuration;
 use self::folder::{Folder, write_credentials};
+use self::registered::Registered;
+pub(super) use self::registered::{CERTIFICATE_CLIENT, CLIENT, REDIRECT_URI, RESOURCE_SERVER};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::server::{Bound, Control, Options, StartError};
@@ -37,16 +41,36 @@ pub(super) struct Stage {
     pub(super) thief: Credential,
     /// The honest client's key for proofs.
     pub(super) dpop_key: SigningKey,
-    /// The authorization server.
-    pub(super) issuer: AuthorizationServer,
+    /// What stands around the gateway.
+    pub(super) servers: Servers,
+    /// Who is registered at the authorization server behind the gateway.
+    pub(super) registered: Registered,
     /// The gateway's public origin.
     pub(super) origin: String,
     audit: AuditLines,
     admin: SocketAddr,
-    _accounts: AccountsApi,
     // Dropped in this order: the gateway ends before its files go.
     _gateway: Running,
     folder: Folder,
+}
+
+/// The servers around the gateway.
+pub(super) struct Servers {
+    /// An authorization server that issues tokens by itself.
+    pub(super) issuer: AuthorizationServer,
+    /// One that knows nothing of FAPI, behind the gateway.
+    pub(super) guarded: LenientAuthorizationServer,
+    accounts: AccountsApi,
+}
+
+impl Servers {
+    fn start(authority: &Authority) -> std::io::Result<Self> {
+        Ok(Self {
+            issuer: AuthorizationServer::start(authority)?,
+            guarded: LenientAuthorizationServer::start(authority)?,
+            accounts: AccountsApi::start(None, None)?,
+        })
+    }
 }
 
 /// The gateway in its thread; dropping it stops it.
@@ -72,18 +96,19 @@ impl Stage {
         let thief = authority.client("another-client");
         let dpop_key = SigningKey::generate(KeyKind::Es256, "dpop");
         let gateway_key = SigningKey::generate(KeyKind::Es256, "gateway");
-        let issuer = AuthorizationServer::start(&authority).map_err(|error| error.to_string())?;
-        issuer.register("gateway", ResourceServer::Key(gateway_key.clone()));
-        let accounts = AccountsApi::start(None, None).map_err(|error| error.to_string())?;
+        let servers = Servers::start(&authority).map_err(|error| error.to_string())?;
+        servers.issuer.register("gateway", ResourceServer::Key(gateway_key.clone()));
+        let registered = Registered::new();
         let folder = Folder::make(keep)?;
         write_credentials(&folder, &authority, &authority.server(&["localhost", "127.0.0.1"]), &client)
             .and_then(|()| folder.write("dpop-key.pem", &dpop_key.private_key_pem()))
             .and_then(|_| folder.write("gateway-key.pem", &gateway_key.private_key_pem()))
+            .and_then(|_| registered.write(&folder))
             .map_err(|error| format!("{}: {error}", folder.path.display()))?;
         let audit = AuditLines::default();
         let mut attempts = 0;
         let (bound, port) = loop {
-            let (bound, port) = bind(&folder, issuer.issuer(), &accounts, &audit)?;
+            let (bound, port) = bind(&folder, &servers, &audit)?;
             attempts += 1;
             match bound {
                 Ok(bound) => break (bound, port),
@@ -106,11 +131,11 @@ impl Stage {
             client,
             thief,
             dpop_key,
-            issuer,
+            servers,
+            registered,
             origin,
             audit,
             admin,
-            _accounts: accounts,
             _gateway: gateway,
             folder,
         };
@@ -136,25 +161,20 @@ impl Stage {
 }
 
 /// Writes a gateway.yaml for ports that are free now, and binds the gateway to them; also returns its port.
-fn bind(
-    folder: &Folder,
-    issuer: &str,
-    accounts: &AccountsApi,
-    audit: &AuditLines,
-) -> Result<(Result<Bound, StartError>, u16), String> {
+fn bind(folder: &Folder, servers: &Servers, audit: &AuditLines) -> Result<(Result<Bound, StartError>, u16), String> {
     let no_port = |error| format!("no free port on 127.0.0.1: {error}");
     let (port, admin_port) = (free_port(8443).map_err(no_port)?, free_port(9464).map_err(no_port)?);
     let file = folder.path.join("gateway.yaml");
     let _ = std::fs::remove_file(&file);
     folder
-        .write("gateway.yaml", &configuration(port, admin_port, issuer, accounts))
+        .write("gateway.yaml", &configuration(port, admin_port, servers))
         .map_err(|error| format!("{}: {error}", file.display()))?;
     let config = Config::load(&file).map_err(|errors| errors.to_string())?;
     let options = Options {
         clock: Clock::system(),
         audit: Some(Box::new(audit.clone())),
         lookup: Arc::new(SystemLookup),
-        // Every key here is new, so no proof has been used before.
+        // Every key here is new, so no proof and no assertion has been used before.
         replay_began: Some(fapi::UnixTime(0)),
         threads: None,
     };
