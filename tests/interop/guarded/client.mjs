@@ -138,7 +138,7 @@ async function signingKey(file) {
   return crypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
 }
 
-// The browser: follows redirects, with cookies, and fills in the one form, until it is sent back to the client.
+// The browser: follows redirects, with cookies, and fills in each form, until it is sent back to the client.
 async function browse(url) {
   const cookies = new Map();
   let form;

@@ -87,7 +87,7 @@ def by_authlib(configuration):
 
 
 def browse(url):
-    """The browser: follows redirects, with cookies, and fills in the one form, until it is sent back to the client."""
+    """The browser: follows redirects, with cookies, and fills in each form, until it is sent back to the client."""
     session, form = requests.Session(), None
     for _ in range(10):
         if url.startswith(CALLBACK):

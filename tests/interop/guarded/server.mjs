@@ -80,7 +80,7 @@ provider.proxy = true;
 
 const answer = provider.callback();
 const server = createServer((request, response) => {
-  const page = request.url.startsWith('/interaction/') ? login(request, response) : answer(request, response);
+  const page = request.url.startsWith('/interaction/') ? interact(request, response) : answer(request, response);
   page.catch((error) => response.writeHead(500).end(error.message));
 });
 await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -92,20 +92,31 @@ function certificate(ctx) {
   return field ? new X509Certificate(Buffer.from(field.slice(1, -1), 'base64')) : undefined;
 }
 
-// A page on which the user gives a name, and consents to everything.
-async function login(request, response) {
-  const { params, uid } = await provider.interactionDetails(request, response);
+// Two pages: on the first the user gives a name, and on the second consents to everything.
+async function interact(request, response) {
+  const { params, prompt, session, uid } = await provider.interactionDetails(request, response);
+  const [title, field] = prompt.name === 'login' ? ['Log in', '<label>Name <input name="name"></label>'] : ['Allow', ''];
   if (request.method !== 'POST') {
     response.writeHead(200, { 'content-type': 'text/html' });
-    response.end(`<form method="post" action="/interaction/${uid}"><input name="name"><button>Log in</button></form>`);
+    response.write(`<!DOCTYPE html><title>${title}</title>`);
+    response.end(`<form method="post" action="/interaction/${uid}">${field}<button>${title}</button></form>`);
     return;
   }
-  const accountId = new URLSearchParams(await text(request)).get('name');
-  const grant = new provider.Grant({ accountId, clientId: params.client_id });
+  // Many servers refuse the form of a page that does not say that it is their own.
+  const { host, origin } = request.headers;
+  if (origin && origin !== `https://${host}`) {
+    response.writeHead(403).end();
+    return;
+  }
+  if (prompt.name === 'login') {
+    const accountId = new URLSearchParams(await text(request)).get('name');
+    await provider.interactionFinished(request, response, { login: { accountId } });
+    return;
+  }
+  const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
   grant.addOIDCScope('openid');
   if (params.resource) grant.addResourceScope(params.resource, params.scope);
-  const result = { login: { accountId }, consent: { grantId: await grant.save() } };
-  await provider.interactionFinished(request, response, result);
+  await provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
 }
 
 function getResourceServerInfo(ctx, indicator) {
