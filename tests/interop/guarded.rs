@@ -1,8 +1,10 @@
 //! An authorization server that knows nothing of FAPI, behind the gateway: independent clients get through, with each way of
 //! authentication and of binding that FAPI has, and what the server itself would allow is refused.
 //!
-//! Needs node and npm, python3 with venv, and either the network or the caches of npm and pip for the packages; without them the
-//! tests fail.
+//! Needs node and npm, python3 with venv, Chromium, and either the network or the caches of npm and pip for the packages; without
+//! them the tests fail.
+
+mod browser;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -525,10 +527,14 @@ struct Stage {
     provider: Script,
     /// Of the server itself.
     address: String,
+    /// Where browsers find the server itself.
+    own_origin: String,
     /// Who asks the server itself.
     alone: reqwest::Client,
     authority: Authority,
     certificate: Credential,
+    /// Of the servers that browsers find without the gateway.
+    others: Credential,
     keys: BTreeMap<&'static str, SigningKey>,
     gateway: Running,
     /// By how many seconds the gateway's clock is ahead, and a minute.
@@ -542,10 +548,11 @@ impl Stage {
     async fn set(differences: Differences) -> Self {
         let authority = Authority::new("Test CA");
         let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/guarded"));
-        let folder = installed(source, &["server.mjs", "client.mjs"]);
+        let folder = installed(source, &["server.mjs", "client.mjs", "site.mjs"]);
         let ca = folder.write("ca.pem", &authority.pem());
         let (certificate, own) = (authority.client("mtls-client"), self_signed("self-signed-client"));
-        for (name, credential) in [("issued", &certificate), ("self-signed", &own)] {
+        let others = authority.server(&["localhost", "client.example"]);
+        for (name, credential) in [("issued", &certificate), ("self-signed", &own), ("others", &others)] {
             folder.write(&format!("{name}.pem"), &credential.certificate_pem());
             folder.write(&format!("{name}-key.pem"), &credential.key_pem());
         }
@@ -570,10 +577,12 @@ impl Stage {
             "dpop": !differences.has_no_dpop,
             "nonces": differences.asks_for_nonces,
             "rotate": differences.rotates,
+            "certificate": "others.pem",
+            "key": "others-key.pem",
         });
         let mut provider = Script::start(&folder, "server.mjs", &[&configuration.to_string()], &ca);
         let ready = provider.hear().expect("the authorization server starts");
-        let address = ready["address"].as_str().expect("an address").to_owned();
+        let [address, own_origin] = ["address", "origin"].map(|name| ready[name].as_str().expect("a text").to_owned());
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut scene = Scene::new(&authority, &origin, anywhere).rewrite(&guard(&ports, &address));
         for client in &clients {
@@ -592,7 +601,21 @@ impl Stage {
         gateway.ready().await;
         ahead.store(minute, Ordering::SeqCst);
         let alone = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().expect("a client");
-        Self { provider, address, alone, authority, certificate, keys, gateway, ahead, origin, mtls, folder }
+        Self {
+            provider,
+            address,
+            own_origin,
+            alone,
+            authority,
+            certificate,
+            others,
+            keys,
+            gateway,
+            ahead,
+            origin,
+            mtls,
+            folder,
+        }
     }
 
     fn url(&self, path: &str) -> String {

@@ -33,6 +33,11 @@ impl Drop for Page {
 
 impl Page {
     pub fn open() -> Self {
+        Self::open_with(&[])
+    }
+
+    /// The same with more arguments for Chromium.
+    pub fn open_with(arguments: &[String]) -> Self {
         let folder = Folder::new();
         let _ = tool("chromium");
         // The protocol is spoken at the descriptors 3 and 4. As root, Chromium has no sandbox.
@@ -42,6 +47,7 @@ impl Page {
             .args(["--disable-background-networking", "--disable-component-update", "--disable-extensions"])
             .args(["--no-proxy-server", "--remote-debugging-pipe"])
             .arg(format!("--user-data-dir={}", folder.path().display()))
+            .args(arguments)
             .env("HOME", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,18 +94,44 @@ impl Page {
 
     /// Loads a page, and waits until it is there with all that belongs to it.
     pub fn load(&mut self, url: &str) {
+        self.follow(|page| {
+            let loaded = page.call("Page.navigate", json!({ "url": url }));
+            assert!(loaded["errorText"].is_null(), "{url}: {loaded}");
+        });
+    }
+
+    /// Does what leads to another page, and waits in the same way.
+    pub fn follow<T>(&mut self, step: impl FnOnce(&mut Self) -> T) {
         self.events.clear();
-        let loaded = self.call("Page.navigate", json!({ "url": url }));
-        assert!(loaded["errorText"].is_null(), "{url}: {loaded}");
-        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
+        step(self);
+        // A page that was kept for the way back is there at once.
+        let is_there = |event: &Value| {
+            event["method"] == "Page.loadEventFired" || event["params"]["type"] == "BackForwardCacheRestore"
+        };
+        while !self.events.iter().any(is_there) {
             self.message();
         }
     }
 
-    /// The value of an expression in the page.
+    /// The value of an expression in the page, or what it promises.
     pub fn value(&mut self, expression: &str) -> Value {
-        let result = self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true }));
-        assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
+        self.evaluate(json!({ "expression": expression }))
+    }
+
+    /// The value of an expression in the only frame of the page, where a script of the page cannot look.
+    pub fn value_in_frame(&mut self, expression: &str) -> Value {
+        let tree = self.call("Page.getFrameTree", json!({}));
+        let frame = &tree["frameTree"]["childFrames"][0]["frame"]["id"];
+        let world = self.call("Page.createIsolatedWorld", json!({ "frameId": frame }));
+        self.evaluate(json!({ "expression": expression, "contextId": world["executionContextId"] }))
+    }
+
+    fn evaluate(&mut self, mut parameters: Value) -> Value {
+        for option in ["returnByValue", "awaitPromise"] {
+            parameters[option] = json!(true);
+        }
+        let result = self.call("Runtime.evaluate", parameters.clone());
+        assert!(result["exceptionDetails"].is_null(), "{parameters}: {result}");
         result["result"]["value"].clone()
     }
 
@@ -109,6 +141,11 @@ impl Page {
         self.call("Emulation.setDeviceMetricsOverride", size);
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", features);
+    }
+
+    /// Types a text where the cursor is.
+    pub fn write(&mut self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text }));
     }
 
     /// Presses and releases a key.
@@ -136,6 +173,18 @@ impl Page {
         self.settle();
         let sent = self.events.iter().filter(|event| event["method"] == "Network.requestWillBeSent");
         sent.filter_map(|event| Some(event["params"]["request"]["url"].as_str()?.to_owned())).collect()
+    }
+
+    /// The status of each redirect since the last navigation began, and of the page that they led to.
+    pub fn statuses(&mut self) -> Vec<u64> {
+        self.settle();
+        let answers = self.events.iter().filter(|event| event["params"]["type"] == "Document");
+        let answers = answers.filter_map(|event| match event["method"].as_str()? {
+            "Network.requestWillBeSent" => event["params"]["redirectResponse"]["status"].as_u64(),
+            "Network.responseReceived" => event["params"]["response"]["status"].as_u64(),
+            _ => None,
+        });
+        answers.collect()
     }
 
     /// What went wrong in the page since the last navigation began: errors, warnings, and what a policy kept from it.

@@ -18,7 +18,9 @@
 //   {"do": "oauth4webapi", "client": NAME, "resource": true}
 //       the whole flow: metadata, pushed request, login, code, refresh. Answers with the `iss` of the authorization
 //       response, and for the first answer of the token endpoint and the refreshed one: token_type, format (opaque or
-//       jwt), cnf (its members, of a JWT), and of the latter whether the refresh token is still the same
+//       jwt), cnf (its members, of a JWT), and of the latter whether the refresh token is still the same. With
+//       "browser": true the login is left to whoever asks: the first answer is {"visit": URL}, and the line after it
+//       {"back": URL}, where the browser was sent
 //   {"do": "revoke", "client": NAME}                  revokes the last refresh token of the client
 //
 // A failed command is answered with an `error`. No line contains a token.
@@ -36,6 +38,7 @@ const { issuer, resource: indicator, clients } = JSON.parse(process.argv[2]);
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const callback = 'https://client.example/callback';
 const tokens = {};
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 const commands = {
   async metadata() {
@@ -44,7 +47,7 @@ const commands = {
     return { documents: await Promise.all(documents.map(read)) };
   },
 
-  async 'openid-client'({ client: name, resource }) {
+  async 'openid-client'({ client: name, resource, browser }) {
     const { dpop, self_signed: selfSigned, certificate, key } = clients[name];
     const authentication = key ? client.PrivateKeyJwt(await signingKey(key)) : client.TlsClientAuth();
     const metadata = { use_mtls_endpoint_aliases: Boolean(selfSigned) };
@@ -64,7 +67,8 @@ const commands = {
       code_challenge_method: 'S256',
       ...target,
     };
-    const url = await browse(await client.buildAuthorizationUrlWithPAR(config, parameters, possession));
+    const start = await client.buildAuthorizationUrlWithPAR(config, parameters, possession);
+    const url = await (browser ? visit : browse)(start);
     const checks = { pkceCodeVerifier, expectedState, expectedNonce };
     const first = await client.authorizationCodeGrant(config, url, checks, target, possession);
     const refreshed = await client.refreshTokenGrant(config, first.refresh_token, target, possession);
@@ -72,7 +76,7 @@ const commands = {
     return { iss: url.searchParams.get('iss'), ...outcome(first, refreshed) };
   },
 
-  async oauth4webapi({ client: name, resource }) {
+  async oauth4webapi({ client: name, resource, browser }) {
     const { dpop, self_signed: selfSigned, certificate, key } = clients[name];
     const options = certificate ? { [oauth.customFetch]: fetchWith(clients[name]) } : {};
     const url = new URL(issuer);
@@ -97,7 +101,7 @@ const commands = {
     const { request_uri } = await oauth.processPushedAuthorizationResponse(as, own, pushed);
     const start = new URL(as.authorization_endpoint);
     start.search = new URLSearchParams({ client_id: name, request_uri });
-    const back = await browse(start);
+    const back = await (browser ? visit : browse)(start);
     const response = oauth.validateAuthResponse(as, own, back, state);
     const more = { ...options, additionalParameters: target };
     const granted = await oauth.authorizationCodeGrantRequest(as, own, authentication, response, callback, verifier, more);
@@ -112,7 +116,7 @@ const commands = {
   },
 };
 
-for await (const line of createInterface({ input: process.stdin })) {
+for await (const line of lines) {
   const command = JSON.parse(line);
   try {
     say({ do: command.do, ...(await commands[command.do](command)) });
@@ -136,6 +140,13 @@ function shown({ token_type, access_token: token }) {
 async function signingKey(file) {
   const der = createPrivateKey(readFileSync(file)).export({ format: 'der', type: 'pkcs8' });
   return crypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+}
+
+// Leaves the login to whoever asks.
+async function visit(url) {
+  say({ visit: url.href });
+  const { value: line } = await lines.next();
+  return new URL(JSON.parse(line).back);
 }
 
 // The browser: follows redirects, with cookies, and fills in each form, until it is sent back to the client.

@@ -1,6 +1,6 @@
 // An authorization server that knows nothing of FAPI: oidc-provider behind a proxy that ends TLS, with nearly everything
 // allowed that it can do. Pushed requests and PKCE are optional, clients may have secrets or nothing, tokens are bound if a
-// client asks for it, and live for a day.
+// client asks for it, and live for a day. Whoever likes frames its pages, and scripts of every origin read its answers.
 //
 //   node server.mjs CONFIGURATION
 //
@@ -13,18 +13,21 @@
 //   dpop       whether it knows of DPoP; if it does not, a proof is ignored
 //   nonces     whether a proof needs a nonce that it gave
 //   rotate     whether a refresh token is replaced whenever it is used
+//   certificate, key   PEM files for browsers that come without the proxy
 //
-// Writes one line of JSON once it listens: its address, for plain HTTP. Exits when its stdin ends, so that it never
-// outlives the test.
+// Writes one line of JSON once it listens: its `address` for plain HTTP, and its `origin` for browsers. Exits when its stdin
+// ends, so that it never outlives the test.
 
 import { X509Certificate, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { text } from 'node:stream/consumers';
 
 import { Provider, errors } from 'oidc-provider';
 
-const { issuer, mtls, clients, resource, dpop, nonces, rotate } = JSON.parse(process.argv[2]);
+const { issuer, mtls, clients, resource, dpop, nonces, rotate, certificate: own, key } = JSON.parse(process.argv[2]);
 process.stdin.resume().on('close', () => process.exit());
 
 const DAY = 24 * 60 * 60;
@@ -79,12 +82,22 @@ const provider = new Provider(issuer, {
 provider.proxy = true;
 
 const answer = provider.callback();
-const server = createServer((request, response) => {
+const serve = (request, response) => {
+  const { origin } = request.headers;
+  if (origin) {
+    response.setHeader('access-control-allow-origin', origin);
+    response.setHeader('access-control-allow-credentials', 'true');
+  }
   const page = request.url.startsWith('/interaction/') ? interact(request, response) : answer(request, response);
   page.catch((error) => response.writeHead(500).end(error.message));
-});
-await once(server.listen(0, '127.0.0.1'), 'listening');
-process.stdout.write(`${JSON.stringify({ address: `127.0.0.1:${server.address().port}` })}\n`);
+};
+const listen = async (server) => {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return server.address().port;
+};
+const plain = await listen(createServer(serve));
+const tls = await listen(createTlsServer({ cert: readFileSync(own), key: readFileSync(key) }, serve));
+process.stdout.write(`${JSON.stringify({ address: `127.0.0.1:${plain}`, origin: `https://localhost:${tls}` })}\n`);
 
 // RFC 9440 §2.2.
 function certificate(ctx) {
