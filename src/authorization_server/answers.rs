@@ -9,13 +9,15 @@ use fapi::authorization_server::registration::Registration;
 use fapi::authorization_server::registration_answer;
 use fapi::authorization_server::token_answer::{self, ExpectedToken, RefreshRule, TokenAnswer};
 use fapi::authorization_server::token_request::TokenRequest;
-use fapi::authorization_server::{AnswerError, Endpoint, ServerProfile, UnknownClients};
+use fapi::authorization_server::{AnswerError, Endpoint, JudgedRequest, ServerProfile, UnknownClients};
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::rejection::Cause;
+use fapi::sha256;
 use http::{HeaderMap, StatusCode, header};
 
 use super::AuthorizationServer;
 use crate::issuer::Issuers;
+use crate::issuer::introspection::Asker;
 use crate::issuer::jwks::Reread;
 
 /// An answer: its status, its fields and its body.
@@ -41,30 +43,43 @@ impl AuthorizationServer {
         Ok(())
     }
 
-    /// Judges the answer to a token request.
+    /// Judges the answer to a token request. The server itself is asked about a token that cannot be read, if it is one of the
+    /// `issuers` that are asked about tokens.
     ///
     /// # Errors
-    /// [`AnswerError`].
-    pub fn judge_token(
+    /// [`AnswerError`]; [`Unavailable`](fapi::rejection::Unavailable) and [`ShareExceeded`](fapi::rejection::ShareExceeded), if
+    /// the server does not say what it has issued.
+    pub async fn judge_token(
         &self,
+        issuers: &Issuers,
+        asked: &JudgedRequest,
         request: &TokenRequest,
         (status, headers, body): Answer<'_>,
         now: UnixTime,
-    ) -> Result<(), AnswerError> {
+    ) -> Result<(), Cause> {
         let rules = &self.settings().rules;
         let refresh = match request.refresh_token {
             Some(presented) if !rules.refresh_token_rotation => RefreshRule::NotRotated { presented },
             Some(_) | None => RefreshRule::Any,
         };
+        let introspector = issuers.introspector_of(&rules.issuer);
         let expected = ExpectedToken {
             bound_to: &request.bound_to,
             lifetime: rules.access_token_lifetime,
             refresh,
-            may_introspect: false,
+            may_introspect: introspector.is_some(),
         };
-        match token_answer::judge(status, headers, body, &expected, now)? {
-            // Nobody is asked about it.
-            TokenAnswer::Good | TokenAnswer::Introspect { .. } | TokenAnswer::Refused => Ok(()),
+        match (token_answer::judge(status, headers, body, &expected, now)?, introspector) {
+            (TokenAnswer::Introspect { token, by_key }, Some(introspector)) => {
+                let asker = match asked.is_registered() {
+                    true => Asker::Client(sha256(asked.client_id().as_bytes())),
+                    false => Asker::Unknown,
+                };
+                let said = introspector.describe(&token, asker, now).await?.ok_or(AnswerError::Inactive)?;
+                Ok(token_answer::judge_introspected(said.claims(), by_key, &expected, now)?)
+            }
+            (TokenAnswer::Introspect { .. }, None) => Err(AnswerError::Opaque.into()),
+            (TokenAnswer::Good | TokenAnswer::Refused, _) => Ok(()),
         }
     }
 

@@ -35,7 +35,7 @@ use moka::sync::Cache;
 use tokio::task::JoinSet;
 
 use self::entry::{Entry, Judge, Shared};
-use self::introspection::{AnswerStore, Asker, Sharing};
+use self::introspection::{AnswerStore, Asker, Introspector, Sharing};
 use self::jwks::{KeySource, Reread};
 use self::memory::{Remembered, memory};
 use self::revocations::{Revocations, SharedRevocations};
@@ -208,6 +208,15 @@ impl Issuers {
     pub fn keys_of(&self, issuer: &str) -> Option<&Arc<KeySource>> {
         let mut named = self.entries.iter().filter(|entry| *entry.expected.issuer == *issuer);
         named.find_map(|entry| entry.keys.as_ref())
+    }
+
+    /// How the issuer with this identifier is asked about tokens, if it is; the first, if it is configured more than once.
+    pub fn introspector_of(&self, issuer: &str) -> Option<&Arc<Introspector>> {
+        let mut named = self.entries.iter().filter(|entry| *entry.expected.issuer == *issuer);
+        named.find_map(|entry| match &entry.judge {
+            Judge::Issuer(introspector) => Some(introspector),
+            Judge::Keys(_) => None,
+        })
     }
 
     /// Whether the token has been revoked since it was found active.

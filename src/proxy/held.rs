@@ -219,7 +219,8 @@ impl Proxy {
             // In shadow, nothing is known of a request that broke a rule, and so nothing is asked of its answer.
             (Endpoint::Token | Endpoint::Registration, Some(_)) if permit.would_deny().is_some() => Ok(body),
             (Endpoint::Token, Some(asked)) => {
-                server.judge_token(asked.token().ok_or_else(internal)?, (status, headers, &body), now)?;
+                let (issuers, request) = (&context.generation.gateway.issuers, asked.token().ok_or_else(internal)?);
+                server.judge_token(issuers, asked, request, (status, headers, &body), now).await?;
                 Ok(body)
             }
             (Endpoint::Registration, Some(asked)) => {

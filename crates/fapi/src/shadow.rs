@@ -154,6 +154,8 @@ pub const fn may_pass_at_server(code: Code) -> bool {
             // Nobody knows whether these would have been refused.
             | Code::KeysUnavailable
             | Code::PushedRequestsUnavailable
+            | Code::IntrospectionUnavailable
+            | Code::IntrospectionShareExceeded
             | Code::ReplayLogUnavailable
             | Code::ReplayShareExceeded
             | Code::DpopMissing
@@ -389,6 +391,8 @@ mod tests {
             "software_statement_refused",
             "metadata_mismatch",
             "keys_unavailable",
+            "introspection_unavailable",
+            "introspection_share_exceeded",
         ];
         // What is about an access token.
         let of_tokens = [

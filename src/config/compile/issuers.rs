@@ -59,9 +59,10 @@ impl Build<'_> {
         let policies = routes.iter().filter_map(|route| route.policy());
         let used: BTreeSet<usize> = policies.flat_map(|policy| policy.issuers()).map(|index| index.0).collect();
         for (index, issuer) in issuers.iter_mut().enumerate() {
-            // Its keys verify the responses of a server behind the gateway.
-            let signs_responses = servers.iter().any(|server| server.rules.issuer == issuer.expected.issuer);
-            let is_used = used.contains(&index) || issuer.security_events || signs_responses && issuer.needs_keys();
+            // Its keys verify the responses of a server behind the gateway, or that is asked about its own tokens.
+            let is_behind = servers.iter().any(|server| server.rules.issuer == issuer.expected.issuer);
+            let answers = issuer.needs_keys() || issuer.introspection.is_some();
+            let is_used = used.contains(&index) || issuer.security_events || is_behind && answers;
             if !is_used {
                 self.warn(&KeyPath::of("issuers").index(index), "no route uses this issuer");
                 issuer.required = false;

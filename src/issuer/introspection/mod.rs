@@ -28,7 +28,7 @@ use fapi::credentials::PresentedToken;
 use fapi::jose::statement::Signer;
 use fapi::rejection::{ShareExceeded, Unavailable};
 use fapi::text::is_media_type;
-use fapi::token::introspection::{self, Answer, AnswerError, MAX_ANSWER_BYTES};
+use fapi::token::introspection::{self, ActiveAnswer, Answer, AnswerError, MAX_ANSWER_BYTES};
 use fapi::token::{ActiveToken, Expected, Named, RefusedToken, TokenError, TokenHash, TokenIds};
 use http::{StatusCode, header};
 use moka::policy::EvictionPolicy;
@@ -236,25 +236,17 @@ impl Introspector {
         now: UnixTime,
     ) -> Result<Arc<ActiveToken>, ValidateError> {
         let began = instant();
-        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, place, now, began)).await;
-        let (answer, Asked { at: asked_at, generation }) = match answered {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
-            Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
-        };
+        let (answer, Asked { at: asked_at, generation }) = self.answered(token, place, now, began).await?;
         let asked_in = now.plus(asked_at.saturating_duration_since(began).as_secs());
         let now = moved_on(now, began);
-        self.observer.resource(Kind::Introspection, &self.expected.name, Ok(()));
         let mut fact = None;
         let judged = match answer {
             Answer::Active(answer) => {
                 fact = self.fact(&answer, asked_in);
-                self.observer.introspection(&self.expected.name, IntrospectionOutcome::Active, began.elapsed());
                 let missing_audience = self.settings.missing_audience;
                 ActiveToken::from_introspection(answer, ids, &self.expected, missing_audience, now).map(Arc::new)
             }
             Answer::Inactive => {
-                self.observer.introspection(&self.expected.name, IntrospectionOutcome::Inactive, began.elapsed());
                 let issuer = self.expected.name.clone();
                 let named = Named { issuer, client_id: None, subject: None };
                 Err(RefusedToken { error: TokenError::Inactive, named: Some(Arc::new(named)) })
@@ -277,6 +269,53 @@ impl Introspector {
             }
         }
         Ok(judged?)
+    }
+
+    /// What the issuer says of a token that it has issued just now; `None` if it says that it is not active.
+    ///
+    /// It is neither judged nor remembered: whether the token is for this resource is not the question.
+    ///
+    /// # Errors
+    /// [`ValidateError::Share`] and [`ValidateError::Unavailable`], as for [`Self::introspect`].
+    pub async fn describe(
+        &self,
+        token: &str,
+        asker: Asker,
+        now: UnixTime,
+    ) -> Result<Option<ActiveAnswer>, ValidateError> {
+        let mut span = self.span();
+        let described = async {
+            let place = self.take_place(asker).map_err(|none| self.turned_away(none))?;
+            let (answer, _) = self.answered(token, &place, now, instant()).await?;
+            Ok(match answer {
+                Answer::Active(answer) => Some(answer),
+                Answer::Inactive => None,
+            })
+        };
+        described.await.inspect_err(|error: &ValidateError| span.refused(error.code()))
+    }
+
+    /// The answer to one call, within the timeout. `began` is the moment of `now`.
+    async fn answered(
+        &self,
+        token: &str,
+        place: &Place,
+        now: UnixTime,
+        began: Instant,
+    ) -> Result<(Answer, Asked), ValidateError> {
+        let answered = tokio::time::timeout(self.settings.timeout, self.call(token, place, now, began)).await;
+        let (answer, asked) = match answered {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(fault)) => return Err(self.fail(&fault, began.elapsed())),
+            Err(_) => return Err(self.fail(&Fault::TimedOut, began.elapsed())),
+        };
+        let outcome = match &answer {
+            Answer::Active(_) => IntrospectionOutcome::Active,
+            Answer::Inactive => IntrospectionOutcome::Inactive,
+        };
+        self.observer.resource(Kind::Introspection, &self.expected.name, Ok(()));
+        self.observer.introspection(&self.expected.name, outcome, began.elapsed());
+        Ok((answer, asked))
     }
 
     fn remember(&self, hash: &TokenHash, token: &Arc<ActiveToken>, asked_at: Instant, now: UnixTime) {

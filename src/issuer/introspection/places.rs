@@ -24,6 +24,8 @@ pub enum Asker {
     Certificate([u8; 32]),
     /// The thumbprint of the key of a DPoP proof.
     Key([u8; 32]),
+    /// The SHA-256 of the id of a client that has authenticated itself.
+    Client([u8; 32]),
     /// An address, as far as the customers of a network can be told apart.
     Address(ClientNetwork),
     /// Someone behind a proxy who shows neither certificate nor key.

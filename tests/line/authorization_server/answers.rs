@@ -1,9 +1,12 @@
 //! What may come from the server.
 
 use http::Request;
+use sandbox::authorization_server::AuthorizationServer;
 use serde_json::json;
 
 use super::*;
+
+const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
 
 /// No answer that breaks a rule reaches the client, and nothing of it does.
 async fn withheld(stage: &Stage, response: Response<Bytes>, code: &str, what: &str) {
@@ -72,6 +75,72 @@ async fn fapi2_as_04_a_token_that_is_not_bound_to_its_client_is_withheld() {
         let response = stage.post("/token", &refresh(&stage), &[("dpop", &stage.proof("/token"))]).await;
         assert_eq!(stage.code(&response), code, "{token}");
     }
+}
+
+/// FAPI2-AS-04: the server is asked about a token that cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_04_an_opaque_token_is_what_the_server_says_of_it() {
+    let stage = Stage::in_scene(
+        |section| section,
+        |scene| {
+            let entry = format!(
+                "  - name: as\n    issuer: {ORIGIN}\n    audiences: [none]\n    tokens: introspection\n    trust_anchors: [ca.pem]\n    introspection: {{ endpoint: {}{INTROSPECTION}, client_id: gateway, authentication: {{ method: private_key_jwt, private_key: gateway.pem }} }}\n",
+                scene.issuer()
+            );
+            scene.replace("limits:\n  header_bytes", &format!("{entry}limits:\n  header_bytes"))
+        },
+    )
+    .await;
+    let client = stage.client().certificate(&stage.world.c1);
+    let by_certificate = owned(&[
+        ("grant_type", "authorization_code"),
+        ("code", "the-code"),
+        ("code_verifier", VERIFIER),
+        ("client_id", "client-mtls"),
+    ]);
+    let certificate = stage.world.c1.x5t_s256();
+    let exp = stage.world.clock.now() + 300;
+    let key = json!({ "jkt": stage.proof_key.thumbprint() });
+    let own = json!({ "x5t#S256": certificate });
+    let said = |cnf: &Value| json!({ "active": true, "exp": exp, "cnf": cnf });
+    let asked = || stage.world.issuer.requests().iter().filter(|asked| asked.path().ends_with(INTROSPECTION)).count();
+    for (what, token_type, answer, code) in [
+        ("control", "Bearer", said(&own), "ok"),
+        ("control", "DPoP", said(&key), "ok"),
+        ("of another key", "DPoP", said(&json!({ "jkt": CHALLENGE })), "answer_unbound"),
+        ("of another certificate", "Bearer", said(&json!({ "x5t#S256": CHALLENGE })), "answer_unbound"),
+        ("unbound", "Bearer", said(&Value::Null), "answer_unbound"),
+        ("unbound", "DPoP", said(&Value::Null), "answer_unbound"),
+        ("bound otherwise than it says", "DPoP", said(&own), "answer_unbound"),
+        ("not active", "Bearer", json!({ "active": false }), "answer_unbound"),
+        ("for too long", "Bearer", json!({ "active": true, "exp": exp + 3600, "cnf": own }), "answer_too_long_lived"),
+        ("nothing", "Bearer", json!({}), "introspection_unavailable"),
+    ] {
+        stage.world.issuer.script(INTROSPECTION, introspected(&answer));
+        stage.answers_token("SECRET-token", token_type);
+        let before = asked();
+        let response = if token_type == "DPoP" {
+            stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await
+        } else {
+            client.send(posted("/token", &by_certificate, &[])).await.expect("the gateway answers")
+        };
+        assert_eq!(stage.code(&response), code, "{what}: {response:?}");
+        assert_eq!(asked(), before + 1, "{what}: the server is asked each time");
+        let text = String::from_utf8_lossy(response.body());
+        assert_eq!(text.contains("SECRET"), code == "ok", "{what}: {text}");
+    }
+    // What can be read is not asked about.
+    stage.answers_token(&stage.bound_token(), "DPoP");
+    let before = asked();
+    let response = stage.post("/token", &stage.exchanged(), &[("dpop", &stage.proof("/token"))]).await;
+    assert_eq!((&*stage.code(&response), asked()), ("ok", before));
+}
+
+/// What an introspection endpoint answers.
+fn introspected(answer: &Value) -> sandbox::https::Answer {
+    let kind = http::HeaderValue::from_static("application/json");
+    let answered = sandbox::https::Answer::status(http::StatusCode::OK).header(http::header::CONTENT_TYPE, kind);
+    answered.body(answer.to_string().into_bytes())
 }
 
 #[tokio::test(flavor = "multi_thread")]

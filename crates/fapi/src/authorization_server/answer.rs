@@ -61,6 +61,9 @@ pub enum AnswerError {
         "the access token is opaque, so that it cannot be seen to be bound to a certificate; let it be introspected"
     )]
     Opaque,
+    /// The server has issued a token, and says that it is not active, or nothing that the gateway may know.
+    #[error("the server says of the access token that it is not active")]
+    Inactive,
     /// FAPI 2.0 §5.3.2.2: "shall issue pushed authorization requests request_uri with expires_in values of less than 600 seconds".
     #[error("the request_uri expires in {found} seconds, expected less than {below}")]
     RequestUriTooLongLived {
@@ -248,7 +251,8 @@ impl AnswerError {
             | Self::KeyMismatch { .. }
             | Self::CertificateMismatch { .. }
             | Self::NotShown { .. }
-            | Self::Opaque => Code::AnswerUnbound,
+            | Self::Opaque
+            | Self::Inactive => Code::AnswerUnbound,
             Self::RequestUriTooLongLived { .. }
             | Self::TokenTooLongLived { .. }
             | Self::TokenLifetimeUnknown { .. }

@@ -95,10 +95,12 @@ pub struct ExpectedToken<'e> {
 pub enum TokenAnswer {
     /// The access token is the client's, as far as the answer shows.
     Good,
-    /// It may reach the client once the server has been asked about the token, and [`judge_claims`] accepts what it says.
+    /// It may reach the client once the server has been asked about the token, and [`judge_introspected`] accepts what it says.
     Introspect {
         /// The access token.
         token: Box<str>,
+        /// Whether `token_type` says that it is bound to a key.
+        by_key: bool,
     },
     /// The server has refused the request, for whatever reason.
     Refused,
@@ -171,19 +173,35 @@ pub fn judge(
         Binding::Key(_) | Binding::Certificate(_) | Binding::Either { .. } => {}
     }
     if expected.may_introspect {
-        return Ok(TokenAnswer::Introspect { token: token.into() });
+        return Ok(TokenAnswer::Introspect { token: token.into(), by_key });
     }
     if by_key { Ok(TokenAnswer::Good) } else { Err(AnswerError::Opaque) }
 }
 
-/// Judges what a JWT says of itself, or the server of an active token (RFC 7662 §2.2): `cnf`, and how long it lives.
-///
-/// Returns what the token is bound to: to nothing else than what the client has shown, and at least to one of it. `exp` is required
-/// if there is a longest lifetime; `iat` may be missing.
+/// Judges what the server says of an opaque token that is active (RFC 7662 §2.2): `cnf`, and how long it lives. `by_key` is that of
+/// [`TokenAnswer::Introspect`].
 ///
 /// # Errors
 /// [`AnswerError`], for the first check that fails.
-pub fn judge_claims(
+pub fn judge_introspected(
+    claims: &Map<String, Value>,
+    by_key: bool,
+    expected: &ExpectedToken<'_>,
+    now: UnixTime,
+) -> Result<(), AnswerError> {
+    let confirmation = judge_claims(claims, expected, now)?;
+    if confirmation.key().is_some() == by_key {
+        return Ok(());
+    }
+    let (found, expected) = if by_key { ("DPoP", "Bearer") } else { ("Bearer", "DPoP") };
+    Err(AnswerError::TokenTypeWrong { found: format!("{found:?}").into(), expected })
+}
+
+/// Judges what is said of a token: `cnf`, and how long it lives.
+///
+/// Returns what the token is bound to: to nothing else than what the client has shown, and at least to one of it. `exp` is required
+/// if there is a longest lifetime; `iat` may be missing.
+fn judge_claims(
     claims: &Map<String, Value>,
     expected: &ExpectedToken<'_>,
     now: UnixTime,
@@ -425,14 +443,14 @@ mod tests {
     fn fapi2_as_04_an_opaque_token_is_introspected_or_shown_by_its_type_to_be_bound() {
         let wrong =
             |found: &str, expected| Err(AnswerError::TokenTypeWrong { found: format!("{found:?}").into(), expected });
-        let introspect = || Ok(TokenAnswer::Introspect { token: "b.c".into() });
+        let introspect = |by_key| Ok(TokenAnswer::Introspect { token: "b.c".into(), by_key });
         for (binding, token_type, asked, not_asked) in [
-            (BY_KEY, "DPoP", introspect(), Ok(TokenAnswer::Good)),
+            (BY_KEY, "DPoP", introspect(true), Ok(TokenAnswer::Good)),
             (BY_KEY, "Bearer", wrong("Bearer", "DPoP"), wrong("Bearer", "DPoP")),
-            (BY_CERTIFICATE, "Bearer", introspect(), Err(AnswerError::Opaque)),
+            (BY_CERTIFICATE, "Bearer", introspect(false), Err(AnswerError::Opaque)),
             (BY_CERTIFICATE, "DPoP", wrong("DPoP", "Bearer"), wrong("DPoP", "Bearer")),
-            (BY_EITHER, "DPoP", introspect(), Ok(TokenAnswer::Good)),
-            (BY_EITHER, "Bearer", introspect(), Err(AnswerError::Opaque)),
+            (BY_EITHER, "DPoP", introspect(true), Ok(TokenAnswer::Good)),
+            (BY_EITHER, "Bearer", introspect(false), Err(AnswerError::Opaque)),
             (BY_EITHER, "mac", wrong("mac", "DPoP or Bearer"), wrong("mac", "DPoP or Bearer")),
         ] {
             let judged = |may_introspect| {
@@ -444,6 +462,35 @@ mod tests {
         let asked = ExpectedToken { may_introspect: true, ..expected(&BY_KEY) };
         let token = bound(&json!({ "jkt": thumbprint(1) }));
         assert_eq!(granted(&answer(&token, "DPoP"), &asked), Ok(TokenAnswer::Good));
+    }
+
+    #[test]
+    fn fapi2_as_04_an_opaque_token_is_what_the_server_says_of_it() {
+        let said = |cnf: Value, by_key, binding: &Binding| {
+            let claims = json!({ "active": true, "cnf": cnf, "exp": NOW.0 + 300 });
+            let lifetime = Some(Duration::from_secs(300));
+            let expected = ExpectedToken { may_introspect: true, lifetime, ..expected(binding) };
+            judge_introspected(claims.as_object().unwrap(), by_key, &expected, NOW)
+        };
+        let (key, certificate) = (json!({ "jkt": thumbprint(1) }), json!({ "x5t#S256": thumbprint(2) }));
+        assert_eq!(said(key.clone(), true, &BY_KEY), Ok(())); // control
+        assert_eq!(said(certificate.clone(), false, &BY_CERTIFICATE), Ok(())); // control
+        assert_eq!(said(key.clone(), true, &BY_EITHER), Ok(())); // control
+        for (cnf, by_key, binding) in [
+            (Value::Null, true, BY_KEY),
+            (json!({ "jkt": thumbprint(9) }), true, BY_KEY),
+            (json!({ "x5t#S256": thumbprint(9) }), false, BY_CERTIFICATE),
+            (key.clone(), false, BY_CERTIFICATE),
+            (key, false, BY_EITHER),
+            (certificate, true, BY_EITHER),
+        ] {
+            let refused = said(cnf.clone(), by_key, &binding).map_err(|error| error.code());
+            assert_eq!(refused, Err(Code::AnswerUnbound), "{cnf} {by_key} {binding:?}");
+        }
+        let long = json!({ "cnf": { "jkt": thumbprint(1) }, "exp": NOW.0 + 3600 });
+        let expected = ExpectedToken { lifetime: Some(Duration::from_secs(300)), ..expected(&BY_KEY) };
+        let judged = judge_introspected(long.as_object().unwrap(), true, &expected, NOW);
+        assert!(matches!(judged, Err(AnswerError::TokenTooLongLived { .. })), "{judged:?}");
     }
 
     #[test]

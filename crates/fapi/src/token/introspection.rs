@@ -47,6 +47,11 @@ pub enum Answer {
 pub struct ActiveAnswer(Map<String, Value>);
 
 impl ActiveAnswer {
+    /// What the issuer says, as it says it: nothing is judged but that the token is active.
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// Its text, which [`Answer::from_json`] reads as the same answer.
     pub(super) fn to_json(&self) -> Vec<u8> {
         // An object of JSON values has no key that could not be written.
